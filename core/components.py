@@ -1,0 +1,290 @@
+"""Components: from a name to a callable, and its keywords held to the signature.
+
+A name is a short one of the table, a dotted path, or ``file.py:name`` for an object of the
+experiment's file (its bare name will do where the table has no such name).
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.config import Component, Configuration, walk_components
+from core.errors import Faults, RequestError, did_you_mean, shown
+from core.experiment import Experiment
+from core.signatures import Parameter, Signature, check_keywords, plain, read_signature
+from core.sources import owner
+
+NAMES: dict[str, dict[str, str]] = {
+    "task": {"multiclass": "core.tasks.Multiclass", "regression": "core.tasks.Regression"},
+    "data": {"digits": "sklearn.datasets.load_digits"},
+    "model": {"linear": "core.models.Linear", "mlp": "core.models.MLP"},
+    "loss": {
+        "cross_entropy": "torch.nn.CrossEntropyLoss",
+        "mse": "torch.nn.MSELoss",
+        "l1": "torch.nn.L1Loss",
+    },
+    "optimizer": {
+        "sgd": "torch.optim.SGD",
+        "adam": "torch.optim.Adam",
+        "adamw": "torch.optim.AdamW",
+        "rmsprop": "torch.optim.RMSprop",
+    },
+    "scheduler": {
+        "constant": "core.optimizers.Constant",
+        "cosine": "torch.optim.lr_scheduler.CosineAnnealingLR",
+        "step": "torch.optim.lr_scheduler.StepLR",
+    },
+}
+
+# Losses that mean something for one kind of targets only; a wrong one may still run, and mislead.
+LOSS_TARGETS = {
+    "CrossEntropyLoss": "classes",
+    "NLLLoss": "classes",
+    "MultiMarginLoss": "classes",
+    "MSELoss": "values",
+    "L1Loss": "values",
+    "SmoothL1Loss": "values",
+    "HuberLoss": "values",
+}
+
+# Filled in from the data where a signature names them and the user did not.
+FROM_DATA = (
+    "in_features",
+    "out_features",
+    "num_classes",
+    "input_shape",
+    "in_channels",
+    "vocab_size",
+)
+# Filled in from the length of training.
+FROM_LENGTH = ("T_max", "total_steps", "epochs", "steps_per_epoch")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A component's callable and the keywords that a user may give it."""
+
+    kind: str
+    name: str
+    function: Callable[..., Any]
+    signature: Signature
+
+    def filled_later(self, keyword: str) -> bool:
+        """Whether a keyword follows from data or length unless the user gives it."""
+        names = {"model": FROM_DATA, "scheduler": FROM_LENGTH}.get(self.kind, ())
+        return keyword in names
+
+    def defaults(self) -> dict[str, Any]:
+        """The signature's defaults as JSON holds them; none for what is filled in later."""
+        return {
+            name: plain(parameter.default)
+            for name, parameter in self.signature.parameters.items()
+            if not parameter.required and not self.filled_later(name)
+        }
+
+    def parameter(self, keyword: str) -> Parameter | None:
+        """The parameter of that name, if the signature has it."""
+        return self.signature.parameters.get(keyword)
+
+
+def resolve_component(kind: str, name: str, experiment: Experiment) -> Resolved:
+    """Finds a component's callable; calls nothing.
+
+    Raises:
+        RequestError: If there is no such name, or what is there is not of this kind.
+    """
+    function, trusted = _find(kind, name, experiment)
+    if isinstance(function, str):  # a short name written as an object of the file
+        raise RequestError(f"{kind}: '{shown(name)}' is a word, not a {kind}.", kind="wrong-kind")
+    if not _is_of_kind(kind, function, trusted):
+        raise RequestError(
+            f"{kind}: '{shown(name)}' is not {_KIND_TEXT[kind]}.",
+            f"Short names are {', '.join(NAMES[kind])}.",
+            "wrong-kind",
+        )
+    run_time = {"optimizer": 1, "scheduler": 1}.get(kind, 0)
+    if kind == "loss" and not inspect.isclass(function):
+        run_time = 2  # called as function(outputs, targets, **keywords)
+    hidden = ("last_epoch", "verbose") if kind == "scheduler" else ()
+    signature = read_signature(function, run_time, hidden)
+    module = getattr(function, "__module__", "") or ""
+    if kind == "model" and signature.open and module.startswith("torchvision.models"):
+        # torchvision's builders pass num_classes through **kwargs.
+        classes = Parameter("num_classes", int, inspect.Parameter.empty)
+        signature = Signature({**signature.parameters, "num_classes": classes}, open=True)
+    return Resolved(kind, name, function, signature)
+
+
+def check_components(
+    configuration: Configuration, experiment: Experiment, faults: Faults
+) -> Configuration:
+    """Holds every component to its signature, collecting what is wrong.
+
+    Returns:
+        The configuration with its keywords as their parameters take them (1 as 1.0).
+    """
+    fixed: dict[str, Any] = {}
+    for kind, component in walk_components(configuration):
+        with faults.collecting():
+            resolved = resolve_component(kind, component.name, experiment)
+            accepted, errors = check_keywords(
+                resolved.signature, component.keywords, kind, component.name
+            )
+            for error in errors:
+                faults.found.extend(error.faults)
+            missing = [
+                name
+                for name, parameter in resolved.signature.parameters.items()
+                if parameter.required
+                and name not in component.keywords
+                and not resolved.filled_later(name)
+            ]
+            for name in missing:
+                faults.add(
+                    f"{kind} {component.name} needs '{name}'.",
+                    f"Give {kind}.{name}=VALUE.",
+                    "missing-keyword",
+                )
+            fixed[kind] = Component(name=component.name, **accepted)
+    return configuration.model_copy(update=fixed)
+
+
+def with_defaults(configuration: Configuration, experiment: Experiment) -> dict[str, Any]:
+    """The configuration as nested values, with the defaults of every signature filled in."""
+    full = configuration.to_dict()
+    for kind, component in walk_components(configuration):
+        resolved = resolve_component(kind, component.name, experiment)
+        full[kind] = {"name": component.name, **resolved.defaults(), **component.keywords}
+    return full
+
+
+def known_keys(configuration: Mapping[str, Any], experiment: Experiment) -> list[str]:
+    """Every dotted key that this configuration has, keywords of its components included."""
+    from core.config import COMPONENTS, fixed_keys
+
+    keys = fixed_keys()
+    for kind in COMPONENTS:
+        resolved = resolve_component(kind, configuration[kind]["name"], experiment)
+        keys += [f"{kind}.{keyword}" for keyword in resolved.signature.parameters]
+        keys += [f"{kind}.{k}" for k in configuration[kind] if k != "name"]
+    return list(dict.fromkeys(keys))
+
+
+def build(resolved: Resolved, keywords: Mapping[str, Any], *run_time: Any) -> Any:
+    """Calls a component. A keyword that has its default is left to the signature."""
+    defaults = resolved.defaults()
+    given = {
+        name: value
+        for name, value in keywords.items()
+        if name not in defaults or value != defaults[name]
+    }
+    return resolved.function(*run_time, **given)
+
+
+_KIND_TEXT = {
+    "task": "a task",
+    "data": "a data function or class",
+    "model": "a torch.nn.Module, or a function annotated to return one",
+    "loss": "a torch.nn.Module, or a function of outputs and targets",
+    "optimizer": "a torch.optim.Optimizer",
+    "scheduler": "a learning-rate scheduler of torch.optim.lr_scheduler",
+}
+
+
+def _find(kind: str, name: str, experiment: Experiment) -> tuple[Any, bool]:
+    """(the object, whether it is of the user's own file)."""
+    if name in NAMES[kind]:
+        return _import(kind, NAMES[kind][name]), True
+    file, colon, inner = name.partition(":")
+    if not colon:
+        inner = name
+    if (colon and file == experiment.path.name) or (not colon and name in experiment.objects):
+        own = [k for k, v in experiment.objects.items() if callable(v) and not k.startswith("_")]
+        if inner not in experiment.objects:
+            raise RequestError(
+                f"{kind}: {experiment.path.name} defines no '{shown(inner)}'.",
+                did_you_mean(inner, own),
+                "unknown-component",
+            )
+        return experiment.objects[inner], True
+    if "." in name and not colon and all(part.isidentifier() for part in name.split(".")):
+        return _import(kind, name), owner(name.split(".")[0]) == "user"
+    raise RequestError(
+        f"There is no {kind} '{shown(name)}'.",
+        did_you_mean(name, NAMES[kind]) + " Dotted paths such as torch.optim.RAdam are valid too.",
+        "unknown-component",
+    )
+
+
+def _import(kind: str, dotted: str) -> Any:
+    parts = dotted.split(".")
+    for cut in range(len(parts) - 1, 0, -1):
+        module_name = ".".join(parts[:cut])
+        try:
+            found: Any = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name and module_name.startswith(error.name):
+                continue
+            raise _not_importable(kind, dotted, error) from error
+        except Exception as error:
+            raise _not_importable(kind, dotted, error) from error
+        for part in parts[cut:]:
+            if not hasattr(found, part):
+                names = [n for n in dir(found) if not n.startswith("_")]
+                close = did_you_mean(part, names) if len(names) < 2000 else ""
+                hint = close if close.startswith("Did") else ""
+                raise RequestError(
+                    f"{kind}: {module_name} has no '{shown(part)}'.", hint, "unknown-component"
+                )
+            found = getattr(found, part)
+        return found
+    raise RequestError(
+        f"{kind}: there is no module '{shown(parts[0])}' to import '{shown(dotted)}' from.",
+        did_you_mean(dotted, NAMES[kind]),
+        "unknown-component",
+    )
+
+
+def _not_importable(kind: str, dotted: str, error: Exception) -> RequestError:
+    return RequestError(
+        f"{kind}: importing '{shown(dotted)}' fails: {type(error).__name__}: {shown(error)}.",
+        kind="unknown-component",
+    )
+
+
+def _is_of_kind(kind: str, function: Any, trusted: bool) -> bool:
+    from torch import nn
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+    if not callable(function):
+        return False
+    module = (getattr(function, "__module__", None) or "builtins").split(".")[0]
+    foreign = owner(module) == "stdlib"
+    if kind == "task":
+        return module == "core" and hasattr(function, "output_shape")
+    if kind == "data":
+        return not foreign and not (inspect.isclass(function) and issubclass(function, nn.Module))
+    base = {"model": nn.Module, "loss": nn.Module, "optimizer": Optimizer}.get(kind, LRScheduler)
+    if inspect.isclass(function):
+        return issubclass(function, base)
+    if foreign:
+        return False
+    if trusted:
+        return True
+    if kind == "loss":
+        return len(inspect.signature(function).parameters) >= 2 and module == "torch"
+    returns = _returned(function)
+    return inspect.isclass(returns) and issubclass(returns, base)
+
+
+def _returned(function: Any) -> Any:
+    try:
+        return typing.get_type_hints(function).get("return")
+    except Exception:  # an annotation that cannot be evaluated says nothing
+        return None

@@ -1,0 +1,271 @@
+"""The configuration of a run: frozen pydantic models, dotted keys, overrides.
+
+A configuration is what was *asked*. What follows from signatures, data and machine is filled in by
+`core.resolve`. This module imports no torch: a request it can refuse is refused at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from core.errors import Faults, RequestError, did_you_mean, nearest, shown
+from core.values import (
+    NULL_WORDS,
+    parse_component,
+    parse_value,
+    refuse_not_finite,
+    show_value,
+)
+
+COMPONENTS = ("task", "data", "model", "loss", "optimizer", "scheduler")
+
+# What people type for a hyperparameter that has another name here.
+SYNONYMS = {
+    "learning_rate": "optimizer.lr",
+    "hidden_units": "model.hidden_dim",
+    "hidden_size": "model.hidden_dim",
+    "layers": "model.num_layers",
+    "n_layers": "model.num_layers",
+    "num_epochs": "train.epochs",
+    "max_epochs": "train.epochs",
+    "bs": "train.batch_size",
+    "wd": "optimizer.weight_decay",
+    "criterion": "loss",
+    "dataset": "data",
+}
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Component(_Frozen):
+    """A pluggable part: its name and keyword arguments."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    name: str = Field(min_length=1)
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+def _component(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+AComponent = Annotated[Component, BeforeValidator(_component)]
+
+
+class Split(_Frozen):
+    """How the examples are divided; None: stratified for classes, else random."""
+
+    method: Literal["stratified", "random", "in_order", "none"] | None = None
+    seed: int = Field(default=0, ge=0)
+    val_fraction: float = Field(default=0.15, gt=0, lt=1)
+    test_fraction: float = Field(default=0.15, ge=0, lt=1)
+
+
+class Train(_Frozen):
+    """The length of training, in epochs or in updates (optimizer steps), and batch sizes."""
+
+    epochs: int | None = Field(default=None, ge=1)
+    updates: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    eval_batch_size: int = Field(default=1000, ge=1)
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> Train:
+        if (self.epochs is None) == (self.updates is None):
+            raise ValueError("give either train.epochs or train.updates")
+        return self
+
+
+class Select(_Frozen):
+    """The validation metric that chooses the best epoch; None: the task's own."""
+
+    metric: str | None = None
+    direction: Literal["maximize", "minimize"] | None = None
+
+
+class Configuration(_Frozen):
+    """Everything that decides the numbers of a run, but for its seed."""
+
+    task: AComponent
+    data: AComponent
+    model: AComponent
+    loss: AComponent
+    optimizer: AComponent
+    scheduler: AComponent = Component(name="constant")
+    split: Split = Split()
+    standardize: bool | None = None
+    train: Train
+    metrics: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    select: Select = Select()
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @classmethod
+    def parse(cls, mapping: Mapping[str, Any], where: str) -> Configuration:
+        """Validates a nested mapping.
+
+        Raises:
+            RequestError: With every fault found, each naming its key.
+        """
+        refuse_not_finite(dict(mapping), where)
+        try:
+            return cls.model_validate(dict(mapping))
+        except ValidationError as error:
+            faults = Faults()
+            for item in error.errors():
+                _explain(item, where, faults)
+            raise RequestError.of(faults.found) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain values, as JSON holds them."""
+        return self.model_dump(mode="json")
+
+    def component(self, kind: str) -> Component:
+        """The component of one of the kinds `COMPONENTS`."""
+        found: Component = getattr(self, kind)
+        return found
+
+
+def fixed_keys() -> list[str]:
+    """All dotted keys that do not depend on a component's signature."""
+    keys = []
+    for name, field in Configuration.model_fields.items():
+        kind = field.annotation
+        if name in COMPONENTS or not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            keys.append(name)
+        else:
+            keys += [f"{name}.{inner}" for inner in kind.model_fields]
+    return keys
+
+
+def flatten(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys of a nested configuration; a component's name stands under its kind."""
+    flat: dict[str, Any] = {}
+    for name, value in configuration.items():
+        if isinstance(value, Mapping):
+            for inner, item in value.items():
+                flat[name if name in COMPONENTS and inner == "name" else f"{name}.{inner}"] = item
+        else:
+            flat[name] = value
+    return flat
+
+
+def difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Dotted keys whose values differ: ``{key: [first, second]}``; null where one has no such."""
+    a, b = flatten(first), flatten(second)
+    keys = [*a, *(key for key in b if key not in a)]
+    return {
+        key: [a.get(key), b.get(key)]
+        for key in keys
+        if (key in a) != (key in b) or not same_value(a.get(key), b.get(key))
+    }
+
+
+def same_value(first: Any, second: Any) -> bool:
+    """Equality that keeps true apart from 1, and takes 1 and 1.0 for the same number."""
+    if isinstance(first, bool) is not isinstance(second, bool):
+        return False
+    if isinstance(first, list | tuple) and isinstance(second, list | tuple):
+        return len(first) == len(second) and all(map(same_value, first, second))
+    return bool(first == second)
+
+
+def get(configuration: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted key; a component's kind gives ``{"name": …, keywords}``."""
+    value: Any = configuration
+    for part in key.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            raise KeyError(key)
+        value = value[part]
+    return value
+
+
+def with_value(configuration: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A copy with one dotted key set. Epochs and updates replace each other."""
+    changed = {k: dict(v) if isinstance(v, Mapping) else v for k, v in configuration.items()}
+    group, _, inner = key.partition(".")
+    if not inner:
+        changed[group] = value
+        return changed
+    changed[group] = {**changed.get(group, {}), inner: value}
+    other = {"train.epochs": "updates", "train.updates": "epochs"}.get(key)
+    if other:
+        changed["train"][other] = None
+    return changed
+
+
+def full_key(key: str, known: Iterable[str]) -> str:
+    """The dotted key meant by `key`.
+
+    Raises:
+        RequestError: If there is no such key, with the nearest: ``lr`` and ``learning_rate`` are
+            both answered with ``optimizer.lr``.
+    """
+    known = list(known)
+    if key in known:
+        return key
+    last = key.rsplit(".", 1)[-1]
+    by_last = {name.rsplit(".", 1)[-1]: name for name in known}
+    meant = by_last.get(last) or SYNONYMS.get(last)
+    if meant is None and (close := nearest(key, known) or nearest(last, by_last)):
+        meant = close if close in known else by_last[close]
+    group = key.split(".", 1)[0]
+    siblings = [name for name in known if name.startswith(f"{group}.")]
+    hint = f"Did you mean '{meant}'?" if meant else did_you_mean(key, siblings or known)
+    raise RequestError(f"There is no hyperparameter '{shown(key)}'.", hint, "unknown-key")
+
+
+def split_override(text: str, faults: Faults) -> tuple[str, str] | None:
+    """``KEY=VALUE`` as (key, value); a fault, and None, where it is not of that form."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        faults.add(f"'{shown(text)}' is not KEY=VALUE.", "Write, for example, optimizer.lr=0.01.")
+        return None
+    return key.strip(), value
+
+
+def read_value(key: str, text: str) -> Any:
+    """The typed text of a key's value: a component, a list of words, or a scalar."""
+    if key in COMPONENTS:
+        return parse_component(text, key)
+    value = parse_value(text, key)
+    if isinstance(value, str) and value in NULL_WORDS and key in _NULLABLE:
+        return None
+    if key == "metrics" and isinstance(value, str):
+        return [word.strip() for word in value.split(",")]
+    return value
+
+
+_NULLABLE = ("standardize", "select.metric", "select.direction", "train.epochs", "train.updates")
+
+
+def _explain(item: Any, where: str, faults: Faults) -> None:
+    """One pydantic error as a fault in our words."""
+    key = ".".join(str(part) for part in item["loc"] if not str(part).startswith("function"))
+    kind, given = item["type"], item.get("input")
+    if kind == "extra_forbidden":
+        try:
+            full_key(key, fixed_keys())
+        except RequestError as error:
+            faults.add(f"{where}: {error.message}", error.hint, "unknown-key")
+    elif kind == "missing":
+        faults.add(f"{where}: '{key}' is missing.", kind="missing-key")
+    elif kind == "value_error" and key == "train":
+        faults.add(f"{where}: {item['ctx']['error']}.", "Such as train: {epochs: 20}.")
+    else:
+        message = item["msg"].replace("Input should be", "must be").replace("Value error, ", "")
+        faults.add(f"{where}: {key}={shown(show_value(given))}: {message}.", kind="bad-value")
+
+
+def walk_components(configuration: Configuration) -> Iterator[tuple[str, Component]]:
+    """(kind, component) in the order of `COMPONENTS`."""
+    for kind in COMPONENTS:
+        yield kind, configuration.component(kind)

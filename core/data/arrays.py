@@ -1,0 +1,151 @@
+"""Features of any form as one numeric array, and the checks that every value must pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from core.errors import RequestError, shown
+
+Array = npt.NDArray[Any]
+
+NUMERIC = "biuf"  # numpy's kinds: bool, int, unsigned, float
+
+
+def is_frame(values: object) -> bool:
+    """Whether `values` is a DataFrame, told by what it can do: pandas is not imported."""
+    return all(hasattr(values, name) for name in ("columns", "iloc", "to_numpy"))
+
+
+def as_array(values: Any, what: str, where: str) -> Array:
+    """The values as an array `[N, ...]` of whatever dtype they have.
+
+    Raises:
+        RequestError: The values are no array, tensor, list or frame, or do not fit in one array.
+    """
+    try:
+        if isinstance(values, torch.Tensor):
+            array = _tensor_array(values)
+        elif np.ma.is_masked(values):
+            raise ValueError("it has masked values; drop or fill them")
+        else:
+            array = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise RequestError(
+            f"{where}: the {what} cannot be one array: {shown(error, 200)}.", kind="data"
+        ) from error
+    if array.ndim == 0:
+        raise RequestError(
+            f"{where}: the {what} are of type {type(values).__name__}; valid are an array, a "
+            "tensor, a list, a DataFrame or a Series.",
+            "Sparse matrices: call .toarray()." if hasattr(values, "toarray") else "",
+            kind="data",
+        )
+    return array
+
+
+def _tensor_array(tensor: torch.Tensor) -> Array:
+    dense = tensor.detach().cpu()
+    if dense.dtype == torch.bfloat16:  # numpy has none
+        dense = dense.float()
+    array: Array = dense.resolve_conj().resolve_neg().numpy()
+    return array
+
+
+def features_array(features: Any, where: str) -> tuple[Array, tuple[str, ...] | None]:
+    """Features as a numeric array `[N, ...]` with at least two dimensions, and column names.
+
+    Raises:
+        RequestError: Something in them is not a number, or there is nothing in them.
+    """
+    columns = None
+    if is_frame(features):
+        columns = tuple(str(column) for column in features.columns)
+        array = _frame_array(features, columns, where)
+    else:
+        array = as_array(features, "features", where)
+    if array.dtype.kind not in NUMERIC:
+        raise RequestError(
+            f"{where}: the features are not numbers (dtype {array.dtype}){_first_word(array)}.",
+            "Encode or drop what is not a number in the data function.",
+            kind="data",
+        )
+    if len(array) == 0:
+        raise RequestError(f"{where}: there are no examples.", kind="data")
+    if array.size == 0:
+        raise RequestError(
+            f"{where}: an example has no features (shape {list(array.shape)}).", kind="data"
+        )
+    return (array[:, None] if array.ndim == 1 else array), columns
+
+
+def _frame_array(frame: Any, columns: Sequence[str], where: str) -> Array:
+    series = [frame.iloc[:, position] for position in range(len(columns))]
+    words = [
+        f"'{shown(name)}' ({column.dtype})"
+        for name, column in zip(columns, series, strict=True)
+        if getattr(column.dtype, "kind", "O") not in NUMERIC
+    ]
+    if words:
+        raise RequestError(
+            f"{where}: {'columns are' if len(words) > 1 else 'a column is'} not numeric: "
+            f"{', '.join(words)}.",
+            "Encode or drop them in the data function.",
+            kind="data",
+        )
+    if not series:
+        raise RequestError(f"{where}: the DataFrame of features has no columns.", kind="data")
+    return np.column_stack([_series_array(column) for column in series])
+
+
+def _series_array(column: Any) -> Array:
+    if isinstance(column.dtype, np.dtype):
+        plain: Array = column.to_numpy()
+    else:  # an extension type, whose missing values are no floats
+        plain = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    return plain
+
+
+def _first_word(array: Array) -> str:
+    for position, value in np.ndenumerate(array):
+        if not isinstance(value, int | float | np.number):
+            example, *rest = position
+            place = f"example {example}" + (f", column {rest[0]}" if len(rest) == 1 else "")
+            word = value.item() if isinstance(value, np.generic) else value
+            return f": {place} is {shown(repr(word), 40)}"
+    return ""
+
+
+def float32(array: npt.ArrayLike) -> torch.Tensor:
+    """A contiguous float32 copy; values beyond float32 become infinite."""
+    with np.errstate(over="ignore"):
+        return torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
+
+
+def check_finite(
+    values: torch.Tensor, what: str, where: str, columns: Sequence[str] | None = None
+) -> None:
+    """Checks that float32 `values` `[N, ...]` are finite; with `columns`, `[N, columns]`.
+
+    Raises:
+        RequestError: Some are not; says how many, and in which columns or from which example on.
+    """
+    bad = ~torch.isfinite(values)
+    count = int(bad.sum())
+    if not count:
+        return
+    if columns:
+        per_column = zip(columns, bad.sum(0).tolist(), strict=True)
+        place = "in column " + ", ".join(f"'{shown(c)}' ({n})" for c, n in per_column if n)
+    else:
+        place = f"first in example {int(bad.flatten(1).any(1).nonzero()[0])}"
+    raise RequestError(
+        f"{where}: {count} of the {what} {'is' if count == 1 else 'are'} NaN or infinite as "
+        f"float32, {place}.",
+        "Drop or fill what is missing in the data function.",
+        kind="data",
+    )

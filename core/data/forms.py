@@ -1,0 +1,190 @@
+"""The forms that one set of examples may have, each turned into the same `Raw`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sized
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
+
+from core.data.arrays import NUMERIC, Array, as_array, check_finite, features_array, float32
+from core.data.part import as_input, read_item
+from core.data.targets import targets_array
+from core.errors import RequestError, shown
+from core.seeding import seeded_globals
+
+ACCEPTED = (
+    "Return (features, targets), a scikit-learn Bunch, a map-style torch Dataset, or parts of "
+    "these as a dict with train, val and test or as a 3-tuple."
+)
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Examples as returned: inputs are ready, targets are not encoded yet.
+
+    Attributes:
+        inputs: float32 `[N, *shape]`, or the data set that reads them.
+        shape: Shape of one example's input.
+        digest: sha256 over the inputs' dtype, shape and bytes.
+        targets: `[N, ...]` of any dtype.
+        columns: Names of the features, if known.
+        class_names: Names for the labels 0, 1, …, if known.
+        where: Where this came from, as messages say it.
+    """
+
+    inputs: torch.Tensor | Dataset[Any]
+    shape: tuple[int, ...]
+    digest: str
+    targets: Array
+    columns: tuple[str, ...] | None
+    class_names: tuple[str, ...] | None
+    where: str
+
+
+def raw_of(returned: Any, where: str) -> Raw:
+    """One set of examples of any accepted form.
+
+    Raises:
+        RequestError: It has none of the accepted forms, or what is inside cannot be used.
+    """
+    if isinstance(returned, TensorDataset):
+        returned = returned.tensors
+    if isinstance(returned, Dataset):
+        return _from_dataset(returned, where)
+    if isinstance(returned, Mapping) and {"data", "target"} <= set(returned):
+        return _from_bunch(returned, where)
+    if isinstance(returned, tuple) and len(returned) == 2:
+        if isinstance(returned[0], Dataset | Mapping | tuple):
+            raise RequestError(
+                f"{where} returned a pair of {type(returned[0]).__name__} and "
+                f"{type(returned[1]).__name__}; a pair is (features, targets).",
+                "Ready-made parts: return a dict with train, val and test.",
+                kind="data",
+            )
+        return _from_pair(*returned, where)
+    raise RequestError(f"{where} returned {_described(returned)}.", ACCEPTED, kind="data")
+
+
+def _described(returned: Any) -> str:
+    if isinstance(returned, Mapping):
+        return f"a mapping with keys {shown(', '.join(map(str, returned)) or '(none)')}"
+    if isinstance(returned, tuple | list):
+        return f"a {type(returned).__name__} of {len(returned)}"
+    return "None" if returned is None else f"an object of type {type(returned).__name__}"
+
+
+def _from_pair(features: Any, targets: Any, where: str) -> Raw:
+    array, columns = features_array(features, where)
+    labels = targets_array(targets, where)
+    if len(array) != len(labels):
+        raise RequestError(
+            f"{where}: {len(array)} examples have features and {len(labels)} have targets.",
+            "Return as many targets as examples.",
+            kind="data",
+        )
+    inputs = float32(array)
+    check_finite(inputs, "features", where, columns)
+    digest = hashlib.sha256()
+    update(digest, array)
+    shape = tuple(array.shape[1:])
+    return Raw(inputs, shape, digest.hexdigest(), labels, columns, None, where)
+
+
+def _from_bunch(bunch: Mapping[str, Any], where: str) -> Raw:
+    columns = _names(bunch.get("feature_names"))
+    raw = _from_pair(bunch["data"], bunch["target"], where)
+    if raw.columns is None and columns and len(raw.shape) == 1:
+        if len(columns) != raw.shape[0]:
+            raise RequestError(
+                f"{where}: {len(columns)} feature_names for {raw.shape[0]} columns.", kind="data"
+            )
+        raw = replace(raw, columns=columns)
+    return replace(raw, class_names=_names(bunch.get("target_names")))
+
+
+def _names(given: Any) -> tuple[str, ...] | None:
+    return None if given is None or isinstance(given, str) else tuple(str(name) for name in given)
+
+
+def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
+    """Reads each item once: for the targets, the digest and the checks."""
+    if isinstance(dataset, IterableDataset) or not isinstance(dataset, Sized):
+        raise RequestError(
+            f"{where} returned {type(dataset).__name__}, a data set without length or indices.",
+            ACCEPTED,
+            kind="data",
+        )
+    if len(dataset) == 0:
+        raise RequestError(f"{where}: there are no examples.", kind="data")
+    digest, targets = hashlib.sha256(), []
+    shape: tuple[int, ...] | None = None
+    with seeded_globals(0, "data"):  # restores them once for all items
+        for row in range(len(dataset)):
+            x, y = _item(dataset, row, where)
+            array = _item_array(x, row, where)
+            update(digest, array)
+            shape = _checked_shape(as_input(array), shape, row, where)
+            targets.append(y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else y)
+    names = getattr(dataset, "classes", None)  # torchvision's convention
+    named = _names(names) if isinstance(names, list | tuple) else None
+    labels = targets_array(targets, where)
+    return Raw(dataset, shape or (), digest.hexdigest(), labels, None, named, where)
+
+
+def _checked_shape(
+    x: torch.Tensor, first: tuple[int, ...] | None, row: int, where: str
+) -> tuple[int, ...]:
+    check_finite(x[None], "features", f"{where}, item {row}")
+    shape = tuple(x.shape)
+    if first is not None and shape != first:
+        raise RequestError(
+            f"{where}: item {row} has shape {list(shape)}, item 0 has {list(first)}.",
+            "Bring all items to one shape with a transform.",
+            kind="data",
+        )
+    return shape
+
+
+def _item(dataset: Dataset[Any], row: int, where: str) -> tuple[Any, Any]:
+    try:
+        item = read_item(dataset, row)
+    except Exception as error:
+        raise RequestError(
+            f"{where}: reading item {row} raised {type(error).__name__}: {shown(error, 200)}",
+            kind="data",
+        ) from error
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise RequestError(
+            f"{where}: item {row} is {_described(item)}; an item has to be (x, y).", kind="data"
+        )
+    return item[0], item[1]
+
+
+def _item_array(x: Any, row: int, where: str) -> Array:
+    if isinstance(x, bool | int | float | np.generic):
+        x = [x]
+    elif isinstance(x, torch.Tensor | np.ndarray) and x.ndim == 0:
+        x = x.reshape(1)
+    array: Array | None = None
+    if isinstance(x, torch.Tensor | np.ndarray | list):
+        array = as_array(x, f"x of item {row}", where)
+    if array is None or array.dtype.kind not in NUMERIC:
+        found = type(x).__name__ if array is None else f"of dtype {array.dtype}"
+        raise RequestError(
+            f"{where}: x of item {row} is {found}; valid are a tensor, an array or a number.",
+            "Images: give the data set a transform to tensors.",
+            kind="data",
+        )
+    return array
+
+
+def update(digest: Any, array: Array) -> None:
+    """Adds an array's dtype, shape and bytes to a hash."""
+    digest.update(json.dumps([array.dtype.str, array.shape]).encode())
+    digest.update(np.ascontiguousarray(array).data)

@@ -1,0 +1,164 @@
+"""Calls a data function and normalises what it returned."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from core.data.arrays import Array, float32
+from core.data.forms import ACCEPTED, Raw, raw_of, update
+from core.data.part import Items, Part
+from core.data.targets import Classes, Quantities, encode_labels, encode_quantities
+from core.errors import RequestError, did_you_mean, shown
+from core.seeding import seeded_globals
+
+Targets = Literal["classes", "values"]
+
+_READY_MADE = ("train", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What a data function returned, normalised, not yet split or standardized.
+
+    Attributes:
+        name: The data function's name, for messages.
+        parts: `{"all": …}`, or ready-made parts by name (`test` may be missing).
+        input_shape: Shape of one example's input.
+        outputs: Number of classes, or of target columns.
+        class_names: Names in the order of the codes; None for quantities.
+        columns: Names of the features, if known.
+        fingerprint: sha256 over all that was returned.
+    """
+
+    name: str
+    parts: Mapping[str, Part]
+    input_shape: tuple[int, ...]
+    outputs: int
+    class_names: tuple[str, ...] | None
+    columns: tuple[str, ...] | None
+    fingerprint: str
+
+
+def load(
+    function: Callable[..., Any],
+    keywords: Mapping[str, Any],
+    *,
+    name: str,
+    seed: int,
+    targets: Targets,
+) -> Source:
+    """Calls `function(**keywords)` and normalises what it returns.
+
+    The global generators of Python, numpy and torch are seeded during the call and restored after.
+
+    Args:
+        function: The data component.
+        keywords: Its keyword arguments.
+        name: What messages call it.
+        seed: The configuration's `split.seed`.
+        targets: Whether targets are class labels or quantities.
+
+    Raises:
+        RequestError: It raised, or returned something that cannot be used; says what and where.
+    """
+    try:
+        with seeded_globals(seed, "data"):
+            returned = function(**keywords)
+    except RequestError:
+        raise
+    except Exception as error:
+        raise RequestError(
+            f"{name} raised {type(error).__name__}: {shown(error, 200)}", kind="data"
+        ) from error
+    raws = _raw_parts(returned, name)
+    columns, class_names, shape = _agreed(raws, name)
+    labelled = {key: (raw.targets, raw.where) for key, raw in raws.items()}
+    if targets == "classes":
+        codes, classes = encode_labels(labelled, class_names)
+        made = {key: _part(raw, torch.from_numpy(codes[key]), classes) for key, raw in raws.items()}
+        names, exact = classes.names, codes
+        outputs = len(names)
+    else:
+        exact, outputs = encode_quantities(labelled)
+        quantities = Quantities(outputs)
+        made = {key: _part(raw, float32(exact[key]), quantities) for key, raw in raws.items()}
+        names = None
+    fingerprint = _fingerprint(raws, exact, columns, names)
+    return Source(name, made, shape, outputs, names, columns, fingerprint)
+
+
+def _part(raw: Raw, targets: torch.Tensor, code: Classes | Quantities) -> Part:
+    if isinstance(raw.inputs, torch.Tensor):
+        return Part(raw.inputs, targets)
+    return Part(Items(raw.inputs, torch.arange(len(targets)), code.encode), targets)
+
+
+def _raw_parts(returned: Any, name: str) -> dict[str, Raw]:
+    if isinstance(returned, tuple) and len(returned) == 3:
+        returned = dict(zip(_READY_MADE, returned, strict=True))
+    elif not (isinstance(returned, Mapping) and set(returned) & set(_READY_MADE)):
+        return {"all": raw_of(returned, name)}
+    given = {key: part for key, part in returned.items() if part is not None}
+    for key in given:
+        if key not in _READY_MADE:
+            hint = did_you_mean(str(key), _READY_MADE)
+            raise RequestError(
+                f"{name} returned parts with an unknown one, '{shown(key)}'; valid are train, "
+                "val and test.",
+                hint,
+                kind="data",
+            )
+    for key in ("train", "val"):
+        if key not in given:
+            raise RequestError(
+                f"{name} returned ready-made parts without {key}; train and val are needed, test "
+                "may be missing.",
+                ACCEPTED,
+                kind="data",
+            )
+    return {key: raw_of(given[key], f"{name}, {key}") for key in _READY_MADE if key in given}
+
+
+def _agreed(
+    raws: Mapping[str, Raw], name: str
+) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None, tuple[int, ...]]:
+    """What all parts must have in common: columns, class names, shape of an example."""
+    first = next(iter(raws.values()))
+    for key, raw in raws.items():
+        for what, mine, theirs in (
+            ("columns", raw.columns, first.columns),
+            ("class names", raw.class_names, first.class_names),
+            ("an input shape", raw.shape, first.shape),
+        ):
+            if mine != theirs:
+                raise RequestError(
+                    f"{name}: part {key} has {what} {shown(_listed(mine))}, part train has "
+                    f"{shown(_listed(theirs))}.",
+                    "All parts need the same.",
+                    kind="data",
+                )
+    return first.columns, first.class_names, first.shape
+
+
+def _listed(given: tuple[Any, ...] | None) -> object:
+    return None if given is None else list(given)
+
+
+def _fingerprint(
+    raws: Mapping[str, Raw],
+    exact: Mapping[str, Array],
+    columns: tuple[str, ...] | None,
+    names: tuple[str, ...] | None,
+) -> str:
+    digest = hashlib.sha256()
+    digest.update(json.dumps([columns, names]).encode())
+    for key, raw in raws.items():
+        digest.update(json.dumps([key, raw.digest]).encode())
+        update(digest, exact[key])
+    return digest.hexdigest()

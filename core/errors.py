@@ -1,0 +1,129 @@
+"""Errors a person can act on: what is wrong, where, the valid choices, the next step."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with a request.
+
+    Attributes:
+        message: What is wrong, where, and what is valid there. One line.
+        hint: The next step: what to type or change. May be empty.
+        kind: A word for programs that read `--json`, such as ``unknown-key``.
+    """
+
+    message: str
+    hint: str = ""
+    kind: str = "request"
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class ParibusError(Exception):
+    """Base of the errors that are shown as a message, never as a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "", kind: str = "failed") -> None:
+        super().__init__(message, hint, kind)
+        self.faults = [Fault(message, hint, kind)]
+
+    @property
+    def kind(self) -> str:
+        return self.faults[0].kind
+
+    @property
+    def message(self) -> str:
+        return "\n".join(fault.message for fault in self.faults)
+
+    @property
+    def hint(self) -> str:
+        return "\n".join(fault.hint for fault in self.faults if fault.hint)
+
+    def __str__(self) -> str:
+        return "\n".join(str(fault) for fault in self.faults)
+
+
+class RequestError(ParibusError):
+    """The request was wrong; nothing was created. Exit code 2."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, hint: str = "", kind: str = "request") -> None:
+        super().__init__(message, hint, kind)
+
+    @classmethod
+    def of(cls, faults: Iterable[Fault]) -> RequestError:
+        """One error for all faults of a request, each named once."""
+        distinct = list(dict.fromkeys(faults))
+        error = cls(distinct[0].message, distinct[0].hint, distinct[0].kind)
+        error.faults = distinct
+        return error
+
+    def __reduce__(self) -> tuple[Callable[..., RequestError], tuple[list[Fault]]]:
+        # Workers raise these too: all faults have to survive the pipe.
+        return RequestError.of, (self.faults,)
+
+
+class DamagedError(ParibusError):
+    """A file does not hold what was written to it. Exit code 1."""
+
+    def __init__(self, message: str, hint: str = "", kind: str = "damaged") -> None:
+        super().__init__(message, hint, kind)
+
+
+@dataclass
+class Faults:
+    """Collects the faults of one request, so that all are reported together."""
+
+    found: list[Fault] = field(default_factory=list)
+
+    def add(self, message: str, hint: str = "", kind: str = "request") -> None:
+        self.found.append(Fault(message, hint, kind))
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Turns a `RequestError` of the block into collected faults."""
+        try:
+            yield
+        except RequestError as error:
+            self.found.extend(error.faults)
+
+    def check(self) -> None:
+        """Raises one `RequestError` if anything was found."""
+        if self.found:
+            raise RequestError.of(self.found)
+
+
+def nearest(name: str, choices: Iterable[str]) -> str | None:
+    """The choice most like `name`, or None if none is close."""
+    close = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+def one_of(choices: Iterable[str]) -> str:
+    """The choices as they stand in a message: ``a, b or c``."""
+    items = sorted(choices)
+    return " or ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """``Did you mean 'relu'?``, or the valid choices where none is close."""
+    choices = list(choices)
+    close = nearest(name, choices)
+    if close:
+        return f"Did you mean '{close}'?"
+    return f"Choose {one_of(choices)}." if choices else ""
+
+
+def shown(text: object, limit: int = 80) -> str:
+    """User's text inside a message: one line, no control characters, not too long."""
+    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+    return line if len(line) <= limit else line[: limit - 1] + "…"

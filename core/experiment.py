@@ -1,0 +1,175 @@
+"""An experiment: a file with a docstring, `BASELINE` (the configuration) and `AXES`."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from core.config import COMPONENTS, Configuration
+from core.errors import RequestError, did_you_mean, shown
+from core.values import parse_component
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What an experiment file defines.
+
+    Attributes:
+        name: The file's name without ``.py``.
+        path: The file.
+        question: The first line of its docstring.
+        baseline: The configuration to compare with, as the file states it.
+        axes: Hyperparameter to levels (a list) or their text, in the file's order.
+        objects: The file's own names, which components may refer to as ``file.py:name``.
+    """
+
+    name: str
+    path: Path
+    question: str
+    baseline: Configuration
+    axes: dict[str, Any]
+    objects: dict[str, Any] = field(repr=False, compare=False)
+
+
+def catalogue_folder() -> Path:
+    """The folder of the experiments that come with the package."""
+    spec = importlib.util.find_spec("experiments")
+    if spec is None or not spec.submodule_search_locations:
+        raise RequestError("The package 'experiments' is not installed.", "Run pip install -e .")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def catalogue() -> dict[str, Path]:
+    """Name to file of the experiments that come with the package, in order of name."""
+    files = sorted(catalogue_folder().glob("*.py"))
+    return {path.stem: path for path in files if not path.stem.startswith("_")}
+
+
+def find_experiment(name: str) -> Path:
+    """The file of an experiment: a name of the catalogue, or the path of a ``.py`` file.
+
+    Raises:
+        RequestError: If there is neither.
+    """
+    known = catalogue()
+    if name in known:
+        return known[name]
+    if name.endswith(".py"):
+        try:
+            path = Path(name).expanduser()
+            if path.is_file():
+                return path.resolve()
+        except (OSError, ValueError, RuntimeError):
+            pass
+        raise RequestError(f"There is no file '{shown(name)}'.", kind="unknown-experiment")
+    raise RequestError(
+        f"There is no experiment '{shown(name)}'.",
+        f"{did_you_mean(name, known)} The path of a .py file or a run is valid too.",
+        "unknown-experiment",
+    )
+
+
+def load_experiment(path: Path, extra_paths: tuple[Path, ...] = ()) -> Experiment:
+    """Runs an experiment file and validates what it defines.
+
+    The file's folder (and `extra_paths`) are appended to the import path, never put first.
+
+    Raises:
+        RequestError: If the file raises, or `BASELINE` or `AXES` is not what it should be.
+    """
+    for folder in (path.parent, *extra_paths):
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+    objects = vars(_execute(path))
+    where = path.name
+    if not isinstance(objects.get("BASELINE"), Mapping):
+        raise RequestError(
+            f"{where} defines no BASELINE.",
+            "BASELINE is a dict with task, data, model, loss, optimizer and train.",
+        )
+    baseline = {
+        key: _named(value, path, objects, f"{where}: {key}") if key in COMPONENTS else value
+        for key, value in objects["BASELINE"].items()
+    }
+    axes = objects.get("AXES", {})
+    if not isinstance(axes, Mapping):
+        raise RequestError(f"{where}: AXES is not a dict from hyperparameter to levels.")
+    return Experiment(
+        name=path.stem,
+        path=path,
+        question=(objects.get("__doc__") or "").strip().split("\n")[0],
+        baseline=Configuration.parse(baseline, where),
+        axes={str(key): _levels(str(key), value, path, objects) for key, value in axes.items()},
+        objects=objects,
+    )
+
+
+def object_name(value: Any, path: Path, objects: Mapping[str, Any], where: str) -> str:
+    """The name by which the configuration refers to an object: ``file.py:name`` or a dotted path.
+
+    Raises:
+        RequestError: If it can be found by neither.
+    """
+    module = getattr(value, "__module__", None)
+    if module == objects["__name__"]:
+        for name, candidate in objects.items():
+            if candidate is value:
+                return f"{path.name}:{name}"
+    qualified = getattr(value, "__qualname__", "")
+    if module and qualified.isidentifier() and module in sys.modules:
+        for owner in _shortest_owners(module):
+            if getattr(sys.modules.get(owner), qualified, None) is value:
+                return f"{owner}.{qualified}"
+    raise RequestError(
+        f"{where}: {shown(repr(value))} has no name at the top level of a file.",
+        "Define it there with def or class, or name it as a word.",
+    )
+
+
+def _shortest_owners(module: str) -> list[str]:
+    parts = module.split(".")
+    return [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
+
+
+def _named(value: Any, path: Path, objects: Mapping[str, Any], where: str) -> Any:
+    """The same component with objects replaced by their names."""
+    if isinstance(value, str):
+        return parse_component(value, where)
+    if isinstance(value, Mapping):
+        inner = dict(value)
+        if "name" in inner and not isinstance(inner["name"], str):
+            inner["name"] = object_name(inner["name"], path, objects, where)
+        return inner
+    return {"name": object_name(value, path, objects, where)}
+
+
+def _levels(key: str, levels: Any, path: Path, objects: Mapping[str, Any]) -> Any:
+    if key not in COMPONENTS or isinstance(levels, str) or not isinstance(levels, list | tuple):
+        return levels if isinstance(levels, str | list) else list(levels)
+    return [_named(level, path, objects, f"{path.name}: AXES {key}") for level in levels]
+
+
+def _execute(path: Path) -> ModuleType:
+    name = f"paribus_experiment_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise RequestError(f"{shown(path)} is not a Python file.", kind="unknown-experiment")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except RequestError:
+        raise
+    except SyntaxError as error:
+        raise RequestError(f"{path.name}, line {error.lineno}: {error.msg}.") from error
+    except Exception as error:
+        lines = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+        at = f", line {lines[-1].lineno}" if lines else ""
+        raise RequestError(f"{path.name}{at}: {type(error).__name__}: {shown(error)}") from error
+    return module

@@ -1,0 +1,131 @@
+"""Files that survive a power cut: written whole, synced, renamed.
+
+A rename without a sync loses the file, and a write in place loses the old one when the disk is
+full. So: temporary file, fsync, rename, fsync of the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from core.errors import DamagedError, RequestError
+
+MANIFEST = "manifest.json"
+
+
+def sha256_file(path: Path) -> str:
+    """The sha256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replaces a file as a whole; on any failure the old one stays and nothing else is left."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replaces a JSON file as a whole. Numbers that are not finite are refused."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, text.encode() + b"\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        DamagedError: If it cannot be read or parsed.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DamagedError(f"{path}: cannot be read ({error}).") from error
+
+
+def append_line(path: Path, value: Any) -> None:
+    """Appends one line of JSON, synced."""
+    line = json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
+    with path.open("ab") as file:
+        file.write(line.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_lines(path: Path) -> list[Any]:
+    """All lines of a file of JSON lines; a last line that was cut off is left out."""
+    if not path.exists():
+        return []
+    lines = []
+    for line in path.read_bytes().splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            continue
+    return lines
+
+
+def write_manifest(folder: Path) -> None:
+    """Writes the sha256 of each file of a folder: the last file that is written into it."""
+    names = sorted(
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in (MANIFEST, "last.pt", "last.1.pt")
+    )
+    write_json(folder / MANIFEST, {name: sha256_file(folder / name) for name in names})
+
+
+def verify_manifest(folder: Path, only: tuple[str, ...] | None = None) -> None:
+    """Compares files with the manifest: all of them, or those named by `only`.
+
+    Raises:
+        DamagedError: Naming the first file that is missing or differs.
+    """
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict):
+        raise DamagedError(f"{folder / MANIFEST}: is not a manifest.")
+    for name, digest in manifest.items():
+        if only is not None and name not in only:
+            continue
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
+            raise DamagedError(f"{path}: is missing, though the manifest names it.")
+        if sha256_file(path) != digest:
+            raise DamagedError(f"{path}: does not hold what was written (sha256 differs).")
+
+
+@contextmanager
+def creating(what: str) -> Iterator[None]:
+    """Turns a refusal of the file system into a message that says which place it was."""
+    try:
+        yield
+    except OSError as error:
+        raise RequestError(
+            f"{what} cannot be written: {error.strerror or error}.",
+            "Name another place with --root DIR.",
+            kind="root",
+        ) from error

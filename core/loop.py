@@ -1,0 +1,198 @@
+"""The loop engine: one run, step by step, in plain PyTorch."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from core.build import Trainee, checked_loss
+from core.config import Configuration
+from core.data.prepared import PartName
+from core.engine import Best, Evaluation, Job, Report, State
+from core.models import set_dropout_streams
+from core.seeding import derive, epoch_order, seed_globals, seeded_globals
+
+
+class Loop:
+    """Trains a job's one run with the ordinary steps."""
+
+    name: Literal["loop"] = "loop"
+
+    def train(self, job: Job, states: Mapping[str, State]) -> Iterator[Report]:
+        (run,) = job.runs
+        asked = Configuration.parse(run.asked, run.id)
+        trainee = job.resolver.trainee(asked, run.seed)
+        initial = tensor_hashes(trainee.model)
+        best: Best | None = None
+        first = 1
+        if state := states.get(run.id):
+            initial, best, first = _restore(trainee, state)
+        with seeded_globals(run.seed, "dropout"):  # leaves the process's generators as they were
+            for epoch in range(first, trainee.epochs + 1):
+                started = time.perf_counter()
+                order = epoch_order(run.seed, epoch, len(trainee.data.train))
+                order = order[: _examples_of(trainee, epoch)]
+                trained = _train_epoch(trainee, order, run.seed, epoch)
+                found = measure(trainee, "val")
+                metrics = {**trained, **{f"val/{k}": v for k, v in found.metrics.items()}}
+                failure = _not_finite(metrics, trainee.metric, epoch)
+                if failure is None and _is_better(trainee, metrics, best):
+                    weights = {k: v.detach().cpu().clone() for k, v in _state(trainee).items()}
+                    best = Best(epoch, metrics, found.confusion_matrix, weights, found.outputs)
+                line = {
+                    "epoch": epoch,
+                    "metrics": metrics,
+                    "order_sha256": hashlib.sha256(order.numpy().tobytes()).hexdigest(),
+                    "weights_sha256": weights_hash(trainee.model),
+                    "seconds": time.perf_counter() - started,
+                }
+                yield Report(
+                    run=run.id,
+                    line=line,
+                    best=best,
+                    finished=failure is not None or epoch == trainee.epochs,
+                    failure=failure,
+                    initial_weights=initial,
+                    state=lambda e=epoch, b=best: _snapshot(trainee, e, b, initial),  # type: ignore[misc]
+                )
+                if failure is not None:
+                    return
+
+    def evaluate(self, job: Job, weights: Mapping[str, Tensor], split: PartName) -> Evaluation:
+        (run,) = job.runs
+        trainee = job.resolver.trainee(Configuration.parse(run.asked, run.id), run.seed)
+        trainee.model.load_state_dict(dict(weights))
+        return measure(trainee, split)
+
+
+def _train_epoch(
+    trainee: Trainee, order: Tensor, seed: int, epoch: int
+) -> dict[str, float | None]:
+    """One epoch of updates; the running means of loss and accuracy as trained."""
+    model, device = trainee.model, trainee.device
+    seed_globals(derive(seed, "dropout", epoch))  # for dropout layers that are not ours
+    set_dropout_streams(model, seed, epoch)
+    model.train()
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    correct = torch.zeros((), dtype=torch.int64, device=device)
+    for inputs, targets in trainee.data.train.batches(trainee.batch_size, order, (seed, epoch)):
+        inputs, targets = inputs.to(device), targets.to(device)
+        outputs = model(inputs)
+        loss = checked_loss(trainee, outputs, targets)
+        trainee.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        trainee.optimizer.step()
+        if trainee.scheduler_each_update:
+            trainee.scheduler.step()
+        with torch.no_grad():
+            total += loss.detach() * len(targets)
+            right = trainee.task.correct(outputs, targets)
+            correct += 0 if right is None else right
+    if not trainee.scheduler_each_update:
+        trainee.scheduler.step()
+    means: dict[str, float | None] = {"train/loss": total.item() / len(order)}
+    if trainee.task.targets == "classes":
+        means["train/accuracy"] = correct.item() / len(order)
+    return means
+
+
+def measure(trainee: Trainee, split: PartName) -> Evaluation:
+    """Loss and metrics of the model as it is on one part, in batches of a fixed size."""
+    part = trainee.data.part(split)
+    trainee.model.eval()
+    total, collected, aims = 0.0, [], []
+    size = trainee.configuration["train"]["eval_batch_size"]
+    with torch.inference_mode():
+        for inputs, targets in part.batches(size):
+            outputs = trainee.model(inputs.to(trainee.device))
+            loss = checked_loss(trainee, outputs, targets.to(trainee.device))
+            total += loss.item() * len(targets)
+            collected.append(outputs.float().cpu())
+            aims.append(targets)
+    outputs, targets = torch.cat(collected), torch.cat(aims)
+    metrics: dict[str, float | None] = {"loss": total / len(part)}
+    metrics |= trainee.task.measure(outputs, targets)
+    for extra in trainee.extra_metrics:
+        metrics[extra.key] = extra.measure(outputs, targets)
+    matrix = trainee.task.confusion_matrix(outputs, targets)
+    return Evaluation(metrics, outputs.clone(), targets, matrix)
+
+
+def tensor_hashes(model: nn.Module) -> dict[str, str]:
+    """Name to sha256 (of dtype, shape and bytes) of each tensor of a model's state."""
+    return {
+        name: hashlib.sha256(_tensor_bytes(tensor)).hexdigest()
+        for name, tensor in sorted(model.state_dict().items())
+    }
+
+
+def weights_hash(model: nn.Module) -> str:
+    """One sha256 over names, dtypes, shapes and bytes of a model's state, in order of name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode() + b"\0")
+        digest.update(_tensor_bytes(tensor))
+    return digest.hexdigest()
+
+
+def _tensor_bytes(tensor: Tensor) -> bytes:
+    array = tensor.detach().cpu().contiguous()
+    head = f"{array.dtype} {tuple(array.shape)}\0".encode()
+    return head + array.flatten().view(torch.uint8).numpy().tobytes()
+
+
+def _examples_of(trainee: Trainee, epoch: int) -> int:
+    """Examples that an epoch visits: all, or fewer in the last epoch of a number of updates."""
+    steps = math.ceil(len(trainee.data.train) / trainee.batch_size)
+    left = trainee.updates - (epoch - 1) * steps
+    return len(trainee.data.train) if left >= steps else left * trainee.batch_size
+
+
+def _not_finite(metrics: Mapping[str, float | None], metric: str, epoch: int) -> str | None:
+    for name in ("train/loss", "val/loss", metric):
+        value = metrics[name]
+        if value is not None and not math.isfinite(value):
+            return f"non-finite: {name} is {value} at epoch {epoch}"
+    return None
+
+
+def _is_better(trainee: Trainee, metrics: Mapping[str, float | None], best: Best | None) -> bool:
+    """Whether an epoch beats the best so far; of equal epochs the earliest stays."""
+    new = metrics[trainee.metric]
+    old = None if best is None else best.metrics[trainee.metric]
+    if best is None or old is None:
+        return best is None or new is not None
+    if new is None:
+        return False
+    return new > old if trainee.direction == "maximize" else new < old
+
+
+def _state(trainee: Trainee) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = trainee.model.state_dict()
+    return state
+
+
+def _snapshot(trainee: Trainee, epoch: int, best: Best | None, initial: dict[str, str]) -> State:
+    """What is needed to go on after an epoch; streams are made anew, so no generators."""
+    return {
+        "epoch": epoch,
+        "model": _state(trainee),
+        "optimizer": trainee.optimizer.state_dict(),
+        "scheduler": trainee.scheduler.state_dict(),
+        "best": None if best is None else vars(best),
+        "initial_weights": initial,
+    }
+
+
+def _restore(trainee: Trainee, state: State) -> tuple[dict[str, str], Best | None, int]:
+    trainee.model.load_state_dict(state["model"])
+    trainee.optimizer.load_state_dict(state["optimizer"])
+    trainee.scheduler.load_state_dict(state["scheduler"])
+    best: Any = state["best"]
+    return state["initial_weights"], best and Best(**best), state["epoch"] + 1

@@ -1,0 +1,74 @@
+"""Metrics from one pass over the outputs: counts and sums in float64.
+
+Definitions follow torchmetrics, to which a property test holds them: a class that is absent from
+targets and predictions is left out of macro means, a division by zero counts 0.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def confusion_matrix(targets: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Counts of (target, predicted label).
+
+    Args:
+        targets: int64 `[N]`.
+        labels: int64 `[N]`.
+        classes: C.
+
+    Returns:
+        int64 `[C, C]`; rows are targets, columns predictions.
+    """
+    return torch.bincount(targets * classes + labels, minlength=classes * classes).view(
+        classes, classes
+    )
+
+
+def per_class(matrix: Tensor) -> dict[str, Tensor]:
+    """Precision, recall, f1 and support of each class: float64 `[C]` (support int64)."""
+    counts = matrix.double()
+    hit, support, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
+    return {
+        "precision": _ratio(hit, predicted),
+        "recall": _ratio(hit, support),
+        "f1": _ratio(2 * hit, support + predicted),
+        "support": matrix.sum(1),
+    }
+
+
+def classification_metrics(matrix: Tensor) -> dict[str, float]:
+    """Accuracy, and macro precision, recall and F1.
+
+    Args:
+        matrix: int64 `[C, C]` of `confusion_matrix`, of at least one example.
+    """
+    present = (matrix.sum(0) + matrix.sum(1)) > 0
+    rows = per_class(matrix)
+    accuracy = matrix.diagonal().sum().double() / matrix.sum()
+    macro = {name: rows[name][present].mean().item() for name in ("precision", "recall", "f1")}
+    return {"accuracy": accuracy.item(), **macro}
+
+
+def regression_metrics(outputs: Tensor, targets: Tensor) -> dict[str, float | None]:
+    """MAE, MSE and R² (mean over the target columns).
+
+    Args:
+        outputs: float `[N, K]`.
+        targets: float `[N, K]`.
+
+    Returns:
+        ``mae``, ``mse`` and ``r2``; ``r2`` is None where it is not defined: fewer than two
+        examples, or a target column that is constant.
+    """
+    targets64 = targets.double()
+    error = outputs.double() - targets64
+    total = (targets64 - targets64.mean(0)).square().sum(0)
+    defined = len(targets) >= 2 and bool((total > 0).all())
+    r2 = (1 - error.square().sum(0) / total).mean().item() if defined else None
+    return {"mae": error.abs().mean().item(), "mse": error.square().mean().item(), "r2": r2}
+
+
+def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    return torch.where(denominator > 0, numerator / denominator.clamp(min=1), 0.0)

@@ -1,0 +1,138 @@
+"""Models by short name. Each draws every parameter from a stream of its own.
+
+A parameter's values follow from (seed, its name, its shape) alone. So two settings that share a
+layer's name and shape start from the same values there, whatever else differs between them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from core.seeding import stream
+
+Activation = Literal[
+    "identity", "relu", "leaky_relu", "gelu", "silu", "elu", "tanh", "sigmoid", "softplus"
+]
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "identity": nn.Identity,
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "elu": nn.ELU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "softplus": nn.Softplus,
+}
+Size = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Dropout(nn.Module):
+    """Inverted dropout whose masks come from `generator`, which the engine sets each epoch.
+
+    The mask is 16 random bits per element against a threshold, four to a 64-bit draw, several
+    times faster than drawing floats. So `p` is rounded to a multiple of 1/65536.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+        self.threshold = round(p * 65536)
+        self.generator: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.threshold == 0:
+            return x
+        bits = torch.empty((x.numel() + 3) // 4, dtype=torch.int64)
+        bits.random_(-(2**63), None, generator=self.generator)
+        noise = bits.view(torch.int16)[: x.numel()].view(x.shape)
+        keep = (noise >= self.threshold - 32768).to(x.dtype)
+        return x * keep.mul_(65536 / (65536 - self.threshold)).to(x.device)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+class Linear(nn.Linear):
+    """One linear layer on the flattened input: `[N, ...]` to `[N, out_features]`."""
+
+    draws_by_name = True
+
+    def __init__(self, in_features: Size, out_features: Size, bias: bool = True) -> None:
+        super().__init__(in_features, out_features, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(1))
+
+
+class MLP(nn.Module):
+    """A multilayer perceptron on the flattened input: `[N, ...]` to `[N, out_features]`.
+
+    Args:
+        in_features: Numbers per example; follows from the data.
+        out_features: Classes or target columns; follows from the data.
+        hidden_dim: Units of each hidden layer.
+        num_layers: Hidden layers; 0 is a linear model.
+        activation: After each hidden layer.
+        dropout: Probability of zeroing a hidden unit in training.
+    """
+
+    draws_by_name = True
+
+    def __init__(
+        self,
+        in_features: Size,
+        out_features: Size,
+        hidden_dim: Size = 128,
+        num_layers: Count = 1,
+        activation: Activation = "relu",
+        dropout: Rate = 0.0,
+    ) -> None:
+        super().__init__()
+        widths = [in_features, *[hidden_dim] * num_layers]
+        self.hidden = nn.ModuleList(
+            nn.Sequential(nn.Linear(a, b), ACTIVATIONS[activation](), Dropout(dropout))
+            for a, b in zip(widths, widths[1:], strict=False)
+        )
+        self.output = nn.Linear(widths[-1], out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        for layer in self.hidden:
+            x = layer(x)
+        return self.output(x)
+
+
+def draw_parameters(model: nn.Module, seed: int) -> None:
+    """Draws the parameters of a model of ours, each from the stream (seed, init, its name).
+
+    Linear layers as `torch.nn.Linear` does: uniform within ±1/sqrt(in_features).
+    """
+    with torch.no_grad():
+        for prefix, module in model.named_modules():
+            if not isinstance(module, nn.Linear):
+                continue
+            bound = 1 / math.sqrt(module.in_features)
+            for name, parameter in module.named_parameters(prefix, recurse=False):
+                parameter.uniform_(-bound, bound, generator=stream(seed, "init", name))
+
+
+def set_dropout_streams(model: nn.Module, seed: int, epoch: int) -> None:
+    """Puts each of our dropout layers at the start of its stream for an epoch."""
+    for name, module in model.named_modules():
+        if isinstance(module, Dropout):
+            module.generator = stream(seed, "dropout", epoch, name)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """The number of trainable values."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+

@@ -1,0 +1,249 @@
+"""From what was asked to what is trained: defaults, data, length and machine filled in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.build import Trainee, length, make_trainee, selection, try_fit
+from core.components import FROM_DATA, check_components, resolve_component, with_defaults
+from core.config import Component, Configuration
+from core.data import Data, Source, load, prepare
+from core.errors import Faults, RequestError
+from core.experiment import Experiment
+from core.extra_metrics import ExtraMetric
+from core.identity import identity_parts, run_id, trace_components
+from core.models import count_parameters
+from core.optimizers import fused_by_default
+from core.sources import Sources
+from core.tasks import Task
+from core.values import canonical_json
+
+ENGINES = ("auto", "loop", "cohort")
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run, ready to be trained: what a worker is sent.
+
+    Attributes:
+        id: From the content of `identity`.
+        experiment: Its name.
+        path: The experiment's file.
+        asked: The configuration as it was asked for.
+        configuration: The resolved one.
+        seed: The run's seed.
+        engine: ``loop`` or ``cohort``.
+        identity: All that decides the numbers, by name.
+        facts: What follows: epochs, updates, updates_per_epoch, parameters.
+        files: Path inside the record's ``source/`` to the file on disk.
+        import_paths: Folders appended to the import path.
+        noted: What is recorded without being part of the identity (git).
+    """
+
+    id: str
+    experiment: str
+    path: Path
+    asked: Mapping[str, Any]
+    configuration: Mapping[str, Any]
+    seed: int
+    engine: str
+    identity: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    files: Mapping[str, Path]
+    import_paths: tuple[Path, ...] = ()
+    noted: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Resolver:
+    """Resolves configurations of one experiment; loads its data once.
+
+    Args:
+        experiment: The experiment whose file components may come from.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self._sources: dict[str, Source] = {}
+        self._data: dict[str, Data] = {}
+        self._resolved: dict[str, dict[str, Any]] = {}
+        self._facts: dict[str, dict[str, Any]] = {}
+        self._traced: dict[str, tuple[Data, Sources]] = {}
+
+    def data(self, configuration: Configuration) -> Data:
+        """The prepared parts that a configuration is trained on.
+
+        Raises:
+            RequestError: If the data cannot be loaded or divided.
+        """
+        full = with_defaults(configuration, self.experiment)
+        targets = self._task(full).targets
+        source_key = canonical_json([full["data"], targets, full["split"]["seed"]])
+        if source_key not in self._sources:
+            component = resolve_component("data", configuration.data.name, self.experiment)
+            self._sources[source_key] = load(
+                component.function,
+                configuration.data.keywords,
+                name=f"data {configuration.data.name}",
+                seed=configuration.split.seed,
+                targets=targets,
+            )
+        key = canonical_json([source_key, full["split"], full["standardize"]])
+        if key not in self._data:
+            split = configuration.split
+            method = split.method or ("stratified" if targets == "classes" else "random")
+            self._data[key] = prepare(
+                self._sources[source_key],
+                method=method,
+                seed=split.seed,
+                val_fraction=split.val_fraction,
+                test_fraction=split.test_fraction,
+                standardize=configuration.standardize,
+            )
+        return self._data[key]
+
+    def configuration(self, asked: Configuration) -> dict[str, Any]:
+        """The resolved configuration: nothing in it is left to be decided.
+
+        Raises:
+            RequestError: With all faults found in components, data and their fit.
+        """
+        key = canonical_json(asked.to_dict())
+        if key not in self._resolved:
+            faults = Faults()
+            checked = check_components(asked, self.experiment, faults)
+            faults.check()
+            self._resolved[key] = self._resolve(checked)
+        return self._resolved[key]
+
+    def specify(self, asked: Configuration, seed: int, engine: str = "auto") -> RunSpec:
+        """A run of this configuration, after two examples went through model and loss.
+
+        Raises:
+            RequestError: If the run cannot be trained as asked.
+        """
+        resolved = self.configuration(asked)
+        key = canonical_json(asked.to_dict())
+        if key not in self._traced:
+            self._traced[key] = self.data(asked), trace_components(asked, self.experiment)
+        data, sources = self._traced[key]
+        facts = self._tried(asked, resolved, data)
+        chosen = choose_engine(engine)
+        parts = identity_parts(
+            resolved=resolved,
+            seed=seed,
+            engine=chosen,
+            data_fingerprint=data.fingerprint,
+            sources=sources,
+        )
+        return RunSpec(
+            id=run_id(self.experiment.name, parts),
+            experiment=self.experiment.name,
+            path=self.experiment.path,
+            asked=asked.to_dict(),
+            configuration=resolved,
+            seed=seed,
+            engine=chosen,
+            identity=parts,
+            facts=facts,
+            files=sources.files,
+        )
+
+    def trainee(self, asked: Configuration, seed: int) -> Trainee:
+        """All parts of a run, built."""
+        return make_trainee(self.configuration(asked), self.experiment, self.data(asked), seed)
+
+    def _task(self, full: Mapping[str, Any]) -> Task:
+        found: Task = resolve_component("task", full["task"]["name"], self.experiment).function()
+        return found
+
+    def _tried(self, asked: Configuration, resolved: dict[str, Any], data: Data) -> dict[str, Any]:
+        """Facts about a configuration, found by building it once."""
+        key = canonical_json(asked.to_dict())
+        if key not in self._facts:
+            trainee = make_trainee(resolved, self.experiment, data, seed=0)
+            try_fit(trainee)
+            self._facts[key] = {
+                "epochs": trainee.epochs,
+                "updates": trainee.updates,
+                "updates_per_epoch": math.ceil(len(data.train) / trainee.batch_size),
+                "parameters": count_parameters(trainee.model),
+            }
+        return self._facts[key]
+
+    def _resolve(self, asked: Configuration) -> dict[str, Any]:
+        full = with_defaults(asked, self.experiment)
+        data = self.data(asked)
+        task = self._task(full)
+        steps = math.ceil(len(data.train) / asked.train.batch_size)
+        epochs, updates = length(full["train"], steps)
+        self._fill(full, "model", self._known_to(data))
+        self._fill(full, "scheduler", {"T_max": epochs, "total_steps": updates})
+        full["device"] = choose_device(asked.device)
+        self._fuse(full, asked.optimizer)
+        full["split"]["method"] = asked.split.method or (
+            "stratified" if task.targets == "classes" else "random"
+        )
+        full["standardize"] = data.preprocessing["standardize"] is not None
+        extra = [ExtraMetric(name, task, data.outputs) for name in asked.metrics]
+        metric, direction = selection(full, task, extra)
+        full["select"] = {"metric": metric, "direction": direction}
+        return full
+
+    def _known_to(self, data: Data) -> dict[str, Any]:
+        return {name: value for name, value in data.filled().items() if name in FROM_DATA}
+
+    def _fill(self, full: dict[str, Any], kind: str, known: Mapping[str, Any]) -> None:
+        component = resolve_component(kind, full[kind]["name"], self.experiment)
+        given = full[kind]
+        for name, parameter in component.signature.parameters.items():
+            if name in given or not component.filled_later(name):
+                continue
+            if name in known:
+                given[name] = known[name]
+            elif parameter.required:
+                raise RequestError(
+                    f"{kind} {given['name']} needs '{name}', which does not follow from this data.",
+                    f"Give {kind}.{name}=VALUE.",
+                    "missing-keyword",
+                )
+
+    def _fuse(self, full: dict[str, Any], asked: Component) -> None:
+        component = resolve_component("optimizer", asked.name, self.experiment)
+        chosen = {"fused", "foreach", "differentiable", "capturable"} & set(asked.keywords)
+        if component.parameter("fused") and not chosen:
+            full["optimizer"]["fused"] = fused_by_default(component.function, full["device"])
+
+
+def choose_engine(engine: str) -> str:
+    """The engine that trains a run.
+
+    Raises:
+        RequestError: If there is no such engine, or it cannot train this yet.
+    """
+    if engine not in ENGINES:
+        raise RequestError(f"There is no engine '{engine}'.", "Choose auto or loop.")
+    if engine == "cohort":
+        raise RequestError(
+            "The engine 'cohort' does not exist yet.", "Take --engine loop.", "engine"
+        )
+    return "loop"
+
+
+def choose_device(device: str) -> str:
+    """``cpu`` or ``cuda``; auto takes a GPU where there is one.
+
+    Raises:
+        RequestError: If a GPU is asked for and there is none.
+    """
+    there = torch.cuda.is_available()
+    if device == "cuda" and not there:
+        raise RequestError(
+            "device=cuda: there is no CUDA device here.", "Take device=cpu or auto.", "device"
+        )
+    return "cuda" if there and device != "cpu" else "cpu"

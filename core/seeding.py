@@ -1,0 +1,56 @@
+"""Noise is an input: every random draw comes from a stream named by its purpose.
+
+A stream follows from (seed, purpose, epoch or name) alone: not from workers, order, attempts or
+time. Streams are made anew for each epoch, so a run resumed at an epoch's end needs no generator
+state, and two settings that share a seed share every draw that both of them make.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import numpy as np
+import torch
+
+Purpose = Literal["init", "shuffle", "dropout", "augment", "data"]
+
+
+def derive(seed: int, purpose: Purpose, *rest: int | str) -> int:
+    """A 63-bit seed for the stream (seed, purpose, *rest)."""
+    text = json.dumps([seed, purpose, *rest])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def stream(seed: int, purpose: Purpose, *rest: int | str) -> torch.Generator:
+    """A torch generator (CPU) at the start of the stream (seed, purpose, *rest)."""
+    return torch.Generator().manual_seed(derive(seed, purpose, *rest))
+
+
+def seed_globals(value: int) -> None:
+    """Seeds the global generators of Python, numpy and torch."""
+    random.seed(value)
+    np.random.seed(value % 2**32)
+    torch.manual_seed(value)
+
+
+@contextmanager
+def seeded_globals(seed: int, purpose: Purpose, *rest: int | str) -> Iterator[None]:
+    """Global generators at the start of the stream (seed, purpose, *rest), restored after."""
+    python, numpy, torch_cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    seed_globals(derive(seed, purpose, *rest))
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(torch_cpu)
+
+
+def epoch_order(seed: int, epoch: int, examples: int) -> torch.Tensor:
+    """The order in which an epoch visits the training part: int64 `[examples]`."""
+    return torch.randperm(examples, generator=stream(seed, "shuffle", epoch))

@@ -1,0 +1,153 @@
+"""What a worker does with a job: train it, write its attempts, say how it goes."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from core.config import Configuration
+from core.engine import Job, engine_of
+from core.errors import ParibusError, RequestError, shown
+from core.experiment import load_experiment
+from core.identity import explain
+from core.resolve import Resolver, RunSpec
+from core.run_folder import Attempt
+
+Ended = Literal["complete", "failed", "attempt"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the driver hears of a run after an epoch, or when it ended.
+
+    Attributes:
+        run: The run's id.
+        epochs: How many it will have.
+        line: The epoch's line of the history, if an epoch ended.
+        ended: ``complete`` and ``failed`` are finished; ``attempt``: the surroundings stopped it.
+        reason: Why it failed or stopped.
+    """
+
+    run: str
+    epochs: int
+    line: dict[str, Any] | None = None
+    ended: Ended | None = None
+    reason: str | None = None
+
+
+def train_job(
+    runs: tuple[RunSpec, ...], attempts: Mapping[str, Path], checkpoint_every: float
+) -> Iterator[Progress]:
+    """Trains a job in this process.
+
+    Closing the iterator after an epoch saves the resume state: the clean stop.
+
+    Args:
+        runs: The job's runs, all of one experiment.
+        attempts: Run id to its attempt's folder.
+        checkpoint_every: Seconds between saves of the resume state.
+    """
+    written: dict[str, Attempt] = {}
+    epochs = {run.id: int(run.facts["epochs"]) for run in runs}
+    finished: set[str] = set()
+    try:
+        resolver = resolver_for(runs[0])
+        for run in runs:
+            check_same(run, resolver)
+            written[run.id] = Attempt(
+                attempts[run.id], run, _data_of(run, resolver), checkpoint_every
+            )
+        states = {run.id: state for run in runs if (state := written[run.id].restore())}
+        reports = engine_of(runs[0].engine).train(Job(runs, resolver), states)
+        for report in reports:
+            attempt = written[report.run]
+            attempt.write(report)
+            ended: Ended | None = None
+            if report.finished:
+                ended = "failed" if report.failure else "complete"
+                finished.add(report.run)
+            line = attempt.history[-1]
+            yield Progress(report.run, epochs[report.run], line, ended, report.failure)
+    except GeneratorExit:
+        for name, attempt in written.items():
+            if name not in finished:
+                attempt.save()
+        raise
+    except Exception as error:
+        for run in runs:
+            if run.id not in finished:
+                yield _ended_by(error, run, written.get(run.id), epochs[run.id])
+
+
+def resolver_for(run: RunSpec) -> Resolver:
+    """The resolver of a run's experiment; kept, so that a warm worker has its data."""
+    key = (run.path, run.import_paths)
+    if key not in _resolvers:
+        _resolvers.clear()  # one experiment's data at a time
+        _resolvers[key] = Resolver(load_experiment(run.path, run.import_paths))
+    return _resolvers[key]
+
+
+def check_same(run: RunSpec, resolver: Resolver) -> None:
+    """Holds what this process would train to what was planned: data, sources, environment.
+
+    Raises:
+        RequestError: Naming what differs.
+    """
+    asked = Configuration.parse(run.asked, run.id)
+    here = resolver.specify(asked, run.seed, run.engine)
+    if here.id != run.id:
+        differs = explain(run.identity, here.identity)
+        text = "; ".join(f"{name}: {a} → {b}" for name, (a, b) in differs.items())
+        raise RequestError(
+            f"{run.id}: what would be trained is not what was planned: {shown(text, 400)}.",
+            "Run the command again.",
+            "changed",
+        )
+
+
+_resolvers: dict[tuple[Path, tuple[Path, ...]], Resolver] = {}
+
+
+def _data_of(run: RunSpec, resolver: Resolver) -> dict[str, Any]:
+    data = resolver.data(Configuration.parse(run.asked, run.id))
+    return {
+        "fingerprint": data.fingerprint,
+        **data.sizes(),
+        "preprocessing": data.preprocessing,
+        "targets": data.val.targets,
+    }
+
+
+def _ended_by(error: Exception, run: RunSpec, attempt: Attempt | None, epochs: int) -> Progress:
+    """The end of a run by an exception: its own failure, or the surroundings'."""
+    message = f"{type(error).__name__}: {shown(error, 500)}"
+    if surroundings := _surroundings(error):
+        return Progress(run.id, epochs, None, "attempt", f"{surroundings}: {message}")
+    if attempt is None or isinstance(error, ParibusError) and error.kind == "changed":
+        return Progress(run.id, epochs, None, "attempt", str(error))
+    frames = traceback.extract_tb(error.__traceback__)
+    user = [f for f in frames if Path(f.filename) in {*run.files.values(), run.path}]
+    at = f" ({Path(user[-1].filename).name}, line {user[-1].lineno})" if user else ""
+    reason = f"exception: {message}{at}"
+    try:
+        attempt.fail(reason)
+    except OSError as disk:
+        return Progress(run.id, epochs, None, "attempt", f"disk: {disk}")
+    return Progress(run.id, epochs, None, "failed", reason)
+
+
+def _surroundings(error: Exception) -> str | None:
+    """``memory`` or ``disk`` where the run itself is not to blame."""
+    text = str(error).lower()
+    if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
+        return "memory"
+    return "disk" if isinstance(error, OSError) else None
+
+
+def with_notes(run: RunSpec, **noted: Any) -> RunSpec:
+    """The same run with notes for its record that are no part of its identity."""
+    return replace(run, noted={**run.noted, **noted})

@@ -1,0 +1,162 @@
+"""Values as they are typed: YAML 1.2 scalars and lists, and how they are shown again.
+
+PyYAML implements YAML 1.1, where ``1e-3`` is a word and ``on`` is true. The loader below takes the
+core schema of YAML 1.2 (section 10.3.2) instead: ``1e-3`` is a number and ``on`` a word.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+import yaml
+
+from core.errors import RequestError, shown
+
+NULL_WORDS = ("none", "None", "null", "Null", "NULL")
+MAX_LENGTH = 10_000
+_CALL = re.compile(r"\s*([A-Za-z_][\w.:]*)\s*\((.*)\)\s*", re.DOTALL)
+
+
+class _CoreSchema(yaml.SafeLoader):
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  (PyYAML's own form)
+
+
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
+):
+    _CoreSchema.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first)
+    )
+
+
+def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    text = str(loader.construct_scalar(node))
+    return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
+
+
+_CoreSchema.add_constructor("tag:yaml.org,2002:int", _number)
+
+
+def parse_value(text: str, where: str) -> Any:
+    """One typed value: number, word, true or false, list. ``none`` stays a word here.
+
+    Whether ``none`` means null depends on the parameter it is for; `core.signatures` decides.
+
+    Raises:
+        RequestError: If the text is no YAML, too long, or holds a number that is not finite.
+    """
+    if len(text) > MAX_LENGTH:
+        raise RequestError(f"{where}: the value is longer than {MAX_LENGTH} characters.")
+    if text.strip() == "":
+        raise RequestError(f"{where}: the value is empty.", "Write KEY=VALUE, such as lr=0.01.")
+    if text.lstrip()[0] in "~&*!|>@`%{?#":  # home folders and words, never YAML's own machinery
+        return text.strip()
+    try:
+        value = yaml.load(text, Loader=_CoreSchema)  # noqa: S506  (a SafeLoader)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        if "[" in text or '"' in text or "'" in text:
+            raise RequestError(
+                f"{where}: '{shown(text)}' is not a value.", "Check brackets, quotes and commas."
+            ) from None
+        return text.strip()
+    if isinstance(value, dict):  # "a: b" is a word with a colon in it, not a mapping
+        return text.strip()
+    refuse_not_finite(value, where)
+    return value
+
+
+def refuse_not_finite(value: Any, where: str) -> None:
+    """Raises a `RequestError` if the value is or holds a number that is not finite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RequestError(f"{where}: {value} is not a finite number.", kind="not-finite")
+    if isinstance(value, list | tuple):
+        for item in value:
+            refuse_not_finite(item, where)
+    if isinstance(value, dict):
+        for item in value.values():
+            refuse_not_finite(item, where)
+
+
+def split_commas(text: str) -> list[str]:
+    """Splits at the commas that stand outside brackets, parentheses and quotes."""
+    parts, depth, quote, start = [], 0, "", 0
+    for at, char in enumerate(text):
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "\"'":
+            quote = char
+        elif char in "[(":
+            depth += 1
+        elif char in "])":
+            depth -= 1
+        elif char == "," and depth == 0:
+            parts.append(text[start:at])
+            start = at + 1
+    return [*parts, text[start:]]
+
+
+def parse_component(text: str, where: str) -> dict[str, Any]:
+    """A component as typed: ``mlp`` or ``cross_entropy(label_smoothing=0.1)``.
+
+    Returns:
+        ``{"name": …, keyword: value, …}``.
+    """
+    text = text.strip()
+    call = _CALL.fullmatch(text)
+    if call is None:
+        if not text or any(c in text for c in "()[]=,"):
+            raise RequestError(
+                f"{where}: '{shown(text)}' is not a component.",
+                "Write NAME or NAME(keyword=value, ...), such as cross_entropy(label_smoothing=0.1).",
+            )
+        return {"name": text}
+    name, inside = call.groups()
+    component: dict[str, Any] = {"name": name}
+    for pair in split_commas(inside) if inside.strip() else []:
+        keyword, equals, value = pair.partition("=")
+        keyword = keyword.strip()
+        if not equals or not keyword.isidentifier() or keyword in component:
+            raise RequestError(
+                f"{where}: '{shown(pair.strip())}' in '{shown(text)}' is not keyword=value.",
+                "Each keyword stands once, as in step(step_size=5, gamma=0.5).",
+            )
+        component[keyword] = parse_value(value, f"{where}: {keyword}")
+    return component
+
+
+def show_value(value: Any) -> str:
+    """A value as it stands in labels and messages: numbers by `repr`, words as they are."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict) and "name" in value:
+        keywords = ", ".join(f"{k}={show_value(v)}" for k, v in value.items() if k != "name")
+        return f"{value['name']}({keywords})" if keywords else str(value["name"])
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value)
+    return repr(value)
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values have equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def null_if_not_finite(value: Any) -> Any:
+    """The same structure with null in place of NaN and infinities, which JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: null_if_not_finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [null_if_not_finite(item) for item in value]
+    return value

@@ -1,0 +1,69 @@
+"""A tracker on a thread of its own, so that training never waits for it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from sweeps.tracking.tracker import TrackedRun, Tracker
+
+PATIENCE = 14.0  # seconds that `close` waits
+HURRY = 5.0  # seconds after which `close` asks for the quick way
+
+
+class SlowTracker(Tracker, Protocol):
+    """A tracker whose calls may take their time, but raise nothing."""
+
+    def hurry(self, seconds: float) -> None:
+        """From another thread: what is not done within `seconds` has to go the quick way."""
+
+    def abandon(self) -> None:
+        """From another thread: a call hangs and will not be waited for."""
+
+
+class BackgroundTracker:
+    """Hands each call to a daemon thread, in order, and returns."""
+
+    def __init__(self, tracker: SlowTracker) -> None:
+        self._tracker = tracker
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
+        self._closed = False
+
+    def begin(self, run: TrackedRun) -> None:
+        self._put(lambda: self._tracker.begin(run))
+
+    def log(self, run: str, epoch: dict[str, Any]) -> None:
+        self._put(lambda: self._tracker.log(run, epoch))
+
+    def finish(self, run: str, document: dict[str, Any], history: list[dict[str, Any]]) -> None:
+        lines = list(history)
+        self._put(lambda: self._tracker.finish(run, document, lines))
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if not self._thread.is_alive():
+            return
+        self._tracker.hurry(HURRY)
+        self._calls.put(None)
+        try:
+            self._thread.join(PATIENCE)
+        finally:  # also where a second Ctrl-C cuts the wait short
+            if self._thread.is_alive():
+                self._tracker.abandon()
+
+    def _put(self, call: Callable[[], None]) -> None:
+        if self._closed:
+            return
+        self._calls.put(call)
+        if self._thread.ident is None:
+            self._thread.start()
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
+        self._tracker.close()

@@ -1,0 +1,88 @@
+"""How a run looks in W&B: its id, names, configuration, rows and summary. Nothing here imports it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from sweeps.tracking.tracker import TrackedRun
+
+TAG_LENGTH = 64  # W&B refuses longer ones
+NAME_LENGTH = 128
+TABLE_ROWS = 10_000  # W&B's limit for a logged table
+
+
+def wandb_id(run: TrackedRun) -> str:
+    """The run's id in W&B: a hash of study and run, or of the run alone."""
+    identity = run.run if run.study is None else f"{run.study}\n{run.run}"
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+def names(run: TrackedRun) -> dict[str, Any]:
+    """Arguments of ``wandb.init`` under which the run is found and grouped."""
+    alone = run.study is None
+    tags = [run.study, run.changed or "baseline", run.experiment]
+    return {
+        "id": wandb_id(run),
+        "name": _cut(run.run if alone else f"{run.label}-s{run.seed}", NAME_LENGTH),
+        "group": _cut(run.experiment if alone else f"{run.study}: {run.label}", NAME_LENGTH),
+        "job_type": "run",
+        "tags": list(dict.fromkeys(_cut(tag, TAG_LENGTH) for tag in tags if tag)),
+    }
+
+
+def config(run: TrackedRun) -> dict[str, Any]:
+    """The whole configuration as nested dictionaries, and what the run is, at the top level."""
+    nested: dict[str, Any] = _undotted(run.configuration)
+    return nested | {
+        "study": run.study,
+        "setting": run.label,
+        "changed": run.changed,
+        "seed": run.seed,
+        "run": run.run,
+        "environment": _undotted(run.environment),
+    }
+
+
+def row(epoch: dict[str, Any]) -> dict[str, Any]:
+    """One line of history as W&B's row: numbers only, what is not known is left out."""
+    metrics = epoch.get("metrics") or {}
+    return {"epoch": epoch["epoch"]} | {k: v for k, v in metrics.items() if v is not None}
+
+
+def summary(document: dict[str, Any]) -> dict[str, Any]:
+    """Final comparables as flat keys: ``best/accuracy``, ``best/epoch``, ``status``, …"""
+    best = document.get("best") or {}
+    metrics = best.get("metrics") or {}
+    values = {f"best/{name.removeprefix('val/')}": value for name, value in metrics.items()}
+    values["best/epoch"] = best.get("epoch")
+    values |= {key: document.get(key) for key in ("status", "reason", "weights_sha256")}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def confusion_rows(document: dict[str, Any]) -> list[list[Any]]:
+    """Rows (actual, predicted, count) of the best epoch's matrix; empty if none or too large."""
+    matrix = (document.get("best") or {}).get("confusion_matrix") or []
+    if len(matrix) ** 2 > TABLE_ROWS:
+        return []
+    classes = [str(name) for name in document.get("class_names") or range(len(matrix))]
+    return [
+        [classes[actual], classes[predicted], count]
+        for actual, counts in enumerate(matrix)
+        for predicted, count in enumerate(counts)
+    ]
+
+
+def _cut(text: str, length: int) -> str:
+    if len(text) <= length:
+        return text
+    return f"{text[: length - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _undotted(value: Any) -> Any:
+    # W&B shows nested keys joined by dots: a dot inside a key would look like a level.
+    if isinstance(value, dict):
+        return {str(key).replace(".", "_"): _undotted(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_undotted(item) for item in value]
+    return value

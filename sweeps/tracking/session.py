@@ -1,0 +1,227 @@
+"""wandb inside this process: started on first use, quiet, bounded, and ended as a whole."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from sweeps.tracking import layout
+from sweeps.tracking.tracker import TrackedRun
+
+if TYPE_CHECKING:
+    import wandb
+
+CONNECT_SECONDS = 3.0
+STOP_SECONDS = 6.0
+
+# Cheap: without git, code, machine and system metrics a run costs some 15 ms. Bounded: by
+# default wandb retries for days. Uploads are retried without end on purpose: a retry given up
+# counts as done, only `finish_timeout` is told apart from success.
+_SETTINGS: dict[str, Any] = {
+    "silent": True,
+    "console": "off",
+    "disable_git": True,
+    "disable_code": True,
+    "label_disable": True,
+    "symlink": False,
+    "x_disable_stats": True,
+    "x_disable_meta": True,
+    "x_disable_machine_info": True,
+    "x_save_requirements": False,
+    "x_transaction_log_flush_interval": 2.0,
+    "x_file_stream_transmit_interval": 5.0,
+    "x_file_stream_timeout_seconds": 4.0,
+    "x_file_transfer_retry_max": 1,
+    "x_file_transfer_retry_wait_max_seconds": 1.0,
+    "x_file_transfer_timeout_seconds": 4.0,
+    "x_graphql_retry_max": 1,
+    "x_graphql_retry_wait_max_seconds": 1.0,
+    "x_graphql_timeout_seconds": 3.0,
+    "init_timeout": 5.0,
+    "login_timeout": 3.0,
+    "finish_timeout": 5.0,
+    "finish_timeout_raises": True,
+}
+
+
+class UploadError(RuntimeError):
+    """wandb gave up on a run's data, which it only says in passing."""
+
+
+class Session:
+    """One start of wandb, with all its files under ``root/wandb``.
+
+    Attributes:
+        mode: ``online``, ``offline``, or ``disabled`` by wandb's own settings.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.folder = root / "wandb"
+        self.mode = "disabled"
+        self._messages = _Messages()
+        self._environment: list[str] = []
+        self._started = False
+
+    def start(self, *, offline: bool = False) -> str:
+        """Starts wandb's service and finds out where runs go.
+
+        Returns:
+            Why they go offline; empty where they do not.
+
+        Raises:
+            OSError: The folder cannot be written, or the server does not answer.
+            wandb.errors.Error: wandb's settings or the API key are not usable.
+        """
+        self.mode = "disabled"
+        self._check_folder()
+        self._started = "WANDB_SERVICE" not in os.environ  # else it is somebody else's
+        self._set_environment()
+        hooks = sys.exit, sys.excepthook
+        import wandb
+
+        try:
+            settings = wandb.setup(wandb.Settings(**_SETTINGS, stop_fn=_go_on)).settings
+        finally:
+            sys.exit, sys.excepthook = hooks  # wandb puts its own there
+        wandb.termsetup(settings, self._messages)
+        if settings.mode == "disabled":
+            return ""
+        self.mode = "offline"
+        if offline or settings.mode in ("offline", "dryrun"):
+            return "its mode is offline"
+        if not wandb.login(prompt=False, verify=False):
+            return "no API key is configured"
+        reach(settings.base_url)
+        self.mode = "online"
+        return ""
+
+    def open(self, run: TrackedRun) -> wandb.Run:
+        """Opens a run; one that the server knows already is continued."""
+        import wandb
+
+        self._check_folder()
+        opened = wandb.init(
+            project=os.environ.get("WANDB_PROJECT") or "paribus",
+            dir=str(self.root),
+            config=layout.config(run),
+            mode="online" if self.mode == "online" else "offline",
+            resume="allow",
+            reinit="create_new",
+            **layout.names(run),
+        )
+        opened.define_metric("epoch")
+        opened.define_metric("*", step_metric="epoch")
+        return opened
+
+    def end(self, opened: wandb.Run, document: dict[str, Any] | None) -> None:
+        """Writes a run's summary and matrix and closes it; without a document as interrupted.
+
+        Raises:
+            TimeoutError: Its data did not reach the server in time.
+            UploadError: Its data will not reach the server.
+        """
+        opened.summary.update(layout.summary(document or {"status": "interrupted"}))
+        rows = layout.confusion_rows(document or {})
+        if rows:
+            opened.log({"best/confusion_matrix": _chart(rows)})
+        opened.finish(exit_code=0 if document and document.get("status") == "complete" else 1)
+        if self.mode == "online" and self._messages.fatal:
+            raise UploadError(self._messages.fatal)
+
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """Ends wandb's service. What takes longer than `seconds` is left to a daemon thread."""
+        if self._started:
+            self._started = False
+            thread = threading.Thread(target=_teardown, name="wandb teardown", daemon=True)
+            thread.start()
+            thread.join(seconds)
+        for name in self._environment:
+            os.environ.pop(name, None)
+        self._environment = []
+
+    def _check_folder(self) -> None:
+        # Where it cannot write, wandb would turn to the system's temporary folder.
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(self.folder, os.W_OK | os.X_OK):
+            raise PermissionError(f"{self.folder} cannot be written")
+
+    def _set_environment(self) -> None:
+        # Only variables govern these: staged tables (a later sync reads them) and the service's
+        # log would go to the home folder, crash reports to a third party.
+        wanted = {
+            "WANDB_DATA_DIR": str(self.folder / "data"),
+            "WANDB_CACHE_DIR": str(self.folder / "cache"),
+            "WANDB_ERROR_REPORTING": "false",
+        }
+        self._environment = [name for name in wanted if name not in os.environ]
+        os.environ.update({name: wanted[name] for name in self._environment})
+
+
+class _Messages:
+    """Takes what wandb would print, and keeps the one line that matters."""
+
+    def __init__(self) -> None:
+        self.fatal = ""
+
+    def info(self, msg: str) -> None:
+        pass
+
+    def warning(self, msg: str) -> None:
+        if "fatal error" in msg.lower():
+            self.fatal = "the server refuses the data"
+
+    def error(self, msg: str) -> None:
+        self.warning(msg)
+
+
+def reach(url: str) -> None:
+    """Connects to a server, or to the proxy on the way to it, and hangs up.
+
+    Raises:
+        OSError: It does not answer within `CONNECT_SECONDS`.
+    """
+    server = urlsplit(url)
+    proxy = getproxies().get(server.scheme)
+    if proxy and not proxy_bypass(server.hostname or ""):
+        target = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+    else:
+        target = server
+    port = target.port or (443 if target.scheme == "https" else 80)
+    try:
+        socket.create_connection((target.hostname or "", port), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise ConnectionError(f"{target.hostname}:{port} does not answer") from error
+
+
+def _chart(rows: list[list[Any]]) -> Any:
+    import wandb
+
+    columns = ["Actual", "Predicted", "nPredictions"]
+    return wandb.plot_table(
+        vega_spec_name="wandb/confusion_matrix/v1",
+        data_table=wandb.Table(columns=columns, data=rows),
+        fields={name: name for name in columns},
+        string_fields={"title": "Confusion matrix of the best epoch"},
+    )
+
+
+def _go_on() -> None:
+    # A run that is stopped on W&B's page would interrupt the whole command.
+    pass
+
+
+def _teardown() -> None:
+    # Its first act takes wandb's exit hook away, which would wait without bound.
+    import contextlib
+
+    import wandb
+
+    with contextlib.suppress(Exception, SystemExit):
+        wandb.teardown()

@@ -1,0 +1,94 @@
+"""What every tracker keeps to: any order of calls, any number of times, and nothing raised."""
+
+import pytest
+
+from sweeps.tracking import NoTracker, TrackedRun, open_tracker
+
+RUN = TrackedRun(
+    run="digits-s0-0123456789ab",
+    experiment="digits",
+    study="rates",
+    label="optimizer.lr=0.01",
+    changed="optimizer.lr",
+    seed=0,
+    configuration={"optimizer": {"name": "adam", "lr": 0.01}},
+    environment={"torch": "2.15.0"},
+    direction="maximize",
+    metric="val/accuracy",
+)
+HISTORY = [{"epoch": 1, "metrics": {"train/loss": 0.5, "val/loss": None, "val/accuracy": 0.8}}]
+COMPLETE = {
+    "status": "complete",
+    "best": {
+        "epoch": 1,
+        "metrics": {"val/loss": None, "val/accuracy": 0.8},
+        "confusion_matrix": [[4, 1], [1, 4]],
+    },
+    "class_names": None,
+    "weights_sha256": "0f",
+}
+FAILED = {"status": "failed", "reason": "loss is not finite", "best": None}
+
+
+@pytest.fixture(params=["none", "disabled", "offline"])
+def opened(request, tmp_path, monkeypatch):
+    """A tracker, the lines it warned with, and its root."""
+    monkeypatch.setenv("WANDB_MODE", "offline" if request.param == "offline" else "disabled")
+    warnings = []
+    enabled = request.param != "none"
+    tracker = open_tracker(tmp_path, enabled=enabled, warn=warnings.append)
+    assert isinstance(tracker, NoTracker) == (request.param != "offline")
+    yield tracker, warnings, tmp_path
+    tracker.close()
+
+
+def test_calls_in_order(opened):
+    tracker, warnings, root = opened
+    tracker.begin(RUN)
+    tracker.log(RUN.run, HISTORY[0])
+    tracker.finish(RUN.run, COMPLETE, HISTORY)
+    tracker.close()
+    assert len(warnings) == (0 if isinstance(tracker, NoTracker) else 1)
+    assert [path.name for path in root.iterdir()] == [] or (root / "tracked.jsonl").exists()
+
+
+def test_each_call_twice(opened):
+    tracker, warnings, _ = opened
+    for _ in range(2):
+        tracker.begin(RUN)
+        tracker.begin(RUN)
+        tracker.log(RUN.run, HISTORY[0])
+        tracker.log(RUN.run, HISTORY[0])
+        tracker.finish(RUN.run, COMPLETE, HISTORY)
+        tracker.finish(RUN.run, COMPLETE, HISTORY)
+    tracker.close()
+    tracker.close()
+    assert len(warnings) <= 1
+
+
+def test_unknown_runs_are_ignored(opened):
+    tracker, warnings, root = opened
+    tracker.log("nobody", HISTORY[0])
+    tracker.finish("nobody", COMPLETE, HISTORY)
+    tracker.close()
+    assert warnings == []
+    assert list(root.iterdir()) == []
+
+
+def test_a_failed_run_and_one_without_history(opened):
+    tracker, warnings, _ = opened
+    tracker.begin(RUN)
+    tracker.finish(RUN.run, FAILED, [])
+    tracker.close()
+    assert len(warnings) <= 1
+
+
+def test_close_alone_and_calls_after_it(opened):
+    tracker, warnings, root = opened
+    tracker.close()
+    tracker.begin(RUN)
+    tracker.log(RUN.run, HISTORY[0])
+    tracker.finish(RUN.run, COMPLETE, HISTORY)
+    tracker.close()
+    assert warnings == []
+    assert list(root.iterdir()) == []

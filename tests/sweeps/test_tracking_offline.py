@@ -1,0 +1,289 @@
+"""W&B without a server: one folder per (study, run), written from the record."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sweeps.tracking import TrackedRun, layout, open_tracker
+from tests.sweeps.wandb_reader import offline_runs
+
+METRICS = ("loss", "accuracy", "precision", "recall", "f1")
+RUN = TrackedRun(
+    run="digits-s0-0123456789ab",
+    experiment="digits",
+    study="rates",
+    label="optimizer.lr=0.01",
+    changed="optimizer.lr",
+    seed=0,
+    configuration={"optimizer": {"name": "adam", "lr": 0.01}, "model": {"a.b": [{"c.d": None}]}},
+    environment={"torch": "2.15.0"},
+    direction="maximize",
+    metric="val/accuracy",
+)
+SECRET = "5ec4e7" * 7
+
+
+def history(epochs=3):
+    return [
+        {
+            "epoch": epoch,
+            "metrics": {"train/loss": 1 / epoch} | {f"val/{name}": epoch / 10 for name in METRICS},
+            "order_sha256": "aa",
+            "weights_sha256": "bb",
+        }
+        for epoch in range(1, epochs + 1)
+    ]
+
+
+def document(status="complete", **more):
+    best = {
+        "epoch": 3,
+        "metrics": {f"val/{name}": 0.3 for name in METRICS},
+        "confusion_matrix": [[3, 1], [0, 4]],
+    }
+    return {
+        "status": status,
+        "best": best,
+        "weights_sha256": "bb",
+        "class_names": ["cat", "dog"],
+        **more,
+    }
+
+
+def track(tracker, *runs, status="complete"):
+    for run in runs:
+        tracker.begin(run)
+        for line in history():
+            tracker.log(run.run, line)
+        tracker.finish(run.run, document(status, reason=None), history())
+    tracker.close()
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+
+
+@pytest.fixture
+def runs():
+    return [replace(RUN, run=f"digits-s{seed}-0123456789ab", seed=seed) for seed in range(3)]
+
+
+def test_a_folder_per_run(tmp_path, offline, runs):
+    warnings = []
+    track(open_tracker(tmp_path, warn=warnings.append), *runs)
+    found = offline_runs(tmp_path)
+    assert [run.name for run in found] == [f"optimizer.lr=0.01-s{seed}" for seed in range(3)]
+    assert {run.id for run in found} == {layout.wandb_id(run) for run in runs}
+    first = found[0]
+    assert (first.project, first.group) == ("paribus", "rates: optimizer.lr=0.01")
+    assert sorted(first.tags) == ["digits", "optimizer.lr", "rates"]
+    assert first.config["optimizer"] == {"name": "adam", "lr": 0.01}
+    assert first.config["model"] == {"a_b": [{"c_d": None}]}
+    assert first.config["environment"] == {"torch": "2.15.0"}
+    for key, value in {"study": "rates", "setting": RUN.label, "changed": RUN.changed}.items():
+        assert first.config[key] == value
+    assert first.config["seed"] == 0
+    assert first.steps == {"epoch": "", "*": "epoch"}
+    assert len(warnings) == 1
+    assert str(tmp_path / "wandb") in warnings[0]
+    assert "paribus sync" in warnings[0]
+
+
+def test_all_metrics_are_there(tmp_path, offline):
+    track(open_tracker(tmp_path, warn=lambda line: None), RUN)
+    (run,) = offline_runs(tmp_path)
+    for line, row in zip(history(), run.rows[:3], strict=True):
+        assert {key: row[key] for key in line["metrics"]} == pytest.approx(line["metrics"])
+        assert row["epoch"] == line["epoch"]
+    assert {f"best/{name}": 0.3 for name in METRICS}.items() <= run.summary.items()
+    assert {"best/epoch": 3, "status": "complete", "weights_sha256": "bb"}.items() <= (
+        run.summary.items()
+    )
+    assert len(run.rows) == 4
+    (table,) = (tmp_path / "wandb").glob("offline-run-*/files/media/table/best/*.table.json")
+    assert json.loads(table.read_text())["data"] == [
+        ["cat", "cat", 3],
+        ["cat", "dog", 1],
+        ["dog", "cat", 0],
+        ["dog", "dog", 4],
+    ]
+    assert "best/confusion_matrix_table" in run.rows[-1]
+    assert run.exit_code == 0
+
+
+def test_nothing_is_logged_twice(tmp_path, offline, runs):
+    track(open_tracker(tmp_path, warn=lambda line: None), *runs)
+    again = []
+    track(open_tracker(tmp_path, warn=again.append), *runs, replace(RUN, study="other"))
+    assert len(offline_runs(tmp_path)) == 4
+    noted = [json.loads(line) for line in (tmp_path / "tracked.jsonl").read_text().splitlines()]
+    assert [line["study"] for line in noted] == ["rates"] * 3 + ["other"]
+    assert noted[0] == {
+        "study": "rates",
+        "run": RUN.run,
+        "wandb_id": layout.wandb_id(RUN),
+        "mode": "offline",
+        "epochs": 3,
+        "status": "complete",
+    }
+    third = []
+    track(open_tracker(tmp_path, warn=third.append), *runs)
+    assert third == []
+
+
+def test_a_failed_run_until_it_is_complete(tmp_path, offline):
+    for status in ("failed", "failed", "complete", "complete"):
+        track(open_tracker(tmp_path, warn=lambda line: None), RUN, status=status)
+    found = offline_runs(tmp_path)
+    assert sorted(run.exit_code for run in found) == [0, 1]
+    assert {run.id for run in found} == {layout.wandb_id(RUN)}
+
+
+def test_the_reason_of_a_failed_run(tmp_path, offline):
+    tracker = open_tracker(tmp_path, warn=lambda line: None)
+    tracker.begin(RUN)
+    tracker.finish(RUN.run, {"status": "failed", "reason": "loss is nan", "best": None}, [])
+    tracker.close()
+    (run,) = offline_runs(tmp_path)
+    assert {"status": "failed", "reason": "loss is nan"}.items() <= run.summary.items()
+    assert run.exit_code == 1
+
+
+def test_a_run_without_a_study(tmp_path, offline, monkeypatch):
+    monkeypatch.setenv("WANDB_PROJECT", "mine")
+    run = replace(RUN, study=None, label="baseline", changed="")
+    track(open_tracker(tmp_path, warn=lambda line: None), run)
+    (found,) = offline_runs(tmp_path)
+    assert (found.project, found.group, found.name) == ("mine", "digits", run.run)
+    assert sorted(found.tags) == ["baseline", "digits"]
+
+
+def test_a_torn_line_swallows_nothing(tmp_path, offline):
+    (tmp_path / "tracked.jsonl").write_text('{"study": "ra')
+    track(open_tracker(tmp_path, warn=lambda line: None), RUN)
+    warnings = []
+    track(open_tracker(tmp_path, warn=warnings.append), RUN)
+    assert warnings == []
+
+
+def test_a_place_that_cannot_be_written(tmp_path, offline, runs):
+    (tmp_path / "wandb").write_text("a file")
+    warnings = []
+    track(open_tracker(tmp_path, warn=warnings.append), *runs)
+    assert len(warnings) == 1
+    assert not (tmp_path / "tracked.jsonl").exists()
+
+
+def test_a_ledger_that_cannot_be_read(tmp_path, offline, runs):
+    (tmp_path / "tracked.jsonl").mkdir()
+    warnings = []
+    track(open_tracker(tmp_path, warn=warnings.append), *runs)
+    assert len(warnings) == 1
+    assert not (tmp_path / "wandb").exists()
+
+
+def test_a_place_that_vanishes(tmp_path, offline, runs):
+    warnings = []
+    moved = threading.Event()
+
+    def vanish(line):
+        warnings.append(line)
+        if not moved.is_set():
+            (tmp_path / "wandb").rename(tmp_path / "elsewhere")
+            (tmp_path / "wandb").write_text("a file")
+            moved.set()
+
+    track(open_tracker(tmp_path, warn=vanish), *runs)
+    assert len(warnings) == 2  # where the runs go, and that they do not
+    assert not (tmp_path / "tracked.jsonl").exists()
+
+
+def test_a_warning_that_fails(tmp_path, offline):
+    def broken(line):
+        raise OSError("standard error is closed")
+
+    track(open_tracker(tmp_path, warn=broken), RUN)
+    assert len(offline_runs(tmp_path)) == 1
+
+
+def test_the_process_is_left_as_it_was(tmp_path, offline):
+    def state():
+        hooks = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+        return hooks, sys.exit, sys.excepthook, dict(os.environ)
+
+    before = state()
+    track(open_tracker(tmp_path, warn=lambda line: None), RUN)
+    assert state() == before
+
+
+COMMAND = """
+import sys
+from pathlib import Path
+from tests.sweeps.test_tracking_offline import RUN, open_tracker, track
+assert "wandb" not in sys.modules
+track(open_tracker(Path(sys.argv[1]), warn=lambda line: print(line)), RUN)
+"""
+
+
+@pytest.mark.parametrize("key", ["", SECRET])
+def test_nothing_is_written_elsewhere(tmp_path, key):
+    places = {name: tmp_path / name for name in ("root", "home", "cwd", "tmp")}
+    for place in places.values():
+        place.mkdir()
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB_", "XDG_"))}
+    environment |= {
+        "HOME": str(places["home"]),
+        "TMPDIR": str(places["tmp"]),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    if key:  # a server that is not there
+        environment |= {"WANDB_API_KEY": key, "WANDB_BASE_URL": "http://127.0.0.1:9"}
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, str(places["root"])],
+        cwd=places["cwd"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 1
+    assert ("127.0.0.1:9 does not answer" if key else "no API key") in done.stdout
+    assert len(offline_runs(places["root"])) == 1
+    for name in ("home", "cwd", "tmp"):
+        assert list(places[name].rglob("*")) == []
+    files = [path for path in places["root"].rglob("*") if path.is_file()]
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+
+
+def test_long_names_are_cut_and_stay_apart():
+    runs = [replace(RUN, study="s" * 200 + end, changed="k" * 70 + end) for end in "ab"]
+    names = [layout.names(run) for run in runs]
+    assert all(len(tag) <= 64 for name in names for tag in name["tags"])
+    assert all(len(name["group"]) <= 128 for name in names)
+    for key in ("id", "group"):
+        assert names[0][key] != names[1][key]
+    assert set(names[0]["tags"]) & set(names[1]["tags"]) == {"digits"}
+
+
+def test_a_matrix_too_large_for_a_table_is_left_out():
+    large = {"best": {"confusion_matrix": [[0] * 101] * 101}}
+    assert layout.confusion_rows(large) == []
+    assert len(layout.confusion_rows({"best": {"confusion_matrix": [[0] * 100] * 100}})) == 10_000
+
+
+def test_what_is_not_known_is_left_out():
+    assert layout.row({"epoch": 2, "metrics": {"val/loss": None, "val/r2": 0.5}}) == {
+        "epoch": 2,
+        "val/r2": 0.5,
+    }
+    assert layout.summary({"status": "failed", "best": None}) == {"status": "failed"}
