@@ -210,9 +210,11 @@ def _read(path: Path, hidden: frozenset[str] = frozenset()) -> list[_Statement]:
             warnings.simplefilter("ignore")  # an invalid escape is not ours to complain about
             tree = ast.parse(content, str(path))
     except OSError as error:
-        raise RequestError(f"{shown(path)} cannot be read: {error.strerror or error}.") from error
+        raise RequestError(
+            f"{shown(path, 500)} cannot be read: {error.strerror or error}."
+        ) from error
     except SyntaxError as error:
-        raise RequestError(f"{shown(path)}, line {error.lineno}: {error.msg}.") from error
+        raise RequestError(f"{shown(path, 500)}, line {error.lineno}: {error.msg}.") from error
     statements = []
     for node in _flatten(tree.body):
         bound, used = _scan(node)

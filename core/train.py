@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,7 +54,7 @@ def train_job(
     epochs = {run.id: int(run.facts["epochs"]) for run in runs}
     finished: set[str] = set()
     try:
-        resolver = resolver_for(runs[0])
+        resolver = resolver_for_file(runs[0].path, runs[0].import_paths)
         for run in runs:
             check_same(run, resolver)
             written[run.id] = Attempt(
@@ -82,12 +82,12 @@ def train_job(
                 yield _ended_by(error, run, written.get(run.id), epochs[run.id])
 
 
-def resolver_for(run: RunSpec) -> Resolver:
-    """The resolver of a run's experiment; kept, so that a warm worker has its data."""
-    key = (run.path, run.import_paths)
+def resolver_for_file(path: Path, import_paths: tuple[Path, ...] = ()) -> Resolver:
+    """The resolver of an experiment's file; kept, so that a warm worker has its data."""
+    key = (path, path.stat().st_mtime_ns, import_paths)
     if key not in _resolvers:
         _resolvers.clear()  # one experiment's data at a time
-        _resolvers[key] = Resolver(load_experiment(run.path, run.import_paths))
+        _resolvers[key] = Resolver(load_experiment(path, import_paths))
     return _resolvers[key]
 
 
@@ -109,7 +109,7 @@ def check_same(run: RunSpec, resolver: Resolver) -> None:
         )
 
 
-_resolvers: dict[tuple[Path, tuple[Path, ...]], Resolver] = {}
+_resolvers: dict[tuple[Path, int, tuple[Path, ...]], Resolver] = {}
 
 
 def _data_of(run: RunSpec, resolver: Resolver) -> dict[str, Any]:
@@ -146,8 +146,3 @@ def _surroundings(error: Exception) -> str | None:
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
         return "memory"
     return "disk" if isinstance(error, OSError) else None
-
-
-def with_notes(run: RunSpec, **noted: Any) -> RunSpec:
-    """The same run with notes for its record that are no part of its identity."""
-    return replace(run, noted={**run.noted, **noted})

@@ -106,8 +106,8 @@ def _stratified(
         named = [f"'{shown(class_names[code])}' ({counts[code]})" for code in lacking[:5]]
         more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
         raise RequestError(
-            f"split.method=stratified cannot put each class in train ({sizes[0]} examples) and "
-            f"in val ({sizes[1]}); too few examples in class {', '.join(named)}{more}.",
+            f"split.method=stratified cannot have each class in train ({sizes[0]} examples) and "
+            f"val ({sizes[1]}) by its share; too few examples in class {', '.join(named)}{more}.",
             "Use split.method=random.",
             kind="split",
         )

@@ -18,11 +18,11 @@ def fitted(inputs: torch.Tensor) -> dict[str, list[float]]:
     """
     values = inputs.numpy().astype(np.float64)
     axes = (0, *range(2, values.ndim))
-    low = values.min(axis=axes)
-    constant = low == values.max(axis=axes)
-    mean = np.where(constant, low, values.mean(axis=axes))
-    scale = np.where(constant, 1.0, values.std(axis=axes))
-    return {"mean": mean.tolist(), "scale": scale.tolist()}
+    deviation = values.std(
+        axis=axes
+    )  # exactly 0 for equal float32 values: float64 sums them exactly
+    scale = np.where(deviation > 0, deviation, 1.0)
+    return {"mean": values.mean(axis=axes).tolist(), "scale": scale.tolist()}
 
 
 def standardized(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from sweeps.tracking.tracker import TrackedRun, Tracker
 
-PATIENCE = 14.0  # seconds that `close` waits
+PATIENCE = 12.0  # seconds that `close` waits for one call
 HURRY = 5.0  # seconds after which `close` asks for the quick way
 
 
@@ -31,6 +32,7 @@ class BackgroundTracker:
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
         self._closed = False
+        self._done = 0
 
     def begin(self, run: TrackedRun) -> None:
         self._put(lambda: self._tracker.begin(run))
@@ -51,7 +53,7 @@ class BackgroundTracker:
         self._tracker.hurry(HURRY)
         self._calls.put(None)
         try:
-            self._thread.join(PATIENCE)
+            self._wait()
         finally:  # also where a second Ctrl-C cuts the wait short
             if self._thread.is_alive():
                 self._tracker.abandon()
@@ -66,4 +68,13 @@ class BackgroundTracker:
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
             call()
+            self._done += 1
         self._tracker.close()
+
+    def _wait(self) -> None:
+        # Many short calls may be left, each of which comes to its end; one that hangs does not.
+        done, since = self._done, time.monotonic()
+        while self._thread.is_alive() and time.monotonic() - since < PATIENCE:
+            self._thread.join(0.5)
+            if self._done != done:
+                done, since = self._done, time.monotonic()

@@ -1,4 +1,4 @@
-"""How a run looks in W&B: its id, names, configuration, rows and summary. Nothing here imports it."""
+"""How a run looks in W&B: its id, names, configuration, rows and summary."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -58,7 +59,7 @@ class Session:
     """One start of wandb, with all its files under ``root/wandb``.
 
     Attributes:
-        mode: ``online``, ``offline``, or ``disabled`` by wandb's own settings.
+        mode: ``online``, ``offline``, or ``disabled`` (by wandb's own settings, or not started).
     """
 
     def __init__(self, root: Path) -> None:
@@ -203,11 +204,11 @@ def reach(url: str) -> None:
 def _chart(rows: list[list[Any]]) -> Any:
     import wandb
 
-    columns = ["Actual", "Predicted", "nPredictions"]
+    columns: list[str | int] = ["Actual", "Predicted", "nPredictions"]
     return wandb.plot_table(
         vega_spec_name="wandb/confusion_matrix/v1",
         data_table=wandb.Table(columns=columns, data=rows),
-        fields={name: name for name in columns},
+        fields={str(name): str(name) for name in columns},
         string_fields={"title": "Confusion matrix of the best epoch"},
     )
 
@@ -219,9 +220,7 @@ def _go_on() -> None:
 
 def _teardown() -> None:
     # Its first act takes wandb's exit hook away, which would wait without bound.
-    import contextlib
-
     import wandb
 
-    with contextlib.suppress(Exception, SystemExit):
+    with suppress(Exception, SystemExit):
         wandb.teardown()

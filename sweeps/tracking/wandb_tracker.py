@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +115,7 @@ class WandbTracker:
 
     def close(self) -> None:
         for live in list(self._live.values()):
-            if not self._attempt("online", lambda live=live: self._session.end(live.opened, None)):
+            if not self._attempt("online", partial(self._session.end, live.opened, None)):
                 break
         self._live.clear()
         self._session.stop()
@@ -168,7 +169,7 @@ class WandbTracker:
             if reason:
                 self._say(f"W&B: {reason}, logging offline to {self._session.folder} {_LATER}")
         if self._mode == "online" and time.monotonic() > self._deadline:
-            self._step_back(TimeoutError("the server is slow"))
+            self._step_back(TimeoutError("not everything reached the server in time"))
         return self._mode
 
     def _step_back(self, error: Exception) -> None:
@@ -205,13 +206,13 @@ class WandbTracker:
 
 def _last_epoch(opened: wandb.Run) -> int:
     """The last epoch that the server has of a run; -1 for a new one."""
-    epoch = opened.summary.get("epoch") if opened.resumed else None
+    epoch = dict(opened.summary).get("epoch") if opened.resumed else None
     # A summary may be ahead of the rows when the process that sent it was killed.
     return min(int(epoch), opened.starting_step) if isinstance(epoch, int | float) else -1
 
 
 def _reason(error: Exception) -> str:
     text = str(error).strip().partition("\n")[0]
-    if text in ("", "<no message>"):  # wandb's word for a plain refusal
-        text = f"it is refused ({type(error).__name__})"
+    if text in ("", "<no message>"):  # the latter is wandb's word
+        text = f"wandb failed ({type(error).__name__})"
     return shown(text, 160)

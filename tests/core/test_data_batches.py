@@ -120,6 +120,7 @@ def test_global_generators_are_untouched_before_between_and_after_batches():
     def state():
         return random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()
 
+    random.seed(7), np.random.seed(7), torch.manual_seed(7)
     before = state()
     part = prepared(Noisy()).train
     assert state() == before

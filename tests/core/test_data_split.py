@@ -71,7 +71,7 @@ def test_stratified_keeps_each_class_share_within_one_example(counts, seed, val,
     ]
     assume(sizes[0] >= 1 and sizes[1] >= 1)
     if not room_for_all(counts, sizes):
-        with pytest.raises(RequestError, match="cannot put each class in train"):
+        with pytest.raises(RequestError, match="cannot have each class in train"):
             split(labels, "stratified", seed, val, test)
         return
     rows = split(labels, "stratified", seed, val, test)
@@ -164,7 +164,10 @@ REFUSED = {
         {"labels": [0] * 19 + [7]},
         "too few examples in class '7' (1). Use split.method=random.",
     ),
-    "more_classes_than_val": ({"labels": list(range(10)) * 2}, "in val (3); too few examples in"),
+    "more_classes_than_val": (
+        {"labels": list(range(10)) * 2},
+        "and val (3) by its share; too few examples in",
+    ),
 }
 
 

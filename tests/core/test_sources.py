@@ -449,8 +449,9 @@ def test_a_syntax_error_names_file_and_line(mine: Path, broken: str):
 
 
 def test_a_missing_file(tmp_path: Path):
+    deep = tmp_path / "a long name" / ("x" * 80) / "none.py"
     with pytest.raises(RequestError, match=r"none\.py cannot be read: No such file"):
-        trace_file(tmp_path / "none.py", [])
+        trace_file(deep, [])
 
 
 def test_union():

@@ -56,7 +56,7 @@ def _values(items: Any) -> dict[str, Any]:
 
 
 def _records(path: Path) -> Any:
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
     data, at, buffer = path.read_bytes(), 7, b""
     while at + 7 <= len(data):

@@ -1,0 +1,281 @@
+"""Axes: one hyperparameter and the levels to try, from the command line or an experiment's file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.components import (
+    FROM_DATA,
+    FROM_LENGTH,
+    check_components,
+    known_keys,
+    resolve_component,
+    with_defaults,
+)
+from core.config import COMPONENTS, Configuration, full_key, get, read_value, split_override, with_value
+from core.errors import Faults, RequestError, shown
+from core.experiment import Experiment
+from core.signatures import check_keyword
+from core.values import parse_component, parse_value, show_value, split_commas
+
+_RANGE = re.compile(r"\s*([^:,\[\]()]+):([^:,\[\]()]+)((?::[^:,]*)*)\s*")
+
+
+@dataclass(frozen=True)
+class Level:
+    """One value of an axis: as it is set, its text, and the whole configuration it makes."""
+
+    value: Any
+    text: str
+    asked: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One hyperparameter, the baseline's level and the levels to try.
+
+    Attributes:
+        key: The dotted name.
+        baseline: The baseline's level.
+        baseline_text: How it is shown.
+        levels: What to try, in the order asked, without the baseline's own.
+        log: Whether the levels were asked for as a logarithmic range.
+    """
+
+    key: str
+    baseline: Any
+    baseline_text: str
+    levels: tuple[Level, ...]
+    log: bool = False
+
+
+def read_axes(
+    asked: Sequence[str], baseline: Configuration, experiment: Experiment, faults: Faults
+) -> list[Axis]:
+    """The axes of a sweep.
+
+    Args:
+        asked: ``KEY=LEVELS`` or ``KEY``; none at all takes all axes of the experiment's file.
+        baseline: What the levels are compared with.
+        experiment: Its `AXES` give the levels of a bare ``KEY``.
+        faults: Takes everything that is wrong.
+    """
+    pairs: list[tuple[str, Any]] = []
+    own = experiment.axes
+    full = with_defaults(baseline, experiment)
+    known = known_keys(full, experiment)
+    if not asked and not own:
+        faults.add(
+            f"{experiment.path.name} has no AXES, and none were asked for.",
+            "Name one, such as optimizer.lr=1e-3,1e-2.",
+        )
+    for text in asked:
+        key, equals, levels = text.partition("=")
+        with faults.collecting():
+            key = _axis_key(key.strip(), known)
+            if not equals and key not in own:
+                raise RequestError(
+                    f"{key}: {experiment.path.name} has no levels for this axis.",
+                    f"Write {key}=LEVELS" + (f", or take {', '.join(own)}." if own else "."),
+                )
+            pairs.append((key, levels if equals else own[key]))
+    found: list[Axis] = []
+    for key, levels in pairs if asked else own.items():
+        with faults.collecting():
+            key = _axis_key(key, known)
+            if key in [axis.key for axis in found]:
+                raise RequestError(
+                    f"The axis {key} is given twice.", "Put all levels into one list.", "axis-twice"
+                )
+            found.append(_read_axis(key, levels, full, baseline, experiment, asked=bool(asked)))
+    return [axis for axis in found if axis.levels]
+
+
+def changed(baseline: Configuration, key: str, value: Any, experiment: Experiment) -> Configuration:
+    """The baseline with one hyperparameter changed.
+
+    A changed component keeps the keywords that its new signature also has and drops the others.
+
+    Raises:
+        RequestError: If the value does not fit the key.
+    """
+    plain = baseline.to_dict()
+    if key in COMPONENTS:
+        new = resolve_component(key, value["name"], experiment)
+        kept = {k: v for k, v in plain[key].items() if k in new.signature.parameters}
+        value = {**kept, **value}
+    elif key.split(".")[0] in COMPONENTS:
+        kind, inner = key.split(".", 1)
+        parameter = resolve_component(kind, plain[kind]["name"], experiment).parameter(inner)
+        if parameter is not None:
+            value = check_keyword(parameter, value, key)
+    faults = Faults()
+    new_configuration = Configuration.parse(with_value(plain, key, value), key)
+    checked = check_components(new_configuration, experiment, faults)
+    faults.check()
+    return checked
+
+
+def apply_overrides(
+    baseline: Configuration, overrides: Sequence[str], experiment: Experiment
+) -> Configuration:
+    """The baseline with each ``KEY=VALUE`` set: components first, then keywords.
+
+    Raises:
+        RequestError: With all faults of all overrides.
+    """
+    faults = Faults()
+    pairs = [pair for text in overrides if (pair := split_override(text, faults))]
+    seen: set[str] = set()
+    for names_first in (True, False):
+        full = None
+        for key, text in pairs:
+            if (key in COMPONENTS) is not names_first:
+                continue
+            with faults.collecting():
+                if full is None or names_first:
+                    full = with_defaults(baseline, experiment)
+                key = full_key(key, known_keys(full, experiment))
+                if key in seen:
+                    raise RequestError(f"{key} is set twice.", "Set it once.", "key-twice")
+                seen.add(key)
+                baseline = changed(baseline, key, read_value(key, text), experiment)
+    faults.check()
+    return baseline
+
+
+def _axis_key(key: str, known: list[str]) -> str:
+    key = full_key(key, known)
+    group, _, last = key.partition(".")
+    if (group == "model" and last in FROM_DATA) or (group == "scheduler" and last in FROM_LENGTH):
+        raise RequestError(
+            f"{key} follows from the rest of the configuration and cannot be an axis.", kind="axis"
+        )
+    if group in ("select", "metrics"):
+        raise RequestError(
+            f"{key} decides what is measured, so its levels cannot be compared.",
+            f"Set it for all: --set {key}=VALUE.",
+            "axis",
+        )
+    if group in ("split", "task"):
+        raise RequestError(
+            f"The axis {key} changes the validation examples: there is no pairing then.",
+            f"Change it for all settings with --set {key}=VALUE, as a study of its own.",
+            "axis-examples",
+        )
+    return key
+
+
+def _read_axis(
+    key: str,
+    levels: Any,
+    full: Mapping[str, Any],
+    baseline: Configuration,
+    experiment: Experiment,
+    *,
+    asked: bool,
+) -> Axis:
+    if key in ("train.epochs", "train.updates") and get(full, key) is None:
+        other = "train.updates" if key == "train.epochs" else "train.epochs"
+        raise RequestError(
+            f"The baseline's length is given by {other}, so {key} cannot be an axis.",
+            f"Put the baseline in this unit first: --set {key}=N.",
+            "axis-unit",
+        )
+    values, log = _values(key, levels, full, experiment)
+    if not values:
+        raise RequestError(f"{key}: the list of levels is empty.", f"Write {key}=a,b,c.", "levels")
+    current = get(full, key)
+    kept: list[Level] = []
+    faults = Faults()
+    for value in values:
+        with faults.collecting():
+            configuration = changed(baseline, key, value, experiment)
+            if with_defaults(configuration, experiment) == full:
+                continue
+            asked_form = configuration.to_dict()
+            level = value if key in COMPONENTS else get(asked_form, key)
+            text = show_value(level)
+            if text not in [other.text for other in kept]:
+                kept.append(Level(level, text, asked_form))
+    faults.check()
+    text = current["name"] if key in COMPONENTS else show_value(current)
+    if not kept and asked:
+        raise RequestError(
+            f"{key}: {text} is the baseline's own level, so there is nothing to compare.",
+            f"Name another level; to change the baseline instead: --set {key}={text}.",
+            "levels",
+        )
+    return Axis(key, text if key in COMPONENTS else current, text, tuple(kept), log)
+
+
+def _values(
+    key: str, levels: Any, full: Mapping[str, Any], experiment: Experiment
+) -> tuple[list[Any], bool]:
+    """The values of LEVELS, and whether they are a logarithmic range."""
+    if not isinstance(levels, str):
+        return [
+            parse_component(v, key) if key in COMPONENTS and isinstance(v, str) else v
+            for v in levels
+        ], False
+    if not levels.strip():
+        return [], False
+    if key in COMPONENTS:
+        return [parse_component(part, key) for part in split_commas(levels)], False
+    whole = _is_whole(key, full, experiment)
+    if (match := _RANGE.fullmatch(levels)) and (points := _range(key, match, whole)):
+        return points
+    return [parse_value(part, key) for part in split_commas(levels)], False
+
+
+def _range(key: str, match: re.Match[str], whole: bool) -> tuple[list[Any], bool] | None:
+    """The points of ``low:high[:log][:n]``; None if it is no range of numbers."""
+    low, high = (parse_value(match.group(i), key) for i in (1, 2))
+    if not all(isinstance(x, int | float) and not isinstance(x, bool) for x in (low, high)):
+        return None
+    rest = [word for word in match.group(3).split(":") if word]
+    log = "log" in rest
+    counts = [word for word in rest if word != "log"]
+    where = f"{key}={shown(match.group(0))}"
+    if len(counts) > 1 or any(not word.isdigit() for word in counts):
+        raise RequestError(f"{where} is not low:high[:log][:n].", f"Such as {key}=1e-4:1e-1:log:4.")
+    if not low < high:
+        raise RequestError(f"{where}: the range is reversed.", f"Write {high}:{low}.", "range")
+    if log and low <= 0:
+        raise RequestError(f"{where}: a logarithmic range has bounds above 0.", kind="range")
+    if not counts:
+        raise RequestError(
+            f"{where}: exploring a range without a number of points is not built yet.",
+            f"Add the number of points: {key}={match.group(0).strip()}:5.",
+            "range",
+        )
+    number = int(counts[0])
+    if not 2 <= number <= 1000:
+        raise RequestError(f"{where}: a range has 2 to 1000 points.", kind="range")
+    space = np.geomspace(low, high, number) if log else np.linspace(low, high, number)
+    if whole:
+        return list(dict.fromkeys(int(x) for x in np.rint(space))), log
+    return [float(f"{x:.10g}") for x in space], log
+
+
+def _is_whole(key: str, full: Mapping[str, Any], experiment: Experiment) -> bool:
+    """Whether the hyperparameter takes whole numbers only."""
+    kind, _, inner = key.partition(".")
+    if kind not in COMPONENTS:
+        return isinstance(get(full, key), int)
+    parameter = resolve_component(kind, full[kind]["name"], experiment).parameter(inner)
+    if parameter is None:
+        return False
+    try:
+        check_keyword(parameter, 0.5, key)
+    except RequestError:
+        try:
+            check_keyword(parameter, 2.5, key)
+        except RequestError:
+            return True
+    return False

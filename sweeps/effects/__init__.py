@@ -1,0 +1,1 @@
+"""Analysis: pure functions on arrays, which know neither torch nor Optuna."""

@@ -1,0 +1,195 @@
+"""From a request to what will be trained. Needs torch, and a process that trains could run in."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.config import Configuration
+from core.errors import Faults, RequestError
+from core.resolve import Resolver, RunSpec, choose_engine
+from core.train import resolver_for_file
+from sweeps.axes import Axis, apply_overrides, read_axes
+from sweeps.settings import BASELINE, Setting, prove_one_change
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command asks for.
+
+    Attributes:
+        path: The experiment's file.
+        overrides: ``KEY=VALUE`` of the baseline.
+        axes: ``KEY=LEVELS`` or ``KEY``; none takes the experiment's own. None: no axes at all.
+        engine: ``auto`` or an engine's name.
+        import_paths: Folders appended to the import path.
+        asked: A run's recorded configuration, in place of the file's `BASELINE`.
+    """
+
+    path: Path
+    overrides: tuple[str, ...] = ()
+    axes: tuple[str, ...] | None = None
+    engine: str = "auto"
+    import_paths: tuple[Path, ...] = ()
+    asked: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request that holds: the baseline and the axes, checked.
+
+    Attributes:
+        experiment: Its name.
+        question: The first line of its docstring.
+        baseline: The baseline's configuration as asked.
+        axes: What to try.
+        metric: The selection metric.
+        direction: Which way of it is better.
+    """
+
+    experiment: str
+    question: str
+    baseline: Mapping[str, Any]
+    axes: tuple[Axis, ...]
+    metric: str
+    direction: str
+
+
+def read_request(request: Request) -> Question:
+    """Checks a request against the experiment, its components and its data.
+
+    Raises:
+        RequestError: With all faults found.
+    """
+    faults = Faults()
+    with faults.collecting():
+        choose_engine(request.engine)
+    resolver = resolver_for_file(request.path, request.import_paths)
+    experiment = resolver.experiment
+    start = experiment.baseline
+    if request.asked is not None:
+        start = Configuration.parse(request.asked, "the run's record")
+    with faults.collecting():
+        start = apply_overrides(start, request.overrides, experiment)
+    axes: list[Axis] = []
+    if request.axes is not None:
+        with faults.collecting():
+            axes = read_axes(request.axes, start, experiment, faults)
+    metric, direction = "", ""
+    with faults.collecting():
+        select = resolver.configuration(start)["select"]
+        metric, direction = select["metric"], select["direction"]
+        if not faults.found:
+            resolver.specify(start, 0, request.engine)
+    for axis in axes:
+        if metric == "val/loss" and axis.key.split(".")[0] == "loss":
+            faults.add(
+                f"The axis {axis.key} changes the units of val/loss, by which epochs are chosen.",
+                "Choose by another metric: --set select.metric=val/accuracy, or val/mae.",
+                "axis-loss",
+            )
+    faults.check()
+    return Question(
+        experiment.name,
+        experiment.question,
+        start.to_dict(),
+        tuple(axes),
+        metric,
+        direction,
+    )
+
+
+def plan_runs(
+    request: Request, settings: Sequence[Setting], seeds: Sequence[int]
+) -> tuple[list[Setting], dict[tuple[str, int], RunSpec]]:
+    """The runs of settings, each proved to differ from the baseline in one key.
+
+    Args:
+        request: Where the experiment is.
+        settings: The baseline first.
+        seeds: The seeds of each.
+
+    Returns:
+        The settings with what is derived, and (label, seed) to run.
+
+    Raises:
+        RequestError: With the faults of all settings.
+    """
+    resolver = resolver_for_file(request.path, request.import_paths)
+    noted = {"git": git_state(request.path.parent)}
+    faults = Faults()
+    planned: list[Setting] = []
+    runs: dict[tuple[str, int], RunSpec] = {}
+    base: RunSpec | None = None
+    for setting in settings:
+        with faults.collecting():
+            asked = Configuration.parse(setting.asked, setting.label)
+            with _labelled(setting.label):
+                first = resolver.specify(asked, seeds[0], request.engine)
+            if setting.label == BASELINE:
+                base = first
+            elif base is not None:
+                derived = prove_one_change(setting, base, first)
+                _refuse_other_examples(setting, base, first, resolver)
+                setting = replace(setting, derived=derived)
+            planned.append(setting)
+            for seed in seeds:
+                run = resolver.specify(asked, seed, request.engine)
+                runs[setting.label, seed] = replace(
+                    run, import_paths=request.import_paths, noted=noted
+                )
+    faults.check()
+    return planned, runs
+
+
+@cache
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Commit of the repository that a folder lies in, and whether its tree has changes."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+@contextmanager
+def _labelled(label: str) -> Iterator[None]:
+    """Puts a setting's label before the faults found in the block."""
+    try:
+        yield
+    except RequestError as error:
+        if label == BASELINE:
+            raise
+        faults = [replace(fault, message=f"{label}: {fault.message}") for fault in error.faults]
+        raise RequestError.of(faults) from error
+
+
+def _refuse_other_examples(
+    setting: Setting, baseline: RunSpec, run: RunSpec, resolver: Resolver
+) -> None:
+    """Refuses a change of data after which other examples are validated on."""
+    if run.identity["data"] == baseline.identity["data"]:
+        return
+    parts = [
+        resolver.data(
+            Configuration.parse({**spec.asked, "standardize": False}, setting.label)
+        ).val.inputs_of(10**9)
+        for spec in (baseline, run)
+    ]
+    if not all(torch.equal(a, b) for a, b in zip(*parts, strict=True)):
+        raise RequestError(
+            f"{setting.label} changes the validation examples: there is no pairing then.",
+            f"Change it for all settings with --set {setting.label}, as a study of its own.",
+            "axis-examples",
+        )

@@ -1,0 +1,227 @@
+"""The root: the folder of all results. Only the driver moves anything in it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from core.checkpoints import BEFORE, LAST, load_state
+from core.errors import DamagedError, RequestError, did_you_mean, nearest, shown
+from core.files import creating, read_json, sync_folder, verify_manifest, write_json
+from core.run_folder import RECORD, RunFolder, is_finished
+
+_SEED = re.compile(r"(.+)-s(\d+)$")
+
+
+class Root:
+    """The folder where results live.
+
+    Args:
+        path: ``--root``, ``PARIBUS_ROOT`` or ``./results``. Nothing is created until `create`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser().absolute()
+        self.runs = self.path / "runs"
+        self.attempts = self.path / "attempts"
+        self.studies = self.path / "studies"
+
+    def create(self) -> None:
+        """Makes the folders.
+
+        Raises:
+            RequestError: If the place cannot be written.
+        """
+        with creating(f"The root {self.path}"):
+            for folder in (self.runs, self.attempts, self.studies):
+                folder.mkdir(parents=True, exist_ok=True)
+            if not (self.path / "root.json").exists():
+                write_json(self.path / "root.json", {"format": 1, "id": uuid.uuid4().hex})
+
+    def check_writable(self) -> None:
+        """Refuses a place that cannot be written, creating nothing.
+
+        Raises:
+            RequestError: Naming the place.
+        """
+        place = self.path
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+            raise RequestError(
+                f"The root {shown(self.path, 300)} cannot be written: {shown(place, 300)} is not a "
+                "folder that this user may write.",
+                "Name another place with --root DIR.",
+                "root",
+            )
+
+    @property
+    def id(self) -> str:
+        """What marks views (the Optuna storage) as this root's."""
+        return str(read_json(self.path / "root.json")["id"])
+
+    def run(self, name: str) -> RunFolder:
+        """The folder of a finished run, whether it is there or not."""
+        return RunFolder(self.runs / name)
+
+    def run_ids(self) -> list[str]:
+        """Ids of all finished runs, in order of name."""
+        if not self.runs.is_dir():
+            return []
+        return sorted(p.name for p in self.runs.iterdir() if (p / RECORD).is_file())
+
+    def study_names(self) -> list[str]:
+        """Names of all studies, in order of name."""
+        if not self.studies.is_dir():
+            return []
+        return sorted(p.name for p in self.studies.iterdir() if (p / "study.json").is_file())
+
+    def finished(self, name: str) -> dict[str, Any] | None:
+        """The verified record of a run that need not be trained; None if it must be.
+
+        A finished attempt that was never renamed is taken in here.
+        """
+        folder = self.run(name)
+        if folder.folder.is_dir():
+            try:
+                return folder.verified_record()
+            except DamagedError:
+                return None
+        for attempt in reversed(self._attempts(name)):
+            if is_finished(attempt):
+                try:
+                    return self.accept(name, attempt)
+                except DamagedError:
+                    continue
+        return None
+
+    def new_attempt(self, name: str) -> Path:
+        """A folder for the next attempt, beginning with the newest good state of earlier ones."""
+        earlier = self._attempts(name)
+        last = int(earlier[-1].name.rsplit(".", 1)[1]) if earlier else 0
+        folder = self.attempts / f"{name}.{last + 1}"
+        folder.mkdir()
+        for attempt in reversed(earlier):
+            for state in (attempt / LAST, attempt / BEFORE):
+                if state.is_file() and _is_good(state):
+                    shutil.copyfile(state, folder / LAST)
+                    return folder
+        return folder
+
+    def accept(self, name: str, attempt: Path, *, keep_last: bool = False) -> dict[str, Any]:
+        """Verifies a finished attempt and makes it the run, by one rename.
+
+        Raises:
+            DamagedError: If a file does not hold what was written.
+        """
+        verify_manifest(attempt)
+        record = RunFolder(attempt).record()
+        if not keep_last:
+            (attempt / LAST).unlink(missing_ok=True)
+            (attempt / BEFORE).unlink(missing_ok=True)
+        target = self.runs / name
+        if target.exists():
+            earlier = self._attempts(name)
+            number = int(earlier[-1].name.rsplit(".", 1)[1]) + 1 if earlier else 1
+            target.rename(self.attempts / f"{name}.{number}")
+        attempt.rename(target)
+        sync_folder(self.runs)
+        sync_folder(self.attempts)
+        if not keep_last:
+            for old in self._attempts(name):
+                if not is_finished(old):
+                    shutil.rmtree(old, ignore_errors=True)
+        return record
+
+    def _attempts(self, name: str) -> list[Path]:
+        found = [p for p in self.attempts.glob(f"{name}.*") if p.name.rsplit(".", 1)[1].isdigit()]
+        return sorted(found, key=lambda path: int(path.name.rsplit(".", 1)[1]))
+
+    def interrupted(self) -> list[str]:
+        """Ids of runs that have an attempt and are not finished."""
+        if not self.attempts.is_dir():
+            return []
+        names = {p.name.rsplit(".", 1)[0] for p in self.attempts.iterdir() if p.is_dir()}
+        return sorted(names - set(self.run_ids()))
+
+    def find_run(self, text: str) -> RunFolder:
+        """The run meant by an id, a unique beginning of one, or a folder's path.
+
+        Raises:
+            RequestError: If none or several fit.
+        """
+        if "/" in text or text.startswith((".", "~")):
+            folder = Path(text).expanduser()
+            if (folder / RECORD).is_file():
+                return RunFolder(folder.absolute())
+        ids = self.run_ids()
+        fitting = [name for name in ids if name == text] or [n for n in ids if n.startswith(text)]
+        if len(fitting) == 1:
+            return self.run(fitting[0])
+        if len(fitting) > 1:
+            raise RequestError(
+                f"'{shown(text)}' is the beginning of {len(fitting)} runs.",
+                f"Such as {fitting[0]} and {fitting[1]}; write more of it.",
+                "ambiguous-run",
+            )
+        close = nearest(text, ids)
+        raise RequestError(
+            f"There is no run '{shown(text)}' in {self.path}.",
+            f"Did you mean '{close}'?" if close else "See: paribus runs",
+            "unknown-run",
+        )
+
+    def require_study(self, name: str) -> None:
+        """Raises a `RequestError` unless there is a study of this name."""
+        if name not in self.study_names():
+            raise RequestError(
+                f"There is no study '{shown(name)}' in {self.path}.",
+                did_you_mean(name, self.study_names()) or "Begin one: paribus sweep digits",
+                "unknown-study",
+            )
+
+    @contextmanager
+    def lock(self, name: str, what: str) -> Iterator[None]:
+        """Holds a name for this driver; the lock ends with the process, however that ends.
+
+        Raises:
+            RequestError: If another driver holds it, naming its process and host.
+        """
+        folder = self.path / ".locks"
+        folder.mkdir(exist_ok=True)
+        with (folder / f"{name}.lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                raise RequestError(
+                    f"{what} is in use by another command ({shown(file.read()) or 'unknown'}).",
+                    "Wait for it, or stop it.",
+                    "locked",
+                ) from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+            yield
+
+
+def split_seed(text: str) -> tuple[str, int] | None:
+    """``LABEL-sSEED`` as (label, seed); None if it is not of that form."""
+    match = _SEED.fullmatch(text)
+    return (match.group(1), int(match.group(2))) if match else None
+
+
+def _is_good(state: Path) -> bool:
+    try:
+        load_state(state)
+    except DamagedError:
+        return False
+    return True

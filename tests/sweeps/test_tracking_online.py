@@ -1,0 +1,228 @@
+"""W&B with a server, in all its moods: what arrives, and what happens when it does not."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sweeps.tracking import TrackedRun, layout, open_tracker
+from tests.sweeps.wandb_reader import offline_runs
+from tests.sweeps.wandb_server import WandbServer
+
+KEY = "5ec4e7" * 7
+RUN = TrackedRun(
+    run="digits-s0-0123456789ab",
+    experiment="digits",
+    study="rates",
+    label="baseline",
+    changed="",
+    seed=0,
+    configuration={"optimizer": {"lr": 0.001}},
+    environment={},
+    direction="maximize",
+    metric="val/accuracy",
+)
+HISTORY = [{"epoch": e, "metrics": {"val/loss": None, "val/accuracy": e / 10}} for e in range(1, 6)]
+COMPLETE = {
+    "status": "complete",
+    "best": {"epoch": 5, "metrics": {"val/accuracy": 0.5}, "confusion_matrix": [[1, 0], [0, 1]]},
+    "weights_sha256": "bb",
+    "class_names": None,
+}
+BOUND = 25  # seconds; what hangs here would hang for days
+
+
+@pytest.fixture
+def server(monkeypatch):
+    with WandbServer() as server:
+        monkeypatch.delenv("WANDB_MODE", raising=False)
+        monkeypatch.setenv("NO_PROXY", "*")
+        monkeypatch.setenv("no_proxy", "*")
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        yield server
+
+
+def track(root, *runs, warnings=None):
+    tracker = open_tracker(root, warn=(warnings if warnings is not None else []).append)
+    for run in runs:
+        tracker.begin(run)
+        for line in HISTORY:
+            tracker.log(run.run, line)
+        tracker.finish(run.run, COMPLETE, HISTORY)
+    tracker.close()
+
+
+def noted(root):
+    path = root / "tracked.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def epochs(server, run):
+    rows = server.rows(layout.wandb_id(run))
+    return [row["epoch"] for row in rows if "val/accuracy" in row]
+
+
+def test_runs_arrive(server, tmp_path):
+    other = replace(RUN, run="digits-s1-0123456789ab", seed=1)
+    warnings = []
+    track(tmp_path, RUN, other, warnings=warnings)
+    assert warnings == []
+    assert set(server.runs) == {layout.wandb_id(RUN), layout.wandb_id(other)}
+    for run in (RUN, other):
+        given = server.runs[layout.wandb_id(run)]
+        assert given["displayName"] == f"baseline-s{run.seed}"
+        assert given["groupName"] == "rates: baseline"
+        assert sorted(given["tags"]) == ["baseline", "digits", "rates"]
+        assert json.loads(given["config"])["optimizer"]["value"] == {"lr": 0.001}
+        assert epochs(server, run) == [1, 2, 3, 4, 5]
+        summary = server.summaries[layout.wandb_id(run)]
+        assert (summary["best/accuracy"], summary["status"]) == (0.5, "complete")
+        assert "best/confusion_matrix_table" in summary
+        assert server.exits[layout.wandb_id(run)] == 0
+    assert [line["mode"] for line in noted(tmp_path)] == ["online", "online"]
+    assert offline_runs(tmp_path) == []
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in files if KEY.encode() in path.read_bytes()]
+    track(tmp_path, RUN, other)
+    assert len(server.rows(layout.wandb_id(RUN))) == 6  # five epochs and the matrix
+
+
+def test_an_interrupted_run_is_continued(server, tmp_path):
+    tracker = open_tracker(tmp_path, warn=lambda line: None)
+    tracker.begin(RUN)
+    for line in HISTORY[:3]:
+        tracker.log(RUN.run, line)
+    tracker.close()
+    assert epochs(server, RUN) == [1, 2, 3]
+    assert server.exits[layout.wandb_id(RUN)] == 1
+    assert noted(tmp_path) == []
+    track(tmp_path, RUN)
+    assert epochs(server, RUN) == [1, 2, 3, 4, 5]
+    assert server.exits[layout.wandb_id(RUN)] == 0
+
+
+def test_a_run_that_the_server_has_is_not_logged_again(server, tmp_path):
+    track(tmp_path, RUN)
+    (tmp_path / "tracked.jsonl").unlink()
+    track(tmp_path, RUN)
+    assert epochs(server, RUN) == [1, 2, 3, 4, 5]
+
+
+def test_a_key_in_netrc(server, tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY")
+    netrc = tmp_path / "netrc"
+    netrc.write_text(f"machine {server.url.removeprefix('http://')} login user password {KEY}\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    track(tmp_path / "root", RUN)
+    assert epochs(server, RUN) == [1, 2, 3, 4, 5]
+
+
+def test_a_key_of_no_form(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "short")
+    warnings = []
+    track(tmp_path, RUN, warnings=warnings)
+    assert len(warnings) == 1
+    assert len(offline_runs(tmp_path)) == 1
+
+
+def test_nobody_listens(server, tmp_path, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{port}")
+    warnings = []
+    started = time.monotonic()
+    track(tmp_path, RUN, replace(RUN, run="digits-s1-0123456789ab", seed=1), warnings=warnings)
+    assert time.monotonic() - started < BOUND
+    assert len(warnings) == 1
+    assert f"127.0.0.1:{port} does not answer" in warnings[0]
+    assert len(offline_runs(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("where", "what"),
+    [("/", "hang"), ("/", 500), ("UpsertBucket", 403), ("/files", "hang"), ("/files", 404)],
+)
+def test_trouble_from_the_start(server, tmp_path, where, what):
+    server.trouble = {where: what}
+    warnings = []
+    started = time.monotonic()
+    runs = [replace(RUN, run=f"digits-s{seed}-0123456789ab", seed=seed) for seed in range(3)]
+    track(tmp_path, *runs, warnings=warnings)
+    assert time.monotonic() - started < BOUND
+    assert len(warnings) == 1
+    found = offline_runs(tmp_path)
+    assert [run.name for run in found] == ["baseline-s0", "baseline-s1", "baseline-s2"]
+    assert all([row["epoch"] for row in run.rows[:5]] == [1, 2, 3, 4, 5] for run in found)
+    assert [line["mode"] for line in noted(tmp_path)] == ["offline"] * 3
+
+
+def test_trouble_after_a_good_start(server, tmp_path):
+    warnings = []
+    tracker = open_tracker(tmp_path, warn=warnings.append)
+    first, second = RUN, replace(RUN, run="digits-s1-0123456789ab", seed=1)
+    for run in (first, second):
+        tracker.begin(run)
+    tracker.finish(first.run, COMPLETE, HISTORY)
+    deadline = time.monotonic() + BOUND
+    while layout.wandb_id(first) not in server.exits and time.monotonic() < deadline:
+        time.sleep(0.05)
+    server.trouble = {"/": 500}
+    tracker.finish(second.run, COMPLETE, HISTORY)
+    tracker.close()
+    assert time.monotonic() < deadline
+    assert len(warnings) == 1
+    assert [line["mode"] for line in noted(tmp_path)] == ["online", "offline"]
+    assert [run.name for run in offline_runs(tmp_path)] == ["baseline-s1"]
+
+
+COMMAND = """
+import os, signal, subprocess, sys, time
+from pathlib import Path
+from tests.sweeps.test_tracking_online import COMPLETE, HISTORY, RUN, open_tracker
+from sweeps.tracking import background
+background.PATIENCE = 3
+tracker = open_tracker(Path(sys.argv[1]), warn=lambda line: print(line, flush=True))
+tracker.begin(RUN)
+deadline = time.monotonic() + 20
+while not list(Path(sys.argv[1]).glob("wandb/run-*")) and time.monotonic() < deadline:
+    time.sleep(0.05)
+time.sleep(1)
+found = [path.parent.name for path in Path("/proc").glob("[0-9]*/stat")
+         if path.read_text().rpartition(")")[2].split()[1] == str(os.getpid())]
+for service in found:
+    os.kill(int(service), signal.SIGSTOP)
+print(len(found), *found, flush=True)
+tracker.log(RUN.run, HISTORY[0])
+tracker.finish(RUN.run, COMPLETE, HISTORY)
+tracker.close()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="finds wandb's service in /proc")
+def test_a_service_that_hangs_does_not_keep_the_process(server, tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    with (tmp_path / "output").open("w+") as output:
+        done = subprocess.run(
+            [sys.executable, "-c", COMMAND, str(tmp_path)],
+            env=environment,
+            stdout=output,
+            stderr=output,
+            timeout=60,
+        )
+        output.seek(0)
+        lines = output.read().splitlines()
+    for service in lines[0].split()[1:]:
+        os.kill(int(service), 9)
+    assert done.returncode == 0
+    assert len(lines) == 2
+    assert "did not finish in time" in lines[1]
+    assert noted(tmp_path) == []
