@@ -8,8 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from core.errors import DamagedError
 from core.files import sync_folder, write_bytes
 
@@ -45,6 +43,8 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     Raises:
         OSError: If it cannot be written; what was there stays.
     """
+    import torch
+
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
@@ -59,8 +59,8 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     write_bytes(last, content + _MARK + digest)
 
 
-def load_state(path: Path) -> dict[str, Any]:
-    """Reads a resume state; nothing but tensors and plain values is unpickled.
+def read_state(path: Path) -> bytes:
+    """The bytes of a resume state, held to their sha256.
 
     Raises:
         DamagedError: If the file does not hold what was written.
@@ -72,5 +72,16 @@ def load_state(path: Path) -> dict[str, Any]:
     body, mark, digest = content[:-72], content[-72:-64], content[-64:]
     if mark != _MARK or hashlib.sha256(body).hexdigest().encode() != digest:
         raise DamagedError(f"{path}: does not hold what was written (sha256 differs).")
-    state: dict[str, Any] = torch.load(io.BytesIO(body), weights_only=True)
+    return body
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """A resume state; nothing but tensors and plain values is unpickled.
+
+    Raises:
+        DamagedError: If the file does not hold what was written.
+    """
+    import torch
+
+    state: dict[str, Any] = torch.load(io.BytesIO(read_state(path)), weights_only=True)
     return state

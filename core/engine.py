@@ -9,7 +9,8 @@ from typing import Any, Literal, Protocol
 from torch import Tensor
 
 from core.data.prepared import PartName
-from core.resolve import Resolver, RunSpec
+from core.resolve import Resolver
+from core.spec import RunSpec
 
 State = dict[str, Any]
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,43 +19,11 @@ from core.identity import identity_parts, run_id, trace_components
 from core.models import count_parameters
 from core.optimizers import fused_by_default
 from core.sources import Sources
+from core.spec import RunSpec
 from core.tasks import Task
 from core.values import canonical_json
 
 ENGINES = ("auto", "loop", "cohort")
-
-
-@dataclass(frozen=True)
-class RunSpec:
-    """One run, ready to be trained: what a worker is sent.
-
-    Attributes:
-        id: From the content of `identity`.
-        experiment: Its name.
-        path: The experiment's file.
-        asked: The configuration as it was asked for.
-        configuration: The resolved one.
-        seed: The run's seed.
-        engine: ``loop`` or ``cohort``.
-        identity: All that decides the numbers, by name.
-        facts: What follows: epochs, updates, updates_per_epoch, parameters.
-        files: Path inside the record's ``source/`` to the file on disk.
-        import_paths: Folders appended to the import path.
-        noted: What is recorded without being part of the identity (git).
-    """
-
-    id: str
-    experiment: str
-    path: Path
-    asked: Mapping[str, Any]
-    configuration: Mapping[str, Any]
-    seed: int
-    engine: str
-    identity: Mapping[str, Any]
-    facts: Mapping[str, Any]
-    files: Mapping[str, Path]
-    import_paths: tuple[Path, ...] = ()
-    noted: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Resolver:

@@ -4,39 +4,17 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from core.config import Configuration
 from core.engine import Job, engine_of
 from core.errors import ParibusError, RequestError, shown
 from core.experiment import load_experiment
 from core.identity import explain
-from core.resolve import Resolver, RunSpec
-from core.run_folder import Attempt
-
-Ended = Literal["complete", "failed", "attempt"]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What the driver hears of a run after an epoch, or when it ended.
-
-    Attributes:
-        run: The run's id.
-        epochs: How many it will have.
-        line: The epoch's line of the history, if an epoch ended.
-        ended: ``complete`` and ``failed`` are finished; ``attempt``: the surroundings stopped it.
-        reason: Why it failed or stopped.
-    """
-
-    run: str
-    epochs: int
-    line: dict[str, Any] | None = None
-    ended: Ended | None = None
-    reason: str | None = None
-
+from core.attempt import Attempt
+from core.resolve import Resolver
+from core.spec import Ended, Progress, RunSpec
 
 def train_job(
     runs: tuple[RunSpec, ...], attempts: Mapping[str, Path], checkpoint_every: float

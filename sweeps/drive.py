@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from core.errors import DamagedError, RequestError
-from core.resolve import RunSpec
-from core.train import Progress
+from core.spec import Progress, RunSpec
 from sweeps.executors import Executor, Task
 from sweeps.root import Root
 
@@ -51,53 +51,54 @@ def drive(
         checkpoint_every: Seconds between saves of a run's resume state.
         stop: Asked between epochs; true makes a clean stop.
     """
-    by_id = {run.id: run for run in runs}
-    left = list(by_id.values())
+    left = {run.id: run for run in runs}
     while left and not stop():
-        elsewhere: list[RunSpec] = []
-        with ExitStack() as locks:
-            free: list[RunSpec] = []
-            for run in left:
-                if record := root.finished(run.id):
-                    yield Step(run, record=record, reused=True)
-                elif _locked(run, root, locks):
-                    free.append(run)
-                else:
-                    elsewhere.append(run)
-            yield from _train(free, by_id, root, executor, checkpoint_every, stop)
-        left = elsewhere
-        if left and not free:
+        for run in list(left.values()):
+            if record := root.finished(run.id):
+                del left[run.id]
+                yield Step(run, record=record, reused=True)
+        began = 0
+        for step in _train(list(left.values()), root, executor, checkpoint_every, stop):
+            began += 1
+            if step.progress and step.progress.ended:
+                del left[step.run.id]
+            yield step
+        if left and not began:
             time.sleep(0.5)
-
-
-def _locked(run: RunSpec, root: Root, locks: ExitStack) -> bool:
-    try:
-        locks.enter_context(root.lock(run.id, run.id))
-    except RequestError:
-        return False
-    return True
 
 
 def _train(
     runs: Sequence[RunSpec],
-    by_id: dict[str, RunSpec],
     root: Root,
     executor: Executor,
     checkpoint_every: float,
     stop: Callable[[], bool],
 ) -> Iterator[Step]:
-    attempts = {}
+    """Trains the runs that no other driver has out or has finished meanwhile."""
+    by_id = {run.id: run for run in runs}
+    attempts: dict[str, Path] = {}
+    with ExitStack() as everything:
+        locks = {run.id: everything.enter_context(ExitStack()) for run in runs}
 
-    def tasks() -> Iterator[Task]:
-        for run in runs:
-            attempts[run.id] = root.new_attempt(run.id)
-            yield Task((run,), {run.id: attempts[run.id]}, checkpoint_every)
+        def tasks() -> Iterator[Task]:
+            for run in runs:
+                try:
+                    locks[run.id].enter_context(root.lock(run.id, run.id))
+                except RequestError:
+                    continue
+                if root.run(run.id).folder.is_dir() and root.finished(run.id):
+                    locks[run.id].close()
+                    continue
+                attempts[run.id] = root.new_attempt(run.id)
+                yield Task((run,), {run.id: attempts[run.id]}, checkpoint_every)
 
-    for progress in executor.execute(tasks(), stop):
-        record = None
-        if progress.ended in ("complete", "failed"):
-            try:
-                record = root.accept(progress.run, attempts[progress.run])
-            except DamagedError as error:
-                progress = Progress(progress.run, progress.epochs, None, "attempt", str(error))
-        yield Step(by_id[progress.run], progress, record)
+        for progress in executor.execute(tasks(), stop):
+            record = None
+            if progress.ended in ("complete", "failed"):
+                try:
+                    record = root.accept(progress.run, attempts[progress.run])
+                except DamagedError as error:
+                    progress = replace(progress, line=None, ended="attempt", reason=str(error))
+            if progress.ended:
+                locks[progress.run].close()
+            yield Step(by_id[progress.run], progress, record)

@@ -18,8 +18,7 @@ from typing import Any, Protocol, TypeVar
 
 from core.errors import ParibusError
 from core.process import is_pinned, pinned_environment
-from core.resolve import RunSpec
-from core.train import Progress, train_job
+from core.spec import Progress, RunSpec
 
 Result = TypeVar("Result")
 
@@ -59,7 +58,7 @@ class InProcess:
         for task in tasks:
             if stop():
                 return
-            reports = train_job(task.runs, task.attempts, task.checkpoint_every)
+            reports = _train(task)
             for progress in reports:
                 yield progress
                 if stop():
@@ -173,7 +172,7 @@ class _Worker:
     def start(self, task: Task) -> None:
         self.task, self.done = task, set()
         try:
-            self.pipe.send((train_job, (task.runs, task.attempts, task.checkpoint_every), True))
+            self.pipe.send((_train, (task,), True))
         except OSError:
             pass  # it died; hearing from it says so
 
@@ -246,6 +245,12 @@ def _work(pipe: Connection, lifeline: Connection) -> None:
             except ParibusError as error:
                 answer = None, error
             pipe.send(answer)
+
+
+def _train(task: Task) -> Iterator[Progress]:
+    from core.train import train_job  # here, so that a driver need not import torch
+
+    return train_job(task.runs, task.attempts, task.checkpoint_every)
 
 
 def _stream(pipe: Connection, reports: Any) -> None:

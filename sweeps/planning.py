@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,52 +14,12 @@ import torch
 
 from core.config import Configuration
 from core.errors import Faults, RequestError
-from core.resolve import Resolver, RunSpec, choose_engine
+from core.resolve import Resolver, choose_engine
+from core.spec import RunSpec
 from core.train import resolver_for_file
 from sweeps.axes import Axis, apply_overrides, read_axes
+from sweeps.request import Question, Request
 from sweeps.settings import BASELINE, Setting, prove_one_change
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a command asks for.
-
-    Attributes:
-        path: The experiment's file.
-        overrides: ``KEY=VALUE`` of the baseline.
-        axes: ``KEY=LEVELS`` or ``KEY``; none takes the experiment's own. None: no axes at all.
-        engine: ``auto`` or an engine's name.
-        import_paths: Folders appended to the import path.
-        asked: A run's recorded configuration, in place of the file's `BASELINE`.
-    """
-
-    path: Path
-    overrides: tuple[str, ...] = ()
-    axes: tuple[str, ...] | None = None
-    engine: str = "auto"
-    import_paths: tuple[Path, ...] = ()
-    asked: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Question:
-    """A request that holds: the baseline and the axes, checked.
-
-    Attributes:
-        experiment: Its name.
-        question: The first line of its docstring.
-        baseline: The baseline's configuration as asked.
-        axes: What to try.
-        metric: The selection metric.
-        direction: Which way of it is better.
-    """
-
-    experiment: str
-    question: str
-    baseline: Mapping[str, Any]
-    axes: tuple[Axis, ...]
-    metric: str
-    direction: str
 
 
 def read_request(request: Request) -> Question:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from core.checkpoints import BEFORE, LAST, load_state
+from core.checkpoints import BEFORE, LAST, read_state
 from core.errors import DamagedError, RequestError, did_you_mean, nearest, shown
 from core.files import creating, read_json, sync_folder, verify_manifest, write_json
 from core.run_folder import RECORD, RunFolder, is_finished
@@ -221,7 +221,7 @@ def split_seed(text: str) -> tuple[str, int] | None:
 
 def _is_good(state: Path) -> bool:
     try:
-        load_state(state)
+        read_state(state)
     except DamagedError:
         return False
     return True

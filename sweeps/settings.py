@@ -9,7 +9,7 @@ from typing import Any
 from core.components import FROM_DATA, FROM_LENGTH
 from core.config import COMPONENTS, difference
 from core.errors import RequestError
-from core.resolve import RunSpec
+from core.spec import RunSpec
 from sweeps.axes import Axis, Level
 
 BASELINE = "baseline"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import re
 from itertools import chain
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from core.data import load, prepare
@@ -59,6 +60,9 @@ def test_parts_are_disjoint_complete_and_as_large_as_said(labels, method, seed, 
     st.sampled_from([0.0, 0.02, 0.1, 0.15, 0.3, 0.45]),
     st.randoms(use_true_random=False),
 )
+@example([4, 6, 2], 0, 5 / 12, 4 / 12, random.Random(0))  # these need exchanges in two steps
+@example([3, 7, 3], 0, 3 / 13, 3 / 13, random.Random(0))
+@example([8, 3, 3], 0, 3 / 14, 4 / 14, random.Random(0))  # and none may round up a whole share
 @settings(max_examples=150, deadline=None)
 def test_stratified_keeps_each_class_share_within_one_example(counts, seed, val, test, shuffler):
     labels = [code for code, count in enumerate(counts) for _ in range(count)]

@@ -1,0 +1,133 @@
+"""A run being trained: what a worker writes, and nothing else writes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+from torch import Tensor
+
+from core.checkpoints import BEFORE, LAST, CheckpointClock, load_state, save_state
+from core.engine import Report, State
+from core.errors import DamagedError
+from core.files import write_bytes, write_json, write_manifest
+from core.identity import FORMAT
+from core.run_folder import BEST, HISTORY, PREDICTIONS, RECORD
+from core.spec import RunSpec
+from core.values import null_if_not_finite
+
+
+class Attempt:
+    """A run being trained. It is the only folder a worker writes to.
+
+    Args:
+        folder: The attempt's folder, made by the driver.
+        run: The run.
+        data: What the record says of the data: fingerprint, sizes, preprocessing, and the
+            validation targets.
+        checkpoint_every: Seconds between saves of the resume state; 0: each epoch.
+    """
+
+    def __init__(
+        self, folder: Path, run: RunSpec, data: Mapping[str, Any], checkpoint_every: float
+    ) -> None:
+        self.folder, self.run, self.data = folder, run, data
+        self.history: list[dict[str, Any]] = []
+        self._clock = CheckpointClock(checkpoint_every)
+        self._began = datetime.now(UTC)
+        self._report: Report | None = None
+
+    def restore(self) -> State | None:
+        """The resume state this attempt begins with, if there is a good one."""
+        for name in (LAST, BEFORE):
+            path = self.folder / name
+            if not path.exists():
+                continue
+            try:
+                state = load_state(path)
+            except DamagedError:
+                continue
+            self.history = state["history"]
+            return state
+        return None
+
+    def write(self, report: Report) -> None:
+        """Keeps an epoch; saves when the clock says so, and everything when the run is finished."""
+        self.history.append({**report.line, "metrics": null_if_not_finite(report.line["metrics"])})
+        self._report = report
+        if report.finished:
+            self._finish(report.failure)
+        elif self._clock.due():
+            self.save()
+
+    def save(self) -> None:
+        """Writes the resume state now: by the clock, and at a clean stop."""
+        if self._report is None:
+            return
+        started = time.monotonic()
+        save_state(self.folder, {**self._report.state(), "history": self.history})
+        self._clock.saved(time.monotonic() - started)
+
+    def fail(self, reason: str) -> None:
+        """Ends the run as failed by itself: status, reason and history, without weights."""
+        self._finish(reason)
+
+    def _finish(self, failure: str | None) -> None:
+        report, ended = self._report, datetime.now(UTC)
+        best = report.best if report and failure is None else None
+        write_json(self.folder / RECORD, {
+            "format": FORMAT,
+            "run": self.run.id,
+            "experiment": self.run.experiment,
+            "seed": self.run.seed,
+            "status": "complete" if failure is None else "failed",
+            "reason": failure,
+            "engine": self.run.engine,
+            "configuration": self.run.configuration,
+            "asked": self.run.asked,
+            "experiment_file": self.run.path.name,
+            "identity": self.run.identity,
+            "facts": self.run.facts,
+            "data": {k: v for k, v in self.data.items() if k != "targets"},
+            "initial_weights": report.initial_weights if report else None,
+            "epochs": len(self.history),
+            "best": best and {
+                "epoch": best.epoch,
+                "metrics": null_if_not_finite(best.metrics),
+                "confusion_matrix": best.confusion_matrix,
+            },
+            "last": {"metrics": self.history[-1]["metrics"]} if self.history else None,
+            "weights_sha256": self.history[-1]["weights_sha256"] if self.history else None,
+            "started": self._began.isoformat(timespec="seconds"),
+            "ended": ended.isoformat(timespec="seconds"),
+            "seconds": round(sum(line["seconds"] for line in self.history), 6),
+            "noted": self.run.noted,
+        })  # fmt: skip
+        lines = "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.history)
+        write_bytes(self.folder / HISTORY, lines.encode())
+        if best is not None:
+            self._write_best(best.weights, best.outputs, best.epoch)
+        for name, path in self.run.files.items():
+            target = self.folder / "source" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+        write_manifest(self.folder)
+
+    def _write_best(self, weights: Mapping[str, Tensor], outputs: Tensor, epoch: int) -> None:
+        # Clones: safetensors refuses tensors that share memory.
+        tensors = {name: tensor.clone().contiguous() for name, tensor in weights.items()}
+        metadata = {
+            "run": self.run.id,
+            "epoch": str(epoch),
+            "task": json.dumps(self.run.configuration["task"]),
+            "preprocessing": json.dumps(self.data["preprocessing"]),
+        }
+        write_bytes(self.folder / BEST, save(tensors, metadata))
+        found = {"targets": self.data["targets"].contiguous(), "outputs": outputs.contiguous()}
+        write_bytes(self.folder / PREDICTIONS, save(found, {"run": self.run.id, "split": "val"}))

@@ -1,0 +1,62 @@
+"""What passes between the driver and its workers: runs out, progress back. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run, ready to be trained: what a worker is sent.
+
+    Attributes:
+        id: From the content of `identity`.
+        experiment: Its name.
+        path: The experiment's file.
+        asked: The configuration as it was asked for.
+        configuration: The resolved one.
+        seed: The run's seed.
+        engine: ``loop`` or ``cohort``.
+        identity: All that decides the numbers, by name.
+        facts: What follows: epochs, updates, updates_per_epoch, parameters.
+        files: Path inside the record's ``source/`` to the file on disk.
+        import_paths: Folders appended to the import path.
+        noted: What is recorded without being part of the identity (git).
+    """
+
+    id: str
+    experiment: str
+    path: Path
+    asked: Mapping[str, Any]
+    configuration: Mapping[str, Any]
+    seed: int
+    engine: str
+    identity: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    files: Mapping[str, Path]
+    import_paths: tuple[Path, ...] = ()
+    noted: Mapping[str, Any] = field(default_factory=dict)
+
+
+Ended = Literal["complete", "failed", "attempt"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the driver hears of a run after an epoch, or when it ended.
+
+    Attributes:
+        run: The run's id.
+        epochs: How many it will have.
+        line: The epoch's line of the history, if an epoch ended.
+        ended: ``complete`` and ``failed`` are finished; ``attempt``: the surroundings stopped it.
+        reason: Why it failed or stopped.
+    """
+
+    run: str
+    epochs: int
+    line: dict[str, Any] | None = None
+    ended: Ended | None = None
+    reason: str | None = None

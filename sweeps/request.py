@@ -1,0 +1,52 @@
+"""What a command asks for, before and after it was checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeps.axes import Axis
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command asks for.
+
+    Attributes:
+        path: The experiment's file.
+        overrides: ``KEY=VALUE`` of the baseline.
+        axes: ``KEY=LEVELS`` or ``KEY``; none takes the experiment's own. None: no axes at all.
+        engine: ``auto`` or an engine's name.
+        import_paths: Folders appended to the import path.
+        asked: A run's recorded configuration, in place of the file's `BASELINE`.
+    """
+
+    path: Path
+    overrides: tuple[str, ...] = ()
+    axes: tuple[str, ...] | None = None
+    engine: str = "auto"
+    import_paths: tuple[Path, ...] = ()
+    asked: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request that holds: the baseline and the axes, checked.
+
+    Attributes:
+        experiment: Its name.
+        question: The first line of its docstring.
+        baseline: The baseline's configuration as asked.
+        axes: What to try.
+        metric: The selection metric.
+        direction: Which way of it is better.
+    """
+
+    experiment: str
+    question: str
+    baseline: Mapping[str, Any]
+    axes: tuple[Axis, ...]
+    metric: str
+    direction: str

@@ -1,0 +1,378 @@
+"""A study: what was asked, in `study.json`, and what happened, read from the runs."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from core.config import difference
+from core.errors import DamagedError, RequestError, shown
+from core.files import creating, read_json, write_json
+from core.identity import explain
+from core.run_folder import RunFolder
+from core.spec import RunSpec
+from core.values import canonical_json, show_value
+from sweeps.effects.paired import mean_and_std
+from sweeps.request import Question
+from sweeps.root import Root
+from sweeps.sameness import disagreement
+from sweeps.settings import BASELINE, Setting
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass
+class PlannedSetting:
+    """A setting as `study.json` holds it.
+
+    Attributes:
+        label: ``baseline`` or ``key=level``.
+        key: The changed hyperparameter, None for the baseline.
+        level: Its value.
+        changed: ``{key: [baseline, level]}``.
+        derived: What follows: ``{key: [baseline, level]}``.
+        runs: Seed to run id.
+    """
+
+    label: str
+    key: str | None
+    level: Any
+    changed: dict[str, list[Any]]
+    derived: dict[str, list[Any]]
+    runs: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SettingResult:
+    """What happened with a setting.
+
+    Attributes:
+        setting: The setting.
+        seeds: The seeds of its complete runs.
+        values: The selection metric of the best epoch, one per seed in `seeds`.
+        runs: Ids of its planned runs that were found, in order of seed.
+        status: ``complete``, ``failed`` if any seed failed, else ``interrupted``.
+        reason: Why it failed.
+    """
+
+    setting: PlannedSetting
+    seeds: tuple[int, ...]
+    values: tuple[float, ...]
+    runs: tuple[str, ...]
+    status: str
+    reason: str | None
+
+    @property
+    def mean(self) -> float | None:
+        return mean_and_std(self.values)[0]
+
+    @property
+    def std(self) -> float | None:
+        return mean_and_std(self.values)[1]
+
+    def document(self) -> dict[str, Any]:
+        """SETTING of the contract."""
+        return {
+            "label": self.setting.label,
+            "changed": self.setting.changed,
+            "derived": self.setting.derived,
+            "runs": list(self.runs),
+            "seeds": list(self.seeds),
+            "values": list(self.values),
+            "mean": self.mean,
+            "std": self.std,
+            "status": self.status,
+            "reason": self.reason,
+        }
+
+
+class Study:
+    """All settings of a question; grows with every command given to it.
+
+    Args:
+        root: Where it lives.
+        name: Its folder's name.
+        asked: The content of `study.json`.
+    """
+
+    def __init__(self, root: Root, name: str, asked: dict[str, Any]) -> None:
+        self.root, self.name, self.asked = root, name, asked
+        self.settings = [
+            PlannedSetting(**{**s, "runs": {int(k): v for k, v in s["runs"].items()}})
+            for s in asked["settings"]
+        ]
+        self._records: dict[str, dict[str, Any]] = {}
+
+    @classmethod
+    def load(cls, root: Root, name: str) -> Study:
+        """Reads a study.
+
+        Raises:
+            RequestError: If there is none of this name.
+            DamagedError: If its file cannot be read.
+        """
+        root.require_study(name)
+        return cls(root, name, read_json(root.studies / name / "study.json"))
+
+    @classmethod
+    def open(cls, root: Root, name: str, question: Question, storage: str | None) -> Study:
+        """The study of this name, or a new one; nothing is written before `plan`.
+
+        Raises:
+            RequestError: If the study there has another experiment, baseline or metric.
+        """
+        if name in root.study_names():
+            study = cls.load(root, name)
+            study._refuse_other(question)
+            return study
+        return cls(root, name, {
+            "format": 1,
+            "study": name,
+            "experiment": question.experiment,
+            "baseline": question.baseline,
+            "metric": {"name": question.metric, "direction": question.direction},
+            "axes": [],
+            "settings": [],
+            "storage": storage,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        })  # fmt: skip
+
+    @property
+    def experiment(self) -> str:
+        return str(self.asked["experiment"])
+
+    @property
+    def metric(self) -> str:
+        return str(self.asked["metric"]["name"])
+
+    @property
+    def direction(self) -> str:
+        return str(self.asked["metric"]["direction"])
+
+    @property
+    def folder(self) -> Path:
+        return self.root.studies / self.name
+
+    def plan(
+        self,
+        question: Question,
+        settings: Sequence[Setting],
+        runs: Mapping[tuple[str, int], RunSpec],
+    ) -> list[str]:
+        """Adds settings and runs; on disk, synced, when this returns.
+
+        Returns:
+            Sentences on runs whose id is not what it was: which part changed.
+        """
+        notes: list[str] = []
+        known = {setting.label: setting for setting in self.settings}
+        for setting in settings:
+            planned = known.get(setting.label)
+            if planned is None:
+                planned = PlannedSetting(
+                    setting.label, setting.key, setting.level, setting.changed, setting.derived
+                )
+                self.settings.append(planned)
+            planned.changed, planned.derived = setting.changed, setting.derived
+            for (label, seed), run in runs.items():
+                if label == setting.label:
+                    notes += self._what_changed(planned.runs.get(seed), run)
+                    planned.runs[seed] = run.id
+        self._merge_axes(question)
+        with creating(f"The study {self.folder}"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.asked["settings"] = [vars(setting) for setting in self.settings]
+            write_json(self.folder / "study.json", self.asked)
+        return list(dict.fromkeys(notes))
+
+    def results(
+        self, labels: Sequence[str] | None = None, seeds: Sequence[int] | None = None
+    ) -> list[SettingResult]:
+        """What happened, in the settings' order; of one environment only, the newest baseline's.
+
+        Args:
+            labels: Only these settings.
+            seeds: Only these seeds.
+        """
+        newest = self._environment()
+        return [
+            self._result(setting, seeds, newest)
+            for setting in self.settings
+            if labels is None or setting.label in labels
+        ]
+
+    def record(self, run: str) -> dict[str, Any] | None:
+        """A finished run's record, read once; None where there is none."""
+        if run not in self._records:
+            try:
+                self._records[run] = self.root.run(run).record()
+            except DamagedError:
+                return None
+        return self._records[run]
+
+    def place_of(self, run: str) -> tuple[PlannedSetting, int] | None:
+        """The setting and seed that a run is for, if it is one of this study's."""
+        for setting in self.settings:
+            for seed, name in setting.runs.items():
+                if name == run:
+                    return setting, seed
+        return None
+
+    def find(self, label: str) -> PlannedSetting:
+        """The setting of this label.
+
+        Raises:
+            RequestError: If there is none.
+        """
+        from core.errors import did_you_mean
+
+        by_label = {setting.label: setting for setting in self.settings}
+        if label not in by_label:
+            raise RequestError(
+                f"The study {self.name} has no setting '{shown(label)}'.",
+                did_you_mean(label, by_label),
+                "unknown-setting",
+            )
+        return by_label[label]
+
+    def _result(
+        self, setting: PlannedSetting, seeds: Sequence[int] | None, newest: Any
+    ) -> SettingResult:
+        complete: dict[int, float] = {}
+        found: list[str] = []
+        failed: list[str] = []
+        wanted = sorted(s for s in setting.runs if seeds is None or s in seeds)
+        for seed in wanted:
+            record = self.record(setting.runs[seed])
+            if record is None or record["identity"]["environment"] != newest:
+                continue
+            found.append(setting.runs[seed])
+            if record["status"] == "failed":
+                failed.append(f"seed {seed}: {record['reason']}")
+                continue
+            if reason := self._disagreement(setting, seed, record):
+                failed.append(f"seed {seed}: {reason}")
+                continue
+            value = record["best"]["metrics"].get(self.metric)
+            if value is None:
+                failed.append(f"seed {seed}: {self.metric} is not defined")
+                continue
+            complete[seed] = value
+        status = "failed" if failed else "complete" if len(complete) == len(wanted) else "interrupted"
+        return SettingResult(
+            setting,
+            tuple(complete),
+            tuple(complete.values()),
+            tuple(found),
+            status,
+            "; ".join(failed) or None,
+        )
+
+    def _disagreement(
+        self, setting: PlannedSetting, seed: int, record: Mapping[str, Any]
+    ) -> str | None:
+        """Why a run cannot be compared with the baseline's of the same seed, if so."""
+        if setting.key is None:
+            return None
+        name = self.find(BASELINE).runs.get(seed)
+        base = self.record(name) if name else None
+        if name is None or base is None or base["status"] != "complete":
+            return None
+        return disagreement(
+            setting.key,
+            base,
+            record,
+            lambda: RunFolder(self.root.runs / name).history(),
+            lambda: self.root.run(record["run"]).history(),
+        )
+
+    def _environment(self) -> Any:
+        """The environment of the newest of the baseline's runs."""
+        for setting in self.settings:
+            if setting.label == BASELINE:
+                records = [r for name in setting.runs.values() if (r := self.record(name))]
+                if records:
+                    return max(records, key=lambda r: r["ended"])["identity"]["environment"]
+        return None
+
+    def _what_changed(self, before: str | None, run: RunSpec) -> list[str]:
+        if before is None or before == run.id or (record := self.record(before)) is None:
+            return []
+        parts = explain(record["identity"], run.identity)
+        texts = [f"{k}: {_short(a)} → {_short(b)}" for k, (a, b) in parts.items()]
+        return [f"Trained anew because of what changed: {'; '.join(texts)}."]
+
+    def _merge_axes(self, question: Question) -> None:
+        axes = {axis["key"]: axis for axis in self.asked["axes"]}
+        for axis in question.axes:
+            known = axes.setdefault(axis.key, {"key": axis.key, "baseline": axis.baseline,
+                                               "levels": [], "log": axis.log})  # fmt: skip
+            texts = [show_value(level) for level in known["levels"]]
+            known["levels"] += [lv.value for lv in axis.levels if show_value(lv.value) not in texts]
+        self.asked["axes"] = list(axes.values())
+
+    def _refuse_other(self, question: Question) -> None:
+        metric = {"name": question.metric, "direction": question.direction}
+        differs = difference(self.asked["baseline"], question.baseline)
+        if question.experiment != self.experiment:
+            differs = {"experiment": [self.experiment, question.experiment], **differs}
+        if metric != self.asked["metric"] and not differs:
+            differs["select.metric"] = [self.metric, question.metric]
+        if differs:
+            text = ", ".join(f"{k}: {_short(a)} there, {_short(b)} here"
+                             for k, (a, b) in differs.items())  # fmt: skip
+            raise RequestError(
+                f"The study {self.name} has another baseline ({text}).",
+                "Name another study with --study, or leave --study out.",
+                "other-baseline",
+            )
+
+
+def study_name(question: Question) -> str:
+    """The name that follows from the experiment, its baseline and the names of the axes."""
+    keys = sorted(axis.key for axis in question.axes)
+    digest = hashlib.sha256(
+        canonical_json([question.experiment, question.baseline, keys]).encode()
+    ).hexdigest()[:6]
+    words = [key.rsplit(".", 1)[-1] for key in keys]
+    middle = "-".join(words) if len(words) <= 3 else f"{len(words)}-axes"
+    experiment = re.sub(r"[^A-Za-z0-9_]+", "-", question.experiment).strip("-") or "experiment"
+    return f"{experiment[:40]}-{middle}-{digest}"
+
+
+def check_study_name(name: str) -> str:
+    """Refuses a name that is no plain folder's name.
+
+    Raises:
+        RequestError: Saying what a name may hold.
+    """
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise RequestError(
+            f"--study '{shown(name, 60)}' is no name for a study.",
+            "Take 1 to 100 letters, digits, '.', '_' and '-', beginning with a letter or digit.",
+            "study-name",
+        )
+    return name
+
+
+def latest_study(root: Root) -> str:
+    """The study that was planned last.
+
+    Raises:
+        RequestError: If there is none.
+    """
+    names = root.study_names()
+    if not names:
+        raise RequestError(
+            f"There is no study in {root.path}.", "Begin one: paribus sweep digits", "unknown-study"
+        )
+    return max(names, key=lambda n: (root.studies / n / "study.json").stat().st_mtime_ns)
+
+
+def _short(value: Any) -> str:
+    return shown(show_value(value), 40)
