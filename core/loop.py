@@ -76,7 +76,10 @@ def _train_epoch(
 ) -> dict[str, float | None]:
     """One epoch of updates; the running means of loss and accuracy as trained."""
     model, device = trainee.model, trainee.device
-    seed_globals(derive(seed, "dropout", epoch))  # for dropout layers that are not ours
+    noise = derive(seed, "dropout", epoch)  # for dropout layers that are not ours
+    seed_globals(noise)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(noise)
     set_dropout_streams(model, seed, epoch)
     model.train()
     total = torch.zeros((), dtype=torch.float64, device=device)

@@ -88,7 +88,6 @@ def write(study: Study, storage: str | None = None) -> str:
     )
     stored.set_user_attr(_MARK, mark)
     stored.set_user_attr("experiment", study.experiment)
-    stored.set_metric_names([study.metric])
     stored.add_trials(trials)
     return without_credentials(url)
 

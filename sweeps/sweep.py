@@ -1,0 +1,256 @@
+"""A sweep, end to end: ask, prove, plan, train, record, show. The main path of the harness."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from core.config import COMPONENTS
+from core.errors import RequestError
+from core.experiment import load_experiment
+from core.process import is_pinned
+from core.spec import RunSpec
+from sweeps import optuna_view
+from sweeps.designs import Design, OneAtATime
+from sweeps.documents import best_setting, compare_document
+from sweeps.drive import Step, drive
+from sweeps.executors import Executor, InProcess, Pool
+from sweeps.follow import Follower
+from sweeps.request import Question, Request
+from sweeps.root import Root
+from sweeps.settings import Setting
+from sweeps.study import SettingResult, Study, check_study_name, study_name
+from sweeps.tracking import Tracker
+
+Result = TypeVar("Result")
+VIEW_EVERY = 5.0  # seconds between updates of the Optuna view while a sweep goes on
+
+
+class Workplace:
+    """Where a command's work is done: this process for planning, workers for training.
+
+    Where this process is not pinned (a notebook, pytest) planning happens in a worker as well, so
+    ids and bits are those of the command line.
+
+    Args:
+        path: The experiment's file; decides what workers import beforehand.
+        workers: Worker processes; None takes the machine's cores.
+    """
+
+    def __init__(self, path: Path, workers: int | None) -> None:
+        self.workers = workers if workers is not None else cores()
+        self._preload = _preload(path)
+        self._executor: Executor | None = None
+
+    def begin(self) -> None:
+        """Starts the forkserver, whose imports then overlap this process's own."""
+        if self._executor is None and (self.workers > 1 or not is_pinned()):
+            self._executor = Pool(self.workers, self._preload)
+
+    def plan(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Calls a planning function in a process that runs could be trained in."""
+        if is_pinned():
+            return InProcess().call(function, *arguments)
+        self.begin()
+        assert self._executor is not None
+        return self._executor.call(function, *arguments)
+
+    def executor(self, jobs: Sequence[RunSpec]) -> Executor:
+        """What trains these runs: at most as many workers as runs, on CUDA one per GPU."""
+        size = max(1, min(self.workers, len(jobs)))
+        if any(run.configuration["device"] == "cuda" for run in jobs):
+            import torch
+
+            self.close()
+            self._executor = Pool(min(size, torch.cuda.device_count()), spawn=True)
+        elif size == 1 and is_pinned():
+            self.close()
+            self._executor = InProcess()
+        else:
+            self.begin()
+            assert isinstance(self._executor, Pool)
+            self._executor.size = size
+        return self._executor
+
+    def close(self) -> None:
+        """Ends all workers."""
+        if self._executor is not None:
+            self._executor.close()
+            self._executor = None
+
+
+class Sweep:
+    """One command's part of a study: planned when made, trained by `train`.
+
+    Making it checks everything and creates nothing.
+
+    Args:
+        request: Experiment, overrides, axes and engine.
+        seeds: The seeds of each setting.
+        root: Where results live.
+        workplace: Where planning and training happen.
+        name: The study's name; None: it follows from the request.
+        storage: URL of the Optuna storage; None: a SQLite file under the root.
+
+    Raises:
+        RequestError: With all faults of the request.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        seeds: Sequence[int],
+        root: Root,
+        workplace: Workplace,
+        *,
+        name: str | None = None,
+        storage: str | None = None,
+    ) -> None:
+        from sweeps.planning import plan_runs, read_request
+
+        self.request, self.seeds, self.root, self.workplace = request, seeds, root, workplace
+        if name is not None:
+            check_study_name(name)
+        root.check_writable()
+        self.question: Question = workplace.plan(read_request, request)
+        self.design: Design = OneAtATime(
+            self.question.baseline, self.question.axes, self.question.direction
+        )
+        self.study = Study.open(
+            root,
+            name or study_name(self.question),
+            self.question,
+            storage and optuna_view.without_credentials(storage),
+        )
+        self._storage = storage
+        self._plan_runs = plan_runs
+        self.settings: list[Setting] = []
+        self.runs: dict[tuple[str, int], RunSpec] = {}
+        self._wanted = self._plan(self.design.propose({}))
+        self.counts = {"planned": len(self.distinct_runs()), "trained": 0, "reused": 0, "failed": 0}
+        self.notes: list[str] = []
+        self.seconds = 0.0
+
+    def train(
+        self,
+        tracker: Tracker,
+        *,
+        checkpoint_every: float = 5.0,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Step]:
+        """Trains what is not finished yet, yielding each run's epochs and end.
+
+        Args:
+            tracker: Follows the runs.
+            checkpoint_every: Seconds between saves of a run's resume state.
+            stop: Asked between epochs; true makes a clean stop.
+        """
+        started = time.monotonic()
+        self.root.create()
+        with self.root.lock(f"study-{self.study.name}", f"The study {self.study.name}"):
+            while self._wanted and not stop():
+                settings, runs = self._wanted
+                self.notes += self.study.plan(self.question, settings, runs)
+                # The baseline of each seed first, so that every setting can be compared at once.
+                yield from self._drive(list(runs.values()), tracker, checkpoint_every, stop)
+                results = {r.setting.label: r.mean for r in self.results()}
+                self._wanted = None if stop() else self._plan(self.design.propose(results))
+            optuna_view.write(self.study, self._storage)
+        self.seconds = time.monotonic() - started
+
+    def results(self) -> list[SettingResult]:
+        """What happened with this command's settings and seeds."""
+        return self.study.results([s.label for s in self.settings], self.seeds)
+
+    def distinct_runs(self) -> list[RunSpec]:
+        """This command's runs, each once."""
+        return list({run.id: run for run in self.runs.values()}.values())
+
+    def document(self) -> dict[str, Any]:
+        """The `sweep` document of the contract."""
+        results = self.results()
+        best = best_setting(results, self.study.direction)
+        return {
+            "study": self.study.name,
+            "experiment": self.study.experiment,
+            "metric": {"name": self.study.metric, "direction": self.study.direction},
+            "runs": self.counts,
+            "settings": [result.document() for result in results],
+            "best": best.setting.label if best else None,
+            "seconds": round(self.seconds, 3),
+            "storage": optuna_view.without_credentials(
+                self._storage or optuna_view.storage_url(self.study)
+            ),
+        }
+
+    def comparison(self) -> dict[str, Any]:
+        """The `compare` document for this command's settings and seeds."""
+        return compare_document(self.study, self.results())
+
+    def _plan(
+        self, settings: list[Setting]
+    ) -> tuple[list[Setting], Mapping[tuple[str, int], RunSpec]] | None:
+        if not settings:
+            return None
+        planned, runs = self.workplace.plan(self._plan_runs, self.request, settings, self.seeds)
+        self.settings += planned
+        self.runs.update(runs)
+        return planned, runs
+
+    def _drive(
+        self,
+        runs: Sequence[RunSpec],
+        tracker: Tracker,
+        checkpoint_every: float,
+        stop: Callable[[], bool],
+    ) -> Iterator[Step]:
+        follower = Follower(tracker, self.root, self.study)
+        viewed = time.monotonic()
+        executor = self.workplace.executor(runs)
+        for step in drive(runs, self.root, executor, checkpoint_every=checkpoint_every, stop=stop):
+            follower.follow(step)
+            if step.record:
+                self.counts["reused" if step.reused else "trained"] += 1
+                self.counts["failed"] += step.record["status"] == "failed"
+                if time.monotonic() - viewed > VIEW_EVERY:
+                    optuna_view.write(self.study, self._storage)
+                    viewed = time.monotonic()
+            yield step
+
+
+def cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read_seeds(text: str) -> list[int]:
+    """``--seeds``: ``3`` is 0, 1, 2; ``3,7,11`` just those.
+
+    Raises:
+        RequestError: If it is neither.
+    """
+    words = [word.strip() for word in text.split(",")]
+    hint = "Write a number of seeds (3), or the seeds themselves (3,7,11)."
+    if not all(word.isdigit() and len(word) < 10 for word in words):
+        raise RequestError(f"--seeds {text[:40]} is neither.", hint, "seeds")
+    if len(words) == 1:
+        if not 1 <= int(words[0]) <= 10_000:
+            raise RequestError(f"--seeds {words[0]}: at least 1, at most 10000.", hint, "seeds")
+        return list(range(int(words[0])))
+    seeds = [int(word) for word in words]
+    if len(set(seeds)) < len(seeds):
+        raise RequestError(f"--seeds {text[:40]}: a seed stands twice.", hint, "seeds")
+    return seeds
+
+
+def _preload(path: Path) -> tuple[str, ...]:
+    """What the experiment's data needs imported, so that workers share one import of it."""
+    from core.components import NAMES
+
+    baseline = load_experiment(path).baseline
+    names = [NAMES[kind].get(baseline.component(kind).name, "") for kind in COMPONENTS]
+    names += [baseline.data.name]
+    return ("sklearn.datasets",) if any(n.startswith("sklearn.") for n in names) else ()
