@@ -239,7 +239,7 @@ def selection(configuration: Mapping[str, Any], task: Task, extra: list[ExtraMet
     select = configuration["select"]
     known = {f"val/{name}": DIRECTIONS[name] for name in ("loss", *task.metrics)}
     ways: dict[str, Direction | None] = {**known, **{f"val/{e.key}": e.direction for e in extra}}
-    metric = select["metric"] or f"val/{task.select}"
+    metric = select["metric"] or task.select
     if metric not in ways:
         from core.errors import did_you_mean
 

@@ -22,6 +22,9 @@ from core.values import (
 
 COMPONENTS = ("task", "data", "model", "loss", "optimizer", "scheduler")
 
+# The metric by which a task chooses its best epoch unless told otherwise.
+DEFAULT_METRICS = {"multiclass": "val/accuracy", "regression": "val/mae"}
+
 # What people type for a hyperparameter that has another name here.
 SYNONYMS = {
     "learning_rate": "optimizer.lr",

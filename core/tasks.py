@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 from torch import Tensor
 
 from core import metrics
+from core.config import DEFAULT_METRICS
 
 Direction = Literal["maximize", "minimize"]
 
@@ -60,7 +61,7 @@ class Multiclass:
 
     targets: Literal["classes"] = "classes"
     metrics = ("accuracy", "precision", "recall", "f1")
-    select = "accuracy"
+    select = DEFAULT_METRICS["multiclass"]
 
     def output_shape(self, batch: int, outputs: int) -> tuple[int, ...]:
         return (batch, outputs)
@@ -90,7 +91,7 @@ class Regression:
 
     targets: Literal["values"] = "values"
     metrics = ("mae", "mse", "r2")
-    select = "mae"
+    select = DEFAULT_METRICS["regression"]
 
     def output_shape(self, batch: int, outputs: int) -> tuple[int, ...]:
         return (batch, outputs)

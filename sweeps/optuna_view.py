@@ -35,6 +35,29 @@ def absolute_storage(url: str) -> str:
     return url
 
 
+def check_storage(url: str) -> None:
+    """Refuses a storage URL that cannot work; creates nothing.
+
+    Raises:
+        RequestError: If it is no URL of a database, or its folder is not there.
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    hint = "Such as sqlite:///FILE, or leave it out."
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect()
+    except (ArgumentError, ImportError, ValueError) as error:
+        raise RequestError(
+            f"--storage {without_credentials(url)[:100]} is no URL of a database.", hint, "storage"
+        ) from error
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        folder = Path(parsed.database).parent
+        if not folder.is_dir():
+            raise RequestError(f"--storage: there is no folder {folder}.", hint, "storage")
+
+
 def without_credentials(url: str) -> str:
     """The URL as it may be written down: no user, no password."""
     scheme, separator, rest = url.partition("://")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,9 +14,12 @@ from typing import Any
 import torch
 
 from core.config import Configuration
+from core.engine import Job, engine_of
 from core.errors import Faults, RequestError
+from core.loop import measure
 from core.resolve import Resolver, choose_engine
 from core.spec import RunSpec
+from core.summary import summarize
 from core.train import resolver_for_file
 from sweeps.axes import Axis, apply_overrides, read_axes
 from sweeps.request import Question, Request
@@ -107,6 +111,43 @@ def plan_runs(
                 )
     faults.check()
     return planned, runs
+
+
+def describe_request(request: Request) -> dict[str, Any]:
+    """What `show` tells: configuration, model, data and the experiment's own axes.
+
+    Raises:
+        RequestError: With all faults of the request.
+    """
+    question = read_request(replace(request, axes=None))
+    resolver = resolver_for_file(request.path, request.import_paths)
+    asked = Configuration.parse(question.baseline, question.experiment)
+    faults = Faults()
+    axes = read_axes((), asked, resolver.experiment, faults) if resolver.experiment.axes else []
+    faults.check()
+    return {
+        "experiment": question.experiment,
+        "question": question.question,
+        **summarize(resolver, asked, request.engine),
+        "axes": {axis.key: [level.text for level in axis.levels] for axis in axes},
+    }
+
+
+def time_updates(request: Request, asked: Mapping[str, Any]) -> tuple[float, float]:
+    """Seconds per update and per validation, from one short epoch here; writes nothing."""
+    resolver = resolver_for_file(request.path, request.import_paths)
+    full = Configuration.parse(asked, "baseline").to_dict()
+    short = Configuration.parse(
+        {**full, "train": {**full["train"], "epochs": None, "updates": 20}}, "baseline"
+    )
+    run = resolver.specify(short, 0, request.engine)
+    trainee = resolver.trainee(short, 0)
+    started = time.perf_counter()
+    measure(trainee, "val")
+    validation = time.perf_counter() - started
+    lines = [r.line for r in engine_of(run.engine).train(Job((run,), resolver), {})]
+    seconds = sum(line["seconds"] for line in lines) - validation * len(lines)
+    return max(seconds, 1e-6) / 20, validation
 
 
 @cache

@@ -1,0 +1,108 @@
+"""A finished run's best weights on a part of its data, by the code that made the record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from core.config import Configuration
+from core.engine import Job, engine_of
+from core.errors import DamagedError, RequestError
+from core.identity import device_environment, environment
+from core.metrics import confusion_matrix, per_class
+from core.run_folder import RunFolder
+from core.spec import RunSpec
+from core.train import resolver_for_file
+from core.values import null_if_not_finite
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation found.
+
+    Attributes:
+        metrics: ``<split>/<metric>`` to its value.
+        confusion_matrix: Counts of (target, prediction), or None.
+        report: Class name to precision, recall, f1 and support; None for values.
+        environment: What differs from when the run was trained: ``{name: [then, now]}``.
+        differs: On validation, the metrics that are not the recorded ones: ``{name: [then, now]}``.
+    """
+
+    metrics: dict[str, float | None]
+    confusion_matrix: list[list[int]] | None
+    report: dict[str, dict[str, float]] | None
+    environment: dict[str, list[Any]]
+    differs: dict[str, list[Any]]
+
+
+def spec_of(folder: RunFolder) -> RunSpec:
+    """A finished run as it was planned, with the sources it carries.
+
+    Raises:
+        DamagedError: If the record or a source is not what was written.
+    """
+    record = folder.verified_record()
+    source = folder.folder / "source"
+    return RunSpec(
+        id=record["run"],
+        experiment=record["experiment"],
+        path=source / record["experiment_file"],
+        asked=record["asked"],
+        configuration=record["configuration"],
+        seed=record["seed"],
+        engine=record["engine"],
+        identity=record["identity"],
+        facts=record["facts"],
+        files={},
+        import_paths=(source,),
+    )
+
+
+def evaluate_run(path: Path, split: Literal["val", "test"]) -> Evaluated:
+    """Evaluates the best checkpoint of the run in a folder.
+
+    Raises:
+        DamagedError: If a file of the run, or the data, is not what it was.
+        RequestError: If the run failed, or the part is empty.
+    """
+    folder = RunFolder(path)
+    run = spec_of(folder)
+    weights = folder.weights()
+    resolver = resolver_for_file(run.path, run.import_paths)
+    asked = Configuration.parse(run.asked, run.id)
+    data = resolver.data(asked)
+    if data.fingerprint != run.identity["data"]:
+        raise DamagedError(
+            f"{run.id}: the data is not what the run was trained on (its fingerprint differs).",
+            "Bring the data back, or train again: paribus run.",
+            "data-changed",
+        )
+    if not len(data.part(split)):
+        raise RequestError(
+            f"{run.id} has no {split} part (split.{split}_fraction is 0).", kind="split"
+        )
+    found = engine_of(run.engine).evaluate(Job((run,), resolver), weights, split)
+    metrics = null_if_not_finite({f"{split}/{k}": v for k, v in found.metrics.items()})
+    now = {**environment(), **device_environment(run.configuration["device"])}
+    then = run.identity["environment"]
+    recorded = folder.record()["best"]["metrics"]
+    report = None
+    if data.class_names is not None and found.confusion_matrix is not None:
+        labels = found.outputs.argmax(1)
+        rows = per_class(confusion_matrix(found.targets, labels, data.outputs))
+        report = {
+            name: {key: column[code].item() for key, column in rows.items()}
+            for code, name in enumerate(data.class_names)
+        }
+    return Evaluated(
+        metrics=metrics,
+        confusion_matrix=found.confusion_matrix,
+        report=report,
+        environment={
+            k: [then.get(k), now.get(k)] for k in {**then, **now} if then.get(k) != now.get(k)
+        },
+        differs={
+            k: [recorded[k], v] for k, v in metrics.items() if k in recorded and recorded[k] != v
+        },
+    )

@@ -1,0 +1,60 @@
+"""What a configuration amounts to: layers, parameters, sizes of the parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from core.build import Trainee
+from core.config import Configuration
+from core.models import count_parameters
+from core.resolve import Resolver
+
+
+def summarize(resolver: Resolver, asked: Configuration, engine: str) -> dict[str, Any]:
+    """The resolved configuration, the model's layers and the data's sizes.
+
+    Raises:
+        RequestError: If the configuration cannot be trained as asked.
+    """
+    run = resolver.specify(asked, 0, engine)
+    trainee = resolver.trainee(asked, 0)
+    data = resolver.data(asked)
+    return {
+        "configuration": run.configuration,
+        "engine": run.engine,
+        "facts": run.facts,
+        "model": {"parameters": count_parameters(trainee.model), "layers": layers(trainee)},
+        "data": {"fingerprint": data.fingerprint, **data.sizes()},
+    }
+
+
+def layers(trainee: Trainee) -> list[dict[str, Any]]:
+    """Name, type, output shape and parameters of each layer that two examples pass through."""
+    rows: list[dict[str, Any]] = []
+    hooks = []
+
+    def watch(name: str, module: nn.Module) -> None:
+        def seen(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            shape = ["N", *output.shape[1:]] if isinstance(output, Tensor) else None
+            rows.append({
+                "name": name or "(model)",
+                "type": type(module).__name__,
+                "output_shape": shape,
+                "parameters": sum(p.numel() for p in module.parameters(recurse=False)),
+            })  # fmt: skip
+
+        hooks.append(module.register_forward_hook(seen))
+
+    for name, module in trainee.model.named_modules():
+        if not list(module.children()):
+            watch(name, module)
+    trainee.model.eval()
+    with torch.inference_mode():
+        inputs, _ = trainee.data.train.inputs_of(2)
+        trainee.model(inputs.to(trainee.device))
+    for hook in hooks:
+        hook.remove()
+    return rows

@@ -1,0 +1,248 @@
+"""The Python API: what the commands call, for notebooks and scripts.
+
+    from sweeps.api import sweep, train, load_run, load_study
+
+    study = sweep("digits", {"optimizer.lr": [1e-3, 1e-2]}, seeds=3)
+    for row in study.rows():
+        print(row["label"], row["mean"], row["interval"])
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.errors import RequestError
+from core.run_folder import RunFolder
+from core.values import show_value
+from sweeps.documents import compare_document, run_document
+from sweeps.lookup import find_run, request_for
+from sweeps.root import Root
+from sweeps.single import plan_one, train_one
+from sweeps.study import Study, latest_study
+from sweeps.sweep import Sweep, Workplace
+from sweeps.tracking import open_tracker
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Run", "StudyResult", "load_run", "load_study", "sweep", "train"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: Where it lies.
+    """
+
+    folder: RunFolder
+
+    @property
+    def id(self) -> str:
+        return self.folder.id
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Everything recorded about it: configuration, identity, environment, result."""
+        return self.folder.record()
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The best epoch: ``epoch``, ``metrics`` and ``confusion_matrix``; None if it failed."""
+        found: dict[str, Any] | None = self.record["best"]
+        return found
+
+    def history(self) -> list[dict[str, Any]]:
+        """One dict per epoch: metrics and hashes."""
+        return self.folder.history()
+
+    def model(self) -> nn.Module:
+        """The model with the best epoch's weights, in evaluation mode.
+
+        It takes inputs as the training did: see ``record["data"]["preprocessing"]``.
+        """
+        from core.config import Configuration
+        from core.evaluate import spec_of
+        from core.train import resolver_for_file
+
+        run = spec_of(self.folder)
+        resolver = resolver_for_file(run.path, run.import_paths)
+        model = resolver.trainee(Configuration.parse(run.asked, run.id), run.seed).model
+        model.load_state_dict(self.folder.weights())
+        return model.eval()
+
+    def document(self) -> dict[str, Any]:
+        """The document that ``paribus run --json`` prints."""
+        return run_document(self.folder, self.record)
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A study and what happened in it.
+
+    Attributes:
+        study: The study.
+    """
+
+    study: Study
+
+    @property
+    def name(self) -> str:
+        return self.study.name
+
+    def document(self) -> dict[str, Any]:
+        """The document that ``paribus compare --json`` prints."""
+        return compare_document(self.study, self.study.results())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dict per setting: label, changed, derived, seeds, values, mean, std, delta, …"""
+        rows: list[dict[str, Any]] = self.document()["settings"]
+        return rows
+
+    def run(self, label: str, seed: int) -> Run:
+        """A run of a setting.
+
+        Raises:
+            RequestError: If there is no such setting, seed or finished run.
+        """
+        return Run(find_run(self.study.root, f"{self.name}/{label}-s{seed}"))
+
+
+def train(
+    experiment: str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    seed: int = 0,
+    root: str | Path | None = None,
+    wandb: bool = True,
+    engine: str = "auto",
+) -> Run:
+    """Trains one run, or takes it from the root if it is there.
+
+    Args:
+        experiment: A name of the catalogue, a ``.py`` file, or a run.
+        overrides: Hyperparameter to value, such as ``{"optimizer.lr": 0.01}``.
+        seed: The run's seed.
+        root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
+        wandb: Whether W&B follows.
+        engine: ``auto`` or ``loop``.
+
+    Raises:
+        RequestError: With all faults of the request.
+    """
+    place = _root(root)
+    request = request_for(place, str(experiment), overrides=_pairs(overrides), engine=engine)
+    workplace = Workplace(request.path, 1)
+    try:
+        run = plan_one(request, seed, place, workplace)
+        tracker = open_tracker(place.path, enabled=wandb, warn=_warn)
+        try:
+            for _ in train_one(run, place, workplace, tracker):
+                pass
+        finally:
+            tracker.close()
+    finally:
+        workplace.close()
+    return Run(place.find_run(run.id))
+
+
+def sweep(
+    experiment: str | Path,
+    axes: Mapping[str, Any] | Sequence[str] | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    seeds: int | Sequence[int] = 3,
+    study: str | None = None,
+    root: str | Path | None = None,
+    workers: int | None = None,
+    wandb: bool = True,
+    engine: str = "auto",
+    storage: str | None = None,
+) -> StudyResult:
+    """Trains a study: the baseline, and each level of each axis with all else left alone.
+
+    Args:
+        experiment: A name of the catalogue, a ``.py`` file, or a run.
+        axes: Hyperparameter to levels, or names of the experiment's own axes; None takes them all.
+        overrides: Changes what the levels are compared with.
+        seeds: How many (0, 1, …), or which.
+        study: Its name; None: it follows from the request.
+        root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
+        workers: Processes; None: the machine's cores.
+        wandb: Whether W&B follows.
+        engine: ``auto`` or ``loop``.
+        storage: URL of the Optuna storage; None: a SQLite file under the root.
+
+    Raises:
+        RequestError: With all faults of the request.
+    """
+    place = _root(root)
+    request = request_for(
+        place, str(experiment), overrides=_pairs(overrides), axes=_axes(axes), engine=engine
+    )
+    wanted = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not wanted or (workers is not None and workers < 1):
+        raise RequestError("A sweep needs at least one seed and one worker.", kind="seeds")
+    workplace = Workplace(request.path, workers)
+    try:
+        workplace.begin()
+        planned = Sweep(request, wanted, place, workplace, name=study, storage=storage)
+        tracker = open_tracker(place.path, enabled=wandb, warn=_warn)
+        try:
+            for _ in planned.train(tracker):
+                pass
+        finally:
+            tracker.close()
+    finally:
+        workplace.close()
+    return StudyResult(planned.study)
+
+
+def load_study(name: str | None = None, *, root: str | Path | None = None) -> StudyResult:
+    """A study by name; None: the latest.
+
+    Raises:
+        RequestError: If there is none.
+    """
+    place = _root(root)
+    return StudyResult(Study.load(place, name or latest_study(place)))
+
+
+def load_run(run: str, *, root: str | Path | None = None) -> Run:
+    """A finished run by id, the beginning of one, its folder, or ``STUDY/LABEL-sSEED``.
+
+    Raises:
+        RequestError: If there is none.
+    """
+    return Run(find_run(_root(root), run))
+
+
+def _root(root: str | Path | None) -> Root:
+    return Root(Path(root or os.environ.get("PARIBUS_ROOT") or "results"))
+
+
+def _pairs(overrides: Mapping[str, Any] | None) -> tuple[str, ...]:
+    return tuple(f"{key}={show_value(value)}" for key, value in (overrides or {}).items())
+
+
+def _axes(axes: Mapping[str, Any] | Sequence[str] | None) -> tuple[str, ...]:
+    if axes is None:
+        return ()
+    if isinstance(axes, str):
+        return (axes,)
+    if not isinstance(axes, Mapping):
+        return tuple(axes)
+    return tuple(
+        f"{key}={levels if isinstance(levels, str) else ','.join(map(show_value, levels))}"
+        for key, levels in axes.items()
+    )
+
+
+def _warn(message: str) -> None:
+    print(message, file=sys.stderr)

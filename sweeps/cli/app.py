@@ -1,0 +1,74 @@
+"""The group of commands, and how errors are told."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import rich_click as click
+
+from core.errors import Fault, ParibusError
+from sweeps.cli import catalogue, machine, results, training
+
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(importlib.metadata.version("paribus"), prog_name="paribus")
+def app() -> None:
+    """Controlled experiments for PyTorch.
+
+    Changes one hyperparameter at a time, keeps all else provably equal, and says whether the
+    change helped. Begin with: paribus sweep digits
+    """
+
+
+for _command in (
+    *catalogue.COMMANDS,
+    *training.COMMANDS,
+    *results.COMMANDS,
+    *machine.COMMANDS,
+):
+    app.add_command(_command)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command; returns its exit code.
+
+    0 done; 1 it ran and the answer is no; 2 the request was wrong; 130 interrupted.
+    """
+    as_json = "--json" in arguments
+    try:
+        code = app.main(list(arguments), prog_name="paribus", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except ParibusError as error:
+        return _tell(error.faults, error.exit_code, as_json)
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "paribus"
+        return _tell([Fault(error.format_message(), f"See: {path} --help", "usage")], 2, as_json)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _tell(faults: Sequence[Fault], code: int, as_json: bool) -> int:
+    if as_json:
+        error: dict[str, Any] = {
+            "kind": faults[0].kind,
+            "message": "\n".join(fault.message for fault in faults),
+            "hint": "\n".join(fault.hint for fault in faults if fault.hint),
+        }
+        click.echo(json.dumps({"error": error}, ensure_ascii=False))
+        return code
+    for fault in faults:
+        click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+        click.echo(str(fault), err=True)
+    return code

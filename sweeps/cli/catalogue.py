@@ -1,0 +1,90 @@
+"""`list` and `show`: what there is to train."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rich_click as click
+
+from core.config import DEFAULT_METRICS, flatten
+from core.experiment import catalogue, load_experiment
+from core.values import show_value
+from sweeps.cli.common import json_option, print_json, root_option, say, table
+from sweeps.root import Root
+
+
+@click.command("list")
+@json_option
+def list_command(as_json: bool) -> None:
+    """Experiments, with task, data and metric."""
+    rows = []
+    for path in catalogue().values():
+        experiment = load_experiment(path)
+        baseline = experiment.baseline
+        rows.append({
+            "experiment": experiment.name,
+            "task": baseline.task.name,
+            "data": baseline.data.name,
+            "metric": baseline.select.metric or DEFAULT_METRICS.get(baseline.task.name),
+            "axes": list(experiment.axes),
+            "question": experiment.question,
+        })  # fmt: skip
+    if as_json:
+        return print_json(rows)
+    keys = ("experiment", "task", "data", "metric", "question")
+    table(keys, [[str(row[key]) for key in keys] for row in rows])
+    say("Next: paribus show digits, or paribus sweep digits")
+    return None
+
+
+@click.command("show")
+@click.argument("experiment")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--engine", default="auto", metavar="auto|loop", help="What would train.")
+@root_option
+@json_option
+def show_command(
+    experiment: str, overrides: tuple[str, ...], engine: str, root: Root, as_json: bool
+) -> None:
+    """Configuration, model, sizes of the splits and default axes of an experiment."""
+    from sweeps.lookup import request_for
+
+    request = request_for(root, experiment, overrides=overrides, axes=None, engine=engine)
+    from sweeps.planning import describe_request
+
+    document = describe_request(request)
+    if as_json:
+        return print_json(document)
+    say(f"{document['experiment']}: {document['question']}")
+    flat = flatten(document["configuration"])
+    table(("hyperparameter", "value"), [[key, show_value(value)] for key, value in flat.items()])
+    _show_model(document)
+    table(("axis", "levels"), [[k, ", ".join(v)] for k, v in document["axes"].items()])
+    say(f"Next: paribus sweep {experiment}")
+    return None
+
+
+def _show_model(document: dict[str, Any]) -> None:
+    rows = [
+        [
+            layer["name"],
+            layer["type"],
+            show_value(layer["output_shape"]).replace('"', ""),
+            str(layer["parameters"]),
+        ]
+        for layer in document["model"]["layers"]
+    ]
+    table(("layer", "type", "output", "parameters"), rows, right=(3,))
+    data, facts = document["data"], document["facts"]
+    say(
+        f"{document['model']['parameters']} parameters; "
+        f"{data['train']} training, {data['val']} validation, {data['test']} test examples of "
+        f"shape {data['input_shape']}; {facts['updates']} updates in {facts['epochs']} epochs; "
+        f"engine {document['engine']}"
+    )
+    if "classes" in data:
+        rows = [[k, str(v["train"]), str(v["val"]), str(v["test"])] for k, v in data["classes"].items()]
+        table(("class", "train", "val", "test"), rows, right=(1, 2, 3))
+
+
+COMMANDS = (list_command, show_command)

@@ -1,0 +1,143 @@
+"""What commands share: options, output, the clean stop."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import rich_click as click
+
+from core.errors import RequestError
+from core.values import null_if_not_finite
+from sweeps.root import Root
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _as_root(_context: Any, _parameter: Any, value: str) -> Root:
+    if "\0" in value or not value:
+        raise RequestError("--root is no path.", "Name a folder with --root DIR.", "root")
+    return Root(Path(value))
+
+
+def root_option(command: Command) -> Command:
+    """``--root DIR``, as a `Root`."""
+    return click.option(
+        "--root",
+        metavar="DIR",
+        envvar="PARIBUS_ROOT",
+        default="results",
+        show_default=True,
+        callback=_as_root,
+        help="Where results live.",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """``--json``."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
+    )(command)
+
+
+def training_options(command: Command) -> Command:
+    """What `run` and `sweep` share."""
+    for option in (
+        click.option(
+            "--engine", default="auto", metavar="auto|loop", help="What trains.", show_default=True
+        ),
+        click.option(
+            "--checkpoint-every",
+            type=float,
+            default=5.0,
+            metavar="S",
+            show_default=True,
+            callback=_not_negative,
+            help="Seconds between saves of a run's resume state; 0: each epoch.",
+        ),
+        click.option("--no-wandb", is_flag=True, help="Track nothing in Weights & Biases."),
+    ):
+        command = option(command)
+    return command
+
+
+def _not_negative(_context: Any, _parameter: Any, value: float) -> float:
+    if not math.isfinite(value) or value < 0:
+        raise RequestError(
+            f"--checkpoint-every {value}: must be 0 or more seconds.", "Such as 5.", "bad-value"
+        )
+    return value
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on standard output; numbers that are not finite are null."""
+    click.echo(json.dumps(null_if_not_finite(document), indent=2, ensure_ascii=False))
+
+
+def say(text: str = "") -> None:
+    """A line on standard output."""
+    click.echo(text)
+
+
+def warn(text: str) -> None:
+    """A line on standard error."""
+    click.echo(text, err=True)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
+    """A table on standard output. Cells are shown as they are: markup in them is inert."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=200)
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(columns):
+        drawn.add_column(Text(column), justify="right" if number in right else "left")
+    for row in rows:
+        drawn.add_row(*[Text(cell) for cell in row])
+    console.print(drawn)
+
+
+@contextmanager
+def clean_stop() -> Iterator[Callable[[], bool]]:
+    """Gives a function that says whether to stop.
+
+    The first Ctrl-C or SIGTERM asks for a clean stop, a second Ctrl-C stops at once.
+    """
+    asked: list[int] = []
+
+    def ask(number: int, _frame: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        warn("Stopping after this epoch; once more to stop at once.")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A metric as a person reads it."""
+    if value is None:
+        return "–"
+    return f"{value:.{digits}f}" if abs(value) >= 0.001 or value == 0 else f"{value:.3g}"
+
+
+def signed(value: float | None, digits: int = 4) -> str:
+    """A difference with its sign."""
+    if value is None:
+        return "–"
+    return f"{value:+.{digits}f}" if abs(value) >= 10**-digits or value == 0 else f"{value:+.2g}"

@@ -1,0 +1,269 @@
+"""`compare`, `evaluate`, `studies` and `runs`: what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import rich_click as click
+
+from core.config import difference
+from core.errors import DamagedError, RequestError
+from core.files import append_line, creating, read_lines
+from core.run_folder import RunFolder
+from core.values import show_value
+from sweeps.cli.common import (
+    json_option,
+    number,
+    print_json,
+    root_option,
+    say,
+    table,
+    warn,
+)
+from sweeps.root import Root
+
+
+@click.command("compare")
+@click.argument("names", nargs=-1, metavar="[STUDY | RUN RUN...]")
+@root_option
+@json_option
+def compare_command(names: tuple[str, ...], root: Root, as_json: bool) -> None:
+    """The settings of a STUDY against its baseline, or what differs between runs."""
+    if len(names) > 1:
+        return _compare_runs(root, names, as_json)
+    from sweeps.cli import reports
+    from sweeps.documents import compare_document
+    from sweeps.study import Study, latest_study
+
+    name = names[0] if names else latest_study(root)
+    if name not in root.study_names() and name in root.run_ids():
+        raise RequestError(f"{name} is a run.", "Name two runs, or a study.", "one-run")
+    study = Study.load(root, name)
+    document = compare_document(study, study.results())
+    if as_json:
+        return print_json(document)
+    say(f"study {study.name}")
+    reports.settings_table(document)
+    for setting in document["settings"]:
+        if setting["status"] == "failed":
+            say(f"{setting['label']} failed: {setting['reason']}")
+    for axis in study.asked["axes"]:
+        say(reports.axis_sentence(document, axis["key"], f"paribus sweep {study.experiment}"))
+    return None
+
+
+@click.command("evaluate")
+@click.argument("run")
+@click.option("--split", type=click.Choice(["val", "test"]), default="val", show_default=True)
+@root_option
+@json_option
+@click.pass_context
+def evaluate_command(
+    context: click.Context, run: str, split: str, root: Root, as_json: bool
+) -> None:
+    """The best checkpoint of a RUN on a split; readings of the test part are counted."""
+    from sweeps.lookup import find_run
+
+    folder = find_run(root, run)
+    from core.evaluate import evaluate_run
+    from sweeps.sweep import Workplace
+
+    file = folder.record().get("experiment_file", "")
+    workplace = Workplace(folder.folder / "source" / file, 1)
+    try:
+        found = workplace.plan(evaluate_run, folder.folder, split)
+    finally:
+        workplace.close()
+    if split == "test":
+        with creating("The count of test readings"):
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            append_line(root.path / "readings.jsonl", {"run": folder.id, "split": split, "at": now})
+    readings = sum(
+        line.get("run") == folder.id for line in read_lines(root.path / "readings.jsonl")
+    )
+    document = {
+        "run": folder.id,
+        "split": split,
+        "metrics": found.metrics,
+        "confusion_matrix": found.confusion_matrix,
+        "report": found.report,
+        "readings": readings,
+        "environment": found.environment,
+        "differs": found.differs,
+    }
+    if as_json:
+        print_json(document)
+    else:
+        _tell_evaluation(document)
+    for name, (then, now) in found.environment.items():
+        warn(f"environment: {name} was {then}, is {now}")
+    for name, (then, now) in found.differs.items():
+        warn(f"{name} was recorded as {then!r}, is {now!r}")
+    context.exit(1 if found.differs and not found.environment else 0)
+
+
+@click.command("studies")
+@root_option
+@json_option
+def studies_command(root: Root, as_json: bool) -> None:
+    """Studies in the root."""
+    from sweeps.documents import best_setting
+    from sweeps.study import Study
+
+    rows = []
+    for name in root.study_names():
+        study = Study.load(root, name)
+        results = study.results()
+        best = best_setting(results, study.direction)
+        rows.append({
+            "study": name,
+            "experiment": study.experiment,
+            "settings": len(study.settings),
+            "runs": sum(len(result.runs) for result in results),
+            "best": best.setting.label if best else None,
+            "created": study.asked["created"],
+        })  # fmt: skip
+    if as_json:
+        return print_json(rows)
+    if not rows:
+        say(f"No study in {root.path} yet. Begin one: paribus sweep digits")
+        return None
+    keys = ("study", "experiment", "settings", "runs", "best", "created")
+    table(keys, [[str(row[key] or "–") for key in keys] for row in rows], right=(2, 3))
+    return None
+
+
+@click.command("runs")
+@click.argument("study", required=False)
+@root_option
+@json_option
+def runs_command(study: str | None, root: Root, as_json: bool) -> None:
+    """Runs in the root, or of one STUDY."""
+    from sweeps.documents import run_document
+    from sweeps.lookup import studies_of
+    from sweeps.study import Study
+
+    of = Study.load(root, study) if study else None
+    owners = studies_of(root)
+    wanted = {r for s in of.settings for r in s.runs.values()} if of else None
+    documents = []
+    for name in root.run_ids():
+        if wanted is None or name in wanted:
+            try:
+                record = root.run(name).record()
+            except DamagedError as error:
+                warn(error.message)
+                continue
+            documents.append(
+                run_document(root.run(name), record, study=of, studies=owners.get(name, ()))
+            )
+    documents += [
+        _interrupted(root, name, owners.get(name, ()))
+        for name in root.interrupted()
+        if wanted is None or name in wanted
+    ]
+    if as_json:
+        return print_json(documents)
+    if not documents:
+        say(f"No run in {root.path} yet. Begin one: paribus run digits")
+        return None
+    rows = [
+        [d["run"], (d["setting"] or {}).get("label", "–"), str(d["seed"]), d["status"], _best(d)]
+        for d in documents
+    ]
+    table(("run", "setting", "seed", "status", "best"), rows, right=(2,))
+    return None
+
+
+def _compare_runs(root: Root, names: Sequence[str], as_json: bool) -> None:
+    from sweeps.lookup import find_run
+
+    folders: list[RunFolder] = [find_run(root, name) for name in names]
+    records = [folder.verified_record() for folder in folders]
+    configuration: dict[str, list[Any]] = {}
+    for record in records[1:]:
+        for key in difference(records[0]["configuration"], record["configuration"]):
+            configuration[key] = [_at(r["configuration"], key) for r in records]
+    seeds = [record["seed"] for record in records]
+    environments = [record["identity"]["environment"] for record in records]
+    metrics = [(record["best"] or {"metrics": {}})["metrics"] for record in records]
+    document = {
+        "configuration": configuration | ({"seed": seeds} if len(set(seeds)) > 1 else {}),
+        "environment": _differing(environments),
+        "metrics": _differing(metrics),
+    }
+    if as_json:
+        return print_json(document)
+    for part, rows in document.items():
+        if not rows:
+            say(f"{part}: no difference")
+            continue
+        cells = [[k, *[_cell(v) for v in values]] for k, values in rows.items()]
+        table((part, *[folder.id for folder in folders]), cells)
+    return None
+
+
+def _differing(parts: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    keys = dict.fromkeys(key for part in parts for key in part)
+    rows = {key: [part.get(key) for part in parts] for key in keys}
+    return {key: row for key, row in rows.items() if any(value != row[0] for value in row)}
+
+
+def _at(configuration: Mapping[str, Any], key: str) -> Any:
+    from core.config import flatten
+
+    return flatten(configuration).get(key)
+
+
+def _cell(value: Any) -> str:
+    return number(value, 6) if isinstance(value, float) else show_value(value)
+
+
+def _tell_evaluation(document: Mapping[str, Any]) -> None:
+    say(f"{document['run']} on its {document['split']} part")
+    table(("metric", "value"), [[k, number(v, 6)] for k, v in document["metrics"].items()], (1,))
+    if document["report"]:
+        rows = [
+            [name, *[number(row[k]) for k in ("precision", "recall", "f1")], str(row["support"])]
+            for name, row in document["report"].items()
+        ]
+        table(("class", "precision", "recall", "f1", "examples"), rows, right=(1, 2, 3, 4))
+        names = list(document["report"])
+        matrix = [
+            [name, *map(str, row)]
+            for name, row in zip(names, document["confusion_matrix"], strict=True)
+        ]
+        table(("true \\ predicted", *names), matrix, right=range(1, len(names) + 1))
+    if document["split"] == "test":
+        say(f"The test part of this run has been read {document['readings']} times.")
+
+
+def _interrupted(root: Root, name: str, studies: Sequence[str]) -> dict[str, Any]:
+    """The document of a run that has an attempt only."""
+    experiment, _, rest = name.rpartition("-s")
+    keys = ("study", "setting", "reason", "engine", "epochs", "best", "last", "weights_sha256")
+    return {
+        "run": name,
+        "experiment": experiment,
+        "studies": list(studies),
+        "seed": int(rest.split("-")[0]),
+        "status": "interrupted",
+        "dir": str(root.attempts),
+        "reused": False,
+        "seconds": None,
+        **dict.fromkeys(keys),
+    }
+
+
+def _best(document: Mapping[str, Any]) -> str:
+    if not document["best"]:
+        return "–"
+    metrics = document["best"]["metrics"]
+    return ", ".join(
+        f"{k} {number(v)}" for k, v in metrics.items() if k in ("val/accuracy", "val/mae", "val/loss")
+    )
+
+
+COMMANDS = (compare_command, evaluate_command, studies_command, runs_command)

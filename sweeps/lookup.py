@@ -1,0 +1,78 @@
+"""What a name on the command line means: an experiment, a run, a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.errors import RequestError, shown
+from core.experiment import find_experiment
+from core.run_folder import RunFolder
+from sweeps.request import Request
+from sweeps.root import Root, split_seed
+from sweeps.study import Study
+
+
+def find_run(root: Root, text: str) -> RunFolder:
+    """The run meant by an id, a unique beginning of one, a folder, or ``STUDY/LABEL-sSEED``.
+
+    Raises:
+        RequestError: If none or several fit, or the run is not finished.
+    """
+    study, slash, rest = text.partition("/")
+    if slash and study in root.study_names() and (pair := split_seed(rest)):
+        label, seed = pair
+        setting = Study.load(root, study).find(label)
+        if seed not in setting.runs:
+            seeds = ", ".join(str(s) for s in setting.runs)
+            raise RequestError(
+                f"{study}/{label} has no seed {seed}.", f"It has {seeds}.", "unknown-run"
+            )
+        folder = root.run(setting.runs[seed])
+        if not folder.folder.is_dir():
+            raise RequestError(
+                f"{shown(text, 200)} is planned but not trained.",
+                "Train it by running its sweep again.",
+                "unknown-run",
+            )
+        return folder
+    return root.find_run(text)
+
+
+def request_for(
+    root: Root,
+    text: str,
+    *,
+    overrides: tuple[str, ...] = (),
+    axes: tuple[str, ...] | None = None,
+    engine: str = "auto",
+) -> Request:
+    """A request for an experiment's name, its file, or a run whose configuration is the baseline.
+
+    Raises:
+        RequestError: If there is no such thing.
+    """
+    here = Path.cwd()
+    try:
+        path = find_experiment(text)
+    except RequestError as error:
+        try:
+            folder = find_run(root, text)
+        except RequestError as second:
+            if second.kind == "ambiguous-run":
+                raise
+            raise error from None
+        record = folder.verified_record()
+        source = folder.folder / "source"
+        path = source / record["experiment_file"]
+        return Request(path, overrides, axes, engine, (source, here), record["asked"])
+    return Request(path, overrides, axes, engine, (here,))
+
+
+def studies_of(root: Root) -> dict[str, list[str]]:
+    """Run id to the names of the studies it is planned in."""
+    found: dict[str, list[str]] = {}
+    for name in root.study_names():
+        for setting in Study.load(root, name).settings:
+            for run in setting.runs.values():
+                found.setdefault(run, []).append(name)
+    return found

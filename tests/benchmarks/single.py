@@ -1,0 +1,324 @@
+"""Is one run here as fast as the loop that people write by hand?
+
+    python tests/benchmarks/single.py [--repeats 5]
+
+Three ways train the same network on the same examples, side by side and in turn, each in a process
+of its own with one thread, each repeat with a fresh seed:
+
+1. harness: the loop engine with everything on. Per-epoch metrics, hashes and confusion matrix,
+   resume state by the default clock, record, best weights, predictions, source, manifest, the
+   rename to runs/, and W&B offline, until its ledger says that it has the whole run.
+2. bare: DataLoader, nn.Sequential, torch.optim.Adam, validation loss and accuracy. Keeps nothing.
+3. by hand: the same loop with Optuna (SQLite, a report per epoch), W&B offline, torchmetrics and
+   torch.save of the best epoch.
+
+Digits, 64-128-10 with dropout 0.2 and relu, cross entropy, Adam 1e-3, batches of 64, split
+80/10/10, 20 epochs, validation after each. The time begins before the model is built and ends when
+all is written. It does not include imports, data loading, planning, opening the Optuna study and
+starting W&B: each way trains once before it is measured.
+
+It prints a table, and fails where the ways differ in optimizer steps or, by more than 1.5 points,
+in the mean of the best validation accuracy. About half a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY))
+
+from core.process import restart_pinned  # noqa: E402
+
+OVERRIDES = ("split.val_fraction=0.1", "split.test_fraction=0.1")
+HIDDEN_DIM, DROPOUT, LR, BATCH_SIZE, EPOCHS = 128, 0.2, 1e-3, 64, 20
+POINTS = 0.015  # by which the mean accuracies may differ
+BASELINE_WAY = "bare"
+
+Train = Callable[[int], tuple[float, float]]  # seed to (seconds, best validation accuracy)
+
+
+def main() -> None:
+    """Measures all ways in turn and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--repeats", type=int, default=5, help="measured runs of each way, >= 3")
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    restart_pinned()
+    if options.way:
+        serve(options.way)
+        return
+    if options.repeats < 3:
+        parser.error("--repeats: at least 3")
+    with tempfile.TemporaryDirectory(prefix="paribus-benchmark-") as folder:
+        rows = compare(Path(folder), options.repeats)
+    print(table(rows))
+    print(surroundings())
+    check(rows)
+
+
+def compare(folder: Path, repeats: int) -> dict[str, dict[str, Any]]:
+    """Way to its seconds, accuracies and optimizer steps."""
+    processes = {way: _start(way, folder) for way in WAYS}
+    rows: dict[str, dict[str, Any]] = {}
+    try:
+        for way, process in processes.items():  # each trains once, counting its steps
+            rows[way] = {"steps": _ask(process, 0)["steps"], "seconds": [], "accuracy": []}
+        for repeat in range(1, repeats + 1):
+            for way, process in processes.items():
+                answer = _ask(process, repeat)
+                rows[way]["seconds"].append(answer["seconds"])
+                rows[way]["accuracy"].append(answer["accuracy"])
+    finally:
+        for process in processes.values():
+            process.communicate()  # the end of its input ends it
+    return rows
+
+
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    """The measurements as text."""
+    reference = statistics.median(rows[BASELINE_WAY]["seconds"])
+    lines = [f"{'way':<10}{'median s':>10}{'min':>8}{'max':>8}{'ratio':>8}{'steps':>8}{'accuracy':>10}"]
+    for way, row in rows.items():
+        seconds, median = row["seconds"], statistics.median(row["seconds"])
+        lines.append(
+            f"{way:<10}{median:>10.3f}{min(seconds):>8.3f}{max(seconds):>8.3f}"
+            f"{median / reference:>8.2f}{row['steps']:>8}{statistics.mean(row['accuracy']):>10.4f}"
+        )
+    return "\n".join(lines)
+
+
+def surroundings() -> str:
+    """What machine and what versions this was measured with."""
+    from core.identity import cpu_model
+
+    names = ("torch", "numpy", "optuna", "wandb", "torchmetrics")
+    versions = ", ".join(f"{name} {version(name)}" for name in names)
+    return (
+        f"{cpu_model()}, {os.cpu_count()} cores, 1 thread each; "
+        f"Python {platform.python_version()}, {versions}"
+    )
+
+
+def check(rows: dict[str, dict[str, Any]]) -> None:
+    """Fails unless all ways trained the same: as many steps, about the same accuracy."""
+    steps = {way: row["steps"] for way, row in rows.items()}
+    assert len(set(steps.values())) == 1, f"optimizer steps differ: {steps}"
+    means = {way: statistics.mean(row["accuracy"]) for way, row in rows.items()}
+    spread = max(means.values()) - min(means.values())
+    assert spread <= POINTS, f"mean best accuracies are {100 * spread:.1f} points apart: {means}"
+
+
+def _start(way: str, folder: Path) -> subprocess.Popen[str]:
+    (folder / way).mkdir()
+    return subprocess.Popen(
+        [sys.executable, __file__, "--way", way],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=folder / way,
+        env=os.environ | {"WANDB_MODE": "offline", "WANDB_SILENT": "true"},
+    )
+
+
+def _ask(process: subprocess.Popen[str], seed: int) -> dict[str, Any]:
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(f"{seed}\n")
+    process.stdin.flush()
+    answer: dict[str, Any] = json.loads(process.stdout.readline())
+    return answer
+
+
+def serve(way: str) -> None:
+    """The main function of a way's process: seeds in, measurements out."""
+    from torch.optim.optimizer import register_optimizer_step_post_hook
+
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what libraries print is not an answer
+    train = WAYS[way]()
+    steps = 0
+
+    def count(*_: Any) -> None:
+        nonlocal steps
+        steps += 1
+
+    counting = register_optimizer_step_post_hook(count)
+    for line in sys.stdin:
+        seconds, accuracy = train(int(line))
+        counting.remove()  # only the first run, which is not measured, is counted
+        print(json.dumps({"seconds": seconds, "accuracy": accuracy, "steps": steps}), file=answers)
+
+
+def harness() -> Train:
+    """Way 1: as ``paribus run digits`` with the split above."""
+    from core.files import read_lines
+    from sweeps.drive import drive
+    from sweeps.executors import InProcess
+    from sweeps.follow import Follower
+    from sweeps.root import Root
+    from sweeps.tracking import open_tracker
+
+    resolver, asked = _digits()
+    root = Root(Path("results"))
+    root.create()
+    tracker = open_tracker(root.path, warn=lambda line: print(line, file=sys.stderr))
+    executor = InProcess()
+
+    def train(seed: int) -> tuple[float, float]:
+        run = resolver.specify(asked, seed)
+        started = time.perf_counter()
+        follower = Follower(tracker, root, None)
+        for step in drive([run], root, executor):
+            follower.follow(step)
+        while not any(line["run"] == run.id for line in read_lines(root.path / "tracked.jsonl")):
+            time.sleep(0.001)
+        seconds = time.perf_counter() - started
+        return seconds, root.run(run.id).record()["best"]["metrics"]["val/accuracy"]
+
+    return train
+
+
+def bare() -> Train:
+    """Way 2: the loop of a tutorial."""
+    import torch
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    train_part, val_part = _parts()
+
+    def train(seed: int) -> tuple[float, float]:
+        started = time.perf_counter()
+        torch.manual_seed(seed)
+        train_loader = DataLoader(TensorDataset(*train_part), batch_size=BATCH_SIZE, shuffle=True)
+        val_loader = DataLoader(TensorDataset(*val_part), batch_size=1000)
+        model = nn.Sequential(
+            nn.Linear(64, HIDDEN_DIM), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(HIDDEN_DIM, 10)
+        )
+        loss_function = nn.CrossEntropyLoss()
+        optimizer = torch.optim.Adam(model.parameters(), lr=LR)
+        best = 0.0
+        for _ in range(EPOCHS):
+            model.train()
+            for inputs, targets in train_loader:
+                optimizer.zero_grad()
+                loss_function(model(inputs), targets).backward()
+                optimizer.step()
+            model.eval()
+            total, correct = 0.0, 0
+            with torch.no_grad():
+                for inputs, targets in val_loader:
+                    outputs = model(inputs)
+                    total += loss_function(outputs, targets).item() * len(targets)
+                    correct += (outputs.argmax(1) == targets).sum().item()
+            best = max(best, correct / len(val_part[1]))
+        return time.perf_counter() - started, best
+
+    return train
+
+
+def by_hand() -> Train:
+    """Way 3: the same loop with the libraries that people put around it."""
+    import optuna
+    import torch
+    import wandb
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+    from torchmetrics import MetricCollection
+    from torchmetrics.classification import (
+        MulticlassAccuracy,
+        MulticlassConfusionMatrix,
+        MulticlassF1Score,
+        MulticlassPrecision,
+        MulticlassRecall,
+    )
+
+    train_part, val_part = _parts()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(storage="sqlite:///study.db", direction="maximize")
+
+    def train(seed: int) -> tuple[float, float]:
+        started = time.perf_counter()
+        torch.manual_seed(seed)
+        trial = study.ask()
+        tracked = wandb.init(project="digits", dir=".", config={"seed": seed, "lr": LR})
+        train_loader = DataLoader(TensorDataset(*train_part), batch_size=BATCH_SIZE, shuffle=True)
+        val_loader = DataLoader(TensorDataset(*val_part), batch_size=1000)
+        model = nn.Sequential(
+            nn.Linear(64, HIDDEN_DIM), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(HIDDEN_DIM, 10)
+        )
+        loss_function = nn.CrossEntropyLoss()
+        optimizer = torch.optim.Adam(model.parameters(), lr=LR)
+        metrics = MetricCollection(
+            {
+                "accuracy": MulticlassAccuracy(10, average="micro"),
+                "precision": MulticlassPrecision(10),
+                "recall": MulticlassRecall(10),
+                "f1": MulticlassF1Score(10),
+                "confusion_matrix": MulticlassConfusionMatrix(10),
+            }
+        )
+        best = 0.0
+        for epoch in range(EPOCHS):
+            model.train()
+            for inputs, targets in train_loader:
+                optimizer.zero_grad()
+                loss_function(model(inputs), targets).backward()
+                optimizer.step()
+            model.eval()
+            total = 0.0
+            metrics.reset()
+            with torch.no_grad():
+                for inputs, targets in val_loader:
+                    outputs = model(inputs)
+                    total += loss_function(outputs, targets).item() * len(targets)
+                    metrics.update(outputs, targets)
+            found = metrics.compute()
+            found.pop("confusion_matrix")
+            values = {name: value.item() for name, value in found.items()}
+            tracked.log({"epoch": epoch, "val/loss": total / len(val_part[1]), **values})
+            trial.report(values["accuracy"], epoch)
+            if values["accuracy"] > best:
+                best = values["accuracy"]
+                torch.save(model.state_dict(), f"best-{seed}.pt")
+        study.tell(trial, best)
+        tracked.finish()
+        return time.perf_counter() - started, best
+
+    return train
+
+
+def _digits() -> tuple[Any, Any]:
+    """The resolver of the experiment digits, and its baseline with the split above."""
+    from core.experiment import find_experiment, load_experiment
+    from core.resolve import Resolver
+    from sweeps.axes import apply_overrides
+
+    experiment = load_experiment(find_experiment("digits"))
+    return Resolver(experiment), apply_overrides(experiment.baseline, OVERRIDES, experiment)
+
+
+def _parts() -> tuple[Any, Any]:
+    """Inputs and targets to train on and to validate on: the harness's own, in memory."""
+    resolver, asked = _digits()
+    data = resolver.data(asked)
+    return tuple((part.inputs, part.targets) for part in (data.train, data.val))
+
+
+WAYS: dict[str, Callable[[], Train]] = {"harness": harness, "bare": bare, "by hand": by_hand}
+
+
+if __name__ == "__main__":
+    main()
