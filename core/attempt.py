@@ -53,6 +53,8 @@ class Attempt:
                 state = load_state(path)
             except DamagedError:
                 continue
+            if name == BEFORE:  # else the next save would link the damaged file over the good one
+                path.replace(self.folder / LAST)
             self.history = state["history"]
             return state
         return None

@@ -1,4 +1,4 @@
-"""From a resolved configuration to the parts that are trained: model, loss, optimizer, scheduler."""
+"""From a resolved configuration to what is trained: model, loss, optimizer, scheduler."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from core.components import LOSS_TARGETS, build, resolve_component
-from core.config import COMPONENTS
+from core.config import COMPONENTS, Direction
 from core.data import Data
 from core.errors import RequestError, shown
 from core.experiment import Experiment
@@ -22,7 +22,7 @@ from core.extra_metrics import ExtraMetric
 from core.models import draw_parameters
 from core.optimizers import steps_each_update
 from core.seeding import seeded_globals
-from core.tasks import DIRECTIONS, Direction, Task
+from core.tasks import DIRECTIONS, Task
 
 
 @dataclass
@@ -111,8 +111,9 @@ def make_trainee(
     with seeded_globals(seed, "init"):
         model = made("model")
         if not isinstance(model, nn.Module):
+            name = parts["model"].name
             raise RequestError(
-                f"model {parts['model'].name} returned {shown(repr(model))}, not a torch.nn.Module.",
+                f"model {name} returned {shown(repr(model))}, not a torch.nn.Module.",
                 kind="wrong-kind",
             )
         if getattr(type(model), "draws_by_name", False):
@@ -120,7 +121,9 @@ def make_trainee(
         model = model.to(device)
         if not any(p.requires_grad for p in model.parameters()):
             raise RequestError(f"model {parts['model'].name} has no parameters to train.")
-        loss = made("loss") if isinstance(parts["loss"].function, type) else _partial(parts, keywords)
+        loss = (
+            made("loss") if isinstance(parts["loss"].function, type) else _partial(parts, keywords)
+        )
         optimizer = made("optimizer", [p for p in model.parameters() if p.requires_grad])
         scheduler = made("scheduler", optimizer)
     steps = math.ceil(len(data.train) / configuration["train"]["batch_size"])
@@ -207,7 +210,8 @@ def try_fit(trainee: Trainee) -> None:
         except Exception as error:
             raise RequestError(
                 f"loss {names['loss']} cannot take outputs {list(outputs.shape)} and targets "
-                f"{list(targets.shape)} ({targets.dtype}) of task {names['task']}: {shown(error, 200)}.",
+                f"{list(targets.shape)} ({targets.dtype}) of task {names['task']}: "
+                f"{shown(error, 200)}.",
                 kind="loss-task",
             ) from error
     if not isinstance(loss, Tensor) or loss.ndim != 0 or not loss.requires_grad:
@@ -230,7 +234,9 @@ def try_fit(trainee: Trainee) -> None:
             ) from error
 
 
-def selection(configuration: Mapping[str, Any], task: Task, extra: list[ExtraMetric]) -> tuple[str, str]:
+def selection(
+    configuration: Mapping[str, Any], task: Task, extra: list[ExtraMetric]
+) -> tuple[str, str]:
     """(metric, direction) by which the best epoch is chosen.
 
     Raises:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from core.config import Component, Configuration, walk_components
-from core.errors import Faults, RequestError, did_you_mean, shown
+from core.config import Component, Configuration, same_value, walk_components
+from core.errors import Faults, RequestError, did_you_mean, one_of, shown
 from core.experiment import Experiment
-from core.signatures import Parameter, Signature, check_keywords, plain, read_signature
+from core.signatures import Parameter, Signature, check_keywords, plain_default, read_signature
 from core.sources import owner
 
 NAMES: dict[str, dict[str, str]] = {
@@ -82,7 +82,7 @@ class Resolved:
     def defaults(self) -> dict[str, Any]:
         """The signature's defaults as JSON holds them; none for what is filled in later."""
         return {
-            name: plain(parameter.default)
+            name: plain_default(parameter)
             for name, parameter in self.signature.parameters.items()
             if not parameter.required and not self.filled_later(name)
         }
@@ -107,6 +107,7 @@ def resolve_component(kind: str, name: str, experiment: Experiment) -> Resolved:
             f"Short names are {', '.join(NAMES[kind])}.",
             "wrong-kind",
         )
+    _check_steps(kind, name, function)
     run_time = {"optimizer": 1, "scheduler": 1}.get(kind, 0)
     if kind == "loss" and not inspect.isclass(function):
         run_time = 2  # called as function(outputs, targets, **keywords)
@@ -181,7 +182,7 @@ def build(resolved: Resolved, keywords: Mapping[str, Any], *run_time: Any) -> An
     given = {
         name: value
         for name, value in keywords.items()
-        if name not in defaults or value != defaults[name]
+        if name not in defaults or not same_value(value, defaults[name])
     }
     return resolved.function(*run_time, **given)
 
@@ -194,6 +195,23 @@ _KIND_TEXT = {
     "optimizer": "a torch.optim.Optimizer",
     "scheduler": "a learning-rate scheduler of torch.optim.lr_scheduler",
 }
+
+
+def _check_steps(kind: str, name: str, function: Any) -> None:
+    """Refuses optimizers and schedulers whose `step` wants more than the loop has to give."""
+    step = getattr(function, "step", None)
+    if kind not in ("optimizer", "scheduler") or step is None:
+        return
+    parameters = list(inspect.signature(step).parameters.values())[1:]
+    wanted = [
+        p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
+    ]
+    if wanted:
+        raise RequestError(
+            f"{kind}: {shown(name)}.step needs {one_of(wanted)}, which training does not give it.",
+            f"Take another; short names are {', '.join(NAMES[kind])}.",
+            "wrong-kind",
+        )
 
 
 def _find(kind: str, name: str, experiment: Experiment) -> tuple[Any, bool]:
@@ -267,7 +285,8 @@ def _is_of_kind(kind: str, function: Any, trusted: bool) -> bool:
     module = (getattr(function, "__module__", None) or "builtins").split(".")[0]
     foreign = owner(module) == "stdlib"
     if kind == "task":
-        return module == "core" and hasattr(function, "output_shape")
+        own = module == "core" and hasattr(function, "output_shape")
+        return own and not getattr(function, "_is_protocol", False)
     if kind == "data":
         return not foreign and not (inspect.isclass(function) and issubclass(function, nn.Module))
     base = {"model": nn.Module, "loss": nn.Module, "optimizer": Optimizer}.get(kind, LRScheduler)
@@ -278,9 +297,16 @@ def _is_of_kind(kind: str, function: Any, trusted: bool) -> bool:
     if trusted:
         return True
     if kind == "loss":
-        return len(inspect.signature(function).parameters) >= 2 and module == "torch"
+        return module == "torch" and _arguments(function) >= 2
     returns = _returned(function)
     return inspect.isclass(returns) and issubclass(returns, base)
+
+
+def _arguments(function: Any) -> int:
+    try:
+        return len(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # a builtin that does not say
+        return 0
 
 
 def _returned(function: Any) -> Any:

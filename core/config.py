@@ -14,13 +14,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from core.errors import Faults, RequestError, did_you_mean, nearest, shown
 from core.values import (
     NULL_WORDS,
+    as_plain,
     parse_component,
     parse_value,
-    refuse_not_finite,
     show_value,
 )
 
 COMPONENTS = ("task", "data", "model", "loss", "optimizer", "scheduler")
+
+Direction = Literal["maximize", "minimize"]
 
 # The metric by which a task chooses its best epoch unless told otherwise.
 DEFAULT_METRICS = {"multiclass": "val/accuracy", "regression": "val/mae"}
@@ -92,7 +94,7 @@ class Select(_Frozen):
     """The validation metric that chooses the best epoch; None: the task's own."""
 
     metric: str | None = None
-    direction: Literal["maximize", "minimize"] | None = None
+    direction: Direction | None = None
 
 
 class Configuration(_Frozen):
@@ -118,14 +120,18 @@ class Configuration(_Frozen):
         Raises:
             RequestError: With every fault found, each naming its key.
         """
-        refuse_not_finite(dict(mapping), where)
+        faults, plain = Faults(), {}
+        for key, value in mapping.items():
+            with faults.collecting():
+                plain[key] = as_plain(value, f"{where}: {key}")
         try:
-            return cls.model_validate(dict(mapping))
+            parsed = cls.model_validate(plain)
         except ValidationError as error:
-            faults = Faults()
             for item in error.errors():
-                _explain(item, where, faults)
-            raise RequestError.of(faults.found) from None
+                if not _named_already(item, mapping, plain):
+                    _explain(item, where, faults)
+        faults.check()
+        return parsed
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values, as JSON holds them."""
@@ -178,6 +184,8 @@ def same_value(first: Any, second: Any) -> bool:
         return False
     if isinstance(first, list | tuple) and isinstance(second, list | tuple):
         return len(first) == len(second) and all(map(same_value, first, second))
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        return first.keys() == second.keys() and all(same_value(first[k], second[k]) for k in first)
     return bool(first == second)
 
 
@@ -216,14 +224,23 @@ def full_key(key: str, known: Iterable[str]) -> str:
     if key in known:
         return key
     last = key.rsplit(".", 1)[-1]
-    by_last = {name.rsplit(".", 1)[-1]: name for name in known}
-    meant = by_last.get(last) or SYNONYMS.get(last)
+    by_last = {name.rsplit(".", 1)[-1]: name for name in reversed(known)}  # the first one wins
+    meant = by_last.get(last) or _synonym(last, known)
     if meant is None and (close := nearest(key, known) or nearest(last, by_last)):
         meant = close if close in known else by_last[close]
     group = key.split(".", 1)[0]
     siblings = [name for name in known if name.startswith(f"{group}.")]
     hint = f"Did you mean '{meant}'?" if meant else did_you_mean(key, siblings or known)
     raise RequestError(f"There is no hyperparameter '{shown(key)}'.", hint, "unknown-key")
+
+
+def _synonym(word: str, known: list[str]) -> str | None:
+    """The key that is meant by a word of other houses, if this configuration has it."""
+    meant = SYNONYMS.get(word)
+    if meant is None or meant in known:
+        return meant
+    group = meant.partition(".")[0]  # its keywords are not known yet, or it has no such
+    return None if any(name.startswith(f"{group}.") for name in known) else meant
 
 
 def split_override(text: str, faults: Faults) -> tuple[str, str] | None:
@@ -248,6 +265,12 @@ def read_value(key: str, text: str) -> Any:
 
 
 _NULLABLE = ("standardize", "select.metric", "select.direction", "train.epochs", "train.updates")
+
+
+def _named_already(item: Any, given: Mapping[str, Any], plain: Mapping[str, Any]) -> bool:
+    """Whether a key is missing only because its value was refused before."""
+    key = item["loc"][0] if item["loc"] else None
+    return key in given and key not in plain
 
 
 def _explain(item: Any, where: str, faults: Faults) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -95,7 +95,7 @@ class Engine(Protocol):
     trained.
     """
 
-    name: Literal["loop", "cohort"]
+    name: str
 
     def train(self, job: Job, states: Mapping[str, State]) -> Iterator[Report]:
         """Trains the job's runs, yielding one report per run and epoch.
@@ -109,10 +109,3 @@ class Engine(Protocol):
 
     def evaluate(self, job: Job, weights: Mapping[str, Tensor], split: PartName) -> Evaluation:
         """The job's one run with these weights on one part: the code that made the record."""
-
-
-def engine_of(name: str) -> Engine:
-    """The engine of this name (as `core.resolve.choose_engine` gives it)."""
-    from core.loop import Loop
-
-    return {"loop": Loop}[name]()

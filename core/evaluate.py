@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.config import Configuration
-from core.engine import Job, engine_of
+from core.engine import Job
+from core.engines import engine_of
 from core.errors import DamagedError, RequestError
 from core.identity import device_environment, environment
 from core.metrics import confusion_matrix, per_class

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +13,7 @@ from typing import Any
 
 from core.config import COMPONENTS, Configuration
 from core.errors import RequestError, did_you_mean, shown
-from core.values import parse_component
+from core.values import as_plain, parse_component
 
 
 @dataclass(frozen=True)
@@ -150,9 +150,14 @@ def _named(value: Any, path: Path, objects: Mapping[str, Any], where: str) -> An
 
 
 def _levels(key: str, levels: Any, path: Path, objects: Mapping[str, Any]) -> Any:
-    if key not in COMPONENTS or isinstance(levels, str) or not isinstance(levels, list | tuple):
-        return levels if isinstance(levels, str | list) else list(levels)
-    return [_named(level, path, objects, f"{path.name}: AXES {key}") for level in levels]
+    where = f"{path.name}: AXES {key}"
+    if isinstance(levels, str):
+        return levels
+    if not isinstance(levels, Iterable) or isinstance(levels, Mapping):
+        raise RequestError(f"{where} is not a list of levels.", f"Write [{shown(repr(levels))}].")
+    if key in COMPONENTS:
+        return [_named(level, path, objects, where) for level in levels]
+    return [as_plain(level, where) for level in levels]
 
 
 def _execute(path: Path) -> ModuleType:
@@ -167,8 +172,10 @@ def _execute(path: Path) -> ModuleType:
     except RequestError:
         raise
     except SyntaxError as error:
-        raise RequestError(f"{path.name}, line {error.lineno}: {error.msg}.") from error
-    except Exception as error:
+        file = Path(error.filename).name if error.filename else path.name  # it may be an import's
+        at = f", line {error.lineno}" if error.lineno else ""
+        raise RequestError(f"{file}{at}: {error.msg}.") from error
+    except (Exception, SystemExit) as error:
         lines = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
         at = f", line {lines[-1].lineno}" if lines else ""
         raise RequestError(f"{path.name}{at}: {type(error).__name__}: {shown(error)}") from error

@@ -1,4 +1,4 @@
-"""Further validation metrics by torchmetrics' names, imported only when a configuration names one."""
+"""Further validation metrics by torchmetrics' names, imported only when one is named."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
+from core.config import Direction
 from core.errors import RequestError, did_you_mean, shown
-from core.tasks import Direction, Task
+from core.tasks import Task
 
 
 def metric_key(name: str) -> str:
@@ -34,6 +35,11 @@ class ExtraMetric:
 
     def __init__(self, name: str, task: Task, outputs: int) -> None:
         self.name, self.key, self.task = name, metric_key(name), task
+        if self.key in ("loss", *task.metrics):
+            raise RequestError(
+                f"metrics: {name} would be logged as val/{self.key}, which every run has already.",
+                "Leave it out, or name another class (torchmetrics averages in its own way).",
+            )
         kind = _find(name)
         known = task.metric_keywords(outputs)
         maker: Any = kind.__new__ if _picks_by_task(kind) else kind.__init__

@@ -71,7 +71,7 @@ def device_environment(device: str) -> dict[str, Any]:
     return {
         "gpu": torch.cuda.get_device_name(),
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         "driver": _driver(),
     }
 
@@ -160,8 +160,6 @@ def explain(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[A
         else:
             found[name] = [first, second]
     return found
-
-
 
 
 def _driver() -> str | None:

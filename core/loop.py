@@ -6,7 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from core.seeding import derive, epoch_order, seed_globals, seeded_globals
 class Loop:
     """Trains a job's one run with the ordinary steps."""
 
-    name: Literal["loop"] = "loop"
+    name = "loop"
 
     def train(self, job: Job, states: Mapping[str, State]) -> Iterator[Report]:
         (run,) = job.runs
@@ -71,9 +71,7 @@ class Loop:
         return measure(trainee, split)
 
 
-def _train_epoch(
-    trainee: Trainee, order: Tensor, seed: int, epoch: int
-) -> dict[str, float | None]:
+def _train_epoch(trainee: Trainee, order: Tensor, seed: int, epoch: int) -> dict[str, float | None]:
     """One epoch of updates; the running means of loss and accuracy as trained."""
     model, device = trainee.model, trainee.device
     noise = derive(seed, "dropout", epoch)  # for dropout layers that are not ours

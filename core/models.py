@@ -7,7 +7,8 @@ layer's name and shape start from the same values there, whatever else differs b
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from itertools import pairwise
+from typing import Annotated, Literal, cast
 
 import torch
 from pydantic import Field
@@ -44,7 +45,7 @@ class Dropout(nn.Module):
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
-        self.threshold = round(p * 65536)
+        self.threshold = min(round(p * 65536), 65535)
         self.generator: torch.Generator | None = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -99,7 +100,7 @@ class MLP(nn.Module):
         widths = [in_features, *[hidden_dim] * num_layers]
         self.hidden = nn.ModuleList(
             nn.Sequential(nn.Linear(a, b), ACTIVATIONS[activation](), Dropout(dropout))
-            for a, b in zip(widths, widths[1:], strict=False)
+            for a, b in pairwise(widths)
         )
         self.output = nn.Linear(widths[-1], out_features)
 
@@ -107,7 +108,7 @@ class MLP(nn.Module):
         x = x.flatten(1)
         for layer in self.hidden:
             x = layer(x)
-        return self.output(x)
+        return cast(Tensor, self.output(x))
 
 
 def draw_parameters(model: nn.Module, seed: int) -> None:
@@ -134,5 +135,3 @@ def set_dropout_streams(model: nn.Module, seed: int, epoch: int) -> None:
 def count_parameters(model: nn.Module) -> int:
     """The number of trainable values."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 # MKL_CBWR=AUTO: without it MKL rounds by the alignment of a matrix in memory, and equal runs
 # differ. One thread: the number of threads changes the order of sums, and with it the weights.
@@ -69,10 +69,8 @@ def settle() -> dict[str, object]:
 
     torch.set_num_threads(1)
     if torch.get_num_interop_threads() != 1:
-        try:
+        with suppress(RuntimeError):  # parallel work began before; such a process is not pinned
             torch.set_num_interop_threads(1)
-        except RuntimeError:  # parallel work began before; such a process is not pinned anyway
-            pass
     torch.set_default_dtype(torch.float32)
     torch.set_float32_matmul_precision("highest")
     return {"threads": torch.get_num_threads(), "pinned": is_pinned(), "aligned": _aligned()}

@@ -37,6 +37,7 @@ class Resolver:
         self.experiment = experiment
         self._sources: dict[str, Source] = {}
         self._data: dict[str, Data] = {}
+        self._accepted: dict[str, Configuration] = {}
         self._resolved: dict[str, dict[str, Any]] = {}
         self._facts: dict[str, dict[str, Any]] = {}
         self._traced: dict[str, tuple[Data, Sources]] = {}
@@ -47,6 +48,7 @@ class Resolver:
         Raises:
             RequestError: If the data cannot be loaded or divided.
         """
+        configuration = self._checked(configuration)
         full = with_defaults(configuration, self.experiment)
         targets = self._task(full).targets
         source_key = canonical_json([full["data"], targets, full["split"]["seed"]])
@@ -81,10 +83,7 @@ class Resolver:
         """
         key = canonical_json(asked.to_dict())
         if key not in self._resolved:
-            faults = Faults()
-            checked = check_components(asked, self.experiment, faults)
-            faults.check()
-            self._resolved[key] = self._resolve(checked)
+            self._resolved[key] = self._resolve(self._checked(asked))
         return self._resolved[key]
 
     def specify(self, asked: Configuration, seed: int, engine: str = "auto") -> RunSpec:
@@ -123,6 +122,15 @@ class Resolver:
     def trainee(self, asked: Configuration, seed: int) -> Trainee:
         """All parts of a run, built."""
         return make_trainee(self.configuration(asked), self.experiment, self.data(asked), seed)
+
+    def _checked(self, asked: Configuration) -> Configuration:
+        """Its keywords as their parameters take them: ``none`` as null, 1 as 1.0."""
+        key = canonical_json(asked.to_dict())
+        if key not in self._accepted:
+            faults = Faults()
+            self._accepted[key] = check_components(asked, self.experiment, faults)
+            faults.check()
+        return self._accepted[key]
 
     def _task(self, full: Mapping[str, Any]) -> Task:
         found: Task = resolve_component("task", full["task"]["name"], self.experiment).function()
@@ -181,7 +189,11 @@ class Resolver:
 
     def _fuse(self, full: dict[str, Any], asked: Component) -> None:
         component = resolve_component("optimizer", asked.name, self.experiment)
-        chosen = {"fused", "foreach", "differentiable", "capturable"} & set(asked.keywords)
+        defaults = component.defaults()
+        chosen = "fused" in asked.keywords or any(
+            asked.keywords.get(name, defaults.get(name)) != defaults.get(name)
+            for name in ("foreach", "differentiable", "capturable")
+        )
         if component.parameter("fused") and not chosen:
             full["optimizer"]["fused"] = fused_by_default(component.function, full["device"])
 

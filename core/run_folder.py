@@ -73,5 +73,3 @@ class RunFolder:
 def is_finished(folder: Path) -> bool:
     """Whether an attempt is whole: its manifest, written last, is there."""
     return (folder / MANIFEST).is_file()
-
-

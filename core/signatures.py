@@ -76,10 +76,7 @@ def check_keyword(parameter: Parameter, value: Any, where: str) -> Any:
     Raises:
         RequestError: If it does not fit; says what does.
     """
-    annotation = parameter.annotation
-    if annotation is REQUIRED or isinstance(annotation, str):
-        kind = type(parameter.default)
-        annotation = kind if kind in (bool, int, float, str) else Any
+    annotation = _annotation(parameter)
     candidates = [value]
     if isinstance(value, str) and value in NULL_WORDS:
         candidates = [value, None] if value in words_of(annotation) else [None, value]
@@ -131,6 +128,15 @@ def plain(default: Any) -> Any:
     return f"{owner.__module__}.{owner.__qualname__}"
 
 
+def plain_default(parameter: Parameter) -> Any:
+    """A parameter's default as JSON holds it, of the type that a typed value would have (0.0)."""
+    default = plain(parameter.default)
+    if isinstance(default, int) and not isinstance(default, bool):
+        fits, accepted = _accept(_annotation(parameter), default)
+        return accepted if fits else default
+    return default
+
+
 def words_of(annotation: Any) -> list[str]:
     """The words of the ``Literal``s in an annotation."""
     if typing.get_origin(annotation) is Literal:
@@ -164,6 +170,14 @@ def _limit(mark: Any) -> str:
     return " ".join(f"{names[k]} {getattr(mark, k)}" for k in names if hasattr(mark, k))
 
 
+def _annotation(parameter: Parameter) -> Any:
+    """The annotation, else the type of the default."""
+    if parameter.annotation is REQUIRED or isinstance(parameter.annotation, str):
+        kind = type(parameter.default)
+        return kind if kind in (bool, int, float, str) else Any
+    return parameter.annotation
+
+
 def _accept(annotation: Any, value: Any) -> tuple[bool, Any]:
     if annotation is Any:
         return True, value
@@ -171,7 +185,7 @@ def _accept(annotation: Any, value: Any) -> tuple[bool, Any]:
         adapter: TypeAdapter[Any] = TypeAdapter(
             annotation, config=ConfigDict(arbitrary_types_allowed=True)
         )
-        # JSON's strict mode: lists may be tuples, 1 may be 1.0, but true is not 1, nor "1" a number.
+        # JSON's strict mode: lists may be tuples, 1 may be 1.0, but true is not 1, "1" no number.
         accepted = adapter.validate_json(json.dumps(value), strict=True)
     except (ValidationError, PydanticUserError, TypeError, ValueError):
         return False, None
@@ -179,7 +193,7 @@ def _accept(annotation: Any, value: Any) -> tuple[bool, Any]:
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    target = function.__init__ if inspect.isclass(function) else function  # type: ignore[misc]
+    target = function.__init__ if inspect.isclass(function) else function
     try:
         return typing.get_type_hints(target, include_extras=True)
     except Exception:  # an annotation that cannot be evaluated counts as none

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+
 @dataclass(frozen=True)
 class RunSpec:
     """One run, ready to be trained: what a worker is sent.

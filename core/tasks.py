@@ -8,9 +8,7 @@ from typing import Any, Literal, Protocol
 from torch import Tensor
 
 from core import metrics
-from core.config import DEFAULT_METRICS
-
-Direction = Literal["maximize", "minimize"]
+from core.config import DEFAULT_METRICS, Direction
 
 DIRECTIONS: dict[str, Direction] = {
     "loss": "minimize",

@@ -7,14 +7,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from core.attempt import Attempt
 from core.config import Configuration
-from core.engine import Job, engine_of
+from core.engine import Job
+from core.engines import engine_of
 from core.errors import ParibusError, RequestError, shown
 from core.experiment import load_experiment
 from core.identity import explain
-from core.attempt import Attempt
 from core.resolve import Resolver
 from core.spec import Ended, Progress, RunSpec
+
 
 def train_job(
     runs: tuple[RunSpec, ...], attempts: Mapping[str, Path], checkpoint_every: float
@@ -105,7 +107,7 @@ def _ended_by(error: Exception, run: RunSpec, attempt: Attempt | None, epochs: i
     message = f"{type(error).__name__}: {shown(error, 500)}"
     if surroundings := _surroundings(error):
         return Progress(run.id, epochs, None, "attempt", f"{surroundings}: {message}")
-    if attempt is None or isinstance(error, ParibusError) and error.kind == "changed":
+    if attempt is None or (isinstance(error, ParibusError) and error.kind == "changed"):
         return Progress(run.id, epochs, None, "attempt", str(error))
     frames = traceback.extract_tb(error.__traceback__)
     user = [f for f in frames if Path(f.filename) in {*run.files.values(), run.path}]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -17,11 +18,25 @@ from core.errors import RequestError, shown
 
 NULL_WORDS = ("none", "None", "null", "Null", "NULL")
 MAX_LENGTH = 10_000
-_CALL = re.compile(r"\s*([A-Za-z_][\w.:]*)\s*\((.*)\)\s*", re.DOTALL)
+LARGEST_WHOLE = 2**63 - 1
+_CALL = re.compile(r"\s*([^\s()\[\]=,]+)\s*\((.*)\)\s*", re.DOTALL)
 
 
 class _CoreSchema(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  (PyYAML's own form)
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Scalars and lists only: no tags, anchors and aliases, no mappings inside lists."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        machinery = (
+            isinstance(event, yaml.AliasEvent)
+            or event.anchor is not None
+            or event.tag is not None
+            or (isinstance(event, yaml.MappingStartEvent) and parent is not None)
+        )
+        if machinery:
+            raise yaml.composer.ComposerError(None, None, "not a scalar or list", event.start_mark)
+        return super().compose_node(parent, index)
 
 
 for _tag, _pattern, _first in (
@@ -51,6 +66,10 @@ def parse_value(text: str, where: str) -> Any:
     Raises:
         RequestError: If the text is no YAML, too long, or holds a number that is not finite.
     """
+    return as_plain(_parsed(text, where), where)
+
+
+def _parsed(text: str, where: str) -> Any:
     if len(text) > MAX_LENGTH:
         raise RequestError(f"{where}: the value is longer than {MAX_LENGTH} characters.")
     if text.strip() == "":
@@ -58,7 +77,7 @@ def parse_value(text: str, where: str) -> Any:
     if text.lstrip()[0] in "~&*!|>@`%{?#":  # home folders and words, never YAML's own machinery
         return text.strip()
     try:
-        value = yaml.load(text, Loader=_CoreSchema)  # noqa: S506  (a SafeLoader)
+        value = yaml.load(text, Loader=_CoreSchema)
     except (yaml.YAMLError, ValueError, RecursionError):
         if "[" in text or '"' in text or "'" in text:
             raise RequestError(
@@ -67,14 +86,48 @@ def parse_value(text: str, where: str) -> Any:
         return text.strip()
     if isinstance(value, dict):  # "a: b" is a word with a colon in it, not a mapping
         return text.strip()
+    return value
+
+
+def as_plain(value: Any, where: str) -> Any:
+    """The same value as JSON can hold it: numpy's numbers become Python's.
+
+    Raises:
+        RequestError: If it holds anything but numbers, words, true, false, none, lists and dicts
+            of these, or a number that is not finite.
+    """
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, list | tuple):
+        items = [as_plain(item, where) for item in value]
+        return tuple(items) if isinstance(value, tuple) else items
+    if isinstance(value, Mapping):
+        return {key: as_plain(item, f"{where}.{key}") for key, item in value.items()}
+    if not (value is None or isinstance(value, bool | int | float | str)):
+        raise RequestError(
+            f"{where}: {shown(repr(value))} is not a number, a word, true, false, none or a list.",
+            kind="bad-value",
+        )
+    if isinstance(value, str) and not _is_text(value):
+        raise RequestError(f"{where}: '{shown(value)}' is not valid text.", kind="bad-value")
     refuse_not_finite(value, where)
     return value
+
+
+def _is_text(word: str) -> bool:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def refuse_not_finite(value: Any, where: str) -> None:
     """Raises a `RequestError` if the value is or holds a number that is not finite."""
     if isinstance(value, float) and not math.isfinite(value):
         raise RequestError(f"{where}: {value} is not a finite number.", kind="not-finite")
+    if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
+        raise RequestError(f"{where}: a whole number of more than 64 bits.", kind="not-finite")
     if isinstance(value, list | tuple):
         for item in value:
             refuse_not_finite(item, where)
@@ -113,7 +166,7 @@ def parse_component(text: str, where: str) -> dict[str, Any]:
         if not text or any(c in text for c in "()[]=,"):
             raise RequestError(
                 f"{where}: '{shown(text)}' is not a component.",
-                "Write NAME or NAME(keyword=value, ...), such as cross_entropy(label_smoothing=0.1).",
+                "Write NAME or NAME(keyword=value, ...): cross_entropy(label_smoothing=0.1).",
             )
         return {"name": text}
     name, inside = call.groups()

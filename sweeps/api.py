@@ -1,10 +1,10 @@
 """The Python API: what the commands call, for notebooks and scripts.
 
-    from sweeps.api import sweep, train, load_run, load_study
+from sweeps.api import sweep, train, load_run, load_study
 
-    study = sweep("digits", {"optimizer.lr": [1e-3, 1e-2]}, seeds=3)
-    for row in study.rows():
-        print(row["label"], row["mean"], row["interval"])
+study = sweep("digits", {"optimizer.lr": [1e-3, 1e-2]}, seeds=3)
+for row in study.rows():
+    print(row["label"], row["mean"], row["interval"])
 """
 
 from __future__ import annotations

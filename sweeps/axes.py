@@ -17,7 +17,15 @@ from core.components import (
     resolve_component,
     with_defaults,
 )
-from core.config import COMPONENTS, Configuration, full_key, get, read_value, split_override, with_value
+from core.config import (
+    COMPONENTS,
+    Configuration,
+    full_key,
+    get,
+    read_value,
+    split_override,
+    with_value,
+)
 from core.errors import Faults, RequestError, shown
 from core.experiment import Experiment
 from core.signatures import check_keyword

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from core.config import Direction
 from core.errors import RequestError
 from sweeps.axes import Axis, Level
 from sweeps.settings import Setting, baseline_setting, setting_of
@@ -37,7 +38,7 @@ class OneAtATime:
     """
 
     def __init__(
-        self, baseline: Mapping[str, Any], axes: Sequence[Axis], direction: str
+        self, baseline: Mapping[str, Any], axes: Sequence[Axis], direction: Direction
     ) -> None:
         self._baseline = baseline_setting(baseline)
         self._axes = [_AskedAxis(axis, direction) for axis in axes]
@@ -54,7 +55,7 @@ class OneAtATime:
 class _AskedAxis:
     """One axis and its Optuna study in memory. Levels are asked for by their place in the list."""
 
-    def __init__(self, axis: Axis, direction: str) -> None:
+    def __init__(self, axis: Axis, direction: Direction) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)

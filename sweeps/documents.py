@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from core.config import Direction
 from core.run_folder import RunFolder
 from sweeps.effects.paired import paired_difference
 from sweeps.settings import BASELINE
@@ -42,7 +43,7 @@ def run_document(
     }
 
 
-def best_setting(results: Sequence[SettingResult], direction: str) -> SettingResult | None:
+def best_setting(results: Sequence[SettingResult], direction: Direction) -> SettingResult | None:
     """The complete setting with the best mean; of equals the first."""
     complete = [r for r in results if r.status == "complete" and r.mean is not None]
     if not complete:

@@ -9,7 +9,7 @@ import sys
 import threading
 import types
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -35,9 +35,7 @@ class Task:
 class Executor(Protocol):
     """Trains tasks and says how each goes."""
 
-    def execute(
-        self, tasks: Iterable[Task], stop: Callable[[], bool]
-    ) -> Iterator[Progress]:
+    def execute(self, tasks: Iterable[Task], stop: Callable[[], bool]) -> Iterator[Progress]:
         """Yields each run's epochs as they end, and each run's end exactly once.
 
         Tasks are taken from the iterable when there is room for them. Where `stop` becomes true
@@ -84,9 +82,7 @@ class Pool:
         spawn: Start each worker anew instead (CUDA cannot be forked).
     """
 
-    def __init__(
-        self, workers: int, preload: tuple[str, ...] = (), *, spawn: bool = False
-    ) -> None:
+    def __init__(self, workers: int, preload: tuple[str, ...] = (), *, spawn: bool = False) -> None:
         self.size = workers
         self._context: Any = multiprocessing.get_context("spawn" if spawn else "forkserver")
         self._workers: list[_Worker] = []
@@ -171,10 +167,8 @@ class _Worker:
 
     def start(self, task: Task) -> None:
         self.task, self.done = task, set()
-        try:
+        with suppress(OSError):  # it died; hearing from it says so
             self.pipe.send((_train, (task,), True))
-        except OSError:
-            pass  # it died; hearing from it says so
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         self.pipe.send((function, arguments, False))
@@ -190,10 +184,8 @@ class _Worker:
         return result
 
     def ask_to_stop(self) -> None:
-        try:
+        with suppress(OSError):
             self.pipe.send("stop")
-        except OSError:
-            pass
 
     def ended(self) -> str:
         self.process.join(5)
@@ -241,10 +233,9 @@ def _work(pipe: Connection, lifeline: Connection) -> None:
             _stream(pipe, function(*arguments))
         else:
             try:
-                answer = function(*arguments), None
+                pipe.send((function(*arguments), None))
             except ParibusError as error:
-                answer = None, error
-            pipe.send(answer)
+                pipe.send((None, error))
 
 
 def _train(task: Task) -> Iterator[Progress]:

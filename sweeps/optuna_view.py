@@ -106,9 +106,7 @@ def write(study: Study, storage: str | None = None) -> str:
             stored.add_trials(new)
             return without_credentials(url)
         optuna.delete_study(study_name=study.name, storage=opened)
-    stored = optuna.create_study(
-        study_name=study.name, storage=opened, direction=study.direction
-    )
+    stored = optuna.create_study(study_name=study.name, storage=opened, direction=study.direction)
     stored.set_user_attr(_MARK, mark)
     stored.set_user_attr("experiment", study.experiment)
     stored.add_trials(trials)

@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
-from core.config import Configuration
-from core.engine import Job, engine_of
+from core.config import Configuration, Direction
+from core.engine import Job
+from core.engines import engine_of
 from core.errors import Faults, RequestError
 from core.loop import measure
 from core.resolve import Resolver, choose_engine
@@ -46,7 +47,8 @@ def read_request(request: Request) -> Question:
     if request.axes is not None:
         with faults.collecting():
             axes = read_axes(request.axes, start, experiment, faults)
-    metric, direction = "", ""
+    metric = ""
+    direction: Direction = "maximize"
     with faults.collecting():
         select = resolver.configuration(start)["select"]
         metric, direction = select["metric"], select["direction"]

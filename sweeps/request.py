@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.config import Direction
 from sweeps.axes import Axis
 
 
@@ -49,4 +50,4 @@ class Question:
     baseline: Mapping[str, Any]
     axes: tuple[Axis, ...]
     metric: str
-    direction: str
+    direction: Direction

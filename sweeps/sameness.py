@@ -51,7 +51,9 @@ def shared_tensors(baseline: Mapping[str, Any], run: Mapping[str, Any]) -> tuple
     return sum(ours.get(name) == digest for name, digest in theirs.items()), len(theirs)
 
 
-def _cut_short(baseline: Mapping[str, Any], run: Mapping[str, Any], line: Mapping[str, Any]) -> bool:
+def _cut_short(
+    baseline: Mapping[str, Any], run: Mapping[str, Any], line: Mapping[str, Any]
+) -> bool:
     """Whether this is the last epoch of one of them, ended early by a number of updates."""
     by_updates = [r for r in (baseline, run) if r["configuration"]["train"]["updates"] is not None]
     return any(line["epoch"] == r["facts"]["epochs"] for r in by_updates)

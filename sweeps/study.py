@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core.config import difference
+from core.config import Direction, difference
 from core.errors import DamagedError, RequestError, shown
 from core.files import creating, read_json, write_json
 from core.identity import explain
@@ -151,8 +151,9 @@ class Study:
         return str(self.asked["metric"]["name"])
 
     @property
-    def direction(self) -> str:
-        return str(self.asked["metric"]["direction"])
+    def direction(self) -> Direction:
+        found: Direction = self.asked["metric"]["direction"]
+        return found
 
     @property
     def folder(self) -> Path:
@@ -263,7 +264,9 @@ class Study:
                 failed.append(f"seed {seed}: {self.metric} is not defined")
                 continue
             complete[seed] = value
-        status = "failed" if failed else "complete" if len(complete) == len(wanted) else "interrupted"
+        status = (
+            "failed" if failed else "complete" if len(complete) == len(wanted) else "interrupted"
+        )
         return SettingResult(
             setting,
             tuple(complete),

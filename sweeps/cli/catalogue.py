@@ -83,7 +83,9 @@ def _show_model(document: dict[str, Any]) -> None:
         f"engine {document['engine']}"
     )
     if "classes" in data:
-        rows = [[k, str(v["train"]), str(v["val"]), str(v["test"])] for k, v in data["classes"].items()]
+        rows = [
+            [k, str(v["train"]), str(v["val"]), str(v["test"])] for k, v in data["classes"].items()
+        ]
         table(("class", "train", "val", "test"), rows, right=(1, 2, 3))
 
 

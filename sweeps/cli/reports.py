@@ -131,7 +131,9 @@ def axis_sentence(comparison: Mapping[str, Any], key: str, command: str) -> str:
 
 def derived_text(derived: Mapping[str, Sequence[Any]], limit: int = 3) -> str:
     """What else changed, in short; keywords that came or went without effect are counted only."""
-    telling = {k: pair for k, pair in derived.items() if pair[0] is not None and pair[1] is not None}
+    telling = {
+        k: pair for k, pair in derived.items() if pair[0] is not None and pair[1] is not None
+    }
     texts = [f"{_last(k)} {show_value(a)} → {show_value(b)}" for k, (a, b) in telling.items()]
     new = [f"{_last(k)} {show_value(b)}" for k, (a, b) in derived.items() if a is None]
     gone = [_last(k) for k, (a, b) in derived.items() if b is None]
@@ -168,5 +170,3 @@ def _last(key: str) -> str:
 
 def _more(items: Sequence[Any], limit: int) -> str:
     return f" and {len(items) - limit} more" if len(items) > limit else ""
-
-

@@ -262,7 +262,9 @@ def _best(document: Mapping[str, Any]) -> str:
         return "–"
     metrics = document["best"]["metrics"]
     return ", ".join(
-        f"{k} {number(v)}" for k, v in metrics.items() if k in ("val/accuracy", "val/mae", "val/loss")
+        f"{k} {number(v)}"
+        for k, v in metrics.items()
+        if k in ("val/accuracy", "val/mae", "val/loss")
     )
 
 

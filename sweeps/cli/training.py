@@ -60,9 +60,10 @@ def run_command(
         run = plan_one(request, int(seed), root, workplace)
         select = run.configuration["select"]
         tracker = open_tracker(root.path, enabled=not no_wandb, warn=warn)
-        with clean_stop() as stop, Display(
-            [run], select["metric"], select["direction"], quiet=as_json
-        ) as display:
+        with (
+            clean_stop() as stop,
+            Display([run], select["metric"], select["direction"], quiet=as_json) as display,
+        ):
             try:
                 for step in train_one(
                     run, root, workplace, tracker, checkpoint_every=checkpoint_every, stop=stop
@@ -84,13 +85,11 @@ def run_command(
             context.exit(130)
         raise _unfinished(run.id, stopped, again)
     record = folder.record()
-    document = run_document(
-        folder, record, studies=studies_of(root).get(run.id, ()), reused=reused
-    )
+    document = run_document(folder, record, studies=studies_of(root).get(run.id, ()), reused=reused)
     if as_json:
         print_json(document)
     else:
-        _tell_run(document, folder, again)
+        _tell_run(document, folder)
     context.exit(0 if document["status"] == "complete" else 1)
 
 
@@ -169,9 +168,12 @@ def sweep_command(
             reports.dry_run(sweep, as_json)
             return
         tracker = open_tracker(root.path, enabled=not no_wandb, warn=warn)
-        with clean_stop() as stop, Display(
-            sweep.distinct_runs(), sweep.study.metric, sweep.study.direction, quiet=as_json
-        ) as display:
+        with (
+            clean_stop() as stop,
+            Display(
+                sweep.distinct_runs(), sweep.study.metric, sweep.study.direction, quiet=as_json
+            ) as display,
+        ):
             try:
                 for step in sweep.train(tracker, checkpoint_every=checkpoint_every, stop=stop):
                     display.show(step)
@@ -213,7 +215,7 @@ def _unfinished(run: str, reason: str | None, again: str) -> Exception:
     )
 
 
-def _tell_run(document: dict[str, Any], folder: Any, again: str) -> None:
+def _tell_run(document: dict[str, Any], folder: Any) -> None:
     say(f"run {document['run']}" + (" (was there already)" if document["reused"] else ""))
     if document["status"] == "failed":
         warn(f"failed: {document['reason']}")

@@ -52,6 +52,7 @@ def paired_difference(
 
     error = float(d.std(ddof=1)) / math.sqrt(n)
     reach = float(special.stdtrit(n - 1, 0.5 + confidence / 2)) * error
+    p: float | None
     if error > 0:
         p = 2 * float(special.stdtr(n - 1, -abs(mean) / error))
     else:  # equal in every pair: no evidence of a difference, or an undefined test

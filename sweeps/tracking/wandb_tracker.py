@@ -18,7 +18,7 @@ from sweeps.tracking.tracker import TrackedRun
 if TYPE_CHECKING:
     import wandb
 
-_LATER = "(upload later: paribus sync)"
+_LATER = "(upload later: wandb sync)"
 
 
 class Ledger:

@@ -24,6 +24,7 @@ in the mean of the best validation accuracy. About half a minute.
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import os
 import platform
@@ -45,6 +46,7 @@ from core.process import restart_pinned  # noqa: E402
 OVERRIDES = ("split.val_fraction=0.1", "split.test_fraction=0.1")
 HIDDEN_DIM, DROPOUT, LR, BATCH_SIZE, EPOCHS = 128, 0.2, 1e-3, 64, 20
 POINTS = 0.015  # by which the mean accuracies may differ
+PATIENCE = 60.0  # seconds for one run
 BASELINE_WAY = "bare"
 
 Train = Callable[[int], tuple[float, float]]  # seed to (seconds, best validation accuracy)
@@ -90,7 +92,9 @@ def compare(folder: Path, repeats: int) -> dict[str, dict[str, Any]]:
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """The measurements as text."""
     reference = statistics.median(rows[BASELINE_WAY]["seconds"])
-    lines = [f"{'way':<10}{'median s':>10}{'min':>8}{'max':>8}{'ratio':>8}{'steps':>8}{'accuracy':>10}"]
+    lines = [
+        f"{'way':<10}{'median s':>10}{'min':>8}{'max':>8}{'ratio':>8}{'steps':>8}{'accuracy':>10}"
+    ]
     for way, row in rows.items():
         seconds, median = row["seconds"], statistics.median(row["seconds"])
         lines.append(
@@ -174,7 +178,9 @@ def harness() -> Train:
     resolver, asked = _digits()
     root = Root(Path("results"))
     root.create()
-    tracker = open_tracker(root.path, warn=lambda line: print(line, file=sys.stderr))
+    said: list[str] = []
+    tracker = open_tracker(root.path, warn=said.append)
+    atexit.register(tracker.close)
     executor = InProcess()
 
     def train(seed: int) -> tuple[float, float]:
@@ -185,6 +191,8 @@ def harness() -> Train:
             follower.follow(step)
         while not any(line["run"] == run.id for line in read_lines(root.path / "tracked.jsonl")):
             time.sleep(0.001)
+            if time.perf_counter() - started > PATIENCE:
+                raise TimeoutError(f"the run did not reach W&B: {said}")
         seconds = time.perf_counter() - started
         return seconds, root.run(run.id).record()["best"]["metrics"]["val/accuracy"]
 

@@ -424,7 +424,7 @@ def test_a_file_in_site_packages_without_distribution_is_the_users(
 ):
     write(tmp_path, {"loose_module.py": "x = 1"})
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("core.sources._site_folders", lambda: [str(tmp_path)])
+    monkeypatch.setattr("core.sources.finder._site_folders", lambda: [str(tmp_path)])
     assert owner("loose_module") == "user"
     assert list(trace_module("loose_module.x").digests) == ["loose_module:x"]
 

@@ -94,7 +94,7 @@ def test_a_folder_per_run(tmp_path, offline, runs):
     assert first.steps == {"epoch": "", "*": "epoch"}
     assert len(warnings) == 1
     assert str(tmp_path / "wandb") in warnings[0]
-    assert "paribus sync" in warnings[0]
+    assert "wandb sync" in warnings[0]
 
 
 def test_all_metrics_are_there(tmp_path, offline):

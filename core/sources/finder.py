@@ -1,0 +1,104 @@
+"""Where a module lies and whose it is, found as an import would, but executing nothing."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import site
+import sys
+import sysconfig
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Literal
+
+Owner = Literal["stdlib", "installed", "own", "user"]
+
+_OWN = frozenset({"core", "experiments", "sweeps"})
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a module lies: its file, and the folders of its submodules."""
+
+    file: Path | None
+    folders: tuple[str, ...]
+
+
+class Finder:
+    """Finds modules as an import would, but executes none."""
+
+    def __init__(self, *folders: Path) -> None:
+        importlib.invalidate_caches()  # a file may be younger than the import system's listing
+        self._path = [*sys.path, *map(str, folders)]
+        self._places: dict[str, Place | None] = {}
+
+    def find(self, module: str) -> Place | None:
+        if module not in self._places:
+            self._places[module] = self._find(module)
+        return self._places[module]
+
+    def _find(self, module: str) -> Place | None:
+        parent, _, last = module.rpartition(".")
+        spec = None
+        if parent:
+            above = self.find(parent)
+            if above is not None and above.folders:
+                # By its last name alone: a namespace package asks sys.modules for its parent.
+                spec = PathFinder.find_spec(last, above.folders)
+        else:
+            # Not importlib.util.find_spec: it answers for what happens to be imported already.
+            for finder in sys.meta_path:
+                path = self._path if finder is PathFinder else None
+                spec = spec or finder.find_spec(last, path)
+        if spec is None:
+            return None
+        file = Path(spec.origin or "").absolute()
+        folders = tuple(spec.submodule_search_locations or ())
+        return Place(file if file.is_file() else None, folders)
+
+    def owner(self, module: str) -> Owner:
+        top = module.partition(".")[0]
+        if top in _OWN:
+            return "own"
+        if top in sys.stdlib_module_names:
+            return "stdlib"
+        place = self.find(module)
+        if place is None:
+            parent = module.rpartition(".")[0]
+            return self.owner(parent) if parent else "user"
+        homes = [place.file] if place.file else [Path(folder) for folder in place.folders]
+        if homes and all(_within(home, _site_folders()) for home in homes):
+            return "installed" if version_of(top) else "user"
+        stdlib = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
+        return "stdlib" if homes and all(_within(home, stdlib) for home in homes) else "user"
+
+
+def _site_folders() -> list[str]:
+    pure, plat = sysconfig.get_path("purelib"), sysconfig.get_path("platlib")
+    return [pure, plat, *site.getsitepackages(), site.getusersitepackages()]
+
+
+def _within(path: Path, folders: Iterable[str]) -> bool:
+    """Whether a path lies in one of the folders, as it is spelled or with its links resolved."""
+    real = Path(os.path.realpath(path))
+    return any(
+        path.is_relative_to(folder) or real.is_relative_to(os.path.realpath(folder))
+        for folder in folders
+    )
+
+
+@lru_cache
+def version_of(top: str) -> str:
+    """The version of the distribution that owns an import name; empty if none does."""
+    try:
+        return str(importlib.metadata.version(top))
+    except importlib.metadata.PackageNotFoundError:
+        owners = sorted(set(importlib.metadata.packages_distributions().get(top, ())))
+    versions = [importlib.metadata.version(name) for name in owners]
+    if len(owners) == 1:
+        return versions[0]
+    return ", ".join(f"{name} {version}" for name, version in zip(owners, versions, strict=True))
