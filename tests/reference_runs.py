@@ -32,9 +32,10 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[1]
 RECORDED, SCRIPT = "tests/core/numerics.json", "tests/reference_runs.py"
 
-# Modules of `core` that make no numbers: what they decide stands in a run's id by itself
-# (configuration, environment, sources), or they only hand on, write or show what others made.
-# Every other module counts, also one that is added later.
+# Modules and folders of `core` that make no numbers: what they decide stands in a run's id
+# by itself (configuration, environment, sources), or they only hand on, write or show what
+# others made.
+# Every other one counts, also one that is added later.
 NO_NUMBERS = {
     "__init__", "attempt", "checkpoints", "config", "engine", "errors", "evaluate", "experiment",
     "files", "identity", "run_folder", "signatures", "sources", "spec", "summary", "train",
@@ -187,7 +188,8 @@ def recorded_of(tree: Path) -> dict[str, Any]:
 
     digest = hashlib.sha256()
     for path in sorted((tree / "core").rglob("*.py")):
-        if path.parent.name != "core" or path.stem not in NO_NUMBERS:
+        room = path.relative_to(tree / "core").parts[0].removesuffix(".py")
+        if room not in NO_NUMBERS:
             name = path.relative_to(tree).as_posix()
             digest.update(f"{name} {tree_digest(path.read_text())}\n".encode())
     return {"numerics": NUMERICS, "digest": digest.hexdigest()}

@@ -79,8 +79,9 @@ def compare(folder: Path, repeats: int) -> dict[str, dict[str, Any]]:
         for way, process in processes.items():  # each trains once, counting its steps
             rows[way] = {"steps": _ask(process, 0)["steps"], "seconds": [], "accuracy": []}
         for repeat in range(1, repeats + 1):
-            for way, process in processes.items():
-                answer = _ask(process, repeat)
+            # To and fro, so that none always follows the same other.
+            for way in list(WAYS)[:: 1 if repeat % 2 else -1]:
+                answer = _ask(processes[way], repeat)
                 rows[way]["seconds"].append(answer["seconds"])
                 rows[way]["accuracy"].append(answer["accuracy"])
     finally:

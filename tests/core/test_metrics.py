@@ -1,0 +1,122 @@
+"""Metrics agree with torchmetrics on anything, classes that never occur included."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchmetrics.functional import classification, regression
+
+from core.metrics import classification_metrics, confusion_matrix, per_class, regression_metrics
+from core.tasks import DIRECTIONS, Multiclass, Regression
+
+modest = settings(max_examples=80, deadline=None)
+
+
+@st.composite
+def labelled(draw):
+    """(classes, targets, labels), drawn from few of the classes, so that some are absent."""
+    classes = draw(st.integers(2, 7))
+    there = st.sampled_from(sorted(draw(st.sets(st.integers(0, classes - 1), min_size=1))))
+    size = draw(st.integers(1, 30))
+    column = st.lists(there, min_size=size, max_size=size)
+    return classes, torch.tensor(draw(column)), torch.tensor(draw(column))
+
+
+@modest
+@given(labelled())
+def test_classification_agrees_with_torchmetrics(given_labels):
+    classes, targets, labels = given_labels
+    matrix = confusion_matrix(targets, labels, classes)
+    theirs = classification.multiclass_confusion_matrix(labels, targets, classes)
+    assert torch.equal(matrix, theirs)
+    ours = classification_metrics(matrix)
+    keywords = {"num_classes": classes, "average": "macro"}
+    expected = {
+        "accuracy": classification.multiclass_accuracy(labels, targets, classes, average="micro"),
+        "precision": classification.multiclass_precision(labels, targets, **keywords),
+        "recall": classification.multiclass_recall(labels, targets, **keywords),
+        "f1": classification.multiclass_f1_score(labels, targets, **keywords),
+    }
+    for name, value in expected.items():
+        assert ours[name] == pytest.approx(value.item(), abs=1e-6), name
+
+
+@modest
+@given(labelled())
+def test_each_class_agrees_with_torchmetrics(given_labels):
+    classes, targets, labels = given_labels
+    rows = per_class(confusion_matrix(targets, labels, classes))
+    keywords = {"num_classes": classes, "average": "none"}
+    for name, function in (
+        ("precision", classification.multiclass_precision),
+        ("recall", classification.multiclass_recall),
+        ("f1", classification.multiclass_f1_score),
+    ):
+        torch.testing.assert_close(
+            rows[name], function(labels, targets, **keywords).double(), atol=1e-6, rtol=0
+        )
+    assert torch.equal(rows["support"], torch.bincount(targets, minlength=classes))
+
+
+@modest
+@given(st.integers(2, 40), st.integers(1, 4), st.integers(0, 2**32))
+def test_regression_agrees_with_torchmetrics(rows, columns, seed):
+    generator = torch.Generator().manual_seed(seed)
+    outputs = torch.randn(rows, columns, generator=generator)
+    targets = torch.randn(rows, columns, generator=generator) * 3 + 1
+    ours = regression_metrics(outputs, targets)
+    outputs, targets = outputs.double(), targets.double()
+    assert ours["mae"] == pytest.approx(
+        regression.mean_absolute_error(outputs, targets).item(), rel=1e-6
+    )
+    assert ours["mse"] == pytest.approx(
+        regression.mean_squared_error(outputs, targets).item(), rel=1e-6
+    )
+    expected = regression.r2_score(outputs.squeeze(1), targets.squeeze(1)).item()
+    assert ours["r2"] == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+def test_sums_are_taken_in_float64():
+    targets = torch.full((3_000_000, 1), 0.1)
+    found = regression_metrics(torch.zeros_like(targets), targets)
+    assert found["mae"] == pytest.approx(float(torch.tensor(0.1)), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [torch.tensor([[1.0]]), torch.tensor([[2.0], [2.0]]), torch.tensor([[1.0, 5.0], [2.0, 5.0]])],
+    ids=["one example", "constant", "a constant column"],
+)
+def test_r2_that_is_not_defined_is_none(targets):
+    found = regression_metrics(targets + 0.5, targets)
+    assert found["r2"] is None
+    assert found["mae"] == 0.5
+    assert found["mse"] == 0.25
+
+
+def test_perfect_and_worst():
+    targets = torch.tensor([0, 1, 1])
+    best = classification_metrics(confusion_matrix(targets, targets, 4))
+    assert best == {"accuracy": 1, "precision": 1, "recall": 1, "f1": 1}
+    worst = classification_metrics(confusion_matrix(targets, torch.tensor([3, 3, 3]), 4))
+    assert worst == {"accuracy": 0, "precision": 0, "recall": 0, "f1": 0}
+    assert regression_metrics(torch.ones(2, 1), torch.tensor([[0.0], [2.0]]))["r2"] == 0
+
+
+def test_rows_of_the_confusion_matrix_are_targets():
+    found = confusion_matrix(torch.tensor([0, 0, 2]), torch.tensor([1, 1, 0]), 3)
+    assert found.tolist() == [[0, 2, 0], [0, 0, 0], [1, 0, 0]]
+
+
+def test_tasks_name_what_they_measure():
+    logits, labels = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0]]), torch.tensor([0, 1, 1])
+    classes = Multiclass()
+    assert tuple(classes.measure(logits, labels)) == classes.metrics
+    assert classes.measure(logits, labels)["accuracy"] == pytest.approx(2 / 3)
+    assert classes.correct(logits, labels) == 2
+    assert classes.confusion_matrix(logits, labels) == [[1, 0], [1, 1]]
+    values = Regression()
+    assert tuple(values.measure(logits, logits)) == values.metrics
+    assert values.correct(logits, logits) is None
+    assert values.confusion_matrix(logits, logits) is None
+    assert {"loss", *classes.metrics, *values.metrics} == set(DIRECTIONS)

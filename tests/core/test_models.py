@@ -1,0 +1,160 @@
+"""A parameter's values follow from seed, name and shape alone; dropout's masks from its stream."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.models import (
+    ACTIVATIONS,
+    MLP,
+    Dropout,
+    Linear,
+    count_parameters,
+    draw_parameters,
+    set_dropout_streams,
+)
+from core.seeding import stream
+
+
+def drawn(seed=0, **keywords):
+    model = MLP(**({"in_features": 12, "out_features": 3, "hidden_dim": 8} | keywords))
+    draw_parameters(model, seed)
+    return model.state_dict()
+
+
+def shared(first, second):
+    """Names of the tensors that are equal; all others of one name and shape must differ."""
+    names = {n for n in first if n in second and first[n].shape == second[n].shape}
+    return {n for n in names if torch.equal(first[n], second[n])}
+
+
+def test_equal_name_and_shape_is_equal_values():
+    one, three = drawn(num_layers=1), drawn(num_layers=3)
+    assert shared(one, three) == {"hidden.0.0.weight", "hidden.0.0.bias", "output.weight", "output.bias"}
+    assert shared(one, drawn(activation="tanh", dropout=0.5)) == set(one)
+    assert shared(one, drawn(hidden_dim=16)) == {"output.bias"}
+    assert shared(one, drawn(out_features=5)) == {"hidden.0.0.weight", "hidden.0.0.bias"}
+
+
+def test_another_seed_is_other_values_everywhere():
+    assert shared(drawn(0), drawn(1)) == set()
+    assert shared(drawn(7), drawn(7)) == set(drawn(7))
+
+
+def test_layers_of_one_shape_differ_from_each_other():
+    state = drawn(num_layers=3)
+    assert not torch.equal(state["hidden.1.0.weight"], state["hidden.2.0.weight"])
+
+
+def test_draws_do_not_touch_or_need_the_global_generator():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    model = MLP(12, 3)
+    after_making = torch.get_rng_state()
+    draw_parameters(model, 0)
+    assert torch.equal(torch.get_rng_state(), after_making)
+    assert not torch.equal(before, after_making)  # torch's own initialisation drew, and was replaced
+
+
+def test_the_distribution_is_torchs():
+    weight = drawn(in_features=400, hidden_dim=500)["hidden.0.0.weight"]
+    bound = 1 / 20
+    assert weight.abs().max() <= bound
+    assert weight.abs().max() > 0.999 * bound
+    assert weight.mean().abs() < 1e-3
+    assert weight.std() == pytest.approx(bound / 3**0.5, rel=0.01)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(1, 9),
+    st.integers(1, 5),
+    st.integers(1, 9),
+    st.integers(0, 3),
+    st.sampled_from(sorted(ACTIVATIONS)),
+    st.sampled_from([(), (2,), (2, 3)]),
+)
+def test_mlp_shapes(batch, outputs, hidden, layers, activation, shape):
+    features = 3 * int(torch.Size(shape).numel())
+    model = MLP(features, outputs, hidden, layers, activation)
+    assert model(torch.zeros(batch, 3, *shape)).shape == (batch, outputs)
+    widths = [features, *[hidden] * layers, outputs]
+    pairs = zip(widths[:-1], widths[1:], strict=True)
+    assert count_parameters(model) == sum((a + 1) * b for a, b in pairs)
+
+
+def test_linear_flattens():
+    model = Linear(12, 2)
+    assert model(torch.zeros(5, 3, 4)).shape == (5, 2)
+    draw_parameters(model, 0)
+    first = model.weight.clone()
+    draw_parameters(model, 0)
+    assert torch.equal(first, model.weight)
+
+
+def masked(p, size=40_000, seed=0, epoch=1):
+    layer = Dropout(p)
+    layer.generator = stream(seed, "dropout", epoch, "x")
+    return layer(torch.ones(size))
+
+
+@pytest.mark.parametrize("p", [0.1, 0.25, 0.5, 0.9])
+def test_dropout_rate_and_scale(p):
+    out = masked(p)
+    deviation = (p * (1 - p) / len(out)) ** 0.5
+    assert (out == 0).double().mean() == pytest.approx(p, abs=5 * deviation)
+    kept = out[out != 0]
+    assert kept.unique().numel() == 1
+    assert kept[0].item() == pytest.approx(1 / (1 - p), rel=1e-4)
+
+
+def test_the_rate_is_the_same_at_every_place_of_a_draw():
+    zeros = (masked(0.3) == 0).view(-1, 4).double().mean(0)  # four masks come from one 64-bit draw
+    assert zeros.tolist() == pytest.approx([0.3] * 4, abs=0.025)
+
+
+@pytest.mark.parametrize("p", [0.0, 1e-9, 0.999999, 1 - 1e-12])
+def test_extreme_rates_stay_finite(p):
+    out = masked(p, size=1001)
+    assert out.isfinite().all()
+    assert torch.equal(out, torch.ones(1001)) is (p < 0.5)
+
+
+def test_the_same_stream_gives_the_same_masks():
+    assert torch.equal(masked(0.5), masked(0.5))
+    assert not torch.equal(masked(0.5), masked(0.5, epoch=2))
+    assert not torch.equal(masked(0.5), masked(0.5, seed=1))
+
+
+def test_layers_have_streams_of_their_own_whatever_the_depth():
+    def outputs(layers):
+        model = MLP(4, 2, 8, layers, "identity", 0.5).train()
+        draw_parameters(model, 0)
+        set_dropout_streams(model, seed=3, epoch=2)
+        x = torch.ones(6, 4)
+        found = []
+        for layer in model.hidden:
+            x = layer(x)
+            found.append(x == 0)
+        return found
+
+    deep = outputs(3)
+    assert torch.equal(outputs(1)[0], deep[0])
+    assert not torch.equal(deep[0], deep[1])
+
+
+def test_evaluation_is_the_identity_and_masks_repeat_after_it():
+    layer = Dropout(0.5).eval()
+    x = torch.randn(3, 5)
+    assert layer(x) is x
+    assert Dropout(0.0).train()(x) is x
+
+
+def test_gradients_pass_where_units_were_kept():
+    layer = Dropout(0.5)
+    layer.generator = stream(0, "dropout", 1, "x")
+    x = torch.ones(1000, requires_grad=True)
+    out = layer(x)
+    out.sum().backward()
+    assert torch.equal(x.grad, out.detach())
