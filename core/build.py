@@ -175,7 +175,7 @@ def checked_loss(trainee: Trainee, outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def try_fit(trainee: Trainee) -> None:
-    """Sends two training examples through model and loss, so that misfits show before training.
+    """Sends a few training examples through model and loss, so that misfits show before training.
 
     Raises:
         RequestError: With both shapes and where they come from.
@@ -190,7 +190,8 @@ def try_fit(trainee: Trainee) -> None:
             f"Take {fitting}.",
             "loss-task",
         )
-    inputs, targets = trainee.data.train.inputs_of(2)
+    # Not as many as there are classes: a loss that broadcasts [N, C] against [N] must fail here.
+    inputs, targets = trainee.data.train.inputs_of(3 if trainee.data.outputs == 2 else 2)
     inputs, targets = inputs.to(trainee.device), targets.to(trainee.device)
     trainee.model.eval()
     try:

@@ -127,7 +127,8 @@ def check_components(
     """Holds every component to its signature, collecting what is wrong.
 
     Returns:
-        The configuration with its keywords as their parameters take them (1 as 1.0).
+        The configuration with its keywords as their parameters take them (1 as 1.0), and objects
+        of the experiment's file by their full names.
     """
     fixed: dict[str, Any] = {}
     for kind, component in walk_components(configuration):
@@ -151,8 +152,15 @@ def check_components(
                     f"Give {kind}.{name}=VALUE.",
                     "missing-keyword",
                 )
-            fixed[kind] = Component(name=component.name, **accepted)
+            name = canonical_name(kind, component.name, experiment)
+            fixed[kind] = Component(name=name, **accepted)
     return configuration.model_copy(update=fixed)
+
+
+def canonical_name(kind: str, name: str, experiment: Experiment) -> str:
+    """One name for one thing: ``Net`` is ``mine.py:Net`` where the table has no such name."""
+    own = name not in NAMES[kind] and ":" not in name and name in experiment.objects
+    return f"{experiment.path.name}:{name}" if own else name
 
 
 def with_defaults(configuration: Configuration, experiment: Experiment) -> dict[str, Any]:
@@ -186,6 +194,17 @@ def build(resolved: Resolved, keywords: Mapping[str, Any], *run_time: Any) -> An
     }
     return resolved.function(*run_time, **given)
 
+
+_EXAMPLES = {
+    kind: f" Dotted paths such as {path} are valid too."
+    for kind, path in {
+        "data": "sklearn.datasets.load_wine",
+        "model": "torchvision.models.resnet18",
+        "loss": "torch.nn.HuberLoss",
+        "optimizer": "torch.optim.RAdam",
+        "scheduler": "torch.optim.lr_scheduler.ExponentialLR",
+    }.items()
+}
 
 _KIND_TEXT = {
     "task": "a task",
@@ -234,7 +253,7 @@ def _find(kind: str, name: str, experiment: Experiment) -> tuple[Any, bool]:
         return _import(kind, name), owner(name.split(".")[0]) == "user"
     raise RequestError(
         f"There is no {kind} '{shown(name)}'.",
-        did_you_mean(name, NAMES[kind]) + " Dotted paths such as torch.optim.RAdam are valid too.",
+        did_you_mean(name, NAMES[kind]) + _EXAMPLES.get(kind, ""),
         "unknown-component",
     )
 

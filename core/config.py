@@ -123,7 +123,8 @@ class Configuration(_Frozen):
         faults, plain = Faults(), {}
         for key, value in mapping.items():
             with faults.collecting():
-                plain[key] = as_plain(value, f"{where}: {key}")
+                known = key in cls.model_fields  # an unknown key is refused whatever its value
+                plain[key] = as_plain(value, f"{where}: {key}") if known else None
         try:
             parsed = cls.model_validate(plain)
         except ValidationError as error:
@@ -229,8 +230,15 @@ def full_key(key: str, known: Iterable[str]) -> str:
     if meant is None and (close := nearest(key, known) or nearest(last, by_last)):
         meant = close if close in known else by_last[close]
     group = key.split(".", 1)[0]
-    siblings = [name for name in known if name.startswith(f"{group}.")]
-    hint = f"Did you mean '{meant}'?" if meant else did_you_mean(key, siblings or known)
+    groups = list(dict.fromkeys(name.split(".", 1)[0] for name in known))
+    near = group if group in groups else nearest(group, groups)
+    siblings = [name for name in known if name.startswith(f"{near}.")]
+    if meant:
+        hint = f"Did you mean '{meant}'?"
+    elif siblings:
+        hint = did_you_mean(key, siblings)
+    else:
+        hint = f"Groups are {', '.join(groups)}; paribus show EXPERIMENT lists their keys."
     raise RequestError(f"There is no hyperparameter '{shown(key)}'.", hint, "unknown-key")
 
 
@@ -287,8 +295,25 @@ def _explain(item: Any, where: str, faults: Faults) -> None:
     elif kind == "value_error" and key == "train":
         faults.add(f"{where}: {item['ctx']['error']}.", "Such as train: {epochs: 20}.")
     else:
-        message = item["msg"].replace("Input should be", "must be").replace("Value error, ", "")
-        faults.add(f"{where}: {key}={shown(show_value(given))}: {message}.", kind="bad-value")
+        before = "" if where == key else f"{where}: "
+        text = f"{before}{key}={shown(show_value(given))}: {_wanted(item)}."
+        faults.add(text, kind="bad-value")
+
+
+def _wanted(item: Any) -> str:
+    """What a value that pydantic refused must be, in the words of `core.signatures`."""
+    limits = {"greater_than_equal": ("at least", "ge"), "greater_than": ("above", "gt"),
+              "less_than_equal": ("at most", "le"), "less_than": ("below", "lt")}  # fmt: skip
+    kinds = {"int": "a whole number", "float": "a number", "bool": "true or false",
+             "string": "a word"}  # fmt: skip
+    kind: str = item["type"]
+    if kind in limits:
+        words, bound = limits[kind]
+        return f"must be {words} {item['ctx'][bound]}"
+    if kind.split("_")[0] in kinds:
+        return f"must be {kinds[kind.split('_')[0]]}"
+    message: str = item["msg"]
+    return message.replace("Input should be", "must be").replace("Value error, ", "")
 
 
 def walk_components(configuration: Configuration) -> Iterator[tuple[str, Component]]:

@@ -5,6 +5,6 @@ from core.loop import Loop
 
 
 def engine_of(name: str) -> Engine:
-    """The engine of this name (as `core.resolve.choose_engine` gives it)."""
+    """The engine of this name (as `core.spec.choose_engine` gives it)."""
     engines = {"loop": Loop}
     return engines[name]()

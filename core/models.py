@@ -1,7 +1,7 @@
 """Models by short name. Each draws every parameter from a stream of its own.
 
-A parameter's values follow from (seed, its name, its shape) alone. So two settings that share a
-layer's name and shape start from the same values there, whatever else differs between them.
+A parameter's values follow from (seed, its name, its layer's shape) alone. So two settings that
+share a layer's name and shape start from the same values there, whatever else differs between them.
 """
 
 from __future__ import annotations

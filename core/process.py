@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 # MKL_CBWR=AUTO: without it MKL rounds by the alignment of a matrix in memory, and equal runs
@@ -44,10 +44,11 @@ def restart_pinned() -> None:
 
 
 @contextmanager
-def pinned_environment() -> Iterator[None]:
-    """The variables set for processes that start inside the block, restored after."""
-    before = {name: os.environ.get(name) for name in PINNED}
-    os.environ.update(PINNED)
+def pinned_environment(more: Mapping[str, str] | None = None) -> Iterator[None]:
+    """These variables (and `more`) set for processes that start in the block, restored after."""
+    wanted = PINNED | dict(more or {})
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
         yield
     finally:

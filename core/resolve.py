@@ -19,11 +19,9 @@ from core.identity import identity_parts, run_id, trace_components
 from core.models import count_parameters
 from core.optimizers import fused_by_default
 from core.sources import Sources
-from core.spec import RunSpec
+from core.spec import RunSpec, choose_engine
 from core.tasks import Task
 from core.values import canonical_json
-
-ENGINES = ("auto", "loop", "cohort")
 
 
 class Resolver:
@@ -157,7 +155,7 @@ class Resolver:
         steps = math.ceil(len(data.train) / asked.train.batch_size)
         epochs, updates = length(full["train"], steps)
         self._fill(full, "model", self._known_to(data))
-        self._fill(full, "scheduler", {"T_max": epochs, "total_steps": updates})
+        self._fill(full, "scheduler", self._known_to_scheduler(full, epochs, updates, steps))
         full["device"] = choose_device(asked.device)
         self._fuse(full, asked.optimizer)
         full["split"]["method"] = asked.split.method or (
@@ -168,6 +166,15 @@ class Resolver:
         metric, direction = selection(full, task, extra)
         full["select"] = {"metric": metric, "direction": direction}
         return full
+
+    def _known_to_scheduler(
+        self, full: Mapping[str, Any], epochs: int, updates: int, steps: int
+    ) -> dict[str, Any]:
+        """The length of training in the units that a scheduler counts."""
+        component = resolve_component("scheduler", full["scheduler"]["name"], self.experiment)
+        if component.parameter("total_steps"):
+            return {"total_steps": updates}
+        return {"T_max": epochs, "epochs": epochs, "steps_per_epoch": steps}
 
     def _known_to(self, data: Data) -> dict[str, Any]:
         return {name: value for name, value in data.filled().items() if name in FROM_DATA}
@@ -196,21 +203,6 @@ class Resolver:
         )
         if component.parameter("fused") and not chosen:
             full["optimizer"]["fused"] = fused_by_default(component.function, full["device"])
-
-
-def choose_engine(engine: str) -> str:
-    """The engine that trains a run.
-
-    Raises:
-        RequestError: If there is no such engine, or it cannot train this yet.
-    """
-    if engine not in ENGINES:
-        raise RequestError(f"There is no engine '{engine}'.", "Choose auto or loop.")
-    if engine == "cohort":
-        raise RequestError(
-            "The engine 'cohort' does not exist yet.", "Take --engine loop.", "engine"
-        )
-    return "loop"
 
 
 def choose_device(device: str) -> str:

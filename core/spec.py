@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from core.errors import RequestError, shown
+
+ENGINES = ("auto", "loop", "cohort")
+
 
 @dataclass(frozen=True)
 class RunSpec:
@@ -61,3 +65,20 @@ class Progress:
     line: dict[str, Any] | None = None
     ended: Ended | None = None
     reason: str | None = None
+
+
+def choose_engine(engine: str) -> str:
+    """The engine that trains a run.
+
+    Raises:
+        RequestError: If there is no such engine, or it cannot train this yet.
+    """
+    if engine not in ENGINES:
+        raise RequestError(
+            f"There is no engine '{shown(engine)}'.", "Choose auto or loop.", "engine"
+        )
+    if engine == "cohort":
+        raise RequestError(
+            "The engine 'cohort' does not exist yet.", "Take --engine loop.", "engine"
+        )
+    return "loop"

@@ -73,7 +73,9 @@ def _parsed(text: str, where: str) -> Any:
     if len(text) > MAX_LENGTH:
         raise RequestError(f"{where}: the value is longer than {MAX_LENGTH} characters.")
     if text.strip() == "":
-        raise RequestError(f"{where}: the value is empty.", "Write KEY=VALUE, such as lr=0.01.")
+        raise RequestError(
+            f"{where}: the value is empty.", "Write KEY=VALUE, such as optimizer.lr=0.01."
+        )
     if text.lstrip()[0] in "~&*!|>@`%{?#":  # home folders and words, never YAML's own machinery
         return text.strip()
     try:

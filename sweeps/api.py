@@ -11,20 +11,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import RequestError
+from core.errors import Faults, RequestError, shown
 from core.run_folder import RunFolder
-from core.values import show_value
+from core.values import as_plain, show_value
 from sweeps.documents import compare_document, run_document
-from sweeps.lookup import find_run, request_for
+from sweeps.early import early_request
+from sweeps.lookup import find_run
+from sweeps.optuna_view import absolute_storage, check_storage
 from sweeps.root import Root
 from sweeps.single import plan_one, train_one
-from sweeps.study import Study, latest_study
-from sweeps.sweep import Sweep, Workplace
+from sweeps.study import Study, check_study_name, latest_study
+from sweeps.sweep import Sweep, Workplace, read_seeds
 from sweeps.tracking import open_tracker
 
 if TYPE_CHECKING:
@@ -136,11 +138,22 @@ def train(
     Raises:
         RequestError: With all faults of the request.
     """
-    place = _root(root)
-    request = request_for(place, str(experiment), overrides=_pairs(overrides), engine=engine)
+    place, faults = _root(root), Faults()
+    with faults.collecting():
+        _seeds([seed])
+    request = early_request(
+        place,
+        str(experiment),
+        overrides=_pairs(overrides),
+        axes=None,
+        engine=engine,
+        faults=faults,
+    )
     workplace = Workplace(request.path, 1)
     try:
-        run = plan_one(request, seed, place, workplace)
+        with faults.collecting():
+            run = plan_one(request, seed, place, workplace)
+        faults.check()
         tracker = open_tracker(place.path, enabled=wandb, warn=_warn)
         try:
             for _ in train_one(run, place, workplace, tracker):
@@ -182,17 +195,33 @@ def sweep(
     Raises:
         RequestError: With all faults of the request.
     """
-    place = _root(root)
-    request = request_for(
-        place, str(experiment), overrides=_pairs(overrides), axes=_axes(axes), engine=engine
+    place, faults, wanted = _root(root), Faults(), [0]
+    with faults.collecting():
+        wanted = _seeds(seeds)
+    with faults.collecting():
+        if study is not None:
+            check_study_name(study)
+    if workers is not None and not 1 <= workers <= 1024:
+        faults.add(f"workers={workers}: must be 1 to 1024.", "None takes all cores.", "workers")
+    with faults.collecting():
+        if storage:
+            storage = absolute_storage(storage)
+            check_storage(storage)
+    request = early_request(
+        place,
+        str(experiment),
+        overrides=_pairs(overrides),
+        axes=_axes(axes),
+        engine=engine,
+        faults=faults,
     )
-    wanted = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    if not wanted or (workers is not None and workers < 1):
-        raise RequestError("A sweep needs at least one seed and one worker.", kind="seeds")
-    workplace = Workplace(request.path, workers)
+    workplace = Workplace(request.path, None if faults.found else workers)
     try:
+        name = None if faults.found else study
         workplace.begin()
-        planned = Sweep(request, wanted, place, workplace, name=study, storage=storage)
+        with faults.collecting():
+            planned = Sweep(request, wanted, place, workplace, name=name, storage=storage)
+        faults.check()
         tracker = open_tracker(place.path, enabled=wandb, warn=_warn)
         try:
             for _ in planned.train(tracker):
@@ -223,12 +252,34 @@ def load_run(run: str, *, root: str | Path | None = None) -> Run:
     return Run(find_run(_root(root), run))
 
 
+def _seeds(seeds: int | Sequence[int]) -> list[int]:
+    """How many seeds, or which, as a list.
+
+    Raises:
+        RequestError: If there is none, one stands twice, or one is no whole number from 0 on.
+    """
+    if isinstance(seeds, int) and not isinstance(seeds, bool):
+        return read_seeds(str(seeds))
+    wanted = [] if isinstance(seeds, str | bool) else list(seeds)
+    if not wanted or len(set(wanted)) < len(wanted) or not all(map(_is_seed, wanted)):
+        raise RequestError(
+            f"seeds={shown(repr(seeds), 40)}: must be different whole numbers from 0 to 999999999.",
+            "Write how many (3), or which ([3, 7, 11]).",
+            "seeds",
+        )
+    return wanted
+
+
+def _is_seed(seed: object) -> bool:
+    return isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 10**9
+
+
 def _root(root: str | Path | None) -> Root:
     return Root(Path(root or os.environ.get("PARIBUS_ROOT") or "results"))
 
 
 def _pairs(overrides: Mapping[str, Any] | None) -> tuple[str, ...]:
-    return tuple(f"{key}={show_value(value)}" for key, value in (overrides or {}).items())
+    return tuple(f"{k}={show_value(as_plain(v, k))}" for k, v in (overrides or {}).items())
 
 
 def _axes(axes: Mapping[str, Any] | Sequence[str] | None) -> tuple[str, ...]:
@@ -238,10 +289,16 @@ def _axes(axes: Mapping[str, Any] | Sequence[str] | None) -> tuple[str, ...]:
         return (axes,)
     if not isinstance(axes, Mapping):
         return tuple(axes)
-    return tuple(
-        f"{key}={levels if isinstance(levels, str) else ','.join(map(show_value, levels))}"
-        for key, levels in axes.items()
-    )
+    return tuple(f"{key}={_levels(key, levels)}" for key, levels in axes.items())
+
+
+def _levels(key: str, levels: Any) -> str:
+    """LEVELS as they are typed: text as it stands, a list, or one level."""
+    if isinstance(levels, str):
+        return levels
+    if isinstance(levels, Mapping) or not isinstance(levels, Iterable):
+        levels = [levels]
+    return ",".join(show_value(as_plain(level, key)) for level in levels)
 
 
 def _warn(message: str) -> None:

@@ -26,7 +26,7 @@ from core.config import (
     split_override,
     with_value,
 )
-from core.errors import Faults, RequestError, shown
+from core.errors import Faults, RequestError, one_of, shown
 from core.experiment import Experiment
 from core.signatures import check_keyword
 from core.values import parse_component, parse_value, show_value, split_commas
@@ -85,17 +85,17 @@ def read_axes(
     for text in asked:
         key, equals, levels = text.partition("=")
         with faults.collecting():
-            key = _axis_key(key.strip(), known)
+            key = axis_key(key.strip(), known)
             if not equals and key not in own:
                 raise RequestError(
                     f"{key}: {experiment.path.name} has no levels for this axis.",
-                    f"Write {key}=LEVELS" + (f", or take {', '.join(own)}." if own else "."),
+                    f"Write {key}=LEVELS" + (f", or take {one_of(own)}." if own else "."),
                 )
             pairs.append((key, levels if equals else own[key]))
     found: list[Axis] = []
     for key, levels in pairs if asked else own.items():
         with faults.collecting():
-            key = _axis_key(key, known)
+            key = axis_key(key, known)
             if key in [axis.key for axis in found]:
                 raise RequestError(
                     f"The axis {key} is given twice.", "Put all levels into one list.", "axis-twice"
@@ -152,17 +152,30 @@ def apply_overrides(
                 if key in seen:
                     raise RequestError(f"{key} is set twice.", "Set it once.", "key-twice")
                 seen.add(key)
+                if {"train.epochs", "train.updates"} <= seen:
+                    raise RequestError(
+                        "train.epochs and train.updates are one hyperparameter in two units.",
+                        "Set one of them.",
+                        "key-twice",
+                    )
                 baseline = changed(baseline, key, read_value(key, text), experiment)
     faults.check()
     return baseline
 
 
-def _axis_key(key: str, known: list[str]) -> str:
+def axis_key(key: str, known: list[str]) -> str:
+    """The dotted key meant, if it can be an axis.
+
+    Raises:
+        RequestError: If there is no such key, or its levels cannot be compared with each other.
+    """
     key = full_key(key, known)
     group, _, last = key.partition(".")
     if (group == "model" and last in FROM_DATA) or (group == "scheduler" and last in FROM_LENGTH):
         raise RequestError(
-            f"{key} follows from the rest of the configuration and cannot be an axis.", kind="axis"
+            f"{key} follows from the rest of the configuration and cannot be an axis.",
+            "Leave it out.",
+            "axis",
         )
     if group in ("select", "metrics"):
         raise RequestError(
@@ -192,12 +205,10 @@ def _read_axis(
         other = "train.updates" if key == "train.epochs" else "train.epochs"
         raise RequestError(
             f"The baseline's length is given by {other}, so {key} cannot be an axis.",
-            f"Put the baseline in this unit first: --set {key}=N.",
+            f"Put the baseline in this unit with --set {key}=N, or name the axes without this one.",
             "axis-unit",
         )
-    values, log = _values(key, levels, full, experiment)
-    if not values:
-        raise RequestError(f"{key}: the list of levels is empty.", f"Write {key}=a,b,c.", "levels")
+    values, log = read_levels(key, levels, full, experiment)
     current = get(full, key)
     kept: list[Level] = []
     faults = Faults()
@@ -212,27 +223,38 @@ def _read_axis(
             if text not in [other.text for other in kept]:
                 kept.append(Level(level, text, asked_form))
     faults.check()
-    text = current["name"] if key in COMPONENTS else show_value(current)
+    text = show_value(current)
+    if key in COMPONENTS:  # its keywords only where a level differs in nothing else
+        same = any(level.value["name"] == current["name"] for level in kept)
+        text = show_value(baseline.to_dict()[key]) if same else current["name"]
     if not kept and asked:
         raise RequestError(
             f"{key}: {text} is the baseline's own level, so there is nothing to compare.",
-            f"Name another level; to change the baseline instead: --set {key}={text}.",
+            "Name at least one other level; the baseline itself is always trained.",
             "levels",
         )
     return Axis(key, text if key in COMPONENTS else current, text, tuple(kept), log)
 
 
-def _values(
+def read_levels(
     key: str, levels: Any, full: Mapping[str, Any], experiment: Experiment
 ) -> tuple[list[Any], bool]:
-    """The values of LEVELS, and whether they are a logarithmic range."""
+    """The values of LEVELS, and whether they are a logarithmic range.
+
+    Raises:
+        RequestError: If they are no list and no range, or there are none.
+    """
+    if not (levels.strip(" ,") if isinstance(levels, str) else levels):
+        raise RequestError(f"{key}: the list of levels is empty.", f"Write {key}=a,b,c.", "levels")
     if not isinstance(levels, str):
         return [
             parse_component(v, key) if key in COMPONENTS and isinstance(v, str) else v
             for v in levels
         ], False
-    if not levels.strip():
-        return [], False
+    if not all(part.strip() for part in split_commas(levels)):
+        raise RequestError(
+            f"{key}={shown(levels)}: a level is empty.", "Take out the extra comma.", "levels"
+        )
     if key in COMPONENTS:
         return [parse_component(part, key) for part in split_commas(levels)], False
     whole = _is_whole(key, full, experiment)
@@ -251,11 +273,22 @@ def _range(key: str, match: re.Match[str], whole: bool) -> tuple[list[Any], bool
     counts = [word for word in rest if word != "log"]
     where = f"{key}={shown(match.group(0))}"
     if len(counts) > 1 or any(not word.isdigit() for word in counts):
-        raise RequestError(f"{where} is not low:high[:log][:n].", f"Such as {key}=1e-4:1e-1:log:4.")
+        raise RequestError(
+            f"{where} is not low:high[:log][:n].", f"Such as {key}=1e-4:1e-1:log:4.", "range"
+        )
     if not low < high:
-        raise RequestError(f"{where}: the range is reversed.", f"Write {high}:{low}.", "range")
+        turned = f"{match.group(2)}:{match.group(1)}{match.group(3)}".replace(" ", "")
+        raise RequestError(
+            f"{where}: the range is reversed, its low end must be below its high end.",
+            f"Write {key}={turned}." if high < low else f"For one level write {key}={low}.",
+            "range",
+        )
     if log and low <= 0:
-        raise RequestError(f"{where}: a logarithmic range has bounds above 0.", kind="range")
+        raise RequestError(
+            f"{where}: a logarithmic range must begin above 0.",
+            "Take a higher low end, or leave out :log.",
+            "range",
+        )
     if not counts:
         raise RequestError(
             f"{where}: exploring a range without a number of points is not built yet.",
@@ -264,7 +297,9 @@ def _range(key: str, match: re.Match[str], whole: bool) -> tuple[list[Any], bool
         )
     number = int(counts[0])
     if not 2 <= number <= 1000:
-        raise RequestError(f"{where}: a range has 2 to 1000 points.", kind="range")
+        raise RequestError(
+            f"{where}: a range has 2 to 1000 points.", f"Such as {key}={low}:{high}:5.", "range"
+        )
     space = np.geomspace(low, high, number) if log else np.linspace(low, high, number)
     if whole:
         return list(dict.fromkeys(int(x) for x in np.rint(space))), log

@@ -54,7 +54,7 @@ def drive(
     left = {run.id: run for run in runs}
     while left and not stop():
         for run in list(left.values()):
-            if record := root.finished(run.id):
+            if record := root.finished(run.id) or _adopted(run, root):
                 del left[run.id]
                 yield Step(run, record=record, reused=True)
         began = 0
@@ -65,6 +65,17 @@ def drive(
             yield step
         if left and not began:
             time.sleep(0.5)
+
+
+def _adopted(run: RunSpec, root: Root) -> dict[str, Any] | None:
+    """The record of a finished attempt that was never renamed, made the run now."""
+    if not root.has_finished_attempt(run.id):
+        return None
+    try:
+        with root.lock(run.id, run.id):  # else this is another driver's, about to be renamed
+            return root.finished(run.id) or root.adopt(run.id)
+    except RequestError:
+        return None
 
 
 def _train(
@@ -86,7 +97,7 @@ def _train(
                     locks[run.id].enter_context(root.lock(run.id, run.id))
                 except RequestError:
                     continue
-                if root.run(run.id).folder.is_dir() and root.finished(run.id):
+                if root.finished(run.id):
                     locks[run.id].close()
                     continue
                 attempts[run.id] = root.new_attempt(run.id)
@@ -97,7 +108,7 @@ def _train(
             if progress.ended in ("complete", "failed"):
                 try:
                     record = root.accept(progress.run, attempts[progress.run])
-                except DamagedError as error:
+                except (DamagedError, OSError) as error:
                     progress = replace(progress, line=None, ended="attempt", reason=str(error))
             if progress.ended:
                 locks[progress.run].close()

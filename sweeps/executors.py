@@ -8,8 +8,9 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from atexit import register, unregister
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -21,6 +22,9 @@ from core.process import is_pinned, pinned_environment
 from core.spec import Progress, RunSpec
 
 Result = TypeVar("Result")
+_STOP = "stop"
+# Of torch the forkserver imports what the first optimizer would, in every worker: a second's work.
+_PRELOAD = ("core.train", "core.engines", "torch._dynamo")
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class Executor(Protocol):
         """Yields each run's epochs as they end, and each run's end exactly once.
 
         Tasks are taken from the iterable when there is room for them. Where `stop` becomes true
-        the epoch at hand is finished, resume states are written, and nothing more is begun.
+        the epoch at hand is finished, resume states are written, and nothing more is begun: such a
+        run has no end. Closing the iterator ends the training at once.
         """
 
     def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
@@ -50,21 +55,26 @@ class Executor(Protocol):
 
 
 class InProcess:
-    """Trains in this process, which the console script must have pinned."""
+    """Trains in this process, which the console script must have pinned.
+
+    What the user's code prints goes to standard error, as it does from a worker: standard output
+    is the command's own.
+    """
 
     def execute(self, tasks: Iterable[Task], stop: Callable[[], bool]) -> Iterator[Progress]:
-        for task in tasks:
-            if stop():
-                return
-            reports = _train(task)
-            for progress in reports:
-                yield progress
-                if stop():
-                    reports.close()  # type: ignore[attr-defined]
+        waiting = iter(tasks)
+        while not stop() and (task := next(waiting, None)):
+            reports = _train(task, stop)
+            while True:
+                with redirect_stdout(sys.stderr):
+                    progress = next(reports, None)
+                if progress is None:
                     break
+                yield progress
 
     def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        return function(*arguments)
+        with redirect_stdout(sys.stderr):
+            return function(*arguments)
 
     def close(self) -> None:
         pass
@@ -79,57 +89,84 @@ class Pool:
     Args:
         workers: How many.
         preload: Modules that the forkserver imports once for all workers.
-        spawn: Start each worker anew instead (CUDA cannot be forked).
+        gpus: Names of GPUs (as in ``CUDA_VISIBLE_DEVICES``), one for each worker. Such workers are
+            started anew each: CUDA cannot be forked.
     """
 
-    def __init__(self, workers: int, preload: tuple[str, ...] = (), *, spawn: bool = False) -> None:
-        self.size = workers
-        self._context: Any = multiprocessing.get_context("spawn" if spawn else "forkserver")
+    def __init__(
+        self, workers: int, preload: tuple[str, ...] = (), *, gpus: Sequence[str] = ()
+    ) -> None:
+        self.size = min(workers, len(gpus)) if gpus else workers
+        self._gpus = gpus
         self._workers: list[_Worker] = []
-        with pinned_environment():
-            if not spawn:
-                self._context.set_forkserver_preload(["core.train", "core.loop", *preload])
+        self._context: Any = multiprocessing.get_context("spawn" if gpus else "forkserver")
+        if not gpus:
+            with pinned_environment():
+                self._context.set_forkserver_preload([*_PRELOAD, *preload])
                 forkserver.ensure_running()
+        # Workers ignore SIGTERM, by which multiprocessing would end them when this process exits.
+        register(self.close)
 
     def execute(self, tasks: Iterable[Task], stop: Callable[[], bool]) -> Iterator[Progress]:
         waiting = iter(tasks)
         told = False
-        while True:
-            while not stop() and len(self._busy()) < self.size:
-                task = next(waiting, None)
-                if task is None:
-                    break
-                self._free_worker().start(task)
-            busy = self._busy()
-            if not busy:
-                return
-            if stop() and not told:
-                told = True
-                for worker in busy:
-                    worker.ask_to_stop()
-            for worker in wait_for(busy, timeout=0.2):
-                yield from self._hear(worker)
+        try:
+            while True:
+                while not stop() and len(self._busy()) < self.size:
+                    task = next(waiting, None)
+                    if task is None:
+                        break
+                    self._free_worker().start(task)
+                busy = self._busy()
+                if not busy:
+                    return
+                if stop() and not told:
+                    told = True
+                    for worker in busy:
+                        worker.ask_to_stop()
+                for worker in _wait_for(busy, timeout=0.2):
+                    yield from self._hear(worker)
+        finally:
+            for worker in self._busy():
+                self._drop(worker)
 
     def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
         found: Result = self._free_worker().call(function, *arguments)
         return found
 
     def close(self) -> None:
+        unregister(self.close)
         for worker in self._workers:
-            worker.close()
-        self._workers.clear()
+            worker.hang_up()
+        while self._workers:
+            self._workers.pop().close()
 
     def _busy(self) -> list[_Worker]:
         return [worker for worker in self._workers if worker.task is not None]
 
     def _free_worker(self) -> _Worker:
-        for worker in self._workers:
-            if worker.task is None:
+        for worker in [worker for worker in self._workers if worker.task is None]:
+            if not worker.pipe.poll():  # an idle one has nothing to say, but that it died
                 return worker
-        with pinned_environment():
-            worker = _Worker(self._context)
+            self._drop(worker)
+        worker = self._new_worker()
+        if not self._workers and not worker.call(is_pinned):
+            # Something else in this process had started the one forkserver before, not pinned.
+            worker.close()
+            self._context = multiprocessing.get_context("spawn")
+            worker = self._new_worker()
         self._workers.append(worker)
         return worker
+
+    def _new_worker(self) -> _Worker:
+        taken = [worker.gpu for worker in self._workers]
+        gpu = next((name for name in self._gpus if name not in taken), None)
+        with pinned_environment({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}):
+            return _Worker(self._context, gpu)
+
+    def _drop(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        worker.close()
 
     def _hear(self, worker: _Worker) -> Iterator[Progress]:
         """What a worker has said; of one that died, that its runs stay attempts."""
@@ -137,11 +174,9 @@ class Pool:
         try:
             message = worker.pipe.recv()
         except (EOFError, OSError):
-            self._workers.remove(worker)
-            reason = f"killed: worker process {worker.process.pid} died ({worker.ended()})"
-            for run in worker.task.runs:
-                if run.id not in worker.done:
-                    yield Progress(run.id, int(run.facts["epochs"]), None, "attempt", reason)
+            task, reason = worker.task, f"killed: {worker.death()}"
+            self._drop(worker)
+            yield from _attempts(task, worker.done, reason)
             return
         if message is None:
             worker.task = None
@@ -154,7 +189,7 @@ class Pool:
 class _Worker:
     """One worker process as the driver sees it."""
 
-    def __init__(self, context: Any) -> None:
+    def __init__(self, context: Any, gpu: str | None) -> None:
         self.pipe, theirs = context.Pipe()
         self.lifeline, their_lifeline = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, their_lifeline), daemon=True)
@@ -162,21 +197,22 @@ class _Worker:
             self.process.start()
         theirs.close()
         their_lifeline.close()
+        self.gpu = gpu
         self.task: Task | None = None
         self.done: set[str] = set()
 
     def start(self, task: Task) -> None:
         self.task, self.done = task, set()
         with suppress(OSError):  # it died; hearing from it says so
-            self.pipe.send((_train, (task,), True))
+            self.pipe.send(task)
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        self.pipe.send((function, arguments, False))
         try:
+            self.pipe.send((function, arguments))
             result, error = self.pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):
             raise ParibusError(
-                f"The worker process died ({self.ended()}).",
+                f"A call ended early: {self.death()}.",
                 "Is the machine out of memory? See: paribus doctor",
             ) from None
         if error is not None:
@@ -185,73 +221,85 @@ class _Worker:
 
     def ask_to_stop(self) -> None:
         with suppress(OSError):
-            self.pipe.send("stop")
+            self.pipe.send(_STOP)
 
-    def ended(self) -> str:
+    def death(self) -> str:
+        """How the process ended."""
         self.process.join(5)
         code = self.process.exitcode
-        if code is not None and code < 0:
-            return signal.Signals(-code).name
-        return f"exit code {code}"
+        how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+        return f"worker process {self.process.pid} died ({how})"
+
+    def hang_up(self) -> None:
+        """Lets an idle worker return, and ends a busy one at once."""
+        self.pipe.close()
+        if self.task is not None:
+            self.lifeline.close()
 
     def close(self) -> None:
-        self.pipe.close()
-        self.lifeline.close()
+        self.hang_up()
         self.process.join(5)
+        self.lifeline.close()
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
 
 
-def wait_for(workers: list[_Worker], timeout: float) -> list[_Worker]:
+def _wait_for(workers: list[_Worker], timeout: float) -> list[_Worker]:
     """The workers that have something to say within the time."""
     by_pipe = {id(worker.pipe): worker for worker in workers}
     ready = wait([worker.pipe for worker in workers], timeout)
     return [by_pipe[id(pipe)] for pipe in ready]
 
 
-def open_executor(workers: int, preload: tuple[str, ...] = ()) -> Executor:
-    """This process where it is pinned and one worker is enough, else a pool."""
-    if workers == 1 and is_pinned():
-        return InProcess()
-    return Pool(workers, preload)
-
-
 def _work(pipe: Connection, lifeline: Connection) -> None:
     """The main function of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the driver hears them, and asks for a stop
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_driver, args=(lifeline,), daemon=True).start()
+    os.dup2(2, 1)  # what the user's code prints; standard output is the driver's own
     while True:
         try:
-            function, arguments, streams = pipe.recv()
+            message = pipe.recv()
         except EOFError:
             return
-        except ValueError:  # "stop" after the task had ended by itself
+        if message == _STOP:  # the task had ended by itself
             continue
-        if streams:
-            _stream(pipe, function(*arguments))
-        else:
-            try:
-                pipe.send((function(*arguments), None))
-            except ParibusError as error:
-                pipe.send((None, error))
+        if isinstance(message, Task):
+            for progress in _train(message, pipe.poll):
+                pipe.send(progress)
+            pipe.send(None)
+            continue
+        function, arguments = message
+        try:
+            pipe.send((function(*arguments), None))
+        except ParibusError as error:
+            pipe.send((None, error))
 
 
-def _train(task: Task) -> Iterator[Progress]:
+def _train(task: Task, stop: Callable[[], bool]) -> Iterator[Progress]:
+    """Trains a task to its end, or to a clean stop after an epoch."""
     from core.train import train_job  # here, so that a driver need not import torch
 
-    return train_job(task.runs, task.attempts, task.checkpoint_every)
-
-
-def _stream(pipe: Connection, reports: Any) -> None:
+    reports = train_job(task.runs, task.attempts, task.checkpoint_every)
+    ended: set[str] = set()
     for progress in reports:
-        pipe.send(progress)
-        if pipe.poll():
-            pipe.recv()
-            reports.close()
-            break
-    pipe.send(None)
+        if progress.ended:
+            ended.add(progress.run)
+        yield progress
+        if stop():
+            try:
+                reports.close()  # type: ignore[attr-defined]
+            except OSError as error:
+                yield from _attempts(task, ended, f"disk: the resume state is not saved: {error}")
+            return
+
+
+def _attempts(task: Task, ended: set[str], reason: str) -> Iterator[Progress]:
+    """What is left of a task by what was not the runs' own doing."""
+    for run in task.runs:
+        if run.id not in ended:
+            yield Progress(run.id, int(run.facts["epochs"]), None, "attempt", reason)
 
 
 def _end_with_driver(lifeline: Connection) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,12 @@ from sweeps.settings import BASELINE
 from sweeps.study import SettingResult, Study
 
 _MARK = "paribus_root"
+_SQLITE = "sqlite:///"
 
 
 def default_storage(root: Root) -> str:
     """The SQLite file under the root."""
-    return f"sqlite:///{root.path / 'optuna.db'}"
+    return f"{_SQLITE}{root.path / 'optuna.db'}"
 
 
 def storage_url(study: Study) -> str:
@@ -29,9 +33,8 @@ def storage_url(study: Study) -> str:
 
 def absolute_storage(url: str) -> str:
     """The same URL with a relative SQLite path made absolute."""
-    prefix = "sqlite:///"
-    if url.startswith(prefix) and not url.startswith(prefix + "/"):
-        return prefix + str(Path(url.removeprefix(prefix)).expanduser().absolute())
+    if url.startswith(_SQLITE) and not url.startswith(_SQLITE + "/"):
+        return _SQLITE + str(Path(url.removeprefix(_SQLITE)).expanduser().absolute())
     return url
 
 
@@ -42,13 +45,19 @@ def check_storage(url: str) -> None:
         RequestError: If it is no URL of a database, or its folder is not there.
     """
     from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
     hint = "Such as sqlite:///FILE, or leave it out."
     try:
         parsed = make_url(url)
-        parsed.get_dialect()
-    except (ArgumentError, ImportError, ValueError) as error:
+        parsed.get_dialect().import_dbapi()
+    except ImportError as error:
+        raise RequestError(
+            f"--storage {without_credentials(url)[:100]}: its driver is not installed: {error}.",
+            hint,
+            "storage",
+        ) from error
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise RequestError(
             f"--storage {without_credentials(url)[:100]} is no URL of a database.", hint, "storage"
         ) from error
@@ -59,13 +68,29 @@ def check_storage(url: str) -> None:
 
 
 def without_credentials(url: str) -> str:
-    """The URL as it may be written down: no user, no password."""
+    """The URL as it may be written down: no user, no password, no options."""
     scheme, separator, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{host.rsplit('@', 1)[-1]}{slash}{path}"
+    place = rest if scheme.startswith("sqlite") else rest.partition("?")[0]
+    # What stands before '@' as SQLAlchemy reads it: a password may hold '/' and ':'.
+    return scheme + separator + re.sub(r"^[^:/@]*(:[^@]*)?@", "", place)
 
 
-def write(study: Study, storage: str | None = None) -> str:
+def check_stored(study: Study, storage: str | None = None) -> None:
+    """Refuses a storage that cannot be opened, or that is no place for this study.
+
+    A database that is not there yet is not looked for: `write` makes it.
+
+    Raises:
+        RequestError: As `write` does.
+    """
+    url = storage or storage_url(study)
+    if url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists():
+        return
+    with _room(study, url) as opened:
+        _stored(study, opened)
+
+
+def write(study: Study, storage: str | None = None, *, only_add: bool = False) -> None:
     """Brings the stored study up to date: one trial for each setting that has ended.
 
     It is built anew where a finished setting changed or Optuna cannot change it in place. The same
@@ -74,43 +99,84 @@ def write(study: Study, storage: str | None = None) -> str:
     Args:
         study: What was asked and what happened.
         storage: The storage's URL; None takes the study's own.
-
-    Returns:
-        The storage's URL without credentials.
+        only_add: While settings are being trained: adds those that ended before the first that has
+            not, so that trials have the settings' order; leaves the rest to a later call.
 
     Raises:
         RequestError: If the storage cannot be opened, or holds a study of this name that is not
             this root's.
     """
+    results = study.results()
+    if only_add:
+        results = list(takewhile(_has_ended, results))
+    distributions = _distributions(study)
+    trials = [_trial(study, result, distributions) for result in results if _has_ended(result)]
+    with _room(study, storage or storage_url(study)) as opened:
+        stored = _stored(study, opened)
+        old = stored.get_trials(deepcopy=False) if stored else []
+        new = _continuation(old, trials, distributions)
+        if stored is None or (new is None and not only_add):
+            stored = _created(study, opened, anew=stored is not None)
+            new = _in_order(trials, old)
+        stored.add_trials(new or [])
+
+
+@contextmanager
+def _room(study: Study, url: str) -> Iterator[Any]:
+    """Optuna's storage, for this command alone: two cannot both make its tables."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    url = storage or storage_url(study)
-    mark = f"{study.root.id}"
-    ended = [result for result in study.results() if result.status != "interrupted"]
-    distributions = _distributions(study)
-    trials = [_trial(study, result, distributions) for result in ended]
-    opened = open_storage(url)
-    names = optuna.study.get_all_study_names(opened)
-    if study.name in names:
-        stored = optuna.load_study(study_name=study.name, storage=opened)
-        if stored.user_attrs.get(_MARK) != mark:
-            raise RequestError(
-                f"The Optuna storage has a study '{study.name}' that is not this root's.",
-                "Name another study with --study, or another storage with --storage.",
-                "foreign-study",
-            )
-        new = _continuation(stored.get_trials(deepcopy=False), trials)
-        if new is not None:
-            stored.add_trials(new)
-            return without_credentials(url)
+    with study.root.lock("optuna", "The Optuna storage", wait=True):
+        opened = open_storage(url)
+        try:
+            yield opened
+        finally:
+            opened.remove_session()
+
+
+def _stored(study: Study, opened: Any) -> Any:
+    """The stored study of this name; None if there is none.
+
+    Raises:
+        RequestError: If it is not this root's.
+    """
+    import optuna
+
+    if study.name not in optuna.study.get_all_study_names(opened):
+        return None
+    stored = optuna.load_study(study_name=study.name, storage=opened)
+    if stored.user_attrs.get(_MARK) == study.root.id:
+        return stored
+    if not stored.user_attrs and not stored.trials and _note(study).exists():
+        # A kill came between its creation and its mark.
+        optuna.delete_study(study_name=study.name, storage=opened)
+        return None
+    raise RequestError(
+        f"The Optuna storage has a study '{study.name}' that is not this root's.",
+        "Name another study with --study, or another storage with --storage.",
+        "foreign-study",
+    )
+
+
+def _created(study: Study, opened: Any, *, anew: bool) -> Any:
+    """A new stored study, marked as this root's, in place of the one that is there."""
+    import optuna
+
+    _note(study).touch()
+    if anew:
         optuna.delete_study(study_name=study.name, storage=opened)
     stored = optuna.create_study(study_name=study.name, storage=opened, direction=study.direction)
-    stored.set_user_attr(_MARK, mark)
+    stored.set_user_attr(_MARK, study.root.id)
     stored.set_user_attr("experiment", study.experiment)
-    stored.add_trials(trials)
-    return without_credentials(url)
+    _note(study).unlink()
+    return stored
+
+
+def _note(study: Study) -> Path:
+    """Says that the view is being created."""
+    return study.folder / "optuna.new"
 
 
 def open_storage(url: str) -> Any:
@@ -133,33 +199,30 @@ def open_storage(url: str) -> Any:
         ) from None
 
 
-def _continuation(stored: Sequence[Any], wanted: Sequence[Any]) -> list[Any] | None:
+def _continuation(
+    stored: Sequence[Any], wanted: Sequence[Any], distributions: Mapping[str, Any]
+) -> list[Any] | None:
     """The trials to add to those that are there; None if one of those is not as wanted."""
-    by_label = {trial.user_attrs.get("label"): trial for trial in stored}
-    if len(by_label) != len(stored):
-        return None
-    labels = [trial.user_attrs["label"] for trial in wanted]
-    if not set(by_label) <= set(labels):
-        return None
-    new = []
-    for trial in wanted:
-        there = by_label.get(trial.user_attrs["label"])
-        if there is None:
-            new.append(trial)
-        if any(not _compatible(trial, other) for other in stored):
+    left = {trial.user_attrs["label"]: trial for trial in wanted}
+    for there in stored:
+        trial = left.pop(there.user_attrs.get("label"), None)
+        if trial is None or there.distributions != distributions or _said(there) != _said(trial):
             return None
-        if there is not None and (there.user_attrs, there.state, there.params) != (
-            trial.user_attrs,
-            trial.state,
-            trial.params,
-        ):
-            return None
-    return new
+    return list(left.values())
 
 
-def _compatible(trial: Any, other: Any) -> bool:
-    """Whether Optuna takes both into one study: a hyperparameter's categories can never change."""
-    return bool(trial.distributions == other.distributions)
+def _said(trial: Any) -> tuple[Any, ...]:
+    return trial.state, trial.values, trial.params, trial.user_attrs
+
+
+def _in_order(wanted: Sequence[Any], before: Sequence[Any]) -> list[Any]:
+    """The trials in the order they had before, then the new ones: numbers stay what they were."""
+    places = {trial.user_attrs.get("label"): place for place, trial in enumerate(before)}
+    return sorted(wanted, key=lambda trial: places.get(trial.user_attrs["label"], len(places)))
+
+
+def _has_ended(result: SettingResult) -> bool:
+    return result.status != "interrupted"
 
 
 def _distributions(study: Study) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from core.engine import Job
 from core.engines import engine_of
 from core.errors import Faults, RequestError
 from core.loop import measure
-from core.resolve import Resolver, choose_engine
-from core.spec import RunSpec
+from core.resolve import Resolver
+from core.spec import RunSpec, choose_engine
 from core.summary import summarize
 from core.train import resolver_for_file
 from sweeps.axes import Axis, apply_overrides, read_axes

@@ -44,7 +44,9 @@ class Root:
             for folder in (self.runs, self.attempts, self.studies):
                 folder.mkdir(parents=True, exist_ok=True)
             if not (self.path / "root.json").exists():
-                write_json(self.path / "root.json", {"format": 1, "id": uuid.uuid4().hex})
+                with self.lock("root", "The root", wait=True):  # two commands, but one id
+                    if not (self.path / "root.json").exists():
+                        write_json(self.path / "root.json", {"format": 1, "id": uuid.uuid4().hex})
 
     def check_writable(self) -> None:
         """Refuses a place that cannot be written, creating nothing.
@@ -85,16 +87,21 @@ class Root:
         return sorted(p.name for p in self.studies.iterdir() if (p / "study.json").is_file())
 
     def finished(self, name: str) -> dict[str, Any] | None:
-        """The verified record of a run that need not be trained; None if it must be.
-
-        A finished attempt that was never renamed is taken in here.
-        """
+        """The verified record of a run that need not be trained; None if it must be."""
         folder = self.run(name)
-        if folder.folder.is_dir():
-            try:
-                return folder.verified_record()
-            except DamagedError:
-                return None
+        if not folder.folder.is_dir():
+            return None
+        try:
+            return folder.verified_record()
+        except DamagedError:
+            return None
+
+    def has_finished_attempt(self, name: str) -> bool:
+        """Whether an attempt of a run seems to be whole."""
+        return any(is_finished(attempt) for attempt in self._attempts(name))
+
+    def adopt(self, name: str) -> dict[str, Any] | None:
+        """Takes in a finished attempt that was never renamed; None if there is no good one."""
         for attempt in reversed(self._attempts(name)):
             if is_finished(attempt):
                 try:
@@ -189,8 +196,13 @@ class Root:
             )
 
     @contextmanager
-    def lock(self, name: str, what: str) -> Iterator[None]:
+    def lock(self, name: str, what: str, *, wait: bool = False) -> Iterator[None]:
         """Holds a name for this driver; the lock ends with the process, however that ends.
+
+        Args:
+            name: The name.
+            what: How a message calls it.
+            wait: Whether to wait for another driver; only for what it holds for a moment.
 
         Raises:
             RequestError: If another driver holds it, naming its process and host.
@@ -199,7 +211,7 @@ class Root:
         folder.mkdir(exist_ok=True)
         with (folder / f"{name}.lock").open("a+") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except OSError:
                 file.seek(0)
                 raise RequestError(

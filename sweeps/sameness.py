@@ -1,4 +1,4 @@
-"""The proof on the record that all else was equal: initial weights and batch order, by hash."""
+"""The proof on the record that all else was equal: code, machine, initial weights, batch order."""
 
 from __future__ import annotations
 
@@ -11,6 +11,22 @@ _OTHER_WEIGHTS = ("model", "data", "split", "task")
 _OTHER_ORDER = ("data", "split")
 
 History = Callable[[], Sequence[Mapping[str, Any]]]
+
+
+def same_surroundings(one: Mapping[str, Any], other: Mapping[str, Any], *, data: bool) -> bool:
+    """Whether two identities differ in nothing but configuration, engine and seed.
+
+    Args:
+        one: Identity of a run.
+        other: Identity of another. Sources and packages that only one of them uses may differ.
+        data: Whether the data's bytes have to be the same.
+    """
+    fields = ["format", "numerics", "environment", *(["data"] if data else [])]
+    return all(one[field] == other[field] for field in fields) and all(
+        one[field].get(name, digest) == digest
+        for field in ("sources", "distributions")
+        for name, digest in other[field].items()
+    )
 
 
 def disagreement(

@@ -80,7 +80,7 @@ def prove_one_change(setting: Setting, baseline: RunSpec, run: RunSpec) -> dict[
     if not resolved:
         raise RequestError(
             f"{setting.label} changes nothing: it resolves to the baseline's configuration.",
-            "Name another level.",
+            "Leave it out; the baseline is trained anyway.",
             "levels",
         )
     for name, value in run.facts.items():

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from core.config import Direction, difference
-from core.errors import DamagedError, RequestError, shown
-from core.files import creating, read_json, write_json
+from core.errors import DamagedError, RequestError, did_you_mean, shown
+from core.files import creating, read_json, verify_manifest, write_json
 from core.identity import explain
-from core.run_folder import RunFolder
+from core.run_folder import HISTORY, RECORD
 from core.spec import RunSpec
 from core.values import canonical_json, show_value
 from sweeps.effects.paired import mean_and_std
 from sweeps.request import Question
 from sweeps.root import Root
-from sweeps.sameness import disagreement
-from sweeps.settings import BASELINE, Setting
+from sweeps.sameness import disagreement, same_surroundings, shared_tensors
+from sweeps.settings import Setting
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -58,6 +58,8 @@ class SettingResult:
         runs: Ids of its planned runs that were found, in order of seed.
         status: ``complete``, ``failed`` if any seed failed, else ``interrupted``.
         reason: Why it failed.
+        shared_tensors: For a change of the model: how many of its tensors began with the values of
+            the baseline's, of how many; else None.
     """
 
     setting: PlannedSetting
@@ -66,6 +68,7 @@ class SettingResult:
     runs: tuple[str, ...]
     status: str
     reason: str | None
+    shared_tensors: tuple[int, int] | None = None
 
     @property
     def mean(self) -> float | None:
@@ -88,6 +91,7 @@ class SettingResult:
             "std": self.std,
             "status": self.status,
             "reason": self.reason,
+            "shared_tensors": self.shared_tensors and list(self.shared_tensors),
         }
 
 
@@ -107,6 +111,7 @@ class Study:
             for s in asked["settings"]
         ]
         self._records: dict[str, dict[str, Any]] = {}
+        self._proofs: dict[tuple[str, str], str | None] = {}
 
     @classmethod
     def load(cls, root: Root, name: str) -> Study:
@@ -200,21 +205,28 @@ class Study:
             labels: Only these settings.
             seeds: Only these seeds.
         """
-        newest = self._environment()
+        baseline = self._baseline()
         return [
-            self._result(setting, seeds, newest)
+            self._result(setting, seeds, baseline)
             for setting in self.settings
             if labels is None or setting.label in labels
         ]
 
     def record(self, run: str) -> dict[str, Any] | None:
-        """A finished run's record, read once; None where there is none."""
+        """A finished run's record, read once; None where there is none, or it is damaged."""
         if run not in self._records:
+            folder = self.root.run(run)
             try:
-                self._records[run] = self.root.run(run).record()
+                verify_manifest(folder.folder, only=(RECORD, HISTORY))
+                self._records[run] = folder.record()
             except DamagedError:
                 return None
         return self._records[run]
+
+    def take(self, record: dict[str, Any]) -> None:
+        """Notes the verified record of a run that has just ended, in place of an earlier one."""
+        self._records[record["run"]] = record
+        self._proofs = {runs: p for runs, p in self._proofs.items() if record["run"] not in runs}
 
     def place_of(self, run: str) -> tuple[PlannedSetting, int] | None:
         """The setting and seed that a run is for, if it is one of this study's."""
@@ -230,8 +242,6 @@ class Study:
         Raises:
             RequestError: If there is none.
         """
-        from core.errors import did_you_mean
-
         by_label = {setting.label: setting for setting in self.settings}
         if label not in by_label:
             raise RequestError(
@@ -242,7 +252,7 @@ class Study:
         return by_label[label]
 
     def _result(
-        self, setting: PlannedSetting, seeds: Sequence[int] | None, newest: Any
+        self, setting: PlannedSetting, seeds: Sequence[int] | None, baseline: PlannedSetting | None
     ) -> SettingResult:
         complete: dict[int, float] = {}
         found: list[str] = []
@@ -250,64 +260,86 @@ class Study:
         wanted = sorted(s for s in setting.runs if seeds is None or s in seeds)
         for seed in wanted:
             record = self.record(setting.runs[seed])
-            if record is None or record["identity"]["environment"] != newest:
+            if record is None or not self._belongs(record, setting, baseline):
                 continue
             found.append(setting.runs[seed])
-            if record["status"] == "failed":
-                failed.append(f"seed {seed}: {record['reason']}")
-                continue
-            if reason := self._disagreement(setting, seed, record):
-                failed.append(f"seed {seed}: {reason}")
-                continue
-            value = record["best"]["metrics"].get(self.metric)
-            if value is None:
-                failed.append(f"seed {seed}: {self.metric} is not defined")
-                continue
-            complete[seed] = value
-        status = (
-            "failed" if failed else "complete" if len(complete) == len(wanted) else "interrupted"
-        )
+            reason, value = record["reason"], None
+            if record["status"] == "complete":
+                reason = self._disagreement(setting, seed, record, baseline)
+                value = record["best"]["metrics"].get(self.metric)
+            if reason is None and value is not None:
+                complete[seed] = value
+            else:
+                failed.append(f"seed {seed}: {reason or f'{self.metric} is not defined'}")
+        status = "complete" if wanted and len(complete) == len(wanted) else "interrupted"
         return SettingResult(
             setting,
             tuple(complete),
             tuple(complete.values()),
             tuple(found),
-            status,
+            "failed" if failed else status,
             "; ".join(failed) or None,
+            self._shared_tensors(setting, baseline, [*complete]),
         )
+
+    def _belongs(
+        self, record: Mapping[str, Any], setting: PlannedSetting, baseline: PlannedSetting | None
+    ) -> bool:
+        """Whether a run was trained by what trained the newest of its setting and the baseline."""
+        same_data = setting.key is None or setting.key.split(".")[0] != "data"
+        newest = [(self._newest(setting), True), (self._newest(baseline), same_data)]
+        return all(
+            other is None or same_surroundings(other["identity"], record["identity"], data=data)
+            for other, data in newest
+        )
+
+    def _newest(self, setting: PlannedSetting | None) -> dict[str, Any] | None:
+        records = [self.record(run) for run in setting.runs.values()] if setting else []
+        return max((r for r in records if r), key=lambda r: str(r["ended"]), default=None)
 
     def _disagreement(
-        self, setting: PlannedSetting, seed: int, record: Mapping[str, Any]
+        self,
+        setting: PlannedSetting,
+        seed: int,
+        record: Mapping[str, Any],
+        baseline: PlannedSetting | None,
     ) -> str | None:
         """Why a run cannot be compared with the baseline's of the same seed, if so."""
-        if setting.key is None:
+        base = self._complete(baseline, seed)
+        if setting.key is None or base is None:
             return None
-        name = self.find(BASELINE).runs.get(seed)
-        base = self.record(name) if name else None
-        if name is None or base is None or base["status"] != "complete":
-            return None
-        return disagreement(
-            setting.key,
-            base,
-            record,
-            lambda: RunFolder(self.root.runs / name).history(),
-            lambda: self.root.run(record["run"]).history(),
-        )
+        runs = (base["run"], record["run"])
+        if runs not in self._proofs:
+            histories = [self.root.run(run).history for run in runs]
+            self._proofs[runs] = disagreement(setting.key, base, record, *histories)
+        return self._proofs[runs]
 
-    def _environment(self) -> Any:
-        """The environment of the newest of the baseline's runs."""
-        for setting in self.settings:
-            if setting.label == BASELINE:
-                records = [r for name in setting.runs.values() if (r := self.record(name))]
-                if records:
-                    return max(records, key=lambda r: r["ended"])["identity"]["environment"]
-        return None
+    def _shared_tensors(
+        self, setting: PlannedSetting, baseline: PlannedSetting | None, seeds: Sequence[int]
+    ) -> tuple[int, int] | None:
+        """Where the model changed: how many tensors began as the baseline's, of how many."""
+        if setting.key is None or setting.key.split(".")[0] != "model" or not seeds:
+            return None
+        base, record = self._complete(baseline, seeds[0]), self._complete(setting, seeds[0])
+        return shared_tensors(base, record) if base and record else None
+
+    def _complete(self, setting: PlannedSetting | None, seed: int) -> dict[str, Any] | None:
+        """The record of a setting's run, if it is complete."""
+        record = self.record(setting.runs[seed]) if setting and seed in setting.runs else None
+        return record if record and record["status"] == "complete" else None
+
+    def _baseline(self) -> PlannedSetting | None:
+        return next((setting for setting in self.settings if setting.key is None), None)
 
     def _what_changed(self, before: str | None, run: RunSpec) -> list[str]:
         if before is None or before == run.id or (record := self.record(before)) is None:
             return []
         parts = explain(record["identity"], run.identity)
-        texts = [f"{k}: {_short(a)} → {_short(b)}" for k, (a, b) in parts.items()]
+        sources = {**record["identity"]["sources"], **run.identity["sources"]}
+        texts = [  # a digest says nothing to a person
+            f"{k}: changed" if k in sources else f"{k}: {_short(a)} → {_short(b)}"
+            for k, (a, b) in parts.items()
+        ]
         return [f"Trained anew because of what changed: {'; '.join(texts)}."]
 
     def _merge_axes(self, question: Question) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from core.config import COMPONENTS
-from core.errors import RequestError
+from core.errors import RequestError, shown
 from core.experiment import load_experiment
 from core.process import is_pinned
 from core.spec import RunSpec
@@ -62,10 +62,8 @@ class Workplace:
         """What trains these runs: at most as many workers as runs, on CUDA one per GPU."""
         size = max(1, min(self.workers, len(jobs)))
         if any(run.configuration["device"] == "cuda" for run in jobs):
-            import torch
-
             self.close()
-            self._executor = Pool(min(size, torch.cuda.device_count()), spawn=True)
+            self._executor = Pool(size, gpus=_gpus())
         elif size == 1 and is_pinned():
             self.close()
             self._executor = InProcess()
@@ -112,6 +110,7 @@ class Sweep:
         from sweeps.planning import plan_runs, read_request
 
         self.request, self.seeds, self.root, self.workplace = request, seeds, root, workplace
+        self._storage = storage
         if name is not None:
             check_study_name(name)
         root.check_writable()
@@ -119,13 +118,8 @@ class Sweep:
         self.design: Design = OneAtATime(
             self.question.baseline, self.question.axes, self.question.direction
         )
-        self.study = Study.open(
-            root,
-            name or study_name(self.question),
-            self.question,
-            storage and optuna_view.without_credentials(storage),
-        )
-        self._storage = storage
+        self._name = name or study_name(self.question)
+        self.study = self._opened()
         self._plan_runs = plan_runs
         self.settings: list[Setting] = []
         self.runs: dict[tuple[str, int], RunSpec] = {}
@@ -151,14 +145,16 @@ class Sweep:
         started = time.monotonic()
         self.root.create()
         with self.root.lock(f"study-{self.study.name}", f"The study {self.study.name}"):
+            self.study = self._opened()  # another command may have added to it until now
+            optuna_view.check_stored(self.study, self._storage)
             while self._wanted and not stop():
                 settings, runs = self._wanted
                 self.notes += self.study.plan(self.question, settings, runs)
-                # The baseline of each seed first, so that every setting can be compared at once.
                 yield from self._drive(list(runs.values()), tracker, checkpoint_every, stop)
-                results = {r.setting.label: r.mean for r in self.results()}
-                self._wanted = None if stop() else self._plan(self.design.propose(results))
-            optuna_view.write(self.study, self._storage)
+                ended = [r for r in self.results() if r.status != "interrupted"]
+                means = {r.setting.label: None if r.status == "failed" else r.mean for r in ended}
+                self._wanted = None if stop() else self._plan(self.design.propose(means))
+            self._view()
         self.seconds = time.monotonic() - started
 
     def results(self) -> list[SettingResult]:
@@ -190,6 +186,19 @@ class Sweep:
         """The `compare` document for this command's settings and seeds."""
         return compare_document(self.study, self.results())
 
+    def _opened(self) -> Study:
+        storage = self._storage and optuna_view.without_credentials(self._storage)
+        return Study.open(self.root, self._name, self.question, storage)
+
+    def _view(self, *, only_add: bool = False) -> None:
+        """Updates the Optuna view. Its trouble stops no training: the next command writes it."""
+        try:
+            optuna_view.write(self.study, self._storage, only_add=only_add)
+        except Exception as error:
+            if not only_add:
+                line = f"{type(error).__name__}: {error}".split("\n")[0]
+                self.notes.append(f"The Optuna view is not up to date ({line}); run this again.")
+
     def _plan(
         self, settings: list[Setting]
     ) -> tuple[list[Setting], Mapping[tuple[str, int], RunSpec]] | None:
@@ -213,10 +222,11 @@ class Sweep:
         for step in drive(runs, self.root, executor, checkpoint_every=checkpoint_every, stop=stop):
             follower.follow(step)
             if step.record:
+                self.study.take(step.record)
                 self.counts["reused" if step.reused else "trained"] += 1
                 self.counts["failed"] += step.record["status"] == "failed"
                 if time.monotonic() - viewed > VIEW_EVERY:
-                    optuna_view.write(self.study, self._storage)
+                    self._view(only_add=True)
                     viewed = time.monotonic()
             yield step
 
@@ -234,15 +244,19 @@ def read_seeds(text: str) -> list[int]:
     """
     words = [word.strip() for word in text.split(",")]
     hint = "Write a number of seeds (3), or the seeds themselves (3,7,11)."
-    if not all(word.isdigit() and len(word) < 10 for word in words):
-        raise RequestError(f"--seeds {text[:40]} is neither.", hint, "seeds")
+    if not all(word.isascii() and word.isdigit() and len(word) < 10 for word in words):
+        raise RequestError(
+            f"--seeds {shown(text, 40)}: neither a number of seeds nor a list of them.",
+            hint,
+            "seeds",
+        )
     if len(words) == 1:
         if not 1 <= int(words[0]) <= 10_000:
-            raise RequestError(f"--seeds {words[0]}: at least 1, at most 10000.", hint, "seeds")
+            raise RequestError(f"--seeds {words[0]}: must be 1 to 10000 seeds.", hint, "seeds")
         return list(range(int(words[0])))
     seeds = [int(word) for word in words]
     if len(set(seeds)) < len(seeds):
-        raise RequestError(f"--seeds {text[:40]}: a seed stands twice.", hint, "seeds")
+        raise RequestError(f"--seeds {shown(text, 40)}: a seed stands twice.", hint, "seeds")
     return seeds
 
 
@@ -254,3 +268,12 @@ def _preload(path: Path) -> tuple[str, ...]:
     names = [NAMES[kind].get(baseline.component(kind).name, "") for kind in COMPONENTS]
     names += [baseline.data.name]
     return ("sklearn.datasets",) if any(n.startswith("sklearn.") for n in names) else ()
+
+
+def _gpus() -> list[str]:
+    """The GPUs this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    import torch
+
+    count = torch.cuda.device_count()
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return named[:count] or [str(number) for number in range(count)]

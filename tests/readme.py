@@ -52,7 +52,9 @@ def run(command: list[str] | str, folder: Path) -> subprocess.CompletedProcess[s
     )
 
 
-def run_block(kind: str, block: str, folder: Path) -> list[tuple[str, subprocess.CompletedProcess[str]]]:
+def run_block(
+    kind: str, block: str, folder: Path
+) -> list[tuple[str, subprocess.CompletedProcess[str]]]:
     """Runs all of a block, in order."""
     if kind == "console":
         return [(command, run(command, folder)) for command in commands(block)]

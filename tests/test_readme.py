@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+import readme
 
 from sweeps.cli.app import app
-import readme
 
 TEXT = readme.README.read_text()
 

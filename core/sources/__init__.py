@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.errors import Faults
-from core.sources.finder import Finder, Owner
+from core.sources.finder import Finder, Owner, known_owner
 from core.sources.statements import Module, read_statements, tree_digest
 from core.sources.trace import Trace
 
@@ -90,4 +90,4 @@ def trace_module(dotted: str) -> Sources:
 
 def owner(module: str) -> Owner:
     """Whose a module is; 'own' is this package. One that cannot be found counts as the user's."""
-    return Finder().owner(module)
+    return known_owner(module) or Finder().owner(module)

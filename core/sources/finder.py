@@ -20,6 +20,14 @@ Owner = Literal["stdlib", "installed", "own", "user"]
 _OWN = frozenset({"core", "experiments", "sweeps"})
 
 
+def known_owner(module: str) -> Owner | None:
+    """Whose a module is, where its name alone tells: ours, or the standard library's."""
+    top = module.partition(".")[0]
+    if top in _OWN:
+        return "own"
+    return "stdlib" if top in sys.stdlib_module_names else None
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a module lies: its file, and the folders of its submodules."""
@@ -61,11 +69,9 @@ class Finder:
         return Place(file if file.is_file() else None, folders)
 
     def owner(self, module: str) -> Owner:
+        if known := known_owner(module):
+            return known
         top = module.partition(".")[0]
-        if top in _OWN:
-            return "own"
-        if top in sys.stdlib_module_names:
-            return "stdlib"
         place = self.find(module)
         if place is None:
             parent = module.rpartition(".")[0]

@@ -43,7 +43,12 @@ def run(arguments: Sequence[str]) -> int:
     """
     as_json = "--json" in arguments
     try:
-        code = app.main(list(arguments), prog_name="paribus", standalone_mode=False)
+        code = app.main(
+            list(arguments) or ["--help"],
+            prog_name="paribus",
+            standalone_mode=False,
+            obj=list(arguments),
+        )
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except ParibusError as error:

@@ -7,6 +7,7 @@ from typing import Any
 import rich_click as click
 
 from core.config import DEFAULT_METRICS, flatten
+from core.errors import Faults
 from core.experiment import catalogue, load_experiment
 from core.values import show_value
 from sweeps.cli.common import json_option, print_json, root_option, say, table
@@ -47,9 +48,11 @@ def show_command(
     experiment: str, overrides: tuple[str, ...], engine: str, root: Root, as_json: bool
 ) -> None:
     """Configuration, model, sizes of the splits and default axes of an experiment."""
-    from sweeps.lookup import request_for
+    from sweeps.early import early_request
 
-    request = request_for(root, experiment, overrides=overrides, axes=None, engine=engine)
+    request = early_request(
+        root, experiment, overrides=overrides, axes=None, engine=engine, faults=Faults()
+    )
     from sweeps.planning import describe_request
 
     document = describe_request(request)

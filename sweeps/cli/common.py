@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import os
+import shlex
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +15,7 @@ from typing import Any, TypeVar
 
 import rich_click as click
 
-from core.errors import RequestError
+from core.errors import RequestError, shown
 from core.values import null_if_not_finite
 from sweeps.root import Root
 
@@ -53,11 +56,9 @@ def training_options(command: Command) -> Command:
         ),
         click.option(
             "--checkpoint-every",
-            type=float,
-            default=5.0,
+            default="5",
             metavar="S",
             show_default=True,
-            callback=_not_negative,
             help="Seconds between saves of a run's resume state; 0: each epoch.",
         ),
         click.option("--no-wandb", is_flag=True, help="Track nothing in Weights & Biases."),
@@ -66,12 +67,66 @@ def training_options(command: Command) -> Command:
     return command
 
 
-def _not_negative(_context: Any, _parameter: Any, value: float) -> float:
-    if not math.isfinite(value) or value < 0:
+def read_seconds(text: str) -> float:
+    """``--checkpoint-every``, in seconds.
+
+    Raises:
+        RequestError: If it is no number, not finite or negative.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds) or seconds < 0:
         raise RequestError(
-            f"--checkpoint-every {value}: must be 0 or more seconds.", "Such as 5.", "bad-value"
+            f"--checkpoint-every {shown(text, 40)}: must be a number of seconds, 0 or more.",
+            "Such as 5; 0 saves after each epoch.",
+            "bad-value",
         )
-    return value
+    return seconds
+
+
+def read_seed(text: str) -> int:
+    """``--seed``.
+
+    Raises:
+        RequestError: If it is no whole number, or negative.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise RequestError(
+            f"--seed {shown(text, 40)}: must be a whole number from 0 to 999999999.",
+            "Such as --seed 42.",
+            "seeds",
+        )
+    return int(text)
+
+
+def read_workers(text: str | None) -> int | None:
+    """``--workers``; None: the machine's cores.
+
+    Raises:
+        RequestError: If it is no whole number from 1 on.
+    """
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= 1024 and len(text) < 9):
+        raise RequestError(
+            f"--workers {shown(text, 40)}: must be a whole number from 1 to 1024.",
+            "Leave it out for all cores.",
+            "workers",
+        )
+    return int(text)
+
+
+def root_words(root: Root) -> list[str]:
+    """``--root DIR`` for a command to paste; nothing where that is where it looks anyway."""
+    usual = Root(Path(os.environ.get("PARIBUS_ROOT") or "results"))
+    return [] if usual.path == root.path else ["--root", str(root.path)]
+
+
+def command(*words: str) -> str:
+    """A command to paste."""
+    return shlex.join(["paribus", *words])
 
 
 def print_json(document: Any) -> None:
@@ -96,15 +151,19 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=200)
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(columns):
         drawn.add_column(Text(column), justify="right" if number in right else "left")
     for row in rows:
         drawn.add_row(*[Text(cell) for cell in row])
-    console.print(drawn)
+    console = Console(highlight=False)
+    if console.is_terminal:
+        console.print(drawn)
+        return
+    # To a pipe or a file: as wide as it has to be, and no spaces at the ends of lines.
+    text = io.StringIO()
+    Console(file=text, highlight=False, width=10_000, color_system=None).print(drawn)
+    click.echo("\n".join(line.rstrip() for line in text.getvalue().rstrip("\n").split("\n")))
 
 
 @contextmanager

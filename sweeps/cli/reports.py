@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from core.config import COMPONENTS
+from core.config import COMPONENTS, Configuration, flatten
+from core.experiment import catalogue, load_experiment
 from core.values import show_value
-from sweeps.cli.common import number, print_json, say, signed, table
+from sweeps.cli.common import command, number, print_json, root_words, say, signed, table
+from sweeps.settings import BASELINE, Setting
+from sweeps.study import Study
 from sweeps.sweep import Sweep
 
+_SAME = 1e-12  # means this close differ by rounding only
 
-def begin(sweep: Sweep, experiment: str) -> None:
+Paste = Callable[[str, str, str], str]
+
+
+def begin(sweep: Sweep) -> None:
     """The first lines: the baseline, each axis with its levels, settings × seeds = runs."""
     question = sweep.question
     say(f"study {sweep.study.name}: {question.question}")
@@ -22,11 +30,12 @@ def begin(sweep: Sweep, experiment: str) -> None:
         say(f"  {axis.key} = {levels}   (baseline {axis.baseline_text})")
         if len(axis.levels) == 1:
             fixed = shlex.quote(f"{axis.key}={levels}")
-            say(f"    to change the baseline instead: paribus sweep {experiment} --set {fixed}")
+            say(f"    a single level; to change the baseline instead: --set {fixed}")
     runs = len(sweep.distinct_runs())
     say(
-        f"{len(sweep.settings)} settings × {len(sweep.seeds)} seeds = {runs} runs, "
-        f"compared by {sweep.study.metric} ({sweep.study.direction})"
+        f"{_many(len(sweep.settings), 'setting')} × {_many(len(sweep.seeds), 'seed')} = "
+        f"{_many(runs, 'run')}, compared by {sweep.study.metric} "
+        f"({_better(sweep.study.direction)} is better)"
     )
 
 
@@ -44,12 +53,12 @@ def dry_run(sweep: Sweep, as_json: bool) -> None:
             "study": sweep.study.name,
             "experiment": sweep.study.experiment,
             "metric": {"name": sweep.study.metric, "direction": sweep.study.direction},
-            "runs": {"planned": len(runs), "reused": len(runs) - len(left)},
-            "settings": [
-                {"label": s.label, "changed": s.changed, "derived": s.derived}
-                for s in sweep.settings
-            ],
+            "runs": {"planned": len(runs), "trained": 0, "reused": len(runs) - len(left),
+                     "failed": 0},
+            "settings": [_planned(sweep, setting) for setting in sweep.settings],
+            "best": None,
             "seconds": round(seconds, 1),
+            "storage": sweep.document()["storage"],
         })  # fmt: skip
         return
     table(("setting", "derived"), [[s.label, derived_text(s.derived)] for s in sweep.settings])
@@ -58,18 +67,35 @@ def dry_run(sweep: Sweep, as_json: bool) -> None:
     say("Nothing was created. Without --dry-run this is trained.")
 
 
+def _planned(sweep: Sweep, setting: Setting) -> dict[str, Any]:
+    """SETTING of the contract for what was not trained."""
+    return {
+        "label": setting.label,
+        "changed": setting.changed,
+        "derived": setting.derived,
+        "runs": [sweep.runs[setting.label, seed].id for seed in sweep.seeds],
+        "seeds": list(sweep.seeds),
+        "values": [],
+        "mean": None,
+        "std": None,
+        "status": "planned",
+        "reason": None,
+    }
+
+
 def end(sweep: Sweep, experiment: str) -> None:
     """The table, a sentence for each axis, where the best model lies, the next command."""
     counts = sweep.counts
     say(
-        f"{counts['planned']} runs: {counts['trained']} trained, {counts['reused']} reused, "
-        f"{counts['failed']} failed, in {duration(sweep.seconds)}"
+        f"{_many(counts['planned'], 'run')}: {counts['trained']} trained, "
+        f"{counts['reused']} reused, {counts['failed']} failed, in {duration(sweep.seconds)}"
     )
     comparison = sweep.comparison()
     settings_table(comparison)
-    overrides = " ".join(f"--set {shlex.quote(text)}" for text in sweep.request.overrides)
+    paste = baseline_command(sweep, experiment)
     for axis in sweep.question.axes:
-        say(axis_sentence(comparison, axis.key, f"paribus sweep {experiment} {overrides}".strip()))
+        for line in axis_lines(comparison, axis.key, paste):
+            say(line)
     best = sweep.document()["best"]
     if best:
         result = next(r for r in sweep.results() if r.setting.label == best)
@@ -77,7 +103,7 @@ def end(sweep: Sweep, experiment: str) -> None:
         seed = max(zip(result.seeds, result.values, strict=True), key=lambda p: sign * p[1])[0]
         folder = sweep.root.run(result.setting.runs[seed]).folder
         say(f"best model: {folder}/best.safetensors ({best}, seed {seed})")
-    say(f"Next: paribus compare {sweep.study.name}")
+    say(f"Next: {command('compare', sweep.study.name, *root_words(sweep.root))}")
 
 
 def settings_table(comparison: Mapping[str, Any]) -> None:
@@ -99,34 +125,105 @@ def settings_table(comparison: Mapping[str, Any]) -> None:
             str(len(setting["seeds"])),
             derived_text(setting["derived"]),
         ])  # fmt: skip
-    headings = ("setting", f"{metric} mean ± sd", "difference", "95 % interval", "seeds", "derived")
+    headings = (
+        "setting",
+        f"{metric} mean ± sd",
+        "to baseline",
+        "95 % interval",
+        "seeds",
+        "derived",
+    )
     table(headings, rows, right=(1, 2, 3, 4))
 
 
-def axis_sentence(comparison: Mapping[str, Any], key: str, command: str) -> str:
-    """What was best on an axis, by how much, how sure, and how to make it the baseline."""
-    metric, direction = comparison["metric"]["name"], comparison["metric"]["direction"]
-    on_axis = [s for s in comparison["settings"] if key in s["changed"] and s["mean"] is not None]
-    if not on_axis or comparison["settings"][0]["mean"] is None:
-        return f"{key}: nothing to compare yet."
-    sign = 1 if direction == "maximize" else -1
-    best = max(on_axis, key=lambda s: sign * s["mean"])
-    before, level = best["changed"][key]
+def axis_lines(comparison: Mapping[str, Any], key: str, paste: Paste) -> list[str]:
+    """What was best on an axis, by how much, how sure; and how to make it the baseline.
+
+    Args:
+        comparison: The `compare` document.
+        key: The axis.
+        paste: From key, baseline's level and new level to a command.
+    """
     base = comparison["settings"][0]
-    if best["delta"] is None:
-        return f"{key}: no seed is shared with the baseline."
-    if sign * best["delta"] <= 0:
-        return (
-            f"{key}: the baseline's {show_value(before)} was best ({metric} "
-            f"{number(base['mean'])}); the nearest, {show_value(level)}, differs by "
-            f"{signed(best['delta'])}{_how_sure(best)}."
+    on_axis = [s for s in comparison["settings"] if key in s["changed"]]
+    failed = [show_value(s["changed"][key][1]) for s in on_axis if s["status"] == "failed"]
+    end = f" {_and(failed)} failed." if failed else ""
+    if base["status"] != "complete":
+        what = "failed" if base["status"] == "failed" else "is not finished"
+        return [f"{key}: the baseline {what}, so there is nothing to compare with.{end}"]
+    ended = [s for s in on_axis if s["status"] == "complete" and s["delta"] is not None]
+    if not ended:
+        none = " no level has finished." if len(failed) < len(on_axis) or not failed else ""
+        return [f"{key}:{none}{end}"]
+    sign = 1 if comparison["metric"]["direction"] == "maximize" else -1
+    gain = max(sign * s["delta"] for s in ended)
+    best = [s for s in ended if math.isclose(sign * s["delta"], gain, abs_tol=_SAME)]
+    before, level = (show_value(value) for value in best[0]["changed"][key])
+    levels = _and([show_value(s["changed"][key][1]) for s in best])
+    metric = f"{comparison['metric']['name']} {number(base['mean'])}"
+    if gain <= _SAME:
+        how = (
+            "did exactly as well"
+            if gain >= -_SAME
+            else f"came nearest, {_apart(best[0])}{_how_sure(best[0])}"
         )
-    setting = shlex.quote(f"{key}={show_value(level)}")
-    return (
-        f"{key}: {show_value(level)} was best: {metric} {number(best['mean'])}, "
-        f"{signed(best['delta'])} against the baseline's {show_value(before)}{_how_sure(best)}. "
-        f"To make it the baseline: {command} --set {setting}"
-    )
+        return [f"{key}: no level beat the baseline's {before} ({metric}); {levels} {how}.{end}"]
+    metric = f"{comparison['metric']['name']} {number(best[0]['mean'])}"
+    were, it = ("was", "it") if len(best) == 1 else ("were equally", level)
+    told = f"{key}: {levels} {were} best ({metric}), {_apart(best[0])} than the baseline's {before}"
+    return [
+        f"{told}{_how_sure(best[0])}.{end}",
+        f"  to make {it} the baseline: {paste(key, before, level)}",
+    ]
+
+
+def baseline_command(sweep: Sweep, experiment: str) -> Paste:
+    """Makes the command that sweeps with another level as the baseline.
+
+    What was asked for besides stays: other axes, other overrides, seeds and root.
+    """
+    asked = sweep.request.axes or ()
+    own = not asked or bool(load_experiment(sweep.request.path).axes)
+    options = [*_seed_words(list(sweep.seeds)), *root_words(sweep.root)]
+
+    def paste(key: str, before: str, level: str) -> str:
+        axes = [text for text in asked if not _within(_key(text), key)]
+        if not axes and not own:
+            axes = [f"{key}={before}"]  # the file has no axes: the old baseline is what is left
+        kept = _kept_overrides(sweep, key, level)
+        sets = [word for text in (*kept, f"{key}={level}") for word in ("--set", text)]
+        return command("sweep", experiment, *axes, *sets, *options)
+
+    return paste
+
+
+def _kept_overrides(sweep: Sweep, key: str, level: str) -> list[str]:
+    """The overrides that still say something once a level is the baseline.
+
+    A changed component does not have all keywords of the old one, or brings its own values.
+    """
+    asked = next(s.asked for s in sweep.settings if s.label == f"{key}={level}")
+    kept = []
+    for text in sweep.request.overrides:
+        name, _, inner = _key(text).partition(".")
+        gone = name == key and (inner not in asked[key] or f"{inner}=" in level)
+        if _key(text) != key and not gone:
+            kept.append(text)
+    return kept
+
+
+def study_command(study: Study) -> Paste:
+    """The same for a study read back: its baseline is a run's recorded configuration."""
+    path = catalogue().get(study.experiment)
+    plain = path and load_experiment(path).baseline.to_dict() == study.asked["baseline"]
+    seeds = study.find(BASELINE).runs
+    start = study.experiment if plain else f"{study.name}/{BASELINE}-s{min(seeds)}"
+
+    def paste(key: str, before: str, level: str) -> str:
+        axes = [] if path else [f"{key}={before}"]  # what other files hold is not known here
+        return command("sweep", start, *axes, "--set", f"{key}={level}", *root_words(study.root))
+
+    return paste
 
 
 def derived_text(derived: Mapping[str, Sequence[Any]], limit: int = 3) -> str:
@@ -149,19 +246,62 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def _apart(setting: Mapping[str, Any]) -> str:
+    """``0.0123 higher``"""
+    way = "higher" if setting["delta"] > 0 else "lower"
+    return f"{number(abs(setting['delta']))} {way}"
+
+
 def _how_sure(setting: Mapping[str, Any]) -> str:
-    pairs = setting["pairs"]
     if setting["interval"] is None:
-        return f" ({pairs} seed: no interval)"
+        return " (one seed only: it may be chance)"
     low, high = setting["interval"]
-    clear = "" if low > 0 or high < 0 else ", which includes no difference"
-    return f" (95 % interval {signed(low)} to {signed(high)}, {pairs} seeds{clear})"
+    doubt = "" if low > 0 or high < 0 else ": it may be chance"
+    seeds = _many(setting["pairs"], "seed")
+    return f" ({seeds}, 95 % interval {signed(low)} to {signed(high)}{doubt})"
 
 
 def _short_baseline(baseline: Mapping[str, Any]) -> str:
+    """The components, the length, and whatever else is not as it usually is."""
     parts = [f"{kind} {show_value(baseline[kind])}" for kind in COMPONENTS]
     train = {k: v for k, v in baseline["train"].items() if v is not None and "eval" not in k}
-    return ", ".join([*parts, *[f"{key} {value}" for key, value in train.items()]])
+    parts += [f"{key} {value}" for key, value in train.items()]
+    needed = {kind: baseline[kind] for kind in (*COMPONENTS, "train")}
+    usual = flatten(Configuration.parse(needed, "baseline").to_dict())
+    others = flatten({k: v for k, v in baseline.items() if k not in needed})
+    return ", ".join(
+        [*parts, *[f"{k} {show_value(v)}" for k, v in others.items() if v != usual[k]]]
+    )
+
+
+def _better(direction: str) -> str:
+    return "higher" if direction == "maximize" else "lower"
+
+
+def _many(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def _seed_words(seeds: list[int]) -> list[str]:
+    """``--seeds`` for a command to paste; nothing for the usual ones."""
+    if seeds == [0, 1, 2]:
+        return []
+    if seeds == list(range(len(seeds))):
+        return ["--seeds", str(len(seeds))]
+    return ["--seeds", ",".join(map(str, seeds))] if len(seeds) > 1 else []
+
+
+def _key(text: str) -> str:
+    return text.partition("=")[0].strip()
+
+
+def _within(key: str, changed: str) -> bool:
+    """Whether a key is the changed one, or a keyword that a changed component may not have."""
+    return key == changed or key.startswith(f"{changed}.")
 
 
 def _last(key: str) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from core.config import difference
-from core.errors import DamagedError, RequestError
+from core.errors import DamagedError, Faults, RequestError
 from core.files import append_line, creating, read_lines
 from core.run_folder import RunFolder
 from core.values import show_value
@@ -23,6 +24,11 @@ from sweeps.cli.common import (
     warn,
 )
 from sweeps.root import Root
+
+if TYPE_CHECKING:
+    from sweeps.study import Study
+
+_RUN_ID = re.compile(r"(.+)-s(\d+)-[0-9a-f]+")
 
 
 @click.command("compare")
@@ -38,8 +44,12 @@ def compare_command(names: tuple[str, ...], root: Root, as_json: bool) -> None:
     from sweeps.study import Study, latest_study
 
     name = names[0] if names else latest_study(root)
-    if name not in root.study_names() and name in root.run_ids():
-        raise RequestError(f"{name} is a run.", "Name two runs, or a study.", "one-run")
+    if name not in root.study_names() and any(run.startswith(name) for run in root.run_ids()):
+        raise RequestError(
+            f"{name} is a run, and there is no second one to compare it with.",
+            "Name two runs, or a study.",
+            "one-run",
+        )
     study = Study.load(root, name)
     document = compare_document(study, study.results())
     if as_json:
@@ -49,8 +59,10 @@ def compare_command(names: tuple[str, ...], root: Root, as_json: bool) -> None:
     for setting in document["settings"]:
         if setting["status"] == "failed":
             say(f"{setting['label']} failed: {setting['reason']}")
+    paste = reports.study_command(study)
     for axis in study.asked["axes"]:
-        say(reports.axis_sentence(document, axis["key"], f"paribus sweep {study.experiment}"))
+        for line in reports.axis_lines(document, axis["key"], paste):
+            say(line)
     return None
 
 
@@ -67,10 +79,17 @@ def evaluate_command(
     from sweeps.lookup import find_run
 
     folder = find_run(root, run)
+    record = folder.record()
+    if record["status"] != "complete":
+        raise RequestError(
+            f"{folder.id} failed, so it has no model to evaluate: {record['reason']}.",
+            "Name a complete run; paribus runs lists them.",
+            "failed-run",
+        )
     from core.evaluate import evaluate_run
     from sweeps.sweep import Workplace
 
-    file = folder.record().get("experiment_file", "")
+    file = record.get("experiment_file", "")
     workplace = Workplace(folder.folder / "source" / file, 1)
     try:
         found = workplace.plan(evaluate_run, folder.folder, split)
@@ -160,9 +179,9 @@ def runs_command(study: str | None, root: Root, as_json: bool) -> None:
                 run_document(root.run(name), record, study=of, studies=owners.get(name, ()))
             )
     documents += [
-        _interrupted(root, name, owners.get(name, ()))
+        _interrupted(root, name, owners.get(name, ()), of)
         for name in root.interrupted()
-        if wanted is None or name in wanted
+        if (wanted is None or name in wanted) and _RUN_ID.fullmatch(name)
     ]
     if as_json:
         return print_json(documents)
@@ -180,7 +199,12 @@ def runs_command(study: str | None, root: Root, as_json: bool) -> None:
 def _compare_runs(root: Root, names: Sequence[str], as_json: bool) -> None:
     from sweeps.lookup import find_run
 
-    folders: list[RunFolder] = [find_run(root, name) for name in names]
+    folders: list[RunFolder] = []
+    faults = Faults()
+    for name in names:
+        with faults.collecting():
+            folders.append(find_run(root, name))
+    faults.check()
     records = [folder.verified_record() for folder in folders]
     configuration: dict[str, list[Any]] = {}
     for record in records[1:]:
@@ -200,7 +224,8 @@ def _compare_runs(root: Root, names: Sequence[str], as_json: bool) -> None:
         if not rows:
             say(f"{part}: no difference")
             continue
-        cells = [[k, *[_cell(v) for v in values]] for k, values in rows.items()]
+        cell = _metric if part == "metrics" else show_value
+        cells = [[k, *[cell(v) for v in values]] for k, values in rows.items()]
         table((part, *[folder.id for folder in folders]), cells)
     return None
 
@@ -217,7 +242,7 @@ def _at(configuration: Mapping[str, Any], key: str) -> Any:
     return flatten(configuration).get(key)
 
 
-def _cell(value: Any) -> str:
+def _metric(value: Any) -> str:
     return number(value, 6) if isinstance(value, float) else show_value(value)
 
 
@@ -237,23 +262,29 @@ def _tell_evaluation(document: Mapping[str, Any]) -> None:
         ]
         table(("true \\ predicted", *names), matrix, right=range(1, len(names) + 1))
     if document["split"] == "test":
-        say(f"The test part of this run has been read {document['readings']} times.")
+        times = "once" if document["readings"] == 1 else f"{document['readings']} times"
+        say(f"The test part of this run has been read {times}.")
 
 
-def _interrupted(root: Root, name: str, studies: Sequence[str]) -> dict[str, Any]:
+def _interrupted(root: Root, name: str, studies: Sequence[str], of: Study | None) -> dict[str, Any]:
     """The document of a run that has an attempt only."""
-    experiment, _, rest = name.rpartition("-s")
-    keys = ("study", "setting", "reason", "engine", "epochs", "best", "last", "weights_sha256")
+    match = _RUN_ID.fullmatch(name)
+    assert match
+    attempts = sorted(root.attempts.glob(f"{name}.*"), key=lambda p: p.stat().st_mtime_ns)
+    place = of.place_of(name) if of else None
+    unknown = ("reason", "engine", "epochs", "best", "last", "weights_sha256", "class_names")
     return {
+        **dict.fromkeys(unknown),
         "run": name,
-        "experiment": experiment,
+        "study": of.name if of and place else None,
+        "setting": {"label": place[0].label, "changed": place[0].changed} if place else None,
+        "experiment": match.group(1),
         "studies": list(studies),
-        "seed": int(rest.split("-")[0]),
+        "seed": int(match.group(2)),
         "status": "interrupted",
-        "dir": str(root.attempts),
+        "dir": str(attempts[-1] if attempts else root.attempts),
         "reused": False,
         "seconds": None,
-        **dict.fromkeys(keys),
     }
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 import rich_click as click
 
-from core.errors import RequestError
+from core.errors import Faults
 from core.values import show_value
 from sweeps.cli.common import (
     clean_stop,
+    command,
     json_option,
     number,
     print_json,
+    read_seconds,
+    read_seed,
+    read_workers,
     root_option,
+    root_words,
     say,
     training_options,
     warn,
@@ -36,17 +40,24 @@ def run_command(
     overrides: tuple[str, ...],
     seed: str,
     engine: str,
-    checkpoint_every: float,
+    checkpoint_every: str,
     no_wandb: bool,
     root: Root,
     as_json: bool,
 ) -> None:
     """Train one tracked run of an EXPERIMENT: a name, a .py file, or a run."""
-    from sweeps.lookup import request_for
+    from sweeps.early import early_request
 
-    if not (seed.isdigit() and len(seed) < 10):
-        raise RequestError(f"--seed {seed[:40]}: must be a whole number, 0 or more.", kind="seeds")
-    request = request_for(root, experiment, overrides=overrides, axes=None, engine=engine)
+    faults, number_of_seed, seconds = Faults(), 0, 0.0
+    with faults.collecting():
+        number_of_seed = read_seed(seed)
+    with faults.collecting():
+        seconds = read_seconds(checkpoint_every)
+    with faults.collecting():
+        root.check_writable()
+    request = early_request(
+        root, experiment, overrides=overrides, axes=None, engine=engine, faults=faults
+    )
     from sweeps.cli.progress import Display
     from sweeps.documents import run_document
     from sweeps.lookup import studies_of
@@ -57,7 +68,9 @@ def run_command(
     workplace = Workplace(request.path, 1)
     reused, stopped = False, None
     try:
-        run = plan_one(request, int(seed), root, workplace)
+        with faults.collecting():
+            run = plan_one(request, number_of_seed, root, workplace)
+        faults.check()
         select = run.configuration["select"]
         tracker = open_tracker(root.path, enabled=not no_wandb, warn=warn)
         with (
@@ -66,7 +79,7 @@ def run_command(
         ):
             try:
                 for step in train_one(
-                    run, root, workplace, tracker, checkpoint_every=checkpoint_every, stop=stop
+                    run, root, workplace, tracker, checkpoint_every=seconds, stop=stop
                 ):
                     display.show(step)
                     reused = step.reused
@@ -78,7 +91,7 @@ def run_command(
     finally:
         workplace.close()
     folder = root.run(run.id)
-    again = _command("run", experiment, *overrides, "--seed", seed)
+    again = command(*context.obj)
     if not folder.folder.is_dir():
         if interrupted:
             warn(f"Stopped; to continue: {again}")
@@ -89,7 +102,7 @@ def run_command(
     if as_json:
         print_json(document)
     else:
-        _tell_run(document, folder)
+        _tell_run(document, folder, root)
     context.exit(0 if document["status"] == "complete" else 1)
 
 
@@ -101,7 +114,7 @@ def run_command(
 @click.option("--seeds", default="3", metavar="N|A,B,C", show_default=True,
               help="How many seeds, or which.")  # fmt: skip
 @click.option("--study", metavar="NAME", help="The study's name; else it follows from the request.")
-@click.option("--workers", type=int, metavar="N", help="Processes; default: the machine's cores.")
+@click.option("--workers", metavar="N", help="Processes; default: the machine's cores.")
 @click.option("--storage", metavar="URL", help="Optuna storage; default: SQLite under the root.")
 @click.option("--dry-run", is_flag=True, help="Print settings, runs and time; create nothing.")
 @training_options
@@ -115,11 +128,11 @@ def sweep_command(
     overrides: tuple[str, ...],
     seeds: str,
     study: str | None,
-    workers: int | None,
+    workers: str | None,
     storage: str | None,
     dry_run: bool,
     engine: str,
-    checkpoint_every: float,
+    checkpoint_every: str,
     no_wandb: bool,
     root: Root,
     as_json: bool,
@@ -129,41 +142,47 @@ def sweep_command(
     KEY=LEVELS is something to try, one at a time: a,b,c or low:high[:log]:n. KEY takes the
     experiment's own levels, no axis at all takes all of the experiment's.
     """
-    from core.errors import Faults
-    from sweeps.lookup import request_for
+    from sweeps.early import early_request
     from sweeps.study import check_study_name
     from sweeps.sweep import read_seeds
 
-    faults, numbers = Faults(), [0]
-    with faults.collecting():
-        request = request_for(root, experiment, overrides=overrides, axes=axes, engine=engine)
+    faults, numbers, processes, seconds = Faults(), [0], None, 0.0
     with faults.collecting():
         numbers = read_seeds(seeds)
+    name = None
     with faults.collecting():
-        if study is not None:
-            check_study_name(study)
-    if workers is not None and not 1 <= workers <= 1024:
-        faults.add(f"--workers {workers}: must be 1 to 1024.", "Leave it out for all cores.")
-    faults.check()
+        name = study and check_study_name(study)
+    with faults.collecting():
+        processes = read_workers(workers)
+    with faults.collecting():
+        seconds = read_seconds(checkpoint_every)
+    with faults.collecting():
+        root.check_writable()
+    with faults.collecting():
+        if storage:
+            from sweeps.optuna_view import absolute_storage, check_storage
+
+            storage = absolute_storage(storage)
+            check_storage(storage)
+    request = early_request(
+        root, experiment, overrides=overrides, axes=axes, engine=engine, faults=faults
+    )
     from sweeps.cli import reports
     from sweeps.cli.progress import Display
-    from sweeps.optuna_view import absolute_storage, check_storage
     from sweeps.sweep import Sweep, Workplace
     from sweeps.tracking import open_tracker
 
-    url = absolute_storage(storage) if storage else None
-    if url:
-        check_storage(url)
-    workplace = Workplace(request.path, workers)
-    again = _command("sweep", experiment, *axes, *[w for o in overrides for w in ("--set", o)],
-                     "--seeds", seeds, *(("--study", study) if study else ()))  # fmt: skip
+    workplace = Workplace(request.path, processes)
+    again = command(*context.obj)
     interrupted = False
     try:
         if not dry_run:
             workplace.begin()
-        sweep = Sweep(request, numbers, root, workplace, name=study, storage=url)
+        with faults.collecting():
+            sweep = Sweep(request, numbers, root, workplace, name=name, storage=storage)
+        faults.check()
         if not as_json:
-            reports.begin(sweep, experiment)
+            reports.begin(sweep)
         if dry_run:
             reports.dry_run(sweep, as_json)
             return
@@ -175,7 +194,7 @@ def sweep_command(
             ) as display,
         ):
             try:
-                for step in sweep.train(tracker, checkpoint_every=checkpoint_every, stop=stop):
+                for step in sweep.train(tracker, checkpoint_every=seconds, stop=stop):
                     display.show(step)
                     if step.progress and step.progress.ended == "attempt":
                         warn(f"{step.run.id} stopped: {step.progress.reason}")
@@ -203,10 +222,6 @@ def sweep_command(
     context.exit(1 if failed or unfinished else 0)
 
 
-def _command(*words: str) -> str:
-    return shlex.join(["paribus", *words])
-
-
 def _unfinished(run: str, reason: str | None, again: str) -> Exception:
     from core.errors import ParibusError
 
@@ -215,7 +230,7 @@ def _unfinished(run: str, reason: str | None, again: str) -> Exception:
     )
 
 
-def _tell_run(document: dict[str, Any], folder: Any) -> None:
+def _tell_run(document: dict[str, Any], folder: Any, root: Root) -> None:
     say(f"run {document['run']}" + (" (was there already)" if document["reused"] else ""))
     if document["status"] == "failed":
         warn(f"failed: {document['reason']}")
@@ -229,7 +244,7 @@ def _tell_run(document: dict[str, Any], folder: Any) -> None:
     for name, value in _few_parameters(folder):
         say(f"  {name} = {value}")
     say(f"best model: {document['dir']}/best.safetensors")
-    say(f"Next: paribus evaluate {document['run']} --split test")
+    say(f"Next: {command('evaluate', document['run'], '--split', 'test', *root_words(root))}")
 
 
 def _few_parameters(folder: Any) -> list[tuple[str, str]]:

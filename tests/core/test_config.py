@@ -1,4 +1,4 @@
-"""A configuration is frozen and whole: every fault of a request is named at once, with what is meant."""
+"""A configuration is frozen and whole: every fault is named at once, with what is meant."""
 
 import pytest
 from pydantic import ValidationError
@@ -40,7 +40,11 @@ def test_strings_and_defaults():
     assert found.loss.name == "cross_entropy"
     assert found.model.keywords == {"hidden_dim": 64}
     assert found.scheduler.name == "constant"
-    assert (found.split.seed, found.split.val_fraction, found.split.test_fraction) == (0, 0.15, 0.15)
+    assert (found.split.seed, found.split.val_fraction, found.split.test_fraction) == (
+        0,
+        0.15,
+        0.15,
+    )
     assert Configuration.parse(found.to_dict(), "again") == found
 
 
@@ -53,15 +57,15 @@ def test_strings_and_defaults():
         ({"train": {"epoch": 3, "updates": 1}}, ["'train.epoch'", "'train.epochs'"]),
         ({"split": {"val_fracton": 0.1}}, ["'split.val_fracton'", "'split.val_fraction'"]),
         ({"split": {"method": "stratfied"}}, ["split.method=stratfied", "'stratified'"]),
-        ({"split": {"val_fraction": 1.0}}, ["split.val_fraction=1.0", "less than 1"]),
-        ({"train": {"epochs": 0}}, ["train.epochs=0", "greater than or equal to 1"]),
-        ({"train": {"epochs": 2.0}}, ["train.epochs=2.0", "integer"]),
-        ({"train": {"epochs": True}}, ["train.epochs=true", "integer"]),
+        ({"split": {"val_fraction": 1.0}}, ["split.val_fraction=1.0", "below 1"]),
+        ({"train": {"epochs": 0}}, ["train.epochs=0", "must be at least 1"]),
+        ({"train": {"epochs": 2.0}}, ["train.epochs=2.0", "whole number"]),
+        ({"train": {"epochs": True}}, ["train.epochs=true", "whole number"]),
         ({"train": {"epochs": 2, "updates": 2}}, ["either train.epochs or train.updates"]),
         ({"train": {}}, ["either train.epochs or train.updates"]),
         ({"train": 3}, ["train=3"]),
         ({"device": "gpu"}, ["device=gpu", "'cuda'"]),
-        ({"standardize": "yes"}, ["standardize=yes", "boolean"]),
+        ({"standardize": "yes"}, ["standardize=yes", "true or false"]),
         ({"model": {"hidden_dim": 3}}, ["'model.name' is missing"]),
         ({"model": ""}, ["model.name"]),
         ({"optimizer": {"name": "adam", "lr": float("nan")}}, ["optimizer.lr", "not a finite"]),
@@ -81,8 +85,9 @@ def test_all_faults_are_reported_together():
     text = str(error)
     assert len(error.faults) == 5
     assert all(w in text for w in ("modle", "device=gpu", "split.seed", "data.x", "train.epochs"))
-    missing = pytest.raises(RequestError, Configuration.parse, {"task": "multiclass"}, "x").value
-    assert len(missing.faults) == 5
+    with pytest.raises(RequestError) as missing:
+        Configuration.parse({"task": "multiclass"}, "mine.py")
+    assert len(missing.value.faults) == 5
 
 
 def test_frozen():
@@ -164,9 +169,9 @@ def test_difference():
     assert difference(baseline, with_value(baseline, "optimizer.lr", 0.1)) == {
         "optimizer.lr": [0.001, 0.1]
     }
-    assert difference(baseline, with_value(baseline, "optimizer", {"name": "sgd", "lr": 0.001})) == {
-        "optimizer": ["adam", "sgd"]
-    }
+    assert difference(
+        baseline, with_value(baseline, "optimizer", {"name": "sgd", "lr": 0.001})
+    ) == {"optimizer": ["adam", "sgd"]}
     assert difference(baseline, with_value(baseline, "model.bias", None)) == {
         "model.bias": [None, None]  # one names it, the other does not
     }

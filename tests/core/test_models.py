@@ -1,4 +1,6 @@
-"""A parameter's values follow from seed, name and shape alone; dropout's masks from its stream."""
+"""A layer's values follow from seed, name and shape alone; dropout's masks from its stream."""
+
+from itertools import pairwise
 
 import pytest
 import torch
@@ -29,12 +31,17 @@ def shared(first, second):
     return {n for n in names if torch.equal(first[n], second[n])}
 
 
-def test_equal_name_and_shape_is_equal_values():
+def test_layers_of_equal_name_and_shape_have_equal_values():
     one, three = drawn(num_layers=1), drawn(num_layers=3)
-    assert shared(one, three) == {"hidden.0.0.weight", "hidden.0.0.bias", "output.weight", "output.bias"}
+    assert shared(one, three) == {
+        "hidden.0.0.weight",
+        "hidden.0.0.bias",
+        "output.weight",
+        "output.bias",
+    }
     assert shared(one, drawn(activation="tanh", dropout=0.5)) == set(one)
-    assert shared(one, drawn(hidden_dim=16)) == {"output.bias"}
     assert shared(one, drawn(out_features=5)) == {"hidden.0.0.weight", "hidden.0.0.bias"}
+    assert shared(drawn(num_layers=2), three) == set(drawn(num_layers=2))
 
 
 def test_another_seed_is_other_values_everywhere():
@@ -54,7 +61,9 @@ def test_draws_do_not_touch_or_need_the_global_generator():
     after_making = torch.get_rng_state()
     draw_parameters(model, 0)
     assert torch.equal(torch.get_rng_state(), after_making)
-    assert not torch.equal(before, after_making)  # torch's own initialisation drew, and was replaced
+    assert not torch.equal(
+        before, after_making
+    )  # torch's own initialisation drew, and was replaced
 
 
 def test_the_distribution_is_torchs():
@@ -80,7 +89,7 @@ def test_mlp_shapes(batch, outputs, hidden, layers, activation, shape):
     model = MLP(features, outputs, hidden, layers, activation)
     assert model(torch.zeros(batch, 3, *shape)).shape == (batch, outputs)
     widths = [features, *[hidden] * layers, outputs]
-    pairs = zip(widths[:-1], widths[1:], strict=True)
+    pairs = pairwise(widths)
     assert count_parameters(model) == sum((a + 1) * b for a, b in pairs)
 
 

@@ -1,0 +1,149 @@
+"""What can be refused before torch is imported, which takes seconds: keys, names, engines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.components import NAMES, resolve_component
+from core.config import (
+    COMPONENTS,
+    SYNONYMS,
+    Configuration,
+    fixed_keys,
+    flatten,
+    full_key,
+    get,
+    read_value,
+    split_override,
+    with_value,
+)
+from core.errors import Faults, RequestError, nearest
+from core.experiment import Experiment, load_experiment
+from core.spec import choose_engine
+from core.values import parse_component, split_commas
+from sweeps.axes import axis_key, read_levels
+from sweeps.lookup import request_for
+from sweeps.request import Request
+from sweeps.root import Root
+
+
+def early_request(
+    root: Root,
+    experiment: str,
+    *,
+    overrides: tuple[str, ...],
+    axes: tuple[str, ...] | None,
+    engine: str,
+    faults: Faults,
+) -> Request:
+    """The request of a command, refused here if that can be done without torch.
+
+    All faults of a request are told together. So where its overrides and axes hold more than can
+    be judged here, nothing is refused yet: planning judges all of it.
+
+    Args:
+        root: Where runs are looked for.
+        experiment: A name, a file or a run.
+        overrides: ``KEY=VALUE`` of the baseline.
+        axes: ``KEY=LEVELS`` or ``KEY``; None: no axes at all.
+        engine: ``auto`` or an engine's name.
+        faults: What was found so far, of the command's options.
+
+    Raises:
+        RequestError: With all faults of the request.
+    """
+    request = None
+    with faults.collecting():
+        request = request_for(root, experiment, overrides=overrides, axes=axes, engine=engine)
+    if request is None:
+        raise RequestError.of(faults.found)
+    found = Faults()
+    with found.collecting():
+        choose_engine(engine)
+    if _Judge(request, found).whole:
+        faults.found += found.found
+        faults.check()
+    return request
+
+
+class _Judge:
+    """Judges keys, names and lengths by the experiment's file alone.
+
+    Attributes:
+        whole: Whether nothing was left to planning.
+    """
+
+    def __init__(self, request: Request, faults: Faults) -> None:
+        self.faults, self.whole = faults, True
+        with faults.collecting():
+            self.experiment: Experiment = load_experiment(request.path, request.import_paths)
+            self.baseline: Mapping[str, Any] = request.asked or self.experiment.baseline.to_dict()
+            keys = [*fixed_keys(), *flatten(self.baseline), *self.experiment.axes]
+            self.certain = list(dict.fromkeys(keys))
+            seen: set[str] = set()
+            for text in request.overrides:
+                if pair := split_override(text, faults):
+                    self._take(seen, pair[0], pair[1], axis=False)
+            seen.clear()
+            for text in request.axes or ():
+                key, equals, levels = text.partition("=")
+                self._take(seen, key.strip(), levels if equals else None, axis=True)
+
+    def _take(self, seen: set[str], key: str, text: str | None, *, axis: bool) -> None:
+        if key in seen:
+            self.whole = False
+        seen.add(key)
+        with self.faults.collecting():
+            if not self._is_known(key):
+                self.whole = False
+                return
+            if axis:
+                axis_key(key, self.certain)
+            if text is None:
+                self.whole &= key in self.experiment.axes
+            elif key in COMPONENTS:
+                for part in split_commas(text) if axis else [text]:
+                    self._check_name(key, parse_component(part, key)["name"])
+            elif key.startswith("train."):
+                self._check_length(key, text, axis)
+            else:
+                self.whole = False
+
+    def _is_known(self, key: str) -> bool:
+        """Whether there is such a key; false also where only a signature can tell.
+
+        Raises:
+            RequestError: If there is none for certain.
+        """
+        if key in self.certain:
+            return True
+        group, dot, inner = key.partition(".")
+        if dot and group in COMPONENTS:
+            return False
+        lasts = [name.rsplit(".", 1)[-1] for name in self.certain]
+        if dot and nearest(group, COMPONENTS) and inner not in lasts:
+            return False  # what is meant is a keyword, for which there may be a nearest
+        meant = SYNONYMS.get(key.rsplit(".", 1)[-1])
+        if meant is not None and meant not in self.certain:
+            return False
+        full_key(key, self.certain)
+        return True
+
+    def _check_name(self, kind: str, name: str) -> None:
+        """Refuses a short name that is in no table; whatever else it is, planning judges it."""
+        if name in NAMES[kind] or name in self.experiment.objects or "." in name or ":" in name:
+            self.whole = False
+            return
+        with self.faults.collecting():
+            resolve_component(kind, name, self.experiment)
+
+    def _check_length(self, key: str, text: str, axis: bool) -> None:
+        if axis:
+            values, _ = read_levels(key, text, self.baseline, self.experiment)
+            self.whole &= any(value != get(self.baseline, key) for value in values)
+        else:
+            values = [read_value(key, text)]
+        for value in values:
+            with self.faults.collecting():
+                Configuration.parse(with_value(self.baseline, key, value), key)

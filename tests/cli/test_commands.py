@@ -1,0 +1,500 @@
+"""The commands, on small roots: what they print, the documents, the exit codes."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from commands import clean_environment
+
+RUN = {
+    *("run", "experiment", "study", "studies", "setting", "seed", "status", "reason", "engine"),
+    *("dir", "reused", "epochs", "best", "last", "weights_sha256", "seconds"),
+}
+SETTING = {
+    *("label", "changed", "derived", "runs", "seeds", "values", "mean", "std", "status"),
+}
+SWEEP = {"study", "experiment", "metric", "runs", "settings", "best", "seconds", "storage"}
+EFFECT = {"delta", "interval", "p", "p_holm", "verdict"}
+
+OWN = '''"""Does [bold]my own[/bold] net learn?
+
+    paribus sweep own.py
+"""
+
+import torch
+from torch import nn
+
+EPOCHS = 3
+
+
+def dots(n: int = 60):
+    kind = torch.arange(n) % 2
+    return torch.sin(torch.arange(n * 4.0) * 12.9898).reshape(n, 4) + kind[:, None], kind
+
+
+class Net(nn.Module):
+    def __init__(self, in_features: int, num_classes: int, width: int = 6):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(in_features, width), nn.ReLU(), nn.Linear(width, num_classes)
+        )
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+def margin(outputs, targets, gap: float = 1.0):
+    return nn.functional.multi_margin_loss(outputs, targets, margin=gap)
+
+
+BASELINE = {
+    "task": "multiclass",
+    "data": dots,
+    "model": Net,
+    "loss": {"name": margin, "gap": 0.5},
+    "optimizer": {"name": "adam", "lr": 0.01},
+    "train": {"epochs": EPOCHS, "batch_size": 16},
+}
+'''
+
+
+def lines_of(done, code=0):
+    assert done.code == code, done
+    assert "\x1b" not in done.out + done.err
+    assert [line for line in done.out.splitlines() if line != line.rstrip()] == []
+    return done.out.splitlines()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("commands") / "results"
+
+
+@pytest.fixture(scope="module")
+def at(root):
+    return ("--root", root, "--no-wandb")
+
+
+@pytest.fixture(scope="module")
+def swept(paribus, at):
+    """A study of `line` in the root, and what its command printed."""
+    done = paribus(
+        *("sweep", "line", "optimizer.lr=0.001,0.1", "loss=mse", "--set", "train.epochs=5"),
+        *("--seeds", "2", "--study", "mine", "--workers", "1", *at),
+    )
+    assert done.code == 0, done.err
+    return done
+
+
+def test_list(paribus):
+    lines = lines_of(paribus("list"))
+    assert any(re.match(r" line +regression +line.py:points +val/mae ", line) for line in lines)
+    found = {row["experiment"]: row for row in paribus("list", "--json").json}
+    assert found["digits"].keys() >= {"experiment", "task", "data", "metric", "axes", "question"}
+    assert "optimizer.lr" in found["digits"]["axes"]
+
+
+def test_show(paribus, tmp_path):
+    root = tmp_path / "none"
+    lines = lines_of(paribus("show", "line", "train.epochs=3", "--root", root))
+    assert "2 parameters; 40 training, 5 validation, 5 test examples" in "\n".join(lines)
+    assert any(re.fullmatch(r" train.epochs +3", line) for line in lines)
+    assert any(re.fullmatch(r" optimizer.lr +0.001, 0.1", line) for line in lines)
+    assert lines[-1] == "Next: paribus sweep line"
+    found = paribus("show", "digits", "--root", root, "--json").json
+    assert found.keys() >= {"experiment", "configuration", "engine", "model", "data", "axes"}
+    assert found["model"]["parameters"] == 64 * 128 + 128 + 128 * 10 + 10
+    assert found["model"]["layers"][0].keys() == {"name", "type", "output_shape", "parameters"}
+    assert found["data"]["train"] + found["data"]["val"] + found["data"]["test"] == 1797
+    assert not root.exists()
+
+
+def test_run_line_learns_weight_and_bias(paribus, at):
+    done = paribus("run", "line", "--seed", "42", *at)
+    text = "\n".join(lines_of(done))
+    learned = {name: float(x) for name, x in re.findall(r"^  (\w+) = \[([^\]]+)\]$", text, re.M)}
+    assert abs(learned["weight"] - 0.7) < 0.05
+    assert abs(learned["bias"] - 0.3) < 0.05
+    assert re.search(r"^best model: .+/best\.safetensors$", text, re.M)
+    assert re.search(r"^Next: paribus evaluate line-s42-[0-9a-f]{12} --split test", text, re.M)
+
+
+def test_a_run_is_reused(paribus, root, at):
+    words = ("run", "line", "train.epochs=4", "--seed", "7", *at, "--json")
+    first, second = paribus(*words).json, paribus(*words).json
+    assert first.keys() >= RUN
+    assert (first["reused"], second["reused"]) == (False, True)
+    assert {**first, "reused": True} == second
+    assert first["dir"] == str(root / "runs" / first["run"])
+    assert (first["status"], first["seed"], first["engine"], first["epochs"]) == (
+        "complete", 7, "loop", 4,
+    )  # fmt: skip
+    assert first["best"]["metrics"].keys() >= {"val/loss", "val/mae", "val/mse", "val/r2"}
+    assert "train/loss" in first["last"]["metrics"]
+    assert "(was there already)" in paribus(*words[:-1]).out
+
+
+def test_a_sweep_s_first_lines_say_what_is_compared(swept):
+    lines = lines_of(swept)
+    assert lines[0] == "study mine: Does gradient descent find the weight and the bias of a line?"
+    assert lines[1].startswith("baseline: task regression, data line.py:points, model linear, ")
+    assert lines[1].endswith(
+        "optimizer sgd(lr=0.01), scheduler constant, epochs 5, batch_size 8, split.method "
+        "in_order, split.val_fraction 0.1, split.test_fraction 0.1, standardize false"
+    )
+    assert lines[2:6] == [
+        "  optimizer.lr = 0.001, 0.1   (baseline 0.01)",
+        "  loss = mse   (baseline l1)",
+        "    a single level; to change the baseline instead: --set loss=mse",
+        "4 settings × 2 seeds = 8 runs, compared by val/mae (lower is better)",
+    ]
+    assert lines[6].startswith("8 runs: 8 trained, 0 reused, 0 failed, in ")
+
+
+def test_a_sweep_ends_with_the_best_model_and_the_next_command(paribus, swept, root):
+    best, following = lines_of(swept)[-2:]
+    path, label = re.fullmatch(r"best model: (\S+) \((\S+), seed \d\)", best).groups()
+    assert Path(path).is_file()
+    assert label == "optimizer.lr=0.1"
+    assert following == f"Next: paribus compare mine --root {root}"
+    assert paribus(*shlex.split(following.removeprefix("Next: paribus "))).code == 0
+
+
+def test_each_axis_ends_with_a_sentence_and_a_command_that_runs(paribus, swept, root):
+    text = swept.out
+    assert re.search(
+        r"^optimizer\.lr: 0\.1 was best \(val/mae 0\.\d+\), 0\.\d+ lower than the baseline's 0\.01 "
+        r"\(2 seeds, 95 % interval [-+]\d\.\d+ to [-+]\d\.\d+(: it may be chance)?\)\.$",
+        text, re.M,
+    )  # fmt: skip
+    assert re.search(r"^loss: .+\.$", text, re.M)
+    command = re.search(
+        r"^  to make it the baseline: paribus (.+ optimizer.lr=0.1 .+)$", text, re.M
+    )
+    words = shlex.split(command.group(1))
+    assert words[:3] == ["sweep", "line", "loss=mse"]
+    done = paribus(*words, "--no-wandb", "--workers", "1")
+    assert "optimizer sgd(lr=0.1)" in lines_of(done)[1]
+    assert "epochs 5" in lines_of(done)[1]
+    assert "4 runs: 2 trained, 2 reused, 0 failed" in done.out
+
+
+def test_sweep_as_json(paribus, swept, root, at):
+    done = paribus(
+        *("sweep", "line", "optimizer.lr=0.001", "--set", "train.epochs=5", "--seeds", "2"),
+        *("--study", "mine", *at, "--json"),
+    )
+    assert (done.code, done.err) == (0, "")
+    assert done.json.keys() >= SWEEP
+    assert done.json["runs"] == {"planned": 4, "trained": 0, "reused": 4, "failed": 0}
+    assert done.json["metric"] == {"name": "val/mae", "direction": "minimize"}
+    assert done.json["storage"] == f"sqlite:///{root}/optuna.db"
+    baseline, level = done.json["settings"]
+    assert baseline.keys() >= SETTING
+    assert baseline["label"] == "baseline"
+    assert level["label"] == "optimizer.lr=0.001"
+    assert level["changed"] == {"optimizer.lr": [0.01, 0.001]}
+    assert level["seeds"] == [0, 1]
+
+
+def test_dry_run_creates_nothing(paribus, tmp_path):
+    nowhere = tmp_path / "nowhere"
+    words = ("sweep", "digits", "train.batch_size=32,128", "--dry-run", "--root", nowhere)
+    lines = lines_of(paribus(*words))
+    assert "3 settings × 3 seeds = 9 runs" in "\n".join(lines)
+    assert re.search(r"updates 400 → 800; updates_per_epoch 20 → 40", "\n".join(lines))
+    assert re.match(r"9 runs to train: about \d+\.\d s of training", lines[-2])
+    assert lines[-1] == "Nothing was created. Without --dry-run this is trained."
+    found = paribus(*words, "--json").json
+    assert found.keys() >= SWEEP
+    assert found["settings"][1].keys() >= SETTING
+    assert found["settings"][1]["derived"]["updates"] == [400, 800]
+    assert found["runs"] == {"planned": 9, "trained": 0, "reused": 0, "failed": 0}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_compare_a_study(paribus, swept, root):
+    found = paribus("compare", "mine", "--root", root, "--json").json
+    assert found.keys() >= {"study", "metric", "settings"}
+    baseline, *levels = found["settings"]
+    assert baseline.keys() >= SETTING | EFFECT
+    assert {baseline[key] for key in EFFECT} == {None}
+    for level in levels:
+        differences = [a - b for a, b in zip(level["values"], baseline["values"], strict=True)]
+        assert level["delta"] == pytest.approx(sum(differences) / 2)
+        assert level["interval"][0] <= level["delta"] <= level["interval"][1]
+    lines = lines_of(paribus("compare", "mine", "--root", root))
+    assert lines[0] == "study mine"
+    row = next(line for line in lines if line.startswith(" optimizer.lr=0.1"))
+    assert re.search(r"0\.\d+ ± 0\.\d+ +-0\.\d+ +[-+]\d.\d+ to [-+]\d.\d+ +2", row)
+    command = next(line for line in lines if "optimizer.lr=0.1 " in line and "paribus" in line)
+    words = shlex.split(command.split("paribus ", 1)[1])
+    assert words[:4] == ["sweep", "mine/baseline-s0", "--set", "optimizer.lr=0.1"]
+    again = lines_of(paribus(*words, "--dry-run"))
+    assert "optimizer sgd(lr=0.1)" in again[1]
+    assert "epochs 5" in again[1]
+
+
+def test_compare_without_a_name_takes_the_latest(paribus, swept, root):
+    names = [row["study"] for row in paribus("studies", "--root", root, "--json").json]
+    first = lines_of(paribus("compare", "--root", root))[0]
+    assert first.removeprefix("study ") in names
+
+
+def test_compare_runs(paribus, swept, root):
+    names = ("mine/baseline-s0", "mine/optimizer.lr=0.001-s1")
+    found = paribus("compare", *names, "--root", root, "--json").json
+    assert found["configuration"] == {"optimizer.lr": [0.01, 0.001], "seed": [0, 1]}
+    assert found["environment"] == {}
+    assert found["metrics"]["val/mae"][0] != found["metrics"]["val/mae"][1]
+    lines = lines_of(paribus("compare", *names, "--root", root))
+    assert any(re.match(r" optimizer.lr +0.01 +0.001$", line) for line in lines)
+    assert "environment: no difference" in lines
+
+
+def test_evaluate_gives_what_was_recorded(paribus, swept, root):
+    done = paribus("evaluate", "mine/optimizer.lr=0.1-s1", "--root", root, "--json")
+    assert (done.code, done.err) == (0, "")
+    keys = {"run", "split", "metrics", "confusion_matrix", "report", "readings"}
+    assert done.json.keys() >= keys
+    record = json.loads((root / "runs" / done.json["run"] / "run.json").read_text())
+    for name, value in done.json["metrics"].items():
+        assert record["best"]["metrics"][name] == value
+    assert done.json["readings"] == 0
+
+
+def test_readings_of_the_test_part_are_counted(paribus, swept, root):
+    words = ("evaluate", "mine/loss=mse-s0", "--split", "test", "--root", root)
+    first = paribus(*words, "--json").json
+    assert first["readings"] == 1
+    assert set(first["metrics"]) >= {"test/loss", "test/mae"}
+    assert "The test part of this run has been read 2 times." in lines_of(paribus(*words))
+    lines = (root / "readings.jsonl").read_text().splitlines()
+    assert [json.loads(line)["run"] for line in lines] == [first["run"]] * 2
+
+
+def test_studies_and_runs(paribus, swept, root):
+    row = next(r for r in paribus("studies", "--root", root, "--json").json if r["study"] == "mine")
+    assert row.keys() >= {"study", "experiment", "settings", "runs", "best", "created"}
+    assert (row["settings"], row["runs"], row["best"]) == (4, 8, "optimizer.lr=0.1")
+    runs = paribus("runs", "mine", "--root", root, "--json").json
+    assert len(runs) == 8
+    for run in runs:
+        assert run.keys() >= RUN
+        assert run["study"] == "mine"
+        assert "mine" in run["studies"]
+    labels = sorted(run["setting"]["label"] for run in runs)
+    assert labels[::2] == ["baseline", "loss=mse", "optimizer.lr=0.001", "optimizer.lr=0.1"]
+    assert any(
+        " optimizer.lr=0.1 " in line for line in lines_of(paribus("runs", "mine", "--root", root))
+    )
+    everything = paribus("runs", "--root", root, "--json").json
+    assert len(everything) >= 8
+    assert {run["setting"] for run in everything} == {None}
+    lines_of(paribus("studies", "--root", root))
+
+
+def test_an_interrupted_attempt_is_listed(paribus, swept, root, tmp_path):
+    place = tmp_path / "copy"
+    shutil.copytree(root, place)
+    victim = json.loads((place / "studies" / "mine" / "study.json").read_text())["settings"][0]
+    name = victim["runs"]["0"]
+    (place / "runs" / name).rename(place / "attempts" / f"{name}.1")
+    (place / "attempts" / f"{name}.1" / "manifest.json").unlink()
+    (place / "attempts" / "notes").mkdir()
+    runs = paribus("runs", "mine", "--root", place, "--json").json
+    (found,) = [run for run in runs if run["run"] == name]
+    assert found.keys() >= RUN
+    assert (found["status"], found["seed"], found["experiment"]) == ("interrupted", 0, "line")
+    assert (found["study"], found["setting"]["label"]) == ("mine", "baseline")
+    assert found["dir"] == str(place / "attempts" / f"{name}.1")
+    assert any("interrupted" in line for line in lines_of(paribus("runs", "--root", place)))
+    done = paribus("compare", "mine", "--root", place)
+    assert "optimizer.lr: the baseline is not finished, so there is nothing to compare" in done.out
+
+
+def test_nothing_there_yet(paribus, tmp_path):
+    place = tmp_path / "none"
+    assert lines_of(paribus("runs", "--root", place)) == [
+        f"No run in {place} yet. Begin one: paribus run digits"
+    ]
+    assert "No study in" in lines_of(paribus("studies", "--root", place))[0]
+    assert paribus("runs", "--root", place, "--json").json == []
+    assert paribus("studies", "--root", place, "--json").json == []
+    assert not place.exists()
+
+
+def test_doctor(paribus, root):
+    found = paribus("doctor", "--root", root, "--json")
+    assert found.code == 0, found
+    assert found.json["versions"].keys() >= {"paribus", "torch", "optuna", "wandb"}
+    assert found.json["environment"]["threads"] == 1
+    assert found.json["problems"] == []
+    lines_of(paribus("doctor", "--root", root))
+
+
+def test_a_run_is_an_experiment(paribus, swept, root, at):
+    """Its recorded configuration is the baseline."""
+    again = paribus("run", "mine/optimizer.lr=0.1-s1", "--seed", "1", *at, "--json").json
+    assert again["reused"] is True
+    assert again["run"] in {
+        run["run"] for run in paribus("runs", "mine", "--root", root, "--json").json
+    }
+    changed = paribus("run", again["run"][:18], "train.epochs=2", "--seed", "1", *at, "--json").json
+    assert (changed["epochs"], changed["reused"]) == (2, False)
+    record = json.loads((Path(changed["dir"]) / "run.json").read_text())
+    assert record["configuration"]["optimizer"]["lr"] == 0.1
+
+
+def test_an_experiment_of_one_s_own(paribus, tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    at = ("--root", "results", "--no-wandb")
+    done = paribus(
+        *("sweep", "own.py", "model.width=3", "loss.gap=0.1,1", "--seeds", "1", *at), cwd=tmp_path
+    )
+    lines = lines_of(done)
+    assert lines[0].endswith(": Does [bold]my own[/bold] net learn?")
+    assert "model own.py:Net, loss own.py:margin(gap=0.5)" in lines[1]
+    assert "(one seed only: it may be chance)" in done.out
+    assert re.search(r"parameters 44 → 23", done.out)
+    run = next(iter((tmp_path / "results" / "runs").iterdir()))
+    assert (run / "source" / "own.py").read_text() == OWN
+    (tmp_path / "own.py").unlink()  # evaluate works from what was stored
+    for found in sorted((tmp_path / "results" / "runs").iterdir()):
+        done = paribus("evaluate", found.name, "--root", "results", cwd=tmp_path)
+        assert "f1" in "\n".join(lines_of(done))
+        assert done.err == ""
+
+
+def test_one_asked_axis_of_a_file_without_axes(paribus, tmp_path):
+    """The command to paste must run: the old baseline is what is left to compare with."""
+    (tmp_path / "own.py").write_text(OWN)
+    done = paribus(
+        *("sweep", "own.py", "optimizer.lr=1e-9,0.1", "--seeds", "1", "--no-wandb"), cwd=tmp_path
+    )
+    line = next(line for line in lines_of(done) if "to make it the baseline" in line)
+    words = shlex.split(line.split("paribus ", 1)[1])
+    assert words == [
+        "sweep", "own.py", "optimizer.lr=0.01", "--set", "optimizer.lr=0.1", "--seeds", "1",
+    ]  # fmt: skip
+    assert "2 runs: 0 trained, 2 reused" in paribus(*words, "--no-wandb", cwd=tmp_path).out
+
+
+def test_a_run_that_diverges_fails_and_the_study_goes_on(paribus, tmp_path):
+    at = ("--set", "train.epochs=3", "--seeds", "2", "--no-wandb", "--root", tmp_path / "r")
+    words = ("sweep", "line", "optimizer.lr=1e30,0.1", "--set", "loss=mse", *at)
+    done = paribus(*words)
+    text = "\n".join(lines_of(done, code=1))
+    assert "6 runs: 6 trained, 0 reused, 2 failed" in text
+    assert "optimizer.lr=1e+30 failed: seed 0: non-finite: train/loss is" in done.err
+    assert re.search(r"^ optimizer\.lr=1e\+30 +failed ", text, re.M)
+    assert re.search(r"^optimizer\.lr: .+ 1e\+30 failed\.$", text, re.M)
+    found = paribus(*words, "--json")
+    assert found.code == 1
+    bad = found.json["settings"][1]
+    assert (bad["status"], bad["mean"], bad["values"]) == ("failed", None, [])
+    assert "non-finite" in bad["reason"]
+    assert found.json["best"] != "optimizer.lr=1e+30"
+    assert found.json["runs"]["failed"] == 2
+    single = paribus(
+        *("run", "line", "optimizer.lr=1e30", "loss=mse", "train.epochs=3", "--no-wandb"),
+        *("--root", tmp_path / "r"),
+    )
+    assert single.code == 1
+    assert single.err.startswith("failed: non-finite: train/loss is ")
+    assert "best model" not in single.out
+
+
+def test_a_failed_baseline_is_said_so(paribus, tmp_path):
+    done = paribus(
+        *("sweep", "line", "optimizer.lr=0.1", "--set", "train.epochs=2", "--set", "loss=mse"),
+        *("--set", "optimizer.lr=1e30", "--seeds", "1", "--no-wandb", "--root", tmp_path / "r"),
+    )
+    assert "optimizer.lr: the baseline failed, so there is nothing to compare with." in done.out
+    assert done.code == 1
+
+
+def test_wandb_offline(paribus, tmp_path):
+    root = tmp_path / "r"
+    done = paribus("run", "line", "train.epochs=2", "--root", root)
+    lines_of(done)
+    assert len(done.err.splitlines()) == 1
+    assert "offline" in done.err
+    assert len(list((root / "wandb").glob("offline-run-*"))) == 1
+    again = paribus("run", "line", "train.epochs=2", "--root", root, "--json")
+    assert again.json["reused"]
+    assert len(list((root / "wandb").glob("offline-run-*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    {
+        "list": ["--json"],
+        "show": ["--engine", "--root", "--json"],
+        "run": ["--seed", "--engine", "--checkpoint-every", "--no-wandb", "--root", "--json"],
+        "sweep": [
+            *("--set", "--seeds", "--study", "--workers", "--engine", "--storage", "--dry-run"),
+            *("--checkpoint-every", "--no-wandb", "--root", "--json"),
+        ],
+        "compare": ["--root", "--json"],
+        "evaluate": ["--split", "--root", "--json"],
+        "studies": ["--root", "--json"],
+        "runs": ["--root", "--json"],
+        "doctor": ["--root", "--json"],
+    }.items(),
+)
+def test_every_command_has_help(paribus, command, options):
+    done = paribus(command, "--help")
+    assert (done.code, done.err) == (0, "")
+    assert f"paribus {command}" in done.out
+    assert "\x1b" not in done.out
+    for option in options:
+        assert option in done.out
+
+
+def test_version(paribus):
+    assert paribus("--version").out == "paribus, version 0.1.0\n"
+
+
+def test_help_comes_in_a_third_of_the_time_of_torch(tmp_path):
+    environment = clean_environment(str(tmp_path))
+
+    def seconds(*arguments):
+        found = []
+        for _ in range(2):
+            began = time.perf_counter()
+            done = subprocess.run(
+                [sys.executable, *arguments], env=environment, capture_output=True, check=True
+            )
+            found.append(time.perf_counter() - began)
+        return min(found), done.stdout.decode()
+
+    script = "import sys; from sweeps.cli.start import main; sys.argv[1:] = ['--help']; main()"
+    helped, text = seconds("-c", script)
+    assert "sweep" in text
+    assert helped < seconds("-c", "import torch")[0] / 3
+
+
+def test_the_root_may_come_from_the_environment(paribus, tmp_path):
+    done = paribus(
+        *("run", "line", "train.epochs=1", "--no-wandb"), env={"PARIBUS_ROOT": str(tmp_path / "e")}
+    )
+    lines = lines_of(done)
+    assert lines[-1].endswith("--split test")  # no --root: it is where it looks anyway
+    assert len(list((tmp_path / "e" / "runs").iterdir())) == 1
+
+
+def test_a_gone_reader_is_no_error(tmp_path):
+    done = subprocess.run(
+        f"{shlex.quote(sys.executable)} -c 'from sweeps.cli.start import main; import sys; "
+        "sys.argv[1:] = [\"list\"]; main()' | true",
+        shell=True, cwd=tmp_path, env=clean_environment(str(tmp_path)), capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,95 @@
+"""Commands in one process that is pinned as the console script pins its own: torch comes once.
+
+As a program it reads a line of JSON for each command, runs `sweeps.cli.app.run`, and answers with
+a line of JSON. `Commands` starts it and talks to it.
+"""
+
+import contextlib
+import io
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left: exit code, standard output, standard error, whether torch was needed."""
+
+    code: int
+    out: str
+    err: str
+    torch: bool
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+class Commands:
+    """Runs commands one after the other, each in a folder of one's choice."""
+
+    def __init__(self) -> None:
+        self._home = tempfile.TemporaryDirectory()
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            env=clean_environment(self._home.name),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *words, cwd=".", env=None) -> Done:
+        request = {"words": [str(w) for w in words], "cwd": str(cwd), "env": env or {}}
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        if not select.select([self._process.stdout], [], [], SECONDS)[0]:
+            self._process.kill()
+            raise TimeoutError(f"{words} took more than {SECONDS} s")
+        return Done(**json.loads(self._process.stdout.readline()))
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait(SECONDS)
+        self._process.stdout.close()
+        self._home.cleanup()
+
+
+def clean_environment(home: str) -> dict[str, str]:
+    """An environment without settings of the person who tests, pinned for training."""
+    from core.process import PINNED
+
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB_", "PARIBUS_"))}
+    return inherited | PINNED | {"HOME": home, "PYTHONPATH": str(Path(__file__).parents[1])}
+
+
+def _serve() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a worker prints must not come between
+    start = Path.cwd()
+    before = dict(os.environ)
+    from sweeps.cli.app import run
+
+    for line in sys.stdin:
+        request = json.loads(line)
+        out, err = io.StringIO(), io.StringIO()
+        os.chdir(start / request["cwd"])
+        os.environ.update(request["env"])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run(request["words"])
+        os.environ.clear()
+        os.environ.update(before)
+        os.chdir(start)
+        done = Done(code, out.getvalue(), err.getvalue(), "torch" in sys.modules)
+        answers.write(json.dumps(vars(done)) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    _serve()

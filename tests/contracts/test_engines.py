@@ -1,0 +1,326 @@
+"""What every engine keeps to: the same reports, the same bits, whenever it is stopped."""
+
+import io
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from core.engine import Job
+from core.engines import engine_of
+from core.loop import Loop, tensor_hashes, weights_hash
+from core.models import MLP, set_dropout_streams
+from core.seeding import epoch_order
+
+ONE_CYCLE = {"name": "torch.optim.lr_scheduler.OneCycleLR", "max_lr": 0.05}
+DROPOUT = {"name": "mlp", "hidden_dim": 8, "num_layers": 2, "dropout": 0.3}
+
+# 42 training examples: three updates of 16 an epoch. 13 updates end inside the fifth epoch.
+RECIPES = {
+    "adam": {},
+    "dropout": {"model": DROPOUT},
+    "momentum and cosine": {
+        "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9},
+        "scheduler": "cosine",
+        "train": {"epochs": 5, "batch_size": 16},
+    },
+    "one cycle by updates": {
+        "model": DROPOUT,
+        "optimizer": {"name": "adamw", "lr": 0.01},
+        "scheduler": ONE_CYCLE,
+        "train": {"updates": 13, "batch_size": 16},
+    },
+    "steps and batch norm": {
+        "model": {"name": "Net", "rate": 0.4},  # its dropout is torch's, drawn from the global one
+        "optimizer": "rmsprop",
+        "scheduler": {"name": "step", "step_size": 2},
+        "metrics": ["CohenKappa"],
+    },
+    "regression": {
+        "task": "regression",
+        "data": {"name": "slopes", "columns": 2},
+        "loss": "l1",
+        "train": {"updates": 7, "batch_size": 10},
+    },
+}
+
+
+@pytest.fixture(params=[Loop])
+def engine(request):
+    return request.param()
+
+
+@pytest.fixture(params=RECIPES)
+def recipe(request):
+    return RECIPES[request.param]
+
+
+def job_of(small, seed=0, **changes):
+    return Job((small.run(seed, **changes),), small.resolver)
+
+
+def trained(engine, job, state=None, stop=None):
+    """Reports of a job, and the resume state after each as a file would hold it."""
+    (run,) = job.runs
+    reports, states = [], []
+    iterator = engine.train(job, {} if state is None else {run.id: torch.load(io.BytesIO(state))})
+    for report in iterator:
+        reports.append(report)
+        buffer = io.BytesIO()
+        torch.save(report.state(), buffer)
+        states.append(buffer.getvalue())
+        if len(reports) == stop:
+            iterator.close()
+            break
+    return reports, states
+
+
+def lines(reports):
+    return [{k: v for k, v in r.line.items() if k != "seconds"} for r in reports]
+
+
+def same_best(first, second):
+    assert (first.epoch, first.metrics) == (second.epoch, second.metrics)
+    assert first.confusion_matrix == second.confusion_matrix
+    assert torch.equal(first.outputs, second.outputs)
+    assert first.weights.keys() == second.weights.keys()
+    assert all(torch.equal(first.weights[k], second.weights[k]) for k in first.weights)
+
+
+def test_engines_are_found_by_their_name(engine):
+    assert type(engine_of(engine.name)) is type(engine)
+
+
+def test_one_report_an_epoch_and_the_last_is_finished(engine, small, recipe):
+    job = job_of(small, **recipe)
+    (run,) = job.runs
+    reports, _ = trained(engine, job)
+    assert [r.line["epoch"] for r in reports] == list(range(1, run.facts["epochs"] + 1))
+    assert [r.finished for r in reports] == [False] * (len(reports) - 1) + [True]
+    assert all(r.run == run.id and r.failure is None for r in reports)
+    names = set(reports[0].line["metrics"])
+    task = {"val/mae", "val/mse", "val/r2"}
+    if run.configuration["task"]["name"] == "multiclass":
+        task = {"train/accuracy", "val/accuracy", "val/precision", "val/recall", "val/f1"}
+    assert names >= task | {"train/loss", "val/loss"}
+    assert ("val/cohen_kappa" in names) is ("metrics" in recipe)
+    assert all(set(r.line["metrics"]) == names for r in reports)
+    assert len({r.line["weights_sha256"] for r in reports}) == len(reports)
+    assert len({r.line["order_sha256"] for r in reports}) == len(reports)
+
+
+def test_the_same_job_twice_gives_the_same_bits(engine, small, recipe):
+    job = job_of(small, **recipe)
+    first, _ = trained(engine, job)
+    torch.rand(3)  # whatever the process draws in between
+    second, _ = trained(engine, job)
+    assert lines(first) == lines(second)
+    assert first[0].initial_weights == second[0].initial_weights
+    same_best(first[-1].best, second[-1].best)
+
+
+def test_another_seed_gives_other_weights_and_orders(engine, small):
+    (first, *_), _ = trained(engine, job_of(small, seed=0))
+    (second, *_), _ = trained(engine, job_of(small, seed=1))
+    assert first.line["order_sha256"] != second.line["order_sha256"]
+    assert not set(first.initial_weights.values()) & set(second.initial_weights.values())
+
+
+def test_initial_weights_are_those_before_the_first_step(engine, small):
+    job = job_of(small)
+    reports, _ = trained(engine, job)
+    trainee = small.resolver.trainee(small.asked(), 0)
+    assert reports[-1].initial_weights == tensor_hashes(trainee.model)
+
+
+def test_stopped_anywhere_and_resumed_it_ends_in_the_same_bits(engine, small, recipe):
+    job = job_of(small, **recipe)
+    whole, states = trained(engine, job)
+    for epoch in range(1, len(whole)):
+        before, stopped = trained(engine, job, stop=epoch)
+        rest, _ = trained(engine, job, state=stopped[-1])
+        assert lines(before) + lines(rest) == lines(whole)
+        assert rest[-1].initial_weights == whole[-1].initial_weights
+        same_best(rest[-1].best, whole[-1].best)
+    again, _ = trained(engine, job, state=states[0], stop=1)  # and stopped twice
+    assert lines(again) == lines(whole)[1:2]
+
+
+def test_a_state_needs_no_pickled_classes(engine, small, recipe):
+    _, states = trained(engine, job_of(small, **recipe), stop=2)
+    torch.load(io.BytesIO(states[-1]), weights_only=True)
+
+
+def test_closing_after_an_epoch_restores_the_generators_of_the_process(engine, small):
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    trained(engine, job_of(small, model="Net"), stop=2)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_the_consumer_draws_between_epochs_changes_nothing(engine, small):
+    job = job_of(small, model={"name": "Net", "rate": 0.5})
+    quiet, _ = trained(engine, job)
+    noisy = []
+    for report in engine.train(job, {}):
+        noisy.append(report)
+        torch.rand(7)
+    assert lines(noisy) == lines(quiet)
+
+
+@pytest.mark.parametrize("split", ["val", "train", "test"])
+def test_evaluating_the_best_weights_gives_the_best_metrics_bit_for_bit(
+    engine, small, recipe, split
+):
+    job = job_of(small, **recipe | {"train": {"epochs": 4, "batch_size": 16, "eval_batch_size": 4}})
+    reports, _ = trained(engine, job)
+    best = reports[-1].best
+    found = engine.evaluate(job, best.weights, split)
+    part = small.resolver.data(small.asked(**recipe)).part(split)
+    assert torch.equal(found.targets, part.targets)
+    assert len(found.outputs) == len(part)
+    if split == "val":
+        recorded = {k.removeprefix("val/"): v for k, v in best.metrics.items() if k[:4] == "val/"}
+        assert found.metrics == recorded
+        assert torch.equal(found.outputs, best.outputs)
+        assert found.confusion_matrix == best.confusion_matrix
+
+
+def test_the_best_epoch_has_the_best_metric(engine, small):
+    for metric, pick in (("val/accuracy", max), ("val/loss", min)):
+        reports, _ = trained(engine, job_of(small, select={"metric": metric}))
+        values = [r.line["metrics"][metric] for r in reports]
+        assert reports[-1].best.epoch == values.index(pick(values)) + 1
+        assert reports[-1].best.metrics == reports[reports[-1].best.epoch - 1].line["metrics"]
+
+
+@pytest.mark.parametrize("metric", ["val/accuracy", "val/loss"])
+def test_of_equal_epochs_the_earliest_is_best(engine, small, metric):
+    still = {"optimizer": {"name": "sgd", "lr": 0.0}, "select": {"metric": metric}}
+    reports, states = trained(engine, job_of(small, **still))
+    assert len({r.line["metrics"][metric] for r in reports}) == 1
+    assert [r.best.epoch for r in reports] == [1] * 4
+    rest, _ = trained(engine, job_of(small, **still), state=states[1])
+    assert rest[-1].best.epoch == 1
+
+
+def test_best_weights_are_a_copy_of_their_epoch(engine, small):
+    job = job_of(small)
+    reports, _ = trained(engine, job)
+    trainee = small.resolver.trainee(small.asked(), 0)
+    for report in reports:
+        trainee.model.load_state_dict(report.best.weights)
+        chosen = reports[report.best.epoch - 1]
+        assert weights_hash(trainee.model) == chosen.line["weights_sha256"]
+
+
+def test_numbers_that_are_not_finite_end_the_run(engine, small):
+    reports, _ = trained(engine, job_of(small, optimizer={"name": "sgd", "lr": 1e30}))
+    last = reports[-1]
+    assert last.finished
+    assert last.failure.startswith("non-finite: ")
+    assert f"at epoch {len(reports)}" in last.failure
+    assert not math.isfinite(last.line["metrics"]["train/loss"]) or not math.isfinite(
+        last.line["metrics"]["val/loss"]
+    )
+    assert all(r.failure is None and not r.finished for r in reports[:-1])
+
+
+def test_a_metric_that_is_not_defined_fails_nothing(engine, small):
+    job = job_of(
+        small,
+        task="regression",
+        data={"name": "slopes", "n": 10},
+        loss="mse",
+        split={"val_fraction": 0.1, "test_fraction": 0.1},
+        select={"metric": "val/r2"},
+    )
+    reports, _ = trained(engine, job)
+    assert [r.line["metrics"]["val/r2"] for r in reports] == [None] * 4
+    assert reports[-1].failure is None
+    assert reports[-1].best.epoch == 1
+
+
+def written_by_hand(small, model, optimizer, job, scheduler=None):
+    """The ordinary loop on the same data; (running means, validation accuracies)."""
+    (run,) = job.runs
+    data = small.resolver.data(small.asked())
+    x, y = data.train.inputs, data.train.targets
+    loss_of, size = nn.CrossEntropyLoss(), run.configuration["train"]["batch_size"]
+    means, accuracies = [], []
+    for epoch in range(1, run.facts["epochs"] + 1):
+        total = 0.0
+        model.train()
+        set_dropout_streams(model, run.seed, epoch)  # a plain model has none of ours
+        for rows in epoch_order(run.seed, epoch, len(x)).split(size):
+            loss = loss_of(model(x[rows]), y[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if scheduler is not None:
+                scheduler.step()
+            total += loss.item() * len(rows)
+        means.append(total / len(x))
+        model.eval()
+        with torch.no_grad():
+            right = (model(data.val.inputs).argmax(1) == data.val.targets).sum().item()
+        accuracies.append(right / len(data.val))
+    return means, accuracies
+
+
+OPTIMIZERS = {
+    "adam": ({"name": "adam", "lr": 0.01}, lambda p: torch.optim.Adam(p, lr=0.01, fused=True)),
+    "sgd": (
+        {"name": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True},
+        lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, fused=True),
+    ),
+    "radam": ({"name": "torch.optim.RAdam", "lr": 0.01}, lambda p: torch.optim.RAdam(p, lr=0.01)),
+}
+
+
+@pytest.mark.parametrize("scheduler", ["constant", ONE_CYCLE], ids=["constant", "one cycle"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_training_is_what_a_loop_written_by_hand_does(engine, small, optimizer, scheduler):
+    asked, make = OPTIMIZERS[optimizer]
+    job = job_of(small, optimizer=asked, scheduler=scheduler, model="mlp")
+    reports, states = trained(engine, job)
+    hand = nn.Sequential(nn.Linear(4, 128), nn.ReLU(), nn.Linear(128, 3))
+    initial = small.resolver.trainee(small.asked(model="mlp"), 0).model.state_dict()
+    names = ["hidden.0.0.weight", "hidden.0.0.bias", "output.weight", "output.bias"]
+    with torch.no_grad():
+        for parameter, name in zip(hand.parameters(), names, strict=True):
+            parameter.copy_(initial[name])
+    made = make(list(hand.parameters()))
+    schedule = None
+    if scheduler is ONE_CYCLE:
+        steps = job.runs[0].facts["updates"]
+        schedule = torch.optim.lr_scheduler.OneCycleLR(made, max_lr=0.05, total_steps=steps)
+    means, accuracies = written_by_hand(small, hand, made, job, schedule)
+    state = torch.load(io.BytesIO(states[-1]))["model"]
+    for parameter, name in zip(hand.parameters(), names, strict=True):
+        assert torch.equal(parameter, state[name]), name
+    assert [r.line["metrics"]["val/accuracy"] for r in reports] == accuracies
+    assert [r.line["metrics"]["train/loss"] for r in reports] == pytest.approx(means, rel=1e-6)
+
+
+def test_masks_of_our_dropout_layers_come_from_their_streams(engine, small):
+    job = job_of(small, model=DROPOUT, optimizer={"name": "sgd", "lr": 0.1})
+    reports, states = trained(engine, job)
+    hand = MLP(4, 3, hidden_dim=8, num_layers=2, dropout=0.3)
+    hand.load_state_dict(small.resolver.trainee(small.asked(model=DROPOUT), 0).model.state_dict())
+    sgd = torch.optim.SGD(hand.parameters(), lr=0.1, fused=True)
+    _, accuracies = written_by_hand(small, hand, sgd, job)
+    state = torch.load(io.BytesIO(states[-1]))["model"]
+    assert all(torch.equal(value, state[name]) for name, value in hand.state_dict().items())
+    assert [r.line["metrics"]["val/accuracy"] for r in reports] == accuracies
+
+
+def test_the_last_epoch_of_a_number_of_updates_ends_at_that_update(engine, small):
+    run = job_of(small, train={"updates": 4, "batch_size": 16})
+    reports, states = trained(engine, run)
+    assert len(reports) == 2
+    optimizer = torch.load(io.BytesIO(states[-1]))["optimizer"]
+    assert {int(entry["step"]) for entry in optimizer["state"].values()} == {4}
+    whole, _ = trained(engine, job_of(small, train={"epochs": 2, "batch_size": 16}))
+    assert lines(reports)[0] == lines(whole)[0]  # the first epoch is the same one

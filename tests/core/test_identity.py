@@ -1,0 +1,164 @@
+"""A run's id follows from its content: equal id, equal bits; and what differs can be named."""
+
+import numpy as np
+import pytest
+
+from core.identity import NO_NUMBERS, environment, explain, run_id, trace_components
+
+OTHER = [
+    {"optimizer": {"name": "adam", "lr": 0.02}},
+    {"optimizer": {"name": "sgd", "lr": 0.01}},
+    {"model": {"name": "mlp", "hidden_dim": 9}},
+    {"model": "linear"},
+    {"loss": "soft"},
+    {"train": {"epochs": 5, "batch_size": 16}},
+    {"train": {"updates": 12, "batch_size": 16}},
+    {"train": {"epochs": 4, "batch_size": 17}},
+    {"train": {"epochs": 4, "batch_size": 16, "eval_batch_size": 7}},
+    {"split": {"seed": 1}},
+    {"split": {"val_fraction": 0.2}},
+    {"standardize": False},
+    {"scheduler": "cosine"},
+    {"metrics": ["CohenKappa"]},
+    {"select": {"metric": "val/loss"}},
+    {"data": {"name": "waves", "n": 61}},
+]
+
+
+def test_every_change_that_counts_is_another_id(small):
+    ids = [small.run(**changes).id for changes in [{}, *OTHER]] + [small.run(seed=1).id]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": {"name": "adam", "lr": 0.01, "weight_decay": 0}},  # its default
+        {"optimizer": {"name": "adam", "lr": 0.01, "weight_decay": 0.0}},
+        {"optimizer": {"name": "adam", "lr": 0.01, "foreach": "none"}},
+        {"optimizer": {"lr": 0.01, "name": "adam"}},
+        {"model": {"name": "mlp", "hidden_dim": 8, "dropout": 0, "num_layers": 1}},
+        {"model": {"name": "mlp", "hidden_dim": 8, "in_features": 4}},
+        {"split": {"method": "stratified"}},
+        {"standardize": True},
+        {"select": {"metric": "val/accuracy"}},
+        {"data": {"name": "small.py:waves", "root": "/elsewhere"}},
+        {"data": {"name": "small.py:waves", "download": True}},
+        {"data": {"name": "small.py:waves", "shift": 0}},
+    ],
+)
+def test_the_same_request_in_other_words_is_the_same_id(changes, small):
+    assert small.run(**changes).id == small.run().id
+
+
+def test_an_id_says_experiment_and_seed(small):
+    assert small.run(3).id.startswith("small-s3-")
+    assert len(small.run(3).id.rpartition("-")[2]) == 12
+    assert run_id("my exp/é", {"seed": 0}).startswith("my-exp-s0-")
+    assert run_id("é", {"seed": 0}).startswith("experiment-s0-")
+
+
+BASELINE_LINES = ('    "loss": "cross_entropy",\n', '    "task": "multiclass",\n')
+
+
+@pytest.mark.parametrize(
+    "replace",
+    [
+        [("SCALE = 0.8", "# a comment\nSCALE = 0.8  # another")],
+        [("Can a small net", "Could a small net")],
+        [('def waves(n: int', 'def unused():\n    return 1\n\n\ndef waves(n: int')],
+        [(BASELINE_LINES[0], ""), (BASELINE_LINES[1], "".join(BASELINE_LINES))],
+        [("[0.001, 0.1]", "[0.5]")],
+        [("        return self.head(self.body(x))", "        return self.body(x)")],
+    ],
+    ids=["comment", "docstring", "unused", "order of BASELINE", "AXES", "a model not used"],
+)  # fmt: skip
+def test_edits_that_change_no_number_keep_the_id(replace, write_small):
+    before = write_small().run().id
+    assert write_small(replace=replace).run().id == before
+
+
+def test_the_same_file_elsewhere_is_the_same_run(write_small):
+    assert write_small(name="here/small.py").run().id == write_small(name="there/small.py").run().id
+
+
+@pytest.mark.parametrize(
+    ("replace", "changes", "part"),
+    [
+        ([("nn.ReLU()", "nn.GELU()")], {"model": "Net"}, "small.py:Net"),
+        (
+            [("label_smoothing=smooth", "label_smoothing=smooth * 2")],
+            {"loss": "soft"},
+            "small.py:soft",
+        ),
+        ([("SCALE = 0.8", "SCALE = 0.9")], {}, "small.py:waves"),
+    ],
+)
+def test_an_edit_of_an_object_that_is_used_changes_the_id_and_is_named(
+    replace, changes, part, write_small
+):
+    before, after = write_small().run(**changes), write_small(replace=replace).run(**changes)
+    assert before.id != after.id
+    differs = explain(before.identity, after.identity)
+    assert part in differs
+    assert set(differs) <= {part, "data"}
+
+
+FROM_FILE = """
+import numpy as np
+from pathlib import Path
+
+
+def table():
+    x = np.load(Path(__file__).with_name("x.npy"))
+    return x, np.arange(len(x)) % 2
+"""
+
+
+def test_one_value_of_the_data_changes_the_id(write_small, tmp_path):
+    values = np.random.default_rng(0).normal(size=(40, 3))
+    np.save(tmp_path / "x.npy", values)
+    first = write_small(FROM_FILE).run(data="table")
+    assert write_small(FROM_FILE).run(data="table").id == first.id
+    values[17, 1] += 1e-3
+    np.save(tmp_path / "x.npy", values)
+    second = write_small(FROM_FILE).run(data="table")
+    assert second.id != first.id
+    differs = explain(first.identity, second.identity)
+    assert list(differs) == ["data"]
+    assert differs["data"] == [first.identity["data"], second.identity["data"]]
+
+
+def test_explain_names_keys_and_fields(small):
+    first = small.run()
+    second = small.run(seed=2, optimizer={"name": "adam", "lr": 0.5})
+    assert explain(first.identity, second.identity) == {"optimizer.lr": [0.01, 0.5], "seed": [0, 2]}
+    assert explain(first.identity, first.identity) == {}
+    moved = {**first.identity, "environment": {**first.identity["environment"], "torch": "9"}}
+    assert explain(first.identity, moved) == {"torch": [environment()["torch"], "9"]}
+    assert explain(first.identity, {**first.identity, "numerics": -1})["numerics"][1] == -1
+
+
+def test_each_field_of_the_environment_counts(small):
+    parts = small.run().identity
+    assert {"python", "torch", "numpy", "cpu", "threads", "pinned"} <= set(parts["environment"])
+    for name in parts["environment"]:
+        changed = {**parts, "environment": {**parts["environment"], name: "another"}}
+        assert run_id("small", changed) != run_id("small", parts), name
+
+
+def test_sources_and_distributions_of_what_is_used(small):
+    assert list(small.run().identity["sources"]) == ["small.py:waves"]
+    named = trace_components(
+        small.asked(model="Net", data="sklearn.datasets.load_iris", metrics=["CohenKappa"]),
+        small.experiment,
+    )
+    assert set(named.digests) == {"small.py:Net"}
+    assert {"sklearn", "torchmetrics"} <= set(named.distributions)
+    assert named.files["small.py"] == small.path
+
+
+def test_keywords_that_change_no_number_are_not_in_the_identity(small):
+    run = small.run(data={"name": "waves", "root": "/a"})
+    assert not set(NO_NUMBERS) & set(run.identity["configuration"]["data"])
+    assert run.configuration["data"]["root"] == "/a"  # but the record has them

@@ -1,0 +1,101 @@
+"""A process that trains is pinned before torch starts; reading and planning need no torch."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.process import PINNED, is_pinned, pinned_environment
+
+REPOSITORY = str(Path(__file__).resolve().parents[2])
+
+
+def python(program, *arguments, **variables):
+    """What a program prints, in a process that has none of the pinned variables but these."""
+    environment = {k: v for k, v in os.environ.items() if k not in PINNED}
+    environment |= {"PYTHONPATH": REPOSITORY, **variables}
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+RESTART = """
+import json, os, sys
+from core.process import is_pinned, restart_pinned
+before = is_pinned()
+restart_pinned()
+print(json.dumps([before, is_pinned(), os.getpid(), sys.argv[1:], sys.flags.hash_randomization]))
+"""
+
+
+def test_restarting_pins_the_process():
+    before, after, _, arguments, randomised = python(RESTART, "a b", "--x=1")
+    assert after
+    assert before  # this is the second life, which began pinned
+    assert arguments == ["a b", "--x=1"]
+    assert not randomised
+
+
+def test_without_the_restart_it_is_not_pinned():
+    program = "import json; from core.process import is_pinned; print(json.dumps(is_pinned()))"
+    assert python(program) is False
+    assert python(program, **PINNED) is True
+    for name in PINNED:
+        assert python(program, **(PINNED | {name: "7"})) is False, name
+
+
+def test_a_process_restarts_once_at_most():
+    before, after, *_ = python(RESTART, PARIBUS_RESTARTED="1")
+    assert (before, after) == (False, False)
+
+
+def test_a_pinned_process_does_not_restart():
+    program = RESTART.replace("restart_pinned()\n", "os.execve = None\nrestart_pinned()\n")
+    assert python(program, **PINNED)[:2] == [True, True]
+
+
+def test_variables_for_children_are_restored(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("MKL_CBWR", raising=False)
+    before = dict(os.environ)
+    with pinned_environment():
+        assert PINNED.items() <= os.environ.items()
+    assert dict(os.environ) == before
+    with pytest.raises(KeyError), pinned_environment():
+        raise KeyError
+    assert dict(os.environ) == before
+    assert is_pinned() is False
+
+
+SETTLED = """
+import json, torch
+from core.process import settle
+torch.set_default_dtype(torch.float64)
+print(json.dumps([settle(), str(torch.get_default_dtype()), torch.get_num_threads()]))
+"""
+
+
+def test_settling_says_what_mode_it_really_is():
+    mode, dtype, threads = python(SETTLED, **PINNED)
+    assert mode == {"threads": 1, "pinned": True, "aligned": mode["aligned"]}
+    assert (dtype, threads) == ("torch.float32", 1)
+    unpinned, _, threads = python(SETTLED, OMP_NUM_THREADS="2")
+    assert (unpinned["pinned"], unpinned["threads"], threads) == (False, 1, 1)
+
+
+LIGHT = ["core.config", "core.components", "core.experiment", "core.run_folder", "core.spec"]
+
+
+@pytest.mark.parametrize(
+    ("modules", "absent"),
+    [(["core.process"], ["torch", "numpy"]), ([*LIGHT, "core.files", "core.values"], ["torch"])],
+)
+def test_reading_and_planning_import_no_torch(modules, absent):
+    program = (
+        f"import json, sys, {', '.join(modules)}\n"
+        f"print(json.dumps([name for name in {absent!r} if name in sys.modules]))"
+    )
+    assert python(program) == []

@@ -1,0 +1,261 @@
+"""Resolving fills in what follows, and refuses before training what could only mislead."""
+
+import json
+
+import pytest
+import torch
+
+from core.errors import RequestError
+from core.resolve import choose_device
+from core.spec import ENGINES, choose_engine
+
+ONE_CYCLE = {"name": "torch.optim.lr_scheduler.OneCycleLR", "max_lr": 0.1}
+SLOPES = {"task": "regression", "data": "slopes", "loss": "mse"}
+
+MORE = """
+def flat(in_features, num_classes) -> nn.Module:
+    return nn.Sequential(nn.Linear(in_features, 1), nn.Flatten(0))
+
+
+def squeezed(outputs, targets):
+    return nn.functional.mse_loss(outputs.squeeze(1), targets)
+
+
+def each(outputs, targets):
+    return (outputs - targets).abs()
+
+
+def detached(outputs, targets):
+    return (outputs - targets).abs().mean().detach()
+
+
+def nothing(outputs, targets):
+    return None
+
+
+def not_a_module(in_features) -> nn.Module:
+    return 3
+
+
+class TakesMore(nn.Module):
+    def __init__(self, in_features: int, vocab_size: int):
+        super().__init__()
+
+
+def failing():
+    raise OSError("no such disk")
+"""
+
+
+def refused(small, **changes):
+    with pytest.raises(RequestError) as caught:
+        small.run(**changes)
+    return str(caught.value)
+
+
+def test_nothing_is_left_to_be_decided(small):
+    found = small.resolved()
+    assert found["model"] == {
+        "name": "mlp", "hidden_dim": 8, "num_layers": 1, "activation": "relu", "dropout": 0.0,
+        "in_features": 4, "out_features": 3,
+    }  # fmt: skip
+    assert found["split"]["method"] == "stratified"
+    assert found["standardize"] is True
+    assert found["select"] == {"metric": "val/accuracy", "direction": "maximize"}
+    assert found["device"] == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert found["optimizer"]["fused"] is True
+    assert found["scheduler"] == {"name": "constant"}
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_regression_has_its_own_defaults(small):
+    found = small.resolved(**SLOPES | {"data": {"name": "slopes", "columns": 2}})
+    assert found["split"]["method"] == "random"
+    assert found["select"] == {"metric": "val/mae", "direction": "minimize"}
+    assert (found["model"]["in_features"], found["model"]["out_features"]) == (3, 2)
+
+
+def test_own_models_get_what_their_signature_names(small):
+    assert small.resolved(model="Net")["model"] == {
+        "name": "Net", "width": 6, "rate": 0.0, "in_features": 4, "num_classes": 3
+    }  # fmt: skip
+
+
+def test_what_the_user_gives_stays(small):
+    assert small.resolved(scheduler={"name": "cosine", "T_max": 7})["scheduler"]["T_max"] == 7
+    split = {"method": "in_order", "val_fraction": 0.2, "test_fraction": 0.2}
+    found = small.resolved(split=split, standardize=False, device="cpu")
+    assert (found["split"]["method"], found["standardize"]) == ("in_order", False)
+    assert "fused" not in small.resolved(optimizer="rmsprop")["optimizer"]
+    for name in ("foreach", "fused", "differentiable"):
+        chosen = small.resolved(optimizer={"name": "sgd", name: False})["optimizer"]
+        assert chosen["fused"] is (True if name == "differentiable" else chosen.get("fused"))
+    assert small.resolved(optimizer={"name": "sgd", "fused": False})["optimizer"]["fused"] is False
+    assert small.resolved(optimizer={"name": "sgd", "foreach": True})["optimizer"]["fused"] is None
+
+
+@pytest.mark.parametrize(
+    ("train", "epochs", "updates"),
+    [
+        ({"epochs": 5, "batch_size": 16}, 5, 15),
+        ({"epochs": 5, "batch_size": 42}, 5, 5),
+        ({"updates": 7, "batch_size": 16}, 3, 7),
+        ({"updates": 6, "batch_size": 16}, 2, 6),
+        ({"updates": 1, "batch_size": 1}, 1, 1),
+    ],
+)
+def test_what_follows_from_the_length_of_training(train, epochs, updates, small):
+    # 60 examples, 15 % each for validation and test: 42 are left.
+    cosine = small.run(train=train, scheduler="cosine")
+    assert (cosine.facts["epochs"], cosine.facts["updates"]) == (epochs, updates)
+    assert cosine.configuration["scheduler"]["T_max"] == epochs
+    found = small.resolved(train=train, scheduler=ONE_CYCLE)["scheduler"]
+    assert found["total_steps"] == updates
+    assert not {"epochs", "steps_per_epoch"} & set(found)
+
+
+def test_facts(small):
+    facts = small.run().facts
+    assert facts == {
+        "epochs": 4,
+        "updates": 12,
+        "updates_per_epoch": 3,
+        "parameters": 5 * 8 + 9 * 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction", "found"),
+    [
+        (None, None, ("val/accuracy", "maximize")),
+        ("val/loss", None, ("val/loss", "minimize")),
+        ("val/f1", None, ("val/f1", "maximize")),
+        ("val/f1", "minimize", ("val/f1", "minimize")),
+        ("val/cohen_kappa", None, ("val/cohen_kappa", "maximize")),
+        ("val/hinge_loss", None, ("val/hinge_loss", "minimize")),
+    ],
+)
+def test_selection(metric, direction, found, small):
+    select = {"metric": metric, "direction": direction}
+    chosen = small.resolved(select=select, metrics=["CohenKappa", "HingeLoss"])["select"]
+    assert (chosen["metric"], chosen["direction"]) == found
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"select": {"metric": "accuracy"}}, "Did you mean 'val/accuracy'?"),
+        ({"select": {"metric": "val/mae"}}, "the runs have no such metric"),
+        ({"select": {"metric": "train/loss"}}, "the runs have no such metric"),
+        ({"metrics": ["CohenKapa"]}, "Did you mean"),
+        ({"metrics": ["Zzz"]}, "there is no torchmetrics metric 'Zzz'"),
+        ({"metrics": ["torch.nn.Linear"]}, "there is no torchmetrics metric"),
+        ({"metrics": ["os.system"]}, "there is no torchmetrics metric"),
+        ({"metrics": ["nosuchmodule.X"]}, "there is no torchmetrics metric"),
+        ({"metrics": ["MeanSquaredError"]}, "does not fit task multiclass"),
+        ({"metrics": ["ConfusionMatrix"]}, "gives no single number"),
+        ({"metrics": ["Precision"]}, "val/precision, which every run has already"),
+        ({"metrics": ["Accuracy"]}, "val/accuracy, which every run has already"),
+    ],
+)
+def test_metrics_that_are_refused(changes, words, small):
+    assert words in refused(small, **changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("CohenKappa", "val/cohen_kappa"),
+        ("MulticlassAUROC", "val/multiclass_auroc"),
+        ("AUROC", "val/auroc"),
+        ("torchmetrics.classification.MulticlassF1Score", "val/multiclass_f1_score"),
+    ],
+)
+def test_further_metrics_are_logged_in_snake_case(name, key, small):
+    trainee = small.resolver.trainee(small.asked(metrics=[name]), 0)
+    assert [f"val/{extra.key}" for extra in trainee.extra_metrics] == [key]
+    value = trainee.extra_metrics[0].measure(torch.eye(3) * 9, torch.arange(3))
+    assert value == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"model": {"name": "mlp", "out_features": 7}},
+            ["model mlp returns [2, 7] for a batch of 2", "3 classes", "needs [2, 3]"],
+        ),
+        (
+            {"model": {"name": "mlp", "in_features": 9}},
+            ["model mlp cannot take a batch of shape [2, 4]", "data small.py:waves"],
+        ),
+        ({**SLOPES, "model": "flat"}, ["'num_classes', which does not follow from this data"]),
+        ({**SLOPES, "model": {"name": "flat", "num_classes": 1}}, ["returns [2]", "needs [2, 1]"]),
+        ({"model": "torchvision.models.resnet18"}, ["cannot take a batch of shape [2, 4]"]),
+        ({"loss": "mse"}, ["mse is for values, but task multiclass has classes", "cross_entropy"]),
+        ({**SLOPES, "loss": "cross_entropy"}, ["for classes, but task regression has values"]),
+        ({"task": "regression"}, ["loss cross_entropy is for classes"]),
+        ({**SLOPES, "task": "multiclass", "loss": "cross_entropy"}, ["looks like regression"]),
+        ({**SLOPES, "loss": "squeezed"}, ["squeezed cannot take outputs [2, 1]", "targets [2, 1]"]),
+        ({**SLOPES, "loss": "each"}, ["must return one number that depends on", "[2, 1]"]),
+        ({**SLOPES, "loss": "detached"}, ["must return one number that depends on the model"]),
+        ({**SLOPES, "loss": "nothing"}, ["must return one number", "NoneType"]),
+        ({**SLOPES, "loss": {"name": "mse", "reduction": "none"}}, ["must return one number"]),
+        ({"model": "not_a_module"}, ["model not_a_module returned 3, not a torch.nn.Module"]),
+        ({"model": "TakesMore"}, ["needs 'vocab_size', which does not follow from this data"]),
+        ({"data": "failing"}, ["data failing raised OSError: no such disk"]),
+        ({"optimizer": {"name": "adam", "lr": -1}}, ["adam cannot be made", "learning rate"]),
+        ({"split": {"val_fraction": 0.001}}, ["leave no validation example"]),
+    ],
+)  # fmt: skip
+def test_misfits_are_refused_before_training(changes, words, write_small):
+    text = refused(write_small(MORE), **changes)
+    assert all(word in text for word in words), text
+
+
+def test_all_faults_of_the_components_come_together(small):
+    text = refused(small, model={"name": "mlp", "hidden": 3}, optimizer={"name": "adam", "lr": "x"})
+    assert "no keyword 'hidden'" in text
+    assert "optimizer.lr=x" in text
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(small):
+    assert "device=cuda: there is no CUDA device here." in refused(small, device="cuda")
+    assert choose_device("auto") == choose_device("cpu") == "cpu"
+
+
+def test_engines():
+    assert choose_engine("auto") == choose_engine("loop") == "loop"
+    for name in ("cohort", "lopo"):
+        with pytest.raises(RequestError, match=r"Take --engine loop|Choose auto or loop"):
+            choose_engine(name)
+    assert set(ENGINES) == {"auto", "loop", "cohort"}
+
+
+def test_none_and_whole_numbers_reach_the_data_function_as_its_signature_has_them(write_small):
+    more = (
+        "def picky(limit: int | None = 3, scale: float = 1.0):\n"
+        "    assert limit is None and type(scale) is float\n    return waves()\n"
+    )
+    data = {"name": "picky", "limit": "none", "scale": 2}
+    small = write_small(more)
+    assert small.run(data=data).configuration["data"]["limit"] is None
+    assert len(small.resolver.data(small.asked(data=data)).train) == 42
+    assert small.resolver.trainee(small.asked(data=data), 0).epochs == 4
+
+
+def test_data_is_loaded_once_for_all_settings_and_seeds(write_small):
+    more = "CALLS = []\n\n\ndef counted():\n    CALLS.append(1)\n    return waves()\n"
+    small = write_small(more)
+    for seed in (0, 1):
+        for rate in (0.1, 0.2):
+            small.run(seed, data="counted", optimizer={"name": "adam", "lr": rate})
+    small.run(data="counted", split={"val_fraction": 0.3})
+    assert len(small.experiment.objects["CALLS"]) == 1
+
+
+def test_a_trial_leaves_the_generators_of_the_process_as_they_were(small):
+    before = torch.get_rng_state()
+    small.run(model="Net")
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,162 @@
+"""The Python API: what a notebook sees is what the command line sees, bit for bit."""
+
+import numpy as np
+import pytest
+import torch
+
+from core.errors import RequestError
+from core.process import is_pinned
+from core.run_folder import RunFolder
+from sweeps import api
+
+EPOCHS = {"train.epochs": 3}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("api") / "results"
+
+
+@pytest.fixture(scope="module")
+def trained(root):
+    return api.train("digits", EPOCHS, seed=1, root=root, wandb=False)
+
+
+@pytest.fixture(scope="module")
+def study(root):
+    return api.sweep(
+        "digits",
+        {"optimizer.lr": [np.float32(0.5), 0.01], "model.activation": "tanh"},
+        overrides=EPOCHS, seeds=[1, 4], study="mine", root=root, wandb=False, workers=2,
+    )  # fmt: skip
+
+
+def test_a_run_and_its_record(trained, root):
+    assert isinstance(trained.folder, RunFolder)
+    assert trained.folder.folder.parent == root / "runs"
+    assert (trained.record["seed"], trained.record["status"]) == (1, "complete")
+    assert len(trained.history()) == 3
+    assert trained.best["metrics"]["val/accuracy"] > 0.5
+    assert trained.document()["run"] == trained.id
+
+
+def test_its_model_gives_the_recorded_accuracy(trained):
+    """On the real validation part, prepared as the record says."""
+    from sklearn.datasets import load_digits
+
+    model = trained.model()
+    assert not model.training
+    stored = torch.load  # noqa: F841  (the predictions below are plain safetensors)
+    from safetensors.torch import load_file
+
+    predictions = load_file(trained.folder.folder / "predictions.safetensors")
+    assert load_digits().data.shape[1] == next(model.parameters()).shape[1]
+    from core.config import Configuration
+    from core.experiment import catalogue
+    from core.train import resolver_for_file
+
+    data = resolver_for_file(catalogue()["digits"]).data(
+        Configuration.parse(trained.record["asked"], "the run")
+    )
+    inputs, targets = data.val.inputs_of(10**6)
+    with torch.inference_mode():
+        outputs = model(inputs)
+    assert torch.equal(targets, predictions["targets"])
+    accuracy = (outputs.argmax(1) == targets).double().mean().item()
+    assert accuracy == pytest.approx(trained.best["metrics"]["val/accuracy"], abs=1e-12)
+
+
+def test_the_same_bits_as_the_command_line(trained, paribus, tmp_path):
+    """This process has threads and random hashes; what trains has not."""
+    assert not is_pinned()
+    done = paribus(
+        *("run", "digits", "train.epochs=3", "--seed", "1", "--no-wandb", "--json"),
+        *("--root", tmp_path / "r"),
+    ).json
+    assert done["run"] == trained.id
+    assert done["weights_sha256"] == trained.record["weights_sha256"]
+    assert done["best"] == trained.best
+
+
+def test_a_run_is_loaded_again(trained, root):
+    for name in (trained.id, trained.id[:12], str(trained.folder.folder)):
+        assert api.load_run(name, root=root).record == trained.record
+    with pytest.raises(RequestError, match="There is no run 'nothing'"):
+        api.load_run("nothing", root=root)
+
+
+def test_a_study_as_rows(study, trained):
+    rows = {row["label"]: row for row in study.rows()}
+    assert list(rows) == [
+        "baseline", "optimizer.lr=0.5", "optimizer.lr=0.01", "model.activation=tanh",
+    ]  # fmt: skip
+    assert rows["baseline"]["seeds"] == [1, 4]
+    assert rows["baseline"]["runs"][0] == trained.id  # trained once
+    assert rows["optimizer.lr=0.01"]["changed"] == {"optimizer.lr": [0.001, 0.01]}
+    assert rows["optimizer.lr=0.01"]["delta"] is not None
+    run = study.run("optimizer.lr=0.01", 4)
+    assert run.record["configuration"]["optimizer"]["lr"] == 0.01
+    with pytest.raises(RequestError, match="has no seed 9"):
+        study.run("baseline", 9)
+
+
+def test_a_study_is_loaded_again(study, root):
+    for found in (api.load_study("mine", root=root), api.load_study(root=root)):
+        assert found.name == "mine"
+        assert found.document() == study.document()
+    with pytest.raises(RequestError, match="There is no study 'yours'"):
+        api.load_study("yours", root=root)
+
+
+def test_axes_as_names_of_the_experiment_s_own(root):
+    found = api.sweep(
+        "line", ["loss"], overrides={"train.epochs": 1}, seeds=1, root=root, wandb=False, workers=1
+    )
+    assert [row["label"] for row in found.rows()] == ["baseline", "loss=mse"]
+
+
+def test_the_root_from_the_environment(root, trained, monkeypatch, tmp_path):
+    monkeypatch.setenv("PARIBUS_ROOT", str(root))
+    assert api.load_run(trained.id).id == trained.id
+    monkeypatch.delenv("PARIBUS_ROOT")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RequestError, match="There is no run"):
+        api.load_run(trained.id)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"seeds": 0}, "--seeds 0: must be 1 to 10000 seeds"),
+        ({"seeds": []}, "must be different whole numbers"),
+        ({"seeds": [3, 3]}, "must be different whole numbers"),
+        ({"seeds": [-1]}, "must be different whole numbers"),
+        ({"seeds": "3"}, "must be different whole numbers"),
+        ({"workers": 0}, "workers=0: must be 1 to 1024"),
+        ({"study": "../x"}, "is no name for a study"),
+        ({"storage": "foo"}, "is no URL of a database"),
+        ({"axes": {"optimizer.lr": [float("nan")]}}, "not a finite number"),
+        ({"axes": {"optimizer.lr": []}}, "the list of levels is empty"),
+        ({"axes": {"lr": [1]}}, "Did you mean 'optimizer.lr'"),
+        ({"overrides": {"model": print}}, "is not a number, a word"),
+        ({"engine": "foo"}, "There is no engine 'foo'"),
+    ],
+)
+def test_bad_requests_of_a_sweep(tmp_path, arguments, said):
+    with pytest.raises(RequestError) as error:
+        api.sweep("digits", root=tmp_path / "r", wandb=False, **arguments)
+    assert said in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_faults_of_a_request_are_told_together(tmp_path):
+    with pytest.raises(RequestError) as error:
+        api.sweep(
+            "digits", {"model.hidden_dim": "a", "foo.bar": [1]}, overrides={"train.epochs": 0},
+            seeds=0, workers=0, study="../x", root=tmp_path / "r", wandb=False,
+        )  # fmt: skip
+    assert len(error.value.faults) == 6
+    with pytest.raises(RequestError) as error:
+        api.train("digits", {"model.hidden_dim": 0}, seed=-1, root=tmp_path / "r")
+    assert len(error.value.faults) == 2
+    assert list(tmp_path.iterdir()) == []

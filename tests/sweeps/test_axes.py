@@ -1,0 +1,199 @@
+"""Levels, ranges and overrides: from what is typed to configurations."""
+
+import pytest
+
+from core.components import with_defaults
+from core.config import Configuration
+from core.errors import Faults, RequestError
+from core.experiment import catalogue, load_experiment
+from sweeps.axes import apply_overrides, changed, read_axes
+from sweeps.early import early_request
+from sweeps.root import Root
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_experiment(catalogue()["digits"])
+
+
+def read(experiment, *asked, overrides=()):
+    faults = Faults()
+    baseline = apply_overrides(experiment.baseline, overrides, experiment)
+    axes = read_axes(asked, baseline, experiment, faults)
+    faults.check()
+    return axes
+
+
+def levels(experiment, text, overrides=()):
+    (axis,) = read(experiment, text, overrides=overrides)
+    return [level.value for level in axis.levels]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("optimizer.lr=1e-4,1e-2", [1e-4, 1e-2]),
+        ("optimizer.lr=1", [1.0]),
+        ("optimizer.lr=1e-2, 1e-4", [1e-2, 1e-4]),
+        ("optimizer.lr=0.01,1e-2,.01", [0.01]),
+        ("optimizer.lr=0.001,0.01", [0.01]),
+        ("optimizer.lr=0.1:0.3:3", [0.1, 0.2, 0.3]),
+        ("optimizer.lr=1e-4:1e-1:log:4", [1e-4, 1e-2, 1e-1]),  # without the baseline's 1e-3
+        ("optimizer.lr=1e-4:1e-2:2:log", [1e-4, 1e-2]),
+        ("model.hidden_dim=16:64:log:3", [16, 32, 64]),
+        ("model.hidden_dim=1:4:7", [1, 2, 3, 4]),
+        ("model.hidden_dim=1.0:4.0:2", [1, 4]),
+        ("train.epochs=1:3:3", [1, 2, 3]),
+        ("train.batch_size=32,64,128", [32, 128]),
+        ("optimizer.weight_decay=0,1e-4", [1e-4]),  # 0.0 is its signature's default
+        ("optimizer.betas=[0.9,0.99],[0.9,0.999]", [[0.9, 0.99]]),
+        ("optimizer.amsgrad=true,false", [True]),
+        ("model.activation=identity,relu,tanh", ["identity", "tanh"]),
+        ("optimizer.foreach=none,true", [True]),
+        ("standardize=true,false", [True, False]),
+        ("scheduler=cosine", [{"name": "cosine"}]),
+    ],
+)
+def test_levels(digits, text, wanted):
+    assert levels(digits, text) == wanted
+
+
+def test_types_are_the_parameter_s(digits):
+    assert [type(x) for x in levels(digits, "optimizer.lr=1,2")] == [float, float]
+    assert [type(x) for x in levels(digits, "model.hidden_dim=8:16:3")] == [int] * 3
+
+
+def test_commas_inside_brackets_separate_nothing(digits):
+    axis, loss = read(
+        digits,
+        "optimizer.betas=[0.8,0.9],[0.5,0.6]",
+        "loss=cross_entropy,cross_entropy(label_smoothing=0.1, reduction=sum)",
+    )
+    assert [level.text for level in axis.levels] == ["[0.8, 0.9]", "[0.5, 0.6]"]
+    assert [level.text for level in loss.levels] == [
+        "cross_entropy(label_smoothing=0.1, reduction=sum)"
+    ]
+    assert axis.baseline == [0.9, 0.999]
+
+
+def test_a_bare_key_takes_the_experiment_s_own_levels(digits):
+    assert levels(digits, "model.num_layers") == [0, 2, 3]
+    assert [axis.key for axis in read(digits)] == list(digits.axes)
+
+
+def test_own_axes_that_hold_only_the_new_baseline_are_left_out(digits):
+    """The same name without keywords keeps them, so both of the file's losses are the baseline."""
+    axes = read(digits, overrides=["loss=cross_entropy(label_smoothing=0.1)"])
+    assert [axis.key for axis in axes] == [key for key in digits.axes if key != "loss"]
+
+
+def test_the_baseline_s_level_is_told_with_every_axis(digits):
+    lr, loss, optimizer = read(
+        digits,
+        "optimizer.lr=1",
+        "loss=cross_entropy(label_smoothing=0.2)",
+        "optimizer=sgd",
+        overrides=["loss=cross_entropy(label_smoothing=0.1)"],
+    )
+    assert (lr.baseline, lr.baseline_text) == (0.001, "0.001")
+    assert loss.baseline_text == "cross_entropy(label_smoothing=0.1)"
+    assert optimizer.baseline_text == "adam"
+
+
+def test_a_changed_component_keeps_what_the_new_one_has_too(digits):
+    start = apply_overrides(
+        digits.baseline, ["optimizer.lr=0.02", "optimizer.weight_decay=1e-4",
+                          "optimizer.betas=[0.8,0.9]"], digits,
+    )  # fmt: skip
+    new = changed(start, "optimizer", {"name": "sgd"}, digits).to_dict()["optimizer"]
+    assert new == {"name": "sgd", "lr": 0.02, "weight_decay": 1e-4}
+    with_own = changed(start, "optimizer", {"name": "sgd", "lr": 0.5, "momentum": 0.9}, digits)
+    assert with_own.to_dict()["optimizer"] == {
+        "name": "sgd", "lr": 0.5, "weight_decay": 1e-4, "momentum": 0.9,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_components_are_set_before_keywords(digits, order):
+    texts = ["optimizer.momentum=0.9", "optimizer=sgd", "optimizer.lr=0.1"]
+    found = apply_overrides(digits.baseline, [texts[i] for i in order], digits)
+    assert found.to_dict()["optimizer"] == {"name": "sgd", "momentum": 0.9, "lr": 0.1}
+
+
+def test_epochs_and_updates_replace_each_other(digits):
+    train = apply_overrides(digits.baseline, ["train.updates=100"], digits).to_dict()["train"]
+    assert (train["epochs"], train["updates"]) == (None, 100)
+    assert levels(digits, "train.updates=50,100", ["train.updates=100"]) == [50]
+    with pytest.raises(RequestError, match="given by train.updates, so train.epochs cannot"):
+        read(digits, "train.epochs=5", overrides=["train.updates=100"])
+
+
+def test_null_words(digits):
+    full = with_defaults(
+        apply_overrides(digits.baseline, ["optimizer.foreach=true"], digits), digits
+    )
+    assert full["optimizer"]["foreach"] is True
+    assert levels(digits, "optimizer.foreach=none", ["optimizer.foreach=true"]) == [None]
+    assert levels(digits, "optimizer.foreach=null", ["optimizer.foreach=true"]) == [None]
+
+
+def test_a_bare_same_name_is_the_baseline(digits):
+    with pytest.raises(RequestError, match="optimizer: adam is the baseline's own level"):
+        read(digits, "optimizer=adam")
+    with pytest.raises(RequestError, match="own level"):
+        read(digits, "optimizer=adam(lr=0.001)")
+    assert levels(digits, "optimizer=adam,adam(lr=0.1)") == [{"name": "adam", "lr": 0.1}]
+
+
+def test_levels_of_a_file_may_be_objects(write_small):
+    small = write_small()
+    (axis,) = read(small.experiment, "loss")
+    assert [level.text for level in axis.levels] == ["small.py:soft"]
+    assert Configuration.parse(axis.levels[0].asked, "it").loss.name == "small.py:soft"
+
+
+@pytest.mark.parametrize(
+    ("experiment", "overrides", "axes"),
+    [
+        ("digits", ("optimizer.lr=0.1",), ("model.hidden_dim=3", "loss")),
+        ("digits", ("model=linear", "train.updates=5"), None),
+        ("line", (), ()),
+        ("line", ("data.weight=2",), ("train.batch_size", "train.batch_size=2,3")),
+    ],
+)
+def test_the_early_look_refuses_nothing_that_planning_would_take(
+    tmp_path, experiment, overrides, axes
+):
+    faults = Faults()
+    request = early_request(
+        Root(tmp_path), experiment, overrides=overrides, axes=axes, engine="auto", faults=faults
+    )
+    assert request.overrides == overrides
+    assert faults.found == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("model.hidden_dim=0,a", ["model.hidden_dim=0:", "model.hidden_dim=a:"]),
+        ("nonsense=1", ["'nonsense'"]),
+        ("optimizer.lr=[1", ["'[1' is not a value"]),
+        ("loss=cross_entropy(0.1)", ["is not keyword=value"]),
+        ("loss=cross_entropy)", ["is not a component"]),
+        ("scheduler.T_max=3", ["'scheduler.T_max'"]),
+        ("optimizer.lr=1:2:3:4", ["is not low:high[:log][:n]"]),
+        ("optimizer.lr=1:2:1001", ["a range has 2 to 1000 points"]),
+        ("optimizer.lr=a:b", ["optimizer.lr=a:b: must be a number"]),
+    ],
+)
+def test_refused(digits, text, words):
+    with pytest.raises(RequestError) as error:
+        read(digits, text)
+    assert len(error.value.faults) == len(words)
+    for fault, word in zip(error.value.faults, words, strict=True):
+        assert word in str(fault)
+
+
+def test_what_follows_cannot_be_an_axis(digits):
+    with pytest.raises(RequestError, match="scheduler.T_max follows from the rest"):
+        read(digits, "scheduler.T_max=3", overrides=["scheduler=cosine"])

@@ -1,0 +1,220 @@
+"""The driver: what is finished is proved and reused, what is damaged is trained anew, once."""
+
+import json
+import os
+import shutil
+
+import pytest
+from troubled import planned_runs
+
+from core.checkpoints import BEFORE, LAST
+from core.run_folder import BEST, HISTORY, RECORD
+from core.spec import RunSpec
+from sweeps.drive import drive
+from sweeps.request import Request
+from sweeps.root import Root
+
+
+@pytest.fixture
+def root(troubled):
+    troubled.root.create()
+    return troubled.root
+
+
+@pytest.fixture
+def runs(troubled, workplace) -> list[RunSpec]:
+    """The baseline's runs of three seeds."""
+    workplace.begin()
+    request = Request(troubled.path, axes=("train.batch_size=8",))
+    planned = planned_runs(_Planner(workplace), request, [0, 1, 2])
+    return [run for (label, _), run in planned.items() if label == "baseline"]
+
+
+class _Planner:
+    def __init__(self, workplace):
+        self.call = workplace.plan
+
+
+def driven(runs, root, workplace, **options):
+    return list(drive(runs, root, workplace.executor(runs), **options))
+
+
+def ended(steps):
+    """Run id to (trained or reused, its record)."""
+    return {s.run.id: ("reused" if s.reused else "trained", s.record) for s in steps if s.record}
+
+
+def test_finished_runs_are_reused_byte_for_byte(runs, root, workplace):
+    first = ended(driven(runs, root, workplace))
+    assert [how for how, _ in first.values()] == ["trained"] * 3
+    assert list(root.attempts.iterdir()) == []
+    files = {p: p.read_bytes() for p in root.runs.rglob("*") if p.is_file()}
+    steps = driven(runs, root, workplace)
+    assert ended(steps) == {run: ("reused", record) for run, (_, record) in first.items()}
+    assert [s.progress for s in steps] == [None] * 3
+    assert files == {p: p.read_bytes() for p in root.runs.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("name", [RECORD, HISTORY, BEST, "source/troubled.py", "manifest.json"])
+def test_a_run_with_one_flipped_bit_is_set_aside_and_trained_anew(name, runs, root, workplace):
+    run = runs[0]
+    before = ended(driven([run], root, workplace))[run.id][1]
+    file = root.runs / run.id / name
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    how, after = ended(driven([run], root, workplace))[run.id]
+    assert how == "trained"
+    assert after["weights_sha256"] == before["weights_sha256"]
+    assert (root.attempts / f"{run.id}.2" / name).read_bytes() == content  # 1 was the new attempt
+    assert ended(driven([run], root, workplace))[run.id][0] == "reused"
+
+
+def test_a_run_deleted_by_hand_is_trained_again(runs, root, workplace):
+    driven(runs, root, workplace)
+    shutil.rmtree(root.runs / runs[1].id)
+    again = ended(driven(runs, root, workplace))
+    assert [again[run.id][0] for run in runs] == ["reused", "trained", "reused"]
+
+
+def test_a_finished_attempt_that_was_never_renamed_is_adopted(runs, root, workplace):
+    run = runs[0]
+    before = ended(driven([run], root, workplace))[run.id][1]
+    (root.runs / run.id).rename(root.attempts / f"{run.id}.4")
+    assert ended(driven([run], root, workplace)) == {run.id: ("reused", before)}
+    assert list(root.attempts.iterdir()) == []
+
+
+def test_a_finished_attempt_of_another_driver_is_left_to_it(runs, root, workplace):
+    run = runs[0]
+    driven([run], root, workplace)
+    attempt = root.attempts / f"{run.id}.1"
+    (root.runs / run.id).rename(attempt)
+    asked = []
+
+    def stop():  # after a while
+        asked.append(attempt.exists())
+        return len(asked) > 6
+
+    with root.lock(run.id, "the test"):
+        assert driven([run], root, workplace, stop=stop) == []
+    assert all(asked)
+
+
+def test_a_damaged_finished_attempt_is_not_adopted(runs, root, workplace):
+    run = runs[0]
+    driven([run], root, workplace)
+    (root.runs / run.id).rename(root.attempts / f"{run.id}.1")
+    with (root.attempts / f"{run.id}.1" / BEST).open("ab") as file:
+        file.write(b"x")
+    assert ended(driven([run], root, workplace))[run.id][0] == "trained"
+    assert [p.name for p in root.attempts.iterdir()] == [f"{run.id}.1"]
+
+
+def test_a_new_attempt_begins_with_the_newest_good_state(runs, root, workplace, troubled):
+    run = runs[0]
+    whole = ended(driven([run], root, workplace))[run.id][1]
+    shutil.rmtree(root.runs / run.id)
+    stopped = stop_after(2, [run], root, workplace, troubled)
+    assert [s.progress.line["epoch"] for s in stopped] == [1, 2]
+    states = {name: (root.attempts / f"{run.id}.1" / name).read_bytes() for name in (LAST, BEFORE)}
+    damaged = root.attempts / f"{run.id}.2"
+    damaged.mkdir()
+    (damaged / LAST).write_bytes(states[LAST][:-1])
+    (damaged / BEFORE).write_bytes(states[LAST][:100])
+    steps = driven([run], root, workplace)
+    assert [s.progress.line["epoch"] for s in steps] == [3]
+    assert steps[-1].record["weights_sha256"] == whole["weights_sha256"]
+    assert steps[-1].record["epochs"] == 3
+    assert list(root.attempts.iterdir()) == []  # dropped when the run is finished
+
+
+def test_the_state_before_is_taken_where_the_last_is_damaged(runs, root, workplace, troubled):
+    run = runs[0]
+    stop_after(2, [run], root, workplace, troubled)
+    last = root.attempts / f"{run.id}.1" / LAST
+    content = bytearray(last.read_bytes())
+    content[1000] ^= 4
+    last.unlink()  # not in place: the two names may be one file
+    last.write_bytes(content)
+    steps = driven([run], root, workplace)
+    assert [s.progress.line["epoch"] for s in steps] == [2, 3]
+
+
+def stop_after(epochs, runs, root, workplace, troubled):
+    """Trains with a save after each epoch, each slow enough for the stop to come between."""
+    troubled.replace("self.updates > 4", "self.updates > 0")
+    troubled.switch("slow")
+    seen = []
+    executor = workplace.executor(runs)
+    for step in drive(runs, root, executor, checkpoint_every=0, stop=lambda: len(seen) >= epochs):
+        seen.append(step)
+    troubled.switch("slow", on=False)
+    troubled.replace("self.updates > 0", "self.updates > 4")
+    return seen
+
+
+def test_what_an_attempt_wrote_wrongly_never_becomes_a_run(runs, root, workplace, monkeypatch):
+    run = runs[0]
+    steps = drive([run], root, workplace.executor([run]))
+    first = next(steps)
+    attempt = root.attempts / f"{run.id}.1"
+    assert first.progress.line["epoch"] == 1
+    (attempt / RECORD).mkdir()  # nothing can be written there
+    rest = list(steps)
+    assert rest[-1].progress.ended == "attempt"
+    assert not (root.runs / run.id).exists()
+
+
+def test_runs_that_another_driver_has_out_come_last(runs, root, workplace):
+    lock = root.lock(runs[0].id, "the test")
+    lock.__enter__()
+    order = []
+    for step in drive(runs, root, workplace.executor(runs)):
+        if step.record:
+            order.append(step.run.id)
+            if len(order) == 2:
+                lock.__exit__(None, None, None)
+    assert order[-1] == runs[0].id
+    assert sorted(order) == sorted(run.id for run in runs)
+
+
+def test_a_run_that_the_surroundings_stopped_is_tried_once_per_command(troubled, workplace):
+    troubled.switch("full")
+    done = troubled.sweep("model.trouble=memory,disk", seeds=[0])
+    stopped = [s.progress for s in done.steps if s.progress and s.progress.ended == "attempt"]
+    assert sorted(p.reason[:6] for p in stopped) == ["disk: ", "memory"]
+    assert done.result("model.trouble=disk").status == "interrupted"
+    troubled.switch("full", on=False)
+    again = troubled.sweep("model.trouble=memory,disk", seeds=[0])
+    assert len(again.trained) == 2
+    assert {r.status for r in again.study.results()} == {"complete"}
+    assert len(set(again.hashes.values())) == 1  # the trouble changed no bit
+
+
+def test_an_attempt_keeps_what_was_reached(troubled):
+    troubled.switch("deadly")
+    done = troubled.sweep("model.trouble=die", seeds=[0], every=0)
+    (stopped,) = [s.progress for s in done.steps if s.progress and s.progress.ended == "attempt"]
+    assert "SIGKILL" in stopped.reason
+    troubled.switch("deadly", on=False)
+    again = troubled.sweep("model.trouble=die", seeds=[0])
+    epochs = [s.progress.line["epoch"] for s in again.steps if s.progress]
+    assert epochs == [2, 3]
+    assert len(set(again.hashes.values())) == 1
+
+
+def test_a_root_needs_nothing_of_where_it_lies(runs, root, workplace, tmp_path):
+    first = ended(driven(runs, root, workplace))
+    moved = Root(shutil.move(root.path, tmp_path / "elsewhere"))
+    assert ended(driven(runs, moved, workplace)) == {
+        run: ("reused", record) for run, (_, record) in first.items()
+    }
+
+
+def test_a_record_says_how_the_run_ended(runs, root, workplace):
+    record = ended(driven(runs[:1], root, workplace))[runs[0].id][1]
+    on_disk = json.loads((root.runs / runs[0].id / RECORD).read_text())
+    assert on_disk == record
+    assert (record["status"], record["reason"], record["epochs"]) == ("complete", None, 3)
+    assert os.environ["MKL_CBWR"] == record["identity"]["environment"]["MKL_CBWR"]

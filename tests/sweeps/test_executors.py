@@ -1,0 +1,208 @@
+"""Workers: pinned whatever starts them, replaced when they die, gone when nobody needs them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from troubled import planned_runs, tasks_of
+
+from core.errors import ParibusError
+from core.process import PINNED, is_pinned
+from sweeps.executors import Pool
+from sweeps.request import Request
+
+TESTS = Path(__file__).parents[1]
+
+
+def never():
+    return False
+
+
+@pytest.fixture
+def pool():
+    made = Pool(2)
+    yield made
+    made.close()
+
+
+def baselines(pool, troubled, *overrides, seeds=(0,)):
+    """The baseline's runs alone."""
+    runs = planned_runs(pool, Request(troubled.path, overrides, ("train.batch_size=8",)), seeds)
+    return [run for (label, _), run in runs.items() if label == "baseline"]
+
+
+def unpinned():
+    return {k: v for k, v in os.environ.items() if k not in PINNED}
+
+
+def run_script(folder, text, **options):
+    """A script as a user has it: not pinned, and with nothing around its lines."""
+    script = folder / "script.py"
+    script.write_text(text)
+    environment = unpinned() | {"PYTHONPATH": f"{TESTS.parent}:{TESTS}"}
+    words = [sys.executable, str(script)]
+    return subprocess.run(
+        words, cwd=folder, env=environment, capture_output=True, text=True, check=True, **options
+    )
+
+
+def is_alive(pid):
+    """Whether a process runs; one that ended and was not waited for does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def wait_until(true, seconds=60):
+    """Waits for what must happen; how long it takes is no matter."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+def test_workers_are_pinned_where_this_process_is_not(tmp_path):
+    told = run_script(
+        tmp_path,
+        """
+import json, os, sys
+from core.process import PINNED, is_pinned
+from sweeps.executors import Pool
+pool = Pool(1)
+print(json.dumps([is_pinned(), pool.call(is_pinned), pool.call(hash, "a"), pool.call(os.getpid),
+                  any(name in os.environ for name in PINNED)]))
+pool.close()
+""",
+    ).stdout
+    here, there, hashed, pid, left_behind = json.loads(told)
+    assert (here, there, left_behind) == (False, True, False)
+    assert hashed == int(
+        subprocess.check_output(
+            [sys.executable, "-c", "print(hash('a'))"], env=os.environ | PINNED, text=True
+        )
+    )
+    assert not is_alive(pid)
+
+
+def test_workers_are_pinned_where_a_forkserver_was_started_before(tmp_path):
+    told = run_script(
+        tmp_path,
+        """
+import multiprocessing
+if __name__ == "__main__":
+    other = multiprocessing.get_context("forkserver").Process(target=print)
+    other.start()
+    other.join()
+    from core.process import is_pinned
+    from sweeps.executors import Pool
+    pool = Pool(1)
+    print(pool.call(is_pinned), pool.call(is_pinned))
+    pool.close()
+""",
+    ).stdout
+    assert told.split() == ["True", "True"]
+
+
+def test_workers_have_one_thread(pool):
+    assert pool.call(torch.get_num_threads) == 1
+    assert pool.call(is_pinned)
+
+
+def test_a_program_that_forgets_to_close_ends_all_the_same(tmp_path):
+    told = run_script(
+        tmp_path,
+        "import os\nfrom sweeps.executors import Pool\nprint(Pool(1).call(os.getpid))",
+        timeout=120,
+    ).stdout
+    wait_until(lambda: not is_alive(int(told)))
+
+
+def test_close_leaves_no_process(troubled):
+    troubled.switch("slow")
+    pool = Pool(2)
+    runs = baselines(pool, troubled, "train.epochs=1000", seeds=[0, 1])
+    told = pool.execute(tasks_of(runs, troubled.folder / "attempts"), never)
+    while len(pids(troubled)) < 2:
+        next(told)
+    assert all(map(is_alive, pids(troubled)))
+    pool.close()
+    assert not any(map(is_alive, pids(troubled)))
+
+
+def pids(troubled):
+    """The workers that have trained an epoch while the switch `slow` was on."""
+    return [int(p.name.removeprefix("pid-")) for p in troubled.path.parent.glob("pid-*")]
+
+
+def test_a_killed_worker_costs_its_own_run_only(pool, troubled):
+    troubled.switch("deadly")
+    request = Request(troubled.path, axes=("model.trouble=die",))
+    runs = planned_runs(pool, request, [0, 1, 2])
+    told = list(pool.execute(tasks_of(runs.values(), troubled.folder / "attempts"), never))
+    ended = {p.run: (p.ended, p.reason) for p in told if p.ended}
+    assert len([p for p in told if p.ended]) == len(ended) == 6
+    for (label, _), run in runs.items():
+        how, reason = ended[run.id]
+        assert how == ("complete" if label == "baseline" else "attempt")
+        assert label == "baseline" or (reason.startswith("killed: ") and "SIGKILL" in reason)
+
+
+def test_a_worker_that_died_idle_is_replaced(pool, troubled):
+    runs = baselines(pool, troubled)
+    pid = pool.call(os.getpid)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
+    told = list(pool.execute(tasks_of(runs, troubled.folder / "attempts"), never))
+    assert [p.ended for p in told] == [None, None, "complete"]
+
+
+def test_a_call_whose_worker_dies_says_so(pool):
+    with pytest.raises(ParibusError, match=r"died \(exit code 3\)"):
+        pool.call(os._exit, 3)
+    assert pool.call(divmod, 7, 2) == (3, 1)
+
+
+def test_ctrl_c_and_sigterm_are_the_drivers_alone(pool, troubled):
+    pid = pool.call(os.getpid)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(pid, number)
+    assert pool.call(os.getpid) == pid
+
+
+def test_a_resume_state_that_cannot_be_saved_at_a_stop_is_told(pool, troubled):
+    troubled.switch("slow")
+    runs = baselines(pool, troubled, "train.epochs=30")
+    told = []
+    for progress in pool.execute(tasks_of(runs, troubled.folder / "attempts"), lambda: bool(told)):
+        if not told:  # a folder in its place, as no right keeps root from writing
+            (troubled.folder / "attempts" / runs[0].id / "last.pt").mkdir()
+        told.append(progress)
+    assert told[-1].ended == "attempt"
+    assert told[-1].reason.startswith("disk: the resume state is not saved")
+    assert pool.call(divmod, 7, 2) == (3, 1)
+
+
+def test_what_components_print_stays_off_standard_output(capfd, pool, troubled):
+    runs = baselines(pool, troubled, "model.trouble=chatty")
+    list(pool.execute(tasks_of(runs, troubled.folder / "attempts"), never))
+    pool.close()
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "so much to say" in err or err == ""  # the forkserver may have been started uncaptured
+
+
+def test_a_run_that_is_not_what_was_planned_is_not_trained(pool, troubled):
+    (run,) = baselines(pool, troubled)
+    other = replace(run, id="troubled-s0-000000000000")
+    (told,) = pool.execute(tasks_of([other], troubled.folder / "attempts"), never)
+    assert (told.ended, told.line) == ("attempt", None)
+    assert "not what was planned" in told.reason

@@ -1,0 +1,122 @@
+"""A setting differs from the baseline in one key, and what follows from it is told."""
+
+from dataclasses import replace
+
+import pytest
+
+from core.errors import RequestError
+from core.experiment import catalogue
+from sweeps.designs import OneAtATime
+from sweeps.planning import plan_runs, read_request
+from sweeps.request import Request
+from sweeps.settings import prove_one_change
+
+
+@pytest.fixture(scope="module")
+def planned():
+    """(settings by label, baseline's run, runs by label) of axes on digits."""
+
+    def plan(*axes, overrides=(), path=catalogue()["digits"]):
+        request = Request(path, tuple(overrides), axes)
+        question = read_request(request)
+        design = OneAtATime(question.baseline, question.axes, question.direction)
+        settings, runs = plan_runs(request, design.propose({}), [0])
+        return {s.label: s for s in settings}, {label: run for (label, _), run in runs.items()}
+
+    return plan
+
+
+def test_one_setting_for_the_baseline_and_one_for_each_level(planned):
+    settings, runs = planned("optimizer.lr=0.1,0.001,0.01", "model.dropout=0.5")
+    assert list(settings) == [
+        "baseline", "optimizer.lr=0.1", "optimizer.lr=0.01", "model.dropout=0.5",
+    ]  # fmt: skip
+    assert settings["baseline"].changed == {}
+    assert settings["optimizer.lr=0.1"].changed == {"optimizer.lr": [0.001, 0.1]}
+    assert settings["optimizer.lr=0.1"].derived == {}
+    assert len({run.id for run in runs.values()}) == 4
+
+
+def test_parameters_are_derived(planned):
+    settings, _ = planned("model.hidden_dim=64")
+    assert settings["model.hidden_dim=64"].derived == {
+        "parameters": [(64 + 1) * 128 + (128 + 1) * 10, (64 + 1) * 64 + (64 + 1) * 10]
+    }
+
+
+def test_updates_follow_from_the_batch_size(planned):
+    settings, _ = planned("train.batch_size=128")
+    assert settings["train.batch_size=128"].derived == {
+        "updates": [400, 200], "updates_per_epoch": [20, 10],
+    }  # fmt: skip
+
+
+def test_the_length_of_the_schedule_follows_from_the_epochs(planned):
+    settings, runs = planned("train.epochs=10", overrides=["scheduler=cosine"])
+    assert settings["train.epochs=10"].derived == {
+        "scheduler.T_max": [20, 10], "updates": [400, 200],
+    }  # fmt: skip
+    assert runs["train.epochs=10"].configuration["scheduler"]["T_max"] == 10
+
+
+def test_updates_as_the_unit(planned):
+    settings, runs = planned("train.updates=30", overrides=["train.updates=100"])
+    assert settings["train.updates=30"].changed == {"train.updates": [100, 30]}
+    assert settings["train.updates=30"].derived == {"epochs": [5, 2]}
+    assert runs["train.updates=30"].facts["updates"] == 30
+
+
+def test_keywords_dropped_and_newly_defaulted_are_derived(planned):
+    settings, runs = planned("optimizer=sgd", overrides=["optimizer.lr=0.02"])
+    derived = settings["optimizer=sgd"].derived
+    assert settings["optimizer=sgd"].changed == {"optimizer": ["adam", "sgd"]}
+    assert derived["optimizer.betas"] == [[0.9, 0.999], None]
+    assert derived["optimizer.momentum"] == [None, 0.0]
+    assert "optimizer.lr" not in derived
+    assert runs["optimizer=sgd"].configuration["optimizer"]["lr"] == 0.02
+
+
+def test_a_level_s_own_keywords_are_not_derived(planned):
+    label = "loss=cross_entropy(label_smoothing=0.1)"
+    settings, _ = planned("loss=cross_entropy(label_smoothing=0.1)")
+    assert settings[label].changed == {"loss": ["cross_entropy", label.partition("=")[2]]}
+    assert settings[label].derived == {}
+
+
+def test_the_proof_catches_a_second_change(planned):
+    settings, runs = planned("optimizer.lr=0.1")
+    setting, base, run = settings["optimizer.lr=0.1"], runs["baseline"], runs["optimizer.lr=0.1"]
+    assert prove_one_change(setting, base, run) == {}
+    for group, key, value in (
+        ("model", "dropout", 0.7), ("split", "seed", 1), ("train", "batch_size", 8),
+    ):  # fmt: skip
+        asked = {**run.asked, group: {**run.asked[group], key: value}}
+        with pytest.raises(RequestError, match=f"would also change {group}.{key}") as error:
+            prove_one_change(setting, base, replace(run, asked=asked))
+        assert error.value.kind == "not-one-change"
+        resolved = {
+            **run.configuration, group: {**run.configuration[group], key: value},
+        }  # fmt: skip
+        with pytest.raises(RequestError, match=f"would also change {group}.{key}"):
+            prove_one_change(setting, base, replace(run, configuration=resolved))
+
+
+def test_the_proof_catches_no_change(planned):
+    settings, runs = planned("optimizer.lr=0.1")
+    with pytest.raises(RequestError, match="changes nothing"):
+        prove_one_change(settings["optimizer.lr=0.1"], runs["baseline"], runs["baseline"])
+
+
+def test_a_change_of_preprocessing_keeps_the_examples(planned):
+    settings, _ = planned("standardize=false")
+    assert settings["standardize=false"].changed == {"standardize": [None, False]}
+    assert settings["standardize=false"].derived == {}
+    with pytest.raises(RequestError, match="standardize=true changes nothing"):
+        planned("standardize=true,false")
+
+
+def test_faults_of_settings_are_told_with_their_labels(planned):
+    with pytest.raises(RequestError) as error:
+        planned("optimizer.lr=-1,0.1", "train.batch_size=32")
+    (fault,) = error.value.faults
+    assert str(fault).startswith("optimizer.lr=-1.0: optimizer adam cannot be made")
