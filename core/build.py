@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from core.components import LOSS_TARGETS, build, resolve_component
+from core.components import LOSS_TARGETS, NAMES, build, resolve_component
 from core.config import COMPONENTS, Direction
 from core.data import Data
 from core.errors import RequestError, shown
@@ -100,10 +100,11 @@ def make_trainee(
         except RequestError:
             raise
         except Exception as error:
-            name = parts[kind].name
+            name, why = parts[kind].name, shown(error, 300).rstrip(".")
             raise RequestError(
-                f"{kind} {name} cannot be made: {type(error).__name__}: {shown(error, 300)}",
-                kind="component-fails",
+                f"{kind} {name} cannot be made: {type(error).__name__}: {why}.",
+                f"Give it other keywords: {kind}.KEYWORD=VALUE.",
+                "component-fails",
             ) from error
 
     device = torch.device(configuration["device"])
@@ -114,13 +115,17 @@ def make_trainee(
             name = parts["model"].name
             raise RequestError(
                 f"model {name} returned {shown(repr(model))}, not a torch.nn.Module.",
-                kind="wrong-kind",
+                "Let it return one.",
+                "wrong-kind",
             )
         if getattr(type(model), "draws_by_name", False):
             draw_parameters(model, seed)
         model = model.to(device)
         if not any(p.requires_grad for p in model.parameters()):
-            raise RequestError(f"model {parts['model'].name} has no parameters to train.")
+            raise RequestError(
+                f"model {parts['model'].name} has no parameters to train.",
+                "Take a model that has; short names are " + ", ".join(NAMES["model"]) + ".",
+            )
         loss = (
             made("loss") if isinstance(parts["loss"].function, type) else _partial(parts, keywords)
         )
@@ -200,7 +205,8 @@ def try_fit(trainee: Trainee) -> None:
         raise RequestError(
             f"model {names['model']} cannot take a batch of shape {list(inputs.shape)}, which "
             f"data {names['data']} gives: {type(error).__name__}: {shown(error, 200)}.",
-            kind="shape",
+            "Let the model take in_features or input_shape, which are filled in from the data.",
+            "shape",
         ) from error
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # torch only warns of a loss that broadcasts
@@ -213,7 +219,8 @@ def try_fit(trainee: Trainee) -> None:
                 f"loss {names['loss']} cannot take outputs {list(outputs.shape)} and targets "
                 f"{list(targets.shape)} ({targets.dtype}) of task {names['task']}: "
                 f"{shown(error, 200)}.",
-                kind="loss-task",
+                "Take another loss: loss=NAME.",
+                "loss-task",
             ) from error
     if not isinstance(loss, Tensor) or loss.ndim != 0 or not loss.requires_grad:
         got = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__

@@ -291,7 +291,7 @@ def _explain(item: Any, where: str, faults: Faults) -> None:
         except RequestError as error:
             faults.add(f"{where}: {error.message}", error.hint, "unknown-key")
     elif kind == "missing":
-        faults.add(f"{where}: '{key}' is missing.", kind="missing-key")
+        faults.add(f"{where}: '{key}' is missing.", "Add it.", "missing-key")
     elif kind == "value_error" and key == "train":
         faults.add(f"{where}: {item['ctx']['error']}.", "Such as train: {epochs: 20}.")
     else:

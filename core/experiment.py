@@ -67,7 +67,11 @@ def find_experiment(name: str) -> Path:
                 return path.resolve()
         except (OSError, ValueError, RuntimeError):
             pass
-        raise RequestError(f"There is no file '{shown(name)}'.", kind="unknown-experiment")
+        raise RequestError(
+            f"There is no file '{shown(name)}'.",
+            "Give the path of an experiment, or a name that paribus list shows.",
+            "unknown-experiment",
+        )
     raise RequestError(
         f"There is no experiment '{shown(name)}'.",
         f"{did_you_mean(name, known)} The path of a .py file or a run is valid too.",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from core.experiment import Experiment
 from core.signatures import check_keyword
 from core.values import parse_component, parse_value, show_value, split_commas
 
+_VALUE = ("bad-value", "not-finite")  # kinds of faults that an example helps against
 _RANGE = re.compile(r"\s*([^:,\[\]()]+):([^:,\[\]()]+)((?::[^:,]*)*)\s*")
 
 
@@ -104,6 +106,21 @@ def read_axes(
     return [axis for axis in found if axis.levels]
 
 
+@contextmanager
+def with_example(key: str, value: Any) -> Iterator[None]:
+    """Adds a value that is valid to the faults of the block that name none."""
+    try:
+        yield
+    except RequestError as error:
+        if value is None or isinstance(value, Mapping):
+            raise
+        hint = f"Such as {key}={show_value(value)}."
+        raise RequestError.of(
+            replace(fault, hint=hint) if fault.kind in _VALUE and not fault.hint else fault
+            for fault in error.faults
+        ) from error
+
+
 def changed(baseline: Configuration, key: str, value: Any, experiment: Experiment) -> Configuration:
     """The baseline with one hyperparameter changed.
 
@@ -158,7 +175,8 @@ def apply_overrides(
                         "Set one of them.",
                         "key-twice",
                     )
-                baseline = changed(baseline, key, read_value(key, text), experiment)
+                with with_example(key, get(full, key)):
+                    baseline = changed(baseline, key, read_value(key, text), experiment)
     faults.check()
     return baseline
 
@@ -208,13 +226,15 @@ def _read_axis(
             f"Put the baseline in this unit with --set {key}=N, or name the axes without this one.",
             "axis-unit",
         )
-    values, log = read_levels(key, levels, full, experiment)
     current = get(full, key)
+    with with_example(key, current):
+        values, log = read_levels(key, levels, full, experiment)
     kept: list[Level] = []
     faults = Faults()
     for value in values:
         with faults.collecting():
-            configuration = changed(baseline, key, value, experiment)
+            with with_example(key, current):
+                configuration = changed(baseline, key, value, experiment)
             if with_defaults(configuration, experiment) == full:
                 continue
             asked_form = configuration.to_dict()
@@ -279,7 +299,8 @@ def _range(key: str, match: re.Match[str], whole: bool) -> tuple[list[Any], bool
     if not low < high:
         turned = f"{match.group(2)}:{match.group(1)}{match.group(3)}".replace(" ", "")
         raise RequestError(
-            f"{where}: the range is reversed, its low end must be below its high end.",
+            f"{where}: the range is {'reversed' if high < low else 'empty'}, its low end must be "
+            "below its high end.",
             f"Write {key}={turned}." if high < low else f"For one level write {key}={low}.",
             "range",
         )

@@ -22,7 +22,7 @@ from core.errors import Faults, RequestError, nearest
 from core.experiment import Experiment, load_experiment
 from core.spec import choose_engine
 from core.values import parse_component, split_commas
-from sweeps.axes import axis_key, read_levels
+from sweeps.axes import axis_key, read_levels, with_example
 from sweeps.lookup import request_for
 from sweeps.request import Request
 from sweeps.root import Root
@@ -139,11 +139,13 @@ class _Judge:
             resolve_component(kind, name, self.experiment)
 
     def _check_length(self, key: str, text: str, axis: bool) -> None:
-        if axis:
-            values, _ = read_levels(key, text, self.baseline, self.experiment)
-            self.whole &= any(value != get(self.baseline, key) for value in values)
-        else:
-            values = [read_value(key, text)]
+        current = get(self.baseline, key)
+        with with_example(key, current):
+            if axis:
+                values, _ = read_levels(key, text, self.baseline, self.experiment)
+                self.whole &= any(value != current for value in values)
+            else:
+                values = [read_value(key, text)]
         for value in values:
-            with self.faults.collecting():
+            with self.faults.collecting(), with_example(key, current):
                 Configuration.parse(with_value(self.baseline, key, value), key)

@@ -2,7 +2,8 @@
 
 Its net asks for files beside the experiment's own, the switches, and has a keyword for what goes
 wrong: `model.trouble=raise` raises in the second epoch, `memory` does so while the switch `full`
-is on, and so on. The switches change no bit of a run that ends.
+is on, and so on. `slow` makes epochs slow, `hold` holds the second for as long as it is on. The
+switches change no bit of a run that ends.
 """
 
 from dataclasses import dataclass, field
@@ -54,9 +55,11 @@ class Net(nn.Module):
         return outputs * math.nan if self.trouble == "nan" and self.updates > 4 else outputs
 
     def suffer(self):
-        if switch("slow"):
+        if switch("slow") or switch("hold"):
             (HERE / f"pid-{os.getpid()}").touch()
-            time.sleep(0.02)
+            time.sleep(0.05)
+        while switch("hold"):
+            time.sleep(0.01)
         if self.trouble == "raise":
             raise ValueError("the net gave up")
         if self.trouble == "flaky" and switch("broken"):

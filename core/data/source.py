@@ -74,7 +74,9 @@ def load(
         raise
     except Exception as error:
         raise RequestError(
-            f"{name} raised {type(error).__name__}: {shown(error, 200)}", kind="data"
+            f"{name} raised {type(error).__name__}: {shown(error, 200).rstrip('.')}.",
+            "Mend it, or give it other keywords: data.KEYWORD=VALUE.",
+            "data",
         ) from error
     raws = _raw_parts(returned, name)
     columns, class_names, shape = _agreed(raws, name)

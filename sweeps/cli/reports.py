@@ -128,7 +128,7 @@ def settings_table(comparison: Mapping[str, Any]) -> None:
     headings = (
         "setting",
         f"{metric} mean ± sd",
-        "to baseline",
+        "vs baseline",
         "95 % interval",
         "seeds",
         "derived",

@@ -68,7 +68,8 @@ def compare_command(names: tuple[str, ...], root: Root, as_json: bool) -> None:
 
 @click.command("evaluate")
 @click.argument("run")
-@click.option("--split", type=click.Choice(["val", "test"]), default="val", show_default=True)
+@click.option("--split", type=click.Choice(["val", "test"]), default="val", show_default=True,
+              help="The part to evaluate on.")  # fmt: skip
 @root_option
 @json_option
 @click.pass_context

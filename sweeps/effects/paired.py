@@ -41,6 +41,8 @@ def paired_difference(
     Raises:
         ValueError: If the lengths differ.
     """
+    if len(level) != len(baseline):  # numpy would repeat a single value
+        raise ValueError(f"{len(level)} values of the level, {len(baseline)} of the baseline")
     d = np.asarray(level, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
     n = len(d)
     if n == 0:

@@ -1,6 +1,8 @@
 """The commands, on small roots: what they print, the documents, the exit codes."""
 
 import json
+import os
+import pty
 import re
 import shlex
 import shutil
@@ -9,8 +11,11 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 from commands import clean_environment
+
+from sweeps.cli.app import app
 
 RUN = {
     *("run", "experiment", "study", "studies", "setting", "seed", "status", "reason", "engine"),
@@ -456,6 +461,9 @@ def test_every_command_has_help(paribus, command, options):
     assert "\x1b" not in done.out
     for option in options:
         assert option in done.out
+    found = [p for p in app.commands[command].params if isinstance(p, click.Option)]
+    assert sorted(p.opts[0] for p in found) == sorted(options)
+    assert all(option.help for option in found)
 
 
 def test_version(paribus):
@@ -498,3 +506,20 @@ def test_a_gone_reader_is_no_error(tmp_path):
         text=True, check=False,
     )  # fmt: skip
     assert "Traceback" not in done.stderr
+
+
+def test_progress_is_shown_on_a_terminal_only(tmp_path):
+    terminal, other_end = pty.openpty()
+    script = "import sys; from sweeps.cli.start import main; main()"
+    words = ("run", "line", "train.epochs=3", "--no-wandb", "--root", str(tmp_path / "r"))
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words], stdout=subprocess.PIPE, stderr=other_end,
+        env=clean_environment(str(tmp_path)) | {"TERM": "xterm"}, check=True, text=True,
+    )  # fmt: skip
+    os.close(other_end)
+    shown = os.read(terminal, 100_000).decode()
+    os.close(terminal)
+    assert "1/1 runs" in shown
+    assert "best val/mae" in shown
+    assert "\x1b" not in done.stdout
+    assert "runs " not in done.stdout

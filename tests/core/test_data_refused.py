@@ -206,7 +206,8 @@ def test_a_function_that_raises():
         raise FileNotFoundError(f"no file {path}")
 
     with pytest.raises(
-        RequestError, match=r"^mydata raised FileNotFoundError: no file x\.csv$"
+        RequestError,
+        match=r"^mydata raised FileNotFoundError: no file x\.csv\. Mend it, or give it",
     ) as e:
         load(broken, {"path": "x.csv"}, name="mydata", seed=0, targets="classes")
     assert isinstance(e.value.__cause__, FileNotFoundError)

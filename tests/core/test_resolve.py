@@ -77,7 +77,7 @@ def test_regression_has_its_own_defaults(small):
 
 def test_own_models_get_what_their_signature_names(small):
     assert small.resolved(model="Net")["model"] == {
-        "name": "Net", "width": 6, "rate": 0.0, "in_features": 4, "num_classes": 3
+        "name": "small.py:Net", "width": 6, "rate": 0.0, "in_features": 4, "num_classes": 3
     }  # fmt: skip
 
 
@@ -201,9 +201,9 @@ def test_further_metrics_are_logged_in_snake_case(name, key, small):
         ({**SLOPES, "loss": "detached"}, ["must return one number that depends on the model"]),
         ({**SLOPES, "loss": "nothing"}, ["must return one number", "NoneType"]),
         ({**SLOPES, "loss": {"name": "mse", "reduction": "none"}}, ["must return one number"]),
-        ({"model": "not_a_module"}, ["model not_a_module returned 3, not a torch.nn.Module"]),
+        ({"model": "not_a_module"}, ["model small.py:not_a_module returned 3, not a torch.nn.Module"]),
         ({"model": "TakesMore"}, ["needs 'vocab_size', which does not follow from this data"]),
-        ({"data": "failing"}, ["data failing raised OSError: no such disk"]),
+        ({"data": "failing"}, ["data small.py:failing raised OSError: no such disk"]),
         ({"optimizer": {"name": "adam", "lr": -1}}, ["adam cannot be made", "learning rate"]),
         ({"split": {"val_fraction": 0.001}}, ["leave no validation example"]),
     ],

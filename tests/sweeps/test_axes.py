@@ -124,7 +124,7 @@ def test_epochs_and_updates_replace_each_other(digits):
     train = apply_overrides(digits.baseline, ["train.updates=100"], digits).to_dict()["train"]
     assert (train["epochs"], train["updates"]) == (None, 100)
     assert levels(digits, "train.updates=50,100", ["train.updates=100"]) == [50]
-    with pytest.raises(RequestError, match="given by train.updates, so train.epochs cannot"):
+    with pytest.raises(RequestError, match=r"given by train\.updates, so train.epochs cannot"):
         read(digits, "train.epochs=5", overrides=["train.updates=100"])
 
 
@@ -195,5 +195,5 @@ def test_refused(digits, text, words):
 
 
 def test_what_follows_cannot_be_an_axis(digits):
-    with pytest.raises(RequestError, match="scheduler.T_max follows from the rest"):
+    with pytest.raises(RequestError, match=r"scheduler\.T_max follows from the rest"):
         read(digits, "scheduler.T_max=3", overrides=["scheduler=cosine"])

@@ -111,47 +111,54 @@ def test_a_damaged_finished_attempt_is_not_adopted(runs, root, workplace):
     assert [p.name for p in root.attempts.iterdir()] == [f"{run.id}.1"]
 
 
-def test_a_new_attempt_begins_with_the_newest_good_state(runs, root, workplace, troubled):
-    run = runs[0]
-    whole = ended(driven([run], root, workplace))[run.id][1]
-    shutil.rmtree(root.runs / run.id)
-    stopped = stop_after(2, [run], root, workplace, troubled)
-    assert [s.progress.line["epoch"] for s in stopped] == [1, 2]
-    states = {name: (root.attempts / f"{run.id}.1" / name).read_bytes() for name in (LAST, BEFORE)}
-    damaged = root.attempts / f"{run.id}.2"
-    damaged.mkdir()
-    (damaged / LAST).write_bytes(states[LAST][:-1])
-    (damaged / BEFORE).write_bytes(states[LAST][:100])
-    steps = driven([run], root, workplace)
-    assert [s.progress.line["epoch"] for s in steps] == [3]
+@pytest.fixture
+def killed(root, workplace, troubled):
+    """A run of six epochs whose worker was killed in its fifth, each epoch saved."""
+    overrides = ("model.trouble=die", "train.batch_size=64", "train.epochs=6")
+    request = Request(troubled.path, overrides, ("train.batch_size=8",))
+    run = planned_runs(_Planner(workplace), request, [0])["baseline", 0]
+    troubled.switch("deadly")
+    steps = driven([run], root, workplace, checkpoint_every=0)
+    assert [s.progress.line and s.progress.line["epoch"] for s in steps] == [1, 2, 3, 4, None]
+    assert "SIGKILL" in steps[-1].progress.reason
+    troubled.switch("deadly", on=False)
+    return run
+
+
+@pytest.fixture
+def whole(killed, workplace, tmp_path):
+    """The same run, never interrupted."""
+    other = Root(tmp_path / "whole")
+    other.create()
+    return driven([killed], other, workplace)[-1].record
+
+
+def test_a_new_attempt_begins_with_the_newest_good_state(killed, whole, root, workplace):
+    damaged = root.attempts / f"{killed.id}.2"
+    shutil.copytree(root.attempts / f"{killed.id}.1", damaged)
+    for name in (LAST, BEFORE):
+        flip(damaged / name, 1000)
+    steps = driven([killed], root, workplace)
+    assert [s.progress.line["epoch"] for s in steps] == [5, 6]
     assert steps[-1].record["weights_sha256"] == whole["weights_sha256"]
-    assert steps[-1].record["epochs"] == 3
+    assert steps[-1].record["epochs"] == 6
     assert list(root.attempts.iterdir()) == []  # dropped when the run is finished
 
 
-def test_the_state_before_is_taken_where_the_last_is_damaged(runs, root, workplace, troubled):
-    run = runs[0]
-    stop_after(2, [run], root, workplace, troubled)
-    last = root.attempts / f"{run.id}.1" / LAST
-    content = bytearray(last.read_bytes())
-    content[1000] ^= 4
-    last.unlink()  # not in place: the two names may be one file
-    last.write_bytes(content)
-    steps = driven([run], root, workplace)
-    assert [s.progress.line["epoch"] for s in steps] == [2, 3]
+def test_the_state_before_is_taken_where_the_last_is_damaged(killed, whole, root, workplace):
+    flip(root.attempts / f"{killed.id}.1" / LAST, 1000)
+    steps = driven([killed], root, workplace)
+    assert [s.progress.line["epoch"] for s in steps] == [4, 5, 6]
+    assert steps[-1].record["weights_sha256"] == whole["weights_sha256"]
+    assert steps[-1].record["best"] == whole["best"]
 
 
-def stop_after(epochs, runs, root, workplace, troubled):
-    """Trains with a save after each epoch, each slow enough for the stop to come between."""
-    troubled.replace("self.updates > 4", "self.updates > 0")
-    troubled.switch("slow")
-    seen = []
-    executor = workplace.executor(runs)
-    for step in drive(runs, root, executor, checkpoint_every=0, stop=lambda: len(seen) >= epochs):
-        seen.append(step)
-    troubled.switch("slow", on=False)
-    troubled.replace("self.updates > 0", "self.updates > 4")
-    return seen
+def flip(file, place):
+    """Flips a bit, in a file of its own: two names may be links to one."""
+    content = bytearray(file.read_bytes())
+    content[place] ^= 4
+    file.unlink()
+    file.write_bytes(content)
 
 
 def test_what_an_attempt_wrote_wrongly_never_becomes_a_run(runs, root, workplace, monkeypatch):

@@ -16,8 +16,8 @@ from sweeps.settings import prove_one_change
 def planned():
     """(settings by label, baseline's run, runs by label) of axes on digits."""
 
-    def plan(*axes, overrides=(), path=catalogue()["digits"]):
-        request = Request(path, tuple(overrides), axes)
+    def plan(*axes, overrides=()):
+        request = Request(catalogue()["digits"], tuple(overrides), axes)
         question = read_request(request)
         design = OneAtATime(question.baseline, question.axes, question.direction)
         settings, runs = plan_runs(request, design.propose({}), [0])

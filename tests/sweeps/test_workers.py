@@ -5,20 +5,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from processes import is_alive, pids, run_script, wait_until
 from troubled import planned_runs, tasks_of
 
 from core.errors import ParibusError
 from core.process import PINNED, is_pinned
 from sweeps.executors import Pool
 from sweeps.request import Request
-
-TESTS = Path(__file__).parents[1]
 
 
 def never():
@@ -38,59 +36,24 @@ def baselines(pool, troubled, *overrides, seeds=(0,)):
     return [run for (label, _), run in runs.items() if label == "baseline"]
 
 
-def unpinned():
-    return {k: v for k, v in os.environ.items() if k not in PINNED}
-
-
-def run_script(folder, text, **options):
-    """A script as a user has it: not pinned, and with nothing around its lines."""
-    script = folder / "script.py"
-    script.write_text(text)
-    environment = unpinned() | {"PYTHONPATH": f"{TESTS.parent}:{TESTS}"}
-    words = [sys.executable, str(script)]
-    return subprocess.run(
-        words, cwd=folder, env=environment, capture_output=True, text=True, check=True, **options
-    )
-
-
-def is_alive(pid):
-    """Whether a process runs; one that ended and was not waited for does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
-
-
-def wait_until(true, seconds=60):
-    """Waits for what must happen; how long it takes is no matter."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
-
-
-def test_workers_are_pinned_where_this_process_is_not(tmp_path):
+def test_workers_of_a_program_that_is_not_pinned_and_forgets_to_close(tmp_path):
     told = run_script(
         tmp_path,
         """
-import json, os, sys
+import json, os
 from core.process import PINNED, is_pinned
 from sweeps.executors import Pool
 pool = Pool(1)
 print(json.dumps([is_pinned(), pool.call(is_pinned), pool.call(hash, "a"), pool.call(os.getpid),
                   any(name in os.environ for name in PINNED)]))
-pool.close()
 """,
+        timeout=120,
     ).stdout
     here, there, hashed, pid, left_behind = json.loads(told)
     assert (here, there, left_behind) == (False, True, False)
-    assert hashed == int(
-        subprocess.check_output(
-            [sys.executable, "-c", "print(hash('a'))"], env=os.environ | PINNED, text=True
-        )
-    )
-    assert not is_alive(pid)
+    words = [sys.executable, "-c", "print(hash('a'))"]
+    assert hashed == int(subprocess.check_output(words, env=os.environ | PINNED, text=True))
+    wait_until(lambda: not is_alive(pid))
 
 
 def test_workers_are_pinned_where_a_forkserver_was_started_before(tmp_path):
@@ -117,15 +80,6 @@ def test_workers_have_one_thread(pool):
     assert pool.call(is_pinned)
 
 
-def test_a_program_that_forgets_to_close_ends_all_the_same(tmp_path):
-    told = run_script(
-        tmp_path,
-        "import os\nfrom sweeps.executors import Pool\nprint(Pool(1).call(os.getpid))",
-        timeout=120,
-    ).stdout
-    wait_until(lambda: not is_alive(int(told)))
-
-
 def test_close_leaves_no_process(troubled):
     troubled.switch("slow")
     pool = Pool(2)
@@ -136,11 +90,6 @@ def test_close_leaves_no_process(troubled):
     assert all(map(is_alive, pids(troubled)))
     pool.close()
     assert not any(map(is_alive, pids(troubled)))
-
-
-def pids(troubled):
-    """The workers that have trained an epoch while the switch `slow` was on."""
-    return [int(p.name.removeprefix("pid-")) for p in troubled.path.parent.glob("pid-*")]
 
 
 def test_a_killed_worker_costs_its_own_run_only(pool, troubled):

@@ -1,0 +1,50 @@
+"""Processes of their own for tests, and whether they are still there."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from core.process import PINNED
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def unpinned():
+    """An environment without what pins a process, in which this repository is imported."""
+    inherited = {k: v for k, v in os.environ.items() if k not in PINNED}
+    return inherited | {"PYTHONPATH": str(REPOSITORY)}
+
+
+def run_script(folder, text, *, pinned=False, **options):
+    """A script as a user has it: nothing guards its lines."""
+    script = folder / "script.py"
+    script.write_text(text)
+    environment = unpinned() | (PINNED if pinned else {})
+    words = [sys.executable, str(script)]
+    return subprocess.run(
+        words, cwd=folder, env=environment, capture_output=True, text=True, check=True, **options
+    )
+
+
+def is_alive(pid):
+    """Whether a process runs; one that ended and was not waited for does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def wait_until(true, seconds=60):
+    """Waits for what must happen; how long it takes is no matter."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+def pids(troubled):
+    """The workers that have trained an epoch while the switch `slow` was on."""
+    return [int(p.name.removeprefix("pid-")) for p in troubled.path.parent.glob("pid-*")]
