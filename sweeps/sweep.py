@@ -30,10 +30,10 @@ VIEW_EVERY = 5.0  # seconds between updates of the Optuna view while a sweep goe
 
 
 class Workplace:
-    """Where a command's work is done: this process for planning, workers for training.
+    """Where a command's work is done: in workers, or in this process where it is pinned.
 
-    Where this process is not pinned (a notebook, pytest) planning happens in a worker as well, so
-    ids and bits are those of the command line.
+    Workers also plan: this process then needs no torch, and where it is not pinned (a notebook,
+    pytest) ids and bits are those of the command line.
 
     Args:
         path: The experiment's file; decides what workers import beforehand.
@@ -52,7 +52,7 @@ class Workplace:
 
     def plan(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Calls a planning function in a process that runs could be trained in."""
-        if is_pinned():
+        if self._executor is None and is_pinned():
             return InProcess().call(function, *arguments)
         self.begin()
         assert self._executor is not None
@@ -64,12 +64,11 @@ class Workplace:
         if any(run.configuration["device"] == "cuda" for run in jobs):
             self.close()
             self._executor = Pool(size, gpus=_gpus())
-        elif size == 1 and is_pinned():
-            self.close()
+            return self._executor
+        self.begin()
+        if self._executor is None:
             self._executor = InProcess()
-        else:
-            self.begin()
-            assert isinstance(self._executor, Pool)
+        if isinstance(self._executor, Pool):
             self._executor.size = size
         return self._executor
 

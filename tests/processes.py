@@ -17,14 +17,13 @@ def unpinned():
     return inherited | {"PYTHONPATH": str(REPOSITORY)}
 
 
-def run_script(folder, text, *, pinned=False, **options):
+def run_script(folder, text, **options):
     """A script as a user has it: nothing guards its lines."""
     script = folder / "script.py"
     script.write_text(text)
-    environment = unpinned() | (PINNED if pinned else {})
     words = [sys.executable, str(script)]
     return subprocess.run(
-        words, cwd=folder, env=environment, capture_output=True, text=True, check=True, **options
+        words, cwd=folder, env=unpinned(), capture_output=True, text=True, check=True, **options
     )
 
 

@@ -201,7 +201,10 @@ def test_further_metrics_are_logged_in_snake_case(name, key, small):
         ({**SLOPES, "loss": "detached"}, ["must return one number that depends on the model"]),
         ({**SLOPES, "loss": "nothing"}, ["must return one number", "NoneType"]),
         ({**SLOPES, "loss": {"name": "mse", "reduction": "none"}}, ["must return one number"]),
-        ({"model": "not_a_module"}, ["model small.py:not_a_module returned 3, not a torch.nn.Module"]),
+        (
+            {"model": "not_a_module"},
+            ["model small.py:not_a_module returned 3, not a torch.nn.Module"],
+        ),
         ({"model": "TakesMore"}, ["needs 'vocab_size', which does not follow from this data"]),
         ({"data": "failing"}, ["data small.py:failing raised OSError: no such disk"]),
         ({"optimizer": {"name": "adam", "lr": -1}}, ["adam cannot be made", "learning rate"]),
