@@ -56,7 +56,7 @@ def train_job(
             if name not in finished:
                 attempt.save()
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         for run in runs:
             if run.id not in finished:
                 yield _ended_by(error, run, written.get(run.id), epochs[run.id])
@@ -102,7 +102,7 @@ def _data_of(run: RunSpec, resolver: Resolver) -> dict[str, Any]:
     }
 
 
-def _ended_by(error: Exception, run: RunSpec, attempt: Attempt | None, epochs: int) -> Progress:
+def _ended_by(error: BaseException, run: RunSpec, attempt: Attempt | None, epochs: int) -> Progress:
     """The end of a run by an exception: its own failure, or the surroundings'."""
     message = f"{type(error).__name__}: {shown(error, 500)}"
     if surroundings := _surroundings(error):
@@ -120,7 +120,7 @@ def _ended_by(error: Exception, run: RunSpec, attempt: Attempt | None, epochs: i
     return Progress(run.id, epochs, None, "failed", reason)
 
 
-def _surroundings(error: Exception) -> str | None:
+def _surroundings(error: BaseException) -> str | None:
     """``memory`` or ``disk`` where the run itself is not to blame."""
     text = str(error).lower()
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:

@@ -111,16 +111,20 @@ class Root:
         return None
 
     def new_attempt(self, name: str) -> Path:
-        """A folder for the next attempt, beginning with the newest good state of earlier ones."""
+        """A folder for the next attempt, beginning with the newest good state of earlier ones.
+
+        Raises:
+            RequestError: If it cannot be written.
+        """
         earlier = self._attempts(name)
-        last = int(earlier[-1].name.rsplit(".", 1)[1]) if earlier else 0
-        folder = self.attempts / f"{name}.{last + 1}"
-        folder.mkdir()
-        for attempt in reversed(earlier):
-            for state in (attempt / LAST, attempt / BEFORE):
-                if state.is_file() and _is_good(state):
-                    shutil.copyfile(state, folder / LAST)
-                    return folder
+        folder = self.attempts / f"{name}.{_next(earlier)}"
+        with creating(f"The attempt {folder}"):
+            folder.mkdir()
+            for attempt in reversed(earlier):
+                for state in (attempt / LAST, attempt / BEFORE):
+                    if state.is_file() and _is_good(state):
+                        shutil.copyfile(state, folder / LAST)
+                        return folder
         return folder
 
     def accept(self, name: str, attempt: Path, *, keep_last: bool = False) -> dict[str, Any]:
@@ -136,9 +140,7 @@ class Root:
             (attempt / BEFORE).unlink(missing_ok=True)
         target = self.runs / name
         if target.exists():
-            earlier = self._attempts(name)
-            number = int(earlier[-1].name.rsplit(".", 1)[1]) + 1 if earlier else 1
-            target.rename(self.attempts / f"{name}.{number}")
+            target.rename(self.attempts / f"{name}.{_next(self._attempts(name))}")
         attempt.rename(target)
         sync_folder(self.runs)
         sync_folder(self.attempts)
@@ -149,8 +151,8 @@ class Root:
         return record
 
     def _attempts(self, name: str) -> list[Path]:
-        found = [p for p in self.attempts.glob(f"{name}.*") if p.name.rsplit(".", 1)[1].isdigit()]
-        return sorted(found, key=lambda path: int(path.name.rsplit(".", 1)[1]))
+        found = [p for p in self.attempts.glob(f"{name}.*") if p.suffix[1:].isdecimal()]
+        return sorted(found, key=_number)
 
     def interrupted(self) -> list[str]:
         """Ids of runs that have an attempt and are not finished."""
@@ -212,7 +214,7 @@ class Root:
         with (folder / f"{name}.lock").open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except OSError:
+            except BlockingIOError:
                 file.seek(0)
                 raise RequestError(
                     f"{what} is in use by another command ({shown(file.read()) or 'unknown'}).",
@@ -229,6 +231,15 @@ def split_seed(text: str) -> tuple[str, int] | None:
     """``LABEL-sSEED`` as (label, seed); None if it is not of that form."""
     match = _SEED.fullmatch(text)
     return (match.group(1), int(match.group(2))) if match else None
+
+
+def _number(attempt: Path) -> int:
+    return int(attempt.suffix[1:])
+
+
+def _next(attempts: list[Path]) -> int:
+    """The next free number, after attempts in the order of theirs."""
+    return _number(attempts[-1]) + 1 if attempts else 1
 
 
 def _is_good(state: Path) -> bool:

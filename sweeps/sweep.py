@@ -106,20 +106,17 @@ class Sweep:
         name: str | None = None,
         storage: str | None = None,
     ) -> None:
-        from sweeps.planning import plan_runs, read_request
-
         self.request, self.seeds, self.root, self.workplace = request, seeds, root, workplace
         self._storage = storage
         if name is not None:
             check_study_name(name)
         root.check_writable()
-        self.question: Question = workplace.plan(read_request, request)
+        self.question: Question = workplace.plan(_read_request, request)
         self.design: Design = OneAtATime(
             self.question.baseline, self.question.axes, self.question.direction
         )
         self._name = name or study_name(self.question)
         self.study = self._opened()
-        self._plan_runs = plan_runs
         self.settings: list[Setting] = []
         self.runs: dict[tuple[str, int], RunSpec] = {}
         self._wanted = self._plan(self.design.propose({}))
@@ -203,7 +200,7 @@ class Sweep:
     ) -> tuple[list[Setting], Mapping[tuple[str, int], RunSpec]] | None:
         if not settings:
             return None
-        planned, runs = self.workplace.plan(self._plan_runs, self.request, settings, self.seeds)
+        planned, runs = self.workplace.plan(_plan_runs, self.request, settings, self.seeds)
         self.settings += planned
         self.runs.update(runs)
         return planned, runs
@@ -228,6 +225,20 @@ class Sweep:
                     self._view(only_add=True)
                     viewed = time.monotonic()
             yield step
+
+
+def _read_request(request: Request) -> Question:
+    from sweeps.planning import read_request  # torch, in the process that plans
+
+    return read_request(request)
+
+
+def _plan_runs(
+    request: Request, settings: Sequence[Setting], seeds: Sequence[int]
+) -> tuple[list[Setting], dict[tuple[str, int], RunSpec]]:
+    from sweeps.planning import plan_runs
+
+    return plan_runs(request, settings, seeds)
 
 
 def cores() -> int:

@@ -62,6 +62,8 @@ class Net(nn.Module):
             time.sleep(0.01)
         if self.trouble == "raise":
             raise ValueError("the net gave up")
+        if self.trouble == "exit":
+            raise SystemExit(0)
         if self.trouble == "flaky" and switch("broken"):
             raise RuntimeError("the switch is on")
         if self.trouble == "memory" and switch("full"):

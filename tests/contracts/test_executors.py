@@ -15,7 +15,7 @@ from core.run_folder import RunFolder
 from sweeps.executors import InProcess, Pool
 from sweeps.request import Request
 
-TROUBLES = ("model.trouble=raise,nan,memory",)
+TROUBLES = ("model.trouble=raise,nan,exit,memory",)
 MADE_HERE = ["in_process"] if is_pinned() else ["pool_of_1", "pool_of_2"]
 
 
@@ -70,9 +70,10 @@ def test_a_run_that_fails_fails_alone(executor, path, tmp_path):
         "baseline": "complete",
         "model.trouble=raise": "failed",
         "model.trouble=nan": "failed",
+        "model.trouble=exit": "failed",
         "model.trouble=memory": "attempt",
     }
-    assert len([p for p in told if p.ended]) == 4
+    assert len([p for p in told if p.ended]) == 5
     reasons = {p.run: p.reason for p in told if p.ended}
     record = RunFolder(tmp_path / "attempts" / runs["model.trouble=raise", 0].id).record()
     assert record["reason"] == reasons[record["run"]]
