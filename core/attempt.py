@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -118,7 +117,7 @@ class Attempt:
         for name, path in self.run.files.items():
             target = self.folder / "source" / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
+            write_bytes(target, path.read_bytes())
         write_manifest(self.folder)
 
     def _write_best(self, weights: Mapping[str, Tensor], outputs: Tensor, epoch: int) -> None:

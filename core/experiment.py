@@ -39,10 +39,8 @@ class Experiment:
 
 def catalogue_folder() -> Path:
     """The folder of the experiments that come with the package."""
-    spec = importlib.util.find_spec("experiments")
-    if spec is None or not spec.submodule_search_locations:
-        raise RequestError("The package 'experiments' is not installed.", "Run pip install -e .")
-    return Path(next(iter(spec.submodule_search_locations)))
+    # Beside this package, not by import: a folder `experiments` of the user's must not hide it.
+    return Path(__file__).parent.parent / "experiments"
 
 
 def catalogue() -> dict[str, Path]:

@@ -230,6 +230,8 @@ def sweep(
             tracker.close()
     finally:
         workplace.close()
+    for note in planned.notes:
+        _warn(note)
     return StudyResult(planned.study)
 
 

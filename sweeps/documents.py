@@ -56,14 +56,17 @@ def compare_document(study: Study, results: Sequence[SettingResult]) -> dict[str
     """Every setting against the baseline, on the seeds that both have."""
     by_label = {result.setting.label: result for result in results}
     baseline = by_label.get(BASELINE)
+    step = _resolution(study, baseline)
     return {
         "study": study.name,
         "metric": {"name": study.metric, "direction": study.direction},
-        "settings": [{**r.document(), **effect(r, baseline)} for r in results],
+        "settings": [{**r.document(), **effect(r, baseline, step)} for r in results],
     }
 
 
-def effect(result: SettingResult, baseline: SettingResult | None) -> dict[str, Any]:
+def effect(
+    result: SettingResult, baseline: SettingResult | None, resolution: float = 0.0
+) -> dict[str, Any]:
     """Delta, 95 % paired t interval and p; null for the baseline and where not known."""
     unknown = {"delta": None, "interval": None, "p": None, "p_holm": None, "verdict": None,
                "pairs": None}  # fmt: skip
@@ -72,7 +75,9 @@ def effect(result: SettingResult, baseline: SettingResult | None) -> dict[str, A
     ours = dict(zip(result.seeds, result.values, strict=True))
     theirs = dict(zip(baseline.seeds, baseline.values, strict=True))
     shared = sorted(ours.keys() & theirs.keys())
-    found = paired_difference([ours[s] for s in shared], [theirs[s] for s in shared])
+    found = paired_difference(
+        [ours[s] for s in shared], [theirs[s] for s in shared], resolution=resolution
+    )
     return {
         **unknown,
         "delta": found.mean,
@@ -80,3 +85,11 @@ def effect(result: SettingResult, baseline: SettingResult | None) -> dict[str, A
         "p": found.p,
         "pairs": found.n,
     }
+
+
+def _resolution(study: Study, baseline: SettingResult | None) -> float:
+    """The smallest step of the selection metric: one example's worth of accuracy, else 0."""
+    if study.metric != "val/accuracy" or baseline is None or not baseline.runs:
+        return 0.0
+    record = study.record(baseline.runs[0])
+    return 1 / record["data"]["val"] if record else 0.0

@@ -127,7 +127,7 @@ class Root:
                         return folder
         return folder
 
-    def accept(self, name: str, attempt: Path, *, keep_last: bool = False) -> dict[str, Any]:
+    def accept(self, name: str, attempt: Path) -> dict[str, Any]:
         """Verifies a finished attempt and makes it the run, by one rename.
 
         Raises:
@@ -135,19 +135,17 @@ class Root:
         """
         verify_manifest(attempt)
         record = RunFolder(attempt).record()
-        if not keep_last:
-            (attempt / LAST).unlink(missing_ok=True)
-            (attempt / BEFORE).unlink(missing_ok=True)
+        (attempt / LAST).unlink(missing_ok=True)
+        (attempt / BEFORE).unlink(missing_ok=True)
         target = self.runs / name
         if target.exists():
             target.rename(self.attempts / f"{name}.{_next(self._attempts(name))}")
         attempt.rename(target)
         sync_folder(self.runs)
         sync_folder(self.attempts)
-        if not keep_last:
-            for old in self._attempts(name):
-                if not is_finished(old):
-                    shutil.rmtree(old, ignore_errors=True)
+        for old in self._attempts(name):
+            if not is_finished(old):
+                shutil.rmtree(old, ignore_errors=True)
         return record
 
     def _attempts(self, name: str) -> list[Path]:

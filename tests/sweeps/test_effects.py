@@ -86,3 +86,17 @@ def test_mean_and_std(values):
     else:
         assert close(std, np.std(values, ddof=1))
     json.dumps([mean, std], allow_nan=False)
+
+
+def test_equal_differences_of_one_example_are_no_certainty():
+    m = 270
+    found = paired_difference([0.9 + 1 / m] * 3, [0.9] * 3, resolution=1 / m)
+    assert found.low < 0 < found.high
+    assert 0.05 < found.p < 0.1
+
+
+def test_a_spread_wider_than_one_example_is_left_alone():
+    level, baseline = [0.91, 0.95, 0.93], [0.90, 0.90, 0.90]
+    assert paired_difference(level, baseline, resolution=0.001) == paired_difference(
+        level, baseline
+    )
