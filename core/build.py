@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +12,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from core.components import LOSS_TARGETS, NAMES, build, resolve_component
+from core.components import NAMES, build, resolve_component
 from core.config import COMPONENTS, Direction
 from core.data import Data
-from core.errors import RequestError, shown
+from core.errors import RequestError, did_you_mean, shown
 from core.experiment import Experiment
 from core.extra_metrics import ExtraMetric
 from core.models import draw_parameters
@@ -88,49 +87,14 @@ def make_trainee(
     Raises:
         RequestError: If a component cannot be built with its keywords.
     """
-    parts = {kind: resolve_component(kind, configuration[kind]["name"], experiment)
-             for kind in COMPONENTS}  # fmt: skip
-    keywords = {
-        kind: {k: v for k, v in configuration[kind].items() if k != "name"} for kind in COMPONENTS
-    }
-
-    def made(kind: str, *run_time: Any) -> Any:
-        try:
-            return build(parts[kind], keywords[kind], *run_time)
-        except RequestError:
-            raise
-        except Exception as error:
-            name, why = parts[kind].name, shown(error, 300).rstrip(".")
-            raise RequestError(
-                f"{kind} {name} cannot be made: {type(error).__name__}: {why}.",
-                f"Give it other keywords: {kind}.KEYWORD=VALUE.",
-                "component-fails",
-            ) from error
-
+    parts = _Parts(configuration, experiment)
     device = torch.device(configuration["device"])
-    task: Task = made("task")
+    task: Task = parts.make("task")
     with seeded_globals(seed, "init"):
-        model = made("model")
-        if not isinstance(model, nn.Module):
-            name = parts["model"].name
-            raise RequestError(
-                f"model {name} returned {shown(repr(model))}, not a torch.nn.Module.",
-                "Let it return one.",
-                "wrong-kind",
-            )
-        if getattr(type(model), "draws_by_name", False):
-            draw_parameters(model, seed)
-        model = model.to(device)
-        if not any(p.requires_grad for p in model.parameters()):
-            raise RequestError(
-                f"model {parts['model'].name} has no parameters to train.",
-                "Take a model that has; short names are " + ", ".join(NAMES["model"]) + ".",
-            )
-        loss = (
-            made("loss") if isinstance(parts["loss"].function, type) else _partial(parts, keywords)
-        )
-        optimizer = made("optimizer", [p for p in model.parameters() if p.requires_grad])
-        scheduler = made("scheduler", optimizer)
+        model = parts.make_model(seed).to(device)
+        loss = parts.make_loss()
+        optimizer = parts.make("optimizer", [p for p in model.parameters() if p.requires_grad])
+        scheduler = parts.make("scheduler", optimizer)
     steps = math.ceil(len(data.train) / configuration["train"]["batch_size"])
     epochs, updates = length(configuration["train"], steps)
     return Trainee(
@@ -140,13 +104,74 @@ def make_trainee(
         loss=loss.to(device) if isinstance(loss, nn.Module) else loss,
         optimizer=optimizer,
         scheduler=scheduler,
-        scheduler_each_update=steps_each_update(parts["scheduler"].function),
+        scheduler_each_update=steps_each_update(parts.found["scheduler"].function),
         extra_metrics=[ExtraMetric(m, task, data.outputs) for m in configuration["metrics"]],
         epochs=epochs,
         updates=updates,
         configuration=configuration,
         device=device,
     )
+
+
+class _Parts:
+    """The components of a configuration, ready to be called with their keywords."""
+
+    def __init__(self, configuration: Mapping[str, Any], experiment: Experiment) -> None:
+        self.found = {
+            kind: resolve_component(kind, configuration[kind]["name"], experiment)
+            for kind in COMPONENTS
+        }
+        self.keywords = {
+            kind: {k: v for k, v in configuration[kind].items() if k != "name"}
+            for kind in COMPONENTS
+        }
+
+    def make(self, kind: str, *run_time: Any) -> Any:
+        """Calls a component.
+
+        Raises:
+            RequestError: If it raises.
+        """
+        try:
+            return build(self.found[kind], self.keywords[kind], *run_time)
+        except RequestError:
+            raise
+        except Exception as error:
+            name, why = self.found[kind].name, shown(error, 300).rstrip(".")
+            raise RequestError(
+                f"{kind} {name} cannot be made: {type(error).__name__}: {why}.",
+                f"Give it other keywords: {kind}.KEYWORD=VALUE.",
+                "component-fails",
+            ) from error
+
+    def make_model(self, seed: int) -> nn.Module:
+        """The model at its first step.
+
+        Raises:
+            RequestError: If there is none to train.
+        """
+        model, name = self.make("model"), self.found["model"].name
+        if not isinstance(model, nn.Module):
+            raise RequestError(
+                f"model {name} returned {shown(repr(model))}, not a torch.nn.Module.",
+                "Let it return one.",
+                "wrong-kind",
+            )
+        if not any(p.requires_grad for p in model.parameters()):
+            raise RequestError(
+                f"model {name} has no parameters to train.",
+                "Take a model that has; short names are " + ", ".join(NAMES["model"]) + ".",
+            )
+        if getattr(type(model), "draws_by_name", False):
+            draw_parameters(model, seed)
+        return model
+
+    def make_loss(self) -> Any:
+        """The loss as a function of outputs and targets."""
+        function, keywords = self.found["loss"].function, self.keywords["loss"]
+        if isinstance(function, type):
+            return self.make("loss")
+        return lambda outputs, targets: function(outputs, targets, **keywords)
 
 
 def length(train: Mapping[str, Any], steps_per_epoch: int) -> tuple[int, int]:
@@ -179,69 +204,6 @@ def checked_loss(trainee: Trainee, outputs: Tensor, targets: Tensor) -> Tensor:
     return found
 
 
-def try_fit(trainee: Trainee) -> None:
-    """Sends a few training examples through model and loss, so that misfits show before training.
-
-    Raises:
-        RequestError: With both shapes and where they come from.
-    """
-    names = {kind: trainee.configuration[kind]["name"] for kind in COMPONENTS}
-    target_kind = LOSS_TARGETS.get(type(trainee.loss).__name__, trainee.task.targets)
-    if target_kind != trainee.task.targets:
-        fitting = "cross_entropy" if trainee.task.targets == "classes" else "mse or l1"
-        raise RequestError(
-            f"loss {names['loss']} is for {target_kind}, but task {names['task']} has "
-            f"{trainee.task.targets}.",
-            f"Take {fitting}.",
-            "loss-task",
-        )
-    # Not as many as there are classes: a loss that broadcasts [N, C] against [N] must fail here.
-    inputs, targets = trainee.data.train.inputs_of(3 if trainee.data.outputs == 2 else 2)
-    inputs, targets = inputs.to(trainee.device), targets.to(trainee.device)
-    trainee.model.eval()
-    try:
-        outputs = trainee.model(inputs)
-    except Exception as error:
-        raise RequestError(
-            f"model {names['model']} cannot take a batch of shape {list(inputs.shape)}, which "
-            f"data {names['data']} gives: {type(error).__name__}: {shown(error, 200)}.",
-            "Let the model take in_features or input_shape, which are filled in from the data.",
-            "shape",
-        ) from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # torch only warns of a loss that broadcasts
-        try:
-            loss = checked_loss(trainee, outputs, targets)
-        except RequestError:
-            raise
-        except Exception as error:
-            raise RequestError(
-                f"loss {names['loss']} cannot take outputs {list(outputs.shape)} and targets "
-                f"{list(targets.shape)} ({targets.dtype}) of task {names['task']}: "
-                f"{shown(error, 200)}.",
-                "Take another loss: loss=NAME.",
-                "loss-task",
-            ) from error
-    if not isinstance(loss, Tensor) or loss.ndim != 0 or not loss.requires_grad:
-        got = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-        raise RequestError(
-            f"loss {names['loss']} must return one number that depends on the model; got {got}.",
-            "Such as reduction=mean.",
-            "loss-task",
-        )
-    repeats = -(-4 // len(targets))  # a metric may need a few examples
-    for metric in trainee.extra_metrics:
-        many = outputs.detach().cpu().repeat(repeats, 1), _repeat(targets.cpu(), repeats)
-        try:
-            metric.measure(*many)
-        except RequestError:
-            raise
-        except Exception as error:
-            raise RequestError(
-                f"metrics: {metric.name} does not fit task {names['task']}: {shown(error)}."
-            ) from error
-
-
 def selection(
     configuration: Mapping[str, Any], task: Task, extra: list[ExtraMetric]
 ) -> tuple[str, str]:
@@ -255,8 +217,6 @@ def selection(
     ways: dict[str, Direction | None] = {**known, **{f"val/{e.key}": e.direction for e in extra}}
     metric = select["metric"] or task.select
     if metric not in ways:
-        from core.errors import did_you_mean
-
         raise RequestError(
             f"select.metric={shown(metric)}: the runs have no such metric.",
             did_you_mean(metric if "/" in metric else f"val/{metric}", ways),
@@ -269,12 +229,3 @@ def selection(
             "Give select.direction=maximize or minimize.",
         )
     return metric, direction
-
-
-def _partial(parts: Mapping[str, Any], keywords: Mapping[str, Any]) -> Any:
-    function, given = parts["loss"].function, keywords["loss"]
-    return lambda outputs, targets: function(outputs, targets, **given)
-
-
-def _repeat(targets: Tensor, times: int) -> Tensor:
-    return targets.repeat(times, *[1] * (targets.ndim - 1))

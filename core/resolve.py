@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 
-from core.build import Trainee, length, make_trainee, selection, try_fit
+from core.build import Trainee, length, make_trainee, selection
 from core.components import FROM_DATA, check_components, resolve_component, with_defaults
 from core.config import Component, Configuration
 from core.data import Data, Source, load, prepare
 from core.errors import Faults, RequestError
 from core.experiment import Experiment
 from core.extra_metrics import ExtraMetric
+from core.fit import try_fit
 from core.identity import identity_parts, run_id, trace_components
 from core.models import count_parameters
 from core.optimizers import fused_by_default

@@ -1,0 +1,102 @@
+"""Whether the parts of a run fit each other, tried on a few examples before it is trained."""
+
+from __future__ import annotations
+
+import warnings
+
+from torch import Tensor
+
+from core.build import Trainee, checked_loss
+from core.components import LOSS_TARGETS
+from core.errors import RequestError, shown
+
+
+def try_fit(trainee: Trainee) -> None:
+    """Sends a few training examples through model, loss and metrics.
+
+    Raises:
+        RequestError: If something does not fit, with both shapes and where they come from.
+    """
+    _refuse_loss_of_another_task(trainee)
+    # Not as many as there are classes: a loss that broadcasts [N, C] against [N] must fail here.
+    inputs, targets = trainee.data.train.inputs_of(3 if trainee.data.outputs == 2 else 2)
+    inputs, targets = inputs.to(trainee.device), targets.to(trainee.device)
+    outputs = _try_model(trainee, inputs)
+    _try_loss(trainee, outputs, targets)
+    _try_metrics(trainee, outputs.detach().cpu(), targets.cpu())
+
+
+def _refuse_loss_of_another_task(trainee: Trainee) -> None:
+    loss, task = _name(trainee, "loss"), _name(trainee, "task")
+    fitting = LOSS_TARGETS.get(type(trainee.loss).__name__, trainee.task.targets)
+    if fitting != trainee.task.targets:
+        take = "cross_entropy" if trainee.task.targets == "classes" else "mse or l1"
+        raise RequestError(
+            f"loss {loss} is for {fitting}, but task {task} has {trainee.task.targets}.",
+            f"Take {take}.",
+            "loss-task",
+        )
+
+
+def _try_model(trainee: Trainee, inputs: Tensor) -> Tensor:
+    trainee.model.eval()
+    try:
+        outputs: Tensor = trainee.model(inputs)
+    except Exception as error:
+        raise RequestError(
+            f"model {_name(trainee, 'model')} cannot take a batch of shape {list(inputs.shape)}, "
+            f"which data {_name(trainee, 'data')} gives: {type(error).__name__}: "
+            f"{shown(error, 200)}.",
+            "Let the model take in_features or input_shape, which are filled in from the data.",
+            "shape",
+        ) from error
+    return outputs
+
+
+def _try_loss(trainee: Trainee, outputs: Tensor, targets: Tensor) -> None:
+    name = _name(trainee, "loss")
+    with warnings.catch_warnings():
+        # Of a loss that broadcasts torch only warns.
+        warnings.filterwarnings("error", message="Using a target size")
+        try:
+            loss = checked_loss(trainee, outputs, targets)
+        except RequestError:
+            raise
+        except Exception as error:
+            raise RequestError(
+                f"loss {name} cannot take outputs {list(outputs.shape)} and targets "
+                f"{list(targets.shape)} ({targets.dtype}) of task {_name(trainee, 'task')}: "
+                f"{shown(error, 200)}.",
+                "Take another loss: loss=NAME.",
+                "loss-task",
+            ) from error
+    if not isinstance(loss, Tensor) or loss.ndim != 0 or not loss.requires_grad:
+        got = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise RequestError(
+            f"loss {name} must return one number that depends on the model; got {got}.",
+            "Such as reduction=mean.",
+            "loss-task",
+        )
+
+
+def _try_metrics(trainee: Trainee, outputs: Tensor, targets: Tensor) -> None:
+    times = -(-4 // len(targets))  # a metric may need a few examples
+    outputs = outputs.repeat(times, *[1] * (outputs.ndim - 1))
+    targets = targets.repeat(times, *[1] * (targets.ndim - 1))
+    for metric in trainee.extra_metrics:
+        try:
+            metric.measure(outputs, targets)
+        except RequestError:
+            raise
+        except Exception as error:
+            raise RequestError(
+                f"metrics: {metric.name} does not fit task {_name(trainee, 'task')}: "
+                f"{shown(error)}.",
+                "Leave it out, or name another.",
+                "metric-task",
+            ) from error
+
+
+def _name(trainee: Trainee, kind: str) -> str:
+    name: str = trainee.configuration[kind]["name"]
+    return name
