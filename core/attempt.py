@@ -114,10 +114,10 @@ class Attempt:
         write_bytes(self.folder / HISTORY, lines.encode())
         if best is not None:
             self._write_best(best.weights, best.outputs, best.epoch)
-        for name, path in self.run.files.items():
+        for name, content in self.run.sources.items():
             target = self.folder / "source" / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(target, path.read_bytes())
+            write_bytes(target, content)
         write_manifest(self.folder)
 
     def _write_best(self, weights: Mapping[str, Tensor], outputs: Tensor, epoch: int) -> None:

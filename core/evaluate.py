@@ -10,8 +10,9 @@ from core.config import Configuration
 from core.engine import Job
 from core.engines import engine_of
 from core.errors import DamagedError, RequestError
-from core.identity import device_environment, environment
+from core.identity import device_environment, environment, trace_components
 from core.metrics import confusion_matrix, per_class
+from core.resolve import Resolver
 from core.run_folder import RunFolder
 from core.spec import RunSpec
 from core.train import resolver_for_file
@@ -55,9 +56,32 @@ def spec_of(folder: RunFolder) -> RunSpec:
         engine=record["engine"],
         identity=record["identity"],
         facts=record["facts"],
-        files={},
+        sources={
+            str(file.relative_to(source)): file.read_bytes()
+            for file in sorted(source.rglob("*.py"))
+        },
         import_paths=(source,),
     )
+
+
+def hold_sources(run: RunSpec, resolver: Resolver) -> None:
+    """Refuses to go on with other sources than the run was trained with.
+
+    A module of the same name that comes earlier on the import path hides the one it carries.
+
+    Raises:
+        DamagedError: Naming what differs.
+    """
+    asked = Configuration.parse(run.asked, run.id)
+    here = trace_components(asked, resolver.experiment).digests
+    then = run.identity["sources"]
+    differs = sorted(k for k in {**then, **here} if then.get(k) != here.get(k))
+    if differs:
+        raise DamagedError(
+            f"{run.id}: not what was trained would be used: {', '.join(differs)} differs.",
+            "Is there another module of that name on the import path (PYTHONPATH)?",
+            "sources-changed",
+        )
 
 
 def evaluate_run(path: Path, split: Literal["val", "test"]) -> Evaluated:
@@ -72,6 +96,7 @@ def evaluate_run(path: Path, split: Literal["val", "test"]) -> Evaluated:
     weights = folder.weights()
     resolver = resolver_for_file(run.path, run.import_paths)
     asked = Configuration.parse(run.asked, run.id)
+    hold_sources(run, resolver)
     data = resolver.data(asked)
     if data.fingerprint != run.identity["data"]:
         raise DamagedError(

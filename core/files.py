@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from core.errors import DamagedError, RequestError
 
@@ -70,14 +70,21 @@ def read_json(path: Path) -> Any:
 def append_line(path: Path, value: Any) -> None:
     """Appends one line of JSON, synced."""
     line = json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
-    with path.open("ab") as file:
+    with path.open("a+b") as file:
+        if file.tell() and not _ends_a_line(file):
+            line = "\n" + line  # a line that a kill cut off must not take this one with it
         file.write(line.encode())
         file.flush()
         os.fsync(file.fileno())
 
 
+def _ends_a_line(file: BinaryIO) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
+
+
 def read_lines(path: Path) -> list[Any]:
-    """All lines of a file of JSON lines; a last line that was cut off is left out."""
+    """All lines of a file of JSON lines; lines that were cut off are left out."""
     if not path.exists():
         return []
     lines = []

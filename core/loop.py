@@ -109,7 +109,8 @@ def measure(trainee: Trainee, split: PartName) -> Evaluation:
     trainee.model.eval()
     total, collected, aims = 0.0, [], []
     size = trainee.configuration["train"]["eval_batch_size"]
-    with torch.inference_mode():
+    # A model that draws in evaluation too gets the same draws for the same part, always.
+    with torch.inference_mode(), seeded_globals(0, "dropout", split):
         for inputs, targets in part.batches(size):
             outputs = trainee.model(inputs.to(trainee.device))
             loss = checked_loss(trainee, outputs, targets.to(trainee.device))

@@ -39,7 +39,7 @@ class Resolver:
         self._accepted: dict[str, Configuration] = {}
         self._resolved: dict[str, dict[str, Any]] = {}
         self._facts: dict[str, dict[str, Any]] = {}
-        self._traced: dict[str, tuple[Data, Sources]] = {}
+        self._traced: dict[str, tuple[Data, Sources, dict[str, bytes]]] = {}
 
     def data(self, configuration: Configuration) -> Data:
         """The prepared parts that a configuration is trained on.
@@ -94,8 +94,10 @@ class Resolver:
         resolved = self.configuration(asked)
         key = canonical_json(asked.to_dict())
         if key not in self._traced:
-            self._traced[key] = self.data(asked), trace_components(asked, self.experiment)
-        data, sources = self._traced[key]
+            sources = trace_components(asked, self.experiment)
+            contents = {name: path.read_bytes() for name, path in sources.files.items()}
+            self._traced[key] = self.data(asked), sources, contents
+        data, sources, contents = self._traced[key]
         facts = self._tried(asked, resolved, data)
         chosen = choose_engine(engine)
         parts = identity_parts(
@@ -115,7 +117,7 @@ class Resolver:
             engine=chosen,
             identity=parts,
             facts=facts,
-            files=sources.files,
+            sources=contents,
         )
 
     def trainee(self, asked: Configuration, seed: int) -> Trainee:

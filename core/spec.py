@@ -26,7 +26,7 @@ class RunSpec:
         engine: ``loop`` or ``cohort``.
         identity: All that decides the numbers, by name.
         facts: What follows: epochs, updates, updates_per_epoch, parameters.
-        files: Path inside the record's ``source/`` to the file on disk.
+        sources: Path inside the record's ``source/`` to the file's bytes as they were planned.
         import_paths: Folders appended to the import path.
         noted: What is recorded without being part of the identity (git).
     """
@@ -40,7 +40,7 @@ class RunSpec:
     engine: str
     identity: Mapping[str, Any]
     facts: Mapping[str, Any]
-    files: Mapping[str, Path]
+    sources: Mapping[str, bytes] = field(repr=False)
     import_paths: tuple[Path, ...] = ()
     noted: Mapping[str, Any] = field(default_factory=dict)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -110,7 +111,8 @@ def _ended_by(error: BaseException, run: RunSpec, attempt: Attempt | None, epoch
     if attempt is None or (isinstance(error, ParibusError) and error.kind == "changed"):
         return Progress(run.id, epochs, None, "attempt", str(error))
     frames = traceback.extract_tb(error.__traceback__)
-    user = [f for f in frames if Path(f.filename) in {*run.files.values(), run.path}]
+    names = {Path(name).name for name in run.sources} | {run.path.name}
+    user = [f for f in frames if Path(f.filename).name in names]
     at = f" ({Path(user[-1].filename).name}, line {user[-1].lineno})" if user else ""
     reason = f"exception: {message}{at}"
     try:
@@ -120,9 +122,14 @@ def _ended_by(error: BaseException, run: RunSpec, attempt: Attempt | None, epoch
     return Progress(run.id, epochs, None, "failed", reason)
 
 
+# What a disk says of itself; any other OSError is of whoever opened the file or socket.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG)
+
+
 def _surroundings(error: BaseException) -> str | None:
     """``memory`` or ``disk`` where the run itself is not to blame."""
     text = str(error).lower()
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
         return "memory"
-    return "disk" if isinstance(error, OSError) else None
+    full = isinstance(error, OSError) and error.errno in _DISK
+    return "disk" if full else None

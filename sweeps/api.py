@@ -70,11 +70,12 @@ class Run:
         It takes inputs as the training did: see ``record["data"]["preprocessing"]``.
         """
         from core.config import Configuration
-        from core.evaluate import spec_of
+        from core.evaluate import hold_sources, spec_of
         from core.train import resolver_for_file
 
         run = spec_of(self.folder)
         resolver = resolver_for_file(run.path, run.import_paths)
+        hold_sources(run, resolver)
         model = resolver.trainee(Configuration.parse(run.asked, run.id), run.seed).model
         model.load_state_dict(self.folder.weights())
         return model.eval()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,7 @@ def _train(
     """Trains the runs that no other driver has out or has finished meanwhile."""
     by_id = {run.id: run for run in runs}
     attempts: dict[str, Path] = {}
+    lost: list[Progress] = []  # runs for which there is no room on the disk
     with ExitStack() as everything:
         locks = {run.id: everything.enter_context(ExitStack()) for run in runs}
 
@@ -97,13 +99,20 @@ def _train(
                     locks[run.id].enter_context(root.lock(run.id, run.id))
                 except RequestError:
                     continue
+                except OSError as error:
+                    lost.append(Progress(run.id, 0, None, "attempt", f"disk: {error}"))
+                    continue
                 if root.finished(run.id):
                     locks[run.id].close()
                     continue
-                attempts[run.id] = root.new_attempt(run.id)
+                try:
+                    attempts[run.id] = root.new_attempt(run.id)
+                except (OSError, RequestError) as error:
+                    lost.append(Progress(run.id, 0, None, "attempt", f"disk: {error}"))
+                    continue
                 yield Task((run,), {run.id: attempts[run.id]}, checkpoint_every)
 
-        for progress in executor.execute(tasks(), stop):
+        for progress in chain(executor.execute(tasks(), stop), lost):
             record = None
             if progress.ended in ("complete", "failed"):
                 try:

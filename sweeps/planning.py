@@ -138,9 +138,11 @@ def describe_request(request: Request) -> dict[str, Any]:
 def time_updates(request: Request, asked: Mapping[str, Any]) -> tuple[float, float]:
     """Seconds per update and per validation, from one short epoch here; writes nothing."""
     resolver = resolver_for_file(request.path, request.import_paths)
-    full = Configuration.parse(asked, "baseline").to_dict()
+    whole = Configuration.parse(asked, "baseline")
+    updates = min(20, resolver.specify(whole, 0, request.engine).facts["updates"])
+    full = whole.to_dict()
     short = Configuration.parse(
-        {**full, "train": {**full["train"], "epochs": None, "updates": 20}}, "baseline"
+        {**full, "train": {**full["train"], "epochs": None, "updates": updates}}, "baseline"
     )
     run = resolver.specify(short, 0, request.engine)
     trainee = resolver.trainee(short, 0)
@@ -149,7 +151,7 @@ def time_updates(request: Request, asked: Mapping[str, Any]) -> tuple[float, flo
     validation = time.perf_counter() - started
     lines = [r.line for r in engine_of(run.engine).train(Job((run,), resolver), {})]
     seconds = sum(line["seconds"] for line in lines) - validation * len(lines)
-    return max(seconds, 1e-6) / 20, validation
+    return max(seconds, 1e-6) / updates, validation
 
 
 @cache

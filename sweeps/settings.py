@@ -26,6 +26,7 @@ class Setting:
         changed: ``{key: [baseline, level]}``.
         asked: The whole configuration as asked.
         derived: What else differs because of the change: ``{key: [baseline, level]}``.
+        stated: Where the level is a component, the keywords that it names.
     """
 
     label: str
@@ -34,6 +35,7 @@ class Setting:
     changed: dict[str, list[Any]]
     asked: Mapping[str, Any] = field(repr=False)
     derived: dict[str, list[Any]] = field(default_factory=dict)
+    stated: tuple[str, ...] = ()
 
 
 def baseline_setting(asked: Mapping[str, Any]) -> Setting:
@@ -50,6 +52,7 @@ def setting_of(axis: Axis, level: Level) -> Setting:
         level=value,
         changed={axis.key: [axis.baseline, value]},
         asked=level.asked,
+        stated=tuple(level.value) if axis.key in COMPONENTS else (),
     )
 
 
@@ -104,7 +107,7 @@ def _is_change(key: str, setting: Setting) -> bool:
     if key == setting.key:
         return True
     kind, _, keyword = key.partition(".")
-    return kind == setting.key and f"{keyword}=" in str(setting.level)
+    return kind == setting.key and keyword in setting.stated
 
 
 def _computed(key: str) -> bool:

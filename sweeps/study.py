@@ -188,6 +188,7 @@ class Study:
             for (label, seed), run in runs.items():
                 if label == setting.label:
                     notes += self._what_changed(planned.runs.get(seed), run)
+                    planned.runs.pop(seed, None)  # the order of `runs` is that of planning
                     planned.runs[seed] = run.id
         self._merge_axes(question)
         with creating(f"The study {self.folder}"):
@@ -294,8 +295,9 @@ class Study:
         )
 
     def _newest(self, setting: PlannedSetting | None) -> dict[str, Any] | None:
-        records = [self.record(run) for run in setting.runs.values()] if setting else []
-        return max((r for r in records if r), key=lambda r: str(r["ended"]), default=None)
+        """The record of the run that was planned last, of those that are finished."""
+        planned = reversed(setting.runs.values()) if setting else ()
+        return next((record for run in planned if (record := self.record(run))), None)
 
     def _disagreement(
         self,

@@ -96,13 +96,13 @@ def evaluate_command(
         found = workplace.plan(evaluate_run, folder.folder, split)
     finally:
         workplace.close()
+    # Beside the run, wherever that lies: readings of a test part count where the run is.
+    readings_file = folder.folder.parent.parent / "readings.jsonl"
     if split == "test":
         with creating("The count of test readings"):
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            append_line(root.path / "readings.jsonl", {"run": folder.id, "split": split, "at": now})
-    readings = sum(
-        line.get("run") == folder.id for line in read_lines(root.path / "readings.jsonl")
-    )
+            append_line(readings_file, {"run": folder.id, "split": split, "at": now})
+    readings = sum(line.get("run") == folder.id for line in read_lines(readings_file))
     document = {
         "run": folder.id,
         "split": split,

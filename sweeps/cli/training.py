@@ -66,7 +66,7 @@ def run_command(
     from sweeps.tracking import open_tracker
 
     workplace = Workplace(request.path, 1)
-    reused, stopped = False, None
+    reused, stopped, record = False, None, None
     try:
         with faults.collecting():
             run = plan_one(request, number_of_seed, root, workplace)
@@ -82,7 +82,7 @@ def run_command(
                     run, root, workplace, tracker, checkpoint_every=seconds, stop=stop
                 ):
                     display.show(step)
-                    reused = step.reused
+                    reused, record = step.reused, step.record
                     if step.progress and step.progress.ended == "attempt":
                         stopped = step.progress.reason
             finally:
@@ -92,12 +92,11 @@ def run_command(
         workplace.close()
     folder = root.run(run.id)
     again = command(*context.obj)
-    if not folder.folder.is_dir():
+    if record is None:
         if interrupted:
             warn(f"Stopped; to continue: {again}")
             context.exit(130)
         raise _unfinished(run.id, stopped, again)
-    record = folder.record()
     document = run_document(folder, record, studies=studies_of(root).get(run.id, ()), reused=reused)
     if as_json:
         print_json(document)

@@ -523,3 +523,52 @@ def test_progress_is_shown_on_a_terminal_only(tmp_path):
     assert "best val/mae" in shown
     assert "\x1b" not in done.stdout
     assert "runs " not in done.stdout
+
+
+def test_going_back_to_earlier_code_reuses_its_runs(paribus, write_small, tmp_path):
+    path = write_small().path
+    before = path.read_text()
+    sweep = ["sweep", path, "model.width=4", "--no-wandb", "--root", tmp_path / "r"]
+    named = [*sweep, "--set", "model=Net", "--set", "train.epochs=1", "--study", "s"]
+    assert paribus(*named, "--seeds", "2").code == 0
+    path.write_text(before.replace("nn.ReLU()", "nn.Tanh()"))
+    assert paribus(*named, "--seeds", "3").code == 0
+    path.write_text(before)
+    back = paribus(*named, "--seeds", "2", "--json")
+    assert back.code == 0, back.err
+    assert back.json["runs"]["reused"] == 4
+    assert {s["status"] for s in back.json["settings"]} == {"complete"}
+
+
+def test_another_module_of_the_name_is_not_evaluated_in_a_runs_place(paribus, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from nets_of_mine import Net\n"
+        'BASELINE = {"task": "regression", "data": "line.py:points", "model": Net,\n'
+        '    "loss": "l1", "optimizer": "sgd", "train": {"epochs": 1}}\n'.replace(
+            '"line.py:points"', '"sklearn.datasets.load_diabetes"'
+        )
+    )
+    nets = (
+        "import torch\n"
+        "class Net(torch.nn.Linear):\n"
+        "    def __init__(self, in_features: int):\n"
+        "        super().__init__(in_features, 1)\n"
+        "    def forward(self, x):\n"
+        "        return super().forward(x)\n"
+    )
+    (tmp_path / "nets_of_mine.py").write_text(nets)
+    root = ["--root", tmp_path / "r"]
+    done = paribus("run", tmp_path / "mine.py", "--no-wandb", "--json", *root)
+    assert done.code == 0, done.err
+    (tmp_path / "nets_of_mine.py").write_text(nets.replace("forward(x)\n", "forward(-x)\n"))
+    code = (
+        "import sys; from sweeps.cli.app import run; "
+        f"sys.exit(run(['evaluate', {done.json['run']!r}, '--root', {str(tmp_path / 'r')!r}]))"
+    )
+    environment = clean_environment(str(tmp_path))
+    environment["PYTHONPATH"] = f"{environment['PYTHONPATH']}:{tmp_path}"
+    shown = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert shown.returncode == 1
+    assert "not what was trained" in shown.stderr

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torchmetrics.functional import classification, regression
 
@@ -64,6 +64,8 @@ def test_regression_agrees_with_torchmetrics(rows, columns, seed):
     generator = torch.Generator().manual_seed(seed)
     outputs = torch.randn(rows, columns, generator=generator)
     targets = torch.randn(rows, columns, generator=generator) * 3 + 1
+    # torchmetrics calls targets that are nearly constant constant, and gives 0.
+    assume((targets - targets.mean(0)).square().sum(0).min() > 0.01)
     ours = regression_metrics(outputs, targets)
     outputs, targets = outputs.double(), targets.double()
     assert ours["mae"] == pytest.approx(

@@ -253,17 +253,18 @@ def part(name, **changes):
 
 def test_a_table_holds_runs_of_one_environment_the_newest_baselines(copied):
     study = Study.load(copied, "study")
+    # Of equal rank by planning: the last seed planned is the newest.
     newer = {"identity": part("environment", torch="99"), "ended": LATER}
-    edit(copied, run_of(study, "baseline", 0), **newer)
+    edit(copied, run_of(study, "baseline", 1), **newer)
     assert {
         r.setting.label: (r.status, r.seeds) for r in Study.load(copied, "study").results()
     } == {
-        "baseline": ("interrupted", (0,)),
+        "baseline": ("interrupted", (1,)),
         LR: ("interrupted", ()),
         "model.width=2": ("interrupted", ()),
         "loss=cross_entropy(label_smoothing=0.1)": ("interrupted", ()),
     }
-    edit(copied, run_of(study, "baseline", 1), **newer)
+    edit(copied, run_of(study, "baseline", 0), **newer)
     edit(copied, run_of(study, LR, 1), **newer)
     assert (result(copied, "baseline").status, result(copied, LR).seeds) == ("complete", (1,))
 
