@@ -85,7 +85,7 @@ def check_same(run: RunSpec, resolver: Resolver) -> None:
         text = "; ".join(f"{name}: {a} → {b}" for name, (a, b) in differs.items())
         raise RequestError(
             f"{run.id}: what would be trained is not what was planned: {shown(text, 400)}.",
-            "Run the command again.",
+            "Run the command again; data that differ at each call have to be seeded.",
             "changed",
         )
 

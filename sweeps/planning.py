@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from core.components import check_components
 from core.config import Configuration, Direction
 from core.engine import Job
 from core.engines import engine_of
@@ -43,6 +44,8 @@ def read_request(request: Request) -> Question:
         start = Configuration.parse(request.asked, "the run's record")
     with faults.collecting():
         start = apply_overrides(start, request.overrides, experiment)
+        # Full names and the parameters' own types, as levels have them; faults are told below.
+        start = check_components(start, experiment, Faults())
     axes: list[Axis] = []
     if request.axes is not None:
         with faults.collecting():

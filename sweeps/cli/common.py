@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import rich_click as click
 
@@ -153,12 +153,20 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
 
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(columns):
-        drawn.add_column(Text(column), justify="right" if number in right else "left")
+        side: Literal["left", "right"] = "right" if number in right else "left"
+        # What names a row, and numbers, are never cut; the last column gives way.
+        widest = max(len(cell) for cell in (column, *(row[number] for row in rows)))
+        last = number == len(columns) - 1 and number > 0
+        drawn.add_column(
+            Text(column), justify=side, overflow="fold", min_width=None if last else widest
+        )
     for row in rows:
         drawn.add_row(*[Text(cell) for cell in row])
     console = Console(highlight=False)
     if console.is_terminal:
-        console.print(drawn)
+        # A narrow terminal folds the lines itself; cutting columns off would hide results.
+        needed = sum((column.min_width or 12) + 3 for column in drawn.columns)
+        Console(highlight=False, width=max(console.width, needed)).print(drawn)
         return
     # To a pipe or a file: as wide as it has to be, and no spaces at the ends of lines.
     text = io.StringIO()
@@ -188,10 +196,15 @@ def clean_stop() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
+_ROUNDING = 1e-12  # what float64 leaves of a difference that is none
+
+
 def number(value: float | None, digits: int = 4) -> str:
     """A metric as a person reads it."""
     if value is None:
         return "–"
+    if abs(value) < _ROUNDING:
+        value = 0.0
     return f"{value:.{digits}f}" if abs(value) >= 0.001 or value == 0 else f"{value:.3g}"
 
 
