@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 RECORD, HISTORY = "run.json", "history.jsonl"
 BEST, PREDICTIONS = "best.safetensors", "predictions.safetensors"
+_NEEDED = {
+    *("run", "experiment", "seed", "status", "reason", "engine", "configuration", "asked"),
+    *("experiment_file", "identity", "facts", "data", "epochs", "best", "last", "seconds"),
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class RunFolder:
             DamagedError: If it cannot be.
         """
         record = read_json(self.folder / RECORD)
-        if not isinstance(record, dict) or "run" not in record:
+        if not isinstance(record, dict) or not record.keys() >= _NEEDED:
             raise DamagedError(f"{self.folder / RECORD}: is not a run's record.")
         return record
 

@@ -15,6 +15,7 @@ from core.engines import engine_of
 from core.errors import ParibusError, RequestError, shown
 from core.experiment import load_experiment
 from core.identity import explain
+from core.process import settle
 from core.resolve import Resolver
 from core.spec import Ended, Progress, RunSpec
 
@@ -41,6 +42,7 @@ def train_job(
             written[run.id] = Attempt(
                 attempts[run.id], run, _data_of(run, resolver), checkpoint_every
             )
+        settle()  # the user's modules, imported by now, may have changed threads or precision
         states = {run.id: state for run in runs if (state := written[run.id].restore())}
         reports = engine_of(runs[0].engine).train(Job(runs, resolver), states)
         for report in reports:

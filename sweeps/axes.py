@@ -248,12 +248,17 @@ def _read_axis(
         same = any(level.value["name"] == current["name"] for level in kept)
         text = show_value(baseline.to_dict()[key]) if same else current["name"]
     if not kept and asked:
-        raise RequestError(
-            f"{key}: {text} is the baseline's own level, so there is nothing to compare.",
-            "Name at least one other level; the baseline itself is always trained.",
-            "levels",
-        )
+        raise only_the_baseline(key, text)
     return Axis(key, text if key in COMPONENTS else current, text, tuple(kept), log)
+
+
+def only_the_baseline(key: str, text: str) -> RequestError:
+    """What an axis is refused with that has no level but the baseline's."""
+    return RequestError(
+        f"{key}: {text} is the baseline's own level, so there is nothing to compare.",
+        "Name at least one other level; the baseline itself is always trained.",
+        "levels",
+    )
 
 
 def read_levels(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.errors import RequestError, shown
+from core.errors import DamagedError, RequestError, shown
 from core.experiment import find_experiment
 from core.run_folder import RunFolder
 from sweeps.request import Request
@@ -72,7 +72,11 @@ def studies_of(root: Root) -> dict[str, list[str]]:
     """Run id to the names of the studies it is planned in."""
     found: dict[str, list[str]] = {}
     for name in root.study_names():
-        for setting in Study.load(root, name).settings:
+        try:
+            settings = Study.load(root, name).settings
+        except DamagedError:  # named by what shows studies
+            continue
+        for setting in settings:
             for run in setting.runs.values():
                 found.setdefault(run, []).append(name)
     return found

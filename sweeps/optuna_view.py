@@ -86,8 +86,11 @@ def check_stored(study: Study, storage: str | None = None) -> None:
     url = storage or storage_url(study)
     if url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists():
         return
-    with _room(study, url) as opened:
-        _stored(study, opened)
+    if (study.root.path / "root.json").exists():
+        with _room(study, url) as opened:
+            _stored(study, opened)
+    elif study.name in _names(url):  # a root that is not there yet can own no study
+        raise _foreign(study)
 
 
 def write(study: Study, storage: str | None = None, *, only_add: bool = False) -> None:
@@ -153,7 +156,21 @@ def _stored(study: Study, opened: Any) -> Any:
         # A kill came between its creation and its mark.
         optuna.delete_study(study_name=study.name, storage=opened)
         return None
-    raise RequestError(
+    raise _foreign(study)
+
+
+def _names(url: str) -> list[str]:
+    import optuna
+
+    opened = open_storage(url)
+    try:
+        return optuna.study.get_all_study_names(opened)
+    finally:
+        opened.remove_session()
+
+
+def _foreign(study: Study) -> RequestError:
+    return RequestError(
         f"The Optuna storage has a study '{study.name}' that is not this root's.",
         "Name another study with --study, or another storage with --storage.",
         "foreign-study",

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from core.components import check_components
-from core.config import Configuration, Direction
+from core.config import COMPONENTS, Configuration, Direction, flatten
 from core.engine import Job
 from core.engines import engine_of
 from core.errors import Faults, RequestError
@@ -23,7 +23,8 @@ from core.resolve import Resolver
 from core.spec import RunSpec, choose_engine
 from core.summary import summarize
 from core.train import resolver_for_file
-from sweeps.axes import Axis, apply_overrides, read_axes
+from core.values import show_value
+from sweeps.axes import Axis, Level, apply_overrides, only_the_baseline, read_axes
 from sweeps.request import Question, Request
 from sweeps.settings import BASELINE, Setting, prove_one_change
 
@@ -57,6 +58,12 @@ def read_request(request: Request) -> Question:
         metric, direction = select["metric"], select["direction"]
         if not faults.found:
             resolver.specify(start, 0, request.engine)
+    if not faults.found:
+        axes = [_against_resolved(axis, start, resolver) for axis in axes]
+        for axis in axes if request.axes else ():
+            if not axis.levels:
+                faults.found += only_the_baseline(axis.key, axis.baseline_text).faults
+        axes = [axis for axis in axes if axis.levels]
     for axis in axes:
         if metric == "val/loss" and axis.key.split(".")[0] == "loss":
             faults.add(
@@ -73,6 +80,26 @@ def read_request(request: Request) -> Question:
         metric,
         direction,
     )
+
+
+def _against_resolved(axis: Axis, baseline: Configuration, resolver: Resolver) -> Axis:
+    """The axis with the baseline's level as it is trained, and without levels that are the same.
+
+    `standardize=true` for a table, or `device=cpu` without a GPU, is what the baseline has anyway.
+    """
+    resolved = resolver.configuration(baseline)
+
+    def is_the_baseline(level: Level) -> bool:
+        try:
+            return resolver.configuration(Configuration.parse(level.asked, axis.key)) == resolved
+        except RequestError:  # told with its label when its runs are planned
+            return False
+
+    levels = tuple(level for level in axis.levels if not is_the_baseline(level))
+    if axis.key not in COMPONENTS and axis.baseline is None:
+        value = flatten(resolved).get(axis.key)
+        axis = replace(axis, baseline=value, baseline_text=show_value(value))
+    return replace(axis, levels=levels)
 
 
 def plan_runs(

@@ -122,7 +122,16 @@ class Study:
             DamagedError: If its file cannot be read.
         """
         root.require_study(name)
-        return cls(root, name, read_json(root.studies / name / "study.json"))
+        file = root.studies / name / "study.json"
+        asked = read_json(file)
+        try:
+            study = cls(root, name, asked)
+            asked["baseline"], asked["axes"], asked["metric"]["name"], asked["experiment"]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DamagedError(
+                f"{file}: is not a study.", "Bring it back, or delete it."
+            ) from error
+        return study
 
     @classmethod
     def open(cls, root: Root, name: str, question: Question, storage: str | None) -> Study:
@@ -134,6 +143,7 @@ class Study:
         if name in root.study_names():
             study = cls.load(root, name)
             study._refuse_other(question)
+            study.asked["storage"] = storage or study.asked["storage"]
             return study
         return cls(root, name, {
             "format": 1,

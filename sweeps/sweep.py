@@ -117,6 +117,7 @@ class Sweep:
         )
         self._name = name or study_name(self.question)
         self.study = self._opened()
+        optuna_view.check_stored(self.study, storage)
         self.settings: list[Setting] = []
         self.runs: dict[tuple[str, int], RunSpec] = {}
         self._wanted = self._plan(self.design.propose({}))

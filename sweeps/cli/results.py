@@ -80,7 +80,7 @@ def evaluate_command(
     from sweeps.lookup import find_run
 
     folder = find_run(root, run)
-    record = folder.record()
+    record = folder.verified_record()
     if record["status"] != "complete":
         raise RequestError(
             f"{folder.id} failed, so it has no model to evaluate: {record['reason']}.",
@@ -134,7 +134,11 @@ def studies_command(root: Root, as_json: bool) -> None:
 
     rows = []
     for name in root.study_names():
-        study = Study.load(root, name)
+        try:
+            study = Study.load(root, name)
+        except DamagedError as error:
+            warn(str(error))
+            continue
         results = study.results()
         best = best_setting(results, study.direction)
         rows.append({

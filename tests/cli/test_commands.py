@@ -572,3 +572,53 @@ def test_another_module_of_the_name_is_not_evaluated_in_a_runs_place(paribus, tm
     )
     assert shown.returncode == 1
     assert "not what was trained" in shown.stderr
+
+
+def test_a_level_that_the_baseline_resolves_to_is_the_baseline(paribus, tmp_path):
+    sweep = ["sweep", "digits", "--dry-run", "--json", "--root", tmp_path / "r"]
+    found = paribus(*sweep, "standardize=false,true").json["settings"]
+    assert [s["label"] for s in found] == ["baseline", "standardize=false"]
+    assert found[1]["changed"] == {"standardize": [True, False]}
+    refused = paribus(*sweep, "standardize=true")
+    assert refused.code == 2
+    assert "the baseline's own level" in refused.json["error"]["message"]
+
+
+@pytest.mark.parametrize("content", ["{", "{}", '{"settings": 3}', "[]"])
+def test_a_damaged_study_is_named_and_hides_no_other(content, paribus, tmp_path):
+    folder = tmp_path / "r" / "studies" / "broken"
+    folder.mkdir(parents=True)
+    (folder / "study.json").write_text(content)
+    listed = paribus("studies", "--root", tmp_path / "r")
+    assert listed.code == 0
+    assert "study.json" in listed.err
+    compared = paribus("compare", "broken", "--root", tmp_path / "r")
+    assert compared.code == 1
+    assert "study.json" in compared.err
+    assert paribus("runs", "--root", tmp_path / "r").code == 0
+
+
+def test_a_damaged_record_or_source_is_named(paribus, tmp_path):
+    root = ["--root", tmp_path / "r"]
+    run = paribus("run", "line", "train.epochs=1", "--no-wandb", "--json", *root).json
+    source = Path(run["dir"]) / "source" / "line.py"
+    text = source.read_text()
+    source.write_text(text + ")(")
+    damaged = paribus("evaluate", run["run"], *root)
+    assert damaged.code == 1
+    assert "line.py" in damaged.err
+    source.write_text(text)
+    (Path(run["dir"]) / "run.json").write_text('{"run": "x"}')
+    assert paribus("evaluate", run["run"], *root).code == 1
+    assert "run.json" in paribus("runs", *root).err
+
+
+def test_a_foreign_storage_is_refused_before_a_root_is_made(paribus, tmp_path):
+    sweep = ["sweep", "line", "optimizer.lr=0.1", "--set", "train.epochs=1", "--seeds", "1"]
+    sweep += ["--no-wandb", "--study", "s"]
+    assert paribus(*sweep, "--root", tmp_path / "one").code == 0
+    storage = ["--storage", f"sqlite:///{tmp_path / 'one' / 'optuna.db'}"]
+    refused = paribus(*sweep, *storage, "--root", tmp_path / "two")
+    assert refused.code == 2
+    assert "not this root's" in refused.err
+    assert not (tmp_path / "two").exists()
