@@ -22,9 +22,9 @@ from core.values import as_plain, show_value
 from sweeps.documents import compare_document, run_document
 from sweeps.early import early_request
 from sweeps.lookup import find_run
-from sweeps.optuna_view import absolute_storage, check_storage
 from sweeps.root import Root
 from sweeps.single import plan_one, train_one
+from sweeps.storage import absolute_storage, check_storage
 from sweeps.study import Study, check_study_name, latest_study
 from sweeps.sweep import Sweep, Workplace, read_seeds
 from sweeps.tracking import open_tracker

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
@@ -15,64 +14,20 @@ from core.errors import RequestError
 from core.values import show_value
 from sweeps.root import Root
 from sweeps.settings import BASELINE
+from sweeps.storage import SQLITE, open_storage
 from sweeps.study import SettingResult, Study
 
 _MARK = "paribus_root"
-_SQLITE = "sqlite:///"
 
 
 def default_storage(root: Root) -> str:
     """The SQLite file under the root."""
-    return f"{_SQLITE}{root.path / 'optuna.db'}"
+    return f"{SQLITE}{root.path / 'optuna.db'}"
 
 
 def storage_url(study: Study) -> str:
     """The storage's URL, with an absolute path for SQLite."""
     return study.asked["storage"] or default_storage(study.root)
-
-
-def absolute_storage(url: str) -> str:
-    """The same URL with a relative SQLite path made absolute."""
-    if url.startswith(_SQLITE) and not url.startswith(_SQLITE + "/"):
-        return _SQLITE + str(Path(url.removeprefix(_SQLITE)).expanduser().absolute())
-    return url
-
-
-def check_storage(url: str) -> None:
-    """Refuses a storage URL that cannot work; creates nothing.
-
-    Raises:
-        RequestError: If it is no URL of a database, or its folder is not there.
-    """
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-
-    hint = "Such as sqlite:///FILE, or leave it out."
-    try:
-        parsed = make_url(url)
-        parsed.get_dialect().import_dbapi()
-    except ImportError as error:
-        raise RequestError(
-            f"--storage {without_credentials(url)[:100]}: its driver is not installed: {error}.",
-            hint,
-            "storage",
-        ) from error
-    except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        raise RequestError(
-            f"--storage {without_credentials(url)[:100]} is no URL of a database.", hint, "storage"
-        ) from error
-    if parsed.get_backend_name() == "sqlite" and parsed.database:
-        folder = Path(parsed.database).parent
-        if not folder.is_dir():
-            raise RequestError(f"--storage: there is no folder {folder}.", hint, "storage")
-
-
-def without_credentials(url: str) -> str:
-    """The URL as it may be written down: no user, no password, no options."""
-    scheme, separator, rest = url.partition("://")
-    place = rest if scheme.startswith("sqlite") else rest.partition("?")[0]
-    # What stands before '@' as SQLAlchemy reads it: a password may hold '/' and ':'.
-    return scheme + separator + re.sub(r"^[^:/@]*(:[^@]*)?@", "", place)
 
 
 def check_stored(study: Study, storage: str | None = None) -> None:
@@ -84,7 +39,7 @@ def check_stored(study: Study, storage: str | None = None) -> None:
         RequestError: As `write` does.
     """
     url = storage or storage_url(study)
-    if url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists():
+    if url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).exists():
         return
     if (study.root.path / "root.json").exists():
         with _room(study, url) as opened:
@@ -194,26 +149,6 @@ def _created(study: Study, opened: Any, *, anew: bool) -> Any:
 def _note(study: Study) -> Path:
     """Says that the view is being created."""
     return study.folder / "optuna.new"
-
-
-def open_storage(url: str) -> Any:
-    """Optuna's storage of a URL.
-
-    Raises:
-        RequestError: If it cannot be opened.
-    """
-    import optuna
-
-    try:
-        return optuna.storages.get_storage(url)
-    except Exception as error:
-        shown = without_credentials(url)
-        text = str(error).split("\n")[0].replace(url, shown)
-        raise RequestError(
-            f"The Optuna storage {shown} cannot be opened: {text}",
-            "Give --storage sqlite:///FILE, or leave it out.",
-            "storage",
-        ) from None
 
 
 def _continuation(

@@ -22,6 +22,7 @@ from sweeps.request import Question
 from sweeps.root import Root
 from sweeps.sameness import disagreement, same_surroundings, shared_tensors
 from sweeps.settings import Setting
+from sweeps.storage import without_credentials
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -137,9 +138,16 @@ class Study:
     def open(cls, root: Root, name: str, question: Question, storage: str | None) -> Study:
         """The study of this name, or a new one; nothing is written before `plan`.
 
+        Args:
+            root: Where it lives.
+            name: Its name.
+            question: What is asked.
+            storage: URL of the Optuna storage, kept without its secrets; None: the root's own.
+
         Raises:
             RequestError: If the study there has another experiment, baseline or metric.
         """
+        storage = storage and without_credentials(storage)
         if name in root.study_names():
             study = cls.load(root, name)
             study._refuse_other(question)

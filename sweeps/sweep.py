@@ -22,6 +22,7 @@ from sweeps.follow import Follower
 from sweeps.request import Question, Request
 from sweeps.root import Root
 from sweeps.settings import Setting
+from sweeps.storage import without_credentials
 from sweeps.study import SettingResult, Study, check_study_name, study_name
 from sweeps.tracking import Tracker
 
@@ -174,9 +175,7 @@ class Sweep:
             "settings": [result.document() for result in results],
             "best": best.setting.label if best else None,
             "seconds": round(self.seconds, 3),
-            "storage": optuna_view.without_credentials(
-                self._storage or optuna_view.storage_url(self.study)
-            ),
+            "storage": without_credentials(self._storage or optuna_view.storage_url(self.study)),
         }
 
     def comparison(self) -> dict[str, Any]:
@@ -184,8 +183,7 @@ class Sweep:
         return compare_document(self.study, self.results())
 
     def _opened(self) -> Study:
-        storage = self._storage and optuna_view.without_credentials(self._storage)
-        return Study.open(self.root, self._name, self.question, storage)
+        return Study.open(self.root, self._name, self.question, self._storage)
 
     def _view(self, *, only_add: bool = False) -> None:
         """Updates the Optuna view. Its trouble stops no training: the next command writes it."""

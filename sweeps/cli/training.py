@@ -159,7 +159,7 @@ def sweep_command(
         root.check_writable()
     with faults.collecting():
         if storage:
-            from sweeps.optuna_view import absolute_storage, check_storage
+            from sweeps.storage import absolute_storage, check_storage
 
             storage = absolute_storage(storage)
             check_storage(storage)

@@ -11,7 +11,7 @@ from troubled import Troubled
 
 from core.errors import RequestError
 from sweeps import optuna_view
-from sweeps.optuna_view import absolute_storage, check_storage, without_credentials
+from sweeps.storage import absolute_storage, check_storage, without_credentials
 from sweeps.study import Study
 from sweeps.tracking import NoTracker
 

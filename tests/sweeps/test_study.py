@@ -310,15 +310,17 @@ def test_another_batch_order_fails_the_setting(copied):
 
 
 def test_storage_credentials_are_written_nowhere(troubled):
-    planned = troubled.plan(
-        LR, seeds=[0], name="study", storage="postgresql://me:se/c:ret@host:5432/base?password=tail"
-    )
-    assert planned.study.asked["storage"] == "postgresql://host:5432/base"
+    url = "postgresql://me:se/c:ret@host:5432/base?password=tail"
+    with pytest.raises(RequestError) as refused:  # there is no such server
+        troubled.plan(LR, seeds=[0], storage=url)
+    planned = troubled.plan(LR, seeds=[0], name="study")
     planned.root.create()
-    planned.study.plan(planned.question, planned.settings, planned.runs)
+    study = Study.open(planned.root, "study", planned.question, url)
+    study.plan(planned.question, planned.settings, planned.runs)
     text = "".join(p.read_text() for p in troubled.root.path.rglob("*") if p.is_file())
-    assert "host:5432" in text
-    assert not any(word in text for word in ("se/c", "ret", "tail"))
+    for told in (text, str(refused.value)):
+        assert "postgresql://host:5432/base" in told
+        assert not any(word in told for word in ("se/c", "c:ret", "tail"))
 
 
 def test_a_name_follows_from_baseline_and_axes_whatever_their_order_and_levels(troubled):

@@ -1,0 +1,75 @@
+"""URLs of Optuna storages: read, checked, opened, and shown without their secrets."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from core.errors import RequestError
+
+SQLITE = "sqlite:///"
+
+
+def absolute_storage(url: str) -> str:
+    """The same URL with a relative SQLite path made absolute."""
+    if url.startswith(SQLITE) and not url.startswith(SQLITE + "/"):
+        return SQLITE + str(Path(url.removeprefix(SQLITE)).expanduser().absolute())
+    return url
+
+
+def check_storage(url: str) -> None:
+    """Refuses a storage URL that cannot work; creates nothing.
+
+    Raises:
+        RequestError: If it is no URL of a database, or its folder is not there.
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+    hint = "Such as sqlite:///FILE, or leave it out."
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect().import_dbapi()
+    except ImportError as error:
+        raise RequestError(
+            f"--storage {without_credentials(url)[:100]}: its driver is not installed: {error}.",
+            hint,
+            "storage",
+        ) from error
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        raise RequestError(
+            f"--storage {without_credentials(url)[:100]} is no URL of a database.", hint, "storage"
+        ) from error
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        folder = Path(parsed.database).parent
+        if not folder.is_dir():
+            raise RequestError(f"--storage: there is no folder {folder}.", hint, "storage")
+
+
+def without_credentials(url: str) -> str:
+    """The URL as it may be written down: no user, no password, no options."""
+    scheme, separator, rest = url.partition("://")
+    place = rest if scheme.startswith("sqlite") else rest.partition("?")[0]
+    # What stands before '@' as SQLAlchemy reads it: a password may hold '/' and ':'.
+    return scheme + separator + re.sub(r"^[^:/@]*(:[^@]*)?@", "", place)
+
+
+def open_storage(url: str) -> Any:
+    """Optuna's storage of a URL.
+
+    Raises:
+        RequestError: If it cannot be opened.
+    """
+    import optuna
+
+    try:
+        return optuna.storages.get_storage(url)
+    except Exception as error:
+        shown = without_credentials(url)
+        text = str(error).split("\n")[0].replace(url, shown)
+        raise RequestError(
+            f"The Optuna storage {shown} cannot be opened: {text}",
+            "Give --storage sqlite:///FILE, or leave it out.",
+            "storage",
+        ) from None
