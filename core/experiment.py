@@ -113,6 +113,20 @@ def load_experiment(path: Path, extra_paths: tuple[Path, ...] = ()) -> Experimen
     )
 
 
+def refuse_while_loading(call: str) -> None:
+    """Refuses to train from within an experiment's file that is just being loaded.
+
+    Raises:
+        RequestError: Saying how a file can be an experiment and a script.
+    """
+    if _loading:
+        raise RequestError(
+            f"{_loading[-1].name} calls {call} while it is loaded as an experiment.",
+            'Put the call below `if __name__ == "__main__":`.',
+            "recursion",
+        )
+
+
 def object_name(value: Any, path: Path, objects: Mapping[str, Any], where: str) -> str:
     """The name by which the configuration refers to an object: ``file.py:name`` or a dotted path.
 
@@ -163,6 +177,9 @@ def _levels(key: str, levels: Any, path: Path, objects: Mapping[str, Any]) -> An
     return [as_plain(level, where) for level in levels]
 
 
+_loading: list[Path] = []  # files being executed
+
+
 def _execute(path: Path) -> ModuleType:
     name = f"paribus_experiment_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -170,6 +187,7 @@ def _execute(path: Path) -> ModuleType:
         raise RequestError(f"{shown(path)} is not a Python file.", kind="unknown-experiment")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    _loading.append(path)
     try:
         with redirect_stdout(sys.stderr):  # standard output is the command's own
             spec.loader.exec_module(module)
@@ -183,4 +201,6 @@ def _execute(path: Path) -> ModuleType:
         lines = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
         at = f", line {lines[-1].lineno}" if lines else ""
         raise RequestError(f"{path.name}{at}: {type(error).__name__}: {shown(error)}") from error
+    finally:
+        _loading.pop()
     return module

@@ -17,17 +17,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import Faults, RequestError, shown
+from core.experiment import refuse_while_loading
 from core.run_folder import RunFolder
 from core.values import as_plain, show_value
 from sweeps.documents import compare_document, run_document
-from sweeps.early import early_request
 from sweeps.lookup import find_run
+from sweeps.progress import train_watched
+from sweeps.request import read_seeds
 from sweeps.root import Root
-from sweeps.single import plan_one, train_one
-from sweeps.storage import absolute_storage, check_storage
-from sweeps.study import Study, check_study_name, latest_study
-from sweeps.sweep import Sweep, Workplace, read_seeds
-from sweeps.tracking import open_tracker
+from sweeps.single import planned_run
+from sweeps.study import Study, latest_study
+from sweeps.sweep import planned_sweep
 
 if TYPE_CHECKING:
     from torch import nn
@@ -85,7 +85,7 @@ class Run:
         return run_document(self.folder, self.record)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StudyResult:
     """A study and what happened in it.
 
@@ -98,6 +98,13 @@ class StudyResult:
     @property
     def name(self) -> str:
         return self.study.name
+
+    def __repr__(self) -> str:
+        document = self.document()
+        metric = document["metric"]
+        rows = [row for row in document["settings"] if row["mean"] is not None]
+        means = ", ".join(f"{row['label']} {row['mean']:.4g}" for row in rows)
+        return f"<study {self.name}: mean best {metric['name']} of {means or 'nothing yet'}>"
 
     def document(self) -> dict[str, Any]:
         """The document that ``paribus compare --json`` prints."""
@@ -119,7 +126,7 @@ class StudyResult:
 
 def train(
     experiment: str | Path,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | Sequence[str] | None = None,
     *,
     seed: int = 0,
     root: str | Path | None = None,
@@ -130,7 +137,7 @@ def train(
 
     Args:
         experiment: A name of the catalogue, a ``.py`` file, or a run.
-        overrides: Hyperparameter to value, such as ``{"optimizer.lr": 0.01}``.
+        overrides: Hyperparameter to value, such as ``{"optimizer.lr": 0.01}``, or ``KEY=VALUE``.
         seed: The run's seed.
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
         wandb: Whether W&B follows.
@@ -139,38 +146,28 @@ def train(
     Raises:
         RequestError: With all faults of the request.
     """
+    refuse_while_loading("train")
     place, faults = _root(root), Faults()
     with faults.collecting():
         _seeds([seed])
-    request = early_request(
+    with planned_run(
         place,
         str(experiment),
         overrides=_pairs(overrides),
-        axes=None,
+        seed=seed,
         engine=engine,
         faults=faults,
-    )
-    workplace = Workplace(request.path, 1)
-    try:
-        with faults.collecting():
-            run = plan_one(request, seed, place, workplace)
-        faults.check()
-        tracker = open_tracker(place.path, enabled=wandb, warn=_warn)
-        try:
-            for _ in train_one(run, place, workplace, tracker):
-                pass
-        finally:
-            tracker.close()
-    finally:
-        workplace.close()
-    return Run(place.find_run(run.id))
+    ) as planned:
+        train_watched(planned, wandb=wandb, warn=_warn)
+    planned.finished("Once its cause is gone, call train again.")
+    return Run(place.run(planned.run.id))
 
 
 def sweep(
     experiment: str | Path,
     axes: Mapping[str, Any] | Sequence[str] | None = None,
     *,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | Sequence[str] | None = None,
     seeds: int | Sequence[int] = 3,
     study: str | None = None,
     root: str | Path | None = None,
@@ -196,41 +193,26 @@ def sweep(
     Raises:
         RequestError: With all faults of the request.
     """
+    refuse_while_loading("sweep")
     place, faults, wanted = _root(root), Faults(), [0]
     with faults.collecting():
         wanted = _seeds(seeds)
-    with faults.collecting():
-        if study is not None:
-            check_study_name(study)
     if workers is not None and not 1 <= workers <= 1024:
         faults.add(f"workers={workers}: must be 1 to 1024.", "None takes all cores.", "workers")
-    with faults.collecting():
-        if storage:
-            storage = absolute_storage(storage)
-            check_storage(storage)
-    request = early_request(
+        workers = None
+    with planned_sweep(
         place,
         str(experiment),
+        _axes(axes),
+        seeds=wanted,
         overrides=_pairs(overrides),
-        axes=_axes(axes),
+        study=study,
+        workers=workers,
+        storage=storage,
         engine=engine,
         faults=faults,
-    )
-    workplace = Workplace(request.path, None if faults.found else workers)
-    try:
-        name = None if faults.found else study
-        workplace.begin()
-        with faults.collecting():
-            planned = Sweep(request, wanted, place, workplace, name=name, storage=storage)
-        faults.check()
-        tracker = open_tracker(place.path, enabled=wandb, warn=_warn)
-        try:
-            for _ in planned.train(tracker):
-                pass
-        finally:
-            tracker.close()
-    finally:
-        workplace.close()
+    ) as planned:
+        train_watched(planned, wandb=wandb, warn=_warn)
     for note in planned.notes:
         _warn(note)
     return StudyResult(planned.study)
@@ -281,7 +263,11 @@ def _root(root: str | Path | None) -> Root:
     return Root(Path(root or os.environ.get("PARIBUS_ROOT") or "results"))
 
 
-def _pairs(overrides: Mapping[str, Any] | None) -> tuple[str, ...]:
+def _pairs(overrides: Mapping[str, Any] | Sequence[str] | None) -> tuple[str, ...]:
+    if isinstance(overrides, str):
+        return (overrides,)
+    if overrides is not None and not isinstance(overrides, Mapping):
+        return tuple(overrides)
     return tuple(f"{k}={show_value(as_plain(v, k))}" for k, v in (overrides or {}).items())
 
 

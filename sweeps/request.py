@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config import Direction
+from core.errors import RequestError, shown
 from sweeps.axes import Axis
 
 
@@ -51,3 +52,27 @@ class Question:
     axes: tuple[Axis, ...]
     metric: str
     direction: Direction
+
+
+def read_seeds(text: str) -> list[int]:
+    """``--seeds``: ``3`` is 0, 1, 2; ``3,7,11`` just those.
+
+    Raises:
+        RequestError: If it is neither.
+    """
+    words = [word.strip() for word in text.split(",")]
+    hint = "Write a number of seeds (3), or the seeds themselves (3,7,11)."
+    if not all(word.isascii() and word.isdigit() and len(word) < 10 for word in words):
+        raise RequestError(
+            f"--seeds {shown(text, 40)}: neither a number of seeds nor a list of them.",
+            hint,
+            "seeds",
+        )
+    if len(words) == 1:
+        if not 1 <= int(words[0]) <= 10_000:
+            raise RequestError(f"--seeds {words[0]}: must be 1 to 10000 seeds.", hint, "seeds")
+        return list(range(int(words[0])))
+    seeds = [int(word) for word in words]
+    if len(set(seeds)) < len(seeds):
+        raise RequestError(f"--seeds {shown(text, 40)}: a seed stands twice.", hint, "seeds")
+    return seeds

@@ -3,46 +3,110 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
+from core.errors import Faults, ParibusError
 from core.spec import RunSpec
 from sweeps.drive import Step, drive
+from sweeps.early import early_request
 from sweeps.follow import Follower
 from sweeps.request import Request
 from sweeps.root import Root
 from sweeps.settings import baseline_setting
-from sweeps.sweep import Workplace
 from sweeps.tracking import Tracker
+from sweeps.workplace import Workplace
 
 
-def plan_one(request: Request, seed: int, root: Root, workplace: Workplace) -> RunSpec:
-    """Checks a request for one run; creates nothing.
+@contextmanager
+def planned_run(
+    root: Root,
+    experiment: str,
+    *,
+    overrides: tuple[str, ...],
+    seed: int,
+    engine: str,
+    faults: Faults,
+) -> Iterator[SingleRun]:
+    """What `paribus run` asks for, checked whole; nothing is created yet.
+
+    Args:
+        root: Where results live.
+        experiment: A name of the catalogue, a ``.py`` file, or a run.
+        overrides: ``KEY=VALUE``.
+        seed: The run's seed.
+        engine: ``auto`` or an engine's name.
+        faults: What was found so far, of the command's options.
 
     Raises:
         RequestError: With all faults of the request.
     """
-    from sweeps.planning import plan_runs, read_request
+    with faults.collecting():
+        root.check_writable()
+    request = early_request(
+        root, experiment, overrides=overrides, axes=None, engine=engine, faults=faults
+    )
+    with Workplace(request.path, 1) as workplace:
+        with faults.collecting():
+            run = workplace.plan(_plan, request, seed)
+        faults.check()
+        yield SingleRun(run, root, workplace)
 
-    root.check_writable()
-    question = workplace.plan(read_request, request)
-    setting = baseline_setting(question.baseline)
-    _, runs = workplace.plan(plan_runs, request, [setting], [seed])
+
+class SingleRun:
+    """One command's one run.
+
+    Attributes:
+        run: As planned.
+        record: Its record, once it is finished.
+        reused: Whether it was there already.
+    """
+
+    def __init__(self, run: RunSpec, root: Root, workplace: Workplace) -> None:
+        self.run, self.root, self._workplace = run, root, workplace
+        self.record: dict[str, Any] | None = None
+        self.reused = False
+
+    def distinct_runs(self) -> list[RunSpec]:
+        """The run."""
+        return [self.run]
+
+    def train(
+        self,
+        tracker: Tracker,
+        *,
+        checkpoint_every: float = 5.0,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Step]:
+        """Trains the run, or takes it from the root, yielding its epochs and its end."""
+        self.root.create()
+        follower = Follower(tracker, self.root, None)
+        executor = self._workplace.executor([self.run])
+        for step in drive(
+            [self.run], self.root, executor, checkpoint_every=checkpoint_every, stop=stop
+        ):
+            follower.follow(step)
+            self.record, self.reused = step.record, step.reused
+            yield step
+
+    def finished(self, again: str) -> dict[str, Any]:
+        """The record.
+
+        Args:
+            again: What to do where there is none.
+
+        Raises:
+            ParibusError: If the run was not finished.
+        """
+        if self.record is None:
+            raise ParibusError(f"{self.run.id} was not finished.", again, "unfinished")
+        return self.record
+
+
+def _plan(request: Request, seed: int) -> RunSpec:
+    from sweeps.planning import plan_runs, read_request  # torch, in the process that plans
+
+    setting = baseline_setting(read_request(request).baseline)
+    _, runs = plan_runs(request, [setting], [seed])
     (run,) = runs.values()
     return run
-
-
-def train_one(
-    run: RunSpec,
-    root: Root,
-    workplace: Workplace,
-    tracker: Tracker,
-    *,
-    checkpoint_every: float = 5.0,
-    stop: Callable[[], bool] = lambda: False,
-) -> Iterator[Step]:
-    """Trains a planned run, or takes it from the root, yielding its epochs and its end."""
-    root.create()
-    follower = Follower(tracker, root, None)
-    executor = workplace.executor([run])
-    for step in drive([run], root, executor, checkpoint_every=checkpoint_every, stop=stop):
-        follower.follow(step)
-        yield step

@@ -11,15 +11,15 @@ from core.errors import RequestError
 SQLITE = "sqlite:///"
 
 
-def absolute_storage(url: str) -> str:
+def absolute(url: str) -> str:
     """The same URL with a relative SQLite path made absolute."""
     if url.startswith(SQLITE) and not url.startswith(SQLITE + "/"):
         return SQLITE + str(Path(url.removeprefix(SQLITE)).expanduser().absolute())
     return url
 
 
-def check_storage(url: str) -> None:
-    """Refuses a storage URL that cannot work; creates nothing.
+def checked_storage(url: str) -> str:
+    """A storage's URL with an absolute path, refused if it cannot work; creates nothing.
 
     Raises:
         RequestError: If it is no URL of a database, or its folder is not there.
@@ -28,6 +28,7 @@ def check_storage(url: str) -> None:
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
     hint = "Such as sqlite:///FILE, or leave it out."
+    url = absolute(url)
     try:
         parsed = make_url(url)
         parsed.get_dialect().import_dbapi()
@@ -45,6 +46,7 @@ def check_storage(url: str) -> None:
         folder = Path(parsed.database).parent
         if not folder.is_dir():
             raise RequestError(f"--storage: there is no folder {folder}.", hint, "storage")
+    return url
 
 
 def without_credentials(url: str) -> str:

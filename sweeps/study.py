@@ -145,8 +145,10 @@ class Study:
             storage: URL of the Optuna storage, kept without its secrets; None: the root's own.
 
         Raises:
-            RequestError: If the study there has another experiment, baseline or metric.
+            RequestError: If the name is none, or the study there has another experiment, baseline
+                or metric.
         """
+        check_study_name(name)
         storage = storage and without_credentials(storage)
         if name in root.study_names():
             study = cls.load(root, name)

@@ -2,129 +2,149 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from contextlib import contextmanager
+from typing import Any
 
-from core.config import COMPONENTS
-from core.errors import RequestError, shown
-from core.experiment import load_experiment
-from core.process import is_pinned
+from core.errors import Faults
 from core.spec import RunSpec
 from sweeps import optuna_view
 from sweeps.designs import Design, OneAtATime
 from sweeps.documents import best_setting, compare_document
 from sweeps.drive import Step, drive
-from sweeps.executors import Executor, InProcess, Pool
+from sweeps.early import early_request
 from sweeps.follow import Follower
 from sweeps.request import Question, Request
 from sweeps.root import Root
 from sweeps.settings import Setting
-from sweeps.storage import without_credentials
+from sweeps.storage import checked_storage, without_credentials
 from sweeps.study import SettingResult, Study, check_study_name, study_name
 from sweeps.tracking import Tracker
+from sweeps.workplace import Workplace
 
-Result = TypeVar("Result")
+Runs = Mapping[tuple[str, int], RunSpec]  # by label and seed
 VIEW_EVERY = 5.0  # seconds between updates of the Optuna view while a sweep goes on
 
 
-class Workplace:
-    """Where a command's work is done: in workers, or in this process where it is pinned.
-
-    Workers also plan: this process then needs no torch, and where it is not pinned (a notebook,
-    pytest) ids and bits are those of the command line.
-
-    Args:
-        path: The experiment's file; decides what workers import beforehand.
-        workers: Worker processes; None takes the machine's cores.
-    """
-
-    def __init__(self, path: Path, workers: int | None) -> None:
-        self.workers = workers if workers is not None else cores()
-        self._preload = _preload(path)
-        self._executor: Executor | None = None
-
-    def begin(self) -> None:
-        """Starts the forkserver, whose imports then overlap this process's own."""
-        if self._executor is None and (self.workers > 1 or not is_pinned()):
-            self._executor = Pool(self.workers, self._preload)
-
-    def plan(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        """Calls a planning function in a process that runs could be trained in."""
-        if self._executor is None and is_pinned():
-            return InProcess().call(function, *arguments)
-        self.begin()
-        assert self._executor is not None
-        return self._executor.call(function, *arguments)
-
-    def executor(self, jobs: Sequence[RunSpec]) -> Executor:
-        """What trains these runs: at most as many workers as runs, on CUDA one per GPU."""
-        size = max(1, min(self.workers, len(jobs)))
-        if any(run.configuration["device"] == "cuda" for run in jobs):
-            self.close()
-            self._executor = Pool(size, gpus=_gpus())
-            return self._executor
-        self.begin()
-        if self._executor is None:
-            self._executor = InProcess()
-        if isinstance(self._executor, Pool):
-            self._executor.size = size
-        return self._executor
-
-    def close(self) -> None:
-        """Ends all workers."""
-        if self._executor is not None:
-            self._executor.close()
-            self._executor = None
-
-
-class Sweep:
-    """One command's part of a study: planned when made, trained by `train`.
-
-    Making it checks everything and creates nothing.
+@contextmanager
+def planned_sweep(
+    root: Root,
+    experiment: str,
+    axes: tuple[str, ...],
+    *,
+    seeds: Sequence[int],
+    overrides: tuple[str, ...] = (),
+    study: str | None = None,
+    workers: int | None = None,
+    storage: str | None = None,
+    engine: str = "auto",
+    faults: Faults,
+) -> Iterator[Sweep]:
+    """What `paribus sweep` asks for, checked whole and planned; nothing is created yet.
 
     Args:
-        request: Experiment, overrides, axes and engine.
-        seeds: The seeds of each setting.
         root: Where results live.
-        workplace: Where planning and training happen.
-        name: The study's name; None: it follows from the request.
+        experiment: A name of the catalogue, a ``.py`` file, or a run.
+        axes: ``KEY=LEVELS`` or ``KEY``; none takes all of the experiment's.
+        seeds: The seeds of each setting.
+        overrides: ``KEY=VALUE``, of what the levels are compared with.
+        study: Its name; None: it follows from the request.
+        workers: Processes; None: the machine's cores. They end with the block.
         storage: URL of the Optuna storage; None: a SQLite file under the root.
+        engine: ``auto`` or an engine's name.
+        faults: What was found so far, of the command's options.
 
     Raises:
         RequestError: With all faults of the request.
+    """
+    with faults.collecting():
+        root.check_writable()
+    with faults.collecting():
+        study = study if study is None else check_study_name(study)
+    with faults.collecting():
+        storage = storage and checked_storage(storage)
+    request = early_request(
+        root, experiment, overrides=overrides, axes=axes, engine=engine, faults=faults
+    )
+    with Workplace(request.path, workers) as workplace:
+        workplace.begin()
+        name = None if faults.found else study  # a bad name must not be looked up
+        with faults.collecting():
+            sweep = plan_sweep(request, seeds, root, workplace, name=name, storage=storage)
+        faults.check()
+        yield sweep
+
+
+def plan_sweep(
+    request: Request,
+    seeds: Sequence[int],
+    root: Root,
+    workplace: Workplace,
+    *,
+    name: str | None = None,
+    storage: str | None = None,
+) -> Sweep:
+    """Checks a request against its experiment, its data and the root; plans its first round.
+
+    Raises:
+        RequestError: With all faults of the request.
+    """
+    question = workplace.plan(_read_request, request)
+    study = Study.open(root, name or study_name(question), question, storage)
+    optuna_view.check_stored(study, storage)
+    sweep = Sweep(request, question, study, seeds, workplace, storage)
+    sweep.ask()
+    return sweep
+
+
+class Sweep:
+    """One command's part of a study.
+
+    Args:
+        request: Experiment, overrides, axes and engine.
+        question: The same, checked.
+        study: The study it adds to.
+        seeds: The seeds of each setting.
+        workplace: Where planning and training happen.
+        storage: URL of the Optuna storage, with its secrets; None: the study's own.
     """
 
     def __init__(
         self,
         request: Request,
+        question: Question,
+        study: Study,
         seeds: Sequence[int],
-        root: Root,
         workplace: Workplace,
-        *,
-        name: str | None = None,
-        storage: str | None = None,
+        storage: str | None,
     ) -> None:
-        self.request, self.seeds, self.root, self.workplace = request, seeds, root, workplace
+        self.request, self.question, self.study = request, question, study
+        self.seeds, self.workplace, self.root = seeds, workplace, study.root
         self._storage = storage
-        if name is not None:
-            check_study_name(name)
-        root.check_writable()
-        self.question: Question = workplace.plan(_read_request, request)
-        self.design: Design = OneAtATime(
-            self.question.baseline, self.question.axes, self.question.direction
-        )
-        self._name = name or study_name(self.question)
-        self.study = self._opened()
-        optuna_view.check_stored(self.study, storage)
+        self.design: Design = OneAtATime(question.baseline, question.axes, question.direction)
         self.settings: list[Setting] = []
         self.runs: dict[tuple[str, int], RunSpec] = {}
-        self._wanted = self._plan(self.design.propose({}))
-        self.counts = {"planned": len(self.distinct_runs()), "trained": 0, "reused": 0, "failed": 0}
+        self._wanted: tuple[list[Setting], Runs] | None = None
         self.notes: list[str] = []
         self.seconds = 0.0
+        self._ended = {"trained": 0, "reused": 0, "failed": 0}
+
+    def ask(self) -> None:
+        """Asks the design for the next round, given what was found, and plans its runs.
+
+        Raises:
+            RequestError: With the faults of all its settings.
+        """
+        ended = [result for result in self.results() if result.status != "interrupted"]
+        settings = self.design.propose(
+            {r.setting.label: None if r.status == "failed" else r.mean for r in ended}
+        )
+        self._wanted = None
+        if settings:
+            self._wanted = self.workplace.plan(_plan_runs, self.request, settings, self.seeds)
+            self.settings += self._wanted[0]
+            self.runs.update(self._wanted[1])
 
     def train(
         self,
@@ -143,15 +163,15 @@ class Sweep:
         started = time.monotonic()
         self.root.create()
         with self.root.lock(f"study-{self.study.name}", f"The study {self.study.name}"):
-            self.study = self._opened()  # another command may have added to it until now
+            # Another command may have added to it until now.
+            self.study = Study.open(self.root, self.study.name, self.question, self._storage)
             optuna_view.check_stored(self.study, self._storage)
             while self._wanted and not stop():
                 settings, runs = self._wanted
                 self.notes += self.study.plan(self.question, settings, runs)
                 yield from self._drive(list(runs.values()), tracker, checkpoint_every, stop)
-                ended = [r for r in self.results() if r.status != "interrupted"]
-                means = {r.setting.label: None if r.status == "failed" else r.mean for r in ended}
-                self._wanted = None if stop() else self._plan(self.design.propose(means))
+                if not stop():
+                    self.ask()
             self._view()
         self.seconds = time.monotonic() - started
 
@@ -162,6 +182,11 @@ class Sweep:
     def distinct_runs(self) -> list[RunSpec]:
         """This command's runs, each once."""
         return list({run.id: run for run in self.runs.values()}.values())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Runs ``planned``, ``trained`` by this command, ``reused``, and ``failed`` of these."""
+        return {"planned": len(self.distinct_runs()), **self._ended}
 
     def document(self) -> dict[str, Any]:
         """The `sweep` document of the contract."""
@@ -182,28 +207,6 @@ class Sweep:
         """The `compare` document for this command's settings and seeds."""
         return compare_document(self.study, self.results())
 
-    def _opened(self) -> Study:
-        return Study.open(self.root, self._name, self.question, self._storage)
-
-    def _view(self, *, only_add: bool = False) -> None:
-        """Updates the Optuna view. Its trouble stops no training: the next command writes it."""
-        try:
-            optuna_view.write(self.study, self._storage, only_add=only_add)
-        except Exception as error:
-            if not only_add:
-                line = f"{type(error).__name__}: {error}".split("\n")[0]
-                self.notes.append(f"The Optuna view is not up to date ({line}); run this again.")
-
-    def _plan(
-        self, settings: list[Setting]
-    ) -> tuple[list[Setting], Mapping[tuple[str, int], RunSpec]] | None:
-        if not settings:
-            return None
-        planned, runs = self.workplace.plan(_plan_runs, self.request, settings, self.seeds)
-        self.settings += planned
-        self.runs.update(runs)
-        return planned, runs
-
     def _drive(
         self,
         runs: Sequence[RunSpec],
@@ -218,12 +221,21 @@ class Sweep:
             follower.follow(step)
             if step.record:
                 self.study.take(step.record)
-                self.counts["reused" if step.reused else "trained"] += 1
-                self.counts["failed"] += step.record["status"] == "failed"
+                self._ended["reused" if step.reused else "trained"] += 1
+                self._ended["failed"] += step.record["status"] == "failed"
                 if time.monotonic() - viewed > VIEW_EVERY:
                     self._view(only_add=True)
                     viewed = time.monotonic()
             yield step
+
+    def _view(self, *, only_add: bool = False) -> None:
+        """Updates the Optuna view. Its trouble stops no training: the next command writes it."""
+        try:
+            optuna_view.write(self.study, self._storage, only_add=only_add)
+        except Exception as error:
+            if not only_add:
+                line = f"{type(error).__name__}: {error}".split("\n")[0]
+                self.notes.append(f"The Optuna view is not up to date ({line}); run this again.")
 
 
 def _read_request(request: Request) -> Question:
@@ -238,51 +250,3 @@ def _plan_runs(
     from sweeps.planning import plan_runs
 
     return plan_runs(request, settings, seeds)
-
-
-def cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def read_seeds(text: str) -> list[int]:
-    """``--seeds``: ``3`` is 0, 1, 2; ``3,7,11`` just those.
-
-    Raises:
-        RequestError: If it is neither.
-    """
-    words = [word.strip() for word in text.split(",")]
-    hint = "Write a number of seeds (3), or the seeds themselves (3,7,11)."
-    if not all(word.isascii() and word.isdigit() and len(word) < 10 for word in words):
-        raise RequestError(
-            f"--seeds {shown(text, 40)}: neither a number of seeds nor a list of them.",
-            hint,
-            "seeds",
-        )
-    if len(words) == 1:
-        if not 1 <= int(words[0]) <= 10_000:
-            raise RequestError(f"--seeds {words[0]}: must be 1 to 10000 seeds.", hint, "seeds")
-        return list(range(int(words[0])))
-    seeds = [int(word) for word in words]
-    if len(set(seeds)) < len(seeds):
-        raise RequestError(f"--seeds {shown(text, 40)}: a seed stands twice.", hint, "seeds")
-    return seeds
-
-
-def _preload(path: Path) -> tuple[str, ...]:
-    """What the experiment's data needs imported, so that workers share one import of it."""
-    from core.components import NAMES
-
-    baseline = load_experiment(path).baseline
-    names = [NAMES[kind].get(baseline.component(kind).name, "") for kind in COMPONENTS]
-    names += [baseline.data.name]
-    return ("sklearn.datasets",) if any(n.startswith("sklearn.") for n in names) else ()
-
-
-def _gpus() -> list[str]:
-    """The GPUs this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
-    import torch
-
-    count = torch.cuda.device_count()
-    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return named[:count] or [str(number) for number in range(count)]

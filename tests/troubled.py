@@ -13,7 +13,7 @@ from sweeps.designs import OneAtATime
 from sweeps.executors import Task
 from sweeps.request import Request
 from sweeps.root import Root
-from sweeps.sweep import Sweep
+from sweeps.sweep import Sweep, plan_sweep
 from sweeps.tracking import NoTracker
 
 TROUBLED = '''"""Does a net learn three kinds of waves, whatever happens to it?"""
@@ -135,7 +135,7 @@ class Troubled:
 
     def plan(self, *axes, seeds=(0, 1), overrides=(), root=None, **options) -> Sweep:
         request = Request(self.path, overrides, axes)
-        return Sweep(request, seeds, root or self.root, self.workplace, **options)
+        return plan_sweep(request, seeds, root or self.root, self.workplace, **options)
 
     def sweep(self, *axes, stop=lambda: False, every=5.0, name="study", **options) -> Done:
         """Sweeps a study of one name, so that it grows."""

@@ -13,8 +13,7 @@ import rich_click as click
 
 from core.errors import Fault, ParibusError
 from sweeps.cli import catalogue, machine, results, training
-
-INTERRUPTED = 130
+from sweeps.cli.common import INTERRUPTED
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -19,6 +19,7 @@ from core.errors import RequestError, shown
 from core.values import null_if_not_finite
 from sweeps.root import Root
 
+INTERRUPTED = 130  # exit code
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 

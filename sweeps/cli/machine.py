@@ -51,7 +51,7 @@ def doctor_command(context: click.Context, root: Root, as_json: bool) -> None:
 def examine(root: Root) -> dict[str, Any]:
     """Versions, environment, machine and problems."""
     from core.identity import environment
-    from sweeps.sweep import Workplace, cores
+    from sweeps.workplace import Workplace, cores
 
     problems: list[str] = []
     versions = {"paribus": importlib.metadata.version("paribus")}

@@ -88,7 +88,7 @@ def evaluate_command(
             "failed-run",
         )
     from core.evaluate import evaluate_run
-    from sweeps.sweep import Workplace
+    from sweeps.workplace import Workplace
 
     file = record.get("experiment_file", "")
     workplace = Workplace(folder.folder / "source" / file, 1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from core.errors import Faults
 from core.values import show_value
 from sweeps.cli.common import (
+    INTERRUPTED,
     clean_stop,
     command,
     json_option,
@@ -24,6 +25,9 @@ from sweeps.cli.common import (
     warn,
 )
 from sweeps.root import Root
+
+if TYPE_CHECKING:
+    from sweeps.sweep import Sweep
 
 
 @click.command("run")
@@ -46,62 +50,46 @@ def run_command(
     as_json: bool,
 ) -> None:
     """Train one tracked run of an EXPERIMENT: a name, a .py file, or a run."""
-    from sweeps.early import early_request
+    from sweeps.documents import run_document
+    from sweeps.lookup import studies_of
+    from sweeps.progress import train_watched
+    from sweeps.single import planned_run
 
-    faults, number_of_seed, seconds = Faults(), 0, 0.0
+    faults, number_of_seed, every = Faults(), 0, 0.0
     with faults.collecting():
         number_of_seed = read_seed(seed)
     with faults.collecting():
-        seconds = read_seconds(checkpoint_every)
-    with faults.collecting():
-        root.check_writable()
-    request = early_request(
-        root, experiment, overrides=overrides, axes=None, engine=engine, faults=faults
-    )
-    from sweeps.cli.progress import Display
-    from sweeps.documents import run_document
-    from sweeps.lookup import studies_of
-    from sweeps.single import plan_one, train_one
-    from sweeps.sweep import Workplace
-    from sweeps.tracking import open_tracker
-
-    workplace = Workplace(request.path, 1)
-    reused, stopped, record = False, None, None
-    try:
-        with faults.collecting():
-            run = plan_one(request, number_of_seed, root, workplace)
-        faults.check()
-        select = run.configuration["select"]
-        tracker = open_tracker(root.path, enabled=not no_wandb, warn=warn)
-        with (
-            clean_stop() as stop,
-            Display([run], select["metric"], select["direction"], quiet=as_json) as display,
-        ):
-            try:
-                for step in train_one(
-                    run, root, workplace, tracker, checkpoint_every=seconds, stop=stop
-                ):
-                    display.show(step)
-                    reused, record = step.reused, step.record
-                    if step.progress and step.progress.ended == "attempt":
-                        stopped = step.progress.reason
-            finally:
-                tracker.close()
-            interrupted = stop()
-    finally:
-        workplace.close()
-    folder = root.run(run.id)
+        every = read_seconds(checkpoint_every)
     again = command(*context.obj)
-    if record is None:
-        if interrupted:
-            warn(f"Stopped; to continue: {again}")
-            context.exit(130)
-        raise _unfinished(run.id, stopped, again)
-    document = run_document(folder, record, studies=studies_of(root).get(run.id, ()), reused=reused)
+    with (
+        planned_run(
+            root,
+            experiment,
+            overrides=overrides,
+            seed=number_of_seed,
+            engine=engine,
+            faults=faults,
+        ) as single,
+        clean_stop() as stop,
+    ):
+        train_watched(
+            single, warn=warn, wandb=not no_wandb, checkpoint_every=every, stop=stop, quiet=as_json
+        )
+        interrupted = stop()
+    if interrupted and single.record is None:
+        warn(f"Stopped; to continue: {again}")
+        context.exit(INTERRUPTED)
+    record = single.finished(f"To try again: {again}")
+    document = run_document(
+        root.run(single.run.id),
+        record,
+        studies=studies_of(root).get(single.run.id, ()),
+        reused=single.reused,
+    )
     if as_json:
         print_json(document)
     else:
-        _tell_run(document, folder, root)
+        _tell_run(document, root.run(single.run.id), root)
     context.exit(0 if document["status"] == "complete" else 1)
 
 
@@ -141,92 +129,67 @@ def sweep_command(
     KEY=LEVELS is something to try, one at a time: a,b,c or low:high[:log]:n. KEY takes the
     experiment's own levels, no axis at all takes all of the experiment's.
     """
-    from sweeps.early import early_request
-    from sweeps.study import check_study_name
-    from sweeps.sweep import read_seeds
+    from sweeps.cli import reports
+    from sweeps.progress import train_watched
+    from sweeps.request import read_seeds
+    from sweeps.sweep import planned_sweep
 
-    faults, numbers, processes, seconds = Faults(), [0], None, 0.0
+    faults, numbers, processes, every = Faults(), [0], None, 0.0
     with faults.collecting():
         numbers = read_seeds(seeds)
-    name = None
-    with faults.collecting():
-        name = study and check_study_name(study)
     with faults.collecting():
         processes = read_workers(workers)
     with faults.collecting():
-        seconds = read_seconds(checkpoint_every)
-    with faults.collecting():
-        root.check_writable()
-    with faults.collecting():
-        if storage:
-            from sweeps.storage import absolute_storage, check_storage
-
-            storage = absolute_storage(storage)
-            check_storage(storage)
-    request = early_request(
-        root, experiment, overrides=overrides, axes=axes, engine=engine, faults=faults
-    )
-    from sweeps.cli import reports
-    from sweeps.cli.progress import Display
-    from sweeps.sweep import Sweep, Workplace
-    from sweeps.tracking import open_tracker
-
-    workplace = Workplace(request.path, processes)
-    again = command(*context.obj)
-    interrupted = False
-    try:
-        if not dry_run:
-            workplace.begin()
-        with faults.collecting():
-            sweep = Sweep(request, numbers, root, workplace, name=name, storage=storage)
-        faults.check()
+        every = read_seconds(checkpoint_every)
+    with planned_sweep(
+        root,
+        experiment,
+        axes,
+        seeds=numbers,
+        overrides=overrides,
+        study=study,
+        workers=processes,
+        storage=storage,
+        engine=engine,
+        faults=faults,
+    ) as sweep:
         if not as_json:
             reports.begin(sweep)
         if dry_run:
             reports.dry_run(sweep, as_json)
             return
-        tracker = open_tracker(root.path, enabled=not no_wandb, warn=warn)
-        with (
-            clean_stop() as stop,
-            Display(
-                sweep.distinct_runs(), sweep.study.metric, sweep.study.direction, quiet=as_json
-            ) as display,
-        ):
-            try:
-                for step in sweep.train(tracker, checkpoint_every=seconds, stop=stop):
-                    display.show(step)
-                    if step.progress and step.progress.ended == "attempt":
-                        warn(f"{step.run.id} stopped: {step.progress.reason}")
-            finally:
-                tracker.close()
+        with clean_stop() as stop:
+            train_watched(
+                sweep,
+                warn=warn,
+                wandb=not no_wandb,
+                checkpoint_every=every,
+                stop=stop,
+                quiet=as_json,
+            )
             interrupted = stop()
-    finally:
-        workplace.close()
     for note in sweep.notes:
         warn(note)
-    document = sweep.document()
     if as_json:
-        print_json(document)
+        print_json(sweep.document())
     else:
         reports.end(sweep, experiment)
+    context.exit(_answer(sweep, interrupted, command(*context.obj)))
+
+
+def _answer(sweep: Sweep, interrupted: bool, again: str) -> int:
+    """Says what is not finished and what failed; the exit code."""
     if interrupted:
         warn(f"Stopped; to continue: {again}")
-        context.exit(130)
-    unfinished = [s["label"] for s in document["settings"] if s["status"] == "interrupted"]
+        return INTERRUPTED
+    results = sweep.results()
+    unfinished = [r.setting.label for r in results if r.status == "interrupted"]
     if unfinished:
         warn(f"Not finished: {', '.join(unfinished)}. To try again: {again}")
-    failed = [s for s in document["settings"] if s["status"] == "failed"]
-    for setting in failed:
-        warn(f"{setting['label']} failed: {setting['reason']}")
-    context.exit(1 if failed or unfinished else 0)
-
-
-def _unfinished(run: str, reason: str | None, again: str) -> Exception:
-    from core.errors import ParibusError
-
-    return ParibusError(
-        f"{run} was not finished: {reason or 'no reason is known'}.", f"To try again: {again}"
-    )
+    failed = [r for r in results if r.status == "failed"]
+    for result in failed:
+        warn(f"{result.setting.label} failed: {result.reason}")
+    return 1 if failed or unfinished else 0
 
 
 def _tell_run(document: dict[str, Any], folder: Any, root: Root) -> None:

@@ -7,7 +7,7 @@ from troubled import Troubled
 @pytest.fixture(scope="session")
 def workplace(tmp_path_factory):
     from core.experiment import catalogue
-    from sweeps.sweep import Workplace
+    from sweeps.workplace import Workplace
 
     place = Workplace(catalogue()["line"], workers=2)
     yield place

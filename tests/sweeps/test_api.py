@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from core.config import Configuration
-from core.errors import RequestError
+from core.errors import ParibusError, RequestError
 from core.experiment import catalogue
 from core.process import is_pinned
 from core.run_folder import RunFolder
@@ -14,6 +14,16 @@ from core.train import resolver_for_file
 from sweeps import api
 
 EPOCHS = {"train.epochs": 3}
+FULL = """
+from torch.nn.functional import cross_entropy
+
+def full(outputs, targets):
+    if len(targets) > 10:
+        raise MemoryError("no room")
+    return cross_entropy(outputs, targets)
+
+BASELINE["loss"] = full
+"""
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +164,33 @@ def test_faults_of_a_request_are_told_together(tmp_path):
         api.train("digits", {"model.hidden_dim": 0}, seed=-1, root=tmp_path / "r")
     assert len(error.value.faults) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_overrides_as_they_are_typed(trained, root):
+    again = api.train("digits", ["train.epochs=3"], seed=1, root=root, wandb=False)
+    assert again.id == trained.id
+    assert api.train("digits", "train.epochs=3", seed=1, root=root, wandb=False).id == trained.id
+
+
+def test_a_study_shows_what_it_found(study):
+    assert repr(study).startswith("<study mine: mean best val/accuracy of baseline 0.")
+    assert "optimizer.lr=0.01 0." in repr(study)
+
+
+def test_a_script_that_is_an_experiment_says_how_it_is_guarded(tmp_path):
+    script = tmp_path / "own.py"
+    source = catalogue()["digits"].read_text()
+    script.write_text(f"{source}\nfrom sweeps.api import sweep\nsweep(__file__)\n")
+    with pytest.raises(RequestError, match=r"own\.py calls sweep while it is loaded") as error:
+        api.sweep(script, root=tmp_path / "results", wandb=False)
+    assert "__main__" in str(error.value.faults[0].hint)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_run_that_its_surroundings_stopped(tmp_path, capfd):
+    script = tmp_path / "own.py"
+    source = catalogue()["digits"].read_text()
+    script.write_text(source + FULL)
+    with pytest.raises(ParibusError, match="was not finished"):
+        api.train(script, root=tmp_path / "results", wandb=False)
+    assert "stopped: memory: MemoryError: no room" in capfd.readouterr().err

@@ -11,7 +11,7 @@ from troubled import Troubled
 
 from core.errors import RequestError
 from sweeps import optuna_view
-from sweeps.storage import absolute_storage, check_storage, without_credentials
+from sweeps.storage import checked_storage, without_credentials
 from sweeps.study import Study
 from sweeps.tracking import NoTracker
 
@@ -268,19 +268,18 @@ def test_without_credentials(url, shown):
     assert without_credentials(url) == shown
 
 
-def test_absolute_storage(tmp_path, monkeypatch):
+def test_paths_of_storages_are_made_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", "/home/someone")
-    assert absolute_storage("sqlite:///x.db") == f"sqlite:///{tmp_path}/x.db"
-    assert absolute_storage("sqlite:////x.db") == "sqlite:////x.db"
-    assert absolute_storage("sqlite:///~/x.db") == "sqlite:////home/someone/x.db"
-    assert absolute_storage("mysql://host/base") == "mysql://host/base"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert checked_storage("sqlite:///x.db") == f"sqlite:///{tmp_path}/x.db"
+    assert checked_storage("sqlite:////x.db") == "sqlite:////x.db"
+    assert checked_storage("sqlite:///~/x.db") == f"sqlite:///{tmp_path}/x.db"
 
 
 @pytest.mark.parametrize("url", ["nonsense", "foo://x", "sqlite:////nowhere/at/all/x.db"])
 def test_storages_that_cannot_work_are_refused(url):
     with pytest.raises(RequestError) as caught:
-        check_storage(url)
+        checked_storage(url)
     assert caught.value.exit_code == 2
 
 

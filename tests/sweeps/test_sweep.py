@@ -8,9 +8,9 @@ from troubled import Troubled
 
 from core.errors import RequestError
 from core.run_folder import BEST, HISTORY
+from sweeps.request import read_seeds
 from sweeps.root import Root
 from sweeps.study import Study
-from sweeps.sweep import read_seeds
 from sweeps.tracking import NoTracker
 
 LR = "optimizer.lr=0.1"

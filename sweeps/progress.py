@@ -1,30 +1,71 @@
-"""The live display of a running command; nothing where the output is no terminal."""
+"""Training watched: a live bar on a terminal, a tracker, and a line for each run that stops."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from core.spec import RunSpec
-from sweeps.cli.common import number
 from sweeps.drive import Step
+from sweeps.root import Root
+from sweeps.tracking import Tracker, open_tracker
+
+
+class Training(Protocol):
+    """What was planned and can be trained: a sweep, or a single run."""
+
+    root: Root
+
+    def distinct_runs(self) -> list[RunSpec]:
+        """Its runs, each once."""
+
+    def train(
+        self, tracker: Tracker, *, checkpoint_every: float, stop: Callable[[], bool]
+    ) -> Iterator[Step]:
+        """Trains what is not finished yet."""
+
+
+def train_watched(
+    training: Training,
+    *,
+    warn: Callable[[str], None],
+    wandb: bool = True,
+    checkpoint_every: float = 5.0,
+    stop: Callable[[], bool] = lambda: False,
+    quiet: bool = False,
+) -> None:
+    """Trains what was planned, telling a terminal and W&B how it goes.
+
+    Args:
+        training: What was planned.
+        warn: Shows a line.
+        wandb: Whether W&B follows.
+        checkpoint_every: Seconds between saves of a run's resume state.
+        stop: Asked between epochs; true makes a clean stop.
+        quiet: Show no bar.
+    """
+    tracker = open_tracker(training.root.path, enabled=wandb, warn=warn)
+    with Display(training.distinct_runs(), quiet=quiet) as display, closing(tracker):
+        for step in training.train(tracker, checkpoint_every=checkpoint_every, stop=stop):
+            display.show(step)
+            if step.progress and step.progress.ended == "attempt":
+                warn(f"{step.run.id} stopped: {step.progress.reason}")
 
 
 class Display:
     """Runs done of planned, the best so far, the time left; on standard error.
 
     Args:
-        runs: What is planned.
-        metric: The selection metric.
-        direction: Which way of it is better.
-        quiet: Show nothing.
+        runs: What is planned; all are selected by the same metric.
+        quiet: Show nothing. So it is too where standard error is no terminal.
     """
 
-    def __init__(
-        self, runs: list[RunSpec], metric: str, direction: str, *, quiet: bool = False
-    ) -> None:
-        self.metric, self.direction = metric, direction
+    def __init__(self, runs: list[RunSpec], *, quiet: bool = False) -> None:
+        select = runs[0].configuration["select"]
+        self.metric, self.direction = select["metric"], select["direction"]
         self.epochs = sum(int(run.facts["epochs"]) for run in runs)
         self.total, self.done = len(runs), 0
         self.best: float | None = None
@@ -81,7 +122,7 @@ class Display:
                 self._task,
                 completed=sum(self.ahead.values()),
                 runs=self._runs(),
-                best=f"best {self.metric} {number(self.best)}" if self.best is not None else "",
+                best=f"best {self.metric} {self.best:.4g}" if self.best is not None else "",
             )
 
     def _compare(self, value: float | None) -> None:

@@ -1,0 +1,96 @@
+"""Where a command's work is done: in this process, or in workers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from core.config import COMPONENTS
+from core.experiment import load_experiment
+from core.process import is_pinned
+from core.spec import RunSpec
+from sweeps.executors import Executor, InProcess, Pool
+
+Result = TypeVar("Result")
+
+
+class Workplace:
+    """Plans and trains: in workers, or in this process where it is pinned and one is enough.
+
+    Workers also plan: this process then needs no torch, and where it is not pinned (a notebook,
+    pytest) ids and bits are those of the command line. They end with the `with` block.
+
+    Args:
+        path: The experiment's file; decides what workers import beforehand.
+        workers: Worker processes; None takes the machine's cores.
+    """
+
+    def __init__(self, path: Path, workers: int | None) -> None:
+        self.workers = workers if workers is not None else cores()
+        self._preload = _preload(path)
+        self._executor: Executor | None = None
+
+    def __enter__(self) -> Workplace:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def begin(self) -> None:
+        """Starts the forkserver, whose imports then overlap this process's own."""
+        if self._executor is None and (self.workers > 1 or not is_pinned()):
+            self._executor = Pool(self.workers, self._preload)
+
+    def plan(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Calls a planning function in a process that runs could be trained in."""
+        if self._executor is None and is_pinned():
+            return InProcess().call(function, *arguments)
+        self.begin()
+        assert self._executor is not None
+        return self._executor.call(function, *arguments)
+
+    def executor(self, runs: Sequence[RunSpec]) -> Executor:
+        """What trains these runs: at most as many workers as runs, on CUDA one per GPU."""
+        size = max(1, min(self.workers, len(runs)))
+        if any(run.configuration["device"] == "cuda" for run in runs):
+            self.close()
+            self._executor = Pool(size, gpus=_gpus())
+            return self._executor
+        self.begin()
+        if self._executor is None:
+            self._executor = InProcess()
+        if isinstance(self._executor, Pool):
+            self._executor.size = size
+        return self._executor
+
+    def close(self) -> None:
+        """Ends all workers."""
+        if self._executor is not None:
+            self._executor.close()
+            self._executor = None
+
+
+def cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _preload(path: Path) -> tuple[str, ...]:
+    """What the experiment's data needs imported, so that workers share one import of it."""
+    from core.components import NAMES
+
+    baseline = load_experiment(path).baseline
+    names = [NAMES[kind].get(baseline.component(kind).name, "") for kind in COMPONENTS]
+    names += [baseline.data.name]
+    return ("sklearn.datasets",) if any(n.startswith("sklearn.") for n in names) else ()
+
+
+def _gpus() -> list[str]:
+    """The GPUs this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    import torch
+
+    count = torch.cuda.device_count()
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return named[:count] or [str(number) for number in range(count)]
