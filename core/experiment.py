@@ -143,6 +143,12 @@ def object_name(value: Any, path: Path, objects: Mapping[str, Any], where: str) 
         for owner in _shortest_owners(module):
             if getattr(sys.modules.get(owner), qualified, None) is value:
                 return f"{owner}.{qualified}"
+    if callable(value) and type(value).__module__ == objects["__name__"]:
+        made = type(value).__name__
+        raise RequestError(
+            f"{where} is a {made} that was made already; each run makes its own, by its seed.",
+            f'Name the class, and its keywords beside it: {{"name": {made}, "KEYWORD": VALUE}}.',
+        )
     raise RequestError(
         f"{where}: {shown(repr(value))} has no name at the top level of a file.",
         "Define it there with def or class, or name it as a word.",

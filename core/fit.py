@@ -55,6 +55,13 @@ def _try_model(trainee: Trainee, inputs: Tensor) -> Tensor:
 
 def _try_loss(trainee: Trainee, outputs: Tensor, targets: Tensor) -> None:
     name = _name(trainee, "loss")
+    if trainee.configuration["loss"].get("reduction") == "sum":
+        raise RequestError(
+            "A loss must be a mean over examples: with reduction=sum it grows with the batch, and "
+            "val/loss with train.eval_batch_size.",
+            "Leave it out, and scale optimizer.lr where the sum was meant.",
+            "loss-reduction",
+        )
     with warnings.catch_warnings():
         # Of a loss that broadcasts torch only warns.
         warnings.filterwarnings("error", message="Using a target size")
@@ -74,7 +81,7 @@ def _try_loss(trainee: Trainee, outputs: Tensor, targets: Tensor) -> None:
         got = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise RequestError(
             f"loss {name} must return one number that depends on the model; got {got}.",
-            "Such as reduction=mean.",
+            "Let it return the mean over the examples.",
             "loss-task",
         )
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, Union
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
-from core.errors import RequestError, did_you_mean, one_of, shown
+from core.errors import RequestError, did_you_mean, nearest, one_of, shown
 from core.values import NULL_WORDS, show_value
 
 REQUIRED = inspect.Parameter.empty
@@ -86,11 +86,15 @@ def check_keyword(parameter: Parameter, value: Any, where: str) -> Any:
             return accepted
     raise RequestError(
         f"{where}={shown(show_value(value))}: must be {describe(annotation)}.",
-        did_you_mean(value, words_of(annotation))
-        if isinstance(value, str) and words_of(annotation)
-        else "",
+        _word_meant(value, annotation),
         "bad-value",
     )
+
+
+def _word_meant(value: Any, annotation: Any) -> str:
+    """The nearest of the words that an annotation allows; the message has named them all."""
+    close = nearest(value, words_of(annotation)) if isinstance(value, str) else None
+    return f"Did you mean '{close}'?" if close else ""
 
 
 def check_keywords(

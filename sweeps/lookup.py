@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.errors import DamagedError, RequestError, shown
-from core.experiment import find_experiment
+from core.experiment import catalogue, find_experiment
 from core.run_folder import RunFolder
 from sweeps.request import Request
 from sweeps.root import Root, split_seed
@@ -58,7 +58,8 @@ def request_for(
         try:
             folder = find_run(root, text)
         except RequestError as second:
-            if second.kind == "ambiguous-run":
+            # An experiment's name that was not typed to its end is no run's beginning.
+            if second.kind == "ambiguous-run" and text.startswith(tuple(catalogue())):
                 raise
             raise error from None
         record = folder.verified_record()

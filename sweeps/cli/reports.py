@@ -85,11 +85,7 @@ def _planned(sweep: Sweep, setting: Setting) -> dict[str, Any]:
 
 def end(sweep: Sweep, experiment: str) -> None:
     """The table, a sentence for each axis, where the best model lies, the next command."""
-    counts = sweep.counts
-    say(
-        f"{_many(counts['planned'], 'run')}: {counts['trained']} trained, "
-        f"{counts['reused']} reused, {counts['failed']} failed, in {duration(sweep.seconds)}"
-    )
+    say(f"{_counts(sweep.counts)}, in {duration(sweep.seconds)}")
     comparison = sweep.comparison()
     settings_table(comparison)
     paste = baseline_command(sweep, experiment)
@@ -183,13 +179,12 @@ def baseline_command(sweep: Sweep, experiment: str) -> Paste:
     What was asked for besides stays: other axes, other overrides, seeds and root.
     """
     asked = sweep.request.axes or ()
-    own = not asked or bool(load_experiment(sweep.request.path).axes)
     options = [*_seed_words(list(sweep.seeds)), *root_words(sweep.root)]
 
     def paste(key: str, before: str, level: str) -> str:
         axes = [text for text in asked if not _within(_key(text), key)]
-        if not axes and not own:
-            axes = [f"{key}={before}"]  # the file has no axes: the old baseline is what is left
+        if asked and not axes:
+            axes = [f"{key}={before}"]  # no axes would mean all of the file's
         kept = _kept_overrides(sweep, key, level)
         sets = [word for text in (*kept, f"{key}={level}") for word in ("--set", text)]
         return command("sweep", experiment, *axes, *sets, *options)
@@ -272,6 +267,17 @@ def _short_baseline(baseline: Mapping[str, Any]) -> str:
     return ", ".join(
         [*parts, *[f"{k} {show_value(v)}" for k, v in others.items() if v != usual[k]]]
     )
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    """``6 runs: 4 trained (1 of them failed), 2 not finished``"""
+    left = counts["planned"] - counts["trained"] - counts["reused"]
+    parts = [f"{counts[how]} {how}" for how in ("trained", "reused") if counts[how]]
+    if counts["failed"]:
+        parts.append(f"{counts['failed']} of them failed")
+    if left:
+        parts.append(f"{left} not finished")
+    return f"{_many(counts['planned'], 'run')}: {', '.join(parts)}"
 
 
 def _better(direction: str) -> str:

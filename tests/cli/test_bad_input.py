@@ -377,6 +377,10 @@ def test_what_does_not_fit_is_refused_with_both_sides(paribus, own, root, overri
 
 
 FILES = {
+    "instance.py": (
+        OWN.replace('"linear"', "Narrow()"),
+        ["instance.py: model is a Narrow that was made already", '{"name": Narrow, '],
+    ),
     "raises.py": ("1 / 0", ["raises.py, line 1: ZeroDivisionError: division by zero"]),
     "syntax.py": ("def", ["syntax.py, line 1: "]),
     "leaves.py": ("raise SystemExit(3)", ["leaves.py, line 1: SystemExit: 3"]),
@@ -458,6 +462,7 @@ def test_a_run_as_experiment_that_is_none(paribus, filled):
     root, _, _ = filled
     again(paribus("run", "mine/baseline-s9", "--root", root), "There is no experiment")
     again(paribus("run", "line-s", "--root", root), "is the beginning of 5 runs")
+    again(paribus("run", "lin", "--root", root), "Did you mean 'line'?")
 
 
 def test_through_the_console_script(tmp_path):

@@ -201,6 +201,7 @@ def test_further_metrics_are_logged_in_snake_case(name, key, small):
         ({**SLOPES, "loss": "detached"}, ["must return one number that depends on the model"]),
         ({**SLOPES, "loss": "nothing"}, ["must return one number", "NoneType"]),
         ({**SLOPES, "loss": {"name": "mse", "reduction": "none"}}, ["must return one number"]),
+        ({**SLOPES, "loss": {"name": "mse", "reduction": "sum"}}, ["must be a mean over examples"]),
         (
             {"model": "not_a_module"},
             ["model small.py:not_a_module returned 3, not a torch.nn.Module"],
