@@ -191,12 +191,13 @@ def same_value(first: Any, second: Any) -> bool:
 
 
 def get(configuration: Mapping[str, Any], key: str) -> Any:
-    """The value of a dotted key; a component's kind gives ``{"name": …, keywords}``."""
+    """The value of a dotted key; a component's kind gives ``{"name": …, keywords}``.
+
+    None where there is none: a keyword that its component needs and nobody has given yet.
+    """
     value: Any = configuration
     for part in key.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            raise KeyError(key)
-        value = value[part]
+        value = value.get(part) if isinstance(value, Mapping) else None
     return value
 
 

@@ -121,10 +121,19 @@ def with_example(key: str, value: Any) -> Iterator[None]:
         ) from error
 
 
-def changed(baseline: Configuration, key: str, value: Any, experiment: Experiment) -> Configuration:
+def changed(
+    baseline: Configuration, key: str, value: Any, experiment: Experiment, *, whole: bool = True
+) -> Configuration:
     """The baseline with one hyperparameter changed.
 
     A changed component keeps the keywords that its new signature also has and drops the others.
+
+    Args:
+        baseline: What is changed.
+        key: The dotted name.
+        value: What it is set to.
+        experiment: Components may come from its file.
+        whole: Whether all keywords that the component requires must be there already.
 
     Raises:
         RequestError: If the value does not fit the key.
@@ -142,6 +151,8 @@ def changed(baseline: Configuration, key: str, value: Any, experiment: Experimen
     faults = Faults()
     new_configuration = Configuration.parse(with_value(plain, key, value), key)
     checked = check_components(new_configuration, experiment, faults)
+    if not whole:
+        faults.found = [fault for fault in faults.found if fault.kind != "missing-keyword"]
     faults.check()
     return checked
 
@@ -176,7 +187,9 @@ def apply_overrides(
                         "key-twice",
                     )
                 with with_example(key, get(full, key)):
-                    baseline = changed(baseline, key, read_value(key, text), experiment)
+                    # A keyword that a component needs may be among the pairs that follow.
+                    new = read_value(key, text)
+                    baseline = changed(baseline, key, new, experiment, whole=False)
     faults.check()
     return baseline
 
