@@ -10,11 +10,10 @@ from core.config import Configuration
 from core.engine import Job
 from core.engines import engine_of
 from core.errors import DamagedError, RequestError
-from core.identity import device_environment, environment, trace_components
+from core.identity import device_environment, environment
 from core.metrics import confusion_matrix, per_class
-from core.resolve import Resolver
+from core.recorded import recorded_run
 from core.run_folder import RunFolder
-from core.spec import RunSpec
 from core.train import resolver_for_file
 from core.values import null_if_not_finite
 
@@ -38,65 +37,23 @@ class Evaluated:
     differs: dict[str, list[Any]]
 
 
-def spec_of(folder: RunFolder) -> RunSpec:
-    """A finished run as it was planned, with the sources it carries.
-
-    Raises:
-        DamagedError: If the record or a source is not what was written.
-    """
-    record = folder.verified_record()
-    source = folder.folder / "source"
-    return RunSpec(
-        id=record["run"],
-        experiment=record["experiment"],
-        path=source / record["experiment_file"],
-        asked=record["asked"],
-        configuration=record["configuration"],
-        seed=record["seed"],
-        engine=record["engine"],
-        identity=record["identity"],
-        facts=record["facts"],
-        sources={
-            str(file.relative_to(source)): file.read_bytes()
-            for file in sorted(source.rglob("*.py"))
-        },
-        import_paths=(source,),
-    )
-
-
-def hold_sources(run: RunSpec, resolver: Resolver) -> None:
-    """Refuses to go on with other sources than the run was trained with.
-
-    A module of the same name that comes earlier on the import path hides the one it carries.
-
-    Raises:
-        DamagedError: Naming what differs.
-    """
-    asked = Configuration.parse(run.asked, run.id)
-    here = trace_components(asked, resolver.experiment).digests
-    then = run.identity["sources"]
-    differs = sorted(k for k in {**then, **here} if then.get(k) != here.get(k))
-    if differs:
-        raise DamagedError(
-            f"{run.id}: not what was trained would be used: {', '.join(differs)} differs.",
-            "Is there another module of that name on the import path (PYTHONPATH)?",
-            "sources-changed",
-        )
-
-
-def evaluate_run(path: Path, split: Literal["val", "test"]) -> Evaluated:
+def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False) -> Evaluated:
     """Evaluates the best checkpoint of the run in a folder.
+
+    Args:
+        path: The folder.
+        split: The part to evaluate on.
+        trust: Whether whatever the record names may be imported and executed.
 
     Raises:
         DamagedError: If a file of the run, or the data, is not what it was.
         RequestError: If the run failed, or the part is empty.
     """
     folder = RunFolder(path)
-    run = spec_of(folder)
+    run = recorded_run(folder, folder.verified_record(), trust=trust)
     weights = folder.weights()
     resolver = resolver_for_file(run.path, run.import_paths)
     asked = Configuration.parse(run.asked, run.id)
-    hold_sources(run, resolver)
     data = resolver.data(asked)
     if data.fingerprint != run.identity["data"]:
         raise DamagedError(

@@ -81,14 +81,10 @@ def find_experiment(name: str) -> Path:
 def load_experiment(path: Path, extra_paths: tuple[Path, ...] = ()) -> Experiment:
     """Runs an experiment file and validates what it defines.
 
-    The file's folder (and `extra_paths`) are appended to the import path, never put first.
-
     Raises:
         RequestError: If the file raises, or `BASELINE` or `AXES` is not what it should be.
     """
-    for folder in (path.parent, *extra_paths):
-        if str(folder) not in sys.path:
-            sys.path.append(str(folder))
+    extend_import_path(path, extra_paths)
     objects = vars(_execute(path))
     where = path.name
     if not isinstance(objects.get("BASELINE"), Mapping):
@@ -111,6 +107,21 @@ def load_experiment(path: Path, extra_paths: tuple[Path, ...] = ()) -> Experimen
         axes={str(key): _levels(str(key), value, path, objects) for key, value in axes.items()},
         objects=objects,
     )
+
+
+def extend_import_path(path: Path, extra_paths: tuple[Path, ...] = ()) -> None:
+    """Lets an experiment import what lies beside it.
+
+    The file's folder and the extra ones are appended, never put first: an experiment hides no
+    installed module. Only the sources that a finished run carries come first, as they are what it
+    was trained with, whatever of that name has come to lie elsewhere.
+    """
+    carried = path.parent.name == "source" and (path.parent.parent / "run.json").is_file()
+    if carried and sys.path[:1] != [str(path.parent)]:
+        sys.path.insert(0, str(path.parent))
+    for folder in (path.parent, *extra_paths):
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
 
 
 def refuse_while_loading(call: str) -> None:

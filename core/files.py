@@ -112,17 +112,32 @@ def verify_manifest(folder: Path, only: tuple[str, ...] | None = None) -> None:
     Raises:
         DamagedError: Naming the first file that is missing or differs.
     """
-    manifest = read_json(folder / MANIFEST)
+    for fault in manifest_faults(folder, only):
+        raise DamagedError(fault)
+
+
+def manifest_faults(folder: Path, only: tuple[str, ...] | None = None) -> Iterator[str]:
+    """A sentence for each file that is not what the manifest says."""
+    try:
+        manifest = read_json(folder / MANIFEST)
+    except DamagedError as error:
+        yield error.message
+        return
     if not isinstance(manifest, dict):
-        raise DamagedError(f"{folder / MANIFEST}: is not a manifest.")
+        yield f"{folder / MANIFEST}: is not a manifest."
+        return
     for name, digest in manifest.items():
+        path = folder / name
         if only is not None and name not in only:
             continue
-        path = folder / name
         if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
-            raise DamagedError(f"{path}: is missing, though the manifest names it.")
-        if sha256_file(path) != digest:
-            raise DamagedError(f"{path}: does not hold what was written (sha256 differs).")
+            yield f"{path}: is missing, though the manifest names it."
+        elif sha256_file(path) != digest:
+            yield f"{path}: does not hold what was written (sha256 differs)."
+    if only is None:  # what is imported from there must have been there
+        for path in sorted((folder / "source").rglob("*.py")):
+            if str(path.relative_to(folder)) not in manifest:
+                yield f"{path}: was not there when the run was finished."
 
 
 @contextmanager

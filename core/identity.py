@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from core.config import Component, Configuration, walk_components
-from core.experiment import Experiment
 from core.process import settle
 from core.sources import Sources, owner, trace_file, trace_module
 from core.values import canonical_json
@@ -85,8 +84,13 @@ def cpu_model() -> str:
     return found.group(1).strip() if found else platform.processor() or platform.machine()
 
 
-def trace_components(configuration: Configuration, experiment: Experiment) -> Sources:
-    """Sources and distributions that a configuration's components depend on."""
+def trace_components(configuration: Configuration, file: Path) -> Sources:
+    """Sources and distributions that a configuration's components depend on; executes nothing.
+
+    Args:
+        configuration: Names the components.
+        file: The experiment's file.
+    """
     from core.components import NAMES
 
     in_file: list[str] = []
@@ -105,7 +109,7 @@ def trace_components(configuration: Configuration, experiment: Experiment) -> So
             found |= trace_module(name)
     for metric in configuration.metrics:
         found |= trace_module(metric if "." in metric else "torchmetrics")
-    return found | trace_file(experiment.path, in_file)
+    return found | trace_file(file, in_file)
 
 
 def identity_parts(

@@ -94,7 +94,7 @@ class Resolver:
         resolved = self.configuration(asked)
         key = canonical_json(asked.to_dict())
         if key not in self._traced:
-            sources = trace_components(asked, self.experiment)
+            sources = trace_components(asked, self.experiment.path)
             contents = {name: path.read_bytes() for name, path in sources.files.items()}
             self._traced[key] = self.data(asked), sources, contents
         data, sources, contents = self._traced[key]

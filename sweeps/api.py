@@ -64,18 +64,24 @@ class Run:
         """One dict per epoch: metrics and hashes."""
         return self.folder.history()
 
-    def model(self) -> nn.Module:
+    def model(self, *, trust: bool = False) -> nn.Module:
         """The model with the best epoch's weights, in evaluation mode.
 
         It takes inputs as the training did: see ``record["data"]["preprocessing"]``.
+
+        Args:
+            trust: Whether whatever the record names may be imported and executed.
+
+        Raises:
+            DamagedError: If a file is not what was written.
+            RequestError: If the run failed, or names something that only `trust` allows.
         """
         from core.config import Configuration
-        from core.evaluate import hold_sources, spec_of
+        from core.recorded import recorded_run
         from core.train import resolver_for_file
 
-        run = spec_of(self.folder)
+        run = recorded_run(self.folder, self.folder.verified_record(), trust=trust)
         resolver = resolver_for_file(run.path, run.import_paths)
-        hold_sources(run, resolver)
         model = resolver.trainee(Configuration.parse(run.asked, run.id), run.seed).model
         model.load_state_dict(self.folder.weights())
         return model.eval()
@@ -132,6 +138,7 @@ def train(
     root: str | Path | None = None,
     wandb: bool = True,
     engine: str = "auto",
+    trust: bool = False,
 ) -> Run:
     """Trains one run, or takes it from the root if it is there.
 
@@ -142,6 +149,7 @@ def train(
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
         wandb: Whether W&B follows.
         engine: ``auto`` or ``loop``.
+        trust: Whether whatever the record of a run names may be imported and executed.
 
     Raises:
         RequestError: With all faults of the request.
@@ -156,6 +164,7 @@ def train(
         overrides=_pairs(overrides),
         seed=seed,
         engine=engine,
+        trust=trust,
         faults=faults,
     ) as planned:
         train_watched(planned, wandb=wandb, warn=_warn)
@@ -175,6 +184,7 @@ def sweep(
     wandb: bool = True,
     engine: str = "auto",
     storage: str | None = None,
+    trust: bool = False,
 ) -> StudyResult:
     """Trains a study: the baseline, and each level of each axis with all else left alone.
 
@@ -189,6 +199,7 @@ def sweep(
         wandb: Whether W&B follows.
         engine: ``auto`` or ``loop``.
         storage: URL of the Optuna storage; None: a SQLite file under the root.
+        trust: Whether whatever the record of a run names may be imported and executed.
 
     Raises:
         RequestError: With all faults of the request.
@@ -210,6 +221,7 @@ def sweep(
         workers=workers,
         storage=storage,
         engine=engine,
+        trust=trust,
         faults=faults,
     ) as planned:
         train_watched(planned, wandb=wandb, warn=_warn)

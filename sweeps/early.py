@@ -35,6 +35,7 @@ def early_request(
     overrides: tuple[str, ...],
     axes: tuple[str, ...] | None,
     engine: str,
+    trust: bool,
     faults: Faults,
 ) -> Request:
     """The request of a command, refused here if that can be done without torch.
@@ -48,6 +49,7 @@ def early_request(
         overrides: ``KEY=VALUE`` of the baseline.
         axes: ``KEY=LEVELS`` or ``KEY``; None: no axes at all.
         engine: ``auto`` or an engine's name.
+        trust: Whether whatever the record of a run names may be imported and executed.
         faults: What was found so far, of the command's options.
 
     Raises:
@@ -55,7 +57,9 @@ def early_request(
     """
     request = None
     with faults.collecting():
-        request = request_for(root, experiment, overrides=overrides, axes=axes, engine=engine)
+        request = request_for(
+            root, experiment, overrides=overrides, axes=axes, engine=engine, trust=trust
+        )
     if request is None:
         raise RequestError.of(faults.found)
     found = Faults()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from core.config import Configuration
 from core.errors import DamagedError, RequestError, shown
 from core.experiment import catalogue, find_experiment
+from core.recorded import refuse_untrusted
 from core.run_folder import RunFolder
 from sweeps.request import Request
 from sweeps.root import Root, split_seed
@@ -45,11 +47,13 @@ def request_for(
     overrides: tuple[str, ...] = (),
     axes: tuple[str, ...] | None = None,
     engine: str = "auto",
+    trust: bool = False,
 ) -> Request:
     """A request for an experiment's name, its file, or a run whose configuration is the baseline.
 
     Raises:
-        RequestError: If there is no such thing.
+        DamagedError: If a file of the run is not what was written.
+        RequestError: If there is no such thing, or the run names what only `trust` allows.
     """
     here = Path.cwd()
     try:
@@ -63,6 +67,8 @@ def request_for(
                 raise
             raise error from None
         record = folder.verified_record()
+        if not trust:
+            refuse_untrusted(record, Configuration.parse(record["asked"], folder.id))
         source = folder.folder / "source"
         path = source / record["experiment_file"]
         return Request(path, overrides, axes, engine, (source, here), record["asked"])

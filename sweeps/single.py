@@ -25,7 +25,8 @@ def planned_run(
     *,
     overrides: tuple[str, ...],
     seed: int,
-    engine: str,
+    engine: str = "auto",
+    trust: bool = False,
     faults: Faults,
 ) -> Iterator[SingleRun]:
     """What `paribus run` asks for, checked whole; nothing is created yet.
@@ -36,6 +37,7 @@ def planned_run(
         overrides: ``KEY=VALUE``.
         seed: The run's seed.
         engine: ``auto`` or an engine's name.
+        trust: Whether whatever the record of a run names may be imported and executed.
         faults: What was found so far, of the command's options.
 
     Raises:
@@ -44,7 +46,13 @@ def planned_run(
     with faults.collecting():
         root.check_writable()
     request = early_request(
-        root, experiment, overrides=overrides, axes=None, engine=engine, faults=faults
+        root,
+        experiment,
+        overrides=overrides,
+        axes=None,
+        engine=engine,
+        trust=trust,
+        faults=faults,
     )
     with Workplace(request.path, 1) as workplace:
         with faults.collecting():

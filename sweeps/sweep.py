@@ -39,6 +39,7 @@ def planned_sweep(
     workers: int | None = None,
     storage: str | None = None,
     engine: str = "auto",
+    trust: bool = False,
     faults: Faults,
 ) -> Iterator[Sweep]:
     """What `paribus sweep` asks for, checked whole and planned; nothing is created yet.
@@ -53,6 +54,7 @@ def planned_sweep(
         workers: Processes; None: the machine's cores. They end with the block.
         storage: URL of the Optuna storage; None: a SQLite file under the root.
         engine: ``auto`` or an engine's name.
+        trust: Whether whatever the record of a run names may be imported and executed.
         faults: What was found so far, of the command's options.
 
     Raises:
@@ -65,7 +67,13 @@ def planned_sweep(
     with faults.collecting():
         storage = storage and checked_storage(storage)
     request = early_request(
-        root, experiment, overrides=overrides, axes=axes, engine=engine, faults=faults
+        root,
+        experiment,
+        overrides=overrides,
+        axes=axes,
+        engine=engine,
+        trust=trust,
+        faults=faults,
     )
     with Workplace(request.path, workers) as workplace:
         workplace.begin()

@@ -12,7 +12,7 @@ from typing import Any
 import rich_click as click
 
 from core.errors import Fault, ParibusError
-from sweeps.cli import catalogue, machine, results, training
+from sweeps.cli import catalogue, machine, reproduce, results, training
 from sweeps.cli.common import INTERRUPTED
 
 
@@ -29,6 +29,7 @@ def app() -> None:
 for _command in (
     *catalogue.COMMANDS,
     *training.COMMANDS,
+    *reproduce.COMMANDS,
     *results.COMMANDS,
     *machine.COMMANDS,
 ):

@@ -10,7 +10,7 @@ from core.config import DEFAULT_METRICS, flatten
 from core.errors import Faults
 from core.experiment import catalogue, load_experiment
 from core.values import show_value
-from sweeps.cli.common import json_option, print_json, root_option, say, table
+from sweeps.cli.common import json_option, print_json, root_option, say, table, trust_option
 from sweeps.root import Root
 
 
@@ -42,16 +42,28 @@ def list_command(as_json: bool) -> None:
 @click.argument("experiment")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--engine", default="auto", metavar="auto|loop", help="What would train.")
+@trust_option
 @root_option
 @json_option
 def show_command(
-    experiment: str, overrides: tuple[str, ...], engine: str, root: Root, as_json: bool
+    experiment: str,
+    overrides: tuple[str, ...],
+    engine: str,
+    trust: bool,
+    root: Root,
+    as_json: bool,
 ) -> None:
     """Configuration, model, sizes of the splits and default axes of an experiment."""
     from sweeps.early import early_request
 
     request = early_request(
-        root, experiment, overrides=overrides, axes=None, engine=engine, faults=Faults()
+        root,
+        experiment,
+        overrides=overrides,
+        axes=None,
+        engine=engine,
+        trust=trust,
+        faults=Faults(),
     )
     from sweeps.planning import describe_request
 

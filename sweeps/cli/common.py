@@ -49,6 +49,13 @@ def json_option(command: Command) -> Command:
     )(command)
 
 
+def trust_option(command: Command) -> Command:
+    """``--trust``."""
+    return click.option(
+        "--trust", is_flag=True, help="Import and run whatever the record of a run names."
+    )(command)
+
+
 def training_options(command: Command) -> Command:
     """What `run` and `sweep` share."""
     for option in (

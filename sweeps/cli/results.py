@@ -21,6 +21,7 @@ from sweeps.cli.common import (
     root_option,
     say,
     table,
+    trust_option,
     warn,
 )
 from sweeps.root import Root
@@ -70,11 +71,12 @@ def compare_command(names: tuple[str, ...], root: Root, as_json: bool) -> None:
 @click.argument("run")
 @click.option("--split", type=click.Choice(["val", "test"]), default="val", show_default=True,
               help="The part to evaluate on.")  # fmt: skip
+@trust_option
 @root_option
 @json_option
 @click.pass_context
 def evaluate_command(
-    context: click.Context, run: str, split: str, root: Root, as_json: bool
+    context: click.Context, run: str, split: str, trust: bool, root: Root, as_json: bool
 ) -> None:
     """The best checkpoint of a RUN on a split; readings of the test part are counted."""
     from sweeps.lookup import find_run
@@ -91,11 +93,8 @@ def evaluate_command(
     from sweeps.workplace import Workplace
 
     file = record.get("experiment_file", "")
-    workplace = Workplace(folder.folder / "source" / file, 1)
-    try:
-        found = workplace.plan(evaluate_run, folder.folder, split)
-    finally:
-        workplace.close()
+    with Workplace(folder.folder / "source" / file, 1) as workplace:
+        found = workplace.plan(evaluate_run, folder.folder, split, trust)
     # Beside the run, wherever that lies: readings of a test part count where the run is.
     readings_file = folder.folder.parent.parent / "readings.jsonl"
     if split == "test":

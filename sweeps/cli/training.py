@@ -22,6 +22,7 @@ from sweeps.cli.common import (
     root_words,
     say,
     training_options,
+    trust_option,
     warn,
 )
 from sweeps.root import Root
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--seed", default="0", metavar="N", show_default=True, help="The run's seed.")
 @training_options
+@trust_option
 @root_option
 @json_option
 @click.pass_context
@@ -44,6 +46,7 @@ def run_command(
     overrides: tuple[str, ...],
     seed: str,
     engine: str,
+    trust: bool,
     checkpoint_every: str,
     no_wandb: bool,
     root: Root,
@@ -68,6 +71,7 @@ def run_command(
             overrides=overrides,
             seed=number_of_seed,
             engine=engine,
+            trust=trust,
             faults=faults,
         ) as single,
         clean_stop() as stop,
@@ -105,6 +109,7 @@ def run_command(
 @click.option("--storage", metavar="URL", help="Optuna storage; default: SQLite under the root.")
 @click.option("--dry-run", is_flag=True, help="Print settings, runs and time; create nothing.")
 @training_options
+@trust_option
 @root_option
 @json_option
 @click.pass_context
@@ -119,6 +124,7 @@ def sweep_command(
     storage: str | None,
     dry_run: bool,
     engine: str,
+    trust: bool,
     checkpoint_every: str,
     no_wandb: bool,
     root: Root,
@@ -151,6 +157,7 @@ def sweep_command(
         workers=processes,
         storage=storage,
         engine=engine,
+        trust=trust,
         faults=faults,
     ) as sweep:
         if not as_json:

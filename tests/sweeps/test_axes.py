@@ -166,7 +166,13 @@ def test_the_early_look_refuses_nothing_that_planning_would_take(
 ):
     faults = Faults()
     request = early_request(
-        Root(tmp_path), experiment, overrides=overrides, axes=axes, engine="auto", faults=faults
+        Root(tmp_path),
+        experiment,
+        overrides=overrides,
+        axes=axes,
+        engine="auto",
+        trust=False,
+        faults=faults,
     )
     assert request.overrides == overrides
     assert faults.found == []

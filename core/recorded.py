@@ -1,0 +1,114 @@
+"""A finished run as it was planned: what `evaluate`, `reproduce` and the API begin from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from core.components import NAMES
+from core.config import Configuration, walk_components
+from core.errors import DamagedError, RequestError, one_of, shown
+from core.experiment import extend_import_path
+from core.identity import trace_components
+from core.run_folder import RunFolder
+from core.spec import RunSpec
+
+# What a record may name: code that came with an installation, not with the record.
+TRUSTED = (
+    *("core", "torch.nn", "torch.optim", "torchvision.models", "torchvision.datasets"),
+    *("torchmetrics", "sklearn.datasets"),
+)
+
+
+def recorded_run(folder: RunFolder, record: Mapping[str, Any], *, trust: bool = False) -> RunSpec:
+    """A finished run as it was planned, with the sources it carries. Executes nothing.
+
+    Args:
+        folder: Where it lies.
+        record: Its record.
+        trust: Whether whatever the record names may be imported and executed.
+
+    Raises:
+        DamagedError: If a source that it carries is not what it was trained with.
+        RequestError: If it names something that only `trust` allows.
+    """
+    source = folder.folder / "source"
+    path = source / record["experiment_file"]
+    asked = as_recorded(record)
+    if not trust:
+        refuse_untrusted(record, asked)
+        extend_import_path(path)
+        _hold_sources(record, asked, path)
+    return RunSpec(
+        id=record["run"],
+        experiment=record["experiment"],
+        path=path,
+        asked=asked.to_dict(),
+        configuration=record["configuration"],
+        seed=record["seed"],
+        engine=record["engine"],
+        identity=record["identity"],
+        facts=record["facts"],
+        sources={
+            str(file.relative_to(source)): file.read_bytes()
+            for file in sorted(source.rglob("*.py"))
+        },
+        import_paths=(Path.cwd(),) if trust else (),
+    )
+
+
+def as_recorded(record: Mapping[str, Any]) -> Configuration:
+    """The resolved configuration of a record, to be trained again; the device as it was asked."""
+    told = {**record["configuration"], "device": record["asked"]["device"]}
+    return Configuration.parse(told, str(record["run"]))
+
+
+def refuse_untrusted(record: Mapping[str, Any], configuration: Configuration) -> None:
+    """Refuses a record that names what is neither an installed library's nor its own.
+
+    A record may come from anyone, and importing a module runs it.
+
+    Raises:
+        RequestError: Naming it.
+    """
+    carried = {key.partition(":")[0] for key in record["identity"]["sources"]}
+    names = [name for name in _names(configuration) if not _is_trusted(name, carried)]
+    if names:
+        raise RequestError(
+            f"{record['run']} names {', '.join(shown(name) for name in names)}, which is neither "
+            f"of {one_of(TRUSTED)} nor of the sources that it carries.",
+            "If you trust whoever made this record, add --trust.",
+            "untrusted",
+        )
+
+
+def _names(configuration: Configuration) -> Iterator[str]:
+    for kind, component in walk_components(configuration):
+        if component.name not in NAMES[kind]:
+            yield component.name
+    yield from (metric for metric in configuration.metrics if "." in metric)
+
+
+def _is_trusted(name: str, carried: set[str]) -> bool:
+    module = name.partition(":")[0]
+    if module in carried or any(name.startswith(f"{other}.") for other in carried):
+        return True
+    return any(name.startswith(f"{library}.") for library in TRUSTED)
+
+
+def _hold_sources(record: Mapping[str, Any], configuration: Configuration, path: Path) -> None:
+    """Refuses other sources than the run was trained with.
+
+    Raises:
+        DamagedError: Naming what differs.
+    """
+    here = trace_components(configuration, path).digests
+    then = record["identity"]["sources"]
+    differs = sorted(k for k in {**then, **here} if then.get(k) != here.get(k))
+    if differs:
+        raise DamagedError(
+            f"{record['run']}: {', '.join(map(shown, differs))} is not what it was trained with.",
+            "To use what is there now, add --trust.",
+            "sources-changed",
+        )

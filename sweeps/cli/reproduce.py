@@ -1,0 +1,216 @@
+"""`reproduce`: is it the same again?"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from core.values import show_value
+from sweeps.cli.common import (
+    INTERRUPTED,
+    clean_stop,
+    command,
+    json_option,
+    number,
+    print_json,
+    root_option,
+    say,
+    trust_option,
+    warn,
+)
+from sweeps.root import Root
+
+if TYPE_CHECKING:
+    from sweeps.reproduce import Again, Reproduced
+
+# What can be installed at the version it had, by the name it is recorded under.
+_PACKAGES = ("torch", "numpy")
+_NOT_BITS = ("cpu", "cpu_capability", "gpu", "driver", "cuda", "cudnn")  # of the machine
+
+
+@click.command("reproduce")
+@click.argument("run", metavar="RUN | STUDY/LABEL")
+@trust_option
+@root_option
+@json_option
+@click.pass_context
+def reproduce_command(
+    context: click.Context, run: str, trust: bool, root: Root, as_json: bool
+) -> None:
+    """Train a RUN again from its record and compare bit for bit; exit 0 only if identical.
+
+    STUDY/LABEL trains all seeds of a setting again. Nothing in the root is changed.
+    """
+    from sweeps.progress import train_watched
+    from sweeps.reproduce import planned_reproduction
+
+    tell = warn if as_json else say
+    with planned_reproduction(root, run, trust=trust) as reproduction, clean_stop() as stop:
+        for again in reproduction.planned:
+            for line in _announced(again):
+                tell(line)
+        train_watched(reproduction, warn=warn, wandb=False, stop=stop, quiet=as_json)
+        if stop():
+            warn(f"Stopped; to begin again: {command(*context.obj)}")
+            context.exit(INTERRUPTED)
+        results = reproduction.results()
+    documents = [result.document() for result in results]
+    if as_json:
+        print_json(documents[0] if len(documents) == 1 else _of_setting(run, results))
+    else:
+        for result in results:
+            _tell(result)
+        if len(results) > 1:
+            _tell_setting(run, results)
+    context.exit(0 if all(result.identical for result in results) else 1)
+
+
+def _announced(again: Again) -> list[str]:
+    """What is trained, and what could make it differ; before it is trained."""
+    record = again.record
+    what = f"{record['experiment']}, seed {record['seed']}, {record['epochs']} epochs"
+    lines = [f"run {record['run']}: {what}"]
+    lines += [f"  damaged: {sentence}" for sentence in again.damaged]
+    for name, (then, now) in again.differs.items():
+        lines.append(f"  {_what(name, again)} was {_short(then)}, is {_short(now)}")
+    return lines
+
+
+def _what(name: str, again: Again) -> str:
+    if name == "data":
+        return "the data's fingerprint"
+    sources = {**again.record["identity"]["sources"], **again.run.identity["sources"]}
+    return f"the source of {name}" if name in sources else name
+
+
+def _tell(result: Reproduced) -> None:
+    """The last lines: for a reviewer, and to paste into a paper."""
+    record, metric = result.again.record, result.document()["metric"]
+    then, now = result.values
+    if result.record is None:
+        say(f"{record['run']}: was not finished, so there is nothing to compare.")
+        return
+    if result.identical:
+        say(f"{record['run']}: bit-exact")
+    else:
+        say(f"{record['run']}: {_why_not(result)}")
+        say(f"  {metric}: {_exact(then)} then, {_exact(now)} now; {_where(result)}")
+        if install := _install(result.again):
+            say(f"  {install}")
+    if result.grade != "differs":
+        say(f"  {_sentence(result)}")
+
+
+def _why_not(result: Reproduced) -> str:
+    found, again = result.difference, result.again
+    if found is None:
+        return "the numbers are equal bit for bit, but its record is damaged (above)"
+    where = "before the first step" if found.epoch == 0 else f"at epoch {found.epoch}"
+    values = "" if found.then is found.now is None else (
+        f" ({_short(found.then)} then, {_short(found.now)} now)"
+    )  # fmt: skip
+    first = f"not bit-exact: first difference {where}: {found.quantity}{values}"
+    if again.damaged:
+        return f"{first}. Its record is damaged (above)."
+    if again.differs:
+        names = ", ".join(_what(name, again) for name in again.differs)
+        return (
+            f"{first}. Equal bits are promised for equal environments only; here differ: {names}."
+        )
+    return f"{first}. The environment is the recorded one: is there a draw that no seed decides?"
+
+
+def _where(result: Reproduced) -> str:
+    if result.spread is None:
+        return f"too few seeds ({result.seeds}) to know the spread"
+    low, high = (number(value) for value in result.spread)
+    inside = "inside" if result.grade == "agrees" else "outside"
+    return f"{inside} what another seed would give ({low} to {high}, 95 %, {result.seeds} seeds)"
+
+
+def _install(again: Again) -> str:
+    """What to install for the bits."""
+    libraries = {**again.record["identity"]["distributions"]}
+    packages = [
+        f"{name}=={then}"
+        for name, (then, _) in again.differs.items()
+        if (name in _PACKAGES or name in libraries) and then
+    ]
+    words = [f"pip install {' '.join(packages)}"] if packages else []
+    words += [
+        f"{name} {_short(then)}"
+        for name, (then, _) in again.differs.items()
+        if name == "python" or name in _NOT_BITS
+    ]
+    return f"for the bits: {', '.join(words)}" if words else ""
+
+
+def _sentence(result: Reproduced) -> str:
+    """A sentence for a paper."""
+    again, metric = result.again, result.document()["metric"]
+    place = again.run.identity["environment"]
+    how = (
+        "bit for bit (batch order, losses, metrics and weights of every epoch)"
+        if result.identical
+        else "within the spread over seeds, not bit for bit"
+    )
+    weights = str(again.record["weights_sha256"])[:16]
+    return (
+        f"For a paper: {again.record['experiment']}, seed {again.record['seed']}, was trained "
+        f"again and agrees {how}: {metric} {_exact(result.values[1])}, weights sha256 {weights}…, "
+        f"torch {place['torch']}, {place['python']}, {place['cpu']}; "
+        f"{command('reproduce', again.record['run'])}."
+    )
+
+
+def _of_setting(name: str, results: Sequence[Reproduced]) -> dict[str, Any]:
+    """The document of ``STUDY/LABEL``."""
+    grades = [result.grade for result in results]
+    worst = next(g for g in ("differs", "agrees", "bit-exact") if g in grades)
+    then, now = ([r.values[i] for r in results] for i in (0, 1))
+    differing = [result for result in results if result.difference]
+    return {
+        "run": name,
+        "identical": all(result.identical for result in results),
+        "grade": worst,
+        "first_difference": vars(differing[0].difference) if differing else None,
+        "environment": {k: pair for result in results for k, pair in result.again.differs.items()},
+        "mean": [_mean(then), _mean(now)],
+        "std": [_std(then), _std(now)],
+        "runs": [result.document() for result in results],
+    }
+
+
+def _tell_setting(name: str, results: Sequence[Reproduced]) -> None:
+    document = _of_setting(name, results)
+    exact = sum(result.identical for result in results)
+    (m1, m2), (s1, s2) = document["mean"], document["std"]
+    say(
+        f"{name}: {exact} of {len(results)} seeds bit-exact; mean {number(m1)} ± {number(s1)} "
+        f"then, {number(m2)} ± {number(s2)} now"
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
+
+
+def _std(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.stdev(known) if len(known) > 1 else None
+
+
+def _exact(value: float | None) -> str:
+    return "none" if value is None else number(value, 6)
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else show_value(value)
+    return text if len(text) <= 60 else f"{text[:12]}…"
+
+
+COMMANDS = (reproduce_command,)

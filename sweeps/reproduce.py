@@ -1,0 +1,253 @@
+"""Reproduce: finished runs trained again from their records, and compared bit for bit."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from core.errors import DamagedError, RequestError
+from core.files import manifest_faults
+from core.identity import NO_NUMBERS, explain, run_id
+from core.run_folder import RunFolder
+from core.spec import RunSpec
+from sweeps.drive import Step, drive
+from sweeps.effects.spread import prediction_interval
+from sweeps.likeness import Difference, first_difference
+from sweeps.lookup import find_run
+from sweeps.root import Root
+from sweeps.study import Study
+from sweeps.tracking import Tracker
+from sweeps.workplace import Workplace
+
+Grade = Literal["bit-exact", "agrees", "differs"]
+
+
+@dataclass(frozen=True)
+class Again:
+    """A recorded run, and the same planned here.
+
+    Attributes:
+        folder: Where the recorded one lies.
+        record: Its record, as it is read.
+        damaged: A sentence for each thing of it that is not what was written.
+        run: As it will be trained.
+        differs: What of its identity is not as it was: ``{name: [then, now]}``.
+    """
+
+    folder: RunFolder
+    record: Mapping[str, Any]
+    damaged: tuple[str, ...]
+    run: RunSpec
+    differs: dict[str, list[Any]]
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """What came of it.
+
+    Attributes:
+        again: What was compared.
+        record: The new record; None if it was not finished.
+        difference: Where the two first differ.
+        spread: Where the selection metric of another seed would lie (95 %); None if not known.
+        seeds: From how many seeds that is known.
+    """
+
+    again: Again
+    record: Mapping[str, Any] | None
+    difference: Difference | None
+    spread: tuple[float, float] | None
+    seeds: int
+
+    @property
+    def identical(self) -> bool:
+        return self.record is not None and self.difference is None and not self.again.damaged
+
+    @property
+    def grade(self) -> Grade:
+        """``agrees``: not the bits, but inside the setting's spread over seeds."""
+        if self.identical:
+            return "bit-exact"
+        now = self.values[1]
+        inside = self.spread and now is not None and self.spread[0] <= now <= self.spread[1]
+        return "agrees" if inside else "differs"
+
+    @property
+    def values(self) -> tuple[float | None, float | None]:
+        """The selection metric of the best epoch, then and now."""
+        return _value(self.again.record), _value(self.record)
+
+    def document(self) -> dict[str, Any]:
+        """The `reproduce` document of the contract."""
+        return {
+            "run": self.again.record["run"],
+            "identical": self.identical,
+            "grade": self.grade,
+            "first_difference": vars(self.difference) if self.difference else None,
+            "environment": self.again.differs,
+            "damaged": list(self.again.damaged),
+            "metric": self.again.record["configuration"]["select"]["metric"],
+            "values": list(self.values),
+            "spread": self.spread and list(self.spread),
+            "certificate": self._certificate(),
+        }
+
+    def _certificate(self) -> dict[str, Any]:
+        record = self.again.record
+        return {
+            "experiment": record["experiment"],
+            "seed": record["seed"],
+            "epochs": record["epochs"],
+            "configuration": record["configuration"],
+            "data_sha256": record["identity"]["data"],
+            "weights_sha256": [
+                record["weights_sha256"],
+                self.record and self.record["weights_sha256"],
+            ],
+            "environment": [
+                record["identity"]["environment"],
+                self.again.run.identity["environment"],
+            ],
+            "distributions": record["identity"]["distributions"],
+            "command": f"paribus reproduce {record['run']}",
+        }
+
+
+class Reproduction:
+    """Finished runs that are trained again, in a root that is thrown away.
+
+    Args:
+        planned: What to train.
+        root: The scratch root.
+        workplace: Where training happens.
+    """
+
+    def __init__(self, planned: Sequence[Again], root: Root, workplace: Workplace) -> None:
+        self.planned, self.root, self._workplace = planned, root, workplace
+
+    def distinct_runs(self) -> list[RunSpec]:
+        """What is trained, each once."""
+        return list({again.run.id: again.run for again in self.planned}.values())
+
+    def train(
+        self,
+        tracker: Tracker,  # noqa: ARG002
+        *,
+        checkpoint_every: float = 5.0,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Step]:
+        """Trains the runs, yielding their epochs and ends. Nothing is tracked."""
+        runs = self.distinct_runs()
+        executor = self._workplace.executor(runs)
+        yield from drive(runs, self.root, executor, checkpoint_every=checkpoint_every, stop=stop)
+
+    def results(self) -> list[Reproduced]:
+        """Each run compared with what it was."""
+        return [self._compared(again) for again in self.planned]
+
+    def _compared(self, again: Again) -> Reproduced:
+        values = _values_over_seeds(again)
+        record = self.root.finished(again.run.id)
+        difference = None
+        if record is not None:
+            difference = first_difference(again.folder, self.root.run(again.run.id), again.record)
+        return Reproduced(again, record, difference, prediction_interval(values), len(values))
+
+
+@contextmanager
+def planned_reproduction(
+    root: Root, text: str, *, workers: int | None = None, trust: bool = False
+) -> Iterator[Reproduction]:
+    """What `paribus reproduce` asks for, planned; the scratch folder ends with the block.
+
+    Args:
+        root: Where runs are looked for.
+        text: A run, or ``STUDY/LABEL`` for all seeds of a setting.
+        workers: Processes; None: the machine's cores.
+        trust: Whether whatever the records name may be imported and executed.
+
+    Raises:
+        DamagedError: If a record cannot be parsed, or its sources are not what they were.
+        RequestError: If there is no such run, or it cannot be trained here.
+    """
+    folders = _wanted(root, text)
+    records = [folder.record() for folder in folders]
+    path = folders[0].folder / "source" / records[0]["experiment_file"]
+    with (
+        Workplace(path, 1 if len(folders) == 1 else workers) as workplace,
+        tempfile.TemporaryDirectory(prefix="paribus-reproduce-") as scratch,
+    ):
+        planned = []
+        for folder, record in zip(folders, records, strict=True):
+            damaged = (*manifest_faults(folder.folder), *_own_faults(record))
+            run = workplace.plan(_plan, folder, record, trust)
+            differs = explain(record["identity"], run.identity)
+            planned.append(Again(folder, record, damaged, run, differs))
+        place = Root(Path(scratch))
+        place.create()
+        yield Reproduction(planned, place, workplace)
+
+
+def _plan(folder: RunFolder, record: Mapping[str, Any], trust: bool) -> RunSpec:
+    """The recorded run as this machine would train it."""
+    from core.config import Configuration
+    from core.recorded import recorded_run
+    from core.train import resolver_for_file
+
+    recorded = recorded_run(folder, record, trust=trust)
+    resolver = resolver_for_file(recorded.path, recorded.import_paths)
+    asked = Configuration.parse(recorded.asked, recorded.id)
+    return resolver.specify(asked, recorded.seed, recorded.engine)
+
+
+def _wanted(root: Root, text: str) -> list[RunFolder]:
+    """The run meant, or all finished runs of ``STUDY/LABEL``."""
+    name, slash, label = text.partition("/")
+    if slash and name in root.study_names():
+        study = Study.load(root, name)
+        if label in [setting.label for setting in study.settings]:
+            found = [root.run(run) for run in study.find(label).runs.values()]
+            finished = [folder for folder in found if folder.folder.is_dir()]
+            if not finished:
+                raise RequestError(f"{text} has no finished run.", "Train it first.", "unknown-run")
+            return finished
+    return [find_run(root, text)]
+
+
+def _own_faults(record: Mapping[str, Any]) -> Iterator[str]:
+    """What in a record does not fit its own id."""
+    identity = record["identity"]
+    if run_id(record["experiment"], identity) != record["run"]:
+        yield f"{record['run']}: the id does not follow from the identity in run.json."
+    data = {k: v for k, v in record["configuration"]["data"].items() if k not in NO_NUMBERS}
+    told = {**record["configuration"], "data": data}
+    for key, (then, now) in explain(
+        {"configuration": identity["configuration"], "seed": identity["seed"]},
+        {"configuration": told, "seed": record["seed"]},
+    ).items():
+        yield f"{record['run']}: run.json says {key} is {now}, its id was made of {then}."
+
+
+def _values_over_seeds(again: Again) -> list[float]:
+    """The recorded selection metric of all seeds of the same configuration, beside the run."""
+    values = []
+    for folder in sorted(again.folder.folder.parent.glob("*-s*-*")):
+        try:
+            record = RunFolder(folder).record()
+        except DamagedError:
+            continue
+        value = _value(record)
+        if record["configuration"] == again.record["configuration"] and value is not None:
+            values.append(value)
+    return values
+
+
+def _value(record: Mapping[str, Any] | None) -> float | None:
+    if not record or not record["best"]:
+        return None
+    value: float | None = record["best"]["metrics"].get(record["configuration"]["select"]["metric"])
+    return value
