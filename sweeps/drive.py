@@ -17,6 +17,25 @@ from sweeps.root import Root
 
 
 @dataclass(frozen=True)
+class Rules:
+    """How runs are looked after; none of it changes a bit of theirs.
+
+    Attributes:
+        checkpoint_every: Seconds between saves of a run's resume state; 0: each epoch.
+        run_timeout: Seconds without an epoch after which a worker is given up on; None: ten times
+            the median epoch, at least 60, and not before one is known.
+        retry_failed: Whether runs that failed by themselves are trained again.
+    """
+
+    checkpoint_every: float = 5.0
+    run_timeout: float | None = None
+    retry_failed: bool = False
+
+
+USUAL = Rules()
+
+
+@dataclass(frozen=True)
 class Step:
     """What the driver has to say of a run.
 
@@ -25,52 +44,74 @@ class Step:
         progress: After an epoch or at its end; None for a run that is reused.
         record: Its record, once it is finished.
         reused: Whether it was finished before.
+        said: Something a person should know; then nothing else.
     """
 
     run: RunSpec
     progress: Progress | None = None
     record: dict[str, Any] | None = None
     reused: bool = False
+    said: str | None = None
 
 
 def drive(
     runs: Sequence[RunSpec],
     root: Root,
     executor: Executor,
+    rules: Rules,
     *,
-    checkpoint_every: float = 5.0,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Step]:
     """Brings runs to their end, yielding every epoch and every end.
 
-    Runs that another driver has out are looked at again when one's own work is done.
+    Runs that another driver has out are looked at again when one's own work is done; so are those
+    that were killed, ran out of memory or time, once.
 
     Args:
         runs: What is wanted; each once.
         root: Where results live.
         executor: Trains.
-        checkpoint_every: Seconds between saves of a run's resume state.
+        rules: How they are looked after.
         stop: Asked between epochs; true makes a clean stop.
     """
     left = {run.id: run for run in runs}
+    tried_again: set[str] = set()
+    named: set[str] = set()  # whose damage was told
     while left and not stop():
         for run in list(left.values()):
-            if record := root.finished(run.id) or _adopted(run, root):
+            if record := _finished(run, root, rules):
                 del left[run.id]
+                root.clear_attempts(run.id)
                 yield Step(run, record=record, reused=True)
+            elif run.id not in named and (damage := root.damage(run.id)):
+                named.add(run.id)
+                yield Step(run, said=f"{damage} It is trained again; that goes to attempts/.")
         began = 0
-        for step in _train(list(left.values()), root, executor, checkpoint_every, stop):
+        for step in _train(list(left.values()), root, executor, rules, stop):
             began += 1
-            if step.progress and step.progress.ended:
+            ended = step.progress and step.progress.ended
+            why = _another_try(step)
+            if why and step.run.id not in tried_again and not stop():
+                tried_again.add(step.run.id)
+                yield Step(step.run, said=f"{step.run.id} stopped ({why}); it is tried once more.")
+                continue
+            if ended:
                 del left[step.run.id]
             yield step
         if left and not began:
             time.sleep(0.5)
 
 
+def _finished(run: RunSpec, root: Root, rules: Rules) -> dict[str, Any] | None:
+    """The record of a run that need not be trained."""
+    record = root.finished(run.id) or _adopted(run, root)
+    again = rules.retry_failed and record is not None and record["status"] == "failed"
+    return None if again else record
+
+
 def _adopted(run: RunSpec, root: Root) -> dict[str, Any] | None:
     """The record of a finished attempt that was never renamed, made the run now."""
-    if not root.has_finished_attempt(run.id):
+    if root.run(run.id).folder.is_dir() or not root.has_finished_attempt(run.id):
         return None
     try:
         with root.lock(run.id, run.id):  # else this is another driver's, about to be renamed
@@ -79,17 +120,26 @@ def _adopted(run: RunSpec, root: Root) -> dict[str, Any] | None:
         return None
 
 
+def _another_try(step: Step) -> str | None:
+    """Why a run stopped, if that may not come again: a signal, a full memory, a hang."""
+    if step.progress is None or step.progress.ended != "attempt":
+        return None
+    why = step.progress.reason or ""
+    return why if why.partition(":")[0] in ("killed", "memory", "timeout") else None
+
+
 def _train(
     runs: Sequence[RunSpec],
     root: Root,
     executor: Executor,
-    checkpoint_every: float,
+    rules: Rules,
     stop: Callable[[], bool],
 ) -> Iterator[Step]:
     """Trains the runs that no other driver has out or has finished meanwhile."""
     by_id = {run.id: run for run in runs}
     attempts: dict[str, Path] = {}
     lost: list[Progress] = []  # runs for which there is no room on the disk
+    said: list[Step] = []
     with ExitStack() as everything:
         locks = {run.id: everything.enter_context(ExitStack()) for run in runs}
 
@@ -102,17 +152,20 @@ def _train(
                 except OSError as error:
                     lost.append(Progress(run.id, 0, None, "attempt", f"disk: {error}"))
                     continue
-                if root.finished(run.id):
+                if _finished(run, root, rules):
                     locks[run.id].close()
                     continue
                 try:
-                    attempts[run.id] = root.new_attempt(run.id)
+                    attempts[run.id], warnings = root.new_attempt(run.id)
                 except (OSError, RequestError) as error:
                     lost.append(Progress(run.id, 0, None, "attempt", f"disk: {error}"))
                     continue
-                yield Task((run,), {run.id: attempts[run.id]}, checkpoint_every)
+                said.extend(Step(run, said=warning) for warning in warnings)
+                yield Task((run,), {run.id: attempts[run.id]}, rules.checkpoint_every)
 
-        for progress in chain(executor.execute(tasks(), stop), lost):
+        for progress in chain(executor.execute(tasks(), stop, rules.run_timeout), lost):
+            while said:
+                yield said.pop(0)
             record = None
             if progress.ended in ("complete", "failed"):
                 try:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import statistics
 import sys
 import threading
+import time
 import types
 from atexit import register, unregister
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,6 +25,7 @@ from core.spec import Progress, RunSpec
 
 Result = TypeVar("Result")
 _STOP = "stop"
+_PATIENCE = 60.0  # seconds that a worker may always be silent
 # Of torch the forkserver imports what the first optimizer would, in every worker: a second's work.
 _PRELOAD = ("core.train", "core.engines", "torch._dynamo")
 
@@ -39,12 +42,20 @@ class Task:
 class Executor(Protocol):
     """Trains tasks and says how each goes."""
 
-    def execute(self, tasks: Iterable[Task], stop: Callable[[], bool]) -> Iterator[Progress]:
+    def execute(
+        self, tasks: Iterable[Task], stop: Callable[[], bool], run_timeout: float | None = None
+    ) -> Iterator[Progress]:
         """Yields each run's epochs as they end, and each run's end exactly once.
 
         Tasks are taken from the iterable when there is room for them. Where `stop` becomes true
         the epoch at hand is finished, resume states are written, and nothing more is begun: such a
         run has no end. Closing the iterator ends the training at once.
+
+        Args:
+            tasks: What to train.
+            stop: Asked between epochs.
+            run_timeout: Seconds without an epoch after which a worker is ended; None: ten times
+                the median epoch, at least 60, and not before one is known.
         """
 
     def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
@@ -58,10 +69,15 @@ class InProcess:
     """Trains in this process, which the console script must have pinned.
 
     What the user's code prints goes to standard error, as it does from a worker: standard output
-    is the command's own.
+    is the command's own. A step that hangs, hangs this process: there is no timeout.
     """
 
-    def execute(self, tasks: Iterable[Task], stop: Callable[[], bool]) -> Iterator[Progress]:
+    def execute(
+        self,
+        tasks: Iterable[Task],
+        stop: Callable[[], bool],
+        run_timeout: float | None = None,  # noqa: ARG002
+    ) -> Iterator[Progress]:
         waiting = iter(tasks)
         while not stop() and (task := next(waiting, None)):
             reports = _train(task, stop)
@@ -107,9 +123,12 @@ class Pool:
         # Workers ignore SIGTERM, by which multiprocessing would end them when this process exits.
         register(self.close)
 
-    def execute(self, tasks: Iterable[Task], stop: Callable[[], bool]) -> Iterator[Progress]:
+    def execute(
+        self, tasks: Iterable[Task], stop: Callable[[], bool], run_timeout: float | None = None
+    ) -> Iterator[Progress]:
         waiting = iter(tasks)
         told = False
+        epochs: list[float] = []  # seconds
         try:
             while True:
                 while not stop() and len(self._busy()) < self.size:
@@ -125,7 +144,13 @@ class Pool:
                     for worker in busy:
                         worker.ask_to_stop()
                 for worker in _wait_for(busy, timeout=0.2):
-                    yield from self._hear(worker)
+                    for progress in self._hear(worker):
+                        if progress.line is not None:
+                            epochs.append(progress.line["seconds"])
+                        yield progress
+                for worker in self._busy():
+                    if worker.is_silent(epochs, run_timeout):
+                        yield from self._give_up(worker)
         finally:
             for worker in self._busy():
                 self._drop(worker)
@@ -178,12 +203,25 @@ class Pool:
             self._drop(worker)
             yield from _attempts(task, worker.done, reason)
             return
+        worker.heard()
         if message is None:
             worker.task = None
+            if worker.shaken:
+                self._drop(worker)
             return
         if message.ended:
             worker.done.add(message.run)
+            # What ran out of memory once may be short of it for good.
+            worker.shaken |= message.ended == "attempt"
         yield message
+
+    def _give_up(self, worker: _Worker) -> Iterator[Progress]:
+        """Ends a worker that hangs, or was stopped: whatever it was about to write is lost."""
+        assert worker.task is not None
+        task, reason = worker.task, f"timeout: no epoch ended for {worker.silent:.0f} s"
+        worker.process.kill()  # one that is stopped hears nothing gentler
+        self._drop(worker)
+        yield from _attempts(task, worker.done, reason)
 
 
 class _Worker:
@@ -200,9 +238,27 @@ class _Worker:
         self.gpu = gpu
         self.task: Task | None = None
         self.done: set[str] = set()
+        self.shaken = False
+        self.heard()
+
+    def heard(self) -> None:
+        self.silent, self._looked = 0.0, time.monotonic()
+
+    def is_silent(self, epochs: list[float], timeout: float | None) -> bool:
+        """Whether it has said nothing for too long, given the seconds of other epochs."""
+        now = time.monotonic()
+        # A machine that slept, or a command that was put to the background, was not silent.
+        self.silent += min(now - self._looked, 1.0)
+        self._looked = now
+        if timeout is None:
+            if not epochs or self.silent < _PATIENCE:
+                return False
+            timeout = max(_PATIENCE, 10 * statistics.median(epochs))
+        return self.silent > timeout and not self.pipe.poll()
 
     def start(self, task: Task) -> None:
         self.task, self.done = task, set()
+        self.heard()
         with suppress(OSError):  # it died; hearing from it says so
             self.pipe.send(task)
 

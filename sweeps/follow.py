@@ -27,6 +27,8 @@ class Follower:
 
     def follow(self, step: Step) -> None:
         """Begins a run at its first step, logs its epochs, finishes it from its record."""
+        if step.said:
+            return
         run = step.run
         if run.id not in self._begun:
             self._begun.add(run.id)

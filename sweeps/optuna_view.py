@@ -14,7 +14,7 @@ from core.errors import RequestError
 from core.values import show_value
 from sweeps.root import Root
 from sweeps.settings import BASELINE
-from sweeps.storage import SQLITE, open_storage
+from sweeps.storage import SQLITE, damage, open_storage, set_aside, sqlite_file
 from sweeps.study import SettingResult, Study
 
 _MARK = "paribus_root"
@@ -39,13 +39,32 @@ def check_stored(study: Study, storage: str | None = None) -> None:
         RequestError: As `write` does.
     """
     url = storage or storage_url(study)
-    if url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).exists():
-        return
+    file = sqlite_file(url)
+    if file is not None and (not file.exists() or damage(url)):
+        return  # `mend` makes it
     if (study.root.path / "root.json").exists():
         with _room(study, url) as opened:
             _stored(study, opened)
     elif study.name in _names(url):  # a root that is not there yet can own no study
         raise _foreign(study)
+
+
+def mend(study: Study, storage: str | None = None) -> list[str]:
+    """Sets a damaged SQLite file aside, to be built anew; called when a sweep begins.
+
+    Returns:
+        A sentence on what was found: damaged, or gone though the study has results.
+    """
+    url = storage or storage_url(study)
+    file = sqlite_file(url)
+    if file is None:
+        return []
+    if found := damage(url):
+        new = set_aside(url)
+        return [f"The Optuna storage was damaged ({found}); it is now {new}, and built anew."]
+    if not file.exists() and any(result.runs for result in study.results()):
+        return [f"The Optuna storage {file} was not there; it is built anew from the runs."]
+    return []
 
 
 def write(study: Study, storage: str | None = None, *, only_add: bool = False) -> None:

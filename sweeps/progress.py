@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from core.spec import RunSpec
-from sweeps.drive import Step
+from sweeps.drive import USUAL, Rules, Step
 from sweeps.root import Root
 from sweeps.tracking import Tracker, open_tracker
 
@@ -22,9 +22,7 @@ class Training(Protocol):
     def distinct_runs(self) -> list[RunSpec]:
         """Its runs, each once."""
 
-    def train(
-        self, tracker: Tracker, *, checkpoint_every: float, stop: Callable[[], bool]
-    ) -> Iterator[Step]:
+    def train(self, tracker: Tracker, rules: Rules, *, stop: Callable[[], bool]) -> Iterator[Step]:
         """Trains what is not finished yet."""
 
 
@@ -33,7 +31,7 @@ def train_watched(
     *,
     warn: Callable[[str], None],
     wandb: bool = True,
-    checkpoint_every: float = 5.0,
+    rules: Rules = USUAL,
     stop: Callable[[], bool] = lambda: False,
     quiet: bool = False,
 ) -> None:
@@ -43,13 +41,16 @@ def train_watched(
         training: What was planned.
         warn: Shows a line.
         wandb: Whether W&B follows.
-        checkpoint_every: Seconds between saves of a run's resume state.
+        rules: How runs are looked after.
         stop: Asked between epochs; true makes a clean stop.
         quiet: Show no bar.
     """
     tracker = open_tracker(training.root.path, enabled=wandb, warn=warn)
     with Display(training.distinct_runs(), quiet=quiet) as display, closing(tracker):
-        for step in training.train(tracker, checkpoint_every=checkpoint_every, stop=stop):
+        for step in training.train(tracker, rules, stop=stop):
+            if step.said:
+                warn(step.said)
+                continue
             display.show(step)
             if step.progress and step.progress.ended == "attempt":
                 warn(f"{step.run.id} stopped: {step.progress.reason}")

@@ -14,7 +14,7 @@ from core.files import manifest_faults
 from core.identity import NO_NUMBERS, explain, run_id
 from core.run_folder import RunFolder
 from core.spec import RunSpec
-from sweeps.drive import Step, drive
+from sweeps.drive import Rules, Step, drive
 from sweeps.effects.spread import prediction_interval
 from sweeps.likeness import Difference, first_difference
 from sweeps.lookup import find_run
@@ -136,14 +136,14 @@ class Reproduction:
     def train(
         self,
         tracker: Tracker,  # noqa: ARG002
+        rules: Rules,
         *,
-        checkpoint_every: float = 5.0,
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[Step]:
         """Trains the runs, yielding their epochs and ends. Nothing is tracked."""
         runs = self.distinct_runs()
         executor = self._workplace.executor(runs)
-        yield from drive(runs, self.root, executor, checkpoint_every=checkpoint_every, stop=stop)
+        yield from drive(runs, self.root, executor, rules, stop=stop)
 
     def results(self) -> list[Reproduced]:
         """Each run compared with what it was."""

@@ -9,7 +9,7 @@ import shutil
 import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,17 @@ class Root:
         except DamagedError:
             return None
 
+    def damage(self, name: str) -> str | None:
+        """What is wrong with a finished run; None if nothing is, or if it is not there."""
+        folder = self.run(name)
+        if not folder.folder.is_dir():
+            return None
+        try:
+            folder.verified_record()
+        except DamagedError as error:
+            return str(error)
+        return None
+
     def has_finished_attempt(self, name: str) -> bool:
         """Whether an attempt of a run seems to be whole."""
         return any(is_finished(attempt) for attempt in self._attempts(name))
@@ -110,22 +121,42 @@ class Root:
                     continue
         return None
 
-    def new_attempt(self, name: str) -> Path:
+    def new_attempt(self, name: str) -> tuple[Path, list[str]]:
         """A folder for the next attempt, beginning with the newest good state of earlier ones.
+
+        Earlier ones without a resume state are cleared.
+
+        Returns:
+            The folder, and a sentence for each state that is damaged.
 
         Raises:
             RequestError: If it cannot be written.
         """
         earlier = self._attempts(name)
         folder = self.attempts / f"{name}.{_next(earlier)}"
+        said: list[str] = []
         with creating(f"The attempt {folder}"):
             folder.mkdir()
             for attempt in reversed(earlier):
-                for state in (attempt / LAST, attempt / BEFORE):
-                    if state.is_file() and _is_good(state):
-                        shutil.copyfile(state, folder / LAST)
-                        return folder
-        return folder
+                states = [s for s in (attempt / LAST, attempt / BEFORE) if s.is_file()]
+                for state in states:
+                    try:
+                        read_state(state)
+                    except DamagedError as error:
+                        said.append(f"{error} {name} goes on from an earlier one, or the start.")
+                        continue
+                    shutil.copyfile(state, folder / LAST)
+                    return folder, said
+                if not states and not is_finished(attempt):
+                    shutil.rmtree(attempt, ignore_errors=True)
+        return folder, said
+
+    def clear_attempts(self, name: str) -> None:
+        """Removes what is left of attempts at a run that is finished, unless it is in use."""
+        if left := self._attempts(name):
+            with suppress(RequestError), self.lock(name, name):
+                for attempt in left:
+                    shutil.rmtree(attempt, ignore_errors=True)
 
     def accept(self, name: str, attempt: Path) -> dict[str, Any]:
         """Verifies a finished attempt and makes it the run, by one rename.
@@ -238,11 +269,3 @@ def _number(attempt: Path) -> int:
 def _next(attempts: list[Path]) -> int:
     """The next free number, after attempts in the order of theirs."""
     return _number(attempts[-1]) + 1 if attempts else 1
-
-
-def _is_good(state: Path) -> bool:
-    try:
-        read_state(state)
-    except DamagedError:
-        return False
-    return True

@@ -8,7 +8,7 @@ from typing import Any
 
 from core.errors import Faults, ParibusError
 from core.spec import RunSpec
-from sweeps.drive import Step, drive
+from sweeps.drive import Rules, Step, drive
 from sweeps.early import early_request
 from sweeps.follow import Follower
 from sweeps.request import Request
@@ -82,17 +82,15 @@ class SingleRun:
     def train(
         self,
         tracker: Tracker,
+        rules: Rules,
         *,
-        checkpoint_every: float = 5.0,
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[Step]:
         """Trains the run, or takes it from the root, yielding its epochs and its end."""
         self.root.create()
         follower = Follower(tracker, self.root, None)
         executor = self._workplace.executor([self.run])
-        for step in drive(
-            [self.run], self.root, executor, checkpoint_every=checkpoint_every, stop=stop
-        ):
+        for step in drive([self.run], self.root, executor, rules, stop=stop):
             follower.follow(step)
             self.record, self.reused = step.record, step.reused
             yield step

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,41 @@ def checked_storage(url: str) -> str:
         if not folder.is_dir():
             raise RequestError(f"--storage: there is no folder {folder}.", hint, "storage")
     return url
+
+
+def damage(url: str) -> str | None:
+    """What is wrong with a SQLite file, whole or not; None if nothing, or if there is none."""
+    file = sqlite_file(url)
+    if file is None or not file.exists() or file.stat().st_size == 0:
+        return None
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.OperationalError:  # locked, or not to be read: not for us to judge
+        return None
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return None if found == "ok" else str(found).replace("\n", " ")
+
+
+def set_aside(url: str) -> Path:
+    """Renames a damaged SQLite file, with the journals beside it; returns its new name."""
+    file = sqlite_file(url)
+    assert file is not None
+    number = 1
+    while (new := file.with_name(f"{file.name}.damaged-{number}")).exists():
+        number += 1
+    for suffix in ("-wal", "-shm", "-journal"):
+        beside = file.with_name(file.name + suffix)
+        if beside.exists():
+            beside.rename(f"{new}{suffix}")
+    file.rename(new)
+    return new
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite URL; None for a server's."""
+    return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
 
 
 def without_credentials(url: str) -> str:

@@ -12,7 +12,7 @@ from core.spec import RunSpec
 from sweeps import optuna_view
 from sweeps.designs import Design, OneAtATime
 from sweeps.documents import best_setting, compare_document
-from sweeps.drive import Step, drive
+from sweeps.drive import Rules, Step, drive
 from sweeps.early import early_request
 from sweeps.follow import Follower
 from sweeps.request import Question, Request
@@ -157,15 +157,15 @@ class Sweep:
     def train(
         self,
         tracker: Tracker,
+        rules: Rules,
         *,
-        checkpoint_every: float = 5.0,
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[Step]:
         """Trains what is not finished yet, yielding each run's epochs and end.
 
         Args:
             tracker: Follows the runs.
-            checkpoint_every: Seconds between saves of a run's resume state.
+            rules: How runs are looked after.
             stop: Asked between epochs; true makes a clean stop.
         """
         started = time.monotonic()
@@ -173,11 +173,12 @@ class Sweep:
         with self.root.lock(f"study-{self.study.name}", f"The study {self.study.name}"):
             # Another command may have added to it until now.
             self.study = Study.open(self.root, self.study.name, self.question, self._storage)
+            self.notes += optuna_view.mend(self.study, self._storage)
             optuna_view.check_stored(self.study, self._storage)
             while self._wanted and not stop():
                 settings, runs = self._wanted
                 self.notes += self.study.plan(self.question, settings, runs)
-                yield from self._drive(list(runs.values()), tracker, checkpoint_every, stop)
+                yield from self._drive(list(runs.values()), tracker, rules, stop)
                 if not stop():
                     self.ask()
             self._view()
@@ -219,13 +220,13 @@ class Sweep:
         self,
         runs: Sequence[RunSpec],
         tracker: Tracker,
-        checkpoint_every: float,
+        rules: Rules,
         stop: Callable[[], bool],
     ) -> Iterator[Step]:
         follower = Follower(tracker, self.root, self.study)
         viewed = time.monotonic()
         executor = self.workplace.executor(runs)
-        for step in drive(runs, self.root, executor, checkpoint_every=checkpoint_every, stop=stop):
+        for step in drive(runs, self.root, executor, rules, stop=stop):
             follower.follow(step)
             if step.record:
                 self.study.take(step.record)

@@ -17,10 +17,11 @@ Result = TypeVar("Result")
 
 
 class Workplace:
-    """Plans and trains: in workers, or in this process where it is pinned and one is enough.
+    """Plans and trains: in workers, or in this process where it is pinned and none were begun.
 
     Workers also plan: this process then needs no torch, and where it is not pinned (a notebook,
     pytest) ids and bits are those of the command line. They end with the `with` block.
+    A sweep begins them even for one at a time: a run that hangs, or takes all memory, ends alone.
 
     Args:
         path: The experiment's file; decides what workers import beforehand.
@@ -40,16 +41,12 @@ class Workplace:
 
     def begin(self) -> None:
         """Starts the forkserver, whose imports then overlap this process's own."""
-        if self._executor is None and (self.workers > 1 or not is_pinned()):
+        if self._executor is None:
             self._executor = Pool(self.workers, self._preload)
 
     def plan(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Calls a planning function in a process that runs could be trained in."""
-        if self._executor is None and is_pinned():
-            return InProcess().call(function, *arguments)
-        self.begin()
-        assert self._executor is not None
-        return self._executor.call(function, *arguments)
+        return self._begun().call(function, *arguments)
 
     def executor(self, runs: Sequence[RunSpec]) -> Executor:
         """What trains these runs: at most as many workers as runs, on CUDA one per GPU."""
@@ -58,11 +55,18 @@ class Workplace:
             self.close()
             self._executor = Pool(size, gpus=_gpus())
             return self._executor
-        self.begin()
+        executor = self._begun(alone=size == 1)
+        if isinstance(executor, Pool):
+            executor.size = size
+        return executor
+
+    def _begun(self, *, alone: bool = True) -> Executor:
+        """What was begun; else this process, where one pinned process is all that is needed."""
         if self._executor is None:
-            self._executor = InProcess()
-        if isinstance(self._executor, Pool):
-            self._executor.size = size
+            if alone and is_pinned():
+                return InProcess()
+            self.begin()
+        assert self._executor is not None
         return self._executor
 
     def close(self) -> None:

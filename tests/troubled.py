@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweeps.designs import OneAtATime
+from sweeps.drive import USUAL
 from sweeps.executors import Task
 from sweeps.request import Request
 from sweeps.root import Root
@@ -137,10 +138,10 @@ class Troubled:
         request = Request(self.path, overrides, axes)
         return plan_sweep(request, seeds, root or self.root, self.workplace, **options)
 
-    def sweep(self, *axes, stop=lambda: False, every=5.0, name="study", **options) -> Done:
+    def sweep(self, *axes, stop=lambda: False, rules=USUAL, name="study", **options) -> Done:
         """Sweeps a study of one name, so that it grows."""
         planned = self.plan(*axes, name=name, **options)
-        steps = planned.train(NoTracker(), checkpoint_every=every, stop=stop)
+        steps = planned.train(NoTracker(), rules, stop=stop)
         return Done(planned, list(steps))
 
 

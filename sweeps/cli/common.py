@@ -15,8 +15,9 @@ from typing import Any, Literal, TypeVar
 
 import rich_click as click
 
-from core.errors import RequestError, shown
+from core.errors import Faults, RequestError, shown
 from core.values import null_if_not_finite
+from sweeps.drive import Rules
 from sweeps.root import Root
 
 INTERRUPTED = 130  # exit code
@@ -69,26 +70,40 @@ def training_options(command: Command) -> Command:
             show_default=True,
             help="Seconds between saves of a run's resume state; 0: each epoch.",
         ),
+        click.option(
+            "--retry-failed", is_flag=True, help="Train again what failed by itself before."
+        ),
         click.option("--no-wandb", is_flag=True, help="Track nothing in Weights & Biases."),
     ):
         command = option(command)
     return command
 
 
-def read_seconds(text: str) -> float:
-    """``--checkpoint-every``, in seconds.
+def read_rules(checkpoint_every: str, run_timeout: str | None, retry_failed: bool) -> Rules:
+    """``--checkpoint-every``, ``--run-timeout`` and ``--retry-failed``.
 
     Raises:
-        RequestError: If it is no number, not finite or negative.
+        RequestError: If one is no number of seconds.
     """
+    faults, every, timeout = Faults(), 0.0, None
+    with faults.collecting():
+        every = _seconds("--checkpoint-every", checkpoint_every, "Such as 5; 0: after each epoch.")
+    with faults.collecting():
+        if run_timeout is not None:
+            timeout = _seconds("--run-timeout", run_timeout, "Such as 600; or leave it out.")
+    faults.check()
+    return Rules(every, timeout, retry_failed)
+
+
+def _seconds(option: str, text: str, hint: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
     if not math.isfinite(seconds) or seconds < 0:
         raise RequestError(
-            f"--checkpoint-every {shown(text, 40)}: must be a number of seconds, 0 or more.",
-            "Such as 5; 0 saves after each epoch.",
+            f"{option} {shown(text, 40)}: must be a number of seconds, 0 or more.",
+            hint,
             "bad-value",
         )
     return seconds

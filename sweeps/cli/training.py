@@ -15,7 +15,7 @@ from sweeps.cli.common import (
     json_option,
     number,
     print_json,
-    read_seconds,
+    read_rules,
     read_seed,
     read_workers,
     root_option,
@@ -25,6 +25,7 @@ from sweeps.cli.common import (
     trust_option,
     warn,
 )
+from sweeps.drive import Rules
 from sweeps.root import Root
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def run_command(
     engine: str,
     trust: bool,
     checkpoint_every: str,
+    retry_failed: bool,
     no_wandb: bool,
     root: Root,
     as_json: bool,
@@ -58,11 +60,11 @@ def run_command(
     from sweeps.progress import train_watched
     from sweeps.single import planned_run
 
-    faults, number_of_seed, every = Faults(), 0, 0.0
+    faults, number_of_seed, rules = Faults(), 0, Rules()
     with faults.collecting():
         number_of_seed = read_seed(seed)
     with faults.collecting():
-        every = read_seconds(checkpoint_every)
+        rules = read_rules(checkpoint_every, None, retry_failed)
     again = command(*context.obj)
     with (
         planned_run(
@@ -76,9 +78,7 @@ def run_command(
         ) as single,
         clean_stop() as stop,
     ):
-        train_watched(
-            single, warn=warn, wandb=not no_wandb, checkpoint_every=every, stop=stop, quiet=as_json
-        )
+        train_watched(single, warn=warn, wandb=not no_wandb, rules=rules, stop=stop, quiet=as_json)
         interrupted = stop()
     if interrupted and single.record is None:
         warn(f"Stopped; to continue: {again}")
@@ -108,6 +108,9 @@ def run_command(
 @click.option("--workers", metavar="N", help="Processes; default: the machine's cores.")
 @click.option("--storage", metavar="URL", help="Optuna storage; default: SQLite under the root.")
 @click.option("--dry-run", is_flag=True, help="Print settings, runs and time; create nothing.")
+@click.option("--run-timeout", metavar="S",
+              help="Seconds without an epoch after which a worker is ended and its run tried once "
+              "more; default: ten times the median epoch, at least 60.")  # fmt: skip
 @training_options
 @trust_option
 @root_option
@@ -123,9 +126,11 @@ def sweep_command(
     workers: str | None,
     storage: str | None,
     dry_run: bool,
+    run_timeout: str | None,
     engine: str,
     trust: bool,
     checkpoint_every: str,
+    retry_failed: bool,
     no_wandb: bool,
     root: Root,
     as_json: bool,
@@ -140,13 +145,13 @@ def sweep_command(
     from sweeps.request import read_seeds
     from sweeps.sweep import planned_sweep
 
-    faults, numbers, processes, every = Faults(), [0], None, 0.0
+    faults, numbers, processes, rules = Faults(), [0], None, Rules()
     with faults.collecting():
         numbers = read_seeds(seeds)
     with faults.collecting():
         processes = read_workers(workers)
     with faults.collecting():
-        every = read_seconds(checkpoint_every)
+        rules = read_rules(checkpoint_every, run_timeout, retry_failed)
     with planned_sweep(
         root,
         experiment,
@@ -170,7 +175,7 @@ def sweep_command(
                 sweep,
                 warn=warn,
                 wandb=not no_wandb,
-                checkpoint_every=every,
+                rules=rules,
                 stop=stop,
                 quiet=as_json,
             )

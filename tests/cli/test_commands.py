@@ -443,12 +443,13 @@ def test_wandb_offline(paribus, tmp_path):
         "list": ["--json"],
         "show": ["--engine", "--trust", "--root", "--json"],
         "run": [
-            *("--seed", "--engine", "--checkpoint-every", "--no-wandb", "--trust", "--root"),
-            "--json",
+            *("--seed", "--engine", "--checkpoint-every", "--retry-failed", "--no-wandb"),
+            *("--trust", "--root", "--json"),
         ],
         "sweep": [
             *("--set", "--seeds", "--study", "--workers", "--engine", "--storage", "--dry-run"),
-            *("--checkpoint-every", "--no-wandb", "--trust", "--root", "--json"),
+            *("--run-timeout", "--checkpoint-every", "--retry-failed", "--no-wandb", "--trust"),
+            *("--root", "--json"),
         ],
         "compare": ["--root", "--json"],
         "evaluate": ["--split", "--trust", "--root", "--json"],

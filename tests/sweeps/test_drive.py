@@ -5,12 +5,13 @@ import os
 import shutil
 
 import pytest
+from processes import is_alive, pids
 from troubled import planned_runs
 
 from core.checkpoints import BEFORE, LAST
 from core.run_folder import BEST, HISTORY, RECORD
 from core.spec import RunSpec
-from sweeps.drive import drive
+from sweeps.drive import USUAL, Rules, drive
 from sweeps.request import Request
 from sweeps.root import Root
 
@@ -35,8 +36,8 @@ class _Planner:
         self.call = workplace.plan
 
 
-def driven(runs, root, workplace, **options):
-    return list(drive(runs, root, workplace.executor(runs), **options))
+def driven(runs, root, workplace, rules=USUAL, **options):
+    return list(drive(runs, root, workplace.executor(runs), rules, **options))
 
 
 def ended(steps):
@@ -113,13 +114,16 @@ def test_a_damaged_finished_attempt_is_not_adopted(runs, root, workplace):
 
 @pytest.fixture
 def killed(root, workplace, troubled):
-    """A run of six epochs whose worker was killed in its fifth, each epoch saved."""
-    overrides = ("model.trouble=die", "train.batch_size=64", "train.epochs=6")
+    """A run of ten epochs, each saved, that was killed in its fifth and again in its ninth."""
+    overrides = ("model.trouble=die", "train.batch_size=64", "train.epochs=10")
     request = Request(troubled.path, overrides, ("train.batch_size=8",))
     run = planned_runs(_Planner(workplace), request, [0])["baseline", 0]
     troubled.switch("deadly")
-    steps = driven([run], root, workplace, checkpoint_every=0)
-    assert [s.progress.line and s.progress.line["epoch"] for s in steps] == [1, 2, 3, 4, None]
+    steps = driven([run], root, workplace, rules=Rules(checkpoint_every=0))
+    told = [s.said or (s.progress.line and s.progress.line["epoch"]) for s in steps]
+    assert told[:4] == [1, 2, 3, 4]
+    assert told[4].endswith(" died (SIGKILL)); it is tried once more.")
+    assert told[5:] == [5, 6, 7, 8, None]
     assert "SIGKILL" in steps[-1].progress.reason
     troubled.switch("deadly", on=False)
     return run
@@ -135,20 +139,25 @@ def whole(killed, workplace, tmp_path):
 
 def test_a_new_attempt_begins_with_the_newest_good_state(killed, whole, root, workplace):
     damaged = root.attempts / f"{killed.id}.2"
-    shutil.copytree(root.attempts / f"{killed.id}.1", damaged)
     for name in (LAST, BEFORE):
         flip(damaged / name, 1000)
     steps = driven([killed], root, workplace)
-    assert [s.progress.line["epoch"] for s in steps] == [5, 6]
+    assert [step.said for step in steps[:2]] == [
+        f"{damaged / name}: does not hold what was written (sha256 differs). {killed.id} goes on "
+        "from an earlier one, or the start."
+        for name in (LAST, BEFORE)
+    ]
+    assert [s.progress.line["epoch"] for s in steps[2:]] == [5, 6, 7, 8, 9, 10]
     assert steps[-1].record["weights_sha256"] == whole["weights_sha256"]
-    assert steps[-1].record["epochs"] == 6
+    assert steps[-1].record["epochs"] == 10
     assert list(root.attempts.iterdir()) == []  # dropped when the run is finished
 
 
 def test_the_state_before_is_taken_where_the_last_is_damaged(killed, whole, root, workplace):
-    flip(root.attempts / f"{killed.id}.1" / LAST, 1000)
+    flip(root.attempts / f"{killed.id}.2" / LAST, 1000)
     steps = driven([killed], root, workplace)
-    assert [s.progress.line["epoch"] for s in steps] == [4, 5, 6]
+    assert "does not hold what was written" in steps[0].said
+    assert [s.progress.line["epoch"] for s in steps[1:]] == [8, 9, 10]
     assert steps[-1].record["weights_sha256"] == whole["weights_sha256"]
     assert steps[-1].record["best"] == whole["best"]
 
@@ -163,7 +172,7 @@ def flip(file, place):
 
 def test_what_an_attempt_wrote_wrongly_never_becomes_a_run(runs, root, workplace, monkeypatch):
     run = runs[0]
-    steps = drive([run], root, workplace.executor([run]))
+    steps = drive([run], root, workplace.executor([run]), USUAL)
     first = next(steps)
     attempt = root.attempts / f"{run.id}.1"
     assert first.progress.line["epoch"] == 1
@@ -177,7 +186,7 @@ def test_runs_that_another_driver_has_out_come_last(runs, root, workplace):
     lock = root.lock(runs[0].id, "the test")
     lock.__enter__()
     order = []
-    for step in drive(runs, root, workplace.executor(runs)):
+    for step in drive(runs, root, workplace.executor(runs), USUAL):
         if step.record:
             order.append(step.run.id)
             if len(order) == 2:
@@ -186,7 +195,9 @@ def test_runs_that_another_driver_has_out_come_last(runs, root, workplace):
     assert sorted(order) == sorted(run.id for run in runs)
 
 
-def test_a_run_that_the_surroundings_stopped_is_tried_once_per_command(troubled, workplace):
+def test_a_run_that_the_surroundings_stopped_is_tried_again_by_the_next_command(
+    troubled, workplace
+):
     troubled.switch("full")
     done = troubled.sweep("model.trouble=memory,disk", seeds=[0])
     stopped = [s.progress for s in done.steps if s.progress and s.progress.ended == "attempt"]
@@ -201,13 +212,13 @@ def test_a_run_that_the_surroundings_stopped_is_tried_once_per_command(troubled,
 
 def test_an_attempt_keeps_what_was_reached(troubled):
     troubled.switch("deadly")
-    done = troubled.sweep("model.trouble=die", seeds=[0], every=0)
+    done = troubled.sweep("model.trouble=die", seeds=[0], rules=Rules(checkpoint_every=0))
     (stopped,) = [s.progress for s in done.steps if s.progress and s.progress.ended == "attempt"]
     assert "SIGKILL" in stopped.reason
     troubled.switch("deadly", on=False)
     again = troubled.sweep("model.trouble=die", seeds=[0])
     epochs = [s.progress.line["epoch"] for s in again.steps if s.progress]
-    assert epochs == [2, 3]
+    assert epochs == [3]  # the second try had reached one more than the first
     assert len(set(again.hashes.values())) == 1
 
 
@@ -225,3 +236,44 @@ def test_a_record_says_how_the_run_ended(runs, root, workplace):
     assert on_disk == record
     assert (record["status"], record["reason"], record["epochs"]) == ("complete", None, 3)
     assert os.environ["MKL_CBWR"] == record["identity"]["environment"]["MKL_CBWR"]
+
+
+def test_a_failed_run_is_final_until_it_is_asked_for_again(troubled):
+    troubled.switch("broken")
+    first = troubled.sweep("model.trouble=flaky", seeds=[0])
+    assert first.result("model.trouble=flaky").status == "failed"
+    troubled.switch("broken", on=False)
+    second = troubled.sweep("model.trouble=flaky", seeds=[0])
+    assert second.trained == []
+    assert second.result("model.trouble=flaky").status == "failed"
+    third = troubled.sweep("model.trouble=flaky", seeds=[0], rules=Rules(retry_failed=True))
+    assert len(third.trained) == 1
+    assert {r.status for r in third.study.results()} == {"complete"}
+    assert len(set(third.hashes.values())) == 1
+    assert troubled.sweep("model.trouble=flaky", seeds=[0]).trained == []
+    assert list(troubled.root.attempts.iterdir()) == []  # the failed one was set aside, and cleared
+
+
+def test_a_damaged_run_is_trained_anew_saying_so(runs, root, workplace):
+    driven(runs[:1], root, workplace)
+    (root.runs / runs[0].id / BEST).unlink()
+    steps = driven(runs[:1], root, workplace)
+    assert steps[0].said == (
+        f"{root.runs / runs[0].id / BEST}: is missing, though the manifest names it. It is trained "
+        "again; that goes to attempts/."
+    )
+    assert steps[-1].record["status"] == "complete"
+
+
+def test_a_worker_that_hangs_is_ended_and_its_run_tried_once_more(troubled):
+    troubled.switch("hold")
+    rules = Rules(run_timeout=1.5)
+    done = troubled.sweep("optimizer.lr=0.1", seeds=[0], rules=rules)
+    told = [s.said for s in done.steps if s.said]
+    assert len(told) == 2
+    assert all("stopped (timeout: no epoch ended for " in said for said in told)
+    ends = [s.progress for s in done.steps if s.progress and s.progress.ended]
+    assert [(e.ended, e.reason.partition(":")[0]) for e in ends] == [("attempt", "timeout")] * 2
+    assert not any(map(is_alive, pids(troubled)))
+    troubled.switch("hold", on=False)
+    assert len(troubled.sweep("optimizer.lr=0.1", seeds=[0], rules=rules).trained) == 2

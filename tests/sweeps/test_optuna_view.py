@@ -11,6 +11,7 @@ from troubled import Troubled
 
 from core.errors import RequestError
 from sweeps import optuna_view
+from sweeps.drive import USUAL
 from sweeps.storage import checked_storage, without_credentials
 from sweeps.study import Study
 from sweeps.tracking import NoTracker
@@ -221,19 +222,40 @@ def test_while_training_only_what_ended_before_the_first_that_has_not_is_added(t
     check(study)
 
 
-def test_a_storage_that_cannot_be_opened_is_refused_before_training(troubled):
-    troubled.root.create()
-    (troubled.root.path / "optuna.db").write_text("this is no database, but it is long enough")
-    with pytest.raises(RequestError, match="cannot be opened") as caught:
-        troubled.sweep(LR, seeds=[0])
-    assert "--storage" in caught.value.hint
-    assert troubled.root.run_ids() == []
+@pytest.mark.parametrize("how", ["gone", "no database", "cut", "study gone"])
+def test_a_lost_or_damaged_storage_is_built_anew_saying_so(troubled, how):
+    database = troubled.root.path / "optuna.db"
+    troubled.sweep(LR, seeds=[0])
+    content = database.read_bytes()
+    if how == "gone":
+        database.unlink()
+    elif how == "study gone":
+        optuna.delete_study(study_name="study", storage=url_of(troubled.root))
+    else:
+        database.write_bytes(b"nothing" * 100 if how == "no database" else content[:-5000])
+        content = database.read_bytes()
+    again = troubled.sweep(LR, seeds=[0])
+    assert again.trained == []
+    check(again.study)
+    aside = troubled.root.path / "optuna.db.damaged-1"
+    if how == "study gone":
+        assert again.sweep.notes == []
+    elif how == "gone":
+        assert again.sweep.notes == [
+            f"The Optuna storage {database} was not there; it is built anew from the runs."
+        ]
+    else:
+        (note,) = again.sweep.notes
+        assert note.startswith("The Optuna storage was damaged (")
+        assert note.endswith(f"); it is now {aside}, and built anew.")
+        assert aside.read_bytes() == content
+    assert aside.exists() == (how in ("no database", "cut"))
 
 
 def test_trouble_with_the_view_after_training_loses_no_result(troubled):
     database = troubled.root.path / "optuna.db"
     planned = troubled.plan(LR, seeds=[0], name="study")
-    for step in planned.train(NoTracker()):
+    for step in planned.train(NoTracker(), USUAL):
         if step.record:
             database.write_text("this is no database, but it is long enough")
     assert {r.status for r in planned.results()} == {"complete"}

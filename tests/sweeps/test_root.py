@@ -111,18 +111,18 @@ def _hold(path, holds):
 
 
 def test_attempts_are_numbered_on(root):
-    assert root.new_attempt("x-s0-1").name == "x-s0-1.1"
-    assert root.new_attempt("x-s0-1").name == "x-s0-1.2"
+    assert root.new_attempt("x-s0-1")[0].name == "x-s0-1.1"
+    assert root.new_attempt("x-s0-1")[0].name == "x-s0-1.2"
     (root.attempts / "x-s0-1.11").mkdir()
     (root.attempts / "x-s0-1.notes").mkdir()  # a person's own
     (root.attempts / "x-s0-12.40").mkdir()  # another run's
-    assert root.new_attempt("x-s0-1").name == "x-s0-1.12"
+    assert root.new_attempt("x-s0-1")[0].name == "x-s0-1.12"
 
 
 def test_accept_is_one_rename_and_drops_what_is_no_longer_needed(root):
-    old = root.new_attempt("x-s0-1")
+    old = root.new_attempt("x-s0-1")[0]
     (old / "last.pt").write_bytes(b"not a state")
-    new = root.new_attempt("x-s0-1")
+    new = root.new_attempt("x-s0-1")[0]
     new.rmdir()
     finished(new)
     (new / "last.pt").write_bytes(b"")

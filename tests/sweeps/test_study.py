@@ -9,6 +9,7 @@ from troubled import Troubled, hashes
 from core.errors import RequestError
 from core.files import write_json, write_manifest
 from sweeps.documents import best_setting, compare_document, effect, run_document
+from sweeps.drive import USUAL
 from sweeps.effects.paired import paired_difference
 from sweeps.root import Root
 from sweeps.study import Study, check_study_name, latest_study, study_name
@@ -175,7 +176,7 @@ def test_growing_trains_only_what_is_new(troubled):
 def test_what_another_command_added_meanwhile_is_kept(troubled):
     late = troubled.plan(LR, name="study", seeds=[0])
     troubled.sweep("train.batch_size=8", seeds=[0])
-    list(late.train(NoTracker()))
+    list(late.train(NoTracker(), USUAL))
     labels = [s.label for s in Study.load(troubled.root, "study").settings]
     assert labels == ["baseline", "train.batch_size=8", LR]
 

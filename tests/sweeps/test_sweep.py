@@ -8,6 +8,7 @@ from troubled import Troubled
 
 from core.errors import RequestError
 from core.run_folder import BEST, HISTORY
+from sweeps.drive import USUAL
 from sweeps.request import read_seeds
 from sweeps.root import Root
 from sweeps.study import Study
@@ -90,7 +91,7 @@ def test_where_everything_fails_nothing_is_best(troubled):
 def test_the_tracker_hears_everything_once(troubled):
     def sweep(tracker, *axes):
         planned = troubled.plan(*axes, seeds=[0], name="study")
-        list(planned.train(tracker))
+        list(planned.train(tracker, USUAL))
         return tracker.told
 
     told = sweep(Noted(), LR, TROUBLES)
@@ -116,7 +117,7 @@ def test_a_clean_stop_and_the_same_command_again(troubled):
     troubled.switch("slow")
     seen = []
     planned = troubled.plan(LR, name="study", **slowly)
-    for step in planned.train(NoTracker(), stop=lambda: len(seen) > 2):
+    for step in planned.train(NoTracker(), USUAL, stop=lambda: len(seen) > 2):
         seen.append(step)
     begun = {step.run.id for step in seen}
     assert planned.counts["trained"] == 0
