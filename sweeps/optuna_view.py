@@ -98,6 +98,23 @@ def write(study: Study, storage: str | None = None, *, only_add: bool = False) -
         stored.add_trials(new or [])
 
 
+def remove(study: Study) -> None:
+    """Deletes the stored study, if it is there and this root's.
+
+    Raises:
+        RequestError: If it is not this root's, or the storage cannot be opened.
+    """
+    import optuna
+
+    url = storage_url(study)
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
+        return
+    with _room(study, url) as opened:
+        if _stored(study, opened) is not None:
+            optuna.delete_study(study_name=study.name, storage=opened)
+
+
 @contextmanager
 def _room(study: Study, url: str) -> Iterator[Any]:
     """Optuna's storage, for this command alone: two cannot both make its tables."""

@@ -109,11 +109,11 @@ class Root:
 
     def has_finished_attempt(self, name: str) -> bool:
         """Whether an attempt of a run seems to be whole."""
-        return any(is_finished(attempt) for attempt in self._attempts(name))
+        return any(is_finished(attempt) for attempt in self.attempts_of(name))
 
     def adopt(self, name: str) -> dict[str, Any] | None:
         """Takes in a finished attempt that was never renamed; None if there is no good one."""
-        for attempt in reversed(self._attempts(name)):
+        for attempt in reversed(self.attempts_of(name)):
             if is_finished(attempt):
                 try:
                     return self.accept(name, attempt)
@@ -132,7 +132,7 @@ class Root:
         Raises:
             RequestError: If it cannot be written.
         """
-        earlier = self._attempts(name)
+        earlier = self.attempts_of(name)
         folder = self.attempts / f"{name}.{_next(earlier)}"
         said: list[str] = []
         with creating(f"The attempt {folder}"):
@@ -153,7 +153,7 @@ class Root:
 
     def clear_attempts(self, name: str) -> None:
         """Removes what is left of attempts at a run that is finished, unless it is in use."""
-        if left := self._attempts(name):
+        if left := self.attempts_of(name):
             with suppress(RequestError), self.lock(name, name):
                 for attempt in left:
                     shutil.rmtree(attempt, ignore_errors=True)
@@ -170,16 +170,26 @@ class Root:
         (attempt / BEFORE).unlink(missing_ok=True)
         target = self.runs / name
         if target.exists():
-            target.rename(self.attempts / f"{name}.{_next(self._attempts(name))}")
+            target.rename(self.attempts / f"{name}.{_next(self.attempts_of(name))}")
         attempt.rename(target)
         sync_folder(self.runs)
         sync_folder(self.attempts)
-        for old in self._attempts(name):
+        for old in self.attempts_of(name):
             if not is_finished(old):
                 shutil.rmtree(old, ignore_errors=True)
         return record
 
-    def _attempts(self, name: str) -> list[Path]:
+    def remove_run(self, name: str) -> None:
+        """Removes a run and its attempts; the caller holds its lock."""
+        folder = self.run(name).folder
+        if folder.is_dir():  # renamed first: half a folder must not look like a run
+            folder.rename(self.attempts / f"{name}.{_next(self.attempts_of(name))}")
+            sync_folder(self.runs)
+        for attempt in self.attempts_of(name):
+            shutil.rmtree(attempt)
+
+    def attempts_of(self, name: str) -> list[Path]:
+        """The folders of attempts at a run, in order of their numbers."""
         found = [p for p in self.attempts.glob(f"{name}.*") if p.suffix[1:].isdecimal()]
         return sorted(found, key=_number)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -20,6 +22,7 @@ from sweeps.cli.common import (
     print_json,
     root_option,
     say,
+    size,
     table,
     trust_option,
     warn,
@@ -147,6 +150,7 @@ def studies_command(root: Root, as_json: bool) -> None:
             "runs": sum(len(result.runs) for result in results),
             "best": best.setting.label if best else None,
             "created": study.asked["created"],
+            "bytes": sum(root.run(run).size() for result in results for run in result.runs),
         })  # fmt: skip
     if as_json:
         return print_json(rows)
@@ -154,7 +158,8 @@ def studies_command(root: Root, as_json: bool) -> None:
         say(f"No study in {root.path} yet. Begin one: paribus sweep digits")
         return None
     keys = ("study", "experiment", "settings", "runs", "best", "created")
-    table(keys, [[str(row[key] or "–") for key in keys] for row in rows], right=(2, 3))
+    cells = [[*[str(row[key] or "–") for key in keys], size(row["bytes"])] for row in rows]
+    table((*keys, "size"), cells, right=(2, 3, 6))
     return None
 
 
@@ -187,16 +192,62 @@ def runs_command(study: str | None, root: Root, as_json: bool) -> None:
         for name in root.interrupted()
         if (wanted is None or name in wanted) and _RUN_ID.fullmatch(name)
     ]
-    if as_json:
-        return print_json(documents)
-    if not documents:
+    if not documents and not as_json:
         say(f"No run in {root.path} yet. Begin one: paribus run digits")
         return None
+    for document in documents:
+        document["bytes"] = RunFolder(Path(document["dir"])).size()
+    if as_json:
+        return print_json(documents)
     rows = [
-        [d["run"], (d["setting"] or {}).get("label", "–"), str(d["seed"]), d["status"], _best(d)]
+        [
+            d["run"],
+            (d["setting"] or {}).get("label", "–"),
+            str(d["seed"]),
+            d["status"],
+            size(d["bytes"]),
+            _best(d),
+        ]
         for d in documents
     ]
-    table(("run", "setting", "seed", "status", "best"), rows, right=(2,))
+    table(("run", "setting", "seed", "status", "size", "best"), rows, right=(2, 4))
+    return None
+
+
+@click.command("remove")
+@click.argument("names", nargs=-1, required=True, metavar="STUDY|RUN...")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@root_option
+@json_option
+def remove_command(names: tuple[str, ...], yes: bool, root: Root, as_json: bool) -> None:
+    """Remove studies and runs; asks first. Runs that other studies use stay."""
+    from sweeps.remove import plan_removal, remove
+
+    removal = plan_removal(root, names)
+    for run, studies in removal.kept.items():
+        warn(f"{run} stays: {', '.join(studies)} uses it.")
+    what = [f"study {name}" for name in removal.studies]
+    if removal.runs:
+        runs = "1 run" if len(removal.runs) == 1 else f"{len(removal.runs)} runs"
+        what.append(f"{runs} ({size(removal.bytes)})")
+    if not what:
+        raise RequestError("There is nothing to remove.", "See: paribus runs", "nothing")
+    if not yes:
+        if as_json or not sys.stdin.isatty():
+            raise RequestError(
+                f"This would remove {' and '.join(what)}.", "To do it, add --yes.", "unconfirmed"
+            )
+        click.confirm(f"Remove {' and '.join(what)} from {root.path}?", abort=True)
+    for line in remove(removal, root):
+        warn(line)
+    if as_json:
+        return print_json({
+            "studies": list(removal.studies),
+            "runs": list(removal.runs),
+            "kept": removal.kept,
+            "bytes": removal.bytes,
+        })  # fmt: skip
+    say(f"Removed {' and '.join(what)}.")
     return None
 
 
@@ -303,4 +354,4 @@ def _best(document: Mapping[str, Any]) -> str:
     )
 
 
-COMMANDS = (compare_command, evaluate_command, studies_command, runs_command)
+COMMANDS = (compare_command, evaluate_command, studies_command, runs_command, remove_command)

@@ -456,6 +456,7 @@ def test_wandb_offline(paribus, tmp_path):
         "reproduce": ["--trust", "--root", "--json"],
         "studies": ["--root", "--json"],
         "runs": ["--root", "--json"],
+        "remove": ["--yes", "--root", "--json"],
         "doctor": ["--root", "--json"],
     }.items(),
 )

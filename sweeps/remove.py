@@ -1,0 +1,107 @@
+"""Removing studies and runs: what goes, what stays because a study still needs it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import Faults, RequestError
+from sweeps import optuna_view
+from sweeps.lookup import find_run, studies_of
+from sweeps.root import Root
+from sweeps.study import Study
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What would be removed.
+
+    Attributes:
+        studies: Names.
+        runs: Ids, of finished and of interrupted ones.
+        kept: Run id to the studies that still need it.
+        bytes: What it frees.
+    """
+
+    studies: tuple[str, ...]
+    runs: tuple[str, ...]
+    kept: dict[str, list[str]]
+    bytes: int
+
+
+def plan_removal(root: Root, names: Sequence[str]) -> Removal:
+    """What goes with these studies and runs; removes nothing.
+
+    Raises:
+        RequestError: With all names that mean nothing.
+    """
+    faults = Faults()
+    studies: list[str] = []
+    wanted: list[str] = []
+    for name in dict.fromkeys(names):
+        if name in root.study_names():
+            studies.append(name)
+            for setting in Study.load(root, name).settings:
+                wanted += setting.runs.values()
+            continue
+        with faults.collecting():
+            wanted.append(name if name in root.interrupted() else _run_of(root, name))
+    faults.check()
+    owners = studies_of(root)
+    kept = {}
+    for run in wanted:
+        if others := [study for study in owners.get(run, ()) if study not in studies]:
+            kept[run] = others
+    runs = [run for run in dict.fromkeys(wanted) if run not in kept and _places(root, run)]
+    freed = sum(_size(place) for run in runs for place in _places(root, run))
+    return Removal(tuple(studies), tuple(runs), kept, freed)
+
+
+def remove(removal: Removal, root: Root) -> list[str]:
+    """Removes it. What a kill leaves half removed is no run and no study.
+
+    Returns:
+        Sentences on what could not be removed.
+
+    Raises:
+        RequestError: If another command has one of them in use; then nothing is removed.
+    """
+    said: list[str] = []
+    with ExitStack() as locks:
+        for name in removal.studies:
+            locks.enter_context(root.lock(f"study-{name}", f"The study {name}"))
+        for run in removal.runs:
+            locks.enter_context(root.lock(run, f"The run {run}"))
+        for name in removal.studies:
+            study = Study.load(root, name)
+            try:
+                optuna_view.remove(study)
+            except Exception as error:
+                said.append(f"The Optuna study {name} stays: {str(error).splitlines()[0]}")
+            (study.folder / "study.json").unlink()
+            shutil.rmtree(study.folder)
+        for run in removal.runs:
+            root.remove_run(run)
+    return said
+
+
+def _run_of(root: Root, name: str) -> str:
+    folder = find_run(root, name)
+    if folder.folder.parent != root.runs:
+        raise RequestError(
+            f"{folder.folder} is not in this root.", "Delete the folder by hand.", "other-root"
+        )
+    return folder.id
+
+
+def _places(root: Root, run: str) -> list[Path]:
+    """Its folder and those of its attempts, as far as they are there."""
+    finished = root.run(run).folder
+    return [*([finished] if finished.is_dir() else []), *root.attempts_of(run)]
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
