@@ -123,8 +123,8 @@ def manifest_faults(folder: Path, only: tuple[str, ...] | None = None) -> Iterat
     except DamagedError as error:
         yield error.message
         return
-    if not isinstance(manifest, dict):
-        yield f"{folder / MANIFEST}: is not a manifest."
+    if not isinstance(manifest, dict) or not (folder / MANIFEST).read_bytes().endswith(b"}\n"):
+        yield f"{folder / MANIFEST}: is not a whole manifest."
         return
     for name, digest in manifest.items():
         path = folder / name

@@ -11,6 +11,15 @@ from small_experiment import SMALL, Small
 os.environ.setdefault("MKL_CBWR", "AUTO")
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--injections",
+        type=int,
+        default=0,
+        help="How often the random rows of the fault matrix inject their fault; 0: the quick form.",
+    )
+
+
 @pytest.fixture(autouse=True)
 def _nothing_from_outside(monkeypatch):
     monkeypatch.setattr(sys, "path", sys.path[:])  # loading an experiment appends its folder

@@ -36,6 +36,14 @@ def is_alive(pid):
     return state != "Z"
 
 
+def children(pid):
+    """The processes that a process has started."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
 def wait_until(true, seconds=60):
     """Waits for what must happen; how long it takes is no matter."""
     end = time.monotonic() + seconds

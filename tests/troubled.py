@@ -69,6 +69,8 @@ class Net(nn.Module):
             raise RuntimeError("the switch is on")
         if self.trouble == "memory" and switch("full"):
             raise MemoryError("no room")
+        if self.trouble == "hog" and switch("full"):
+            torch.empty(2**60)
         if self.trouble == "disk" and switch("full"):
             raise OSError(28, "No space left on device")
         if self.trouble == "die" and switch("deadly"):

@@ -1,0 +1,90 @@
+"""The fault matrix: each row injects its fault for real and counts what it finds broken.
+
+The quick form runs with all other tests. `pytest tests/faults --injections 300` repeats the random
+rows that often and prints `violations / injections` of each.
+"""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from faulty import LONG, LR, Sweeping
+from troubled import Troubled
+
+HERE = Path(__file__).parent
+_INJECTIONS, _VIOLATIONS = Counter(), Counter()
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.faults)
+
+
+def pytest_terminal_summary(terminalreporter):
+    if _INJECTIONS:
+        terminalreporter.section("fault matrix: violations / injections")
+        for row in sorted(_INJECTIONS):
+            terminalreporter.write_line(f"{row}: {_VIOLATIONS[row]} / {_INJECTIONS[row]}")
+
+
+@pytest.fixture
+def injections(request):
+    """How often a random row injects: the quick form's number, or the one asked for."""
+    return lambda quick: request.config.getoption("--injections") or quick
+
+
+@pytest.fixture
+def tally(request):
+    """Notes a row's injections and what they broke; anything broken fails the test."""
+
+    def note(injected, violations):
+        row = request.node.originalname.removeprefix("test_").replace("_", " ")
+        _INJECTIONS[row] += injected
+        _VIOLATIONS[row] += len(violations)
+        assert violations == []
+
+    return note
+
+
+@pytest.fixture(scope="session")
+def workplace():
+    from core.experiment import catalogue
+    from sweeps.workplace import Workplace
+
+    with Workplace(catalogue()["line"], workers=2) as place:
+        yield place
+
+
+@pytest.fixture
+def troubled(tmp_path, workplace):
+    return Troubled(tmp_path, workplace)
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory, workplace):
+    """(label, seed) to weights hash, of a sweep that nothing disturbed."""
+    troubled = Troubled(tmp_path_factory.mktemp("reference"), workplace)
+    return troubled.sweep(LR, overrides=LONG, seeds=[0, 1]).hashes
+
+
+@pytest.fixture
+def begun(troubled):
+    """Starts sweeps in processes of their own, and leaves none behind."""
+    started = []
+
+    def begin(*words, **options):
+        started.append(Sweeping(options.pop("of", troubled), *words, **options))
+        return started[-1]
+
+    yield begin
+    for sweeping in started:
+        sweeping.kill()
+
+
+@pytest.fixture
+def strace():
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace")
+    return ["strace", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null"]

@@ -1,0 +1,200 @@
+"""Rows 1 to 7, 9 and 13: processes that end, hang or are stopped at any moment."""
+
+import os
+import random
+import signal
+import time
+from contextlib import suppress
+
+import pytest
+from faulty import RUNS, broken, finish
+from processes import is_alive, pids, wait_until
+from troubled import Troubled
+
+from core.run_folder import is_finished
+
+
+def fresh(tmp_path, workplace, number):
+    """The experiment again, in a place of its own, its epochs slow."""
+    made = Troubled(tmp_path / str(number), workplace)
+    made.switch("slow")
+    return made
+
+
+def test_row_01_a_worker_is_killed_at_a_random_moment(
+    begun, tmp_path, workplace, reference, injections, tally
+):
+    wanted, injected, number, violations = injections(6), 0, 0, []
+    draw = random.Random(1)
+    while injected < wanted:
+        number += 1
+        troubled = fresh(tmp_path, workplace, number)
+        every = "0" if number % 2 else "5"
+        for _ in range(9):
+            command = begun(of=troubled, every=every)
+            while command.process.poll() is None and injected < wanted:
+                time.sleep(draw.uniform(0, 0.7))
+                if workers := command.workers():
+                    with suppress(ProcessLookupError):
+                        os.kill(draw.choice(workers), signal.SIGKILL)
+                        injected += 1
+            if command.end()[0] == 0:
+                break
+        violations += finish(lambda at=troubled: begun(of=at))
+        violations += broken(troubled.root, reference, workplace)
+    tally(injected, violations)
+
+
+@pytest.mark.parametrize("call", ["rename", "fsync"])
+def test_row_02_and_09_killed_at_a_named_point(
+    call, begun, tmp_path, workplace, reference, injections, tally, strace
+):
+    """Before each rename, and before each sync: of the root, the plan, states, results, the end."""
+    points = range(1, 31) if injections(0) else (2, 3, 9) if call == "rename" else (6,)
+    violations = []
+    for number in points:
+        troubled = Troubled(tmp_path / str(number), workplace)
+        inject = [f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}"]
+        command = begun(before=[*strace, "-e", *inject], of=troubled)
+        command.end()
+        violations += finish(lambda at=troubled: begun(of=at))
+        violations += broken(troubled.root, reference)
+    tally(len(points), violations)
+
+
+def test_row_03_the_driver_is_killed_with_live_workers(
+    begun, tmp_path, workplace, reference, injections, tally
+):
+    wanted, injected, number, violations = injections(3), 0, 0, []
+    draw = random.Random(3)
+    while injected < wanted:
+        number += 1
+        troubled = fresh(tmp_path, workplace, number)
+        every = "0" if number % 2 else "5"
+        while injected < wanted:
+            command = begun(of=troubled, every=every)
+            with suppress(Exception):
+                command.process.wait(draw.uniform(0.5, 9))
+            if command.process.poll() is not None:
+                break
+            orphans = command.workers()
+            command.kill()
+            injected += 1
+            violations += [f"process {pid} lives on" for pid in orphans if is_alive(pid)]
+        violations += finish(lambda at=troubled: begun(of=at))
+        violations += broken(troubled.root, reference)
+    tally(injected, violations)
+
+
+def test_row_04_the_group_is_killed_again_and_again_until_done(
+    begun, troubled, reference, injections, tally
+):
+    troubled.switch("slow")
+    violations, reached, injected = [], (0, 0), 0
+    for number in range(1, 40):
+        command = begun()
+        with suppress(Exception):
+            command.process.wait(4 + number)
+        if command.process.poll() is not None:
+            violations += [] if command.end()[0] == 0 else ["the sweep did not end well"]
+            break
+        command.kill_group()
+        injected += 1
+        now = progress(troubled.root)
+        violations += [] if now >= reached else [f"progress fell from {reached} to {now}"]
+        reached = now
+        if injected >= injections(3):
+            violations += finish(begun)
+            break
+    tally(injected, violations + broken(troubled.root, reference))
+
+
+def progress(root):
+    """(finished runs, bytes of history in no run): grows with every epoch that is saved."""
+    from core.checkpoints import load_state
+
+    saved = 0
+    for attempt in root.attempts.glob("*.*") if root.attempts.is_dir() else ():
+        if (attempt / "last.pt").exists() and not is_finished(attempt):
+            saved = max(saved, load_state(attempt / "last.pt")["epoch"])
+    finished = len(root.run_ids())
+    return finished, saved if finished < RUNS else 0
+
+
+def test_row_05_a_stopped_worker_is_given_up_and_changes_nothing_afterwards(
+    begun, troubled, reference, tally
+):
+    troubled.switch("slow")
+    command = begun("--run-timeout", "3")
+    wait_until(lambda: len(pids(troubled)) == 2)
+    victim = command.workers()[0]
+    os.kill(victim, signal.SIGSTOP)
+    code, _, err = command.end()
+    violations = [] if code == 0 else [f"exit code {code}: {err}"]
+    violations += [] if "stopped (timeout: no epoch ended for" in err else ["nothing was said"]
+    with suppress(ProcessLookupError):
+        os.kill(victim, signal.SIGCONT)
+        violations.append("the stopped worker could go on")
+    tally(1, violations + broken(troubled.root, reference))
+
+
+def test_row_06_a_step_that_hangs_is_noticed_and_the_study_goes_on(
+    begun, troubled, reference, tally
+):
+    troubled.switch("hold")
+    code, _, err = begun("--run-timeout", "2").end()
+    violations = [] if code == 1 else [f"exit code {code}"]
+    violations += [] if err.count("it is tried once more") == RUNS else [err]
+    troubled.switch("hold", on=False)
+    tally(RUNS, violations + finish(begun) + broken(troubled.root, reference))
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "Ctrl-C", "Ctrl-C twice"])
+def test_row_07_clean_stops(how, begun, troubled, reference, tally):
+    troubled.switch("slow")
+    command = begun(every="1000")  # what is saved, the stop itself has saved
+    wait_until(lambda: len(pids(troubled)) == 2)
+    workers = command.workers()
+    if how == "SIGTERM":
+        os.kill(command.process.pid, signal.SIGTERM)
+    else:  # as a terminal does: to workers as well
+        os.killpg(command.process.pid, signal.SIGINT)
+    if how == "Ctrl-C twice":
+        time.sleep(0.01)
+        os.killpg(command.process.pid, signal.SIGINT)
+    code, _, err = command.end()
+    violations = [] if code == 130 else [f"exit code {code}"]
+    violations += ["a traceback"] if "Traceback" in err else []
+    violations += [f"worker {pid} lives on" for pid in workers if is_alive(pid)]
+    saved = len([*troubled.root.attempts.glob("*/last.pt")])
+    if how != "Ctrl-C twice":
+        violations += [] if "to continue: paribus sweep" in err else ["no line to continue with"]
+        violations += [] if saved == 2 else [f"{saved} runs have saved their state"]
+    troubled.switch("slow", on=False)
+    tally(1, violations + finish(begun) + broken(troubled.root, reference))
+
+
+def test_row_13_out_of_memory(troubled, reference, tally):
+    """Memory that is not to be had, and a worker that the kernel kills; the next run is clean."""
+    troubled.switch("full")
+    troubled.switch("deadly")
+    done = troubled.sweep("model.trouble=hog,die", seeds=[0, 1])
+    ends = {s.run.id: s.progress for s in done.steps if s.progress and s.progress.ended}
+    of = {label: [ends[run] for run in done.study.find(label).runs.values()] for label in
+          ("baseline", "model.trouble=hog", "model.trouble=die")}  # fmt: skip
+    violations = [f"the baseline ended {e.ended}" for e in of["baseline"] if e.ended != "complete"]
+    for label, why in (("hog", "memory: "), ("die", "killed: ")):
+        for end in of[f"model.trouble={label}"]:
+            if end.ended != "attempt" or not end.reason.startswith(why):
+                violations.append(f"{label} ended {end.ended}, {end.reason}")
+    said = [s.said for s in done.steps if s.said]
+    violations += [] if len(said) == 4 else [f"tried again: {said}"]
+    for name in ("full", "deadly"):
+        troubled.switch(name, on=False)
+    again = troubled.sweep("model.trouble=hog,die", seeds=[0, 1])
+    weights = {(s, seed): again.hashes[f"model.trouble={s}", seed] for s in ("hog", "die")
+               for seed in (0, 1)}  # fmt: skip
+    violations += [f"{place} has other weights" for place, digest in weights.items()
+                   if digest != again.hashes["baseline", place[1]]]  # fmt: skip
+    assert reference
+    tally(4, violations)
