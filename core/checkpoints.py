@@ -83,5 +83,12 @@ def load_state(path: Path) -> dict[str, Any]:
     """
     import torch
 
-    state: dict[str, Any] = torch.load(io.BytesIO(read_state(path)), weights_only=True)
+    body = read_state(path)
+    try:
+        state = torch.load(io.BytesIO(body), weights_only=True)
+    except Exception as error:  # what a stranger packed may fail in any way
+        text = str(error).split("\n")[0]
+        raise DamagedError(f"{path}: is no resume state ({text[:200]}).") from error
+    if not isinstance(state, dict):
+        raise DamagedError(f"{path}: is no resume state.")
     return state

@@ -63,7 +63,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DamagedError(f"{path}: cannot be read ({error}).") from error
 
 
@@ -91,7 +91,7 @@ def read_lines(path: Path) -> list[Any]:
     for line in path.read_bytes().splitlines():
         try:
             lines.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
     return lines
 

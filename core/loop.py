@@ -15,7 +15,7 @@ from core.build import Trainee, checked_loss
 from core.config import Configuration
 from core.data.prepared import PartName
 from core.engine import Best, Evaluation, Job, Report, State
-from core.models import set_dropout_streams
+from core.models import load_weights, set_dropout_streams
 from core.seeding import derive, epoch_order, seed_globals, seeded_globals
 
 
@@ -67,7 +67,7 @@ class Loop:
     def evaluate(self, job: Job, weights: Mapping[str, Tensor], split: PartName) -> Evaluation:
         (run,) = job.runs
         trainee = job.resolver.trainee(Configuration.parse(run.asked, run.id), run.seed)
-        trainee.model.load_state_dict(dict(weights))
+        load_weights(trainee.model, weights, run.id)
         return measure(trainee, split)
 
 

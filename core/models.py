@@ -7,6 +7,7 @@ share a layer's name and shape start from the same values there, whatever else d
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Literal, cast
 
@@ -14,6 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from core.errors import DamagedError
 from core.seeding import stream
 
 Activation = Literal[
@@ -135,3 +137,21 @@ def set_dropout_streams(model: nn.Module, seed: int, epoch: int) -> None:
 def count_parameters(model: nn.Module) -> int:
     """The number of trainable values."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
+    """Puts weights into a model, all of them.
+
+    Args:
+        model: Takes them.
+        weights: Name to tensor, as its state has them.
+        name: What a message calls their owner.
+
+    Raises:
+        DamagedError: If they are another model's.
+    """
+    try:
+        model.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        text = " ".join(str(error).split())
+        raise DamagedError(f"{name}: the weights do not fit the model: {text[:300]}") from error

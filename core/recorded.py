@@ -33,8 +33,8 @@ def recorded_run(folder: RunFolder, record: Mapping[str, Any], *, trust: bool = 
         DamagedError: If a source that it carries is not what it was trained with.
         RequestError: If it names something that only `trust` allows.
     """
-    source = folder.folder / "source"
-    path = source / record["experiment_file"]
+    path = folder.experiment_file(record)
+    source = path.parent
     asked = as_recorded(record)
     if not trust:
         refuse_untrusted(record, asked)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import DamagedError, RequestError
+from core.errors import DamagedError, RequestError, shown
 from core.files import MANIFEST, read_json, read_lines, verify_manifest
 
 if TYPE_CHECKING:
@@ -64,10 +65,24 @@ class RunFolder:
         if self.record()["status"] != "complete":
             raise RequestError(f"{self.id} failed and has no weights.", kind="failed-run")
         verify_manifest(self.folder, only=(RECORD, BEST))
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
 
-        with safe_open(self.folder / BEST, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        try:
+            with safe_open(self.folder / BEST, "pt") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise DamagedError(f"{self.folder / BEST}: cannot be read ({error}).") from error
+
+    def experiment_file(self, record: Mapping[str, Any]) -> Path:
+        """The experiment's file as the run carries it.
+
+        Raises:
+            DamagedError: If the record names a file that lies elsewhere.
+        """
+        name = record["experiment_file"]
+        if not isinstance(name, str) or Path(name).name != name or not name.endswith(".py"):
+            raise DamagedError(f"{self.folder / RECORD}: {shown(name)} is no file that it carries.")
+        return self.folder / "source" / name
 
     def size(self) -> int:
         """Bytes of all its files."""

@@ -77,13 +77,14 @@ class Run:
             RequestError: If the run failed, or names something that only `trust` allows.
         """
         from core.config import Configuration
+        from core.models import load_weights
         from core.recorded import recorded_run
         from core.train import resolver_for_file
 
         run = recorded_run(self.folder, self.folder.verified_record(), trust=trust)
         resolver = resolver_for_file(run.path, run.import_paths)
         model = resolver.trainee(Configuration.parse(run.asked, run.id), run.seed).model
-        model.load_state_dict(self.folder.weights())
+        load_weights(model, self.folder.weights(), self.id)
         return model.eval()
 
     def document(self) -> dict[str, Any]:

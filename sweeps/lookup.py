@@ -69,9 +69,8 @@ def request_for(
         record = folder.verified_record()
         if not trust:
             refuse_untrusted(record, Configuration.parse(record["asked"], folder.id))
-        source = folder.folder / "source"
-        path = source / record["experiment_file"]
-        return Request(path, overrides, axes, engine, (source, here), record["asked"])
+        path = folder.experiment_file(record)
+        return Request(path, overrides, axes, engine, (path.parent, here), record["asked"])
     return Request(path, overrides, axes, engine, (here,))
 
 

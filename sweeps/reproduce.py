@@ -176,7 +176,7 @@ def planned_reproduction(
     """
     folders = _wanted(root, text)
     records = [folder.record() for folder in folders]
-    path = folders[0].folder / "source" / records[0]["experiment_file"]
+    path = folders[0].experiment_file(records[0])
     with (
         Workplace(path, 1 if len(folders) == 1 else workers) as workplace,
         tempfile.TemporaryDirectory(prefix="paribus-reproduce-") as scratch,

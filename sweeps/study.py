@@ -24,6 +24,7 @@ from sweeps.sameness import disagreement, same_surroundings, shared_tensors
 from sweeps.settings import Setting
 from sweeps.storage import without_credentials
 
+RUN_ID = re.compile(r"(\w[\w-]*)-s(\d+)-[0-9a-f]{12}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -128,6 +129,10 @@ class Study:
         try:
             study = cls(root, name, asked)
             asked["baseline"], asked["axes"], asked["metric"]["name"], asked["experiment"]
+            for setting in study.settings:
+                for run in setting.runs.values():
+                    if not RUN_ID.fullmatch(run):  # it becomes part of paths
+                        raise ValueError(run)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DamagedError(
                 f"{file}: is not a study.", "Bring it back, or delete it."

@@ -12,6 +12,7 @@ import select
 import subprocess
 import sys
 import tempfile
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +83,11 @@ def _serve() -> None:
         os.chdir(start / request["cwd"])
         os.environ.update(request["env"])
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = run(request["words"])
+            try:
+                code = run(request["words"])
+            except Exception:  # as Python itself would end
+                traceback.print_exc()
+                code = 1
         os.environ.clear()
         os.environ.update(before)
         os.chdir(start)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -31,8 +30,6 @@ from sweeps.root import Root
 
 if TYPE_CHECKING:
     from sweeps.study import Study
-
-_RUN_ID = re.compile(r"(.+)-s(\d+)-[0-9a-f]+")
 
 
 @click.command("compare")
@@ -95,8 +92,7 @@ def evaluate_command(
     from core.evaluate import evaluate_run
     from sweeps.workplace import Workplace
 
-    file = record.get("experiment_file", "")
-    with Workplace(folder.folder / "source" / file, 1) as workplace:
+    with Workplace(folder.experiment_file(record), 1) as workplace:
         found = workplace.plan(evaluate_run, folder.folder, split, trust)
     # Beside the run, wherever that lies: readings of a test part count where the run is.
     readings_file = folder.folder.parent.parent / "readings.jsonl"
@@ -171,7 +167,7 @@ def runs_command(study: str | None, root: Root, as_json: bool) -> None:
     """Runs in the root, or of one STUDY."""
     from sweeps.documents import run_document
     from sweeps.lookup import studies_of
-    from sweeps.study import Study
+    from sweeps.study import RUN_ID, Study
 
     of = Study.load(root, study) if study else None
     owners = studies_of(root)
@@ -190,7 +186,7 @@ def runs_command(study: str | None, root: Root, as_json: bool) -> None:
     documents += [
         _interrupted(root, name, owners.get(name, ()), of)
         for name in root.interrupted()
-        if (wanted is None or name in wanted) and _RUN_ID.fullmatch(name)
+        if (wanted is None or name in wanted) and RUN_ID.fullmatch(name)
     ]
     if not documents and not as_json:
         say(f"No run in {root.path} yet. Begin one: paribus run digits")
@@ -323,7 +319,9 @@ def _tell_evaluation(document: Mapping[str, Any]) -> None:
 
 def _interrupted(root: Root, name: str, studies: Sequence[str], of: Study | None) -> dict[str, Any]:
     """The document of a run that has an attempt only."""
-    match = _RUN_ID.fullmatch(name)
+    from sweeps.study import RUN_ID
+
+    match = RUN_ID.fullmatch(name)
     assert match
     attempts = sorted(root.attempts.glob(f"{name}.*"), key=lambda p: p.stat().st_mtime_ns)
     place = of.place_of(name) if of else None
