@@ -201,7 +201,7 @@ def test_row_18_whatever_is_typed(paribus, tmp_path, injections, tally, request)
     seen, violations = [], []
 
     @settings(
-        max_examples=injections(40),
+        max_examples=injections(80),
         deadline=None,
         database=None,
         derandomize=not request.config.getoption("--injections"),
