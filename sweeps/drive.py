@@ -58,7 +58,7 @@ def drive(
     runs: Sequence[RunSpec],
     root: Root,
     executor: Executor,
-    rules: Rules,
+    rules: Rules = USUAL,
     *,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Step]:

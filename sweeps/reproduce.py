@@ -44,6 +44,11 @@ class Again:
     run: RunSpec
     differs: dict[str, list[Any]]
 
+    @property
+    def metric(self) -> str:
+        """The selection metric."""
+        return str(self.record["configuration"]["select"]["metric"])
+
 
 @dataclass(frozen=True)
 class Reproduced:
@@ -90,7 +95,7 @@ class Reproduced:
             "first_difference": vars(self.difference) if self.difference else None,
             "environment": self.again.differs,
             "damaged": list(self.again.damaged),
-            "metric": self.again.record["configuration"]["select"]["metric"],
+            "metric": self.again.metric,
             "values": list(self.values),
             "spread": self.spread and list(self.spread),
             "certificate": self._certificate(),

@@ -112,6 +112,7 @@ class Study:
             PlannedSetting(**{**s, "runs": {int(k): v for k, v in s["runs"].items()}})
             for s in asked["settings"]
         ]
+        self.damaged: dict[str, str] = {}  # run id to what is wrong, of those that were read
         self._records: dict[str, dict[str, Any]] = {}
         self._proofs: dict[tuple[str, str], str | None] = {}
 
@@ -245,13 +246,16 @@ class Study:
             try:
                 verify_manifest(folder.folder, only=(RECORD, HISTORY))
                 self._records[run] = folder.record()
-            except DamagedError:
+            except DamagedError as error:
+                if folder.folder.is_dir():
+                    self.damaged[run] = str(error)
                 return None
         return self._records[run]
 
     def take(self, record: dict[str, Any]) -> None:
         """Notes the verified record of a run that has just ended, in place of an earlier one."""
         self._records[record["run"]] = record
+        self.damaged.pop(record["run"], None)
         self._proofs = {runs: p for runs, p in self._proofs.items() if record["run"] not in runs}
 
     def place_of(self, run: str) -> tuple[PlannedSetting, int] | None:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 # What can be installed at the version it had, by the name it is recorded under.
 _PACKAGES = ("torch", "numpy")
+_HOW = {
+    "bit-exact": "bit for bit (batch order, losses, metrics and weights of every epoch)",
+    "agrees": "within the spread over seeds, not bit for bit",
+}
 _NOT_BITS = ("cpu", "cpu_capability", "gpu", "driver", "cuda", "cudnn")  # of the machine
 
 
@@ -65,6 +69,8 @@ def reproduce_command(
             _tell(result)
         if len(results) > 1:
             _tell_setting(run, results)
+        elif results[0].grade != "differs":
+            say(f"  {_sentence(results[0])}")
     context.exit(0 if all(result.identical for result in results) else 1)
 
 
@@ -88,7 +94,7 @@ def _what(name: str, again: Again) -> str:
 
 def _tell(result: Reproduced) -> None:
     """The last lines: for a reviewer, and to paste into a paper."""
-    record, metric = result.again.record, result.document()["metric"]
+    record, metric = result.again.record, result.again.metric
     then, now = result.values
     if result.record is None:
         say(f"{record['run']}: was not finished, so there is nothing to compare.")
@@ -100,8 +106,6 @@ def _tell(result: Reproduced) -> None:
         say(f"  {metric}: {_exact(then)} then, {_exact(now)} now; {_where(result)}")
         if install := _install(result.again):
             say(f"  {install}")
-    if result.grade != "differs":
-        say(f"  {_sentence(result)}")
 
 
 def _why_not(result: Reproduced) -> str:
@@ -150,20 +154,18 @@ def _install(again: Again) -> str:
 
 def _sentence(result: Reproduced) -> str:
     """A sentence for a paper."""
-    again, metric = result.again, result.document()["metric"]
-    place = again.run.identity["environment"]
-    how = (
-        "bit for bit (batch order, losses, metrics and weights of every epoch)"
-        if result.identical
-        else "within the spread over seeds, not bit for bit"
-    )
+    again = result.again
     weights = str(again.record["weights_sha256"])[:16]
     return (
         f"For a paper: {again.record['experiment']}, seed {again.record['seed']}, was trained "
-        f"again and agrees {how}: {metric} {_exact(result.values[1])}, weights sha256 {weights}…, "
-        f"torch {place['torch']}, {place['python']}, {place['cpu']}; "
-        f"{command('reproduce', again.record['run'])}."
+        f"again and agrees {_HOW[result.grade]}: {again.metric} {_exact(result.values[1])}, "
+        f"weights sha256 {weights}…, {_place(again)}; {command('reproduce', again.record['run'])}."
     )
+
+
+def _place(again: Again) -> str:
+    place = again.run.identity["environment"]
+    return f"torch {place['torch']}, {place['python']}, {place['cpu']}"
 
 
 def _of_setting(name: str, results: Sequence[Reproduced]) -> dict[str, Any]:
@@ -192,6 +194,14 @@ def _tell_setting(name: str, results: Sequence[Reproduced]) -> None:
         f"{name}: {exact} of {len(results)} seeds bit-exact; mean {number(m1)} ± {number(s1)} "
         f"then, {number(m2)} ± {number(s2)} now"
     )
+    if document["grade"] != "differs":
+        again = results[0].again
+        seeds = ", ".join(str(result.again.record["seed"]) for result in results)
+        say(
+            f"  For a paper: {again.record['experiment']}, seeds {seeds}, were trained again and "
+            f"agree {_HOW[document['grade']]}: mean {again.metric} {_exact(m2)}, {_place(again)}; "
+            f"{command('reproduce', name)}."
+        )
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -36,11 +36,14 @@ if TYPE_CHECKING:
 @click.argument("names", nargs=-1, metavar="[STUDY | RUN RUN...]")
 @root_option
 @json_option
-def compare_command(names: tuple[str, ...], root: Root, as_json: bool) -> None:
+@click.pass_context
+def compare_command(
+    context: click.Context, names: tuple[str, ...], root: Root, as_json: bool
+) -> None:
     """The settings of a STUDY against its baseline, or what differs between runs."""
     if len(names) > 1:
-        return _compare_runs(root, names, as_json)
-    from sweeps.cli import reports
+        _compare_runs(root, names, as_json)
+        return
     from sweeps.documents import compare_document
     from sweeps.study import Study, latest_study
 
@@ -53,8 +56,18 @@ def compare_command(names: tuple[str, ...], root: Root, as_json: bool) -> None:
         )
     study = Study.load(root, name)
     document = compare_document(study, study.results())
+    for run, damage in study.damaged.items():
+        warn(f"{run} is left out, as it is damaged: {damage}")
     if as_json:
-        return print_json(document)
+        print_json(document)
+    else:
+        _tell_study(study, document)
+    context.exit(1 if study.damaged else 0)
+
+
+def _tell_study(study: Study, document: Mapping[str, Any]) -> None:
+    from sweeps.cli import reports
+
     say(f"study {study.name}")
     reports.settings_table(document)
     for setting in document["settings"]:
@@ -64,7 +77,6 @@ def compare_command(names: tuple[str, ...], root: Root, as_json: bool) -> None:
     for axis in study.asked["axes"]:
         for line in reports.axis_lines(document, axis["key"], paste):
             say(line)
-    return None
 
 
 @click.command("evaluate")

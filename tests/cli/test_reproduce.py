@@ -148,7 +148,9 @@ def test_all_seeds_of_a_setting(paribus, place):
     assert paribus(*words, "--study", "rates", "--no-wandb", cwd=place).code == 0
     done = paribus("reproduce", "rates/optimizer.lr=0.1", cwd=place)
     assert done.code == 0, done.err
-    last = done.out.splitlines()[-1]
+    *_, last, sentence = done.out.splitlines()
+    assert sentence.startswith("  For a paper: digits, seeds 5, 6, 7, 8, were trained again and ")
+    assert done.out.count("For a paper") == 1
     assert re.fullmatch(
         r"rates/optimizer\.lr=0\.1: 4 of 4 seeds bit-exact; mean (.+) then, \1 now", last
     )

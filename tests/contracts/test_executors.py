@@ -43,7 +43,7 @@ def ends(progress):
 
 @pytest.mark.skipif(is_pinned(), reason="this is a pinned process")
 def test_in_a_pinned_process():
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    words = [sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider", __file__]
     done = subprocess.run(words, env=os.environ | PINNED, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert "9 passed" in done.stdout

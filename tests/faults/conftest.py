@@ -13,7 +13,6 @@ from faulty import LONG, LR, Sweeping
 from troubled import Troubled
 
 HERE = Path(__file__).parent
-_INJECTIONS, _VIOLATIONS = Counter(), Counter()
 
 
 def pytest_collection_modifyitems(items):
@@ -23,10 +22,16 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_terminal_summary(terminalreporter):
-    if _INJECTIONS:
+    injections, violations = Counter(), Counter()
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, count in report.user_properties if report.when == "call" else ():
+                row, _, what = name.partition(": ")
+                (injections if what == "injections" else violations)[row] += count
+    if injections:
         terminalreporter.section("fault matrix: violations / injections")
-        for row in sorted(_INJECTIONS):
-            terminalreporter.write_line(f"{row}: {_VIOLATIONS[row]} / {_INJECTIONS[row]}")
+        for row in sorted(injections):
+            terminalreporter.write_line(f"{row}: {violations[row]} / {injections[row]}")
 
 
 @pytest.fixture
@@ -36,13 +41,13 @@ def injections(request):
 
 
 @pytest.fixture
-def tally(request):
+def tally(request, record_property):
     """Notes a row's injections and what they broke; anything broken fails the test."""
 
     def note(injected, violations):
         row = request.node.originalname.removeprefix("test_").replace("_", " ")
-        _INJECTIONS[row] += injected
-        _VIOLATIONS[row] += len(violations)
+        record_property(f"{row}: injections", injected)
+        record_property(f"{row}: violations", len(violations))
         assert violations == []
 
     return note

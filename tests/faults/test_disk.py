@@ -151,4 +151,12 @@ def test_row_11_a_damaged_run_is_refused_by_name(name, finished, troubled, parib
         done = paribus(command, finished.name, *at)
         if (done.code, done.out) != (1, "") or name not in done.err or "Traceback" in done.err:
             violations.append(f"{command}: {done}")
-    tally(3, violations)
+    other = next(run for run in troubled.root.run_ids() if run != finished.name)
+    done = paribus("compare", finished.name, other, *at)
+    if (done.code, done.out) != (1, "") or name not in done.err or "Traceback" in done.err:
+        violations.append(f"compare of runs: {done}")
+    done = paribus("compare", "study", *at)
+    said = f"{finished.name} is left out, as it is damaged: {file}"
+    if name != "best.safetensors" and (done.code, said in done.err) != (1, True):
+        violations.append(f"compare of a study: {done}")
+    tally(5, violations)
