@@ -128,7 +128,7 @@ class Pool:
     ) -> Iterator[Progress]:
         waiting = iter(tasks)
         told = False
-        epochs: list[float] = []  # seconds
+        epochs: list[float] = []  # seconds, of all workers
         try:
             while True:
                 while not stop() and len(self._busy()) < self.size:
@@ -147,6 +147,7 @@ class Pool:
                     for progress in self._hear(worker):
                         if progress.line is not None:
                             epochs.append(progress.line["seconds"])
+                            worker.epochs.append(progress.line["seconds"])
                         yield progress
                 for worker in self._busy():
                     if worker.is_silent(epochs, run_timeout):
@@ -218,7 +219,8 @@ class Pool:
     def _give_up(self, worker: _Worker) -> Iterator[Progress]:
         """Ends a worker that hangs, or was stopped: whatever it was about to write is lost."""
         assert worker.task is not None
-        task, reason = worker.task, f"timeout: no epoch ended for {worker.silent:.0f} s"
+        task = worker.task
+        reason = f"timeout: no epoch ended for {worker.silent:.0f} s; see --run-timeout"
         worker.process.kill()  # one that is stopped hears nothing gentler
         self._drop(worker)
         yield from _attempts(task, worker.done, reason)
@@ -238,6 +240,7 @@ class _Worker:
         self.gpu = gpu
         self.task: Task | None = None
         self.done: set[str] = set()
+        self.epochs: list[float] = []
         self.shaken = False
         self.heard()
 
@@ -245,19 +248,20 @@ class _Worker:
         self.silent, self._looked = 0.0, time.monotonic()
 
     def is_silent(self, epochs: list[float], timeout: float | None) -> bool:
-        """Whether it has said nothing for too long, given the seconds of other epochs."""
+        """Whether it has said nothing for too long, given the seconds of all workers' epochs."""
         now = time.monotonic()
         # A machine that slept, or a command that was put to the background, was not silent.
         self.silent += min(now - self._looked, 1.0)
         self._looked = now
         if timeout is None:
-            if not epochs or self.silent < _PATIENCE:
+            known = self.epochs or epochs  # its own run's, else how long others take
+            if not known or self.silent < _PATIENCE:
                 return False
-            timeout = max(_PATIENCE, 10 * statistics.median(epochs))
+            timeout = max(_PATIENCE, 10 * statistics.median(known))
         return self.silent > timeout and not self.pipe.poll()
 
     def start(self, task: Task) -> None:
-        self.task, self.done = task, set()
+        self.task, self.done, self.epochs = task, set(), []
         self.heard()
         with suppress(OSError):  # it died; hearing from it says so
             self.pipe.send(task)

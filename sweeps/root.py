@@ -145,7 +145,11 @@ class Root:
                     except DamagedError as error:
                         said.append(f"{error} {name} goes on from an earlier one, or the start.")
                         continue
-                    shutil.copyfile(state, folder / LAST)
+                    try:
+                        shutil.copyfile(state, folder / LAST)
+                    except OSError:
+                        shutil.rmtree(folder)  # half a copy would be told as damage
+                        raise
                     return folder, said
                 if not states and not is_finished(attempt):
                     shutil.rmtree(attempt, ignore_errors=True)

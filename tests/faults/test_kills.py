@@ -29,9 +29,8 @@ def test_row_01_a_worker_is_killed_at_a_random_moment(
     while injected < wanted:
         number += 1
         troubled = fresh(tmp_path, workplace, number)
-        every = "0" if number % 2 else "5"
-        for _ in range(9):
-            command = begun(of=troubled, every=every)
+        for turn in range(9):
+            command = begun(of=troubled, every="0" if turn % 2 else "5")
             while command.process.poll() is None and injected < wanted:
                 time.sleep(draw.uniform(0, 0.7))
                 if workers := command.workers():
@@ -70,9 +69,8 @@ def test_row_03_the_driver_is_killed_with_live_workers(
     while injected < wanted:
         number += 1
         troubled = fresh(tmp_path, workplace, number)
-        every = "0" if number % 2 else "5"
         while injected < wanted:
-            command = begun(of=troubled, every=every)
+            command = begun(of=troubled, every="0" if injected % 2 else "5")
             with suppress(Exception):
                 command.process.wait(draw.uniform(0.5, 9))
             if command.process.poll() is not None:
