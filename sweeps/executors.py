@@ -117,7 +117,7 @@ class Pool:
         self._workers: list[_Worker] = []
         self._context: Any = multiprocessing.get_context("spawn" if gpus else "forkserver")
         if not gpus:
-            with pinned_environment():
+            with pinned_environment(), _deaf_to_ctrl_c():
                 self._context.set_forkserver_preload([*_PRELOAD, *preload])
                 forkserver.ensure_running()
         # Workers ignore SIGTERM, by which multiprocessing would end them when this process exits.
@@ -367,6 +367,22 @@ def _end_with_driver(lifeline: Connection) -> None:
         lifeline.recv()
     except (EOFError, OSError):
         os._exit(1)
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Lets processes that start in the block ignore the terminal's Ctrl-C: it is the driver's.
+
+    The forkserver ignores it by itself only once it has imported all that it preloads.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before if before is not None else signal.SIG_DFL)
 
 
 @contextmanager

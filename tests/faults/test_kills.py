@@ -172,6 +172,19 @@ def test_row_07_clean_stops(how, begun, troubled, reference, tally):
     tally(1, violations + finish(begun) + broken(troubled.root, reference))
 
 
+def test_row_07_stopped_before_anything_was_trained(begun, troubled, reference, injections, tally):
+    violations, delays = [], (0.7, 1.5, 2.5, 4)[: injections(2)]
+    for delay in delays:
+        command = begun()
+        time.sleep(delay)
+        with suppress(ProcessLookupError):
+            os.killpg(command.process.pid, signal.SIGINT)
+        code, out, err = command.end()
+        violations += [] if code == 130 else [f"exit code {code} after {delay} s"]
+        violations += [f"after {delay} s: {err}"] if "Traceback" in out + err else []
+    tally(len(delays), violations + finish(begun) + broken(troubled.root, reference))
+
+
 def test_row_13_out_of_memory(troubled, reference, tally):
     """Memory that is not to be had, and a worker that the kernel kills; the next run is clean."""
     troubled.switch("full")
