@@ -41,6 +41,7 @@ class Attempt:
         self._clock = CheckpointClock(checkpoint_every)
         self._began = datetime.now(UTC)
         self._report: Report | None = None
+        self.skipped: list[str] = []  # a sentence for each state that could not be used
 
     def restore(self) -> State | None:
         """The resume state this attempt begins with, if there is a good one."""
@@ -50,7 +51,10 @@ class Attempt:
                 continue
             try:
                 state = load_state(path)
-            except DamagedError:
+                if state.get("format") != FORMAT or not state.keys() >= {"epoch", "history"}:
+                    raise DamagedError(f"{path}: is no resume state of this version.")
+            except DamagedError as error:
+                self.skipped.append(f"{error} {self.run.id} begins at the start.")
                 continue
             if name == BEFORE:  # else the next save would link the damaged file over the good one
                 path.replace(self.folder / LAST)
@@ -72,7 +76,10 @@ class Attempt:
         if self._report is None:
             return
         started = time.monotonic()
-        save_state(self.folder, {**self._report.state(), "history": self.history})
+        save_state(
+            self.folder,
+            {**self._report.state(), "history": self.history, "format": FORMAT},
+        )
         self._clock.saved(time.monotonic() - started)
 
     def fail(self, reason: str) -> None:

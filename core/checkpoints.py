@@ -87,8 +87,9 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(io.BytesIO(body), weights_only=True)
     except Exception as error:  # what a stranger packed may fail in any way
-        text = str(error).split("\n")[0]
-        raise DamagedError(f"{path}: is no resume state ({text[:200]}).") from error
+        raise DamagedError(
+            f"{path}: holds more than tensors and plain values, or is no resume state."
+        ) from error
     if not isinstance(state, dict):
         raise DamagedError(f"{path}: is no resume state.")
     return state

@@ -14,6 +14,7 @@ from typing import Any
 
 from core.config import COMPONENTS, Configuration
 from core.errors import RequestError, did_you_mean, shown
+from core.run_folder import RECORD, RunFolder
 from core.values import as_plain, parse_component
 
 
@@ -85,6 +86,8 @@ def load_experiment(path: Path, extra_paths: tuple[Path, ...] = ()) -> Experimen
         RequestError: If the file raises, or `BASELINE` or `AXES` is not what it should be.
     """
     extend_import_path(path, extra_paths)
+    if _carries(path) and not _needs_executing(path):
+        return _of_record(path)
     objects = vars(_execute(path))
     where = path.name
     if not isinstance(objects.get("BASELINE"), Mapping):
@@ -116,12 +119,34 @@ def extend_import_path(path: Path, extra_paths: tuple[Path, ...] = ()) -> None:
     installed module. Only the sources that a finished run carries come first, as they are what it
     was trained with, whatever of that name has come to lie elsewhere.
     """
-    carried = path.parent.name == "source" and (path.parent.parent / "run.json").is_file()
-    if carried and sys.path[:1] != [str(path.parent)]:
+    if _carries(path) and sys.path[:1] != [str(path.parent)]:
         sys.path.insert(0, str(path.parent))
     for folder in (path.parent, *extra_paths):
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
+
+
+def _carries(path: Path) -> bool:
+    """Whether a finished run carries this file."""
+    return path.parent.name == "source" and (path.parent.parent / RECORD).is_file()
+
+
+def _needs_executing(path: Path) -> bool:
+    """Whether a run's file defines what the run uses, or is one of the catalogue's.
+
+    A run may come from anyone. What it does not need is not executed.
+    """
+    known = catalogue().get(path.stem)
+    if known is not None and known.read_bytes() == path.read_bytes():
+        return True
+    sources = RunFolder(path.parent.parent).record()["identity"]["sources"]
+    return any(name.partition(":")[0] == path.name for name in sources)
+
+
+def _of_record(path: Path) -> Experiment:
+    """The experiment of a run whose file has nothing that the run uses."""
+    asked = RunFolder(path.parent.parent).record()["asked"]
+    return Experiment(path.stem, path, "", Configuration.parse(asked, path.stem), {}, {})
 
 
 def refuse_while_loading(call: str) -> None:

@@ -35,8 +35,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replaces a file as a whole; on any failure the old one stays and nothing else is left."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Replaces a file as a whole; on any failure the old one stays and nothing else is left.
+
+    Only a kill leaves the temporary file, which the next write of the same file takes. Two
+    processes never write one file: whoever writes holds its lock, or owns its folder.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(content)
@@ -126,10 +130,13 @@ def manifest_faults(folder: Path, only: tuple[str, ...] | None = None) -> Iterat
     if not isinstance(manifest, dict) or not (folder / MANIFEST).read_bytes().endswith(b"}\n"):
         yield f"{folder / MANIFEST}: is not a whole manifest."
         return
+    for name in only or ():
+        if name not in manifest:
+            yield f"{folder / name}: is not in the manifest."
     for name, digest in manifest.items():
-        path = folder / name
         if only is not None and name not in only:
             continue
+        path = folder / name.replace("\0", "?")
         if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
             yield f"{path}: is missing, though the manifest names it."
         elif sha256_file(path) != digest:

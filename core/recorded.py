@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from core.components import NAMES
 from core.config import Configuration, walk_components
-from core.errors import DamagedError, RequestError, one_of, shown
+from core.errors import DamagedError, RequestError, shown
 from core.experiment import extend_import_path
+from core.files import manifest_faults
 from core.identity import trace_components
 from core.run_folder import RunFolder
 from core.spec import RunSpec
 
-# What a record may name: code that came with an installation, not with the record.
-TRUSTED = (
-    *("core", "torch.nn", "torch.optim", "torchvision.models", "torchvision.datasets"),
-    *("torchmetrics", "sklearn.datasets"),
-)
+# What a record may name, by kind: parts of an installation, none of which does more than it says.
+TRUSTED = {
+    "data": r"sklearn\.datasets\.(load|make|fetch)_\w+|torchvision\.datasets\.[A-Z]\w+",
+    "model": r"(torch\.nn|torchvision\.models)(\.\w+)+",
+    "loss": r"torch\.nn(\.\w+)+",
+    "optimizer": r"torch\.optim(\.\w+)+",
+    "scheduler": r"torch\.optim(\.\w+)+",
+    "metrics": r"torchmetrics(\.\w+)+",
+}
 
 
 def recorded_run(folder: RunFolder, record: Mapping[str, Any], *, trust: bool = False) -> RunSpec:
@@ -37,9 +43,7 @@ def recorded_run(folder: RunFolder, record: Mapping[str, Any], *, trust: bool = 
     source = path.parent
     asked = as_recorded(record)
     if not trust:
-        refuse_untrusted(record, asked)
-        extend_import_path(path)
-        _hold_sources(record, asked, path)
+        hold_trust(folder, record, asked)
     return RunSpec(
         id=record["run"],
         experiment=record["experiment"],
@@ -64,37 +68,45 @@ def as_recorded(record: Mapping[str, Any]) -> Configuration:
     return Configuration.parse(told, str(record["run"]))
 
 
-def refuse_untrusted(record: Mapping[str, Any], configuration: Configuration) -> None:
-    """Refuses a record that names what is neither an installed library's nor its own.
+def hold_trust(folder: RunFolder, record: Mapping[str, Any], configuration: Configuration) -> None:
+    """Holds a record to what it may have imported and executed. Executes nothing.
 
     A record may come from anyone, and importing a module runs it.
 
     Raises:
-        RequestError: Naming it.
+        DamagedError: If a source that it carries is not what it was trained with.
+        RequestError: If it names what is neither an installed library's nor its own.
     """
     carried = {key.partition(":")[0] for key in record["identity"]["sources"]}
-    names = [name for name in _names(configuration) if not _is_trusted(name, carried)]
+    names = [name for kind, name in _names(configuration) if not _is_trusted(kind, name, carried)]
     if names:
         raise RequestError(
             f"{record['run']} names {', '.join(shown(name) for name in names)}, which is neither "
-            f"of {one_of(TRUSTED)} nor of the sources that it carries.",
+            "of torch, torchvision, torchmetrics and sklearn.datasets nor of the sources that it "
+            "carries.",
             "If you trust whoever made this record, add --trust.",
             "untrusted",
         )
+    path = folder.experiment_file(record)
+    for fault in manifest_faults(folder.folder):
+        if str(path.parent) in fault:
+            raise DamagedError(fault, "To use what is there now, add --trust.", "sources-changed")
+    extend_import_path(path)
+    _hold_sources(record, configuration, path)
 
 
-def _names(configuration: Configuration) -> Iterator[str]:
+def _names(configuration: Configuration) -> Iterator[tuple[str, str]]:
     for kind, component in walk_components(configuration):
         if component.name not in NAMES[kind]:
-            yield component.name
-    yield from (metric for metric in configuration.metrics if "." in metric)
+            yield kind, component.name
+    yield from (("metrics", metric) for metric in configuration.metrics if "." in metric)
 
 
-def _is_trusted(name: str, carried: set[str]) -> bool:
+def _is_trusted(kind: str, name: str, carried: set[str]) -> bool:
     module = name.partition(":")[0]
     if module in carried or any(name.startswith(f"{other}.") for other in carried):
         return True
-    return any(name.startswith(f"{library}.") for library in TRUSTED)
+    return kind in TRUSTED and re.fullmatch(TRUSTED[kind], name) is not None
 
 
 def _hold_sources(record: Mapping[str, Any], configuration: Configuration, path: Path) -> None:

@@ -15,9 +15,17 @@ if TYPE_CHECKING:
 
 RECORD, HISTORY = "run.json", "history.jsonl"
 BEST, PREDICTIONS = "best.safetensors", "predictions.safetensors"
-_NEEDED = {
-    *("run", "experiment", "seed", "status", "reason", "engine", "configuration", "asked"),
-    *("experiment_file", "identity", "facts", "data", "epochs", "best", "last", "seconds"),
+_SHAPE: dict[str, tuple[type, ...]] = {  # what is read from a record: dotted key to its types
+    **dict.fromkeys(("run", "experiment", "experiment_file", "status", "engine"), (str,)),
+    **dict.fromkeys(("seed", "epochs", "facts.epochs", "facts.parameters", "data.val"), (int,)),
+    **dict.fromkeys(("configuration.data", "asked", "identity.environment"), (dict,)),
+    **dict.fromkeys(("identity.sources", "identity.distributions"), (dict,)),
+    **dict.fromkeys(("identity.configuration", "data.preprocessing"), (dict,)),
+    **dict.fromkeys(("configuration.data.name", "configuration.select.metric"), (str,)),
+    **dict.fromkeys(("configuration.device", "asked.device"), (str,)),
+    **dict.fromkeys(("reason", "weights_sha256"), (str, type(None))),
+    **dict.fromkeys(("best", "last", "initial_weights"), (dict, type(None))),
+    "seconds": (int, float),
 }
 
 
@@ -42,9 +50,10 @@ class RunFolder:
             DamagedError: If it cannot be.
         """
         record = read_json(self.folder / RECORD)
-        if not isinstance(record, dict) or not record.keys() >= _NEEDED:
+        if not _is_record(record):
             raise DamagedError(f"{self.folder / RECORD}: is not a run's record.")
-        return record
+        found: dict[str, Any] = record
+        return found
 
     def verified_record(self) -> dict[str, Any]:
         """The record, after every file was compared with the manifest."""
@@ -87,6 +96,20 @@ class RunFolder:
     def size(self) -> int:
         """Bytes of all its files."""
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+
+def _is_record(record: Any) -> bool:
+    """Whether all that is read from a record is there, and of its type."""
+    for key, types in _SHAPE.items():
+        value = record
+        for part in key.split("."):
+            if not isinstance(value, dict) or part not in value:
+                return False
+            value = value[part]
+        if not isinstance(value, types):
+            return False
+    best = record["best"]
+    return best is None or (isinstance(best.get("metrics"), dict) and "epoch" in best)
 
 
 def is_finished(folder: Path) -> bool:

@@ -58,6 +58,7 @@ class Progress:
         line: The epoch's line of the history, if an epoch ended.
         ended: ``complete`` and ``failed`` are finished; ``attempt``: the surroundings stopped it.
         reason: Why it failed or stopped.
+        said: Something a person should know; then nothing else.
     """
 
     run: str
@@ -65,6 +66,7 @@ class Progress:
     line: dict[str, Any] | None = None
     ended: Ended | None = None
     reason: str | None = None
+    said: str | None = None
 
 
 def choose_engine(engine: str) -> str:

@@ -23,7 +23,7 @@ class Rules:
     Attributes:
         checkpoint_every: Seconds between saves of a run's resume state; 0: each epoch.
         run_timeout: Seconds without an epoch after which a worker is given up on; None: ten times
-            the median epoch, at least 60, and not before one is known.
+            the median epoch, at least 60, and 3600 before one is known.
         retry_failed: Whether runs that failed by themselves are trained again.
     """
 
@@ -166,6 +166,9 @@ def _train(
         for progress in chain(executor.execute(tasks(), stop, rules.run_timeout), lost):
             while said:
                 yield said.pop(0)
+            if progress.said:
+                yield Step(by_id[progress.run], said=progress.said)
+                continue
             record = None
             if progress.ended in ("complete", "failed"):
                 try:

@@ -71,6 +71,12 @@ def early_request(
     return request
 
 
+def data_of(request: Request) -> str:
+    """The name of the data component, as far as it is known without reading overrides."""
+    asked = request.asked or load_experiment(request.path, request.import_paths).baseline.to_dict()
+    return str(asked["data"]["name"])
+
+
 class _Judge:
     """Judges keys, names and lengths by the experiment's file alone.
 

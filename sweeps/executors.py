@@ -26,6 +26,7 @@ from core.spec import Progress, RunSpec
 Result = TypeVar("Result")
 _STOP = "stop"
 _PATIENCE = 60.0  # seconds that a worker may always be silent
+_UNKNOWN = 3600.0  # the same before any epoch is known
 # Of torch the forkserver imports what the first optimizer would, in every worker: a second's work.
 _PRELOAD = ("core.train", "core.engines", "torch._dynamo")
 
@@ -55,7 +56,7 @@ class Executor(Protocol):
             tasks: What to train.
             stop: Asked between epochs.
             run_timeout: Seconds without an epoch after which a worker is ended; None: ten times
-                the median epoch, at least 60, and not before one is known.
+                the median epoch, at least 60, and 3600 before one is known.
         """
 
     def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
@@ -254,10 +255,10 @@ class _Worker:
         self.silent += min(now - self._looked, 1.0)
         self._looked = now
         if timeout is None:
-            known = self.epochs or epochs  # its own run's, else how long others take
-            if not known or self.silent < _PATIENCE:
+            if self.silent < _PATIENCE:
                 return False
-            timeout = max(_PATIENCE, 10 * statistics.median(known))
+            known = self.epochs or epochs  # its own run's, else how long others take
+            timeout = max(_PATIENCE, 10 * statistics.median(known)) if known else _UNKNOWN
         return self.silent > timeout and not self.pipe.poll()
 
     def start(self, task: Task) -> None:

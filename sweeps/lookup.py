@@ -7,7 +7,7 @@ from pathlib import Path
 from core.config import Configuration
 from core.errors import DamagedError, RequestError, shown
 from core.experiment import catalogue, find_experiment
-from core.recorded import refuse_untrusted
+from core.recorded import hold_trust
 from core.run_folder import RunFolder
 from sweeps.request import Request
 from sweeps.root import Root, split_seed
@@ -68,7 +68,7 @@ def request_for(
             raise error from None
         record = folder.verified_record()
         if not trust:
-            refuse_untrusted(record, Configuration.parse(record["asked"], folder.id))
+            hold_trust(folder, record, Configuration.parse(record["asked"], folder.id))
         path = folder.experiment_file(record)
         return Request(path, overrides, axes, engine, (path.parent, here), record["asked"])
     return Request(path, overrides, axes, engine, (here,))

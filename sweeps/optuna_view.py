@@ -50,21 +50,29 @@ def check_stored(study: Study, storage: str | None = None) -> None:
 
 
 def mend(study: Study, storage: str | None = None) -> list[str]:
-    """Sets a damaged SQLite file aside, to be built anew; called when a sweep begins.
+    """Called when a sweep begins: sets a damaged SQLite file aside, refuses a foreign study.
 
     Returns:
-        A sentence on what was found: damaged, or gone though the study has results.
+        A sentence on what has to be built anew: a file that is damaged, a study that has results
+        and is not stored.
+
+    Raises:
+        RequestError: As `write` does.
     """
     url = storage or storage_url(study)
     file = sqlite_file(url)
-    if file is None:
-        return []
-    if found := damage(url):
-        new = set_aside(url)
-        return [f"The Optuna storage was damaged ({found}); it is now {new}, and built anew."]
-    if not file.exists() and any(result.runs for result in study.results()):
-        return [f"The Optuna storage {file} was not there; it is built anew from the runs."]
-    return []
+    said: list[str] = []
+    with study.root.lock("optuna", "The Optuna storage", wait=True):  # another may be mending it
+        if file is not None and (found := damage(url)):
+            new = set_aside(url)
+            return [f"The Optuna storage was damaged ({found}); it is now {new}, and built anew."]
+    stored = None
+    if file is None or file.exists():
+        with _room(study, url) as opened:
+            stored = _stored(study, opened)
+    if stored is None and any(result.runs for result in study.results()):
+        said.append(f"{study.name} was not in the Optuna storage; it is built anew from the runs.")
+    return said
 
 
 def write(study: Study, storage: str | None = None, *, only_add: bool = False) -> None:

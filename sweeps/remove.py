@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from core.errors import Faults, RequestError
 from sweeps import optuna_view
-from sweeps.lookup import find_run, studies_of
+from sweeps.lookup import find_run
 from sweeps.root import Root
 from sweeps.study import Study
 
@@ -50,18 +49,29 @@ def plan_removal(root: Root, names: Sequence[str]) -> Removal:
         with faults.collecting():
             wanted.append(name if name in root.interrupted() else _run_of(root, name))
     faults.check()
-    owners = studies_of(root)
-    kept = {}
-    for run in wanted:
-        if others := [study for study in owners.get(run, ()) if study not in studies]:
-            kept[run] = others
+    kept = _kept(root, wanted, studies)
     runs = [run for run in dict.fromkeys(wanted) if run not in kept and _places(root, run)]
     freed = sum(_size(place) for run in runs for place in _places(root, run))
     return Removal(tuple(studies), tuple(runs), kept, freed)
 
 
+def _kept(root: Root, runs: Sequence[str], studies: Sequence[str]) -> dict[str, list[str]]:
+    """Runs that other studies than these use, with their names.
+
+    Raises:
+        DamagedError: If a study cannot be read: it may use any of them.
+    """
+    kept: dict[str, list[str]] = {}
+    for name in root.study_names():
+        if name not in studies:
+            used = {r for s in Study.load(root, name).settings for r in s.runs.values()}
+            for run in used.intersection(runs):
+                kept.setdefault(run, []).append(name)
+    return dict(sorted(kept.items()))
+
+
 def remove(removal: Removal, root: Root) -> list[str]:
-    """Removes it. What a kill leaves half removed is no run and no study.
+    """Removes it: runs first, each study last, so that the same command goes on after a kill.
 
     Returns:
         Sentences on what could not be removed.
@@ -75,16 +85,23 @@ def remove(removal: Removal, root: Root) -> list[str]:
             locks.enter_context(root.lock(f"study-{name}", f"The study {name}"))
         for run in removal.runs:
             locks.enter_context(root.lock(run, f"The run {run}"))
+        kept = _kept(root, removal.runs, removal.studies)  # a study may have come meanwhile
+        for run in removal.runs:
+            if run in kept:
+                said.append(f"{run} stays: {', '.join(kept[run])} uses it now.")
+            else:
+                root.remove_run(run)
         for name in removal.studies:
             study = Study.load(root, name)
             try:
                 optuna_view.remove(study)
             except Exception as error:
                 said.append(f"The Optuna study {name} stays: {str(error).splitlines()[0]}")
+            for path in study.folder.iterdir():
+                if path.name != "study.json":
+                    path.unlink()
             (study.folder / "study.json").unlink()
-            shutil.rmtree(study.folder)
-        for run in removal.runs:
-            root.remove_run(run)
+            study.folder.rmdir()
     return said
 
 

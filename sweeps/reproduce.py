@@ -129,10 +129,18 @@ class Reproduction:
         planned: What to train.
         root: The scratch root.
         workplace: Where training happens.
+        missing: Seeds of the setting that have no finished run.
     """
 
-    def __init__(self, planned: Sequence[Again], root: Root, workplace: Workplace) -> None:
+    def __init__(
+        self,
+        planned: Sequence[Again],
+        root: Root,
+        workplace: Workplace,
+        missing: Sequence[int] = (),
+    ) -> None:
         self.planned, self.root, self._workplace = planned, root, workplace
+        self.missing = missing
 
     def distinct_runs(self) -> list[RunSpec]:
         """What is trained, each once."""
@@ -179,22 +187,29 @@ def planned_reproduction(
         DamagedError: If a record cannot be parsed, or its sources are not what they were.
         RequestError: If there is no such run, or it cannot be trained here.
     """
-    folders = _wanted(root, text)
+    folders, missing = _wanted(root, text)
     records = [folder.record() for folder in folders]
-    path = folders[0].experiment_file(records[0])
+    data = records[0]["configuration"]["data"]["name"]
     with (
-        Workplace(path, 1 if len(folders) == 1 else workers) as workplace,
+        Workplace(data, 1 if len(folders) == 1 else workers) as workplace,
         tempfile.TemporaryDirectory(prefix="paribus-reproduce-") as scratch,
     ):
         planned = []
         for folder, record in zip(folders, records, strict=True):
             damaged = (*manifest_faults(folder.folder), *_own_faults(record))
-            run = workplace.plan(_plan, folder, record, trust)
+            try:
+                run = workplace.plan(_plan, folder, record, trust)
+            except RequestError as error:
+                if not damaged or error.kind == "untrusted":
+                    raise
+                raise DamagedError(f"{damaged[0]} What it says cannot be trained: {error}") from (
+                    error
+                )
             differs = explain(record["identity"], run.identity)
             planned.append(Again(folder, record, damaged, run, differs))
         place = Root(Path(scratch))
         place.create()
-        yield Reproduction(planned, place, workplace)
+        yield Reproduction(planned, place, workplace, missing)
 
 
 def _plan(folder: RunFolder, record: Mapping[str, Any], trust: bool) -> RunSpec:
@@ -209,18 +224,18 @@ def _plan(folder: RunFolder, record: Mapping[str, Any], trust: bool) -> RunSpec:
     return resolver.specify(asked, recorded.seed, recorded.engine)
 
 
-def _wanted(root: Root, text: str) -> list[RunFolder]:
-    """The run meant, or all finished runs of ``STUDY/LABEL``."""
+def _wanted(root: Root, text: str) -> tuple[list[RunFolder], list[int]]:
+    """The run meant, or all finished runs of ``STUDY/LABEL`` and the seeds that have none."""
     name, slash, label = text.partition("/")
     if slash and name in root.study_names():
         study = Study.load(root, name)
         if label in [setting.label for setting in study.settings]:
-            found = [root.run(run) for run in study.find(label).runs.values()]
-            finished = [folder for folder in found if folder.folder.is_dir()]
-            if not finished:
+            found = {seed: root.run(run) for seed, run in study.find(label).runs.items()}
+            missing = [seed for seed, folder in found.items() if not folder.folder.is_dir()]
+            if len(missing) == len(found):
                 raise RequestError(f"{text} has no finished run.", "Train it first.", "unknown-run")
-            return finished
-    return [find_run(root, text)]
+            return [folder for seed, folder in found.items() if seed not in missing], missing
+    return [find_run(root, text)], []
 
 
 def _own_faults(record: Mapping[str, Any]) -> Iterator[str]:
@@ -238,15 +253,16 @@ def _own_faults(record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _values_over_seeds(again: Again) -> list[float]:
-    """The recorded selection metric of all seeds of the same configuration, beside the run."""
+    """The recorded selection metric of the runs beside it that differ in the seed only."""
     values = []
     for folder in sorted(again.folder.folder.parent.glob("*-s*-*")):
         try:
-            record = RunFolder(folder).record()
+            record = RunFolder(folder).verified_record()
         except DamagedError:
             continue
+        same = {**record["identity"], "seed": 0} == {**again.record["identity"], "seed": 0}
         value = _value(record)
-        if record["configuration"] == again.record["configuration"] and value is not None:
+        if same and value is not None:
             values.append(value)
     return values
 

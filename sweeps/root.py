@@ -112,14 +112,16 @@ class Root:
         return any(is_finished(attempt) for attempt in self.attempts_of(name))
 
     def adopt(self, name: str) -> dict[str, Any] | None:
-        """Takes in a finished attempt that was never renamed; None if there is no good one."""
+        """Takes in a finished attempt that was never renamed; None if there is no good one.
+
+        A complete one before one that failed: that one was set aside for it.
+        """
+        good = []
         for attempt in reversed(self.attempts_of(name)):
-            if is_finished(attempt):
-                try:
-                    return self.accept(name, attempt)
-                except DamagedError:
-                    continue
-        return None
+            with suppress(DamagedError):
+                good.append((attempt, RunFolder(attempt).verified_record()["status"]))
+        good.sort(key=lambda pair: pair[1] != "complete")
+        return self.accept(name, good[0][0]) if good else None
 
     def new_attempt(self, name: str) -> tuple[Path, list[str]]:
         """A folder for the next attempt, beginning with the newest good state of earlier ones.

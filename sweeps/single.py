@@ -9,7 +9,7 @@ from typing import Any
 from core.errors import Faults, ParibusError
 from core.spec import RunSpec
 from sweeps.drive import Rules, Step, drive
-from sweeps.early import early_request
+from sweeps.early import data_of, early_request
 from sweeps.follow import Follower
 from sweeps.request import Request
 from sweeps.root import Root
@@ -54,7 +54,7 @@ def planned_run(
         trust=trust,
         faults=faults,
     )
-    with Workplace(request.path, 1) as workplace:
+    with Workplace(data_of(request), 1) as workplace:
         with faults.collecting():
             run = workplace.plan(_plan, request, seed)
         faults.check()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -89,9 +88,10 @@ def sqlite_file(url: str) -> Path | None:
 def without_credentials(url: str) -> str:
     """The URL as it may be written down: no user, no password, no options."""
     scheme, separator, rest = url.partition("://")
-    place = rest if scheme.startswith("sqlite") else rest.partition("?")[0]
-    # What stands before '@' as SQLAlchemy reads it: a password may hold '/' and ':'.
-    return scheme + separator + re.sub(r"^[^:/@]*(:[^@]*)?@", "", place)
+    if scheme.startswith("sqlite"):
+        return url
+    # A password may hold '/', ':' and '@': nothing before the last '@' is shown.
+    return scheme + separator + rest.partition("?")[0].rpartition("@")[2]
 
 
 def open_storage(url: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +13,8 @@ from typing import Any
 
 from core.config import Direction, difference
 from core.errors import DamagedError, RequestError, did_you_mean, shown
-from core.files import creating, read_json, verify_manifest, write_json
+from core.files import creating, read_json, write_json
 from core.identity import explain
-from core.run_folder import HISTORY, RECORD
 from core.spec import RunSpec
 from core.values import canonical_json, show_value
 from sweeps.effects.paired import mean_and_std
@@ -128,6 +128,8 @@ class Study:
         file = root.studies / name / "study.json"
         asked = read_json(file)
         try:
+            if asked.pop("sha256") != _digest(asked):
+                raise ValueError("sha256")
             study = cls(root, name, asked)
             asked["baseline"], asked["axes"], asked["metric"]["name"], asked["experiment"]
             for setting in study.settings:
@@ -220,7 +222,7 @@ class Study:
         with creating(f"The study {self.folder}"):
             self.folder.mkdir(parents=True, exist_ok=True)
             self.asked["settings"] = [vars(setting) for setting in self.settings]
-            write_json(self.folder / "study.json", self.asked)
+            write_json(self.folder / "study.json", {**self.asked, "sha256": _digest(self.asked)})
         return list(dict.fromkeys(notes))
 
     def results(
@@ -244,8 +246,7 @@ class Study:
         if run not in self._records:
             folder = self.root.run(run)
             try:
-                verify_manifest(folder.folder, only=(RECORD, HISTORY))
-                self._records[run] = folder.record()
+                self._records[run] = folder.verified_record()
             except DamagedError as error:
                 if folder.folder.is_dir():
                     self.damaged[run] = str(error)
@@ -397,6 +398,11 @@ class Study:
                 "Name another study with --study, or leave --study out.",
                 "other-baseline",
             )
+
+
+def _digest(asked: Mapping[str, Any]) -> str:
+    """The sha256 of a study's content, kept beside it."""
+    return hashlib.sha256(canonical_json(json.loads(json.dumps(asked))).encode()).hexdigest()
 
 
 def study_name(question: Question) -> str:

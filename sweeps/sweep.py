@@ -13,7 +13,7 @@ from sweeps import optuna_view
 from sweeps.designs import Design, OneAtATime
 from sweeps.documents import best_setting, compare_document
 from sweeps.drive import Rules, Step, drive
-from sweeps.early import early_request
+from sweeps.early import data_of, early_request
 from sweeps.follow import Follower
 from sweeps.request import Question, Request
 from sweeps.root import Root
@@ -75,7 +75,7 @@ def planned_sweep(
         trust=trust,
         faults=faults,
     )
-    with Workplace(request.path, workers) as workplace:
+    with Workplace(data_of(request), workers) as workplace:
         workplace.begin()
         name = None if faults.found else study  # a bad name must not be looked up
         with faults.collecting():
@@ -174,7 +174,6 @@ class Sweep:
             # Another command may have added to it until now.
             self.study = Study.open(self.root, self.study.name, self.question, self._storage)
             self.notes += optuna_view.mend(self.study, self._storage)
-            optuna_view.check_stored(self.study, self._storage)
             while self._wanted and not stop():
                 settings, runs = self._wanted
                 self.notes += self.study.plan(self.question, settings, runs)

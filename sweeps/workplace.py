@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
-from core.config import COMPONENTS
-from core.experiment import load_experiment
+from core.components import NAMES
 from core.process import is_pinned
 from core.spec import RunSpec
 from sweeps.executors import Executor, InProcess, Pool
@@ -24,13 +22,14 @@ class Workplace:
     A sweep begins them even for one at a time: a run that hangs, or takes all memory, ends alone.
 
     Args:
-        path: The experiment's file; decides what workers import beforehand.
+        data: The name of the data component; decides what workers import beforehand.
         workers: Worker processes; None takes the machine's cores.
     """
 
-    def __init__(self, path: Path, workers: int | None) -> None:
+    def __init__(self, data: str, workers: int | None) -> None:
         self.workers = workers if workers is not None else cores()
-        self._preload = _preload(path)
+        data = NAMES["data"].get(data, data)
+        self._preload = ("sklearn.datasets",) if data.startswith("sklearn.") else ()
         self._executor: Executor | None = None
 
     def __enter__(self) -> Workplace:
@@ -79,16 +78,6 @@ class Workplace:
 def cores() -> int:
     """The cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _preload(path: Path) -> tuple[str, ...]:
-    """What the experiment's data needs imported, so that workers share one import of it."""
-    from core.components import NAMES
-
-    baseline = load_experiment(path).baseline
-    names = [NAMES[kind].get(baseline.component(kind).name, "") for kind in COMPONENTS]
-    names += [baseline.data.name]
-    return ("sklearn.datasets",) if any(n.startswith("sklearn.") for n in names) else ()
 
 
 def _gpus() -> list[str]:

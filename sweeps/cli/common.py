@@ -19,6 +19,7 @@ from core.errors import Faults, RequestError, shown
 from core.values import null_if_not_finite
 from sweeps.drive import Rules
 from sweeps.root import Root
+from sweeps.storage import without_credentials
 
 INTERRUPTED = 130  # exit code
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -90,19 +91,19 @@ def read_rules(checkpoint_every: str, run_timeout: str | None, retry_failed: boo
         every = _seconds("--checkpoint-every", checkpoint_every, "Such as 5; 0: after each epoch.")
     with faults.collecting():
         if run_timeout is not None:
-            timeout = _seconds("--run-timeout", run_timeout, "Such as 600; or leave it out.")
+            timeout = _seconds("--run-timeout", run_timeout, "Such as 600; or leave it out.", 1.0)
     faults.check()
     return Rules(every, timeout, retry_failed)
 
 
-def _seconds(option: str, text: str, hint: str) -> float:
+def _seconds(option: str, text: str, hint: str, least: float = 0.0) -> float:
     try:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
-    if not math.isfinite(seconds) or seconds < 0:
+    if not math.isfinite(seconds) or seconds < least:
         raise RequestError(
-            f"{option} {shown(text, 40)}: must be a number of seconds, 0 or more.",
+            f"{option} {shown(text, 40)}: must be a number of seconds, {least:.0f} or more.",
             hint,
             "bad-value",
         )
@@ -148,8 +149,14 @@ def root_words(root: Root) -> list[str]:
 
 
 def command(*words: str) -> str:
-    """A command to paste."""
-    return shlex.join(["paribus", *words])
+    """A command to paste, without the secrets of a ``--storage``."""
+    shown_words = list(words)
+    for number, word in enumerate(words):
+        if word.startswith("--storage="):
+            shown_words[number] = "--storage=" + without_credentials(word.partition("=")[2])
+        elif number and words[number - 1] == "--storage":
+            shown_words[number] = without_credentials(word)
+    return shlex.join(["paribus", *shown_words])
 
 
 def print_json(document: Any) -> None:

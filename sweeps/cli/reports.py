@@ -24,7 +24,7 @@ def begin(sweep: Sweep) -> None:
     """The first lines: the baseline, each axis with its levels, settings × seeds = runs."""
     question = sweep.question
     say(f"study {sweep.study.name}: {question.question}")
-    say(f"baseline: {_short_baseline(question.baseline)}")
+    say(f"baseline: {short_configuration(question.baseline)}")
     for axis in question.axes:
         levels = ", ".join(level.text for level in axis.levels)
         say(f"  {axis.key} = {levels}   (baseline {axis.baseline_text})")
@@ -256,7 +256,7 @@ def _how_sure(setting: Mapping[str, Any]) -> str:
     return f" ({seeds}, 95 % interval {signed(low)} to {signed(high)}{doubt})"
 
 
-def _short_baseline(baseline: Mapping[str, Any]) -> str:
+def short_configuration(baseline: Mapping[str, Any]) -> str:
     """The components, the length, and whatever else is not as it usually is."""
     parts = [f"{kind} {show_value(baseline[kind])}" for kind in COMPONENTS]
     train = {k: v for k, v in baseline["train"].items() if v is not None and "eval" not in k}

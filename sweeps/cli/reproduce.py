@@ -21,6 +21,7 @@ from sweeps.cli.common import (
     trust_option,
     warn,
 )
+from sweeps.cli.reports import short_configuration
 from sweeps.root import Root
 
 if TYPE_CHECKING:
@@ -52,10 +53,12 @@ def reproduce_command(
     from sweeps.reproduce import planned_reproduction
 
     tell = warn if as_json else say
-    with planned_reproduction(root, run, trust=trust) as reproduction, clean_stop() as stop:
+    with clean_stop() as stop, planned_reproduction(root, run, trust=trust) as reproduction:
         for again in reproduction.planned:
             for line in _announced(again):
                 tell(line)
+        for seed in reproduction.missing:
+            warn(f"{run}: seed {seed} has no finished run, so it is not compared.")
         train_watched(reproduction, warn=warn, wandb=False, stop=stop, quiet=as_json)
         if stop():
             warn(f"Stopped; to begin again: {command(*context.obj)}")
@@ -68,10 +71,11 @@ def reproduce_command(
         for result in results:
             _tell(result)
         if len(results) > 1:
-            _tell_setting(run, results)
-        elif results[0].grade != "differs":
-            say(f"  {_sentence(results[0])}")
-    context.exit(0 if all(result.identical for result in results) else 1)
+            _tell_setting(run, results, command(*context.obj))
+        elif results[0].grade != "differs" and results[0].values[1] is not None:
+            say(f"  {_sentence(results[0], command(*context.obj))}")
+    identical = all(result.identical for result in results) and not reproduction.missing
+    context.exit(0 if identical else 1)
 
 
 def _announced(again: Again) -> list[str]:
@@ -139,7 +143,7 @@ def _install(again: Again) -> str:
     """What to install for the bits."""
     libraries = {**again.record["identity"]["distributions"]}
     packages = [
-        f"{name}=={then}"
+        f"{name}=={then.partition('+')[0]}"  # a local version (+cu132) names the build
         for name, (then, _) in again.differs.items()
         if (name in _PACKAGES or name in libraries) and then
     ]
@@ -152,20 +156,31 @@ def _install(again: Again) -> str:
     return f"for the bits: {', '.join(words)}" if words else ""
 
 
-def _sentence(result: Reproduced) -> str:
+def _sentence(result: Reproduced, command: str) -> str:
     """A sentence for a paper."""
     again = result.again
-    weights = str(again.record["weights_sha256"])[:16]
+    assert result.record is not None
     return (
-        f"For a paper: {again.record['experiment']}, seed {again.record['seed']}, was trained "
-        f"again and agrees {_HOW[result.grade]}: {again.metric} {_exact(result.values[1])}, "
-        f"weights sha256 {weights}…, {_place(again)}; {command('reproduce', again.record['run'])}."
+        f"For a paper: {again.record['experiment']} ({_configuration(again)}), seed "
+        f"{again.record['seed']}, was trained again and agrees {_HOW[result.grade]}: "
+        f"{again.metric} {_exact(result.values[1])}, weights sha256 {_hash(result)}, "
+        f"{_place(again)}; {command}."
     )
+
+
+def _configuration(again: Again) -> str:
+    return short_configuration(again.record["asked"])
+
+
+def _hash(result: Reproduced) -> str:
+    """The beginning of the hash of the weights as they are now."""
+    return str(result.record and result.record["weights_sha256"])[:16] + "…"
 
 
 def _place(again: Again) -> str:
     place = again.run.identity["environment"]
-    return f"torch {place['torch']}, {place['python']}, {place['cpu']}"
+    data = str(again.record["identity"]["data"])[:16]
+    return f"data sha256 {data}…, torch {place['torch']}, {place['python']}, {place['cpu']}"
 
 
 def _of_setting(name: str, results: Sequence[Reproduced]) -> dict[str, Any]:
@@ -186,7 +201,7 @@ def _of_setting(name: str, results: Sequence[Reproduced]) -> dict[str, Any]:
     }
 
 
-def _tell_setting(name: str, results: Sequence[Reproduced]) -> None:
+def _tell_setting(name: str, results: Sequence[Reproduced], command: str) -> None:
     document = _of_setting(name, results)
     exact = sum(result.identical for result in results)
     (m1, m2), (s1, s2) = document["mean"], document["std"]
@@ -194,13 +209,14 @@ def _tell_setting(name: str, results: Sequence[Reproduced]) -> None:
         f"{name}: {exact} of {len(results)} seeds bit-exact; mean {number(m1)} ± {number(s1)} "
         f"then, {number(m2)} ± {number(s2)} now"
     )
-    if document["grade"] != "differs":
+    if document["grade"] != "differs" and m2 is not None:
         again = results[0].again
         seeds = ", ".join(str(result.again.record["seed"]) for result in results)
+        hashes = ", ".join(_hash(result) for result in results)
         say(
-            f"  For a paper: {again.record['experiment']}, seeds {seeds}, were trained again and "
-            f"agree {_HOW[document['grade']]}: mean {again.metric} {_exact(m2)}, {_place(again)}; "
-            f"{command('reproduce', name)}."
+            f"  For a paper: {again.record['experiment']} ({_configuration(again)}), seeds "
+            f"{seeds}, were trained again and agree {_HOW[document['grade']]}: mean "
+            f"{again.metric} {_exact(m2)}, weights sha256 {hashes}, {_place(again)}; {command}."
         )
 
 

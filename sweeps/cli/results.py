@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from core.config import difference
-from core.errors import DamagedError, Faults, RequestError
-from core.files import append_line, creating, read_lines
-from core.run_folder import RunFolder
+from core.errors import DamagedError, Faults, ParibusError, RequestError
+from core.files import append_line, creating, read_lines, verify_manifest
+from core.run_folder import RECORD, RunFolder
 from core.values import show_value
 from sweeps.cli.common import (
     json_option,
@@ -104,7 +104,7 @@ def evaluate_command(
     from core.evaluate import evaluate_run
     from sweeps.workplace import Workplace
 
-    with Workplace(folder.experiment_file(record), 1) as workplace:
+    with Workplace(record["configuration"]["data"]["name"], 1) as workplace:
         found = workplace.plan(evaluate_run, folder.folder, split, trust)
     # Beside the run, wherever that lies: readings of a test part count where the run is.
     readings_file = folder.folder.parent.parent / "readings.jsonl"
@@ -188,6 +188,7 @@ def runs_command(study: str | None, root: Root, as_json: bool) -> None:
     for name in root.run_ids():
         if wanted is None or name in wanted:
             try:
+                verify_manifest(root.run(name).folder, only=(RECORD,))
                 record = root.run(name).record()
             except DamagedError as error:
                 warn(error.message)
@@ -246,7 +247,13 @@ def remove_command(names: tuple[str, ...], yes: bool, root: Root, as_json: bool)
                 f"This would remove {' and '.join(what)}.", "To do it, add --yes.", "unconfirmed"
             )
         click.confirm(f"Remove {' and '.join(what)} from {root.path}?", abort=True)
-    for line in remove(removal, root):
+    try:
+        said = remove(removal, root)
+    except OSError as error:
+        raise ParibusError(
+            f"Not all could be removed: {error}.", "Run the same command again.", "disk"
+        ) from error
+    for line in said:
         warn(line)
     if as_json:
         return print_json({

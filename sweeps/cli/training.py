@@ -67,6 +67,7 @@ def run_command(
         rules = read_rules(checkpoint_every, None, retry_failed)
     again = command(*context.obj)
     with (
+        clean_stop() as stop,
         planned_run(
             root,
             experiment,
@@ -76,7 +77,6 @@ def run_command(
             trust=trust,
             faults=faults,
         ) as single,
-        clean_stop() as stop,
     ):
         train_watched(single, warn=warn, wandb=not no_wandb, rules=rules, stop=stop, quiet=as_json)
         interrupted = stop()
@@ -152,34 +152,29 @@ def sweep_command(
         processes = read_workers(workers)
     with faults.collecting():
         rules = read_rules(checkpoint_every, run_timeout, retry_failed)
-    with planned_sweep(
-        root,
-        experiment,
-        axes,
-        seeds=numbers,
-        overrides=overrides,
-        study=study,
-        workers=processes,
-        storage=storage,
-        engine=engine,
-        trust=trust,
-        faults=faults,
-    ) as sweep:
+    with (
+        clean_stop() as stop,
+        planned_sweep(
+            root,
+            experiment,
+            axes,
+            seeds=numbers,
+            overrides=overrides,
+            study=study,
+            workers=processes,
+            storage=storage,
+            engine=engine,
+            trust=trust,
+            faults=faults,
+        ) as sweep,
+    ):
         if not as_json:
             reports.begin(sweep)
         if dry_run:
             reports.dry_run(sweep, as_json)
             return
-        with clean_stop() as stop:
-            train_watched(
-                sweep,
-                warn=warn,
-                wandb=not no_wandb,
-                rules=rules,
-                stop=stop,
-                quiet=as_json,
-            )
-            interrupted = stop()
+        train_watched(sweep, warn=warn, wandb=not no_wandb, rules=rules, stop=stop, quiet=as_json)
+        interrupted = stop()
     for note in sweep.notes:
         warn(note)
     if as_json:

@@ -71,7 +71,7 @@ BAD = [
     ("sweep digits optimizer.lr=0.1,1e999", ["optimizer.lr: inf is not a finite number."]),
     ("sweep digits optimizer.lr=1e-4:.inf:3", ["optimizer.lr: inf is not a finite number."]),
     ("sweep digits --run-timeout soon", ["--run-timeout soon: must be a number of seconds"]),
-    ("sweep digits --run-timeout=-1", ["--run-timeout -1: must be a number of seconds, 0 or"]),
+    ("sweep digits --run-timeout=-1", ["--run-timeout -1: must be a number of seconds, 1 or"]),
     ("run digits device=cuda:9", ["device=cuda:9: must be 'auto', 'cpu' or 'cuda'"]),
     # axes
     ("sweep digits optimizer.lr=1 optimizer.lr=2", ["The axis optimizer.lr is given twice."]),

@@ -89,3 +89,28 @@ def test_sizes_are_shown(paribus, place):
     assert lines[1].split()[-1] == "size"
     assert lines[3].endswith(" kB")
     assert "size" in paribus("runs", cwd=place).out.splitlines()[1]
+
+
+def test_an_unreadable_study_keeps_everything(paribus, place):
+    file = place / "results" / "studies" / "second" / "study.json"
+    content = file.read_bytes()
+    file.write_bytes(content[:-40])
+    done = paribus("remove", "first", "--yes", cwd=place)
+    assert (done.code, done.out) == (1, "")
+    assert str(file) in done.err
+    file.write_bytes(content)
+    assert len(runs(paribus, place)) == 7
+
+
+def test_a_study_that_came_between_keeps_its_runs(paribus, place):
+    from sweeps.remove import plan_removal, remove
+    from sweeps.root import Root
+
+    root = Root(place / "results")
+    planned = plan_removal(root, ["first", "second"])
+    words = ("sweep", "line", "optimizer.lr=0.1", "--study", "third", *SHORT)
+    assert paribus(*words, cwd=place).code == 0
+    said = remove(planned, root)
+    assert len([line for line in said if line.endswith("third uses it now.")]) == 4
+    assert {*studies(paribus, place)} == {"third"}
+    assert studies(paribus, place)["third"]["runs"] == 4

@@ -83,9 +83,8 @@ def test_what_a_reviewer_reads(paribus, place, tmp_path):
     assert (done.code, done.err) == (0, "")
     assert lines[0] == f"run {run['run']}: digits, seed 4, 2 epochs"
     assert lines[1] == f"{run['run']}: bit-exact"
-    assert lines[2].startswith(
-        "  For a paper: digits, seed 4, was trained again and agrees bit for"
-    )
+    assert lines[2].startswith("  For a paper: digits (task multiclass, data digits, model mlp(")
+    assert "seed 4, was trained again and agrees bit for bit (batch order, losses," in lines[2]
     assert f"weights sha256 {run['weights_sha256'][:16]}…" in lines[2]
     assert {p: p.stat().st_mtime_ns for p in (place / "results").rglob("*")} == before
     assert list(tmp_path.iterdir()) == []
@@ -149,7 +148,7 @@ def test_all_seeds_of_a_setting(paribus, place):
     done = paribus("reproduce", "rates/optimizer.lr=0.1", cwd=place)
     assert done.code == 0, done.err
     *_, last, sentence = done.out.splitlines()
-    assert sentence.startswith("  For a paper: digits, seeds 5, 6, 7, 8, were trained again and ")
+    assert "seeds 5, 6, 7, 8, were trained again and agree bit for bit" in sentence
     assert done.out.count("For a paper") == 1
     assert re.fullmatch(
         r"rates/optimizer\.lr=0\.1: 4 of 4 seeds bit-exact; mean (.+) then, \1 now", last
@@ -237,9 +236,8 @@ def test_a_folder_from_elsewhere_brings_its_own_sources(tmp_path):
     changed.write_text(NETS.format("ReLU"))
     done = command("reproduce", f"./{run}", cwd=here)
     assert done.returncode == 1
-    assert "nets:Deep is not what it was trained with. To use what is there now, add --trust." in (
-        done.stderr
-    )
+    assert f"{changed}: does not hold what was written" in done.stderr
+    assert "To use what is there now, add --trust." in done.stderr
     done = command("reproduce", f"./{run}", "--trust", cwd=here)
     assert done.returncode == 1
     assert f"  damaged: {here / run}/source/nets.py: does not hold what was written" in done.stdout
@@ -262,13 +260,83 @@ def test_a_record_may_not_name_just_anything(paribus, place, tmp_path):
         words = ("optimizer.lr=1",) if command == "sweep" else ()
         done = paribus(command, copy, *words, cwd=tmp_path)
         assert (done.code, done.out) == (2, "")
-        assert "names evil.Net, which is neither of core, sklearn.datasets," in done.err
+        assert "names evil.Net, which is neither of torch, torchvision, " in done.err
         assert "add --trust" in done.err
         assert not (tmp_path / "ran").exists()
         assert not (tmp_path / "results").exists()
     done = paribus("reproduce", copy, "--trust", cwd=tmp_path)
     assert (tmp_path / "ran").exists()
     assert "model: 'evil.Net' is not a torch.nn.Module" in done.err
+
+
+def test_a_stranger_s_file_is_not_executed(paribus, place, tmp_path):
+    """Not where nothing of it is used, and not where it was changed."""
+    ran = tmp_path / "ran"
+    for experiment in ("digits", "small.py"):
+        run = trained(paribus, place, experiment)["run"]
+        copy = tmp_path / run
+        shutil.copytree(place / "results" / "runs" / run, copy)
+        (file,) = (copy / "source").iterdir()
+        file.write_text(f"{file.read_text()}\nopen({str(ran)!r}, 'w')\n")
+        damaged = [paribus(c, copy, cwd=tmp_path).code for c in ("reproduce", "evaluate", "show")]
+        assert damaged == [1, 1, 1]
+        assert not ran.exists()
+    assert paribus("reproduce", copy, "--trust", cwd=tmp_path).code == 1
+    assert ran.exists()
+
+
+def test_only_what_its_kind_may_name(paribus, place, tmp_path):
+    """`sklearn.datasets.clear_data_home` is a callable that takes keywords, too."""
+    run = trained(paribus, place, "digits")["run"]
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    clear = {"name": "sklearn.datasets.clear_data_home", "data_home": str(precious)}
+    files = {"name": "core.files.write_json", "path": str(precious / "x"), "value": 1}
+    for number, data in enumerate((clear, files)):
+
+        def name_it(record, data=data):
+            for part in (record["configuration"], record["asked"]):
+                part["data"] = data
+
+        copy = altered(place, run, tmp_path / str(number), name_it)
+        write_manifest(copy)
+        for command in ("reproduce", "evaluate", "run"):
+            done = paribus(command, copy, cwd=tmp_path)
+            assert (done.code, data["name"] in done.err) == (2, True), done
+        assert list(precious.iterdir()) == []
+
+
+def test_missing_seeds_are_named(paribus, place):
+    words = ("sweep", "line", "optimizer.lr=0.1", "--set", SHORT[0], "--seeds", "1,2,3")
+    assert paribus(*words, "--study", "holes", "--no-wandb", cwd=place).code == 0
+    runs = paribus("runs", "holes", "--json", cwd=place).json
+    gone = next(r for r in runs if r["seed"] == 2 and r["setting"]["label"] == "baseline")
+    shutil.rmtree(gone["dir"])
+    done = paribus("reproduce", "holes/baseline", cwd=place)
+    assert done.code == 1
+    assert "holes/baseline: seed 2 has no finished run" in done.err
+    assert "2 of 2 seeds bit-exact" in done.out
+
+
+def test_a_failed_run_is_reproduced_without_a_sentence_for_a_paper(paribus, place):
+    words = ("line", "loss=mse", "optimizer.lr=1e30", *SHORT)
+    run = paribus("run", *words, "--json", cwd=place).json
+    assert run["status"] == "failed"
+    done = paribus("reproduce", run["run"], cwd=place)
+    assert (done.code, "bit-exact" in done.out, "For a paper" in done.out) == (0, True, False)
+
+
+def test_a_record_whose_damage_cannot_be_trained_is_named(paribus, place, tmp_path):
+    run = trained(paribus, place, "digits")["run"]
+
+    def misspell(record):
+        record["configuration"]["me4rics"] = record["configuration"].pop("metrics")
+
+    copy = altered(place, run, tmp_path / "copy", misspell)
+    done = paribus("reproduce", copy, cwd=place)
+    assert (done.code, done.out) == (1, "")
+    assert f"{copy}/run.json: does not hold what was written" in done.err
+    assert "me4rics" in done.err
 
 
 def test_no_such_run(paribus, place):

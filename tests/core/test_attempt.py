@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 
 from core.attempt import Attempt
-from core.checkpoints import BEFORE, LAST, load_state
+from core.checkpoints import BEFORE, LAST, load_state, save_state
 from core.errors import DamagedError, RequestError
 from core.files import MANIFEST, verify_manifest
 from core.run_folder import BEST, HISTORY, PREDICTIONS, RECORD, RunFolder, is_finished
@@ -223,7 +223,20 @@ def test_with_both_states_damaged_it_begins_anew(small, tmp_path):
     train(run, tmp_path / "a", stop=3, every=0)
     for name in (LAST, BEFORE):
         (tmp_path / "a" / name).write_bytes(b"x")
-    assert [p.line["epoch"] for p in train(run, tmp_path / "a")] == [1, 2, 3, 4]
+    said, *progress = train(run, tmp_path / "a")
+    assert said.said.startswith(f"{tmp_path / 'a' / LAST}: does not hold what was written")
+    assert said.said.endswith(f"{run.id} begins at the start.")
+    assert [p.line["epoch"] for p in progress if p.line] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("state", [{"epoch": 1}, {"epoch": 1, "history": [], "format": 0}, {}])
+def test_a_state_of_another_program_is_named_and_not_used(state, small, tmp_path):
+    run = small.run()
+    (tmp_path / "a").mkdir()
+    save_state(tmp_path / "a", state)
+    said, *progress = train(run, tmp_path / "a")
+    assert "is no resume state of this version" in said.said
+    assert [p.line["epoch"] for p in progress] == [1, 2, 3, 4]
 
 
 def test_a_run_that_is_not_finite_is_recorded_as_failed(small, tmp_path):

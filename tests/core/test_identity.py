@@ -151,7 +151,7 @@ def test_sources_and_distributions_of_what_is_used(small):
     assert list(small.run().identity["sources"]) == ["small.py:waves"]
     named = trace_components(
         small.asked(model="Net", data="sklearn.datasets.load_iris", metrics=["CohenKappa"]),
-        small.experiment,
+        small.path,
     )
     assert set(named.digests) == {"small.py:Net"}
     assert {"sklearn", "torchmetrics"} <= set(named.distributions)

@@ -17,6 +17,7 @@ from safetensors.torch import save
 
 from core.checkpoints import LAST, read_state, save_state
 from core.files import write_bytes, write_json, write_manifest
+from sweeps.cli.common import command as command_to_paste
 from sweeps.storage import without_credentials
 
 
@@ -140,6 +141,24 @@ def test_row_17_a_forged_record(what, finished, paribus, tmp_path, tally):
             violations.append(f"{command}: {done}")
     violations += ["it ran"] if (tmp_path / "ran").exists() else []
     tally(3, violations)
+
+
+def test_row_17_parts_of_a_record_that_are_something_else(finished, troubled, paribus, tally):
+    at = ("--root", troubled.root.path)
+    record = json.loads((finished / "run.json").read_text())
+    violations = []
+    for key in record:
+        for value in (5, {}, None, "x"):
+            write_json(finished / "run.json", {**record, key: value})
+            write_manifest(finished)
+            for command in (("runs",), ("evaluate", finished.name), ("compare", "study")):
+                done = paribus(*command, *at)
+                if "Traceback" in done.err or done.code not in (0, 1, 2):
+                    violations.append(f"{key} {value!r}, {command[0]}: {done.err[-300:]}")
+    (finished / "manifest.json").write_text('{"a\\u0000b": "x"}\n')
+    done = paribus("evaluate", finished.name, *at)
+    violations += [] if done.code == 1 and "Traceback" not in done.err else [str(done)]
+    tally(len(record) * 4 + 1, violations)
 
 
 def test_row_17_forged_files(finished, troubled, paribus, tmp_path, tally):
@@ -301,4 +320,8 @@ def test_row_20_secrets_are_written_nowhere(tmp_path, tally):
     assert refused.returncode == 2
     violations += ["the storage's password is told"] if "hunter2" in refused.stderr else []
     assert without_credentials("mysql://me:hunter2@host/base") == "mysql://host/base"
+    assert without_credentials("mysql://me:hun@ter2@host/base") == "mysql://host/base"
+    words = ("sweep", "--storage", "mysql://me:hunter2@host/base", "--storage=mysql://a:b@c/d")
+    told = "paribus sweep --storage mysql://host/base --storage=mysql://c/d"
+    assert command_to_paste(*words) == told
     tally(3, violations)

@@ -6,10 +6,9 @@ from troubled import Troubled
 
 @pytest.fixture(scope="session")
 def workplace(tmp_path_factory):
-    from core.experiment import catalogue
     from sweeps.workplace import Workplace
 
-    place = Workplace(catalogue()["line"], workers=2)
+    place = Workplace("line.py:points", workers=2)
     yield place
     place.close()
 

@@ -254,6 +254,19 @@ def test_a_failed_run_is_final_until_it_is_asked_for_again(troubled):
     assert list(troubled.root.attempts.iterdir()) == []  # the failed one was set aside, and cleared
 
 
+def test_a_kill_between_the_two_renames_of_a_retried_run_loses_nothing(troubled):
+    troubled.switch("broken")
+    first = troubled.sweep("model.trouble=flaky", seeds=[0])
+    (failed,) = first.study.find("model.trouble=flaky").runs.values()
+    troubled.switch("broken", on=False)
+    troubled.sweep("model.trouble=flaky", seeds=[0], rules=Rules(retry_failed=True))
+    (troubled.root.runs / failed).rename(troubled.root.attempts / f"{failed}.1")
+    assert (troubled.root.attempts / f"{failed}.2").is_dir()  # the one that failed
+    again = troubled.sweep("model.trouble=flaky", seeds=[0])
+    assert again.trained == []
+    assert again.result("model.trouble=flaky").status == "complete"
+
+
 def test_a_damaged_run_is_trained_anew_saying_so(runs, root, workplace):
     driven(runs[:1], root, workplace)
     (root.runs / runs[0].id / BEST).unlink()

@@ -21,11 +21,16 @@ def root(tmp_path):
 def finished(folder, **record):
     """A folder that looks like a finished run."""
     folder.mkdir(parents=True)
-    empty = dict.fromkeys([
-        *("experiment", "seed", "status", "reason", "engine", "configuration", "asked"),
-        *("experiment_file", "identity", "facts", "data", "epochs", "best", "last", "seconds"),
-    ])  # fmt: skip
-    write_json(folder / "run.json", {**empty, "run": folder.name.split(".")[0], **record})
+    whole = {
+        "run": folder.name.split(".")[0], "experiment": "x", "experiment_file": "x.py", "seed": 0,
+        "status": "complete", "reason": None, "engine": "loop", "epochs": 0, "best": None,
+        "last": None, "weights_sha256": None, "initial_weights": None, "seconds": 0.0,
+        "configuration": {"data": {"name": "d"}, "select": {"metric": "m"}, "device": "cpu"},
+        "asked": {"device": "auto"}, "data": {"val": 1, "preprocessing": {}},
+        "identity": {"sources": {}, "distributions": {}, "environment": {}, "configuration": {}},
+        "facts": {"epochs": 0, "parameters": 0},
+    }  # fmt: skip
+    write_json(folder / "run.json", {**whole, **record})
     (folder / "history.jsonl").write_text("")
     write_manifest(folder)
     return folder

@@ -60,7 +60,7 @@ def test_the_file_holds_what_was_asked_and_nothing_that_happened(swept):
     asked = json.loads((swept.study.folder / "study.json").read_text())
     assert set(asked) == {
         "format", "study", "experiment", "baseline", "metric", "axes", "settings", "storage",
-        "created",
+        "created", "sha256",
     }  # fmt: skip
     assert asked["metric"] == {"name": "val/accuracy", "direction": "maximize"}
     assert [(axis["key"], axis["baseline"], axis["levels"]) for axis in asked["axes"]] == [
