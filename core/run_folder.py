@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import DamagedError, RequestError, shown
 from core.files import MANIFEST, read_json, read_lines, verify_manifest
+from core.spec import ENGINES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,8 +109,16 @@ def _is_record(record: Any) -> bool:
             value = value[part]
         if not isinstance(value, types):
             return False
+    if record["engine"] not in ENGINES or record["status"] not in ("complete", "failed"):
+        return False
     best = record["best"]
-    return best is None or (isinstance(best.get("metrics"), dict) and "epoch" in best)
+    if record["status"] == "failed" or best is None:
+        return record["status"] == "failed" and best is None
+    return (
+        isinstance(best.get("metrics"), dict)
+        and {"epoch", "confusion_matrix"} <= best.keys()
+        and record["initial_weights"] is not None
+    )
 
 
 def is_finished(folder: Path) -> bool:

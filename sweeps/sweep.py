@@ -180,7 +180,8 @@ class Sweep:
                 yield from self._drive(list(runs.values()), tracker, rules, stop)
                 if not stop():
                     self.ask()
-            self._view()
+            if self.study.settings:  # else it was stopped before anything was planned
+                self._view()
         self.seconds = time.monotonic() - started
 
     def results(self) -> list[SettingResult]:

@@ -179,7 +179,7 @@ def sweep_command(
         warn(note)
     if as_json:
         print_json(sweep.document())
-    else:
+    elif sweep.results():  # else it was stopped before anything was planned
         reports.end(sweep, experiment)
     context.exit(_answer(sweep, interrupted, command(*context.obj)))
 

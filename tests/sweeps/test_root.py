@@ -23,7 +23,7 @@ def finished(folder, **record):
     folder.mkdir(parents=True)
     whole = {
         "run": folder.name.split(".")[0], "experiment": "x", "experiment_file": "x.py", "seed": 0,
-        "status": "complete", "reason": None, "engine": "loop", "epochs": 0, "best": None,
+        "status": "failed", "reason": "r", "engine": "loop", "epochs": 0, "best": None,
         "last": None, "weights_sha256": None, "initial_weights": None, "seconds": 0.0,
         "configuration": {"data": {"name": "d"}, "select": {"metric": "m"}, "device": "cpu"},
         "asked": {"device": "auto"}, "data": {"val": 1, "preprocessing": {}},
@@ -142,8 +142,8 @@ def test_what_is_damaged_is_kept_when_a_run_takes_its_place(root):
     damaged = finished(root.runs / "x-s0-1")
     (damaged / "run.json").write_text("{}")
     assert root.finished("x-s0-1") is None
-    root.accept("x-s0-1", finished(root.attempts / "x-s0-1.1", status="complete"))
-    assert root.finished("x-s0-1")["status"] == "complete"
+    root.accept("x-s0-1", finished(root.attempts / "x-s0-1.1", reason="again"))
+    assert root.finished("x-s0-1")["reason"] == "again"
     assert (root.attempts / "x-s0-1.2" / "run.json").read_text() == "{}"
 
 
