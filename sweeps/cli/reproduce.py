@@ -21,7 +21,6 @@ from sweeps.cli.common import (
     trust_option,
     warn,
 )
-from sweeps.cli.reports import short_configuration
 from sweeps.root import Root
 
 if TYPE_CHECKING:
@@ -169,6 +168,8 @@ def _sentence(result: Reproduced, command: str) -> str:
 
 
 def _configuration(again: Again) -> str:
+    from sweeps.cli.reports import short_configuration
+
     return short_configuration(again.record["asked"])
 
 
