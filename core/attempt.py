@@ -12,7 +12,7 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
-from core.checkpoints import BEFORE, LAST, CheckpointClock, load_state, save_state
+from core.checkpoints import LAST, CheckpointClock, load_state, save_state
 from core.engine import Report, State
 from core.errors import DamagedError
 from core.files import write_bytes, write_json, write_manifest
@@ -41,26 +41,23 @@ class Attempt:
         self._clock = CheckpointClock(checkpoint_every)
         self._began = datetime.now(UTC)
         self._report: Report | None = None
-        self.skipped: list[str] = []  # a sentence for each state that could not be used
+        self.unused_state: str | None = None  # why the resume state could not be used
 
     def restore(self) -> State | None:
-        """The resume state this attempt begins with, if there is a good one."""
-        for name in (LAST, BEFORE):
-            path = self.folder / name
-            if not path.exists():
-                continue
-            try:
-                state = load_state(path)
-                if state.get("format") != FORMAT or not state.keys() >= {"epoch", "history"}:
-                    raise DamagedError(f"{path}: is no resume state of this version.")
-            except DamagedError as error:
-                self.skipped.append(f"{error} {self.run.id} begins at the start.")
-                continue
-            if name == BEFORE:  # else the next save would link the damaged file over the good one
-                path.replace(self.folder / LAST)
-            self.history = state["history"]
-            return state
-        return None
+        """The resume state that the driver put here, if there is one that can be used."""
+        path = self.folder / LAST
+        if not path.exists():
+            return None
+        try:
+            state = load_state(path)
+            if state.get("format") != FORMAT or not state.keys() >= {"epoch", "history"}:
+                raise DamagedError(f"{path}: is no resume state of this version.")
+        except DamagedError as error:
+            self.unused_state = str(error)
+            path.unlink()  # the next save would keep it as the one before
+            return None
+        self.history = state["history"]
+        return state
 
     def write(self, report: Report) -> None:
         """Keeps an epoch; saves when the clock says so, and everything when the run is finished."""

@@ -45,8 +45,8 @@ def train_job(
         settle()  # the user's modules, imported by now, may have changed threads or precision
         states = {run.id: state for run in runs if (state := written[run.id].restore())}
         for name, attempt in written.items():
-            for sentence in attempt.skipped:
-                yield Progress(name, epochs[name], said=sentence)
+            if why := attempt.unused_state:
+                yield Progress(name, epochs[name], said=f"{why} {name} begins at the start.")
         reports = engine_of(runs[0].engine).train(Job(runs, resolver), states)
         for report in reports:
             attempt = written[report.run]
