@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
@@ -92,6 +93,8 @@ class Session:
         finally:
             sys.exit, sys.excepthook = hooks  # wandb puts its own there
         wandb.termsetup(settings, self._messages)
+        # On a full disk each line of its debug.log would print a traceback.
+        logging.getLogger("wandb").setLevel(logging.CRITICAL)
         if settings.mode == "disabled":
             return ""
         self.mode = "offline"
