@@ -32,7 +32,7 @@ _HOW = {
     "bit-exact": "bit for bit (batch order, losses, metrics and weights of every epoch)",
     "agrees": "within the spread over seeds, not bit for bit",
 }
-_NOT_BITS = ("cpu", "cpu_capability", "gpu", "driver", "cuda", "cudnn")  # of the machine
+_MACHINE = ("cpu", "cpu_capability", "gpu", "driver", "cuda", "cudnn")  # of the machine
 
 
 @click.command("reproduce")
@@ -150,7 +150,7 @@ def _install(again: Again) -> str:
     words += [
         f"{name} {_short(then)}"
         for name, (then, _) in again.differs.items()
-        if name == "python" or name in _NOT_BITS
+        if name == "python" or name in _MACHINE
     ]
     return f"for the bits: {', '.join(words)}" if words else ""
 

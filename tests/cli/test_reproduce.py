@@ -5,15 +5,13 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 
 import pytest
-from processes import unpinned
+from processes import COMMAND, unpinned
 from small_experiment import SMALL
 
 from core.files import write_manifest
 
-COMMAND = [sys.executable, "-c", "from sweeps.cli.start import main; main()"]
 SHORT = ("train.epochs=2", "--no-wandb")
 
 
