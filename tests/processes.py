@@ -1,6 +1,7 @@
 """Processes of their own for tests, and whether they are still there."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -9,12 +10,51 @@ from pathlib import Path
 from core.process import PINNED
 
 REPOSITORY = Path(__file__).parents[1]
+COMMAND = [sys.executable, "-c", "from sweeps.cli.start import main; main()"]
 
 
 def unpinned():
     """An environment without what pins a process, in which this repository is imported."""
     inherited = {k: v for k, v in os.environ.items() if k not in PINNED}
     return inherited | {"PYTHONPATH": str(REPOSITORY)}
+
+
+class Started:
+    """`paribus` as a terminal starts it: in a process group of its own, with nothing pinned."""
+
+    def __init__(self, words, *, cwd, before=(), env=None):
+        self.process = subprocess.Popen(
+            [*before, *COMMAND, *map(str, words)],
+            env=unpinned() | (env or {}),
+            cwd=cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            # A background job of a shell begins with Ctrl-C ignored, and so would this.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+
+    def end(self):
+        """Exit code, standard output, standard error."""
+        out, err = self.process.communicate(timeout=300)
+        return self.process.returncode, out, err
+
+    def workers(self):
+        """The processes of the workers: what the forkserver forked."""
+        return [pid for server in children(self.process.pid) for pid in children(server)]
+
+    def kill(self):
+        """Kills the driver, and waits until all it started has ended."""
+        below = [pid for child in children(self.process.pid) for pid in [child, *children(child)]]
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate(timeout=60)
+        wait_until(lambda: not any(map(is_alive, below)))
+
+    def kill_group(self):
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.communicate(timeout=60)
 
 
 def run_script(folder, text, **options):

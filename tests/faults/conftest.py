@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from faulty import LONG, LR, Sweeping
+from faulty import LONG, LR, sweeping
 from troubled import Troubled
 
 HERE = Path(__file__).parent
@@ -79,12 +79,12 @@ def begun(troubled):
     started = []
 
     def begin(*words, **options):
-        started.append(Sweeping(options.pop("of", troubled), *words, **options))
+        started.append(sweeping(options.pop("of", troubled), *words, **options))
         return started[-1]
 
     yield begin
-    for sweeping in started:
-        sweeping.kill()
+    for command in started:
+        command.kill()
 
 
 @pytest.fixture

@@ -1,11 +1,6 @@
 """Sweeps in processes of their own, and what must hold of a root whatever happened to it."""
 
-import os
-import signal
-import subprocess
-import sys
-
-from processes import children, is_alive, unpinned, wait_until
+from processes import Started
 
 from core.errors import DamagedError
 from core.files import verify_manifest
@@ -15,50 +10,15 @@ from sweeps.study import Study
 LR = "optimizer.lr=0.1"
 EPOCHS = 20
 LONG = (f"train.epochs={EPOCHS}",)
-COMMAND = [sys.executable, "-c", "from sweeps.cli.start import main; main()"]
 RUNS = 4  # two settings, two seeds
 
 
-class Sweeping:
-    """`paribus sweep` of the troubled experiment, in a process group of its own."""
-
-    def __init__(self, troubled, *words, before=(), every="0", root=None, env=None, wandb=False):
-        root = root or troubled.root.path
-        sweep = ["sweep", str(troubled.path), LR, "--set", *LONG, "--seeds", "2"]
-        sweep += ["--study", "study", "--root", str(root), "--workers", "2"]
-        sweep += ["--checkpoint-every", every, *([] if wandb else ["--no-wandb"])]
-        self.process = subprocess.Popen(
-            [*before, *COMMAND, *sweep, *words],
-            env=unpinned() | (env or {}),
-            cwd=troubled.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            # A background job of a shell begins with Ctrl-C ignored, and so would this.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
-
-    def end(self):
-        """Exit code, standard output, standard error."""
-        out, err = self.process.communicate(timeout=300)
-        return self.process.returncode, out, err
-
-    def workers(self):
-        """The processes of the workers: what the forkserver forked."""
-        return [pid for server in children(self.process.pid) for pid in children(server)]
-
-    def kill(self):
-        """Kills the driver, and waits until all it started has ended."""
-        below = [pid for child in children(self.process.pid) for pid in [child, *children(child)]]
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate(timeout=60)
-        wait_until(lambda: not any(map(is_alive, below)))
-
-    def kill_group(self):
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.communicate(timeout=60)
+def sweeping(troubled, *words, before=(), every="0", root=None, env=None, wandb=False):
+    """The sweep that all rows train, in a process of its own."""
+    line = ["sweep", troubled.path, LR, "--set", *LONG, "--seeds", "2", "--study", "study"]
+    line += ["--root", root or troubled.root.path, "--workers", "2", "--checkpoint-every", every]
+    line += [*([] if wandb else ["--no-wandb"]), *words]
+    return Started(line, cwd=troubled.folder, before=before, env=env)
 
 
 def finish(begin, tries=6):

@@ -9,10 +9,10 @@ import socket
 import subprocess
 
 import pytest
-from faulty import COMMAND, LONG, LR, broken
+from faulty import LONG, LR, broken
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from processes import pids, unpinned, wait_until
+from processes import COMMAND, pids, unpinned, wait_until
 from safetensors.torch import save
 
 from core.checkpoints import LAST, read_state, save_state

@@ -186,7 +186,7 @@ def test_row_07_stopped_before_anything_was_trained(begun, troubled, reference, 
     tally(len(delays), violations + finish(begun) + broken(troubled.root, reference))
 
 
-def test_row_13_out_of_memory(troubled, reference, tally):
+def test_row_13_out_of_memory(troubled, tally):
     """Memory that is not to be had, and a worker that the kernel kills; the next run is clean."""
     troubled.switch("full")
     troubled.switch("deadly")
@@ -208,5 +208,4 @@ def test_row_13_out_of_memory(troubled, reference, tally):
                for seed in (0, 1)}  # fmt: skip
     violations += [f"{place} has other weights" for place, digest in weights.items()
                    if digest != again.hashes["baseline", place[1]]]  # fmt: skip
-    assert reference
     tally(4, violations)

@@ -5,10 +5,9 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 
 import pytest
-from processes import is_alive, pids, run_script, unpinned, wait_until
+from processes import COMMAND, Started, is_alive, pids, run_script, unpinned, wait_until
 from troubled import Troubled, hashes
 
 from core.errors import RequestError
@@ -17,7 +16,6 @@ from sweeps.study import Study
 
 LR = "optimizer.lr=0.1"
 LONG = ("--set", "train.epochs=30")
-COMMAND = [sys.executable, "-c", "from sweeps.cli.start import main; main()"]
 
 
 @pytest.fixture(scope="module")
@@ -31,28 +29,11 @@ def reference(tmp_path_factory, workplace):
     return hashes(done.study)
 
 
-class Command:
-    """`paribus sweep` of the troubled experiment, in a process group of its own."""
-
-    def __init__(self, troubled, *words, workers=2):
-        words = ["sweep", str(troubled.path), LR, *LONG, *words, "--seeds", "2", "--no-wandb"]
-        words += ["--root", str(troubled.root.path), "--workers", str(workers)]
-        self.process = subprocess.Popen(
-            [*COMMAND, *words, "--checkpoint-every", "0"],
-            env=unpinned(),
-            cwd=troubled.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            # A background job of a shell begins with Ctrl-C ignored, and so would this.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
-
-    def end(self):
-        """Exit code, standard output and standard error."""
-        out, err = self.process.communicate(timeout=180)
-        return self.process.returncode, out, err
+def sweeping(troubled, *words, workers=2):
+    """`paribus sweep` of the troubled experiment, in a process of its own."""
+    line = ["sweep", troubled.path, LR, *LONG, *words, "--seeds", "2", "--no-wandb"]
+    line += ["--root", troubled.root.path, "--workers", workers, "--checkpoint-every", "0"]
+    return Started(line, cwd=troubled.folder)
 
 
 @pytest.fixture
@@ -61,14 +42,12 @@ def begun():
     commands = []
 
     def begin(*words, **options):
-        commands.append(Command(*words, **options))
+        commands.append(sweeping(*words, **options))
         return commands[-1]
 
     yield begin
     for command in commands:
-        if command.process.poll() is None:
-            command.process.kill()
-            command.end()
+        command.kill()
 
 
 def study_of(troubled, name=None):
