@@ -23,7 +23,7 @@ from core.values import as_plain, show_value
 from sweeps.documents import compare_document, run_document
 from sweeps.lookup import find_run
 from sweeps.progress import train_watched
-from sweeps.request import read_seeds
+from sweeps.request import Asked, read_seeds
 from sweeps.root import Root
 from sweeps.single import planned_run
 from sweeps.study import Study, latest_study
@@ -159,15 +159,8 @@ def train(
     place, faults = _root(root), Faults()
     with faults.collecting():
         _seeds([seed])
-    with planned_run(
-        place,
-        str(experiment),
-        overrides=_pairs(overrides),
-        seed=seed,
-        engine=engine,
-        trust=trust,
-        faults=faults,
-    ) as planned:
+    asked = Asked(str(experiment), _pairs(overrides), None, engine, trust)
+    with planned_run(place, asked, seed, faults) as planned:
         train_watched(planned, wandb=wandb, warn=_warn)
     planned.finished("Once its cause is gone, call train again.")
     return Run(place.run(planned.run.id))
@@ -212,18 +205,9 @@ def sweep(
     if workers is not None and not 1 <= workers <= 1024:
         faults.add(f"workers={workers}: must be 1 to 1024.", "None takes all cores.", "workers")
         workers = None
+    asked = Asked(str(experiment), _pairs(overrides), _axes(axes), engine, trust)
     with planned_sweep(
-        place,
-        str(experiment),
-        _axes(axes),
-        seeds=wanted,
-        overrides=_pairs(overrides),
-        study=study,
-        workers=workers,
-        storage=storage,
-        engine=engine,
-        trust=trust,
-        faults=faults,
+        place, asked, wanted, faults, study=study, workers=workers, storage=storage
     ) as planned:
         train_watched(planned, wandb=wandb, warn=_warn)
     for note in planned.notes:

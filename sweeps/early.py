@@ -24,20 +24,11 @@ from core.spec import choose_engine
 from core.values import parse_component, split_commas
 from sweeps.axes import axis_key, read_levels, with_example
 from sweeps.lookup import request_for
-from sweeps.request import Request
+from sweeps.request import Asked, Request
 from sweeps.root import Root
 
 
-def early_request(
-    root: Root,
-    experiment: str,
-    *,
-    overrides: tuple[str, ...],
-    axes: tuple[str, ...] | None,
-    engine: str,
-    trust: bool,
-    faults: Faults,
-) -> Request:
+def early_request(root: Root, asked: Asked, faults: Faults) -> Request:
     """The request of a command, refused here if that can be done without torch.
 
     All faults of a request are told together. So where its overrides and axes hold more than can
@@ -45,11 +36,7 @@ def early_request(
 
     Args:
         root: Where runs are looked for.
-        experiment: A name, a file or a run.
-        overrides: ``KEY=VALUE`` of the baseline.
-        axes: ``KEY=LEVELS`` or ``KEY``; None: no axes at all.
-        engine: ``auto`` or an engine's name.
-        trust: Whether whatever the record of a run names may be imported and executed.
+        asked: What was typed.
         faults: What was found so far, of the command's options.
 
     Raises:
@@ -57,14 +44,12 @@ def early_request(
     """
     request = None
     with faults.collecting():
-        request = request_for(
-            root, experiment, overrides=overrides, axes=axes, engine=engine, trust=trust
-        )
+        request = request_for(root, asked)
     if request is None:
         raise RequestError.of(faults.found)
     found = Faults()
     with found.collecting():
-        choose_engine(engine)
+        choose_engine(asked.engine)
     if _Judge(request, found).whole:
         faults.found += found.found
         faults.check()

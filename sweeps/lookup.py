@@ -9,7 +9,7 @@ from core.errors import DamagedError, RequestError, shown
 from core.experiment import catalogue, find_experiment
 from core.recorded import hold_trust
 from core.run_folder import RunFolder
-from sweeps.request import Request
+from sweeps.request import Asked, Request
 from sweeps.root import Root, split_seed
 from sweeps.study import Study
 
@@ -40,15 +40,7 @@ def find_run(root: Root, text: str) -> RunFolder:
     return root.find_run(text)
 
 
-def request_for(
-    root: Root,
-    text: str,
-    *,
-    overrides: tuple[str, ...] = (),
-    axes: tuple[str, ...] | None = None,
-    engine: str = "auto",
-    trust: bool = False,
-) -> Request:
+def request_for(root: Root, asked: Asked) -> Request:
     """A request for an experiment's name, its file, or a run whose configuration is the baseline.
 
     Raises:
@@ -57,21 +49,23 @@ def request_for(
     """
     here = Path.cwd()
     try:
-        path = find_experiment(text)
+        path = find_experiment(asked.experiment)
     except RequestError as error:
         try:
-            folder = find_run(root, text)
+            folder = find_run(root, asked.experiment)
         except RequestError as second:
             # An experiment's name that was not typed to its end is no run's beginning.
-            if second.kind == "ambiguous-run" and text.startswith(tuple(catalogue())):
+            of_catalogue = asked.experiment.startswith(tuple(catalogue()))
+            if second.kind == "ambiguous-run" and of_catalogue:
                 raise
             raise error from None
         record = folder.verified_record()
-        if not trust:
+        if not asked.trust:
             hold_trust(folder, record, Configuration.parse(record["asked"], folder.id))
         path = folder.experiment_file(record)
-        return Request(path, overrides, axes, engine, (path.parent, here), record["asked"])
-    return Request(path, overrides, axes, engine, (here,))
+        paths, start = (path.parent, here), record["asked"]
+        return Request(path, asked.overrides, asked.axes, asked.engine, paths, start)
+    return Request(path, asked.overrides, asked.axes, asked.engine, (here,))
 
 
 def studies_of(root: Root) -> dict[str, list[str]]:

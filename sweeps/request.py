@@ -13,8 +13,27 @@ from sweeps.axes import Axis
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What was typed, before any of it was looked up.
+
+    Attributes:
+        experiment: A name of the catalogue, a ``.py`` file, or a run.
+        overrides: ``KEY=VALUE`` of the baseline.
+        axes: ``KEY=LEVELS`` or ``KEY``; none takes the experiment's own. None: no axes at all.
+        engine: ``auto`` or an engine's name.
+        trust: Whether whatever the record of a run names may be imported and executed.
+    """
+
+    experiment: str
+    overrides: tuple[str, ...] = ()
+    axes: tuple[str, ...] | None = None
+    engine: str = "auto"
+    trust: bool = False
+
+
+@dataclass(frozen=True)
 class Request:
-    """What a command asks for.
+    """What is asked of an experiment's file.
 
     Attributes:
         path: The experiment's file.

@@ -11,7 +11,7 @@ from core.spec import RunSpec
 from sweeps.drive import Rules, Step, drive
 from sweeps.early import data_of, early_request
 from sweeps.follow import Follower
-from sweeps.request import Request
+from sweeps.request import Asked, Request
 from sweeps.root import Root
 from sweeps.settings import baseline_setting
 from sweeps.tracking import Tracker
@@ -19,25 +19,13 @@ from sweeps.workplace import Workplace
 
 
 @contextmanager
-def planned_run(
-    root: Root,
-    experiment: str,
-    *,
-    overrides: tuple[str, ...],
-    seed: int,
-    engine: str = "auto",
-    trust: bool = False,
-    faults: Faults,
-) -> Iterator[SingleRun]:
+def planned_run(root: Root, asked: Asked, seed: int, faults: Faults) -> Iterator[SingleRun]:
     """What `paribus run` asks for, checked whole; nothing is created yet.
 
     Args:
         root: Where results live.
-        experiment: A name of the catalogue, a ``.py`` file, or a run.
-        overrides: ``KEY=VALUE``.
+        asked: What was typed.
         seed: The run's seed.
-        engine: ``auto`` or an engine's name.
-        trust: Whether whatever the record of a run names may be imported and executed.
         faults: What was found so far, of the command's options.
 
     Raises:
@@ -45,15 +33,7 @@ def planned_run(
     """
     with faults.collecting():
         root.check_writable()
-    request = early_request(
-        root,
-        experiment,
-        overrides=overrides,
-        axes=None,
-        engine=engine,
-        trust=trust,
-        faults=faults,
-    )
+    request = early_request(root, asked, faults)
     with Workplace(data_of(request), 1) as workplace:
         with faults.collecting():
             run = workplace.plan(_plan, request, seed)

@@ -15,7 +15,7 @@ from sweeps.documents import best_setting, compare_document
 from sweeps.drive import Rules, Step, drive
 from sweeps.early import data_of, early_request
 from sweeps.follow import Follower
-from sweeps.request import Question, Request
+from sweeps.request import Asked, Question, Request
 from sweeps.root import Root
 from sweeps.settings import Setting
 from sweeps.storage import checked_storage, without_credentials
@@ -30,32 +30,24 @@ VIEW_EVERY = 5.0  # seconds between updates of the Optuna view while a sweep goe
 @contextmanager
 def planned_sweep(
     root: Root,
-    experiment: str,
-    axes: tuple[str, ...],
-    *,
+    asked: Asked,
     seeds: Sequence[int],
-    overrides: tuple[str, ...] = (),
+    faults: Faults,
+    *,
     study: str | None = None,
     workers: int | None = None,
     storage: str | None = None,
-    engine: str = "auto",
-    trust: bool = False,
-    faults: Faults,
 ) -> Iterator[Sweep]:
     """What `paribus sweep` asks for, checked whole and planned; nothing is created yet.
 
     Args:
         root: Where results live.
-        experiment: A name of the catalogue, a ``.py`` file, or a run.
-        axes: ``KEY=LEVELS`` or ``KEY``; none takes all of the experiment's.
+        asked: What was typed.
         seeds: The seeds of each setting.
-        overrides: ``KEY=VALUE``, of what the levels are compared with.
+        faults: What was found so far, of the command's options.
         study: Its name; None: it follows from the request.
         workers: Processes; None: the machine's cores. They end with the block.
         storage: URL of the Optuna storage; None: a SQLite file under the root.
-        engine: ``auto`` or an engine's name.
-        trust: Whether whatever the record of a run names may be imported and executed.
-        faults: What was found so far, of the command's options.
 
     Raises:
         RequestError: With all faults of the request.
@@ -66,15 +58,7 @@ def planned_sweep(
         study = study if study is None else check_study_name(study)
     with faults.collecting():
         storage = storage and checked_storage(storage)
-    request = early_request(
-        root,
-        experiment,
-        overrides=overrides,
-        axes=axes,
-        engine=engine,
-        trust=trust,
-        faults=faults,
-    )
+    request = early_request(root, asked, faults)
     with Workplace(data_of(request), workers) as workplace:
         workplace.begin()
         name = None if faults.found else study  # a bad name must not be looked up

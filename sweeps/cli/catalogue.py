@@ -55,16 +55,10 @@ def show_command(
 ) -> None:
     """Configuration, model, sizes of the splits and default axes of an experiment."""
     from sweeps.early import early_request
+    from sweeps.request import Asked
 
-    request = early_request(
-        root,
-        experiment,
-        overrides=overrides,
-        axes=None,
-        engine=engine,
-        trust=trust,
-        faults=Faults(),
-    )
+    asked = Asked(experiment, overrides, None, engine, trust)
+    request = early_request(root, asked, Faults())
     from sweeps.planning import describe_request
 
     document = describe_request(request)

@@ -58,6 +58,7 @@ def run_command(
     from sweeps.documents import run_document
     from sweeps.lookup import studies_of
     from sweeps.progress import train_watched
+    from sweeps.request import Asked
     from sweeps.single import planned_run
 
     faults, number_of_seed, rules = Faults(), 0, Rules()
@@ -66,18 +67,8 @@ def run_command(
     with faults.collecting():
         rules = read_rules(checkpoint_every, None, retry_failed)
     again = command(*context.obj)
-    with (
-        clean_stop() as stop,
-        planned_run(
-            root,
-            experiment,
-            overrides=overrides,
-            seed=number_of_seed,
-            engine=engine,
-            trust=trust,
-            faults=faults,
-        ) as single,
-    ):
+    asked = Asked(experiment, overrides, None, engine, trust)
+    with clean_stop() as stop, planned_run(root, asked, number_of_seed, faults) as single:
         train_watched(single, warn=warn, wandb=not no_wandb, rules=rules, stop=stop, quiet=as_json)
         interrupted = stop()
     if interrupted and single.record is None:
@@ -142,7 +133,7 @@ def sweep_command(
     """
     from sweeps.cli import reports
     from sweeps.progress import train_watched
-    from sweeps.request import read_seeds
+    from sweeps.request import Asked, read_seeds
     from sweeps.sweep import planned_sweep
 
     faults, numbers, processes, rules = Faults(), [0], None, Rules()
@@ -152,20 +143,11 @@ def sweep_command(
         processes = read_workers(workers)
     with faults.collecting():
         rules = read_rules(checkpoint_every, run_timeout, retry_failed)
+    asked = Asked(experiment, overrides, axes, engine, trust)
     with (
         clean_stop() as stop,
         planned_sweep(
-            root,
-            experiment,
-            axes,
-            seeds=numbers,
-            overrides=overrides,
-            study=study,
-            workers=processes,
-            storage=storage,
-            engine=engine,
-            trust=trust,
-            faults=faults,
+            root, asked, numbers, faults, study=study, workers=processes, storage=storage
         ) as sweep,
     ):
         if not as_json:

@@ -8,6 +8,7 @@ from core.errors import Faults, RequestError
 from core.experiment import catalogue, load_experiment
 from sweeps.axes import apply_overrides, changed, read_axes
 from sweeps.early import early_request
+from sweeps.request import Asked
 from sweeps.root import Root
 
 
@@ -165,15 +166,7 @@ def test_the_early_look_refuses_nothing_that_planning_would_take(
     tmp_path, experiment, overrides, axes
 ):
     faults = Faults()
-    request = early_request(
-        Root(tmp_path),
-        experiment,
-        overrides=overrides,
-        axes=axes,
-        engine="auto",
-        trust=False,
-        faults=faults,
-    )
+    request = early_request(Root(tmp_path), Asked(experiment, overrides, axes), faults)
     assert request.overrides == overrides
     assert faults.found == []
 
