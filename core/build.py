@@ -18,10 +18,12 @@ from core.data import Data
 from core.errors import RequestError, did_you_mean, shown
 from core.experiment import Experiment
 from core.extra_metrics import ExtraMetric
+from core.losses import weighted
 from core.models import draw_parameters
-from core.optimizers import steps_each_update
+from core.optimizers import Moment, needs_closure, steps_after
 from core.seeding import seeded_globals
 from core.tasks import DIRECTIONS, Task
+from core.transfer import begin_from, is_torchvision, put_pretrained, train_only
 
 
 @dataclass
@@ -34,8 +36,11 @@ class Trainee:
         model: Drawn from the run's init streams.
         loss: Called as ``loss(outputs, targets)``.
         optimizer: Over the model's parameters.
+        closure: Whether the optimizer evaluates the loss itself, as often as it likes.
         scheduler: Of the learning rate.
-        scheduler_each_update: Whether it steps after each update rather than each epoch.
+        scheduler_steps: After what it steps.
+        frozen: Layers of which nothing is trained; they stay as in evaluation.
+        fresh: Layers that a file of weights does not fit, and why; they start as drawn.
         extra_metrics: Further validation metrics.
         epochs: Epochs to train; the last one may end early.
         updates: Optimizer steps in all.
@@ -48,8 +53,11 @@ class Trainee:
     model: nn.Module
     loss: Any
     optimizer: Optimizer
+    closure: bool
     scheduler: LRScheduler
-    scheduler_each_update: bool
+    scheduler_steps: Moment
+    frozen: list[nn.Module]
+    fresh: dict[str, str]
     extra_metrics: list[ExtraMetric]
     epochs: int
     updates: int
@@ -90,21 +98,27 @@ def make_trainee(
     parts = _Parts(configuration, experiment)
     device = torch.device(configuration["device"])
     task: Task = parts.make("task")
+    train = configuration["train"]
     with seeded_globals(seed, "init"):
-        model = parts.make_model(seed).to(device)
-        loss = parts.make_loss()
+        model, fresh = parts.make_model(seed, task.width(data.outputs))
+        fresh |= begin_from(model, train["start_from"], task.width(data.outputs))
+        frozen = train_only(model, train["only"])
+        model = model.to(device)
+        loss = parts.make_loss(data, task)
         optimizer = parts.make("optimizer", [p for p in model.parameters() if p.requires_grad])
         scheduler = parts.make("scheduler", optimizer)
-    steps = math.ceil(len(data.train) / configuration["train"]["batch_size"])
-    epochs, updates = length(configuration["train"], steps)
+    epochs, updates = length(train, math.ceil(len(data.train) / train["batch_size"]))
     return Trainee(
         data=data,
         task=task,
         model=model,
         loss=loss.to(device) if isinstance(loss, nn.Module) else loss,
         optimizer=optimizer,
+        closure=needs_closure(parts.found["optimizer"].function),
         scheduler=scheduler,
-        scheduler_each_update=steps_each_update(parts.found["scheduler"].function),
+        scheduler_steps=steps_after(parts.found["scheduler"].function),
+        frozen=frozen,
+        fresh=fresh,
         extra_metrics=[ExtraMetric(m, task, data.outputs) for m in configuration["metrics"]],
         epochs=epochs,
         updates=updates,
@@ -144,13 +158,15 @@ class _Parts:
                 "component-fails",
             ) from error
 
-    def make_model(self, seed: int) -> nn.Module:
-        """The model at its first step.
+    def make_model(self, seed: int, width: int) -> tuple[nn.Module, dict[str, str]]:
+        """The model at its first step, and the layers that torchvision's weights do not fit.
 
         Raises:
             RequestError: If there is none to train.
         """
-        model, name = self.make("model"), self.found["model"].name
+        name = self.found["model"].name
+        pretrained = self.keywords["model"].pop("weights", None) if is_torchvision(name) else None
+        model = self.make("model")
         if not isinstance(model, nn.Module):
             raise RequestError(
                 f"model {name} returned {shown(repr(model))}, not a torch.nn.Module.",
@@ -164,11 +180,18 @@ class _Parts:
             )
         if getattr(type(model), "draws_by_name", False):
             draw_parameters(model, seed)
-        return model
+        fresh = {} if pretrained is None else put_pretrained(model, name, pretrained, width)
+        return model, fresh
 
-    def make_loss(self) -> Any:
-        """The loss as a function of outputs and targets."""
+    def make_loss(self, data: Data, task: Task) -> Any:
+        """The loss as a function of outputs and targets.
+
+        Raises:
+            RequestError: If there are not as many weights as it needs.
+        """
         function, keywords = self.found["loss"].function, self.keywords["loss"]
+        if function.__module__ == "core.losses":
+            self.keywords["loss"] = keywords | weighted(keywords, data, task)
         if isinstance(function, type):
             return self.make("loss")
         return lambda outputs, targets: function(outputs, targets, **keywords)
@@ -189,18 +212,18 @@ def checked_loss(trainee: Trainee, outputs: Tensor, targets: Tensor) -> Tensor:
     Raises:
         RequestError: Naming both shapes and where they come from.
     """
-    expected = trainee.task.output_shape(len(targets), trainee.data.outputs)
+    expected = (len(targets), trainee.task.width(trainee.data.outputs))
     if not isinstance(outputs, Tensor) or tuple(outputs.shape) != expected:
         task, model = trainee.configuration["task"]["name"], trainee.configuration["model"]["name"]
         got = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        kind = "classes" if trainee.task.targets == "classes" else "target columns"
+        kind = {"values": "target columns"}.get(trainee.task.targets, trainee.task.targets)
         raise RequestError(
             f"model {model} returns {got} for a batch of {len(targets)}, but task {task} with "
             f"{trainee.data.outputs} {kind} in the data needs {list(expected)}.",
             "Let the model take out_features or num_classes, which are filled in from the data.",
             "shape",
         )
-    found: Tensor = trainee.loss(outputs, targets)
+    found: Tensor = trainee.loss(outputs, trainee.task.aims(targets))
     return found
 
 

@@ -20,36 +20,65 @@ from core.signatures import Parameter, Signature, check_keywords, plain_default,
 from core.sources import owner
 
 NAMES: dict[str, dict[str, str]] = {
-    "task": {"multiclass": "core.tasks.Multiclass", "regression": "core.tasks.Regression"},
-    "data": {"digits": "sklearn.datasets.load_digits"},
-    "model": {"linear": "core.models.Linear", "mlp": "core.models.MLP"},
+    "task": {
+        "binary": "core.tasks.Binary",
+        "multiclass": "core.tasks.Multiclass",
+        "multilabel": "core.tasks.Multilabel",
+        "regression": "core.tasks.Regression",
+    },
+    "data": {
+        "digits": "sklearn.datasets.load_digits",
+        "images": "core.data.images.images",
+        "table": "core.data.tables.table",
+        "text": "core.data.texts.text",
+    },
+    "model": {
+        "linear": "core.models.Linear",
+        "mlp": "core.models.MLP",
+        "cnn": "core.models.CNN",
+        "text_bag": "core.models.TextBag",
+    },
     "loss": {
-        "cross_entropy": "torch.nn.CrossEntropyLoss",
+        "cross_entropy": "core.losses.CrossEntropy",
+        "bce_with_logits": "core.losses.BCEWithLogits",
+        "bce": "core.losses.BCE",
         "mse": "torch.nn.MSELoss",
         "l1": "torch.nn.L1Loss",
+        "huber": "torch.nn.HuberLoss",
     },
     "optimizer": {
         "sgd": "torch.optim.SGD",
         "adam": "torch.optim.Adam",
         "adamw": "torch.optim.AdamW",
         "rmsprop": "torch.optim.RMSprop",
+        "adadelta": "torch.optim.Adadelta",
+        "adafactor": "torch.optim.Adafactor",
+        "adagrad": "torch.optim.Adagrad",
+        "adamax": "torch.optim.Adamax",
+        "asgd": "torch.optim.ASGD",
+        "lbfgs": "torch.optim.LBFGS",
+        "muon": "torch.optim.Muon",
+        "nadam": "torch.optim.NAdam",
+        "radam": "torch.optim.RAdam",
+        "rprop": "torch.optim.Rprop",
+        "sparse_adam": "torch.optim.SparseAdam",
     },
     "scheduler": {
         "constant": "core.optimizers.Constant",
         "cosine": "torch.optim.lr_scheduler.CosineAnnealingLR",
+        "linear_warmup": "core.optimizers.LinearWarmup",
+        "one_cycle": "torch.optim.lr_scheduler.OneCycleLR",
+        "plateau": "torch.optim.lr_scheduler.ReduceLROnPlateau",
         "step": "torch.optim.lr_scheduler.StepLR",
     },
 }
 
-# Losses that mean something for one kind of targets only; a wrong one may still run, and mislead.
-LOSS_TARGETS = {
-    "CrossEntropyLoss": "classes",
-    "NLLLoss": "classes",
-    "MultiMarginLoss": "classes",
-    "MSELoss": "values",
-    "L1Loss": "values",
-    "SmoothL1Loss": "values",
-    "HuberLoss": "values",
+# Losses that mean something for some tasks only; of another task they may still run, and mislead.
+LOSS_TASKS = {
+    **dict.fromkeys(("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss"), ("multiclass",)),
+    **dict.fromkeys(("BCEWithLogitsLoss", "SoftMarginLoss"), ("binary", "multilabel")),
+    "MultiLabelSoftMarginLoss": ("multilabel",),
+    **dict.fromkeys(("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss"), ("regression",)),
 }
 
 # Filled in from the data where a signature names them and the user did not.
@@ -61,8 +90,9 @@ FROM_DATA = (
     "in_channels",
     "vocab_size",
 )
-# Filled in from the length of training.
+# Filled in from the length of training, and from the optimizer's learning rate.
 FROM_LENGTH = ("T_max", "total_steps", "epochs", "steps_per_epoch")
+FROM_LR = ("max_lr",)
 
 
 @dataclass(frozen=True)
@@ -76,7 +106,7 @@ class Resolved:
 
     def filled_later(self, keyword: str) -> bool:
         """Whether a keyword follows from data or length unless the user gives it."""
-        names = {"model": FROM_DATA, "scheduler": FROM_LENGTH}.get(self.kind, ())
+        names = {"model": FROM_DATA, "scheduler": (*FROM_LENGTH, *FROM_LR)}.get(self.kind, ())
         return keyword in names
 
     def defaults(self) -> dict[str, Any]:
@@ -117,7 +147,9 @@ def resolve_component(kind: str, name: str, experiment: Experiment) -> Resolved:
     if kind == "model" and signature.open and module.startswith("torchvision.models"):
         # torchvision's builders pass num_classes through **kwargs.
         classes = Parameter("num_classes", int, inspect.Parameter.empty)
-        signature = Signature({**signature.parameters, "num_classes": classes}, open=True)
+        weights = Parameter("weights", str | None, None)  # the name of an enum's member
+        more = {"weights": weights, "num_classes": classes}
+        signature = Signature({**signature.parameters, **more}, open=True)
     return Resolved(kind, name, function, signature)
 
 
@@ -216,6 +248,10 @@ _KIND_TEXT = {
 }
 
 
+# What the loop can give to `step`: the loss as a function, the validation loss.
+_GIVEN = {"optimizer": ("closure",), "scheduler": ("metrics",)}
+
+
 def _check_steps(kind: str, name: str, function: Any) -> None:
     """Refuses optimizers and schedulers whose `step` wants more than the loop has to give."""
     step = getattr(function, "step", None)
@@ -223,7 +259,9 @@ def _check_steps(kind: str, name: str, function: Any) -> None:
         return
     parameters = list(inspect.signature(step).parameters.values())[1:]
     wanted = [
-        p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in _GIVEN[kind]
     ]
     if wanted:
         raise RequestError(
@@ -304,7 +342,7 @@ def _is_of_kind(kind: str, function: Any, trusted: bool) -> bool:
     module = (getattr(function, "__module__", None) or "builtins").split(".")[0]
     foreign = owner(module) == "stdlib"
     if kind == "task":
-        own = module == "core" and hasattr(function, "output_shape")
+        own = module == "core" and hasattr(function, "width")
         return own and not getattr(function, "_is_protocol", False)
     if kind == "data":
         return not foreign and not (inspect.isclass(function) and issubclass(function, nn.Module))

@@ -16,6 +16,7 @@ from core.values import (
     NULL_WORDS,
     as_plain,
     parse_component,
+    parse_components,
     parse_value,
     show_value,
 )
@@ -25,7 +26,12 @@ COMPONENTS = ("task", "data", "model", "loss", "optimizer", "scheduler")
 Direction = Literal["maximize", "minimize"]
 
 # The metric by which a task chooses its best epoch unless told otherwise.
-DEFAULT_METRICS = {"multiclass": "val/accuracy", "regression": "val/mae"}
+DEFAULT_METRICS = {
+    "binary": "val/accuracy",
+    "multiclass": "val/accuracy",
+    "multilabel": "val/f1",
+    "regression": "val/mae",
+}
 
 # What people type for a hyperparameter that has another name here.
 SYNONYMS = {
@@ -76,12 +82,27 @@ class Split(_Frozen):
 
 
 class Train(_Frozen):
-    """The length of training, in epochs or in updates (optimizer steps), and batch sizes."""
+    """How training goes.
+
+    Attributes:
+        epochs: Its length; else
+        updates: its length in optimizer steps.
+        batch_size: Examples of an update.
+        eval_batch_size: Examples of a batch that is only evaluated.
+        clip_grad_norm: The gradient's norm is cut to this before each update; None: never.
+        patience: Training ends after so many epochs without a better one; None: never.
+        start_from: A file of weights (safetensors, or a state dict of torch) to begin with.
+        only: Prefixes of the parameters to train, all others stay as they are; none: all train.
+    """
 
     epochs: int | None = Field(default=None, ge=1)
     updates: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=64, ge=1)
     eval_batch_size: int = Field(default=1000, ge=1)
+    clip_grad_norm: float | None = Field(default=None, gt=0)
+    patience: int | None = Field(default=None, ge=1)
+    start_from: str | None = Field(default=None, min_length=1)
+    only: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
     @model_validator(mode="after")
     def _one_unit(self) -> Train:
@@ -108,6 +129,7 @@ class Configuration(_Frozen):
     scheduler: AComponent = Component(name="constant")
     split: Split = Split()
     standardize: bool | None = None
+    augment: Annotated[tuple[AComponent, ...], Field(strict=False)] = ()
     train: Train
     metrics: Annotated[tuple[str, ...], Field(strict=False)] = ()
     select: Select = Select()
@@ -265,15 +287,28 @@ def read_value(key: str, text: str) -> Any:
     """The typed text of a key's value: a component, a list of words, or a scalar."""
     if key in COMPONENTS:
         return parse_component(text, key)
+    if key in _LISTS and text.strip() in (*NULL_WORDS, "[]"):
+        return []
+    if key == "augment":
+        return parse_components(text, key)
     value = parse_value(text, key)
     if isinstance(value, str) and value in NULL_WORDS and key in _NULLABLE:
         return None
-    if key == "metrics" and isinstance(value, str):
+    if key in ("metrics", "train.only") and isinstance(value, str):
         return [word.strip() for word in value.split(",")]
     return value
 
 
-_NULLABLE = ("standardize", "select.metric", "select.direction", "train.epochs", "train.updates")
+_NULLABLE = (
+    "standardize",
+    "select.metric",
+    "select.direction",
+    *(
+        f"train.{name}"
+        for name in ("epochs", "updates", "clip_grad_norm", "patience", "start_from")
+    ),
+)
+_LISTS = ("augment", "metrics", "train.only")  # of which `none` is the empty list
 
 
 def _named_already(item: Any, given: Mapping[str, Any], plain: Mapping[str, Any]) -> bool:

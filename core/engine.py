@@ -11,6 +11,7 @@ from torch import Tensor
 from core.data.prepared import PartName
 from core.resolve import Resolver
 from core.spec import RunSpec
+from core.tasks import Matrix
 
 State = dict[str, Any]
 
@@ -35,14 +36,15 @@ class Best:
     Attributes:
         epoch: Counted from 1.
         metrics: The epoch's metrics.
-        confusion_matrix: Counts of (target, prediction) on validation, or None.
+        confusion_matrix: Counts of (target, prediction) on validation, for several labels one
+            matrix each, or None.
         weights: The model's state, on the CPU.
         outputs: The model's outputs on the validation part: float `[N, …]`, on the CPU.
     """
 
     epoch: int
     metrics: dict[str, float | None]
-    confusion_matrix: list[list[int]] | None
+    confusion_matrix: Matrix | None
     weights: dict[str, Tensor]
     outputs: Tensor
 
@@ -78,13 +80,14 @@ class Evaluation:
         metrics: Loss and the task's metrics, without the part's prefix.
         outputs: float `[N, …]`, on the CPU.
         targets: As the part has them, on the CPU.
-        confusion_matrix: Counts of (target, prediction), or None.
+        confusion_matrix: Counts of (target, prediction), for several labels one matrix each, or
+            None.
     """
 
     metrics: dict[str, float | None]
     outputs: Tensor
     targets: Tensor
-    confusion_matrix: list[list[int]] | None
+    confusion_matrix: Matrix | None
 
 
 class Engine(Protocol):

@@ -11,9 +11,9 @@ from core.engine import Job
 from core.engines import engine_of
 from core.errors import DamagedError, RequestError
 from core.identity import device_environment, environment
-from core.metrics import confusion_matrix, per_class
 from core.recorded import recorded_run
 from core.run_folder import RunFolder
+from core.tasks import Matrix
 from core.train import resolver_for_file
 from core.values import null_if_not_finite
 
@@ -24,14 +24,15 @@ class Evaluated:
 
     Attributes:
         metrics: ``<split>/<metric>`` to its value.
-        confusion_matrix: Counts of (target, prediction), or None.
-        report: Class name to precision, recall, f1 and support; None for values.
+        confusion_matrix: Counts of (target, prediction), for several labels one matrix each, or
+            None.
+        report: Class or label to precision, recall, f1 and support; None for values.
         environment: What differs from when the run was trained: ``{name: [then, now]}``.
         differs: On validation, the metrics that are not the recorded ones: ``{name: [then, now]}``.
     """
 
     metrics: dict[str, float | None]
-    confusion_matrix: list[list[int]] | None
+    confusion_matrix: Matrix | None
     report: dict[str, dict[str, float]] | None
     environment: dict[str, list[Any]]
     differs: dict[str, list[Any]]
@@ -71,9 +72,8 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
     then = run.identity["environment"]
     recorded = folder.record()["best"]["metrics"]
     report = None
-    if data.class_names is not None and found.confusion_matrix is not None:
-        labels = found.outputs.argmax(1)
-        rows = per_class(confusion_matrix(found.targets, labels, data.outputs))
+    rows = resolver.task(asked).report(found.outputs, found.targets)
+    if data.class_names is not None and rows is not None:
         report = {
             name: {key: column[code].item() for key, column in rows.items()}
             for code, name in enumerate(data.class_names)

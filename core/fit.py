@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 
+import torch
 from torch import Tensor
 
 from core.build import Trainee, checked_loss
-from core.components import LOSS_TARGETS
-from core.errors import RequestError, shown
+from core.components import LOSS_TASKS
+from core.errors import RequestError, one_of, shown
+from core.values import show_value
 
 
 def try_fit(trainee: Trainee) -> None:
@@ -19,7 +21,9 @@ def try_fit(trainee: Trainee) -> None:
     """
     _refuse_loss_of_another_task(trainee)
     # Not as many as there are classes: a loss that broadcasts [N, C] against [N] must fail here.
-    inputs, targets = trainee.data.train.inputs_of(3 if trainee.data.outputs == 2 else 2)
+    rows = 3 if trainee.data.outputs == 2 else 2
+    inputs, targets = trainee.data.train.inputs_of(rows)
+    _try_augment(trainee, inputs)
     inputs, targets = inputs.to(trainee.device), targets.to(trainee.device)
     outputs = _try_model(trainee, inputs)
     _try_loss(trainee, outputs, targets)
@@ -28,13 +32,42 @@ def try_fit(trainee: Trainee) -> None:
 
 def _refuse_loss_of_another_task(trainee: Trainee) -> None:
     loss, task = _name(trainee, "loss"), _name(trainee, "task")
-    fitting = LOSS_TARGETS.get(type(trainee.loss).__name__, trainee.task.targets)
-    if fitting != trainee.task.targets:
-        take = "cross_entropy" if trainee.task.targets == "classes" else "mse or l1"
+    kinds = [kind.__name__ for kind in type(trainee.loss).__mro__]
+    if "BCELoss" in kinds:
         raise RequestError(
-            f"loss {loss} is for {fitting}, but task {task} has {trainee.task.targets}.",
-            f"Take {take}.",
+            f"loss {loss} takes probabilities, and every task's model returns logits.",
+            "Take bce, which takes their sigmoid itself, or bce_with_logits.",
             "loss-task",
+        )
+    fitting = next((LOSS_TASKS[kind] for kind in kinds if kind in LOSS_TASKS), (task,))
+    if task not in fitting:
+        raise RequestError(
+            f"loss {loss} is for task {one_of(fitting)}, not for task {task}.",
+            f"Take {one_of(trainee.task.loss)}.",
+            "loss-task",
+        )
+
+
+def _try_augment(trainee: Trainee, inputs: Tensor) -> None:
+    if trainee.data.train.augment is None:
+        return
+    names = show_value(trainee.configuration["augment"])
+    some = torch.arange(len(inputs))
+    try:
+        drawn, _ = next(trainee.data.train.batches(len(inputs), some, (0, 0)))
+    except Exception as error:
+        raise RequestError(
+            f"augment={names} cannot take an image of shape {list(inputs.shape[1:])}: "
+            f"{type(error).__name__}: {shown(error, 200)}.",
+            "Leave it out, or give it other keywords.",
+            "augment",
+        ) from error
+    if drawn.shape != inputs.shape or drawn.dtype != inputs.dtype:
+        raise RequestError(
+            f"augment={names} makes {list(drawn.shape[1:])} ({drawn.dtype}) of an image of shape "
+            f"{list(inputs.shape[1:])} ({inputs.dtype}).",
+            "It has to keep the shape: give a crop the image's size.",
+            "augment",
         )
 
 

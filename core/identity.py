@@ -107,6 +107,8 @@ def trace_components(configuration: Configuration, file: Path) -> Sources:
             continue
         if owner(name.split(".")[0]) in ("installed", "user"):
             found |= trace_module(name)
+    if configuration.augment:
+        found |= trace_module("torchvision.transforms.v2")
     for metric in configuration.metrics:
         found |= trace_module(metric if "." in metric else "torchmetrics")
     return found | trace_file(file, in_file)
@@ -118,16 +120,30 @@ def identity_parts(
     seed: int,
     engine: str,
     data_fingerprint: str,
+    weights_file: str | None,
     sources: Sources,
 ) -> dict[str, Any]:
-    """All that decides a run's numbers, by name."""
+    """All that decides a run's numbers, by name.
+
+    Args:
+        resolved: The resolved configuration.
+        seed: The run's seed.
+        engine: What trains it.
+        data_fingerprint: sha256 of the data.
+        weights_file: sha256 of the file of weights that it begins with, wherever that lies.
+        sources: Digests and distributions of what its components are made of.
+    """
     data = Component(**resolved["data"])
     numbers = {k: v for k, v in data.keywords.items() if k not in NO_NUMBERS}
     device = resolved["device"]
     return {
         "format": FORMAT,
         "numerics": NUMERICS,
-        "configuration": {**resolved, "data": {"name": data.name, **numbers}},
+        "configuration": {
+            **resolved,
+            "data": {"name": data.name, **numbers},
+            "train": {**resolved["train"], "start_from": weights_file},
+        },
         "engine": engine,
         "device": device,
         "seed": seed,

@@ -40,6 +40,8 @@ class Loop:
                 order = order[: _examples_of(trainee, epoch)]
                 trained = _train_epoch(trainee, order, run.seed, epoch)
                 found = measure(trainee, "val")
+                if trainee.scheduler_steps == "validation":
+                    trainee.scheduler.step(found.metrics["loss"])  # type: ignore[arg-type]
                 metrics = {**trained, **{f"val/{k}": v for k, v in found.metrics.items()}}
                 failure = _not_finite(metrics, trainee.metric, epoch)
                 if failure is None and _is_better(trainee, metrics, best):
@@ -52,16 +54,21 @@ class Loop:
                     "weights_sha256": weights_hash(trainee.model),
                     "seconds": time.perf_counter() - started,
                 }
+                finished = (
+                    failure is not None
+                    or epoch == trainee.epochs
+                    or _is_out_of_patience(trainee, best, epoch)
+                )
                 yield Report(
                     run=run.id,
                     line=line,
                     best=best,
-                    finished=failure is not None or epoch == trainee.epochs,
+                    finished=finished,
                     failure=failure,
                     initial_weights=initial,
                     state=lambda e=epoch, b=best: _snapshot(trainee, e, b, initial),  # type: ignore[misc]
                 )
-                if failure is not None:
+                if finished:
                     return
 
     def evaluate(self, job: Job, weights: Mapping[str, Tensor], split: PartName) -> Evaluation:
@@ -80,27 +87,49 @@ def _train_epoch(trainee: Trainee, order: Tensor, seed: int, epoch: int) -> dict
         torch.cuda.manual_seed(noise)
     set_dropout_streams(model, seed, epoch)
     model.train()
+    for layer in trainee.frozen:
+        layer.eval()
     total = torch.zeros((), dtype=torch.float64, device=device)
-    correct = torch.zeros((), dtype=torch.int64, device=device)
+    correct = torch.zeros((), dtype=torch.float64, device=device)
     for inputs, targets in trainee.data.train.batches(trainee.batch_size, order, (seed, epoch)):
         inputs, targets = inputs.to(device), targets.to(device)
-        outputs = model(inputs)
+        loss, outputs = _update(trainee, inputs, targets)
+        if trainee.scheduler_steps == "update":
+            trainee.scheduler.step()
+        with torch.no_grad():
+            total += loss * len(targets)
+            right = trainee.task.correct(outputs, targets)
+            correct += 0 if right is None else right
+    if trainee.scheduler_steps == "epoch":
+        trainee.scheduler.step()
+    means: dict[str, float | None] = {"train/loss": total.item() / len(order)}
+    if trainee.task.targets != "values":
+        means["train/accuracy"] = correct.item() / len(order)
+    return means
+
+
+def _update(trainee: Trainee, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """One update; the batch's loss and outputs before it."""
+    seen: list[tuple[Tensor, Tensor]] = []
+    clip = trainee.configuration["train"]["clip_grad_norm"]
+
+    def closure() -> Tensor:
+        outputs = trainee.model(inputs)
         loss = checked_loss(trainee, outputs, targets)
         trainee.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        if clip is not None:
+            groups = trainee.optimizer.param_groups
+            nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], clip)
+        seen.append((loss.detach(), outputs.detach()))
+        return loss
+
+    if trainee.closure:
+        trainee.optimizer.step(closure)  # type: ignore[arg-type]
+    else:
+        closure()
         trainee.optimizer.step()
-        if trainee.scheduler_each_update:
-            trainee.scheduler.step()
-        with torch.no_grad():
-            total += loss.detach() * len(targets)
-            right = trainee.task.correct(outputs, targets)
-            correct += 0 if right is None else right
-    if not trainee.scheduler_each_update:
-        trainee.scheduler.step()
-    means: dict[str, float | None] = {"train/loss": total.item() / len(order)}
-    if trainee.task.targets == "classes":
-        means["train/accuracy"] = correct.item() / len(order)
-    return means
+    return seen[0]
 
 
 def measure(trainee: Trainee, split: PartName) -> Evaluation:
@@ -173,6 +202,12 @@ def _is_better(trainee: Trainee, metrics: Mapping[str, float | None], best: Best
     if new is None:
         return False
     return new > old if trainee.direction == "maximize" else new < old
+
+
+def _is_out_of_patience(trainee: Trainee, best: Best | None, epoch: int) -> bool:
+    """Whether there were as many epochs without a better one as patience allows."""
+    patience = trainee.configuration["train"]["patience"]
+    return patience is not None and epoch - (best.epoch if best else 0) >= patience
 
 
 def _state(trainee: Trainee) -> dict[str, Tensor]:

@@ -51,6 +51,47 @@ def classification_metrics(matrix: Tensor) -> dict[str, float]:
     return {"accuracy": accuracy.item(), **macro}
 
 
+def confusion_matrices(targets: Tensor, labels: Tensor) -> Tensor:
+    """Counts of (target, predicted) of each label.
+
+    Args:
+        targets: int64 `[N, L]` of 0 and 1.
+        labels: int64 `[N, L]` of 0 and 1, the predicted ones.
+
+    Returns:
+        int64 `[L, 2, 2]`; rows are targets, columns predictions.
+    """
+    code = targets * 2 + labels
+    return torch.stack([(code == k).sum(0) for k in range(4)], 1).view(-1, 2, 2)
+
+
+def per_label(matrices: Tensor) -> dict[str, Tensor]:
+    """Precision, recall, f1 and support of each label: float64 `[L]` (support int64)."""
+    counts = matrices.double()
+    hit, support, predicted = counts[:, 1, 1], counts[:, 1].sum(1), counts[:, :, 1].sum(1)
+    return {
+        "precision": _ratio(hit, predicted),
+        "recall": _ratio(hit, support),
+        "f1": _ratio(2 * hit, support + predicted),
+        "support": matrices[:, 1].sum(1),
+    }
+
+
+def multilabel_metrics(matrices: Tensor) -> dict[str, float]:
+    """Accuracy over all decisions, and precision, recall and F1 averaged over the labels.
+
+    A label that no example has, and that was never predicted, counts 0 in the averages, as it does
+    in torchmetrics and scikit-learn.
+
+    Args:
+        matrices: int64 `[L, 2, 2]` of `confusion_matrices`, of at least one example.
+    """
+    rows = per_label(matrices)
+    right = matrices.diagonal(dim1=1, dim2=2).sum().double() / matrices.sum()
+    macro = {name: rows[name].mean().item() for name in ("precision", "recall", "f1")}
+    return {"accuracy": right.item(), **macro}
+
+
 def regression_metrics(outputs: Tensor, targets: Tensor) -> dict[str, float | None]:
     """MAE, MSE and R² (mean over the target columns).
 

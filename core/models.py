@@ -113,18 +113,114 @@ class MLP(nn.Module):
         return cast(Tensor, self.output(x))
 
 
+class CNN(nn.Module):
+    """A small convolutional network: `[N, in_channels, H, W]` to `[N, out_features]`.
+
+    Each block is a convolution that keeps the size, batch normalization, an activation and a
+    max-pool that halves the size; the number of channels doubles from block to block. A linear
+    layer on the flattened rest follows.
+
+    Args:
+        in_channels: Follows from the data.
+        out_features: Classes or target columns; follows from the data.
+        input_shape: (channels, height, width); follows from the data.
+        channels: Of the first block.
+        num_blocks: Convolutions.
+        kernel_size: Side of each convolution; odd.
+        activation: After each convolution.
+        batch_norm: Whether convolutions are normalized over the batch.
+        dropout: Probability of zeroing an input of the linear layer in training.
+
+    Raises:
+        ValueError: If nothing of the image is left after the blocks.
+    """
+
+    draws_by_name = True
+
+    def __init__(
+        self,
+        in_channels: Size,
+        out_features: Size,
+        input_shape: list[int],
+        channels: Size = 16,
+        num_blocks: Size = 2,
+        kernel_size: Literal[1, 3, 5, 7] = 3,
+        activation: Activation = "leaky_relu",
+        batch_norm: bool = True,
+        dropout: Rate = 0.0,
+    ) -> None:
+        super().__init__()
+        sides = [side >> num_blocks for side in input_shape[1:]]
+        if min(sides) < 1:
+            raise ValueError(
+                f"{num_blocks} blocks halve {input_shape[1]}×{input_shape[2]} pixels to nothing"
+            )
+        widths = [in_channels, *(channels << block for block in range(num_blocks))]
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(a, b, kernel_size, padding=kernel_size // 2),
+                nn.BatchNorm2d(b) if batch_norm else nn.Identity(),
+                ACTIVATIONS[activation](),
+                nn.MaxPool2d(2),
+            )
+            for a, b in pairwise(widths)
+        )
+        self.dropout = Dropout(dropout)
+        self.output = nn.Linear(widths[-1] * sides[0] * sides[1], out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return cast(Tensor, self.output(self.dropout(x.flatten(1))))
+
+
+class TextBag(nn.Module):
+    """The mean of a text's word vectors, and a linear layer: int64 `[N, L]` to `[N, out_features]`.
+
+    Args:
+        vocab_size: Ids of words; follows from the data. Id 0 is padding and counts nothing.
+        out_features: Classes or target columns; follows from the data.
+        embedding_dim: Numbers per word.
+        dropout: Probability of zeroing a number of the mean in training.
+    """
+
+    draws_by_name = True
+
+    def __init__(
+        self,
+        vocab_size: Size,
+        out_features: Size,
+        embedding_dim: Size = 64,
+        dropout: Rate = 0.0,
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, embedding_dim, padding_idx=0)
+        self.dropout = Dropout(dropout)
+        self.output = nn.Linear(embedding_dim, out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        words = (x != 0).sum(1, keepdim=True).clamp(min=1)
+        mean = self.embedding(x).sum(1) / words
+        return cast(Tensor, self.output(self.dropout(mean)))
+
+
 def draw_parameters(model: nn.Module, seed: int) -> None:
     """Draws the parameters of a model of ours, each from the stream (seed, init, its name).
 
-    Linear layers as `torch.nn.Linear` does: uniform within ±1/sqrt(in_features).
+    As torch does: linear and convolutional layers uniform within ±1/sqrt(inputs of a unit),
+    embeddings standard normal with zeros for padding. Normalization begins as the identity.
     """
     with torch.no_grad():
         for prefix, module in model.named_modules():
-            if not isinstance(module, nn.Linear):
-                continue
-            bound = 1 / math.sqrt(module.in_features)
             for name, parameter in module.named_parameters(prefix, recurse=False):
-                parameter.uniform_(-bound, bound, generator=stream(seed, "init", name))
+                generator = stream(seed, "init", name)
+                if isinstance(module, nn.Linear | nn.Conv2d):
+                    bound = 1 / math.sqrt(module.weight[0].numel())
+                    parameter.uniform_(-bound, bound, generator=generator)
+                elif isinstance(module, nn.Embedding):
+                    parameter.normal_(generator=generator)
+                    if module.padding_idx is not None:
+                        parameter[module.padding_idx].zero_()
 
 
 def set_dropout_streams(model: nn.Module, seed: int, epoch: int) -> None:

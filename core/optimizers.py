@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 # One fused kernel per step instead of a dozen small ones; measured on the CPU, where these four
 # have it (torch 2.11 and later).
@@ -22,15 +24,63 @@ class Constant(LRScheduler):
         return [group["lr"] for group in self.optimizer.param_groups]
 
 
+class LinearWarmup(LambdaLR):
+    """The learning rate rises from 0 in equal steps, and may fall after that; counts updates.
+
+    Args:
+        optimizer: Its learning rate is the highest.
+        total_steps: Updates in all; follows from the length of training.
+        fraction: Share of the updates in which it rises.
+        decay: After that: constant, or falling to 0 at the end along a line or half a cosine.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        total_steps: Annotated[int, Field(ge=1)],
+        fraction: Annotated[float, Field(gt=0, le=1)] = 0.1,
+        decay: Literal["none", "linear", "cosine"] = "none",
+        last_epoch: int = -1,
+    ) -> None:
+        rising = max(1, round(fraction * total_steps))
+
+        def factor(update: int) -> float:
+            if update < rising:
+                return (update + 1) / rising
+            done = (update - rising) / max(1, total_steps - rising)
+            return {
+                "none": 1.0,
+                "linear": max(0.0, 1 - done),
+                "cosine": (1 + math.cos(math.pi * min(1.0, done))) / 2,
+            }[decay]
+
+        super().__init__(optimizer, factor, last_epoch)
+
+
 def fused_by_default(optimizer: Callable[..., Optimizer], device: str) -> bool:
     """Whether the optimizer is used in its fused form where the user does not choose."""
     return device == "cuda" or getattr(optimizer, "__name__", "") in FUSED_ON_CPU
 
 
-def steps_each_update(scheduler: Callable[..., Any]) -> bool:
-    """Whether a scheduler counts updates: those that ask for ``total_steps``. Others count epochs.
+def needs_closure(optimizer: Callable[..., Optimizer]) -> bool:
+    """Whether an optimizer evaluates the loss itself, as often as it likes (`LBFGS`)."""
+    step = getattr(optimizer, "step", None)
+    closure = inspect.signature(step).parameters.get("closure") if step else None
+    return closure is not None and closure.default is inspect.Parameter.empty
 
-    So `OneCycleLR` is stepped after each update, `StepLR` and `CosineAnnealingLR` after each epoch,
-    as in torch's documentation.
+
+Moment = Literal["update", "epoch", "validation"]
+
+
+def steps_after(scheduler: Callable[..., Any]) -> Moment:
+    """When a scheduler steps.
+
+    One that asks for ``total_steps`` counts updates, one whose step takes ``metrics`` is given the
+    validation loss, any other counts epochs. So `OneCycleLR` is stepped after each update,
+    `ReduceLROnPlateau` after each validation, `StepLR` after each epoch, as torch documents them.
     """
-    return "total_steps" in inspect.signature(scheduler).parameters
+    if "total_steps" in inspect.signature(scheduler).parameters:
+        return "update"
+    step = getattr(scheduler, "step", None)
+    metrics = step is not None and "metrics" in inspect.signature(step).parameters
+    return "validation" if metrics else "epoch"

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from core.augment import make_augment
 from core.build import Trainee, length, make_trainee, selection
-from core.components import FROM_DATA, check_components, resolve_component, with_defaults
+from core.components import build, check_components, resolve_component, with_defaults
 from core.config import Component, Configuration
 from core.data import Data, Source, load, prepare
 from core.errors import Faults, RequestError
@@ -22,6 +23,7 @@ from core.optimizers import fused_by_default
 from core.sources import Sources
 from core.spec import RunSpec, choose_engine
 from core.tasks import Task
+from core.transfer import weights_sha256
 from core.values import canonical_json
 
 
@@ -60,7 +62,7 @@ class Resolver:
                 seed=configuration.split.seed,
                 targets=targets,
             )
-        key = canonical_json([source_key, full["split"], full["standardize"]])
+        key = canonical_json([source_key, full["split"], full["standardize"], full["augment"]])
         if key not in self._data:
             split = configuration.split
             method = split.method or ("stratified" if targets == "classes" else "random")
@@ -71,6 +73,7 @@ class Resolver:
                 val_fraction=split.val_fraction,
                 test_fraction=split.test_fraction,
                 standardize=configuration.standardize,
+                augment=make_augment(configuration.augment),
             )
         return self._data[key]
 
@@ -100,8 +103,10 @@ class Resolver:
         data, sources, contents = self._traced[key]
         facts = self._tried(asked, resolved, data)
         chosen = choose_engine(engine)
+        start_from = resolved["train"]["start_from"]
         parts = identity_parts(
             resolved=resolved,
+            weights_file=start_from and weights_sha256(start_from),
             seed=seed,
             engine=chosen,
             data_fingerprint=data.fingerprint,
@@ -124,6 +129,10 @@ class Resolver:
         """All parts of a run, built."""
         return make_trainee(self.configuration(asked), self.experiment, self.data(asked), seed)
 
+    def task(self, asked: Configuration) -> Task:
+        """The task, made with its keywords."""
+        return self._task(with_defaults(self._checked(asked), self.experiment))
+
     def _checked(self, asked: Configuration) -> Configuration:
         """Its keywords as their parameters take them: ``none`` as null, 1 as 1.0."""
         key = canonical_json(asked.to_dict())
@@ -134,7 +143,8 @@ class Resolver:
         return self._accepted[key]
 
     def _task(self, full: Mapping[str, Any]) -> Task:
-        found: Task = resolve_component("task", full["task"]["name"], self.experiment).function()
+        component = resolve_component("task", full["task"]["name"], self.experiment)
+        found: Task = build(component, {k: v for k, v in full["task"].items() if k != "name"})
         return found
 
     def _tried(self, asked: Configuration, resolved: dict[str, Any], data: Data) -> dict[str, Any]:
@@ -148,6 +158,7 @@ class Resolver:
                 "updates": trainee.updates,
                 "updates_per_epoch": math.ceil(len(data.train) / trainee.batch_size),
                 "parameters": count_parameters(trainee.model),
+                **({"fresh": trainee.fresh} if trainee.fresh else {}),
             }
         return self._facts[key]
 
@@ -155,9 +166,10 @@ class Resolver:
         full = with_defaults(asked, self.experiment)
         data = self.data(asked)
         task = self._task(full)
+        width = task.width(data.outputs)
         steps = math.ceil(len(data.train) / asked.train.batch_size)
         epochs, updates = length(full["train"], steps)
-        self._fill(full, "model", self._known_to(data))
+        self._fill(full, "model", data.filled(width))
         self._fill(full, "scheduler", self._known_to_scheduler(full, epochs, updates, steps))
         full["device"] = choose_device(asked.device)
         self._fuse(full, asked.optimizer)
@@ -175,12 +187,10 @@ class Resolver:
     ) -> dict[str, Any]:
         """The length of training in the units that a scheduler counts."""
         component = resolve_component("scheduler", full["scheduler"]["name"], self.experiment)
+        lr = {"max_lr": full["optimizer"].get("lr")}
         if component.parameter("total_steps"):
-            return {"total_steps": updates}
-        return {"T_max": epochs, "epochs": epochs, "steps_per_epoch": steps}
-
-    def _known_to(self, data: Data) -> dict[str, Any]:
-        return {name: value for name, value in data.filled().items() if name in FROM_DATA}
+            return {"total_steps": updates, **lr}
+        return {"T_max": epochs, "epochs": epochs, "steps_per_epoch": steps, **lr}
 
     def _fill(self, full: dict[str, Any], kind: str, known: Mapping[str, Any]) -> None:
         component = resolve_component(kind, full[kind]["name"], self.experiment)

@@ -185,6 +185,13 @@ def parse_component(text: str, where: str) -> dict[str, Any]:
     return component
 
 
+def parse_components(text: str, where: str) -> list[dict[str, Any]]:
+    """Components as typed: ``[RandomHorizontalFlip, RandomCrop(size=28, padding=2)]``."""
+    text = text.strip()
+    inside = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    return [parse_component(part, where) for part in split_commas(inside)]
+
+
 def show_value(value: Any) -> str:
     """A value as it stands in labels and messages: numbers by `repr`, words as they are."""
     if isinstance(value, str):
@@ -196,6 +203,8 @@ def show_value(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, list | tuple) and any(isinstance(item, dict) for item in value):
+        return f"[{', '.join(show_value(item) for item in value)}]"
     if isinstance(value, list | tuple | dict):
         return json.dumps(value)
     return repr(value)

@@ -12,9 +12,20 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
-from core.data.arrays import NUMERIC, Array, as_array, check_finite, features_array, float32
-from core.data.part import as_input, read_item
+from core.data.arrays import (
+    NUMERIC,
+    Array,
+    as_array,
+    check_finite,
+    features_array,
+    float32,
+    is_frame,
+)
+from core.data.images import Images, loaded
+from core.data.part import Inputs, as_input, read_item
+from core.data.tables import Table, table_of
 from core.data.targets import targets_array
+from core.data.texts import Texts, checked, texts_of
 from core.errors import RequestError, shown
 from core.seeding import seeded_globals
 
@@ -26,25 +37,27 @@ ACCEPTED = (
 
 @dataclass(frozen=True)
 class Raw:
-    """Examples as returned: inputs are ready, targets are not encoded yet.
+    """Examples as returned: targets are not encoded yet, nor tables and texts.
 
     Attributes:
-        inputs: float32 `[N, *shape]`, or the data set that reads them.
-        shape: Shape of one example's input.
+        inputs: float32 `[N, *shape]`, a table, texts, or the data set that reads them.
+        shape: Shape of one example's input; empty where it follows from the training part.
         digest: sha256 over the inputs' dtype, shape and bytes.
         targets: `[N, ...]` of any dtype.
         columns: Names of the features, if known.
         class_names: Names for the labels 0, 1, …, if known.
         where: Where this came from, as messages say it.
+        decoding: How a file becomes an input, for images.
     """
 
-    inputs: torch.Tensor | Dataset[Any]
+    inputs: Inputs | Dataset[Any]
     shape: tuple[int, ...]
     digest: str
     targets: Array
     columns: tuple[str, ...] | None
     class_names: tuple[str, ...] | None
     where: str
+    decoding: Mapping[str, Any] | None = None
 
 
 def raw_of(returned: Any, where: str) -> Raw:
@@ -80,20 +93,56 @@ def _described(returned: Any) -> str:
 
 
 def _from_pair(features: Any, targets: Any, where: str) -> Raw:
-    array, columns = features_array(features, where)
     labels = targets_array(targets, where)
-    if len(array) != len(labels):
-        raise RequestError(
-            f"{where}: {len(array)} examples have features and {len(labels)} have targets.",
-            "Return as many targets as examples.",
-            kind="data",
-        )
+    if isinstance(features, Images):
+        return _from_images(features, labels, where)
+    if kept := _unfitted(features, where):
+        _same_length(len(kept), len(labels), where)
+        names = tuple(kept.columns) if isinstance(kept, Table) else None
+        return Raw(kept, (), kept.digest(), labels, names, None, where)
+    array, columns = features_array(features, where)
+    _same_length(len(array), len(labels), where)
     inputs = float32(array)
     check_finite(inputs, "features", where, columns)
     digest = hashlib.sha256()
     update(digest, array)
     shape = tuple(array.shape[1:])
     return Raw(inputs, shape, digest.hexdigest(), labels, columns, None, where)
+
+
+def _unfitted(features: Any, where: str) -> Table | Texts | None:
+    """Features that are encoded by what the training part holds; None for plain numbers."""
+    if isinstance(features, Table):
+        return features
+    if isinstance(features, Texts):
+        return checked(features, where)
+    if is_frame(features):
+        kinds = [getattr(dtype, "kind", "O") for dtype in features.dtypes]
+        return table_of(features, where) if kinds and set(kinds) - set(NUMERIC) else None
+    if isinstance(features, list | tuple):
+        plain = bool(features) and all(isinstance(item, str) for item in features)
+        return texts_of(features, where) if plain else None
+    words = isinstance(features, np.ndarray) and features.ndim == 1 and len(features) > 0
+    if words and all(isinstance(item, str) for item in features):
+        return texts_of(features.tolist(), where)
+    return None
+
+
+def _same_length(examples: int, targets: int, where: str) -> None:
+    if examples != targets:
+        raise RequestError(
+            f"{where}: {examples} examples have features and {targets} have targets.",
+            "Return as many targets as examples.",
+            kind="data",
+        )
+
+
+def _from_images(images: Images, labels: Array, where: str) -> Raw:
+    found = loaded(images, labels, where)
+    decoding = images.decoding()
+    if isinstance(found, Dataset):
+        return replace(_from_dataset(found, where), decoding=decoding)
+    return replace(_from_pair(*found, where), decoding=decoding)
 
 
 def _from_bunch(bunch: Mapping[str, Any], where: str) -> Raw:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from core.data.arrays import float32
+from core.data.standardize import standardized
+from core.data.tables import Table
+from core.data.texts import Texts, Tokens
 from core.errors import RequestError
 from core.seeding import derive, seed_globals, seeded_globals
 
 Draw = tuple[int, int]
 Batch = tuple[torch.Tensor, torch.Tensor]
+Augment = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,17 +43,25 @@ class Items:
         return Items(self.dataset, self.rows.index_select(0, rows), self.encode)
 
 
+Inputs = torch.Tensor | Items | Tokens | Table | Texts
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """One part of the data: training, validation or test.
 
     Attributes:
-        inputs: float32 `[N, *input_shape]` in memory, or items that a data set reads.
-        targets: int64 `[N]` or float32 `[N, outputs]`; always in memory.
+        inputs: float32 `[N, *input_shape]` in memory, sequences of tokens, or items that a data
+            set reads; before preprocessing is fitted also a table or texts.
+        targets: int64 `[N]` or `[N, labels]`, or float32 `[N, outputs]`; always in memory.
+        augment: Changes an input `[C, H, W]` at random, in training only.
+        recipe: Mean and scale that are still to be applied, after `augment`.
     """
 
-    inputs: torch.Tensor | Items
+    inputs: Inputs
     targets: torch.Tensor
+    augment: Augment | None = None
+    recipe: Mapping[str, Sequence[float]] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -59,19 +71,27 @@ class Part:
     ) -> Iterator[Batch]:
         """Inputs float32 `[B, *input_shape]` and targets, batch by batch; the last may be smaller.
 
+        Sequences of tokens are filled up to the longest of the batch: int64 `[B, longest]`.
+
         Args:
             batch_size: Examples in a batch, at least 1.
             order: Positions in this part, in the order of the visit: int64 `[N]`. Without it the
                 examples come as they stand; batches in memory are then views, not copies.
-            draw: (seed, epoch) of the random draws that a data set's own transforms make; each
-                example has a stream of its own. Without it every reading makes the same draws.
-                Parts in memory draw nothing.
+            draw: (seed, epoch) of the random draws of augmentation and of a data set's own
+                transforms; each example has a stream of its own. Without it nothing is augmented,
+                and every reading makes the same draws.
 
         Yields:
             Pairs of inputs and targets.
         """
         if isinstance(self.inputs, Items):
             return self._read(self.inputs, batch_size, order, draw)
+        if isinstance(self.inputs, Tokens):
+            return self._padded(self.inputs, batch_size, order)
+        if not isinstance(self.inputs, torch.Tensor):
+            raise TypeError("This part's preprocessing was not fitted yet.")
+        if self.augment is not None:
+            return self._augmented(self.inputs, batch_size, order, draw)
         return self._indexed(self.inputs, batch_size, order)
 
     def inputs_of(self, rows: int) -> Batch:
@@ -86,11 +106,11 @@ class Part:
 
     def select(self, rows: torch.Tensor) -> Part:
         """The examples at these positions: int64 `[M]`."""
-        if isinstance(self.inputs, Items):
-            inputs: torch.Tensor | Items = self.inputs.index_select(rows)
+        if isinstance(self.inputs, torch.Tensor):
+            inputs: Inputs = self.inputs.index_select(0, rows)
         else:
-            inputs = self.inputs.index_select(0, rows)
-        return Part(inputs, self.targets.index_select(0, rows))
+            inputs = self.inputs.index_select(rows)
+        return replace(self, inputs=inputs, targets=self.targets.index_select(0, rows))
 
     def _indexed(
         self, inputs: torch.Tensor, batch_size: int, order: torch.Tensor | None
@@ -103,12 +123,36 @@ class Part:
                 rows = order[some]
                 yield inputs.index_select(0, rows), self.targets.index_select(0, rows)
 
+    def _augmented(
+        self, inputs: torch.Tensor, batch_size: int, order: torch.Tensor | None, draw: Draw | None
+    ) -> Iterator[Batch]:
+        rows = torch.arange(len(self)) if order is None else order
+        for start in range(0, len(rows), batch_size):
+            some = rows[start : start + batch_size]
+            batch = inputs.index_select(0, some)
+            if draw is not None and self.augment is not None:
+                with seeded_globals(0, "augment"):  # restores them once for the batch
+                    drawn = []
+                    for row, x in zip(some.tolist(), batch, strict=True):
+                        seed_globals(derive(draw[0], "augment", draw[1], row))
+                        drawn.append(self.augment(x))
+                batch = torch.stack(drawn)
+            yield standardized(batch, self.recipe), self.targets.index_select(0, some)
+
+    def _padded(
+        self, tokens: Tokens, batch_size: int, order: torch.Tensor | None
+    ) -> Iterator[Batch]:
+        rows = torch.arange(len(self)) if order is None else order
+        for start in range(0, len(rows), batch_size):
+            some = rows[start : start + batch_size]
+            yield tokens.index_select(some).padded(), self.targets.index_select(0, some)
+
     def _read(
         self, items: Items, batch_size: int, order: torch.Tensor | None, draw: Draw | None
     ) -> Iterator[Batch]:
         rows = items.rows if order is None else items.rows.index_select(0, order)
         loader = DataLoader(
-            _Reader(items, draw),
+            _Reader(items, draw, self.augment),
             batch_size,
             sampler=rows.tolist(),
             generator=torch.Generator(),  # else the loader draws from the global one
@@ -123,13 +167,15 @@ class Part:
 class _Reader(Dataset[Batch]):
     """Items as the default collate needs them: float32 inputs and encoded targets."""
 
-    def __init__(self, items: Items, draw: Draw | None) -> None:
-        self.items = items
-        self.draw = draw
+    def __init__(self, items: Items, draw: Draw | None, augment: Augment | None) -> None:
+        self.items, self.draw, self.augment = items, draw, augment
 
     def __getitem__(self, row: int) -> Batch:
         x, y = read_item(self.items.dataset, row, self.draw)
-        return as_input(x), self.items.encode(y)
+        inputs = as_input(x)
+        if self.augment is not None and self.draw is not None:
+            inputs = self.augment(inputs)  # goes on in the example's stream
+        return inputs, self.items.encode(y)
 
 
 def read_item(dataset: Dataset[Any], row: int, draw: Draw | None = None) -> Any:

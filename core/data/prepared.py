@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 
-from core.data.part import Part
+from core.data.part import Augment, Part
 from core.data.source import Source
 from core.data.split import PARTS, Method, split_rows
 from core.data.standardize import fitted, standardized
-from core.errors import RequestError
+from core.data.tables import Table
+from core.data.texts import Texts, Tokens
+from core.errors import RequestError, shown
 
 PartName = Literal["train", "val", "test"]
 
@@ -27,8 +29,9 @@ class Data:
         val: What model selection uses.
         test: May be empty.
         fingerprint: sha256 over what the data function returned, whatever the split.
-        input_shape: Shape of one example's input, without the batch dimension.
-        outputs: Number of classes, or of target columns.
+        input_shape: Shape of one example's input, without the batch dimension; for sequences of
+            tokens the longest of the training part.
+        outputs: Number of classes, of labels, or of target columns.
         class_names: Names in the order of the codes; None for quantities.
         columns: Names of the features, if known.
         preprocessing: What `predict` needs to treat new data the same; can be written as JSON.
@@ -48,15 +51,20 @@ class Data:
         """The part of this name."""
         return {"train": self.train, "val": self.val, "test": self.test}[name]
 
-    def filled(self) -> dict[str, Any]:
-        """What follows from the data and a component's signature may name."""
-        known: dict[str, Any] = {
-            "in_features": math.prod(self.input_shape),
-            "out_features": self.outputs,
-            "input_shape": list(self.input_shape),
-        }
+    def filled(self, width: int) -> dict[str, Any]:
+        """What follows from the data and a component's signature may name.
+
+        Args:
+            width: Numbers that the model returns per example.
+        """
+        known: dict[str, Any] = {"out_features": width}
+        if isinstance(self.train.inputs, Tokens):
+            known["vocab_size"] = 2 + len(self.preprocessing["text"]["vocabulary"])
+        else:
+            known["in_features"] = math.prod(self.input_shape)
+            known["input_shape"] = list(self.input_shape)
         if self.class_names is not None:
-            known["num_classes"] = self.outputs
+            known["num_classes"] = width
         if len(self.input_shape) == 3:
             known["in_channels"] = self.input_shape[0]
         return known
@@ -67,10 +75,7 @@ class Data:
         told: dict[str, Any] = {key: len(part) for key, part in parts.items()}
         told["input_shape"] = list(self.input_shape)
         if self.class_names is not None:
-            counts = {
-                key: torch.bincount(part.targets, minlength=self.outputs).tolist()
-                for key, part in parts.items()
-            }
+            counts = {key: class_counts(part.targets, self.outputs) for key, part in parts.items()}
             told["classes"] = {
                 name: {key: counts[key][code] for key in parts}
                 for code, name in enumerate(self.class_names)
@@ -86,6 +91,7 @@ def prepare(
     val_fraction: float,
     test_fraction: float,
     standardize: bool | None,
+    augment: Augment | None = None,
 ) -> Data:
     """Splits and standardizes a source; ready-made parts stay as they are.
 
@@ -97,30 +103,92 @@ def prepare(
         test_fraction: Share of the examples to test on; 0 gives an empty test part.
         standardize: Whether inputs get mean 0 and deviation 1, by the training part's figures;
             None means true for tables (in memory, `[N, F]`), else false.
+        augment: Changes an input at random, in the training part only.
 
     Raises:
-        RequestError: The split does not fit the data, or a data set is to be standardized.
+        RequestError: The split does not fit the data, a data set is to be standardized, or there
+            is nothing to augment.
     """
     parts = _parts(source, method, seed, (val_fraction, test_fraction))
-    recipe = _recipe(source, parts, standardize)
+    if source.class_names is not None and parts["train"].targets.ndim == 1:
+        _refuse_unseen(parts, source)
+    encoding, parts, shape = _encoded(parts, source.input_shape)
+    if augment is not None and len(shape) != 3:
+        raise RequestError(
+            f"augment is for images, and {source.name} gives inputs of shape {list(shape)}.",
+            "Leave it out: augment=none.",
+            "augment",
+        )
+    recipe = _recipe(source, parts, shape, standardize)
+    plain = parts["train"]
     if recipe is not None:
         once = {id(part): _standardized(part, recipe) for part in parts.values()}
         parts = {key: once[id(part)] for key, part in parts.items()}
+    if augment is not None:
+        parts["train"] = replace(plain, augment=augment, recipe=recipe)
     columns, names = source.columns, source.class_names
     return Data(
         **parts,
         fingerprint=source.fingerprint,
-        input_shape=source.input_shape,
+        input_shape=shape,
         outputs=source.outputs,
         class_names=names,
         columns=columns,
         preprocessing={
+            **encoding,
+            **({} if source.decoding is None else {"image": dict(source.decoding)}),
             "standardize": recipe,
             "class_names": None if names is None else list(names),
             "columns": None if columns is None else list(columns),
-            "input_shape": list(source.input_shape),
+            "input_shape": list(shape),
         },
     )
+
+
+def class_counts(targets: torch.Tensor, outputs: int) -> list[int]:
+    """Examples of each class, or with each label."""
+    counted = torch.bincount(targets, minlength=outputs) if targets.ndim == 1 else targets.sum(0)
+    found: list[int] = counted.tolist()
+    return found
+
+
+def _refuse_unseen(parts: Mapping[str, Part], source: Source) -> None:
+    """Refuses classes to be predicted that training never shows."""
+    trained, *others = (
+        class_counts(parts[key].targets, source.outputs) for key in ("train", "val", "test")
+    )
+    names = source.class_names or ()
+    unseen = [
+        f"'{shown(names[code])}' ({sum(other[code] for other in others)} examples)"
+        for code, count in enumerate(trained)
+        if not count and any(other[code] for other in others)
+    ]
+    if unseen:
+        raise RequestError(
+            f"{source.name}: validation or test has classes that training never sees: "
+            f"{', '.join(unseen[:5])}.",
+            "Split by split.method=stratified, or give training examples of them.",
+            "split",
+        )
+
+
+def _encoded(
+    parts: Mapping[str, Part], shape: tuple[int, ...]
+) -> tuple[dict[str, Any], dict[str, Part], tuple[int, ...]]:
+    """Tables and texts as numbers, by what the training part holds; the recipe, and the shape."""
+    train = parts["train"].inputs
+    if not isinstance(train, Table | Texts):
+        return {}, dict(parts), shape
+    recipe = train.fitted()
+    once: dict[int, Part] = {}
+    for part in parts.values():
+        if isinstance(part.inputs, Table | Texts):
+            once[id(part)] = replace(part, inputs=part.inputs.encoded(recipe))
+    encoded = {key: once[id(part)] for key, part in parts.items()}
+    inputs = encoded["train"].inputs
+    longest = (int(inputs.lengths.max()),) if isinstance(inputs, Tokens) else None
+    wide = tuple(inputs.shape[1:]) if isinstance(inputs, torch.Tensor) else ()
+    return {train.kind: recipe}, encoded, longest or wide
 
 
 def _parts(
@@ -131,29 +199,31 @@ def _parts(
         return {"test": _empty(source), **source.parts}
     if method == "none":
         return dict.fromkeys(PARTS, whole)
-    codes = None if source.class_names is None else whole.targets.numpy()
+    codes = whole.targets.numpy() if source.class_names and whole.targets.ndim == 1 else None
     rows = split_rows(codes, len(whole), method, seed, fractions, source.class_names or ())
     return {key: whole.select(torch.from_numpy(r)) for key, r in zip(PARTS, rows, strict=True)}
 
 
 def _empty(source: Source) -> Part:
-    targets = source.parts["train"].targets
-    return Part(torch.empty(0, *source.input_shape), targets[:0])
+    return source.parts["train"].select(torch.empty(0, dtype=torch.int64))
 
 
 def _recipe(
-    source: Source, parts: Mapping[str, Part], standardize: bool | None
+    source: Source, parts: Mapping[str, Part], shape: tuple[int, ...], standardize: bool | None
 ) -> dict[str, list[float]] | None:
     in_memory = all(isinstance(part.inputs, torch.Tensor) for part in parts.values())
     if standardize is None:
-        standardize = in_memory and len(source.input_shape) == 1
+        standardize = in_memory and len(shape) == 1
     if not standardize:
         return None
     train = parts["train"].inputs
     if not in_memory or not isinstance(train, torch.Tensor):
+        text = isinstance(train, Tokens)
         raise RequestError(
-            f"standardize=true needs data in memory, and {source.name} returned a Dataset.",
-            "Set standardize=false; the data set's own transform should do it.",
+            f"standardize=true needs numbers in memory, and {source.name} returned "
+            f"{'texts' if text else 'a Dataset'}.",
+            "Set standardize=false"
+            + ("." if text else "; the data set's own transform should do it."),
             kind="data",
         )
     return fitted(train)
@@ -161,4 +231,4 @@ def _recipe(
 
 def _standardized(part: Part, recipe: dict[str, list[float]]) -> Part:
     assert isinstance(part.inputs, torch.Tensor)
-    return Part(standardized(part.inputs, recipe), part.targets)
+    return replace(part, inputs=standardized(part.inputs, recipe))

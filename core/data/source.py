@@ -9,15 +9,23 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from torch.utils.data import Dataset
 
 from core.data.arrays import Array, float32
 from core.data.forms import ACCEPTED, Raw, raw_of, update
 from core.data.part import Items, Part
-from core.data.targets import Classes, Quantities, encode_labels, encode_quantities
+from core.data.targets import (
+    Classes,
+    Labels,
+    Quantities,
+    encode_classes,
+    encode_labels,
+    encode_quantities,
+)
 from core.errors import RequestError, did_you_mean, shown
 from core.seeding import seeded_globals
 
-Targets = Literal["classes", "values"]
+Targets = Literal["classes", "labels", "values"]
 
 _READY_MADE = ("train", "val", "test")
 
@@ -30,10 +38,11 @@ class Source:
         name: The data function's name, for messages.
         parts: `{"all": …}`, or ready-made parts by name (`test` may be missing).
         input_shape: Shape of one example's input.
-        outputs: Number of classes, or of target columns.
+        outputs: Number of classes, of labels, or of target columns.
         class_names: Names in the order of the codes; None for quantities.
         columns: Names of the features, if known.
         fingerprint: sha256 over all that was returned.
+        decoding: How a file becomes an input, for images.
     """
 
     name: str
@@ -43,6 +52,7 @@ class Source:
     class_names: tuple[str, ...] | None
     columns: tuple[str, ...] | None
     fingerprint: str
+    decoding: Mapping[str, Any] | None = None
 
 
 def load(
@@ -62,7 +72,7 @@ def load(
         keywords: Its keyword arguments.
         name: What messages call it.
         seed: The configuration's `split.seed`.
-        targets: Whether targets are class labels or quantities.
+        targets: Whether an example has one class, several labels, or quantities.
 
     Raises:
         RequestError: It raised, or returned something that cannot be used; says what and where.
@@ -81,24 +91,27 @@ def load(
     raws = _raw_parts(returned, name)
     columns, class_names, shape = _agreed(raws, name)
     labelled = {key: (raw.targets, raw.where) for key, raw in raws.items()}
-    if targets == "classes":
-        codes, classes = encode_labels(labelled, class_names)
-        made = {key: _part(raw, torch.from_numpy(codes[key]), classes) for key, raw in raws.items()}
-        names, exact = classes.names, codes
-        outputs = len(names)
-    else:
+    names: tuple[str, ...] | None = None
+    code: Classes | Labels | Quantities
+    if targets == "values":
         exact, outputs = encode_quantities(labelled)
-        quantities = Quantities(outputs)
-        made = {key: _part(raw, float32(exact[key]), quantities) for key, raw in raws.items()}
-        names = None
+        code = Quantities(outputs)
+        ready = {key: float32(numbers) for key, numbers in exact.items()}
+    else:
+        encode = encode_classes if targets == "classes" else encode_labels
+        exact, code = encode(labelled, class_names)
+        names, outputs = code.names, len(code.names)
+        ready = {key: torch.from_numpy(codes) for key, codes in exact.items()}
+    made = {key: _part(raw, ready[key], code) for key, raw in raws.items()}
     fingerprint = _fingerprint(raws, exact, columns, names)
-    return Source(name, made, shape, outputs, names, columns, fingerprint)
+    decoding = next(iter(raws.values())).decoding
+    return Source(name, made, shape, outputs, names, columns, fingerprint, decoding)
 
 
-def _part(raw: Raw, targets: torch.Tensor, code: Classes | Quantities) -> Part:
-    if isinstance(raw.inputs, torch.Tensor):
-        return Part(raw.inputs, targets)
-    return Part(Items(raw.inputs, torch.arange(len(targets)), code.encode), targets)
+def _part(raw: Raw, targets: torch.Tensor, code: Classes | Labels | Quantities) -> Part:
+    if isinstance(raw.inputs, Dataset):
+        return Part(Items(raw.inputs, torch.arange(len(targets)), code.encode), targets)
+    return Part(raw.inputs, targets)
 
 
 def _raw_parts(returned: Any, name: str) -> dict[str, Raw]:
@@ -137,6 +150,7 @@ def _agreed(
             ("columns", raw.columns, first.columns),
             ("class names", raw.class_names, first.class_names),
             ("an input shape", raw.shape, first.shape),
+            ("inputs of type", (type(raw.inputs).__name__,), (type(first.inputs).__name__,)),
         ):
             if mine != theirs:
                 raise RequestError(

@@ -123,7 +123,64 @@ def _not_a_quantity(value: object, where: str) -> RequestError:
 # --------------------------------------------------------------------- labels
 
 
+@dataclass(frozen=True)
+class Labels:
+    """The labels of which an example has any number.
+
+    Attributes:
+        names: How each is called.
+    """
+
+    names: tuple[str, ...]
+
+    def encode(self, marks: object) -> torch.Tensor:
+        """One example's labels: int64 `[labels]` of 0 and 1."""
+        return torch.as_tensor(marks).reshape(len(self.names)).long()
+
+
 def encode_labels(
+    parts: Mapping[str, tuple[Array, str]], given_names: Sequence[str] | None
+) -> tuple[dict[str, Array], Labels]:
+    """Labels of each part, int64 `[N, labels]` of 0 and 1, and their names.
+
+    Args:
+        parts: For each part its targets and where they came from, as messages say it.
+        given_names: Names of the labels, if known.
+
+    Raises:
+        RequestError: They are not 0 and 1 in two or more columns.
+    """
+    encoded: dict[str, Array] = {}
+    for key, (array, where) in parts.items():
+        numbers = _numbers(array, where) if array.ndim == 2 else array
+        if numbers.ndim != 2 or numbers.shape[1] < 2 or not np.isin(numbers, (0, 1)).all():
+            odd = "" if numbers.ndim != 2 else f" and values such as {_odd(numbers)}"
+            raise RequestError(
+                f"{where}: labels have shape {list(array.shape)}{odd}; task multilabel needs a "
+                "column of 0 and 1 for each of two labels or more, [N, labels].",
+                "For one class per example take task=multiclass or task=binary.",
+                "data",
+            )
+        encoded[key] = numbers.astype(np.int64)
+    widths = {key: array.shape[1] for key, array in encoded.items()}
+    if len(set(widths.values())) > 1:
+        _, where = next(iter(parts.values()))
+        raise RequestError(f"{where}: parts differ in labels: {widths}.", kind="data")
+    width = next(iter(widths.values()))
+    fits = given_names is not None and len(set(given_names)) == len(given_names) == width
+    names = given_names if fits and given_names else [f"label {n}" for n in range(width)]
+    return encoded, Labels(tuple(names))
+
+
+def _odd(numbers: Array) -> object:
+    odd = numbers[~np.isin(numbers, (0, 1))]
+    return shown(repr(odd.flat[0].item()), 40) if odd.size else 0
+
+
+# -------------------------------------------------------------------- classes
+
+
+def encode_classes(
     parts: Mapping[str, tuple[Array, str]], given_names: Sequence[str] | None
 ) -> tuple[dict[str, Array], Classes]:
     """Codes of each part, int64 `[N]`, and the classes that all parts together define.
@@ -148,8 +205,25 @@ def encode_labels(
         )
     ends = np.cumsum([len(array) for array in arrays.values()])[:-1]
     values = tuple(found.tolist())
+    _refuse_outside(values, given_names, where)
     classes = Classes(values, _names(values, given_names))
     return dict(zip(arrays, np.split(codes.astype(np.int64), ends), strict=True)), classes
+
+
+def _refuse_outside(
+    values: Sequence[bool | int | str], given: Sequence[str] | None, where: str
+) -> None:
+    """Refuses numbers for which there is no name."""
+    if given is None or not all(type(value) is int for value in values):
+        return
+    outside = [value for value in values if not 0 <= int(value) < len(given)]
+    if outside:
+        raise RequestError(
+            f"{where}: the label {outside[0]} is outside of 0 to {len(given) - 1}: there are "
+            f"{len(given)} class names.",
+            "Mend the label, or name all classes.",
+            "data",
+        )
 
 
 def _names(values: Sequence[bool | int | str], given: Sequence[str] | None) -> tuple[str, ...]:

@@ -259,7 +259,7 @@ def _how_sure(setting: Mapping[str, Any]) -> str:
 def short_configuration(baseline: Mapping[str, Any]) -> str:
     """The components, the length, and whatever else is not as it usually is."""
     parts = [f"{kind} {show_value(baseline[kind])}" for kind in COMPONENTS]
-    train = {k: v for k, v in baseline["train"].items() if v is not None and "eval" not in k}
+    train = {k: v for k, v in baseline["train"].items() if v not in (None, []) and "eval" not in k}
     parts += [f"{key} {value}" for key, value in train.items()]
     needed = {kind: baseline[kind] for kind in (*COMPONENTS, "train")}
     usual = flatten(Configuration.parse(needed, "baseline").to_dict())

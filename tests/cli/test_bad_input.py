@@ -83,7 +83,7 @@ BAD = [
     ("sweep digits model.hidden_dim=", ["model.hidden_dim: the list of levels is empty."]),
     ("sweep digits model.hidden_dim=,", ["model.hidden_dim: the list of levels is empty."]),
     ("sweep digits model.hidden_dim=3,,4", ["model.hidden_dim=3,,4: a level is empty."]),
-    ("sweep digits loss.reduction", ["loss.reduction: digits.py has no levels for this axis."]),
+    ("sweep digits loss.weight", ["loss.weight: digits.py has no levels for this axis."]),
     (
         "sweep digits optimizer.lr=1e-1:1e-3:3",
         ["the range is reversed", "Write optimizer.lr=1e-3:1e-1:3."],

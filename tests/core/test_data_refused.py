@@ -90,11 +90,11 @@ FORMS = {
     "complex": ((X + 1j, Y), "the features are not numbers (dtype complex128)"),
     "word_column": (
         (frame(name=["x"] * 12, when=pd.to_datetime(["2020"] * 12)), Y),
-        "columns are not numeric: 'name' (",
+        "column 'when' holds Timestamp('2020-01-01 00:00:00') (datetime64[us]), which is neither",
     ),
     "object_column": (
         (frame(o=np.array([1] * 12, dtype=object)), Y),
-        "mydata: a column is not numeric: 'o' (object)",
+        "mydata: column 'o' holds 1 (object), which is neither a number nor a word",
     ),
     "nan": (
         (changed(X, ([3, 5], 1), np.nan), Y),

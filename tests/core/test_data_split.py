@@ -44,11 +44,11 @@ def test_parts_are_disjoint_complete_and_as_large_as_said(labels, method, seed, 
     total = len(labels)
     sizes = [round(total * val), round(total * test)]
     assume(sizes[0] >= 1 and total - sum(sizes) >= 1)
-    rows = split(labels, method, seed, val, test)
+    rows = split(labels, method, seed, val, test, "values")
     assert sorted(chain(*rows)) == list(range(total))
     assert [len(rows[1]), len(rows[2])] == sizes
     assert all(part == sorted(part) for part in rows)
-    assert rows == split(labels, method, seed, val, test)
+    assert rows == split(labels, method, seed, val, test, "values")
     if method == "in_order":
         assert list(chain(*rows)) == list(range(total))
 

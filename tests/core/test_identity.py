@@ -109,7 +109,7 @@ import numpy as np
 from pathlib import Path
 
 
-def table():
+def from_file():
     x = np.load(Path(__file__).with_name("x.npy"))
     return x, np.arange(len(x)) % 2
 """
@@ -118,11 +118,11 @@ def table():
 def test_one_value_of_the_data_changes_the_id(write_small, tmp_path):
     values = np.random.default_rng(0).normal(size=(40, 3))
     np.save(tmp_path / "x.npy", values)
-    first = write_small(FROM_FILE).run(data="table")
-    assert write_small(FROM_FILE).run(data="table").id == first.id
+    first = write_small(FROM_FILE).run(data="from_file")
+    assert write_small(FROM_FILE).run(data="from_file").id == first.id
     values[17, 1] += 1e-3
     np.save(tmp_path / "x.npy", values)
-    second = write_small(FROM_FILE).run(data="table")
+    second = write_small(FROM_FILE).run(data="from_file")
     assert second.id != first.id
     differs = explain(first.identity, second.identity)
     assert list(differs) == ["data"]

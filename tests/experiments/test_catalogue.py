@@ -68,6 +68,7 @@ def test_the_baseline_of_digits_is_fixed():
     assert baseline["scheduler"] == {"name": "constant"}
     assert baseline["train"] == {
         "epochs": 20, "updates": None, "batch_size": 64, "eval_batch_size": 1000,
+        "clip_grad_norm": None, "patience": None, "start_from": None, "only": [],
     }  # fmt: skip
     axes = load_experiment(catalogue()["digits"]).axes
     assert set(axes) == {

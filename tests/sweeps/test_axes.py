@@ -68,11 +68,11 @@ def test_commas_inside_brackets_separate_nothing(digits):
     axis, loss = read(
         digits,
         "optimizer.betas=[0.8,0.9],[0.5,0.6]",
-        "loss=cross_entropy,cross_entropy(label_smoothing=0.1, reduction=sum)",
+        "loss=cross_entropy,cross_entropy(weight=balanced, label_smoothing=0.1)",
     )
     assert [level.text for level in axis.levels] == ["[0.8, 0.9]", "[0.5, 0.6]"]
     assert [level.text for level in loss.levels] == [
-        "cross_entropy(label_smoothing=0.1, reduction=sum)"
+        "cross_entropy(weight=balanced, label_smoothing=0.1)"
     ]
     assert axis.baseline == [0.9, 0.999]
 

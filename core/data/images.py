@@ -1,0 +1,191 @@
+"""Images: folders of files, and how a file becomes an input."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch.utils.data import Dataset
+
+from core.data.arrays import Array
+from core.errors import RequestError, shown
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+IN_MEMORY = 2**30  # bytes of float32; more is read from the files each time it is needed
+_PARTS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+
+Side = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Image files, and how they are decoded.
+
+    Attributes:
+        paths: One for each example.
+        channels: 3 for colours, 1 for grey.
+        size: (height, width) that each is brought to; None where all have the same.
+    """
+
+    paths: Sequence[Path]
+    channels: int = 3
+    size: tuple[int, int] | None = None
+
+    def decoding(self) -> dict[str, Any]:
+        """What reads another file as these are read; can be written as JSON."""
+        size = self.size or tuple(decode(self.paths[0], self.channels, None).shape[1:])
+        return {"channels": self.channels, "size": list(size)}
+
+
+class ImageFiles(Dataset[tuple[torch.Tensor, Any]]):
+    """Images that are decoded each time they are needed."""
+
+    def __init__(self, images: Images, targets: Array) -> None:
+        self.images, self.targets = images, targets
+
+    def __len__(self) -> int:
+        return len(self.images.paths)
+
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, Any]:
+        images = self.images
+        return decode(images.paths[row], images.channels, images.size), self.targets[row]
+
+
+def decode(path: Path, channels: int, size: Sequence[int] | None) -> torch.Tensor:
+    """An image file as float32 `[channels, height, width]` from 0 to 1.
+
+    Raises:
+        RequestError: If it cannot be decoded, naming it.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as file:
+            image = file.convert("RGB" if channels == 3 else "L")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise RequestError(
+            f"{shown(path, 300)} cannot be decoded as an image: {shown(error, 120)}.",
+            "Replace it, or take it out of the folder.",
+            "image",
+        ) from error
+    if size is not None and image.size != (size[1], size[0]):
+        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    pixels = np.asarray(image, dtype=np.float32) / np.float32(255)
+    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], channels)).permute(2, 0, 1)
+
+
+def loaded(images: Images, targets: Array, where: str) -> tuple[torch.Tensor, Array] | ImageFiles:
+    """The images decoded, float32 `[N, C, H, W]`, or a data set of them where they are many.
+
+    Raises:
+        RequestError: If one cannot be decoded, or they are of different sizes.
+    """
+    if len(images.paths) != len(targets):
+        raise RequestError(
+            f"{where}: {len(images.paths)} images and {len(targets)} targets.", kind="data"
+        )
+    decoding = images.decoding()
+    height, width = decoding["size"]
+    if 4 * len(targets) * images.channels * height * width > IN_MEMORY:
+        return ImageFiles(images, targets)
+    batch = torch.empty(len(targets), images.channels, height, width)
+    for row, path in enumerate(images.paths):
+        one = decode(path, images.channels, images.size)
+        if list(one.shape[1:]) != [height, width]:
+            raise RequestError(
+                f"{shown(path, 300)} is {one.shape[1]}×{one.shape[2]} pixels (height×width), "
+                f"others are {height}×{width}.",
+                f"Bring all to one size: data.size=[{height},{width}].",
+                "data",
+            )
+        batch[row] = one
+    return batch, targets
+
+
+def images(
+    root: str,
+    size: Side | list[Side] | None = None,
+    channels: Literal[1, 3] = 3,
+) -> tuple[Images, Array] | dict[str, tuple[Images, Array]]:
+    """A folder with one folder of images for each class; or with such folders in train and val.
+
+    Args:
+        root: The folder.
+        size: Height and width in pixels that each image is brought to; one number for both.
+        channels: 3 for colours, 1 for grey.
+
+    Raises:
+        RequestError: If the folder is missing or has another layout; says what was looked for.
+    """
+    folder = Path(root).expanduser()
+    if not folder.is_dir():
+        raise RequestError(
+            f"There is no folder {shown(root)} (looked for {shown(folder.absolute(), 200)}).",
+            "Give data.root=FOLDER, with one folder of images for each class.",
+            "data",
+        )
+    sides = (size, size) if isinstance(size, int) else None if size is None else tuple(size)
+    if sides is not None and len(sides) != 2:
+        raise RequestError(f"data.size={list(sides)}: must be one number or two.", kind="bad-value")
+    ready = {
+        part: next((folder / n for n in names if (folder / n).is_dir()), None)
+        for part, names in _PARTS.items()
+    }
+    if ready["train"] is None or ready["val"] is None:
+        return _listed(folder, channels, sides)
+    parts = {
+        part: _listed(place, channels, sides) for part, place in ready.items() if place is not None
+    }
+    _refuse_new_classes({part: set(labels.tolist()) for part, (_, labels) in parts.items()}, folder)
+    return parts
+
+
+def _listed(folder: Path, channels: int, size: tuple[int, ...] | None) -> tuple[Images, Array]:
+    """The images of one folder of classes, in order of name, and their classes."""
+    classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    found = {name: _files(folder / name) for name in classes if not name.startswith(".")}
+    if not found:
+        raise RequestError(
+            f"{shown(folder, 200)} has no folders; one for each class was looked for, such as "
+            f"{shown(folder / 'cat' / '1.png', 200)}, or the folders train and val with these.",
+            "Give data.root=FOLDER.",
+            "data",
+        )
+    empty = [name for name, files in found.items() if not files]
+    if empty:
+        raise RequestError(
+            f"{shown(folder, 200)}: no image in the folder of class {shown(', '.join(empty), 200)} "
+            f"(looked for {', '.join(SUFFIXES)}).",
+            "Fill it, or take it away.",
+            "data",
+        )
+    paths = [path for files in found.values() for path in files]
+    labels = np.array([name for name, files in found.items() for _ in files])
+    height_width = None if size is None else (size[0], size[1])
+    return Images(paths, channels, height_width), labels
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
+
+
+def _refuse_new_classes(classes: Mapping[str, set[str]], folder: Path) -> None:
+    for part, names in classes.items():
+        new = sorted(names - classes["train"])
+        if new:
+            raise RequestError(
+                f"{shown(folder, 200)}: {part} has the class {shown(', '.join(new), 200)}, which "
+                "train does not have.",
+                "Give training examples of it, or take it away.",
+                "data",
+            )

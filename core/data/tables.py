@@ -1,0 +1,210 @@
+"""Tables with columns of numbers and of words: encoded by what the training part holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from core.data.arrays import NUMERIC, Array, float32
+from core.errors import Faults, RequestError, did_you_mean, shown
+
+Missing = Literal["refuse", "mean", "drop"]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows of named columns, before anything is fitted.
+
+    Attributes:
+        columns: Name to its cells: float64 `[N]` (NaN: empty) or words, object `[N]` (None: empty).
+        fill: Whether empty cells are filled: numbers by the training part's mean, words by none of
+            their categories. Else they are refused.
+    """
+
+    columns: Mapping[str, Array]
+    fill: bool = False
+
+    kind = "table"
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def index_select(self, rows: torch.Tensor) -> Table:
+        """The rows at these positions: int64 `[M]`."""
+        some = rows.numpy()
+        return Table({name: cells[some] for name, cells in self.columns.items()}, self.fill)
+
+    def digest(self) -> str:
+        """sha256 over names and cells."""
+        found = hashlib.sha256(json.dumps(self.fill).encode())
+        for name, cells in self.columns.items():
+            words = cells.tolist() if cells.dtype.kind == "O" else cells.tobytes().hex()
+            found.update(json.dumps([name, words]).encode())
+        return found.hexdigest()
+
+    def fitted(self) -> dict[str, Any]:
+        """What encodes any such table as this one, the training part; can be written as JSON."""
+        found: list[dict[str, Any]] = []
+        for name, cells in self.columns.items():
+            if cells.dtype.kind == "O":
+                words = sorted({word for word in cells if word is not None})
+                found.append({"name": name, "categories": words})
+            else:
+                known = cells[~np.isnan(cells)]
+                mean = float(known.mean()) if self.fill and len(known) else None
+                found.append({"name": name, "mean": mean})
+        return {"columns": found}
+
+    def encoded(self, recipe: Mapping[str, Any]) -> torch.Tensor:
+        """float32 `[N, F]`: a number as it is, a word as one column for each category."""
+        made: list[Array] = []
+        for column in recipe["columns"]:
+            cells = self.columns[column["name"]]
+            if "categories" in column:
+                made += [(cells == word).astype(np.float64) for word in column["categories"]]
+            else:
+                mean = column["mean"]
+                made.append(cells if mean is None else np.where(np.isnan(cells), mean, cells))
+        return float32(np.stack(made, 1))
+
+
+def table_of(frame: Any, where: str, *, fill: bool = False) -> Table:
+    """A DataFrame's columns as numbers or words.
+
+    Raises:
+        RequestError: If a column is neither, or has empty cells that are not to be filled.
+    """
+    faults = Faults()
+    columns: dict[str, Array] = {}
+    for position, name in enumerate(map(str, frame.columns)):
+        with faults.collecting():
+            columns[name] = _cells(frame.iloc[:, position], name, where)
+    faults.check()
+    if not fill:
+        _refuse_empty(columns, where)
+    return Table(columns, fill)
+
+
+def _cells(series: Any, name: str, where: str) -> Array:
+    if getattr(series.dtype, "kind", "O") in NUMERIC:
+        numbers: Array = series.to_numpy(dtype=np.float64, na_value=np.nan)
+        return numbers
+    cells = [None if missing else cell for cell, missing in zip(series, series.isna(), strict=True)]
+    odd = next((c for c in cells if c is not None and not isinstance(c, str | bool)), None)
+    if odd is not None or all(cell is None for cell in cells):
+        held = "is empty" if odd is None else f"holds {shown(repr(odd), 40)} ({series.dtype})"
+        raise RequestError(
+            f"{where}: column '{shown(name)}' {held}, which is neither a number nor a word.",
+            "Drop it, or turn it into one of these.",
+            "data",
+        )
+    words = np.empty(len(cells), dtype=object)
+    words[:] = [None if cell is None else str(cell) for cell in cells]
+    return words
+
+
+def _refuse_empty(columns: Mapping[str, Array], where: str) -> None:
+    empty = {name: _count_empty(cells) for name, cells in columns.items()}
+    told = [f"'{shown(name)}' ({count})" for name, count in empty.items() if count]
+    if told:
+        raise RequestError(
+            f"{where}: cells are empty in column {', '.join(told)}.",
+            "data.missing=mean fills them (numbers: the training part's mean), data.missing=drop "
+            "leaves their rows out.",
+            "data",
+        )
+
+
+def _count_empty(cells: Array) -> int:
+    if cells.dtype.kind == "O":
+        return sum(cell is None for cell in cells)
+    return int(np.isnan(cells).sum())
+
+
+def table(path: str, target: str | list[str], missing: Missing = "refuse") -> tuple[Table, Array]:
+    """A CSV or TSV file with a header: columns of numbers and of words.
+
+    Args:
+        path: The file; ``.tsv`` and ``.tab`` are separated by tabs, all others by commas.
+        target: The column to predict; several for several values or labels.
+        missing: What happens to rows with empty cells.
+
+    Raises:
+        RequestError: If it cannot be read, or has no such column.
+    """
+    frame = read_frame(path)
+    wanted = [target] if isinstance(target, str) else target
+    check_columns(frame, wanted, path)
+    if missing == "drop":
+        frame = frame.dropna()
+    if frame.empty:
+        raise RequestError(f"{shown(path)}: has no rows{_left(missing)}.", kind="data")
+    features = frame.drop(columns=wanted)
+    if not len(features.columns):
+        raise RequestError(f"{shown(path)}: has no column besides the target.", kind="data")
+    targets = frame[wanted]
+    empty = targets.isna().sum().sum()
+    if empty:
+        raise RequestError(
+            f"{shown(path)}: {empty} cells of the target are empty.",
+            "data.missing=drop leaves their rows out.",
+            "data",
+        )
+    chosen = targets.iloc[:, 0] if isinstance(target, str) else targets
+    return table_of(features, shown(path), fill=missing == "mean"), chosen.to_numpy()
+
+
+def _left(missing: Missing) -> str:
+    return " without empty cells" if missing == "drop" else ""
+
+
+def read_frame(path: str, **options: Any) -> Any:
+    """A CSV or TSV file as a DataFrame.
+
+    Raises:
+        RequestError: If there is no such file, or it is no table.
+    """
+    import pandas
+
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise RequestError(
+            f"There is no file {shown(path)} (looked for {shown(file.absolute(), 200)}).",
+            "Give data.path=FILE, a CSV or TSV file with a header.",
+            "data",
+        )
+    separator = "\t" if file.suffix.lower() in (".tsv", ".tab") else ","
+    try:
+        return pandas.read_csv(file, sep=separator, **options)
+    except (ValueError, UnicodeDecodeError, OSError) as error:  # pandas' errors are ValueErrors
+        raise RequestError(
+            f"{shown(path)}: cannot be read as a table: {shown(str(error).strip(), 200)}.",
+            "It has to be text (UTF-8) with a header and the same number of cells in each line.",
+            "data",
+        ) from error
+
+
+def check_columns(frame: Any, wanted: Sequence[str], path: str) -> None:
+    """Refuses names that a table does not have.
+
+    Raises:
+        RequestError: With the nearest, or all.
+    """
+    faults = Faults()
+    there = [str(name) for name in frame.columns]
+    for name in wanted:
+        if name not in there:
+            faults.add(
+                f"{shown(path)}: has no column '{shown(name)}'; it has "
+                f"{shown(', '.join(there), 200)}.",
+                did_you_mean(name, there) if len(there) < 30 else "",
+                "data",
+            )
+    faults.check()

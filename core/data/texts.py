@@ -1,0 +1,166 @@
+"""Texts: a vocabulary built from the training part, and sequences of tokens of any length."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from core.data.arrays import Array
+from core.data.tables import check_columns, read_frame
+from core.errors import RequestError, shown
+
+PADDING, UNKNOWN = 0, 1  # the first two ids; words follow
+_TOKEN = re.compile(r"\w+|[^\w\s]")  # words, and every other sign by itself
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """Texts before their vocabulary is known.
+
+    Attributes:
+        texts: One for each example.
+        lowercase: Whether words in capitals are the same words.
+        min_count: Words that stand in the training part less often are unknown.
+    """
+
+    texts: Sequence[str]
+    lowercase: bool = True
+    min_count: int = 1
+
+    kind = "text"
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def index_select(self, rows: torch.Tensor) -> Texts:
+        """The texts at these positions: int64 `[M]`."""
+        return Texts([self.texts[row] for row in rows.tolist()], self.lowercase, self.min_count)
+
+    def digest(self) -> str:
+        """sha256 over the texts and how they are read."""
+        told = json.dumps([self.lowercase, self.min_count, list(self.texts)])
+        return hashlib.sha256(told.encode()).hexdigest()
+
+    def fitted(self) -> dict[str, Any]:
+        """The vocabulary of these texts, the training part; can be written as JSON."""
+        counts = Counter(token for text in self.texts for token in tokens(text, self.lowercase))
+        words = [word for word, count in counts.items() if count >= self.min_count]
+        words.sort(key=lambda word: (-counts[word], word))
+        return {"lowercase": self.lowercase, "vocabulary": words}
+
+    def encoded(self, recipe: Mapping[str, Any]) -> Tokens:
+        """Sequences of ids, by a vocabulary."""
+        ids = {word: 2 + place for place, word in enumerate(recipe["vocabulary"])}
+        found = [
+            [ids.get(token, UNKNOWN) for token in tokens(text, recipe["lowercase"])]
+            for text in self.texts
+        ]
+        lengths = torch.tensor([len(sequence) for sequence in found], dtype=torch.int64)
+        flat = torch.tensor([n for sequence in found for n in sequence], dtype=torch.int64)
+        return Tokens(flat, lengths.cumsum(0) - lengths, lengths)
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """Sequences of ids, of different lengths.
+
+    Attributes:
+        ids: All of them, one after the other: int64 `[T]`.
+        starts: Where each sequence begins: int64 `[N]`.
+        lengths: How long it is: int64 `[N]`.
+    """
+
+    ids: torch.Tensor
+    starts: torch.Tensor
+    lengths: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def index_select(self, rows: torch.Tensor) -> Tokens:
+        """The sequences at these positions: int64 `[M]`."""
+        return Tokens(
+            self.ids, self.starts.index_select(0, rows), self.lengths.index_select(0, rows)
+        )
+
+    def padded(self) -> torch.Tensor:
+        """One batch of all sequences, filled up to the longest: int64 `[N, longest]`."""
+        places = torch.arange(int(self.lengths.max()))
+        inside = places < self.lengths[:, None]
+        batch = torch.full(inside.shape, PADDING)
+        batch[inside] = self.ids[(self.starts[:, None] + places)[inside]]
+        return batch
+
+
+def tokens(text: str, lowercase: bool) -> list[str]:
+    """The words and signs of a text."""
+    return _TOKEN.findall(text.lower() if lowercase else text)
+
+
+def texts_of(texts: Sequence[Any], where: str) -> Texts:
+    """Texts, each with at least one token.
+
+    Raises:
+        RequestError: If one is no text, or has no token.
+    """
+    return checked(Texts([str(text) for text in texts]), where)
+
+
+def checked(texts: Texts, where: str) -> Texts:
+    """The texts, if each has a token.
+
+    Raises:
+        RequestError: Naming those that have none.
+    """
+    bare = [row for row, text in enumerate(texts.texts) if not _TOKEN.search(text)]
+    if bare:
+        rows = ", ".join(map(str, bare[:5])) + (f" and {len(bare) - 5} more" if bare[5:] else "")
+        raise RequestError(
+            f"{where}: texts without any word: example {rows} (counted from 0).",
+            "Drop them.",
+            "data",
+        )
+    return texts
+
+
+def text(
+    path: str,
+    text: str | None = None,
+    label: str | None = None,
+    lowercase: bool = True,
+    min_count: Annotated[int, Field(ge=1)] = 1,
+) -> tuple[Texts, Array]:
+    """A CSV or TSV file with a header, a column of texts and one of labels.
+
+    Args:
+        path: The file; ``.tsv`` and ``.tab`` are separated by tabs, all others by commas.
+        text: The column of texts; without it the first of two.
+        label: The column of labels; without it the second of two.
+        lowercase: Whether words in capitals are the same words.
+        min_count: Words that stand in the training part less often are unknown.
+
+    Raises:
+        RequestError: If it cannot be read, or it is not clear which columns are meant.
+    """
+    frame = read_frame(path, dtype=str, keep_default_na=False)
+    names = [str(name) for name in frame.columns]
+    if text is None or label is None:
+        if len(names) != 2:
+            raise RequestError(
+                f"{shown(path)}: has the columns {shown(', '.join(names), 200)}; which are meant?",
+                "Give data.text=COLUMN and data.label=COLUMN.",
+                "data",
+            )
+        text, label = names if label is None else (text or names[label == names[0]], label)
+    check_columns(frame, [text, label], path)
+    found = Texts(frame[text].tolist(), lowercase, min_count)
+    return checked(found, shown(path)), np.array(frame[label].tolist())

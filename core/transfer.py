@@ -1,0 +1,220 @@
+"""Beginning with weights that were trained before, and training only some of a model."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from core.errors import Faults, RequestError, did_you_mean, shown
+
+
+def begin_from(model: nn.Module, path: str | None, width: int) -> dict[str, str]:
+    """Puts every tensor of a file that fits into a model.
+
+    Layers sized by the number of classes stay as they were drawn. Any other difference is refused.
+
+    Args:
+        model: Takes the weights.
+        path: A file of safetensors, or of a state dict of torch; None changes nothing.
+        width: Numbers that the model returns per example.
+
+    Returns:
+        Layer to why it starts fresh: ``{"fc": "37 classes, file has 1000"}``.
+
+    Raises:
+        RequestError: If the file cannot be read, or its weights are another model's.
+    """
+    return {} if path is None else put_weights(model, read_weights(path), width, shown(path, 200))
+
+
+def put_weights(
+    model: nn.Module, weights: Mapping[str, Tensor], width: int, source: str
+) -> dict[str, str]:
+    """The same for weights that were read already.
+
+    Raises:
+        RequestError: Listing what is missing, unexpected, or of another shape.
+    """
+    own: Mapping[str, Tensor] = model.state_dict()
+    fresh: dict[str, str] = {}
+    for name, tensor in own.items():
+        other = weights.get(name)
+        layer = name.rpartition(".")[0] or name
+        if other is not None and other.shape != tensor.shape and _is_head(tensor, other, width):
+            fresh[layer] = f"{width} classes, file has {len(other)}"
+    kept = {name: value for name, value in weights.items() if not _within(name, fresh)}
+    needed = {name: value for name, value in own.items() if not _within(name, fresh)}
+    faults = Faults()
+    _refuse_names(sorted(needed.keys() - kept.keys()), source, "lacks", faults)
+    _refuse_names(sorted(kept.keys() - needed.keys()), source, "has unexpected", faults)
+    for name in sorted(needed.keys() & kept.keys()):
+        if needed[name].shape != kept[name].shape:
+            faults.add(
+                f"{source}: {shown(name)} has shape {list(kept[name].shape)}, the model's has "
+                f"{list(needed[name].shape)}.",
+                "Take the model that the weights are of.",
+                "weights",
+            )
+    faults.check()
+    model.load_state_dict({**own, **kept})
+    return fresh
+
+
+def is_torchvision(name: str) -> bool:
+    """Whether a model is one of torchvision's builders."""
+    return name.startswith("torchvision.models.")
+
+
+def put_pretrained(model: nn.Module, name: str, weights: str, width: int) -> dict[str, str]:
+    """Puts torchvision's own weights into a model that was built for other classes.
+
+    Args:
+        model: Takes them.
+        name: The builder's path.
+        weights: ``DEFAULT``, ``IMAGENET1K_V1`` or the like.
+        width: Numbers that the model returns per example.
+
+    Raises:
+        RequestError: If there are no such weights, or they cannot be had.
+    """
+    from torchvision.models import get_model_weights
+
+    known = get_model_weights(name.rpartition(".")[2])
+    word = weights.rpartition(".")[2]
+    if word not in known.__members__:
+        raise RequestError(
+            f"model.weights={shown(weights)}: {name} has no such weights.",
+            did_you_mean(word, known.__members__),
+            "bad-value",
+        )
+    chosen = known[word]
+    try:
+        held = chosen.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        place = Path(torch.hub.get_dir()) / "checkpoints" / chosen.url.rpartition("/")[2]
+        raise RequestError(
+            f"model.weights={word}: {shown(place, 300)} is not there and cannot be downloaded: "
+            f"{shown(error, 120)}.",
+            f"Download {chosen.url} there, or leave model.weights out.",
+            "weights",
+        ) from error
+    return put_weights(model, held, width, f"{name}, weights {word}")
+
+
+def _is_head(own: Tensor, other: Tensor, width: int) -> bool:
+    """Whether two tensors differ only in the number of classes, their first dimension."""
+    same = own.ndim == other.ndim and own.ndim > 0 and own.shape[1:] == other.shape[1:]
+    return same and len(own) == width
+
+
+def _within(name: str, layers: Mapping[str, str]) -> bool:
+    return name in layers or name.rpartition(".")[0] in layers
+
+
+def _refuse_names(names: Sequence[str], source: str, what: str, faults: Faults) -> None:
+    if names:
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        faults.add(
+            f"{source} {what} {', '.join(map(shown, names[:8]))}{more}.",
+            "Take the model that the weights are of.",
+            "weights",
+        )
+
+
+def read_weights(path: str) -> dict[str, Tensor]:
+    """The tensors of a file; executes nothing of it.
+
+    Raises:
+        RequestError: If there is no such file, or it holds no weights.
+    """
+    file = _file(path)
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(file))
+        held = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise _no_weights(path, f"{type(error).__name__}: {shown(error, 160)}") from error
+    except Exception as error:
+        if type(error).__name__ != "SafetensorError":
+            raise
+        raise _no_weights(path, shown(error, 160)) from error
+    if isinstance(held, Mapping) and isinstance(held.get("state_dict"), Mapping):
+        held = held["state_dict"]  # as many training scripts save it
+    if not (
+        isinstance(held, Mapping) and held and all(isinstance(v, Tensor) for v in held.values())
+    ):
+        raise _no_weights(path, f"it holds {type(held).__name__}")
+    return {str(name): tensor for name, tensor in held.items()}
+
+
+def weights_sha256(path: str) -> str:
+    """The sha256 of a file of weights.
+
+    Raises:
+        RequestError: If there is no such file.
+    """
+    with _file(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _file(path: str) -> Path:
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise RequestError(
+            f"train.start_from: there is no file {shown(path, 200)}.",
+            "Give a .safetensors file, such as a run's best.safetensors, or a .pt file.",
+            "weights",
+        )
+    return file
+
+
+def _no_weights(path: str, why: str) -> RequestError:
+    return RequestError(
+        f"train.start_from: {shown(path, 200)} holds no weights: {why}.",
+        "Give a .safetensors file, or a state dict saved by torch.save.",
+        "weights",
+    )
+
+
+def train_only(model: nn.Module, prefixes: Sequence[str]) -> list[nn.Module]:
+    """Freezes all parameters that begin with none of the prefixes.
+
+    Returns:
+        The layers of which nothing is trained; normalization there keeps its statistics.
+
+    Raises:
+        RequestError: If nothing begins with a prefix.
+    """
+    if not prefixes:
+        return []
+    names = [name for name, _ in model.named_parameters()]
+    faults = Faults()
+    for prefix in prefixes:
+        if not any(_begins(name, prefix) for name in names):
+            tops = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
+            hint = did_you_mean(prefix, tops)
+            faults.add(
+                f"train.only: no parameter begins with '{shown(prefix)}'.",
+                hint if len(hint) < 200 else "paribus show EXPERIMENT lists the layers.",
+                "unknown-key",
+            )
+    faults.check()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(any(_begins(name, prefix) for prefix in prefixes))
+    return [
+        module
+        for name, module in model.named_modules()
+        if not any(_begins(name, prefix) for prefix in prefixes)
+        and [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+    ]
+
+
+def _begins(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(f"{prefix}.")
