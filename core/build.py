@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from core.components import NAMES, build, resolve_component
-from core.config import COMPONENTS, Direction
+from core.config import COMPONENTS, DIRECTIONS, Direction
 from core.data import Data
 from core.errors import RequestError, did_you_mean, shown
 from core.experiment import Experiment
@@ -22,7 +22,7 @@ from core.losses import weighted
 from core.models import draw_parameters
 from core.optimizers import Moment, needs_closure, steps_after
 from core.seeding import seeded_globals
-from core.tasks import DIRECTIONS, Task
+from core.tasks import Task
 from core.transfer import begin_from, is_torchvision, put_pretrained, train_only
 
 

@@ -33,6 +33,18 @@ DEFAULT_METRICS = {
     "regression": "val/mae",
 }
 
+# Which way is better, of the metrics that runs have by themselves.
+DIRECTIONS: dict[str, Direction] = {
+    "loss": "minimize",
+    "accuracy": "maximize",
+    "precision": "maximize",
+    "recall": "maximize",
+    "f1": "maximize",
+    "mae": "minimize",
+    "mse": "minimize",
+    "r2": "maximize",
+}
+
 # What people type for a hyperparameter that has another name here.
 SYNONYMS = {
     "learning_rate": "optimizer.lr",

@@ -158,3 +158,12 @@ def creating(what: str) -> Iterator[None]:
             "Name another place with --root DIR.",
             kind="root",
         ) from error
+
+
+DATA_FOLDER = "PARIBUS_DATA"  # set by whoever knows the root, and inherited by workers
+
+
+def data_folder() -> Path:
+    """The root's folder ``data``, where data sets render and cache; it may not be there yet."""
+    root = os.environ.get("PARIBUS_ROOT") or "results"
+    return Path(os.environ.get(DATA_FOLDER) or Path(root, "data")).absolute()

@@ -158,6 +158,7 @@ class Resolver:
                 "updates": trainee.updates,
                 "updates_per_epoch": math.ceil(len(data.train) / trainee.batch_size),
                 "parameters": count_parameters(trainee.model),
+                "directions": {f"val/{e.key}": e.direction for e in trainee.extra_metrics},
                 **({"fresh": trainee.fresh} if trainee.fresh else {}),
             }
         return self._facts[key]

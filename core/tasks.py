@@ -13,19 +13,8 @@ from pydantic import Field
 from torch import Tensor
 
 from core import metrics
-from core.config import DEFAULT_METRICS, Direction
+from core.config import DEFAULT_METRICS
 from core.errors import RequestError
-
-DIRECTIONS: dict[str, Direction] = {
-    "loss": "minimize",
-    "accuracy": "maximize",
-    "precision": "maximize",
-    "recall": "maximize",
-    "f1": "maximize",
-    "mae": "minimize",
-    "mse": "minimize",
-    "r2": "maximize",
-}
 
 Targets = Literal["classes", "labels", "values"]
 Threshold = Annotated[float, Field(gt=0, lt=1)]

@@ -257,7 +257,9 @@ def _is_seed(seed: object) -> bool:
 
 
 def _root(root: str | Path | None) -> Root:
-    return Root(Path(root or os.environ.get("PARIBUS_ROOT") or "results"))
+    place = Root(Path(root or os.environ.get("PARIBUS_ROOT") or "results"))
+    place.lend_data_folder()
+    return place
 
 
 def _pairs(overrides: Mapping[str, Any] | Sequence[str] | None) -> tuple[str, ...]:

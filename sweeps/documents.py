@@ -52,14 +52,26 @@ def best_setting(results: Sequence[SettingResult], direction: Direction) -> Sett
     return max(complete, key=lambda r: sign * (r.mean or 0.0))
 
 
-def compare_document(study: Study, results: Sequence[SettingResult]) -> dict[str, Any]:
-    """Every setting against the baseline, on the seeds that both have."""
+def compare_document(
+    study: Study, results: Sequence[SettingResult], metric: str | None = None
+) -> dict[str, Any]:
+    """Every setting against the baseline, on the seeds that both have.
+
+    Args:
+        study: The study.
+        results: Of its settings.
+        metric: What the results are of; None: the selection metric.
+
+    Raises:
+        RequestError: If the runs have no such metric.
+    """
+    metric = metric or study.metric
     by_label = {result.setting.label: result for result in results}
     baseline = by_label.get(BASELINE)
-    step = _resolution(study, baseline)
+    step = _resolution(study, baseline, metric)
     return {
         "study": study.name,
-        "metric": {"name": study.metric, "direction": study.direction},
+        "metric": {"name": metric, "direction": study.direction_of(metric)},
         "settings": [{**r.document(), **effect(r, baseline, step)} for r in results],
     }
 
@@ -87,9 +99,9 @@ def effect(
     }
 
 
-def _resolution(study: Study, baseline: SettingResult | None) -> float:
-    """The smallest step of the selection metric: one example's worth of accuracy, else 0."""
-    if study.metric != "val/accuracy" or baseline is None or not baseline.runs:
+def _resolution(study: Study, baseline: SettingResult | None, metric: str) -> float:
+    """The smallest step of a metric: one example's worth of accuracy, else 0."""
+    if metric != "val/accuracy" or baseline is None or not baseline.runs:
         return 0.0
     record = study.record(baseline.runs[0])
     return 1 / record["data"]["val"] if record else 0.0

@@ -15,7 +15,7 @@ from typing import Any
 
 from core.checkpoints import BEFORE, LAST, read_state
 from core.errors import DamagedError, RequestError, did_you_mean, nearest, shown
-from core.files import creating, read_json, sync_folder, verify_manifest, write_json
+from core.files import DATA_FOLDER, creating, read_json, sync_folder, verify_manifest, write_json
 from core.run_folder import RECORD, RunFolder, is_finished
 
 _SEED = re.compile(r"(.+)-s(\d+)$")
@@ -47,6 +47,10 @@ class Root:
                 with self.lock("root", "The root", wait=True):  # two commands, but one id
                     if not (self.path / "root.json").exists():
                         write_json(self.path / "root.json", {"format": 1, "id": uuid.uuid4().hex})
+
+    def lend_data_folder(self) -> None:
+        """Lets data sets render and cache below this root, here and in processes begun later."""
+        os.environ[DATA_FOLDER] = str(self.path / "data")
 
     def check_writable(self) -> None:
         """Refuses a place that cannot be written, creating nothing.

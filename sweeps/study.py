@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core.config import Direction, difference
+from core.config import DIRECTIONS, Direction, difference
 from core.errors import DamagedError, RequestError, did_you_mean, shown
 from core.files import creating, read_json, write_json
 from core.identity import explain
@@ -226,20 +226,51 @@ class Study:
         return list(dict.fromkeys(notes))
 
     def results(
-        self, labels: Sequence[str] | None = None, seeds: Sequence[int] | None = None
+        self,
+        labels: Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None,
+        metric: str | None = None,
     ) -> list[SettingResult]:
         """What happened, in the settings' order; of one environment only, the newest baseline's.
 
         Args:
             labels: Only these settings.
             seeds: Only these seeds.
+            metric: Another metric of the best epoch than the selection metric.
         """
         baseline = self._baseline()
         return [
-            self._result(setting, seeds, baseline)
+            self._result(setting, seeds, baseline, metric or self.metric)
             for setting in self.settings
             if labels is None or setting.label in labels
         ]
+
+    def direction_of(self, metric: str) -> Direction:
+        """Which way is better, of any metric that the study's runs have.
+
+        Raises:
+            RequestError: If they have no such metric, or it is not known.
+        """
+        if metric == self.metric:
+            return self.direction
+        records = (self.record(run) for s in self.settings for run in s.runs.values())
+        best = next((r for r in records if r is not None and r["best"]), None)
+        known = (
+            [name for name in best["best"]["metrics"] if name.startswith("val/")] if best else []
+        )
+        if best is None or metric not in known:
+            raise RequestError(
+                f"The runs of {self.name} have no metric '{shown(metric)}'.",
+                did_you_mean(metric, known) if known else "None of them is complete.",
+                "unknown-metric",
+            )
+        found = DIRECTIONS.get(metric.removeprefix("val/"))
+        found = found or best["facts"].get("directions", {}).get(metric)
+        if found is None:
+            raise RequestError(
+                f"{metric}: it is not known whether more or less of it is better.", kind="metric"
+            )
+        return found
 
     def record(self, run: str) -> dict[str, Any] | None:
         """A finished run's record, read once; None where there is none, or it is damaged."""
@@ -283,7 +314,11 @@ class Study:
         return by_label[label]
 
     def _result(
-        self, setting: PlannedSetting, seeds: Sequence[int] | None, baseline: PlannedSetting | None
+        self,
+        setting: PlannedSetting,
+        seeds: Sequence[int] | None,
+        baseline: PlannedSetting | None,
+        metric: str,
     ) -> SettingResult:
         complete: dict[int, float] = {}
         found: list[str] = []
@@ -297,11 +332,11 @@ class Study:
             reason, value = record["reason"], None
             if record["status"] == "complete":
                 reason = self._disagreement(setting, seed, record, baseline)
-                value = record["best"]["metrics"].get(self.metric)
+                value = record["best"]["metrics"].get(metric)
             if reason is None and value is not None:
                 complete[seed] = value
             else:
-                failed.append(f"seed {seed}: {reason or f'{self.metric} is not defined'}")
+                failed.append(f"seed {seed}: {reason or f'{metric} is not defined'}")
         status = "complete" if wanted and len(complete) == len(wanted) else "interrupted"
         return SettingResult(
             setting,

@@ -28,7 +28,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def _as_root(_context: Any, _parameter: Any, value: str) -> Root:
     if "\0" in value or not value:
         raise RequestError("--root is no path.", "Name a folder with --root DIR.", "root")
-    return Root(Path(value))
+    root = Root(Path(value))
+    root.lend_data_folder()
+    return root
 
 
 def root_option(command: Command) -> Command:

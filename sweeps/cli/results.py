@@ -33,14 +33,17 @@ if TYPE_CHECKING:
 
 @click.command("compare")
 @click.argument("names", nargs=-1, metavar="[STUDY | RUN RUN...]")
+@click.option("--metric", metavar="NAME", help="Another metric of each run's best epoch.")
 @root_option
 @json_option
 @click.pass_context
 def compare_command(
-    context: click.Context, names: tuple[str, ...], root: Root, as_json: bool
+    context: click.Context, names: tuple[str, ...], metric: str | None, root: Root, as_json: bool
 ) -> None:
     """The settings of a STUDY against its baseline, or what differs between runs."""
     if len(names) > 1:
+        if metric:
+            raise RequestError("--metric is for a study; runs are compared by all.", kind="options")
         _compare_runs(root, names, as_json)
         return
     from sweeps.documents import compare_document
@@ -54,7 +57,7 @@ def compare_command(
             "one-run",
         )
     study = Study.load(root, name)
-    document = compare_document(study, study.results())
+    document = compare_document(study, study.results(metric=metric), metric)
     for run, damage in study.damaged.items():
         warn(f"{run} is left out, as it is damaged: {damage}")
     if as_json:

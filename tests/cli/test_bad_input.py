@@ -12,7 +12,7 @@ import pytest
 
 STUDY_NAME = "Take 1 to 100 letters, digits, '.', '_' and '-', beginning with a letter or digit."
 SEEDS = "Write a number of seeds (3), or the seeds themselves (3,7,11)."
-GROUPS = "Groups are task, data, model, loss, optimizer, scheduler, split, standardize, train,"
+GROUPS = "Groups are task, data, model, loss, optimizer, scheduler, split, standardize, augment,"
 
 # (the command, what must be said: each text in the message or the hint of one fault)
 BAD = [
@@ -32,7 +32,13 @@ BAD = [
     ("run digits split.sed=1", ["'split.sed'", "Did you mean 'split.seed'?"]),
     ("run digits model.hidden_dm=4", ["'model.hidden_dm'", "Did you mean 'model.hidden_dim'?"]),
     ("run digits model=mpl", ["There is no model 'mpl'.", "Did you mean 'mlp'?"]),
-    ("run digits loss=zzz", ["There is no loss 'zzz'.", "Choose cross_entropy, l1 or mse."]),
+    (
+        "run digits loss=zzz",
+        [
+            "There is no loss 'zzz'.",
+            "Choose bce, bce_with_logits, cross_entropy, huber, l1 or mse.",
+        ],
+    ),
     ("sweep digits optimizer=adam,sdg", ["no optimizer 'sdg'", "Did you mean 'sgd'?"]),
     ("run digits optimizer=torch.optim.Adm", ["torch.optim has no 'Adm'", "Did you mean 'Adam'?"]),
     ("run digits data=no.such.thing", ["no module 'no' to import 'no.such.thing' from"]),
@@ -155,8 +161,14 @@ BAD = [
     ("run digits data=os.system", ["data: 'os.system' is not a data function"]),
     ("run digits optimizer=os.system", ["'os.system' is not a torch.optim.Optimizer"]),
     ("run digits scheduler=os.system", ["'os.system' is not a learning-rate scheduler"]),
-    ("run digits loss=mse", ["loss mse is for values, but task multiclass has classes"]),
-    ("run line loss=cross_entropy", ["loss cross_entropy is for classes", "Take mse or l1."]),
+    (
+        "run digits loss=mse",
+        ["loss mse is for task regression, not for task multiclass. Take cross_entropy."],
+    ),
+    (
+        "run line loss=cross_entropy",
+        ["loss cross_entropy is for task multiclass, not for task regression", "Take mse or l1."],
+    ),
     ("run digits model=torch.nn.Flatten", ["model torch.nn.Flatten has no parameters to train"]),
     # runs and studies
     ("evaluate foo", ["There is no run 'foo' in", "See: paribus runs"]),
@@ -365,7 +377,7 @@ NOT_FITTING = [
     ("loss=per_example", ["loss own.py:per_example must return one number", "got shape ["]),
     ("loss=a_float", ["loss own.py:a_float must return one number", "got float"]),
     ("loss=fails", ["loss own.py:fails cannot take outputs [", ", 2] and targets [", "never"]),
-    ("loss=l1", ["loss l1 is for values, but task multiclass has classes."]),
+    ("loss=l1", ["loss l1 is for task regression, not for task multiclass."]),
     ("model=own.py:zzz", ["own.py defines no 'zzz'"]),
 ]
 
