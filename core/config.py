@@ -321,6 +321,8 @@ _NULLABLE = (
     ),
 )
 _LISTS = ("augment", "metrics", "train.only")  # of which `none` is the empty list
+# Keys without a signature whose values are typed in words of their own.
+WORDS = (*_NULLABLE, *_LISTS)
 
 
 def _named_already(item: Any, given: Mapping[str, Any], plain: Mapping[str, Any]) -> bool:

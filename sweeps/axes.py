@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from core.components import (
 )
 from core.config import (
     COMPONENTS,
+    WORDS,
     Configuration,
     full_key,
     get,
@@ -214,7 +215,7 @@ def axis_key(key: str, known: list[str]) -> str:
             f"Set it for all: --set {key}=VALUE.",
             "axis",
         )
-    if group in ("split", "task"):
+    if group == "split" or key == "task":
         raise RequestError(
             f"The axis {key} changes the validation examples: there is no pairing then.",
             f"Change it for all settings with --set {key}=VALUE, as a study of its own.",
@@ -285,10 +286,8 @@ def read_levels(
     if not (levels.strip(" ,") if isinstance(levels, str) else levels):
         raise RequestError(f"{key}: the list of levels is empty.", f"Write {key}=a,b,c.", "levels")
     if not isinstance(levels, str):
-        return [
-            parse_component(v, key) if key in COMPONENTS and isinstance(v, str) else v
-            for v in levels
-        ], False
+        typed = key in (*COMPONENTS, *WORDS)
+        return [read_value(key, v) if typed and isinstance(v, str) else v for v in levels], False
     if not all(part.strip() for part in split_commas(levels)):
         raise RequestError(
             f"{key}={shown(levels)}: a level is empty.", "Take out the extra comma.", "levels"
@@ -298,7 +297,7 @@ def read_levels(
     whole = _is_whole(key, full, experiment)
     if (match := _RANGE.fullmatch(levels)) and (points := _range(key, match, whole)):
         return points
-    return [parse_value(part, key) for part in split_commas(levels)], False
+    return [read_value(key, part) for part in split_commas(levels)], False
 
 
 def _range(key: str, match: re.Match[str], whole: bool) -> tuple[list[Any], bool] | None:
@@ -349,7 +348,9 @@ def _is_whole(key: str, full: Mapping[str, Any], experiment: Experiment) -> bool
     """Whether the hyperparameter takes whole numbers only."""
     kind, _, inner = key.partition(".")
     if kind not in COMPONENTS:
-        return isinstance(get(full, key), int)
+        fields = getattr(Configuration.model_fields[kind].annotation, "model_fields", {})
+        types = get_args(fields[inner].annotation) if inner in fields else ()
+        return inner in fields and float not in (fields[inner].annotation, *types)
     parameter = resolve_component(kind, full[kind]["name"], experiment).parameter(inner)
     if parameter is None:
         return False

@@ -53,10 +53,51 @@ def levels(experiment, text, overrides=()):
         ("optimizer.foreach=none,true", [True]),
         ("standardize=true,false", [True, False]),
         ("scheduler=cosine", [{"name": "cosine"}]),
+        ("train.patience=none,3,5", [3, 5]),
+        ("train.patience=2:6:3", [2, 4, 6]),
+        ("train.clip_grad_norm=none,0.5,1", [0.5, 1.0]),
+        ("train.clip_grad_norm=0.5:1.5:3", [0.5, 1.0, 1.5]),
+        ("train.start_from=none,~/a.pt,b.safetensors", ["~/a.pt", "b.safetensors"]),
+        ("train.only=none,output,[hidden.0, output]", [["output"], ["hidden.0", "output"]]),
+        (
+            "augment=none,[RandomHorizontalFlip],[RandomCrop(size=8, padding=[1, 2]), Grayscale]",
+            [
+                [{"name": "RandomHorizontalFlip"}],
+                [{"name": "RandomCrop", "size": 8, "padding": [1, 2]}, {"name": "Grayscale"}],
+            ],
+        ),
+        ("loss.weight=none,balanced,[1,2,3]", ["balanced", [1.0, 2.0, 3.0]]),
     ],
 )
 def test_levels(digits, text, wanted):
     assert levels(digits, text) == wanted
+
+
+def test_levels_of_a_file_are_words_or_values(write_small):
+    axes = '''
+AXES = {
+    "augment": ["none", ["RandomHorizontalFlip"], "[RandomCrop(size=8)]"],
+    "train.only": [[], ["output"], "hidden,output"],
+    "train.patience": [None, 2],
+}
+'''
+    augment, only, patience = read(write_small(axes).experiment)
+    assert [level.value for level in augment.levels] == [
+        [{"name": "RandomHorizontalFlip"}], [{"name": "RandomCrop", "size": 8}],
+    ]  # fmt: skip
+    assert [level.value for level in only.levels] == [["output"], ["hidden", "output"]]
+    assert [level.value for level in patience.levels] == [2]
+
+
+def test_a_task_cannot_be_an_axis_but_its_threshold_can(write_small):
+    more = 'BASELINE = {**BASELINE, "task": "binary", "loss": "bce_with_logits"}\nAXES = {}'
+    experiment = write_small(more).experiment
+    assert levels(experiment, "task.threshold=0.1,0.5,0.9") == [0.1, 0.9]  # without the default
+    assert levels(experiment, "task.threshold=0.25:0.75:3") == [0.25, 0.75]
+    with pytest.raises(RequestError, match="changes the validation examples"):
+        read(experiment, "task=multiclass")
+    with pytest.raises(RequestError, match=r"task\.threshold=2: must be a number"):
+        read(experiment, "task.threshold=2")
 
 
 def test_types_are_the_parameter_s(digits):
