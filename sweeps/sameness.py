@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 # A change under these may give other initial weights; any other change may not.
-_OTHER_WEIGHTS = ("model", "data", "split", "task")
+_OTHER_WEIGHTS = ("model", "data", "split", "task", "train.start_from")
 # A change under these may give another batch order; any other change may not.
 _OTHER_ORDER = ("data", "split")
 
@@ -46,8 +46,9 @@ def disagreement(
         history: Reads the run's epochs.
     """
     group = key.split(".")[0]
+    makes_weights = group in _OTHER_WEIGHTS or key in _OTHER_WEIGHTS
     same_start = baseline["initial_weights"] == run["initial_weights"]
-    if group not in _OTHER_WEIGHTS and not same_start:
+    if not makes_weights and not same_start:
         return "initial weights differ from the baseline's though nothing that makes them changed"
     if group in _OTHER_ORDER or key == "train.batch_size":
         return None

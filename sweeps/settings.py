@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.components import FROM_DATA, FROM_LENGTH
+from core.components import FROM_DATA, FROM_LENGTH, FROM_LR
 from core.config import COMPONENTS, difference
 from core.errors import RequestError
 from core.spec import RunSpec
@@ -86,8 +86,8 @@ def prove_one_change(setting: Setting, baseline: RunSpec, run: RunSpec) -> dict[
             "Leave it out; the baseline is trained anyway.",
             "levels",
         )
-    for name, value in run.facts.items():
-        before = baseline.facts[name]
+    for name in dict.fromkeys([*baseline.facts, *run.facts]):
+        before, value = baseline.facts.get(name), run.facts.get(name)
         if value != before and f"train.{name}" != setting.key:
             follows[name] = [before, value]
     if run.engine != baseline.engine:
@@ -114,6 +114,6 @@ def _computed(key: str) -> bool:
     kind, _, keyword = key.partition(".")
     return (
         (kind == "model" and keyword in FROM_DATA)
-        or (kind == "scheduler" and keyword in FROM_LENGTH)
+        or (kind == "scheduler" and keyword in (*FROM_LENGTH, *FROM_LR))
         or key == "optimizer.fused"
     )

@@ -33,7 +33,8 @@ def said(key, run=None, orders="xyz", base=None, base_orders="xyz"):
     [
         ("optimizer.lr", False), ("loss", False), ("scheduler", False), ("train.batch_size", False),
         ("standardize", False), ("model.hidden_dim", True), ("model", True), ("data.n", True),
-        ("task", True), ("split.seed", True),
+        ("task", True), ("split.seed", True), ("train.start_from", True), ("train.only", False),
+        ("augment", False),
     ],
 )  # fmt: skip
 def test_initial_weights(key, may_differ):

@@ -59,6 +59,11 @@ def test_the_length_of_the_schedule_follows_from_the_epochs(planned):
     assert runs["train.epochs=10"].configuration["scheduler"]["T_max"] == 10
 
 
+def test_the_highest_rate_of_a_cycle_follows_from_the_optimizer_s(planned):
+    settings, _ = planned("optimizer.lr=0.1", overrides=["scheduler=one_cycle"])
+    assert settings["optimizer.lr=0.1"].derived == {"scheduler.max_lr": [0.001, 0.1]}
+
+
 def test_updates_as_the_unit(planned):
     settings, runs = planned("train.updates=30", overrides=["train.updates=100"])
     assert settings["train.updates=30"].changed == {"train.updates": [100, 30]}
