@@ -88,7 +88,7 @@ def _train_epoch(trainee: Trainee, order: Tensor, seed: int, epoch: int) -> dict
     set_dropout_streams(model, seed, epoch)
     model.train()
     for layer in trainee.frozen:
-        layer.eval()
+        layer.training = False  # not eval(): a layer inside may be trained
     total = torch.zeros((), dtype=torch.float64, device=device)
     correct = torch.zeros((), dtype=torch.float64, device=device)
     for inputs, targets in trainee.data.train.batches(trainee.batch_size, order, (seed, epoch)):

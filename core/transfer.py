@@ -187,7 +187,8 @@ def train_only(model: nn.Module, prefixes: Sequence[str]) -> list[nn.Module]:
     """Freezes all parameters that begin with none of the prefixes.
 
     Returns:
-        The layers of which nothing is trained; normalization there keeps its statistics.
+        The layers with parameters or statistics of their own of which nothing is trained. In
+        training they have to stay as in evaluation: normalization then keeps its statistics.
 
     Raises:
         RequestError: If nothing begins with a prefix.
@@ -207,12 +208,14 @@ def train_only(model: nn.Module, prefixes: Sequence[str]) -> list[nn.Module]:
             )
     faults.check()
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(any(_begins(name, prefix) for prefix in prefixes))
+        if not any(_begins(name, prefix) for prefix in prefixes):
+            parameter.requires_grad_(False)
     return [
         module
         for name, module in model.named_modules()
         if not any(_begins(name, prefix) for prefix in prefixes)
         and [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+        and not any(parameter.requires_grad for parameter in module.parameters(recurse=False))
     ]
 
 
