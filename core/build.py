@@ -100,7 +100,7 @@ def make_trainee(
     task: Task = parts.make("task")
     train = configuration["train"]
     with seeded_globals(seed, "init"):
-        model, fresh = parts.make_model(seed, task.width(data.outputs))
+        model, fresh = parts.make_model(seed)
         fresh |= begin_from(model, train["start_from"], task.width(data.outputs))
         frozen = train_only(model, train["only"])
         model = model.to(device)
@@ -158,14 +158,15 @@ class _Parts:
                 "component-fails",
             ) from error
 
-    def make_model(self, seed: int, width: int) -> tuple[nn.Module, dict[str, str]]:
+    def make_model(self, seed: int) -> tuple[nn.Module, dict[str, str]]:
         """The model at its first step, and the layers that torchvision's weights do not fit.
 
         Raises:
             RequestError: If there is none to train.
         """
         name = self.found["model"].name
-        pretrained = self.keywords["model"].pop("weights", None) if is_torchvision(name) else None
+        keywords = dict(self.keywords["model"])
+        pretrained = is_torchvision(name) and self.keywords["model"].pop("weights", None)
         model = self.make("model")
         if not isinstance(model, nn.Module):
             raise RequestError(
@@ -180,8 +181,9 @@ class _Parts:
             )
         if getattr(type(model), "draws_by_name", False):
             draw_parameters(model, seed)
-        fresh = {} if pretrained is None else put_pretrained(model, name, pretrained, width)
-        return model, fresh
+        if not pretrained:
+            return model, {}
+        return model, put_pretrained(model, name, self.found["model"].function, keywords)
 
     def make_loss(self, data: Data, task: Task) -> Any:
         """The loss as a function of outputs and targets.

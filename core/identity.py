@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from core.config import Component, Configuration, walk_components
+from core.config import Component, Configuration, walk_components, with_value
 from core.process import settle
 from core.sources import Sources, owner, trace_file, trace_module
 from core.values import canonical_json
@@ -120,7 +120,7 @@ def identity_parts(
     seed: int,
     engine: str,
     data_fingerprint: str,
-    weights_file: str | None,
+    weights: Mapping[str, str],
     sources: Sources,
 ) -> dict[str, Any]:
     """All that decides a run's numbers, by name.
@@ -130,20 +130,20 @@ def identity_parts(
         seed: The run's seed.
         engine: What trains it.
         data_fingerprint: sha256 of the data.
-        weights_file: sha256 of the file of weights that it begins with, wherever that lies.
+        weights: For each key that names a file of weights to begin with that file's sha256,
+            wherever it lies.
         sources: Digests and distributions of what its components are made of.
     """
     data = Component(**resolved["data"])
     numbers = {k: v for k, v in data.keywords.items() if k not in NO_NUMBERS}
     device = resolved["device"]
+    configuration = {**resolved, "data": {"name": data.name, **numbers}}
+    for key, digest in weights.items():
+        configuration = with_value(configuration, key, digest)
     return {
         "format": FORMAT,
         "numerics": NUMERICS,
-        "configuration": {
-            **resolved,
-            "data": {"name": data.name, **numbers},
-            "train": {**resolved["train"], "start_from": weights_file},
-        },
+        "configuration": configuration,
         "engine": engine,
         "device": device,
         "seed": seed,

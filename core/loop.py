@@ -73,7 +73,8 @@ class Loop:
 
     def evaluate(self, job: Job, weights: Mapping[str, Tensor], split: PartName) -> Evaluation:
         (run,) = job.runs
-        trainee = job.resolver.trainee(Configuration.parse(run.asked, run.id), run.seed)
+        asked = Configuration.parse(run.asked, run.id)
+        trainee = job.resolver.trainee(asked, run.seed, pretrained=False)
         load_weights(trainee.model, weights, run.id)
         return measure(trainee, split)
 

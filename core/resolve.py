@@ -23,7 +23,7 @@ from core.optimizers import fused_by_default
 from core.sources import Sources
 from core.spec import RunSpec, choose_engine
 from core.tasks import Task
-from core.transfer import weights_sha256
+from core.transfer import weights_digests, without_weights
 from core.values import canonical_json
 
 
@@ -103,10 +103,9 @@ class Resolver:
         data, sources, contents = self._traced[key]
         facts = self._tried(asked, resolved, data)
         chosen = choose_engine(engine)
-        start_from = resolved["train"]["start_from"]
         parts = identity_parts(
             resolved=resolved,
-            weights_file=start_from and weights_sha256(start_from),
+            weights=weights_digests(resolved),
             seed=seed,
             engine=chosen,
             data_fingerprint=data.fingerprint,
@@ -125,9 +124,18 @@ class Resolver:
             sources=contents,
         )
 
-    def trainee(self, asked: Configuration, seed: int) -> Trainee:
-        """All parts of a run, built."""
-        return make_trainee(self.configuration(asked), self.experiment, self.data(asked), seed)
+    def trainee(self, asked: Configuration, seed: int, *, pretrained: bool = True) -> Trainee:
+        """All parts of a run, built.
+
+        Args:
+            asked: The configuration.
+            seed: The run's seed.
+            pretrained: Whether the files of weights that it names are read; not where others are
+                put in its model anyway.
+        """
+        found: Mapping[str, Any] = self.configuration(asked)
+        found = found if pretrained else without_weights(found)
+        return make_trainee(found, self.experiment, self.data(asked), seed)
 
     def task(self, asked: Configuration) -> Task:
         """The task, made with its keywords."""

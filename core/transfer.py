@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from core.config import with_value
 from core.errors import Faults, RequestError, did_you_mean, shown
 
 
@@ -50,7 +51,8 @@ def put_weights(
     kept = {name: value for name, value in weights.items() if not _within(name, fresh)}
     needed = {name: value for name, value in own.items() if not _within(name, fresh)}
     faults = Faults()
-    _refuse_names(sorted(needed.keys() - kept.keys()), source, "lacks", faults)
+    lacking = sorted(name for name in needed.keys() - kept.keys() if not _is_counter(name))
+    _refuse_names(lacking, source, "lacks", faults)
     _refuse_names(sorted(kept.keys() - needed.keys()), source, "has unexpected", faults)
     for name in sorted(needed.keys() & kept.keys()):
         if needed[name].shape != kept[name].shape:
@@ -60,6 +62,13 @@ def put_weights(
                 "Take the model that the weights are of.",
                 "weights",
             )
+    if not faults.found and not kept:
+        faults.add(
+            f"{source}: only layers sized by the number of classes have their names in the model, "
+            "so nothing would begin with it.",
+            "Leave train.start_from out.",
+            "weights",
+        )
     faults.check()
     model.load_state_dict({**own, **kept})
     return fresh
@@ -70,46 +79,86 @@ def is_torchvision(name: str) -> bool:
     return name.startswith("torchvision.models.")
 
 
-def put_pretrained(model: nn.Module, name: str, weights: str, width: int) -> dict[str, str]:
+def pretrained_file(name: str, weights: str) -> tuple[str, Path]:
+    """The address of torchvision's own weights, and the file in which torch keeps them here.
+
+    Args:
+        name: The builder's path, such as ``torchvision.models.resnet18``.
+        weights: ``DEFAULT``, ``IMAGENET1K_V1`` or the like.
+
+    Raises:
+        RequestError: If there are no such weights.
+    """
+    from torchvision.models import get_model_weights
+
+    try:
+        known = get_model_weights(name.rpartition(".")[2]).__members__
+    except ValueError:  # torchvision lists no weights of this builder
+        known = {}
+    word = weights.rpartition(".")[2]
+    if word not in known:
+        raise RequestError(
+            f"model.weights={shown(weights)}: {shown(name)} has no such weights.",
+            did_you_mean(word, known) or "Leave model.weights out.",
+            "bad-value",
+        )
+    url: str = known[word].url
+    return url, Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+
+
+def put_pretrained(
+    model: nn.Module, name: str, builder: Callable[..., nn.Module], keywords: Mapping[str, Any]
+) -> dict[str, str]:
     """Puts torchvision's own weights into a model that was built for other classes.
+
+    The builder itself reads them into a second model: it knows the names that older files have.
 
     Args:
         model: Takes them.
         name: The builder's path.
-        weights: ``DEFAULT``, ``IMAGENET1K_V1`` or the like.
-        width: Numbers that the model returns per example.
+        builder: Builds the second model.
+        keywords: Of the builder, with ``weights`` and ``num_classes``.
+
+    Returns:
+        As `begin_from`.
 
     Raises:
         RequestError: If there are no such weights, or they cannot be had.
     """
-    from torchvision.models import get_model_weights
-
-    known = get_model_weights(name.rpartition(".")[2])
-    word = weights.rpartition(".")[2]
-    if word not in known.__members__:
-        raise RequestError(
-            f"model.weights={shown(weights)}: {name} has no such weights.",
-            did_you_mean(word, known.__members__),
-            "bad-value",
-        )
-    chosen = known[word]
+    word = keywords["weights"].rpartition(".")[2]
+    url, place = pretrained_file(name, word)
+    others = {k: v for k, v in keywords.items() if k not in ("weights", "num_classes", "progress")}
     try:
-        held = chosen.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        place = Path(torch.hub.get_dir()) / "checkpoints" / chosen.url.rpartition("/")[2]
+        filled = builder(weights=word, progress=False, **others)
+    except Exception as error:
+        there = place.is_file()
+        wrong = "holds no such weights" if there else "is not there and cannot be downloaded"
         raise RequestError(
-            f"model.weights={word}: {shown(place, 300)} is not there and cannot be downloaded: "
-            f"{shown(error, 120)}.",
-            f"Download {chosen.url} there, or leave model.weights out.",
+            f"model.weights={word}: {shown(place, 300)} {wrong}: {type(error).__name__}: "
+            f"{shown(error, 160)}.",
+            f"{'Replace it by' if there else 'Put there'} {url}, or leave model.weights out.",
             "weights",
         ) from error
-    return put_weights(model, held, width, f"{name}, weights {word}")
+    width = keywords["num_classes"]
+    return put_weights(model, filled.state_dict(), width, f"{name}, weights {word}")
+
+
+def without_weights(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same run beginning with weights of no file, for whoever puts others in anyway."""
+    bare = with_value(configuration, "train.start_from", None)
+    named = is_torchvision(bare["model"]["name"]) and "weights" in bare["model"]
+    return with_value(bare, "model.weights", None) if named else bare
 
 
 def _is_head(own: Tensor, other: Tensor, width: int) -> bool:
     """Whether two tensors differ only in the number of classes, their first dimension."""
     same = own.ndim == other.ndim and own.ndim > 0 and own.shape[1:] == other.shape[1:]
     return same and len(own) == width
+
+
+def _is_counter(name: str) -> bool:
+    """Whether it is batch normalization's count of batches, which files of old torch lack."""
+    return name.rpartition(".")[2] == "num_batches_tracked"
 
 
 def _within(name: str, layers: Mapping[str, str]) -> bool:
@@ -139,12 +188,8 @@ def read_weights(path: str) -> dict[str, Tensor]:
 
             return dict(load_file(file))
         held = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # whatever a file that is none makes of its reader
         raise _no_weights(path, f"{type(error).__name__}: {shown(error, 160)}") from error
-    except Exception as error:
-        if type(error).__name__ != "SafetensorError":
-            raise
-        raise _no_weights(path, shown(error, 160)) from error
     if isinstance(held, Mapping) and isinstance(held.get("state_dict"), Mapping):
         held = held["state_dict"]  # as many training scripts save it
     if not (
@@ -154,13 +199,22 @@ def read_weights(path: str) -> dict[str, Tensor]:
     return {str(name): tensor for name, tensor in held.items()}
 
 
-def weights_sha256(path: str) -> str:
-    """The sha256 of a file of weights.
+def weights_digests(configuration: Mapping[str, Any]) -> dict[str, str]:
+    """For each key of a configuration that names a file of weights the sha256 of that file.
 
     Raises:
         RequestError: If there is no such file.
     """
-    with _file(path).open("rb") as file:
+    model, files = configuration["model"], {}
+    if path := configuration["train"]["start_from"]:
+        files["train.start_from"] = _file(path)
+    if is_torchvision(model["name"]) and model.get("weights"):
+        files["model.weights"] = pretrained_file(model["name"], model["weights"])[1]
+    return {key: _sha256(path) for key, path in files.items()}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -74,13 +74,13 @@ def test_levels(digits, text, wanted):
 
 
 def test_levels_of_a_file_are_words_or_values(write_small):
-    axes = '''
+    axes = """
 AXES = {
     "augment": ["none", ["RandomHorizontalFlip"], "[RandomCrop(size=8)]"],
     "train.only": [[], ["output"], "hidden,output"],
     "train.patience": [None, 2],
 }
-'''
+"""
     augment, only, patience = read(write_small(axes).experiment)
     assert [level.value for level in augment.levels] == [
         [{"name": "RandomHorizontalFlip"}], [{"name": "RandomCrop", "size": 8}],
