@@ -6,8 +6,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torchmetrics.functional import classification, regression
 
+from core.config import DIRECTIONS
 from core.metrics import classification_metrics, confusion_matrix, per_class, regression_metrics
-from core.tasks import DIRECTIONS, Multiclass, Regression
+from core.tasks import Multiclass, Regression
 
 modest = settings(max_examples=80, deadline=None)
 

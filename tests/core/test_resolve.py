@@ -121,6 +121,7 @@ def test_facts(small):
         "updates": 12,
         "updates_per_epoch": 3,
         "parameters": 5 * 8 + 9 * 3,
+        "directions": {},
     }
 
 
