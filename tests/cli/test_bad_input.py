@@ -19,7 +19,7 @@ BAD = [
     # names
     ("sweep digit", ["There is no experiment 'digit'.", "Did you mean 'digits'?"]),
     ("run nowhere.py", ["There is no file 'nowhere.py'."]),
-    ("show zzz", ["There is no experiment 'zzz'.", "Choose digits or line."]),
+    ("show zzz", ["There is no experiment 'zzz'.", "Choose cancer, circles, "]),
     ("run digits foo.bar=1", ["There is no hyperparameter 'foo.bar'.", GROUPS]),
     ("run digits foo=1", ["There is no hyperparameter 'foo'.", GROUPS]),
     ("run digits lr=1", ["There is no hyperparameter 'lr'.", "Did you mean 'optimizer.lr'?"]),
@@ -167,7 +167,10 @@ BAD = [
     ),
     (
         "run line loss=cross_entropy",
-        ["loss cross_entropy is for task multiclass, not for task regression", "Take mse or l1."],
+        [
+            "loss cross_entropy is for task multiclass, not for task regression",
+            "Take huber, l1 or mse.",
+        ],
     ),
     ("run digits model=torch.nn.Flatten", ["model torch.nn.Flatten has no parameters to train"]),
     # runs and studies

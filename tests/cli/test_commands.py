@@ -450,7 +450,7 @@ def test_wandb_offline(paribus, tmp_path):
             *("--run-timeout", "--checkpoint-every", "--retry-failed", "--no-wandb", "--trust"),
             *("--root", "--json"),
         ],
-        "compare": ["--root", "--json"],
+        "compare": ["--metric", "--root", "--json"],
         "evaluate": ["--split", "--trust", "--root", "--json"],
         "reproduce": ["--trust", "--root", "--json"],
         "studies": ["--root", "--json"],
