@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,6 +173,7 @@ def read_frame(path: str, **options: Any) -> Any:
         RequestError: If there is no such file, or it is no table.
     """
     import pandas
+    from pandas.errors import ParserWarning
 
     file = Path(path).expanduser()
     if not file.is_file():
@@ -182,7 +184,15 @@ def read_frame(path: str, **options: Any) -> Any:
         )
     separator = "\t" if file.suffix.lower() in (".tsv", ".tab") else ","
     try:
-        return pandas.read_csv(file, sep=separator, **options)
+        with warnings.catch_warnings():  # else it would drop what the header has no name for
+            warnings.simplefilter("error", ParserWarning)
+            return pandas.read_csv(file, sep=separator, index_col=False, **options)
+    except ParserWarning as error:
+        raise RequestError(
+            f"{shown(path)}: the header has fewer names than lines have cells.",
+            "Name each column in the header; put text that has commas in quotes.",
+            "data",
+        ) from error
     except (ValueError, UnicodeDecodeError, OSError) as error:  # pandas' errors are ValueErrors
         raise RequestError(
             f"{shown(path)}: cannot be read as a table: {shown(str(error).strip(), 200)}.",

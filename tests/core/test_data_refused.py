@@ -13,6 +13,7 @@ from sklearn.utils import Bunch
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from core.data import load
+from core.data.tables import table
 from core.errors import RequestError
 
 X = np.arange(24.0).reshape(12, 2)
@@ -212,6 +213,14 @@ def test_a_function_that_raises():
         load(broken, {"path": "x.csv"}, name="mydata", seed=0, targets="classes")
     assert isinstance(e.value.__cause__, FileNotFoundError)
     assert e.value.exit_code == 2
+
+
+def test_lines_with_more_cells_than_the_header_has_names(tmp_path):
+    """They would be read one column to the left."""
+    path = tmp_path / "shifted.csv"
+    path.write_text("a,b,y\n1,2,3,0\n4,5,6,1\n")
+    with pytest.raises(RequestError, match=r"the header has fewer names than lines have cells\."):
+        table(str(path), "y")
 
 
 def test_a_function_that_refuses_speaks_for_itself():
