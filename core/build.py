@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from core.models import draw_parameters
 from core.optimizers import Moment, needs_closure, steps_after
 from core.seeding import seeded_globals
 from core.tasks import Task
-from core.transfer import begin_from, is_torchvision, put_pretrained, train_only
+from core.transfer import begin_from, is_torchvision, put_pretrained, train_only, without_weights
 
 
 @dataclass
@@ -127,17 +127,38 @@ def make_trainee(
     )
 
 
+def make_architecture(
+    configuration: Mapping[str, Any], experiment: Experiment
+) -> tuple[Task, nn.Module]:
+    """Task and model, for weights that replace all of the model's own. Needs no data.
+
+    Args:
+        configuration: Resolved (`core.resolve`).
+        experiment: For components of its file.
+
+    Raises:
+        RequestError: If a component cannot be built with its keywords.
+    """
+    parts = _Parts(without_weights(configuration), experiment, ("task", "model"))
+    with seeded_globals(0, "init"):
+        model, _ = parts.make_model(0)
+        return parts.make("task"), model
+
+
 class _Parts:
     """The components of a configuration, ready to be called with their keywords."""
 
-    def __init__(self, configuration: Mapping[str, Any], experiment: Experiment) -> None:
+    def __init__(
+        self,
+        configuration: Mapping[str, Any],
+        experiment: Experiment,
+        kinds: Sequence[str] = COMPONENTS,
+    ) -> None:
         self.found = {
-            kind: resolve_component(kind, configuration[kind]["name"], experiment)
-            for kind in COMPONENTS
+            kind: resolve_component(kind, configuration[kind]["name"], experiment) for kind in kinds
         }
         self.keywords = {
-            kind: {k: v for k, v in configuration[kind].items() if k != "name"}
-            for kind in COMPONENTS
+            kind: {k: v for k, v in configuration[kind].items() if k != "name"} for kind in kinds
         }
 
     def make(self, kind: str, *run_time: Any) -> Any:

@@ -65,9 +65,10 @@ class Run:
         return self.folder.history()
 
     def model(self, *, trust: bool = False) -> nn.Module:
-        """The model with the best epoch's weights, in evaluation mode.
+        """The model with the best epoch's weights, on the CPU and in evaluation mode.
 
-        It takes inputs as the training did: see ``record["data"]["preprocessing"]``.
+        The training data need not be there. It takes inputs as the training did: see
+        ``record["data"]["preprocessing"]``.
 
         Args:
             trust: Whether whatever the record names may be imported and executed.
@@ -76,16 +77,12 @@ class Run:
             DamagedError: If a file is not what was written.
             RequestError: If the run failed, or names something that only `trust` allows.
         """
-        from core.config import Configuration
-        from core.models import load_weights
         from core.recorded import recorded_run
-        from core.train import resolver_for_file
+        from core.trained import trained_model
 
         run = recorded_run(self.folder, self.folder.verified_record(), trust=trust)
-        resolver = resolver_for_file(run.path, run.import_paths)
-        model = resolver.trainee(Configuration.parse(run.asked, run.id), run.seed).model
-        load_weights(model, self.folder.weights(), self.id)
-        return model.eval()
+        _, model = trained_model(run, self.folder.weights())
+        return model
 
     def document(self) -> dict[str, Any]:
         """The document that ``paribus run --json`` prints."""

@@ -70,6 +70,16 @@ def test_its_model_gives_the_recorded_accuracy(trained):
     assert accuracy == pytest.approx(trained.best["metrics"]["val/accuracy"], abs=1e-12)
 
 
+def test_its_model_needs_no_data(write_small, tmp_path):
+    data = tmp_path / "there"
+    data.touch()
+    there = f"assert __import__('pathlib').Path({str(data)!r}).exists()\n    kind = torch"
+    small = write_small(replace=[("kind = torch", there)])
+    run = api.train(small.path, root=tmp_path / "r", wandb=False)
+    data.unlink()
+    assert run.model()(torch.zeros(2, 4)).shape == (2, 3)
+
+
 def test_the_same_bits_as_the_command_line(trained, paribus, tmp_path):
     """This process has threads and random hashes; what trains has not."""
     assert not is_pinned()
