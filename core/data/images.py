@@ -40,7 +40,7 @@ class Images:
     def decoding(self) -> dict[str, Any]:
         """What reads another file as these are read; can be written as JSON."""
         size = self.size or tuple(decode(self.paths[0], self.channels, None).shape[1:])
-        return {"channels": self.channels, "size": list(size)}
+        return {"channels": self.channels, "size": list(size), "resize": self.size is not None}
 
 
 class ImageFiles(Dataset[tuple[torch.Tensor, Any]]):
@@ -149,7 +149,7 @@ def images(
 def _listed(folder: Path, channels: int, size: tuple[int, ...] | None) -> tuple[Images, Array]:
     """The images of one folder of classes, in order of name, and their classes."""
     classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-    found = {name: _files(folder / name) for name in classes if not name.startswith(".")}
+    found = {name: image_files(folder / name) for name in classes if not name.startswith(".")}
     if not found:
         raise RequestError(
             f"{shown(folder, 200)} has no folders; one for each class was looked for, such as "
@@ -171,7 +171,8 @@ def _listed(folder: Path, channels: int, size: tuple[int, ...] | None) -> tuple[
     return Images(paths, channels, height_width), labels
 
 
-def _files(folder: Path) -> list[Path]:
+def image_files(folder: Path) -> list[Path]:
+    """The images in a folder and in its folders, in order of name."""
     return sorted(
         path
         for path in folder.rglob("*")

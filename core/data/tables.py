@@ -61,7 +61,7 @@ class Table:
                 known = cells[~np.isnan(cells)]
                 mean = float(known.mean()) if self.fill and len(known) else None
                 found.append({"name": name, "mean": mean})
-        return {"columns": found}
+        return {"columns": found, "fill": self.fill}
 
     def encoded(self, recipe: Mapping[str, Any]) -> torch.Tensor:
         """float32 `[N, F]`: a number as it is, a word as one column for each category."""

@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -30,11 +30,13 @@ class Texts:
         texts: One for each example.
         lowercase: Whether words in capitals are the same words.
         min_count: Words that stand in the training part less often are unknown.
+        column: The column that they stood in, if they came from a table.
     """
 
     texts: Sequence[str]
     lowercase: bool = True
     min_count: int = 1
+    column: str | None = None
 
     kind = "text"
 
@@ -43,7 +45,7 @@ class Texts:
 
     def index_select(self, rows: torch.Tensor) -> Texts:
         """The texts at these positions: int64 `[M]`."""
-        return Texts([self.texts[row] for row in rows.tolist()], self.lowercase, self.min_count)
+        return replace(self, texts=[self.texts[row] for row in rows.tolist()])
 
     def digest(self) -> str:
         """sha256 over the texts and how they are read."""
@@ -55,7 +57,7 @@ class Texts:
         counts = Counter(token for text in self.texts for token in tokens(text, self.lowercase))
         words = [word for word, count in counts.items() if count >= self.min_count]
         words.sort(key=lambda word: (-counts[word], word))
-        return {"lowercase": self.lowercase, "vocabulary": words}
+        return {"lowercase": self.lowercase, "vocabulary": words, "column": self.column}
 
     def encoded(self, recipe: Mapping[str, Any]) -> Tokens:
         """Sequences of ids, by a vocabulary."""
@@ -162,5 +164,5 @@ def text(
             )
         text, label = names if label is None else (text or names[label == names[0]], label)
     check_columns(frame, [text, label], path)
-    found = Texts(frame[text].tolist(), lowercase, min_count)
+    found = Texts(frame[text].tolist(), lowercase, min_count, text)
     return checked(found, shown(path)), np.array(frame[label].tolist())
