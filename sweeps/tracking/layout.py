@@ -10,6 +10,8 @@ from sweeps.tracking.tracker import TrackedRun
 TAG_LENGTH = 64  # W&B refuses longer ones
 NAME_LENGTH = 128
 TABLE_ROWS = 10_000  # W&B's limit for a logged table
+MATRIX = "best/confusion_matrix"
+MOST_LABELS = 50  # each is a file to upload and a panel on the page
 
 
 def wandb_id(run: TrackedRun) -> str:
@@ -60,14 +62,22 @@ def summary(document: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def confusion_rows(document: dict[str, Any]) -> list[list[Any]]:
-    """Rows (actual, predicted, count) of the best epoch's matrix; empty if none or too large."""
+def confusion_matrices(document: dict[str, Any]) -> dict[str, list[list[Any]]]:
+    """Key to rows (actual, predicted, count) of the best epoch's matrix, of each label its own.
+
+    What is too large for W&B is left out.
+    """
     matrix = (document.get("best") or {}).get("confusion_matrix") or []
-    if len(matrix) ** 2 > TABLE_ROWS:
-        return []
-    classes = [str(name) for name in document.get("class_names") or range(len(matrix))]
+    names = [str(name) for name in document.get("class_names") or range(len(matrix))]
+    if matrix and isinstance(matrix[0][0], list):
+        pairs = list(zip(names, matrix, strict=True))[:MOST_LABELS]
+        return {f"{MATRIX}/{name}": _rows([f"not {name}", name], one) for name, one in pairs}
+    return {MATRIX: _rows(names, matrix)} if 0 < len(matrix) ** 2 <= TABLE_ROWS else {}
+
+
+def _rows(names: list[str], matrix: list[list[int]]) -> list[list[Any]]:
     return [
-        [classes[actual], classes[predicted], count]
+        [names[actual], names[predicted], count]
         for actual, counts in enumerate(matrix)
         for predicted, count in enumerate(counts)
     ]

@@ -132,9 +132,9 @@ class Session:
             UploadError: Its data will not reach the server.
         """
         opened.summary.update(layout.summary(document or {"status": "interrupted"}))
-        rows = layout.confusion_rows(document or {})
-        if rows:
-            opened.log({"best/confusion_matrix": _chart(rows)})
+        matrices = layout.confusion_matrices(document or {})
+        if matrices:
+            opened.log({key: _chart(key, rows) for key, rows in matrices.items()})
         opened.finish(exit_code=0 if document and document.get("status") == "complete" else 1)
         if self.mode == "online" and self._messages.fatal:
             raise UploadError(self._messages.fatal)
@@ -204,15 +204,16 @@ def reach(url: str) -> None:
         raise ConnectionError(f"{target.hostname}:{port} does not answer") from error
 
 
-def _chart(rows: list[list[Any]]) -> Any:
+def _chart(key: str, rows: list[list[Any]]) -> Any:
     import wandb
 
+    label = key.removeprefix(layout.MATRIX).replace("/", ": ", 1)
     columns: list[str | int] = ["Actual", "Predicted", "nPredictions"]
     return wandb.plot_table(
         vega_spec_name="wandb/confusion_matrix/v1",
         data_table=wandb.Table(columns=columns, data=rows),
         fields={str(name): str(name) for name in columns},
-        string_fields={"title": "Confusion matrix of the best epoch"},
+        string_fields={"title": f"Confusion matrix of the best epoch{label}"},
     )
 
 

@@ -275,10 +275,39 @@ def test_long_names_are_cut_and_stay_apart():
     assert set(names[0]["tags"]) & set(names[1]["tags"]) == {"digits"}
 
 
-def test_a_matrix_too_large_for_a_table_is_left_out():
+def test_a_matrix_for_each_label(tmp_path, offline):
+    told = document(class_names=["a/b", "wet"])
+    told["best"]["confusion_matrix"] = [[[5, 1], [2, 3]], [[0, 4], [7, 0]]]
+    tracker = open_tracker(tmp_path, warn=lambda line: None)
+    tracker.begin(RUN)
+    tracker.finish(RUN.run, told, history())
+    tracker.close()
+    (run,) = offline_runs(tmp_path)
+    held = [
+        json.loads(path.read_text())["data"]
+        for path in (tmp_path / "wandb").rglob("files/media/table/**/*.table.json")
+    ]
+    assert sorted(held) == [
+        [
+            ["not a/b", "not a/b", 5], ["not a/b", "a/b", 1],
+            ["a/b", "not a/b", 2], ["a/b", "a/b", 3],
+        ],
+        [
+            ["not wet", "not wet", 0], ["not wet", "wet", 4],
+            ["wet", "not wet", 7], ["wet", "wet", 0],
+        ],
+    ]  # fmt: skip
+    keys = {key.partition("_table")[0] for key in run.rows[-1] if "_table" in key}
+    assert keys == {"best/confusion_matrix/a/b", "best/confusion_matrix/wet"}
+
+
+def test_matrices_too_large_or_too_many_are_left_out():
     large = {"best": {"confusion_matrix": [[0] * 101] * 101}}
-    assert layout.confusion_rows(large) == []
-    assert len(layout.confusion_rows({"best": {"confusion_matrix": [[0] * 100] * 100}})) == 10_000
+    assert layout.confusion_matrices(large) == {}
+    (rows,) = layout.confusion_matrices({"best": {"confusion_matrix": [[0] * 100] * 100}}).values()
+    assert len(rows) == 10_000
+    many = {"best": {"confusion_matrix": [[[1, 0], [0, 1]]] * 60}}
+    assert len(layout.confusion_matrices(many)) == 50
 
 
 def test_what_is_not_known_is_left_out():
