@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from core.config import Configuration
 from core.errors import DamagedError, RequestError, shown
@@ -38,6 +39,29 @@ def find_run(root: Root, text: str) -> RunFolder:
             )
         return folder
     return root.find_run(text)
+
+
+def find_trained_run(root: Root, text: str, purpose: str) -> tuple[RunFolder, dict[str, Any]]:
+    """A run that has a model, and its record, after every file was compared with the manifest.
+
+    Args:
+        root: Where to look.
+        text: As `find_run` takes it.
+        purpose: What the model is for, as a message says it.
+
+    Raises:
+        DamagedError: If a file of the run is not what was written.
+        RequestError: If none or several fit, or the run failed.
+    """
+    folder = find_run(root, text)
+    record = folder.verified_record()
+    if record["status"] != "complete":
+        raise RequestError(
+            f"{folder.id} failed, so it has no model to {purpose}: {record['reason']}.",
+            "Name a complete run; paribus runs lists them.",
+            "failed-run",
+        )
+    return folder, record
 
 
 def request_for(root: Root, asked: Asked) -> Request:

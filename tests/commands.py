@@ -46,8 +46,9 @@ class Commands:
             text=True,
         )
 
-    def __call__(self, *words, cwd=".", env=None) -> Done:
-        request = {"words": [str(w) for w in words], "cwd": str(cwd), "env": env or {}}
+    def __call__(self, *words, cwd=".", env=None, stdin="") -> Done:
+        typed = [str(word) for word in words]
+        request = {"words": typed, "cwd": str(cwd), "env": env or {}, "stdin": stdin}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         if not select.select([self._process.stdout], [], [], SECONDS)[0]:
@@ -77,11 +78,12 @@ def _serve() -> None:
     before = dict(os.environ)
     from sweeps.cli.app import run
 
-    for line in sys.stdin:
+    for line in sys.__stdin__:
         request = json.loads(line)
         out, err = io.StringIO(), io.StringIO()
         os.chdir(start / request["cwd"])
         os.environ.update(request["env"])
+        sys.stdin = io.StringIO(request["stdin"])
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
                 code = run(request["words"])

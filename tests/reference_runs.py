@@ -38,7 +38,7 @@ RECORDED, SCRIPT = "tests/core/numerics.json", "tests/reference_runs.py"
 # Every other one counts, also one that is added later.
 NO_NUMBERS = {
     "__init__", "attempt", "checkpoints", "config", "engine", "errors", "evaluate", "experiment",
-    "files", "identity", "run_folder", "signatures", "sources", "spec", "summary",
+    "files", "identity", "predict", "run_folder", "signatures", "sources", "spec", "summary",
     "train", "trained", "values",
 }  # fmt: skip
 

@@ -12,7 +12,7 @@ from typing import Any
 import rich_click as click
 
 from core.errors import Fault, ParibusError
-from sweeps.cli import catalogue, machine, removal, reproduce, results, training
+from sweeps.cli import catalogue, machine, predict, removal, reproduce, results, training
 from sweeps.cli.common import INTERRUPTED
 
 
@@ -31,6 +31,7 @@ for _command in (
     *training.COMMANDS,
     *reproduce.COMMANDS,
     *results.COMMANDS,
+    *predict.COMMANDS,
     *removal.COMMANDS,
     *machine.COMMANDS,
 ):

@@ -93,16 +93,9 @@ def evaluate_command(
     context: click.Context, run: str, split: str, trust: bool, root: Root, as_json: bool
 ) -> None:
     """The best checkpoint of a RUN on a split; readings of the test part are counted."""
-    from sweeps.lookup import find_run
+    from sweeps.lookup import find_trained_run
 
-    folder = find_run(root, run)
-    record = folder.verified_record()
-    if record["status"] != "complete":
-        raise RequestError(
-            f"{folder.id} failed, so it has no model to evaluate: {record['reason']}.",
-            "Name a complete run; paribus runs lists them.",
-            "failed-run",
-        )
+    folder, record = find_trained_run(root, run, "evaluate")
     from core.evaluate import evaluate_run
     from sweeps.workplace import Workplace
 

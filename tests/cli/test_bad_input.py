@@ -175,6 +175,8 @@ BAD = [
     ("run digits model=torch.nn.Flatten", ["model torch.nn.Flatten has no parameters to train"]),
     # runs and studies
     ("evaluate foo", ["There is no run 'foo' in", "See: paribus runs"]),
+    ("predict foo 1", ["There is no run 'foo' in", "See: paribus runs"]),
+    ("predict foo --fo", ["No such option '--fo'", "See: paribus predict --help"]),
     ("compare foo", ["There is no study 'foo' in", "Begin one: paribus sweep digits"]),
     ("compare", ["There is no study in", "Begin one: paribus sweep digits"]),
     ("runs foo", ["There is no study 'foo' in"]),
@@ -203,7 +205,7 @@ def root(tmp_path):
 
 def with_root(command, root):
     words = command.split(" ")
-    takes_root = words[0] in ("run", "sweep", "show", "compare", "evaluate", "runs")
+    takes_root = words[0] in ("run", "sweep", "show", "compare", "evaluate", "predict", "runs")
     return [*words, "--root", root] if takes_root else words
 
 
@@ -268,8 +270,8 @@ def test_what_needs_no_torch_is_refused_before_it_is_imported(tmp_path):
         "sweep digits --study ../x", "sweep digits --engine foo", "run digits train.epochs=0",
         "sweep digits train.batch_size=0,64", "sweep digits split.seed=1", "run digits --fo",
         "sweep digits foo.bar=1 train.epochs=2 --seeds 0", "sweep digits hidden_units",
-        "compare foo", "evaluate foo", "runs foo", "list", "studies", "runs", "run --help",
-        "sweep digits --storage foo", "run nowhere.py", "run digits train.epochs",
+        "compare foo", "evaluate foo", "predict foo 1", "runs foo", "list", "studies", "runs",
+        "run --help", "sweep digits --storage foo", "run nowhere.py", "run digits train.epochs",
     ]  # fmt: skip
     program = (
         "import sys, json\nfrom sweeps.cli.app import run\n"

@@ -273,6 +273,16 @@ def test_evaluate_gives_what_was_recorded(paribus, swept, root):
     assert done.json["readings"] == 0
 
 
+def test_predict_takes_a_run_by_its_study(paribus, swept, root):
+    done = paribus("predict", "mine/optimizer.lr=0.1-s1", "0.5", "-1", "--root", root, "--json")
+    assert done.code == 0
+    run = paribus("evaluate", "mine/optimizer.lr=0.1-s1", "--root", root, "--json").json["run"]
+    assert done.json["run"] == run
+    assert [one["input"] for one in done.json["predictions"]] == ["0.5", "-1"]
+    first, second = (one["value"] for one in done.json["predictions"])
+    assert first > second  # the line rises
+
+
 def test_readings_of_the_test_part_are_counted(paribus, swept, root):
     words = ("evaluate", "mine/loss=mse-s0", "--split", "test", "--root", root)
     first = paribus(*words, "--json").json
@@ -452,6 +462,7 @@ def test_wandb_offline(paribus, tmp_path):
         ],
         "compare": ["--metric", "--root", "--json"],
         "evaluate": ["--split", "--trust", "--root", "--json"],
+        "predict": ["--trust", "--root", "--json"],
         "reproduce": ["--trust", "--root", "--json"],
         "studies": ["--root", "--json"],
         "runs": ["--root", "--json"],

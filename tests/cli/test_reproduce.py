@@ -254,7 +254,7 @@ def test_a_record_may_not_name_just_anything(paribus, place, tmp_path):
 
     copy = altered(place, run, tmp_path / "copy", name_it)
     write_manifest(copy)
-    for command in ("reproduce", "evaluate", "show", "run", "sweep"):
+    for command in ("reproduce", "evaluate", "predict", "show", "run", "sweep"):
         words = ("optimizer.lr=1",) if command == "sweep" else ()
         done = paribus(command, copy, *words, cwd=tmp_path)
         assert (done.code, done.out) == (2, "")
@@ -276,8 +276,9 @@ def test_a_stranger_s_file_is_not_executed(paribus, place, tmp_path):
         shutil.copytree(place / "results" / "runs" / run, copy)
         (file,) = (copy / "source").iterdir()
         file.write_text(f"{file.read_text()}\nopen({str(ran)!r}, 'w')\n")
-        damaged = [paribus(c, copy, cwd=tmp_path).code for c in ("reproduce", "evaluate", "show")]
-        assert damaged == [1, 1, 1]
+        commands = ("reproduce", "evaluate", "predict", "show")
+        damaged = [paribus(command, copy, cwd=tmp_path).code for command in commands]
+        assert damaged == [1, 1, 1, 1]
         assert not ran.exists()
     assert paribus("reproduce", copy, "--trust", cwd=tmp_path).code == 1
     assert ran.exists()
@@ -298,7 +299,7 @@ def test_only_what_its_kind_may_name(paribus, place, tmp_path):
 
         copy = altered(place, run, tmp_path / str(number), name_it)
         write_manifest(copy)
-        for command in ("reproduce", "evaluate", "run"):
+        for command in ("reproduce", "evaluate", "predict", "run"):
             done = paribus(command, copy, cwd=tmp_path)
             assert (done.code, data["name"] in done.err) == (2, True), done
         assert list(precious.iterdir()) == []

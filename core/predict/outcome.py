@@ -1,0 +1,116 @@
+"""A finished run's best weights on new inputs: labels and probabilities, or values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from core.errors import RequestError, shown
+from core.predict.given import Given, New
+from core.predict.images import new_images
+from core.predict.recipe import Recipe, expected, read_recipe
+from core.predict.rows import new_rows
+from core.predict.texts import new_texts
+from core.process import settle
+from core.recorded import recorded_run
+from core.resolve import choose_device
+from core.run_folder import RunFolder
+from core.seeding import seeded_globals
+from core.spec import RunSpec
+from core.tasks import Task
+from core.trained import trained_model
+
+
+def predict_run(path: Path, given: Given, trust: bool = False) -> list[dict[str, Any]]:
+    """Predicts new data with the best checkpoint of the run in a folder.
+
+    Its training data need not be there.
+
+    Args:
+        path: The folder.
+        given: What to predict.
+        trust: Whether whatever the record names may be imported and executed.
+
+    Returns:
+        For each input ``{"input", "label", "probabilities"}`` or ``{"input", "value"}``, fit for
+        JSON.
+
+    Raises:
+        DamagedError: If a file of the run is not what it was.
+        RequestError: If the run failed, or an input is not as its training data were.
+    """
+    folder = RunFolder(path)
+    record = folder.verified_record()
+    run = recorded_run(folder, record, trust=trust)
+    recipe = read_recipe(record["data"]["preprocessing"], run.id)
+    new = _read(recipe, given)
+    task, model = trained_model(run, folder.weights())
+    settle()  # the user's modules, imported by now, may have changed threads or precision
+    outputs = _outputs(run, model, new)
+    return _told(task, outputs, new.names, recipe["class_names"])
+
+
+def _read(recipe: Recipe, given: Given) -> New:
+    """What was given, read as the training data were."""
+    new = None
+    if given.words or given.rows:
+        if "image" in recipe:
+            new = new_images(recipe["image"], recipe["standardize"], given)
+        elif "text" in recipe:
+            new = new_texts(recipe["text"], given)
+        else:
+            new = new_rows(recipe, given)
+    if new is None or not new.names:
+        raise RequestError(
+            "There is nothing to predict.",
+            f"Give {expected(recipe)}; or rows as JSON on standard input, with --json.",
+            "input",
+        )
+    return new
+
+
+def _outputs(run: RunSpec, model: nn.Module, new: New) -> Tensor:
+    """The model's outputs: float `[N, …]`, on the CPU, in batches as `evaluate` takes them."""
+    # A record of another machine may ask for a GPU that is not here.
+    device = torch.device(choose_device("cpu" if run.asked["device"] == "cpu" else "auto"))
+    model = model.to(device)
+    collected = []
+    # A model that draws in evaluation too gets the same draws for the same inputs, always.
+    with torch.inference_mode(), seeded_globals(0, "dropout", "predict"):
+        for inputs in new.batches(run.configuration["train"]["eval_batch_size"]):
+            try:
+                outputs = model(inputs.to(device))
+            except Exception as error:
+                raise RequestError(
+                    f"model {run.configuration['model']['name']} cannot take a batch of shape "
+                    f"{list(inputs.shape)}: {type(error).__name__}: {shown(error, 200)}.",
+                    "Give inputs like those of the training data.",
+                    "shape",
+                ) from error
+            collected.append(outputs.float().cpu())
+    return torch.cat(collected)
+
+
+def _told(
+    task: Task, outputs: Tensor, inputs: list[str], names: list[str] | None
+) -> list[dict[str, Any]]:
+    probabilities = task.probabilities(outputs)
+    predicted = task.predict(outputs).tolist()
+    if probabilities is None or names is None:
+        return [
+            {"input": given, "value": value[0] if len(value) == 1 else value}
+            for given, value in zip(inputs, predicted, strict=True)
+        ]
+    return [
+        {
+            "input": given,
+            "label": [n for n, marked in zip(names, code, strict=True) if marked]
+            if task.targets == "labels"
+            else names[code],
+            "probabilities": dict(zip(names, row, strict=True)),
+        }
+        for given, code, row in zip(inputs, predicted, probabilities.tolist(), strict=True)
+    ]
