@@ -272,20 +272,33 @@ def _tell_evaluation(document: Mapping[str, Any]) -> None:
     say(f"{document['run']} on its {document['split']} part")
     table(("metric", "value"), [[k, number(v, 6)] for k, v in document["metrics"].items()], (1,))
     if document["report"]:
+        several = isinstance(document["confusion_matrix"][0][0], list)
         rows = [
             [name, *[number(row[k]) for k in ("precision", "recall", "f1")], str(row["support"])]
             for name, row in document["report"].items()
         ]
-        table(("class", "precision", "recall", "f1", "examples"), rows, right=(1, 2, 3, 4))
-        names = list(document["report"])
-        matrix = [
-            [name, *map(str, row)]
-            for name, row in zip(names, document["confusion_matrix"], strict=True)
-        ]
-        table(("true \\ predicted", *names), matrix, right=range(1, len(names) + 1))
-    if document["split"] == "test":
+        what = "label" if several else "class"
+        table((what, "precision", "recall", "f1", "examples"), rows, right=(1, 2, 3, 4))
+        tell = _tell_matrices if several else _tell_matrix
+        tell(list(document["report"]), document["confusion_matrix"])
+    if document["readings"]:
         times = "once" if document["readings"] == 1 else f"{document['readings']} times"
         say(f"The test part of this run has been read {times}.")
+
+
+def _tell_matrix(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> None:
+    rows = [[name, *map(str, counts)] for name, counts in zip(names, matrix, strict=True)]
+    table(("true \\ predicted", *names), rows, right=range(1, len(names) + 1))
+
+
+def _tell_matrices(names: Sequence[str], matrices: Sequence[Sequence[Sequence[int]]]) -> None:
+    """The matrix of each label, below one another."""
+    rows = [
+        [name if truth == "no" else "", truth, *map(str, counts)]
+        for name, matrix in zip(names, matrices, strict=True)
+        for truth, counts in zip(("no", "yes"), matrix, strict=True)
+    ]
+    table(("label", "true \\ predicted", "no", "yes"), rows, right=(2, 3))
 
 
 def _interrupted(root: Root, name: str, studies: Sequence[str], of: Study | None) -> dict[str, Any]:

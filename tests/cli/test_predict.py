@@ -14,6 +14,8 @@ from safetensors.numpy import load_file
 from scipy.special import expit, softmax
 from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classification
 
+from core.files import write_manifest
+
 EXPERIMENT = '''"""Does it read what it was trained on?"""
 
 BASELINE = {
@@ -163,6 +165,33 @@ def test_evaluate_gives_what_was_recorded_for_every_task(evaluated, trained, pla
         assert len(done.json["metrics"]) >= 4
         assert done.json["confusion_matrix"] == record["best"]["confusion_matrix"]
         assert (done.json["report"] is None) == (kind == "values")
+
+
+def test_evaluate_shows_a_matrix_for_each_label(paribus, runs, evaluated, place):
+    done = paribus("evaluate", runs["labels"], "--root", place / "r")
+    lines = [line.split() for line in done.out.splitlines()]
+    at = lines.index(["label", "true", "\\", "predicted", "no", "yes"])
+    for number, matrix in enumerate(evaluated["labels"].json["confusion_matrix"]):
+        no, yes = lines[at + 2 + 2 * number : at + 4 + 2 * number]
+        assert no == ["label", str(number), "no", *map(str, matrix[0])]
+        assert yes == ["yes", *map(str, matrix[1])]
+
+
+def test_other_numbers_than_recorded_are_told(paribus, runs, place, tmp_path):
+    """In the recorded environment they are a no; elsewhere both are printed."""
+    folder = tmp_path / "r" / "runs" / runs["values"]
+    shutil.copytree(place / "r" / "runs" / runs["values"], folder)
+    record = json.loads((folder / "run.json").read_text())
+    mae = record["best"]["metrics"]["val/mae"]
+    record["best"]["metrics"]["val/mae"] = 1.5
+    for environment, code in (({}, 1), ({"torch": "1.0"}, 0)):
+        record["identity"]["environment"] |= environment
+        (folder / "run.json").write_text(json.dumps(record))
+        write_manifest(folder)
+        done = paribus("evaluate", runs["values"], "--root", tmp_path / "r")
+        assert done.code == code
+        assert f"val/mae was recorded as 1.5, is {mae!r}" in done.err
+        assert ("environment: torch was 1.0, is " in done.err) == bool(environment)
 
 
 @pytest.mark.parametrize("kind", ["table", "text", "images", "columns"])
