@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from core.recorded import recorded_run
 from core.run_folder import RunFolder
 from core.tasks import Matrix
 from core.train import resolver_for_file
+from core.trained import device_of
 from core.values import null_if_not_finite
 
 
@@ -52,6 +53,8 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
     """
     folder = RunFolder(path)
     run = recorded_run(folder, folder.verified_record(), trust=trust)
+    device = device_of(run)
+    run = replace(run, asked={**run.asked, "device": device})
     weights = folder.weights()
     resolver = resolver_for_file(run.path, run.import_paths)
     asked = Configuration.parse(run.asked, run.id)
@@ -68,7 +71,7 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
         )
     found = engine_of(run.engine).evaluate(Job((run,), resolver), weights, split)
     metrics = null_if_not_finite({f"{split}/{k}": v for k, v in found.metrics.items()})
-    now = {**environment(), **device_environment(run.configuration["device"])}
+    now = {**environment(), **device_environment(device)}
     then = run.identity["environment"]
     recorded = folder.record()["best"]["metrics"]
     report = None

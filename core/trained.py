@@ -1,4 +1,7 @@
-"""The model of a finished run, built from its record: its data need not be there."""
+"""The model of a finished run, built from its record, and where it works.
+
+Its data need not be there.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from torch import Tensor, nn
 from core.build import make_architecture
 from core.experiment import load_experiment
 from core.models import load_weights
+from core.resolve import choose_device
 from core.spec import RunSpec
 from core.tasks import Task
 
@@ -28,3 +32,8 @@ def trained_model(run: RunSpec, weights: Mapping[str, Tensor]) -> tuple[Task, nn
     task, model = make_architecture(run.configuration, experiment)
     load_weights(model, weights, run.id)
     return task, model.eval()
+
+
+def device_of(run: RunSpec) -> str:
+    """The device that a run was trained on; the CPU where that is not there."""
+    return "cpu" if run.configuration["device"] == "cpu" else choose_device("auto")

@@ -16,12 +16,11 @@ from core.predict.rows import new_rows
 from core.predict.texts import new_texts
 from core.process import settle
 from core.recorded import recorded_run
-from core.resolve import choose_device
 from core.run_folder import RunFolder
 from core.seeding import seeded_globals
 from core.spec import RunSpec
 from core.tasks import Task
-from core.trained import trained_model
+from core.trained import device_of, trained_model
 
 
 def predict_run(path: Path, given: Given, trust: bool = False) -> list[dict[str, Any]]:
@@ -74,8 +73,7 @@ def _read(recipe: Recipe, given: Given) -> New:
 
 def _outputs(run: RunSpec, model: nn.Module, new: New) -> Tensor:
     """The model's outputs: float `[N, …]`, on the CPU, in batches as `evaluate` takes them."""
-    # A record of another machine may ask for a GPU that is not here.
-    device = torch.device(choose_device("cpu" if run.asked["device"] == "cpu" else "auto"))
+    device = torch.device(device_of(run))
     model = model.to(device)
     collected = []
     # A model that draws in evaluation too gets the same draws for the same inputs, always.

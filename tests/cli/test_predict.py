@@ -194,6 +194,22 @@ def test_other_numbers_than_recorded_are_told(paribus, runs, place, tmp_path):
         assert ("environment: torch was 1.0, is " in done.err) == bool(environment)
 
 
+@pytest.mark.parametrize("asked", ["auto", "cuda"])
+def test_a_run_of_a_gpu_that_is_not_here(paribus, runs, place, tmp_path, asked):
+    folder = tmp_path / "r" / "runs" / runs["values"]
+    shutil.copytree(place / "r" / "runs" / runs["values"], folder)
+    record = json.loads((folder / "run.json").read_text())
+    record["asked"]["device"], record["configuration"]["device"] = asked, "cuda"
+    record["identity"]["environment"]["gpu"] = "Difference Engine"
+    (folder / "run.json").write_text(json.dumps(record))
+    write_manifest(folder)
+    done = paribus("evaluate", runs["values"], "--root", tmp_path / "r")
+    assert done.code == 0
+    assert "environment: gpu was Difference Engine, is " in done.err
+    typed = ",".join(["0.01"] * 10)
+    assert paribus("predict", runs["values"], typed, "--root", tmp_path / "r").code == 0
+
+
 @pytest.mark.parametrize("kind", ["table", "text", "images", "columns"])
 def test_files_get_the_labels_that_evaluate_counted(predict, runs, inputs, evaluated, place, kind):
     found = predictions(predict(kind, inputs[kind], "--json"))
