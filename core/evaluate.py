@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.config import Configuration
+from core.data import Data
 from core.engine import Job
 from core.engines import engine_of
 from core.errors import DamagedError, RequestError
 from core.identity import device_environment, environment
 from core.recorded import recorded_run
+from core.resolve import Resolver
 from core.run_folder import RunFolder
+from core.spec import RunSpec
 from core.tasks import Matrix
 from core.train import resolver_for_file
 from core.trained import device_of
@@ -58,13 +61,7 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
     weights = folder.weights()
     resolver = resolver_for_file(run.path, run.import_paths)
     asked = Configuration.parse(run.asked, run.id)
-    data = resolver.data(asked)
-    if data.fingerprint != run.identity["data"]:
-        raise DamagedError(
-            f"{run.id}: the data is not what the run was trained on (its fingerprint differs).",
-            "Bring the data back, or train again: paribus run.",
-            "data-changed",
-        )
+    data = data_as_trained(run, resolver, asked)
     if not len(data.part(split)):
         raise RequestError(
             f"{run.id} has no {split} part (split.{split}_fraction is 0).", kind="split"
@@ -92,3 +89,20 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
             k: [recorded[k], v] for k, v in metrics.items() if k in recorded and recorded[k] != v
         },
     )
+
+
+def data_as_trained(run: RunSpec, resolver: Resolver, asked: Configuration) -> Data:
+    """The data of a finished run.
+
+    Raises:
+        DamagedError: If it is not what the run was trained on.
+        RequestError: If it cannot be loaded.
+    """
+    data = resolver.data(asked)
+    if data.fingerprint != run.identity["data"]:
+        raise DamagedError(
+            f"{run.id}: the data is not what the run was trained on (its fingerprint differs).",
+            "Bring the data back, or train again: paribus run.",
+            "data-changed",
+        )
+    return data
