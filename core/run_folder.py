@@ -12,6 +12,7 @@ from core.files import MANIFEST, read_json, read_lines, verify_manifest
 from core.spec import ENGINES
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
 RECORD, HISTORY = "run.json", "history.jsonl"
@@ -82,6 +83,24 @@ class RunFolder:
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
             raise DamagedError(f"{self.folder / BEST}: cannot be read ({error}).") from error
+
+    def predictions(self) -> dict[str, NDArray[Any]]:
+        """The best epoch's outputs and targets of the validation part, by these names.
+
+        Raises:
+            DamagedError: If they are not what was written.
+            RequestError: If the run failed and has none.
+        """
+        if self.record()["status"] != "complete":
+            raise RequestError(f"{self.id} failed and has no predictions.", kind="failed-run")
+        verify_manifest(self.folder, only=(RECORD, PREDICTIONS))
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            return load_file(self.folder / PREDICTIONS)
+        except SafetensorError as error:
+            raise DamagedError(f"{self.folder / PREDICTIONS}: cannot be read ({error}).") from error
 
     def experiment_file(self, record: Mapping[str, Any]) -> Path:
         """The experiment's file as the run carries it.
