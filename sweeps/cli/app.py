@@ -12,7 +12,7 @@ from typing import Any
 import rich_click as click
 
 from core.errors import Fault, ParibusError
-from sweeps.cli import catalogue, machine, predict, removal, reproduce, results, training
+from sweeps.cli import catalogue, machine, plot, predict, removal, reproduce, results, training
 from sweeps.cli.common import INTERRUPTED
 
 
@@ -32,6 +32,7 @@ for _command in (
     *reproduce.COMMANDS,
     *results.COMMANDS,
     *predict.COMMANDS,
+    *plot.COMMANDS,
     *removal.COMMANDS,
     *machine.COMMANDS,
 ):

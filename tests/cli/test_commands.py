@@ -463,6 +463,7 @@ def test_wandb_offline(paribus, tmp_path):
         "compare": ["--metric", "--root", "--json"],
         "evaluate": ["--split", "--trust", "--root", "--json"],
         "predict": ["--trust", "--root", "--json"],
+        "plot": ["--output", "--trust", "--root", "--json"],
         "reproduce": ["--trust", "--root", "--json"],
         "studies": ["--root", "--json"],
         "runs": ["--root", "--json"],
@@ -491,7 +492,8 @@ def test_help_needs_none_of_the_large_libraries(tmp_path):
         "import sys\n"
         "from sweeps.cli.app import run\n"
         "run(['--help'])\n"
-        "large = {'torch', 'numpy', 'scipy', 'sklearn', 'optuna', 'wandb', 'sqlalchemy'}\n"
+        "large = {'torch', 'numpy', 'scipy', 'sklearn', 'optuna', 'wandb', 'sqlalchemy',\n"
+        "         'matplotlib'}\n"
         "print('imported:', *sorted(large & sys.modules.keys()))\n"
     )
     done = subprocess.run(

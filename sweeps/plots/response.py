@@ -1,0 +1,113 @@
+"""The response to an axis: level against the best metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.transforms import ScaledTranslation, Transform
+
+from sweeps.plots.figure import Panel
+from sweeps.plots.style import BASELINE, FAINT, SMALL, number_axis, short, spans
+
+_STROKE = 14  # typographic points, as are a mean's width and all its seeds together
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of an axis.
+
+    Attributes:
+        text: As it is typed.
+        value: A number, or anything else: then levels stand side by side.
+        seeds: The best epoch's metric, one per seed.
+        look: The setting's colour, as matplotlib's keywords.
+        baseline: Whether this is the baseline's.
+    """
+
+    text: str
+    value: Any
+    seeds: Sequence[float]
+    look: Mapping[str, Any]
+    baseline: bool = False
+
+
+def response_panel(
+    name: str, title: str, key: str, levels: Sequence[Level], *, log: bool = False
+) -> Panel:
+    """Seeds as points side by side, their mean as a stroke; numbers' means are joined by a line.
+
+    Args:
+        name: The panel's.
+        title: Stands above it.
+        key: The axis, which stands below it.
+        levels: Those with at least one seed, in the study's order.
+        log: Whether the levels were asked for as a logarithmic range.
+    """
+    numeric = all(_is_number(level.value) for level in levels)
+
+    def draw(axes: Axes) -> None:
+        axes.grid(axis="y")
+        number_axis(axes.yaxis)
+        places = _draw_numbers(axes, levels, log) if numeric else _draw_words(axes, levels)
+        for level, place in zip(levels, places, strict=True):
+            colour = level.look["color"]
+            for seed, value in zip(_beside(axes, len(level.seeds)), level.seeds, strict=True):
+                axes.plot(place, value, "o", color=colour, transform=seed, zorder=3,
+                          markeredgewidth=0)  # fmt: skip
+            axes.update_datalim([(place, value) for value in level.seeds])
+            if level.baseline:
+                mean = float(np.mean(level.seeds))
+                axes.axhline(mean, color=BASELINE, linewidth=0.8, linestyle=":")
+                axes.annotate("baseline", (1.03, mean), xycoords=("axes fraction", "data"),
+                              va="center", fontsize=SMALL)  # fmt: skip
+        axes.set_xlabel(short(key, 40))
+        axes.autoscale_view()
+
+    return Panel(name, title, draw)
+
+
+def _draw_numbers(axes: Axes, levels: Sequence[Level], log: bool) -> list[float]:
+    places = [float(level.value) for level in levels]
+    if spans(places, 1 if log else 10):
+        axes.set_xscale("log")
+    number_axis(axes.xaxis, dense=not spans(places, 100))
+    axes.margins(x=0.08)
+    order = np.argsort(places, kind="stable")
+    means = [float(np.mean(levels[i].seeds)) for i in order]
+    axes.plot([places[i] for i in order], means, "_-", color=FAINT, linewidth=0.8,
+              markersize=_STROKE, markeredgewidth=1.4)  # fmt: skip
+    return places
+
+
+def _draw_words(axes: Axes, levels: Sequence[Level]) -> list[float]:
+    places = [float(number) for number in range(len(levels))]
+    means = [float(np.mean(level.seeds)) for level in levels]
+    axes.plot(places, means, "_", color=FAINT, markersize=_STROKE, markeredgewidth=1.4)
+    texts = [short(level.text, 18) for level in levels]
+    slanted = len(texts) * max(map(len, texts)) > 28
+    axes.set_xticks(
+        places,
+        texts,
+        rotation=25 if slanted else 0,
+        rotation_mode="anchor" if slanted else None,
+        ha="right" if slanted else "center",
+    )
+    axes.set_xlim(-0.6, len(levels) - 0.4)
+    return places
+
+
+def _beside(axes: Axes, seeds: int) -> list[Transform]:
+    """Where the points of a level stand: a few typographic points apart, so that equals show."""
+    figure = axes.get_figure(root=True)
+    assert figure
+    apart = min(4.0, _STROKE / max(1, seeds - 1)) / 72
+    steps = (apart * (number - (seeds - 1) / 2) for number in range(seeds))
+    return [axes.transData + ScaledTranslation(step, 0, figure.dpi_scale_trans) for step in steps]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
