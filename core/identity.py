@@ -25,7 +25,7 @@ FORMAT = 1
 NUMERICS = 1
 
 # Keywords that say where data comes from or how it is read, and change no number.
-NO_NUMBERS = ("root", "download", "num_workers")
+NO_NUMBERS = ("root", "path", "download", "num_workers")
 
 
 @cache

@@ -104,6 +104,17 @@ def test_an_edit_of_an_object_that_is_used_changes_the_id_and_is_named(
     assert set(differs) <= {part, "data"}
 
 
+def test_a_table_that_has_moved_is_the_same_run(small, tmp_path):
+    rows = [f"{n},{n % 7},{'up' if n % 3 else 'down'}" for n in range(40)]
+    ids = []
+    for folder, last in (("here", "39,4,down"), ("there", "39,4,down"), ("other", "39,5,down")):
+        path = tmp_path / folder / "table.csv"
+        path.parent.mkdir()
+        path.write_text("\n".join(["a,b,way", *rows[:-1], last]))
+        ids.append(small.run(data={"name": "table", "path": str(path), "target": "way"}).id)
+    assert ids[0] == ids[1] != ids[2]
+
+
 FROM_FILE = """
 import numpy as np
 from pathlib import Path
