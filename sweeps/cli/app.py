@@ -12,7 +12,17 @@ from typing import Any
 import rich_click as click
 
 from core.errors import Fault, ParibusError
-from sweeps.cli import catalogue, machine, plot, predict, removal, reproduce, results, training
+from sweeps.cli import (
+    catalogue,
+    machine,
+    new,
+    plot,
+    predict,
+    removal,
+    reproduce,
+    results,
+    training,
+)
 from sweeps.cli.common import INTERRUPTED
 
 
@@ -28,6 +38,7 @@ def app() -> None:
 
 for _command in (
     *catalogue.COMMANDS,
+    *new.COMMANDS,
     *training.COMMANDS,
     *reproduce.COMMANDS,
     *results.COMMANDS,
