@@ -269,7 +269,10 @@ REFUSED = [
     ("x --data empty", ["has no folders; one for each class was looked for"]),
     ("x --data alone", ["There is one folder of images, 'cat', so one class: nothing to predict."]),
     ("x --data torn", ["torn/cat/1.png cannot be decoded as an image"]),
-    ("x --data broken.csv --target a", ["broken.csv: cannot be read as a table"]),
+    (
+        "x --data broken.csv --target a",
+        ["broken.csv: the header has fewer names than lines have cells"],
+    ),
     ("x --data rows.csv --target a", ["rows.csv: has no rows."]),
     ("x --data one.csv --target a", ["has a single column, 'a'"]),
     ("x --data things.csv", ["which column is to be predicted? It has a, b, c.", "--target c"]),
