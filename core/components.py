@@ -74,11 +74,16 @@ NAMES: dict[str, dict[str, str]] = {
 }
 
 # Losses that mean something for some tasks only; of another task they may still run, and mislead.
+# Torch's classes and functions, by their names.
 LOSS_TASKS = {
     **dict.fromkeys(("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss"), ("multiclass",)),
+    **dict.fromkeys(("cross_entropy", "nll_loss", "multi_margin_loss"), ("multiclass",)),
     **dict.fromkeys(("BCEWithLogitsLoss", "SoftMarginLoss"), ("binary", "multilabel")),
-    "MultiLabelSoftMarginLoss": ("multilabel",),
+    "binary_cross_entropy_with_logits": ("binary", "multilabel"),
+    "soft_margin_loss": ("binary", "multilabel"),
+    **dict.fromkeys(("MultiLabelSoftMarginLoss", "multilabel_soft_margin_loss"), ("multilabel",)),
     **dict.fromkeys(("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss"), ("regression",)),
+    **dict.fromkeys(("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"), ("regression",)),
 }
 
 # Filled in from the data where a signature names them and the user did not.

@@ -33,7 +33,9 @@ def try_fit(trainee: Trainee) -> None:
 def _refuse_loss_of_another_task(trainee: Trainee) -> None:
     loss, task = _name(trainee, "loss"), _name(trainee, "task")
     kinds = [kind.__name__ for kind in type(trainee.loss).__mro__]
-    if "BCELoss" in kinds:
+    if loss.startswith("torch."):  # a function of torch.nn.functional
+        kinds.append(loss.rpartition(".")[2])
+    if {"BCELoss", "binary_cross_entropy"} & set(kinds):
         raise RequestError(
             f"loss {loss} takes probabilities, and every task's model returns logits.",
             "Take bce, which takes their sigmoid itself, or bce_with_logits.",

@@ -94,8 +94,10 @@ def balanced_weights(train: Part, width: int, classes: int) -> list[float]:
         counts = torch.bincount(targets, minlength=classes).double().clamp(min=1)
         found: list[float] = (len(targets) / (classes * counts)).tolist()
         return found
-    positive = targets.reshape(len(targets), -1).double().sum(0).clamp(min=1)
-    ratios: list[float] = ((len(targets) - positive) / positive).tolist()
+    positive = targets.reshape(len(targets), -1).double().sum(0)
+    negative = len(targets) - positive
+    # At least 1, so that a label that all or no examples have still has a gradient.
+    ratios: list[float] = (negative.clamp(min=1) / positive.clamp(min=1)).tolist()
     return ratios
 
 
