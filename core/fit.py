@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,10 @@ from core.values import show_value
 
 
 def try_fit(trainee: Trainee) -> None:
-    """Sends a few training examples through model, loss and metrics.
+    """Sends a few training examples through model, loss and metrics, and updates the model once.
+
+    Args:
+        trainee: Not to be trained with any more.
 
     Raises:
         RequestError: If something does not fit, with both shapes and where they come from.
@@ -25,9 +29,12 @@ def try_fit(trainee: Trainee) -> None:
     inputs, targets = trainee.data.train.inputs_of(rows)
     _try_augment(trainee, inputs)
     inputs, targets = inputs.to(trainee.device), targets.to(trainee.device)
-    outputs = _try_model(trainee, inputs)
-    _try_loss(trainee, outputs, targets)
-    _try_metrics(trainee, outputs.detach().cpu(), targets.cpu())
+    # Recurrent layers of cuDNN have no gradient in evaluation.
+    with torch.backends.cudnn.flags(enabled=False):
+        outputs = _try_model(trainee, inputs)
+        loss = _try_loss(trainee, outputs, targets)
+        _try_metrics(trainee, outputs.detach().cpu(), targets.cpu())
+        _try_update(trainee, loss)
 
 
 def _refuse_loss_of_another_task(trainee: Trainee) -> None:
@@ -88,7 +95,7 @@ def _try_model(trainee: Trainee, inputs: Tensor) -> Tensor:
     return outputs
 
 
-def _try_loss(trainee: Trainee, outputs: Tensor, targets: Tensor) -> None:
+def _try_loss(trainee: Trainee, outputs: Tensor, targets: Tensor) -> Tensor:
     name = _name(trainee, "loss")
     if trainee.configuration["loss"].get("reduction") == "sum":
         raise RequestError(
@@ -119,6 +126,35 @@ def _try_loss(trainee: Trainee, outputs: Tensor, targets: Tensor) -> None:
             "Let it return the mean over the examples.",
             "loss-task",
         )
+    return loss
+
+
+def _try_update(trainee: Trainee, loss: Tensor) -> None:
+    """One step: an optimizer may be for some models only, and says so when it meets gradients."""
+    model, optimizer, scheduler = (_name(trainee, k) for k in ("model", "optimizer", "scheduler"))
+    measured: list[Any] = [loss.item()] if trainee.scheduler_steps == "validation" else []
+    for what, act, hint in (
+        (
+            f"model {model} cannot be trained",
+            loss.backward,
+            "Let each step of its forward be differentiable.",
+        ),
+        (
+            f"optimizer {optimizer} cannot update model {model}",
+            lambda: trainee.optimizer.step(lambda: loss),  # type: ignore[arg-type,return-value]
+            "Take another, such as optimizer=adam.",
+        ),
+        (
+            f"scheduler {scheduler} cannot step",
+            lambda: trainee.scheduler.step(*measured),
+            "Give it other keywords: scheduler.KEYWORD=VALUE.",
+        ),
+    ):
+        try:
+            act()
+        except Exception as error:
+            why = f"{type(error).__name__}: {shown(error, 200).rstrip('.')}"
+            raise RequestError(f"{what}: {why}.", hint, "update") from error
 
 
 def _try_metrics(trainee: Trainee, outputs: Tensor, targets: Tensor) -> None:

@@ -75,11 +75,12 @@ Moment = Literal["update", "epoch", "validation"]
 def steps_after(scheduler: Callable[..., Any]) -> Moment:
     """When a scheduler steps.
 
-    One that asks for ``total_steps`` counts updates, one whose step takes ``metrics`` is given the
-    validation loss, any other counts epochs. So `OneCycleLR` is stepped after each update,
-    `ReduceLROnPlateau` after each validation, `StepLR` after each epoch, as torch documents them.
+    One that asks for ``total_steps`` or ``step_size_up`` counts updates, one whose step takes
+    ``metrics`` is given the validation loss, any other counts epochs. So `OneCycleLR` and
+    `CyclicLR` are stepped after each update, `ReduceLROnPlateau` after each validation, `StepLR`
+    after each epoch, as torch documents them.
     """
-    if "total_steps" in inspect.signature(scheduler).parameters:
+    if {"total_steps", "step_size_up"} & inspect.signature(scheduler).parameters.keys():
         return "update"
     step = getattr(scheduler, "step", None)
     metrics = step is not None and "metrics" in inspect.signature(step).parameters
