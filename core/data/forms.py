@@ -96,10 +96,11 @@ def _from_pair(features: Any, targets: Any, where: str) -> Raw:
     labels = targets_array(targets, where)
     if isinstance(features, Images):
         return _from_images(features, labels, where)
+    named = _names(targets.columns) if is_frame(targets) and labels.ndim == 2 else None
     if kept := _unfitted(features, where):
         _same_length(len(kept), len(labels), where)
         names = tuple(kept.columns) if isinstance(kept, Table) else None
-        return Raw(kept, (), kept.digest(), labels, names, None, where)
+        return Raw(kept, (), kept.digest(), labels, names, named, where)
     array, columns = features_array(features, where)
     _same_length(len(array), len(labels), where)
     inputs = float32(array)
@@ -107,7 +108,7 @@ def _from_pair(features: Any, targets: Any, where: str) -> Raw:
     digest = hashlib.sha256()
     update(digest, array)
     shape = tuple(array.shape[1:])
-    return Raw(inputs, shape, digest.hexdigest(), labels, columns, None, where)
+    return Raw(inputs, shape, digest.hexdigest(), labels, columns, named, where)
 
 
 def _unfitted(features: Any, where: str) -> Table | Texts | None:
@@ -154,7 +155,7 @@ def _from_bunch(bunch: Mapping[str, Any], where: str) -> Raw:
                 f"{where}: {len(columns)} feature_names for {raw.shape[0]} columns.", kind="data"
             )
         raw = replace(raw, columns=columns)
-    return replace(raw, class_names=_names(bunch.get("target_names")))
+    return replace(raw, class_names=_names(bunch.get("target_names")) or raw.class_names)
 
 
 def _names(given: Any) -> tuple[str, ...] | None:

@@ -51,9 +51,20 @@ class Table:
         return found.hexdigest()
 
     def fitted(self) -> dict[str, Any]:
-        """What encodes any such table as this one, the training part; can be written as JSON."""
+        """What encodes any such table as this one, the training part; can be written as JSON.
+
+        Raises:
+            RequestError: If a column has empty cells only.
+        """
         found: list[dict[str, Any]] = []
         for name, cells in self.columns.items():
+            if _count_empty(cells) == len(cells):
+                raise RequestError(
+                    f"column '{shown(name)}' has no value in the training part, so there is "
+                    "nothing to fill it with.",
+                    "Take it out of the file, or fill it there.",
+                    "data",
+                )
             if cells.dtype.kind == "O":
                 words = sorted({word for word in cells if word is not None})
                 found.append({"name": name, "categories": words})
@@ -96,6 +107,7 @@ def table_of(frame: Any, where: str, *, fill: bool = False) -> Table:
 def _cells(series: Any, name: str, where: str) -> Array:
     if getattr(series.dtype, "kind", "O") in NUMERIC:
         numbers: Array = series.to_numpy(dtype=np.float64, na_value=np.nan)
+        _check_representable(numbers, name, where)
         return numbers
     cells = [None if missing else cell for cell, missing in zip(series, series.isna(), strict=True)]
     odd = next((c for c in cells if c is not None and not isinstance(c, str | bool)), None)
@@ -109,6 +121,22 @@ def _cells(series: Any, name: str, where: str) -> Array:
     words = np.empty(len(cells), dtype=object)
     words[:] = [None if cell is None else str(cell) for cell in cells]
     return words
+
+
+def _check_representable(numbers: Array, name: str, where: str) -> None:
+    """Refuses numbers of a column, float64 `[N]`, that float32 cannot hold; NaN is an empty cell.
+
+    Raises:
+        RequestError: With how many there are, and the first of them.
+    """
+    infinite = np.flatnonzero(torch.isinf(float32(numbers)).numpy())
+    if len(infinite):
+        raise RequestError(
+            f"{where}: column '{shown(name)}' holds numbers that are infinite as float32: "
+            f"{numbers[infinite[0]]:g} ({len(infinite)} in all).",
+            "Mend them, or scale the column.",
+            "data",
+        )
 
 
 def _refuse_empty(columns: Mapping[str, Array], where: str) -> None:
@@ -129,7 +157,7 @@ def _count_empty(cells: Array) -> int:
     return int(np.isnan(cells).sum())
 
 
-def table(path: str, target: str | list[str], missing: Missing = "refuse") -> tuple[Table, Array]:
+def table(path: str, target: str | list[str], missing: Missing = "refuse") -> tuple[Table, Any]:
     """A CSV or TSV file with a header: columns of numbers and of words.
 
     Args:
@@ -154,12 +182,12 @@ def table(path: str, target: str | list[str], missing: Missing = "refuse") -> tu
     empty = targets.isna().sum().sum()
     if empty:
         raise RequestError(
-            f"{shown(path)}: {empty} cells of the target are empty.",
+            f"{shown(path)}: empty cells of the target: {empty}.",
             "data.missing=drop leaves their rows out.",
             "data",
         )
-    chosen = targets.iloc[:, 0] if isinstance(target, str) else targets
-    return table_of(features, shown(path), fill=missing == "mean"), chosen.to_numpy()
+    chosen = targets.iloc[:, 0].to_numpy() if isinstance(target, str) else targets
+    return table_of(features, shown(path), fill=missing == "mean"), chosen
 
 
 def _left(missing: Missing) -> str:
@@ -182,6 +210,7 @@ def read_frame(path: str, **options: Any) -> Any:
             "Give data.path=FILE, a CSV or TSV file with a header.",
             "data",
         )
+    options = {"low_memory": False, **options}  # else a column's type could change on the way
     separator = "\t" if file.suffix.lower() in (".tsv", ".tab") else ","
     try:
         with warnings.catch_warnings():  # else it would drop what the header has no name for

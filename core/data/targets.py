@@ -115,7 +115,7 @@ def _not_a_quantity(value: object, where: str) -> RequestError:
     return RequestError(
         f"{where}: regression targets have to be numbers, not "
         f"{'class words' if words else type(value).__name__} such as {shown(repr(value), 40)}.",
-        "For classes set task=classification." if words else "",
+        "For classes set task=binary or task=multiclass." if words else "",
         kind="data",
     )
 

@@ -174,7 +174,7 @@ def test_label_types_that_differ_between_parts():
 
 
 VALUES = {
-    "class_words": (["u", "v"] * 6, "not class words such as 'u'. For classes set task=class"),
+    "class_words": (["u", "v"] * 6, "not class words such as 'u'. For classes set task=binary or"),
     "word_array": (np.array(["u", "v"] * 6), "not class words such as 'u'"),
     "one_word": ([1.0, "v"] * 6, "not class words such as 'v'"),
     "numbers_as_words": (["1.5"] * 12, "not class words such as '1.5'"),

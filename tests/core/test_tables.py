@@ -1,0 +1,223 @@
+"""CSV and TSV files: columns of numbers and words, encoded by what the training part holds."""
+
+import csv
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from core.data import load, prepare
+from core.data.tables import table
+from core.errors import RequestError
+
+KINDS = "".join(f"{k},{'ab'[k % 2]},{k % 2}\n" for k in range(8))
+
+
+def read(path, targets="classes", target="y", **keywords):
+    """The parts of a file, in its order: four rows to train, two each to validate and test."""
+    source = load(
+        table, {"path": str(path), "target": target, **keywords},
+        name="data table", seed=0, targets=targets,
+    )  # fmt: skip
+    return prepare(
+        source, method="in_order", seed=0, val_fraction=0.25, test_fraction=0.25, standardize=False
+    )
+
+
+def write(folder, text, name="a.csv"):
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def said(path, **keywords):
+    with pytest.raises(RequestError) as caught:
+        read(path, **keywords)
+    return str(caught.value)
+
+
+# Surrogates cannot be written, a carriage return inside a cell is a new line to every reader.
+words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"), min_size=1)
+
+
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(words.map(lambda w: f"w{w}"), min_size=8, max_size=8), st.sampled_from([",", "\t"]))
+def test_any_word_is_read_as_it_was_written(tmp_path, cells, separator):
+    path = tmp_path / ("a.csv" if separator == "," else "a.tsv")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter=separator)
+        writer.writerows([["x", "y"], *zip(cells, [0, 1] * 4, strict=True)])
+    data = read(path)
+    (column,) = data.preprocessing["table"]["columns"]
+    assert column == {"name": "x", "categories": sorted(set(cells[:4]))}
+    for part, some in ((data.train, cells[:4]), (data.val, cells[4:6]), (data.test, cells[6:])):
+        expected = [[float(word == known) for known in column["categories"]] for word in some]
+        assert part.inputs.tolist() == expected
+
+
+def test_numbers_and_words_stand_side_by_side(tmp_path):
+    data = read(write(tmp_path, f"n,w,y\n{KINDS}"))
+    assert data.columns == ("n", "w")
+    assert data.train.inputs.tolist() == [[0, 1, 0], [1, 0, 1], [2, 1, 0], [3, 0, 1]]
+    assert data.train.targets.tolist() == [0, 1, 0, 1]
+    assert data.class_names == ("0", "1")
+    assert data.input_shape == (3,)
+
+
+def test_a_word_that_training_never_saw_is_none_of_its_categories(tmp_path):
+    changed = KINDS.replace("5,b", "5,new")
+    data = read(write(tmp_path, f"n,w,y\n{changed}"))
+    assert data.preprocessing["table"]["columns"][1]["categories"] == ["a", "b"]
+    assert data.val.inputs.tolist() == [[4, 1, 0], [5, 0, 0]]
+
+
+def test_a_mark_at_the_beginning_and_other_line_ends_change_nothing(tmp_path):
+    plain = read(write(tmp_path, f"n,w,y\n{KINDS}"))
+    for text in (f"\ufeffn,w,y\n{KINDS}", f"n,w,y\n{KINDS}".replace("\n", "\r\n")):
+        data = read(write(tmp_path, text))
+        assert data.fingerprint == plain.fingerprint
+        assert data.columns == plain.columns
+
+
+def test_targets_of_every_task(tmp_path):
+    names = write(tmp_path, "x,y,z\n" + "".join(f"{k},{k % 2},{k / 4}\n" for k in range(8)))
+    values = read(names, targets="values", target="z")
+    assert values.train.targets.tolist() == [[0.0], [0.25], [0.5], [0.75]]
+    assert values.columns == ("x", "y")
+    two = read(names, targets="values", target=["z", "y"])
+    assert two.train.targets[:2].tolist() == [[0, 0], [0.25, 1]]
+    marks = write(tmp_path, "x,y,z\n" + "".join(f"{k},{k % 2},{k // 4}\n" for k in range(8)))
+    labels = read(marks, targets="labels", target=["y", "z"])
+    assert labels.train.targets.tolist() == [[0, 0], [1, 0], [0, 0], [1, 0]]
+    assert labels.class_names == ("y", "z")
+
+
+# ------------------------------------------------------------------ empty cells
+
+GAPS = "n,w,y\n0,a,0\n2,,1\n,b,0\n4,b,1\n8,a,0\n,a,1\n6,c,0\n7,,1\n"
+
+
+def test_empty_cells_are_refused_by_column_and_count(tmp_path):
+    path = write(tmp_path, GAPS)
+    assert said(path) == (
+        f"{path}: cells are empty in column 'n' (2), 'w' (2). data.missing=mean fills them "
+        "(numbers: the training part's mean), data.missing=drop leaves their rows out."
+    )
+
+
+def test_empty_cells_are_filled_by_the_training_part_alone(tmp_path):
+    data = read(write(tmp_path, GAPS), missing="mean")
+    number, word = data.preprocessing["table"]["columns"]
+    assert number == {"name": "n", "mean": 2.0}  # of 0, 2 and 4
+    assert word == {"name": "w", "categories": ["a", "b"]}
+    assert data.train.inputs.tolist() == [[0, 1, 0], [2, 0, 0], [2, 0, 1], [4, 0, 1]]
+    assert data.val.inputs.tolist() == [[8, 1, 0], [2, 1, 0]]
+
+
+def test_rows_with_empty_cells_are_left_out(tmp_path):
+    full = "n,w,y\n0,a,0\n4,b,1\n8,a,0\n6,c,0\n"
+    dropped = read(write(tmp_path, GAPS), missing="drop")
+    assert dropped.fingerprint == read(write(tmp_path, full)).fingerprint
+
+
+@pytest.mark.parametrize("missing", ["mean", "refuse"])
+def test_an_empty_target_is_never_filled(tmp_path, missing):
+    path = write(tmp_path, "x,y\n" + "".join(f"{k},{k % 2 if k != 3 else ''}\n" for k in range(8)))
+    words = f"{path}: empty cells of the target: 1. data.missing=drop leaves their rows out."
+    assert said(path, missing=missing) == words
+    assert len(read(path, missing="drop").train) == 3
+
+
+@pytest.mark.parametrize("late", ["3", "word"])
+def test_a_column_of_which_training_knows_nothing_cannot_be_filled(tmp_path, late):
+    rows = "".join(f"{k},{late if k > 3 else ''},{k % 2}\n" for k in range(8))
+    words = "column 'n' has no value in the training part, so there is nothing to fill it with."
+    assert said(write(tmp_path, f"x,n,y\n{rows}"), missing="mean").startswith(words)
+
+
+# ------------------------------------------------------------------ what is refused
+
+ROWS = "".join(f"{k},{k % 2}\n" for k in range(8))
+REFUSED = {
+    "no such column": (f"x,Y\n{ROWS}", {}, "has no column 'y'; it has x, Y. Choose Y or x."),
+    "misspelt": (f"x,yy\n{ROWS}", {"target": "yyy"}, "Did you mean 'yy'?"),
+    "other separator": ("x;y\n0;1\n", {}, "has no column 'y'; it has x;y."),
+    "several columns": (
+        f"x,y\n{ROWS}", {"target": ["a", "b"]}, "has no column 'a'; it has x, y.",
+    ),
+    "target alone": ("y\n0\n1\n", {}, "has no column besides the target."),
+    "no rows": ("x,y\n", {}, "has no rows."),
+    "no full rows": ("x,y\n,1\n,0\n", {"missing": "drop"}, "has no rows without empty cells."),
+    "nothing": ("", {}, "cannot be read as a table: No columns to parse from file."),
+    "bytes": (b"\xff\xfe\0\1", {}, "cannot be read as a table: 'utf-8' codec can't decode"),
+    "a longer line": (f"x,y\n{ROWS}1,2,3\n", {}, "cannot be read as a table: Error tokenizing"),
+    "a short header": ("x,y\n1,0,5\n2,1,6\n", {}, "the header has fewer names than lines have"),
+    "infinite": (f"x,y\n{ROWS}inf,1\n", {}, "column 'x' holds numbers that are infinite as"),
+    "beyond float32": (f"x,y\n{ROWS}1e300,1\n", {}, "infinite as float32: 1e+300 (1 in all)."),
+    "one class": ("x,y\n1,5\n2,5\n", {}, "there is only one class, '5'; at least two are needed."),
+    "fractions": ("x,y\n1,.5\n2,1\n", {}, "labels are numbers that are not whole, such as 0.5"),
+    "words as values": (
+        "x,y\n1,u\n2,v\n", {"targets": "values"}, "regression targets have to be numbers",
+    ),
+    "counts as labels": (
+        "x,y,z\n1,0,2\n2,1,1\n", {"targets": "labels", "target": ["y", "z"]}, "values such as 2.0",
+    ),
+    "one label": ("x,y\n1,0\n2,1\n", {"targets": "labels"}, "task multilabel needs a column of"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused(tmp_path, case):
+    text, keywords, words = REFUSED[case]
+    assert words in said(write(tmp_path, text), **keywords)
+
+
+def test_a_file_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert said("none.csv") == (
+        f"There is no file none.csv (looked for {tmp_path}/none.csv). Give data.path=FILE, a CSV "
+        "or TSV file with a header."
+    )
+
+
+def test_one_value_of_a_quantity_is_trained_on_and_has_no_r2(write_small, tmp_path):
+    path = write(tmp_path, "x,y\n" + "".join(f"{k},3.5\n" for k in range(8)))
+    run = write_small().run(
+        task="regression", data={"name": "table", "path": str(path), "target": "y"}, loss="mse"
+    )
+    assert run.configuration["select"]["metric"] == "val/mae"
+
+
+def test_a_long_column_has_one_type(tmp_path):
+    """pandas reads in chunks, and would guess the type of each."""
+    text = "x,y\n" + "1,0\n2,1\n" * 200_000 + "?,1\n"
+    source = load(
+        table, {"path": str(write(tmp_path, text)), "target": "y"},
+        name="data table", seed=0, targets="classes",
+    )  # fmt: skip
+    assert set(source.parts["all"].inputs.columns["x"]) == {"1", "2", "?"}
+
+
+# ------------------------------------------------------------------ frames of a data function
+
+
+def test_a_frame_with_words_is_a_table():
+    frame = pd.DataFrame({"n": np.arange(8.0), "w": pd.Categorical(["u", "v"] * 4)})
+    source = load(lambda: (frame, [0, 1] * 4), {}, name="mine", seed=0, targets="classes")
+    data = prepare(
+        source, method="none", seed=0, val_fraction=0, test_fraction=0, standardize=False
+    )
+    assert data.columns == ("n", "w")
+    assert data.train.inputs[:2].tolist() == [[0, 1, 0], [1, 0, 1]]
+
+
+def test_columns_of_neither_numbers_nor_words_are_all_named():
+    frame = pd.DataFrame({"w": ["a"] * 4, "when": pd.to_datetime(["2020"] * 4), "n": [None] * 4})
+    with pytest.raises(RequestError) as caught:
+        load(lambda: (frame, [0, 1] * 2), {}, name="mine", seed=0, targets="classes")
+    assert re.findall(r"column '(\w+)'", str(caught.value)) == ["when", "n"]
