@@ -153,7 +153,9 @@ def text(
     Raises:
         RequestError: If it cannot be read, or it is not clear which columns are meant.
     """
-    frame = read_frame(path, dtype=str, keep_default_na=False)
+    frame = read_frame(path, dtype=str, keep_default_na=False).fillna("")
+    if frame.empty:
+        raise RequestError(f"{shown(path)}: has no rows.", kind="data")
     names = [str(name) for name in frame.columns]
     if text is None or label is None:
         if len(names) != 2:
@@ -162,7 +164,15 @@ def text(
                 "Give data.text=COLUMN and data.label=COLUMN.",
                 "data",
             )
-        text, label = names if label is None else (text or names[label == names[0]], label)
+        others = [name for name in names if name not in (text, label)]
+        text = text or others.pop(0)
+        label = label or others.pop(0)
     check_columns(frame, [text, label], path)
+    if unlabelled := int((frame[label].str.strip() == "").sum()):
+        raise RequestError(
+            f"{shown(path)}: empty cells of the label: {unlabelled}.",
+            "Fill them, or take their rows out.",
+            "data",
+        )
     found = Texts(frame[text].tolist(), lowercase, min_count, text)
     return checked(found, shown(path)), np.array(frame[label].tolist())
