@@ -67,7 +67,11 @@ def decode(path: Path, channels: int, size: Sequence[int] | None) -> torch.Tenso
 
     try:
         with Image.open(path) as file:
-            image = file.convert("RGB" if channels == 3 else "L")
+            if file.mode == "F":
+                raise ValueError("its levels are fractions, which have no known range")
+            # Of 16 bits the upper eight: convert() would make nearly everything white.
+            eight = file.point(lambda level: level / 256) if file.mode.startswith("I") else file
+            image = eight.convert("RGB" if channels == 3 else "L")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise RequestError(
             f"{shown(path, 300)} cannot be decoded as an image: {shown(error, 120)}.",
@@ -133,17 +137,29 @@ def images(
     sides = (size, size) if isinstance(size, int) else None if size is None else tuple(size)
     if sides is not None and len(sides) != 2:
         raise RequestError(f"data.size={list(sides)}: must be one number or two.", kind="bad-value")
-    ready = {
-        part: next((folder / n for n in names if (folder / n).is_dir()), None)
-        for part, names in _PARTS.items()
-    }
-    if ready["train"] is None or ready["val"] is None:
+    ready = _ready_made(folder)
+    if not ready:
         return _listed(folder, channels, sides)
-    parts = {
-        part: _listed(place, channels, sides) for part, place in ready.items() if place is not None
-    }
+    parts = {part: _listed(place, channels, sides) for part, place in ready.items()}
     _refuse_new_classes({part: set(labels.tolist()) for part, (_, labels) in parts.items()}, folder)
     return parts
+
+
+def _ready_made(folder: Path) -> dict[str, Path]:
+    """The folders of ready-made parts; none where there are folders of classes."""
+    found: dict[str, Path] = {}
+    for part, names in _PARTS.items():
+        for place in (folder / name for name in names):
+            if place.is_dir() and any(entry.is_dir() for entry in os.scandir(place)):
+                found.setdefault(part, place)
+    if "train" in found and "val" not in found:
+        raise RequestError(
+            f"{shown(folder, 200)} has {', '.join(found)}, but no folders of classes in "
+            f"{' or '.join(_PARTS['val'])}.",
+            f"Add one, or give data.root={shown(found['train'], 200)}, which is then split.",
+            "data",
+        )
+    return found if "train" in found else {}
 
 
 def _listed(folder: Path, channels: int, size: tuple[int, ...] | None) -> tuple[Images, Array]:
