@@ -7,8 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.errors import RequestError
 from core.models import (
     ACTIVATIONS,
+    CNN,
     MLP,
     Dropout,
     Linear,
@@ -100,6 +102,72 @@ def test_linear_flattens():
     first = model.weight.clone()
     draw_parameters(model, 0)
     assert torch.equal(first, model.weight)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(1, 3),
+    st.integers(4, 9),
+    st.integers(4, 9),
+    st.integers(1, 4),
+    st.integers(1, 2),
+    st.sampled_from([1, 3, 5, 7]),
+    st.booleans(),
+)
+def test_cnn_shapes(inputs, height, width, channels, blocks, kernel, norm):
+    model = CNN(inputs, 3, [inputs, height, width], channels, blocks, kernel, batch_norm=norm)
+    draw_parameters(model, 0)
+    images = torch.randn(4, inputs, height, width)
+    outputs = model.eval()(images)
+    assert outputs.shape == (4, 3)
+    torch.testing.assert_close(model(images[2:3]), outputs[2:3], rtol=1e-4, atol=1e-5)
+    widths = [inputs, *(channels * 2**block for block in range(blocks))]
+    convolutions = sum((a * kernel**2 + 1) * b for a, b in pairwise(widths))
+    rest = widths[-1] * (height // 2**blocks) * (width // 2**blocks)
+    assert count_parameters(model) == convolutions + 2 * norm * sum(widths[1:]) + (rest + 1) * 3
+
+
+def test_cnn_is_convolution_normalization_leaky_relu_pool_dropout_linear():
+    (block,) = (model := CNN(1, 2, [1, 4, 4], num_blocks=1, dropout=0.5)).blocks
+    kinds = [type(layer).__name__ for layer in (*block, model.dropout, model.output)]
+    wanted = ["Conv2d", "BatchNorm2d", "LeakyReLU", "MaxPool2d", "Dropout", "Linear"]
+    assert kinds == wanted
+
+
+def test_convolutions_are_drawn_by_name():
+    def state(**keywords):
+        model = CNN(**({"in_channels": 3, "out_features": 2, "input_shape": [3, 8, 8]} | keywords))
+        draw_parameters(model, 0)
+        return model.state_dict()
+
+    one, two = state(num_blocks=1), state(num_blocks=2)
+    assert {"blocks.0.0.weight", "blocks.0.0.bias"} <= shared(one, two)
+    assert shared(two, state(activation="relu", dropout=0.5)) == set(two)
+    weight = state(channels=400)["blocks.0.0.weight"]
+    bound = 1 / 27**0.5
+    assert 0.99 * bound < weight.abs().max() <= bound
+
+
+def test_more_blocks_than_the_image_has_halves(write_small):
+    data = "def squares():\n    return torch.rand(40, 1, 4, 7), torch.arange(40) % 2\n"
+    with pytest.raises(RequestError) as caught:
+        write_small(data).run(data="squares", model={"name": "cnn", "num_blocks": 3})
+    assert "model cnn cannot be made: ValueError: 3 blocks halve 4×7 pixels to nothing." in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("cnn", "model cnn needs 'in_channels', which does not follow from this data."),
+        ("text_bag", "model text_bag needs 'vocab_size', which does not follow from this data."),
+    ],
+)
+def test_models_of_other_data(small, model, words):
+    with pytest.raises(RequestError) as caught:
+        small.run(model=model)
+    assert words in str(caught.value)
 
 
 def masked(p, size=40_000, seed=0, epoch=1):
