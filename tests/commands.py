@@ -1,7 +1,7 @@
 """Commands in one process that is pinned as the console script pins its own: torch comes once.
 
 As a program it reads a line of JSON for each command, runs `sweeps.cli.app.run`, and answers with
-a line of JSON. `Commands` starts it and talks to it.
+a line of JSON. `Commands` starts it and talks to it; `refused` holds a refusal to its form.
 """
 
 import contextlib
@@ -61,6 +61,21 @@ class Commands:
         self._process.wait(SECONDS)
         self._process.stdout.close()
         self._home.cleanup()
+
+
+def refused(done, root, *words):
+    """Holds a refusal to its form; returns what was said."""
+    assert done.code == 2, done
+    assert not root.exists()
+    assert "Traceback" not in done.out + done.err
+    assert done.out == ""
+    lines = done.err.splitlines()
+    assert lines
+    assert all(line.startswith("Error: ") for line in lines), done.err
+    for word in words:
+        assert word in done.err, done.err
+    assert max(len(line) for line in lines) < 700
+    return lines
 
 
 def clean_environment(home: str) -> dict[str, str]:

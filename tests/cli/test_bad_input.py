@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from commands import refused
 
 STUDY_NAME = "Take 1 to 100 letters, digits, '.', '_' and '-', beginning with a letter or digit."
 SEEDS = "Write a number of seeds (3), or the seeds themselves (3,7,11)."
@@ -181,21 +182,6 @@ BAD = [
     ("compare", ["There is no study in", "Begin one: paribus sweep digits"]),
     ("runs foo", ["There is no study 'foo' in"]),
 ]
-
-
-def refused(done, root, *words):
-    """Holds a refusal to its form; returns what was said."""
-    assert done.code == 2, done
-    assert not root.exists()
-    assert "Traceback" not in done.out + done.err
-    assert done.out == ""
-    lines = done.err.splitlines()
-    assert lines
-    assert all(line.startswith("Error: ") for line in lines), done.err
-    for word in words:
-        assert word in done.err, done.err
-    assert max(len(line) for line in lines) < 700
-    return lines
 
 
 @pytest.fixture
