@@ -19,7 +19,7 @@ import numpy as np
 from scipy.ndimage import affine_transform
 from sklearn.datasets import load_digits
 
-from core.errors import RequestError
+from core.errors import RequestError, shown
 
 MEAN, DEVIATION = 0.1307, 0.3081  # of MNIST's pixels
 HIDDEN_DIM = 128
@@ -47,15 +47,22 @@ def read(root: Path, download: bool) -> dict[str, Part]:
     """MNIST's own files; of the training images the last sixth is for validation."""
     from torchvision.datasets import MNIST  # takes seconds
 
+    raw = root / "MNIST" / "raw"
     try:
         train, test = (MNIST(str(root), train=t, download=download) for t in (True, False))
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, AssertionError) as error:
         raise RequestError(
-            f"There is no MNIST in {root}: {root / 'MNIST' / 'raw'} must have the four idx files, "
-            "such as train-images-idx3-ubyte.",
-            "Set data.download=true to fetch them, or leave data.root out for a stand-in.",
+            f"There is no MNIST in {root} that can be read: {raw} must have the four idx files, "
+            f"such as train-images-idx3-ubyte ({shown(str(error).strip(), 120).rstrip('.')}).",
+            f"{'Put them there' if download else 'Set data.download=true to fetch them'}, or leave "
+            "data.root out for a stand-in.",
             "data",
         ) from error
+    highest = int(max(train.targets.max(), test.targets.max()))
+    if highest > 9:
+        raise RequestError(
+            f"{raw}: the label {highest} is outside of 0 to 9.", "Replace the files.", "data"
+        )
     pixels, digit = train.data.numpy(), train.targets.numpy()
     cut = len(pixels) - len(pixels) // 6
     return {

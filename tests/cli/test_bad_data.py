@@ -1,7 +1,5 @@
 """Data, weights and devices that are not as the configuration says: refused before anything is."""
 
-import struct
-
 import pytest
 import torch
 from commands import refused
@@ -55,13 +53,6 @@ def folder(tmp_path_factory):
     (place / "empty" / "c").mkdir()
     _picture(place / "flat" / "1.png")
     torch.save({"weight": torch.zeros(2, 3), "wait": torch.zeros(2)}, place / "odd.pt")
-    raw = place / "cut" / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for stem in ("train", "t10k"):
-        head = struct.pack(">IIII", 2051, 20, 28, 28)
-        (raw / f"{stem}-images-idx3-ubyte").write_bytes(head + bytes(100))
-        labels = struct.pack(">II", 2049, 20) + bytes(20)
-        (raw / f"{stem}-labels-idx1-ubyte").write_bytes(labels)
     return place
 
 
@@ -73,7 +64,6 @@ BAD = [
     ("images data.root=empty", ["empty: no image in the folder of class c", "or take it away."]),
     ("images data.root=parts", ["parts: val has the class c, which train does not have."]),
     ("mnist data.root=gone", ["There is no MNIST in gone", "train-images-idx3-ubyte"]),
-    ("mnist data.root=cut", ["cut/MNIST/raw", "train-images-idx3-ubyte"]),
     ("text data.path=gone.csv", ["There is no file gone.csv (looked for {}/gone.csv)."]),
     ("text data.path=texts.tsv", ["texts.tsv: texts without any word: example 1 (counted from 0)"]),
     (

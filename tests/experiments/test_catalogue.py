@@ -6,6 +6,7 @@ import struct
 
 import numpy as np
 import pytest
+from commands import refused
 
 from core.config import DEFAULT_METRICS
 from core.experiment import catalogue, load_experiment
@@ -118,29 +119,41 @@ def test_weighting_finds_more_of_the_rare_class_and_is_shown_with_its_interval(p
         assert all(sign * end > 0 for end in rows["settings"][1]["interval"])
 
 
-def test_mnist_reads_the_real_files(paribus, tmp_path):
-    """Idx files as MNIST's: magic number, sizes, bytes; torchvision finds and reads them."""
+def write_idx(root, labels=10, cut=None):
+    """Idx files as MNIST's: magic number, sizes, bytes."""
     rng = np.random.default_rng(0)
-    raw = tmp_path / "MNIST" / "raw"
+    raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for stem, count in (("train", 240), ("t10k", 60)):
         pixels = rng.integers(0, 256, (count, 28, 28)).astype(np.uint8)
         head = struct.pack(">IIII", 2051, count, 28, 28)
-        (raw / f"{stem}-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
-        digits = np.arange(count) % 10
+        (raw / f"{stem}-images-idx3-ubyte").write_bytes((head + pixels.tobytes())[:cut])
+        digits = np.arange(count) % labels
         head = struct.pack(">II", 2049, count)
         (raw / f"{stem}-labels-idx1-ubyte").write_bytes(head + digits.astype(np.uint8).tobytes())
+
+
+def test_mnist_reads_the_real_files(paribus, tmp_path):
+    write_idx(tmp_path)
     done = paribus("show", "mnist", f"data.root={tmp_path}", "--json")
     sizes = done.json["data"]
     assert [sizes[part] for part in ("train", "val", "test")] == [200, 40, 60]
     assert sizes["input_shape"] == [1, 28, 28]
 
 
-def test_mnist_says_what_it_looked_for(paribus, tmp_path):
-    done = paribus("run", "mnist", f"data.root={tmp_path}")
-    assert done.code == 2
-    assert "train-images-idx3-ubyte" in done.err
-    assert "data.download=true" in done.err
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (None, ["train-images-idx3-ubyte (Dataset not found.", "Set data.download=true to fetch"]),
+        ({"cut": 1000}, ["that can be read: ", "train-images-idx3-ubyte (", "leave data.root out"]),
+        ({"labels": 11}, ["/MNIST/raw: the label 10 is outside of 0 to 9."]),
+    ],
+)
+def test_mnist_says_what_it_looked_for_and_what_is_wrong(paribus, tmp_path, files, said):
+    if files is not None:
+        write_idx(tmp_path, **files)
+    done = paribus("run", "mnist", f"data.root={tmp_path}", "--root", tmp_path / "r")
+    refused(done, tmp_path / "r", *said)
 
 
 def test_images_takes_any_folder_and_renders_its_own_once(paribus, tmp_path):
