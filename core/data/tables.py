@@ -17,6 +17,7 @@ from core.data.arrays import NUMERIC, Array, float32
 from core.errors import Faults, RequestError, did_you_mean, shown
 
 Missing = Literal["refuse", "mean", "drop"]
+IN_MEMORY = 2**30  # bytes of float32 that words may become
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +55,9 @@ class Table:
         """What encodes any such table as this one, the training part; can be written as JSON.
 
         Raises:
-            RequestError: If a column has empty cells only.
+            RequestError: If a column has empty cells only, or columns have too many words.
         """
+        _refuse_too_many_words(self.columns)
         found: list[dict[str, Any]] = []
         for name, cells in self.columns.items():
             if _count_empty(cells) == len(cells):
@@ -147,6 +149,21 @@ def _refuse_empty(columns: Mapping[str, Array], where: str) -> None:
             f"{where}: cells are empty in column {', '.join(told)}.",
             "data.missing=mean fills them (numbers: the training part's mean), data.missing=drop "
             "leaves their rows out.",
+            "data",
+        )
+
+
+def _refuse_too_many_words(columns: Mapping[str, Array]) -> None:
+    """Each word of a column is an input of its own: names or addresses would fill the memory."""
+    texts = {name: cells for name, cells in columns.items() if cells.dtype.kind == "O"}
+    counts = {name: len(set(cells.tolist())) for name, cells in texts.items()}
+    rows = max((len(cells) for cells in texts.values()), default=0)
+    if 4 * rows * sum(counts.values()) > IN_MEMORY:
+        name = max(counts, key=lambda name: counts[name])
+        raise RequestError(
+            f"column '{shown(name)}' has {counts[name]} different words in {rows} rows, each of "
+            "which would be an input of its own: too many for memory.",
+            "Take it out of the file.",
             "data",
         )
 

@@ -203,6 +203,14 @@ def test_a_long_column_has_one_type(tmp_path):
     assert set(source.parts["all"].inputs.columns["x"]) == {"1", "2", "?"}
 
 
+def test_a_column_of_names_is_refused_before_it_fills_the_memory(tmp_path):
+    rows = "".join(f"name{k},red,{k % 2}\n" for k in range(36_000))
+    assert said(write(tmp_path, f"name,colour,y\n{rows}")) == (
+        "column 'name' has 18000 different words in 18000 rows, each of which would be an input "
+        "of its own: too many for memory. Take it out of the file."
+    )
+
+
 # ------------------------------------------------------------------ frames of a data function
 
 
