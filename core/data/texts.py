@@ -168,11 +168,25 @@ def text(
         text = text or others.pop(0)
         label = label or others.pop(0)
     check_columns(frame, [text, label], path)
-    if unlabelled := int((frame[label].str.strip() == "").sum()):
+    _refuse_cells(frame[text].tolist(), frame[label].tolist(), path)
+    found = Texts(frame[text].tolist(), lowercase, min_count, text)
+    return checked(found, shown(path)), np.array(frame[label].tolist())
+
+
+def _refuse_cells(texts: Sequence[str], labels: Sequence[str], path: str) -> None:
+    """Refuses empty labels, and lines that a stray quotation mark made one text."""
+    unlabelled = sum(not label.strip() for label in labels)
+    if unlabelled:
         raise RequestError(
             f"{shown(path)}: empty cells of the label: {unlabelled}.",
             "Fill them, or take their rows out.",
             "data",
         )
-    found = Texts(frame[text].tolist(), lowercase, min_count, text)
-    return checked(found, shown(path)), np.array(frame[label].tolist())
+    lines = next((text for text in texts if "\t" in text and "\n" in text), None)
+    if lines is not None and path.lower().endswith((".tsv", ".tab")):
+        raise RequestError(
+            f"{shown(path)}: a quotation mark at the beginning of a cell is not closed in its "
+            f"line: {shown(repr(lines), 60)}.",
+            "Double it and put the cell in quotes, or take it out.",
+            "data",
+        )

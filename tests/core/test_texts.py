@@ -98,6 +98,15 @@ def test_what_is_refused(tmp_path, case):
     assert words in str(caught.value)
 
 
+def test_a_quotation_mark_that_swallows_lines_is_refused(tmp_path):
+    rows = '"so they said\tpro\nbad film\tcon\n"good\tpro\nso\tcon\n'
+    path = write(tmp_path, f"film\tlabel\n{rows}", "a.tsv")
+    with pytest.raises(RequestError, match=r"a quotation mark at the beginning of a cell is not"):
+        text(str(path))
+    inside = write(tmp_path, 'film\tlabel\nso "they" said\tpro\n"a ""b"" c"\tcon\n', "b.tsv")
+    assert list(text(str(inside))[0].texts) == ['so "they" said', 'a "b" c']
+
+
 def test_words_like_missing_are_words(tmp_path):
     texts, labels = text(str(write(tmp_path, "film,label\nNA,null\nnan,None\n")))
     assert list(texts.texts) == ["NA", "nan"]
