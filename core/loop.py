@@ -38,7 +38,7 @@ class Loop:
                 started = time.perf_counter()
                 order = epoch_order(run.seed, epoch, len(trainee.data.train))
                 order = order[: _examples_of(trainee, epoch)]
-                trained = _train_epoch(trainee, order, run.seed, epoch)
+                trained = train_epoch(trainee, order, run.seed, epoch)
                 found = measure(trainee, "val")
                 if trainee.scheduler_steps == "validation":
                     trainee.scheduler.step(found.metrics["loss"])  # type: ignore[arg-type]
@@ -79,7 +79,7 @@ class Loop:
         return measure(trainee, split)
 
 
-def _train_epoch(trainee: Trainee, order: Tensor, seed: int, epoch: int) -> dict[str, float | None]:
+def train_epoch(trainee: Trainee, order: Tensor, seed: int, epoch: int) -> dict[str, float | None]:
     """One epoch of updates; the running means of loss and accuracy as trained."""
     model, device = trainee.model, trainee.device
     noise = derive(seed, "dropout", epoch)  # for dropout layers that are not ours
