@@ -1,0 +1,82 @@
+"""Can it learn anything at all? A sequence of checks, each of which names one kind of fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from core.check import examples, generalising, learning, one_batch, parts
+from core.check.subject import Subject, Verdict, skipped
+from core.config import Configuration
+from core.errors import RequestError, shown
+from core.process import settle
+from core.resolve import Resolver
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check, done.
+
+    Attributes:
+        name: What it holds to be true.
+        passed: Whether it is; None: the check does not apply.
+        detail: What was found, with advice where it failed; or why it was skipped.
+    """
+
+    name: str
+    passed: bool | None
+    detail: str
+
+
+SHAPES, LOSS = "shapes agree", "loss fits the task"
+FITTED, FALLS = "one batch can be overfitted", "loss falls in one epoch"
+
+# Name, check, and the checks without which it would name the wrong fault. These are for experiments
+# made of components; one of another kind has a table of its own, of those that apply to it.
+CHECKS: tuple[tuple[str, Callable[[Subject], Verdict], tuple[str, ...]], ...] = (
+    (SHAPES, parts.shapes, ()),
+    (LOSS, parts.loss_fits, (SHAPES,)),
+    ("inputs are finite and normalised", examples.inputs, ()),
+    ("labels are in range", examples.labels, ()),
+    ("no example in training and validation", examples.no_shared_example, ()),
+    ("loss at the start is chance", learning.starts_at_chance, (SHAPES, LOSS)),
+    ("every parameter gets a gradient", learning.gradients, (SHAPES, LOSS)),
+    (FITTED, one_batch.overfits_one_batch, (SHAPES, LOSS)),
+    (FALLS, learning.falls_in_one_epoch, (SHAPES, LOSS)),
+    ("labels follow from inputs", generalising.labels_follow, (SHAPES, LOSS, FITTED)),
+    ("same seed, same weights", learning.repeats, (SHAPES, LOSS)),
+)
+
+
+def check(resolver: Resolver, asked: Configuration) -> Iterator[Check]:
+    """Checks a configuration, yielding each check as it is done.
+
+    Args:
+        resolver: Of its experiment.
+        asked: The configuration.
+
+    Raises:
+        RequestError: If there is nothing to check: the request is wrong, or the data cannot be had.
+    """
+    subject = Subject(resolver, asked)
+    subject.trainee()
+    settle()  # the user's modules, imported by now, may have changed threads or precision
+    done: dict[str, bool | None] = {}
+    for name, function, needs in CHECKS:
+        missing = [f"'{need}'" for need in needs if done[need] is False]
+        if missing:
+            verdict = skipped(f"it needs {' and '.join(missing)}")
+        else:
+            verdict = _judged(function, subject)
+        done[name] = verdict.passed
+        yield Check(name, verdict.passed, verdict.detail)
+
+
+def _judged(function: Callable[[Subject], Verdict], subject: Subject) -> Verdict:
+    """What a check finds; what the experiment's code raises there is a failure too."""
+    try:
+        return function(subject)
+    except RequestError as error:
+        return Verdict(False, str(error))
+    except (Exception, SystemExit) as error:
+        return Verdict(False, f"{type(error).__name__}: {shown(error, 300)}.")

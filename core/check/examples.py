@@ -1,0 +1,158 @@
+"""Are the examples fit to be learned from?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.check.subject import Subject, Verdict, counted, failed, passed, skipped, some_rows
+from core.data import Data, Part
+from core.data.part import Items
+from core.data.prepared import class_counts
+from core.data.texts import Tokens
+from core.errors import shown
+
+SAMPLE = 1000  # examples whose inputs are looked at
+LARGE, SMALL = 10.0, 0.01  # sizes of inputs at which usual initial weights stop working
+SHARED = 0.01  # share of the validation part that may be equal to training examples by chance
+FEWEST_ROWS = 10  # in fewer any column may differ in each
+MANY = 10_000  # training examples that are read again from files
+
+
+def inputs(subject: Subject) -> Verdict:
+    """Inputs are finite, and about as large as initial weights expect."""
+    part = subject.data.train
+    if isinstance(part.inputs, Tokens):
+        return skipped("words have no size")
+    values = next(part.batches(SAMPLE, some_rows(part, SAMPLE)))[0].double()
+    if bad := int((~values.isfinite()).sum()):
+        return failed(
+            f"{counted(bad, 'input')} of {len(values)} examples {'is' if bad == 1 else 'are'} NaN "
+            "or infinite.",
+            "Mend the data function, or what it is scaled by.",
+        )
+    by_column = values.transpose(0, 1).flatten(1)  # columns, or channels
+    sizes = by_column.square().mean(1).sqrt()
+    largest = int(sizes.argmax())
+    told = f"mean {values.mean().item():z.2f}, deviation {values.std(correction=0).item():.2f}"
+    if sizes[largest] > LARGE:
+        name = _column_names(subject.data)[largest]
+        return failed(
+            f"Inputs are large: {name} is about {sizes[largest].item():.3g}.",
+            "Bring them near 0 and 1: standardize=true, or divide them in the data function.",
+        )
+    if len(values) > 1 and by_column.std(1).max() < SMALL:
+        return failed(
+            f"Inputs hardly differ from example to example: {told}.",
+            "Set standardize=true, and look at what the data function returns.",
+        )
+    unique = list(dict.fromkeys(_unique_columns(subject)))
+    note = f"; another value in each row, an id? {', '.join(unique)}" if unique else ""
+    return passed(f"{told}{note}")
+
+
+def _column_names(data: Data) -> list[str]:
+    """What the numbers of an input are called, one for each column or channel."""
+    if len(data.input_shape) > 1:
+        return [f"channel {number}" for number in range(data.input_shape[0])]
+    if table := data.preprocessing.get("table"):
+        return [
+            f"column '{shown(column['name'])}'"
+            for column in table["columns"]
+            for _ in column.get("categories", [None])
+        ]
+    if data.columns is None:
+        return [f"column {number}" for number in range(data.input_shape[0])]
+    return [f"column '{shown(name)}'" for name in data.columns]
+
+
+def _unique_columns(subject: Subject) -> list[str]:
+    """Columns of a table whose whole numbers, or words, stand in one row each."""
+    rows = len(subject.data.train)
+    if len(subject.data.input_shape) != 1 or rows < FEWEST_ROWS:
+        return []
+    data = subject.resolver.data(subject.asked.model_copy(update={"standardize": False}))
+    values = data.train.inputs
+    if not isinstance(values, Tensor):
+        return []
+    names = _column_names(data)
+    words = Counter(names)  # a column of words has a number for each of them
+    return [
+        name
+        for name, cells in zip(names, values.T, strict=True)
+        if (words[name] == 1 and _all_differ(cells)) or words[name] == rows
+    ]
+
+
+def _all_differ(cells: Tensor) -> bool:
+    return bool((cells == cells.round()).all()) and len(set(cells.tolist())) == len(cells)
+
+
+def labels(subject: Subject) -> Verdict:
+    """Every class is there to be learned; quantities are not all the same."""
+    data = subject.data
+    if data.class_names is None:
+        return _values(data.train.targets)
+    for name in ("train", "val"):
+        targets = data.part(name).targets
+        least, most = (0, data.outputs - 1) if targets.ndim == 1 else (0, 1)
+        if len(targets) and not least <= int(targets.min()) <= int(targets.max()) <= most:
+            return failed(
+                f"Labels of {name} are from {targets.min()} to {targets.max()}, not {least} to "
+                f"{most}.",
+                "Mend them in the data function.",
+            )
+    counts = class_counts(data.train.targets, data.outputs)
+    rarest = min(range(len(counts)), key=counts.__getitem__)
+    what, name = ("class", shown(data.class_names[rarest]))
+    if data.train.targets.ndim == 2:
+        what = "label"
+    if counts[rarest] == 0:
+        return failed(
+            f"No training example has {what} '{name}'.",
+            "Give examples of it, or leave it out in the data function.",
+        )
+    few = counted(counts[rarest], "training example")
+    plural = "classes" if what == "class" else "labels"
+    return passed(f"{data.outputs} {plural}; the rarest, '{name}', has {few}")
+
+
+def _values(targets: Tensor) -> Verdict:
+    low, high = targets.min().item(), targets.max().item()
+    if low == high and len(targets) > 1:
+        return failed(
+            f"All targets are {low:g}: there is nothing to learn.",
+            "Look at what the data function returns as targets.",
+        )
+    return passed(f"values from {low:.4g} to {high:.4g}")
+
+
+def no_shared_example(subject: Subject) -> Verdict:
+    """No example, input and target, stands in both training and validation."""
+    data = subject.data
+    if data.train.targets is data.val.targets:
+        return skipped("split.method=none: training and validation are the same examples, as asked")
+    trained = set(_hashes(data.train))
+    shared = sum(one in trained for one in _hashes(data.val))
+    share = f"{shared} of {counted(len(data.val), 'validation example')}"
+    if shared > SHARED * len(data.val):
+        return failed(
+            f"{share} {'stands' if shared == 1 else 'stand'} in training too.",
+            "Take equal rows out of the data, or divide it so that they stay together.",
+        )
+    return passed(f"{share} {'stands' if shared == 1 else 'stand'} in training too")
+
+
+def _hashes(part: Part) -> Iterator[bytes]:
+    """One hash for each example's input and target."""
+    most = MANY if isinstance(part.inputs, Items) else len(part)
+    for batch, targets in part.batches(1000, torch.arange(min(most, len(part)))):
+        texts = batch.dtype == torch.int64
+        for x, y in zip(batch.numpy(), targets.numpy(), strict=True):
+            one = np.trim_zeros(x, "b") if texts else x  # padding depends on the batch
+            yield hashlib.blake2b(one.tobytes() + b"\0" + y.tobytes(), digest_size=16).digest()

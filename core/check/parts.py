@@ -1,0 +1,73 @@
+"""Do the parts fit each other?"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from core.build import Trainee
+from core.check.subject import Subject, Verdict, counted, failed, passed
+from core.errors import RequestError
+from core.fit import try_fit
+
+
+def shapes(subject: Subject) -> Verdict:
+    """Inputs go through augmentation and model, and what comes out is as wide as the task needs."""
+    trainee = subject.trainee()
+    layers = _layers(trainee)
+    # With a loss that takes anything, what is left to fit is shapes.
+    anything = {**trainee.configuration, "loss": {"name": "any"}}
+    try:
+        try_fit(replace(trainee, loss=_any_loss, extra_metrics=[], configuration=anything))
+    except RequestError as error:
+        through = f" Layers: {layers}." if layers else ""
+        return failed(f"{error.message}{through}", error.hint)
+    targets = list(subject.data.train.targets.shape[1:])
+    return passed(f"{layers}; targets {_shown(targets)}")
+
+
+def loss_fits(subject: Subject) -> Verdict:
+    """Loss and metrics are this task's."""
+    trainee = subject.trainee()
+    try:
+        try_fit(trainee)
+    except RequestError as error:
+        return failed(error.message, error.hint)
+    loss, task = (trainee.configuration[kind]["name"] for kind in ("loss", "task"))
+    extra = f" and {counted(len(trainee.extra_metrics), 'metric')}" if trainee.extra_metrics else ""
+    return passed(f"loss {loss}{extra} for task {task}")
+
+
+def _any_loss(outputs: Tensor, _targets: Tensor) -> Tensor:
+    return outputs.sum()
+
+
+def _layers(trainee: Trainee) -> str:
+    """What comes out of each layer, as far as two examples get."""
+    inputs, _ = trainee.data.train.inputs_of(2)
+    seen = [_shown(inputs.shape[1:])]
+
+    def watch(name: str, layer: nn.Module) -> None:
+        def note(_layer: nn.Module, _inputs: object, output: object) -> None:
+            if isinstance(output, Tensor):
+                seen.append(f"{name or type(layer).__name__} {_shown(output.shape[1:])}")
+
+        layer.register_forward_hook(note)
+
+    for name, layer in trainee.model.named_modules():
+        if not list(layer.children()):
+            watch(name, layer)
+    trainee.model.eval()
+    with suppress(Exception), torch.inference_mode():  # what it raises is told by `try_fit`
+        trainee.model(inputs.to(trainee.device))
+    most = 8
+    if len(seen) > most:
+        seen[most // 2 : -most // 2] = [f"… {len(seen) - most} more …"]
+    return " → ".join(seen)
+
+
+def _shown(shape: torch.Size | list[int]) -> str:
+    return f"[{', '.join(['N', *map(str, shape)])}]"
