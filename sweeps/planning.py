@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,11 +14,13 @@ from typing import Any
 
 import torch
 
+from core.check import Check, check
 from core.components import check_components
 from core.config import COMPONENTS, Configuration, Direction, flatten
 from core.engine import Job
 from core.engines import engine_of
 from core.errors import Faults, RequestError
+from core.experiment import Experiment
 from core.loop import measure
 from core.resolve import Resolver
 from core.spec import RunSpec, choose_engine
@@ -40,9 +43,7 @@ def read_request(request: Request) -> Question:
         choose_engine(request.engine)
     resolver = resolver_for_file(request.path, request.import_paths)
     experiment = resolver.experiment
-    start = experiment.baseline
-    if request.asked is not None:
-        start = Configuration.parse(request.asked, "the run's record")
+    start = _start(request, experiment)
     with faults.collecting():
         start = apply_overrides(start, request.overrides, experiment)
         # Full names and the parameters' own types, as levels have them; faults are told below.
@@ -80,6 +81,13 @@ def read_request(request: Request) -> Question:
         metric,
         direction,
     )
+
+
+def _start(request: Request, experiment: Experiment) -> Configuration:
+    """What the overrides change: the experiment's baseline, or a run's configuration."""
+    if request.asked is None:
+        return experiment.baseline
+    return Configuration.parse(request.asked, "the run's record")
 
 
 def _against_resolved(axis: Axis, baseline: Configuration, resolver: Resolver) -> Axis:
@@ -163,6 +171,19 @@ def describe_request(request: Request) -> dict[str, Any]:
         **summarize(resolver, asked, request.engine),
         "axes": {axis.key: [level.text for level in axis.levels] for axis in axes},
     }
+
+
+def check_request(request: Request) -> tuple[str, list[Check]]:
+    """The name of the experiment, and what `check` finds.
+
+    Raises:
+        RequestError: With all faults of the request, or if its data cannot be had.
+    """
+    resolver = resolver_for_file(request.path, request.import_paths)
+    experiment = resolver.experiment
+    asked = apply_overrides(_start(request, experiment), request.overrides, experiment)
+    with redirect_stdout(sys.stderr):  # standard output is the command's own
+        return experiment.name, list(check(resolver, asked))
 
 
 def time_updates(request: Request, asked: Mapping[str, Any]) -> tuple[float, float]:

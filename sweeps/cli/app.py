@@ -14,6 +14,7 @@ import rich_click as click
 from core.errors import Fault, ParibusError
 from sweeps.cli import (
     catalogue,
+    check,
     machine,
     new,
     plot,
@@ -39,6 +40,7 @@ def app() -> None:
 for _command in (
     *catalogue.COMMANDS,
     *new.COMMANDS,
+    *check.COMMANDS,
     *training.COMMANDS,
     *reproduce.COMMANDS,
     *results.COMMANDS,

@@ -451,6 +451,7 @@ def test_wandb_offline(paribus, tmp_path):
     {
         "list": ["--json"],
         "show": ["--engine", "--trust", "--root", "--json"],
+        "check": ["--trust", "--root", "--json"],
         "run": [
             *("--seed", "--engine", "--checkpoint-every", "--retry-failed", "--no-wandb"),
             *("--trust", "--root", "--json"),

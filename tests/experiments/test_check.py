@@ -1,0 +1,267 @@
+"""`paribus check`: the catalogue passes; what is broken fails the check that names its fault."""
+
+import pytest
+
+from core.check import CHECKS
+from core.experiment import catalogue
+
+HEAD = '''"""Can it learn?"""
+
+import numpy as np
+import torch
+from sklearn import datasets
+from torch import nn
+
+BASELINE = {
+    "task": "multiclass",
+    "data": "digits",
+    "model": {"name": "mlp", "hidden_dim": 64},
+    "loss": "cross_entropy",
+    "optimizer": {"name": "adam", "lr": 0.001},
+    "train": {"epochs": 20},
+}
+'''
+
+NET = """
+class Net(nn.Module):
+    def __init__(self, in_features: int, num_classes: int):
+        super().__init__()
+        self.body = nn.Linear(in_features, 32)
+        self.head = nn.Linear(32, {width})
+        {more}
+
+    def forward(self, x):
+        return self.head(self.body(x).relu())
+
+BASELINE["model"] = Net
+"""
+
+CIRCLES = """
+def circles():
+    return datasets.make_circles(1000, noise=0.03, random_state=0)
+
+BASELINE |= {"task": "binary", "data": circles, "loss": "bce_with_logits"}
+BASELINE["model"] = {"name": "mlp", "hidden_dim": 16, "num_layers": 2, "activation": "identity"}
+"""
+
+PERMUTED = """
+def permuted():
+    features, labels = datasets.{source}(return_X_y=True)
+    rng = np.random.default_rng(0)
+    some = rng.permutation(len(labels))[: len(labels) // 2]
+    labels[some] = labels[rng.permutation(some)]
+    return features, labels
+
+BASELINE["data"] = permuted
+"""
+
+LEAKED = """
+def leaked(copies: int = 30):
+    x, y = datasets.load_digits(return_X_y=True)
+    again = np.r_[1000:1300, 0:copies]
+    return {"train": (x[:1000], y[:1000]), "val": (x[again], y[again])}
+
+BASELINE["data"] = leaked
+"""
+
+# Fault: what follows the head, the check that names it, words of its advice.
+BROKEN = {
+    "wrong output size": (
+        NET.format(width=7, more=""),
+        "shapes agree",
+        ["[2, 7]", "[2, 10]", "body [N, 32] → head [N, 7]", "num_classes"],
+    ),
+    "wrong loss": (
+        'BASELINE["loss"] = "mse"',
+        "loss fits the task",
+        ["mse", "multiclass", "cross_entropy"],
+    ),
+    "frozen by mistake": (
+        NET.format(width="num_classes", more="self.body.requires_grad_(False)"),
+        "every parameter gets a gradient",
+        ["body.weight", "train.only"],
+    ),
+    "labels permuted for half": (
+        PERMUTED.format(source="load_digits"),
+        "labels follow from inputs",
+        ["drawn at random", "shuffled"],
+    ),
+    "learning rate 1e3": (
+        'BASELINE["optimizer"]["lr"] = 1e3',
+        "loss falls in one epoch",
+        ["lr=1000", "Lower optimizer.lr"],
+    ),
+    "leaked validation examples": (
+        LEAKED,
+        "no example in training and validation",
+        ["30 of 330"],
+    ),
+    "no activation": (
+        CIRCLES,
+        "one batch can be overfitted",
+        ["linear", "model.activation=relu"],
+    ),
+    "layer without gradient": (
+        NET.format(width="num_classes", more="self.spare = nn.Linear(3, 3)"),
+        "every parameter gets a gradient",
+        ["spare.weight, spare.bias", "forward"],
+    ),
+}
+
+
+@pytest.fixture
+def check(paribus, tmp_path):
+    """Checks an experiment, or a file with this after `HEAD`; gives exit code and results."""
+
+    def run(text, *overrides):
+        name = text
+        if text not in catalogue():
+            name = tmp_path / "mine.py"
+            name.write_text(HEAD + text)
+        done = paribus("check", name, *overrides, "--json", "--root", tmp_path / "r")
+        assert done.code in (0, 1), done.err
+        assert not (tmp_path / "r" / "runs").exists()
+        assert done.json["passed"] is (done.code == 0)
+        return done.code, {one["name"]: one for one in done.json["checks"]}
+
+    return run
+
+
+def failures(found):
+    return [name for name, one in found.items() if one["passed"] is False]
+
+
+@pytest.mark.parametrize("name", sorted(catalogue()))
+def test_every_experiment_passes(check, name):
+    code, found = check(name, *(["data.images=3500"] if name == "mnist" else []))
+    assert (code, failures(found)) == (0, []), found
+    assert list(found) == [row[0] for row in CHECKS]
+
+
+@pytest.mark.parametrize("fault", sorted(BROKEN))
+def test_a_broken_experiment_fails_the_check_that_names_its_fault(check, fault):
+    text, name, words = BROKEN[fault]
+    code, found = check(text)
+    assert code == 1
+    assert failures(found) == [name], found
+    for word in words:
+        assert word in found[name]["detail"]
+
+
+def test_what_is_broken_passes_once_it_is_mended(check):
+    """So that each broken experiment fails for its fault, not for what it has besides."""
+    assert failures(check("")[1]) == []
+    assert failures(check(NET.format(width="num_classes", more=""))[1]) == []
+    assert failures(check(CIRCLES, "model.activation=relu")[1]) == []
+    assert failures(check(LEAKED, "data.copies=0")[1]) == []
+
+
+@pytest.mark.parametrize("source", ["load_wine", "load_iris"])
+def test_permuted_labels_are_found_among_few_examples(check, source):
+    assert "labels follow from inputs" in failures(check(PERMUTED.format(source=source))[1])
+
+
+def test_up_to_one_percent_of_equal_rows_is_named(check):
+    code, found = check(LEAKED, "data.copies=3")
+    assert code == 0
+    shared = found["no example in training and validation"]
+    assert shared["detail"] == "3 of 303 validation examples stand in training too"
+
+
+def test_what_does_not_apply_is_skipped_with_the_reason(check):
+    _, found = check("parabola")
+    assert {name: one["detail"] for name, one in found.items() if one["passed"] is None} == {
+        "no example in training and validation": (
+            "split.method=none: training and validation are the same examples, as asked"
+        ),
+        "loss at the start is chance": "for values there is no chance to compare with",
+        "labels follow from inputs": (
+            "split.method=none leaves no examples that were not trained on"
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "chance"), [("digits", "ln 10 = 2.3026"), ("multilabel", "ln 2 = 0.6931")]
+)
+def test_the_loss_at_the_start_is_told_beside_chance(check, name, chance):
+    assert chance in check(name)[1]["loss at the start is chance"]["detail"]
+
+
+def test_what_train_only_freezes_is_named(check):
+    code, found = check(NET.format(width="num_classes", more=""), "train.only=[head]")
+    assert code == 0
+    assert "2 are frozen by train.only" in found["every parameter gets a gradient"]["detail"]
+
+
+def test_a_column_that_differs_in_each_row_is_named(check):
+    _, found = check("""
+def people():
+    import pandas
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame(rng.normal(size=(200, 3)), columns=["height", "weight", "age"])
+    frame["number"] = rng.permutation(200)
+    return frame, (frame["height"] > 0).astype(int)
+
+BASELINE["data"] = people
+""")
+    detail = found["inputs are finite and normalised"]["detail"]
+    assert detail.endswith("an id? column 'number'")
+
+
+def test_large_inputs_fail(check):
+    code, found = check("", "standardize=false")
+    assert code == 1
+    assert "standardize=true" in found["inputs are finite and normalised"]["detail"]
+
+
+def test_a_model_drawn_by_the_clock_fails(check):
+    drawn = NET.format(
+        width="num_classes", more="self.body.weight.data.add_(time.time_ns() % 997 / 1e4)"
+    )
+    assert "same seed, same weights" in failures(check("import time\n" + drawn)[1])
+
+
+@pytest.mark.parametrize("factor", [1, 1000])
+@pytest.mark.parametrize("model", ["linear", "mlp"])
+def test_values_of_any_size_can_be_fitted(check, model, factor):
+    """The examples decide how far the weights have to go, not a rate that the check chose."""
+    _, found = check(
+        f"""
+def diabetes():
+    features, values = datasets.load_diabetes(return_X_y=True)
+    return features, {factor} * values
+
+BASELINE |= {{"task": "regression", "data": diabetes, "loss": "mse"}}
+""",
+        f"model={model}",
+    )
+    assert found["one batch can be overfitted"]["passed"]
+    assert found["labels follow from inputs"]["passed"]
+
+
+def test_a_linear_model_need_not_fit_what_it_cannot(check):
+    """Classes that overlap: better than chance is enough."""
+    code, found = check("""
+def overlapping():
+    return datasets.make_moons(1000, noise=0.5, random_state=0)
+
+BASELINE |= {"task": "binary", "data": overlapping, "loss": "bce_with_logits", "model": "linear"}
+""")
+    assert code == 0
+    assert "linear model" in found["one batch can be overfitted"]["detail"]
+
+
+def test_it_prints_a_table(paribus, tmp_path):
+    done = paribus("check", "line", "--root", tmp_path / "r")
+    assert done.code == 0
+    assert "shapes agree" in done.out
+    assert done.out.rstrip().endswith("Next: paribus run line")
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_wrong_request_is_refused(paribus, tmp_path):
+    done = paribus("check", "line", "optimizer.rl=1", "loss=mze", "--root", tmp_path / "r")
+    assert done.code == 2
+    assert "lr" in done.err
+    assert "mse" in done.err
