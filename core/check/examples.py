@@ -140,7 +140,7 @@ def no_shared_example(subject: Subject) -> Verdict:
     trained = set(_hashes(data.train))
     shared = sum(one in trained for one in _hashes(data.val))
     share = f"{shared} of {counted(len(data.val), 'validation example')}"
-    if shared > SHARED * len(data.val):
+    if shared > max(1, SHARED * len(data.val)):  # in a small part one is more than that
         return failed(
             f"{share} {'stands' if shared == 1 else 'stand'} in training too.",
             "Take equal rows out of the data, or divide it so that they stay together.",

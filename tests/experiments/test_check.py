@@ -56,9 +56,9 @@ BASELINE["data"] = permuted
 """
 
 LEAKED = """
-def leaked(copies: int = 30):
+def leaked(copies: int = 30, others: int = 300):
     x, y = datasets.load_digits(return_X_y=True)
-    again = np.r_[1000:1300, 0:copies]
+    again = np.r_[1000 : 1000 + others, 0:copies]
     return {"train": (x[:1000], y[:1000]), "val": (x[again], y[again])}
 
 BASELINE["data"] = leaked
@@ -161,11 +161,15 @@ def test_permuted_labels_are_found_among_few_examples(check, source):
     assert "labels follow from inputs" in failures(check(PERMUTED.format(source=source))[1])
 
 
-def test_up_to_one_percent_of_equal_rows_is_named(check):
-    code, found = check(LEAKED, "data.copies=3")
+@pytest.mark.parametrize(
+    ("copies", "others", "told"),
+    [(3, 300, "3 of 303 validation examples stand"), (1, 40, "1 of 41 validation examples stands")],
+)
+def test_a_single_row_or_up_to_one_percent_of_equal_ones_is_named(check, copies, others, told):
+    code, found = check(LEAKED, f"data.copies={copies}", f"data.others={others}")
     assert code == 0
     shared = found["no example in training and validation"]
-    assert shared["detail"] == "3 of 303 validation examples stand in training too"
+    assert shared["detail"] == f"{told} in training too"
 
 
 def test_what_does_not_apply_is_skipped_with_the_reason(check):
