@@ -69,8 +69,8 @@ class Attempt:
             self.save()
 
     def save(self) -> None:
-        """Writes the resume state now: by the clock, and at a clean stop."""
-        if self._report is None:
+        """Writes the resume state now, if there is one: by the clock, and at a clean stop."""
+        if self._report is None or self._report.state is None:
             return
         started = time.monotonic()
         save_state(
@@ -116,7 +116,7 @@ class Attempt:
         })  # fmt: skip
         lines = "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.history)
         write_bytes(self.folder / HISTORY, lines.encode())
-        if best is not None:
+        if best is not None and best.weights:
             self._write_best(best.weights, best.outputs, best.epoch)
         for name, content in self.run.sources.items():
             target = self.folder / "source" / name

@@ -155,10 +155,13 @@ class _Parts:
         kinds: Sequence[str] = COMPONENTS,
     ) -> None:
         self.found = {
-            kind: resolve_component(kind, configuration[kind]["name"], experiment) for kind in kinds
+            kind: resolve_component(kind, configuration[kind]["name"], experiment)
+            for kind in kinds
+            if kind in configuration
         }
         self.keywords = {
-            kind: {k: v for k, v in configuration[kind].items() if k != "name"} for kind in kinds
+            kind: {k: v for k, v in configuration[kind].items() if k != "name"}
+            for kind in self.found
         }
 
     def make(self, kind: str, *run_time: Any) -> Any:

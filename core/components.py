@@ -11,11 +11,19 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from core.config import Component, Configuration, same_value, walk_components
+from core.config import (
+    COMPONENTS,
+    Component,
+    Configuration,
+    fixed_keys,
+    same_value,
+    walk_components,
+)
 from core.errors import Faults, RequestError, did_you_mean, one_of, shown
 from core.experiment import Experiment
+from core.script import HIDDEN, check_function
 from core.signatures import Parameter, Signature, check_keywords, plain_default, read_signature
 from core.sources import owner
 
@@ -71,6 +79,7 @@ NAMES: dict[str, dict[str, str]] = {
         "plateau": "torch.optim.lr_scheduler.ReduceLROnPlateau",
         "step": "torch.optim.lr_scheduler.StepLR",
     },
+    "script": {},
 }
 
 # Losses that mean something for some tasks only; of another task they may still run, and mislead.
@@ -98,6 +107,8 @@ FROM_DATA = (
 # Filled in from the length of training, and from the optimizer's learning rate.
 FROM_LENGTH = ("T_max", "total_steps", "epochs", "steps_per_epoch")
 FROM_LR = ("max_lr",)
+
+Form = TypeVar("Form", bound=Configuration)
 
 
 @dataclass(frozen=True)
@@ -139,15 +150,16 @@ def resolve_component(kind: str, name: str, experiment: Experiment) -> Resolved:
     if not _is_of_kind(kind, function, trusted):
         raise RequestError(
             f"{kind}: '{shown(name)}' is not {_KIND_TEXT[kind]}.",
-            f"Short names are {', '.join(NAMES[kind])}.",
+            f"Short names are {', '.join(NAMES[kind])}." if NAMES[kind] else "",
             "wrong-kind",
         )
     _check_steps(kind, name, function)
+    if kind == "script":
+        check_function(function, name)
     run_time = {"optimizer": 1, "scheduler": 1}.get(kind, 0)
     if kind == "loss" and not inspect.isclass(function):
         run_time = 2  # called as function(outputs, targets, **keywords)
-    hidden = ("last_epoch", "verbose") if kind == "scheduler" else ()
-    signature = read_signature(function, run_time, hidden)
+    signature = read_signature(function, run_time, _HIDDEN.get(kind, ()))
     module = getattr(function, "__module__", "") or ""
     if kind == "model" and signature.open and module.startswith("torchvision.models"):
         # torchvision's builders pass num_classes through **kwargs.
@@ -158,9 +170,7 @@ def resolve_component(kind: str, name: str, experiment: Experiment) -> Resolved:
     return Resolved(kind, name, function, signature)
 
 
-def check_components(
-    configuration: Configuration, experiment: Experiment, faults: Faults
-) -> Configuration:
+def check_components(configuration: Form, experiment: Experiment, faults: Faults) -> Form:
     """Holds every component to its signature, collecting what is wrong.
 
     Returns:
@@ -211,10 +221,8 @@ def with_defaults(configuration: Configuration, experiment: Experiment) -> dict[
 
 def known_keys(configuration: Mapping[str, Any], experiment: Experiment) -> list[str]:
     """Every dotted key that this configuration has, keywords of its components included."""
-    from core.config import COMPONENTS, fixed_keys
-
-    keys = fixed_keys()
-    for kind in COMPONENTS:
+    keys = fixed_keys(configuration)
+    for kind in [kind for kind in COMPONENTS if kind in configuration]:
         resolved = resolve_component(kind, configuration[kind]["name"], experiment)
         keys += [f"{kind}.{keyword}" for keyword in resolved.signature.parameters]
         keys += [f"{kind}.{k}" for k in configuration[kind] if k != "name"]
@@ -250,8 +258,11 @@ _KIND_TEXT = {
     "loss": "a torch.nn.Module, or a function of outputs and targets",
     "optimizer": "a torch.optim.Optimizer",
     "scheduler": "a learning-rate scheduler of torch.optim.lr_scheduler",
+    "script": "a function that yields metrics",
 }
 
+# Keywords that are no hyperparameters: training sets them, or they are obsolete.
+_HIDDEN = {"scheduler": ("last_epoch", "verbose"), "script": HIDDEN}
 
 # What the loop can give to `step`: the loss as a function, the validation loss.
 _GIVEN = {"optimizer": ("closure",), "scheduler": ("metrics",)}
@@ -349,6 +360,8 @@ def _is_of_kind(kind: str, function: Any, trusted: bool) -> bool:
     if kind == "task":
         own = module == "core" and hasattr(function, "width")
         return own and not getattr(function, "_is_protocol", False)
+    if kind == "script":
+        return inspect.isfunction(function)
     if kind == "data":
         return not foreign and not (inspect.isclass(function) and issubclass(function, nn.Module))
     base = {"model": nn.Module, "loss": nn.Module, "optimizer": Optimizer}.get(kind, LRScheduler)

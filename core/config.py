@@ -6,7 +6,7 @@ A configuration is what was *asked*. What follows from signatures, data and mach
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -21,7 +21,8 @@ from core.values import (
     show_value,
 )
 
-COMPONENTS = ("task", "data", "model", "loss", "optimizer", "scheduler")
+SCRIPT = "script"  # a function as an experiment, in place of all other components
+COMPONENTS = ("task", "data", "model", "loss", "optimizer", "scheduler", SCRIPT)
 
 Direction = Literal["maximize", "minimize"]
 
@@ -133,6 +134,40 @@ class Select(_Frozen):
 class Configuration(_Frozen):
     """Everything that decides the numbers of a run, but for its seed."""
 
+    @classmethod
+    def parse(cls, mapping: Mapping[str, Any], where: str) -> Configuration:
+        """Validates a nested mapping: a function's if it has the key ``script``.
+
+        Raises:
+            RequestError: With every fault found, each naming its key.
+        """
+        form, faults, plain = form_of(mapping), Faults(), {}
+        for key, value in mapping.items():
+            with faults.collecting():
+                known = key in form.model_fields  # an unknown key is refused whatever its value
+                plain[key] = as_plain(value, f"{where}: {key}") if known else None
+        try:
+            parsed = form.model_validate(plain)
+        except ValidationError as error:
+            for item in error.errors():
+                if not _named_already(item, mapping, plain):
+                    _explain(item, where, fixed_keys(mapping), faults)
+        faults.check()
+        return parsed
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain values, as JSON holds them."""
+        return self.model_dump(mode="json")
+
+    def component(self, kind: str) -> Component:
+        """The component of one of the kinds `COMPONENTS` that it has."""
+        found: Component = getattr(self, kind)
+        return found
+
+
+class ModelConfiguration(Configuration):
+    """Of an experiment that names its parts, which are trained here."""
+
     task: AComponent
     data: AComponent
     model: AComponent
@@ -147,41 +182,24 @@ class Configuration(_Frozen):
     select: Select = Select()
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
-    @classmethod
-    def parse(cls, mapping: Mapping[str, Any], where: str) -> Configuration:
-        """Validates a nested mapping.
 
-        Raises:
-            RequestError: With every fault found, each naming its key.
-        """
-        faults, plain = Faults(), {}
-        for key, value in mapping.items():
-            with faults.collecting():
-                known = key in cls.model_fields  # an unknown key is refused whatever its value
-                plain[key] = as_plain(value, f"{where}: {key}") if known else None
-        try:
-            parsed = cls.model_validate(plain)
-        except ValidationError as error:
-            for item in error.errors():
-                if not _named_already(item, mapping, plain):
-                    _explain(item, where, faults)
-        faults.check()
-        return parsed
+class ScriptConfiguration(Configuration):
+    """Of a function as an experiment: all but its keywords is its own affair."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Nested plain values, as JSON holds them."""
-        return self.model_dump(mode="json")
-
-    def component(self, kind: str) -> Component:
-        """The component of one of the kinds `COMPONENTS`."""
-        found: Component = getattr(self, kind)
-        return found
+    script: AComponent
+    select: Select = Select()
+    device: Literal["auto"] = "auto"  # it takes what it finds
 
 
-def fixed_keys() -> list[str]:
-    """All dotted keys that do not depend on a component's signature."""
+def form_of(configuration: Container[str]) -> type[Configuration]:
+    """The form that a nested mapping is meant to have."""
+    return ScriptConfiguration if SCRIPT in configuration else ModelConfiguration
+
+
+def fixed_keys(configuration: Container[str] = ()) -> list[str]:
+    """All dotted keys of such a configuration that do not depend on a component's signature."""
     keys = []
-    for name, field in Configuration.model_fields.items():
+    for name, field in form_of(configuration).model_fields.items():
         kind = field.annotation
         if name in COMPONENTS or not (isinstance(kind, type) and issubclass(kind, BaseModel)):
             keys.append(name)
@@ -282,7 +300,10 @@ def _synonym(word: str, known: list[str]) -> str | None:
     meant = SYNONYMS.get(word)
     if meant is None or meant in known:
         return meant
-    group = meant.partition(".")[0]  # its keywords are not known yet, or it has no such
+    group, _, last = meant.partition(".")
+    if group not in {name.partition(".")[0] for name in known}:
+        return next((name for name in known if name.endswith(f".{last}")), None)
+    # Its keywords are not known yet, or it has no such.
     return None if any(name.startswith(f"{group}.") for name in known) else meant
 
 
@@ -331,13 +352,13 @@ def _named_already(item: Any, given: Mapping[str, Any], plain: Mapping[str, Any]
     return key in given and key not in plain
 
 
-def _explain(item: Any, where: str, faults: Faults) -> None:
+def _explain(item: Any, where: str, known: list[str], faults: Faults) -> None:
     """One pydantic error as a fault in our words."""
     key = ".".join(str(part) for part in item["loc"] if not str(part).startswith("function"))
     kind, given = item["type"], item.get("input")
     if kind == "extra_forbidden":
         try:
-            full_key(key, fixed_keys())
+            full_key(key, known)
         except RequestError as error:
             faults.add(f"{where}: {error.message}", error.hint, "unknown-key")
     elif kind == "missing":
@@ -367,6 +388,7 @@ def _wanted(item: Any) -> str:
 
 
 def walk_components(configuration: Configuration) -> Iterator[tuple[str, Component]]:
-    """(kind, component) in the order of `COMPONENTS`."""
+    """(kind, component) of those it has, in the order of `COMPONENTS`."""
     for kind in COMPONENTS:
-        yield kind, configuration.component(kind)
+        if kind in type(configuration).model_fields:
+            yield kind, configuration.component(kind)

@@ -38,7 +38,7 @@ class Best:
         metrics: The epoch's metrics.
         confusion_matrix: Counts of (target, prediction) on validation, for several labels one
             matrix each, or None.
-        weights: The model's state, on the CPU.
+        weights: The model's state, on the CPU; empty where a function keeps it to itself.
         outputs: The model's outputs on the validation part: float `[N, …]`, on the CPU.
     """
 
@@ -55,12 +55,13 @@ class Report:
 
     Attributes:
         run: The run's id.
-        line: The epoch's line of the history: epoch, metrics, order and weights hashes, seconds.
+        line: The epoch's line of the history: epoch, metrics, order and weights hashes (None where
+            a function keeps them to itself), seconds.
         best: The best epoch so far; None if the run failed before there was one.
         finished: Whether this is the run's last report.
         failure: Why the run failed by itself, if it did.
         initial_weights: Name to sha256 of each tensor before the first step.
-        state: Makes the resume state as of this epoch.
+        state: Makes the resume state as of this epoch; None: it can only begin again.
     """
 
     run: str
@@ -69,7 +70,7 @@ class Report:
     finished: bool
     failure: str | None
     initial_weights: dict[str, str]
-    state: Callable[[], State]
+    state: Callable[[], State] | None
 
 
 @dataclass(frozen=True)

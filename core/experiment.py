@@ -1,4 +1,7 @@
-"""An experiment: a file with a docstring, `BASELINE` (the configuration) and `AXES`."""
+"""An experiment: a file with a docstring, `BASELINE` (the configuration) and `AXES`.
+
+In place of `BASELINE` it may define a function `train` and `SELECT` (`core.script`).
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from typing import Any
 from core.config import COMPONENTS, Configuration
 from core.errors import RequestError, did_you_mean, shown
 from core.run_folder import RECORD, RunFolder
+from core.script import FUNCTION, script_baseline
 from core.values import as_plain, parse_component
 
 
@@ -90,15 +94,7 @@ def load_experiment(path: Path, extra_paths: tuple[Path, ...] = ()) -> Experimen
         return _of_record(path)
     objects = vars(_execute(path))
     where = path.name
-    if not isinstance(objects.get("BASELINE"), Mapping):
-        raise RequestError(
-            f"{where} defines no BASELINE.",
-            "BASELINE is a dict with task, data, model, loss, optimizer and train.",
-        )
-    baseline = {
-        key: _named(value, path, objects, f"{where}: {key}") if key in COMPONENTS else value
-        for key, value in objects["BASELINE"].items()
-    }
+    baseline = _baseline(path, objects)
     axes = objects.get("AXES", {})
     if not isinstance(axes, Mapping):
         raise RequestError(f"{where}: AXES is not a dict from hyperparameter to levels.")
@@ -110,6 +106,23 @@ def load_experiment(path: Path, extra_paths: tuple[Path, ...] = ()) -> Experimen
         axes={str(key): _levels(str(key), value, path, objects) for key, value in axes.items()},
         objects=objects,
     )
+
+
+def _baseline(path: Path, objects: Mapping[str, Any]) -> dict[str, Any]:
+    """`BASELINE` with objects replaced by their names, else what follows from the function."""
+    where = path.name
+    if "BASELINE" not in objects and FUNCTION in objects:
+        return script_baseline(where, objects)
+    if not isinstance(objects.get("BASELINE"), Mapping):
+        raise RequestError(
+            f"{where} defines no BASELINE.",
+            "BASELINE is a dict with task, data, model, loss, optimizer and train; or define a "
+            f"generator {FUNCTION} that yields metrics.",
+        )
+    return {
+        key: _named(value, path, objects, f"{where}: {key}") if key in COMPONENTS else value
+        for key, value in objects["BASELINE"].items()
+    }
 
 
 def extend_import_path(path: Path, extra_paths: tuple[Path, ...] = ()) -> None:

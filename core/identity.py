@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from core.config import Component, Configuration, walk_components, with_value
+from core.config import Configuration, walk_components, with_value
 from core.process import settle
 from core.sources import Sources, owner, trace_file, trace_module
 from core.values import canonical_json
@@ -107,9 +107,10 @@ def trace_components(configuration: Configuration, file: Path) -> Sources:
             continue
         if owner(name.split(".")[0]) in ("installed", "user"):
             found |= trace_module(name)
-    if configuration.augment:
+    plain = configuration.to_dict()
+    if plain.get("augment"):
         found |= trace_module("torchvision.transforms.v2")
-    for metric in configuration.metrics:
+    for metric in plain.get("metrics", ()):
         found |= trace_module(metric if "." in metric else "torchmetrics")
     return found | trace_file(file, in_file)
 
@@ -119,7 +120,7 @@ def identity_parts(
     resolved: Mapping[str, Any],
     seed: int,
     engine: str,
-    data_fingerprint: str,
+    data_fingerprint: str | None,
     weights: Mapping[str, str],
     sources: Sources,
 ) -> dict[str, Any]:
@@ -129,15 +130,13 @@ def identity_parts(
         resolved: The resolved configuration.
         seed: The run's seed.
         engine: What trains it.
-        data_fingerprint: sha256 of the data.
+        data_fingerprint: sha256 of the data; None where a function keeps it to itself.
         weights: For each key that names a file of weights to begin with that file's sha256,
             wherever it lies.
         sources: Digests and distributions of what its components are made of.
     """
-    data = Component(**resolved["data"])
-    numbers = {k: v for k, v in data.keywords.items() if k not in NO_NUMBERS}
     device = resolved["device"]
-    configuration = {**resolved, "data": {"name": data.name, **numbers}}
+    configuration = {**resolved, "data": without_places(resolved)}
     for key, digest in weights.items():
         configuration = with_value(configuration, key, digest)
     return {
@@ -152,6 +151,11 @@ def identity_parts(
         "distributions": sources.distributions,
         "environment": {**environment(), **device_environment(device)},
     }
+
+
+def without_places(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """The data component without what only says where its data lies; {} if there is none."""
+    return {k: v for k, v in configuration.get("data", {}).items() if k not in NO_NUMBERS}
 
 
 def run_id(experiment: str, parts: Mapping[str, Any]) -> str:

@@ -99,7 +99,9 @@ def _names(configuration: Configuration) -> Iterator[tuple[str, str]]:
     for kind, component in walk_components(configuration):
         if component.name not in NAMES[kind]:
             yield kind, component.name
-    yield from (("metrics", metric) for metric in configuration.metrics if "." in metric)
+    yield from (
+        ("metrics", name) for name in configuration.to_dict().get("metrics", ()) if "." in name
+    )
 
 
 def _is_trusted(kind: str, name: str, carried: set[str]) -> bool:

@@ -11,7 +11,7 @@ import torch
 from core.augment import make_augment
 from core.build import Trainee, length, make_trainee, selection
 from core.components import build, check_components, resolve_component, with_defaults
-from core.config import Component, Configuration
+from core.config import Component, Configuration, ModelConfiguration
 from core.data import Data, Source, load, prepare
 from core.errors import Faults, RequestError
 from core.experiment import Experiment
@@ -34,22 +34,24 @@ class Resolver:
         experiment: The experiment whose file components may come from.
     """
 
+    engine = "loop"  # what trains its runs
+
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
         self._sources: dict[str, Source] = {}
         self._data: dict[str, Data] = {}
-        self._accepted: dict[str, Configuration] = {}
+        self._accepted: dict[str, ModelConfiguration] = {}
         self._resolved: dict[str, dict[str, Any]] = {}
         self._facts: dict[str, dict[str, Any]] = {}
-        self._traced: dict[str, tuple[Data, Sources, dict[str, bytes]]] = {}
+        self._traced: dict[str, tuple[str | None, Sources, dict[str, bytes]]] = {}
 
-    def data(self, configuration: Configuration) -> Data:
+    def data(self, asked: Configuration) -> Data:
         """The prepared parts that a configuration is trained on.
 
         Raises:
-            RequestError: If the data cannot be loaded or divided.
+            RequestError: If the data cannot be loaded or divided, or a function keeps it to itself.
         """
-        configuration = self._checked(configuration)
+        configuration = self._checked(asked)
         full = with_defaults(configuration, self.experiment)
         targets = self._task(full).targets
         source_key = canonical_json([full["data"], targets, full["split"]["seed"]])
@@ -99,16 +101,16 @@ class Resolver:
         if key not in self._traced:
             sources = trace_components(asked, self.experiment.path)
             contents = {name: path.read_bytes() for name, path in sources.files.items()}
-            self._traced[key] = self.data(asked), sources, contents
-        data, sources, contents = self._traced[key]
-        facts = self._tried(asked, resolved, data)
-        chosen = choose_engine(engine)
+            self._traced[key] = self.data_record(asked)["fingerprint"], sources, contents
+        fingerprint, sources, contents = self._traced[key]
+        facts = self._tried(asked, resolved)
+        chosen = choose_engine(engine, self.engine)
         parts = identity_parts(
             resolved=resolved,
             weights=weights_digests(resolved),
             seed=seed,
             engine=chosen,
-            data_fingerprint=data.fingerprint,
+            data_fingerprint=fingerprint,
             sources=sources,
         )
         return RunSpec(
@@ -123,6 +125,16 @@ class Resolver:
             facts=facts,
             sources=contents,
         )
+
+    def data_record(self, asked: Configuration) -> dict[str, Any]:
+        """What a record says of the data: fingerprint, sizes, preprocessing; and its targets."""
+        data = self.data(asked)
+        return {
+            "fingerprint": data.fingerprint,
+            **data.sizes(),
+            "preprocessing": data.preprocessing,
+            "targets": data.val.targets,
+        }
 
     def trainee(self, asked: Configuration, seed: int, *, pretrained: bool = True) -> Trainee:
         """All parts of a run, built.
@@ -141,8 +153,15 @@ class Resolver:
         """The task, made with its keywords."""
         return self._task(with_defaults(self._checked(asked), self.experiment))
 
-    def _checked(self, asked: Configuration) -> Configuration:
+    def _checked(self, asked: Configuration) -> ModelConfiguration:
         """Its keywords as their parameters take them: ``none`` as null, 1 as 1.0."""
+        if not isinstance(asked, ModelConfiguration):
+            raise RequestError(
+                f"{self.experiment.path.name} is a function as an experiment, which keeps its "
+                "model and its data to itself.",
+                "There are show, check, run, sweep, compare, plot and reproduce for it.",
+                "script",
+            )
         key = canonical_json(asked.to_dict())
         if key not in self._accepted:
             faults = Faults()
@@ -155,10 +174,11 @@ class Resolver:
         found: Task = build(component, {k: v for k, v in full["task"].items() if k != "name"})
         return found
 
-    def _tried(self, asked: Configuration, resolved: dict[str, Any], data: Data) -> dict[str, Any]:
+    def _tried(self, asked: Configuration, resolved: dict[str, Any]) -> dict[str, Any]:
         """Facts about a configuration, found by building it once."""
         key = canonical_json(asked.to_dict())
         if key not in self._facts:
+            data = self.data(asked)
             trainee = make_trainee(resolved, self.experiment, data, seed=0)
             try_fit(trainee)
             self._facts[key] = {
@@ -171,7 +191,7 @@ class Resolver:
             }
         return self._facts[key]
 
-    def _resolve(self, asked: Configuration) -> dict[str, Any]:
+    def _resolve(self, asked: ModelConfiguration) -> dict[str, Any]:
         full = with_defaults(asked, self.experiment)
         data = self.data(asked)
         task = self._task(full)

@@ -20,11 +20,12 @@ BEST, PREDICTIONS = "best.safetensors", "predictions.safetensors"
 _SHAPE: dict[str, tuple[type, ...]] = {  # what is read from a record: dotted key to its types
     **dict.fromkeys(("run", "experiment", "experiment_file", "status", "engine"), (str,)),
     **dict.fromkeys(("seed", "epochs", "facts.epochs", "facts.parameters", "data.val"), (int,)),
-    **dict.fromkeys(("configuration.data", "asked", "identity.environment"), (dict,)),
+    **dict.fromkeys(("asked", "identity.environment"), (dict,)),
     **dict.fromkeys(("identity.sources", "identity.distributions"), (dict,)),
     **dict.fromkeys(("identity.configuration", "data.preprocessing"), (dict,)),
-    **dict.fromkeys(("configuration.data.name", "configuration.select.metric"), (str,)),
-    **dict.fromkeys(("configuration.device", "asked.device"), (str,)),
+    **dict.fromkeys(
+        ("configuration.select.metric", "configuration.device", "asked.device"), (str,)
+    ),
     **dict.fromkeys(("reason", "weights_sha256"), (str, type(None))),
     **dict.fromkeys(("best", "last", "initial_weights"), (dict, type(None))),
     "seconds": (int, float),
@@ -71,10 +72,14 @@ class RunFolder:
 
         Raises:
             DamagedError: If they are not what was written.
-            RequestError: If the run failed and has none.
+            RequestError: If the run failed, or is a function's, and has none.
         """
-        if self.record()["status"] != "complete":
+        record = self.record()
+        if record["status"] != "complete":
             raise RequestError(f"{self.id} failed and has no weights.", kind="failed-run")
+        if record["weights_sha256"] is None:
+            what = f"{self.id} is of a function, which keeps its weights to itself."
+            raise RequestError(what, "There are compare and reproduce for it.", "script")
         verify_manifest(self.folder, only=(RECORD, BEST))
         from safetensors import SafetensorError, safe_open
 
@@ -120,7 +125,9 @@ class RunFolder:
 
 def _is_record(record: Any) -> bool:
     """Whether all that is read from a record is there, and of its type."""
-    for key, types in _SHAPE.items():
+    is_script = isinstance(record, dict) and record.get("engine") == "script"
+    component = "configuration.script" if is_script else "configuration.data"
+    for key, types in {**_SHAPE, component: (dict,), f"{component}.name": (str,)}.items():
         value = record
         for part in key.split("."):
             if not isinstance(value, dict) or part not in value:

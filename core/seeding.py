@@ -12,12 +12,12 @@ import json
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
-Purpose = Literal["init", "shuffle", "dropout", "augment", "data"]
+Purpose = Literal["init", "shuffle", "dropout", "augment", "data", "script"]
 
 
 def derive(seed: int, purpose: Purpose, *rest: int | str) -> int:
@@ -41,17 +41,28 @@ def seed_globals(value: int) -> None:
     torch.default_generator.manual_seed(value)
 
 
+def globals_now() -> tuple[Any, Any, torch.Tensor]:
+    """The states of the global generators of Python, numpy and torch (CPU)."""
+    return random.getstate(), np.random.get_state(), torch.get_rng_state()
+
+
+def put_globals(states: tuple[Any, Any, torch.Tensor]) -> None:
+    """Puts the global generators back to what they were."""
+    python, numpy, torch_cpu = states
+    random.setstate(python)
+    np.random.set_state(numpy)
+    torch.set_rng_state(torch_cpu)
+
+
 @contextmanager
 def seeded_globals(seed: int, purpose: Purpose, *rest: int | str) -> Iterator[None]:
     """Global generators at the start of the stream (seed, purpose, *rest), restored after."""
-    python, numpy, torch_cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    before = globals_now()
     seed_globals(derive(seed, purpose, *rest))
     try:
         yield
     finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(torch_cpu)
+        put_globals(before)
 
 
 def epoch_order(seed: int, epoch: int, examples: int) -> torch.Tensor:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from core.errors import RequestError, shown
 
-ENGINES = ("auto", "loop", "cohort")
+ENGINES = ("auto", "loop", "cohort", "script")
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,10 @@ class RunSpec:
         asked: The configuration as it was asked for.
         configuration: The resolved one.
         seed: The run's seed.
-        engine: ``loop`` or ``cohort``.
+        engine: ``loop`` or ``cohort``; ``script`` for a function as an experiment.
         identity: All that decides the numbers, by name.
-        facts: What follows: epochs, updates, updates_per_epoch, parameters.
+        facts: What follows: epochs, updates, updates_per_epoch, parameters; 0 where only its
+            function knows.
         sources: Path inside the record's ``source/`` to the file's bytes as they were planned.
         import_paths: Folders appended to the import path.
         noted: What is recorded without being part of the identity (git).
@@ -54,7 +55,7 @@ class Progress:
 
     Attributes:
         run: The run's id.
-        epochs: How many it will have.
+        epochs: How many it will have; 0: only its function knows.
         line: The epoch's line of the history, if an epoch ended.
         ended: ``complete`` and ``failed`` are finished; ``attempt``: the surroundings stopped it.
         reason: Why it failed or stopped.
@@ -69,11 +70,15 @@ class Progress:
     said: str | None = None
 
 
-def choose_engine(engine: str) -> str:
+def choose_engine(engine: str, own: str | None = None) -> str:
     """The engine that trains a run.
 
+    Args:
+        engine: What was asked for.
+        own: What trains such an experiment; None: that is not known yet.
+
     Raises:
-        RequestError: If there is no such engine, or it cannot train this yet.
+        RequestError: If there is no such engine, or it cannot train this.
     """
     if engine not in ENGINES:
         raise RequestError(
@@ -83,4 +88,8 @@ def choose_engine(engine: str) -> str:
         raise RequestError(
             "The engine 'cohort' does not exist yet.", "Take --engine loop.", "engine"
         )
-    return "loop"
+    if own is not None and engine not in ("auto", own):
+        raise RequestError(
+            f"The engine '{engine}' does not train this experiment.", f"Choose {own}.", "engine"
+        )
+    return own or engine

@@ -8,24 +8,25 @@ import torch
 from torch import Tensor, nn
 
 from core.build import Trainee
-from core.config import Configuration
+from core.config import SCRIPT, Configuration
 from core.models import count_parameters
 from core.resolve import Resolver
 
 
 def summarize(resolver: Resolver, asked: Configuration, engine: str) -> dict[str, Any]:
-    """The resolved configuration, the model's layers and the data's sizes.
+    """The resolved configuration, the model's layers and the data's sizes (a function's: None).
 
     Raises:
         RequestError: If the configuration cannot be trained as asked.
     """
     run = resolver.specify(asked, 0, engine)
+    known = {"configuration": run.configuration, "engine": run.engine, "facts": run.facts}
+    if run.engine == SCRIPT:
+        return {**known, "model": None, "data": None}
     trainee = resolver.trainee(asked, 0)
     data = resolver.data(asked)
     return {
-        "configuration": run.configuration,
-        "engine": run.engine,
-        "facts": run.facts,
+        **known,
         "model": {"parameters": count_parameters(trainee.model), "layers": layers(trainee)},
         "data": {"fingerprint": data.fingerprint, **data.sizes()},
     }

@@ -6,12 +6,11 @@ import errno
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from core.attempt import Attempt
 from core.config import Configuration
 from core.engine import Job
-from core.engines import engine_of
+from core.engines import engine_of, resolver_of
 from core.errors import ParibusError, RequestError, shown
 from core.experiment import load_experiment
 from core.identity import explain
@@ -39,9 +38,9 @@ def train_job(
         resolver = resolver_for_file(runs[0].path, runs[0].import_paths)
         for run in runs:
             check_same(run, resolver)
-            written[run.id] = Attempt(
-                attempts[run.id], run, _data_of(run, resolver), checkpoint_every
-            )
+            asked = Configuration.parse(run.asked, run.id)
+            data = resolver.data_record(asked)
+            written[run.id] = Attempt(attempts[run.id], run, data, checkpoint_every)
         settle()  # the user's modules, imported by now, may have changed threads or precision
         states = {run.id: state for run in runs if (state := written[run.id].restore())}
         for name, attempt in written.items():
@@ -73,7 +72,7 @@ def resolver_for_file(path: Path, import_paths: tuple[Path, ...] = ()) -> Resolv
     key = (path, path.stat().st_mtime_ns, import_paths)
     if key not in _resolvers:
         _resolvers.clear()  # one experiment's data at a time
-        _resolvers[key] = Resolver(load_experiment(path, import_paths))
+        _resolvers[key] = resolver_of(load_experiment(path, import_paths))
     return _resolvers[key]
 
 
@@ -96,16 +95,6 @@ def check_same(run: RunSpec, resolver: Resolver) -> None:
 
 
 _resolvers: dict[tuple[Path, int, tuple[Path, ...]], Resolver] = {}
-
-
-def _data_of(run: RunSpec, resolver: Resolver) -> dict[str, Any]:
-    data = resolver.data(Configuration.parse(run.asked, run.id))
-    return {
-        "fingerprint": data.fingerprint,
-        **data.sizes(),
-        "preprocessing": data.preprocessing,
-        "targets": data.val.targets,
-    }
 
 
 def _ended_by(error: BaseException, run: RunSpec, attempt: Attempt | None, epochs: int) -> Progress:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.config import with_value
+from core.config import get, with_value
 from core.errors import Faults, RequestError, did_you_mean, shown
 
 
@@ -205,8 +205,8 @@ def weights_digests(configuration: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         RequestError: If there is no such file.
     """
-    model, files = configuration["model"], {}
-    if path := configuration["train"]["start_from"]:
+    model, files = configuration.get("model", {"name": ""}), {}
+    if path := get(configuration, "train.start_from"):
         files["train.start_from"] = _file(path)
     if is_torchvision(model["name"]) and model.get("weights"):
         files["model.weights"] = pretrained_file(model["name"], model["weights"])[1]

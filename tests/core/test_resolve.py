@@ -231,11 +231,11 @@ def test_a_gpu_that_is_not_there_is_refused(small):
 
 
 def test_engines():
-    assert choose_engine("auto") == choose_engine("loop") == "loop"
+    assert choose_engine("auto", "loop") == choose_engine("loop", "loop") == "loop"
     for name in ("cohort", "lopo"):
         with pytest.raises(RequestError, match=r"Take --engine loop|Choose auto or loop"):
             choose_engine(name)
-    assert set(ENGINES) == {"auto", "loop", "cohort"}
+    assert set(ENGINES) == {"auto", "loop", "cohort", "script"}
 
 
 def test_none_and_whole_numbers_reach_the_data_function_as_its_signature_has_them(write_small):
