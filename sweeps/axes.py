@@ -22,6 +22,7 @@ from core.config import (
     COMPONENTS,
     WORDS,
     Configuration,
+    form_of,
     full_key,
     get,
     read_value,
@@ -348,7 +349,7 @@ def _is_whole(key: str, full: Mapping[str, Any], experiment: Experiment) -> bool
     """Whether the hyperparameter takes whole numbers only."""
     kind, _, inner = key.partition(".")
     if kind not in COMPONENTS:
-        fields = getattr(Configuration.model_fields[kind].annotation, "model_fields", {})
+        fields = getattr(form_of(full).model_fields[kind].annotation, "model_fields", {})
         types = get_args(fields[inner].annotation) if inner in fields else ()
         return inner in fields and float not in (fields[inner].annotation, *types)
     parameter = resolve_component(kind, full[kind]["name"], experiment).parameter(inner)

@@ -8,6 +8,7 @@ from typing import Any
 from core.config import Direction
 from core.run_folder import RunFolder
 from sweeps.effects.paired import paired_difference
+from sweeps.sameness import sameness
 from sweeps.settings import BASELINE
 from sweeps.study import SettingResult, Study
 
@@ -72,6 +73,7 @@ def compare_document(
     return {
         "study": study.name,
         "metric": {"name": metric, "direction": study.direction_of(metric)},
+        "sameness": sameness(study.asked["baseline"]),
         "settings": [{**r.document(), **effect(r, baseline, step)} for r in results],
     }
 
@@ -104,4 +106,5 @@ def _resolution(study: Study, baseline: SettingResult | None, metric: str) -> fl
     if metric != "val/accuracy" or baseline is None or not baseline.runs:
         return 0.0
     record = study.record(baseline.runs[0])
-    return 1 / record["data"]["val"] if record else 0.0
+    examples = record["data"]["val"] if record else 0
+    return 1 / examples if examples else 0.0

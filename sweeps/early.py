@@ -57,9 +57,9 @@ def early_request(root: Root, asked: Asked, faults: Faults) -> Request:
 
 
 def data_of(request: Request) -> str:
-    """The name of the data component, as far as it is known without reading overrides."""
+    """The name of the data component, as far as it is known without reading overrides; or ""."""
     asked = request.asked or load_experiment(request.path, request.import_paths).baseline.to_dict()
-    return str(asked["data"]["name"])
+    return str(get(asked, "data.name") or "")
 
 
 class _Judge:
@@ -74,7 +74,7 @@ class _Judge:
         with faults.collecting():
             self.experiment: Experiment = load_experiment(request.path, request.import_paths)
             self.baseline: Mapping[str, Any] = request.asked or self.experiment.baseline.to_dict()
-            keys = [*fixed_keys(), *flatten(self.baseline), *self.experiment.axes]
+            keys = [*fixed_keys(self.baseline), *flatten(self.baseline), *self.experiment.axes]
             self.certain = list(dict.fromkeys(keys))
             seen: set[str] = set()
             for text in request.overrides:

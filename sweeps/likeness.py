@@ -59,6 +59,8 @@ def _differences(
     if after["status"] == "complete":
         epoch = after["best"]["epoch"]
         for file in (PREDICTIONS, BEST):
+            if not any((run.folder / file).exists() for run in (then, now)):
+                continue  # a function keeps them to itself
             name = _differing_tensor(then.folder / file, now.folder / file)
             if name is not None:
                 yield Difference(epoch, f"{file} {name}".strip(), None, None)

@@ -51,7 +51,7 @@ def find_trained_run(root: Root, text: str, purpose: str) -> tuple[RunFolder, di
 
     Raises:
         DamagedError: If a file of the run is not what was written.
-        RequestError: If none or several fit, or the run failed.
+        RequestError: If none or several fit, or the run failed or is a function's.
     """
     folder = find_run(root, text)
     record = folder.verified_record()
@@ -60,6 +60,13 @@ def find_trained_run(root: Root, text: str, purpose: str) -> tuple[RunFolder, di
             f"{folder.id} failed, so it has no model to {purpose}: {record['reason']}.",
             "Name a complete run; paribus runs lists them.",
             "failed-run",
+        )
+    if record["weights_sha256"] is None:
+        raise RequestError(
+            f"{folder.id} is of a function, which keeps its model to itself: there is none to "
+            f"{purpose}.",
+            "There are compare, plot and reproduce for it.",
+            "script",
         )
     return folder, record
 

@@ -96,7 +96,9 @@ class Display:
                 console=Console(stderr=True),
                 transient=True,
             )
-            self._task = self._bar.add_task("", total=self.epochs, runs=self._runs(), best="")
+            self._task = self._bar.add_task(
+                "", total=self.epochs or None, runs=self._runs(), best=""
+            )
             self._bar.start()
         return self
 

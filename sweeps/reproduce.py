@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from core.config import get
 from core.errors import DamagedError, RequestError
 from core.files import manifest_faults
-from core.identity import NO_NUMBERS, explain, run_id
+from core.identity import explain, run_id, without_places
 from core.run_folder import RunFolder
 from core.spec import RunSpec
 from sweeps.drive import Rules, Step, drive
@@ -189,7 +190,7 @@ def planned_reproduction(
     """
     folders, missing = _wanted(root, text)
     records = [folder.record() for folder in folders]
-    data = records[0]["configuration"]["data"]["name"]
+    data = str(get(records[0]["configuration"], "data.name") or "")
     with (
         Workplace(data, 1 if len(folders) == 1 else workers) as workplace,
         tempfile.TemporaryDirectory(prefix="paribus-reproduce-") as scratch,
@@ -243,8 +244,7 @@ def _own_faults(record: Mapping[str, Any]) -> Iterator[str]:
     identity = record["identity"]
     if run_id(record["experiment"], identity) != record["run"]:
         yield f"{record['run']}: the id does not follow from the identity in run.json."
-    data = {k: v for k, v in record["configuration"]["data"].items() if k not in NO_NUMBERS}
-    told = {**record["configuration"], "data": data}
+    told = {**record["configuration"], "data": without_places(record["configuration"])}
     for key, (then, now) in explain(
         {"configuration": identity["configuration"], "seed": identity["seed"]},
         {"configuration": told, "seed": record["seed"]},

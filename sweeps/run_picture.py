@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.config import get
 from core.errors import RequestError, shown
 from sweeps.plots.answers import (
     Points,
@@ -34,7 +35,7 @@ def asks_model(record: Mapping[str, Any]) -> bool:
     if "text" in preprocessing or any("categories" in column for column in columns):
         return False
     tasks = {1: ("regression", "binary", "multiclass"), 2: ("binary", "multiclass")}
-    shape, task = record["data"].get("input_shape"), record["configuration"]["task"]["name"]
+    shape, task = record["data"].get("input_shape"), get(record, "configuration.task.name")
     if record["status"] != "complete" or not isinstance(shape, list) or len(shape) != 1:
         return False
     return task in tasks.get(shape[0], ())
@@ -60,8 +61,9 @@ def picture_of_run(
     metric, best = record["configuration"]["select"]["metric"], record["best"]
     said = [
         f"{shown(record['experiment'])}, 1 seed ({record['seed']}), {many(len(history), 'epoch')}.",
-        "Train: mean over the epoch's updates; val: after the epoch.",
     ]
+    if "train" in record["configuration"]:
+        said.append("Train: mean over the epoch's updates; val: after the epoch.")
     panels = _curves_of_run(record, history)
     if not panels:
         raise RequestError(
@@ -82,22 +84,24 @@ def picture_of_run(
     if surface is not None:
         panel, sentence = _answers(record, surface)
         panels, said = [*panels, panel], [*said, sentence]
-    elif predictions and record["configuration"]["task"]["name"] == "regression":
+    elif predictions and get(record, "configuration.task.name") == "regression":
         panel, sentence = _agreement(predictions)
         panels, said = [*panels, panel], [*said, sentence]
     return Picture(f"run {record['run']}", " ".join(said), panels)
 
 
 def _curves_of_run(record: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> list[Panel]:
-    metric = record["configuration"]["select"]["metric"].partition("/")[2]
+    selected = record["configuration"]["select"]["metric"]
     best_epoch = record["best"] and record["best"]["epoch"]
     panels = []
-    for name in dict.fromkeys(("loss", metric, "accuracy")):
-        found = (_column(history, f"{part}/{name}") for part in ("train", "val"))
+    for name in dict.fromkeys(("loss", selected.removeprefix("val/"), "accuracy")):
+        found = [_column(history, f"{part}/{name}") for part in ("train", "val")]
+        if name == selected:  # a function's metric may be of no part
+            found = [None, _column(history, name)]
         if curves := train_and_val(*found):
-            title = f"loss ({short(record['configuration']['loss']['name'], 24)})"
-            if name != "loss":
-                title = short(name, 30)
+            title, loss = short(name, 30), get(record, "configuration.loss.name")
+            if name == "loss" and loss:
+                title = f"loss ({short(loss, 24)})"
             panels.append(curves_panel(name, title, curves, best_epoch=best_epoch))
     return panels
 

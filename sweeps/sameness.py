@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
+
+from core.config import SCRIPT
 
 # A change under these may give other initial weights; any other change may not.
 _OTHER_WEIGHTS = ("model", "data", "split", "task", "train.start_from")
@@ -11,6 +13,14 @@ _OTHER_WEIGHTS = ("model", "data", "split", "task", "train.start_from")
 _OTHER_ORDER = ("data", "split")
 
 History = Callable[[], Sequence[Mapping[str, Any]]]
+
+
+def sameness(*configurations: Mapping[str, Any]) -> Literal["proven", "not proven"]:
+    """Whether runs can be proved to differ in nothing but the changed hyperparameter.
+
+    A function keeps its model, data and order of examples to itself: nobody can tell.
+    """
+    return "not proven" if any(SCRIPT in one for one in configurations) else "proven"
 
 
 def same_surroundings(one: Mapping[str, Any], other: Mapping[str, Any], *, data: bool) -> bool:

@@ -17,6 +17,7 @@ from sweeps.early import data_of, early_request
 from sweeps.follow import Follower
 from sweeps.request import Asked, Question, Request
 from sweeps.root import Root
+from sweeps.sameness import sameness
 from sweeps.settings import Setting
 from sweeps.storage import checked_storage, without_credentials
 from sweeps.study import SettingResult, Study, check_study_name, study_name
@@ -189,6 +190,7 @@ class Sweep:
             "study": self.study.name,
             "experiment": self.study.experiment,
             "metric": {"name": self.study.metric, "direction": self.study.direction},
+            "sameness": sameness(self.question.baseline),
             "runs": self.counts,
             "settings": [result.document() for result in results],
             "best": best.setting.label if best else None,

@@ -6,11 +6,19 @@ from typing import Any
 
 import rich_click as click
 
-from core.config import DEFAULT_METRICS, flatten
+from core.config import DEFAULT_METRICS, flatten, get
 from core.errors import Faults
 from core.experiment import catalogue, load_experiment
 from core.values import show_value
-from sweeps.cli.common import json_option, print_json, root_option, say, table, trust_option
+from sweeps.cli.common import (
+    NOT_PROVEN,
+    json_option,
+    print_json,
+    root_option,
+    say,
+    table,
+    trust_option,
+)
 from sweeps.root import Root
 
 
@@ -21,19 +29,20 @@ def list_command(as_json: bool) -> None:
     rows = []
     for path in catalogue().values():
         experiment = load_experiment(path)
-        baseline = experiment.baseline
+        baseline = experiment.baseline.to_dict()
+        task = get(baseline, "task.name")
         rows.append({
             "experiment": experiment.name,
-            "task": baseline.task.name,
-            "data": baseline.data.name,
-            "metric": baseline.select.metric or DEFAULT_METRICS.get(baseline.task.name),
+            "task": task,
+            "data": get(baseline, "data.name"),
+            "metric": get(baseline, "select.metric") or DEFAULT_METRICS.get(task),
             "axes": list(experiment.axes),
             "question": experiment.question,
         })  # fmt: skip
     if as_json:
         return print_json(rows)
     keys = ("experiment", "task", "data", "metric", "question")
-    table(keys, [[str(row[key]) for key in keys] for row in rows])
+    table(keys, [[str(row[key] or "–") for key in keys] for row in rows])
     say("Next: paribus show digits, or paribus sweep digits")
     return None
 
@@ -67,7 +76,11 @@ def show_command(
     say(f"{document['experiment']}: {document['question']}")
     flat = flatten(document["configuration"])
     table(("hyperparameter", "value"), [[key, show_value(value)] for key, value in flat.items()])
-    _show_model(document)
+    if document["model"]:
+        _show_model(document)
+    else:
+        say("A function: its model, its data and its number of epochs are its own.")
+        say(NOT_PROVEN)
     table(("axis", "levels"), [[k, ", ".join(v)] for k, v in document["axes"].items()])
     say(f"Next: paribus sweep {experiment}")
     return None

@@ -16,12 +16,14 @@ from typing import Any, Literal, TypeVar
 import rich_click as click
 
 from core.errors import Faults, RequestError, shown
+from core.run_folder import BEST
 from core.values import null_if_not_finite
 from sweeps.drive import Rules
 from sweeps.root import Root
 from sweeps.storage import without_credentials
 
 INTERRUPTED = 130  # exit code
+NOT_PROVEN = "sameness not proven: a function keeps its model, data and random draws to itself"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -238,6 +240,12 @@ def number(value: float | None, digits: int = 4) -> str:
     if abs(value) < _ROUNDING:
         value = 0.0
     return f"{value:.{digits}f}" if abs(value) >= 0.001 or value == 0 else f"{value:.3g}"
+
+
+def best_of_run(folder: Path) -> str:
+    """Where the best of a run lies: its model, if it has one."""
+    file = folder / BEST
+    return f"best model: {file}" if file.exists() else f"best run: {folder}"
 
 
 def size(count: int) -> str:

@@ -136,7 +136,8 @@ def _picture_of_run(folder: RunFolder, trust: bool) -> Picture:
 
     record = folder.verified_record()
     surface = _surface(folder, record, trust) if asks_model(record) else None
-    predictions = folder.predictions() if record["status"] == "complete" else None
+    has_model = record["status"] == "complete" and record["weights_sha256"]
+    predictions = folder.predictions() if has_model else None
     return picture_of_run(record, folder.history(), predictions, surface)
 
 

@@ -9,8 +9,19 @@ from typing import Any
 
 from core.config import COMPONENTS, Configuration, flatten
 from core.experiment import catalogue, load_experiment
+from core.spec import RunSpec
 from core.values import show_value
-from sweeps.cli.common import command, number, print_json, root_words, say, signed, table
+from sweeps.cli.common import (
+    NOT_PROVEN,
+    best_of_run,
+    command,
+    number,
+    print_json,
+    root_words,
+    say,
+    signed,
+    table,
+)
 from sweeps.settings import BASELINE, Setting
 from sweeps.study import Study
 from sweeps.sweep import Sweep
@@ -41,30 +52,39 @@ def begin(sweep: Sweep) -> None:
 
 def dry_run(sweep: Sweep, as_json: bool) -> None:
     """Settings, runs and an estimate of the time."""
-    from sweeps.planning import time_updates
-
     runs = sweep.distinct_runs()
-    update, validation = sweep.workplace.plan(time_updates, sweep.request, sweep.question.baseline)
     left = [run for run in runs if not sweep.root.run(run.id).folder.is_dir()]
-    work = sum(r.facts["updates"] * update + r.facts["epochs"] * validation for r in left)
-    seconds = work / max(1, min(sweep.workplace.workers, len(left)))
+    seconds = _seconds(sweep, left)
+    document = sweep.document()
     if as_json:
         print_json({
-            "study": sweep.study.name,
-            "experiment": sweep.study.experiment,
-            "metric": {"name": sweep.study.metric, "direction": sweep.study.direction},
-            "runs": {"planned": len(runs), "trained": 0, "reused": len(runs) - len(left),
-                     "failed": 0},
+            **document,
+            "runs": {**document["runs"], "reused": len(runs) - len(left)},
             "settings": [_planned(sweep, setting) for setting in sweep.settings],
             "best": None,
-            "seconds": round(seconds, 1),
-            "storage": sweep.document()["storage"],
+            "seconds": seconds,
         })  # fmt: skip
         return
     table(("setting", "derived"), [[s.label, derived_text(s.derived)] for s in sweep.settings])
     there = f" ({len(runs) - len(left)} are there already)" if len(left) < len(runs) else ""
-    say(f"{len(left)} runs to train{there}: about {duration(seconds)} of training")
+    if document["sameness"] != "proven":
+        say(NOT_PROVEN)
+    time = "how long is not known" if seconds is None else f"about {duration(seconds)} of training"
+    say(f"{len(left)} runs to train{there}: {time}")
     say("Nothing was created. Without --dry-run this is trained.")
+
+
+def _seconds(sweep: Sweep, runs: Sequence[RunSpec]) -> float | None:
+    """An estimate of the training of these runs; None where only their function knows."""
+    from sweeps.planning import time_updates
+
+    if not runs:
+        return 0.0
+    if not all(run.facts["updates"] for run in runs):
+        return None
+    update, validation = sweep.workplace.plan(time_updates, sweep.request, sweep.question.baseline)
+    work: float = sum(r.facts["updates"] * update + r.facts["epochs"] * validation for r in runs)
+    return round(work / max(1, min(sweep.workplace.workers, len(runs))), 1)
 
 
 def _planned(sweep: Sweep, setting: Setting) -> dict[str, Any]:
@@ -98,7 +118,7 @@ def end(sweep: Sweep, experiment: str) -> None:
         sign = 1 if sweep.study.direction == "maximize" else -1
         seed = max(zip(result.seeds, result.values, strict=True), key=lambda p: sign * p[1])[0]
         folder = sweep.root.run(result.setting.runs[seed]).folder
-        say(f"best model: {folder}/best.safetensors ({best}, seed {seed})")
+        say(f"{best_of_run(folder)} ({best}, seed {seed})")
     say(f"Next: {command('compare', sweep.study.name, *root_words(sweep.root))}")
 
 
@@ -130,6 +150,8 @@ def settings_table(comparison: Mapping[str, Any]) -> None:
         "derived",
     )
     table(headings, rows, right=(1, 2, 3, 4))
+    if comparison["sameness"] != "proven":
+        say(NOT_PROVEN)
 
 
 def axis_lines(comparison: Mapping[str, Any], key: str, paste: Paste) -> list[str]:
@@ -258,10 +280,10 @@ def _how_sure(setting: Mapping[str, Any]) -> str:
 
 def short_configuration(baseline: Mapping[str, Any]) -> str:
     """The components, the length, and whatever else is not as it usually is."""
-    parts = [f"{kind} {show_value(baseline[kind])}" for kind in COMPONENTS]
-    train = {k: v for k, v in baseline["train"].items() if v not in (None, []) and "eval" not in k}
-    parts += [f"{key} {value}" for key, value in train.items()]
-    needed = {kind: baseline[kind] for kind in (*COMPONENTS, "train")}
+    parts = [f"{kind} {show_value(baseline[kind])}" for kind in COMPONENTS if kind in baseline]
+    train = baseline.get("train", {}).items()
+    parts += [f"{k} {v}" for k, v in train if v not in (None, []) and "eval" not in k]
+    needed = {kind: baseline[kind] for kind in (*COMPONENTS, "train") if kind in baseline}
     usual = flatten(Configuration.parse(needed, "baseline").to_dict())
     others = flatten({k: v for k, v in baseline.items() if k not in needed})
     return ", ".join(

@@ -161,8 +161,8 @@ def _sentence(result: Reproduced, command: str) -> str:
     assert result.record is not None
     return (
         f"For a paper: {again.record['experiment']} ({_configuration(again)}), seed "
-        f"{again.record['seed']}, was trained again and agrees {_HOW[result.grade]}: "
-        f"{again.metric} {_exact(result.values[1])}, weights sha256 {_hash(result)}, "
+        f"{again.record['seed']}, was trained again and agrees {_how(again, result.grade)}: "
+        f"{again.metric} {_exact(result.values[1])}, {_hashes([result])}"
         f"{_place(again)}; {command}."
     )
 
@@ -173,15 +173,27 @@ def _configuration(again: Again) -> str:
     return short_configuration(again.record["asked"])
 
 
-def _hash(result: Reproduced) -> str:
-    """The beginning of the hash of the weights as they are now."""
-    return str(result.record and result.record["weights_sha256"])[:16] + "…"
+def _how(again: Again, grade: str) -> str:
+    if grade == "bit-exact" and not again.record["weights_sha256"]:
+        return "bit for bit (metrics of every epoch; of a function nothing more is known)"
+    return _HOW[grade]
+
+
+def _hashes(results: Sequence[Reproduced]) -> str:
+    """The beginnings of the hashes of weights and data as they are now, where there are any."""
+    weights = [(result.record or {}).get("weights_sha256") for result in results]
+    found = {"weights": weights, "data": [results[0].again.record["identity"]["data"]]}
+    parts = [f"{name} sha256 {_and_so_on(known)}, " for name, known in found.items() if any(known)]
+    return "".join(parts)
+
+
+def _and_so_on(digests: Sequence[str | None]) -> str:
+    return ", ".join(f"{str(digest)[:16]}…" for digest in digests)
 
 
 def _place(again: Again) -> str:
     place = again.run.identity["environment"]
-    data = str(again.record["identity"]["data"])[:16]
-    return f"data sha256 {data}…, torch {place['torch']}, {place['python']}, {place['cpu']}"
+    return f"torch {place['torch']}, {place['python']}, {place['cpu']}"
 
 
 def _of_setting(name: str, results: Sequence[Reproduced]) -> dict[str, Any]:
@@ -213,11 +225,10 @@ def _tell_setting(name: str, results: Sequence[Reproduced], command: str) -> Non
     if document["grade"] != "differs" and m2 is not None:
         again = results[0].again
         seeds = ", ".join(str(result.again.record["seed"]) for result in results)
-        hashes = ", ".join(_hash(result) for result in results)
         say(
             f"  For a paper: {again.record['experiment']} ({_configuration(again)}), seeds "
-            f"{seeds}, were trained again and agree {_HOW[document['grade']]}: mean "
-            f"{again.metric} {_exact(m2)}, weights sha256 {hashes}, {_place(again)}; {command}."
+            f"{seeds}, were trained again and agree {_how(again, document['grade'])}: mean "
+            f"{again.metric} {_exact(m2)}, {_hashes(results)}{_place(again)}; {command}."
         )
 
 

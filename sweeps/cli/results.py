@@ -15,6 +15,7 @@ from core.files import append_line, creating, read_lines, verify_manifest
 from core.run_folder import RECORD, RunFolder
 from core.values import show_value
 from sweeps.cli.common import (
+    NOT_PROVEN,
     json_option,
     number,
     print_json,
@@ -26,6 +27,7 @@ from sweeps.cli.common import (
     warn,
 )
 from sweeps.root import Root
+from sweeps.sameness import sameness
 
 if TYPE_CHECKING:
     from sweeps.study import Study
@@ -215,6 +217,8 @@ def runs_command(study: str | None, root: Root, as_json: bool) -> None:
         for d in documents
     ]
     table(("run", "setting", "seed", "status", "size", "best"), rows, right=(2, 4))
+    if of and sameness(of.asked["baseline"]) != "proven":
+        say(NOT_PROVEN)
     return None
 
 
@@ -240,8 +244,9 @@ def _compare_runs(root: Root, names: Sequence[str], as_json: bool) -> None:
         "environment": _differing(environments),
         "metrics": _differing(metrics),
     }
+    proven = sameness(*[record["configuration"] for record in records])
     if as_json:
-        return print_json(document)
+        return print_json({**document, "sameness": proven})
     for part, rows in document.items():
         if not rows:
             say(f"{part}: no difference")
@@ -249,6 +254,8 @@ def _compare_runs(root: Root, names: Sequence[str], as_json: bool) -> None:
         cell = _metric if part == "metrics" else show_value
         cells = [[k, *[cell(v) for v in values]] for k, values in rows.items()]
         table((part, *[folder.id for folder in folders]), cells)
+    if proven != "proven":
+        say(NOT_PROVEN)
     return None
 
 
@@ -329,11 +336,8 @@ def _best(document: Mapping[str, Any]) -> str:
     if not document["best"]:
         return "–"
     metrics = document["best"]["metrics"]
-    return ", ".join(
-        f"{k} {number(v)}"
-        for k, v in metrics.items()
-        if k in ("val/accuracy", "val/mae", "val/loss")
-    )
+    usual = [k for k in metrics if k in ("val/accuracy", "val/mae", "val/loss")]
+    return ", ".join(f"{k} {number(metrics[k])}" for k in usual or metrics)
 
 
 COMMANDS = (compare_command, evaluate_command, studies_command, runs_command)

@@ -10,6 +10,7 @@ from core.errors import Faults
 from core.values import show_value
 from sweeps.cli.common import (
     INTERRUPTED,
+    best_of_run,
     clean_stop,
     command,
     json_option,
@@ -188,19 +189,21 @@ def _tell_run(document: dict[str, Any], folder: Any, root: Root) -> None:
         say(f"record: {document['dir']}/run.json")
         return
     best = document["best"]
-    metrics = ", ".join(
-        f"{name} {number(value)}" for name, value in best["metrics"].items() if name[:4] == "val/"
-    )
+    names = [name for name in best["metrics"] if name[:4] == "val/"] or best["metrics"]
+    metrics = ", ".join(f"{name} {number(best['metrics'][name])}" for name in names)
     say(f"best epoch {best['epoch']} of {document['epochs']}: {metrics}")
     for name, value in _few_parameters(folder):
         say(f"  {name} = {value}")
-    say(f"best model: {document['dir']}/best.safetensors")
-    say(f"Next: {command('evaluate', document['run'], '--split', 'test', *root_words(root))}")
+    say(best_of_run(folder.folder.absolute()))
+    next_words = ["reproduce", document["run"]]
+    if document["weights_sha256"]:
+        next_words = ["evaluate", document["run"], "--split", "test"]
+    say(f"Next: {command(*next_words, *root_words(root))}")
 
 
 def _few_parameters(folder: Any) -> list[tuple[str, str]]:
     """The learned parameters of a model with fewer than ten."""
-    if folder.record()["facts"]["parameters"] >= 10:
+    if not 0 < folder.record()["facts"]["parameters"] < 10:
         return []
     return [
         (name, show_value([round(x, 4) for x in tensor.flatten().tolist()]))

@@ -90,8 +90,10 @@ def test_what_happened_is_read_from_the_runs(swept):
 def test_documents_have_the_contracts_keys(swept):
     document = strict(swept.sweep.document())
     assert set(document) == {
-        "study", "experiment", "metric", "runs", "settings", "best", "seconds", "storage"
+        "study", "experiment", "metric", "sameness", "runs", "settings", "best", "seconds",
+        "storage",
     }  # fmt: skip
+    assert document["sameness"] == "proven"
     assert document["runs"] == {"planned": 8, "trained": 8, "reused": 0, "failed": 0}
     assert document["storage"] == f"sqlite:///{swept.study.root.path}/optuna.db"
     compared = strict(swept.sweep.comparison())
