@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -60,7 +60,7 @@ class Script:
     def train(self, job: Job, states: Mapping[str, State]) -> Iterator[Report]:  # noqa: ARG002
         last: Report | None = None  # held back: only what comes next shows whether it is the last
         try:
-            for report in _reports(job):
+            for report in epochs_of(job):
                 if last is not None:
                     yield last
                 last = report
@@ -78,7 +78,7 @@ class Script:
         raise RequestError(f"{job.runs[0].id} is a function's: it has no weights to evaluate.")
 
 
-def _reports(job: Job) -> Iterator[Report]:
+def epochs_of(job: Job) -> Generator[Report, None, None]:
     """One report for each dict that the function yields."""
     (run,) = job.runs
     metric = run.configuration["select"]["metric"]

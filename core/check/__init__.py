@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from core.check import examples, generalising, learning, one_batch, parts
+from core.check import examples, generalising, learning, one_batch, parts, script
 from core.check.subject import Subject, Verdict, skipped
-from core.config import Configuration
+from core.config import SCRIPT, Configuration
 from core.errors import RequestError, shown
 from core.process import settle
 from core.resolve import Resolver
@@ -31,9 +31,9 @@ class Check:
 SHAPES, LOSS = "shapes agree", "loss fits the task"
 FITTED, FALLS = "one batch can be overfitted", "loss falls in one epoch"
 
-# Name, check, and the checks without which it would name the wrong fault. These are for experiments
-# made of components; one of another kind has a table of its own, of those that apply to it.
-CHECKS: tuple[tuple[str, Callable[[Subject], Verdict], tuple[str, ...]], ...] = (
+# Name, check, and the checks without which it would name the wrong fault.
+Table = tuple[tuple[str, Callable[[Subject], Verdict], tuple[str, ...]], ...]
+CHECKS: Table = (
     (SHAPES, parts.shapes, ()),
     (LOSS, parts.loss_fits, (SHAPES,)),
     ("inputs are finite and normalised", examples.inputs, ()),
@@ -45,6 +45,11 @@ CHECKS: tuple[tuple[str, Callable[[Subject], Verdict], tuple[str, ...]], ...] = 
     (FALLS, learning.falls_in_one_epoch, (SHAPES, LOSS)),
     ("labels follow from inputs", generalising.labels_follow, (SHAPES, LOSS, FITTED)),
     ("same seed, same weights", learning.repeats, (SHAPES, LOSS)),
+)
+YIELDS = "it yields metrics"
+CHECKS_OF_SCRIPT: Table = (
+    (YIELDS, script.yields_metrics, ()),
+    ("same seed, same metrics", script.repeats, (YIELDS,)),
 )
 
 
@@ -59,10 +64,12 @@ def check(resolver: Resolver, asked: Configuration) -> Iterator[Check]:
         RequestError: If there is nothing to check: the request is wrong, or the data cannot be had.
     """
     subject = Subject(resolver, asked)
-    subject.trainee()
+    checks = CHECKS_OF_SCRIPT if resolver.engine == SCRIPT else CHECKS
+    if checks is CHECKS:
+        subject.trainee()
     settle()  # the user's modules, imported by now, may have changed threads or precision
     done: dict[str, bool | None] = {}
-    for name, function, needs in CHECKS:
+    for name, function, needs in checks:
         missing = [f"'{need}'" for need in needs if done[need] is False]
         if missing:
             verdict = skipped(f"it needs {' and '.join(missing)}")

@@ -5,11 +5,15 @@ import pytest
 SCRIPT = '''"""How far does it climb?"""
 
 
+import uuid
+
+
 def train(step=1.0, trouble="", *, seed):
-    if trouble:
+    if trouble == "down":
         raise ValueError(trouble)
     for epoch in range(3):
-        yield {"height": epoch * step + seed / 10, "val/accuracy": 0.5}
+        accuracy = uuid.uuid4().int / 2**128 if trouble == "random" else 0.5
+        yield {"height": epoch * step + seed / 10, "val/accuracy": accuracy}
 
 
 SELECT = {"metric": "height", "direction": "maximize"}
@@ -90,6 +94,15 @@ def test_there_is_no_model(swept, words):
     assert f"keeps its model to itself: there is none to {words[0]}" in done.err
 
 
+def test_check_looks_at_its_first_epoch(swept):
+    done = swept("check", "climb.py", "--json")
+    assert [check["passed"] for check in done.json["checks"]] == [True, True]
+    done = swept("check", "climb.py", "script.trouble=random", "--json")
+    assert done.code == 1
+    assert [check["passed"] for check in done.json["checks"]] == [True, False]
+    assert "The same seed gives val/accuracy" in done.json["checks"][1]["detail"]
+
+
 def test_what_it_yields_can_be_drawn(swept):
     panels = swept("plot", "s/baseline-s0", "--json").json["panels"]
     assert panels == ["height", "accuracy"]
@@ -99,7 +112,7 @@ def test_what_it_yields_can_be_drawn(swept):
 def test_a_function_that_raises_fails_its_run(swept):
     done = swept("run", "climb.py", "script.trouble=down", "--no-wandb", "--json")
     assert done.code == 1
-    assert done.json["reason"] == "exception: ValueError: down (climb.py, line 6)"
+    assert done.json["reason"] == "exception: ValueError: down (climb.py, line 9)"
 
 
 @pytest.mark.parametrize(
