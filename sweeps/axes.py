@@ -72,7 +72,8 @@ def read_axes(
     """The axes of a sweep.
 
     Args:
-        asked: ``KEY=LEVELS`` or ``KEY``; none at all takes all axes of the experiment's file.
+        asked: ``KEY=LEVELS`` or ``KEY``; none at all takes all axes of the experiment's file, but
+            for those of a component that the baseline has another of.
         baseline: What the levels are compared with.
         experiment: Its `AXES` give the levels of a bare ``KEY``.
         faults: Takes everything that is wrong.
@@ -81,9 +82,13 @@ def read_axes(
     own = experiment.axes
     full = with_defaults(baseline, experiment)
     known = known_keys(full, experiment)
+    if not asked:
+        before = known_keys(with_defaults(experiment.baseline, experiment), experiment)
+        own = {key: own[key] for key in own if key in known or key not in before}
     if not asked and not own:
         faults.add(
-            f"{experiment.path.name} has no AXES, and none were asked for.",
+            f"{experiment.path.name} has no AXES{' of this baseline' if experiment.axes else ''}, "
+            "and none were asked for.",
             "Name one, such as optimizer.lr=1e-3,1e-2.",
         )
     for text in asked:

@@ -20,6 +20,12 @@ def pytest_addoption(parser):
     )
 
 
+def pytest_collection_modifyitems(items):
+    """The files that take minutes come first, so that no process waits for the other at the end."""
+    slow = ("test_readme.py", "test_kills.py", "test_disk.py", "test_hostile.py")
+    items.sort(key=lambda item: slow.index(item.path.name) if item.path.name in slow else len(slow))
+
+
 @pytest.fixture(autouse=True)
 def _nothing_from_outside(monkeypatch):
     monkeypatch.setattr(sys, "path", sys.path[:])  # loading an experiment appends its folder

@@ -108,7 +108,8 @@ def _show_model(document: dict[str, Any]) -> None:
         rows = [
             [k, str(v["train"]), str(v["val"]), str(v["test"])] for k, v in data["classes"].items()
         ]
-        table(("class", "train", "val", "test"), rows, right=(1, 2, 3))
+        what = "label" if document["configuration"]["task"]["name"] == "multilabel" else "class"
+        table((what, "train", "val", "test"), rows, right=(1, 2, 3))
 
 
 COMMANDS = (list_command, show_command)

@@ -66,10 +66,11 @@ def test_row_14_a_tracker_in_trouble_changes_nothing(
 
 
 def test_row_15_a_second_driver_is_refused_naming_the_first(begun, troubled, reference, tally):
-    troubled.switch("slow")
+    troubled.switch("hold")
     first = begun()
     wait_until(lambda: len(pids(troubled)) == 2)
     code, _, err = begun().end()
+    troubled.switch("hold", on=False)
     said = f"in use by another command (process {first.process.pid} on {socket.gethostname()})"
     violations = [] if (code, said in err) == (2, True) else [f"exit code {code}: {err}"]
     violations += [] if first.end()[0] == 0 else ["the first did not end well"]

@@ -30,6 +30,13 @@ def levels(experiment, text, overrides=()):
     return [level.value for level in axis.levels]
 
 
+def test_axes_of_a_component_that_was_replaced_are_left_out():
+    images = load_experiment(catalogue()["images"])
+    assert "model.channels" in [axis.key for axis in read(images)]
+    axes = read(images, overrides=["model=torchvision.models.resnet18"])
+    assert [axis.key for axis in axes] == ["augment", "standardize", "model"]
+
+
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
