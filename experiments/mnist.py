@@ -8,7 +8,7 @@ tenth of them:
 
 About a minute; with all of them a run takes half a minute, and the validation accuracy is above
 0.95. MNIST itself (60 000 images, of which the last 10 000 are for validation, and 10 000 to test)
-is read by torchvision from the idx files in MNIST/raw below `data.root`; it gives 0.97 to 0.98:
+is read by torchvision from the idx files in MNIST/raw below `data.root`:
 
     paribus sweep mnist --set data.root=~/data --set data.download=true
 """

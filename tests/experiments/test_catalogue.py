@@ -62,7 +62,7 @@ def test_its_command_runs(paribus, tmp_path, name):
     short = one_epoch
     if words[0] == "sweep":
         sets = [word for text in one_epoch for word in ("--set", text)]
-        short = [*sets, "--seeds", "1", "--workers", "2"]
+        short = [*sets, "--seeds", "1", "--workers", "1"]
     done = paribus(*words, *short, "--no-wandb", "--root", tmp_path / "r", "--json")
     assert done.code == 0, done.err
 
