@@ -75,6 +75,12 @@ class Trainee:
         name: str = self.configuration["select"]["metric"]
         return name
 
+    def begin_training(self) -> None:
+        """Puts all layers in training, but for those of which nothing is trained."""
+        self.model.train()
+        for layer in self.frozen:
+            layer.training = False  # not eval(): a layer inside may be trained
+
     @property
     def direction(self) -> Direction:
         found: Direction = self.configuration["select"]["direction"]
@@ -271,10 +277,31 @@ def selection(
             did_you_mean(metric if "/" in metric else f"val/{metric}", ways),
             "unknown-metric",
         )
-    direction = select["direction"] or ways[metric]
-    if direction is None:
+    return metric, checked_direction(metric, select["direction"], ways[metric])
+
+
+def checked_direction(metric: str, asked: str | None, known: str | None) -> str:
+    """Which way of a metric is better.
+
+    Args:
+        metric: Its name.
+        asked: `select.direction`.
+        known: What is known of the metric.
+
+    Raises:
+        RequestError: If neither says, or one says otherwise than the other.
+    """
+    if asked is None and known is None:
         raise RequestError(
-            f"select.metric={metric}: torchmetrics does not say which way is better.",
+            f"select.metric={shown(metric)}: it is not known which way is better.",
             "Give select.direction=maximize or minimize.",
+            "missing-key",
         )
-    return metric, direction
+    if asked and known and asked != known:
+        raise RequestError(
+            f"select.direction={asked}: of {shown(metric)} "
+            f"{'less' if known == 'minimize' else 'more'} is better.",
+            "Leave select.direction out.",
+            "bad-value",
+        )
+    return asked or known or ""

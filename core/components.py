@@ -85,8 +85,8 @@ NAMES: dict[str, dict[str, str]] = {
 # Losses that mean something for some tasks only; of another task they may still run, and mislead.
 # Torch's classes and functions, by their names.
 LOSS_TASKS = {
-    **dict.fromkeys(("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss"), ("multiclass",)),
-    **dict.fromkeys(("cross_entropy", "nll_loss", "multi_margin_loss"), ("multiclass",)),
+    **dict.fromkeys(("CrossEntropyLoss", "MultiMarginLoss"), ("multiclass",)),
+    **dict.fromkeys(("cross_entropy", "multi_margin_loss"), ("multiclass",)),
     **dict.fromkeys(("BCEWithLogitsLoss", "SoftMarginLoss"), ("binary", "multilabel")),
     "binary_cross_entropy_with_logits": ("binary", "multilabel"),
     "soft_margin_loss": ("binary", "multilabel"),

@@ -254,7 +254,10 @@ def get(configuration: Mapping[str, Any], key: str) -> Any:
 
 
 def with_value(configuration: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """A copy with one dotted key set. Epochs and updates replace each other."""
+    """A copy with one dotted key set.
+
+    Epochs and updates replace each other; another metric brings its own direction.
+    """
     changed = {k: dict(v) if isinstance(v, Mapping) else v for k, v in configuration.items()}
     group, _, inner = key.partition(".")
     if not inner:
@@ -264,6 +267,8 @@ def with_value(configuration: Mapping[str, Any], key: str, value: Any) -> dict[s
     other = {"train.epochs": "updates", "train.updates": "epochs"}.get(key)
     if other:
         changed["train"][other] = None
+    if key == "select.metric":
+        changed["select"]["direction"] = None
     return changed
 
 

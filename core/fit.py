@@ -6,12 +6,24 @@ import warnings
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from core.build import Trainee, checked_loss
 from core.components import LOSS_TASKS
 from core.errors import RequestError, one_of, shown
+from core.models import set_dropout_streams
+from core.seeding import seeded_globals
 from core.values import show_value
+
+# Losses that take no logits: of torch, by class and function; what they take; what to do.
+_NO_LOGITS = (
+    (
+        ("BCELoss", "binary_cross_entropy"),
+        "probabilities",
+        "Take bce, which takes their sigmoid itself, or bce_with_logits.",
+    ),
+    (("NLLLoss", "nll_loss"), "logarithms of probabilities", "Take cross_entropy."),
+)
 
 
 def try_fit(trainee: Trainee) -> None:
@@ -29,12 +41,14 @@ def try_fit(trainee: Trainee) -> None:
     inputs, targets = trainee.data.train.inputs_of(rows)
     _try_augment(trainee, inputs)
     inputs, targets = inputs.to(trainee.device), targets.to(trainee.device)
-    # Recurrent layers of cuDNN have no gradient in evaluation.
-    with torch.backends.cudnn.flags(enabled=False):
+    with seeded_globals(0, "dropout"):
         outputs = _try_model(trainee, inputs)
-        loss = _try_loss(trainee, outputs, targets)
+        _try_loss(trainee, outputs, targets)
         _try_metrics(trainee, outputs.detach().cpu(), targets.cpu())
-        _try_update(trainee, loss)
+        # In training with as few examples as its last batch may have.
+        last = len(trainee.data.train) % trainee.batch_size or trainee.batch_size
+        outputs = _try_model(trainee, inputs[:last], training=True)
+        _try_update(trainee, _try_loss(trainee, outputs, targets[:last]))
 
 
 def _refuse_loss_of_another_task(trainee: Trainee) -> None:
@@ -42,10 +56,17 @@ def _refuse_loss_of_another_task(trainee: Trainee) -> None:
     kinds = [kind.__name__ for kind in type(trainee.loss).__mro__]
     if loss.startswith("torch."):  # a function of torch.nn.functional
         kinds.append(loss.rpartition(".")[2])
-    if {"BCELoss", "binary_cross_entropy"} & set(kinds):
+    for names, wants, hint in _NO_LOGITS:
+        if set(names) & set(kinds):
+            raise RequestError(
+                f"loss {loss} takes {wants}, and every task's model returns logits.",
+                hint,
+                "loss-task",
+            )
+    if isinstance(trainee.loss, nn.Module) and any(True for _ in trainee.loss.parameters()):
         raise RequestError(
-            f"loss {loss} takes probabilities, and every task's model returns logits.",
-            "Take bce, which takes their sigmoid itself, or bce_with_logits.",
+            f"loss {loss} has parameters of its own, which no optimizer would train.",
+            "Move them into the model.",
             "loss-task",
         )
     fitting = next((LOSS_TASKS[kind] for kind in kinds if kind in LOSS_TASKS), (task,))
@@ -80,16 +101,26 @@ def _try_augment(trainee: Trainee, inputs: Tensor) -> None:
         )
 
 
-def _try_model(trainee: Trainee, inputs: Tensor) -> Tensor:
-    trainee.model.eval()
+def _try_model(trainee: Trainee, inputs: Tensor, *, training: bool = False) -> Tensor:
+    if training:
+        trainee.begin_training()
+    else:
+        trainee.model.eval()
+    set_dropout_streams(trainee.model, seed=0, epoch=0)
     try:
-        outputs: Tensor = trainee.model(inputs)
+        outputs: Tensor = trainee.model(inputs.clone())
     except Exception as error:
+        where = f"data {_name(trainee, 'data')} gives"
+        hint = "Let the model take in_features or input_shape, which are filled in from the data."
+        if training:
+            where = "training's last batch has" if len(inputs) == 1 else f"{where} in training"
+            hint = (
+                "Another train.batch_size leaves a larger last batch." if len(inputs) == 1 else ""
+            )
         raise RequestError(
             f"model {_name(trainee, 'model')} cannot take a batch of shape {list(inputs.shape)}, "
-            f"which data {_name(trainee, 'data')} gives: {type(error).__name__}: "
-            f"{shown(error, 200)}.",
-            "Let the model take in_features or input_shape, which are filled in from the data.",
+            f"which {where}: {type(error).__name__}: {shown(error, 200)}.",
+            hint,
             "shape",
         ) from error
     return outputs
@@ -132,6 +163,7 @@ def _try_loss(trainee: Trainee, outputs: Tensor, targets: Tensor) -> Tensor:
 def _try_update(trainee: Trainee, loss: Tensor) -> None:
     """One step: an optimizer may be for some models only, and says so when it meets gradients."""
     model, optimizer, scheduler = (_name(trainee, k) for k in ("model", "optimizer", "scheduler"))
+    _refuse_scheduler(trainee, scheduler)
     measured: list[Any] = [loss.item()] if trainee.scheduler_steps == "validation" else []
     for what, act, hint in (
         (
@@ -155,6 +187,23 @@ def _try_update(trainee: Trainee, loss: Tensor) -> None:
         except Exception as error:
             why = f"{type(error).__name__}: {shown(error, 200).rstrip('.')}"
             raise RequestError(f"{what}: {why}.", hint, "update") from error
+
+
+def _refuse_scheduler(trainee: Trainee, name: str) -> None:
+    """What would raise in the middle of training, or turn the learning rate the wrong way."""
+    ends = getattr(trainee.scheduler, "total_steps", None)
+    if trainee.scheduler_steps == "update" and ends is not None and ends < trainee.updates:
+        raise RequestError(
+            f"scheduler {name} ends after {ends} updates, and training takes {trainee.updates}.",
+            "Leave its length out; it follows from train.epochs.",
+            "update",
+        )
+    if trainee.scheduler_steps == "validation" and getattr(trainee.scheduler, "mode", "") == "max":
+        raise RequestError(
+            f"scheduler {name} is given the validation loss, of which less is better.",
+            "Leave scheduler.mode out.",
+            "update",
+        )
 
 
 def _try_metrics(trainee: Trainee, outputs: Tensor, targets: Tensor) -> None:

@@ -87,9 +87,7 @@ def train_epoch(trainee: Trainee, order: Tensor, seed: int, epoch: int) -> dict[
     if device.type == "cuda":
         torch.cuda.manual_seed(noise)
     set_dropout_streams(model, seed, epoch)
-    model.train()
-    for layer in trainee.frozen:
-        layer.training = False  # not eval(): a layer inside may be trained
+    trainee.begin_training()
     total = torch.zeros((), dtype=torch.float64, device=device)
     correct = torch.zeros((), dtype=torch.float64, device=device)
     for inputs, targets in trainee.data.train.batches(trainee.batch_size, order, (seed, epoch)):

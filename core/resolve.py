@@ -217,7 +217,8 @@ class Resolver:
         """The length of training in the units that a scheduler counts."""
         component = resolve_component("scheduler", full["scheduler"]["name"], self.experiment)
         lr = {"max_lr": full["optimizer"].get("lr")}
-        if component.parameter("total_steps"):
+        counted = {"epochs", "steps_per_epoch"} & full["scheduler"].keys()
+        if component.parameter("total_steps") and not counted:
             return {"total_steps": updates, **lr}
         return {"T_max": epochs, "epochs": epochs, "steps_per_epoch": steps, **lr}
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from core.build import checked_direction
 from core.components import build, check_components, resolve_component, with_defaults
 from core.config import DIRECTIONS, SCRIPT, Configuration, get
 from core.data.prepared import PartName
@@ -32,11 +33,12 @@ class ScriptResolver(Resolver):
     def configuration(self, asked: Configuration) -> dict[str, Any]:
         faults = Faults()
         full = with_defaults(check_components(asked, self.experiment, faults), self.experiment)
-        metric = get(full, "select.metric")
-        direction = get(full, "select.direction") or DIRECTIONS.get(str(metric).split("/")[-1])
-        for name, value in {"metric": metric, "direction": direction}.items():
-            if value is None:
-                faults.add(f"select.{name} is missing.", "Give it in SELECT.", "missing-key")
+        metric, direction = get(full, "select.metric"), None
+        with faults.collecting():
+            if metric is None:
+                raise RequestError("select.metric is missing.", "Give it in SELECT.", "missing-key")
+            known = DIRECTIONS.get(metric.split("/")[-1])
+            direction = checked_direction(metric, get(full, "select.direction"), known)
         faults.check()
         device = choose_device("auto")
         return {**full, "select": {"metric": metric, "direction": direction}, "device": device}

@@ -174,6 +174,7 @@ def apply_overrides(
     """
     faults = Faults()
     pairs = [pair for text in overrides if (pair := split_override(text, faults))]
+    pairs.sort(key=lambda pair: pair[0].endswith("direction"))  # after the metric that it is of
     seen: set[str] = set()
     for names_first in (True, False):
         full = None

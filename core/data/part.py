@@ -118,7 +118,8 @@ class Part:
         for start in range(0, len(self) if order is None else len(order), batch_size):
             some = slice(start, start + batch_size)
             if order is None:
-                yield inputs[some], self.targets[some]
+                # Copies: a model may change its inputs in place.
+                yield inputs[some].clone(), self.targets[some].clone()
             else:
                 rows = order[some]
                 yield inputs.index_select(0, rows), self.targets.index_select(0, rows)

@@ -171,6 +171,7 @@ def test_weights_that_do_not_fit_are_refused(write_small, changes, loss, words):
         ({}, "torch.nn.functional.mse_loss", "is for task regression, not for task multiclass."),
         (BINARY, "torch.nn.BCELoss", "takes probabilities, and every task's model returns logits"),
         (LABELS, "torch.nn.functional.binary_cross_entropy", "takes probabilities"),
+        ({}, "torch.nn.NLLLoss", "takes logarithms of probabilities"),
     ],
 )
 def test_a_loss_of_another_task_is_refused(write_small, changes, loss, words):

@@ -314,3 +314,22 @@ def test_a_device_that_is_not_there(small):
     with pytest.raises(RequestError, match=r"^device=cuda: there is no CUDA device here\."):
         small.run(device="cuda")
     assert small.resolved(device="auto")["device"] == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "words"),
+    [
+        ({"name": "one_cycle", "total_steps": 10}, "ends after 10 updates, and training takes 12"),
+        ({"name": "one_cycle", "epochs": 1, "steps_per_epoch": 5}, "ends after 5 updates"),
+        ({"name": "plateau", "mode": "max"}, "the validation loss, of which less is better"),
+    ],
+)
+def test_a_schedule_that_does_not_fit_the_training_is_refused(small, scheduler, words):
+    with pytest.raises(RequestError, match=words):
+        small.run(scheduler=scheduler)
+
+
+def test_what_fails_with_the_last_batch_is_refused_before_training(small):
+    """60 examples: 42 for training, so one is left over; batch normalization needs two."""
+    with pytest.raises(RequestError, match=r"training's last batch has.*more than 1 value"):
+        small.run(model="Net", train={"epochs": 1, "batch_size": 41})

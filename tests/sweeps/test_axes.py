@@ -30,6 +30,19 @@ def levels(experiment, text, overrides=()):
     return [level.value for level in axis.levels]
 
 
+@pytest.mark.parametrize("first", ["metric", "direction"])
+def test_another_metric_brings_its_own_direction(first):
+    script = load_experiment(catalogue()["script"]).baseline
+    found = apply_overrides(
+        script, ["select.metric=val/loss"], load_experiment(catalogue()["script"])
+    )
+    assert (found.select.metric, found.select.direction) == ("val/loss", None)
+    pair = {"metric": "select.metric=val/loss", "direction": "select.direction=minimize"}
+    texts = [pair.pop(first), *pair.values()]
+    found = apply_overrides(script, texts, load_experiment(catalogue()["script"]))
+    assert (found.select.metric, found.select.direction) == ("val/loss", "minimize")
+
+
 def test_axes_of_a_component_that_was_replaced_are_left_out():
     images = load_experiment(catalogue()["images"])
     assert "model.channels" in [axis.key for axis in read(images)]
