@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from core.data.arrays import Array, float32
 from core.data.forms import ACCEPTED, Raw, raw_of, update
 from core.data.part import Items, Part
+from core.data.tables import Table
 from core.data.targets import (
     Classes,
     Labels,
@@ -143,12 +144,13 @@ def _raw_parts(returned: Any, name: str) -> dict[str, Raw]:
 def _agreed(
     raws: Mapping[str, Raw], name: str
 ) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None, tuple[int, ...]]:
-    """What all parts must have in common: columns, class names, shape of an example."""
+    """What all parts must have in common: columns and what they hold, class names, shape."""
     first = next(iter(raws.values()))
     for key, raw in raws.items():
         for what, mine, theirs in (
             ("columns", raw.columns, first.columns),
             ("class names", raw.class_names, first.class_names),
+            ("words in the columns", _word_columns(raw.inputs), _word_columns(first.inputs)),
             ("an input shape", raw.shape, first.shape),
             ("inputs of type", (type(raw.inputs).__name__,), (type(first.inputs).__name__,)),
         ):
@@ -160,6 +162,12 @@ def _agreed(
                     kind="data",
                 )
     return first.columns, first.class_names, first.shape
+
+
+def _word_columns(inputs: object) -> tuple[str, ...]:
+    """Columns of words; all others hold numbers."""
+    cells = inputs.columns if isinstance(inputs, Table) else {}
+    return tuple(name for name, held in cells.items() if held.dtype.kind == "O")
 
 
 def _listed(given: tuple[Any, ...] | None) -> object:

@@ -71,6 +71,14 @@ FORMS = {
         {"train": (frame(), Y), "val": (frame()[["b", "a"]], Y)},
         "mydata: part val has columns ['b', 'a'], part train has ['a', 'b']",
     ),
+    "words_in_one_part": (
+        {"train": (frame(b=["u", "v"] * 6), Y), "val": (frame(), Y)},
+        "part val has words in the columns [], part train has ['b']",
+    ),
+    "other_words_in_one_part": (
+        {"train": (frame(w=["u"] * 12), Y), "val": (frame(b=["u"] * 12, w=["u"] * 12), Y)},
+        "part val has words in the columns ['b', 'w'], part train has ['w']",
+    ),
     "other_shape": (
         {"train": (X, Y), "val": (X[:, :1], Y)},
         "part val has an input shape [1], part train has [2]",
