@@ -93,11 +93,20 @@ def table_of(frame: Any, where: str, *, fill: bool = False) -> Table:
     """A DataFrame's columns as numbers or words.
 
     Raises:
-        RequestError: If a column is neither, or has empty cells that are not to be filled.
+        RequestError: If a column is neither, has another's name, or has empty cells that are not
+            to be filled.
     """
     faults = Faults()
     columns: dict[str, Array] = {}
-    for position, name in enumerate(map(str, frame.columns)):
+    names = [str(name) for name in frame.columns]
+    twice = [f"'{shown(name)}'" for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise RequestError(
+            f"{where}: several columns are called {', '.join(twice)}.",
+            "Give each column a name of its own.",
+            "data",
+        )
+    for position, name in enumerate(names):
         with faults.collecting():
             columns[name] = _cells(frame.iloc[:, position], name, where)
     faults.check()

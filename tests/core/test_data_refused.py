@@ -105,6 +105,10 @@ FORMS = {
         (frame(o=np.array([1] * 12, dtype=object)), Y),
         "mydata: column 'o' holds 1 (object), which is neither a number nor a word",
     ),
+    "columns_of_one_name": (
+        (pd.DataFrame([["u", 1, 2, 3, 4]] * 12, columns=["w", 1, "1", "b", "b"]), Y),
+        "mydata: several columns are called '1', 'b'. Give each column a name of its own.",
+    ),
     "nan": (
         (changed(X, ([3, 5], 1), np.nan), Y),
         "mydata: 2 of the features are NaN or infinite as float32, first in example 3",
