@@ -6,7 +6,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,10 +28,12 @@ class Table:
         columns: Name to its cells: float64 `[N]` (NaN: empty) or words, object `[N]` (None: empty).
         fill: Whether empty cells are filled: numbers by the training part's mean, words by none of
             their categories. Else they are refused.
+        where: Where they came from, as messages say it.
     """
 
     columns: Mapping[str, Array]
     fill: bool = False
+    where: str = "data"
 
     kind = "table"
 
@@ -41,7 +43,7 @@ class Table:
     def index_select(self, rows: torch.Tensor) -> Table:
         """The rows at these positions: int64 `[M]`."""
         some = rows.numpy()
-        return Table({name: cells[some] for name, cells in self.columns.items()}, self.fill)
+        return replace(self, columns={name: cells[some] for name, cells in self.columns.items()})
 
     def digest(self) -> str:
         """sha256 over names and cells."""
@@ -57,13 +59,13 @@ class Table:
         Raises:
             RequestError: If a column has empty cells only, or columns have too many words.
         """
-        _refuse_too_many_words(self.columns)
+        _refuse_too_many_words(self.columns, self.where)
         found: list[dict[str, Any]] = []
         for name, cells in self.columns.items():
             if _count_empty(cells) == len(cells):
                 raise RequestError(
-                    f"column '{shown(name)}' has no value in the training part, so there is "
-                    "nothing to fill it with.",
+                    f"{self.where}: column '{shown(name)}' has no value in the training part, so "
+                    "there is nothing to fill it with.",
                     "Take it out of the file, or fill it there.",
                     "data",
                 )
@@ -112,7 +114,7 @@ def table_of(frame: Any, where: str, *, fill: bool = False) -> Table:
     faults.check()
     if not fill:
         _refuse_empty(columns, where)
-    return Table(columns, fill)
+    return Table(columns, fill, where)
 
 
 def _cells(series: Any, name: str, where: str) -> Array:
@@ -162,7 +164,7 @@ def _refuse_empty(columns: Mapping[str, Array], where: str) -> None:
         )
 
 
-def _refuse_too_many_words(columns: Mapping[str, Array]) -> None:
+def _refuse_too_many_words(columns: Mapping[str, Array], where: str) -> None:
     """Each word of a column is an input of its own: names or addresses would fill the memory."""
     texts = {name: cells for name, cells in columns.items() if cells.dtype.kind == "O"}
     counts = {name: len(set(cells.tolist())) for name, cells in texts.items()}
@@ -170,8 +172,8 @@ def _refuse_too_many_words(columns: Mapping[str, Array]) -> None:
     if 4 * rows * sum(counts.values()) > IN_MEMORY:
         name = max(counts, key=lambda name: counts[name])
         raise RequestError(
-            f"column '{shown(name)}' has {counts[name]} different words in {rows} rows, each of "
-            "which would be an input of its own: too many for memory.",
+            f"{where}: column '{shown(name)}' has {counts[name]} different words in {rows} rows, "
+            "each of which would be an input of its own: too many for memory.",
             "Take it out of the file.",
             "data",
         )

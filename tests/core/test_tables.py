@@ -136,8 +136,9 @@ def test_an_empty_target_is_never_filled(tmp_path, missing):
 @pytest.mark.parametrize("late", ["3", "word"])
 def test_a_column_of_which_training_knows_nothing_cannot_be_filled(tmp_path, late):
     rows = "".join(f"{k},{late if k > 3 else ''},{k % 2}\n" for k in range(8))
-    words = "column 'n' has no value in the training part, so there is nothing to fill it with."
-    assert said(write(tmp_path, f"x,n,y\n{rows}"), missing="mean").startswith(words)
+    path = write(tmp_path, f"x,n,y\n{rows}")
+    words = f"{path}: column 'n' has no value in the training part, so there is nothing to fill it"
+    assert said(path, missing="mean").startswith(words)
 
 
 # ------------------------------------------------------------------ what is refused
@@ -205,8 +206,9 @@ def test_a_long_column_has_one_type(tmp_path):
 
 def test_a_column_of_names_is_refused_before_it_fills_the_memory(tmp_path):
     rows = "".join(f"name{k},red,{k % 2}\n" for k in range(36_000))
-    assert said(write(tmp_path, f"name,colour,y\n{rows}")) == (
-        "column 'name' has 18000 different words in 18000 rows, each of which would be an input "
+    path = write(tmp_path, f"name,colour,y\n{rows}")
+    assert said(path) == (
+        f"{path}: column 'name' has 18000 different words in 18000 rows, each of which would be an input "
         "of its own: too many for memory. Take it out of the file."
     )
 
