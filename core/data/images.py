@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,11 +31,13 @@ class Images:
         paths: One for each example.
         channels: 3 for colours, 1 for grey.
         size: (height, width) that each is brought to; None where all have the same.
+        in_memory: Whether they are decoded once and kept, or each time they are needed.
     """
 
     paths: Sequence[Path]
     channels: int = 3
     size: tuple[int, int] | None = None
+    in_memory: bool = True
 
     def decoding(self) -> dict[str, Any]:
         """What reads another file as these are read; can be written as JSON."""
@@ -85,7 +87,7 @@ def decode(path: Path, channels: int, size: Sequence[int] | None) -> torch.Tenso
 
 
 def loaded(images: Images, targets: Array, where: str) -> tuple[torch.Tensor, Array] | ImageFiles:
-    """The images decoded, float32 `[N, C, H, W]`, or a data set of them where they are many.
+    """The images decoded, float32 `[N, C, H, W]`, or a data set of them if not kept in memory.
 
     Raises:
         RequestError: If one cannot be decoded, or they are of different sizes.
@@ -94,10 +96,9 @@ def loaded(images: Images, targets: Array, where: str) -> tuple[torch.Tensor, Ar
         raise RequestError(
             f"{where}: {len(images.paths)} images and {len(targets)} targets.", kind="data"
         )
-    decoding = images.decoding()
-    height, width = decoding["size"]
-    if 4 * len(targets) * images.channels * height * width > IN_MEMORY:
+    if not images.in_memory:
         return ImageFiles(images, targets)
+    height, width = images.decoding()["size"]
     batch = torch.empty(len(targets), images.channels, height, width)
     for row, path in enumerate(images.paths):
         one = decode(path, images.channels, images.size)
@@ -139,10 +140,19 @@ def images(
         raise RequestError(f"data.size={list(sides)}: must be one number or two.", kind="bad-value")
     ready = _ready_made(folder)
     if not ready:
-        return _listed(folder, channels, sides)
+        return _kept_alike({"all": _listed(folder, channels, sides)})["all"]
     parts = {part: _listed(place, channels, sides) for part, place in ready.items()}
     _refuse_new_classes({part: set(labels.tolist()) for part, (_, labels) in parts.items()}, folder)
-    return parts
+    return _kept_alike(parts)
+
+
+def _kept_alike(parts: Mapping[str, tuple[Images, Array]]) -> dict[str, tuple[Images, Array]]:
+    """The parts, all of them kept in memory, or none."""
+    first, _ = next(iter(parts.values()))
+    height, width = first.decoding()["size"]
+    count = sum(len(labels) for _, labels in parts.values())
+    fit = 4 * count * first.channels * height * width <= IN_MEMORY
+    return {part: (replace(some, in_memory=fit), labels) for part, (some, labels) in parts.items()}
 
 
 def _ready_made(folder: Path) -> dict[str, Path]:

@@ -12,6 +12,7 @@ from PIL import Image
 from core.data import images as module
 from core.data import load, prepare
 from core.data.images import decode, images
+from core.data.part import Items
 from core.errors import RequestError
 
 
@@ -162,6 +163,18 @@ def test_too_many_for_memory_are_read_from_their_files(folder, monkeypatch):
         assert torch.equal(y, other_y)
     assert streamed.class_names == held.class_names == ("ant", "cat")
     assert streamed.preprocessing["image"] == held.preprocessing["image"]
+
+
+def test_parts_of_which_one_is_too_large_for_memory_are_all_read_from_their_files(
+    tmp_path, folder, monkeypatch
+):
+    (tmp_path / "train").symlink_to(folder)
+    for name in ("ant", "cat"):
+        draw(tmp_path, f"val/{name}/1.png", pixels(0))
+    monkeypatch.setattr(module, "IN_MEMORY", 4 * 3 * 6 * 5 * 4)  # four images
+    parts = read(tmp_path).parts
+    assert {key: type(part.inputs) for key, part in parts.items()} == {"train": Items, "val": Items}
+    assert next(parts["val"].batches(2))[0].shape == (2, 3, 6, 5)
 
 
 # ------------------------------------------------------------------ what is refused
