@@ -18,6 +18,7 @@ from core.errors import RequestError, shown
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 IN_MEMORY = 2**30  # bytes of float32; more is read from the files each time it is needed
+_NO_RANGE = {"F": "fractions", "I": "32-bit integers"}  # Pillow's modes
 _PARTS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
 Side = Annotated[int, Field(ge=1)]
@@ -69,11 +70,12 @@ def decode(path: Path, channels: int, size: Sequence[int] | None) -> torch.Tenso
 
     try:
         with Image.open(path) as file:
-            if file.mode == "F":
-                raise ValueError("its levels are fractions, which have no known range")
-            # Of 16 bits the upper eight: convert() would make nearly everything white.
-            eight = file.point(lambda level: level / 256) if file.mode.startswith("I") else file
-            image = eight.convert("RGB" if channels == 3 else "L")
+            if _is_16_bits(file):  # convert() would make nearly everything white
+                image = Image.fromarray(np.asarray(file, dtype=np.float32) / np.float32(65535))
+            elif file.mode in _NO_RANGE:
+                raise ValueError(f"its levels are {_NO_RANGE[file.mode]}, which have no known range")
+            else:
+                image = file.convert("RGB" if channels == 3 else "L")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise RequestError(
             f"{shown(path, 300)} cannot be decoded as an image: {shown(error, 120)}.",
@@ -82,8 +84,15 @@ def decode(path: Path, channels: int, size: Sequence[int] | None) -> torch.Tenso
         ) from error
     if size is not None and image.size != (size[1], size[0]):
         image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    pixels = np.asarray(image, dtype=np.float32) / np.float32(255)
-    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], channels)).permute(2, 0, 1)
+    pixels = np.asarray(image, dtype=np.float32) / np.float32(1 if image.mode == "F" else 255)
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    return torch.from_numpy(pixels.repeat(channels // pixels.shape[2], axis=2)).permute(2, 0, 1)
+
+
+def _is_16_bits(file: Any) -> bool:
+    """Whether a Pillow image is grey with 65536 levels."""
+    # What Pillow gives of these two formats as 32-bit integers has 16 bits in the file.
+    return file.mode.startswith("I;16") or (file.mode == "I" and file.format in ("PNG", "PPM"))
 
 
 def loaded(images: Images, targets: Array, where: str) -> tuple[torch.Tensor, Array] | ImageFiles:

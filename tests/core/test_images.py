@@ -114,7 +114,7 @@ def test_classes_that_training_never_saw(tmp_path, folder):
 def test_every_form_of_a_picture_gives_the_channels_that_were_asked(tmp_path, mode, channels):
     image = Image.fromarray(pixels(0))
     if mode == "I;16":
-        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 256 + 7)
+        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
     else:
         image = image.convert(mode)
     image.save(tmp_path / "a.tif" if mode == "CMYK" else tmp_path / "a.png")
@@ -133,9 +133,21 @@ def test_what_is_transparent_keeps_its_colour(tmp_path):
     assert torch.equal(decode(draw(tmp_path, "b.png", array), 3, None), decode(opaque, 3, None))
 
 
-def test_fractions_have_no_known_range(tmp_path):
-    path = draw(tmp_path, "a.tif", np.ones((4, 4), np.float32))
-    with pytest.raises(RequestError, match=r"cannot be decoded as an image: its levels are frac"):
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.pgm"])
+def test_16_bits_keep_their_levels(tmp_path, name):
+    levels = np.array([[0, 1, 2, 300], [256, 511, 65534, 65535]], np.uint16)
+    path = draw(tmp_path, name, levels)
+    grey = torch.from_numpy(levels.astype(np.float32) / np.float32(65535))
+    for channels in (1, 3):
+        assert torch.equal(decode(path, channels, None), grey.expand(channels, 2, 4))
+    even = draw(tmp_path, f"even-{name}", np.full((9, 9), 300, np.uint16))
+    assert decode(even, 1, (4, 4)).numpy() == pytest.approx(300 / 65535, rel=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "said"), [("f4", "fractions"), ("i4", "32-bit integers")])
+def test_levels_of_no_known_range(tmp_path, kind, said):
+    path = draw(tmp_path, "a.tif", np.ones((4, 4), kind))
+    with pytest.raises(RequestError, match=f"as an image: its levels are {said}, which have no kno"):
         decode(path, 3, None)
 
 
