@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.data.arrays import Array, as_array, check_finite, float32, is_frame
+from core.data.arrays import NUMERIC, Array, as_array, check_finite, float32, is_frame
 from core.errors import RequestError, shown
 
 _LARGEST_WHOLE = 2.0**53  # beyond it float64 holds no odd numbers
@@ -152,16 +152,16 @@ def encode_labels(
     """
     encoded: dict[str, Array] = {}
     for key, (array, where) in parts.items():
-        numbers = _numbers(array, where) if array.ndim == 2 else array
-        if numbers.ndim != 2 or numbers.shape[1] < 2 or not np.isin(numbers, (0, 1)).all():
-            odd = "" if numbers.ndim != 2 else f" and values such as {_odd(numbers)}"
+        marks = array if array.dtype.kind in NUMERIC else array.astype(object)
+        if marks.ndim != 2 or marks.shape[1] < 2 or not np.isin(marks, (0, 1)).all():
+            odd = "" if marks.ndim != 2 else f" and values such as {_odd(marks)}"
             raise RequestError(
                 f"{where}: labels have shape {list(array.shape)}{odd}; task multilabel needs a "
                 "column of 0 and 1 for each of two labels or more, [N, labels].",
                 "For one class per example take task=multiclass or task=binary.",
                 "data",
             )
-        encoded[key] = numbers.astype(np.int64)
+        encoded[key] = marks.astype(np.int64)
     widths = {key: array.shape[1] for key, array in encoded.items()}
     if len(set(widths.values())) > 1:
         _, where = next(iter(parts.values()))
@@ -172,9 +172,9 @@ def encode_labels(
     return encoded, Labels(tuple(names))
 
 
-def _odd(numbers: Array) -> object:
-    odd = numbers[~np.isin(numbers, (0, 1))]
-    return shown(repr(odd.flat[0].item()), 40) if odd.size else 0
+def _odd(marks: Array) -> object:
+    odd = marks[~np.isin(marks, (0, 1))]
+    return shown(repr(_plain(odd[0])), 40) if odd.size else 0
 
 
 # -------------------------------------------------------------------- classes

@@ -208,6 +208,23 @@ def test_quantities(case):
         load(lambda: (X, values), {}, name="mydata", seed=0, targets="values")
 
 
+MARKS = {
+    "words": ([["u", "v"]] * 12, "labels have shape [12, 2] and values such as 'u'; task multilab"),
+    "word_array": (np.array([["1", "0"]] * 12), "and values such as '1'; task multilabel needs a c"),
+    "frame": (pd.DataFrame({"a": [0, 1] * 6, "b": ["u", "v"] * 6}), "and values such as 'u'; task"),
+    "missing": ([[0, 1], [1, None]] * 6, "and values such as None; task multilabel needs a column"),
+    "counts": ([[0.0, 2.0]] * 12, "labels have shape [12, 2] and values such as 2; task multilabel"),
+    "one_word_each": (["u", "v"] * 6, "labels have shape [12]; task multilabel needs a column of 0"),
+}
+
+
+@pytest.mark.parametrize("case", MARKS)
+def test_marks_of_several_labels(case):
+    marks, message = MARKS[case]
+    with pytest.raises(RequestError, match=re.escape(message)):
+        load(lambda: (X, marks), {}, name="mydata", seed=0, targets="labels")
+
+
 def test_parts_with_other_target_columns():
     parts = {"train": (X, X), "val": (X, Y)}
     with pytest.raises(RequestError, match=r"differ in target columns: \{'train': 2, 'val': 1\}"):

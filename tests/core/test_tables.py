@@ -166,7 +166,7 @@ REFUSED = {
         "x,y\n1,u\n2,v\n", {"targets": "values"}, "regression targets have to be numbers",
     ),
     "counts as labels": (
-        "x,y,z\n1,0,2\n2,1,1\n", {"targets": "labels", "target": ["y", "z"]}, "values such as 2.0",
+        "x,y,z\n1,0,2\n2,1,1\n", {"targets": "labels", "target": ["y", "z"]}, "values such as 2;",
     ),
     "one label": ("x,y\n1,0\n2,1\n", {"targets": "labels"}, "task multilabel needs a column of"),
 }  # fmt: skip
