@@ -11,8 +11,9 @@ import torch
 from core.augment import make_augment
 from core.build import Trainee, length, make_trainee, selection
 from core.components import build, check_components, resolve_component, with_defaults
-from core.config import Component, Configuration, ModelConfiguration
+from core.config import Component, Configuration, ModelConfiguration, Split
 from core.data import Data, Source, load, prepare
+from core.data.split import Method
 from core.errors import Faults, RequestError
 from core.experiment import Experiment
 from core.extra_metrics import ExtraMetric
@@ -66,11 +67,12 @@ class Resolver:
             )
         key = canonical_json([source_key, full["split"], full["standardize"], full["augment"]])
         if key not in self._data:
-            split = configuration.split
-            method = split.method or ("stratified" if targets == "classes" else "random")
+            split, source = configuration.split, self._sources[source_key]
+            usual: Method = "stratified" if targets == "classes" else "random"
+            _refuse_unused_split(split, source, usual)
             self._data[key] = prepare(
-                self._sources[source_key],
-                method=method,
+                source,
+                method=split.method or usual,
                 seed=split.seed,
                 val_fraction=split.val_fraction,
                 test_fraction=split.test_fraction,
@@ -246,6 +248,25 @@ class Resolver:
         )
         if component.parameter("fused") and not chosen:
             full["optimizer"]["fused"] = fused_by_default(component.function, full["device"])
+
+
+def _refuse_unused_split(split: Split, source: Source, usual: Method) -> None:
+    """Refuses what was asked of a split where the data function made the parts itself.
+
+    Raises:
+        RequestError: Naming the keys; it would be recorded, and change nothing.
+    """
+    if "all" in source.parts:
+        return
+    asked = split.model_copy(update={"method": split.method or usual})
+    idle = Split(method=usual, seed=asked.seed if source.drawn else 0)
+    unused = [f"split.{key}={value}" for key, value in asked if value != getattr(idle, key)]
+    if unused:
+        raise RequestError(
+            f"{source.name} gives ready-made parts, so {', '.join(unused)} would change nothing.",
+            "Leave it out, or return one set of examples.",
+            "split",
+        )
 
 
 def choose_device(device: str) -> str:

@@ -46,6 +46,15 @@ def globals_now() -> tuple[Any, Any, torch.Tensor]:
     return random.getstate(), np.random.get_state(), torch.get_rng_state()
 
 
+def digest_of_globals() -> str:
+    """sha256 over the states of the global generators: whoever draws changes it."""
+    python, numpy, torch_cpu = globals_now()
+    told = [python, [part.tolist() if isinstance(part, np.ndarray) else part for part in numpy]]
+    found = hashlib.sha256(json.dumps(told).encode())
+    found.update(torch_cpu.numpy().data)
+    return found.hexdigest()
+
+
 def put_globals(states: tuple[Any, Any, torch.Tensor]) -> None:
     """Puts the global generators back to what they were."""
     python, numpy, torch_cpu = states

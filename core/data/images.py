@@ -73,7 +73,9 @@ def decode(path: Path, channels: int, size: Sequence[int] | None) -> torch.Tenso
             if _is_16_bits(file):  # convert() would make nearly everything white
                 image = Image.fromarray(np.asarray(file, dtype=np.float32) / np.float32(65535))
             elif file.mode in _NO_RANGE:
-                raise ValueError(f"its levels are {_NO_RANGE[file.mode]}, which have no known range")
+                raise ValueError(
+                    f"its levels are {_NO_RANGE[file.mode]}, which have no known range"
+                )
             else:
                 image = file.convert("RGB" if channels == 3 else "L")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

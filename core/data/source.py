@@ -24,7 +24,7 @@ from core.data.targets import (
     encode_quantities,
 )
 from core.errors import RequestError, did_you_mean, shown
-from core.seeding import seeded_globals
+from core.seeding import digest_of_globals, seeded_globals
 
 Targets = Literal["classes", "labels", "values"]
 
@@ -44,6 +44,7 @@ class Source:
         columns: Names of the features, if known.
         fingerprint: sha256 over all that was returned.
         decoding: How a file becomes an input, for images.
+        drawn: Whether the function drew from the generators that `split.seed` seeds.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Source:
     columns: tuple[str, ...] | None
     fingerprint: str
     decoding: Mapping[str, Any] | None = None
+    drawn: bool = False
 
 
 def load(
@@ -80,7 +82,9 @@ def load(
     """
     try:
         with seeded_globals(seed, "data"):
+            start = digest_of_globals()
             returned = function(**keywords)
+            drawn = digest_of_globals() != start
     except RequestError:
         raise
     except Exception as error:
@@ -106,7 +110,7 @@ def load(
     made = {key: _part(raw, ready[key], code) for key, raw in raws.items()}
     fingerprint = _fingerprint(raws, exact, columns, names)
     decoding = next(iter(raws.values())).decoding
-    return Source(name, made, shape, outputs, names, columns, fingerprint, decoding)
+    return Source(name, made, shape, outputs, names, columns, fingerprint, decoding, drawn)
 
 
 def _part(raw: Raw, targets: torch.Tensor, code: Classes | Labels | Quantities) -> Part:

@@ -210,11 +210,20 @@ def test_quantities(case):
 
 MARKS = {
     "words": ([["u", "v"]] * 12, "labels have shape [12, 2] and values such as 'u'; task multilab"),
-    "word_array": (np.array([["1", "0"]] * 12), "and values such as '1'; task multilabel needs a c"),
+    "word_array": (
+        np.array([["1", "0"]] * 12),
+        "and values such as '1'; task multilabel needs a c",
+    ),
     "frame": (pd.DataFrame({"a": [0, 1] * 6, "b": ["u", "v"] * 6}), "and values such as 'u'; task"),
     "missing": ([[0, 1], [1, None]] * 6, "and values such as None; task multilabel needs a column"),
-    "counts": ([[0.0, 2.0]] * 12, "labels have shape [12, 2] and values such as 2; task multilabel"),
-    "one_word_each": (["u", "v"] * 6, "labels have shape [12]; task multilabel needs a column of 0"),
+    "counts": (
+        [[0.0, 2.0]] * 12,
+        "labels have shape [12, 2] and values such as 2; task multilabel",
+    ),
+    "one_word_each": (
+        ["u", "v"] * 6,
+        "labels have shape [12]; task multilabel needs a column of 0",
+    ),
 }
 
 

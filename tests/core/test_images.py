@@ -147,7 +147,9 @@ def test_16_bits_keep_their_levels(tmp_path, name):
 @pytest.mark.parametrize(("kind", "said"), [("f4", "fractions"), ("i4", "32-bit integers")])
 def test_levels_of_no_known_range(tmp_path, kind, said):
     path = draw(tmp_path, "a.tif", np.ones((4, 4), kind))
-    with pytest.raises(RequestError, match=f"as an image: its levels are {said}, which have no kno"):
+    with pytest.raises(
+        RequestError, match=f"as an image: its levels are {said}, which have no kno"
+    ):
         decode(path, 3, None)
 
 

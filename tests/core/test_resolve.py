@@ -142,6 +142,39 @@ def test_selection(metric, direction, found, small):
     assert (chosen["metric"], chosen["direction"]) == found
 
 
+READY = """
+def fixed():
+    x, y = waves()
+    return {"train": (x[:40], y[:40]), "val": (x[40:], y[40:])}
+
+
+def drawn():
+    x, y = waves()
+    order = torch.randperm(60)
+    return {"train": (x[order[:40]], y[order[:40]]), "val": (x[order[40:]], y[order[40:]])}
+"""
+
+
+def test_a_split_that_ready_made_parts_have_no_use_for(write_small):
+    small = write_small(READY)
+    asked = {"method": "random", "seed": 3, "val_fraction": 0.2, "test_fraction": 0.0}
+    assert refused(small, data="fixed", split=asked) == (
+        "data small.py:fixed gives ready-made parts, so split.method=random, split.seed=3, "
+        "split.val_fraction=0.2, split.test_fraction=0.0 would change nothing. Leave it out, or "
+        "return one set of examples."
+    )
+    told = small.resolved(data="fixed")["split"]
+    assert small.resolved(data="fixed", split=told)["split"] == told  # as `reproduce` asks for it
+
+
+def test_the_split_seed_of_parts_that_are_drawn(write_small):
+    small = write_small(READY)
+    first, second = (
+        small.resolver.data(small.asked(data="drawn", split={"seed": seed})) for seed in (0, 3)
+    )
+    assert first.fingerprint != second.fingerprint
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
