@@ -21,6 +21,7 @@ SAMPLE = 1000  # examples whose inputs are looked at
 LARGE, SMALL = 10.0, 0.01  # sizes of inputs at which usual initial weights stop working
 SHARED = 0.01  # share of the validation part that may be equal to training examples by chance
 FEWEST_ROWS = 10  # in fewer any column may differ in each
+MOST_NAMED = 5  # of words that training lacks
 MANY = 10_000  # training examples that are read again from files
 
 
@@ -53,7 +54,19 @@ def inputs(subject: Subject) -> Verdict:
         )
     unique = list(dict.fromkeys(_unique_columns(subject)))
     note = f"; another value in each row, an id? {', '.join(unique)}" if unique else ""
-    return passed(f"{told}{note}")
+    return passed(f"{told}{note}{_new_words(subject.data)}")
+
+
+def _new_words(data: Data) -> str:
+    """Words that validation or test has and training lacks: they are inputs of zeros."""
+    found = [
+        f"'{shown(word, 40)}' in column '{shown(name)}'"
+        for name, words in data.new_words.items()
+        for word in words
+    ]
+    more = f" and {len(found) - MOST_NAMED} more" if found[MOST_NAMED:] else ""
+    told = ", ".join(found[:MOST_NAMED])
+    return f"; words that no training example has, read as none: {told}{more}" if found else ""
 
 
 def _column_names(data: Data) -> list[str]:

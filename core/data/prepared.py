@@ -35,6 +35,7 @@ class Data:
         class_names: Names in the order of the codes; None for quantities.
         columns: Names of the features, if known.
         preprocessing: What `predict` needs to treat new data the same; can be written as JSON.
+        new_words: By column of a table the words that validation or test has and training lacks.
     """
 
     train: Part
@@ -46,6 +47,7 @@ class Data:
     class_names: tuple[str, ...] | None
     columns: tuple[str, ...] | None
     preprocessing: dict[str, Any]
+    new_words: Mapping[str, list[str]]
 
     def part(self, name: PartName) -> Part:
         """The part of this name."""
@@ -112,7 +114,7 @@ def prepare(
     parts = _parts(source, method, seed, (val_fraction, test_fraction))
     if source.class_names is not None and parts["train"].targets.ndim == 1:
         _refuse_unseen(parts, source)
-    encoding, parts, shape = _encoded(parts, source.input_shape)
+    encoding, new_words, parts, shape = _encoded(parts, source.input_shape)
     if augment is not None and len(shape) != 3:
         raise RequestError(
             f"augment is for images, and {source.name} gives inputs of shape {list(shape)}.",
@@ -142,6 +144,7 @@ def prepare(
             "columns": None if columns is None else list(columns),
             "input_shape": list(shape),
         },
+        new_words=new_words,
     )
 
 
@@ -174,11 +177,15 @@ def _refuse_unseen(parts: Mapping[str, Part], source: Source) -> None:
 
 def _encoded(
     parts: Mapping[str, Part], shape: tuple[int, ...]
-) -> tuple[dict[str, Any], dict[str, Part], tuple[int, ...]]:
-    """Tables and texts as numbers, by what the training part holds; the recipe, and the shape."""
+) -> tuple[dict[str, Any], dict[str, list[str]], dict[str, Part], tuple[int, ...]]:
+    """Tables and texts as numbers, by what the training part holds.
+
+    Returns:
+        The recipe, the words that training lacks, the parts, and an input's shape.
+    """
     train = parts["train"].inputs
     if not isinstance(train, Table | Texts):
-        return {}, dict(parts), shape
+        return {}, {}, dict(parts), shape
     recipe = train.fitted()
     once: dict[int, Part] = {}
     for part in parts.values():
@@ -188,7 +195,17 @@ def _encoded(
     inputs = encoded["train"].inputs
     longest = (int(inputs.lengths.max()),) if isinstance(inputs, Tokens) else None
     wide = tuple(inputs.shape[1:]) if isinstance(inputs, torch.Tensor) else ()
-    return {train.kind: recipe}, encoded, longest or wide
+    return {train.kind: recipe}, _new_words(parts, recipe), encoded, longest or wide
+
+
+def _new_words(parts: Mapping[str, Part], recipe: Mapping[str, Any]) -> dict[str, list[str]]:
+    """By column of a table the words that are none of its categories, of all parts."""
+    found: dict[str, list[str]] = {}
+    for part in parts.values():
+        held = part.inputs.new_words(recipe) if isinstance(part.inputs, Table) else {}
+        for name, words in held.items():
+            found[name] = sorted({*found.get(name, []), *words})
+    return found
 
 
 def _parts(

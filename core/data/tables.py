@@ -79,7 +79,10 @@ class Table:
         return {"columns": found, "fill": self.fill}
 
     def encoded(self, recipe: Mapping[str, Any]) -> torch.Tensor:
-        """float32 `[N, F]`: a number as it is, a word as one column for each category."""
+        """float32 `[N, F]`: a number as it is, a word as one column for each category.
+
+        A word that is none of the categories is 0 in all of these, as an empty cell is.
+        """
         made: list[Array] = []
         for column in recipe["columns"]:
             cells = self.columns[column["name"]]
@@ -89,6 +92,21 @@ class Table:
                 mean = column["mean"]
                 made.append(cells if mean is None else np.where(np.isnan(cells), mean, cells))
         return float32(np.stack(made, 1))
+
+    def new_words(self, recipe: Mapping[str, Any]) -> dict[str, list[str]]:
+        """By column its words that are none of the categories, sorted."""
+        found: dict[str, list[str]] = {}
+        for column in recipe["columns"]:
+            cells = self.columns[column["name"]]
+            if "categories" in column and (new := is_new(cells, column["categories"])).any():
+                found[column["name"]] = sorted(set(cells[new]))
+        return found
+
+
+def is_new(cells: Array, categories: Sequence[str]) -> Array:
+    """Which words, object `[N]`, are none of the categories: bool `[N]`; empty cells are not."""
+    known = {None, *categories}
+    return np.array([cell not in known for cell in cells], dtype=bool)
 
 
 def table_of(frame: Any, where: str, *, fill: bool = False) -> Table:

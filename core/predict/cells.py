@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from core.data.arrays import Array, float32
+from core.data.tables import is_new
 from core.errors import Faults, RequestError, nearest, shown
 from core.predict.recipe import Column
 
@@ -49,7 +50,7 @@ def refuse_missing(there: Sequence[str], wanted: Sequence[str], where: str) -> N
 def refuse_unusable(
     cells: Cells, names: Sequence[str], columns: Sequence[Column], fill: bool, faults: Faults
 ) -> None:
-    """Adds a fault for each column with cells that are empty, unknown words, or too large.
+    """Adds a fault for each column with cells that are empty or too large.
 
     Args:
         cells: The columns that could be read.
@@ -65,30 +66,44 @@ def refuse_unusable(
         for bad, what, hint in _objections(held, column, fill):
             if bad.any():
                 row = int(np.flatnonzero(bad)[0])
-                faults.add(
-                    f"{shown(names[row], 200)}, column '{shown(column['name'])}' "
-                    f"{what.format(cell=shown(repr(held[row]), 40))}{and_more(int(bad.sum()))}.",
-                    hint,
-                    "input",
-                )
+                place = f"{shown(names[row], 200)}, column '{shown(column['name'])}'"
+                faults.add(f"{place} {what}{and_more(int(bad.sum()))}.", hint, "input")
 
 
 def _objections(held: Array, column: Column, fill: bool) -> Iterator[tuple[Array, str, str]]:
     """Cells that cannot be used, what is said of the first, and the remedy."""
     if "categories" in column:
-        empty = np.array([cell is None for cell in held], bool)
-        filled, known = fill, column["categories"]
-        new = np.array([cell is not None and cell not in known for cell in held], bool)
-        yield (
-            new,
-            "holds {cell}, a word that the training part did not have",
-            (f"It had {shown(', '.join(known), 160)}."),
-        )
+        empty, filled = np.array([cell is None for cell in held], bool), fill
     else:
         empty, filled = np.isnan(held), column.get("mean") is not None
         yield np.isinf(float32(held).numpy()), "is not finite as float32", "Leave the row out."
     if not filled:
         yield empty, "is empty", "Fill it: the training data had no empty cells."
+
+
+def notes_on_new_words(
+    cells: Cells, names: Sequence[str], columns: Sequence[Column]
+) -> Iterator[str]:
+    """A note on each column with words that the training part did not have.
+
+    They are read as none of its categories, as they are in validation and test.
+
+    Args:
+        cells: The columns.
+        names: How each row is called.
+        columns: The training's.
+    """
+    for column in columns:
+        if "categories" not in column:
+            continue
+        held, known = cells[column["name"]], column["categories"]
+        new = np.flatnonzero(is_new(held, known))
+        if len(new):
+            yield (
+                f"{shown(names[new[0]], 200)}, column '{shown(column['name'])}' holds "
+                f"{shown(repr(held[new[0]]), 40)}{and_more(len(new))}: it counts as none of the "
+                f"training part's words {shown(', '.join(known), 160)}."
+            )
 
 
 def and_more(count: int) -> str:

@@ -49,10 +49,12 @@ class New:
     Attributes:
         names: How each is called: a path, a text, ``file.csv:ROW`` counted from 1.
         batches: Batch size to the batches, as the model takes them.
+        notes: What a person should know of them.
     """
 
     names: list[str]
     batches: Callable[[int], Iterator[torch.Tensor]]
+    notes: Sequence[str] = ()
 
 
 def in_memory(names: list[str], inputs: Inputs) -> New:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,21 @@ from core.tasks import Task
 from core.trained import device_of, trained_model
 
 
-def predict_run(path: Path, given: Given, trust: bool = False) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Predicted:
+    """What a model says of new data.
+
+    Attributes:
+        predictions: For each input ``{"input", "label", "probabilities"}`` or ``{"input",
+            "value"}``, fit for JSON.
+        notes: What a person should know of the inputs.
+    """
+
+    predictions: list[dict[str, Any]]
+    notes: list[str]
+
+
+def predict_run(path: Path, given: Given, trust: bool = False) -> Predicted:
     """Predicts new data with the best checkpoint of the run in a folder.
 
     Its training data need not be there.
@@ -32,10 +47,6 @@ def predict_run(path: Path, given: Given, trust: bool = False) -> list[dict[str,
         path: The folder.
         given: What to predict.
         trust: Whether whatever the record names may be imported and executed.
-
-    Returns:
-        For each input ``{"input", "label", "probabilities"}`` or ``{"input", "value"}``, fit for
-        JSON.
 
     Raises:
         DamagedError: If a file of the run is not what it was.
@@ -49,7 +60,8 @@ def predict_run(path: Path, given: Given, trust: bool = False) -> list[dict[str,
     task, model = trained_model(run, folder.weights())
     settle()  # the user's modules, imported by now, may have changed threads or precision
     outputs = _outputs(run, model, new)
-    return _told(task, outputs, new.names, recipe["class_names"])
+    told = _told(task, outputs, new.names, recipe["class_names"])
+    return Predicted(told, list(new.notes))
 
 
 def _read(recipe: Recipe, given: Given) -> New:

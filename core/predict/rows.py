@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,13 @@ import numpy as np
 from core.data.standardize import standardized
 from core.data.tables import Table
 from core.errors import Faults, RequestError, shown
-from core.predict.cells import Cells, refuse_missing, refuse_unusable, words_array
+from core.predict.cells import (
+    Cells,
+    notes_on_new_words,
+    refuse_missing,
+    refuse_unusable,
+    words_array,
+)
 from core.predict.given import STANDARD_INPUT, Given, New, in_memory
 from core.predict.recipe import Column, Recipe, columns_of
 from core.predict.tables import read_table
@@ -44,7 +51,8 @@ def new_rows(recipe: Recipe, given: Given) -> New:
     whole = {c["name"]: np.concatenate([cells[c["name"]] for _, cells in read]) for c in columns}
     inputs = Table(whole).encoded({"columns": columns}).reshape(-1, *recipe["input_shape"])
     scaled = standardized(inputs, recipe["standardize"])
-    return in_memory([name for names, _ in read for name in names], scaled)
+    notes = [note for names, cells in read for note in notes_on_new_words(cells, names, columns)]
+    return replace(in_memory([name for names, _ in read for name in names], scaled), notes=notes)
 
 
 def _typed(word: str) -> list[float] | None:

@@ -17,6 +17,7 @@ from sweeps.cli.common import (
     root_option,
     table,
     trust_option,
+    warn,
 )
 from sweeps.root import Root
 
@@ -55,10 +56,12 @@ def predict_command(
         given = Given(rows=_document())
     with Workplace(record["configuration"]["data"]["name"], 1) as workplace:
         found = workplace.plan(predict_run, folder.folder, given, trust)
+    for note in found.notes:
+        warn(note)
     if as_json:
-        print_json({"run": folder.id, "predictions": found})
+        print_json({"run": folder.id, "predictions": found.predictions})
     else:
-        _tell(found)
+        _tell(found.predictions)
 
 
 def _document() -> list[Any]:

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from core.check.examples import inputs
+from core.check.subject import Subject
 from core.data import load, prepare
 from core.data.tables import table
 from core.errors import RequestError
@@ -74,6 +76,20 @@ def test_a_word_that_training_never_saw_is_none_of_its_categories(tmp_path):
     data = read(write(tmp_path, f"n,w,y\n{changed}"))
     assert data.preprocessing["table"]["columns"][1]["categories"] == ["a", "b"]
     assert data.val.inputs.tolist() == [[4, 1, 0], [5, 0, 0]]
+    assert data.new_words == {"w": ["new"]}
+
+
+def test_check_names_words_that_a_later_part_alone_has(write_small, tmp_path):
+    changed = KINDS.replace("6,a", "6,new")
+    small = write_small()
+    asked = small.asked(
+        data={"name": "table", "path": str(write(tmp_path, f"n,w,y\n{changed}")), "target": "y"},
+        split={"method": "in_order", "val_fraction": 0.25, "test_fraction": 0.25},
+    )
+    verdict = inputs(Subject(small.resolver, asked))
+    assert verdict.passed
+    told = "; words that no training example has, read as none: 'new' in column 'w'"
+    assert verdict.detail.endswith(told)
 
 
 def test_a_mark_at_the_beginning_and_other_line_ends_change_nothing(tmp_path):
@@ -208,8 +224,8 @@ def test_a_column_of_names_is_refused_before_it_fills_the_memory(tmp_path):
     rows = "".join(f"name{k},red,{k % 2}\n" for k in range(36_000))
     path = write(tmp_path, f"name,colour,y\n{rows}")
     assert said(path) == (
-        f"{path}: column 'name' has 18000 different words in 18000 rows, each of which would be an input "
-        "of its own: too many for memory. Take it out of the file."
+        f"{path}: column 'name' has 18000 different words in 18000 rows, each of which would be an "
+        "input of its own: too many for memory. Take it out of the file."
     )
 
 
