@@ -255,20 +255,21 @@ class Study:
             return self.direction
         records = (self.record(run) for s in self.settings for run in s.runs.values())
         best = next((r for r in records if r is not None and r["best"]), None)
-        known = (
-            [name for name in best["best"]["metrics"] if name.startswith("val/")] if best else []
-        )
+        known = list(best["best"]["metrics"]) if best else []
         if best is None or metric not in known:
             raise RequestError(
                 f"The runs of {self.name} have no metric '{shown(metric)}'.",
                 did_you_mean(metric, known) if known else "None of them is complete.",
                 "unknown-metric",
             )
-        found = DIRECTIONS.get(metric.removeprefix("val/"))
+        found = DIRECTIONS.get(metric.split("/")[-1])
         found = found or best["facts"].get("directions", {}).get(metric)
         if found is None:
             raise RequestError(
-                f"{metric}: it is not known whether more or less of it is better.", kind="metric"
+                f"{metric}: it is not known whether more or less of it is better.",
+                f"Sweep with --set select.metric={metric} --set select.direction=maximize, or "
+                "minimize.",
+                "metric",
             )
         return found
 

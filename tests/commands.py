@@ -98,7 +98,7 @@ def _serve() -> None:
         out, err = io.StringIO(), io.StringIO()
         os.chdir(start / request["cwd"])
         os.environ.update(request["env"])
-        sys.stdin = io.StringIO(request["stdin"])
+        sys.stdin = io.TextIOWrapper(io.BytesIO(request["stdin"].encode()))
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
                 code = run(request["words"])

@@ -65,6 +65,7 @@ def check(resolver: Resolver, asked: Configuration) -> Iterator[Check]:
     """
     subject = Subject(resolver, asked)
     checks = CHECKS_OF_SCRIPT if resolver.engine == SCRIPT else CHECKS
+    resolver.configuration(asked)
     if checks is CHECKS:
         subject.trainee()
     settle()  # the user's modules, imported by now, may have changed threads or precision

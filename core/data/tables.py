@@ -175,7 +175,7 @@ def _refuse_empty(columns: Mapping[str, Array], where: str) -> None:
     told = [f"'{shown(name)}' ({count})" for name, count in empty.items() if count]
     if told:
         raise RequestError(
-            f"{where}: cells are empty in column {', '.join(told)}.",
+            f"{where}: cells are empty in column {', '.join(told)}; NA, None and the like are too.",
             "data.missing=mean fills them (numbers: the training part's mean), data.missing=drop "
             "leaves their rows out.",
             "data",

@@ -69,7 +69,14 @@ def _plain_frame(path: Path, columns: Sequence[Column]) -> Any:
             "Take it away, or put a header of words above it.",
             "input",
         )
-    header = None if all(_is_number(cell) for cell in first) else 0
+    words = [cell for cell in first if not _is_number(cell)]
+    if 0 < len(words) < len(first):
+        raise RequestError(
+            f"{shown(path, 200)}:1: {shown(repr(words[0]), 40)} is no number.",
+            "The first line is a header of words, or a row of numbers.",
+            "input",
+        )
+    header = 0 if words else None
     frame = read_frame(str(path), header=header, float_precision="round_trip")
     frame.columns = [column["name"] for column in columns]
     return frame

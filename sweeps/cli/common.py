@@ -165,7 +165,9 @@ def command(*words: str) -> str:
 
 def print_json(document: Any) -> None:
     """One JSON document on standard output; numbers that are not finite are null."""
-    click.echo(json.dumps(null_if_not_finite(document), indent=2, ensure_ascii=False))
+    text = json.dumps(null_if_not_finite(document), indent=2, ensure_ascii=False)
+    # Half a character, as in the name of a file, stands there as JSON's own escape.
+    click.echo(text.encode("utf-8", "backslashreplace").decode())
 
 
 def say(text: str = "") -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from core.errors import Faults, ParibusError, RequestError, did_you_mean, nearest, shown
+from core.errors import Faults, RequestError, did_you_mean, nearest, shown
 from core.files import write_bytes
 from core.run_folder import RunFolder
 from sweeps.cli.common import json_option, print_json, root_option, say, trust_option, warn
@@ -158,7 +158,7 @@ def _surface(folder: RunFolder, record: Mapping[str, Any], trust: bool) -> Surfa
     try:
         with Workplace(record["configuration"]["data"]["name"], 1) as workplace:
             return workplace.plan(surface_of_run, folder.folder, trust)
-    except ParibusError as error:
+    except RequestError as error:
         warn(f"What the model answers is left out: {error}")
         return None
 

@@ -50,7 +50,7 @@ def predict_command(
     from sweeps.workplace import Workplace
 
     if inputs or not as_json:
-        lines = sys.stdin.read().split("\n") if "-" in inputs else []
+        lines = _standard_input().split("\n") if "-" in inputs else []
         given = Given(inputs, lines)
     else:
         given = Given(rows=_document())
@@ -59,7 +59,7 @@ def predict_command(
     for note in found.notes:
         warn(note)
     if as_json:
-        print_json({"run": folder.id, "predictions": found.predictions})
+        print_json({"run": record["run"], "predictions": found.predictions})
     else:
         _tell(found.predictions)
 
@@ -67,7 +67,8 @@ def predict_command(
 def _document() -> list[Any]:
     """The rows on standard input."""
     try:
-        rows = json.loads(sys.stdin.read(), parse_constant=_no_constant)
+        rows = json.loads(_standard_input(), parse_constant=_no_constant)
+        json.dumps(rows, ensure_ascii=False).encode()  # an escape may be half a character
     except (ValueError, RecursionError) as error:
         raise RequestError(
             f"Standard input is no JSON document: {shown(error, 120)}.",
@@ -81,6 +82,17 @@ def _document() -> list[Any]:
             "input",
         )
     return rows
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode()
+    except (OSError, ValueError, RuntimeError, AttributeError) as error:  # closed, or no UTF-8
+        raise RequestError(
+            f"Standard input cannot be read as text (UTF-8): {shown(error, 120)}.",
+            "Name a file instead.",
+            "input",
+        ) from error
 
 
 def _no_constant(word: str) -> None:

@@ -111,7 +111,7 @@ def evaluate_command(
             append_line(readings_file, {"run": folder.id, "split": split, "at": now})
     readings = sum(line.get("run") == folder.id for line in read_lines(readings_file))
     document = {
-        "run": folder.id,
+        "run": record["run"],
         "split": split,
         "metrics": found.metrics,
         "confusion_matrix": found.confusion_matrix,

@@ -13,7 +13,6 @@ from core.errors import RequestError, shown
 from sweeps.new.guess import guess_task
 from sweeps.new.problem import Constant, Problem, counted
 
-LARGEST_INPUTS = 2**30  # bytes that the encoded columns of a table may take
 FEWEST_ROWS = 10  # in fewer any column may differ in each
 NAMED = 5  # columns that a note or a message names
 WORDS_OF_TEXT = 3
@@ -76,7 +75,7 @@ def _without_empty(
         told = ", ".join(f"'{shown(column, 40)}' ({count})" for column, count in empty.items())
         mean = "data.missing=mean to fill them (numbers: the training part's mean), or "
         raise RequestError(
-            f"{name}: cells are empty in column {shown(told, 400)}.",
+            f"{name}: cells are empty in column {shown(told, 400)}; NA, None and the like are too.",
             f"Add {'' if target in empty else mean}data.missing=drop to leave their rows out.",
             "data",
         )
@@ -88,7 +87,6 @@ def _without_empty(
 
 def _of_table(path: Path, frame: pandas.DataFrame, target: str, missing: str | None) -> Problem:
     features = frame.drop(columns=target)
-    _refuse_too_many_words(path, features)
     guess = guess_task(frame[target], f"the column '{shown(target, 40)}'")
     constants = {"path": Constant("DATA", path), "target": Constant("TARGET", target)}
     if missing is not None:
@@ -114,26 +112,23 @@ def _is_number(cells: pandas.Series) -> bool:
     return cells.dtype.kind in "iuf"
 
 
-def _refuse_too_many_words(path: Path, features: pandas.DataFrame) -> None:
-    """Each word of a column becomes an input; a column of names would take all memory."""
-    words = {str(n): features[n].nunique() for n in features if not _is_number(features[n])}
-    if 4 * sum(words.values()) * len(features) > LARGEST_INPUTS:
-        name = max(words, key=lambda name: words[name])
-        raise RequestError(
-            f"{shown(path.name)}: column '{shown(name)}' has {words[name]} different words in "
-            f"{len(features)} rows; each would be an input of its own.",
-            "Take the column out of the file.",
-            "data",
-        )
-
-
 def _useless(features: pandas.DataFrame) -> tuple[str, ...]:
     """Notes on columns from which nothing can be learned."""
     rows = len(features)
     values = {str(name): features[name].nunique(dropna=False) for name in features.columns}
     constant = [name for name, count in values.items() if count == 1]
-    each = [n for n, count in values.items() if count == rows and _is_id(features[n])]
-    notes = []
+    odd = {str(n): cells for n in features if len(cells := _cells_in_the_way(features[n]))}
+    each = [
+        name
+        for name, count in values.items()
+        if count == rows and name not in odd and _is_id(features[name])
+    ]
+    notes = [
+        f"Read as words, as it is not all numbers: column '{shown(name, 40)}' "
+        f"({len(cells)} of {rows} cells, such as '{shown(cells[0], 20)}'). Mend them, or leave "
+        "them empty."
+        for name, cells in odd.items()
+    ]
     if each and rows >= FEWEST_ROWS:
         notes.append(
             f"Another value in every row, as an id or a date has: column {_listed(each)}. It can "
@@ -142,6 +137,19 @@ def _useless(features: pandas.DataFrame) -> tuple[str, ...]:
     if constant and rows > 1:
         notes.append(f"The same value in every row: column {_listed(constant)}. It says nothing.")
     return tuple(notes)
+
+
+def _cells_in_the_way(cells: pandas.Series) -> list[str]:
+    """What keeps a column of words, most of which are numbers, from being one of numbers."""
+    import pandas
+
+    if _is_number(cells):
+        return []
+    # Also with a comma for the point.
+    plain = cells.astype(str).str.replace(",", ".", regex=False)
+    numbers = pandas.to_numeric(plain, errors="coerce").notna()
+    commas = cells.astype(str).str.contains(",", regex=False)
+    return list(map(str, cells[~numbers | commas])) if numbers.mean() > 0.5 else []
 
 
 def _is_id(cells: pandas.Series) -> bool:

@@ -128,7 +128,10 @@ def _check_model(model: str, folder: Path) -> None:
 def _read_missing(overrides: Sequence[str]) -> str | None:
     """``data.missing``, the only key that a file cannot be written without."""
     faults = Faults()
-    found = dict(filter(None, [split_override(text, faults) for text in overrides]))
+    pairs = [pair for text in overrides if (pair := split_override(text, faults))]
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        faults.add("data.missing is set twice.", "Set it once.", "key-twice")
     missing = found.pop("data.missing", None)
     for key in found:
         faults.add(
@@ -169,13 +172,16 @@ def _try(file: Path, text: str, import_path: Path) -> None:
     file.write_text(text, encoding="utf-8")
     experiment = load_experiment(file, (import_path,))
     resolver, asked = Resolver(experiment), experiment.baseline
+    hints = {
+        "split": "Leave classes of so few examples out of the data, or join them.",
+        "missing-keyword": "Take a model that suits this data, or leave --model out.",
+    }
     try:
         resolved = resolver.configuration(asked)
     except RequestError as error:
-        if error.kind != "split":
+        if error.kind not in hints:
             raise
-        hint = "Leave classes of so few examples out of the data, or join them."
-        raise RequestError(error.message, hint, error.kind) from None
+        raise RequestError(error.message, hints[error.kind], error.kind) from None
     try_fit(make_trainee(resolved, experiment, resolver.data(asked), seed=0))
 
 

@@ -72,7 +72,7 @@ BAD = [
     ),
     (
         "own.py data=table(path=gaps.csv,target=kind)",
-        ["gaps.csv: cells are empty in column 'size' (1).", "data.missing=mean"],
+        ["gaps.csv: cells are empty in column 'size' (1)", "data.missing=mean"],
     ),
     ("own.py data=table(path=one.csv,target=kind)", ["there is only one class, 'a'; at least two"]),
     ("own.py data=table", ["data table needs 'path'", "data table needs 'target'"]),

@@ -307,6 +307,7 @@ FILES = {
     "new.csv": "length,colour,tame\nlong,violet,True\n2,,False\n",
     "wide.csv": "1,2,3\n4,5,6\n",
     "head.csv": ",".join(map(str, range(20))) + "\n" + ",".join(["1"] * 20) + "\n",
+    "mixed.csv": ",".join(["1"] * 19 + ["1 m"]) + "\n",
     "no.png": "no image",
     "bad.txt": "play\nxyzzy plugh\n!?\n",
 }
@@ -327,9 +328,10 @@ REFUSED = [
     ("table", ["new.csv"], "", [
         "new.csv:1, column 'length' holds 'long', which is no number.",
     ]),
-    ("labels", ["wide.csv", "head.csv"], "", [
+    ("labels", ["wide.csv", "head.csv", "mixed.csv"], "", [
         "wide.csv: has 3 columns; expected 20, one for each number of an input.",
         "head.csv: its first line, 0, 1, 2,", "may be a header as well as a row.",
+        "mixed.csv:1: '1 m' is no number. The first line is a header of words, or a row",
     ]),
     ("values", ["no.png"], "", ["no.png: is no table. Give CSV or TSV files with the columns age"]),
     ("images", ["no.png", "none.png", "no folder/", "."], "", [

@@ -279,9 +279,9 @@ REFUSED = [
     ("x --data things.csv --target d", ["things.csv: has no column 'd'; it has a, b, c."]),
     (
         "x --data things.csv --target c",
-        ["cells are empty in column 'a' (1), 'b' (2).", "data.missing=mean", "data.missing=drop"],
+        ["cells are empty in column 'a' (1), 'b' (2)", "data.missing=mean", "data.missing=drop"],
     ),
-    ("x --data things.csv --target b data.missing=mean", ["'b' (2).", "Add data.missing=drop"]),
+    ("x --data things.csv --target b data.missing=mean", ["'b' (2);", "Add data.missing=drop"]),
     ("x --data things.csv --target c data.missing=zero", ["must be mean or drop"]),
     ("x --data things.csv --target c optimizer.lr=1", ["takes data.missing alone"]),
     ("x --data few.csv --target kind", ["class 'p' (3)", "Leave classes of so few examples out"]),
@@ -395,3 +395,13 @@ def formatted_by_ruff(files):
     words = ["format", "--check", "--diff", "--line-length", "100"]
     done = subprocess.run([*RUFF, *words, *files], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_column_that_is_not_quite_numbers_is_named(tmp_path):
+    rows = [f"{n / 7},{n},{n % 2}" for n in range(40)]
+    rows[5] = "?,5,1"
+    (tmp_path / "odd.csv").write_text("\n".join(["size,n,kind", *rows, ""]))
+    written = write_experiment("odd", tmp_path, str(tmp_path / "odd.csv"), "kind")
+    told = next(note for note in written.notes if "'size'" in note)
+    assert told.startswith("Read as words, as it is not all numbers: column 'size' (1 of 40 cells")
+    assert "such as '?'" in told
