@@ -15,6 +15,7 @@ from core.build import Trainee, checked_loss
 from core.config import Configuration
 from core.data.prepared import PartName
 from core.engine import Best, Evaluation, Job, Report, State
+from core.metrics import is_better
 from core.models import load_weights, set_dropout_streams
 from core.seeding import derive, epoch_order, seed_globals, seeded_globals
 
@@ -44,7 +45,7 @@ class Loop:
                     trainee.scheduler.step(found.metrics["loss"])  # type: ignore[arg-type]
                 metrics = {**trained, **{f"val/{k}": v for k, v in found.metrics.items()}}
                 failure = _not_finite(metrics, trainee.metric, epoch)
-                if failure is None and _is_better(trainee, metrics, best):
+                if failure is None and _is_best(trainee, metrics, best):
                     weights = {k: v.detach().cpu().clone() for k, v in _state(trainee).items()}
                     best = Best(epoch, metrics, found.confusion_matrix, weights, found.outputs)
                 line = {
@@ -192,15 +193,10 @@ def _not_finite(metrics: Mapping[str, float | None], metric: str, epoch: int) ->
     return None
 
 
-def _is_better(trainee: Trainee, metrics: Mapping[str, float | None], best: Best | None) -> bool:
-    """Whether an epoch beats the best so far; of equal epochs the earliest stays."""
-    new = metrics[trainee.metric]
-    old = None if best is None else best.metrics[trainee.metric]
-    if best is None or old is None:
-        return best is None or new is not None
-    if new is None:
-        return False
-    return new > old if trainee.direction == "maximize" else new < old
+def _is_best(trainee: Trainee, metrics: Mapping[str, float | None], best: Best | None) -> bool:
+    """Whether an epoch is the first, or beats the best so far."""
+    name = trainee.metric
+    return best is None or is_better(trainee.direction, metrics[name], best.metrics[name])
 
 
 def _is_out_of_patience(trainee: Trainee, best: Best | None, epoch: int) -> bool:

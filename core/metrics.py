@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from core.config import Direction
+
 
 def confusion_matrix(targets: Tensor, labels: Tensor, classes: int) -> Tensor:
     """Counts of (target, predicted label).
@@ -113,3 +115,16 @@ def regression_metrics(outputs: Tensor, targets: Tensor) -> dict[str, float | No
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     return torch.where(denominator > 0, numerator / denominator.clamp(min=1), 0.0)
+
+
+def is_better(direction: Direction, new: float | None, old: float | None) -> bool:
+    """Whether a value of the selection metric beats the best so far; of equal ones the first stays.
+
+    Args:
+        direction: Which way is better.
+        new: The value; None, where the metric is not defined, beats nothing.
+        old: The best so far; any number beats None.
+    """
+    if new is None or old is None:
+        return new is not None
+    return new > old if direction == "maximize" else new < old

@@ -19,6 +19,7 @@ from core.data.prepared import PartName
 from core.engine import Best, Evaluation, Job, Report, State
 from core.errors import Faults, RequestError
 from core.experiment import Experiment, load_experiment
+from core.metrics import is_better
 from core.resolve import Resolver, choose_device
 from core.script import read_metrics
 from core.seeding import globals_now, put_globals, seeded_globals
@@ -83,7 +84,7 @@ class Script:
 def epochs_of(job: Job) -> Generator[Report, None, None]:
     """One report for each dict that the function yields."""
     (run,) = job.runs
-    metric = run.configuration["select"]["metric"]
+    metric, direction = (run.configuration["select"][key] for key in ("metric", "direction"))
     best: Best | None = None
     for epoch, (item, seconds) in enumerate(_timed(run), 1):
         try:
@@ -94,7 +95,7 @@ def epochs_of(job: Job) -> Generator[Report, None, None]:
         failure = None
         if not math.isfinite(metrics[metric]):
             failure = f"non-finite: {metric} is {metrics[metric]} at epoch {epoch}"
-        elif best is None or _is_better(run, metrics[metric], best):
+        elif best is None or is_better(direction, metrics[metric], best.metrics[metric]):
             best = Best(epoch, {**metrics}, None, {}, torch.empty(0))
         line = {
             "epoch": epoch,
@@ -134,11 +135,3 @@ def _loaded_anew(run: RunSpec) -> Experiment:
         module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         sys.modules.pop(module, None)
     return load_experiment(run.path, run.import_paths)
-
-
-def _is_better(run: RunSpec, value: float, best: Best) -> bool:
-    """Whether a value beats the best so far; of equal epochs the earliest stays."""
-    select = run.configuration["select"]
-    old = best.metrics[select["metric"]]
-    assert old is not None
-    return value > old if select["direction"] == "maximize" else value < old

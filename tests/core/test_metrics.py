@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from torchmetrics.functional import classification, regression
 
 from core.config import DIRECTIONS
-from core.metrics import classification_metrics, confusion_matrix, per_class, regression_metrics
+from core.metrics import (
+    classification_metrics,
+    confusion_matrix,
+    is_better,
+    per_class,
+    regression_metrics,
+)
 from core.tasks import Multiclass, Regression
 
 modest = settings(max_examples=80, deadline=None)
@@ -123,3 +129,19 @@ def test_tasks_name_what_they_measure():
     assert values.correct(logits, logits) is None
     assert values.confusion_matrix(logits, logits) is None
     assert {"loss", *classes.metrics, *values.metrics} == set(DIRECTIONS)
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "higher", "lower"),
+    [
+        (0.5, 0.4, True, False),
+        (0.4, 0.5, False, True),
+        (0.5, 0.5, False, False),  # the first of equal ones stays
+        (0.5, None, True, True),
+        (None, 0.5, False, False),
+        (None, None, False, False),
+    ],
+)
+def test_which_of_two_values_is_better(new, old, higher, lower):
+    assert is_better("maximize", new, old) is higher
+    assert is_better("minimize", new, old) is lower
