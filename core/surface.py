@@ -22,6 +22,7 @@ from core.recorded import recorded_run
 from core.run_folder import RunFolder
 from core.seeding import seeded_globals
 from core.train import resolver_for_file
+from core.trained import device_of
 
 Array = NDArray[Any]
 _STEPS = {1: 400, 2: 200}  # inputs: points along each of them
@@ -81,14 +82,14 @@ def surface_of_run(path: Path, trust: bool = False) -> Surface:
     run = recorded_run(folder, folder.verified_record(), trust=trust)
     weights = folder.weights()
     resolver = resolver_for_file(run.path, run.import_paths)
-    asked = Configuration.parse(run.asked, run.id)
+    asked = Configuration.parse({**run.asked, "device": device_of(run)}, run.id)
     data = data_as_trained(run, resolver, asked)
     if data.input_shape not in ((1,), (2,)):
         raise RequestError(
             f"{run.id}: its inputs have shape {list(data.input_shape)}, not one or two numbers.",
             kind="surface",
         )
-    trainee = resolver.trainee(asked, run.seed)
+    trainee = resolver.trainee(asked, run.seed, pretrained=False)
     load_weights(trainee.model, weights, run.id)
     train, val = (_examples(trainee, part) for part in (data.train, data.val))
     axes = _axes(np.concatenate([train.inputs, val.inputs]))

@@ -1,5 +1,6 @@
 """Beginning with weights of a file, training only some layers: what fits, what is refused."""
 
+import json
 import pickle
 import shutil
 
@@ -10,8 +11,10 @@ from safetensors.torch import save_file
 from core.engine import Job
 from core.errors import RequestError
 from core.evaluate import evaluate_run
+from core.files import write_manifest
 from core.loop import Loop
-from core.run_folder import BEST, RunFolder
+from core.run_folder import BEST, RECORD, RunFolder
+from core.surface import surface_of_run
 from core.train import train_job
 
 NET = {"name": "Net", "width": 6}
@@ -193,6 +196,29 @@ def test_evaluating_needs_no_file_that_the_run_began_with(small, before, tmp_pat
     moved.unlink()
     found = evaluate_run(folder.folder, "val")
     assert found.differs == {}
+
+
+TRACK = """
+def track(n: int = 40):
+    x = torch.linspace(-1, 1, n)[:, None]
+    return x, (x[:, 0] > 0).long()
+"""
+
+
+def test_drawing_the_answers_needs_neither_that_file_nor_the_run_s_gpu(write_small, tmp_path):
+    small = write_small(TRACK)
+    start = tmp_path / "start.pt"
+    torch.save(state(small, data="track"), start)
+    run = small.run(data="track", train=EPOCHS | {"start_from": str(start)}, device="cpu")
+    folder = trained(small, tmp_path / "run", run)
+    start.unlink()
+    record = folder.record()
+    record["asked"]["device"] = record["configuration"]["device"] = "cuda"
+    (folder.folder / RECORD).write_text(json.dumps(record))
+    write_manifest(folder.folder)
+    surface = surface_of_run(folder.folder)
+    found = (surface.val.targets == surface.val.predicted).mean()
+    assert found == record["best"]["metrics"]["val/accuracy"]
 
 
 # ----------------------------------------------------------------- train.only
