@@ -145,7 +145,8 @@ class Configuration(_Frozen):
         for key, value in mapping.items():
             with faults.collecting():
                 known = key in form.model_fields  # an unknown key is refused whatever its value
-                plain[key] = as_plain(value, f"{where}: {key}") if known else None
+                place = f"{where}: {key}"
+                plain[key] = _as_typed(key, as_plain(value, place), place) if known else None
         try:
             parsed = form.model_validate(plain)
         except ValidationError as error:
@@ -321,19 +322,35 @@ def split_override(text: str, faults: Faults) -> tuple[str, str] | None:
     return key.strip(), value
 
 
-def read_value(key: str, text: str) -> Any:
-    """The typed text of a key's value: a component, a list of words, or a scalar."""
+def read_value(key: str, text: str, where: str | None = None) -> Any:
+    """The typed text of a key's value: a component, a list of words, or a scalar.
+
+    Args:
+        key: The dotted key.
+        text: As typed.
+        where: What a message calls the place; None: the key.
+    """
+    where = where or key
     if key in COMPONENTS:
-        return parse_component(text, key)
+        return parse_component(text, where)
     if key in _LISTS and text.strip() in (*NULL_WORDS, "[]"):
         return []
     if key == "augment":
-        return parse_components(text, key)
-    value = parse_value(text, key)
+        return parse_components(text, where)
+    value = parse_value(text, where)
     if isinstance(value, str) and value in NULL_WORDS and key in _NULLABLE:
         return None
     if key in ("metrics", "train.only") and isinstance(value, str):
         return [word.strip() for word in value.split(",")]
+    return value
+
+
+def _as_typed(key: str, value: Any, where: str) -> Any:
+    """The same, but in a list of words or components, or in its place, a text is read as typed."""
+    if key in _LISTS and isinstance(value, str):
+        return read_value(key, value, where)
+    if key == "augment" and isinstance(value, list | tuple):
+        return [parse_component(v, where) if isinstance(v, str) else v for v in value]
     return value
 
 

@@ -29,6 +29,10 @@ GIVEN = {
 }
 
 
+def parsed(**changes):
+    return Configuration.parse(GIVEN | changes, "mine.py")
+
+
 def refused(changes):
     with pytest.raises(RequestError) as caught:
         Configuration.parse(GIVEN | changes, "mine.py")
@@ -70,6 +74,9 @@ def test_strings_and_defaults():
         ({"model": ""}, ["model.name"]),
         ({"optimizer": {"name": "adam", "lr": float("nan")}}, ["optimizer.lr", "not a finite"]),
         ({"model": {"name": "mlp", "activation": print}}, ["model.activation", "print"]),
+        ({"augment": "RandomCrop(size"}, ["augment: 'RandomCrop(size'", "not a component"]),
+        ({"augment": ["RandomCrop(size"]}, ["augment: 'RandomCrop(size'", "not a component"]),
+        ({"augment": [3]}, ["augment.0"]),
         ({3: 4}, ["3"]),
     ],
 )
@@ -77,6 +84,26 @@ def test_refused_with_what_and_where(changes, words):
     error = refused(changes)
     assert all(word in str(error) for word in ["mine.py", *words]), str(error)
     assert len(error.faults) == 1
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        "[RandomHorizontalFlip, RandomCrop(size=8, padding=1)]",
+        ["RandomHorizontalFlip", "RandomCrop(size=8, padding=1)"],
+        ("RandomHorizontalFlip", {"name": "RandomCrop", "size": 8, "padding": 1}),
+    ],
+)
+def test_lists_of_a_file_are_read_as_they_are_typed(stated):
+    typed = read_value("augment", "[RandomHorizontalFlip, RandomCrop(size=8, padding=1)]")
+    assert parsed(augment=stated).to_dict()["augment"] == typed
+
+
+def test_a_word_in_place_of_a_list_is_a_list_of_it():
+    found = parsed(augment="RandomHorizontalFlip", metrics="CohenKappa").to_dict()
+    assert found["augment"] == [{"name": "RandomHorizontalFlip"}]
+    assert found["metrics"] == ["CohenKappa"]
+    assert parsed(augment="none", metrics="none") == parsed()
 
 
 def test_all_faults_are_reported_together():
