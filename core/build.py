@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -202,6 +203,15 @@ class _Parts:
             raise RequestError(
                 f"model {name} returned {shown(repr(model))}, not a torch.nn.Module.",
                 "Let it return one.",
+                "wrong-kind",
+            )
+        odd = [k for k, v in model.state_dict().items() if not isinstance(v, Tensor) or is_lazy(v)]
+        if odd:
+            raise RequestError(
+                f"model {name}: {', '.join(map(shown, odd[:5]))} of its state is no tensor of a "
+                "known shape, so its weights cannot be recorded.",
+                "Give lazy layers their sizes: in_features and num_classes are filled in from the "
+                "data. Leave other state out.",
                 "wrong-kind",
             )
         if not any(p.requires_grad for p in model.parameters()):

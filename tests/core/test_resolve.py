@@ -33,6 +33,19 @@ def nothing(outputs, targets):
     return None
 
 
+def lazy(num_classes):
+    return nn.Sequential(nn.LazyLinear(num_classes))
+
+
+class Remembers(nn.Linear):
+    def get_extra_state(self):
+        return {"since": 3}
+
+
+def remembers(in_features, num_classes):
+    return Remembers(in_features, num_classes)
+
+
 def not_a_module(in_features) -> nn.Module:
     return 3
 
@@ -241,6 +254,8 @@ def test_further_metrics_are_logged_in_snake_case(name, key, small):
             {"model": "not_a_module"},
             ["model small.py:not_a_module returned 3, not a torch.nn.Module"],
         ),
+        ({"model": "lazy"}, ["lazy: 0.weight, 0.bias of its state is no tensor of a known shape"]),
+        ({"model": "remembers"}, ["remembers: _extra_state of its state is no tensor"]),
         ({"model": "TakesMore"}, ["needs 'vocab_size', which does not follow from this data"]),
         ({"data": "failing"}, ["data small.py:failing raised OSError: no such disk"]),
         ({"optimizer": {"name": "adam", "lr": -1}}, ["adam cannot be made", "learning rate"]),
