@@ -121,6 +121,7 @@ def identity_parts(
     seed: int,
     engine: str,
     data_fingerprint: str | None,
+    initial_weights: str | None,
     weights: Mapping[str, str],
     sources: Sources,
 ) -> dict[str, Any]:
@@ -131,6 +132,8 @@ def identity_parts(
         seed: The run's seed.
         engine: What trains it.
         data_fingerprint: sha256 of the data; None where a function keeps it to itself.
+        initial_weights: sha256 of the weights that seed 0 begins with: a model may read them from
+            a file of its own, of which nothing else here knows; None for a function.
         weights: For each key that names a file of weights to begin with that file's sha256,
             wherever it lies.
         sources: Digests and distributions of what its components are made of.
@@ -147,6 +150,7 @@ def identity_parts(
         "device": device,
         "seed": seed,
         "data": data_fingerprint,
+        "initial_weights": initial_weights,
         "sources": sources.digests,
         "distributions": sources.distributions,
         "environment": {**environment(), **device_environment(device)},

@@ -16,7 +16,7 @@ from core.config import Configuration
 from core.data.prepared import PartName
 from core.engine import Best, Evaluation, Job, Report, State
 from core.metrics import is_better
-from core.models import load_weights, set_dropout_streams
+from core.models import load_weights, set_dropout_streams, tensor_hashes, weights_hash
 from core.seeding import derive, epoch_order, seed_globals, seeded_globals
 
 
@@ -153,29 +153,6 @@ def measure(trainee: Trainee, split: PartName) -> Evaluation:
         metrics[extra.key] = extra.measure(outputs, targets)
     matrix = trainee.task.confusion_matrix(outputs, targets)
     return Evaluation(metrics, outputs.clone(), targets, matrix)
-
-
-def tensor_hashes(model: nn.Module) -> dict[str, str]:
-    """Name to sha256 (of dtype, shape and bytes) of each tensor of a model's state."""
-    return {
-        name: hashlib.sha256(_tensor_bytes(tensor)).hexdigest()
-        for name, tensor in sorted(model.state_dict().items())
-    }
-
-
-def weights_hash(model: nn.Module) -> str:
-    """One sha256 over names, dtypes, shapes and bytes of a model's state, in order of name."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode() + b"\0")
-        digest.update(_tensor_bytes(tensor))
-    return digest.hexdigest()
-
-
-def _tensor_bytes(tensor: Tensor) -> bytes:
-    array = tensor.detach().cpu().contiguous()
-    head = f"{array.dtype} {tuple(array.shape)}\0".encode()
-    return head + array.flatten().view(torch.uint8).numpy().tobytes()
 
 
 def _examples_of(trainee: Trainee, epoch: int) -> int:

@@ -6,6 +6,7 @@ share a layer's name and shape start from the same values there, whatever else d
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from itertools import pairwise
@@ -233,6 +234,29 @@ def set_dropout_streams(model: nn.Module, seed: int, epoch: int) -> None:
 def count_parameters(model: nn.Module) -> int:
     """The number of trainable values."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def tensor_hashes(model: nn.Module) -> dict[str, str]:
+    """Name to sha256 (of dtype, shape and bytes) of each tensor of a model's state."""
+    return {
+        name: hashlib.sha256(_tensor_bytes(tensor)).hexdigest()
+        for name, tensor in sorted(model.state_dict().items())
+    }
+
+
+def weights_hash(model: nn.Module) -> str:
+    """One sha256 over names, dtypes, shapes and bytes of a model's state, in order of name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode() + b"\0")
+        digest.update(_tensor_bytes(tensor))
+    return digest.hexdigest()
+
+
+def _tensor_bytes(tensor: Tensor) -> bytes:
+    array = tensor.detach().cpu().contiguous()
+    head = f"{array.dtype} {tuple(array.shape)}\0".encode()
+    return head + array.flatten().view(torch.uint8).numpy().tobytes()
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,13 +20,26 @@ from core.experiment import Experiment
 from core.extra_metrics import ExtraMetric
 from core.fit import try_fit
 from core.identity import identity_parts, run_id, trace_components
-from core.models import count_parameters
+from core.models import count_parameters, weights_hash
 from core.optimizers import fused_by_default
 from core.sources import Sources
 from core.spec import RunSpec, choose_engine
 from core.tasks import Task
 from core.transfer import weights_digests, without_weights
 from core.values import canonical_json
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What building a configuration once has shown.
+
+    Attributes:
+        facts: As `RunSpec` has them.
+        initial_weights: sha256 of the weights that seed 0 begins with; None for a function.
+    """
+
+    facts: dict[str, Any]
+    initial_weights: str | None
 
 
 class Resolver:
@@ -43,7 +57,7 @@ class Resolver:
         self._data: dict[str, Data] = {}
         self._accepted: dict[str, ModelConfiguration] = {}
         self._resolved: dict[str, dict[str, Any]] = {}
-        self._facts: dict[str, dict[str, Any]] = {}
+        self._trials: dict[str, Trial] = {}
         self._traced: dict[str, tuple[str | None, Sources, dict[str, bytes]]] = {}
 
     def data(self, asked: Configuration) -> Data:
@@ -105,7 +119,7 @@ class Resolver:
             contents = {name: path.read_bytes() for name, path in sources.files.items()}
             self._traced[key] = self.data_record(asked)["fingerprint"], sources, contents
         fingerprint, sources, contents = self._traced[key]
-        facts = self._tried(asked, resolved)
+        trial = self._tried(asked, resolved)
         chosen = choose_engine(engine, self.engine)
         parts = identity_parts(
             resolved=resolved,
@@ -113,6 +127,7 @@ class Resolver:
             seed=seed,
             engine=chosen,
             data_fingerprint=fingerprint,
+            initial_weights=trial.initial_weights,
             sources=sources,
         )
         return RunSpec(
@@ -124,7 +139,7 @@ class Resolver:
             seed=seed,
             engine=chosen,
             identity=parts,
-            facts=facts,
+            facts=trial.facts,
             sources=contents,
         )
 
@@ -176,14 +191,15 @@ class Resolver:
         found: Task = build(component, {k: v for k, v in full["task"].items() if k != "name"})
         return found
 
-    def _tried(self, asked: Configuration, resolved: dict[str, Any]) -> dict[str, Any]:
-        """Facts about a configuration, found by building it once."""
+    def _tried(self, asked: Configuration, resolved: dict[str, Any]) -> Trial:
+        """What is found out by building a configuration once."""
         key = canonical_json(asked.to_dict())
-        if key not in self._facts:
+        if key not in self._trials:
             data = self.data(asked)
             trainee = make_trainee(resolved, self.experiment, data, seed=0)
+            initial = weights_hash(trainee.model)
             try_fit(trainee)
-            self._facts[key] = {
+            facts = {
                 "epochs": trainee.epochs,
                 "updates": trainee.updates,
                 "updates_per_epoch": math.ceil(len(data.train) / trainee.batch_size),
@@ -191,7 +207,8 @@ class Resolver:
                 "directions": {f"val/{e.key}": e.direction for e in trainee.extra_metrics},
                 **({"fresh": trainee.fresh} if trainee.fresh else {}),
             }
-        return self._facts[key]
+            self._trials[key] = Trial(facts, initial)
+        return self._trials[key]
 
     def _resolve(self, asked: ModelConfiguration) -> dict[str, Any]:
         full = with_defaults(asked, self.experiment)

@@ -20,7 +20,7 @@ from core.engine import Best, Evaluation, Job, Report, State
 from core.errors import Faults, RequestError
 from core.experiment import Experiment, load_experiment
 from core.metrics import is_better
-from core.resolve import Resolver, choose_device
+from core.resolve import Resolver, Trial, choose_device
 from core.script import read_metrics
 from core.seeding import globals_now, put_globals, seeded_globals
 from core.spec import RunSpec
@@ -47,8 +47,8 @@ class ScriptResolver(Resolver):
     def data_record(self, asked: Configuration) -> dict[str, Any]:  # noqa: ARG002
         return {"fingerprint": None, "val": 0, "preprocessing": {"class_names": None}}
 
-    def _tried(self, asked: Configuration, resolved: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        return {"epochs": 0, "updates": 0, "parameters": 0}
+    def _tried(self, asked: Configuration, resolved: dict[str, Any]) -> Trial:  # noqa: ARG002
+        return Trial({"epochs": 0, "updates": 0, "parameters": 0}, None)
 
 
 class Script:

@@ -77,7 +77,7 @@ def resolver_for_file(path: Path, import_paths: tuple[Path, ...] = ()) -> Resolv
 
 
 def check_same(run: RunSpec, resolver: Resolver) -> None:
-    """Holds what this process would train to what was planned: data, sources, environment.
+    """Holds what would be trained here to what was planned: data, weights, sources, environment.
 
     Raises:
         RequestError: Naming what differs.
@@ -89,7 +89,7 @@ def check_same(run: RunSpec, resolver: Resolver) -> None:
         text = "; ".join(f"{name}: {a} → {b}" for name, (a, b) in differs.items())
         raise RequestError(
             f"{run.id}: what would be trained is not what was planned: {shown(text, 400)}.",
-            "Run the command again; data that differ at each call have to be seeded.",
+            "Run the command again; data or weights that differ at each call have to be seeded.",
             "changed",
         )
 

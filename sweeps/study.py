@@ -404,8 +404,9 @@ class Study:
             return []
         parts = explain(record["identity"], run.identity)
         sources = {**record["identity"]["sources"], **run.identity["sources"]}
+        digests = {*sources, "initial_weights"}
         texts = [  # a digest says nothing to a person
-            f"{k}: changed" if k in sources else f"{k}: {_short(a)} → {_short(b)}"
+            f"{k}: changed" if k in digests else f"{k}: {_short(a)} → {_short(b)}"
             for k, (a, b) in parts.items()
         ]
         return [f"Trained anew because of what changed: {'; '.join(texts)}."]

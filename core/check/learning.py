@@ -22,7 +22,8 @@ from core.check.subject import (
     some_rows,
 )
 from core.errors import shown
-from core.loop import train_epoch, weights_hash
+from core.loop import train_epoch
+from core.models import weights_hash
 from core.seeding import epoch_order, seeded_globals
 
 SAMPLE = 128  # examples that a loss is measured on

@@ -91,6 +91,8 @@ def _announced(again: Again) -> list[str]:
 def _what(name: str, again: Again) -> str:
     if name == "data":
         return "the data's fingerprint"
+    if name == "initial_weights":
+        return "the initial weights' fingerprint"
     sources = {**again.record["identity"]["sources"], **again.run.identity["sources"]}
     return f"the source of {name}" if name in sources else name
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from core.engine import Job
 from core.engines import engine_of
-from core.loop import Loop, tensor_hashes, weights_hash
-from core.models import MLP, set_dropout_streams
+from core.loop import Loop
+from core.models import MLP, set_dropout_streams, tensor_hashes, weights_hash
 from core.seeding import epoch_order
 
 ONE_CYCLE = {"name": "torch.optim.lr_scheduler.OneCycleLR", "max_lr": 0.05}

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from core.identity import NO_NUMBERS, environment, explain, run_id, trace_components
 
@@ -173,3 +174,47 @@ def test_keywords_that_change_no_number_are_not_in_the_identity(small):
     run = small.run(data={"name": "waves", "root": "/a"})
     assert not set(NO_NUMBERS) & set(run.identity["configuration"]["data"])
     assert run.configuration["data"]["root"] == "/a"  # but the record has them
+
+
+READS = """
+import os
+from pathlib import Path
+
+
+def reads(in_features: int, num_classes: int):
+    net = nn.Linear(in_features, num_classes)
+    net.load_state_dict(torch.load(Path(__file__).with_name("w.pt"), weights_only=True))
+    return net
+
+
+def drawn_elsewhere(in_features: int, num_classes: int):
+    net = nn.Linear(in_features, num_classes)
+    net.weight.data.fill_(int.from_bytes(os.urandom(3), "big"))
+    return net
+"""
+
+
+def test_weights_that_a_model_reads_by_itself_change_the_id_and_are_named(write_small, tmp_path):
+    found = []
+    for value in (0.0, 0.0, 1.0):
+        torch.save({"weight": torch.full((3, 4), value), "bias": torch.zeros(3)}, tmp_path / "w.pt")
+        small = write_small(READS)
+        found.append(small.run(model="reads"))
+        assert small.run(3, model="reads").id != small.run(model="reads").id == found[-1].id
+    assert found[0].id == found[1].id != found[2].id
+    assert list(explain(found[0].identity, found[2].identity)) == ["initial_weights"]
+
+
+def test_a_model_drawn_by_no_seed_is_another_run_each_time_it_is_planned(write_small):
+    small = write_small(READS)
+    runs = [small.run(seed, model="drawn_elsewhere") for seed in (0, 1, 0)]
+    assert explain(runs[0].identity, runs[1].identity) == {"seed": [0, 1]}  # planned together
+    assert runs[0].id == runs[2].id
+    assert write_small(READS).run(model="drawn_elsewhere").id != runs[0].id
+
+
+def test_what_is_changed_after_the_first_weights_leaves_their_hash(small):
+    first = small.run().identity["initial_weights"]
+    for changes in OTHER[:2] + OTHER[4:6]:
+        assert small.run(**changes).identity["initial_weights"] == first
+    assert small.run(model="linear").identity["initial_weights"] != first
