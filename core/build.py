@@ -108,7 +108,8 @@ def make_trainee(
     train = configuration["train"]
     with seeded_globals(seed, "init"):
         model, fresh = parts.make_model(seed)
-        fresh |= begin_from(model, train["start_from"], task.width(data.outputs))
+        width = task.width(data.outputs)
+        fresh |= begin_from(model, train["start_from"], width, data.preprocessing)
         frozen = train_only(model, train["only"])
         model = model.to(device)
         loss = parts.make_loss(data, task)

@@ -12,45 +12,82 @@ from torch import Tensor, nn
 
 from core.config import get, with_value
 from core.errors import Faults, RequestError, did_you_mean, shown
+from core.trained_on import TrainedOn, other_classes, refuse_other_inputs, trained_on
 
 
-def begin_from(model: nn.Module, path: str | None, width: int) -> dict[str, str]:
+def begin_from(
+    model: nn.Module, path: str | None, width: int, preprocessing: Mapping[str, Any]
+) -> dict[str, str]:
     """Puts every tensor of a file that fits into a model.
 
-    Layers sized by the number of classes stay as they were drawn. Any other difference is refused.
+    Layers sized by the number of classes stay as they were drawn where that number or, as far as
+    the file tells them, the classes' names differ. Any other difference is refused.
 
     Args:
         model: Takes the weights.
         path: A file of safetensors, or of a state dict of torch; None changes nothing.
         width: Numbers that the model returns per example.
+        preprocessing: Of the data to train on (`core.data.Data`).
 
     Returns:
         Layer to why it starts fresh: ``{"fc": "37 classes, file has 1000"}``.
 
     Raises:
-        RequestError: If the file cannot be read, or its weights are another model's.
+        RequestError: If the file cannot be read, its weights are another model's, or it is a run's
+            whose inputs meant something else.
     """
-    return {} if path is None else put_weights(model, read_weights(path), width, shown(path, 200))
+    if path is None:
+        return {}
+    weights, source = read_weights(path), shown(path, 200)
+    then, here = trained_on(_file(path)), TrainedOn.of(preprocessing)
+    if then is None:
+        return put_weights(model, weights, width, source)
+    refuse_other_inputs(then, here, source)
+    return put_weights(model, weights, width, source, other_classes(then, here))
 
 
 def put_weights(
-    model: nn.Module, weights: Mapping[str, Tensor], width: int, source: str
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    width: int,
+    source: str,
+    renamed: str | None = None,
 ) -> dict[str, str]:
     """The same for weights that were read already.
+
+    Args:
+        model: Takes the weights.
+        weights: Name to tensor.
+        width: Numbers that the model returns per example.
+        source: What a message calls the file.
+        renamed: How its classes are others, though there may be as many; None: they are not.
 
     Raises:
         RequestError: Listing what is missing, unexpected, or of another shape.
     """
     own: Mapping[str, Tensor] = model.state_dict()
     fresh: dict[str, str] = {}
+    as_many: list[str] = []
     for name, tensor in own.items():
         other = weights.get(name)
         layer = name.rpartition(".")[0] or name
-        if other is not None and other.shape != tensor.shape and _is_head(tensor, other, width):
+        if other is None or not _is_head(tensor, other, width):
+            continue
+        if other.shape != tensor.shape:
             fresh[layer] = f"{width} classes, file has {len(other)}"
+        elif tensor.ndim > 1:  # not a normalization of as many numbers
+            as_many.append(layer)
+    if renamed is not None and not fresh:
+        fresh = dict.fromkeys(as_many, renamed)
     kept = {name: value for name, value in weights.items() if not _within(name, fresh)}
     needed = {name: value for name, value in own.items() if not _within(name, fresh)}
     faults = Faults()
+    if renamed is not None and not fresh:
+        faults.add(
+            f"{source}: {renamed}, and no layer that could start anew is sized by their number.",
+            "Leave train.start_from out.",
+            "weights",
+        )
     lacking = sorted(name for name in needed.keys() - kept.keys() if not _is_counter(name))
     _refuse_names(lacking, source, "lacks", faults)
     _refuse_names(sorted(kept.keys() - needed.keys()), source, "has unexpected", faults)
@@ -151,7 +188,7 @@ def without_weights(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _is_head(own: Tensor, other: Tensor, width: int) -> bool:
-    """Whether two tensors differ only in the number of classes, their first dimension."""
+    """Whether two tensors differ at most in the number of classes, their first dimension."""
     same = own.ndim == other.ndim and own.ndim > 0 and own.shape[1:] == other.shape[1:]
     return same and len(own) == width
 

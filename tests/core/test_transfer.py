@@ -92,6 +92,98 @@ def test_layers_sized_by_the_number_of_classes_start_fresh_and_are_named(small, 
     assert run.facts["fresh"] == {"head": "3 classes, file has 5"}
 
 
+OTHERS = """
+def named(names: list[str], columns: list[str], n: int = 60):
+    x, kind = waves(n)
+    return {"data": x, "target": kind, "target_names": names, "feature_names": columns}
+
+
+def words(first: str, n: int = 60):
+    import pandas
+    told = [["good", "bad", first][i % 3] + " day" for i in range(n)]
+    return told, [["no", "yes"][i % 2] for i in range(n)]
+"""
+NO_HEAD = """
+class Turned(Net):
+    def __init__(self, in_features: int, num_classes: int):
+        super().__init__(in_features, num_classes)
+        self.head = nn.Linear(1, 1)
+        self.last = nn.Parameter(torch.ones(6, num_classes))
+
+    def forward(self, x):
+        return self.body(x) @ self.last
+"""
+NAMED = {"name": "named", "names": ["ant", "bee", "cat"], "columns": ["a", "b", "c", "d"]}
+
+
+@pytest.fixture
+def begun(write_small, tmp_path):
+    """Begins with the weights of a run on named classes and columns, on data that differ."""
+    small = write_small(OTHERS)
+    folder = trained(small, tmp_path / "named", small.run(data=NAMED, model=NET, train=EPOCHS))
+
+    def begin(**changes):
+        return beginning(small, folder.folder / BEST, **{"data": NAMED} | changes)
+
+    return begin, folder
+
+
+def test_as_many_classes_of_other_names_have_a_fresh_head(begun):
+    begin, folder = begun
+    found, fresh = begin()
+    assert same(found, folder.weights())
+    assert fresh == {}
+    for names in (["ant", "bee", "dog"], ["bee", "ant", "cat"]):
+        found, fresh = begin(data=NAMED | {"names": names})
+        assert fresh == {"head": f"classes ant, bee, cat in the file, {', '.join(names)} here"}
+        assert changed(folder.weights(), found) == {"head.weight", "head.bias"}
+
+
+def test_other_classes_are_refused_where_no_layer_is_sized_by_their_number(write_small, tmp_path):
+    small = write_small(OTHERS + NO_HEAD)
+    run = small.run(data=NAMED, model="Turned", train=EPOCHS)
+    path = trained(small, tmp_path / "turned", run).folder / BEST
+    assert beginning(small, path, data=NAMED, model="Turned")[1] == {}
+    said = refusal(small, path, data=NAMED | {"names": ["x", "y", "z"]}, model="Turned")
+    assert "classes ant, bee, cat in the file, x, y, z here, and no layer that could start" in said
+
+
+def test_other_columns_and_another_standardization_are_refused(begun):
+    begin, folder = begun
+    with pytest.raises(RequestError) as caught:
+        begin(data=NAMED | {"columns": ["a", "b", "c", "e"]}, standardize=False)
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(
+        f"{folder.folder / BEST} was trained on other columns: only in the file d"
+    )
+    assert "; only here e. Take data with the columns of the file" in first
+    assert "was trained on standardized inputs, and standardize=false here." in second
+    assert "Set standardize=true, or leave train.start_from out." in second
+    with pytest.raises(RequestError, match="they stand in another order"):
+        begin(data=NAMED | {"columns": ["b", "a", "c", "d"]})
+    begin(split={"seed": 4})  # another mean and scale is none of it
+
+
+def test_another_vocabulary_is_refused(write_small, tmp_path):
+    small = write_small(OTHERS)
+    plain = {"model": "text_bag"}
+    asked = [{"data": {"name": "words", "first": word}, **plain} for word in ("fine", "poor")]
+    before = trained(small, tmp_path / "words", small.run(train=EPOCHS, **asked[0]))
+    assert beginning(small, before.folder / BEST, **asked[0])[1] == {}
+    said = refusal(small, before.folder / BEST, **asked[1])
+    assert "was trained on other words: only in the file fine; only here poor." in said
+    # Without what a run says of them they are mere tensors.
+    save_file(before.weights(), tmp_path / "mere.safetensors")
+    assert beginning(small, tmp_path / "mere.safetensors", **asked[1])[1] == {}
+
+
+@pytest.mark.parametrize("said", ["", "no", "[1]", '{"class_names": 3}', '{"text": "pear"}'])
+def test_what_another_program_says_of_its_file_is_left_alone(small, tmp_path, said):
+    held = state(small, model=NET)
+    save_file(held, tmp_path / "a.safetensors", {"preprocessing": said})
+    assert same(beginning(small, tmp_path / "a.safetensors")[0], held)
+
+
 def state_of_seed(small, seed):
     return small.resolver.trainee(small.asked(model=NET), seed).model.state_dict()
 
