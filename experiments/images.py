@@ -5,8 +5,8 @@ any place, size, turn and colour, on a noisy ground.
 
     paribus sweep images augment standardize
 
-About two minutes; the validation accuracy is above 0.95. The axis `model`, with torchvision's
-ResNet, takes some minutes more. Any folder with one folder of images for each class, or with such
+About a minute; the validation accuracy is above 0.95. The axis `model`, with torchvision's
+ResNet, takes two minutes more. Any folder with one folder of images for each class, or with such
 folders in train and val, is taken in their place:
 
     paribus sweep images --set data.root=FOLDER

@@ -5,7 +5,7 @@ Find w so that 2 w = 6: one point, one weight, no bias. Each update multiplies t
 
     paribus sweep parabola
 
-Two seconds; the baseline's weight is within 0.01 of 3 after 10 updates.
+About ten seconds; the baseline's weight is within 0.01 of 3 after 10 updates.
 """
 
 LR = 0.1

@@ -6,8 +6,8 @@ glad words than sad ones; most words are neither. A text becomes the mean of its
 
     paribus sweep text
 
-About ten seconds; the validation accuracy is above 0.95. Any CSV or TSV file with a column of texts
-and a column of labels works as well: paribus run text data.path=reviews.csv
+About fifteen seconds; the validation accuracy is above 0.95. Any CSV or TSV file with a column of
+texts and a column of labels works as well: paribus run text data.path=reviews.csv
 """
 
 from typing import Any
