@@ -263,7 +263,7 @@ def test_a_record_may_not_name_just_anything(paribus, place, tmp_path):
         assert not (tmp_path / "ran").exists()
         assert not (tmp_path / "results").exists()
     done = paribus("reproduce", copy, "--trust", cwd=tmp_path)
-    assert (tmp_path / "ran").exists()
+    assert (tmp_path / "ran").exists(), done
     assert "model: 'evil.Net' is not a torch.nn.Module" in done.err
 
 
