@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Iterator
 
 import pytest
 import readme
@@ -24,13 +26,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory):
     return tmp_path_factory.mktemp("readme")
 
 
-def test_every_block_runs_and_prints_what_it_shows(folder) -> None:
+def test_every_block_runs_and_prints_what_it_shows(folder, paribus) -> None:
     for _, kind, block in readme.blocks(TEXT):
-        for command, done in readme.run_block(kind, block, folder):
-            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-            if kind == "console" and done.stdout:
-                first = skeleton(done.stdout)[0]
+        for command, code, out, err in run_block(kind, block, folder, paribus):
+            assert code == 0, f"{command}\n{out}\n{err}"
+            if kind == "console" and out:
+                first = skeleton(out)[0]
                 assert first in skeleton(block), f"{command} begins with {first!r}"
+
+
+def run_block(kind, block, folder, paribus) -> Iterator[tuple[str, int, str, str]]:
+    """As `readme.run_block`; what needs no shell is run in one process, which saves minutes."""
+    if kind != "console":
+        for command, done in readme.run_block(kind, block, folder):
+            yield command, done.returncode, done.stdout, done.stderr
+        return
+    for command in readme.commands(block):
+        if command.startswith("paribus ") and not set(command) & set("|&;<>$*"):
+            told = paribus(*shlex.split(command)[1:], cwd=folder)
+            yield command, told.code, told.out, told.err
+        else:
+            done = readme.run(command, folder)
+            yield command, done.returncode, done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("name", sorted(app.commands))
