@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Annotated, Literal, cast
 
@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from core.errors import DamagedError
-from core.seeding import stream
+from core.seeding import seeded_globals, stream
 
 Activation = Literal[
     "identity", "relu", "leaky_relu", "gelu", "silu", "elu", "tanh", "sigmoid", "softplus"
@@ -234,6 +234,21 @@ def set_dropout_streams(model: nn.Module, seed: int, epoch: int) -> None:
 def count_parameters(model: nn.Module) -> int:
     """The number of trainable values."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def answers(model: nn.Module, batches: Iterable[Tensor], device: torch.device) -> Tensor:
+    """A model's outputs in evaluation: float `[N, …]`, on the CPU.
+
+    A model that draws in evaluation too gets the same draws for the same inputs, always.
+
+    Args:
+        model: On the device.
+        batches: Inputs, as the model takes them.
+        device: Where they are computed.
+    """
+    model.eval()
+    with torch.inference_mode(), seeded_globals(0, "dropout", "predict"):
+        return torch.cat([model(inputs.to(device)).float().cpu() for inputs in batches])
 
 
 def tensor_hashes(model: nn.Module) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -34,6 +36,22 @@ def summarize(resolver: Resolver, asked: Configuration, engine: str) -> dict[str
 
 def layers(trainee: Trainee) -> list[dict[str, Any]]:
     """Name, type, output shape and parameters of each layer that two examples pass through."""
+    with watching(trainee.model) as rows:
+        pass_two(trainee)
+    return rows
+
+
+def pass_two(trainee: Trainee) -> None:
+    """Sends two training examples through the model, as in evaluation."""
+    inputs, _ = trainee.data.train.inputs_of(2)
+    trainee.model.eval()
+    with torch.inference_mode():
+        trainee.model(inputs.to(trainee.device))
+
+
+@contextmanager
+def watching(model: nn.Module) -> Iterator[list[dict[str, Any]]]:
+    """Notes each layer that is passed, also where a later one raises."""
     rows: list[dict[str, Any]] = []
     hooks = []
 
@@ -49,13 +67,11 @@ def layers(trainee: Trainee) -> list[dict[str, Any]]:
 
         hooks.append(module.register_forward_hook(seen))
 
-    for name, module in trainee.model.named_modules():
+    for name, module in model.named_modules():
         if not list(module.children()):
             watch(name, module)
-    trainee.model.eval()
-    with torch.inference_mode():
-        inputs, _ = trainee.data.train.inputs_of(2)
-        trainee.model(inputs.to(trainee.device))
-    for hook in hooks:
-        hook.remove()
-    return rows
+    try:
+        yield rows
+    finally:
+        for hook in hooks:
+            hook.remove()

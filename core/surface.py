@@ -17,10 +17,9 @@ from core.data.part import Part
 from core.data.standardize import standardized
 from core.errors import RequestError
 from core.evaluate import data_as_trained
-from core.models import load_weights
+from core.models import answers, load_weights
 from core.recorded import recorded_run
 from core.run_folder import RunFolder
-from core.seeding import seeded_globals
 from core.train import resolver_for_file
 from core.trained import device_of
 
@@ -95,7 +94,8 @@ def surface_of_run(path: Path, trust: bool = False) -> Surface:
     axes = _axes(np.concatenate([train.inputs, val.inputs]))
     shape = tuple(len(axis) for axis in reversed(axes))
     inputs = np.stack([axis.ravel() for axis in np.meshgrid(*axes)], 1)
-    outputs = _outputs(trainee, torch.from_numpy(inputs.astype(np.float32)))
+    grid = torch.from_numpy(inputs.astype(np.float32))
+    outputs = _answers(trainee, standardized(grid, data.preprocessing["standardize"]))
     probabilities = trainee.task.probabilities(outputs)
     return Surface(
         axes,
@@ -128,18 +128,9 @@ def _axes(inputs: Array) -> tuple[Array, ...]:
     )
 
 
-def _outputs(trainee: Trainee, given: Tensor) -> Tensor:
-    """The model's outputs for inputs in the units of the data as given."""
-    return _answers(trainee, standardized(given, trainee.data.preprocessing["standardize"]))
-
-
 def _answers(trainee: Trainee, inputs: Tensor) -> Tensor:
-    """The model's outputs for inputs as it takes them, as `measure` computes them."""
-    trainee.model.eval()
     size = trainee.configuration["train"]["eval_batch_size"]
-    with torch.inference_mode(), seeded_globals(0, "dropout", "val"):
-        batches = [trainee.model(some.to(trainee.device)) for some in torch.split(inputs, size)]
-    return torch.cat([outputs.float().cpu() for outputs in batches])
+    return answers(trainee.model, torch.split(inputs, size), trainee.device)
 
 
 def _on_grid(answers: Tensor, shape: tuple[int, ...]) -> Array:

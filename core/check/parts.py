@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from core.build import Trainee
 from core.check.subject import Subject, Verdict, counted, failed, passed
 from core.errors import RequestError
 from core.fit import try_fit
+from core.summary import pass_two, watching
 
 
 def shapes(subject: Subject) -> Verdict:
@@ -47,27 +48,18 @@ def _any_loss(outputs: Tensor, _targets: Tensor) -> Tensor:
 
 def _layers(trainee: Trainee) -> str:
     """What comes out of each layer, as far as two examples get."""
-    inputs, _ = trainee.data.train.inputs_of(2)
-    seen = [_shown(inputs.shape[1:])]
-
-    def watch(name: str, layer: nn.Module) -> None:
-        def note(_layer: nn.Module, _inputs: object, output: object) -> None:
-            if isinstance(output, Tensor):
-                seen.append(f"{name or type(layer).__name__} {_shown(output.shape[1:])}")
-
-        layer.register_forward_hook(note)
-
-    for name, layer in trainee.model.named_modules():
-        if not list(layer.children()):
-            watch(name, layer)
-    trainee.model.eval()
-    with suppress(Exception), torch.inference_mode():  # what it raises is told by `try_fit`
-        trainee.model(inputs.to(trainee.device))
+    with watching(trainee.model) as rows, suppress(Exception):  # `try_fit` tells what it raises
+        pass_two(trainee)
+    seen = [_shown(trainee.data.input_shape)]
+    for row in rows:
+        if row["output_shape"] is not None:
+            name = row["type"] if row["name"] == "(model)" else row["name"]
+            seen.append(f"{name} {_shown(row['output_shape'][1:])}")
     most = 8
     if len(seen) > most:
         seen[most // 2 : -most // 2] = [f"… {len(seen) - most} more …"]
     return " → ".join(seen)
 
 
-def _shown(shape: torch.Size | list[int]) -> str:
+def _shown(shape: Sequence[int]) -> str:
     return f"[{', '.join(['N', *map(str, shape)])}]"

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from core.build import Trainee, checked_loss
 from core.config import Configuration
 from core.data import Data, Part
-from core.models import Dropout, count_parameters
+from core.models import Dropout, answers, count_parameters
 from core.resolve import Resolver
 from core.seeding import seeded_globals, stream
 
@@ -94,14 +94,9 @@ def batch_of(part: Part, rows: Tensor, device: torch.device) -> tuple[Tensor, Te
 
 def outputs_of(trainee: Trainee, part: Part, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Outputs and targets of the examples at these positions, as validation computes them."""
-    trainee.model.eval()
     size = trainee.configuration["train"]["eval_batch_size"]
-    found, aims = [], []
-    with torch.inference_mode(), seeded_globals(SEED, "dropout"):
-        for inputs, targets in part.batches(size, rows):
-            found.append(trainee.model(inputs.to(trainee.device)).float().cpu())
-            aims.append(targets)
-    return torch.cat(found), torch.cat(aims)
+    batches = (inputs for inputs, _ in part.batches(size, rows))
+    return answers(trainee.model, batches, trainee.device), part.targets[rows]
 
 
 def loss_of(trainee: Trainee, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.errors import RequestError, shown
+from core.errors import ParibusError, RequestError, shown
+from core.models import answers
 from core.predict.given import Given, New
 from core.predict.images import new_images
 from core.predict.recipe import Recipe, expected, read_recipe
@@ -18,7 +19,6 @@ from core.predict.texts import new_texts
 from core.process import settle
 from core.recorded import recorded_run
 from core.run_folder import RunFolder
-from core.seeding import seeded_globals
 from core.spec import RunSpec
 from core.tasks import Task
 from core.trained import device_of, trained_model
@@ -86,22 +86,18 @@ def _read(recipe: Recipe, given: Given) -> New:
 def _outputs(run: RunSpec, model: nn.Module, new: New) -> Tensor:
     """The model's outputs: float `[N, …]`, on the CPU, in batches as `evaluate` takes them."""
     device = torch.device(device_of(run))
-    model = model.to(device)
-    collected = []
-    # A model that draws in evaluation too gets the same draws for the same inputs, always.
-    with torch.inference_mode(), seeded_globals(0, "dropout", "predict"):
-        for inputs in new.batches(run.configuration["train"]["eval_batch_size"]):
-            try:
-                outputs = model(inputs.to(device))
-            except Exception as error:
-                raise RequestError(
-                    f"model {run.configuration['model']['name']} cannot take a batch of shape "
-                    f"{list(inputs.shape)}: {type(error).__name__}: {shown(error, 200)}.",
-                    "Give inputs like those of the training data.",
-                    "shape",
-                ) from error
-            collected.append(outputs.float().cpu())
-    return torch.cat(collected)
+    batches = new.batches(run.configuration["train"]["eval_batch_size"])
+    try:
+        return answers(model.to(device), batches, device)
+    except ParibusError:
+        raise
+    except Exception as error:
+        raise RequestError(
+            f"model {run.configuration['model']['name']} cannot take these inputs: "
+            f"{type(error).__name__}: {shown(error, 200)}.",
+            "Give inputs like those of the training data.",
+            "shape",
+        ) from error
 
 
 def _told(
