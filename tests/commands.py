@@ -90,7 +90,7 @@ def _serve() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a worker prints must not come between
     start = Path.cwd()
-    before = dict(os.environ)
+    before, path = dict(os.environ), sys.path[:]
     from sweeps.cli.app import run
 
     for line in sys.__stdin__:
@@ -108,9 +108,19 @@ def _serve() -> None:
         os.environ.clear()
         os.environ.update(before)
         os.chdir(start)
+        _forget(set(sys.path) - set(path))
+        sys.path[:] = path
         done = Done(code, out.getvalue(), err.getvalue(), "torch" in sys.modules)
         answers.write(json.dumps(vars(done)) + "\n")
         answers.flush()
+
+
+def _forget(folders: set[str]) -> None:
+    """Drops the modules that a command imported from the folders it added to the path."""
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and str(Path(file).parent) in folders:
+            del sys.modules[name]
 
 
 if __name__ == "__main__":
