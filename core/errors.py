@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+MISSING = "missing-data"  # the kind of fault that a file of data which is not there is
+
 
 @dataclass(frozen=True)
 class Fault:

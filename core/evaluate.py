@@ -12,7 +12,7 @@ from core.engine import Job
 from core.engines import engine_of
 from core.errors import DamagedError, RequestError
 from core.identity import device_environment, environment
-from core.recorded import recorded_run
+from core.recorded import recorded_run, told_of
 from core.resolve import Resolver
 from core.run_folder import RunFolder
 from core.spec import RunSpec
@@ -98,7 +98,8 @@ def data_as_trained(run: RunSpec, resolver: Resolver, asked: Configuration) -> D
         DamagedError: If it is not what the run was trained on.
         RequestError: If it cannot be loaded.
     """
-    data = resolver.data(asked)
+    with told_of(run.id):
+        data = resolver.data(asked)
     if data.fingerprint != run.identity["data"]:
         raise DamagedError(
             f"{run.id}: the data is not what the run was trained on (its fingerprint differs).",

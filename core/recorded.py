@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from core.components import NAMES
-from core.config import Configuration, walk_components
-from core.errors import DamagedError, RequestError, shown
+from core.config import Configuration, get, walk_components, with_value
+from core.errors import MISSING, DamagedError, RequestError, shown
 from core.experiment import extend_import_path
 from core.files import manifest_faults
 from core.identity import trace_components
@@ -65,7 +66,48 @@ def recorded_run(folder: RunFolder, record: Mapping[str, Any], *, trust: bool = 
 def as_recorded(record: Mapping[str, Any]) -> Configuration:
     """The resolved configuration of a record, to be trained again; the device as it was asked."""
     told = {**record["configuration"], "device": record["asked"]["device"]}
-    return Configuration.parse(told, str(record["run"]))
+    return Configuration.parse(with_places(told, record), str(record["run"]))
+
+
+def with_places(configuration: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's configuration, with relative paths that lead nowhere from here as they were then.
+
+    Args:
+        configuration: The record's, as it was asked for or resolved.
+        record: Notes the folder that the run was trained from.
+    """
+    told, noted = dict(configuration), record.get("noted")
+    folder = noted.get("folder") if isinstance(noted, Mapping) else None
+    for key in ("data.root", "data.path", "train.start_from"):
+        place = get(told, key)
+        if isinstance(place, str) and isinstance(folder, str) and not _exists(Path(place)):
+            then = Path(folder) / Path(place).expanduser()
+            told = with_value(told, key, str(then)) if _exists(then) else told
+    return told
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # a record may hold anything
+        return False
+
+
+@contextmanager
+def told_of(run: str) -> Iterator[None]:
+    """Says of data that is no longer there whose it is: no override can name another place.
+
+    Raises:
+        RequestError: With the run and the next step.
+    """
+    try:
+        yield
+    except RequestError as error:
+        if error.kind != MISSING:
+            raise
+        raise RequestError(
+            f"{run}: its data is gone. {error.message}", "Bring it back there.", MISSING
+        ) from error
 
 
 def hold_trust(folder: RunFolder, record: Mapping[str, Any], configuration: Configuration) -> None:

@@ -29,7 +29,8 @@ class RunSpec:
             function knows.
         sources: Path inside the record's ``source/`` to the file's bytes as they were planned.
         import_paths: Folders appended to the import path.
-        noted: What is recorded without being part of the identity (git).
+        noted: What is recorded without being part of the identity: git, and the folder that
+            relative paths begin at.
     """
 
     id: str

@@ -8,7 +8,7 @@ from typing import Any
 from core.config import Configuration
 from core.errors import DamagedError, RequestError, shown
 from core.experiment import catalogue, find_experiment
-from core.recorded import hold_trust
+from core.recorded import hold_trust, with_places
 from core.run_folder import RunFolder
 from sweeps.request import Asked, Request
 from sweeps.root import Root, split_seed
@@ -94,7 +94,7 @@ def request_for(root: Root, asked: Asked) -> Request:
         if not asked.trust:
             hold_trust(folder, record, Configuration.parse(record["asked"], folder.id))
         path = folder.experiment_file(record)
-        paths, start = (path.parent, here), record["asked"]
+        paths, start = (path.parent, here), with_places(record["asked"], record)
         return Request(path, asked.overrides, asked.axes, asked.engine, paths, start)
     return Request(path, asked.overrides, asked.axes, asked.engine, (here,))
 

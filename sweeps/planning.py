@@ -127,7 +127,7 @@ def plan_runs(
         RequestError: With the faults of all settings.
     """
     resolver = resolver_for_file(request.path, request.import_paths)
-    noted = {"git": git_state(request.path.parent)}
+    noted = {"git": git_state(request.path.parent), "folder": str(Path.cwd())}
     faults = Faults()
     planned: list[Setting] = []
     runs: dict[tuple[str, int], RunSpec] = {}

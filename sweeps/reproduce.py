@@ -216,13 +216,14 @@ def planned_reproduction(
 def _plan(folder: RunFolder, record: Mapping[str, Any], trust: bool) -> RunSpec:
     """The recorded run as this machine would train it."""
     from core.config import Configuration
-    from core.recorded import recorded_run
+    from core.recorded import recorded_run, told_of
     from core.train import resolver_for_file
 
     recorded = recorded_run(folder, record, trust=trust)
     resolver = resolver_for_file(recorded.path, recorded.import_paths)
     asked = Configuration.parse(recorded.asked, recorded.id)
-    return resolver.specify(asked, recorded.seed, recorded.engine)
+    with told_of(recorded.id):
+        return resolver.specify(asked, recorded.seed, recorded.engine)
 
 
 def _wanted(root: Root, text: str) -> tuple[list[RunFolder], list[int]]:

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch.utils.data import Dataset
 
 from core.data.arrays import Array
-from core.errors import RequestError, shown
+from core.errors import MISSING, RequestError, shown
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 IN_MEMORY = 2**30  # bytes of float32; more is read from the files each time it is needed
@@ -144,7 +144,7 @@ def images(
         raise RequestError(
             f"There is no folder {shown(root)} (looked for {shown(folder.absolute(), 200)}).",
             "Give data.root=FOLDER, with one folder of images for each class.",
-            "data",
+            MISSING,
         )
     sides = (size, size) if isinstance(size, int) else None if size is None else tuple(size)
     if sides is not None and len(sides) != 2:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from core.data.arrays import NUMERIC, Array, float32
-from core.errors import Faults, RequestError, did_you_mean, shown
+from core.errors import MISSING, Faults, RequestError, did_you_mean, shown
 
 Missing = Literal["refuse", "mean", "drop"]
 IN_MEMORY = 2**30  # bytes of float32 that words may become
@@ -254,7 +254,7 @@ def read_frame(path: str, **options: Any) -> Any:
         raise RequestError(
             f"There is no file {shown(path)} (looked for {shown(file.absolute(), 200)}).",
             "Give data.path=FILE, a CSV or TSV file with a header.",
-            "data",
+            MISSING,
         )
     options = {"low_memory": False, **options}  # else a column's type could change on the way
     separator = "\t" if file.suffix.lower() in (".tsv", ".tab") else ","

@@ -343,3 +343,27 @@ def test_no_such_run(paribus, place):
     assert (done.code, done.out) == (2, "")
     assert "There is no run 'digits-s99'" in done.err
     assert paribus("reproduce", "nope/baseline", cwd=place).code == 2
+
+
+def test_relative_paths_lead_to_where_they_did(paribus, tmp_path):
+    """A run is used from another folder; where its data is gone, no impossible step is named."""
+    there, elsewhere = tmp_path / "there", tmp_path / "elsewhere"
+    there.mkdir()
+    elsewhere.mkdir()
+    lines = [f"{i},{(7 * i) % 30},{'ab'[i < 30]}" for i in range(60)]
+    (there / "points.csv").write_text("\n".join(["x,y,kind", *lines]) + "\n")
+    words = ("data=table", "data.path=points.csv", "data.target=kind")
+    run = trained(paribus, there, "cancer", *words)["run"]
+    at = ("--root", there / "results")
+    for command in ("evaluate", "reproduce"):
+        assert paribus(command, run, *at, cwd=elsewhere).code == 0
+    again = paribus("run", run, "--no-wandb", "--json", *at, cwd=elsewhere)
+    assert (again.code, again.json["run"]) == (0, run)
+
+    (there / "points.csv").unlink()
+    for command in ("evaluate", "reproduce"):
+        done = paribus(command, run, *at, cwd=elsewhere)
+        assert (done.code, done.out) == (2, "")
+        assert f"Error: {run}: its data is gone. There is no file points.csv" in done.err
+        assert "Bring it back there." in done.err
+        assert "data.path=FILE" not in done.err
