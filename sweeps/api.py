@@ -26,7 +26,8 @@ from sweeps.progress import train_watched
 from sweeps.request import Asked, read_seeds
 from sweeps.root import Root
 from sweeps.single import planned_run
-from sweeps.study import Study, latest_study
+from sweeps.study import Study
+from sweeps.study_names import latest_study
 from sweeps.sweep import planned_sweep
 
 if TYPE_CHECKING:

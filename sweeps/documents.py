@@ -8,9 +8,10 @@ from typing import Any
 from core.config import Direction
 from core.run_folder import RunFolder
 from sweeps.effects.paired import paired_difference
+from sweeps.outcomes import SettingResult
 from sweeps.sameness import sameness
 from sweeps.settings import BASELINE
-from sweeps.study import SettingResult, Study
+from sweeps.study import Study
 
 
 def run_document(
@@ -105,6 +106,6 @@ def _resolution(study: Study, baseline: SettingResult | None, metric: str) -> fl
     """The smallest step of a metric: one example's worth of accuracy, else 0."""
     if metric != "val/accuracy" or baseline is None or not baseline.runs:
         return 0.0
-    record = study.record(baseline.runs[0])
+    record = study.outcomes.record(baseline.runs[0])
     examples = record["data"]["val"] if record else 0
     return 1 / examples if examples else 0.0

@@ -12,10 +12,11 @@ from typing import Any
 
 from core.errors import RequestError
 from core.values import show_value
+from sweeps.outcomes import SettingResult
 from sweeps.root import Root
 from sweeps.settings import BASELINE
 from sweeps.storage import SQLITE, damage, open_storage, set_aside, sqlite_file
-from sweeps.study import SettingResult, Study
+from sweeps.study import Study
 
 _MARK = "paribus_root"
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,84 +16,14 @@ from core.files import creating, read_json, write_json
 from core.identity import explain
 from core.spec import RunSpec
 from core.values import canonical_json, show_value
-from sweeps.effects.paired import mean_and_std
+from sweeps.outcomes import Outcomes, PlannedSetting, SettingResult
 from sweeps.request import Question
 from sweeps.root import Root
-from sweeps.sameness import disagreement, same_surroundings, shared_tensors
 from sweeps.settings import Setting
 from sweeps.storage import without_credentials
+from sweeps.study_names import check_study_name
 
 RUN_ID = re.compile(r"(\w[\w-]*)-s(\d+)-[0-9a-f]{12}", re.ASCII)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-
-@dataclass
-class PlannedSetting:
-    """A setting as `study.json` holds it.
-
-    Attributes:
-        label: ``baseline`` or ``key=level``.
-        key: The changed hyperparameter, None for the baseline.
-        level: Its value.
-        changed: ``{key: [baseline, level]}``.
-        derived: What follows: ``{key: [baseline, level]}``.
-        runs: Seed to run id.
-    """
-
-    label: str
-    key: str | None
-    level: Any
-    changed: dict[str, list[Any]]
-    derived: dict[str, list[Any]]
-    runs: dict[int, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class SettingResult:
-    """What happened with a setting.
-
-    Attributes:
-        setting: The setting.
-        seeds: The seeds of its complete runs.
-        values: The selection metric of the best epoch, one per seed in `seeds`.
-        runs: Ids of its planned runs that were found, in order of seed.
-        status: ``complete``, ``failed`` if any seed failed, else ``interrupted``.
-        reason: Why it failed.
-        shared_tensors: For a change of the model: how many of its tensors began with the values of
-            the baseline's, of how many; else None.
-    """
-
-    setting: PlannedSetting
-    seeds: tuple[int, ...]
-    values: tuple[float, ...]
-    runs: tuple[str, ...]
-    status: str
-    reason: str | None
-    shared_tensors: tuple[int, int] | None = None
-
-    @property
-    def mean(self) -> float | None:
-        return mean_and_std(self.values)[0]
-
-    @property
-    def std(self) -> float | None:
-        return mean_and_std(self.values)[1]
-
-    def document(self) -> dict[str, Any]:
-        """SETTING of the contract."""
-        return {
-            "label": self.setting.label,
-            "changed": self.setting.changed,
-            "derived": self.setting.derived,
-            "runs": list(self.runs),
-            "seeds": list(self.seeds),
-            "values": list(self.values),
-            "mean": self.mean,
-            "std": self.std,
-            "status": self.status,
-            "reason": self.reason,
-            "shared_tensors": self.shared_tensors and list(self.shared_tensors),
-        }
 
 
 class Study:
@@ -112,9 +41,7 @@ class Study:
             PlannedSetting(**{**s, "runs": {int(k): v for k, v in s["runs"].items()}})
             for s in asked["settings"]
         ]
-        self.damaged: dict[str, str] = {}  # run id to what is wrong, of those that were read
-        self._records: dict[str, dict[str, Any]] = {}
-        self._proofs: dict[tuple[str, str], str | None] = {}
+        self.outcomes = Outcomes(root)
 
     @classmethod
     def load(cls, root: Root, name: str) -> Study:
@@ -240,7 +167,7 @@ class Study:
         """
         baseline = self._baseline()
         return [
-            self._result(setting, seeds, baseline, metric or self.metric)
+            self.outcomes.of(setting, baseline, metric or self.metric, seeds)
             for setting in self.settings
             if labels is None or setting.label in labels
         ]
@@ -253,7 +180,7 @@ class Study:
         """
         if metric == self.metric:
             return self.direction
-        records = (self.record(run) for s in self.settings for run in s.runs.values())
+        records = (self.outcomes.record(run) for s in self.settings for run in s.runs.values())
         best = next((r for r in records if r is not None and r["best"]), None)
         known = list(best["best"]["metrics"]) if best else []
         if best is None or metric not in known:
@@ -272,24 +199,6 @@ class Study:
                 "metric",
             )
         return found
-
-    def record(self, run: str) -> dict[str, Any] | None:
-        """A finished run's record, read once; None where there is none, or it is damaged."""
-        if run not in self._records:
-            folder = self.root.run(run)
-            try:
-                self._records[run] = folder.verified_record()
-            except DamagedError as error:
-                if folder.folder.is_dir():
-                    self.damaged[run] = str(error)
-                return None
-        return self._records[run]
-
-    def take(self, record: dict[str, Any]) -> None:
-        """Notes the verified record of a run that has just ended, in place of an earlier one."""
-        self._records[record["run"]] = record
-        self.damaged.pop(record["run"], None)
-        self._proofs = {runs: p for runs, p in self._proofs.items() if record["run"] not in runs}
 
     def place_of(self, run: str) -> tuple[PlannedSetting, int] | None:
         """The setting and seed that a run is for, if it is one of this study's."""
@@ -314,93 +223,11 @@ class Study:
             )
         return by_label[label]
 
-    def _result(
-        self,
-        setting: PlannedSetting,
-        seeds: Sequence[int] | None,
-        baseline: PlannedSetting | None,
-        metric: str,
-    ) -> SettingResult:
-        complete: dict[int, float] = {}
-        found: list[str] = []
-        failed: list[str] = []
-        wanted = sorted(s for s in setting.runs if seeds is None or s in seeds)
-        for seed in wanted:
-            record = self.record(setting.runs[seed])
-            if record is None or not self._belongs(record, setting, baseline):
-                continue
-            found.append(setting.runs[seed])
-            reason, value = record["reason"], None
-            if record["status"] == "complete":
-                reason = self._disagreement(setting, seed, record, baseline)
-                value = record["best"]["metrics"].get(metric)
-            if reason is None and value is not None:
-                complete[seed] = value
-            else:
-                failed.append(f"seed {seed}: {reason or f'{metric} is not defined'}")
-        status = "complete" if wanted and len(complete) == len(wanted) else "interrupted"
-        return SettingResult(
-            setting,
-            tuple(complete),
-            tuple(complete.values()),
-            tuple(found),
-            "failed" if failed else status,
-            "; ".join(failed) or None,
-            self._shared_tensors(setting, baseline, [*complete]),
-        )
-
-    def _belongs(
-        self, record: Mapping[str, Any], setting: PlannedSetting, baseline: PlannedSetting | None
-    ) -> bool:
-        """Whether a run was trained by what trained the newest of its setting and the baseline."""
-        same_data = setting.key is None or setting.key.split(".")[0] != "data"
-        newest = [(self._newest(setting), True), (self._newest(baseline), same_data)]
-        return all(
-            other is None or same_surroundings(other["identity"], record["identity"], data=data)
-            for other, data in newest
-        )
-
-    def _newest(self, setting: PlannedSetting | None) -> dict[str, Any] | None:
-        """The record of the run that was planned last, of those that are finished."""
-        planned = reversed(setting.runs.values()) if setting else ()
-        return next((record for run in planned if (record := self.record(run))), None)
-
-    def _disagreement(
-        self,
-        setting: PlannedSetting,
-        seed: int,
-        record: Mapping[str, Any],
-        baseline: PlannedSetting | None,
-    ) -> str | None:
-        """Why a run cannot be compared with the baseline's of the same seed, if so."""
-        base = self._complete(baseline, seed)
-        if setting.key is None or base is None:
-            return None
-        runs = (base["run"], record["run"])
-        if runs not in self._proofs:
-            histories = [self.root.run(run).history for run in runs]
-            self._proofs[runs] = disagreement(setting.key, base, record, *histories)
-        return self._proofs[runs]
-
-    def _shared_tensors(
-        self, setting: PlannedSetting, baseline: PlannedSetting | None, seeds: Sequence[int]
-    ) -> tuple[int, int] | None:
-        """Where the model changed: how many tensors began as the baseline's, of how many."""
-        if setting.key is None or setting.key.split(".")[0] != "model" or not seeds:
-            return None
-        base, record = self._complete(baseline, seeds[0]), self._complete(setting, seeds[0])
-        return shared_tensors(base, record) if base and record else None
-
-    def _complete(self, setting: PlannedSetting | None, seed: int) -> dict[str, Any] | None:
-        """The record of a setting's run, if it is complete."""
-        record = self.record(setting.runs[seed]) if setting and seed in setting.runs else None
-        return record if record and record["status"] == "complete" else None
-
     def _baseline(self) -> PlannedSetting | None:
         return next((setting for setting in self.settings if setting.key is None), None)
 
     def _what_changed(self, before: str | None, run: RunSpec) -> list[str]:
-        if before is None or before == run.id or (record := self.record(before)) is None:
+        if before is None or before == run.id or (record := self.outcomes.record(before)) is None:
             return []
         parts = explain(record["identity"], run.identity)
         sources = {**record["identity"]["sources"], **run.identity["sources"]}
@@ -440,47 +267,6 @@ class Study:
 def _digest(asked: Mapping[str, Any]) -> str:
     """The sha256 of a study's content, kept beside it."""
     return hashlib.sha256(canonical_json(json.loads(json.dumps(asked))).encode()).hexdigest()
-
-
-def study_name(question: Question) -> str:
-    """The name that follows from the experiment, its baseline and the names of the axes."""
-    keys = sorted(axis.key for axis in question.axes)
-    digest = hashlib.sha256(
-        canonical_json([question.experiment, question.baseline, keys]).encode()
-    ).hexdigest()[:6]
-    words = [key.rsplit(".", 1)[-1] for key in keys]
-    middle = "-".join(words) if len(words) <= 3 else f"{len(words)}-axes"
-    experiment = re.sub(r"[^A-Za-z0-9_]+", "-", question.experiment).strip("-") or "experiment"
-    return f"{experiment[:40]}-{middle}-{digest}"
-
-
-def check_study_name(name: str) -> str:
-    """Refuses a name that is no plain folder's name.
-
-    Raises:
-        RequestError: Saying what a name may hold.
-    """
-    if not _NAME.fullmatch(name) or ".." in name:
-        raise RequestError(
-            f"--study '{shown(name, 60)}' is no name for a study.",
-            "Take 1 to 100 letters, digits, '.', '_' and '-', beginning with a letter or digit.",
-            "study-name",
-        )
-    return name
-
-
-def latest_study(root: Root) -> str:
-    """The study that was planned last.
-
-    Raises:
-        RequestError: If there is none.
-    """
-    names = root.study_names()
-    if not names:
-        raise RequestError(
-            f"There is no study in {root.path}.", "Begin one: paribus sweep digits", "unknown-study"
-        )
-    return max(names, key=lambda n: (root.studies / n / "study.json").stat().st_mtime_ns)
 
 
 def _short(value: Any) -> str:

@@ -7,12 +7,13 @@ from typing import Any
 
 from core.errors import RequestError, shown
 from core.values import show_value
+from sweeps.outcomes import SettingResult
 from sweeps.plots.curves import curves_panel, mean_and_band
 from sweeps.plots.figure import Panel, Picture
 from sweeps.plots.response import Level, response_panel
 from sweeps.plots.style import BASELINE, line_look, short
 from sweeps.plots.words import explained, many
-from sweeps.study import SettingResult, Study
+from sweeps.study import Study
 
 _Histories = list[list[float | None]]  # for each seed, the selection metric of each epoch
 

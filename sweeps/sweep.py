@@ -15,12 +15,14 @@ from sweeps.documents import best_setting, compare_document
 from sweeps.drive import Rules, Step, drive
 from sweeps.early import data_of, early_request
 from sweeps.follow import Follower
+from sweeps.outcomes import SettingResult
 from sweeps.request import Asked, Question, Request
 from sweeps.root import Root
 from sweeps.sameness import sameness
 from sweeps.settings import Setting
 from sweeps.storage import checked_storage, without_credentials
-from sweeps.study import SettingResult, Study, check_study_name, study_name
+from sweeps.study import Study
+from sweeps.study_names import check_study_name, study_name
 from sweeps.tracking import Tracker
 from sweeps.workplace import Workplace
 
@@ -215,7 +217,7 @@ class Sweep:
         for step in drive(runs, self.root, executor, rules, stop=stop):
             follower.follow(step)
             if step.record:
-                self.study.take(step.record)
+                self.study.outcomes.take(step.record)
                 self._ended["reused" if step.reused else "trained"] += 1
                 self._ended["failed"] += step.record["status"] == "failed"
                 if time.monotonic() - viewed > VIEW_EVERY:

@@ -49,7 +49,7 @@ def plot_command(
         kind, picture = "run", _picture_of_run(subject, trust)
     else:
         assert subject
-        kind, damaged, picture = "study", subject.damaged, _picture_of_study(subject)
+        kind, damaged, picture = "study", subject.outcomes.damaged, _picture_of_study(subject)
     content = rendered(figure_of(picture), "png" if file.suffix.lower() == ".png" else "svg")
     try:
         write_bytes(file, content)
@@ -145,7 +145,7 @@ def _picture_of_study(study: Study) -> Picture:
     from sweeps.study_picture import picture_of_study
 
     results = study.results()
-    for run, damage in study.damaged.items():
+    for run, damage in study.outcomes.damaged.items():
         warn(f"{run} is left out, as it is damaged: {damage}")
     return picture_of_study(study, results)
 

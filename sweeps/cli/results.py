@@ -49,7 +49,8 @@ def compare_command(
         _compare_runs(root, names, as_json)
         return
     from sweeps.documents import compare_document
-    from sweeps.study import Study, latest_study
+    from sweeps.study import Study
+    from sweeps.study_names import latest_study
 
     name = names[0] if names else latest_study(root)
     if name not in root.study_names() and any(run.startswith(name) for run in root.run_ids()):
@@ -60,13 +61,13 @@ def compare_command(
         )
     study = Study.load(root, name)
     document = compare_document(study, study.results(metric=metric), metric)
-    for run, damage in study.damaged.items():
+    for run, damage in study.outcomes.damaged.items():
         warn(f"{run} is left out, as it is damaged: {damage}")
     if as_json:
         print_json(document)
     else:
         _tell_study(study, document)
-    context.exit(1 if study.damaged else 0)
+    context.exit(1 if study.outcomes.damaged else 0)
 
 
 def _tell_study(study: Study, document: Mapping[str, Any]) -> None:

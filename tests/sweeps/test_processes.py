@@ -135,7 +135,7 @@ from sweeps.api import sweep
 done = sweep({path!r}, {{"train.batch_size": [8], "optimizer.lr": [0.1]}}, seeds=[1, 0],
              root={root!r}, workers=1, wandb=False)
 study = done.study
-print(json.dumps([[s.label, seed, study.record(run)["weights_sha256"], run]
+print(json.dumps([[s.label, seed, study.outcomes.record(run)["weights_sha256"], run]
                   for s in study.settings for seed, run in s.runs.items()]))
 """
 

@@ -12,7 +12,8 @@ from sweeps.documents import best_setting, compare_document, effect, run_documen
 from sweeps.drive import USUAL
 from sweeps.effects.paired import paired_difference
 from sweeps.root import Root
-from sweeps.study import Study, check_study_name, latest_study, study_name
+from sweeps.study import Study
+from sweeps.study_names import check_study_name, latest_study, study_name
 from sweeps.tracking import NoTracker
 
 LR = "optimizer.lr=0.1"

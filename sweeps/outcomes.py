@@ -1,0 +1,203 @@
+"""What happened with the settings of a study: records that may be compared, and their values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.errors import DamagedError
+from sweeps.effects.paired import mean_and_std
+from sweeps.root import Root
+from sweeps.sameness import disagreement, same_surroundings, shared_tensors
+
+
+@dataclass
+class PlannedSetting:
+    """A setting as `study.json` holds it.
+
+    Attributes:
+        label: ``baseline`` or ``key=level``.
+        key: The changed hyperparameter, None for the baseline.
+        level: Its value.
+        changed: ``{key: [baseline, level]}``.
+        derived: What follows: ``{key: [baseline, level]}``.
+        runs: Seed to run id.
+    """
+
+    label: str
+    key: str | None
+    level: Any
+    changed: dict[str, list[Any]]
+    derived: dict[str, list[Any]]
+    runs: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SettingResult:
+    """What happened with a setting.
+
+    Attributes:
+        setting: The setting.
+        seeds: The seeds of its complete runs.
+        values: The selection metric of the best epoch, one per seed in `seeds`.
+        runs: Ids of its planned runs that were found, in order of seed.
+        status: ``complete``, ``failed`` if any seed failed, else ``interrupted``.
+        reason: Why it failed.
+        shared_tensors: For a change of the model: how many of its tensors began with the values of
+            the baseline's, of how many; else None.
+    """
+
+    setting: PlannedSetting
+    seeds: tuple[int, ...]
+    values: tuple[float, ...]
+    runs: tuple[str, ...]
+    status: str
+    reason: str | None
+    shared_tensors: tuple[int, int] | None = None
+
+    @property
+    def mean(self) -> float | None:
+        return mean_and_std(self.values)[0]
+
+    @property
+    def std(self) -> float | None:
+        return mean_and_std(self.values)[1]
+
+    def document(self) -> dict[str, Any]:
+        """SETTING of the contract."""
+        return {
+            "label": self.setting.label,
+            "changed": self.setting.changed,
+            "derived": self.setting.derived,
+            "runs": list(self.runs),
+            "seeds": list(self.seeds),
+            "values": list(self.values),
+            "mean": self.mean,
+            "std": self.std,
+            "status": self.status,
+            "reason": self.reason,
+            "shared_tensors": self.shared_tensors and list(self.shared_tensors),
+        }
+
+
+class Outcomes:
+    """The records of a study's runs, each read once, and what they say of its settings.
+
+    Attributes:
+        damaged: Run id to what is wrong with it, of those that were read.
+    """
+
+    def __init__(self, root: Root) -> None:
+        self._root = root
+        self.damaged: dict[str, str] = {}
+        self._records: dict[str, dict[str, Any]] = {}
+        self._proofs: dict[tuple[str, str], str | None] = {}
+
+    def record(self, run: str) -> dict[str, Any] | None:
+        """A finished run's record, read once; None where there is none, or it is damaged."""
+        if run not in self._records:
+            folder = self._root.run(run)
+            try:
+                self._records[run] = folder.verified_record()
+            except DamagedError as error:
+                if folder.folder.is_dir():
+                    self.damaged[run] = str(error)
+                return None
+        return self._records[run]
+
+    def take(self, record: dict[str, Any]) -> None:
+        """Notes the verified record of a run that has just ended, in place of an earlier one."""
+        self._records[record["run"]] = record
+        self.damaged.pop(record["run"], None)
+        self._proofs = {runs: p for runs, p in self._proofs.items() if record["run"] not in runs}
+
+    def of(
+        self,
+        setting: PlannedSetting,
+        baseline: PlannedSetting | None,
+        metric: str,
+        seeds: Sequence[int] | None = None,
+    ) -> SettingResult:
+        """What happened with a setting, in the newest environment it was trained in.
+
+        Args:
+            setting: The setting.
+            baseline: What it is compared with, if that is planned.
+            metric: Of the best epoch.
+            seeds: Only these seeds.
+        """
+        complete: dict[int, float] = {}
+        found: list[str] = []
+        failed: list[str] = []
+        wanted = sorted(s for s in setting.runs if seeds is None or s in seeds)
+        for seed in wanted:
+            record = self.record(setting.runs[seed])
+            if record is None or not self._belongs(record, setting, baseline):
+                continue
+            found.append(setting.runs[seed])
+            reason, value = record["reason"], None
+            if record["status"] == "complete":
+                reason = self._disagreement(setting, seed, record, baseline)
+                value = record["best"]["metrics"].get(metric)
+            if reason is None and value is not None:
+                complete[seed] = value
+            else:
+                failed.append(f"seed {seed}: {reason or f'{metric} is not defined'}")
+        status = "complete" if wanted and len(complete) == len(wanted) else "interrupted"
+        return SettingResult(
+            setting,
+            tuple(complete),
+            tuple(complete.values()),
+            tuple(found),
+            "failed" if failed else status,
+            "; ".join(failed) or None,
+            self._shared_tensors(setting, baseline, [*complete]),
+        )
+
+    def _belongs(
+        self, record: Mapping[str, Any], setting: PlannedSetting, baseline: PlannedSetting | None
+    ) -> bool:
+        """Whether a run was trained by what trained the newest of its setting and the baseline."""
+        same_data = setting.key is None or setting.key.split(".")[0] != "data"
+        newest = [(self._newest(setting), True), (self._newest(baseline), same_data)]
+        return all(
+            other is None or same_surroundings(other["identity"], record["identity"], data=data)
+            for other, data in newest
+        )
+
+    def _newest(self, setting: PlannedSetting | None) -> dict[str, Any] | None:
+        """The record of the run that was planned last, of those that are finished."""
+        planned = reversed(setting.runs.values()) if setting else ()
+        return next((record for run in planned if (record := self.record(run))), None)
+
+    def _disagreement(
+        self,
+        setting: PlannedSetting,
+        seed: int,
+        record: Mapping[str, Any],
+        baseline: PlannedSetting | None,
+    ) -> str | None:
+        """Why a run cannot be compared with the baseline's of the same seed, if so."""
+        base = self._complete(baseline, seed)
+        if setting.key is None or base is None:
+            return None
+        runs = (base["run"], record["run"])
+        if runs not in self._proofs:
+            histories = [self._root.run(run).history for run in runs]
+            self._proofs[runs] = disagreement(setting.key, base, record, *histories)
+        return self._proofs[runs]
+
+    def _shared_tensors(
+        self, setting: PlannedSetting, baseline: PlannedSetting | None, seeds: Sequence[int]
+    ) -> tuple[int, int] | None:
+        """Where the model changed: how many tensors began as the baseline's, of how many."""
+        if setting.key is None or setting.key.split(".")[0] != "model" or not seeds:
+            return None
+        base, record = self._complete(baseline, seeds[0]), self._complete(setting, seeds[0])
+        return shared_tensors(base, record) if base and record else None
+
+    def _complete(self, setting: PlannedSetting | None, seed: int) -> dict[str, Any] | None:
+        """The record of a setting's run, if it is complete."""
+        record = self.record(setting.runs[seed]) if setting and seed in setting.runs else None
+        return record if record and record["status"] == "complete" else None
