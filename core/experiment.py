@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from core.config import COMPONENTS, Configuration
-from core.errors import RequestError, did_you_mean, shown
+from core.errors import RequestError, did_you_mean, nearest, shown
 from core.run_folder import RECORD, RunFolder
 from core.script import FUNCTION, script_baseline
 from core.values import as_plain, parse_component
@@ -71,16 +71,28 @@ def find_experiment(name: str) -> Path:
                 return path.resolve()
         except (OSError, ValueError, RuntimeError):
             pass
+        near = nearest(Path(name).name, [path.name for path in Path(name).parent.glob("*.py")])
         raise RequestError(
             f"There is no file '{shown(name)}'.",
-            "Give the path of an experiment, or a name that paribus list shows.",
+            (f"Did you mean '{shown(near)}'? " if near else "")
+            + "Give the path of an experiment, or a name that paribus list shows.",
             "unknown-experiment",
         )
     raise RequestError(
-        f"There is no experiment '{shown(name)}'.",
-        f"{did_you_mean(name, known)} The path of a .py file or a run is valid too.",
-        "unknown-experiment",
+        f"There is no experiment '{shown(name)}'.", _other_than(name, known), "unknown-experiment"
     )
+
+
+def _other_than(name: str, known: Iterable[str]) -> str:
+    """What may have been meant by a name that is no experiment's."""
+    try:
+        if Path(f"{name}.py").is_file():
+            return f"Did you mean '{shown(name)}.py'?"
+        if Path(name).suffix.lower() in (".csv", ".tsv") and Path(name).is_file():
+            return f"To make one of this table: paribus new NAME --data {shown(name)}"
+    except (OSError, ValueError):
+        pass
+    return f"{did_you_mean(name, known)} The path of a .py file or a run is valid too."
 
 
 def load_experiment(path: Path, extra_paths: tuple[Path, ...] = ()) -> Experiment:

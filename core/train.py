@@ -99,7 +99,8 @@ _resolvers: dict[tuple[Path, int, tuple[Path, ...]], Resolver] = {}
 
 def _ended_by(error: BaseException, run: RunSpec, attempt: Attempt | None, epochs: int) -> Progress:
     """The end of a run by an exception: its own failure, or the surroundings'."""
-    message = f"{type(error).__name__}: {shown(error, 500)}"
+    kind = "" if isinstance(error, ParibusError) else f"{type(error).__name__}: "
+    message = f"{kind}{shown(error, 500)}"
     if surroundings := _surroundings(error):
         return Progress(run.id, epochs, None, "attempt", f"{surroundings}: {message}")
     if attempt is None or (isinstance(error, ParibusError) and error.kind == "changed"):

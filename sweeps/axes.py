@@ -89,7 +89,7 @@ def read_axes(
         faults.add(
             f"{experiment.path.name} has no AXES{' of this baseline' if experiment.axes else ''}, "
             "and none were asked for.",
-            "Name one, such as optimizer.lr=1e-3,1e-2.",
+            f"Name one, such as {_an_example(full, known)}.",
         )
     for text in asked:
         key, equals, levels = text.partition("=")
@@ -111,6 +111,16 @@ def read_axes(
                 )
             found.append(_read_axis(key, levels, full, baseline, experiment, asked=bool(asked)))
     return [axis for axis in found if axis.levels]
+
+
+def _an_example(full: Mapping[str, Any], known: Sequence[str]) -> str:
+    """An axis that could be asked for: the learning rate, else the first that is a number."""
+    lr = next((key for key in known if key.rpartition(".")[2] == "lr"), None)
+    if lr is not None:
+        return f"{lr}=1e-3,1e-2"
+    numbers = ((key, get(full, key)) for key in known)
+    key, value = next(((k, v) for k, v in numbers if type(v) in (int, float)), ("KEY", 1))
+    return f"{key}={show_value(value)},{show_value(value * 2)}"
 
 
 @contextmanager

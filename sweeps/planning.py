@@ -46,8 +46,8 @@ def read_request(request: Request) -> Question:
     start = _start(request, experiment)
     with faults.collecting():
         start = apply_overrides(start, request.overrides, experiment)
-        # Full names and the parameters' own types, as levels have them; faults are told below.
-        start = check_components(start, experiment, Faults())
+        # Full names and the parameters' own types, as levels have them.
+        start = check_components(start, experiment, faults)
     axes: list[Axis] = []
     if request.axes is not None:
         with faults.collecting():

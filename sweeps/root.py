@@ -230,6 +230,12 @@ class Root:
                 f"Such as {fitting[0]} and {fitting[1]}; write more of it.",
                 "ambiguous-run",
             )
+        if text.partition("/")[0] in self.study_names():
+            raise RequestError(
+                f"{shown(text)} is a study.",
+                f"Name one of its runs, such as {text.partition('/')[0]}/baseline-s0.",
+                "unknown-run",
+            )
         close = nearest(text, ids)
         raise RequestError(
             f"There is no run '{shown(text)}' in {self.path}.",

@@ -72,7 +72,11 @@ def prove_one_change(setting: Setting, baseline: RunSpec, run: RunSpec) -> dict[
     asked = difference(baseline.asked, run.asked)
     stray = [key for key in asked if not _belongs(key, setting.key)]
     resolved = difference(baseline.configuration, run.configuration)
-    follows = {key: pair for key, pair in resolved.items() if not _is_change(key, setting)}
+    follows = {
+        key: pair
+        for key, pair in resolved.items()
+        if not _is_change(key, setting) and pair != [None, None]  # a keyword unset, and none there
+    }
     stray += [key for key in follows if not _belongs(key, setting.key) and not _computed(key)]
     if stray:
         raise RequestError(

@@ -29,7 +29,7 @@ class Check:
 
 
 SHAPES, LOSS = "shapes agree", "loss fits the task"
-FITTED, FALLS = "one batch can be overfitted", "loss falls in one epoch"
+FITTED, FALLS = "one batch can be overfitted", "loss falls from the first updates"
 
 # Name, check, and the checks without which it would name the wrong fault.
 Table = tuple[tuple[str, Callable[[Subject], Verdict], tuple[str, ...]], ...]

@@ -31,6 +31,8 @@ GRADIENT_STEPS = 5
 GRADIENT_EXAMPLES = 33  # odd: l1's gradient is a sum of signs, which must not cancel
 REPEATED = 5  # updates after which equal seeds must have equal weights
 MOST_UPDATES, MOST_EXAMPLES, LEAST_UPDATES = 200, 20_000, 50  # of "one epoch"
+HARDLY = 1e-3  # share of a loss
+FAR = 100  # targets so large take many steps to reach
 BURST = 100  # a loss so much larger does not come down again
 
 
@@ -123,8 +125,14 @@ def falls_in_one_epoch(subject: Subject) -> Verdict:
         return skipped(f"the model is too large to train it for long enough ({told})")
     if not after < before:
         return failed(f"The loss does not fall: {told}{named}.", "Lower optimizer.lr tenfold.")
-    if before - after < 1e-4 * abs(before):
-        return failed(f"The loss hardly falls: {told}{named}.", "Raise optimizer.lr tenfold.")
+    if before - after < HARDLY * abs(before):
+        size = targets.double().square().mean().sqrt().item()
+        far = trainee.task.targets == "values" and size > FAR
+        return failed(
+            f"The loss hardly falls: {told}{named}.",
+            "Raise optimizer.lr tenfold"
+            + (f", or divide the targets: they are about {size:.2g}." if far else "."),
+        )
     return passed(told)
 
 

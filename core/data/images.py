@@ -191,7 +191,7 @@ def _listed(folder: Path, channels: int, size: tuple[int, ...] | None) -> tuple[
         raise RequestError(
             f"{shown(folder, 200)} has no folders; one for each class was looked for, such as "
             f"{shown(folder / 'cat' / '1.png', 200)}, or the folders train and val with these.",
-            "Give data.root=FOLDER.",
+            "Put each class's images into a folder of its own, and name the folder of these.",
             "data",
         )
     empty = [name for name, files in found.items() if not files]

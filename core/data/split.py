@@ -15,6 +15,7 @@ Rows = npt.NDArray[np.int64]
 Method = Literal["stratified", "random", "in_order", "none"]
 
 PARTS = ("train", "val", "test")
+MANY = 20  # classes; more may be meant as quantities
 
 
 def part_sizes(examples: int, val_fraction: float, test_fraction: float) -> tuple[int, int, int]:
@@ -108,7 +109,9 @@ def _stratified(
         raise RequestError(
             f"split.method=stratified cannot have each class in train ({sizes[0]} examples) and "
             f"val ({sizes[1]}) by its share; too few examples in class {', '.join(named)}{more}.",
-            "Use split.method=random.",
+            "Use split.method=random."
+            if len(counts) <= MANY
+            else f"Are these {len(counts)} different values quantities? Then task=regression.",
             kind="split",
         )
     chosen: list[list[Rows]] = [[], [], []]

@@ -107,6 +107,8 @@ def end(sweep: Sweep, experiment: str) -> None:
     """The table, a sentence for each axis, where the best model lies, the next command."""
     say(f"{_counts(sweep.counts)}, in {duration(sweep.seconds)}")
     comparison = sweep.comparison()
+    if comparison["sameness"] != "proven" and sweep.counts["reused"]:
+        say("reused runs are of the files that they read then; paribus remove lets them go")
     settings_table(comparison)
     paste = baseline_command(sweep, experiment)
     for axis in sweep.question.axes:

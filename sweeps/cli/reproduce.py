@@ -115,6 +115,9 @@ def _tell(result: Reproduced) -> None:
 
 def _why_not(result: Reproduced) -> str:
     found, again = result.difference, result.again
+    if result.record and result.record["status"] != again.record["status"]:
+        now = result.record
+        return f"{again.record['status']} then, {now['status']} now: {now['reason'] or ''}"
     if found is None:
         return "the numbers are equal bit for bit, but its record is damaged (above)"
     where = "before the first step" if found.epoch == 0 else f"at epoch {found.epoch}"

@@ -95,14 +95,14 @@ def _of_table(path: Path, frame: pandas.DataFrame, target: str, missing: str | N
     kinds = {"of numbers": numbers, "of words": len(features.columns) - numbers}
     columns = [f"{counted(count, 'column')} {kind}" for kind, count in kinds.items() if count]
     # A layer of weights reaches values of any size; a network that begins near 0 does not.
-    far = not 0.1 <= guess.size <= 10
+    far = guess.task == "regression" and not 0.1 <= guess.size <= 10
     return Problem(
         guess=guess,
         question=f"What helps to predict '{shown(target, 30)}' in {shown(path.name, 30)}?",
         facts=f"{counted(len(frame), 'row')}; {' and '.join(columns)} besides the target.",
         data="table",
         constants=constants,
-        model="linear" if guess.task == "regression" and far else "mlp",
+        model="linear" if far else "mlp",
         examples=len(frame),
         notes=_useless(features),
     )
@@ -145,16 +145,22 @@ def _cells_in_the_way(cells: pandas.Series) -> list[str]:
 
     if _is_number(cells):
         return []
-    # Also with a comma for the point.
-    plain = cells.astype(str).str.replace(",", ".", regex=False)
-    numbers = pandas.to_numeric(plain, errors="coerce").notna()
+    # Also with a comma for the point, or between the thousands.
+    texts = cells.astype(str).str
+    plain = [texts.replace(",", other, regex=False) for other in (".", "")]
+    numbers = pandas.concat(
+        [pandas.to_numeric(text, errors="coerce").notna() for text in plain], axis=1
+    ).any(axis=1)
     commas = cells.astype(str).str.contains(",", regex=False)
     return list(map(str, cells[~numbers | commas])) if numbers.mean() > 0.5 else []
 
 
 def _is_id(cells: pandas.Series) -> bool:
-    """Measured numbers differ from row to row too; words and whole numbers seldom do."""
-    return not _is_number(cells) or bool((cells == np.round(cells)).all())
+    """Measured numbers differ from row to row too; words and numbers that count seldom do."""
+    if not _is_number(cells):
+        return True
+    whole = bool((cells == np.round(cells)).all())
+    return whole and bool(cells.is_monotonic_increasing or np.ptp(cells) < 2 * len(cells))
 
 
 # ------------------------------------------------------------------------- texts

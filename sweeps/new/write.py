@@ -6,7 +6,7 @@ import keyword
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -78,6 +78,8 @@ def write_experiment(
     with faults.collecting():
         problem = _find(data, target, missing)
     faults.check()
+    if problem is not None:
+        problem = _warned(problem, model)
 
     with TemporaryDirectory(prefix="paribus-new-") as elsewhere:
         _try(Path(elsewhere) / file.name, _text(name, problem, model, Path(elsewhere)), folder)
@@ -85,6 +87,17 @@ def write_experiment(
     if problem is None:
         return Written(name, file, TASK, WHY, ())
     return Written(name, file, problem.guess.task, problem.guess.why, problem.notes)
+
+
+def _warned(problem: Problem, model: str | None) -> Problem:
+    """With a note where a model was asked for that hardly reaches the values of the target."""
+    if problem.guess.task != "regression" or problem.model != "linear" or model in (None, "linear"):
+        return problem
+    note = (
+        f"The target's values are far from 0 and 1, where a network such as {shown(model)} begins: "
+        "it hardly reaches them. Divide the column in the file, or take --model linear."
+    )
+    return replace(problem, notes=(*problem.notes, note))
 
 
 def _check_name(name: str, file: Path) -> None:

@@ -487,3 +487,38 @@ def test_through_the_console_script(tmp_path):
             assert done.stdout == ""
             assert done.stderr.startswith("Error: ")
     assert list(tmp_path.iterdir()) == []
+
+
+# What a file's own BASELINE says wrong is refused as what is typed is; it was dropped once.
+WRONG_BASELINES = [
+    ('"hidden_dim": 8', '"hidden_dim": 8, "activation": "rleu"', "model.activation"),
+    ('"hidden_dim": 8', '"hidden_dim": 8, "depth": 3', "depth"),
+    ('"hidden_dim": 8', '"hidden_dim": -5', "model.hidden_dim"),
+    ('"lr": 0.01', '"lr": "fast"', "optimizer.lr"),
+    ('"lr": 0.01', '"lrr": 3', "lrr"),
+    ('"data": waves', '"data": {"name": waves, "noize": 0.1}', "noize"),
+]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"), WRONG_BASELINES, ids=[wrong[1] for wrong in WRONG_BASELINES]
+)
+def test_a_wrong_baseline_of_a_file_is_refused(old, new, named, paribus, write_small, tmp_path):
+    small = write_small(replace=[(old, new)])
+    root = tmp_path / "results"
+    for command in ("run", "sweep", "show"):
+        at = () if command == "show" else ("--root", root, "--no-wandb")
+        refused(paribus(command, small.path, *at), root, named)
+
+
+def test_an_experiment_is_named_by_what_lies_beside(paribus, tmp_path):
+    (tmp_path / "prices.py").write_text("")
+    (tmp_path / "houses.csv").write_text("a,b\n1,2\n")
+    for word, hint in (
+        ("prices", "Did you mean 'prices.py'?"),
+        ("price.py", "Did you mean 'prices.py'?"),
+        ("houses.csv", "paribus new NAME --data houses.csv"),
+    ):
+        done = paribus("run", word, cwd=tmp_path)
+        assert done.code == 2
+        assert hint in done.err

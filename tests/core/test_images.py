@@ -238,7 +238,8 @@ def test_a_wrong_layout_says_what_was_looked_for(tmp_path):
     draw(tmp_path, "1.png", pixels(0))
     assert said(tmp_path) == (
         f"{tmp_path} has no folders; one for each class was looked for, such as "
-        f"{tmp_path}/cat/1.png, or the folders train and val with these. Give data.root=FOLDER."
+        f"{tmp_path}/cat/1.png, or the folders train and val with these. Put "
+        "each class's images into a folder of its own, and name the folder of these."
     )
 
 

@@ -212,6 +212,23 @@ def test_columns_that_teach_nothing_are_named(folder, tmp_path):
     assert measured.notes == ()
 
 
+def test_prices_are_no_ids_and_thousands_no_words(tmp_path):
+    """Whole numbers that differ in every row, neither in order nor side by side."""
+    rows = [f'{7919 * i % 400_000},"{i % 7},{100 + i}.5",{i % 5}' for i in range(60)]
+    (tmp_path / "houses.csv").write_text("\n".join(["price,area,rooms", *rows]) + "\n")
+    notes = write_experiment("a", tmp_path, str(tmp_path / "houses.csv"), "rooms").notes
+    assert len(notes) == 1
+    assert "Read as words, as it is not all numbers: column 'area'" in notes[0]
+
+
+def test_a_network_for_values_far_from_0_is_warned_of(tmp_path):
+    houses().assign(price=lambda f: 300_000 + f.rooms).to_csv(tmp_path / "houses.csv", index=False)
+    table = str(tmp_path / "houses.csv")
+    assert write_experiment("plain", tmp_path, table, "price").notes == ()
+    (note,) = write_experiment("deep", tmp_path, table, "price", model="mlp").notes
+    assert "take --model linear" in note
+
+
 @pytest.mark.parametrize(("times", "plus"), [(1e-6, 0), (1, 2000), (50_000, 200_000)])
 def test_values_of_any_size_are_reached(paribus, tmp_path, times, plus):
     """From a model that begins near 0, in few rows."""
