@@ -132,7 +132,10 @@ def labels(subject: Subject) -> Verdict:
         )
     few = counted(counts[rarest], "training example")
     plural = "classes" if what == "class" else "labels"
-    return passed(f"{data.outputs} {plural}; the rarest, '{name}', has {few}")
+    validated = class_counts(data.val.targets, data.outputs)
+    lacking = [shown(n) for n, count in zip(data.class_names, validated, strict=True) if not count]
+    note = f"; validation has none of '{lacking[0]}', so nothing is known of it" if lacking else ""
+    return passed(f"{data.outputs} {plural}; the rarest, '{name}', has {few}{note}")
 
 
 def _values(targets: Tensor) -> Verdict:

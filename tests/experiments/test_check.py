@@ -214,6 +214,19 @@ BASELINE["data"] = people
     assert detail.endswith("an id? column 'number'")
 
 
+def test_a_class_that_validation_lacks_is_named(check):
+    code, found = check("""
+def parts():
+    x, y = datasets.load_digits(return_X_y=True)
+    kept = y[1200:] != 7
+    return {"train": (x[:1200], y[:1200]), "val": (x[1200:][kept], y[1200:][kept])}
+
+BASELINE["data"] = parts
+""")
+    assert code == 0
+    assert "; validation has none of '7'" in found["labels are in range"]["detail"]
+
+
 def test_large_inputs_fail(check):
     code, found = check("", "standardize=false")
     assert code == 1
