@@ -35,7 +35,7 @@ NAMES: dict[str, dict[str, str]] = {
         "regression": "core.tasks.Regression",
     },
     "data": {
-        "digits": "sklearn.datasets.load_digits",
+        "digits": "core.data.digits.digits",
         "images": "core.data.images.images",
         "table": "core.data.tables.table",
         "text": "core.data.texts.text",
@@ -139,11 +139,18 @@ class Resolved:
 
 
 def resolve_component(kind: str, name: str, experiment: Experiment) -> Resolved:
-    """Finds a component's callable; calls nothing.
+    """Finds a component's callable; calls nothing. Looks each up once.
 
     Raises:
         RequestError: If there is no such name, or what is there is not of this kind.
     """
+    if (kind, name) not in experiment.resolved:
+        experiment.resolved[kind, name] = _resolve(kind, name, experiment)
+    found: Resolved = experiment.resolved[kind, name]
+    return found
+
+
+def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
     function, trusted = _find(kind, name, experiment)
     if isinstance(function, str):  # a short name written as an object of the file
         raise RequestError(f"{kind}: '{shown(name)}' is a word, not a {kind}.", kind="wrong-kind")

@@ -101,8 +101,8 @@ class Engine(Protocol):
 
     name: str
 
-    def train(self, job: Job, states: Mapping[str, State]) -> Iterator[Report]:
-        """Trains the job's runs, yielding one report per run and epoch.
+    def train(self, job: Job, states: Mapping[str, State]) -> Iterator[list[Report]]:
+        """Trains the job's runs, yielding after an epoch one report of each run that had it.
 
         Closing the iterator after a report is the clean stop.
 

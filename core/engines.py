@@ -1,5 +1,6 @@
 """Which engines there are, and which one an experiment is for."""
 
+from core.cohort.engine import Cohort
 from core.config import ScriptConfiguration
 from core.engine import Engine
 from core.experiment import Experiment
@@ -10,7 +11,7 @@ from core.script_engine import Script, ScriptResolver
 
 def engine_of(name: str) -> Engine:
     """The engine of this name (as `core.spec.choose_engine` gives it)."""
-    engines: dict[str, type[Engine]] = {"loop": Loop, "script": Script}
+    engines: dict[str, type[Engine]] = {"loop": Loop, "cohort": Cohort, "script": Script}
     return engines[name]()
 
 

@@ -33,6 +33,7 @@ class Experiment:
         baseline: The configuration to compare with, as the file states it.
         axes: Hyperparameter to levels (a list) or their text, in the file's order.
         objects: The file's own names, which components may refer to as ``file.py:name``.
+        resolved: What `core.components.resolve_component` found, by kind and name.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Experiment:
     baseline: Configuration
     axes: dict[str, Any]
     objects: dict[str, Any] = field(repr=False, compare=False)
+    resolved: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 def catalogue_folder() -> Path:

@@ -12,6 +12,7 @@ from core.build import Trainee, checked_loss
 from core.components import LOSS_TASKS
 from core.errors import RequestError, one_of, shown
 from core.models import set_dropout_streams
+from core.optimizers import never_steps
 from core.seeding import seeded_globals
 from core.values import show_value
 
@@ -26,11 +27,14 @@ _NO_LOGITS = (
 )
 
 
-def try_fit(trainee: Trainee) -> None:
+def try_fit(trainee: Trainee, *, update: bool = True) -> None:
     """Sends a few training examples through model, loss and metrics, and updates the model once.
 
     Args:
         trainee: Not to be trained with any more.
+        update: Whether its own optimizer makes that update. A cohort makes its own, of what it
+            knows; and torch imports its compiler when an optimizer first steps, which takes a
+            second.
 
     Raises:
         RequestError: If something does not fit, with both shapes and where they come from.
@@ -48,7 +52,7 @@ def try_fit(trainee: Trainee) -> None:
         # In training with as few examples as its last batch may have.
         last = len(trainee.data.train) % trainee.batch_size or trainee.batch_size
         outputs = _try_model(trainee, inputs[:last], training=True)
-        _try_update(trainee, _try_loss(trainee, outputs, targets[:last]))
+        _try_update(trainee, _try_loss(trainee, outputs, targets[:last]), steps=update)
 
 
 def _refuse_loss_of_another_task(trainee: Trainee) -> None:
@@ -160,11 +164,13 @@ def _try_loss(trainee: Trainee, outputs: Tensor, targets: Tensor) -> Tensor:
     return loss
 
 
-def _try_update(trainee: Trainee, loss: Tensor) -> None:
+def _try_update(trainee: Trainee, loss: Tensor, *, steps: bool) -> None:
     """One step: an optimizer may be for some models only, and says so when it meets gradients."""
     model, optimizer, scheduler = (_name(trainee, k) for k in ("model", "optimizer", "scheduler"))
     _refuse_scheduler(trainee, scheduler)
     measured: list[Any] = [loss.item()] if trainee.scheduler_steps == "validation" else []
+    if not steps:
+        never_steps(trainee.optimizer)
     for what, act, hint in (
         (
             f"model {model} cannot be trained",
@@ -173,7 +179,7 @@ def _try_update(trainee: Trainee, loss: Tensor) -> None:
         ),
         (
             f"optimizer {optimizer} cannot update model {model}",
-            lambda: trainee.optimizer.step(lambda: loss),  # type: ignore[arg-type,return-value]
+            lambda: steps and trainee.optimizer.step(lambda: loss),  # type: ignore[arg-type,return-value]
             "Take another, such as optimizer=adam.",
         ),
         (

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from core.build import Trainee, checked_loss
 from core.config import Configuration
+from core.course import Course
 from core.data.prepared import PartName
-from core.engine import Best, Evaluation, Job, Report, State
-from core.metrics import is_better
-from core.models import load_weights, set_dropout_streams, tensor_hashes, weights_hash
+from core.engine import Evaluation, Job, Report, State
+from core.models import load_weights, set_dropout_streams
 from core.seeding import derive, epoch_order, seed_globals, seeded_globals
 
 
@@ -25,52 +23,30 @@ class Loop:
 
     name = "loop"
 
-    def train(self, job: Job, states: Mapping[str, State]) -> Iterator[Report]:
-        (run,) = job.runs
-        asked = Configuration.parse(run.asked, run.id)
-        trainee = job.resolver.trainee(asked, run.seed)
-        initial = tensor_hashes(trainee.model)
-        best: Best | None = None
-        first = 1
-        if state := states.get(run.id):
-            initial, best, first = _restore(trainee, state)
-        with seeded_globals(run.seed, "dropout"):  # leaves the process's generators as they were
-            for epoch in range(first, trainee.epochs + 1):
+    def train(self, job: Job, states: Mapping[str, State]) -> Iterator[list[Report]]:
+        (spec,) = job.runs
+        run = Course.begin(job, spec)
+        trainee = run.trainee
+        if state := states.get(spec.id):
+            run.resume(state)
+            _restore(trainee, state)
+        with seeded_globals(spec.seed, "dropout"):  # leaves the process's generators as they were
+            finished = False
+            while not finished:
                 started = time.perf_counter()
-                order = epoch_order(run.seed, epoch, len(trainee.data.train))
-                order = order[: _examples_of(trainee, epoch)]
-                trained = train_epoch(trainee, order, run.seed, epoch)
-                found = measure(trainee, "val")
-                if trainee.scheduler_steps == "validation":
-                    trainee.scheduler.step(found.metrics["loss"])  # type: ignore[arg-type]
-                metrics = {**trained, **{f"val/{k}": v for k, v in found.metrics.items()}}
-                failure = _not_finite(metrics, trainee.metric, epoch)
-                if failure is None and _is_best(trainee, metrics, best):
-                    weights = {k: v.detach().cpu().clone() for k, v in _state(trainee).items()}
-                    best = Best(epoch, metrics, found.confusion_matrix, weights, found.outputs)
-                line = {
-                    "epoch": epoch,
-                    "metrics": metrics,
-                    "order_sha256": hashlib.sha256(order.numpy().tobytes()).hexdigest(),
-                    "weights_sha256": weights_hash(trainee.model),
-                    "seconds": time.perf_counter() - started,
-                }
-                finished = (
-                    failure is not None
-                    or epoch == trainee.epochs
-                    or _is_out_of_patience(trainee, best, epoch)
+                order = epoch_order(spec.seed, run.epoch + 1, len(trainee.data.train))
+                order = order[: run.examples]
+                trained = train_epoch(trainee, order, spec.seed, run.epoch + 1)
+                report = run.report(
+                    trained,
+                    measure(trainee, "val"),
+                    trainee.model.state_dict(),
+                    hashlib.sha256(order.numpy().tobytes()).hexdigest(),
+                    lambda: _snapshot(trainee),
                 )
-                yield Report(
-                    run=run.id,
-                    line=line,
-                    best=best,
-                    finished=finished,
-                    failure=failure,
-                    initial_weights=initial,
-                    state=lambda e=epoch, b=best: _snapshot(trainee, e, b, initial),  # type: ignore[misc]
-                )
-                if finished:
-                    return
+                report.line["seconds"] = time.perf_counter() - started
+                yield [report]
+                finished = report.finished
 
     def evaluate(self, job: Job, weights: Mapping[str, Tensor], split: PartName) -> Evaluation:
         (run,) = job.runs
@@ -155,53 +131,16 @@ def measure(trainee: Trainee, split: PartName) -> Evaluation:
     return Evaluation(metrics, outputs.clone(), targets, matrix)
 
 
-def _examples_of(trainee: Trainee, epoch: int) -> int:
-    """Examples that an epoch visits: all, or fewer in the last epoch of a number of updates."""
-    steps = math.ceil(len(trainee.data.train) / trainee.batch_size)
-    left = trainee.updates - (epoch - 1) * steps
-    return len(trainee.data.train) if left >= steps else left * trainee.batch_size
-
-
-def _not_finite(metrics: Mapping[str, float | None], metric: str, epoch: int) -> str | None:
-    for name in ("train/loss", "val/loss", metric):
-        value = metrics[name]
-        if value is not None and not math.isfinite(value):
-            return f"non-finite: {name} is {value} at epoch {epoch}"
-    return None
-
-
-def _is_best(trainee: Trainee, metrics: Mapping[str, float | None], best: Best | None) -> bool:
-    """Whether an epoch is the first, or beats the best so far."""
-    name = trainee.metric
-    return best is None or is_better(trainee.direction, metrics[name], best.metrics[name])
-
-
-def _is_out_of_patience(trainee: Trainee, best: Best | None, epoch: int) -> bool:
-    """Whether there were as many epochs without a better one as patience allows."""
-    patience = trainee.configuration["train"]["patience"]
-    return patience is not None and epoch - (best.epoch if best else 0) >= patience
-
-
-def _state(trainee: Trainee) -> dict[str, Tensor]:
-    state: dict[str, Tensor] = trainee.model.state_dict()
-    return state
-
-
-def _snapshot(trainee: Trainee, epoch: int, best: Best | None, initial: dict[str, str]) -> State:
-    """What is needed to go on after an epoch; streams are made anew, so no generators."""
+def _snapshot(trainee: Trainee) -> State:
+    """What the steps go on from; streams are made anew each epoch, so no generators."""
     return {
-        "epoch": epoch,
-        "model": _state(trainee),
+        "model": trainee.model.state_dict(),
         "optimizer": trainee.optimizer.state_dict(),
         "scheduler": trainee.scheduler.state_dict(),
-        "best": None if best is None else vars(best),
-        "initial_weights": initial,
     }
 
 
-def _restore(trainee: Trainee, state: State) -> tuple[dict[str, str], Best | None, int]:
+def _restore(trainee: Trainee, state: State) -> None:
     trainee.model.load_state_dict(state["model"])
     trainee.optimizer.load_state_dict(state["optimizer"])
     trainee.scheduler.load_state_dict(state["scheduler"])
-    best: Any = state["best"]
-    return state["initial_weights"], best and Best(**best), state["epoch"] + 1

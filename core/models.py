@@ -251,18 +251,18 @@ def answers(model: nn.Module, batches: Iterable[Tensor], device: torch.device) -
         return torch.cat([model(inputs.to(device)).float().cpu() for inputs in batches])
 
 
-def tensor_hashes(model: nn.Module) -> dict[str, str]:
+def tensor_hashes(state: Mapping[str, Tensor]) -> dict[str, str]:
     """Name to sha256 (of dtype, shape and bytes) of each tensor of a model's state."""
     return {
         name: hashlib.sha256(_tensor_bytes(tensor)).hexdigest()
-        for name, tensor in sorted(model.state_dict().items())
+        for name, tensor in sorted(state.items())
     }
 
 
-def weights_hash(model: nn.Module) -> str:
+def weights_hash(state: Mapping[str, Tensor]) -> str:
     """One sha256 over names, dtypes, shapes and bytes of a model's state, in order of name."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(state.items()):
         digest.update(name.encode() + b"\0")
         digest.update(_tensor_bytes(tensor))
     return digest.hexdigest()

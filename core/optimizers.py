@@ -17,6 +17,14 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 FUSED_ON_CPU = ("SGD", "Adam", "AdamW", "Adagrad")
 
 
+# torch wraps these so that its compiler leaves them alone, and imports the compiler for that when
+# the first is called: more than a second in every process. Nothing here is compiled.
+for _name in ("add_param_group", "load_state_dict", "state_dict", "zero_grad"):
+    _function = getattr(getattr(Optimizer, _name), "__wrapped__", None)
+    if _function is not None:
+        _function.__dynamo_disable = _function
+
+
 class Constant(LRScheduler):
     """The learning rate stays what it is."""
 
@@ -55,6 +63,11 @@ class LinearWarmup(LambdaLR):
             }[decay]
 
         super().__init__(optimizer, factor, last_epoch)
+
+
+def never_steps(optimizer: Optimizer) -> None:
+    """Says of an optimizer that others make its steps: else its scheduler would warn of it."""
+    optimizer._opt_called = True  # type: ignore[attr-defined]
 
 
 def fused_by_default(optimizer: Callable[..., Optimizer], device: str) -> bool:

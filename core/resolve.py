@@ -11,6 +11,8 @@ import torch
 
 from core.augment import make_augment
 from core.build import Trainee, length, make_trainee, selection
+from core.cohort.chain import NoChain
+from core.cohort.fit import chain_of, group_of
 from core.components import build, check_components, resolve_component, with_defaults
 from core.config import Component, Configuration, ModelConfiguration, Split
 from core.data import Data, Source, load, prepare
@@ -36,10 +38,16 @@ class Trial:
     Attributes:
         facts: As `RunSpec` has them.
         initial_weights: sha256 of the weights that seed 0 begins with; None for a function.
+        engine: What trains it by itself.
+        why: Why that is no cohort, if it is not.
+        group: Of `RunSpec`.
     """
 
     facts: dict[str, Any]
     initial_weights: str | None
+    engine: str
+    why: str | None = None
+    group: str | None = None
 
 
 class Resolver:
@@ -49,12 +57,11 @@ class Resolver:
         experiment: The experiment whose file components may come from.
     """
 
-    engine = "loop"  # what trains its runs
-
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
         self._sources: dict[str, Source] = {}
-        self._data: dict[str, Data] = {}
+        self._data: dict[str, Data] = {}  # by what it is made of
+        self._data_of: dict[str, Data] = {}  # by configuration
         self._accepted: dict[str, ModelConfiguration] = {}
         self._resolved: dict[str, dict[str, Any]] = {}
         self._trials: dict[str, Trial] = {}
@@ -67,6 +74,12 @@ class Resolver:
             RequestError: If the data cannot be loaded or divided, or a function keeps it to itself.
         """
         configuration = self._checked(asked)
+        key = canonical_json(asked.to_dict())
+        if key not in self._data_of:
+            self._data_of[key] = self._load(configuration)
+        return self._data_of[key]
+
+    def _load(self, configuration: ModelConfiguration) -> Data:
         full = with_defaults(configuration, self.experiment)
         targets = self._task(full).targets
         source_key = canonical_json([full["data"], targets, full["split"]["seed"]])
@@ -120,7 +133,7 @@ class Resolver:
             self._traced[key] = self.data_record(asked)["fingerprint"], sources, contents
         fingerprint, sources, contents = self._traced[key]
         trial = self._tried(asked, resolved)
-        chosen = choose_engine(engine, self.engine)
+        chosen = choose_engine(engine, trial.engine, trial.why)
         parts = identity_parts(
             resolved=resolved,
             weights=weights_digests(resolved),
@@ -141,7 +154,16 @@ class Resolver:
             identity=parts,
             facts=trial.facts,
             sources=contents,
+            group=trial.group if chosen == "cohort" else None,
         )
+
+    def why_no_cohort(self, asked: Configuration) -> str | None:
+        """Why a cohort cannot train this, a clause about it; None if one can.
+
+        Raises:
+            RequestError: If it cannot be trained at all.
+        """
+        return self._tried(asked, self.configuration(asked)).why
 
     def data_record(self, asked: Configuration) -> dict[str, Any]:
         """What a record says of the data: fingerprint, sizes, preprocessing; and its targets."""
@@ -197,8 +219,13 @@ class Resolver:
         if key not in self._trials:
             data = self.data(asked)
             trainee = make_trainee(resolved, self.experiment, data, seed=0)
-            initial = weights_hash(trainee.model)
-            try_fit(trainee)
+            initial = weights_hash(trainee.model.state_dict())
+            engine, why, group = "cohort", None, None
+            try:
+                group = group_of(trainee, chain_of(trainee), data.fingerprint)
+            except NoChain as reason:
+                engine, why = "loop", str(reason)
+            try_fit(trainee, update=engine == "loop")
             facts = {
                 "epochs": trainee.epochs,
                 "updates": trainee.updates,
@@ -207,7 +234,7 @@ class Resolver:
                 "directions": {f"val/{e.key}": e.direction for e in trainee.extra_metrics},
                 **({"fresh": trainee.fresh} if trainee.fresh else {}),
             }
-            self._trials[key] = Trial(facts, initial)
+            self._trials[key] = Trial(facts, initial, engine, why, group)
         return self._trials[key]
 
     def _resolve(self, asked: ModelConfiguration) -> dict[str, Any]:

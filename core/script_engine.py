@@ -29,8 +29,6 @@ from core.spec import RunSpec
 class ScriptResolver(Resolver):
     """Resolves what is known of a function: its keywords. It is not called to find out more."""
 
-    engine = SCRIPT
-
     def configuration(self, asked: Configuration) -> dict[str, Any]:
         faults = Faults()
         full = with_defaults(check_components(asked, self.experiment, faults), self.experiment)
@@ -48,7 +46,7 @@ class ScriptResolver(Resolver):
         return {"fingerprint": None, "val": 0, "preprocessing": {"class_names": None}}
 
     def _tried(self, asked: Configuration, resolved: dict[str, Any]) -> Trial:  # noqa: ARG002
-        return Trial({"epochs": 0, "updates": 0, "parameters": 0}, None)
+        return Trial({"epochs": 0, "updates": 0, "parameters": 0}, None, SCRIPT)
 
 
 class Script:
@@ -60,22 +58,22 @@ class Script:
 
     name = SCRIPT
 
-    def train(self, job: Job, states: Mapping[str, State]) -> Iterator[Report]:  # noqa: ARG002
+    def train(self, job: Job, states: Mapping[str, State]) -> Iterator[list[Report]]:  # noqa: ARG002
         last: Report | None = None  # held back: only what comes next shows whether it is the last
         try:
             for report in epochs_of(job):
                 if last is not None:
-                    yield last
+                    yield [last]
                 last = report
                 if report.failure is not None:
                     break
         except (Exception, SystemExit):
             if last is not None:
-                yield last
+                yield [last]
             raise
         if last is None:
             raise RequestError(f"{job.runs[0].configuration[SCRIPT]['name']} yielded nothing.")
-        yield replace(last, finished=True)
+        yield [replace(last, finished=True)]
 
     def evaluate(self, job: Job, weights: Mapping[str, Tensor], split: PartName) -> Evaluation:  # noqa: ARG002
         raise RequestError(f"{job.runs[0].id} is a function's: it has no weights to evaluate.")

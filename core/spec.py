@@ -28,6 +28,7 @@ class RunSpec:
         facts: What follows: epochs, updates, updates_per_epoch, parameters; 0 where only its
             function knows.
         sources: Path inside the record's ``source/`` to the file's bytes as they were planned.
+        group: Runs that share it can be trained together; None: this one alone.
         import_paths: Folders appended to the import path.
         noted: What is recorded without being part of the identity: git, and the folder that
             relative paths begin at.
@@ -43,6 +44,7 @@ class RunSpec:
     identity: Mapping[str, Any]
     facts: Mapping[str, Any]
     sources: Mapping[str, bytes] = field(repr=False)
+    group: str | None = None
     import_paths: tuple[Path, ...] = ()
     noted: Mapping[str, Any] = field(default_factory=dict)
 
@@ -71,24 +73,27 @@ class Progress:
     said: str | None = None
 
 
-def choose_engine(engine: str, own: str | None = None) -> str:
+def choose_engine(engine: str, own: str | None = None, why: str | None = None) -> str:
     """The engine that trains a run.
 
     Args:
         engine: What was asked for.
-        own: What trains such an experiment; None: that is not known yet.
+        own: What trains it by itself; None: that is not known yet.
+        why: Why a cohort cannot train it, if that is so.
 
     Raises:
         RequestError: If there is no such engine, or it cannot train this.
     """
     if engine not in ENGINES:
         raise RequestError(
-            f"There is no engine '{shown(engine)}'.", "Choose auto or loop.", "engine"
+            f"There is no engine '{shown(engine)}'.", "Choose auto, loop or cohort.", "engine"
         )
-    if engine == "cohort":
+    if engine == "cohort" and why is not None:
         raise RequestError(
-            "The engine 'cohort' does not exist yet.", "Take --engine loop.", "engine"
+            f"The engine 'cohort' does not train this: {why}.", "Choose auto or loop.", "engine"
         )
+    if own == "cohort" and engine == "loop":
+        return engine
     if own is not None and engine not in ("auto", own):
         raise RequestError(
             f"The engine '{engine}' does not train this experiment.", f"Choose {own}.", "engine"

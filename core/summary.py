@@ -22,7 +22,12 @@ def summarize(resolver: Resolver, asked: Configuration, engine: str) -> dict[str
         RequestError: If the configuration cannot be trained as asked.
     """
     run = resolver.specify(asked, 0, engine)
-    known = {"configuration": run.configuration, "engine": run.engine, "facts": run.facts}
+    known = {
+        "configuration": run.configuration,
+        "engine": run.engine,
+        "why_no_cohort": resolver.why_no_cohort(asked),
+        "facts": run.facts,
+    }
     if run.engine == SCRIPT:
         return {**known, "model": None, "data": None}
     trainee = resolver.trainee(asked, 0)

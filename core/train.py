@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import traceback
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from core.attempt import Attempt
 from core.config import Configuration
-from core.engine import Job
+from core.engine import Job, Report
 from core.engines import engine_of, resolver_of
 from core.errors import ParibusError, RequestError, shown
 from core.experiment import load_experiment
@@ -33,7 +34,10 @@ def train_job(
     """
     written: dict[str, Attempt] = {}
     epochs = {run.id: int(run.facts["epochs"]) for run in runs}
+    told: dict[str, int] = {}  # the last epoch of each run that was told
+    untold: dict[str, Progress] = {}  # of runs that are finished
     finished: set[str] = set()
+    alone: list[RunSpec] = []
     try:
         resolver = resolver_for_file(runs[0].path, runs[0].import_paths)
         for run in runs:
@@ -46,25 +50,47 @@ def train_job(
         for name, attempt in written.items():
             if why := attempt.unused_state:
                 yield Progress(name, epochs[name], said=f"{why} {name} begins at the start.")
-        reports = engine_of(runs[0].engine).train(Job(runs, resolver), states)
-        for report in reports:
-            attempt = written[report.run]
-            attempt.write(report)
-            ended: Ended | None = None
-            if report.finished:
-                ended = "failed" if report.failure else "complete"
-                finished.add(report.run)
-            line = attempt.history[-1]
-            yield Progress(report.run, epochs[report.run], line, ended, report.failure)
+        for reports in engine_of(runs[0].engine).train(Job(runs, resolver), states):
+            progress = []
+            for report in reports:  # all are written before any is told: a stop may come between
+                progress.append(_kept(report, written[report.run], epochs[report.run]))
+                if report.finished:
+                    finished.add(report.run)
+                    untold[report.run] = progress[-1]
+            for each in progress:
+                untold.pop(each.run, None)
+                told[each.run] = each.line["epoch"] if each.line else 0
+                yield each
     except GeneratorExit:
         for name, attempt in written.items():
             if name not in finished:
                 attempt.save()
         raise
     except (Exception, SystemExit) as error:
-        for run in runs:
-            if run.id not in finished:
+        yield from untold.values()
+        left = [run for run in runs if run.id not in finished]
+        if len(left) > 1 and not (_surroundings(error) or "").startswith("disk"):
+            alone = left
+        else:
+            for run in left:
                 yield _ended_by(error, run, written.get(run.id), epochs[run.id])
+    # Whose fault it was shows when each is trained by itself, to the same bits; not before the
+    # error has let go of what the job had in memory.
+    for run in alone:
+        for each in train_job((run,), attempts, checkpoint_every):
+            if each.line and each.line["epoch"] <= told.get(run.id, 0):
+                each = replace(each, line=None)
+            if each.line or each.ended or each.said:
+                yield each
+
+
+def _kept(report: Report, attempt: Attempt, epochs: int) -> Progress:
+    """Writes what an epoch left of a run, and says so."""
+    attempt.write(report)
+    ended: Ended | None = None
+    if report.finished:
+        ended = "failed" if report.failure else "complete"
+    return Progress(report.run, epochs, attempt.history[-1], ended, report.failure)
 
 
 def resolver_for_file(path: Path, import_paths: tuple[Path, ...] = ()) -> Resolver:

@@ -147,7 +147,7 @@ def train(
         seed: The run's seed.
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
         wandb: Whether W&B follows.
-        engine: ``auto`` or ``loop``.
+        engine: ``auto``, ``loop`` or ``cohort``.
         trust: Whether whatever the record of a run names may be imported and executed.
 
     Raises:
@@ -189,7 +189,7 @@ def sweep(
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
         workers: Processes; None: the machine's cores.
         wandb: Whether W&B follows.
-        engine: ``auto`` or ``loop``.
+        engine: ``auto``, ``loop`` or ``cohort``.
         storage: URL of the Optuna storage; None: a SQLite file under the root.
         trust: Whether whatever the record of a run names may be imported and executed.
 

@@ -14,6 +14,7 @@ from core.errors import DamagedError, RequestError
 from core.spec import Progress, RunSpec
 from sweeps.executors import Executor, Task
 from sweeps.root import Root
+from sweeps.schedule import schedule
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,9 @@ def drive(
                 named.add(run.id)
                 yield Step(run, said=f"{damage} It is trained again; that goes to attempts/.")
         began = 0
-        for step in _train(list(left.values()), root, executor, rules, stop):
+        # What stopped once is tried again by itself: it may have taken others with it.
+        wanted = [replace(r, group=None) if r.id in tried_again else r for r in left.values()]
+        for step in _train(wanted, root, executor, rules, stop):
             began += 1
             ended = step.progress and step.progress.ended
             why = _another_try(step)
@@ -143,25 +146,30 @@ def _train(
     with ExitStack() as everything:
         locks = {run.id: everything.enter_context(ExitStack()) for run in runs}
 
+        def is_ours(run: RunSpec) -> bool:
+            """Takes a run that is still to be trained, and makes its attempt's folder."""
+            try:
+                locks[run.id].enter_context(root.lock(run.id, run.id))
+            except RequestError:
+                return False
+            except OSError as error:
+                lost.append(Progress(run.id, 0, None, "attempt", f"disk: {error}"))
+                return False
+            if _finished(run, root, rules):
+                locks[run.id].close()
+                return False
+            try:
+                attempts[run.id], warnings = root.new_attempt(run.id)
+            except (OSError, RequestError) as error:
+                lost.append(Progress(run.id, 0, None, "attempt", f"disk: {error}"))
+                return False
+            said.extend(Step(run, said=warning) for warning in warnings)
+            return True
+
         def tasks() -> Iterator[Task]:
-            for run in runs:
-                try:
-                    locks[run.id].enter_context(root.lock(run.id, run.id))
-                except RequestError:
-                    continue
-                except OSError as error:
-                    lost.append(Progress(run.id, 0, None, "attempt", f"disk: {error}"))
-                    continue
-                if _finished(run, root, rules):
-                    locks[run.id].close()
-                    continue
-                try:
-                    attempts[run.id], warnings = root.new_attempt(run.id)
-                except (OSError, RequestError) as error:
-                    lost.append(Progress(run.id, 0, None, "attempt", f"disk: {error}"))
-                    continue
-                said.extend(Step(run, said=warning) for warning in warnings)
-                yield Task((run,), {run.id: attempts[run.id]}, rules.checkpoint_every)
+            for job in schedule(runs, executor.size):
+                if ours := tuple(run for run in job if is_ours(run)):
+                    yield Task(ours, {r.id: attempts[r.id] for r in ours}, rules.checkpoint_every)
 
         for progress in chain(executor.execute(tasks(), stop, rules.run_timeout), lost):
             while said:

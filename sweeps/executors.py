@@ -27,8 +27,7 @@ Result = TypeVar("Result")
 _STOP = "stop"
 _PATIENCE = 60.0  # seconds that a worker may always be silent
 _UNKNOWN = 3600.0  # the same before any epoch is known
-# Of torch the forkserver imports what the first optimizer would, in every worker: a second's work.
-_PRELOAD = ("core.train", "core.engines", "torch._dynamo")
+_PRELOAD = ("core.train", "core.engines")
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,13 @@ class Task:
 
 
 class Executor(Protocol):
-    """Trains tasks and says how each goes."""
+    """Trains tasks and says how each goes.
+
+    Attributes:
+        size: How many tasks at the same time.
+    """
+
+    size: int
 
     def execute(
         self, tasks: Iterable[Task], stop: Callable[[], bool], run_timeout: float | None = None
@@ -72,6 +77,8 @@ class InProcess:
     What the user's code prints goes to standard error, as it does from a worker: standard output
     is the command's own. A step that hangs, hangs this process: there is no timeout.
     """
+
+    size = 1
 
     def execute(
         self,
@@ -146,9 +153,12 @@ class Pool:
                         worker.ask_to_stop()
                 for worker in _wait_for(busy, timeout=0.2):
                     for progress in self._hear(worker):
-                        if progress.line is not None:
-                            epochs.append(progress.line["seconds"])
-                            worker.epochs.append(progress.line["seconds"])
+                        if progress.line is not None and worker.task is not None:
+                            # Lanes share an epoch: each was told its part of the time.
+                            lanes = len(worker.task.runs) - len(worker.done)
+                            seconds = progress.line["seconds"] * max(1, lanes)
+                            epochs.append(seconds)
+                            worker.epochs.append(seconds)
                         yield progress
                 for worker in self._busy():
                     if worker.is_silent(epochs, run_timeout):

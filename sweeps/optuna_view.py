@@ -21,6 +21,11 @@ from sweeps.study import Study
 _MARK = "paribus_root"
 
 
+def import_optuna() -> None:
+    """Imports what `write` needs, which takes half a second."""
+    import sqlalchemy.dialects.sqlite  # noqa: F401
+
+
 def default_storage(root: Root) -> str:
     """The SQLite file under the root."""
     return f"{SQLITE}{root.path / 'optuna.db'}"

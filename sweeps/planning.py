@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 
 import torch
 
-from core.check import Check, check
 from core.components import check_components
 from core.config import COMPONENTS, Configuration, Direction, flatten
 from core.engine import Job
@@ -43,7 +41,7 @@ def read_request(request: Request) -> Question:
         choose_engine(request.engine)
     resolver = resolver_for_file(request.path, request.import_paths)
     experiment = resolver.experiment
-    start = _start(request, experiment)
+    start = start_of(request, experiment)
     with faults.collecting():
         start = apply_overrides(start, request.overrides, experiment)
         # Full names and the parameters' own types, as levels have them.
@@ -83,7 +81,7 @@ def read_request(request: Request) -> Question:
     )
 
 
-def _start(request: Request, experiment: Experiment) -> Configuration:
+def start_of(request: Request, experiment: Experiment) -> Configuration:
     """What the overrides change: the experiment's baseline, or a run's configuration."""
     if request.asked is None:
         return experiment.baseline
@@ -173,19 +171,6 @@ def describe_request(request: Request) -> dict[str, Any]:
     }
 
 
-def check_request(request: Request) -> tuple[str, list[Check]]:
-    """The name of the experiment, and what `check` finds.
-
-    Raises:
-        RequestError: With all faults of the request, or if its data cannot be had.
-    """
-    resolver = resolver_for_file(request.path, request.import_paths)
-    experiment = resolver.experiment
-    asked = apply_overrides(_start(request, experiment), request.overrides, experiment)
-    with redirect_stdout(sys.stderr):  # standard output is the command's own
-        return experiment.name, list(check(resolver, asked))
-
-
 def time_updates(request: Request, asked: Mapping[str, Any]) -> tuple[float, float]:
     """Seconds per update and per validation, from one short epoch here; writes nothing."""
     resolver = resolver_for_file(request.path, request.import_paths)
@@ -200,7 +185,8 @@ def time_updates(request: Request, asked: Mapping[str, Any]) -> tuple[float, flo
     started = time.perf_counter()
     measure(trainee, "val")
     validation = time.perf_counter() - started
-    lines = [r.line for r in engine_of(run.engine).train(Job((run,), resolver), {})]
+    epochs = engine_of(run.engine).train(Job((run,), resolver), {})
+    lines = [report.line for (report,) in epochs]
     seconds = sum(line["seconds"] for line in lines) - validation * len(lines)
     return max(seconds, 1e-6) / updates, validation
 

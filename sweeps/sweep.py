@@ -64,6 +64,7 @@ def planned_sweep(
     request = early_request(root, asked, faults)
     with Workplace(data_of(request), workers) as workplace:
         workplace.begin()
+        optuna_view.import_optuna()  # this process is idle while the workers import torch
         name = None if faults.found else study  # a bad name must not be looked up
         with faults.collecting():
             sweep = plan_sweep(request, seeds, root, workplace, name=name, storage=storage)

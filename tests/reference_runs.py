@@ -89,6 +89,9 @@ RUNS: dict[str, dict[str, Any]] = {
     },
 }
 
+# Those that a cohort trains too.
+COHORTS = ("dropout_adam", "deep_momentum_cosine", "smoothing_adamw", "line")
+
 # The rest of each run's experiment file.
 OBJECTS = '''
 import numpy as np
@@ -208,24 +211,25 @@ def train_all(tree: Path) -> dict[str, Any]:
     restart_pinned()
     found: dict[str, Any] = {"core": core.__file__, "runs": {}, "failed": {}}
     with tempfile.TemporaryDirectory(prefix="paribus-reference-") as folder:
-        for name, baseline in RUNS.items():
+        for name, engine in [*((n, "loop") for n in RUNS), *((n, "cohort") for n in COHORTS)]:
             file = Path(folder) / f"{name}.py"
-            file.write_text(f'"""A reference run."""\n{OBJECTS}\nBASELINE = {baseline | CPU!r}\n')
+            asked = RUNS[name] | CPU
+            file.write_text(f'"""A reference run."""\n{OBJECTS}\nBASELINE = {asked!r}\n')
             try:
-                found["runs"][name] = _train(file, Path(folder))
+                found["runs"][f"{name}, {engine}"] = _train(file, Path(folder), engine)
             except Exception as error:
-                found["failed"][name] = f"{type(error).__name__}: {error}"
+                found["failed"][f"{name}, {engine}"] = f"{type(error).__name__}: {error}"
     return found
 
 
-def _train(file: Path, folder: Path) -> list[dict[str, Any]]:
+def _train(file: Path, folder: Path, engine: str) -> list[dict[str, Any]]:
     """The lines of a run's history, without the time it took."""
     from core.experiment import load_experiment
     from core.resolve import Resolver
     from core.train import train_job
 
     experiment = load_experiment(file)
-    run = Resolver(experiment).specify(experiment.baseline, seed=1)
+    run = Resolver(experiment).specify(experiment.baseline, 1, engine)
     attempt = folder / run.id
     attempt.mkdir()
     lines, ended, reason = [], None, None

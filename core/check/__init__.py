@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from core.check import examples, generalising, learning, one_batch, parts, script
 from core.check.subject import Subject, Verdict, skipped
-from core.config import SCRIPT, Configuration
+from core.config import Configuration
 from core.errors import RequestError, shown
 from core.process import settle
 from core.resolve import Resolver
+from core.script_engine import ScriptResolver
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def check(resolver: Resolver, asked: Configuration) -> Iterator[Check]:
         RequestError: If there is nothing to check: the request is wrong, or the data cannot be had.
     """
     subject = Subject(resolver, asked)
-    checks = CHECKS_OF_SCRIPT if resolver.engine == SCRIPT else CHECKS
+    checks = CHECKS_OF_SCRIPT if isinstance(resolver, ScriptResolver) else CHECKS
     resolver.configuration(asked)
     if checks is CHECKS:
         subject.trainee()

@@ -50,7 +50,7 @@ def list_command(as_json: bool) -> None:
 @click.command("show")
 @click.argument("experiment")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--engine", default="auto", metavar="auto|loop", help="What would train.")
+@click.option("--engine", default="auto", metavar="auto|loop|cohort", help="What would train.")
 @trust_option
 @root_option
 @json_option
@@ -104,6 +104,8 @@ def _show_model(document: dict[str, Any]) -> None:
         f"shape {data['input_shape']}; {facts['updates']} updates in {facts['epochs']} epochs; "
         f"engine {document['engine']}"
     )
+    if document["why_no_cohort"]:
+        say(f"no cohort trains it: {document['why_no_cohort']}")
     if "classes" in data:
         rows = [
             [k, str(v["train"]), str(v["val"]), str(v["test"])] for k, v in data["classes"].items()

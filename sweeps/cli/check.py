@@ -32,7 +32,7 @@ def check_command(
     from sweeps.request import Asked
 
     request = early_request(root, Asked(experiment, overrides, trust=trust), Faults())
-    from sweeps.planning import check_request
+    from sweeps.check import check_request
 
     name, checks = check_request(request)
     failed = sum(check.passed is False for check in checks)

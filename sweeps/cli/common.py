@@ -66,7 +66,11 @@ def training_options(command: Command) -> Command:
     """What `run` and `sweep` share."""
     for option in (
         click.option(
-            "--engine", default="auto", metavar="auto|loop", help="What trains.", show_default=True
+            "--engine",
+            default="auto",
+            metavar="auto|loop|cohort",
+            help="What trains.",
+            show_default=True,
         ),
         click.option(
             "--checkpoint-every",

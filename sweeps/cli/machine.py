@@ -50,6 +50,7 @@ def doctor_command(context: click.Context, root: Root, as_json: bool) -> None:
 
 def examine(root: Root) -> dict[str, Any]:
     """Versions, environment, machine and problems."""
+    from core.cohort.selftest import lanes_keep_their_bits
     from core.identity import environment
     from sweeps.workplace import Workplace, cores
 
@@ -65,12 +66,15 @@ def examine(root: Root) -> dict[str, Any]:
     workplace = Workplace("digits", 1)
     try:
         found = workplace.plan(environment)
+        lanes = workplace.plan(lanes_keep_their_bits, "cpu")
     finally:
         workplace.close()
     if not found["aligned"]:
         problems.append("matrix products depend on memory alignment here: bits may not repeat")
     if not found["pinned"]:
         problems.append("training processes are not pinned to one thread: bits may not repeat")
+    if not lanes:
+        problems.append("runs trained together get other bits here: the loop trains each alone")
     place = root.path
     while not place.exists():
         place = place.parent
@@ -80,6 +84,7 @@ def examine(root: Root) -> dict[str, Any]:
 
     machine = {
         "cores": cores(),
+        "cohorts": "keep each run's bits" if lanes else "are not offered",
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "root": str(root.path),
         "free_space": f"{shutil.disk_usage(place).free / 2**30:.1f} GiB",

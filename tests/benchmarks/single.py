@@ -5,7 +5,7 @@
 Three ways train the same network on the same examples, side by side and in turn, each in a process
 of its own with one thread, each repeat with a fresh seed:
 
-1. harness: the loop engine with everything on. Per-epoch metrics, hashes and confusion matrix,
+1. harness: a cohort of one run with everything on. Per-epoch metrics, hashes and confusion matrix,
    resume state by the default clock, record, best weights, predictions, source, manifest, the
    rename to runs/, and W&B offline, until its ledger says that it has the whole run.
 2. bare: DataLoader, nn.Sequential, torch.optim.Adam, validation loss and accuracy. Keeps nothing.
@@ -41,10 +41,12 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
+import loops  # noqa: E402
+
 from core.process import restart_pinned  # noqa: E402
 
 OVERRIDES = ("split.val_fraction=0.1", "split.test_fraction=0.1")
-HIDDEN_DIM, DROPOUT, LR, BATCH_SIZE, EPOCHS = 128, 0.2, 1e-3, 64, 20
+DROPOUT, LR = 0.2, 1e-3
 POINTS = 0.015  # by which the mean accuracies may differ
 PATIENCE = 60.0  # seconds for one run
 BASELINE_WAY = "bare"
@@ -151,19 +153,31 @@ def serve(way: str) -> None:
     """The main function of a way's process: seeds in, measurements out."""
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
+    from core.cohort.optimizers import AdamUpdate
+    from core.cohort.selftest import lanes_keep_their_bits
+
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is not an answer
     train = WAYS[way]()
+    lanes_keep_their_bits("cpu")  # takes steps too, once in a process
     steps = 0
 
     def count(*_: Any) -> None:
         nonlocal steps
         steps += 1
 
+    def count_lanes(update: Any, lanes: Any, hyperparameters: Any) -> None:
+        nonlocal steps
+        steps += len(lanes)
+        kernel(update, lanes, hyperparameters)
+
     counting = register_optimizer_step_post_hook(count)
+    kernel = AdamUpdate.step
+    AdamUpdate.step = count_lanes  # type: ignore[method-assign]
     for line in sys.stdin:
         seconds, accuracy = train(int(line))
         counting.remove()  # only the first run, which is not measured, is counted
+        AdamUpdate.step = kernel  # type: ignore[method-assign]
         print(json.dumps({"seconds": seconds, "accuracy": accuracy, "steps": steps}), file=answers)
 
 
@@ -202,111 +216,21 @@ def harness() -> Train:
 
 def bare() -> Train:
     """Way 2: the loop of a tutorial."""
-    import torch
-    from torch import nn
-    from torch.utils.data import DataLoader, TensorDataset
-
-    train_part, val_part = _parts()
-
-    def train(seed: int) -> tuple[float, float]:
-        started = time.perf_counter()
-        torch.manual_seed(seed)
-        train_loader = DataLoader(TensorDataset(*train_part), batch_size=BATCH_SIZE, shuffle=True)
-        val_loader = DataLoader(TensorDataset(*val_part), batch_size=1000)
-        model = nn.Sequential(
-            nn.Linear(64, HIDDEN_DIM), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(HIDDEN_DIM, 10)
-        )
-        loss_function = nn.CrossEntropyLoss()
-        optimizer = torch.optim.Adam(model.parameters(), lr=LR)
-        best = 0.0
-        for _ in range(EPOCHS):
-            model.train()
-            for inputs, targets in train_loader:
-                optimizer.zero_grad()
-                loss_function(model(inputs), targets).backward()
-                optimizer.step()
-            model.eval()
-            total, correct = 0.0, 0
-            with torch.no_grad():
-                for inputs, targets in val_loader:
-                    outputs = model(inputs)
-                    total += loss_function(outputs, targets).item() * len(targets)
-                    correct += (outputs.argmax(1) == targets).sum().item()
-            best = max(best, correct / len(val_part[1]))
-        return time.perf_counter() - started, best
-
-    return train
+    return _timed(loops.bare(*parts()))
 
 
 def by_hand() -> Train:
     """Way 3: the same loop with the libraries that people put around it."""
-    import optuna
-    import torch
-    import wandb
-    from torch import nn
-    from torch.utils.data import DataLoader, TensorDataset
-    from torchmetrics import MetricCollection
-    from torchmetrics.classification import (
-        MulticlassAccuracy,
-        MulticlassConfusionMatrix,
-        MulticlassF1Score,
-        MulticlassPrecision,
-        MulticlassRecall,
-    )
+    return _timed(loops.by_hand(*parts(), Path.cwd()))
 
-    train_part, val_part = _parts()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(storage="sqlite:///study.db", direction="maximize")
 
-    def train(seed: int) -> tuple[float, float]:
+def _timed(train: loops.Train) -> Train:
+    def timed(seed: int) -> tuple[float, float]:
         started = time.perf_counter()
-        torch.manual_seed(seed)
-        trial = study.ask()
-        tracked = wandb.init(project="digits", dir=".", config={"seed": seed, "lr": LR})
-        train_loader = DataLoader(TensorDataset(*train_part), batch_size=BATCH_SIZE, shuffle=True)
-        val_loader = DataLoader(TensorDataset(*val_part), batch_size=1000)
-        model = nn.Sequential(
-            nn.Linear(64, HIDDEN_DIM), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(HIDDEN_DIM, 10)
-        )
-        loss_function = nn.CrossEntropyLoss()
-        optimizer = torch.optim.Adam(model.parameters(), lr=LR)
-        metrics = MetricCollection(
-            {
-                "accuracy": MulticlassAccuracy(10, average="micro"),
-                "precision": MulticlassPrecision(10),
-                "recall": MulticlassRecall(10),
-                "f1": MulticlassF1Score(10),
-                "confusion_matrix": MulticlassConfusionMatrix(10),
-            }
-        )
-        best = 0.0
-        for epoch in range(EPOCHS):
-            model.train()
-            for inputs, targets in train_loader:
-                optimizer.zero_grad()
-                loss_function(model(inputs), targets).backward()
-                optimizer.step()
-            model.eval()
-            total = 0.0
-            metrics.reset()
-            with torch.no_grad():
-                for inputs, targets in val_loader:
-                    outputs = model(inputs)
-                    total += loss_function(outputs, targets).item() * len(targets)
-                    metrics.update(outputs, targets)
-            found = metrics.compute()
-            found.pop("confusion_matrix")
-            values = {name: value.item() for name, value in found.items()}
-            tracked.log({"epoch": epoch, "val/loss": total / len(val_part[1]), **values})
-            trial.report(values["accuracy"], epoch)
-            if values["accuracy"] > best:
-                best = values["accuracy"]
-                torch.save(model.state_dict(), f"best-{seed}.pt")
-        study.tell(trial, best)
-        tracked.finish()
-        return time.perf_counter() - started, best
+        accuracy = train(seed, LR, DROPOUT, 0.0)
+        return time.perf_counter() - started, accuracy
 
-    return train
+    return timed
 
 
 def _digits() -> tuple[Any, Any]:
@@ -319,7 +243,7 @@ def _digits() -> tuple[Any, Any]:
     return Resolver(experiment), apply_overrides(experiment.baseline, OVERRIDES, experiment)
 
 
-def _parts() -> tuple[Any, Any]:
+def parts() -> tuple[Any, Any]:
     """Inputs and targets to train on and to validate on: the harness's own, in memory."""
     resolver, asked = _digits()
     data = resolver.data(asked)

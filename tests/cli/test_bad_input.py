@@ -143,8 +143,11 @@ BAD = [
     ("sweep digits --workers x", ["--workers x: must be a whole number from 1 to 1024."]),
     ("run digits --checkpoint-every -1", ["--checkpoint-every -1: must be a number of seconds"]),
     ("run digits --checkpoint-every nan", ["--checkpoint-every nan: must be a number of seconds"]),
-    ("run digits --engine foo", ["There is no engine 'foo'.", "Choose auto or loop."]),
-    ("run digits --engine cohort", ["The engine 'cohort' does not exist yet."]),
+    ("run digits --engine foo", ["There is no engine 'foo'.", "Choose auto, loop or cohort."]),
+    (
+        "run digits optimizer=adagrad --engine cohort",
+        ["The engine 'cohort' does not train this: its optimizer is Adagrad."],
+    ),
     ("sweep digits --study ../x", ["--study '../x' is no name for a study.", STUDY_NAME]),
     ("sweep digits --study /tmp/x", ["--study '/tmp/x' is no name for a study.", STUDY_NAME]),
     ("sweep digits --study a\0b", ["is no name for a study.", STUDY_NAME]),

@@ -137,7 +137,7 @@ def test_a_run_is_reused(paribus, root, at):
     assert {**first, "reused": True} == second
     assert first["dir"] == str(root / "runs" / first["run"])
     assert (first["status"], first["seed"], first["engine"], first["epochs"]) == (
-        "complete", 7, "loop", 4,
+        "complete", 7, "cohort", 4,
     )  # fmt: skip
     assert first["best"]["metrics"].keys() >= {"val/loss", "val/mae", "val/mse", "val/r2"}
     assert "train/loss" in first["last"]["metrics"]

@@ -73,7 +73,7 @@ def test_the_record(finished, small):
     history = [strict_json(line) for line in (folder / HISTORY).read_text().splitlines()]
     assert record == RunFolder(folder).verified_record()
     assert record["run"] == run.id
-    assert (record["status"], record["reason"], record["engine"]) == ("complete", None, "loop")
+    assert (record["status"], record["reason"], record["engine"]) == ("complete", None, "cohort")
     assert (record["experiment"], record["seed"], record["epochs"]) == ("small", 0, 4)
     assert record["configuration"] == run.configuration
     assert record["identity"] == run.identity

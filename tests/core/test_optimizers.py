@@ -79,7 +79,7 @@ def trained(small, state=None, **changes):
     small.experiment.objects.get("NORMS", []).clear()
     states = {} if state is None else {run.id: torch.load(io.BytesIO(state))}
     reports, saved = [], []
-    for report in Loop().train(Job((run,), small.resolver), states):
+    for (report,) in Loop().train(Job((run,), small.resolver), states):
         reports.append(report)
         buffer = io.BytesIO()
         torch.save(report.state(), buffer)

@@ -64,7 +64,7 @@ def trained(resolver, folder, seed=0):
 def lines(resolver, seed=0, between=lambda: None):
     run = resolver.specify(resolver.experiment.baseline, seed)
     found = []
-    for report in engine_of(run.engine).train(Job((run,), resolver), {}):
+    for (report,) in engine_of(run.engine).train(Job((run,), resolver), {}):
         found.append(report.line["metrics"])
         between()
     return found

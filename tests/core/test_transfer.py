@@ -334,7 +334,7 @@ class Nested(nn.Module):
 def after_training(small, only, model="Net"):
     """(state before, state after, the run)."""
     run = small.run(model=model, train=EPOCHS | {"only": only})
-    *_, last = Loop().train(Job((run,), small.resolver), {})
+    *_, (last,) = Loop().train(Job((run,), small.resolver), {})
     return state(small, model=model), last.state()["model"], run
 
 

@@ -1,0 +1,89 @@
+"""What lanes draw in an epoch: the order of the examples, and the noise of dropout.
+
+Both come from the streams that the loop takes them from (`core.seeding`), and equal seeds share
+them. Noise is drawn for some steps at a time: drawing for each step would take twice as long.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from core.cohort.layers import padded
+from core.data.part import Draw
+from core.seeding import epoch_order, stream
+
+_BYTES = 1 << 24  # of noise that is kept
+
+
+class Orders:
+    """The lanes' orders in an epoch.
+
+    Attributes:
+        rows: int64 `[steps, lanes, rows]`: positions in the training part; a batch that is filled
+            up repeats its first example, which then counts nothing.
+        sizes: The examples in each step's batch.
+        digests: sha256 of each lane's order.
+    """
+
+    def __init__(self, draws: Sequence[Draw], train: int, used: int, batch_size: int) -> None:
+        distinct = list(dict.fromkeys(draws))
+        orders = torch.stack([epoch_order(seed, epoch, train)[:used] for seed, epoch in distinct])
+        lanes = [distinct.index(draw) for draw in draws]
+        digests = [hashlib.sha256(order.numpy().tobytes()).hexdigest() for order in orders]
+        self.digests = [digests[lane] for lane in lanes]
+        self.sizes = [min(batch_size, used - at) for at in range(0, used, batch_size)]
+        filled = orders[:, ::batch_size].unsqueeze(2).repeat(1, 1, padded(batch_size))
+        whole = used // batch_size
+        filled[:, :whole, :batch_size] = orders[:, : whole * batch_size].view(
+            len(distinct), whole, batch_size
+        )
+        if whole < len(self.sizes):
+            filled[:, whole, : self.sizes[-1]] = orders[:, whole * batch_size :]
+        self.rows = filled.transpose(0, 1)[:, lanes].contiguous()
+
+
+def noise(
+    name: str, draws: Sequence[Draw], sizes: Sequence[int], shape: tuple[int, int, int]
+) -> Iterator[Tensor]:
+    """The noise of one dropout layer, step by step: int16 `[lanes, rows, units]`.
+
+    As `core.models.Dropout` draws it: for each batch 16 bits per element that is no padding, four
+    to a 64-bit draw.
+
+    Args:
+        name: Of the layer's stream.
+        draws: Seed and epoch of each lane.
+        sizes: The examples in each step's batch.
+        shape: Rows and units with their padding, and units without.
+    """
+    rows, wide, units = shape
+    distinct = list(dict.fromkeys(draws))
+    lanes = torch.tensor([distinct.index(draw) for draw in draws])
+    generators = [stream(seed, "dropout", epoch, name) for seed, epoch in distinct]
+    some = min(max(1, _BYTES // (2 * rows * wide * len(distinct))), len(sizes))
+    room = torch.zeros(some, len(distinct), rows, wide, dtype=torch.int16)
+    for start in range(0, len(sizes), some):
+        block = sizes[start : start + some]
+        for lane, generator in enumerate(generators):
+            _fill(room[:, lane], block, units, generator)
+        for step in range(len(block)):
+            yield room[step].index_select(0, lanes)
+
+
+def _fill(room: Tensor, sizes: Sequence[int], units: int, generator: torch.Generator) -> None:
+    """Draws for the batches of some steps into `[steps, rows, units]`."""
+    draws = [(size * units + 3) // 4 for size in sizes]
+    bits = torch.empty(sum(draws), dtype=torch.int64)
+    bits.random_(-(2**63), None, generator=generator)
+    drawn = bits.view(torch.int16)
+    whole = next((i for i, size in enumerate(sizes) if size != sizes[0]), len(sizes))
+    size, used = sizes[0], 4 * draws[0]
+    many = drawn[: whole * used].view(whole, used)[:, : size * units].view(whole, size, units)
+    room[:whole, :size, :units] = many
+    if whole < len(sizes):
+        last = drawn[whole * used :][: sizes[whole] * units]
+        room[whole, : sizes[whole], :units] = last.view(sizes[whole], units)

@@ -1,0 +1,276 @@
+"""The batched program: all lanes' steps, forward and backward, as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from core.build import Trainee
+from core.cohort.chain import Activation, Chain, Dense, dropout_rates
+from core.cohort.draws import Orders, noise
+from core.cohort.layers import (
+    ACTIVATIONS,
+    SIDE,
+    ActivationLayer,
+    DenseLayer,
+    DropLayer,
+    Layer,
+    padded,
+)
+from core.cohort.layout import Layout
+from core.cohort.losses import LOSSES, LaneLoss
+from core.cohort.optimizers import UPDATES, Update, hyperparameters
+from core.data.part import Part
+from core.tasks import Task
+
+
+class Lane(Protocol):
+    """One run's own: what decides its numbers beside the data.
+
+    Attributes:
+        seed: The run's.
+        trainee: Its parts. The model's parameters are the first ones; optimizer and scheduler only
+            say with what each step is made.
+        epoch: How many it has behind it.
+        examples: Those that its next epoch visits.
+    """
+
+    trainee: Trainee
+    epoch: int
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def examples(self) -> int: ...
+
+
+class Inputs:
+    """A part of the data as all lanes read it.
+
+    Attributes:
+        x: float32 `[N, inputs]`; columns are padded, and more rows follow than any batch needs.
+        aims: The targets as losses take them: int64 `[N]`, or float32 `[N, outputs]`; padded so.
+        targets: As the part has them.
+    """
+
+    def __init__(self, part: Part, task: Task, device: torch.device) -> None:
+        assert isinstance(part.inputs, Tensor)
+        aims = task.aims(part.targets)
+        self.x = _padded(part.inputs.flatten(1)).to(device)
+        self.aims = _padded(aims).to(device)
+        self.targets = part.targets.to(device)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+SomeLane = TypeVar("SomeLane", bound=Lane)
+
+
+class Program(Generic[SomeLane]):
+    """Lanes in lockstep: the same step of an epoch for all of them.
+
+    Args:
+        chain: What each lane computes.
+        lanes: The lanes.
+        train: The training part.
+    """
+
+    def __init__(self, chain: Chain, lanes: Sequence[SomeLane], train: Inputs) -> None:
+        first = lanes[0].trainee
+        self.chain, self.lanes, self.train = chain, list(lanes), train
+        self.task, self.device = first.task, first.device
+        self.batch_size = min(first.batch_size, len(train))
+        self.layout = Layout(chain)
+        shape = len(lanes), self.layout.length
+        self.parameters = torch.zeros(shape, device=self.device)
+        self.gradients = torch.zeros(shape, device=self.device)
+        for row, lane in zip(self.parameters, lanes, strict=True):
+            self.layout.write(row, lane.trainee.model.state_dict())
+        self.update: Update = UPDATES[type(first.optimizer)](self.parameters, self.gradients)
+        losses = [lane.trainee.loss for lane in lanes]
+        self.loss: LaneLoss = LOSSES[type(first.loss)](losses, chain.outputs, self.device)
+        self.drops: dict[str, tuple[DropLayer, int]] = {}  # by stream, with their units
+        self.layers = list(self._layers(padded(self.batch_size)))
+        dense = [isinstance(layer, DenseLayer) for layer in self.layers]
+        self.first, self.ends_dense = dense.index(True), dense[-1]
+        clips = [lane.trainee.configuration["train"]["clip_grad_norm"] for lane in lanes]
+        self.clips = None
+        if any(clip is not None for clip in clips):
+            bounds = [float("inf") if clip is None else clip for clip in clips]
+            self.clips = torch.tensor(bounds, device=self.device)
+
+    @torch.inference_mode()
+    def train_epoch(self) -> tuple[Tensor, Tensor, list[str]]:
+        """The lanes' next epoch of updates, which has the same length for all of them.
+
+        Returns:
+            The running means of loss and accuracy as trained (float64 `[lanes]`; accuracy is zero
+            where it has no meaning), and the digest of each lane's order.
+        """
+        examples = self.lanes[0].examples
+        draws = [(lane.seed, lane.epoch + 1) for lane in self.lanes]
+        orders = Orders(draws, len(self.train), examples, self.batch_size)
+        noises = self._noises(draws, orders.sizes)
+        loss = torch.zeros(len(self.lanes), dtype=torch.float64, device=self.device)
+        right = torch.zeros_like(loss)
+        groups = self._groups()
+        for rows, size in zip(orders.rows.to(self.device), orders.sizes, strict=True):
+            for stream, batches in noises.items():
+                self.drops[stream][0].noise = next(batches).to(self.device)
+            shares = self._shares(size)  # of each row in the mean; what fills up a batch has none
+            outputs = self._forward(rows)
+            if not self.ends_dense:  # the loss writes over them, and that layer goes on with them
+                outputs = outputs.clone()
+            right += self._right(outputs, rows, size)
+            loss += (self.loss.losses(outputs) * shares.view(-1)).sum(1) * size
+            self._backward(self.loss.gradient(outputs, shares))
+            self.update.steps.add_(1)
+            for lanes, at in groups:
+                self.update.step(lanes, at)
+            if self._schedule("update"):
+                groups = self._groups()
+        self._schedule("epoch")
+        return loss / examples, right / examples, orders.digests
+
+    def _forward(self, rows: Tensor) -> Tensor:
+        """Outputs `[lanes, rows, units]` of a batch, whose targets the loss is told."""
+        flat = rows.view(-1)
+        aims = self.train.aims.index_select(0, flat)
+        self.loss.at(aims.view(*rows.shape, *aims.shape[1:]))
+        value = self.train.x.index_select(0, flat).view(*rows.shape, -1)
+        for layer in self.layers:
+            value = layer.forward(value)
+        return value
+
+    def _backward(self, gradient: Tensor) -> None:
+        """Writes all lanes' gradients, and clips them to each lane's norm."""
+        for layer in reversed(self.layers[self.first :]):
+            gradient = layer.backward(gradient)
+        if self.clips is not None:
+            norms = torch.linalg.vector_norm(self.gradients, dim=1)
+            factors = (self.clips / (norms + 1e-6)).clamp_(max=1)
+            factors.masked_fill_(self.clips.isinf(), 1)  # also where such a lane's norm is infinite
+            self.gradients.mul_(factors.unsqueeze(1))
+
+    def _right(self, outputs: Tensor, rows: Tensor, size: int) -> Tensor | float:
+        """How many of a batch are right, lane by lane: float64 `[lanes]`."""
+        if self.task.targets == "values":
+            return 0.0
+        predicted = self.task.predict(outputs.flatten(0, 1)[:, : self.chain.outputs])
+        hits = predicted == self.train.targets.index_select(0, rows.view(-1))
+        each = hits.double().mean(1) if hits.ndim > 1 else hits
+        return each.view(rows.shape)[:, :size].sum(1)
+
+    @torch.inference_mode()
+    def measure(self, part: Inputs) -> tuple[Tensor, Tensor]:
+        """All lanes as they are on a part, without dropout.
+
+        Returns:
+            Mean loss, float64 `[lanes]`, and outputs `[lanes, N, outputs]`.
+        """
+        loss = torch.zeros(len(self.lanes), dtype=torch.float64, device=self.device)
+        outputs = []
+        batch_size = self.lanes[0].trainee.configuration["train"]["eval_batch_size"]
+        for begin in range(0, len(part), batch_size):
+            size = min(batch_size, len(part) - begin)
+            rows = slice(begin, begin + padded(size))
+            aims = part.aims[rows]
+            self.loss.at(aims.expand(len(self.lanes), *aims.shape))
+            value = part.x[rows].expand(len(self.lanes), -1, -1)
+            for layer in self.layers:
+                value = layer.answer(value)
+            outputs.append(value[:, :size, : self.chain.outputs].clone())
+            # One after the other: a sum over a stack of them depends on how many lanes there are.
+            loss += self.loss.losses(value)[:, :size].double().sum(1)
+        return loss / len(part), torch.cat(outputs, 1)
+
+    def of(self, lanes: Sequence[int]) -> Program[SomeLane]:
+        """The same for some of the lanes, which go on as they are."""
+        found = Program(self.chain, [self.lanes[lane] for lane in lanes], self.train)
+        for row, lane in enumerate(lanes):
+            found.put(row, self.state(lane))
+        return found
+
+    def state(self, lane: int) -> dict[str, Any]:
+        """What of a lane changes with its steps, padding and all: views."""
+        return {
+            "parameters": self.parameters[lane],
+            "steps": self.update.steps[lane],
+            **{name: tensor[lane] for name, tensor in self.update.state.items()},
+        }
+
+    def put(self, lane: int, state: Mapping[str, Any]) -> None:
+        """Sets what `state` gave."""
+        for name, tensor in self.state(lane).items():
+            tensor.copy_(state[name])
+
+    def weights(self, lane: int) -> dict[str, Tensor]:
+        """A lane's parameters by name: views."""
+        return self.layout.read(self.parameters[lane])
+
+    def _layers(self, rows: int) -> Iterator[Layer]:
+        units, first, after_dense = self.chain.inputs, True, False
+        rates = [dropout_rates(lane.trainee.model) for lane in self.lanes]
+        for step in self.chain.steps:
+            if isinstance(step, Dense):
+                weight, weight_grad = self._places(step.weight)
+                bias, bias_grad = self._places(step.bias)
+                yield DenseLayer(weight, bias, weight_grad, bias_grad, rows, first=first)
+                units, first = step.outputs, False
+            elif isinstance(step, Activation):
+                function = ACTIVATIONS[step.kind]
+                yield ActivationLayer(function, step.numbers, units, in_place=after_dense)
+            else:
+                dropped = torch.tensor([rate[step.layer] for rate in rates], device=self.device)
+                if dropped.any():  # nothing is dropped exactly where there is no layer
+                    layer = DropLayer(dropped)
+                    self.drops[step.stream] = layer, units
+                    yield layer
+            after_dense = isinstance(step, Dense)
+
+    def _places(self, name: str | None) -> tuple[Any, Any]:
+        """A parameter and its gradient: `[lanes, *padded shape]`."""
+        if name is None:
+            return None, None
+        place = self.layout.places[name]
+        return place.of(self.parameters), place.of(self.gradients)
+
+    def _noises(
+        self, draws: Sequence[tuple[int, int]], sizes: Sequence[int]
+    ) -> dict[str, Iterator[Tensor]]:
+        rows = padded(self.batch_size)
+        return {
+            stream: noise(stream, draws, sizes, (rows, padded(units), units))
+            for stream, (_, units) in self.drops.items()
+        }
+
+    def _groups(self) -> list[tuple[list[int], dict[str, Any]]]:
+        """Lanes whose next steps are made with the same hyperparameters, and these."""
+        found: dict[Any, list[int]] = {}
+        for number, lane in enumerate(self.lanes):
+            found.setdefault(hyperparameters(lane.trainee.optimizer), []).append(number)
+        return [(lanes, dict(at)) for at, lanes in found.items()]
+
+    def _schedule(self, moment: str) -> bool:
+        """Steps the schedulers whose moment it is; whether there were any."""
+        some = [lane.trainee for lane in self.lanes if lane.trainee.scheduler_steps == moment]
+        for trainee in some:
+            trainee.scheduler.step()
+        return bool(some)
+
+    def _shares(self, size: int) -> Tensor:
+        found = torch.zeros(padded(self.batch_size), 1, device=self.device)
+        found[:size] = 1 / size
+        return found
+
+
+def _padded(values: Tensor) -> Tensor:
+    """`[N]` or `[N, units]` with zeros after the rows, and after the units of each."""
+    room = values.new_zeros(len(values) + SIDE, *(padded(side) for side in values.shape[1:]))
+    room[tuple(slice(side) for side in values.shape)] = values
+    return room

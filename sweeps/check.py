@@ -1,0 +1,25 @@
+"""`paribus check`, in a process that trains could run in. It alone imports scikit-learn."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+
+from core.check import Check, check
+from core.train import resolver_for_file
+from sweeps.axes import apply_overrides
+from sweeps.planning import start_of
+from sweeps.request import Request
+
+
+def check_request(request: Request) -> tuple[str, list[Check]]:
+    """The name of the experiment, and what `check` finds.
+
+    Raises:
+        RequestError: With all faults of the request, or if its data cannot be had.
+    """
+    resolver = resolver_for_file(request.path, request.import_paths)
+    experiment = resolver.experiment
+    asked = apply_overrides(start_of(request, experiment), request.overrides, experiment)
+    with redirect_stdout(sys.stderr):  # standard output is the command's own
+        return experiment.name, list(check(resolver, asked))
