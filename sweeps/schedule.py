@@ -30,16 +30,16 @@ def schedule(runs: Sequence[RunSpec], workers: int) -> list[Job]:
     for run in runs:
         groups.setdefault(run.group or run.id, []).append(run)
     parts = {name: _parts(group) for name, group in groups.items()}
-    while True:
-        jobs = _jobs(groups, parts)
+    while jobs := _jobs(groups, parts):
         longest = max(jobs, key=cost)
         name = longest[0].group or longest[0].id
         more = range(parts[name] + 1, min(parts[name] + workers, len(groups[name])) + 1)
         better = [n for n in more if _end(_jobs(groups, parts | {name: n}), workers)
                   < _end(jobs, workers)]  # fmt: skip
         if not better:
-            return sorted(jobs, key=cost, reverse=True)
+            break
         parts[name] = better[0]
+    return sorted(jobs, key=cost, reverse=True)
 
 
 def _jobs(groups: Mapping[str, Sequence[RunSpec]], parts: Mapping[str, int]) -> list[Job]:

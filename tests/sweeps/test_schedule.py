@@ -93,6 +93,10 @@ def test_a_few_runs_use_both_workers():
     assert len(schedule([run(0, "a")], 2)) == 1
 
 
+def test_nothing_to_train_is_no_job():
+    assert schedule([], 2) == []
+
+
 def test_lengths_count():
     long = replace(run(0, "a"), facts={"parameters": 10, "updates": 9000, "epochs": 9})
     jobs = schedule([long, *(run(i, "a", parameters=10) for i in range(1, 9))], 2)
