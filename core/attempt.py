@@ -15,7 +15,7 @@ from torch import Tensor
 from core.checkpoints import LAST, CheckpointClock, load_state, save_state
 from core.engine import Report, State
 from core.errors import DamagedError
-from core.files import write_bytes, write_json, write_manifest
+from core.files import json_text, write_folder
 from core.identity import FORMAT
 from core.run_folder import BEST, HISTORY, PREDICTIONS, RECORD
 from core.spec import RunSpec
@@ -86,7 +86,7 @@ class Attempt:
     def _finish(self, failure: str | None) -> None:
         report, ended = self._report, datetime.now(UTC)
         best = report.best if report and failure is None else None
-        write_json(self.folder / RECORD, {
+        record = {
             "format": FORMAT,
             "run": self.run.id,
             "experiment": self.run.experiment,
@@ -102,7 +102,8 @@ class Attempt:
             "data": {k: v for k, v in self.data.items() if k != "targets"},
             "initial_weights": report.initial_weights if report else None,
             "epochs": len(self.history),
-            "best": best and {
+            "best": best
+            and {
                 "epoch": best.epoch,
                 "metrics": null_if_not_finite(best.metrics),
                 "confusion_matrix": best.confusion_matrix,
@@ -113,18 +114,19 @@ class Attempt:
             "ended": ended.isoformat(timespec="seconds"),
             "seconds": round(sum(line["seconds"] for line in self.history), 6),
             "noted": self.run.noted,
-        })  # fmt: skip
+        }
         lines = "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.history)
-        write_bytes(self.folder / HISTORY, lines.encode())
+        files = {
+            RECORD: json_text(record).encode() + b"\n",
+            HISTORY: lines.encode(),
+            **{f"source/{name}": content for name, content in self.run.sources.items()},
+        }
         if best is not None and best.weights:
-            self._write_best(best.weights, best.outputs, best.epoch)
-        for name, content in self.run.sources.items():
-            target = self.folder / "source" / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(target, content)
-        write_manifest(self.folder)
+            files |= self._best(best.weights, best.outputs, best.epoch)
+        write_folder(self.folder, files)
 
-    def _write_best(self, weights: Mapping[str, Tensor], outputs: Tensor, epoch: int) -> None:
+    def _best(self, weights: Mapping[str, Tensor], outputs: Tensor, epoch: int) -> dict[str, bytes]:
+        """The files of the best epoch."""
         # Clones: safetensors refuses tensors that share memory.
         tensors = {name: tensor.clone().contiguous() for name, tensor in weights.items()}
         metadata = {
@@ -133,6 +135,8 @@ class Attempt:
             "task": json.dumps(self.run.configuration["task"]),
             "preprocessing": json.dumps(self.data["preprocessing"]),
         }
-        write_bytes(self.folder / BEST, save(tensors, metadata))
         found = {"targets": self.data["targets"].contiguous(), "outputs": outputs.contiguous()}
-        write_bytes(self.folder / PREDICTIONS, save(found, {"run": self.run.id, "split": "val"}))
+        return {
+            BEST: save(tensors, metadata),
+            PREDICTIONS: save(found, {"run": self.run.id, "split": "val"}),
+        }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -53,10 +53,51 @@ def write_bytes(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Writes files into a folder that is nothing yet, and last the manifest that makes it whole.
+
+    Raises:
+        OSError: If one cannot be written; there is no manifest then.
+    """
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    for parent in {parent for name in files for parent in Path(name).parents}:
+        sync_folder(folder / parent)
+    write_json(folder / MANIFEST, {
+        name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())
+    })  # fmt: skip
+
+
+def json_text(value: Any) -> str:
+    """JSON to be read by people: a line for each entry of a dictionary, numbers on one line.
+
+    Raises:
+        ValueError: If a number is not finite.
+    """
+    return _indented(value, "\n")
+
+
+_plain = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
+def _indented(value: Any, line: str) -> str:
+    more = line + "  "
+    if isinstance(value, dict) and value:
+        entries = [f"{_plain(str(key))}: {_indented(each, more)}" for key, each in value.items()]
+        return "{" + more + f",{more}".join(entries) + line + "}"
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[" + more + f",{more}".join(_indented(each, more) for each in value) + line + "]"
+    return _plain(value)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Replaces a JSON file as a whole. Numbers that are not finite are refused."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, text.encode() + b"\n")
+    write_bytes(path, json_text(value).encode() + b"\n")
 
 
 def read_json(path: Path) -> Any:
@@ -98,16 +139,6 @@ def read_lines(path: Path) -> list[Any]:
         except (ValueError, RecursionError):
             continue
     return lines
-
-
-def write_manifest(folder: Path) -> None:
-    """Writes the sha256 of each file of a folder: the last file that is written into it."""
-    names = sorted(
-        str(path.relative_to(folder))
-        for path in folder.rglob("*")
-        if path.is_file() and path.name not in (MANIFEST, "last.pt", "last.1.pt")
-    )
-    write_json(folder / MANIFEST, {name: sha256_file(folder / name) for name in names})
 
 
 def verify_manifest(folder: Path, only: tuple[str, ...] | None = None) -> None:

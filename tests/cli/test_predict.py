@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from manifest import write_manifest
 from PIL import Image
 from safetensors.numpy import load_file
 from scipy.special import expit, softmax
 from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classification
-
-from core.files import write_manifest
 
 EXPERIMENT = '''"""Does it read what it was trained on?"""
 

@@ -7,10 +7,9 @@ import shutil
 import subprocess
 
 import pytest
+from manifest import write_manifest
 from processes import COMMAND, unpinned
 from small_experiment import SMALL
-
-from core.files import write_manifest
 
 SHORT = ("train.epochs=2", "--no-wandb")
 

@@ -6,12 +6,12 @@ import shutil
 
 import pytest
 import torch
+from manifest import write_manifest
 from safetensors.torch import save_file
 
 from core.engine import Job
 from core.errors import RequestError
 from core.evaluate import evaluate_run
-from core.files import write_manifest
 from core.loop import Loop
 from core.run_folder import BEST, RECORD, RunFolder
 from core.surface import surface_of_run

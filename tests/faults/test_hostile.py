@@ -12,11 +12,12 @@ import pytest
 from faulty import LONG, LR, broken
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from manifest import write_manifest
 from processes import COMMAND, pids, unpinned, wait_until
 from safetensors.torch import save
 
 from core.checkpoints import LAST, read_state, save_state
-from core.files import write_bytes, write_json, write_manifest
+from core.files import write_bytes, write_json
 from sweeps.cli.common import command as command_to_paste
 from sweeps.storage import without_credentials
 

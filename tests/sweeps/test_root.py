@@ -5,9 +5,10 @@ import os
 import socket
 
 import pytest
+from manifest import write_manifest
 
 from core.errors import DamagedError, RequestError
-from core.files import write_json, write_manifest
+from core.files import write_json
 from sweeps.root import Root, split_seed
 
 

@@ -4,10 +4,11 @@ import json
 import shutil
 
 import pytest
+from manifest import write_manifest
 from troubled import Troubled, hashes
 
 from core.errors import RequestError
-from core.files import write_json, write_manifest
+from core.files import write_json
 from sweeps.documents import best_setting, compare_document, effect, run_document
 from sweeps.drive import USUAL
 from sweeps.effects.paired import paired_difference
