@@ -205,7 +205,7 @@ def sweep(
         workers = None
     asked = Asked(str(experiment), _pairs(overrides), _axes(axes), engine, trust)
     with planned_sweep(
-        place, asked, wanted, faults, study=study, workers=workers, storage=storage
+        place, asked, wanted, faults, study=study, workers=workers, storage=storage, wandb=wandb
     ) as planned:
         train_watched(planned, wandb=wandb, warn=_warn)
     for note in planned.notes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -27,7 +28,7 @@ Result = TypeVar("Result")
 _STOP = "stop"
 _PATIENCE = 60.0  # seconds that a worker may always be silent
 _UNKNOWN = 3600.0  # the same before any epoch is known
-_PRELOAD = ("core.train", "core.engines")
+_PRELOAD = "core.preload"
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class Pool:
         self._context: Any = multiprocessing.get_context("spawn" if gpus else "forkserver")
         if not gpus:
             with pinned_environment(), _deaf_to_ctrl_c():
-                self._context.set_forkserver_preload([*_PRELOAD, *preload])
+                self._context.set_forkserver_preload([_PRELOAD, *preload])
                 forkserver.ensure_running()
         # Workers ignore SIGTERM, by which multiprocessing would end them when this process exits.
         register(self.close)
@@ -329,6 +330,8 @@ def _work(pipe: Connection, lifeline: Connection) -> None:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_driver, args=(lifeline,), daemon=True).start()
     os.dup2(2, 1)  # what the user's code prints; standard output is the driver's own
+    gc.freeze()  # what the server imported is no garbage; left alone its memory stays shared
+    gc.enable()
     while True:
         try:
             message = pipe.recv()

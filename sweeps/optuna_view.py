@@ -21,9 +21,9 @@ from sweeps.study import Study
 _MARK = "paribus_root"
 
 
-def import_optuna() -> None:
-    """Imports what `write` needs, which takes half a second."""
-    import sqlalchemy.dialects.sqlite  # noqa: F401
+def warm_up() -> None:
+    """Does beforehand what only the first `write` of a process takes long for, in memory."""
+    open_storage("sqlite://").remove_session()
 
 
 def default_storage(root: Root) -> str:

@@ -23,7 +23,7 @@ from sweeps.settings import Setting
 from sweeps.storage import checked_storage, without_credentials
 from sweeps.study import Study
 from sweeps.study_names import check_study_name, study_name
-from sweeps.tracking import Tracker
+from sweeps.tracking import Tracker, warm_up
 from sweeps.workplace import Workplace
 
 Runs = Mapping[tuple[str, int], RunSpec]  # by label and seed
@@ -40,6 +40,7 @@ def planned_sweep(
     study: str | None = None,
     workers: int | None = None,
     storage: str | None = None,
+    wandb: bool = True,
 ) -> Iterator[Sweep]:
     """What `paribus sweep` asks for, checked whole and planned; nothing is created yet.
 
@@ -51,6 +52,7 @@ def planned_sweep(
         study: Its name; None: it follows from the request.
         workers: Processes; None: the machine's cores. They end with the block.
         storage: URL of the Optuna storage; None: a SQLite file under the root.
+        wandb: Whether W&B will follow.
 
     Raises:
         RequestError: With all faults of the request.
@@ -64,7 +66,9 @@ def planned_sweep(
     request = early_request(root, asked, faults)
     with Workplace(data_of(request), workers) as workplace:
         workplace.begin()
-        optuna_view.import_optuna()  # this process is idle while the workers import torch
+        # This process is idle while the workers import torch.
+        optuna_view.warm_up()
+        warm_up(enabled=wandb)
         name = None if faults.found else study  # a bad name must not be looked up
         with faults.collecting():
             sweep = plan_sweep(request, seeds, root, workplace, name=name, storage=storage)

@@ -38,8 +38,8 @@ RECORDED, SCRIPT = "tests/core/numerics.json", "tests/reference_runs.py"
 # Every other one counts, also one that is added later.
 NO_NUMBERS = {
     "__init__", "attempt", "check", "checkpoints", "config", "engine", "errors", "evaluate",
-    "experiment", "files", "identity", "predict", "run_folder", "signatures", "sources", "spec",
-    "summary", "surface", "train", "trained", "values",
+    "experiment", "files", "identity", "predict", "preload", "run_folder", "signatures", "sources",
+    "spec", "summary", "surface", "train", "trained", "values",
 }  # fmt: skip
 
 # Small on purpose: bits differ in the first step or, for what works once an epoch, in the second.
@@ -69,6 +69,14 @@ RUNS: dict[str, dict[str, Any]] = {
         "model": "own_net_rmsprop.py:net",
         "optimizer": {"name": "rmsprop", "lr": 1e-3},
         "split": {"method": "random", "seed": 3, "val_fraction": 0.2, "test_fraction": 0.1},
+    },
+    "cnn": {
+        "task": "multiclass",
+        "data": "cnn.py:pictures",
+        "model": {"name": "cnn", "channels": 8},
+        "loss": "cross_entropy",
+        "optimizer": {"name": "adam", "lr": 1e-2},
+        "train": EPOCHS,
     },
     "items_drawn": {
         "task": "multiclass",
@@ -102,6 +110,11 @@ from torch import nn
 def points():
     x = np.arange(50, dtype=np.float32)[:, None] * np.float32(0.02)
     return x, 0.7 * x + 0.3
+
+
+def pictures():
+    rng = np.random.default_rng(0)
+    return rng.random((200, 3, 8, 8), dtype=np.float32), np.arange(200) % 3
 
 
 def net(in_features, num_classes):

@@ -6,8 +6,13 @@ from core.process import restart_pinned
 def main() -> None:
     """Entry point of ``paribus``."""
     restart_pinned()
+    import gc
     import sys
 
+    gc.disable()  # imports leave no garbage, and looking for it takes a tenth of their time
     from sweeps.cli.app import run
 
-    sys.exit(run(sys.argv[1:]))
+    gc.enable()
+    code = run(sys.argv[1:])
+    gc.freeze()  # else Python searches all that was imported when it ends: 0.4 s
+    sys.exit(code)

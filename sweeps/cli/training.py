@@ -148,7 +148,14 @@ def sweep_command(
     with (
         clean_stop() as stop,
         planned_sweep(
-            root, asked, numbers, faults, study=study, workers=processes, storage=storage
+            root,
+            asked,
+            numbers,
+            faults,
+            study=study,
+            workers=processes,
+            storage=storage,
+            wandb=not no_wandb,
         ) as sweep,
     ):
         if not as_json:

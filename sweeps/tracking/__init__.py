@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sweeps.tracking.tracker import NoTracker, TrackedRun, Tracker
 
-__all__ = ["NoTracker", "TrackedRun", "Tracker", "open_tracker"]
+__all__ = ["NoTracker", "TrackedRun", "Tracker", "open_tracker", "warm_up"]
 
 
 def open_tracker(root: Path, *, enabled: bool = True, warn: Callable[[str], None]) -> Tracker:
@@ -27,9 +27,19 @@ def open_tracker(root: Path, *, enabled: bool = True, warn: Callable[[str], None
     Returns:
         A tracker whose calls return at once and raise nothing; `close` waits, but not for long.
     """
-    if not enabled or os.environ.get("WANDB_MODE", "").strip().lower() == "disabled":
+    if not _is_wanted(enabled):
         return NoTracker()
     from sweeps.tracking.background import BackgroundTracker
     from sweeps.tracking.wandb_tracker import WandbTracker
 
     return BackgroundTracker(WandbTracker(root.absolute(), warn))
+
+
+def warm_up(*, enabled: bool) -> None:
+    """Imports what the first call of a tracker needs, which takes half a second."""
+    if _is_wanted(enabled):
+        import wandb  # noqa: F401
+
+
+def _is_wanted(enabled: bool) -> bool:
+    return enabled and os.environ.get("WANDB_MODE", "").strip().lower() != "disabled"

@@ -209,9 +209,11 @@ def _chart(key: str, rows: list[list[Any]]) -> Any:
 
     label = key.removeprefix(layout.MATRIX).replace("/", ": ", 1)
     columns: list[str | int] = ["Actual", "Predicted", "nPredictions"]
+    table = wandb.Table(columns=columns, data=rows[:1])
+    table.data += rows[1:]  # their types are the first one's; wandb would infer each anew, for long
     return wandb.plot_table(
         vega_spec_name="wandb/confusion_matrix/v1",
-        data_table=wandb.Table(columns=columns, data=rows),
+        data_table=table,
         fields={str(name): str(name) for name in columns},
         string_fields={"title": f"Confusion matrix of the best epoch{label}"},
     )
