@@ -168,6 +168,7 @@ class CNN(nn.Module):
         )
         self.dropout = Dropout(dropout)
         self.output = nn.Linear(widths[-1] * sides[0] * sides[1], out_features)
+        self.to(memory_format=torch.channels_last)  # a step takes half to four fifths of the time
 
     def forward(self, x: Tensor) -> Tensor:
         for block in self.blocks:
