@@ -62,7 +62,7 @@ def noise(
     """
     rows, wide, units = shape
     distinct = list(dict.fromkeys(draws))
-    lanes = torch.tensor([distinct.index(draw) for draw in draws])
+    lanes = None if distinct == list(draws) else torch.tensor([*map(distinct.index, draws)])
     generators = [stream(seed, "dropout", epoch, name) for seed, epoch in distinct]
     some = min(max(1, _BYTES // (2 * rows * wide * len(distinct))), len(sizes))
     room = torch.zeros(some, len(distinct), rows, wide, dtype=torch.int16)
@@ -71,7 +71,7 @@ def noise(
         for lane, generator in enumerate(generators):
             _fill(room[:, lane], block, units, generator)
         for step in range(len(block)):
-            yield room[step].index_select(0, lanes)
+            yield room[step] if lanes is None else room[step].index_select(0, lanes)
 
 
 def _fill(room: Tensor, sizes: Sequence[int], units: int, generator: torch.Generator) -> None:

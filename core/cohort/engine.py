@@ -27,12 +27,7 @@ class Cohort:
     name = "cohort"
 
     def train(self, job: Job, states: Mapping[str, State]) -> Iterator[list[Report]]:
-        runs = [_begin(job, spec) for spec in job.runs]
-        first = runs[0].trainee
-        train, val = (
-            Inputs(part, first.task, first.device) for part in (first.data.train, first.data.val)
-        )
-        programs = [Program(chain, lanes, train) for chain, lanes in _by_chain(runs).items()]
+        programs, val = programs_of(job)
         for program in programs:
             for lane, run in enumerate(program.lanes):
                 if state := states.get(run.spec.id):
@@ -56,6 +51,16 @@ class Cohort:
         program = Program(read_chain(trainee.model, example), [Course(spec, trainee)], inputs)
         losses, outputs = program.measure(inputs)
         return _evaluation(trainee, losses[0], outputs[0], inputs)
+
+
+def programs_of(job: Job) -> tuple[list[Program[Course]], Inputs]:
+    """A job's runs at their first step, and the validation part; mostly they are one program."""
+    runs = [_begin(job, spec) for spec in job.runs]
+    first = runs[0].trainee
+    train, val = (
+        Inputs(part, first.task, first.device) for part in (first.data.train, first.data.val)
+    )
+    return [Program(chain, lanes, train) for chain, lanes in _by_chain(runs).items()], val
 
 
 def _begin(job: Job, spec: RunSpec) -> Course:

@@ -34,12 +34,14 @@ class Function:
         at_zero: Whether it gives zero there; else padding has to be made zero again.
         in_place: Whether what comes out may take the place of what went in, which `backward` does
             not ask for.
+        asks_output: Whether `backward` asks for what came out, and not just for where it is zero.
     """
 
     forward: Callable[..., Tensor]
     backward: Callable[..., Tensor]
     at_zero: bool = True
     in_place: bool = False
+    asks_output: bool = False
 
 
 def _relu(x: Tensor, out: Tensor | None = None) -> Tensor:
@@ -88,12 +90,14 @@ ACTIVATIONS: dict[str, Function] = {
         _out(aten.tanh),
         lambda g, _, y: aten.tanh_backward.grad_input(g, y, grad_input=g),
         in_place=True,
+        asks_output=True,
     ),
     "sigmoid": Function(
         _out(aten.sigmoid),
         lambda g, _, y: aten.sigmoid_backward.grad_input(g, y, grad_input=g),
         at_zero=False,
         in_place=True,
+        asks_output=True,
     ),
     "softplus": Function(
         _out(aten.softplus),
@@ -202,22 +206,23 @@ class DropLayer:
 
     Args:
         dropped: Of 65536 numbers how many each lane drops: int64 `[lanes]`.
+        in_place: Whether nothing before it asks for what it takes, once it has taken it.
     """
 
-    def __init__(self, dropped: Tensor) -> None:
+    def __init__(self, dropped: Tensor, *, in_place: bool) -> None:
         self.threshold = (dropped - 32768).to(torch.int16).view(-1, 1, 1)
         self.scale = (65536 / (65536 - dropped.double())).float().view(-1, 1, 1)
         self.noise: Tensor | None = None  # int16 `[lanes, rows, units]`
         self.mask: Tensor | None = None
-        self.y: Tensor | None = None
+        self.in_place = in_place
 
     def forward(self, x: Tensor) -> Tensor:
         assert self.noise is not None
         if self.mask is None:
-            self.mask, self.y = torch.empty_like(x), torch.empty_like(x)
+            self.mask = torch.empty_like(x)
         torch.ge(self.noise, self.threshold, out=self.mask)
         self.mask.mul_(self.scale)
-        return torch.mul(x, self.mask, out=self.y)
+        return x.mul_(self.mask) if self.in_place else x.mul(self.mask)
 
     def backward(self, gradient: Tensor) -> Tensor:
         assert self.mask is not None

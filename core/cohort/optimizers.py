@@ -6,13 +6,16 @@ scheduler of torch may set them. The kernels are those that torch's optimizers c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from torch.optim.rmsprop import rmsprop
+
+Step = Callable[[], None]
 
 # Rows that follow each other are lists, which the stubs of these know one by one.
 _KERNELS: dict[type[Optimizer], Any] = {
@@ -24,7 +27,7 @@ _KERNELS: dict[type[Optimizer], Any] = {
 
 
 class Update(Protocol):
-    """The step of a kind of optimizer.
+    """The steps of a kind of optimizer.
 
     Attributes:
         state: Its tensors over all lanes, by name: `[lanes, parameters]`.
@@ -34,8 +37,8 @@ class Update(Protocol):
     state: dict[str, Tensor]
     steps: Tensor
 
-    def step(self, lanes: Sequence[int], hyperparameters: Mapping[str, Any]) -> None:
-        """Updates some lanes, which share their hyperparameters and have been counted."""
+    def step_of(self, lanes: Sequence[int], hyperparameters: Mapping[str, Any]) -> Step:
+        """What updates some lanes, which share their hyperparameters and have been counted."""
 
 
 class _Rows:
@@ -61,15 +64,18 @@ class SGDUpdate(_Rows):
 
     names = ("momentum_buffer",)
 
-    def step(self, lanes: Sequence[int], hyperparameters: Mapping[str, Any]) -> None:
+    def step_of(self, lanes: Sequence[int], hyperparameters: Mapping[str, Any]) -> Step:
         at = {k: hyperparameters[k] for k in _KEYS[SGD]}
         if not at["momentum"]:
-            _KERNELS[SGD](*self._of(lanes), [], **at, is_first_step=False)
-            return
-        steps = self.steps.tolist()
-        for first in (True, False):
-            if some := [lane for lane in lanes if (steps[lane] == 1) is first]:
-                _KERNELS[SGD](*self._of(some, *self.names), **at, is_first_step=first)
+            return partial(_KERNELS[SGD], *self._of(lanes), [], **at, is_first_step=False)
+
+        def step() -> None:
+            steps = self.steps.tolist()
+            for first in (True, False):
+                if some := [lane for lane in lanes if (steps[lane] == 1) is first]:
+                    _KERNELS[SGD](*self._of(some, *self.names), **at, is_first_step=first)
+
+        return step
 
 
 class AdamUpdate(_Rows):
@@ -78,12 +84,12 @@ class AdamUpdate(_Rows):
     names = ("exp_avg", "exp_avg_sq")
     kernel: type[Optimizer] = Adam
 
-    def step(self, lanes: Sequence[int], hyperparameters: Mapping[str, Any]) -> None:
+    def step_of(self, lanes: Sequence[int], hyperparameters: Mapping[str, Any]) -> Step:
         at = {k: hyperparameters[k] for k in _KEYS[Adam]}
         beta1, beta2 = at.pop("betas")
-        count = [self.count[lane] for lane in lanes]
-        rows = self._of(lanes, *self.names)
-        _KERNELS[self.kernel](*rows, [], count, **at, beta1=beta1, beta2=beta2, amsgrad=False)
+        rows, count = self._of(lanes, *self.names), [self.count[lane] for lane in lanes]
+        betas = {"beta1": beta1, "beta2": beta2}
+        return partial(_KERNELS[self.kernel], *rows, [], count, **at, **betas, amsgrad=False)
 
 
 class AdamWUpdate(AdamUpdate):
@@ -97,11 +103,11 @@ class RMSpropUpdate(_Rows):
 
     names = ("square_avg", "grad_avg", "momentum_buffer")
 
-    def step(self, lanes: Sequence[int], hyperparameters: Mapping[str, Any]) -> None:
+    def step_of(self, lanes: Sequence[int], hyperparameters: Mapping[str, Any]) -> Step:
         at = {k: hyperparameters[k] for k in _KEYS[RMSprop]}
         # It counts by itself what was counted already; only what it computes with is the rows.
         count = [torch.zeros(()) for _ in lanes]
-        _KERNELS[RMSprop](*self._of(lanes, *self.names), count, foreach=True, **at)
+        return partial(_KERNELS[RMSprop], *self._of(lanes, *self.names), count, foreach=True, **at)
 
 
 _KEYS: dict[type[Optimizer], tuple[str, ...]] = {

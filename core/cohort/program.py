@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from core.build import Trainee
-from core.cohort.chain import Activation, Chain, Dense, dropout_rates
+from core.cohort.chain import Activation, Chain, Dense, Drop, dropout_rates
 from core.cohort.draws import Orders, noise
 from core.cohort.layers import (
     ACTIVATIONS,
@@ -22,7 +22,7 @@ from core.cohort.layers import (
 )
 from core.cohort.layout import Layout
 from core.cohort.losses import LOSSES, LaneLoss
-from core.cohort.optimizers import UPDATES, Update, hyperparameters
+from core.cohort.optimizers import UPDATES, Step, Update, hyperparameters
 from core.data.part import Part
 from core.tasks import Task
 
@@ -118,22 +118,22 @@ class Program(Generic[SomeLane]):
         noises = self._noises(draws, orders.sizes)
         loss = torch.zeros(len(self.lanes), dtype=torch.float64, device=self.device)
         right = torch.zeros_like(loss)
-        groups = self._groups()
+        updates = self._updates()
+        shares = {size: self._shares(size) for size in set(orders.sizes)}
         for rows, size in zip(orders.rows.to(self.device), orders.sizes, strict=True):
             for stream, batches in noises.items():
                 self.drops[stream][0].noise = next(batches).to(self.device)
-            shares = self._shares(size)  # of each row in the mean; what fills up a batch has none
             outputs = self._forward(rows)
             if not self.ends_dense:  # the loss writes over them, and that layer goes on with them
                 outputs = outputs.clone()
             right += self._right(outputs, rows, size)
-            loss += (self.loss.losses(outputs) * shares.view(-1)).sum(1) * size
-            self._backward(self.loss.gradient(outputs, shares))
+            loss += (self.loss.losses(outputs) * shares[size].view(-1)).sum(1) * size
+            self._backward(self.loss.gradient(outputs, shares[size]))
             self.update.steps.add_(1)
-            for lanes, at in groups:
-                self.update.step(lanes, at)
+            for update in updates:
+                update()
             if self._schedule("update"):
-                groups = self._groups()
+                updates = self._updates()
         self._schedule("epoch")
         return loss / examples, right / examples, orders.digests
 
@@ -214,7 +214,8 @@ class Program(Generic[SomeLane]):
         return self.layout.read(self.parameters[lane])
 
     def _layers(self, rows: int) -> Iterator[Layer]:
-        units, first, after_dense = self.chain.inputs, True, False
+        units, first = self.chain.inputs, True
+        before: Dense | Activation | Drop | None = None
         rates = [dropout_rates(lane.trainee.model) for lane in self.lanes]
         for step in self.chain.steps:
             if isinstance(step, Dense):
@@ -224,14 +225,17 @@ class Program(Generic[SomeLane]):
                 units, first = step.outputs, False
             elif isinstance(step, Activation):
                 function = ACTIVATIONS[step.kind]
-                yield ActivationLayer(function, step.numbers, units, in_place=after_dense)
+                yield ActivationLayer(
+                    function, step.numbers, units, in_place=isinstance(before, Dense)
+                )
             else:
                 dropped = torch.tensor([rate[step.layer] for rate in rates], device=self.device)
                 if dropped.any():  # nothing is dropped exactly where there is no layer
-                    layer = DropLayer(dropped)
+                    asked = isinstance(before, Activation) and ACTIVATIONS[before.kind].asks_output
+                    layer = DropLayer(dropped, in_place=not asked)
                     self.drops[step.stream] = layer, units
                     yield layer
-            after_dense = isinstance(step, Dense)
+            before = step
 
     def _places(self, name: str | None) -> tuple[Any, Any]:
         """A parameter and its gradient: `[lanes, *padded shape]`."""
@@ -249,12 +253,12 @@ class Program(Generic[SomeLane]):
             for stream, (_, units) in self.drops.items()
         }
 
-    def _groups(self) -> list[tuple[list[int], dict[str, Any]]]:
-        """Lanes whose next steps are made with the same hyperparameters, and these."""
+    def _updates(self) -> list[Step]:
+        """The lanes' next steps: one for those that share their hyperparameters."""
         found: dict[Any, list[int]] = {}
         for number, lane in enumerate(self.lanes):
             found.setdefault(hyperparameters(lane.trainee.optimizer), []).append(number)
-        return [(lanes, dict(at)) for at, lanes in found.items()]
+        return [self.update.step_of(lanes, dict(at)) for at, lanes in found.items()]
 
     def _schedule(self, moment: str) -> bool:
         """Steps the schedulers whose moment it is; whether there were any."""
@@ -264,6 +268,7 @@ class Program(Generic[SomeLane]):
         return bool(some)
 
     def _shares(self, size: int) -> Tensor:
+        """Of each row in a batch's mean; what fills up a batch has none: `[rows, 1]`."""
         found = torch.zeros(padded(self.batch_size), 1, device=self.device)
         found[:size] = 1 / size
         return found

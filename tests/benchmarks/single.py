@@ -27,14 +27,12 @@ import argparse
 import atexit
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +40,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
 import loops  # noqa: E402
+from measure import surroundings  # noqa: E402
 
 from core.process import restart_pinned  # noqa: E402
 
@@ -107,18 +106,6 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def surroundings() -> str:
-    """What machine and what versions this was measured with."""
-    from core.identity import cpu_model
-
-    names = ("torch", "numpy", "optuna", "wandb", "torchmetrics")
-    versions = ", ".join(f"{name} {version(name)}" for name in names)
-    return (
-        f"{cpu_model()}, {os.cpu_count()} cores, 1 thread each; "
-        f"Python {platform.python_version()}, {versions}"
-    )
-
-
 def check(rows: dict[str, dict[str, Any]]) -> None:
     """Fails unless all ways trained the same: as many steps, about the same accuracy."""
     steps = {way: row["steps"] for way, row in rows.items()}
@@ -166,18 +153,23 @@ def serve(way: str) -> None:
         nonlocal steps
         steps += 1
 
-    def count_lanes(update: Any, lanes: Any, hyperparameters: Any) -> None:
-        nonlocal steps
-        steps += len(lanes)
-        kernel(update, lanes, hyperparameters)
+    def counting_lanes(update: Any, lanes: Any, hyperparameters: Any) -> Any:
+        step = step_of(update, lanes, hyperparameters)
+
+        def counted() -> None:
+            nonlocal steps
+            steps += len(lanes)
+            step()
+
+        return counted
 
     counting = register_optimizer_step_post_hook(count)
-    kernel = AdamUpdate.step
-    AdamUpdate.step = count_lanes  # type: ignore[method-assign]
+    step_of = AdamUpdate.step_of
+    AdamUpdate.step_of = counting_lanes  # type: ignore[method-assign]
     for line in sys.stdin:
         seconds, accuracy = train(int(line))
         counting.remove()  # only the first run, which is not measured, is counted
-        AdamUpdate.step = kernel  # type: ignore[method-assign]
+        AdamUpdate.step_of = step_of  # type: ignore[method-assign]
         print(json.dumps({"seconds": seconds, "accuracy": accuracy, "steps": steps}), file=answers)
 
 

@@ -7,6 +7,7 @@ weight decays beside the baseline, five seeds each. Every way is a process of it
 whole, start-up included, one after the other and to and fro:
 
 1. harness: ``paribus sweep`` with everything on, and so many workers.
+   untracked: the same without W&B.
 2. bare: the runs one after another in a DataLoader loop that keeps nothing (`loops.bare`).
 3. by hand: the same with Optuna, W&B offline, torchmetrics and torch.save (`loops.by_hand`).
 4. lightning: Lightning with Optuna and W&B offline; where it is installed.
@@ -33,7 +34,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(Path(__file__).parent)]
 
 import loops  # noqa: E402
-from single import OVERRIDES, parts, surroundings  # noqa: E402
+from measure import surroundings  # noqa: E402
+from single import OVERRIDES, parts  # noqa: E402
 
 from core.process import restart_pinned  # noqa: E402
 
@@ -45,7 +47,8 @@ LEVELS = {
     "weight_decay": (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3),
 }
 KEYS = {"lr": "optimizer.lr", "dropout": "model.dropout", "weight_decay": "optimizer.weight_decay"}
-WAYS = ("harness", "bare", "by-hand", "lightning")
+HARNESS = ("harness", "untracked")
+WAYS = (*HARNESS, "bare", "by-hand", "lightning")
 POINTS = 0.005  # by which the mean accuracies may differ
 
 
@@ -55,8 +58,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="of each way")
     parser.add_argument("--workers", type=int, default=2, help="of the harness")
     parser.add_argument("--ways", default="harness,bare,by-hand", help=f"of {', '.join(WAYS)}")
-    parser.add_argument("--no-wandb", action="store_true", help="the harness without W&B")
-    parser.add_argument("--way", choices=WAYS[1:], help=argparse.SUPPRESS)
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     restart_pinned()
     if options.way:
@@ -85,13 +87,13 @@ def settings() -> Iterator[dict[str, float]]:
 def _measured(way: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Seconds, optimizer steps and mean best accuracy of one whole process."""
     command = [sys.executable, __file__, "--way", way]
-    if way == "harness":
+    if way in HARNESS:
         axes = [f"{KEYS[name]}={','.join(map(str, LEVELS[name]))}" for name in LEVELS]
         sets = [word for override in OVERRIDES for word in ("--set", override)]
         start = "from sweeps.cli.start import main; main()"
         command = [sys.executable, "-c", start, "sweep", "digits", *axes, *sets]
         command += ["--seeds", str(SEEDS), "--workers", str(options.workers), "--json"]
-        command += ["--no-wandb"] if options.no_wandb else []
+        command += ["--no-wandb"] if way == "untracked" else []
     environment = os.environ | {"WANDB_MODE": "offline", "WANDB_SILENT": "true"}
     environment["PYTHONPATH"] = str(REPOSITORY)
     started = time.perf_counter()
@@ -99,10 +101,9 @@ def _measured(way: str, folder: Path, options: argparse.Namespace) -> dict[str, 
         command, cwd=folder, env=environment, check=True, text=True, stdout=subprocess.PIPE
     )
     seconds = time.perf_counter() - started
-    found = json.loads(done.stdout.splitlines()[-1] if way != "harness" else done.stdout)
-    if way == "harness":
-        found = _of_records(folder / "results" / "runs")
-    return {**found, "seconds": seconds}
+    if way in HARNESS:
+        return {**_of_records(folder / "results" / "runs"), "seconds": seconds}
+    return {**json.loads(done.stdout.splitlines()[-1]), "seconds": seconds}
 
 
 def _of_records(runs: Path) -> dict[str, Any]:
