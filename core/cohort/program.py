@@ -13,7 +13,6 @@ from core.cohort.chain import Activation, Chain, Dense, Drop, dropout_rates
 from core.cohort.draws import Orders, noise
 from core.cohort.layers import (
     ACTIVATIONS,
-    SIDE,
     ActivationLayer,
     DenseLayer,
     DropLayer,
@@ -52,20 +51,25 @@ class Inputs:
     """A part of the data as all lanes read it.
 
     Attributes:
-        x: float32 `[N, inputs]`; columns are padded, and more rows follow than any batch needs.
-        aims: The targets as losses take them: int64 `[N]`, or float32 `[N, outputs]`; padded so.
+        x: float32 `[N, inputs]`, its columns padded; where they need not be, the part's own.
+        aims: The targets as losses take them: int64 `[N]`, or float32 `[N, outputs]`, so padded.
         targets: As the part has them.
     """
 
     def __init__(self, part: Part, task: Task, device: torch.device) -> None:
         assert isinstance(part.inputs, Tensor)
         aims = task.aims(part.targets)
-        self.x = _padded(part.inputs.flatten(1)).to(device)
-        self.aims = _padded(aims).to(device)
+        self.x = _wide(part.inputs.flatten(1)).to(device)
+        self.aims = _wide(aims).to(device)
         self.targets = part.targets.to(device)
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def batch(self, begin: int, size: int) -> tuple[Tensor, Tensor]:
+        """Inputs and aims of some rows, filled up with rows of zeros."""
+        rows = slice(begin, begin + size)
+        return _long(self.x[rows]), _long(self.aims[rows])
 
 
 SomeLane = TypeVar("SomeLane", bound=Lane)
@@ -178,10 +182,9 @@ class Program(Generic[SomeLane]):
         batch_size = self.lanes[0].trainee.configuration["train"]["eval_batch_size"]
         for begin in range(0, len(part), batch_size):
             size = min(batch_size, len(part) - begin)
-            rows = slice(begin, begin + padded(size))
-            aims = part.aims[rows]
+            x, aims = part.batch(begin, size)
             self.loss.at(aims.expand(len(self.lanes), *aims.shape))
-            value = part.x[rows].expand(len(self.lanes), -1, -1)
+            value = x.expand(len(self.lanes), -1, -1)
             for layer in self.layers:
                 value = layer.answer(value)
             outputs.append(value[:, :size, : self.chain.outputs].clone())
@@ -274,8 +277,21 @@ class Program(Generic[SomeLane]):
         return found
 
 
-def _padded(values: Tensor) -> Tensor:
-    """`[N]` or `[N, units]` with zeros after the rows, and after the units of each."""
-    room = values.new_zeros(len(values) + SIDE, *(padded(side) for side in values.shape[1:]))
+def _wide(values: Tensor) -> Tensor:
+    """`[N]`, or `[N, units]` with its units filled up, beginning at a multiple of 64 bytes."""
+    shape = [len(values), *(padded(side) for side in values.shape[1:])]
+    if list(values.shape) == shape and values.is_contiguous() and values.data_ptr() % 64 == 0:
+        return values
+    return _within(values, shape)
+
+
+def _long(values: Tensor) -> Tensor:
+    """The same with its rows filled up."""
+    rows = padded(len(values))
+    return values if rows == len(values) else _within(values, [rows, *values.shape[1:]])
+
+
+def _within(values: Tensor, shape: Sequence[int]) -> Tensor:
+    room = values.new_zeros(shape)
     room[tuple(slice(side) for side in values.shape)] = values
     return room

@@ -121,9 +121,12 @@ def _first_word(array: Array) -> str:
 
 
 def float32(array: npt.ArrayLike) -> torch.Tensor:
-    """A contiguous float32 copy; values beyond float32 become infinite."""
+    """A float32 copy in memory that torch aligned; values beyond float32 become infinite."""
+    values = np.asarray(array)
+    copy = torch.empty(values.shape)
     with np.errstate(over="ignore"):
-        return torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
+        np.copyto(copy.numpy(), values, casting="unsafe")
+    return copy
 
 
 def check_finite(

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
+from core.data.arrays import float32
+
 # In numpy, whose sums do not depend on the number of threads.
 
 
@@ -40,4 +42,4 @@ def standardized(
     shape = (-1,) + (1,) * (values.ndim - 2)
     values -= np.asarray(preprocessing["mean"]).reshape(shape)
     values /= np.asarray(preprocessing["scale"]).reshape(shape)
-    return torch.from_numpy(values.astype(np.float32))
+    return float32(values)
