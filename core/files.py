@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -168,7 +169,7 @@ def manifest_faults(folder: Path, only: tuple[str, ...] | None = None) -> Iterat
         if only is not None and name not in only:
             continue
         path = folder / name.replace("\0", "?")
-        if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
+        if not _is_within(folder, path):
             yield f"{path}: is missing, though the manifest names it."
         elif sha256_file(path) != digest:
             yield f"{path}: does not hold what was written (sha256 differs)."
@@ -176,6 +177,19 @@ def manifest_faults(folder: Path, only: tuple[str, ...] | None = None) -> Iterat
         for path in sorted((folder / "source").rglob("*.py")):
             if str(path.relative_to(folder)) not in manifest:
                 yield f"{path}: was not there when the run was finished."
+
+
+def _is_within(folder: Path, path: Path) -> bool:
+    """Whether this is a file in the folder or its folders, and no link leads to it."""
+    inside = path.relative_to(folder).parts if path.is_relative_to(folder) else ()
+    if not inside or ".." in inside:
+        return False
+    places = [folder.joinpath(*inside[:depth]) for depth in range(1, len(inside) + 1)]
+    try:
+        modes = [os.lstat(place).st_mode for place in places]
+    except OSError:
+        return False
+    return all(map(stat.S_ISDIR, modes[:-1])) and stat.S_ISREG(modes[-1])
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,9 +59,9 @@ class RunFolder:
         found: dict[str, Any] = record
         return found
 
-    def verified_record(self) -> dict[str, Any]:
-        """The record, after every file was compared with the manifest."""
-        verify_manifest(self.folder)
+    def verified_record(self, only: tuple[str, ...] | None = None) -> dict[str, Any]:
+        """The record, after every file, or those named, was compared with the manifest."""
+        verify_manifest(self.folder, only)
         return self.record()
 
     def history(self) -> list[dict[str, Any]]:
@@ -120,7 +121,14 @@ class RunFolder:
 
     def size(self) -> int:
         """Bytes of all its files."""
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        return _size(self.folder)
+
+
+def _size(folder: Path) -> int:
+    with os.scandir(folder) as entries:
+        return sum(
+            _size(Path(entry)) if entry.is_dir() else entry.stat().st_size for entry in entries
+        )
 
 
 def _is_record(record: Any) -> bool:

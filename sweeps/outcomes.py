@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from core.errors import DamagedError
@@ -84,22 +85,27 @@ class SettingResult:
 class Outcomes:
     """The records of a study's runs, each read once, and what they say of its settings.
 
+    Args:
+        root: Where they are.
+        only: The files of a run that have to be whole; None: all.
+
     Attributes:
         damaged: Run id to what is wrong with it, of those that were read.
     """
 
-    def __init__(self, root: Root) -> None:
-        self._root = root
+    def __init__(self, root: Root, only: tuple[str, ...] | None = None) -> None:
+        self._root, self._only = root, only
         self.damaged: dict[str, str] = {}
         self._records: dict[str, dict[str, Any]] = {}
         self._proofs: dict[tuple[str, str], str | None] = {}
+        self._histories: dict[str, list[dict[str, Any]]] = {}
 
     def record(self, run: str) -> dict[str, Any] | None:
         """A finished run's record, read once; None where there is none, or it is damaged."""
         if run not in self._records:
             folder = self._root.run(run)
             try:
-                self._records[run] = folder.verified_record()
+                self._records[run] = folder.verified_record(self._only)
             except DamagedError as error:
                 if folder.folder.is_dir():
                     self.damaged[run] = str(error)
@@ -110,6 +116,7 @@ class Outcomes:
         """Notes the verified record of a run that has just ended, in place of an earlier one."""
         self._records[record["run"]] = record
         self.damaged.pop(record["run"], None)
+        self._histories.pop(record["run"], None)
         self._proofs = {runs: p for runs, p in self._proofs.items() if record["run"] not in runs}
 
     def of(
@@ -184,9 +191,16 @@ class Outcomes:
             return None
         runs = (base["run"], record["run"])
         if runs not in self._proofs:
-            histories = [self._root.run(run).history for run in runs]
-            self._proofs[runs] = disagreement(setting.key, base, record, *histories)
+            baseline_history = partial(self._baseline_history, base["run"])
+            history = self._root.run(record["run"]).history
+            self._proofs[runs] = disagreement(setting.key, base, record, baseline_history, history)
         return self._proofs[runs]
+
+    def _baseline_history(self, run: str) -> list[dict[str, Any]]:
+        """The epochs of a baseline's run, read once: every setting is held to them."""
+        if run not in self._histories:
+            self._histories[run] = self._root.run(run).history()
+        return self._histories[run]
 
     def _shared_tensors(
         self, setting: PlannedSetting, baseline: PlannedSetting | None, seeds: Sequence[int]

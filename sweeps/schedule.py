@@ -35,8 +35,8 @@ def schedule(runs: Sequence[RunSpec], workers: int) -> list[Job]:
         longest = max(jobs, key=cost)
         name = longest[0].group or longest[0].id
         more = range(parts[name] + 1, min(parts[name] + workers, len(groups[name])) + 1)
-        better = [n for n in more if _end(_jobs(groups, parts | {name: n}), workers)
-                  < _end(jobs, workers)]  # fmt: skip
+        better = [n for n in more if length(_jobs(groups, parts | {name: n}), workers)
+                  < length(jobs, workers)]  # fmt: skip
         if not better:
             break
         parts[name] = better[0]
@@ -56,6 +56,14 @@ def cost(job: Job) -> float:
     return float(update * max(run.facts["updates"] for run in job))
 
 
+def length(jobs: Sequence[Job], workers: int) -> float:
+    """When the last worker is done, each taking the costliest that is left; as `cost` counts."""
+    loads = [0.0] * workers
+    for each in sorted((cost(job) for job in jobs), reverse=True):
+        heapq.heapreplace(loads, loads[0] + each)
+    return max(loads)
+
+
 def _parts(group: Sequence[RunSpec]) -> int:
     lanes = max(1, min(_LANES, _NUMBERS // (4 * max(1, int(group[0].facts["parameters"])))))
     return -(-len(group) // lanes)
@@ -66,11 +74,3 @@ def _divided(runs: Sequence[RunSpec], parts: int) -> list[Job]:
     size, more = divmod(len(runs), parts)
     ends = [size * part + min(part, more) for part in range(parts + 1)]
     return [tuple(runs[begin:end]) for begin, end in pairwise(ends)]
-
-
-def _end(jobs: Sequence[Job], workers: int) -> float:
-    """When the last worker is done, each taking the costliest job that is left."""
-    loads = [0.0] * workers
-    for each in sorted((cost(job) for job in jobs), reverse=True):
-        heapq.heapreplace(loads, loads[0] + each)
-    return max(loads)

@@ -22,6 +22,7 @@ from sweeps.cli.common import (
     signed,
     table,
 )
+from sweeps.schedule import cost, length, schedule
 from sweeps.settings import BASELINE, Setting
 from sweeps.study import Study
 from sweeps.sweep import Sweep
@@ -82,9 +83,10 @@ def _seconds(sweep: Sweep, runs: Sequence[RunSpec]) -> float | None:
         return 0.0
     if not all(run.facts["updates"] for run in runs):
         return None
-    update, validation = sweep.workplace.plan(time_updates, sweep.request, sweep.question.baseline)
-    work: float = sum(r.facts["updates"] * update + r.facts["epochs"] * validation for r in runs)
-    return round(work / max(1, min(sweep.workplace.workers, len(runs))), 1)
+    one, workers = runs[0], sweep.workplace.workers
+    update, validation = sweep.workplace.plan(time_updates, sweep.request, one.asked)
+    alone: float = one.facts["updates"] * update + one.facts["epochs"] * validation
+    return round(alone * length(schedule(runs, workers), workers) / cost((one,)), 1)
 
 
 def _planned(sweep: Sweep, setting: Setting) -> dict[str, Any]:

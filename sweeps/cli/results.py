@@ -12,7 +12,7 @@ import rich_click as click
 from core.config import difference
 from core.errors import DamagedError, Faults, RequestError
 from core.files import append_line, creating, read_lines, verify_manifest
-from core.run_folder import RECORD, RunFolder
+from core.run_folder import HISTORY, RECORD, RunFolder
 from core.values import show_value
 from sweeps.cli.common import (
     NOT_PROVEN,
@@ -138,6 +138,7 @@ def evaluate_command(
 def studies_command(root: Root, as_json: bool) -> None:
     """Studies in the root."""
     from sweeps.documents import best_setting
+    from sweeps.outcomes import Outcomes
     from sweeps.study import Study
 
     rows = []
@@ -147,6 +148,7 @@ def studies_command(root: Root, as_json: bool) -> None:
         except DamagedError as error:
             warn(str(error))
             continue
+        study.outcomes = Outcomes(root, only=(RECORD, HISTORY))  # all that is looked at here
         results = study.results()
         best = best_setting(results, study.direction)
         rows.append({
