@@ -23,10 +23,12 @@ class Job:
     Attributes:
         runs: The runs.
         resolver: Gives their configurations and data.
+        loader_workers: Processes that read and augment batches ahead; 0: the trainer itself does.
     """
 
     runs: tuple[RunSpec, ...]
     resolver: Resolver = field(repr=False)
+    loader_workers: int = 0
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,10 @@ class Loop:
                 started = time.perf_counter()
                 order = epoch_order(spec.seed, run.epoch + 1, len(trainee.data.train))
                 order = order[: run.examples]
-                trained = train_epoch(trainee, order, spec.seed, run.epoch + 1)
+                trained = train_epoch(trainee, order, spec.seed, run.epoch + 1, job.loader_workers)
                 report = run.report(
                     trained,
-                    measure(trainee, "val"),
+                    measure(trainee, "val", job.loader_workers),
                     trainee.model.state_dict(),
                     hashlib.sha256(order.numpy().tobytes()).hexdigest(),
                     lambda: _snapshot(trainee),
@@ -56,7 +56,9 @@ class Loop:
         return measure(trainee, split)
 
 
-def train_epoch(trainee: Trainee, order: Tensor, seed: int, epoch: int) -> dict[str, float | None]:
+def train_epoch(
+    trainee: Trainee, order: Tensor, seed: int, epoch: int, loader_workers: int = 0
+) -> dict[str, float | None]:
     """One epoch of updates; the running means of loss and accuracy as trained."""
     model, device = trainee.model, trainee.device
     noise = derive(seed, "dropout", epoch)  # for dropout layers that are not ours
@@ -67,7 +69,10 @@ def train_epoch(trainee: Trainee, order: Tensor, seed: int, epoch: int) -> dict[
     trainee.begin_training()
     total = torch.zeros((), dtype=torch.float64, device=device)
     correct = torch.zeros((), dtype=torch.float64, device=device)
-    for inputs, targets in trainee.data.train.batches(trainee.batch_size, order, (seed, epoch)):
+    batches = trainee.data.train.batches(
+        trainee.batch_size, order, (seed, epoch), workers=loader_workers
+    )
+    for inputs, targets in batches:
         inputs, targets = inputs.to(device), targets.to(device)
         loss, outputs = _update(trainee, inputs, targets)
         if trainee.scheduler_steps == "update":
@@ -108,7 +113,7 @@ def _update(trainee: Trainee, inputs: Tensor, targets: Tensor) -> tuple[Tensor, 
     return seen[0]
 
 
-def measure(trainee: Trainee, split: PartName) -> Evaluation:
+def measure(trainee: Trainee, split: PartName, loader_workers: int = 0) -> Evaluation:
     """Loss and metrics of the model as it is on one part, in batches of a fixed size."""
     part = trainee.data.part(split)
     trainee.model.eval()
@@ -116,7 +121,7 @@ def measure(trainee: Trainee, split: PartName) -> Evaluation:
     size = trainee.configuration["train"]["eval_batch_size"]
     # A model that draws in evaluation too gets the same draws for the same part, always.
     with torch.inference_mode(), seeded_globals(0, "dropout", split):
-        for inputs, targets in part.batches(size):
+        for inputs, targets in part.batches(size, workers=loader_workers):
             outputs = trainee.model(inputs.to(trainee.device))
             loss = checked_loss(trainee, outputs, targets.to(trainee.device))
             total += loss.item() * len(targets)

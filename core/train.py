@@ -21,7 +21,10 @@ from core.spec import Ended, Progress, RunSpec
 
 
 def train_job(
-    runs: tuple[RunSpec, ...], attempts: Mapping[str, Path], checkpoint_every: float
+    runs: tuple[RunSpec, ...],
+    attempts: Mapping[str, Path],
+    checkpoint_every: float,
+    loader_workers: int = 0,
 ) -> Iterator[Progress]:
     """Trains a job in this process.
 
@@ -31,6 +34,7 @@ def train_job(
         runs: The job's runs, all of one experiment.
         attempts: Run id to its attempt's folder.
         checkpoint_every: Seconds between saves of the resume state.
+        loader_workers: Processes that read and augment batches ahead.
     """
     written: dict[str, Attempt] = {}
     epochs = {run.id: int(run.facts["epochs"]) for run in runs}
@@ -50,7 +54,8 @@ def train_job(
         for name, attempt in written.items():
             if why := attempt.unused_state:
                 yield Progress(name, epochs[name], said=f"{why} {name} begins at the start.")
-        for reports in engine_of(runs[0].engine).train(Job(runs, resolver), states):
+        job = Job(runs, resolver, loader_workers)
+        for reports in engine_of(runs[0].engine).train(job, states):
             progress = []
             for report in reports:  # all are written before any is told: a stop may come between
                 progress.append(_kept(report, written[report.run], epochs[report.run]))
@@ -77,7 +82,7 @@ def train_job(
     # Whose fault it was shows when each is trained by itself, to the same bits; not before the
     # error has let go of what the job had in memory.
     for run in alone:
-        for each in train_job((run,), attempts, checkpoint_every):
+        for each in train_job((run,), attempts, checkpoint_every, loader_workers):
             if each.line and each.line["epoch"] <= told.get(run.id, 0):
                 each = replace(each, line=None)
             if each.line or each.ended or each.said:
@@ -125,8 +130,7 @@ _resolvers: dict[tuple[Path, int, tuple[Path, ...]], Resolver] = {}
 
 def _ended_by(error: BaseException, run: RunSpec, attempt: Attempt | None, epochs: int) -> Progress:
     """The end of a run by an exception: its own failure, or the surroundings'."""
-    kind = "" if isinstance(error, ParibusError) else f"{type(error).__name__}: "
-    message = f"{kind}{shown(error, 500)}"
+    message = _message(error)
     if surroundings := _surroundings(error):
         return Progress(run.id, epochs, None, "attempt", f"{surroundings}: {message}")
     if attempt is None or (isinstance(error, ParibusError) and error.kind == "changed"):
@@ -141,6 +145,15 @@ def _ended_by(error: BaseException, run: RunSpec, attempt: Attempt | None, epoch
     except OSError as disk:
         return Progress(run.id, epochs, None, "attempt", f"disk: {disk}")
     return Progress(run.id, epochs, None, "failed", reason)
+
+
+def _message(error: BaseException) -> str:
+    """An exception as one line."""
+    text = str(error).rstrip()
+    if text.startswith("Caught ") and "\nOriginal Traceback" in text:  # of a loader worker
+        return shown(text.rpartition("\n")[2], 500)
+    kind = "" if isinstance(error, ParibusError) else f"{type(error).__name__}: "
+    return f"{kind}{shown(text, 500)}"
 
 
 # What a disk says of itself; any other OSError is of whoever opened the file or socket.

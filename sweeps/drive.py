@@ -26,11 +26,13 @@ class Rules:
         run_timeout: Seconds without an epoch after which a worker is given up on; None: ten times
             the median epoch, at least 60, and 3600 before one is known.
         retry_failed: Whether runs that failed by themselves are trained again.
+        loader_workers: Processes of each trainer that read files and augment ahead.
     """
 
     checkpoint_every: float = 5.0
     run_timeout: float | None = None
     retry_failed: bool = False
+    loader_workers: int = 0
 
 
 USUAL = Rules()
@@ -169,7 +171,8 @@ def _train(
         def tasks() -> Iterator[Task]:
             for job in schedule(runs, executor.size):
                 if ours := tuple(run for run in job if is_ours(run)):
-                    yield Task(ours, {r.id: attempts[r.id] for r in ours}, rules.checkpoint_every)
+                    folders = {run.id: attempts[run.id] for run in ours}
+                    yield Task(ours, folders, rules.checkpoint_every, rules.loader_workers)
 
         for progress in chain(executor.execute(tasks(), stop, rules.run_timeout), lost):
             while said:

@@ -38,6 +38,7 @@ class Task:
     runs: tuple[RunSpec, ...]
     attempts: dict[str, Path]
     checkpoint_every: float
+    loader_workers: int = 0
 
 
 class Executor(Protocol):
@@ -244,7 +245,8 @@ class _Worker:
     def __init__(self, context: Any, gpu: str | None) -> None:
         self.pipe, theirs = context.Pipe()
         self.lifeline, their_lifeline = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, their_lifeline), daemon=True)
+        # No daemon, which could have no loader workers; its lifeline ends it with this process.
+        self.process = context.Process(target=_work, args=(theirs, their_lifeline))
         with _no_main_module():
             self.process.start()
         theirs.close()
@@ -355,7 +357,7 @@ def _train(task: Task, stop: Callable[[], bool]) -> Iterator[Progress]:
     """Trains a task to its end, or to a clean stop after an epoch."""
     from core.train import train_job  # here, so that a driver need not import torch
 
-    reports = train_job(task.runs, task.attempts, task.checkpoint_every)
+    reports = train_job(task.runs, task.attempts, task.checkpoint_every, task.loader_workers)
     ended: set[str] = set()
     for progress in reports:
         if progress.ended:

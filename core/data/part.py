@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -67,7 +68,12 @@ class Part:
         return len(self.targets)
 
     def batches(
-        self, batch_size: int, order: torch.Tensor | None = None, draw: Draw | None = None
+        self,
+        batch_size: int,
+        order: torch.Tensor | None = None,
+        draw: Draw | None = None,
+        *,
+        workers: int = 0,
     ) -> Iterator[Batch]:
         """Inputs float32 `[B, *input_shape]` and targets, batch by batch; the last may be smaller.
 
@@ -80,18 +86,20 @@ class Part:
             draw: (seed, epoch) of the random draws of augmentation and of a data set's own
                 transforms; each example has a stream of its own. Without it nothing is augmented,
                 and every reading makes the same draws.
+            workers: Processes that read items of a data set, or augment, ahead of their use: the
+                same examples, to the bit. What is simply indexed needs none.
 
         Yields:
             Pairs of inputs and targets.
         """
         if isinstance(self.inputs, Items):
-            return self._read(self.inputs, batch_size, order, draw)
+            return self._read(self.inputs, batch_size, order, draw, workers)
         if isinstance(self.inputs, Tokens):
             return self._padded(self.inputs, batch_size, order)
         if not isinstance(self.inputs, torch.Tensor):
             raise TypeError("This part's preprocessing was not fitted yet.")
         if self.augment is not None:
-            return self._augmented(self.inputs, batch_size, order, draw)
+            return self._augmented(self.inputs, batch_size, order, draw, workers)
         return self._indexed(self.inputs, batch_size, order)
 
     def inputs_of(self, rows: int) -> Batch:
@@ -125,20 +133,18 @@ class Part:
                 yield inputs.index_select(0, rows), self.targets.index_select(0, rows)
 
     def _augmented(
-        self, inputs: torch.Tensor, batch_size: int, order: torch.Tensor | None, draw: Draw | None
+        self,
+        inputs: torch.Tensor,
+        batch_size: int,
+        order: torch.Tensor | None,
+        draw: Draw | None,
+        workers: int,
     ) -> Iterator[Batch]:
         rows = torch.arange(len(self)) if order is None else order
-        for start in range(0, len(rows), batch_size):
-            some = rows[start : start + batch_size]
-            batch = inputs.index_select(0, some)
-            if draw is not None and self.augment is not None:
-                with seeded_globals(0, "augment"):  # restores them once for the batch
-                    drawn = []
-                    for row, x in zip(some.tolist(), batch, strict=True):
-                        seed_globals(derive(draw[0], "augment", draw[1], row))
-                        drawn.append(self.augment(x))
-                batch = torch.stack(drawn)
-            yield standardized(batch, self.recipe), self.targets.index_select(0, some)
+        batches = _Augmented(self, inputs, torch.split(rows, batch_size), draw)
+        if workers:
+            return iter(_loader(batches, None, range(len(batches)), workers))
+        return map(batches.__getitem__, range(len(batches)))
 
     def _padded(
         self, tokens: Tokens, batch_size: int, order: torch.Tensor | None
@@ -149,20 +155,60 @@ class Part:
             yield tokens.index_select(some).padded(), self.targets.index_select(0, some)
 
     def _read(
-        self, items: Items, batch_size: int, order: torch.Tensor | None, draw: Draw | None
+        self,
+        items: Items,
+        batch_size: int,
+        order: torch.Tensor | None,
+        draw: Draw | None,
+        workers: int,
     ) -> Iterator[Batch]:
         rows = items.rows if order is None else items.rows.index_select(0, order)
-        loader = DataLoader(
-            _Reader(items, draw, self.augment),
-            batch_size,
-            sampler=rows.tolist(),
-            generator=torch.Generator(),  # else the loader draws from the global one
-        )
+        reader = _Reader(items, draw, self.augment)
+        loader = _loader(reader, batch_size, rows.tolist(), workers)
         batches = iter(loader)
         for _ in range(len(loader)):
             with seeded_globals(0, "data"):  # restores them once for all items of the batch
                 inputs, targets = next(batches)
             yield inputs, targets
+
+
+def _loader(
+    dataset: Dataset[Batch], batch_size: int | None, rows: Sequence[int], workers: int
+) -> DataLoader[Batch]:
+    return DataLoader(
+        dataset,
+        batch_size,
+        sampler=rows,
+        num_workers=workers,
+        # What an experiment's file defines can be forked, but not always pickled.
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+        generator=torch.Generator(),  # else the loader draws from the global one
+    )
+
+
+class _Augmented(Dataset[Batch]):
+    """Whole batches of what lies in memory, each example augmented in its own stream."""
+
+    def __init__(
+        self, part: Part, inputs: torch.Tensor, rows: Sequence[torch.Tensor], draw: Draw | None
+    ) -> None:
+        self.part, self.inputs, self.rows, self.draw = part, inputs, rows, draw
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, number: int) -> Batch:
+        part, some = self.part, self.rows[number]
+        batch = self.inputs.index_select(0, some)
+        if self.draw is not None and part.augment is not None:
+            seed, epoch = self.draw
+            with seeded_globals(0, "augment"):  # restores them once for the batch
+                drawn = []
+                for row, x in zip(some.tolist(), batch, strict=True):
+                    seed_globals(derive(seed, "augment", epoch, row))
+                    drawn.append(part.augment(x))
+            batch = torch.stack(drawn)
+        return standardized(batch, part.recipe), part.targets.index_select(0, some)
 
 
 class _Reader(Dataset[Batch]):

@@ -82,26 +82,38 @@ def training_options(command: Command) -> Command:
         click.option(
             "--retry-failed", is_flag=True, help="Train again what failed by itself before."
         ),
+        click.option(
+            "--loader-workers",
+            default="0",
+            metavar="N",
+            show_default=True,
+            help="Processes of each trainer that read files and augment ahead.",
+        ),
         click.option("--no-wandb", is_flag=True, help="Track nothing in Weights & Biases."),
     ):
         command = option(command)
     return command
 
 
-def read_rules(checkpoint_every: str, run_timeout: str | None, retry_failed: bool) -> Rules:
-    """``--checkpoint-every``, ``--run-timeout`` and ``--retry-failed``.
+def read_rules(
+    checkpoint_every: str, run_timeout: str | None, retry_failed: bool, loader_workers: str
+) -> Rules:
+    """``--checkpoint-every``, ``--run-timeout``, ``--retry-failed`` and ``--loader-workers``.
 
     Raises:
-        RequestError: If one is no number of seconds.
+        RequestError: If one is no number of seconds, or of processes.
     """
-    faults, every, timeout = Faults(), 0.0, None
+    faults, every, timeout, loaders = Faults(), 0.0, None, 0
     with faults.collecting():
         every = _seconds("--checkpoint-every", checkpoint_every, "Such as 5; 0: after each epoch.")
     with faults.collecting():
         if run_timeout is not None:
             timeout = _seconds("--run-timeout", run_timeout, "Such as 600; or leave it out.", 1.0)
+    with faults.collecting():
+        if loader_workers != "0":
+            loaders = _processes("--loader-workers", loader_workers, "Leave it out for none.")
     faults.check()
-    return Rules(every, timeout, retry_failed)
+    return Rules(every, timeout, retry_failed, loaders)
 
 
 def _seconds(option: str, text: str, hint: str, least: float = 0.0) -> float:
@@ -139,14 +151,13 @@ def read_workers(text: str | None) -> int | None:
     Raises:
         RequestError: If it is no whole number from 1 on.
     """
-    if text is None:
-        return None
+    return None if text is None else _processes("--workers", text, "Leave it out for all cores.")
+
+
+def _processes(option: str, text: str, hint: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= 1024 and len(text) < 9):
-        raise RequestError(
-            f"--workers {shown(text, 40)}: must be a whole number from 1 to 1024.",
-            "Leave it out for all cores.",
-            "workers",
-        )
+        message = f"{option} {shown(text, 40)}: must be a whole number from 1 to 1024."
+        raise RequestError(message, hint, "workers")
     return int(text)
 
 

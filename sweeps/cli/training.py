@@ -51,6 +51,7 @@ def run_command(
     trust: bool,
     checkpoint_every: str,
     retry_failed: bool,
+    loader_workers: str,
     no_wandb: bool,
     root: Root,
     as_json: bool,
@@ -66,7 +67,7 @@ def run_command(
     with faults.collecting():
         number_of_seed = read_seed(seed)
     with faults.collecting():
-        rules = read_rules(checkpoint_every, None, retry_failed)
+        rules = read_rules(checkpoint_every, None, retry_failed, loader_workers)
     again = command(*context.obj)
     asked = Asked(experiment, overrides, None, engine, trust)
     with clean_stop() as stop, planned_run(root, asked, number_of_seed, faults) as single:
@@ -123,6 +124,7 @@ def sweep_command(
     trust: bool,
     checkpoint_every: str,
     retry_failed: bool,
+    loader_workers: str,
     no_wandb: bool,
     root: Root,
     as_json: bool,
@@ -143,7 +145,7 @@ def sweep_command(
     with faults.collecting():
         processes = read_workers(workers)
     with faults.collecting():
-        rules = read_rules(checkpoint_every, run_timeout, retry_failed)
+        rules = read_rules(checkpoint_every, run_timeout, retry_failed, loader_workers)
     asked = Asked(experiment, overrides, axes, engine, trust)
     with (
         clean_stop() as stop,

@@ -142,6 +142,7 @@ BAD = [
     ("sweep digits --workers -2", ["--workers -2: must be a whole number from 1 to 1024."]),
     ("sweep digits --workers x", ["--workers x: must be a whole number from 1 to 1024."]),
     ("run digits --checkpoint-every -1", ["--checkpoint-every -1: must be a number of seconds"]),
+    ("run digits --loader-workers two", ["--loader-workers two: must be a whole number from 1"]),
     ("run digits --checkpoint-every nan", ["--checkpoint-every nan: must be a number of seconds"]),
     ("run digits --engine foo", ["There is no engine 'foo'.", "Choose auto, loop or cohort."]),
     (

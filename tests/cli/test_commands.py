@@ -454,12 +454,12 @@ def test_wandb_offline(paribus, tmp_path):
         "check": ["--trust", "--root", "--json"],
         "run": [
             *("--seed", "--engine", "--checkpoint-every", "--retry-failed", "--no-wandb"),
-            *("--trust", "--root", "--json"),
+            *("--loader-workers", "--trust", "--root", "--json"),
         ],
         "sweep": [
             *("--set", "--seeds", "--study", "--workers", "--engine", "--storage", "--dry-run"),
             *("--run-timeout", "--checkpoint-every", "--retry-failed", "--no-wandb", "--trust"),
-            *("--root", "--json"),
+            *("--loader-workers", "--root", "--json"),
         ],
         "compare": ["--metric", "--root", "--json"],
         "evaluate": ["--split", "--trust", "--root", "--json"],

@@ -34,8 +34,9 @@ def prepared(method="in_order", standardize=False, transforms=TRANSFORMS, featur
     )  # fmt: skip
 
 
-def read(part, batch_size=4, order=None, draw=None):
-    return torch.cat([inputs for inputs, _ in part.batches(batch_size, order, draw)])
+def read(part, batch_size=4, order=None, draw=None, workers=0):
+    batches = part.batches(batch_size, order, draw, workers=workers)
+    return torch.cat([inputs for inputs, _ in batches])
 
 
 @settings(max_examples=25, deadline=None)
@@ -48,6 +49,13 @@ def test_draws_follow_from_seed_epoch_and_example_alone(order, batch_size, seed,
     assert torch.equal(read(train, batch_size, rows, (seed, epoch)), whole[rows])
     for other in ((seed + 1, epoch), (seed, epoch + 1)):
         assert not torch.equal(read(train, 6, torch.arange(6), other), whole)
+
+
+def test_loader_workers_draw_the_same():
+    train, order = prepared(standardize=True).train, torch.tensor([4, 0, 3, 1, 2])
+    here = read(train, 2, order, (7, 3))
+    assert torch.equal(read(train, 2, order, (7, 3), workers=2), here)
+    assert not torch.equal(here, read(train, 2, order))
 
 
 def test_each_example_is_drawn_for_itself():

@@ -111,6 +111,18 @@ def test_draws_follow_from_seed_epoch_and_example_alone():
     assert len(noise[:, 0].unique()) == N
 
 
+def test_loader_workers_read_the_same_and_leave_generators_alone():
+    dataset = Noisy()
+    part = prepared(dataset).train
+    order = torch.randperm(N, generator=torch.Generator().manual_seed(1))
+    here = joined(part.batches(3, order, (0, 1)))
+    reads, drawn = dataset.reads, (random.getstate(), torch.get_rng_state().tolist())
+    there = joined(part.batches(3, order, (0, 1), workers=2))
+    assert dataset.reads == reads  # not in this process
+    assert all(map(torch.equal, here, there))
+    assert (random.getstate(), torch.get_rng_state().tolist()) == drawn
+
+
 def test_draws_belong_to_the_example_not_to_its_place_in_the_part():
     dataset = Noisy()
     whole = joined(prepared(dataset).train.batches(4, draw=(0, 1)))[0]

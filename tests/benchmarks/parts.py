@@ -1,0 +1,170 @@
+"""Where the time of study100 goes, part by part.
+
+    python tests/benchmarks/parts.py
+
+Each part of ``paribus sweep`` with a hundred runs of digits is done here by itself, in one process
+with one thread, as the driver and the workers do it; jobs are those of two workers, 25 lanes each.
+What two workers do at once takes about half of this, or more where cores share their caches.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY), str(Path(__file__).parent)]
+
+from measure import surroundings  # noqa: E402
+
+from core.process import restart_pinned, settle  # noqa: E402
+
+WORKERS = 2
+
+
+def main() -> None:
+    """Does each part and prints what it took."""
+    restart_pinned()
+    settle()
+    os.environ |= {"WANDB_MODE": "offline", "WANDB_SILENT": "true"}
+    seconds: dict[str, float] = {
+        "start: driver's imports": _imports("sweeps.cli.app, sweeps.sweep, wandb, optuna"),
+        "start: torch, in a worker": _imports("core.preload"),
+    }
+    with tempfile.TemporaryDirectory(prefix="paribus-benchmark-") as folder:
+        _study(Path(folder), seconds)
+    for part, took in seconds.items():
+        print(f"{part:<42}{took:>8.2f} s")
+    print(surroundings())
+
+
+def _study(folder: Path, seconds: dict[str, float]) -> None:
+    from study100 import KEYS, LEVELS, OVERRIDES, SEEDS
+
+    from core.errors import Faults
+    from sweeps import optuna_view
+    from sweeps.early import early_request
+    from sweeps.executors import Task
+    from sweeps.request import Asked
+    from sweeps.root import Root
+    from sweeps.schedule import schedule
+    from sweeps.study import Study
+    from sweeps.sweep import plan_sweep
+    from sweeps.workplace import Workplace
+
+    root = Root(folder / "results")
+    axes = tuple(f"{KEYS[name]}={','.join(map(str, LEVELS[name]))}" for name in LEVELS)
+    request = early_request(root, Asked("digits", OVERRIDES, axes, "auto", False), Faults())
+    with Workplace("digits", 1) as here, _timed(seconds, "planning"):
+        sweep = plan_sweep(request, range(SEEDS), root, here)
+    root.create()
+    sweep.study.plan(sweep.question, sweep.settings, sweep.runs)
+    runs = sweep.distinct_runs()
+    with _parts(seconds):
+        for job in schedule(runs, WORKERS):
+            attempts = {run.id: root.new_attempt(run.id)[0] for run in job}
+            _train(Task(job, attempts, 5.0))
+            with _timed(seconds, "driver: records verified and renamed"):
+                for run in job:
+                    root.accept(run.id, attempts[run.id])
+    study = Study.load(root, sweep.study.name)
+    optuna_view.warm_up()
+    with _timed(seconds, "driver: the Optuna view"):
+        optuna_view.write(study)
+    _track(root, study, seconds)
+
+
+def _train(task: Any) -> None:
+    from core.train import train_job
+
+    for progress in train_job(task.runs, task.attempts, task.checkpoint_every):
+        assert progress.ended in (None, "complete"), progress
+
+
+def _track(root: Any, study: Any, seconds: dict[str, float]) -> None:
+    from sweeps.documents import run_document
+    from sweeps.tracking.tracker import TrackedRun
+    from sweeps.tracking.wandb_tracker import WandbTracker
+
+    tracker = WandbTracker(root.path, lambda _: None)
+    started = time.perf_counter()
+    for setting in study.settings:
+        for seed, name in setting.runs.items():
+            folder = root.run(name)
+            record = folder.record()
+            told = TrackedRun(
+                run=name, experiment=study.experiment, study=study.name, label=setting.label,
+                changed=setting.key or "", seed=seed, configuration=record["configuration"],
+                environment=record["identity"]["environment"], direction=study.direction,
+                metric=study.metric,
+            )  # fmt: skip
+            tracker.begin(told)
+            document = run_document(folder, record, study=study, reused=False)
+            tracker.finish(name, document, folder.history())
+    tracker.close()
+    seconds["driver: W&B, beside training"] = time.perf_counter() - started
+
+
+@contextmanager
+def _parts(seconds: dict[str, float]) -> Iterator[None]:
+    """Times what workers do, by the functions that do it."""
+    from core import attempt, course
+    from core.cohort import engine, program
+
+    places: list[tuple[Any, str, str]] = [
+        (engine, "programs_of", "training: models, orders of memory"),
+        (program.Program, "train_epoch", "training: steps"),
+        (program.Program, "measure", "training: validation"),
+        (engine, "_evaluation", "training: metrics, matrices"),
+        (course.Course, "report", "training: hashes, best weights"),
+        (attempt.Attempt, "_finish", "training: records, synced"),
+        (attempt.Attempt, "save", "training: checkpoints"),
+    ]
+    before = [getattr(owner, name) for owner, name, _ in places]
+    for (owner, name, part), function in zip(places, before, strict=True):
+        setattr(owner, name, _timing(function, seconds, part))
+    try:
+        yield
+    finally:
+        for (owner, name, _), function in zip(places, before, strict=True):
+            setattr(owner, name, function)
+
+
+def _timing(function: Any, seconds: dict[str, float], part: str) -> Any:
+    def timed(*arguments: Any, **keywords: Any) -> Any:
+        with _timed(seconds, part):
+            return function(*arguments, **keywords)
+
+    seconds.setdefault(part, 0.0)
+    return timed
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], part: str) -> Iterator[None]:
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[part] = seconds.get(part, 0.0) + time.perf_counter() - started
+
+
+def _imports(modules: str) -> float:
+    """The least of three."""
+    command = [sys.executable, "-c", f"import {modules}"]
+    takes = []
+    for _ in range(3):
+        started = time.perf_counter()
+        subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(REPOSITORY)})
+        takes.append(time.perf_counter() - started)
+    return min(takes)
+
+
+if __name__ == "__main__":
+    main()
