@@ -9,9 +9,12 @@ from functools import partial
 from torch import Tensor
 
 from core.build import Trainee
-from core.cohort.chain import Chain, read_chain, trace_chain
+from core.cohort.chain import Chain
 from core.cohort.fit import EXAMPLES
-from core.cohort.program import Inputs, Program
+from core.cohort.follow import follow
+from core.cohort.inputs import Inputs
+from core.cohort.program import Program
+from core.cohort.read import read_chain
 from core.config import Configuration
 from core.course import Course
 from core.data.prepared import PartName
@@ -78,7 +81,7 @@ def _by_chain(runs: Sequence[Course]) -> dict[Chain, list[Course]]:
         return {chain: [*runs]}  # ours follow from the configuration
     found: dict[Chain, list[Course]] = {chain: [runs[0]]}
     for run in runs[1:]:
-        found.setdefault(trace_chain(run.trainee.model, example), []).append(run)
+        found.setdefault(follow(run.trainee.model.train(), example), []).append(run)
     return found
 
 

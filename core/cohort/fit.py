@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from core.build import Trainee
-from core.cohort.chain import Chain, NoChain, read_chain
+from core.cohort.chain import Chain, NoChain
 from core.cohort.losses import unfit_loss
 from core.cohort.optimizers import unfit_optimizer
+from core.cohort.read import read_chain
 from core.cohort.selftest import lanes_keep_their_bits
 from core.components import NAMES
 from core.errors import shown

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from core.build import Trainee
-from core.cohort.chain import read_chain
-from core.cohort.program import Inputs, Program
+from core.cohort.inputs import Inputs
+from core.cohort.program import Program
+from core.cohort.read import read_chain
 from core.data import Data, load, prepare
 from core.losses import CrossEntropy
 from core.models import MLP, draw_parameters
