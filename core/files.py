@@ -58,7 +58,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Writes files into a folder that is nothing yet, and last the manifest that makes it whole.
 
     Raises:
-        OSError: If one cannot be written; there is no manifest then.
+        OSError: If one cannot be written.
     """
     for name, content in files.items():
         path = folder / name
@@ -187,7 +187,7 @@ def _is_within(folder: Path, path: Path) -> bool:
     places = [folder.joinpath(*inside[:depth]) for depth in range(1, len(inside) + 1)]
     try:
         modes = [os.lstat(place).st_mode for place in places]
-    except OSError:
+    except (OSError, ValueError):  # the latter of a name that no file can have
         return False
     return all(map(stat.S_ISDIR, modes[:-1])) and stat.S_ISREG(modes[-1])
 

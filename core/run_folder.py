@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,10 +126,12 @@ class RunFolder:
 
 
 def _size(folder: Path) -> int:
-    with os.scandir(folder) as entries:
-        return sum(
-            _size(Path(entry)) if entry.is_dir() else entry.stat().st_size for entry in entries
-        )
+    found = 0
+    with suppress(OSError), os.scandir(folder) as entries:  # a sweep may be renaming it just now
+        for entry in entries:
+            is_folder = entry.is_dir(follow_symlinks=False)
+            found += _size(Path(entry)) if is_folder else entry.stat(follow_symlinks=False).st_size
+    return found
 
 
 def _is_record(record: Any) -> bool:

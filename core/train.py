@@ -10,6 +10,7 @@ from pathlib import Path
 
 from core.attempt import Attempt
 from core.config import Configuration
+from core.data.ahead import ReaderDied
 from core.engine import Job, Report
 from core.engines import engine_of, resolver_of
 from core.errors import ParibusError, RequestError, shown
@@ -130,15 +131,18 @@ _resolvers: dict[tuple[Path, int, tuple[Path, ...]], Resolver] = {}
 
 def _ended_by(error: BaseException, run: RunSpec, attempt: Attempt | None, epochs: int) -> Progress:
     """The end of a run by an exception: its own failure, or the surroundings'."""
-    message = _message(error)
+    kind = "" if isinstance(error, ParibusError) else f"{type(error).__name__}: "
+    message = f"{kind}{shown(error, 500)}"
     if surroundings := _surroundings(error):
         return Progress(run.id, epochs, None, "attempt", f"{surroundings}: {message}")
     if attempt is None or (isinstance(error, ParibusError) and error.kind == "changed"):
         return Progress(run.id, epochs, None, "attempt", str(error))
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = getattr(error, "frames", None)  # of a loader worker
+    if frames is None:
+        frames = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
     names = {Path(name).name for name in run.sources} | {run.path.name}
-    user = [f for f in frames if Path(f.filename).name in names]
-    at = f" ({Path(user[-1].filename).name}, line {user[-1].lineno})" if user else ""
+    user = [(Path(file).name, line) for file, line in frames if Path(file).name in names]
+    at = f" ({user[-1][0]}, line {user[-1][1]})" if user else ""
     reason = f"exception: {message}{at}"
     try:
         attempt.fail(reason)
@@ -147,21 +151,14 @@ def _ended_by(error: BaseException, run: RunSpec, attempt: Attempt | None, epoch
     return Progress(run.id, epochs, None, "failed", reason)
 
 
-def _message(error: BaseException) -> str:
-    """An exception as one line."""
-    text = str(error).rstrip()
-    if text.startswith("Caught ") and "\nOriginal Traceback" in text:  # of a loader worker
-        return shown(text.rpartition("\n")[2], 500)
-    kind = "" if isinstance(error, ParibusError) else f"{type(error).__name__}: "
-    return f"{kind}{shown(text, 500)}"
-
-
 # What a disk says of itself; any other OSError is of whoever opened the file or socket.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG)
 
 
 def _surroundings(error: BaseException) -> str | None:
-    """``memory`` or ``disk`` where the run itself is not to blame."""
+    """``killed``, ``memory`` or ``disk`` where the run itself is not to blame."""
+    if isinstance(error, ReaderDied):
+        return "killed"
     text = str(error).lower()
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
         return "memory"

@@ -12,9 +12,10 @@ from typing import Any
 
 from core.errors import DamagedError, RequestError
 from core.spec import Progress, RunSpec
-from sweeps.executors import Executor, Task
+from sweeps.executors import Executor
 from sweeps.root import Root
 from sweeps.schedule import schedule
+from sweeps.work import Task
 
 
 @dataclass(frozen=True)

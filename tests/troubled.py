@@ -11,11 +11,11 @@ from pathlib import Path
 
 from sweeps.designs import OneAtATime
 from sweeps.drive import USUAL
-from sweeps.executors import Task
 from sweeps.request import Request
 from sweeps.root import Root
 from sweeps.sweep import Sweep, plan_sweep
 from sweeps.tracking import NoTracker
+from sweeps.work import Task
 
 TROUBLED = '''"""Does a net learn three kinds of waves, whatever happens to it?"""
 

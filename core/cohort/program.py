@@ -207,11 +207,12 @@ class Program(Generic[SomeLane]):
                 )
             else:
                 dropped = torch.tensor([rate[step.layer] for rate in rates], device=self.device)
-                if dropped.any():  # nothing is dropped exactly where there is no layer
-                    asked = isinstance(before, Activation) and ACTIVATIONS[before.kind].asks_output
-                    layer = DropLayer(dropped, in_place=not asked)
-                    self.drops[step.stream] = layer, units
-                    yield layer
+                if not dropped.any():
+                    continue  # nothing is dropped exactly where there is no layer
+                asked = isinstance(before, Activation) and ACTIVATIONS[before.kind].asks_output
+                layer = DropLayer(dropped, in_place=not asked)
+                self.drops[step.stream] = layer, units
+                yield layer
             before = step
 
     def _places(self, name: str | None) -> tuple[Any, Any]:

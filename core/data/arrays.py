@@ -123,7 +123,7 @@ def _first_word(array: Array) -> str:
 def float32(array: npt.ArrayLike) -> torch.Tensor:
     """A float32 copy in memory that torch aligned; values beyond float32 become infinite."""
     values = np.asarray(array)
-    copy = torch.empty(values.shape)
+    copy = torch.empty(values.shape, dtype=torch.float32, device="cpu")
     with np.errstate(over="ignore"):
         np.copyto(copy.numpy(), values, casting="unsafe")
     return copy

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from core.data.ahead import read_ahead
 from core.data.arrays import float32
 from core.data.standardize import standardized
 from core.data.tables import Table
@@ -143,7 +143,7 @@ class Part:
         rows = torch.arange(len(self)) if order is None else order
         batches = _Augmented(self, inputs, torch.split(rows, batch_size), draw)
         if workers:
-            return iter(_loader(batches, None, range(len(batches)), workers))
+            return read_ahead(batches, None, range(len(batches)), workers)
         return map(batches.__getitem__, range(len(batches)))
 
     def _padded(
@@ -164,26 +164,20 @@ class Part:
     ) -> Iterator[Batch]:
         rows = items.rows if order is None else items.rows.index_select(0, order)
         reader = _Reader(items, draw, self.augment)
-        loader = _loader(reader, batch_size, rows.tolist(), workers)
+        if workers:
+            yield from map(tuple, read_ahead(reader, batch_size, rows.tolist(), workers))
+            return
+        loader = DataLoader(
+            reader,
+            batch_size,
+            sampler=rows.tolist(),
+            generator=torch.Generator(),  # else the loader draws from the global one
+        )
         batches = iter(loader)
         for _ in range(len(loader)):
             with seeded_globals(0, "data"):  # restores them once for all items of the batch
                 inputs, targets = next(batches)
             yield inputs, targets
-
-
-def _loader(
-    dataset: Dataset[Batch], batch_size: int | None, rows: Sequence[int], workers: int
-) -> DataLoader[Batch]:
-    return DataLoader(
-        dataset,
-        batch_size,
-        sampler=rows,
-        num_workers=workers,
-        # What an experiment's file defines can be forked, but not always pickled.
-        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
-        generator=torch.Generator(),  # else the loader draws from the global one
-    )
 
 
 class _Augmented(Dataset[Batch]):

@@ -111,7 +111,7 @@ def read_rules(
             timeout = _seconds("--run-timeout", run_timeout, "Such as 600; or leave it out.", 1.0)
     with faults.collecting():
         if loader_workers != "0":
-            loaders = _processes("--loader-workers", loader_workers, "Leave it out for none.")
+            loaders = _processes("--loader-workers", loader_workers, "0 for none.")
     faults.check()
     return Rules(every, timeout, retry_failed, loaders)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from sweeps.tracking.tracker import NoTracker, TrackedRun, Tracker
@@ -38,7 +39,8 @@ def open_tracker(root: Path, *, enabled: bool = True, warn: Callable[[str], None
 def warm_up(*, enabled: bool) -> None:
     """Imports what the first call of a tracker needs, which takes half a second."""
     if _is_wanted(enabled):
-        import wandb  # noqa: F401
+        with suppress(Exception):  # the tracker says what is wrong with it
+            import wandb  # noqa: F401
 
 
 def _is_wanted(enabled: bool) -> bool:

@@ -7,7 +7,7 @@ one process with one thread:
 
 1. step: an epoch of `core.cohort.program.Program` by its steps: order, gathering, dropout's draws,
    forward, loss, accuracy, backward, Adam.
-2. products: the five batched matrix products of the same shapes, and nothing else.
+2. products: the five batched matrix products of the network, not padded, and nothing else.
 
 It prints microseconds for a step of one lane. A few seconds.
 """

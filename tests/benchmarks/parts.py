@@ -51,12 +51,12 @@ def _study(folder: Path, seconds: dict[str, float]) -> None:
     from core.errors import Faults
     from sweeps import optuna_view
     from sweeps.early import early_request
-    from sweeps.executors import Task
     from sweeps.request import Asked
     from sweeps.root import Root
     from sweeps.schedule import schedule
     from sweeps.study import Study
     from sweeps.sweep import plan_sweep
+    from sweeps.work import Task
     from sweeps.workplace import Workplace
 
     root = Root(folder / "results")

@@ -6,6 +6,9 @@ import pytest
 
 DATA = '''"""Does a data set of noisy waves need more steps?"""
 
+import os
+from pathlib import Path
+
 import torch
 
 
@@ -16,11 +19,15 @@ class Waves(torch.utils.data.Dataset):
         return 60
 
     def __getitem__(self, row):
-        if self.BROKEN and row == 7 and torch.utils.data.get_worker_info():
-            raise ValueError("row 7 is torn")
+        reads_ahead = torch.utils.data.get_worker_info() is not None
+        if self.TROUBLE == "raise" and row == 7 and reads_ahead:
+            raise ValueError("row 7 is torn\\nin two")
+        if self.TROUBLE == "kill" and row == 7 and reads_ahead and not Path("killed").exists():
+            Path("killed").touch()
+            os.kill(os.getpid(), 9)
         return torch.full((4,), float(row % 3)) + 0.1 * torch.randn(4), row % 3
 
-    BROKEN = False
+    TROUBLE = None
 
 
 BASELINE = {
@@ -58,9 +65,20 @@ def test_runs_are_the_same_with_and_without(paribus, place):
     assert here == there
 
 
-def test_what_a_loader_worker_raises_is_the_runs_failure(paribus, place):
+def test_what_is_raised_there_is_the_runs_failure(paribus, place):
     file = place / "waves.py"
-    file.write_text(DATA.replace("BROKEN = False", "BROKEN = True"))
+    file.write_text(DATA.replace("TROUBLE = None", 'TROUBLE = "raise"'))
     done = paribus("run", file, "--loader-workers", "1", "--no-wandb", cwd=place)
+    line = 1 + DATA[: DATA.index("raise ValueError")].count("\n")
     assert done.code == 1
-    assert "failed: exception: ValueError: row 7 is torn\n" in done.err
+    assert f"exception: ValueError: row 7 is torn\ufffdin two (waves.py, line {line})" in done.err
+
+
+def test_one_that_is_killed_is_nobodys_failure(paribus, place):
+    file = place / "waves.py"
+    file.write_text(DATA.replace("TROUBLE = None", 'TROUBLE = "kill"'))
+    done = paribus("run", file, "--loader-workers", "2", "--no-wandb", "--json", cwd=place)
+    assert (place / "killed").exists()
+    assert done.code == 0, done.err
+    assert "a loader worker ended early" in done.err.lower()
+    assert done.json["status"] == "complete"

@@ -9,6 +9,7 @@ from manifest import write_manifest
 
 from core.errors import DamagedError, RequestError
 from core.files import write_json
+from core.run_folder import RunFolder
 from sweeps.root import Root, split_seed
 
 
@@ -198,3 +199,14 @@ def test_require_study_suggests(root):
 )
 def test_split_seed(text, pair):
     assert split_seed(text) == pair
+
+
+def test_a_folder_that_is_just_being_renamed_has_the_size_of_what_is_left(tmp_path):
+    folder = tmp_path / "run"
+    assert RunFolder(folder).size() == 0
+    (folder / "source").mkdir(parents=True)
+    (folder / "run.json").write_bytes(b"12345")
+    (folder / "source" / "net.py").write_bytes(b"123")
+    (folder / "gone").symlink_to(tmp_path / "nowhere")
+    link = len(str(tmp_path / "nowhere"))
+    assert RunFolder(folder).size() == 8 + link

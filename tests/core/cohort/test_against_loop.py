@@ -38,6 +38,13 @@ SAME = {
     "linear": {"model": "linear"},
     "no bias": {"model": {"name": "linear", "bias": False}},
     "dropout": {"model": MLP | {"dropout": 0.4}},
+    **{
+        f"dropouts around {name}": {"model": {"name": "Drops", "function": name}}
+        for name in (
+            *("ReLU", "LeakyReLU", "GELU", "SiLU", "ELU", "Tanh", "Sigmoid", "Softplus"),
+            "Identity",
+        )
+    },
     "sgd": {"optimizer": {"name": "sgd", "lr": 0.1}},
     "nesterov": {
         "optimizer": {
@@ -78,12 +85,25 @@ SAME = {
 
 
 ROWS = """
+from core.models import Dropout
+
+
 class Rows(nn.Sequential):
     def __init__(self, in_features: int, out_features: int):
         super().__init__(
             nn.Tanh(), nn.Linear(in_features, 9), nn.Sigmoid(), nn.Tanh(), nn.ReLU(),
             nn.Linear(9, 9), nn.ReLU(), nn.GELU("tanh"), nn.Softplus(),
             nn.Linear(9, out_features),
+        )
+
+
+class Drops(nn.Sequential):
+    def __init__(self, in_features: int, out_features: int, function: str = "ReLU"):
+        function = getattr(nn, function)
+        super().__init__(
+            Dropout(0.1), nn.Linear(in_features, 9), function(), Dropout(0.0), Dropout(0.4),
+            nn.Linear(9, 9), Dropout(0.3), function(), Dropout(0.2), Dropout(0.2),
+            nn.Linear(9, out_features), Dropout(0.1),
         )
 
 

@@ -1,0 +1,112 @@
+"""A worker process as its driver sees it."""
+
+from __future__ import annotations
+
+import signal
+import statistics
+import sys
+import time
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from core.errors import ParibusError
+from sweeps.work import STOP, Task, work
+
+_PATIENCE = 60.0  # seconds that a worker may always be silent
+_UNKNOWN = 3600.0  # the same before any epoch is known
+
+
+class Worker:
+    """One worker process as the driver sees it."""
+
+    def __init__(self, context: Any, gpu: str | None) -> None:
+        self.pipe, theirs = context.Pipe()
+        self.lifeline, their_lifeline = context.Pipe()
+        # No daemon, which could have no loader workers; its lifeline ends it with this process.
+        self.process = context.Process(target=work, args=(theirs, their_lifeline))
+        with _no_main_module():
+            self.process.start()
+        theirs.close()
+        their_lifeline.close()
+        self.gpu = gpu
+        self.task: Task | None = None
+        self.done: set[str] = set()
+        self.epochs: list[float] = []
+        self.shaken = False
+        self.heard()
+
+    def heard(self) -> None:
+        self.silent, self._looked = 0.0, time.monotonic()
+
+    def is_silent(self, epochs: list[float], timeout: float | None) -> bool:
+        """Whether it has said nothing for too long, given the seconds of all workers' epochs."""
+        now = time.monotonic()
+        # A machine that slept, or a command that was put to the background, was not silent.
+        self.silent += min(now - self._looked, 1.0)
+        self._looked = now
+        if timeout is None:
+            if self.silent < _PATIENCE:
+                return False
+            known = self.epochs or epochs  # its own run's, else how long others take
+            timeout = max(_PATIENCE, 10 * statistics.median(known)) if known else _UNKNOWN
+        return self.silent > timeout and not self.pipe.poll()
+
+    def start(self, task: Task) -> None:
+        self.task, self.done, self.epochs = task, set(), []
+        self.heard()
+        with suppress(OSError):  # it died; hearing from it says so
+            self.pipe.send(task)
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            self.pipe.send((function, arguments))
+            result, error = self.pipe.recv()
+        except (EOFError, OSError):
+            raise ParibusError(
+                f"A call ended early: {self.death()}.",
+                "Is the machine out of memory? See: paribus doctor",
+            ) from None
+        if error is not None:
+            raise error
+        return result
+
+    def ask_to_stop(self) -> None:
+        with suppress(OSError):
+            self.pipe.send(STOP)
+
+    def death(self) -> str:
+        """How the process ended."""
+        self.process.join(5)
+        code = self.process.exitcode
+        how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+        return f"worker process {self.process.pid} died ({how})"
+
+    def hang_up(self) -> None:
+        """Lets an idle worker return, and ends a busy one at once."""
+        self.pipe.close()
+        if self.task is not None:
+            self.lifeline.close()
+
+    def close(self) -> None:
+        self.hang_up()
+        self.process.join(5)
+        self.lifeline.close()
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Keeps multiprocessing from running the caller's script again in the worker.
+
+    Workers need nothing of it, and a script without a ``__main__`` guard would start over.
+    """
+    real = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = real
