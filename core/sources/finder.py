@@ -85,7 +85,9 @@ class Finder:
 
 def _site_folders() -> list[str]:
     pure, plat = sysconfig.get_path("purelib"), sysconfig.get_path("platlib")
-    return [pure, plat, *site.getsitepackages(), site.getusersitepackages()]
+    # Another environment's may be on the path too, by PYTHONPATH or a .pth file.
+    more = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+    return [pure, plat, *site.getsitepackages(), site.getusersitepackages(), *more]
 
 
 def _within(path: Path, folders: Iterable[str]) -> bool:

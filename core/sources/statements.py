@@ -124,16 +124,23 @@ def read_statements(path: Path, hidden: frozenset[str] = frozenset()) -> list[St
         ) from error
     except SyntaxError as error:
         raise RequestError(f"{shown(path, 500)}, line {error.lineno}: {error.msg}.") from error
-    statements = []
-    for node in _flatten(tree.body):
-        bound, used = _scan(node)
-        bound |= _changed(node, hidden)
-        if not bound or bound - hidden:
-            imports = tuple(n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom))
-            star = any(alias.name == "*" for n in imports for alias in n.names)
-            names = bound - hidden, used
-            statements.append(Statement(_dump(node), *names, imports, node in imports, star))
-    return statements
+    try:
+        return [found for node in _flatten(tree.body) for found in _read(node, hidden)]
+    except RecursionError:
+        raise RequestError(
+            f"{shown(path, 500)}: an expression is nested too deeply to be read.",
+            "Write a sum of hundreds of terms as a list.",
+        ) from None
+
+
+def _read(node: ast.stmt, hidden: frozenset[str]) -> Iterator[Statement]:
+    """The statement, unless it only concerns hidden names."""
+    bound, used = _scan(node)
+    bound |= _changed(node, hidden)
+    if not bound or bound - hidden:
+        imports = tuple(n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom))
+        star = any(alias.name == "*" for n in imports for alias in n.names)
+        yield Statement(_dump(node), bound - hidden, used, imports, node in imports, star)
 
 
 def _flatten(body: list[ast.stmt]) -> Iterator[ast.stmt]:

@@ -448,6 +448,25 @@ def test_a_syntax_error_names_file_and_line(mine: Path, broken: str):
         trace_file(mine, ["Net"])
 
 
+def test_an_endless_sum_is_refused_by_name(mine: Path):
+    mine.write_text(mine.read_text() + f"\nSUM = {' + '.join(['DEPTH'] * 2000)}\n")
+    with pytest.raises(RequestError, match=r"mine\.py: an expression is nested too deeply"):
+        trace_file(mine, ["SUM"])
+
+
+def test_another_environment_on_the_path_is_installed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "site-packages"
+    information = folder / "faraway-1.2.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: faraway\nVersion: 1.2\n")
+    (folder / "faraway.py").write_text("x = 1")
+    monkeypatch.syspath_prepend(folder)
+    assert owner("faraway") == "installed"
+    assert trace_module("faraway.x").distributions == {"faraway": "1.2"}
+
+
 def test_a_missing_file(tmp_path: Path):
     deep = tmp_path / "a long name" / ("x" * 80) / "none.py"
     with pytest.raises(RequestError, match=r"none\.py cannot be read: No such file"):
