@@ -2,9 +2,9 @@
 
     python tests/benchmarks/parts.py
 
-Each part of ``paribus sweep`` with a hundred runs of digits is done here by itself, with one thread,
-as the driver and the workers do it; jobs are those of two workers, 25 lanes each. Two workers do
-what is called training in half of this time.
+Each part of ``paribus sweep`` with a hundred runs of digits is done here by itself, with one
+thread, as the driver and the workers do it; jobs are those of two workers, 25 lanes each. Two
+workers do what is called training in half of this time.
 """
 
 from __future__ import annotations
