@@ -137,6 +137,17 @@ class Attempt:
         }
         found = {"targets": self.data["targets"].contiguous(), "outputs": outputs.contiguous()}
         return {
-            BEST: save(tensors, metadata),
-            PREDICTIONS: save(found, {"run": self.run.id, "split": "val"}),
+            BEST: _saved(tensors, metadata),
+            PREDICTIONS: _saved(found, {"run": self.run.id, "split": "val"}),
         }
+
+
+def _saved(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
+    """A safetensors file whose metadata lie in order: the library shuffles them each time."""
+    content = save(tensors, metadata)
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = metadata
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + content[end:]

@@ -15,6 +15,7 @@ from core.cohort.optimizers import unfit_optimizer
 from core.cohort.read import read_chain
 from core.cohort.selftest import lanes_keep_their_bits
 from core.components import NAMES
+from core.data.part import Items
 from core.errors import shown
 from core.tasks import Binary, Multiclass, Multilabel, Regression
 from core.values import canonical_json
@@ -36,7 +37,8 @@ def chain_of(trainee: Trainee) -> Chain:
     """
     train, val = trainee.data.train, trainee.data.val
     if not (isinstance(train.inputs, torch.Tensor) and isinstance(val.inputs, torch.Tensor)):
-        raise NoChain("its data are no numbers in memory")
+        items = isinstance(train.inputs, Items)
+        raise NoChain("its data are " + ("read item by item" if items else "no numbers in memory"))
     if train.augment is not None or train.recipe is not None:
         raise NoChain("its data are changed as they are read")
     if not train.inputs.is_floating_point():

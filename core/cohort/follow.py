@@ -103,7 +103,7 @@ class _Follower:
             self.sizes.add(node)
             return
         if self.value is None or not node.args or node.args[0] is not self.value:
-            raise NoChain(f"{_told(node)} is not applied to the value before it")
+            raise NoChain(f"it is no chain: {_told(node)} is not applied to the value before it")
         if node.op == "call_module":
             self._module(str(node.target), self.model.get_submodule(str(node.target)))
         elif node.op == "call_function":
@@ -157,6 +157,8 @@ class _Follower:
             self._dense(str(weight), None if bias is None else str(bias), inputs, outputs)
         elif target is torch.flatten:
             self._flatten_from(node)
+        elif target is functional.dropout:
+            raise NoChain("it calls 'dropout'; the module nn.Dropout can take part")
         elif target in _FUNCTIONS and not rest and not set(node.kwargs) - {"inplace"}:
             self._activation(_FUNCTIONS[target])
         else:

@@ -63,8 +63,8 @@ def _refuse_more_than_parameters(model: nn.Module) -> None:
         if any(getattr(module, hooks) for hooks in _HOOKS) or "forward" in vars(module):
             raise NoChain(f"{name or 'the model'} has hooks")
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    if set(model.state_dict()) != set(parameters):
-        raise NoChain("the model has buffers or other state")
+    if more := sorted(set(model.state_dict()) ^ set(parameters)):
+        raise NoChain(f"the model has buffers or other state, such as {more[0]}")
     for name, parameter in parameters.items():
         if parameter.dtype != torch.float32:
             raise NoChain("its parameters are not float32")

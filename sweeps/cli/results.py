@@ -240,7 +240,7 @@ def _compare_runs(root: Root, names: Sequence[str], as_json: bool) -> None:
         for key in difference(records[0]["configuration"], record["configuration"]):
             configuration[key] = [_at(r["configuration"], key) for r in records]
     seeds = [record["seed"] for record in records]
-    environments = [record["identity"]["environment"] for record in records]
+    environments = [{**r["identity"]["environment"], "engine": r["engine"]} for r in records]
     metrics = [(record["best"] or {"metrics": {}})["metrics"] for record in records]
     document = {
         "configuration": configuration | ({"seed": seeds} if len(set(seeds)) > 1 else {}),

@@ -651,3 +651,11 @@ def test_a_keyword_that_a_new_component_needs_may_follow_it(paribus, tmp_path):
         assert refused.code == 2
         assert "scheduler step needs 'step_size'. Give scheduler.step_size=VALUE." in refused.err
         assert not (tmp_path / "new").exists()
+
+
+def test_runs_that_differ_in_the_engine_alone_say_so(paribus, tmp_path):
+    words = ("run", "line", "train.epochs=2", "--no-wandb", "--json")
+    runs = [paribus(*words, "--engine", e, cwd=tmp_path).json["run"] for e in ("cohort", "loop")]
+    compared = paribus("compare", *runs, "--json", cwd=tmp_path).json
+    assert compared["configuration"] == {}
+    assert compared["environment"] == {"engine": ["cohort", "loop"]}

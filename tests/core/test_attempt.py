@@ -67,6 +67,13 @@ def test_the_files_of_a_finished_run(finished):
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
 
 
+def test_trained_again_its_weights_and_predictions_are_the_same_files(finished, tmp_path):
+    run, folder, _ = finished
+    train(run, tmp_path / "again")
+    for name in (BEST, PREDICTIONS, "source/small.py"):
+        assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
+
+
 def test_the_record(finished, small):
     run, folder, progress = finished
     record = strict_json((folder / RECORD).read_text())

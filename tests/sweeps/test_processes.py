@@ -150,3 +150,10 @@ def test_a_script_without_a_guard_gets_the_same_bits(troubled):
         for key, digest in expected.hashes.items()
     }
     assert len(Root(troubled.folder / "b").run_ids()) == 6
+
+
+def test_a_command_that_imports_torch_ends_without_a_word(tmp_path):
+    """What torch brings along reports leaks if Python is kept from freeing it."""
+    code, out, err = Started(["show", "images"], cwd=tmp_path).end()
+    assert (code, err) == (0, "")
+    assert "engine" in out
