@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+import jobs
 import numpy as np
 import pytest
 import torch
@@ -19,16 +20,7 @@ IN_ORDER = {"split": {"method": "in_order", "val_fraction": 0.2, "test_fraction"
 
 
 def train(run, folder, stop=None, every=1e9):
-    """Trains a run into a folder; stops after that many epochs."""
-    folder.mkdir(parents=True, exist_ok=True)
-    found = []
-    progress = train_job((run,), {run.id: folder}, every)
-    for each in progress:
-        found.append(each)
-        if len(found) == stop:
-            progress.close()
-            break
-    return found
+    return jobs.train([(run, folder)], stop, every)
 
 
 def files_of(folder):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jobs import too_sure
 from small_experiment import SMALL
 
 from core.spec import RunSpec
@@ -103,37 +104,10 @@ def test_lengths_count():
     assert any(long in job for job in jobs)
 
 
-DEADLY = '''
-import os
-import signal
-
-import torch
-import torchmetrics
-
-
-class Deadly(torchmetrics.Metric):
-    """Kills its process for whoever is too sure."""
-
-    higher_is_better = True
-
-    def __init__(self):
-        super().__init__()
-        self.add_state("most", torch.tensor(0.0))
-
-    def update(self, preds, target):
-        self.most = preds.max()
-
-    def compute(self):
-        if self.most == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return self.most
-'''
-
-
 def test_a_lane_that_kills_its_worker_takes_no_other_with_it(paribus, tmp_path):
-    (tmp_path / "deadly.py").write_text(DEADLY)
+    (tmp_path / "deadly.py").write_text(too_sure("os.kill(os.getpid(), signal.SIGKILL)"))
     text = SMALL.replace('{"name": "adam", "lr": 0.01}', '{"name": "sgd", "lr": 0.01}')
-    (tmp_path / "small.py").write_text(f'{text}\nBASELINE["metrics"] = ["deadly.Deadly"]\n')
+    (tmp_path / "small.py").write_text(f'{text}\nBASELINE["metrics"] = ["deadly.TooSure"]\n')
     words = ("sweep", "small.py", "optimizer.lr=1000.0", "--seeds", "2", "--workers", "1")
     done = paribus(*words, "--no-wandb", "--json", cwd=tmp_path)
     status = {setting["label"]: setting["status"] for setting in done.json["settings"]}

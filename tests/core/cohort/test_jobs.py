@@ -1,9 +1,9 @@
 """A job of lanes writes the records that each run alone would have written."""
 
+import jobs
 from safetensors.torch import load_file
 
 from core.run_folder import BEST, RECORD, RunFolder
-from core.train import train_job
 
 RUNS = [
     {"optimizer": {"name": "adam", "lr": lr}, "model": {"name": "mlp", "dropout": 0.2}}
@@ -29,41 +29,10 @@ class Odd(Own):
         return super().forward(x if x.mean() > 0 else -x)
 
 """
-TOUCHY = """
-import torch
-import torchmetrics
-
-
-class Touchy(torchmetrics.Metric):
-    higher_is_better = True
-
-    def __init__(self):
-        super().__init__()
-        self.add_state("most", torch.tensor(0.0))
-
-    def update(self, preds, target):
-        self.most = preds.max()
-
-    def compute(self):
-        if self.most == 1:
-            raise ArithmeticError("too sure")
-        return self.most
-"""
 
 
 def train(runs, folder, stop=None):
-    """Trains runs as one job; stops after so many reports of all of them together."""
-    attempts = {run.id: folder / run.id for run in runs}
-    for attempt in attempts.values():
-        attempt.mkdir(parents=True, exist_ok=True)
-    found = []
-    progress = train_job(tuple(runs), attempts, 1e9)
-    for each in progress:
-        found.append(each)
-        if len(found) == stop:
-            progress.close()
-            break
-    return found
+    return jobs.train([(run, folder / run.id) for run in runs], stop)
 
 
 def digests(folder, run):
@@ -99,9 +68,9 @@ def test_a_dense_module_of_the_users_takes_part_and_an_odd_one_does_not(write_sm
 
 
 def test_a_lane_that_raises_fails_alone(write_small, tmp_path):
-    (tmp_path / "touchy.py").write_text(TOUCHY)
+    (tmp_path / "touchy.py").write_text(jobs.too_sure('raise ArithmeticError("too sure")'))
     small = write_small(OWN)
-    asked = {"model": "Own", "metrics": ["touchy.Touchy"]}
+    asked = {"model": "Own", "metrics": ["touchy.TooSure"]}
     runs = [small.run(seed, **asked, optimizer={"name": "sgd", "lr": 0.01}) for seed in range(3)]
     bad = small.run(0, **asked, optimizer={"name": "sgd", "lr": 1000.0})
     good = {run.id for run in runs}
