@@ -7,7 +7,9 @@ from typing import Any
 
 from core.config import Direction
 from core.run_folder import RunFolder
-from sweeps.effects.paired import paired_difference
+from sweeps.cells import cells_document
+from sweeps.judgement import EFFECT, Judged, judge_observed, standard_for
+from sweeps.observed import decisions, observed
 from sweeps.outcomes import SettingResult
 from sweeps.sameness import sameness
 from sweeps.settings import BASELINE
@@ -55,57 +57,92 @@ def best_setting(results: Sequence[SettingResult], direction: Direction) -> Sett
 
 
 def compare_document(
-    study: Study, results: Sequence[SettingResult], metric: str | None = None
+    study: Study,
+    results: Sequence[SettingResult],
+    metric: str | None = None,
+    *,
+    margin: float | None = None,
+    labels: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Every setting against the baseline, on the seeds that both have.
 
     Args:
         study: The study.
-        results: Of its settings.
+        results: Of all its settings: each verdict is held to how many there are.
         metric: What the results are of; None: the selection metric.
+        margin: Differences smaller than this do not matter; None: the metric's own.
+        labels: Only these settings are told of.
 
     Raises:
         RequestError: If the runs have no such metric.
     """
     metric = metric or study.metric
-    by_label = {result.setting.label: result for result in results}
-    baseline = by_label.get(BASELINE)
-    step = _resolution(study, baseline, metric)
+    direction = study.direction_of(metric)
+    judged = judge_study(study, results, metric, direction, margin)
+    told = [r for r in results if labels is None or r.setting.label in labels]
     return {
         "study": study.name,
-        "metric": {"name": metric, "direction": study.direction_of(metric)},
+        "metric": {"name": metric, "direction": direction},
         "sameness": sameness(study.asked["baseline"]),
-        "settings": [{**r.document(), **effect(r, baseline, step)} for r in results],
+        "question": judged.question if judged else None,
+        "margin": judged.standard.margin if judged else None,
+        "tests": judged.standard.planned if judged else None,
+        "examples": _examples(study, results),
+        "looks": list(judged.looks) if judged else [],
+        "settings": [
+            {**r.document(), **_effect(r, judged), "cells": _cells(study, r, results, judged)}
+            for r in told
+        ],
     }
 
 
-def effect(
-    result: SettingResult, baseline: SettingResult | None, resolution: float = 0.0
-) -> dict[str, Any]:
-    """Delta, 95 % paired t interval and p; null for the baseline and where not known."""
-    unknown = {"delta": None, "interval": None, "p": None, "p_holm": None, "verdict": None,
-               "pairs": None}  # fmt: skip
-    if baseline is None or result.setting.label == BASELINE:
-        return unknown
-    ours = dict(zip(result.seeds, result.values, strict=True))
-    theirs = dict(zip(baseline.seeds, baseline.values, strict=True))
-    shared = sorted(ours.keys() & theirs.keys())
-    found = paired_difference(
-        [ours[s] for s in shared], [theirs[s] for s in shared], resolution=resolution
+def judge_study(
+    study: Study,
+    results: Sequence[SettingResult],
+    metric: str,
+    direction: Direction,
+    margin: float | None = None,
+) -> Judged | None:
+    """Verdicts on all settings of a study; None where the baseline is not planned."""
+    by_label = {result.setting.label: result for result in results}
+    if BASELINE not in by_label:
+        return None
+    baseline = by_label.pop(BASELINE)
+    standard = standard_for(
+        metric,
+        direction,
+        baseline.values,
+        len(by_label),
+        examples=decisions(study, baseline),
+        margin=margin,
     )
-    return {
-        **unknown,
-        "delta": found.mean,
-        "interval": None if found.low is None else [found.low, found.high],
-        "p": found.p,
-        "pairs": found.n,
-    }
+    settings = [observed(study, result, metric) for result in by_label.values()]
+    return judge_observed(observed(study, baseline, metric), settings, standard)
 
 
-def _resolution(study: Study, baseline: SettingResult | None, metric: str) -> float:
-    """The smallest step of a metric: one example's worth of accuracy, else 0."""
-    if metric != "val/accuracy" or baseline is None or not baseline.runs:
-        return 0.0
-    record = study.outcomes.record(baseline.runs[0])
-    examples = record["data"]["val"] if record else 0
-    return 1 / examples if examples else 0.0
+def _effect(result: SettingResult, judged: Judged | None) -> dict[str, Any]:
+    """What a verdict says of a setting; null for the baseline."""
+    if judged is None or result.setting.label == BASELINE:
+        return dict.fromkeys(EFFECT)
+    return judged.document(result.setting.label)
+
+
+def _cells(
+    study: Study,
+    result: SettingResult,
+    results: Sequence[SettingResult],
+    judged: Judged | None,
+) -> list[dict[str, Any]] | None:
+    """What changed most in the confusion matrix, of a setting that is better or worse."""
+    label = result.setting.label
+    if judged is None or label == BASELINE:
+        return None
+    if judged.by_label[label].verdict not in ("better", "worse"):
+        return None
+    return cells_document(study, result, next(r for r in results if r.setting.label == BASELINE))
+
+
+def _examples(study: Study, results: Sequence[SettingResult]) -> int | None:
+    baseline = next((r for r in results if r.setting.label == BASELINE and r.runs), None)
+    record = study.outcomes.record(baseline.runs[0]) if baseline else None
+    return record["data"]["val"] if record else None

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from core.errors import DamagedError
-from sweeps.effects.paired import mean_and_std
+from sweeps.effects.pairs import mean_and_std
 from sweeps.root import Root
 from sweeps.sameness import disagreement, same_surroundings, shared_tensors
 
@@ -47,6 +47,7 @@ class SettingResult:
         reason: Why it failed.
         shared_tensors: For a change of the model: how many of its tensors began with the values of
             the baseline's, of how many; else None.
+        failed: Seeds whose run failed by itself, or cannot be compared.
     """
 
     setting: PlannedSetting
@@ -56,6 +57,7 @@ class SettingResult:
     status: str
     reason: str | None
     shared_tensors: tuple[int, int] | None = None
+    failed: tuple[int, ...] = ()
 
     @property
     def mean(self) -> float | None:
@@ -136,7 +138,7 @@ class Outcomes:
         """
         complete: dict[int, float] = {}
         found: list[str] = []
-        failed: list[str] = []
+        failed: dict[int, str] = {}
         wanted = sorted(s for s in setting.runs if seeds is None or s in seeds)
         for seed in wanted:
             record = self.record(setting.runs[seed])
@@ -150,7 +152,7 @@ class Outcomes:
             if reason is None and value is not None:
                 complete[seed] = value
             else:
-                failed.append(f"seed {seed}: {reason or f'{metric} is not defined'}")
+                failed[seed] = f"seed {seed}: {reason or f'{metric} is not defined'}"
         status = "complete" if wanted and len(complete) == len(wanted) else "interrupted"
         return SettingResult(
             setting,
@@ -158,8 +160,9 @@ class Outcomes:
             tuple(complete.values()),
             tuple(found),
             "failed" if failed else status,
-            "; ".join(failed) or None,
+            "; ".join(failed.values()) or None,
             self._shared_tensors(setting, baseline, [*complete]),
+            tuple(failed),
         )
 
     def _belongs(

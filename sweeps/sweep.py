@@ -207,7 +207,8 @@ class Sweep:
 
     def comparison(self) -> dict[str, Any]:
         """The `compare` document for this command's settings and seeds."""
-        return compare_document(self.study, self.results())
+        family = self.study.results(seeds=self.seeds)  # verdicts are held to all of the study
+        return compare_document(self.study, family, labels=[s.label for s in self.settings])
 
     def _drive(
         self,

@@ -195,8 +195,20 @@ def warn(text: str) -> None:
     click.echo(text, err=True)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
-    """A table on standard output. Cells are shown as they are: markup in them is inert."""
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Sequence[int] = (),
+    styles: Sequence[str] = (),
+) -> None:
+    """A table on standard output. Cells are shown as they are: markup in them is inert.
+
+    Args:
+        columns: Headings.
+        rows: Cells.
+        right: Columns that are set to the right.
+        styles: Of each row, on a terminal; none at all: plain.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -211,8 +223,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
         drawn.add_column(
             Text(column), justify=side, overflow="fold", min_width=None if last else widest
         )
-    for row in rows:
-        drawn.add_row(*[Text(cell) for cell in row])
+    for number, row in enumerate(rows):
+        drawn.add_row(*[Text(cell) for cell in row], style=styles[number] if styles else None)
     console = Console(highlight=False)
     if console.is_terminal:
         # A narrow terminal folds the lines itself; cutting columns off would hide results.

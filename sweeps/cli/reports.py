@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import math
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.config import COMPONENTS, Configuration, flatten
 from core.experiment import catalogue, load_experiment
 from core.spec import RunSpec
 from core.values import show_value
+from sweeps.cli import verdicts
 from sweeps.cli.common import (
     NOT_PROVEN,
     best_of_run,
     command,
-    number,
     print_json,
     root_words,
     say,
-    signed,
     table,
 )
+from sweeps.cli.verdicts import Paste
 from sweeps.schedule import cost, length, schedule
 from sweeps.settings import BASELINE, Setting
 from sweeps.study import Study
 from sweeps.sweep import Sweep
-
-_SAME = 1e-12  # means this close differ by rounding only
-
-Paste = Callable[[str, str, str], str]
 
 
 def begin(sweep: Sweep) -> None:
@@ -66,7 +61,10 @@ def dry_run(sweep: Sweep, as_json: bool) -> None:
             "seconds": seconds,
         })  # fmt: skip
         return
-    table(("setting", "derived"), [[s.label, derived_text(s.derived)] for s in sweep.settings])
+    table(
+        ("setting", "derived"),
+        [[s.label, verdicts.derived_text(s.derived)] for s in sweep.settings],
+    )
     there = f" ({len(runs) - len(left)} are there already)" if len(left) < len(runs) else ""
     if document["sameness"] != "proven":
         say(NOT_PROVEN)
@@ -111,10 +109,10 @@ def end(sweep: Sweep, experiment: str) -> None:
     comparison = sweep.comparison()
     if comparison["sameness"] != "proven" and sweep.counts["reused"]:
         say("reused runs are of the files that they read then; paribus remove lets them go")
-    settings_table(comparison)
+    verdicts.tell(comparison)
     paste = baseline_command(sweep, experiment)
     for axis in sweep.question.axes:
-        for line in axis_lines(comparison, axis.key, paste):
+        for line in verdicts.axis_lines(comparison, axis.key, paste):
             say(line)
     best = sweep.document()["best"]
     if best:
@@ -124,79 +122,6 @@ def end(sweep: Sweep, experiment: str) -> None:
         folder = sweep.root.run(result.setting.runs[seed]).folder
         say(f"{best_of_run(folder)} ({best}, seed {seed})")
     say(f"Next: {command('compare', sweep.study.name, *root_words(sweep.root))}")
-
-
-def settings_table(comparison: Mapping[str, Any]) -> None:
-    """One row per setting: mean ± standard deviation, difference to the baseline, interval."""
-    metric = comparison["metric"]["name"]
-    rows = []
-    for setting in comparison["settings"]:
-        low, high = setting["interval"] or (None, None)
-        interval = "–" if low is None else f"{signed(low)} to {signed(high)}"
-        spread = f" ± {number(setting['std'])}" if setting["std"] is not None else ""
-        value = "failed" if setting["status"] == "failed" and setting["mean"] is None else (
-            "not finished" if setting["mean"] is None else number(setting["mean"]) + spread
-        )  # fmt: skip
-        rows.append([
-            setting["label"],
-            value,
-            signed(setting["delta"]),
-            interval,
-            str(len(setting["seeds"])),
-            derived_text(setting["derived"]),
-        ])  # fmt: skip
-    headings = (
-        "setting",
-        f"{metric} mean ± sd",
-        "vs baseline",
-        "95 % interval",
-        "seeds",
-        "derived",
-    )
-    table(headings, rows, right=(1, 2, 3, 4))
-    if comparison["sameness"] != "proven":
-        say(NOT_PROVEN)
-
-
-def axis_lines(comparison: Mapping[str, Any], key: str, paste: Paste) -> list[str]:
-    """What was best on an axis, by how much, how sure; and how to make it the baseline.
-
-    Args:
-        comparison: The `compare` document.
-        key: The axis.
-        paste: From key, baseline's level and new level to a command.
-    """
-    base = comparison["settings"][0]
-    on_axis = [s for s in comparison["settings"] if key in s["changed"]]
-    failed = [show_value(s["changed"][key][1]) for s in on_axis if s["status"] == "failed"]
-    end = f" {_and(failed)} failed." if failed else ""
-    if base["status"] != "complete":
-        what = "failed" if base["status"] == "failed" else "is not finished"
-        return [f"{key}: the baseline {what}, so there is nothing to compare with.{end}"]
-    ended = [s for s in on_axis if s["status"] == "complete" and s["delta"] is not None]
-    if not ended:
-        none = " no level has finished." if len(failed) < len(on_axis) or not failed else ""
-        return [f"{key}:{none}{end}"]
-    sign = 1 if comparison["metric"]["direction"] == "maximize" else -1
-    gain = max(sign * s["delta"] for s in ended)
-    best = [s for s in ended if math.isclose(sign * s["delta"], gain, abs_tol=_SAME)]
-    before, level = (show_value(value) for value in best[0]["changed"][key])
-    levels = _and([show_value(s["changed"][key][1]) for s in best])
-    metric = f"{comparison['metric']['name']} {number(base['mean'])}"
-    if gain <= _SAME:
-        how = (
-            "did exactly as well"
-            if gain >= -_SAME
-            else f"came nearest, {_apart(best[0])}{_how_sure(best[0])}"
-        )
-        return [f"{key}: no level beat the baseline's {before} ({metric}); {levels} {how}.{end}"]
-    metric = f"{comparison['metric']['name']} {number(best[0]['mean'])}"
-    were, it = ("was", "it") if len(best) == 1 else ("were equally", level)
-    told = f"{key}: {levels} {were} best ({metric}), {_apart(best[0])} than the baseline's {before}"
-    return [
-        f"{told}{_how_sure(best[0])}.{end}",
-        f"  to make {it} the baseline: {paste(key, before, level)}",
-    ]
 
 
 def baseline_command(sweep: Sweep, experiment: str) -> Paste:
@@ -247,39 +172,11 @@ def study_command(study: Study) -> Paste:
     return paste
 
 
-def derived_text(derived: Mapping[str, Sequence[Any]], limit: int = 3) -> str:
-    """What else changed, in short; keywords that came or went without effect are counted only."""
-    telling = {
-        k: pair for k, pair in derived.items() if pair[0] is not None and pair[1] is not None
-    }
-    texts = [f"{_last(k)} {show_value(a)} → {show_value(b)}" for k, (a, b) in telling.items()]
-    new = [f"{_last(k)} {show_value(b)}" for k, (a, b) in derived.items() if a is None]
-    gone = [_last(k) for k, (a, b) in derived.items() if b is None]
-    texts += [f"new: {', '.join(new[:limit])}{_more(new, limit)}"] if new else []
-    texts += [f"dropped: {', '.join(gone[:limit])}{_more(gone, limit)}"] if gone else []
-    return "; ".join(texts)
-
-
 def duration(seconds: float) -> str:
     """Seconds as a person says it."""
     if seconds < 90:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _apart(setting: Mapping[str, Any]) -> str:
-    """``0.0123 higher``"""
-    way = "higher" if setting["delta"] > 0 else "lower"
-    return f"{number(abs(setting['delta']))} {way}"
-
-
-def _how_sure(setting: Mapping[str, Any]) -> str:
-    if setting["interval"] is None:
-        return " (one seed only: it may be chance)"
-    low, high = setting["interval"]
-    doubt = "" if low > 0 or high < 0 else ": it may be chance"
-    seeds = _many(setting["pairs"], "seed")
-    return f" ({seeds}, 95 % interval {signed(low)} to {signed(high)}{doubt})"
 
 
 def short_configuration(baseline: Mapping[str, Any]) -> str:
@@ -314,10 +211,6 @@ def _many(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
-def _and(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
-
-
 def _seed_words(seeds: list[int]) -> list[str]:
     """``--seeds`` for a command to paste; nothing for the usual ones."""
     if seeds == [0, 1, 2]:
@@ -334,11 +227,3 @@ def _key(text: str) -> str:
 def _within(key: str, changed: str) -> bool:
     """Whether a key is the changed one, or a keyword that a changed component may not have."""
     return key == changed or key.startswith(f"{changed}.")
-
-
-def _last(key: str) -> str:
-    return key.rsplit(".", 1)[-1]
-
-
-def _more(items: Sequence[Any], limit: int) -> str:
-    return f" and {len(items) - limit} more" if len(items) > limit else ""

@@ -71,17 +71,19 @@ def compare_command(
 
 
 def _tell_study(study: Study, document: Mapping[str, Any]) -> None:
-    from sweeps.cli import reports
+    from sweeps.cli import reports, verdicts
 
     say(f"study {study.name}")
-    reports.settings_table(document)
+    verdicts.tell(document)
     for setting in document["settings"]:
         if setting["status"] == "failed":
             say(f"{setting['label']} failed: {setting['reason']}")
     paste = reports.study_command(study)
     for axis in study.asked["axes"]:
-        for line in reports.axis_lines(document, axis["key"], paste):
+        for line in verdicts.axis_lines(document, axis["key"], paste):
             say(line)
+    for line in verdicts.cell_lines(document):
+        say(line)
 
 
 @click.command("evaluate")

@@ -1,0 +1,249 @@
+"""From what was observed of settings to verdicts, whatever tool the results come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.config import Direction
+from core.errors import RequestError
+from sweeps.effects.looks import Look, judge_looks
+from sweeps.effects.pairs import Pairs, mean_and_std
+from sweeps.effects.power import seeds_to_decide, smallest_difference
+from sweeps.effects.verdicts import ALPHA, Answer, Judgement, Standard, judge
+
+Array = NDArray[np.float64]
+Question = Literal["new data", "this part"]
+
+# What a verdict adds to SETTING of the contract.
+EFFECT = (
+    "delta", "interval", "p", "p_holm", "verdict", "pairs", "question", "confidence", "this_part",
+    "new_data", "std_of_differences", "correlation", "unpaired_worth", "lost", "look",
+    "detectable", "seeds_to_decide", "no_verdict",
+)  # fmt: skip
+COUNTED = ("accuracy", "precision", "recall", "f1")  # they move in steps of one example
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What was seen of a setting.
+
+    Attributes:
+        label: Its name.
+        values: Seed to the metric's value, of complete runs.
+        failed: Seeds whose run failed by itself.
+        scores: From a seed to what each example adds to the metric: `[m]`; None where the metric is
+            no mean over examples.
+        outputs: From a seed to the bytes of all outputs, or None.
+    """
+
+    label: str
+    values: Mapping[int, float]
+    failed: tuple[int, ...] = ()
+    scores: Callable[[int], Array | None] = field(default=lambda _seed: None)
+    outputs: Callable[[int], bytes | None] = field(default=lambda _seed: None)
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Verdicts on settings.
+
+    Attributes:
+        standard: What they were held to.
+        by_label: Each setting's.
+        lost: Seeds for which the setting or the baseline failed, by label.
+        pairs: What the verdicts rest on, by label.
+        looks: After how many seeds it was looked, where they were added until it was decided.
+    """
+
+    standard: Standard
+    by_label: Mapping[str, Judgement]
+    lost: Mapping[str, tuple[int, ...]]
+    pairs: Mapping[str, Pairs]
+    looks: tuple[int, ...] = ()
+
+    @property
+    def question(self) -> Question:
+        """What the headline verdicts answer: any of them on new data means that all can."""
+        answered = any(one.new_data for one in self.by_label.values())
+        return "new data" if answered else "this part"
+
+    def document(self, label: str) -> dict[str, Any]:
+        """The keys that a verdict adds to SETTING of the contract."""
+        one, pairs = self.by_label[label], self.pairs[label]
+        headline = one.headline
+        found: dict[str, Any] = {
+            "delta": one.mean,
+            "interval": headline and [headline.low, headline.high],
+            "p": headline and headline.p,
+            "p_holm": headline and headline.p_holm,
+            "verdict": one.verdict,
+            "pairs": one.pairs,
+            "question": headline and ("new data" if one.new_data else "this part"),
+            "confidence": one.confidence,
+            "this_part": _answer(one.validation, one),
+            "new_data": _answer(one.new_data, one),
+            "std_of_differences": pairs.std,
+            "correlation": pairs.correlation,
+            "unpaired_worth": pairs.unpaired_worth,
+            "lost": list(self.lost[label]),
+            "look": one.look,
+        }
+        return {**found, **self._undecided(one), "no_verdict": _why_none(one, self.lost[label])}
+
+    def _undecided(self, one: Judgement) -> dict[str, Any]:
+        """The smallest difference that this many seeds find, and how many would decide it."""
+        headline = one.headline
+        if headline is None or one.verdict != "undecided" or one.mean is None:
+            return {"detectable": None, "seeds_to_decide": None}
+        alpha = ALPHA / max(1, self.standard.planned)
+        sure = headline.uncertainty
+        needed = seeds_to_decide(sure, one.pairs, one.mean, self.standard.margin, alpha, ALPHA)
+        return {
+            "detectable": smallest_difference(sure, one.pairs, alpha),
+            "seeds_to_decide": needed,
+        }
+
+
+def judge_observed(
+    baseline: Observed,
+    settings: Sequence[Observed],
+    standard: Standard,
+    *,
+    planned_looks: tuple[int, ...] = (),
+    seeds: Sequence[int] = (),
+) -> Judged:
+    """Verdicts on settings against a baseline.
+
+    Args:
+        baseline: What they are compared with.
+        settings: Each with what was seen of it.
+        standard: What they are held to.
+        planned_looks: After how many of `seeds` it is looked; none where their number was fixed.
+        seeds: All that may be used, in the order in which they were added.
+    """
+    pairs = {one.label: _pairs(one, baseline, None) for one in settings}
+    if planned_looks:
+        looks = [_look(baseline, settings, seeds[:n]) for n in planned_looks]
+        reached = [look for look in looks if any(p is not None for p in look.settings)]
+        judged = judge_looks(reached, planned_looks, standard) if reached else []
+        judged = judged or judge(list(pairs.values()), standard)
+    else:
+        judged = judge(list(pairs.values()), standard)
+    lost = {one.label: tuple(sorted({*one.failed, *baseline.failed})) for one in settings}
+    return Judged(standard, dict(zip(pairs, judged, strict=True)), lost, pairs, planned_looks)
+
+
+def standard_for(
+    metric: str,
+    direction: Direction,
+    baseline: Sequence[float],
+    planned: int,
+    *,
+    examples: int | None = None,
+    margin: float | None = None,
+) -> Standard:
+    """What settings are held to, by the metric.
+
+    Args:
+        metric: ``<split>/<name>``.
+        direction: Which way is better.
+        baseline: The baseline's values.
+        planned: Settings of the study besides it.
+        examples: How many decisions the metric counts; None where that is not known.
+        margin: Differences smaller than this do not matter; None takes the metric's own: half a
+            point of accuracy, F1 and the like, 0.01 of R², 2 % of the baseline's loss or error,
+            and never less than one example's worth.
+    """
+    name = metric.rpartition("/")[2]
+    counted = name in COUNTED
+    mean = mean_and_std(baseline)[0] or 0.0
+    step = 1 / examples if counted and examples else float(np.spacing(np.float32(abs(mean))))
+    if margin is None:
+        margin = max(_usual_margin(name, direction, mean, counted=counted), step)
+    return Standard(margin, planned, direction == "maximize", step, counted)
+
+
+def check_margin(margin: float | None) -> float | None:
+    """Refuses a margin that is no size.
+
+    Raises:
+        RequestError: If it is negative or not finite.
+    """
+    if margin is not None and not 0 <= margin < float("inf"):
+        raise RequestError(
+            f"--margin {margin}: must be 0 or more, in the metric's own units.",
+            "Such as 0.005 for half a point of accuracy.",
+            "margin",
+        )
+    return margin
+
+
+def _usual_margin(name: str, direction: Direction, mean: float, *, counted: bool) -> float:
+    if name == "r2":
+        return 0.01
+    is_share = direction == "maximize" and 0 <= mean <= 1
+    return 0.005 if counted or is_share else 0.02 * abs(mean)
+
+
+def _pairs(setting: Observed, baseline: Observed, seeds: Sequence[int] | None) -> Pairs:
+    shared = sorted(setting.values.keys() & baseline.values.keys())
+    shared = [seed for seed in shared if seeds is None or seed in seeds]
+    examples = _differences(setting, baseline, shared)
+    level = [setting.values[seed] for seed in shared]
+    base = [baseline.values[seed] for seed in shared]
+    same = len(shared) > 0 and level == base and all(
+        map(partial(_same_outputs, setting, baseline), shared)
+    )  # fmt: skip
+    return Pairs.of(level, base, examples, identical=same)
+
+
+def _differences(setting: Observed, baseline: Observed, seeds: Sequence[int]) -> Array | None:
+    """Level minus baseline for each example: `[n, m]`; None unless all are known."""
+    rows = []
+    for seed in seeds:
+        ours, theirs = setting.scores(seed), baseline.scores(seed)
+        if ours is None or theirs is None or len(ours) != len(theirs):
+            return None
+        rows.append(ours - theirs)
+    return np.stack(rows) if rows else None
+
+
+def _same_outputs(setting: Observed, baseline: Observed, seed: int) -> bool:
+    ours = setting.outputs(seed)
+    return ours is not None and ours == baseline.outputs(seed)
+
+
+def _look(baseline: Observed, settings: Sequence[Observed], seeds: Sequence[int]) -> Look:
+    def ended(one: Observed) -> bool:
+        return {*seeds} <= {*one.values, *one.failed}
+
+    here = ended(baseline)
+    return Look(
+        len(seeds),
+        [_pairs(one, baseline, seeds) if here and ended(one) else None for one in settings],
+    )
+
+
+def _answer(answer: Answer | None, one: Judgement) -> dict[str, Any] | None:
+    if answer is None:
+        return None
+    return {
+        "interval": [answer.low, answer.high],
+        "p": answer.p,
+        "p_holm": answer.p_holm,
+        "verdict": "identical" if one.identical else answer.verdict,
+    }
+
+
+def _why_none(one: Judgement, lost: Sequence[int]) -> str | None:
+    if one.verdict is not None:
+        return None
+    seeds = f"; lost to failures: {', '.join(map(str, lost))}" if lost else ""
+    many = "one complete pair" if one.pairs == 1 else "no complete pair"
+    return f"{many} of seeds, and a verdict needs two{seeds}"

@@ -1,0 +1,65 @@
+"""What was recorded of a study's settings, as verdicts take it."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.run_folder import PREDICTIONS
+from sweeps.judgement import Observed
+from sweeps.outcomes import SettingResult
+from sweeps.scores import example_scores
+from sweeps.study import Study
+
+Array = NDArray[np.float64]
+
+
+def observed(study: Study, result: SettingResult, metric: str) -> Observed:
+    """A setting's values by seed, and its recorded outputs, read when they are asked for.
+
+    Args:
+        study: Its study. The records were verified when `result` was made.
+        result: What happened with the setting.
+        metric: What the result is of.
+    """
+    values = dict(zip(result.seeds, result.values, strict=True))
+
+    @cache
+    def scores(seed: int) -> Array | None:
+        run = result.setting.runs[seed]
+        record, found = study.outcomes.record(run), _predictions(study, run)
+        if record is None or found is None:
+            return None
+        configuration = record["configuration"]
+        return example_scores(
+            metric, values[seed], configuration, found["outputs"], found["targets"]
+        )
+
+    def outputs(seed: int) -> bytes | None:
+        found = _predictions(study, result.setting.runs[seed])
+        return None if found is None else found["outputs"].tobytes()
+
+    return Observed(result.setting.label, values, result.failed, scores, outputs)
+
+
+def decisions(study: Study, result: SettingResult) -> int | None:
+    """How many decisions an accuracy counts: validation examples, times the labels of each."""
+    record = study.outcomes.record(result.runs[0]) if result.runs else None
+    if record is None or not record["data"]["val"]:
+        return None
+    matrix = record["best"]["confusion_matrix"] if record["best"] else None
+    labels = len(matrix) if matrix and isinstance(matrix[0][0], list) else 1
+    return int(record["data"]["val"]) * labels
+
+
+def _predictions(study: Study, run: str) -> dict[str, NDArray[Any]] | None:
+    """Outputs and targets of the best epoch; None where a function kept them to itself."""
+    file = study.root.run(run).folder / PREDICTIONS
+    if not file.is_file():
+        return None
+    from safetensors.numpy import load_file
+
+    return load_file(file)

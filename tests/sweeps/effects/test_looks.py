@@ -1,0 +1,73 @@
+"""Seeds added until it is decided."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweeps.effects.looks import Look, judge_looks, looks
+from sweeps.effects.pairs import Pairs
+from sweeps.effects.verdicts import ALPHA, Standard
+
+
+def study(rng, means, n=20):
+    return rng.normal(size=(len(means), n)) + np.array(means)[:, None]
+
+
+def judged(d, seeds, standard):
+    found = [Look(n, [Pairs.of(row[:n], np.zeros(n)) for row in d]) for n in seeds]
+    return judge_looks(found, looks(20), standard)
+
+
+@given(st.integers(3, 500))
+def test_looks_grow_to_the_most_seeds(most):
+    found = looks(most)
+    assert found[-1] == most
+    assert list(found) == sorted(set(found))
+    assert set(found[:-1]) <= {3, 5, 8, 12, 20} or most > 20
+
+
+def test_fewer_than_three_seeds_have_no_look():
+    with pytest.raises(ValueError, match="2 seeds"):
+        looks(2)
+
+
+def test_each_look_spends_its_share():
+    d = study(np.random.default_rng(0), [0.0])
+    spent = [1 - judged(d, looks(20)[:n], Standard(0.0, 1))[0].confidence for n in range(1, 6)]
+    assert spent == pytest.approx([0.0075, 0.005, 0.0075, 0.01, 0.02])
+    assert sum(spent) == pytest.approx(ALPHA)
+
+
+@given(st.integers(0, 10_000))
+def test_what_is_decided_stays_so_whatever_comes(seed):
+    rng = np.random.default_rng(seed)
+    means = [0.0, 0.5, 1.0, 2.0, 4.0, -4.0]
+    d, held = study(rng, means), Standard(1.5, len(means), pooled=True)
+    before = judged(d, [3], held)
+    for reached in ([3, 5], [3, 5, 8], [3, 5, 8, 12, 20]):
+        after = judged(d, reached, held)
+        for one, two in zip(before, after, strict=True):
+            if one.decided:
+                assert two == one
+            else:
+                assert two.look > one.look
+        before = after
+
+
+def test_a_setting_whose_seeds_are_not_finished_keeps_its_last_look():
+    rng = np.random.default_rng(1)
+    d, held = study(rng, [0.0, 0.0]), Standard(0.0, 2)
+    whole = [Look(n, [Pairs.of(row[:n], np.zeros(n)) for row in d]) for n in (3, 5)]
+    part = [whole[0], Look(5, [whole[1].settings[0], None])]
+    first, second = judge_looks(part, looks(20), held)
+    assert (first.look, second.look) == (5, 3)
+    assert second.pairs == 3
+
+
+def test_a_rejected_setting_makes_the_next_ones_easier():
+    d = study(np.random.default_rng(2), [50.0, 0.0])
+    alone = judged(d[1:], [3, 5], Standard(0.0, 2))[0].headline
+    beside = judged(d, [3, 5], Standard(0.0, 2))[1].headline
+    assert beside.p_holm == beside.p == alone.p
+    assert alone.p_holm == min(1.0, 2 * alone.p)
