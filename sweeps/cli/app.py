@@ -15,6 +15,7 @@ from core.errors import Fault, ParibusError
 from sweeps.cli import (
     catalogue,
     check,
+    compare,
     machine,
     new,
     plot,
@@ -43,6 +44,7 @@ for _command in (
     *check.COMMANDS,
     *training.COMMANDS,
     *reproduce.COMMANDS,
+    *compare.COMMANDS,
     *results.COMMANDS,
     *predict.COMMANDS,
     *plot.COMMANDS,

@@ -1,4 +1,4 @@
-"""`compare`, `evaluate`, `studies` and `runs`: what happened."""
+"""`evaluate`, `studies` and `runs`: what happened."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from core.config import difference
-from core.errors import DamagedError, Faults, RequestError
+from core.errors import DamagedError
 from core.files import append_line, creating, read_lines, verify_manifest
 from core.run_folder import HISTORY, RECORD, RunFolder
-from core.values import show_value
 from sweeps.cli.common import (
     NOT_PROVEN,
     json_option,
@@ -31,59 +29,6 @@ from sweeps.sameness import sameness
 
 if TYPE_CHECKING:
     from sweeps.study import Study
-
-
-@click.command("compare")
-@click.argument("names", nargs=-1, metavar="[STUDY | RUN RUN...]")
-@click.option("--metric", metavar="NAME", help="Another metric of each run's best epoch.")
-@root_option
-@json_option
-@click.pass_context
-def compare_command(
-    context: click.Context, names: tuple[str, ...], metric: str | None, root: Root, as_json: bool
-) -> None:
-    """The settings of a STUDY against its baseline, or what differs between runs."""
-    if len(names) > 1:
-        if metric:
-            raise RequestError("--metric is for a study; runs are compared by all.", kind="options")
-        _compare_runs(root, names, as_json)
-        return
-    from sweeps.documents import compare_document
-    from sweeps.study import Study
-    from sweeps.study_names import latest_study
-
-    name = names[0] if names else latest_study(root)
-    if name not in root.study_names() and any(run.startswith(name) for run in root.run_ids()):
-        raise RequestError(
-            f"{name} is a run, and there is no second one to compare it with.",
-            "Name two runs, or a study.",
-            "one-run",
-        )
-    study = Study.load(root, name)
-    document = compare_document(study, study.results(metric=metric), metric)
-    for run, damage in study.outcomes.damaged.items():
-        warn(f"{run} is left out, as it is damaged: {damage}")
-    if as_json:
-        print_json(document)
-    else:
-        _tell_study(study, document)
-    context.exit(1 if study.outcomes.damaged else 0)
-
-
-def _tell_study(study: Study, document: Mapping[str, Any]) -> None:
-    from sweeps.cli import reports, verdicts
-
-    say(f"study {study.name}")
-    verdicts.tell(document)
-    for setting in document["settings"]:
-        if setting["status"] == "failed":
-            say(f"{setting['label']} failed: {setting['reason']}")
-    paste = reports.study_command(study)
-    for axis in study.asked["axes"]:
-        for line in verdicts.axis_lines(document, axis["key"], paste):
-            say(line)
-    for line in verdicts.cell_lines(document):
-        say(line)
 
 
 @click.command("evaluate")
@@ -227,59 +172,6 @@ def runs_command(study: str | None, root: Root, as_json: bool) -> None:
     return None
 
 
-def _compare_runs(root: Root, names: Sequence[str], as_json: bool) -> None:
-    from sweeps.lookup import find_run
-
-    folders: list[RunFolder] = []
-    faults = Faults()
-    for name in names:
-        with faults.collecting():
-            folders.append(find_run(root, name))
-    faults.check()
-    records = [folder.verified_record() for folder in folders]
-    configuration: dict[str, list[Any]] = {}
-    for record in records[1:]:
-        for key in difference(records[0]["configuration"], record["configuration"]):
-            configuration[key] = [_at(r["configuration"], key) for r in records]
-    seeds = [record["seed"] for record in records]
-    environments = [{**r["identity"]["environment"], "engine": r["engine"]} for r in records]
-    metrics = [(record["best"] or {"metrics": {}})["metrics"] for record in records]
-    document = {
-        "configuration": configuration | ({"seed": seeds} if len(set(seeds)) > 1 else {}),
-        "environment": _differing(environments),
-        "metrics": _differing(metrics),
-    }
-    proven = sameness(*[record["configuration"] for record in records])
-    if as_json:
-        return print_json({**document, "sameness": proven})
-    for part, rows in document.items():
-        if not rows:
-            say(f"{part}: no difference")
-            continue
-        cell = _metric if part == "metrics" else show_value
-        cells = [[k, *[cell(v) for v in values]] for k, values in rows.items()]
-        table((part, *[folder.id for folder in folders]), cells)
-    if proven != "proven":
-        say(NOT_PROVEN)
-    return None
-
-
-def _differing(parts: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    keys = dict.fromkeys(key for part in parts for key in part)
-    rows = {key: [part.get(key) for part in parts] for key in keys}
-    return {key: row for key, row in rows.items() if any(value != row[0] for value in row)}
-
-
-def _at(configuration: Mapping[str, Any], key: str) -> Any:
-    from core.config import flatten
-
-    return flatten(configuration).get(key)
-
-
-def _metric(value: Any) -> str:
-    return number(value, 6) if isinstance(value, float) else show_value(value)
-
-
 def _tell_evaluation(document: Mapping[str, Any]) -> None:
     say(f"{document['run']} on its {document['split']} part")
     table(("metric", "value"), [[k, number(v, 6)] for k, v in document["metrics"].items()], (1,))
@@ -345,4 +237,4 @@ def _best(document: Mapping[str, Any]) -> str:
     return ", ".join(f"{k} {number(metrics[k])}" for k in usual or metrics)
 
 
-COMMANDS = (compare_command, evaluate_command, studies_command, runs_command)
+COMMANDS = (evaluate_command, studies_command, runs_command)

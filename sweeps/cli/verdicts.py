@@ -9,6 +9,7 @@ from typing import Any
 
 from core.values import show_value
 from sweeps.cli.common import NOT_PROVEN, number, say, signed, table
+from sweeps.settings import BASELINE
 
 _SAME = 1e-12  # means this close differ by rounding only
 _MOST_UNDECIDED = 6  # lines
@@ -24,7 +25,7 @@ def tell(comparison: Comparison) -> None:
     settings_table(comparison)
     for line in (*_legend(comparison), *_undecided(comparison), *_lost(comparison)):
         say(line)
-    if comparison["sameness"] != "proven":
+    if comparison["sameness"] != "proven" and comparison["study"]:
         say(NOT_PROVEN)
 
 
@@ -63,11 +64,17 @@ def in_order(comparison: Comparison) -> list[Mapping[str, Any]]:
     sign = 1 if comparison["metric"]["direction"] == "maximize" else -1
     axes = list(dict.fromkeys(key for s in comparison["settings"] for key in s["changed"]))
 
-    def place(setting: Mapping[str, Any]) -> tuple[int, float]:
-        axis = next((axes.index(key) for key in setting["changed"]), -1)
-        return axis, math.inf if setting["delta"] is None else -sign * setting["delta"]
+    def place(setting: Mapping[str, Any]) -> tuple[bool, int, float]:
+        axis = next((axes.index(key) for key in setting["changed"]), len(axes))
+        delta = -math.inf if setting["delta"] is None else sign * setting["delta"]
+        return setting["label"] != BASELINE, axis, -delta
 
     return sorted(comparison["settings"], key=place)
+
+
+def where(comparison: Comparison) -> str:
+    """Which question the headline verdicts answer."""
+    return QUESTIONS[comparison["question"]] if comparison["study"] else "on the same data"
 
 
 def interval_text(interval: Sequence[float] | None) -> str:
@@ -151,7 +158,7 @@ def _legend(comparison: Comparison) -> list[str]:
             "here: on these examples, for other seeds."
         )
     else:
-        told = "verdict: on this validation part, for other seeds."
+        told = f"verdict: {where(comparison)}, for other seeds."
     many = "one setting" if tests == 1 else f"{tests} settings"
     held = f"margin {number(comparison['margin'])}, p held to {many}"
     worth = [
@@ -212,12 +219,12 @@ def _how_sure(setting: Mapping[str, Any]) -> str:
         return " (one seed only: it may be chance)"
     if setting["verdict"] == "identical":
         return f" ({_seeds(setting)}: identical, all outputs are equal)"
-    where, verdict = QUESTIONS[setting["question"]], setting["verdict"]
+    question, verdict = QUESTIONS[setting["question"]], setting["verdict"]
     low, high = setting["interval"]
     if verdict == "undecided":
         among = "" if low <= 0 <= high else f", p {setting['p_holm']:.2g} among all settings"
         verdict = f"undecided, it may be chance{among}"
-    return f" ({_seeds(setting)}; {where} {signed(low)} to {signed(high)}: {verdict})"
+    return f" ({_seeds(setting)}; {question} {signed(low)} to {signed(high)}: {verdict})"
 
 
 def _seeds(setting: Mapping[str, Any]) -> str:

@@ -174,7 +174,7 @@ def test_each_axis_ends_with_a_sentence_and_a_command_that_runs(paribus, swept, 
     text = swept.out
     assert re.search(
         r"^optimizer\.lr: 0\.1 was best \(val/mae 0\.\d+\), 0\.\d+ lower than the baseline's 0\.01 "
-        r"\(2 seeds, 95 % interval [-+]\d\.\d+ to [-+]\d\.\d+(: it may be chance)?\)\.$",
+        r"\(2 seeds; on new data [-+]\d\.\d+ to [-+]\d\.\d+: (better|undecided, .+)\)\.$",
         text, re.M,
     )  # fmt: skip
     assert re.search(r"^loss: .+\.$", text, re.M)
@@ -236,7 +236,8 @@ def test_compare_a_study(paribus, swept, root):
     lines = lines_of(paribus("compare", "mine", "--root", root))
     assert lines[0] == "study mine"
     row = next(line for line in lines if line.startswith(" optimizer.lr=0.1"))
-    assert re.search(r"0\.\d+ ± 0\.\d+ +-0\.\d+ +[-+]\d.\d+ to [-+]\d.\d+ +2", row)
+    told = r"0\.\d+ ± 0\.\d+ +-0\.\d+ +[-+]\d.\d+ to [-+]\d.\d+ +[a-z]+ +[a-z]+ +2"
+    assert re.search(told, row)
     command = next(line for line in lines if "optimizer.lr=0.1 " in line and "paribus" in line)
     words = shlex.split(command.split("paribus ", 1)[1])
     assert words[:4] == ["sweep", "mine/baseline-s0", "--set", "optimizer.lr=0.1"]
@@ -461,7 +462,7 @@ def test_wandb_offline(paribus, tmp_path):
             *("--run-timeout", "--checkpoint-every", "--retry-failed", "--no-wandb", "--trust"),
             *("--loader-workers", "--root", "--json"),
         ],
-        "compare": ["--metric", "--root", "--json"],
+        "compare": ["--metric", "--margin", "--direction", "--format", "--root", "--json"],
         "evaluate": ["--split", "--trust", "--root", "--json"],
         "predict": ["--trust", "--root", "--json"],
         "plot": ["--output", "--trust", "--root", "--json"],

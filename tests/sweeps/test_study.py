@@ -9,9 +9,9 @@ from troubled import Troubled, hashes
 
 from core.errors import RequestError
 from core.files import write_json
-from sweeps.documents import best_setting, compare_document, effect, run_document
+from sweeps.documents import best_setting, compare_document, run_document
 from sweeps.drive import USUAL
-from sweeps.effects.paired import paired_difference
+from sweeps.effects.pairs import Pairs
 from sweeps.root import Root
 from sweeps.study import Study
 from sweeps.study_names import check_study_name, latest_study, study_name
@@ -116,19 +116,33 @@ def test_documents_have_the_contracts_keys(swept):
     assert (within["study"], within["setting"]) == ("study", {"label": "baseline", "changed": {}})
 
 
-def test_effects_pair_the_seeds_that_both_have(swept):
-    baseline, other = swept.study.results()[:2]
-    expected = paired_difference(other.values, baseline.values)
-    found = effect(other, baseline)
-    assert (found["delta"], found["interval"], found["p"], found["pairs"]) == (
-        expected.mean, [expected.low, expected.high], expected.p, 2
+def test_verdicts_pair_the_seeds_that_both_have(swept):
+    study = swept.study
+    baseline, other = study.results()[:2]
+    found = strict(compare_document(study, study.results()))["settings"][1]
+    pairs = Pairs.of(other.values, baseline.values)
+    assert (found["delta"], found["pairs"]) == (pairs.mean, 2)
+    for answer in (found["this_part"], found["new_data"]):
+        low, high = answer["interval"]
+        assert low < found["delta"] < high
+        assert answer["p_holm"] == pytest.approx(min(1, 3 * answer["p"])) or answer["p_holm"] < 1
+    assert found["interval"] == found["new_data"]["interval"]
+    assert found["question"] == "new data"
+    one = [study.results(seeds=[1])[0], *study.results()[1:]]
+    found = compare_document(study, one)["settings"][1]
+    assert (found["delta"], found["interval"], found["pairs"], found["verdict"]) == (
+        other.values[1] - one[0].values[0], None, 1, None
     )  # fmt: skip
-    one = swept.study.results(seeds=[1])[0]
-    found = effect(other, one)
-    assert (found["delta"], found["interval"], found["pairs"]) == (
-        other.values[1] - one.values[0], None, 1
-    )  # fmt: skip
-    assert effect(other, None)["delta"] is None
+    assert found["no_verdict"] == "one complete pair of seeds, and a verdict needs two"
+    assert compare_document(study, study.results()[1:])["settings"][0]["delta"] is None
+
+
+def test_a_seed_that_failed_is_shown_beside_the_verdict(copied):
+    study = Study.load(copied, "study")
+    edit(copied, run_of(study, LR, 1), status="failed", reason="non-finite: it was", best=None)
+    found = compare_document(study, study.results())["settings"][1]
+    assert (found["lost"], found["verdict"]) == ([1], None)
+    assert found["no_verdict"].endswith("lost to failures: 1")
 
 
 def test_the_best_setting_follows_the_direction(swept):

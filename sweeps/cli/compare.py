@@ -1,0 +1,216 @@
+"""`compare`: verdicts on the settings of a study, or what differs between runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from core.config import Direction, difference
+from core.errors import Faults, RequestError
+from core.run_folder import RunFolder
+from core.values import show_value
+from sweeps.cli.common import (
+    NOT_PROVEN,
+    json_option,
+    number,
+    print_json,
+    root_option,
+    say,
+    table,
+    warn,
+)
+from sweeps.root import Root
+from sweeps.sameness import sameness
+
+if TYPE_CHECKING:
+    from sweeps.study import Study
+
+
+@click.command("compare")
+@click.argument("names", nargs=-1, metavar="[STUDY | RESULTS.csv | RUN RUN...]")
+@click.option("--metric", metavar="NAME", help="Another metric of each run's best epoch.")
+@click.option("--margin", type=float, metavar="SIZE",
+              help="Differences smaller than this do not matter; default: half a point of "
+              "accuracy, F1 and the like, 0.01 of R², 2 % of a loss or error.")  # fmt: skip
+@click.option("--direction", type=click.Choice(["maximize", "minimize"]),
+              help="Which way is better in RESULTS.csv; default: maximize.")  # fmt: skip
+@click.option("--format", "form", default="table", show_default=True,
+              type=click.Choice(["table", "markdown", "latex", "csv"]),
+              help="How the table of settings is written.")  # fmt: skip
+@root_option
+@json_option
+@click.pass_context
+def compare_command(
+    context: click.Context,
+    names: tuple[str, ...],
+    metric: str | None,
+    margin: float | None,
+    direction: Direction | None,
+    form: str,
+    root: Root,
+    as_json: bool,
+) -> None:
+    """Verdicts on the settings of a STUDY, or of any tool's RESULTS.csv; or what differs in runs.
+
+    RESULTS.csv has the columns setting, seed and value; one of the settings is called baseline.
+    """
+    from sweeps.judgement import check_margin
+
+    faults, of_file = Faults(), len(names) == 1 and names[0].lower().endswith(".csv")
+    with faults.collecting():
+        check_margin(margin)
+    with faults.collecting():
+        _check_options(names, metric, margin, direction, form, of_file=of_file, as_json=as_json)
+    faults.check()
+    if len(names) > 1:
+        _compare_runs(root, names, as_json)
+        return
+    if of_file:
+        from sweeps.results_file import compare_results
+
+        document = compare_results(Path(names[0]), direction or "maximize", margin)
+        _tell_comparison(document, form, as_json)
+        return
+    study = _study_named(root, names)
+    document = _study_document(study, metric, margin)
+    for run, damage in study.outcomes.damaged.items():
+        warn(f"{run} is left out, as it is damaged: {damage}")
+    if as_json or form != "table":
+        _tell_comparison(document, form, as_json)
+    else:
+        _tell_study(study, document)
+    context.exit(1 if study.outcomes.damaged else 0)
+
+
+def _check_options(
+    names: Sequence[str],
+    metric: str | None,
+    margin: float | None,
+    direction: str | None,
+    form: str,
+    *,
+    of_file: bool,
+    as_json: bool,
+) -> None:
+    """Refuses options that have no meaning for what is compared."""
+    faults = Faults()
+    if len(names) > 1 and (metric or margin is not None or form != "table"):
+        faults.add("--metric, --margin and --format are for a study; runs are compared by all.",
+                   "Leave them out.", "options")  # fmt: skip
+    if of_file and metric:
+        faults.add("--metric is for a study; a file has one value for each run.",
+                   "Leave it out.", "options")  # fmt: skip
+    if direction and not of_file:
+        faults.add("--direction is for RESULTS.csv; a study knows its metric's.",
+                   "Leave it out.", "options")  # fmt: skip
+    if as_json and form != "table":
+        faults.add(f"--json and --format {form} both say how it is written.",
+                   "Name one of them.", "options")  # fmt: skip
+    faults.check()
+
+
+def _study_named(root: Root, names: Sequence[str]) -> Study:
+    from sweeps.study import Study
+    from sweeps.study_names import latest_study
+
+    name = names[0] if names else latest_study(root)
+    if name not in root.study_names() and any(run.startswith(name) for run in root.run_ids()):
+        raise RequestError(
+            f"{name} is a run, and there is no second one to compare it with.",
+            "Name two runs, or a study.",
+            "one-run",
+        )
+    return Study.load(root, name)
+
+
+def _study_document(study: Study, metric: str | None, margin: float | None) -> dict[str, Any]:
+    from sweeps.documents import compare_document
+
+    return compare_document(study, study.results(metric=metric), metric, margin=margin)
+
+
+def _tell_comparison(document: Mapping[str, Any], form: str, as_json: bool) -> None:
+    from sweeps.cli import formats, verdicts
+
+    if as_json:
+        print_json(document)
+    elif form != "table":
+        say(formats.FORMATS[form](document))
+    else:
+        say(f"results {document['results']}")
+        verdicts.tell(document)
+
+
+def _tell_study(study: Study, document: Mapping[str, Any]) -> None:
+    from sweeps.cli import reports, verdicts
+
+    say(f"study {study.name}")
+    verdicts.tell(document)
+    for setting in document["settings"]:
+        if setting["status"] == "failed":
+            say(f"{setting['label']} failed: {setting['reason']}")
+    paste = reports.study_command(study)
+    for axis in study.asked["axes"]:
+        for line in verdicts.axis_lines(document, axis["key"], paste):
+            say(line)
+    for line in verdicts.cell_lines(document):
+        say(line)
+
+
+def _compare_runs(root: Root, names: Sequence[str], as_json: bool) -> None:
+    from sweeps.lookup import find_run
+
+    folders: list[RunFolder] = []
+    faults = Faults()
+    for name in names:
+        with faults.collecting():
+            folders.append(find_run(root, name))
+    faults.check()
+    records = [folder.verified_record() for folder in folders]
+    configuration: dict[str, list[Any]] = {}
+    for record in records[1:]:
+        for key in difference(records[0]["configuration"], record["configuration"]):
+            configuration[key] = [_at(r["configuration"], key) for r in records]
+    seeds = [record["seed"] for record in records]
+    environments = [{**r["identity"]["environment"], "engine": r["engine"]} for r in records]
+    metrics = [(record["best"] or {"metrics": {}})["metrics"] for record in records]
+    document = {
+        "configuration": configuration | ({"seed": seeds} if len(set(seeds)) > 1 else {}),
+        "environment": _differing(environments),
+        "metrics": _differing(metrics),
+    }
+    proven = sameness(*[record["configuration"] for record in records])
+    if as_json:
+        return print_json({**document, "sameness": proven})
+    for part, rows in document.items():
+        if not rows:
+            say(f"{part}: no difference")
+            continue
+        cell = _metric if part == "metrics" else show_value
+        cells = [[k, *[cell(v) for v in values]] for k, values in rows.items()]
+        table((part, *[folder.id for folder in folders]), cells)
+    if proven != "proven":
+        say(NOT_PROVEN)
+    return None
+
+
+def _differing(parts: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    keys = dict.fromkeys(key for part in parts for key in part)
+    rows = {key: [part.get(key) for part in parts] for key in keys}
+    return {key: row for key, row in rows.items() if any(value != row[0] for value in row)}
+
+
+def _at(configuration: Mapping[str, Any], key: str) -> Any:
+    from core.config import flatten
+
+    return flatten(configuration).get(key)
+
+
+def _metric(value: Any) -> str:
+    return number(value, 6) if isinstance(value, float) else show_value(value)
+
+
+COMMANDS = (compare_command,)

@@ -1,0 +1,182 @@
+"""Results of any tool: a CSV file with the columns setting, seed and value."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.config import Direction
+from core.errors import Faults, RequestError, shown
+from sweeps.effects.pairs import mean_and_std
+from sweeps.effects.verdicts import Standard
+from sweeps.judgement import EFFECT, Observed, judge_observed, standard_for
+from sweeps.settings import BASELINE
+
+_COLUMNS = ("setting", "seed", "value")
+_FORM = "The first line is setting,seed,value, and each further one a run; one setting is baseline."
+_MOST_FAULTS = 5  # of one kind
+
+
+@dataclass
+class _Read:
+    """What was read: values and failed seeds by setting; seeds are numbered as they come."""
+
+    values: dict[str, dict[int, float]] = field(default_factory=dict)
+    failed: dict[str, list[int]] = field(default_factory=dict)
+    seeds: dict[str, int] = field(default_factory=dict)
+
+    def observed(self, label: str) -> Observed:
+        return Observed(label, self.values.get(label, {}), tuple(self.failed.get(label, ())))
+
+    @property
+    def labels(self) -> list[str]:
+        return list(dict.fromkeys([*self.values, *self.failed]))
+
+
+def compare_results(
+    path: Path, direction: Direction, margin: float | None = None
+) -> dict[str, Any]:
+    """The `compare` document of a file of results.
+
+    Args:
+        path: The file. An empty value, or one that is no finite number, is a failed run.
+        direction: Which way is better.
+        margin: Differences smaller than this do not matter; None: half a point of values between
+            0 and 1 that are maximized, else 2 % of the baseline's mean.
+
+    Raises:
+        RequestError: With all that is wrong with the file.
+    """
+    read = _read(path)
+    baseline = read.observed(BASELINE)
+    settings = [read.observed(label) for label in read.labels if label != BASELINE]
+    _check(path, baseline, settings)
+    values = [value for one in read.values.values() for value in one.values()]
+    usual = standard_for("value", direction, [*baseline.values.values()], len(settings))
+    standard = Standard(
+        usual.margin if margin is None else margin,
+        len(settings),
+        direction == "maximize",
+        _step(values),
+    )
+    judged = judge_observed(baseline, settings, standard)
+    names = {number: seed for seed, number in read.seeds.items()}
+    rows = [{**_setting(baseline, names), **dict.fromkeys(EFFECT), "cells": None}]
+    rows += [{**_setting(s, names), **judged.document(s.label), "cells": None} for s in settings]
+    return {
+        "study": None,
+        "results": str(path),
+        "metric": {"name": "value", "direction": direction},
+        "sameness": "not proven",
+        "question": judged.question,
+        "margin": standard.margin,
+        "tests": standard.planned,
+        "examples": None,
+        "looks": [],
+        "settings": rows,
+    }
+
+
+def _read(path: Path) -> _Read:
+    try:
+        text = path.expanduser().read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise RequestError(
+            f"{shown(path, 200)}: cannot be read ({reason}).", _FORM, "results"
+        ) from error
+    lines = csv.DictReader(text.splitlines())
+    missing = [name for name in _COLUMNS if name not in (lines.fieldnames or ())]
+    if missing:
+        there = ", ".join(shown(name, 40) for name in lines.fieldnames or ()) or "none"
+        raise RequestError(
+            f"{shown(path, 200)}: has no column {' or '.join(missing)}; it has {there}.",
+            _FORM,
+            "results",
+        )
+    read, faults = _Read(), Faults()
+    for line in lines:
+        where = f"{shown(path, 200)}, line {lines.line_num}"
+        if len(faults.found) < _MOST_FAULTS:
+            with faults.collecting():
+                _take(read, line, where)
+    faults.check()
+    return read
+
+
+def _take(read: _Read, line: Mapping[str, str | None], where: str) -> None:
+    label, seed, text = ((line[name] or "").strip() for name in _COLUMNS)
+    if not label or not seed:
+        raise RequestError(f"{where}: has no {'seed' if label else 'setting'}.", _FORM, "results")
+    number = read.seeds.setdefault(seed, len(read.seeds))
+    if number in read.values.get(label, {}) or number in read.failed.get(label, ()):
+        raise RequestError(
+            f"{where}: a second value of setting {shown(label)} and seed {shown(seed, 40)}.",
+            "Give each run one line: the metric of its chosen epoch.",
+            "results",
+        )
+    value = _number(text, where)
+    if math.isfinite(value):
+        read.values.setdefault(label, {})[number] = value
+    else:
+        read.failed.setdefault(label, []).append(number)
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        return float(text) if text else math.nan
+    except ValueError:
+        raise RequestError(
+            f"{where}: value {shown(text, 40)} is no number.",
+            "Leave the value of a failed run empty.",
+            "results",
+        ) from None
+
+
+def _check(path: Path, baseline: Observed, settings: list[Observed]) -> None:
+    """Refuses a file that no verdict can come from."""
+    name = shown(path, 200)
+    if not baseline.values:
+        what = "has no complete run" if baseline.failed else "is not there"
+        raise RequestError(f"{name}: the setting called baseline {what}.", _FORM, "results")
+    if not settings:
+        raise RequestError(f"{name}: has no setting besides the baseline.", _FORM, "results")
+    most = max(len(one.values.keys() & baseline.values.keys()) for one in settings)
+    if most < 2:
+        many = "one seed" if most else "no seed"
+        raise RequestError(
+            f"{name}: each setting has {many} in common with the baseline; a verdict needs two.",
+            "Train settings and baseline with the same seeds, three or more.",
+            "one-seed",
+        )
+
+
+def _step(values: list[float]) -> float:
+    """The smallest difference between two values: one example's worth of an accuracy."""
+    apart = np.diff(np.unique(values))
+    return float(apart.min()) if len(apart) else 0.0
+
+
+def _setting(one: Observed, names: Mapping[int, str]) -> dict[str, Any]:
+    """SETTING of the contract. A label ``key=level`` tells its axis."""
+    values = list(one.values.values())
+    mean, std = mean_and_std(values)
+    key, equals, level = one.label.partition("=")
+    return {
+        "label": one.label,
+        "changed": {key: [None, level]} if equals else {},
+        "derived": {},
+        "runs": [],
+        "seeds": [names[number] for number in one.values],
+        "values": values,
+        "mean": mean,
+        "std": std,
+        "status": "failed" if one.failed else "complete",
+        "reason": None,
+    }
