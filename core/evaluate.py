@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from numpy.typing import NDArray
 
 from core.config import Configuration
 from core.data import Data
@@ -33,6 +35,8 @@ class Evaluated:
         report: Class or label to precision, recall, f1 and support; None for values.
         environment: What differs from when the run was trained: ``{name: [then, now]}``.
         differs: On validation, the metrics that are not the recorded ones: ``{name: [then, now]}``.
+        outputs: The model's, one row per example: `[m, C]`.
+        targets: As the data has them: `[m]` or `[m, L]`.
     """
 
     metrics: dict[str, float | None]
@@ -40,6 +44,8 @@ class Evaluated:
     report: dict[str, dict[str, float]] | None
     environment: dict[str, list[Any]]
     differs: dict[str, list[Any]]
+    outputs: NDArray[Any] = field(repr=False)
+    targets: NDArray[Any] = field(repr=False)
 
 
 def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False) -> Evaluated:
@@ -88,6 +94,8 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
         differs={
             k: [recorded[k], v] for k, v in metrics.items() if k in recorded and recorded[k] != v
         },
+        outputs=found.outputs.numpy(),
+        targets=found.targets.numpy(),
     )
 
 

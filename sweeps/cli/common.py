@@ -8,7 +8,8 @@ import math
 import os
 import shlex
 import signal
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -235,6 +236,19 @@ def table(
     text = io.StringIO()
     Console(file=text, highlight=False, width=10_000, color_system=None).print(drawn)
     click.echo("\n".join(line.rstrip() for line in text.getvalue().rstrip("\n").split("\n")))
+
+
+def bar(what: str) -> Callable[[Sequence[Any]], Iterable[Any]]:
+    """Shows on a terminal how far one is in going through something."""
+
+    def watched(items: Sequence[Any]) -> Iterable[Any]:
+        from rich.console import Console
+        from rich.progress import track
+
+        quiet = not sys.stderr.isatty()
+        return track(items, what, console=Console(stderr=True), transient=True, disable=quiet)
+
+    return watched
 
 
 @contextmanager

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import rich_click as click
 
-from core.errors import DamagedError
+from core.errors import DamagedError, RequestError, shown
 from core.files import append_line, creating, read_lines, verify_manifest
 from core.run_folder import HISTORY, RECORD, RunFolder
 from sweeps.cli.common import (
     NOT_PROVEN,
+    bar,
     json_option,
     number,
     print_json,
@@ -24,6 +25,7 @@ from sweeps.cli.common import (
     trust_option,
     warn,
 )
+from sweeps.lookup import find_trained_run
 from sweeps.root import Root
 from sweeps.sameness import sameness
 
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 
 
 @click.command("evaluate")
-@click.argument("run")
+@click.argument("name", metavar="RUN|STUDY")
+@click.argument("labels", nargs=-1, metavar="[LABEL]...")
 @click.option("--split", type=click.Choice(["val", "test"]), default="val", show_default=True,
               help="The part to evaluate on.")  # fmt: skip
 @trust_option
@@ -40,12 +43,66 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def evaluate_command(
-    context: click.Context, run: str, split: str, trust: bool, root: Root, as_json: bool
+    context: click.Context,
+    name: str,
+    labels: tuple[str, ...],
+    split: Literal["val", "test"],
+    trust: bool,
+    root: Root,
+    as_json: bool,
 ) -> None:
-    """The best checkpoint of a RUN on a split; readings of the test part are counted."""
-    from sweeps.lookup import find_trained_run
+    """The best checkpoint of a RUN, or of a STUDY's chosen settings, on a part of the data.
 
-    folder, record = find_trained_run(root, run, "evaluate")
+    Readings of the test part are counted. Of a study the baseline is evaluated and the settings
+    named, else those that are better; all seeds in one reading.
+    """
+    if name in root.study_names():
+        document = _evaluated_study(root, name, labels, split, trust)
+    else:
+        if labels:
+            raise RequestError(
+                f"{shown(name)} is no study, so it has no settings to name.",
+                "Name one run, or a study and its settings.",
+                "options",
+            )
+        document = _evaluated_run(root, name, split, trust)
+    if as_json:
+        print_json(document)
+    else:
+        _tell_evaluation(document)
+    for what, (then, now) in document["environment"].items():
+        warn(f"environment: {what} was {then}, is {now}")
+    for what, (then, now) in document["differs"].items():
+        warn(f"{what} was recorded as {then!r}, is {now!r}")
+    context.exit(1 if document["differs"] and not document["environment"] else 0)
+
+
+def _evaluated_study(
+    root: Root, name: str, labels: Sequence[str], split: Literal["val", "test"], trust: bool
+) -> dict[str, Any]:
+    from core.evaluate import evaluate_run
+    from sweeps.evaluation import chosen_settings, evaluate_settings
+    from sweeps.study import Study
+    from sweeps.workplace import Workplace
+
+    study = Study.load(root, name)
+    chosen = chosen_settings(study, labels)
+    for result in chosen:
+        find_trained_run(root, result.runs[0], "evaluate")
+    with Workplace(study.asked["baseline"]["data"]["name"], 1) as workplace:
+        return evaluate_settings(
+            study,
+            chosen,
+            split,
+            lambda folder, part: workplace.plan(evaluate_run, folder, part, trust),
+            bar(f"evaluating on {split}"),
+        )
+
+
+def _evaluated_run(
+    root: Root, name: str, split: Literal["val", "test"], trust: bool
+) -> dict[str, Any]:
+    folder, record = find_trained_run(root, name, "evaluate")
     from core.evaluate import evaluate_run
     from sweeps.workplace import Workplace
 
@@ -57,26 +114,17 @@ def evaluate_command(
         with creating("The count of test readings"):
             now = datetime.now(UTC).isoformat(timespec="seconds")
             append_line(readings_file, {"run": folder.id, "split": split, "at": now})
-    readings = sum(line.get("run") == folder.id for line in read_lines(readings_file))
-    document = {
+    lines = read_lines(readings_file)
+    return {
         "run": record["run"],
         "split": split,
         "metrics": found.metrics,
         "confusion_matrix": found.confusion_matrix,
         "report": found.report,
-        "readings": readings,
+        "readings": sum(folder.id in (x.get("run"), *x.get("runs", ())) for x in lines),
         "environment": found.environment,
         "differs": found.differs,
     }
-    if as_json:
-        print_json(document)
-    else:
-        _tell_evaluation(document)
-    for name, (then, now) in found.environment.items():
-        warn(f"environment: {name} was {then}, is {now}")
-    for name, (then, now) in found.differs.items():
-        warn(f"{name} was recorded as {then!r}, is {now!r}")
-    context.exit(1 if found.differs and not found.environment else 0)
 
 
 @click.command("studies")
@@ -173,6 +221,13 @@ def runs_command(study: str | None, root: Root, as_json: bool) -> None:
 
 
 def _tell_evaluation(document: Mapping[str, Any]) -> None:
+    if "study" in document:
+        from sweeps.cli import verdicts
+
+        say(f"study {document['study']} on its {document['split']} part")
+        verdicts.tell(document)
+        _tell_readings("this study", document["readings"])
+        return
     say(f"{document['run']} on its {document['split']} part")
     table(("metric", "value"), [[k, number(v, 6)] for k, v in document["metrics"].items()], (1,))
     if document["report"]:
@@ -185,9 +240,13 @@ def _tell_evaluation(document: Mapping[str, Any]) -> None:
         table((what, "precision", "recall", "f1", "examples"), rows, right=(1, 2, 3, 4))
         tell = _tell_matrices if several else _tell_matrix
         tell(list(document["report"]), document["confusion_matrix"])
-    if document["readings"]:
-        times = "once" if document["readings"] == 1 else f"{document['readings']} times"
-        say(f"The test part of this run has been read {times}.")
+    _tell_readings("this run", document["readings"])
+
+
+def _tell_readings(whose: str, readings: int) -> None:
+    if readings:
+        times = "once" if readings == 1 else f"{readings} times"
+        say(f"The test part of {whose} has been read {times}.")
 
 
 def _tell_matrix(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> None:
