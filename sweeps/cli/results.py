@@ -48,6 +48,7 @@ def compare_command(
             raise RequestError("--metric is for a study; runs are compared by all.", kind="options")
         _compare_runs(root, names, as_json)
         return
+    from sweeps.cli.linter import linter_document
     from sweeps.documents import compare_document
     from sweeps.study import Study
     from sweeps.study_names import latest_study
@@ -61,6 +62,7 @@ def compare_command(
         )
     study = Study.load(root, name)
     document = compare_document(study, study.results(metric=metric), metric)
+    document["linter"] = linter_document(study)
     for run, damage in study.outcomes.damaged.items():
         warn(f"{run} is left out, as it is damaged: {damage}")
     if as_json:
@@ -72,6 +74,7 @@ def compare_command(
 
 def _tell_study(study: Study, document: Mapping[str, Any]) -> None:
     from sweeps.cli import reports
+    from sweeps.cli.linter import tell_linter
 
     say(f"study {study.name}")
     reports.settings_table(document)
@@ -82,6 +85,7 @@ def _tell_study(study: Study, document: Mapping[str, Any]) -> None:
     for axis in study.asked["axes"]:
         for line in reports.axis_lines(document, axis["key"], paste):
             say(line)
+    tell_linter(document["linter"])
 
 
 @click.command("evaluate")

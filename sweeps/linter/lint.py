@@ -1,0 +1,88 @@
+"""The rules, and what they see in a study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from sweeps.linter.curves import different_curves, overfitting, still_improving
+from sweeps.linter.data import accuracy_alone
+from sweeps.linter.design import derived_quantity, not_tuned_again
+from sweeps.linter.evidence import Evidence
+from sweeps.linter.finding import Finding, Seen
+from sweeps.linter.levels import edge_of_axis
+from sweeps.linter.runs import many_failures, one_seed, reading_of_test
+
+
+class Rule(NamedTuple):
+    """A rule: its name, why it matters, and what it looks at."""
+
+    name: str
+    reason: str
+    look: Callable[[Evidence], list[Seen]]
+
+
+RULES = (
+    Rule(
+        "edge-of-axis",
+        "the best value may lie beyond the levels that were tried.",
+        edge_of_axis,
+    ),
+    Rule(
+        "many-failures",
+        "what is left is a selection: runs that fail are seldom those that would have done well.",
+        many_failures,
+    ),
+    Rule(
+        "still-improving",
+        "the comparison is of how fast settings learn, and may turn round with longer training.",
+        still_improving,
+    ),
+    Rule(
+        "overfitting",
+        "from there on the model learns its training examples by heart; a fair comparison needs "
+        "each setting at its best.",
+        overfitting,
+    ),
+    Rule(
+        "one-seed",
+        "with one seed nothing tells a difference from chance.",
+        one_seed,
+    ),
+    Rule(
+        "test-read",
+        "a test part that choices can have been made by no longer tells how well a model does on "
+        "new data.",
+        reading_of_test,
+    ),
+    Rule(
+        "accuracy-alone",
+        "a model that never finds the rare class can still have a high accuracy.",
+        accuracy_alone,
+    ),
+    Rule(
+        "different-curves",
+        "the best of many epochs is partly luck, and a curve that jumps has more of it than a "
+        "smooth one.",
+        different_curves,
+    ),
+    Rule(
+        "derived-quantity",
+        "the verdict is on both changes together; which of them did it cannot be told.",
+        derived_quantity,
+    ),
+    Rule(
+        "not-tuned-again",
+        "a learning rate chosen for the baseline favours the baseline.",
+        not_tuned_again,
+    ),
+)
+
+
+def lint(evidence: Evidence) -> list[Finding]:
+    """All that the rules see, in their order; what cannot be judged is among it."""
+    return [
+        Finding(rule.name, seen.sentence, rule.reason, seen.about, seen.judged)
+        for rule in RULES
+        for seen in rule.look(evidence)
+    ]
