@@ -21,6 +21,7 @@ _FEWEST = 5  # epochs, below which a curve has no form
 _OF_RANGE = 0.005  # of a curve's whole improvement, below which more of it is not worth having
 _RISE = 0.05  # of the smallest validation loss, and of how far it fell before
 _SURE = 2.0  # standard errors
+_ZERO = 1e-12  # a loss of which no share can be told
 _NEAR = 2  # epochs on either side
 _SHARE = 1 / 5  # of a difference
 
@@ -95,11 +96,10 @@ def overfitting(evidence: Evidence) -> list[Seen]:
     if not rises:
         return []
     worst = max(rises, key=lambda label: rises[label])
-    ends = sorted({round(100 * rise) for rise in rises.values()})
-    shares = f"{ends[0]} to {ends[-1]}" if len(ends) > 1 else f"{ends[0]}"
+    times = span([1 + rise for rise in rises.values()])
     return [Seen(
-        f"at {listed([*rises])} {VAL_LOSS} ended {shares} % above its smallest while {TRAIN_LOSS} went on falling. "
-        f"{_against_overfitting(evidence, worst)}",
+        f"at {listed([*rises])} {VAL_LOSS} ended at {times} times its smallest while "
+        f"{TRAIN_LOSS} went on falling. {_against_overfitting(evidence, worst)}",
         worst if len(rises) == 1 else None,
     )]  # fmt: skip
 
@@ -112,8 +112,8 @@ def different_curves(evidence: Evidence) -> list[Seen]:
     the last fifth of the epochs, or less the straight line through the two epochs on either side
     of the best, whichever is smaller: the first is fooled by curves that still rise or that fall
     again, the second by curves that bend sharply. A setting counts if its optimism is further from
-    the baseline's than the margin and than one validation example, and makes out at least a fifth
-    of the difference between them, unless the one that is favoured loses all the same.
+    the baseline's than half the margin and than one validation example, and makes out at least a
+    fifth of the difference between them, unless the one that is favoured loses all the same.
     """
     baseline = evidence.baseline
     if baseline is None:
@@ -123,7 +123,7 @@ def different_curves(evidence: Evidence) -> list[Seen]:
     own = _optimism(_all_curves(baseline, evidence))
     if own is None:
         return not_judged(f"the baseline has no curve of {_FEWEST} epochs")
-    least = max(evidence.margin, _one_example(evidence))
+    least = max(evidence.margin / 2, _one_example(evidence))
     favoured: dict[str, float] = {}
     for setting in evidence.settings:
         gain = evidence.gain(setting)
@@ -202,7 +202,7 @@ def _rise(pairs: Sequence[tuple[Curve, Curve]]) -> float | None:
     rise, smallest, fallen, trained = np.mean(found, axis=0)
     error = rises.std(ddof=1) / np.sqrt(len(rises)) if len(rises) > 1 else 0.0
     enough = rise > max(_RISE * smallest, _RISE * fallen, _SURE * error)
-    return float(rise / smallest) if enough and trained > 0 and smallest > 0 else None
+    return float(rise / smallest) if enough and trained > 0 and smallest > _ZERO else None
 
 
 def _moving_mean(curve: Curve, width: int) -> Curve:

@@ -40,7 +40,7 @@ def accuracy_alone(evidence: Evidence) -> list[Seen]:
 
 def _counts(matrix: Sequence[Sequence[object]] | None) -> list[int] | None:
     """Validation examples of each class; of several labels those of no and of yes."""
-    if not matrix:
+    if not matrix or not matrix[0]:
         return None
     if isinstance(matrix[0][0], Sequence):
         rows: list[list[int]] = [[_sum(row) for row in label] for label in matrix]  # type: ignore[arg-type]

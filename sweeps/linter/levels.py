@@ -71,8 +71,8 @@ def _beyond(axis: AxisSeen, tried: Sequence[Any]) -> list[Any]:
             new = tried[-1] * min(max(tried[-1] / before, 1 / most), most) ** number
         else:
             new = tried[-1] + number * (tried[-1] - before)
-        new = round(new) if whole else _rounded(new, last)
-        if new == last or new < floor or last == floor:
+        new = max(round(new), floor) if whole else _rounded(new, last)
+        if new == last or new < floor:
             break
         found.append(new)
         last = new
