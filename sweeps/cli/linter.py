@@ -6,18 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from sweeps.cli.common import root_words, say
-from sweeps.linter.evidence import evidence_of, margin_of
-from sweeps.linter.lint import lint
-from sweeps.study import Study
-
-
-def linter_document(study: Study) -> list[dict[str, Any]]:
-    """What the rules see in a study: ``linter`` of the `compare` document."""
-    results = study.results()
-    mean = next((result.mean for result in results if result.setting.key is None), None)
-    margin = margin_of(study.metric, mean)
-    return [f.document() for f in lint(evidence_of(study, results, margin, root_words(study.root)))]
+from sweeps.cli.common import say
 
 
 def tell_linter(findings: Sequence[Mapping[str, Any]]) -> None:

@@ -20,6 +20,7 @@ from sweeps.cli.common import (
     number,
     print_json,
     root_option,
+    root_words,
     say,
     size,
     table,
@@ -48,8 +49,8 @@ def compare_command(
             raise RequestError("--metric is for a study; runs are compared by all.", kind="options")
         _compare_runs(root, names, as_json)
         return
-    from sweeps.cli.linter import linter_document
     from sweeps.documents import compare_document
+    from sweeps.linter.lint import linter_document
     from sweeps.study import Study
     from sweeps.study_names import latest_study
 
@@ -62,7 +63,7 @@ def compare_command(
         )
     study = Study.load(root, name)
     document = compare_document(study, study.results(metric=metric), metric)
-    document["linter"] = linter_document(study)
+    document["linter"] = linter_document(study, root_words(root))
     for run, damage in study.outcomes.damaged.items():
         warn(f"{run} is left out, as it is damaged: {damage}")
     if as_json:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from sweeps.linter.curves import different_curves, overfitting, still_improving
 from sweeps.linter.data import accuracy_alone
 from sweeps.linter.design import derived_quantity, not_tuned_again
-from sweeps.linter.evidence import Evidence
+from sweeps.linter.evidence import Evidence, evidence_of, margin_of
 from sweeps.linter.finding import Finding, Seen
 from sweeps.linter.levels import edge_of_axis
 from sweeps.linter.runs import many_failures, one_seed, reading_of_test
+from sweeps.study import Study
 
 
 class Rule(NamedTuple):
@@ -86,3 +87,16 @@ def lint(evidence: Evidence) -> list[Finding]:
         for rule in RULES
         for seen in rule.look(evidence)
     ]
+
+
+def linter_document(study: Study, options: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """``linter`` of the `compare` document.
+
+    Args:
+        study: What is looked at, by its selection metric.
+        options: For commands to paste, such as ``--root DIR``.
+    """
+    results = study.results()
+    mean = next((result.mean for result in results if result.setting.key is None), None)
+    margin = margin_of(study.metric, mean)
+    return [found.document() for found in lint(evidence_of(study, results, margin, options))]

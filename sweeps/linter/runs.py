@@ -20,7 +20,8 @@ def many_failures(evidence: Evidence) -> list[Seen]:
     if len(reasons) <= _MANY * planned:
         return []
     not_finite = sum(reason.startswith("non-finite") for reason in reasons)
-    kinds = f", {not_finite} of them as numbers were not finite" if not_finite else ""
+    which = "all" if not_finite == len(reasons) else not_finite
+    kinds = f", {which} of them as numbers were not finite" if not_finite else ""
     where = [f"{s.label} ({len(s.failures)})" for s in evidence.settings if s.failures]
     at_baseline = any(s.failures for s in evidence.settings if s.key is None)
     remedy = (

@@ -23,7 +23,7 @@ def with_failures(*failed):
 
 def test_more_than_a_fifth_of_the_runs_failed():
     found = only(many_failures(with_failures(0, 0, 2))).sentence
-    assert "2 of 9 runs failed, 2 of them as numbers were not finite" in found
+    assert "2 of 9 runs failed, all of them as numbers were not finite" in found
     assert "optimizer.lr=1.0 (2)" in found
     assert "paribus check digits" in only(many_failures(with_failures(3, 3, 3))).sentence
 

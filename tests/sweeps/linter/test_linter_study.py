@@ -37,7 +37,7 @@ def found(study, **more):
 
 def test_what_was_recorded_reaches_the_rules(swept):
     by_rule = {finding.rule: finding for finding in found(swept, options=["--root", "here"])}
-    assert "1 of 4 runs failed, 1 of them" in by_rule["many-failures"].sentence
+    assert "1 of 4 runs failed, all of them" in by_rule["many-failures"].sentence
     assert "every setting has one seed only" in by_rule["one-seed"].sentence
     updates = by_rule["derived-quantity"]
     assert (updates.about, updates.judged) == ("train.batch_size", True)
