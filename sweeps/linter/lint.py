@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from sweeps.linter.curves import different_curves, overfitting, still_improving
 from sweeps.linter.data import accuracy_alone
 from sweeps.linter.design import derived_quantity, not_tuned_again
 from sweeps.linter.evidence import Evidence, evidence_of, margin_of
 from sweeps.linter.finding import Finding, Seen
+from sweeps.linter.forms import different_curves
 from sweeps.linter.levels import edge_of_axis
 from sweeps.linter.runs import many_failures, one_seed, reading_of_test
+from sweeps.linter.training import overfitting, still_improving
 from sweeps.study import Study
 
 

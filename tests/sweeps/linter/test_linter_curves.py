@@ -5,7 +5,8 @@ import math
 import pytest
 from evidences import evidence, only, setting, why_not
 
-from sweeps.linter.curves import different_curves, overfitting, still_improving
+from sweeps.linter.forms import different_curves
+from sweeps.linter.training import overfitting, still_improving
 
 LR = "optimizer.lr"
 RISING = [0.5 + 0.02 * epoch for epoch in range(20)]
@@ -66,7 +67,7 @@ def test_runs_that_patience_ended_are_not_judged():
 def test_curves_that_are_none_cannot_be_judged(values):
     study = evidence(setting(curves={"val/accuracy": values}))
     assert "two epochs" in why_not(still_improving(study))
-    assert f"no curve of {5} epochs" in why_not(different_curves(study))
+    assert "no curve of 5 epochs" in why_not(different_curves(study))
     assert "train/loss and val/loss" in why_not(overfitting(study))
 
 

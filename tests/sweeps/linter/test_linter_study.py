@@ -11,6 +11,7 @@ from manifest import write_manifest
 from troubled import Troubled
 
 from core.files import append_line, write_json
+from sweeps.api import load_study
 from sweeps.linter.evidence import evidence_of, margin_of
 from sweeps.linter.lint import RULES, lint
 from sweeps.root import Root
@@ -106,6 +107,8 @@ def test_compare_shows_warnings_with_reasons_and_commands(paribus, tmp_path):
     judged = [finding for finding in document["linter"] if finding["judged"]]
     assert {f["rule"] for f in judged} >= {"derived-quantity", "still-improving"}
     assert len(reasons) == len({f["rule"] for f in judged})
+    read = load_study("mine", root=at[1]).document()["linter"]
+    assert [f["rule"] for f in read] == [f["rule"] for f in document["linter"]]
     other = paribus("compare", "mine", "--json", "--metric", "val/loss", *at[:2]).json
     assert other["linter"] == document["linter"]  # it is of the study, not of what is looked at
 
