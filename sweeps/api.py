@@ -21,6 +21,7 @@ from core.experiment import refuse_while_loading
 from core.run_folder import RunFolder
 from core.values import as_plain, show_value
 from sweeps.documents import compare_document, run_document
+from sweeps.linter.lint import linter_document
 from sweeps.lookup import find_run
 from sweeps.progress import train_watched
 from sweeps.request import Asked, read_seeds
@@ -105,7 +106,7 @@ class StudyResult:
         return self.study.name
 
     def __repr__(self) -> str:
-        document = self.document()
+        document = self._comparison()
         metric = document["metric"]
         rows = [row for row in document["settings"] if row["mean"] is not None]
         means = ", ".join(f"{row['label']} {row['mean']:.4g}" for row in rows)
@@ -113,11 +114,11 @@ class StudyResult:
 
     def document(self) -> dict[str, Any]:
         """The document that ``paribus compare --json`` prints."""
-        return compare_document(self.study, self.study.results())
+        return {**self._comparison(), "linter": linter_document(self.study)}
 
     def rows(self) -> list[dict[str, Any]]:
         """One dict per setting: label, changed, derived, seeds, values, mean, std, delta, …"""
-        rows: list[dict[str, Any]] = self.document()["settings"]
+        rows: list[dict[str, Any]] = self._comparison()["settings"]
         return rows
 
     def run(self, label: str, seed: int) -> Run:
@@ -127,6 +128,9 @@ class StudyResult:
             RequestError: If there is no such setting, seed or finished run.
         """
         return Run(find_run(self.study.root, f"{self.name}/{label}-s{seed}"))
+
+    def _comparison(self) -> dict[str, Any]:
+        return compare_document(self.study, self.study.results())
 
 
 def train(

@@ -8,8 +8,8 @@ from typing import Any
 from core.config import Direction
 from core.run_folder import RunFolder
 from sweeps.cells import cells_document
-from sweeps.judgement import EFFECT, Judged, judge_observed, standard_for
-from sweeps.observed import decisions, observed
+from sweeps.judgement import EFFECT, Judged, judge_observed
+from sweeps.observed import observed, standard_of
 from sweeps.outcomes import SettingResult
 from sweeps.sameness import sameness
 from sweeps.settings import BASELINE
@@ -107,15 +107,8 @@ def judge_study(
     by_label = {result.setting.label: result for result in results}
     if BASELINE not in by_label:
         return None
+    standard = standard_of(study, results, metric, direction, margin)
     baseline = by_label.pop(BASELINE)
-    standard = standard_for(
-        metric,
-        direction,
-        baseline.values,
-        len(by_label),
-        examples=decisions(study, baseline),
-        margin=margin,
-    )
     settings = [observed(study, result, metric) for result in by_label.values()]
     return judge_observed(observed(study, baseline, metric), settings, standard)
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from core.config import Configuration
 from core.errors import DamagedError, RequestError, shown
-from core.experiment import catalogue, find_experiment
+from core.experiment import catalogue, find_experiment, load_experiment
 from core.recorded import hold_trust, with_places
 from core.run_folder import RunFolder
 from sweeps.request import Asked, Request
 from sweeps.root import Root, split_seed
+from sweeps.settings import BASELINE
 from sweeps.study import Study
 
 
@@ -97,6 +98,14 @@ def request_for(root: Root, asked: Asked) -> Request:
         paths, start = (path.parent, here), with_places(record["asked"], record)
         return Request(path, asked.overrides, asked.axes, asked.engine, paths, start)
     return Request(path, asked.overrides, asked.axes, asked.engine, (here,))
+
+
+def start_of(study: Study) -> str:
+    """What EXPERIMENT of a command begins at a study's baseline: a name, or else its run."""
+    path = catalogue().get(study.experiment)
+    if path and load_experiment(path).baseline.to_dict() == study.asked["baseline"]:
+        return study.experiment
+    return f"{study.name}/{BASELINE}-s{min(study.find(BASELINE).runs, default=0)}"
 
 
 def studies_of(root: Root) -> dict[str, list[str]]:

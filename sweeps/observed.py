@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.config import Direction
 from core.run_folder import PREDICTIONS
-from sweeps.judgement import Observed
+from sweeps.effects.verdicts import Standard
+from sweeps.judgement import Observed, standard_for
 from sweeps.outcomes import SettingResult
 from sweeps.scores import example_scores
 from sweeps.study import Study
@@ -43,6 +46,29 @@ def observed(study: Study, result: SettingResult, metric: str) -> Observed:
         return None if found is None else found["outputs"].tobytes()
 
     return Observed(result.setting.label, values, result.failed, scores, outputs)
+
+
+def standard_of(
+    study: Study,
+    results: Sequence[SettingResult],
+    metric: str,
+    direction: Direction,
+    margin: float | None = None,
+) -> Standard:
+    """What the settings of a study are held to.
+
+    Args:
+        study: The study.
+        results: Of all its settings; the baseline is among them.
+        metric: What the results are of.
+        direction: Which way of it is better.
+        margin: Differences smaller than this do not matter; None: the metric's own.
+    """
+    baseline = next(result for result in results if result.setting.key is None)
+    examples, planned = decisions(study, baseline), len(results) - 1
+    return standard_for(
+        metric, direction, baseline.values, planned, examples=examples, margin=margin
+    )
 
 
 def decisions(study: Study, result: SettingResult) -> int | None:

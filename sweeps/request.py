@@ -95,3 +95,12 @@ def read_seeds(text: str) -> list[int]:
     if len(set(seeds)) < len(seeds):
         raise RequestError(f"--seeds {shown(text, 40)}: a seed stands twice.", hint, "seeds")
     return seeds
+
+
+def seed_words(seeds: list[int]) -> list[str]:
+    """``--seeds`` for a command to paste; nothing for the usual ones."""
+    if seeds == [0, 1, 2]:
+        return []
+    if seeds == list(range(len(seeds))):
+        return ["--seeds", str(len(seeds))]
+    return ["--seeds", ",".join(map(str, seeds))] if len(seeds) > 1 else []

@@ -18,6 +18,7 @@ from sweeps.cli.common import (
     number,
     print_json,
     root_option,
+    root_words,
     say,
     table,
     warn,
@@ -74,8 +75,11 @@ def compare_command(
         document = compare_results(Path(names[0]), direction or "maximize", margin)
         _tell_comparison(document, form, as_json)
         return
+    from sweeps.linter.lint import linter_document
+
     study = _study_named(root, names)
     document = _study_document(study, metric, margin)
+    document["linter"] = linter_document(study, margin, root_words(root))
     for run, damage in study.outcomes.damaged.items():
         warn(f"{run} is left out, as it is damaged: {damage}")
     if as_json or form != "table":
@@ -146,6 +150,7 @@ def _tell_comparison(document: Mapping[str, Any], form: str, as_json: bool) -> N
 
 def _tell_study(study: Study, document: Mapping[str, Any]) -> None:
     from sweeps.cli import reports, verdicts
+    from sweeps.cli.linter import tell_linter
 
     say(f"study {study.name}")
     verdicts.tell(document)
@@ -158,6 +163,7 @@ def _tell_study(study: Study, document: Mapping[str, Any]) -> None:
             say(line)
     for line in verdicts.cell_lines(document):
         say(line)
+    tell_linter(document["linter"])
 
 
 def _compare_runs(root: Root, names: Sequence[str], as_json: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.config import COMPONENTS, Configuration, flatten
-from core.experiment import catalogue, load_experiment
+from core.experiment import catalogue
 from core.spec import RunSpec
 from core.values import show_value
 from sweeps.cli import verdicts
@@ -21,8 +21,10 @@ from sweeps.cli.common import (
     table,
 )
 from sweeps.cli.verdicts import Paste
+from sweeps.lookup import start_of
+from sweeps.request import seed_words
 from sweeps.schedule import cost, length, schedule
-from sweeps.settings import BASELINE, Setting
+from sweeps.settings import Setting
 from sweeps.study import Study
 from sweeps.sweep import Sweep
 
@@ -130,7 +132,7 @@ def baseline_command(sweep: Sweep, experiment: str) -> Paste:
     What was asked for besides stays: other axes, other overrides, seeds and root.
     """
     asked = sweep.request.axes or ()
-    options = [*_seed_words(list(sweep.seeds)), *root_words(sweep.root)]
+    options = [*seed_words(list(sweep.seeds)), *root_words(sweep.root)]
 
     def paste(key: str, before: str, level: str) -> str:
         axes = [text for text in asked if not _within(_key(text), key)]
@@ -160,10 +162,7 @@ def _kept_overrides(sweep: Sweep, key: str, level: str) -> list[str]:
 
 def study_command(study: Study) -> Paste:
     """The same for a study read back: its baseline is a run's recorded configuration."""
-    path = catalogue().get(study.experiment)
-    plain = path and load_experiment(path).baseline.to_dict() == study.asked["baseline"]
-    seeds = study.find(BASELINE).runs
-    start = study.experiment if plain else f"{study.name}/{BASELINE}-s{min(seeds)}"
+    path, start = catalogue().get(study.experiment), start_of(study)
 
     def paste(key: str, before: str, level: str) -> str:
         axes = [] if path else [f"{key}={before}"]  # what other files hold is not known here
@@ -209,15 +208,6 @@ def _better(direction: str) -> str:
 
 def _many(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
-def _seed_words(seeds: list[int]) -> list[str]:
-    """``--seeds`` for a command to paste; nothing for the usual ones."""
-    if seeds == [0, 1, 2]:
-        return []
-    if seeds == list(range(len(seeds))):
-        return ["--seeds", str(len(seeds))]
-    return ["--seeds", ",".join(map(str, seeds))] if len(seeds) > 1 else []
 
 
 def _key(text: str) -> str:
