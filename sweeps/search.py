@@ -31,16 +31,19 @@ class Search:
     def sampler(self) -> str:
         return self.asked_sampler or SAMPLERS[0]
 
+    @property
+    def trials_of_a_range(self) -> int:
+        return self.trials or _USUAL_TRIALS
+
     def trials_of(self, axis: Axis) -> int | None:
         """How many levels of an axis the sampler proposes; None where all are tried."""
         if axis.range is None:
             few = self.trials is not None and self.trials < len(axis.levels)
             return self.trials if few else None
-        trials = self.trials or _USUAL_TRIALS
         if not axis.range.whole:
-            return trials
+            return self.trials_of_a_range
         levels = range(int(axis.range.low), int(axis.range.high) + 1)
-        return min(trials, len(levels) - (axis.baseline in levels))
+        return min(self.trials_of_a_range, len(levels) - (axis.baseline in levels))
 
     def words(self) -> list[str]:
         """The options, for a command to paste."""

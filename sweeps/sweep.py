@@ -190,6 +190,8 @@ class Sweep:
                 if not stop():
                     self._note_pruned()
                     self.ask()
+            if not stop():
+                self.notes += self._fewer_trials()
             if self.study.settings:  # else it was stopped before anything was planned
                 self._view()
         self.seconds = time.monotonic() - started
@@ -251,6 +253,19 @@ class Sweep:
     def _note_pruned(self) -> None:
         if self.search.pruner is not None and (labels := self.design.pruned(self._values())):
             self.study.prune(labels, self.seeds, self.search.pruner)
+
+    def _fewer_trials(self) -> list[str]:
+        """Sentences on the axes whose range has fewer levels than trials were asked for."""
+        if any(result.status == "interrupted" for result in self.results()):
+            return []
+        asked = self.search.trials_of_a_range
+        counts = Counter(setting.key for setting in self.settings)
+        return [
+            f"{axis.key}: {counts[axis.key]} trials instead of {asked}, as these are all levels "
+            f"of {axis.range.text}."
+            for axis in self.question.axes
+            if axis.range is not None and counts[axis.key] < asked
+        ]
 
     def _drive(
         self,

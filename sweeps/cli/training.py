@@ -98,12 +98,12 @@ def run_command(
 @click.option("--seeds", default="3", metavar="N|A,B,C", show_default=True,
               help="How many seeds, or which.")  # fmt: skip
 @click.option("--trials", metavar="N",
-              help="Levels that the sampler proposes for each range without a number of points, 8 "
-              "unless said; where N is given, it chooses among the levels of longer lists, too.")  # fmt: skip
+              help="Levels that a sampler proposes for each range without a number of points; "
+              "default: 8. If given, it also chooses N levels of longer lists.")  # fmt: skip
 @click.option("--sampler", metavar="tpe|random|gp|qmc", help="What proposes levels; default: tpe.")
 @click.option("--pruner", metavar="none|wilcoxon|median",
               help="Asked between seeds: a setting whose first seeds lose gets no more; default: "
-              "none. wilcoxon needs four seeds before it can tell.")  # fmt: skip
+              "none. wilcoxon needs four seeds to tell.")  # fmt: skip
 @click.option("--study", metavar="NAME", help="The study's name; else it follows from the request.")
 @click.option("--workers", metavar="N", help="Processes; default: the machine's cores.")
 @click.option("--storage", metavar="URL", help="Optuna storage; default: SQLite under the root.")

