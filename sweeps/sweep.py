@@ -183,10 +183,13 @@ class Sweep:
             # Another command may have added to it until now.
             self.study = Study.open(self.root, self.study.name, self.question, self._storage)
             self.notes += optuna_view.mend(self.study, self._storage)
+            driven: set[str] = set()  # a setting of a later round may be one of an earlier one
             while self._wanted and not stop():
                 settings, runs = self._wanted
                 self.notes += self.study.plan(self.question, settings, runs)
-                yield from self._drive(list(runs.values()), tracker, rules, stop)
+                new = [run for run in runs.values() if run.id not in driven]
+                driven.update(run.id for run in new)
+                yield from self._drive(new, tracker, rules, stop)
                 if not stop():
                     self._note_pruned()
                     self.ask()

@@ -50,6 +50,8 @@ def begin(sweep: Sweep) -> None:
         f"{up_to}{_many(sweep.most_runs(), 'run')}, compared by {sweep.study.metric} "
         f"({_better(sweep.study.direction)} is better)"
     )
+    if sweep.search.pruner == "wilcoxon" and len(sweep.seeds) < 5:
+        say("  wilcoxon can tell after four seeds at the earliest, so it prunes nothing here")
 
 
 def _levels(sweep: Sweep, axis: Axis) -> str:
