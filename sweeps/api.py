@@ -26,6 +26,7 @@ from sweeps.lookup import find_run
 from sweeps.progress import train_watched
 from sweeps.request import Asked, read_seeds
 from sweeps.root import Root
+from sweeps.search import USUAL_SEARCH, read_search
 from sweeps.single import planned_run
 from sweeps.study import Study
 from sweeps.study_names import latest_study
@@ -174,6 +175,9 @@ def sweep(
     *,
     overrides: Mapping[str, Any] | Sequence[str] | None = None,
     seeds: int | Sequence[int] = 3,
+    trials: int | None = None,
+    sampler: str | None = None,
+    pruner: str | None = None,
     study: str | None = None,
     root: str | Path | None = None,
     workers: int | None = None,
@@ -189,6 +193,10 @@ def sweep(
         axes: Hyperparameter to levels, or names of the experiment's own axes; None takes them all.
         overrides: Changes what the levels are compared with.
         seeds: How many (0, 1, …), or which.
+        trials: Levels proposed for each range without a number of points (None: 8), and for each
+            list that is longer.
+        sampler: ``tpe`` (None), ``random``, ``gp`` or ``qmc``.
+        pruner: ``wilcoxon`` or ``median``, asked between seeds; None: every setting gets all.
         study: Its name; None: it follows from the request.
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
         workers: Processes; None: the machine's cores.
@@ -201,15 +209,25 @@ def sweep(
         RequestError: With all faults of the request.
     """
     refuse_while_loading("sweep")
-    place, faults, wanted = _root(root), Faults(), [0]
+    place, faults, wanted, search = _root(root), Faults(), [0], USUAL_SEARCH
     with faults.collecting():
         wanted = _seeds(seeds)
+    with faults.collecting():
+        search = read_search(None if trials is None else str(trials), sampler, pruner)
     if workers is not None and not 1 <= workers <= 1024:
         faults.add(f"workers={workers}: must be 1 to 1024.", "None takes all cores.", "workers")
         workers = None
     asked = Asked(str(experiment), _pairs(overrides), _axes(axes), engine, trust)
     with planned_sweep(
-        place, asked, wanted, faults, study=study, workers=workers, storage=storage, wandb=wandb
+        place,
+        asked,
+        wanted,
+        faults,
+        search=search,
+        study=study,
+        workers=workers,
+        storage=storage,
+        wandb=wandb,
     ) as planned:
         train_watched(planned, wandb=wandb, warn=_warn)
     for note in planned.notes:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, get_args
-
-import numpy as np
+from typing import Any
 
 from core.components import (
     FROM_DATA,
@@ -20,22 +17,20 @@ from core.components import (
 )
 from core.config import (
     COMPONENTS,
-    WORDS,
     Configuration,
-    form_of,
     full_key,
     get,
     read_value,
     split_override,
     with_value,
 )
-from core.errors import Faults, RequestError, one_of, shown
+from core.errors import Faults, RequestError, one_of
 from core.experiment import Experiment
 from core.signatures import check_keyword
-from core.values import parse_component, parse_value, show_value, split_commas
+from core.values import show_value
+from sweeps.levels import Range, read_levels
 
 _VALUE = ("bad-value", "not-finite")  # kinds of faults that an example helps against
-_RANGE = re.compile(r"\s*([^:,\[\]()]+):([^:,\[\]()]+)((?::[^:,]*)*)\s*")
 
 
 @dataclass(frozen=True)
@@ -55,8 +50,9 @@ class Axis:
         key: The dotted name.
         baseline: The baseline's level.
         baseline_text: How it is shown.
-        levels: What to try, in the order asked, without the baseline's own.
+        levels: What to try, in the order asked, without the baseline's own; none of a range.
         log: Whether the levels were asked for as a logarithmic range.
+        range: Where a sampler proposes the levels.
     """
 
     key: str
@@ -64,6 +60,7 @@ class Axis:
     baseline_text: str
     levels: tuple[Level, ...]
     log: bool = False
+    range: Range | None = None
 
 
 def read_axes(
@@ -110,7 +107,7 @@ def read_axes(
                     f"The axis {key} is given twice.", "Put all levels into one list.", "axis-twice"
                 )
             found.append(_read_axis(key, levels, full, baseline, experiment, asked=bool(asked)))
-    return [axis for axis in found if axis.levels]
+    return [axis for axis in found if axis.levels or axis.range]
 
 
 def _an_example(full: Mapping[str, Any], known: Sequence[str]) -> str:
@@ -259,14 +256,14 @@ def _read_axis(
         )
     current = get(full, key)
     with with_example(key, current):
-        values, log = read_levels(key, levels, full, experiment)
+        read = read_levels(key, levels, full, experiment)
     kept: list[Level] = []
     faults = Faults()
-    for value in values:
+    for value in (read.range.low, read.range.high) if read.range else read.values:
         with faults.collecting():
             with with_example(key, current):
                 configuration = changed(baseline, key, value, experiment)
-            if with_defaults(configuration, experiment) == full:
+            if read.range or with_defaults(configuration, experiment) == full:
                 continue
             asked_form = configuration.to_dict()
             level = value if key in COMPONENTS else get(asked_form, key)
@@ -278,9 +275,10 @@ def _read_axis(
     if key in COMPONENTS:  # its keywords only where a level differs in nothing else
         same = any(level.value["name"] == current["name"] for level in kept)
         text = show_value(baseline.to_dict()[key]) if same else current["name"]
-    if not kept and asked:
+    if not kept and asked and not read.range:
         raise only_the_baseline(key, text)
-    return Axis(key, text if key in COMPONENTS else current, text, tuple(kept), log)
+    value = text if key in COMPONENTS else current
+    return Axis(key, value, text, tuple(kept), read.log, read.range)
 
 
 def only_the_baseline(key: str, text: str) -> RequestError:
@@ -290,92 +288,3 @@ def only_the_baseline(key: str, text: str) -> RequestError:
         "Name at least one other level; the baseline itself is always trained.",
         "levels",
     )
-
-
-def read_levels(
-    key: str, levels: Any, full: Mapping[str, Any], experiment: Experiment
-) -> tuple[list[Any], bool]:
-    """The values of LEVELS, and whether they are a logarithmic range.
-
-    Raises:
-        RequestError: If they are no list and no range, or there are none.
-    """
-    if not (levels.strip(" ,") if isinstance(levels, str) else levels):
-        raise RequestError(f"{key}: the list of levels is empty.", f"Write {key}=a,b,c.", "levels")
-    if not isinstance(levels, str):
-        typed = key in (*COMPONENTS, *WORDS)
-        return [read_value(key, v) if typed and isinstance(v, str) else v for v in levels], False
-    if not all(part.strip() for part in split_commas(levels)):
-        raise RequestError(
-            f"{key}={shown(levels)}: a level is empty.", "Take out the extra comma.", "levels"
-        )
-    if key in COMPONENTS:
-        return [parse_component(part, key) for part in split_commas(levels)], False
-    whole = _is_whole(key, full, experiment)
-    if (match := _RANGE.fullmatch(levels)) and (points := _range(key, match, whole)):
-        return points
-    return [read_value(key, part) for part in split_commas(levels)], False
-
-
-def _range(key: str, match: re.Match[str], whole: bool) -> tuple[list[Any], bool] | None:
-    """The points of ``low:high[:log][:n]``; None if it is no range of numbers."""
-    low, high = (parse_value(match.group(i), key) for i in (1, 2))
-    if not all(isinstance(x, int | float) and not isinstance(x, bool) for x in (low, high)):
-        return None
-    rest = [word for word in match.group(3).split(":") if word]
-    log = "log" in rest
-    counts = [word for word in rest if word != "log"]
-    where = f"{key}={shown(match.group(0))}"
-    if len(counts) > 1 or any(not word.isdigit() for word in counts):
-        raise RequestError(
-            f"{where} is not low:high[:log][:n].", f"Such as {key}=1e-4:1e-1:log:4.", "range"
-        )
-    if not low < high:
-        turned = f"{match.group(2)}:{match.group(1)}{match.group(3)}".replace(" ", "")
-        raise RequestError(
-            f"{where}: the range is {'reversed' if high < low else 'empty'}, its low end must be "
-            "below its high end.",
-            f"Write {key}={turned}." if high < low else f"For one level write {key}={low}.",
-            "range",
-        )
-    if log and low <= 0:
-        raise RequestError(
-            f"{where}: a logarithmic range must begin above 0.",
-            "Take a higher low end, or leave out :log.",
-            "range",
-        )
-    if not counts:
-        raise RequestError(
-            f"{where}: exploring a range without a number of points is not built yet.",
-            f"Add the number of points: {key}={match.group(0).strip()}:5.",
-            "range",
-        )
-    number = int(counts[0])
-    if not 2 <= number <= 1000:
-        raise RequestError(
-            f"{where}: a range has 2 to 1000 points.", f"Such as {key}={low}:{high}:5.", "range"
-        )
-    space = np.geomspace(low, high, number) if log else np.linspace(low, high, number)
-    if whole:
-        return list(dict.fromkeys(int(x) for x in np.rint(space))), log
-    return [float(f"{x:.10g}") for x in space], log
-
-
-def _is_whole(key: str, full: Mapping[str, Any], experiment: Experiment) -> bool:
-    """Whether the hyperparameter takes whole numbers only."""
-    kind, _, inner = key.partition(".")
-    if kind not in COMPONENTS:
-        fields = getattr(form_of(full).model_fields[kind].annotation, "model_fields", {})
-        types = get_args(fields[inner].annotation) if inner in fields else ()
-        return inner in fields and float not in (fields[inner].annotation, *types)
-    parameter = resolve_component(kind, full[kind]["name"], experiment).parameter(inner)
-    if parameter is None:
-        return False
-    try:
-        check_keyword(parameter, 0.5, key)
-    except RequestError:
-        try:
-            check_keyword(parameter, 2.5, key)
-        except RequestError:
-            return True
-    return False

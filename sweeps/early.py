@@ -22,7 +22,8 @@ from core.errors import Faults, RequestError, nearest
 from core.experiment import Experiment, load_experiment
 from core.spec import choose_engine
 from core.values import parse_component, split_commas
-from sweeps.axes import axis_key, read_levels, with_example
+from sweeps.axes import axis_key, with_example
+from sweeps.levels import read_levels
 from sweeps.lookup import request_for
 from sweeps.request import Asked, Request
 from sweeps.root import Root
@@ -137,10 +138,12 @@ class _Judge:
         current = get(self.baseline, key)
         with with_example(key, current):
             if axis:
-                values, _ = read_levels(key, text, self.baseline, self.experiment)
+                read = read_levels(key, text, self.baseline, self.experiment)
+                ends = (read.range.low, read.range.high) if read.range else ()
+                values = ends or read.values
                 self.whole &= any(value != current for value in values)
             else:
-                values = [read_value(key, text)]
+                values = (read_value(key, text),)
         for value in values:
             with self.faults.collecting(), with_example(key, current):
                 Configuration.parse(with_value(self.baseline, key, value), key)

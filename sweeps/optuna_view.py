@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
@@ -81,7 +81,13 @@ def mend(study: Study, storage: str | None = None) -> list[str]:
     return said
 
 
-def write(study: Study, storage: str | None = None, *, only_add: bool = False) -> None:
+def write(
+    study: Study,
+    storage: str | None = None,
+    *,
+    only_add: bool = False,
+    unfinished: Collection[str] = (),
+) -> None:
     """Brings the stored study up to date: one trial for each setting that has ended.
 
     It is built anew where a finished setting changed or Optuna cannot change it in place. The same
@@ -92,16 +98,22 @@ def write(study: Study, storage: str | None = None, *, only_add: bool = False) -
         storage: The storage's URL; None takes the study's own.
         only_add: While settings are being trained: adds those that ended before the first that has
             not, so that trials have the settings' order; leaves the rest to a later call.
+        unfinished: Labels of the settings that may get more seeds.
 
     Raises:
         RequestError: If the storage cannot be opened, or holds a study of this name that is not
             this root's.
     """
+
+    def has_ended(result: SettingResult) -> bool:
+        return result.status != "interrupted" and result.setting.label not in unfinished
+
     results = study.results()
-    if only_add:
-        results = list(takewhile(_has_ended, results))
+    ended = list(takewhile(has_ended, results) if only_add else filter(has_ended, results))
     distributions = _distributions(study)
-    trials = [_trial(study, result, distributions) for result in results if _has_ended(result)]
+    # A step is a seed's place among the baseline's: by it, Optuna's pruners pair settings.
+    steps = {seed: step for step, seed in enumerate(sorted(study.find(BASELINE).runs))}
+    trials = [_trial(study, result, distributions, steps) for result in ended]
     with _room(study, storage or storage_url(study)) as opened:
         stored = _stored(study, opened)
         old = stored.get_trials(deepcopy=False) if stored else []
@@ -214,17 +226,19 @@ def _continuation(
 
 
 def _said(trial: Any) -> tuple[Any, ...]:
-    return trial.state, trial.values, trial.params, trial.user_attrs
+    return (
+        trial.state,
+        trial.values,
+        trial.params,
+        trial.user_attrs,
+        trial.intermediate_values,
+    )
 
 
 def _in_order(wanted: Sequence[Any], before: Sequence[Any]) -> list[Any]:
     """The trials in the order they had before, then the new ones: numbers stay what they were."""
     places = {trial.user_attrs.get("label"): place for place, trial in enumerate(before)}
     return sorted(wanted, key=lambda trial: places.get(trial.user_attrs["label"], len(places)))
-
-
-def _has_ended(result: SettingResult) -> bool:
-    return result.status != "interrupted"
 
 
 def _distributions(study: Study) -> dict[str, Any]:
@@ -235,7 +249,7 @@ def _distribution(axis: Mapping[str, Any]) -> Any:
     """Float or int for numbers, else categorical; lists as their JSON text."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    levels = [axis["baseline"], *axis["levels"]]
+    levels = [axis["baseline"], *axis["levels"], *(axis.get("range") or ())]
     if all(isinstance(x, int | float) and not isinstance(x, bool) for x in levels):
         whole = all(isinstance(x, int) for x in levels)
         kind = IntDistribution if whole else FloatDistribution
@@ -249,17 +263,27 @@ def _category(level: Any) -> Any:
     return show_value(level) if isinstance(level, Mapping) else level
 
 
-def _trial(study: Study, result: SettingResult, distributions: Mapping[str, Any]) -> Any:
+def _trial(
+    study: Study,
+    result: SettingResult,
+    distributions: Mapping[str, Any],
+    steps: Mapping[int, int],
+) -> Any:
     from optuna.trial import TrialState, create_trial
 
     setting = result.setting
     params = {axis["key"]: _category(axis["baseline"]) for axis in study.asked["axes"]}
     if setting.label != BASELINE and setting.key is not None:
         params[setting.key] = _category(setting.level)
-    complete = result.status == "complete"
+    states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
     return create_trial(
-        state=TrialState.COMPLETE if complete else TrialState.FAIL,
-        value=result.mean if complete else None,
+        state=states.get(result.status, TrialState.FAIL),
+        value=result.mean if result.status == "complete" else None,
+        intermediate_values={
+            steps[seed]: value
+            for seed, value in zip(result.seeds, result.values, strict=True)
+            if seed in steps
+        },
         params=params,
         distributions=dict(distributions),
         user_attrs={

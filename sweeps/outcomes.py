@@ -24,6 +24,7 @@ class PlannedSetting:
         changed: ``{key: [baseline, level]}``.
         derived: What follows: ``{key: [baseline, level]}``.
         runs: Seed to run id.
+        pruned: The pruner that ended it before it had all seeds; None: it was not.
     """
 
     label: str
@@ -32,6 +33,7 @@ class PlannedSetting:
     changed: dict[str, list[Any]]
     derived: dict[str, list[Any]]
     runs: dict[int, str] = field(default_factory=dict)
+    pruned: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,12 @@ class SettingResult:
         seeds: The seeds of its complete runs.
         values: The selection metric of the best epoch, one per seed in `seeds`.
         runs: Ids of its planned runs that were found, in order of seed.
-        status: ``complete``, ``failed`` if any seed failed, else ``interrupted``.
+        status: ``complete``, ``failed`` if any seed failed, ``pruned`` if it gets no more seeds,
+            else ``interrupted``.
         reason: Why it failed.
+        failed: Seeds whose run failed by itself, or cannot be compared.
         shared_tensors: For a change of the model: how many of its tensors began with the values of
             the baseline's, of how many; else None.
-        failed: Seeds whose run failed by itself, or cannot be compared.
     """
 
     setting: PlannedSetting
@@ -56,8 +59,13 @@ class SettingResult:
     runs: tuple[str, ...]
     status: str
     reason: str | None
-    shared_tensors: tuple[int, int] | None = None
     failed: tuple[int, ...] = ()
+    shared_tensors: tuple[int, int] | None = None
+
+    @property
+    def by_seed(self) -> dict[int, float | None]:
+        """Seed to value of the runs that ended; None where it failed."""
+        return dict.fromkeys(self.failed) | dict(zip(self.seeds, self.values, strict=True))
 
     @property
     def mean(self) -> float | None:
@@ -80,6 +88,7 @@ class SettingResult:
             "std": self.std,
             "status": self.status,
             "reason": self.reason,
+            "pruned": self.setting.pruned if self.status == "pruned" else None,
             "shared_tensors": self.shared_tensors and list(self.shared_tensors),
         }
 
@@ -153,7 +162,12 @@ class Outcomes:
                 complete[seed] = value
             else:
                 failed[seed] = f"seed {seed}: {reason or f'{metric} is not defined'}"
-        status = "complete" if wanted and len(complete) == len(wanted) else "interrupted"
+        ended = bool(wanted) and len(complete) == len(wanted)
+        all_seeds = seeds is None or len(wanted) == len(seeds)
+        if ended and setting.pruned and (seeds is None or not all_seeds):
+            status = "pruned"
+        else:
+            status = "complete" if ended and all_seeds else "interrupted"
         return SettingResult(
             setting,
             tuple(complete),
@@ -161,8 +175,8 @@ class Outcomes:
             tuple(found),
             "failed" if failed else status,
             "; ".join(failed.values()) or None,
-            self._shared_tensors(setting, baseline, [*complete]),
             tuple(failed),
+            self._shared_tensors(setting, baseline, [*complete]),
         )
 
     def _belongs(

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from core.components import check_components
-from core.config import COMPONENTS, Configuration, Direction, flatten
+from core.config import COMPONENTS, Configuration, Direction, flatten, with_value
 from core.engine import Job
 from core.engines import engine_of
 from core.errors import Faults, RequestError
@@ -26,6 +26,7 @@ from core.summary import summarize
 from core.train import resolver_for_file
 from core.values import show_value
 from sweeps.axes import Axis, Level, apply_overrides, only_the_baseline, read_axes
+from sweeps.levels import Range
 from sweeps.request import Question, Request
 from sweeps.settings import BASELINE, Setting, prove_one_change
 
@@ -59,10 +60,12 @@ def read_request(request: Request) -> Question:
             resolver.specify(start, 0, request.engine)
     if not faults.found:
         axes = [_against_resolved(axis, start, resolver) for axis in axes]
-        for axis in axes if request.axes else ():
-            if not axis.levels:
+        for axis in axes:
+            if axis.range is not None:
+                _check_ends(axis.key, axis.range, start, resolver, request.engine, faults)
+            elif not axis.levels and request.axes:
                 faults.found += only_the_baseline(axis.key, axis.baseline_text).faults
-        axes = [axis for axis in axes if axis.levels]
+        axes = [axis for axis in axes if axis.levels or axis.range]
     for axis in axes:
         if metric == "val/loss" and axis.key.split(".")[0] == "loss":
             faults.add(
@@ -79,6 +82,17 @@ def read_request(request: Request) -> Question:
         metric,
         direction,
     )
+
+
+def _check_ends(
+    key: str, range: Range, start: Configuration, resolver: Resolver, engine: str, faults: Faults
+) -> None:
+    """Refuses a range whose ends cannot be trained; what lies between is checked as proposed."""
+    for end in (range.low, range.high):
+        label = f"{key}={show_value(end)}"
+        with faults.collecting(), _labelled(label):
+            asked = Configuration.parse(with_value(start.to_dict(), key, end), label)
+            resolver.specify(asked, 0, engine)
 
 
 def start_of(request: Request, experiment: Experiment) -> Configuration:
@@ -109,14 +123,16 @@ def _against_resolved(axis: Axis, baseline: Configuration, resolver: Resolver) -
 
 
 def plan_runs(
-    request: Request, settings: Sequence[Setting], seeds: Sequence[int]
+    request: Request,
+    baseline: Mapping[str, Any],
+    wanted: Sequence[tuple[Setting, Sequence[int]]],
 ) -> tuple[list[Setting], dict[tuple[str, int], RunSpec]]:
     """The runs of settings, each proved to differ from the baseline in one key.
 
     Args:
         request: Where the experiment is.
-        settings: The baseline first.
-        seeds: The seeds of each.
+        baseline: Its configuration as asked, to compare with.
+        wanted: Settings and the seeds of each.
 
     Returns:
         The settings with what is derived, and (label, seed) to run.
@@ -129,22 +145,21 @@ def plan_runs(
     faults = Faults()
     planned: list[Setting] = []
     runs: dict[tuple[str, int], RunSpec] = {}
-    base: RunSpec | None = None
-    for setting in settings:
+    seed = wanted[0][1][0]  # any one: of a single seed's runs only what is not its is compared
+    base = resolver.specify(Configuration.parse(baseline, BASELINE), seed, request.engine)
+    for setting, seeds in wanted:
         with faults.collecting():
             asked = Configuration.parse(setting.asked, setting.label)
-            with _labelled(setting.label):
-                first = resolver.specify(asked, seeds[0], request.engine)
-            if setting.label == BASELINE:
-                base = first
-            elif base is not None:
+            if setting.label != BASELINE:
+                with _labelled(setting.label):
+                    first = resolver.specify(asked, seed, request.engine)
                 derived = prove_one_change(setting, base, first)
                 _refuse_other_examples(setting, base, first, resolver)
                 setting = replace(setting, derived=derived)
             planned.append(setting)
-            for seed in seeds:
-                run = resolver.specify(asked, seed, request.engine)
-                runs[setting.label, seed] = replace(
+            for each in seeds:
+                run = resolver.specify(asked, each, request.engine)
+                runs[setting.label, each] = replace(
                     run, import_paths=request.import_paths, noted=noted
                 )
     faults.check()
@@ -167,7 +182,10 @@ def describe_request(request: Request) -> dict[str, Any]:
         "experiment": question.experiment,
         "question": question.question,
         **summarize(resolver, asked, request.engine),
-        "axes": {axis.key: [level.text for level in axis.levels] for axis in axes},
+        "axes": {
+            axis.key: [axis.range.text] if axis.range else [level.text for level in axis.levels]
+            for axis in axes
+        },
     }
 
 

@@ -20,7 +20,10 @@ class Training(Protocol):
     root: Root
 
     def distinct_runs(self) -> list[RunSpec]:
-        """Its runs, each once."""
+        """Its runs as far as they are planned, each once."""
+
+    def most_runs(self) -> int:
+        """How many there are at most, with those that are planned later."""
 
     def train(self, tracker: Tracker, rules: Rules, *, stop: Callable[[], bool]) -> Iterator[Step]:
         """Trains what is not finished yet."""
@@ -46,7 +49,7 @@ def train_watched(
         quiet: Show no bar.
     """
     tracker = open_tracker(training.root.path, enabled=wandb, warn=warn)
-    with Display(training.distinct_runs(), quiet=quiet) as display, closing(tracker):
+    with Display(training, quiet=quiet) as display, closing(tracker):
         for step in training.train(tracker, rules, stop=stop):
             if step.said:
                 warn(step.said)
@@ -60,15 +63,16 @@ class Display:
     """Runs done of planned, the best so far, the time left; on standard error.
 
     Args:
-        runs: What is planned; all are selected by the same metric.
+        training: What is planned; all of it is selected by the same metric.
         quiet: Show nothing. So it is too where standard error is no terminal.
     """
 
-    def __init__(self, runs: list[RunSpec], *, quiet: bool = False) -> None:
-        select = runs[0].configuration["select"]
+    def __init__(self, training: Training, *, quiet: bool = False) -> None:
+        self._training = training
+        select = training.distinct_runs()[0].configuration["select"]
         self.metric, self.direction = select["metric"], select["direction"]
-        self.epochs = sum(int(run.facts["epochs"]) for run in runs)
-        self.total, self.done = len(runs), 0
+        self.done = 0
+        self._count()
         self.best: float | None = None
         self.ahead: dict[str, int] = {}
         self._bar: Any = None
@@ -114,6 +118,8 @@ class Display:
     def show(self, step: Step) -> None:
         """Moves the bar by a step of the driver."""
         run, epochs = step.run, int(step.run.facts["epochs"])
+        if run.id not in self._planned:  # a later round's
+            self._count()
         if step.progress and step.progress.line:
             self.ahead[run.id] = step.progress.line["epoch"]
             self._compare(step.progress.line["metrics"].get(self.metric))
@@ -124,9 +130,18 @@ class Display:
             self._bar.update(
                 self._task,
                 completed=sum(self.ahead.values()),
+                total=self.epochs or None,
                 runs=self._runs(),
                 best=f"best {self.metric} {self.best:.4g}" if self.best is not None else "",
             )
+
+    def _count(self) -> None:
+        """Takes in what is planned by now; runs of later rounds are taken to be as long."""
+        runs = self._training.distinct_runs()
+        self._planned = {run.id for run in runs}
+        self.total = self._training.most_runs()
+        epochs = sum(int(run.facts["epochs"]) for run in runs)
+        self.epochs = round(epochs * self.total / len(runs))
 
     def _compare(self, value: float | None) -> None:
         better = max if self.direction == "maximize" else min

@@ -147,6 +147,10 @@ class Reproduction:
         """What is trained, each once."""
         return list({again.run.id: again.run for again in self.planned}.values())
 
+    def most_runs(self) -> int:
+        """How many there are: none is planned later."""
+        return len(self.distinct_runs())
+
     def train(
         self,
         tracker: Tracker,  # noqa: ARG002

@@ -59,6 +59,10 @@ class SingleRun:
         """The run."""
         return [self.run]
 
+    def most_runs(self) -> int:
+        """How many there are: none is planned later."""
+        return 1
+
     def train(
         self,
         tracker: Tracker,
@@ -92,7 +96,7 @@ class SingleRun:
 def _plan(request: Request, seed: int) -> RunSpec:
     from sweeps.planning import plan_runs, read_request  # torch, in the process that plans
 
-    setting = baseline_setting(read_request(request).baseline)
-    _, runs = plan_runs(request, [setting], [seed])
+    baseline = read_request(request).baseline
+    _, runs = plan_runs(request, baseline, [(baseline_setting(baseline), [seed])])
     (run,) = runs.values()
     return run

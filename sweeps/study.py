@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -143,18 +143,31 @@ class Study:
             for (label, seed), run in runs.items():
                 if label == setting.label:
                     notes += self._what_changed(planned.runs.get(seed), run)
+                    if seed not in planned.runs:
+                        planned.pruned = None
                     planned.runs.pop(seed, None)  # the order of `runs` is that of planning
                     planned.runs[seed] = run.id
-        self._merge_axes(question)
-        with creating(f"The study {self.folder}"):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.asked["settings"] = [vars(setting) for setting in self.settings]
-            write_json(self.folder / "study.json", {**self.asked, "sha256": _digest(self.asked)})
+        self._merge_axes(question, settings)
+        self._write()
         return list(dict.fromkeys(notes))
+
+    def prune(self, labels: Collection[str], seeds: Sequence[int], pruner: str) -> None:
+        """Notes that settings get no more of these seeds; on disk, synced, when this returns.
+
+        Seeds that an earlier command asked for, and that are not finished, are asked for no more.
+        A setting that has them all is left as it is.
+        """
+        for result in self.results(labels, seeds):
+            if set(seeds) - set(result.seeds):
+                planned = result.setting
+                planned.runs = {seed: run for seed, run in planned.runs.items()
+                                if seed not in seeds or run in result.runs}  # fmt: skip
+                planned.pruned = pruner
+        self._write()
 
     def results(
         self,
-        labels: Sequence[str] | None = None,
+        labels: Collection[str] | None = None,
         seeds: Sequence[int] | None = None,
         metric: str | None = None,
     ) -> list[SettingResult]:
@@ -238,13 +251,25 @@ class Study:
         ]
         return [f"Trained anew because of what changed: {'; '.join(texts)}."]
 
-    def _merge_axes(self, question: Question) -> None:
+    def _write(self) -> None:
+        with creating(f"The study {self.folder}"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.asked["settings"] = [vars(setting) for setting in self.settings]
+            write_json(self.folder / "study.json", {**self.asked, "sha256": _digest(self.asked)})
+
+    def _merge_axes(self, question: Question, settings: Sequence[Setting]) -> None:
         axes = {axis["key"]: axis for axis in self.asked["axes"]}
         for axis in question.axes:
             known = axes.setdefault(axis.key, {"key": axis.key, "baseline": axis.baseline,
                                                "levels": [], "log": axis.log})  # fmt: skip
+            levels = [level.value for level in axis.levels]
+            known.setdefault("range", None)  # not in the studies of old
+            if axis.range is not None:
+                levels = [setting.level for setting in settings if setting.key == axis.key]
+                ends = [axis.range.low, axis.range.high, *(known["range"] or ())]
+                known |= {"range": [min(ends), max(ends)], "log": axis.log}
             texts = [show_value(level) for level in known["levels"]]
-            known["levels"] += [lv.value for lv in axis.levels if show_value(lv.value) not in texts]
+            known["levels"] += [level for level in levels if show_value(level) not in texts]
         self.asked["axes"] = list(axes.values())
 
     def _refuse_other(self, question: Question) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,7 @@ from sweeps.outcomes import SettingResult
 from sweeps.request import Asked, Question, Request
 from sweeps.root import Root
 from sweeps.sameness import sameness
+from sweeps.search import USUAL_SEARCH, Search, check_search
 from sweeps.settings import Setting
 from sweeps.storage import checked_storage, without_credentials
 from sweeps.study import Study
@@ -37,6 +39,7 @@ def planned_sweep(
     seeds: Sequence[int],
     faults: Faults,
     *,
+    search: Search = USUAL_SEARCH,
     study: str | None = None,
     workers: int | None = None,
     storage: str | None = None,
@@ -49,6 +52,7 @@ def planned_sweep(
         asked: What was typed.
         seeds: The seeds of each setting.
         faults: What was found so far, of the command's options.
+        search: How levels are proposed and settings pruned.
         study: Its name; None: it follows from the request.
         workers: Processes; None: the machine's cores. They end with the block.
         storage: URL of the Optuna storage; None: a SQLite file under the root.
@@ -71,7 +75,9 @@ def planned_sweep(
         warm_up(enabled=wandb)
         name = None if faults.found else study  # a bad name must not be looked up
         with faults.collecting():
-            sweep = plan_sweep(request, seeds, root, workplace, name=name, storage=storage)
+            sweep = plan_sweep(
+                request, seeds, root, workplace, search=search, name=name, storage=storage
+            )
         faults.check()
         yield sweep
 
@@ -82,6 +88,7 @@ def plan_sweep(
     root: Root,
     workplace: Workplace,
     *,
+    search: Search = USUAL_SEARCH,
     name: str | None = None,
     storage: str | None = None,
 ) -> Sweep:
@@ -91,9 +98,10 @@ def plan_sweep(
         RequestError: With all faults of the request.
     """
     question = workplace.plan(_read_request, request)
+    check_search(search, question.axes)
     study = Study.open(root, name or study_name(question), question, storage)
     optuna_view.check_stored(study, storage)
-    sweep = Sweep(request, question, study, seeds, workplace, storage)
+    sweep = Sweep(request, question, study, seeds, search, workplace, storage)
     sweep.ask()
     return sweep
 
@@ -106,6 +114,7 @@ class Sweep:
         question: The same, checked.
         study: The study it adds to.
         seeds: The seeds of each setting.
+        search: How levels are proposed and settings pruned.
         workplace: Where planning and training happen.
         storage: URL of the Optuna storage, with its secrets; None: the study's own.
     """
@@ -116,13 +125,16 @@ class Sweep:
         question: Question,
         study: Study,
         seeds: Sequence[int],
+        search: Search,
         workplace: Workplace,
         storage: str | None,
     ) -> None:
         self.request, self.question, self.study = request, question, study
-        self.seeds, self.workplace, self.root = seeds, workplace, study.root
+        self.seeds, self.search, self.workplace, self.root = seeds, search, workplace, study.root
         self._storage = storage
-        self.design: Design = OneAtATime(question.baseline, question.axes, question.direction)
+        self.design: Design = OneAtATime(
+            question.baseline, question.axes, seeds, question.direction, search
+        )
         self.settings: list[Setting] = []
         self.runs: dict[tuple[str, int], RunSpec] = {}
         self._wanted: tuple[list[Setting], Runs] | None = None
@@ -133,17 +145,22 @@ class Sweep:
     def ask(self) -> None:
         """Asks the design for the next round, given what was found, and plans its runs.
 
+        What was asked for before and has no result was tried already: it is left to the next
+        command.
+
         Raises:
             RequestError: With the faults of all its settings.
         """
-        ended = [result for result in self.results() if result.status != "interrupted"]
-        settings = self.design.propose(
-            {r.setting.label: None if r.status == "failed" else r.mean for r in ended}
-        )
+        wanted = []
+        for setting, seeds in self.design.propose(self._values()):
+            if new := [seed for seed in seeds if (setting.label, seed) not in self.runs]:
+                wanted.append((setting, new))
         self._wanted = None
-        if settings:
-            self._wanted = self.workplace.plan(_plan_runs, self.request, settings, self.seeds)
-            self.settings += self._wanted[0]
+        if wanted:
+            baseline = self.question.baseline
+            self._wanted = self.workplace.plan(_plan_runs, self.request, baseline, wanted)
+            known = {setting.label for setting in self.settings}
+            self.settings += [s for s in self._wanted[0] if s.label not in known]
             self.runs.update(self._wanted[1])
 
     def train(
@@ -166,12 +183,18 @@ class Sweep:
             # Another command may have added to it until now.
             self.study = Study.open(self.root, self.study.name, self.question, self._storage)
             self.notes += optuna_view.mend(self.study, self._storage)
+            driven: set[str] = set()  # a setting of a later round may be one of an earlier one
             while self._wanted and not stop():
                 settings, runs = self._wanted
                 self.notes += self.study.plan(self.question, settings, runs)
-                yield from self._drive(list(runs.values()), tracker, rules, stop)
+                new = [run for run in runs.values() if run.id not in driven]
+                driven.update(run.id for run in new)
+                yield from self._drive(new, tracker, rules, stop)
                 if not stop():
+                    self._note_pruned()
                     self.ask()
+            if not stop():
+                self.notes += self._fewer_trials()
             if self.study.settings:  # else it was stopped before anything was planned
                 self._view()
         self.seconds = time.monotonic() - started
@@ -181,8 +204,21 @@ class Sweep:
         return self.study.results([s.label for s in self.settings], self.seeds)
 
     def distinct_runs(self) -> list[RunSpec]:
-        """This command's runs, each once."""
+        """This command's runs as far as they are planned, each once."""
         return list({run.id: run for run in self.runs.values()}.values())
+
+    def most_runs(self) -> int:
+        """How many runs there are at most, with those that later rounds may ask for."""
+        later = (self.design.size - len(self.settings)) * len(self.seeds)
+        if self.search.pruner is not None:
+            asked = Counter(label for label, _ in self.runs)
+            ended = {r.setting.label for r in self.results() if r.status in ("failed", "pruned")}
+            later += sum(
+                len(self.seeds) - asked[setting.label]
+                for setting in self.settings
+                if setting.label not in ended
+            )
+        return len(self.distinct_runs()) + later
 
     @property
     def counts(self) -> dict[str, int]:
@@ -210,6 +246,31 @@ class Sweep:
         family = self.study.results(seeds=self.seeds)  # verdicts are held to all of the study
         return compare_document(self.study, family, labels=[s.label for s in self.settings])
 
+    def _values(self) -> dict[str, dict[int, float | None]]:
+        """What was found, of the runs that this command asked for: so it is as it would be anew."""
+        return {
+            label: {seed: x for seed, x in r.by_seed.items() if (label, seed) in self.runs}
+            for r in self.results()
+            for label in [r.setting.label]
+        }
+
+    def _note_pruned(self) -> None:
+        if self.search.pruner is not None and (labels := self.design.pruned(self._values())):
+            self.study.prune(labels, self.seeds, self.search.pruner)
+
+    def _fewer_trials(self) -> list[str]:
+        """Sentences on the axes whose range has fewer levels than trials were asked for."""
+        if any(result.status == "interrupted" for result in self.results()):
+            return []
+        asked = self.search.trials_of_a_range
+        counts = Counter(setting.key for setting in self.settings)
+        return [
+            f"{axis.key}: {counts[axis.key]} trials instead of {asked}, as these are all levels "
+            f"of {axis.range.text}."
+            for axis in self.question.axes
+            if axis.range is not None and counts[axis.key] < asked
+        ]
+
     def _drive(
         self,
         runs: Sequence[RunSpec],
@@ -234,7 +295,8 @@ class Sweep:
     def _view(self, *, only_add: bool = False) -> None:
         """Updates the Optuna view. Its trouble stops no training: the next command writes it."""
         try:
-            optuna_view.write(self.study, self._storage, only_add=only_add)
+            unfinished = [r.setting.label for r in self.results() if r.status == "interrupted"]
+            optuna_view.write(self.study, self._storage, only_add=only_add, unfinished=unfinished)
         except Exception as error:
             if not only_add:
                 line = f"{type(error).__name__}: {error}".split("\n")[0]
@@ -248,8 +310,10 @@ def _read_request(request: Request) -> Question:
 
 
 def _plan_runs(
-    request: Request, settings: Sequence[Setting], seeds: Sequence[int]
+    request: Request,
+    baseline: Mapping[str, Any],
+    wanted: Sequence[tuple[Setting, Sequence[int]]],
 ) -> tuple[list[Setting], dict[tuple[str, int], RunSpec]]:
     from sweeps.planning import plan_runs
 
-    return plan_runs(request, settings, seeds)
+    return plan_runs(request, baseline, wanted)

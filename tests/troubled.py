@@ -152,8 +152,8 @@ def planned_runs(executor, request, seeds):
     from sweeps.planning import plan_runs, read_request
 
     question = executor.call(read_request, request)
-    settings = OneAtATime(question.baseline, question.axes, question.direction).propose({})
-    return executor.call(plan_runs, request, settings, seeds)[1]
+    design = OneAtATime(question.baseline, question.axes, seeds, question.direction)
+    return executor.call(plan_runs, request, question.baseline, design.propose({}))[1]
 
 
 def tasks_of(runs, folder, every=1e9):

@@ -10,6 +10,7 @@ from core.config import COMPONENTS, Configuration, flatten
 from core.experiment import catalogue
 from core.spec import RunSpec
 from core.values import show_value
+from sweeps.axes import Axis
 from sweeps.cli import verdicts
 from sweeps.cli.common import (
     NOT_PROVEN,
@@ -35,43 +36,62 @@ def begin(sweep: Sweep) -> None:
     say(f"study {sweep.study.name}: {question.question}")
     say(f"baseline: {short_configuration(question.baseline)}")
     for axis in question.axes:
-        levels = ", ".join(level.text for level in axis.levels)
+        levels = _levels(sweep, axis)
         say(f"  {axis.key} = {levels}   (baseline {axis.baseline_text})")
         if len(axis.levels) == 1:
             fixed = shlex.quote(f"{axis.key}={levels}")
             say(f"    a single level; to change the baseline instead: --set {fixed}")
-    runs = len(sweep.distinct_runs())
+    up_to = "" if sweep.search.pruner is None else "up to "
     say(
-        f"{_many(len(sweep.settings), 'setting')} × {_many(len(sweep.seeds), 'seed')} = "
-        f"{_many(runs, 'run')}, compared by {sweep.study.metric} "
+        f"{_many(sweep.design.size, 'setting')} × {_many(len(sweep.seeds), 'seed')} = "
+        f"{up_to}{_many(sweep.most_runs(), 'run')}, compared by {sweep.study.metric} "
         f"({_better(sweep.study.direction)} is better)"
     )
+    if sweep.search.pruner == "wilcoxon" and len(sweep.seeds) < 5:
+        say("  wilcoxon can tell after four seeds at the earliest, so it prunes nothing here")
+
+
+def _levels(sweep: Sweep, axis: Axis) -> str:
+    """``0.1, 1.0``, or ``1e-05 to 0.1, log, 8 trials by tpe``."""
+    levels = ", ".join(level.text for level in axis.levels)
+    trials = sweep.search.trials_of(axis)
+    if trials is None:
+        return levels
+    among = axis.range.text if axis.range else f"among {levels}"
+    return f"{among}, {_many(trials, 'trial')} by {sweep.search.sampler}"
 
 
 def dry_run(sweep: Sweep, as_json: bool) -> None:
     """Settings, runs and an estimate of the time."""
     runs = sweep.distinct_runs()
     left = [run for run in runs if not sweep.root.run(run.id).folder.is_dir()]
-    seconds = _seconds(sweep, left)
+    later = sweep.most_runs() - len(runs)  # what is not proposed yet takes as long as what is
+    seconds = _seconds(sweep, [*left, *runs[-1:] * later])
     document = sweep.document()
     if as_json:
         print_json({
             **document,
-            "runs": {**document["runs"], "reused": len(runs) - len(left)},
+            "runs": {**document["runs"], "planned": sweep.most_runs(),
+                     "reused": len(runs) - len(left)},
             "settings": [_planned(sweep, setting) for setting in sweep.settings],
             "best": None,
             "seconds": seconds,
         })  # fmt: skip
         return
-    table(
-        ("setting", "derived"),
-        [[s.label, verdicts.derived_text(s.derived)] for s in sweep.settings],
-    )
+    rows = [[s.label, verdicts.derived_text(s.derived)] for s in sweep.settings]
+    for axis in sweep.question.axes:
+        known = sum(s.key == axis.key for s in sweep.settings)
+        if trials := sweep.search.trials_of(axis):
+            text = axis.range.text if axis.range else "its levels"
+            more = trials - known
+            rows.append([f"{axis.key}: {more} more in {text}, by {sweep.search.sampler}", ""])
+    table(("setting", "derived"), rows)
     there = f" ({len(runs) - len(left)} are there already)" if len(left) < len(runs) else ""
     if document["sameness"] != "proven":
         say(NOT_PROVEN)
     time = "how long is not known" if seconds is None else f"about {duration(seconds)} of training"
-    say(f"{len(left)} runs to train{there}: {time}")
+    up_to = "" if sweep.search.pruner is None else "up to "
+    say(f"{up_to}{len(left) + later} runs to train{there}: {time}")
     say("Nothing was created. Without --dry-run this is trained.")
 
 
@@ -95,8 +115,8 @@ def _planned(sweep: Sweep, setting: Setting) -> dict[str, Any]:
         "label": setting.label,
         "changed": setting.changed,
         "derived": setting.derived,
-        "runs": [sweep.runs[setting.label, seed].id for seed in sweep.seeds],
-        "seeds": list(sweep.seeds),
+        "runs": [run.id for (label, _), run in sweep.runs.items() if label == setting.label],
+        "seeds": [seed for label, seed in sweep.runs if label == setting.label],
         "values": [],
         "mean": None,
         "std": None,
@@ -132,9 +152,12 @@ def baseline_command(sweep: Sweep, experiment: str) -> Paste:
     What was asked for besides stays: other axes, other overrides, seeds and root.
     """
     asked = sweep.request.axes or ()
-    options = [*seed_words(list(sweep.seeds)), *root_words(sweep.root)]
 
     def paste(key: str, before: str, level: str) -> str:
+        left = [axis for axis in sweep.question.axes if not (asked and _within(axis.key, key))]
+        explored = any(sweep.search.trials_of(axis) is not None for axis in left)
+        options = [*seed_words(list(sweep.seeds)), *root_words(sweep.root)]
+        options += sweep.search.words() if explored else []
         axes = [text for text in asked if not _within(_key(text), key)]
         if asked and not axes:
             axes = [f"{key}={before}"]  # no axes would mean all of the file's

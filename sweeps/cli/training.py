@@ -97,6 +97,13 @@ def run_command(
               help="Change the baseline that levels are compared with.")  # fmt: skip
 @click.option("--seeds", default="3", metavar="N|A,B,C", show_default=True,
               help="How many seeds, or which.")  # fmt: skip
+@click.option("--trials", metavar="N",
+              help="Levels that a sampler proposes for each range without a number of points; "
+              "default: 8. If given, it also chooses N levels of longer lists.")  # fmt: skip
+@click.option("--sampler", metavar="tpe|random|gp|qmc", help="What proposes levels; default: tpe.")
+@click.option("--pruner", metavar="none|wilcoxon|median",
+              help="Asked between seeds: a setting whose first seeds lose gets no more; default: "
+              "none. wilcoxon needs four seeds to tell.")  # fmt: skip
 @click.option("--study", metavar="NAME", help="The study's name; else it follows from the request.")
 @click.option("--workers", metavar="N", help="Processes; default: the machine's cores.")
 @click.option("--storage", metavar="URL", help="Optuna storage; default: SQLite under the root.")
@@ -115,6 +122,9 @@ def sweep_command(
     axes: tuple[str, ...],
     overrides: tuple[str, ...],
     seeds: str,
+    trials: str | None,
+    sampler: str | None,
+    pruner: str | None,
     study: str | None,
     workers: str | None,
     storage: str | None,
@@ -131,17 +141,22 @@ def sweep_command(
 ) -> None:
     """Train a study: the baseline, and each level of each axis with all else left alone.
 
-    KEY=LEVELS is something to try, one at a time: a,b,c or low:high[:log]:n. KEY takes the
-    experiment's own levels, no axis at all takes all of the experiment's.
+    KEY=LEVELS is something to try, one at a time: a,b,c or low:high[:log][:n], where a sampler
+    proposes the levels if n is left out. KEY takes the experiment's own levels, no axis at all
+    takes all of the experiment's.
     """
     from sweeps.cli import reports
     from sweeps.progress import train_watched
     from sweeps.request import Asked, read_seeds
+    from sweeps.search import USUAL_SEARCH, read_search
     from sweeps.sweep import planned_sweep
 
     faults, numbers, processes, rules = Faults(), [0], None, Rules()
+    search = USUAL_SEARCH
     with faults.collecting():
         numbers = read_seeds(seeds)
+    with faults.collecting():
+        search = read_search(trials, sampler, pruner)
     with faults.collecting():
         processes = read_workers(workers)
     with faults.collecting():
@@ -154,6 +169,7 @@ def sweep_command(
             asked,
             numbers,
             faults,
+            search=search,
             study=study,
             workers=processes,
             storage=storage,

@@ -53,7 +53,7 @@ def table_cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
             interval_text(setting["interval"]),
             verdict,
             *([here["verdict"] if here else "–"] if on_new else []),
-            str(len(setting["seeds"])),
+            _seeds_text(setting, len(comparison["settings"][0]["runs"])),
             derived_text(setting["derived"]),
         ])  # fmt: skip
     return columns, rows
@@ -94,12 +94,15 @@ def axis_lines(comparison: Comparison, key: str, paste: Paste) -> list[str]:
     on_axis = [s for s in comparison["settings"] if key in s["changed"]]
     failed = [show_value(s["changed"][key][1]) for s in on_axis if s["status"] == "failed"]
     end = f" {_and(failed)} failed." if failed else ""
+    if pruned := sum(s["status"] == "pruned" for s in on_axis):
+        end += f" {pruned} {'level was' if pruned == 1 else 'levels were'} pruned."
     if base["status"] != "complete":
         what = "failed" if base["status"] == "failed" else "is not finished"
         return [f"{key}: the baseline {what}, so there is nothing to compare with.{end}"]
     ended = [s for s in on_axis if s["status"] == "complete" and s["delta"] is not None]
     if not ended:
-        none = " no level has finished." if len(failed) < len(on_axis) or not failed else ""
+        unfinished = len(failed) + pruned < len(on_axis) or not on_axis
+        none = " no level has finished." if unfinished else ""
         return [f"{key}:{none}{end}"]
     sign = 1 if comparison["metric"]["direction"] == "maximize" else -1
     gain = max(sign * s["delta"] for s in ended)
@@ -206,6 +209,11 @@ def _value(setting: Mapping[str, Any]) -> str:
     if setting["mean"] is None:
         return "failed" if setting["status"] == "failed" else "not finished"
     return number(setting["mean"]) + spread
+
+
+def _seeds_text(setting: Mapping[str, Any], all_seeds: int) -> str:
+    count = len(setting["seeds"])
+    return f"pruned after {count} of {all_seeds}" if setting["status"] == "pruned" else str(count)
 
 
 def _apart(setting: Mapping[str, Any]) -> str:

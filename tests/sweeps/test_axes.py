@@ -8,6 +8,7 @@ from core.errors import Faults, RequestError
 from core.experiment import catalogue, load_experiment
 from sweeps.axes import apply_overrides, changed, read_axes
 from sweeps.early import early_request
+from sweeps.levels import Range
 from sweeps.request import Asked
 from sweeps.root import Root
 
@@ -120,6 +121,21 @@ def test_a_task_cannot_be_an_axis_but_its_threshold_can(write_small):
         read(experiment, "task.threshold=2")
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted", "shown"),
+    [
+        ("optimizer.lr=1e-5:1e-1:log", Range(1e-5, 0.1, True, False), "1e-05 to 0.1, log"),
+        ("model.dropout=0:0.5", Range(0.0, 0.5, False, False), "0.0 to 0.5"),
+        ("model.hidden_dim=16:256:log", Range(16, 256, True, True), "16 to 256, log"),
+        ("train.epochs=1.0:3.0", Range(1, 3, False, True), "1 to 3"),
+    ],
+)
+def test_a_range_without_points_has_no_levels_yet(digits, text, wanted, shown):
+    (axis,) = read(digits, text)
+    assert (axis.levels, axis.range, axis.range.text) == ((), wanted, shown)
+    assert type(axis.range.low) is type(axis.range.high) is (int if wanted.whole else float)
+
+
 def test_types_are_the_parameter_s(digits):
     assert [type(x) for x in levels(digits, "optimizer.lr=1,2")] == [float, float]
     assert [type(x) for x in levels(digits, "model.hidden_dim=8:16:3")] == [int] * 3
@@ -218,6 +234,7 @@ def test_levels_of_a_file_may_be_objects(write_small):
     ("experiment", "overrides", "axes"),
     [
         ("digits", ("optimizer.lr=0.1",), ("model.hidden_dim=3", "loss")),
+        ("digits", (), ("train.epochs=1:9", "train.clip_grad_norm=0.1:10:log")),
         ("digits", ("model=linear", "train.updates=5"), None),
         ("line", (), ()),
         ("line", ("data.weight=2",), ("train.batch_size", "train.batch_size=2,3")),
@@ -244,6 +261,10 @@ def test_the_early_look_refuses_nothing_that_planning_would_take(
         ("optimizer.lr=1:2:3:4", ["is not low:high[:log][:n]"]),
         ("optimizer.lr=1:2:1001", ["a range has 2 to 1000 points"]),
         ("optimizer.lr=a:b", ["optimizer.lr=a:b: must be a number"]),
+        ("model.dropout=0:2", ["model.dropout=2"]),
+        ("model.dropout=-1:2", ["model.dropout=-1", "model.dropout=2"]),
+        ("model.hidden_dim=1.5:4", ["model.hidden_dim=1.5: must be a whole number"]),
+        ("model.activation=1:2", ["model.activation=1", "model.activation=2"]),
     ],
 )
 def test_refused(digits, text, words):

@@ -169,7 +169,8 @@ def test_its_axes_can_be_swept(folder, name):
     question = read_request(request)
     assert "optimizer.lr" in [axis.key for axis in question.axes]
     levels = [setting_of(axis, level) for axis in question.axes for level in axis.levels]
-    settings, _ = plan_runs(request, [baseline_setting(question.baseline), *levels], [0])
+    wanted = [(setting, [0]) for setting in (baseline_setting(question.baseline), *levels)]
+    settings, _ = plan_runs(request, question.baseline, wanted)
     assert len(settings) >= 5
 
 

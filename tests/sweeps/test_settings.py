@@ -19,8 +19,8 @@ def planned():
     def plan(*axes, overrides=()):
         request = Request(catalogue()["digits"], tuple(overrides), axes)
         question = read_request(request)
-        design = OneAtATime(question.baseline, question.axes, question.direction)
-        settings, runs = plan_runs(request, design.propose({}), [0])
+        design = OneAtATime(question.baseline, question.axes, [0], question.direction)
+        settings, runs = plan_runs(request, question.baseline, design.propose({}))
         return {s.label: s for s in settings}, {label: run for (label, _), run in runs.items()}
 
     return plan

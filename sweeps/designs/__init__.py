@@ -1,0 +1,6 @@
+"""Designs: which settings to train next, with which seeds, given what has been found."""
+
+from sweeps.designs.design import Design, Values, Wanted
+from sweeps.designs.one_at_a_time import OneAtATime
+
+__all__ = ["Design", "OneAtATime", "Values", "Wanted"]

@@ -1,0 +1,143 @@
+"""The next levels of an axis by one of Optuna's samplers, in a study of the axis' own, in memory.
+
+The study is built from what has ended, for every round anew: nothing else decides a proposal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from core.config import Direction
+from sweeps.axes import Level
+from sweeps.designs.design import Ended
+from sweeps.designs.space import Numbers, Space
+
+_SAMPLER_SEED = 0
+_ASKS = 8  # how often a sampler may propose what was tried already
+
+
+def next_levels(
+    key: str,
+    space: Space,
+    sampler: str,
+    direction: Direction,
+    told: Sequence[Ended],
+    number: int,
+    count: int,
+) -> list[Level]:
+    """The levels of a round, none of which was tried before; fewer where nothing else is left.
+
+    Args:
+        key: The axis.
+        space: Where its levels lie.
+        sampler: One of `SAMPLERS`.
+        direction: ``maximize`` or ``minimize``.
+        told: The baseline and the levels of earlier rounds, in order.
+        number: The round's, from 0 on.
+        count: How many levels are wanted.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    tried = {space.baseline, *(ended.level for ended in told)}
+    chosen: list[Level] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that samplers, or options of theirs, are experimental
+        asked = _Asked(key, space, sampler, direction, told, number)
+        for _ in range(count):
+            level = asked.untried(tried)
+            if level is None:
+                break
+            tried.add(level)
+            chosen.append(space.level(level))
+    return chosen
+
+
+class _Asked:
+    """A study in memory, and how it is asked."""
+
+    def __init__(
+        self,
+        key: str,
+        space: Space,
+        sampler: str,
+        direction: Direction,
+        told: Sequence[Ended],
+        number: int,
+    ) -> None:
+        import optuna
+
+        self._key, self._space, self._sampler = key, space, sampler
+        # The first round knows nothing, and four numbers drawn at random may all lie in one half of
+        # the range. A scrambled Sobol sequence puts one of its first four into each quarter. Ten
+        # trials by TPE on a learning rate over four decades then came within a factor of three of
+        # the best for 100 of 100 seeds of the sampler, for 95 after a random start.
+        if number == 0 and sampler in ("tpe", "gp") and isinstance(space, Numbers):
+            sampler = "qmc"
+        seed = _seed(key, 0 if sampler == "qmc" else number)  # a sequence goes on, others begin
+        self._study = optuna.create_study(direction=direction, sampler=_sampler(sampler, seed))
+        for ended in told:
+            if ended.level is not None and (trial := self._trial(ended)):
+                self._study.add_trial(trial)
+        self._asks = _ASKS
+        if sampler == "qmc":
+            self._asks += len(told)  # which are the points that the sequence begins with
+            # Without a trial the sampler would not know the space, and draw its first at random.
+            self._study.add_trial(self._created("RUNNING", space.distribution.low))
+
+    def untried(self, tried: set[Any]) -> Any:
+        """The sampler's next proposal that was not tried; None where all were."""
+        proposed = None
+        for _ in range(self._asks):
+            # What is rejected stays a running trial, which tells samplers to look elsewhere.
+            trial = self._study.ask({self._key: self._space.distribution})
+            proposed = trial.params[self._key]
+            level = next(self._space.around(proposed))
+            if level not in tried:
+                return level
+        return next((x for x in self._space.around(proposed) if x not in tried), None)
+
+    def _trial(self, ended: Ended) -> Any:
+        if ended.state == "failed":
+            return self._created("FAIL", ended.level)
+        by_seed = dict(enumerate(ended.values))
+        # GP looks at complete trials only; Optuna's advice for it is to tell the mean so far.
+        if ended.state == "pruned" and self._sampler != "gp":
+            return self._created("PRUNED", ended.level, intermediate_values=by_seed)
+        value = ended.mean
+        return self._created("COMPLETE", ended.level, value=value, intermediate_values=by_seed)
+
+    def _created(self, state: str, level: Any, **what: Any) -> Any:
+        from optuna.trial import TrialState, create_trial
+
+        return create_trial(
+            state=TrialState[state],
+            params={self._key: level},
+            distributions={self._key: self._space.distribution},
+            **what,
+        )
+
+
+def _sampler(name: str, seed: int) -> Any:
+    from optuna import samplers
+
+    if name == "random":
+        return samplers.RandomSampler(seed=seed)
+    if name == "qmc":
+        return samplers.QMCSampler(scramble=True, seed=seed, warn_independent_sampling=False)
+    # The first round of four is their start; Optuna's ten would leave eight trials to chance.
+    if name == "gp":
+        return samplers.GPSampler(
+            seed=seed, n_startup_trials=4, deterministic_objective=False,
+            warn_independent_sampling=False,
+        )  # fmt: skip
+    return samplers.TPESampler(seed=seed, n_startup_trials=4, constant_liar=True)
+
+
+def _seed(key: str, number: int) -> int:
+    """A sampler's seed: the same for an axis and a round, whatever else is asked."""
+    text = f"{_SAMPLER_SEED}/{key}/{number}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
