@@ -20,6 +20,7 @@ from core.errors import Faults, RequestError, shown
 from core.experiment import refuse_while_loading
 from core.run_folder import RunFolder
 from core.values import as_plain, show_value
+from sweeps.decision import USUAL_DECISION, read_decision
 from sweeps.documents import compare_document, run_document
 from sweeps.linter.lint import linter_document
 from sweeps.lookup import find_run
@@ -174,10 +175,13 @@ def sweep(
     axes: Mapping[str, Any] | Sequence[str] | None = None,
     *,
     overrides: Mapping[str, Any] | Sequence[str] | None = None,
-    seeds: int | Sequence[int] = 3,
+    seeds: int | Sequence[int] | None = None,
     trials: int | None = None,
     sampler: str | None = None,
     pruner: str | None = None,
+    margin: float | None = None,
+    until_decided: bool = False,
+    max_seeds: int | None = None,
     study: str | None = None,
     root: str | Path | None = None,
     workers: int | None = None,
@@ -192,11 +196,14 @@ def sweep(
         experiment: A name of the catalogue, a ``.py`` file, or a run.
         axes: Hyperparameter to levels, or names of the experiment's own axes; None takes them all.
         overrides: Changes what the levels are compared with.
-        seeds: How many (0, 1, …), or which.
+        seeds: How many (0, 1, …), or which; None: 3, or as many as it takes.
         trials: Levels proposed for each range without a number of points (None: 8), and for each
             list that is longer.
         sampler: ``tpe`` (None), ``random``, ``gp`` or ``qmc``.
         pruner: ``wilcoxon`` or ``median``, asked between seeds; None: every setting gets all.
+        margin: Differences smaller than this do not matter; None: the metric's own.
+        until_decided: Whether seeds are added to undecided settings until they are decided.
+        max_seeds: Where that gives up; None: after 20.
         study: Its name; None: it follows from the request.
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
         workers: Processes; None: the machine's cores.
@@ -209,11 +216,20 @@ def sweep(
         RequestError: With all faults of the request.
     """
     refuse_while_loading("sweep")
-    place, faults, wanted, search = _root(root), Faults(), [0], USUAL_SEARCH
+    place, faults, wanted = _root(root), Faults(), [0]
+    search, decision = USUAL_SEARCH, USUAL_DECISION
     with faults.collecting():
-        wanted = _seeds(seeds)
+        wanted = _seeds(3 if seeds is None else seeds)
     with faults.collecting():
         search = read_search(None if trials is None else str(trials), sampler, pruner)
+    with faults.collecting():
+        decision = read_decision(
+            margin,
+            search,
+            until_decided=until_decided,
+            max_seeds=max_seeds,
+            seeds_given=seeds is not None,
+        )
     if workers is not None and not 1 <= workers <= 1024:
         faults.add(f"workers={workers}: must be 1 to 1024.", "None takes all cores.", "workers")
         workers = None
@@ -224,6 +240,7 @@ def sweep(
         wanted,
         faults,
         search=search,
+        decision=decision,
         study=study,
         workers=workers,
         storage=storage,

@@ -70,7 +70,7 @@ def compare_document(
         study: The study.
         results: Of all its settings: each verdict is held to how many there are.
         metric: What the results are of; None: the selection metric.
-        margin: Differences smaller than this do not matter; None: the metric's own.
+        margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
         labels: Only these settings are told of.
 
     Raises:
@@ -107,10 +107,18 @@ def judge_study(
     by_label = {result.setting.label: result for result in results}
     if BASELINE not in by_label:
         return None
+    margin = study.asked.get("margin") if margin is None else margin
     standard = standard_of(study, results, metric, direction, margin)
     baseline = by_label.pop(BASELINE)
+    looks = tuple(study.asked.get("looks") or ())
     settings = [observed(study, result, metric) for result in by_label.values()]
-    return judge_observed(observed(study, baseline, metric), settings, standard)
+    return judge_observed(
+        observed(study, baseline, metric),
+        settings,
+        standard,
+        planned_looks=looks,
+        seeds=range(looks[-1]) if looks else (),
+    )
 
 
 def _effect(result: SettingResult, judged: Judged | None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from core.files import creating, read_json, write_json
 from core.identity import explain
 from core.spec import RunSpec
 from core.values import canonical_json, show_value
+from sweeps.decision import USUAL_DECISION, Decision
 from sweeps.outcomes import Outcomes, PlannedSetting, SettingResult
 from sweeps.request import Question
 from sweeps.root import Root
@@ -70,7 +71,14 @@ class Study:
         return study
 
     @classmethod
-    def open(cls, root: Root, name: str, question: Question, storage: str | None) -> Study:
+    def open(
+        cls,
+        root: Root,
+        name: str,
+        question: Question,
+        storage: str | None,
+        decision: Decision = USUAL_DECISION,
+    ) -> Study:
         """The study of this name, or a new one; nothing is written before `plan`.
 
         Args:
@@ -78,6 +86,7 @@ class Study:
             name: Its name.
             question: What is asked.
             storage: URL of the Optuna storage, kept without its secrets; None: the root's own.
+            decision: How its settings are decided on, where the command says so.
 
         Raises:
             RequestError: If the name is none, or the study there has another experiment, baseline
@@ -88,7 +97,9 @@ class Study:
         if name in root.study_names():
             study = cls.load(root, name)
             study._refuse_other(question)
+            study._refuse_other_looks(decision)
             study.asked["storage"] = storage or study.asked["storage"]
+            study.asked |= _kept(decision)
             return study
         return cls(root, name, {
             "format": 1,
@@ -100,6 +111,7 @@ class Study:
             "settings": [],
             "storage": storage,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            **_kept(decision),
         })  # fmt: skip
 
     @property
@@ -272,6 +284,17 @@ class Study:
             known["levels"] += [level for level in levels if show_value(level) not in texts]
         self.asked["axes"] = list(axes.values())
 
+    def _refuse_other_looks(self, decision: Decision) -> None:
+        """The error that earlier looks were allowed cannot be spent again."""
+        there = tuple(self.asked.get("looks") or ())
+        if there and decision.looks and there != decision.looks:
+            raise RequestError(
+                f"The study {self.name} was begun with --max-seeds {there[-1]}, and its looks have "
+                "spent their share of the errors.",
+                f"Take --max-seeds {there[-1]}, or name another study with --study.",
+                "other-looks",
+            )
+
     def _refuse_other(self, question: Question) -> None:
         metric = {"name": question.metric, "direction": question.direction}
         differs = difference(self.asked["baseline"], question.baseline)
@@ -287,6 +310,12 @@ class Study:
                 "Name another study with --study, or leave --study out.",
                 "other-baseline",
             )
+
+
+def _kept(decision: Decision) -> dict[str, Any]:
+    """What `study.json` holds of a decision: only what was asked for."""
+    margin = {} if decision.margin is None else {"margin": decision.margin}
+    return {**margin, **({"looks": list(decision.looks)} if decision.looks else {})}
 
 
 def _digest(asked: Mapping[str, Any]) -> str:

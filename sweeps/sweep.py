@@ -11,11 +11,16 @@ from typing import Any
 from core.errors import Faults
 from core.spec import RunSpec
 from sweeps import optuna_view
-from sweeps.designs import Design, OneAtATime
-from sweeps.documents import best_setting, compare_document
+from sweeps.decision import USUAL_DECISION, Decision
+from sweeps.designs import Design, OneAtATime, UntilDecided
+from sweeps.documents import best_setting, compare_document, judge_study
 from sweeps.drive import Rules, Step, drive
 from sweeps.early import data_of, early_request
+from sweeps.effects.looks import seeds_can_decide
 from sweeps.follow import Follower
+from sweeps.foresight import Foresight, foresee
+from sweeps.judgement import standard_for
+from sweeps.observed import standard_of
 from sweeps.outcomes import SettingResult
 from sweeps.request import Asked, Question, Request
 from sweeps.root import Root
@@ -40,6 +45,7 @@ def planned_sweep(
     faults: Faults,
     *,
     search: Search = USUAL_SEARCH,
+    decision: Decision = USUAL_DECISION,
     study: str | None = None,
     workers: int | None = None,
     storage: str | None = None,
@@ -53,6 +59,7 @@ def planned_sweep(
         seeds: The seeds of each setting.
         faults: What was found so far, of the command's options.
         search: How levels are proposed and settings pruned.
+        decision: How settings are decided on; where seeds are added, it says how many at most.
         study: Its name; None: it follows from the request.
         workers: Processes; None: the machine's cores. They end with the block.
         storage: URL of the Optuna storage; None: a SQLite file under the root.
@@ -76,7 +83,14 @@ def planned_sweep(
         name = None if faults.found else study  # a bad name must not be looked up
         with faults.collecting():
             sweep = plan_sweep(
-                request, seeds, root, workplace, search=search, name=name, storage=storage
+                request,
+                seeds,
+                root,
+                workplace,
+                search=search,
+                decision=decision,
+                name=name,
+                storage=storage,
             )
         faults.check()
         yield sweep
@@ -89,6 +103,7 @@ def plan_sweep(
     workplace: Workplace,
     *,
     search: Search = USUAL_SEARCH,
+    decision: Decision = USUAL_DECISION,
     name: str | None = None,
     storage: str | None = None,
 ) -> Sweep:
@@ -99,9 +114,9 @@ def plan_sweep(
     """
     question = workplace.plan(_read_request, request)
     check_search(search, question.axes)
-    study = Study.open(root, name or study_name(question), question, storage)
+    study = Study.open(root, name or study_name(question), question, storage, decision)
     optuna_view.check_stored(study, storage)
-    sweep = Sweep(request, question, study, seeds, search, workplace, storage)
+    sweep = Sweep(request, question, study, seeds, search, decision, workplace, storage)
     sweep.ask()
     return sweep
 
@@ -115,6 +130,7 @@ class Sweep:
         study: The study it adds to.
         seeds: The seeds of each setting.
         search: How levels are proposed and settings pruned.
+        decision: How settings are decided on.
         workplace: Where planning and training happen.
         storage: URL of the Optuna storage, with its secrets; None: the study's own.
     """
@@ -126,15 +142,19 @@ class Sweep:
         study: Study,
         seeds: Sequence[int],
         search: Search,
+        decision: Decision,
         workplace: Workplace,
         storage: str | None,
     ) -> None:
         self.request, self.question, self.study = request, question, study
-        self.seeds, self.search, self.workplace, self.root = seeds, search, workplace, study.root
-        self._storage = storage
+        self.search, self.decision = search, decision
+        self.seeds = range(decision.looks[0]) if decision.looks else seeds
+        self.workplace, self.root, self._storage = workplace, study.root, storage
         self.design: Design = OneAtATime(
-            question.baseline, question.axes, seeds, question.direction, search
+            question.baseline, question.axes, self.seeds, question.direction, search
         )
+        if decision.looks:
+            self.design = UntilDecided(self.design, decision.looks, self._undecided)
         self.settings: list[Setting] = []
         self.runs: dict[tuple[str, int], RunSpec] = {}
         self._wanted: tuple[list[Setting], Runs] | None = None
@@ -181,7 +201,9 @@ class Sweep:
         self.root.create()
         with self.root.lock(f"study-{self.study.name}", f"The study {self.study.name}"):
             # Another command may have added to it until now.
-            self.study = Study.open(self.root, self.study.name, self.question, self._storage)
+            self.study = Study.open(
+                self.root, self.study.name, self.question, self._storage, self.decision
+            )
             self.notes += optuna_view.mend(self.study, self._storage)
             driven: set[str] = set()  # a setting of a later round may be one of an earlier one
             while self._wanted and not stop():
@@ -201,7 +223,12 @@ class Sweep:
 
     def results(self) -> list[SettingResult]:
         """What happened with this command's settings and seeds."""
-        return self.study.results([s.label for s in self.settings], self.seeds)
+        return self.study.results([s.label for s in self.settings], self._asked_seeds)
+
+    @property
+    def _asked_seeds(self) -> Sequence[int] | None:
+        """None: as many as were planned, where it takes as many as it takes."""
+        return None if self.decision.looks else self.seeds
 
     def distinct_runs(self) -> list[RunSpec]:
         """This command's runs as far as they are planned, each once."""
@@ -219,6 +246,29 @@ class Sweep:
                 if setting.label not in ended
             )
         return len(self.distinct_runs()) + later
+
+    def foresight(self) -> Foresight:
+        """What so many seeds can find, given what is known of the study."""
+        known, metric, direction = self.study.results(), self.study.metric, self.study.direction
+        own = {setting.label for setting in self.settings}
+        others = sum(r.setting.label not in own for r in known)
+        settings = self.design.size - 1 + others
+        seeds = self.decision.most_seeds if self.decision.looks else len(self.seeds)
+        margin = self.study.asked.get("margin")
+        standard = (
+            standard_of(self.study, known, metric, direction, margin)
+            if known
+            else standard_for(metric, direction, [], settings, margin=margin)
+        )
+        return foresee(known, seeds, settings, standard)
+
+    def cost_of_deciding(self) -> dict[str, Any] | None:
+        """Runs that adding seeds took, and those that the most seeds for all would have taken."""
+        if not self.decision.looks:
+            return None
+        taken = sum(len(result.runs) for result in self.results())
+        fixed = len(self.settings) * self.decision.most_seeds
+        return {"looks": list(self.decision.looks), "runs": taken, "fixed": fixed}
 
     @property
     def counts(self) -> dict[str, int]:
@@ -238,12 +288,14 @@ class Sweep:
             "settings": [result.document() for result in results],
             "best": best.setting.label if best else None,
             "seconds": round(self.seconds, 3),
+            "power": self.foresight().document(),
+            "until_decided": self.cost_of_deciding(),
             "storage": without_credentials(self._storage or optuna_view.storage_url(self.study)),
         }
 
     def comparison(self) -> dict[str, Any]:
         """The `compare` document for this command's settings and seeds."""
-        family = self.study.results(seeds=self.seeds)  # verdicts are held to all of the study
+        family = self.study.results(seeds=self._asked_seeds)  # all of the study's settings
         return compare_document(self.study, family, labels=[s.label for s in self.settings])
 
     def _values(self) -> dict[str, dict[int, float | None]]:
@@ -252,6 +304,16 @@ class Sweep:
             label: {seed: x for seed, x in r.by_seed.items() if (label, seed) in self.runs}
             for r in self.results()
             for label in [r.setting.label]
+        }
+
+    def _undecided(self) -> dict[str, int]:
+        """Settings that more seeds may decide, and after how many each was looked at."""
+        study = self.study
+        judged = judge_study(study, study.results(), study.metric, study.direction)
+        return {
+            label: one.look or 0
+            for label, one in (judged.by_label if judged else {}).items()
+            if judged and seeds_can_decide(one, judged.standard)
         }
 
     def _note_pruned(self) -> None:

@@ -16,12 +16,14 @@ from sweeps.cli.common import (
     NOT_PROVEN,
     best_of_run,
     command,
+    number,
     print_json,
     root_words,
     say,
     table,
 )
 from sweeps.cli.verdicts import Paste
+from sweeps.foresight import Foresight
 from sweeps.lookup import start_of
 from sweeps.request import seed_words
 from sweeps.schedule import cost, length, schedule
@@ -41,14 +43,49 @@ def begin(sweep: Sweep) -> None:
         if len(axis.levels) == 1:
             fixed = shlex.quote(f"{axis.key}={levels}")
             say(f"    a single level; to change the baseline instead: --set {fixed}")
-    up_to = "" if sweep.search.pruner is None else "up to "
     say(
-        f"{_many(sweep.design.size, 'setting')} × {_many(len(sweep.seeds), 'seed')} = "
-        f"{up_to}{_many(sweep.most_runs(), 'run')}, compared by {sweep.study.metric} "
+        f"{_how_many(sweep)}, compared by {sweep.study.metric} "
         f"({_better(sweep.study.direction)} is better)"
     )
+    say(_power_text(sweep.foresight()))
     if sweep.search.pruner == "wilcoxon" and len(sweep.seeds) < 5:
         say("  wilcoxon can tell after four seeds at the earliest, so it prunes nothing here")
+
+
+def _how_many(sweep: Sweep) -> str:
+    """Settings × seeds = runs."""
+    settings = _many(sweep.design.size, "setting")
+    if looks := sweep.decision.looks:
+        least, most = (sweep.design.size * n for n in (looks[0], looks[-1]))
+        after = ", ".join(map(str, looks))
+        return f"{settings} × seeds until decided (looks after {after}) = {least} to {most} runs"
+    up_to = "" if sweep.search.pruner is None else "up to "
+    runs = _many(sweep.most_runs(), "run")
+    return f"{settings} × {_many(len(sweep.seeds), 'seed')} = {up_to}{runs}"
+
+
+def _power_text(found: Foresight) -> str:
+    """What so many seeds can tell from chance, and what they cannot."""
+    if not found.settings:
+        return "nothing to compare with the baseline yet"
+    if found.in_std is None:
+        return "one seed: no verdict; with --seeds 3 there is one"
+    seeds, among = _many(found.seeds, "seed"), _many(found.settings, "setting")
+    if found.difference is None or found.margin is None:
+        return (
+            f"{seeds} find differences of {found.in_std:.1f} standard deviations of a pair or more "
+            f"(80 % power, {among}); smaller ones will mostly stay undecided"
+        )
+    needed = found.seeds_for_margin
+    for_margin = (
+        f"{_many(needed, 'seed')} would find the margin, {number(found.margin)}"
+        if needed
+        else f"1000 seeds would not find the margin, {number(found.margin)}"
+    )
+    return (
+        f"{seeds} find differences of {number(found.difference)} or more on this validation part "
+        f"(80 % power, {among}); {for_margin}"
+    )
 
 
 def _levels(sweep: Sweep, axis: Axis) -> str:
@@ -128,6 +165,12 @@ def _planned(sweep: Sweep, setting: Setting) -> dict[str, Any]:
 def end(sweep: Sweep, experiment: str) -> None:
     """The table, a sentence for each axis, where the best model lies, the next command."""
     say(f"{_counts(sweep.counts)}, in {duration(sweep.seconds)}")
+    if cost := sweep.cost_of_deciding():
+        most, saved = sweep.decision.most_seeds, cost["fixed"] - cost["runs"]
+        say(
+            f"until decided: {_many(cost['runs'], 'run')} of the {cost['fixed']} that {most} seeds "
+            f"for every setting take; {saved} saved"
+        )
     comparison = sweep.comparison()
     if comparison["sameness"] != "proven" and sweep.counts["reused"]:
         say("reused runs are of the files that they read then; paribus remove lets them go")
@@ -156,7 +199,8 @@ def baseline_command(sweep: Sweep, experiment: str) -> Paste:
     def paste(key: str, before: str, level: str) -> str:
         left = [axis for axis in sweep.question.axes if not (asked and _within(axis.key, key))]
         explored = any(sweep.search.trials_of(axis) is not None for axis in left)
-        options = [*seed_words(list(sweep.seeds)), *root_words(sweep.root)]
+        seeds = [] if sweep.decision.looks else seed_words(list(sweep.seeds))
+        options = [*seeds, *sweep.decision.words(), *root_words(sweep.root)]
         options += sweep.search.words() if explored else []
         axes = [text for text in asked if not _within(_key(text), key)]
         if asked and not axes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
+from click.core import ParameterSource
 
 from core.errors import Faults
 from core.values import show_value
@@ -104,6 +105,13 @@ def run_command(
 @click.option("--pruner", metavar="none|wilcoxon|median",
               help="Asked between seeds: a setting whose first seeds lose gets no more; default: "
               "none. wilcoxon needs four seeds to tell.")  # fmt: skip
+@click.option("--margin", type=float, metavar="SIZE",
+              help="Differences smaller than this do not matter; default: half a point of "
+              "accuracy, F1 and the like, 0.01 of R², 2 % of a loss or error.")  # fmt: skip
+@click.option("--until-decided", is_flag=True,
+              help="Add seeds to undecided settings until they are decided.")  # fmt: skip
+@click.option("--max-seeds", type=int, metavar="N",
+              help="Where --until-decided gives up; default: 20.")  # fmt: skip
 @click.option("--study", metavar="NAME", help="The study's name; else it follows from the request.")
 @click.option("--workers", metavar="N", help="Processes; default: the machine's cores.")
 @click.option("--storage", metavar="URL", help="Optuna storage; default: SQLite under the root.")
@@ -125,6 +133,9 @@ def sweep_command(
     trials: str | None,
     sampler: str | None,
     pruner: str | None,
+    margin: float | None,
+    until_decided: bool,
+    max_seeds: int | None,
     study: str | None,
     workers: str | None,
     storage: str | None,
@@ -146,17 +157,26 @@ def sweep_command(
     takes all of the experiment's.
     """
     from sweeps.cli import reports
+    from sweeps.decision import USUAL_DECISION, read_decision
     from sweeps.progress import train_watched
     from sweeps.request import Asked, read_seeds
     from sweeps.search import USUAL_SEARCH, read_search
     from sweeps.sweep import planned_sweep
 
     faults, numbers, processes, rules = Faults(), [0], None, Rules()
-    search = USUAL_SEARCH
+    search, decision = USUAL_SEARCH, USUAL_DECISION
     with faults.collecting():
         numbers = read_seeds(seeds)
     with faults.collecting():
         search = read_search(trials, sampler, pruner)
+    with faults.collecting():
+        decision = read_decision(
+            margin,
+            search,
+            until_decided=until_decided,
+            max_seeds=max_seeds,
+            seeds_given=_is_given(context, "seeds"),
+        )
     with faults.collecting():
         processes = read_workers(workers)
     with faults.collecting():
@@ -170,6 +190,7 @@ def sweep_command(
             numbers,
             faults,
             search=search,
+            decision=decision,
             study=study,
             workers=processes,
             storage=storage,
@@ -190,6 +211,10 @@ def sweep_command(
     elif sweep.results():  # else it was stopped before anything was planned
         reports.end(sweep, experiment)
     context.exit(_answer(sweep, interrupted, command(*context.obj)))
+
+
+def _is_given(context: click.Context, option: str) -> bool:
+    return context.get_parameter_source(option) is not ParameterSource.DEFAULT
 
 
 def _answer(sweep: Sweep, interrupted: bool, again: str) -> int:

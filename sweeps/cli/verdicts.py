@@ -41,7 +41,8 @@ def settings_table(comparison: Comparison) -> None:
 def table_cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     """Headings and cells; *here* is the verdict on this validation part where another is shown."""
     metric, on_new = comparison["metric"]["name"], comparison["question"] == "new data"
-    columns = ["setting", f"{metric} mean ± sd", "vs baseline", "95 % interval", "verdict"]
+    interval = "interval" if comparison["looks"] else "95 % interval"
+    columns = ["setting", f"{metric} mean ± sd", "vs baseline", interval, "verdict"]
     columns += [*(["here"] if on_new else []), "seeds", "derived"]
     rows = []
     for setting in in_order(comparison):
@@ -168,7 +169,14 @@ def _legend(comparison: Comparison) -> list[str]:
         s["unpaired_worth"] / s["pairs"] for s in comparison["settings"] if s["unpaired_worth"]
     ]
     pairing = f"; a pair was worth {median(worth):.1f} unpaired seeds of each" if worth else ""
-    return [told, f"{held}{pairing}"]
+    return [told, f"{held}{pairing}", *_looks(comparison)]
+
+
+def _looks(comparison: Comparison) -> list[str]:
+    """Where seeds were added until it was decided: how sure an interval is after each look."""
+    sure = {s["look"]: s["confidence"] for s in comparison["settings"] if s["look"]}
+    texts = [f"{100 * sure[look]:.4g} % after {look} seeds" for look in sorted(sure)]
+    return [f"intervals hold with {', '.join(texts)}"] if texts else []
 
 
 def _undecided(comparison: Comparison) -> list[str]:

@@ -2,5 +2,6 @@
 
 from sweeps.designs.design import Design, Values, Wanted
 from sweeps.designs.one_at_a_time import OneAtATime
+from sweeps.designs.until_decided import UntilDecided
 
-__all__ = ["Design", "OneAtATime", "Values", "Wanted"]
+__all__ = ["Design", "OneAtATime", "UntilDecided", "Values", "Wanted"]

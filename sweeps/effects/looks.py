@@ -8,6 +8,7 @@ by Holm's procedure with what was rejected taken out (W. Maurer and F. Bretz 201
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -88,6 +89,24 @@ def judge_looks(
             judged[place] = replace(one, look=look.seeds)
     none = Judgement(0, None, None, None)
     return [one or none for one in judged]
+
+
+def seeds_can_decide(judgement: Judgement, standard: Standard) -> bool:
+    """Whether more seeds may still decide a setting, however many there will be.
+
+    With endless seeds only the draw of examples is left. Where no difference that the seeds so far
+    allow would then be found, or shown to be within the margin, more seeds are spent in vain.
+    """
+    from scipy import special
+
+    here, headline = judgement.validation, judgement.headline
+    if here is None or headline is None or judgement.decided:
+        return False
+    left = math.sqrt(headline.uncertainty.examples)
+    largest = max(abs(here.low), abs(here.high))
+    smallest = 0.0 if here.low <= 0 <= here.high else min(abs(here.low), abs(here.high))
+    found = largest > -float(special.ndtri(ALPHA / 2)) * left
+    return found or smallest - float(special.ndtri(ALPHA)) * left < standard.margin
 
 
 def _is_decided(judgement: Judgement | None) -> bool:

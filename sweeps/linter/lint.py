@@ -98,10 +98,12 @@ def linter_document(
 
     Args:
         study: What is looked at, by its selection metric.
-        margin: Differences of it smaller than this do not matter; None: the metric's own.
+        margin: Differences of it smaller than this do not matter; None: the study's, or else the
+            metric's own.
         options: For commands to paste, such as ``--root DIR``.
     """
     results = study.results()
+    margin = study.asked.get("margin") if margin is None else margin
     if any(result.values for result in results if result.setting.key is None):
         margin = standard_of(study, results, study.metric, study.direction, margin).margin
     return [found.document() for found in lint(evidence_of(study, results, margin, options))]

@@ -1,0 +1,84 @@
+"""What a sweep is to decide: `--margin`, `--until-decided` and `--max-seeds`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.errors import Faults
+from sweeps.effects.looks import looks
+from sweeps.judgement import check_margin
+from sweeps.search import Search
+
+_FEWEST, _USUAL, _MOST = 3, 20, 10_000
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How settings are decided on.
+
+    Attributes:
+        margin: Differences smaller than this do not matter; None: the metric's own.
+        looks: Seeds are added until it is decided, and looked at after so many; none where their
+            number is fixed.
+    """
+
+    margin: float | None = None
+    looks: tuple[int, ...] = ()
+
+    @property
+    def most_seeds(self) -> int:
+        return self.looks[-1]
+
+    def words(self) -> list[str]:
+        """The options, for a command to paste."""
+        margin = [] if self.margin is None else ["--margin", repr(self.margin)]
+        until = ["--until-decided"] if self.looks else []
+        most = ["--max-seeds", str(self.most_seeds)] if until and self.most_seeds != _USUAL else []
+        return [*margin, *until, *most]
+
+
+USUAL_DECISION = Decision()
+
+
+def read_decision(
+    margin: float | None,
+    search: Search,
+    *,
+    until_decided: bool,
+    max_seeds: int | None,
+    seeds_given: bool,
+) -> Decision:
+    """Holds the options to each other.
+
+    Args:
+        margin: ``--margin``.
+        search: How settings are pruned.
+        until_decided: ``--until-decided``.
+        max_seeds: ``--max-seeds``; None where it is not given.
+        seeds_given: Whether ``--seeds`` is given too.
+
+    Raises:
+        RequestError: With all that is wrong with them.
+    """
+    faults = Faults()
+    with faults.collecting():
+        check_margin(margin)
+    if max_seeds is not None and not until_decided:
+        faults.add("--max-seeds is for --until-decided.", "Add that, or say --seeds N.", "seeds")
+    elif max_seeds is not None and not _FEWEST <= max_seeds <= _MOST:
+        faults.add(
+            f"--max-seeds {max_seeds}: must be {_FEWEST} to {_MOST}; no verdict rests on fewer.",
+            f"The usual is {_USUAL}.",
+            "seeds",
+        )
+    if until_decided and seeds_given:
+        faults.add("--until-decided chooses the number of seeds itself.",
+                   "Leave --seeds out; --max-seeds N says when to give up.", "seeds")  # fmt: skip
+    if until_decided and search.pruner is not None:
+        faults.add(
+            f"--until-decided and --pruner {search.pruner} both decide which settings get seeds.",
+            "Name one of them.",
+            "options",
+        )
+    faults.check()
+    return Decision(margin, looks(max_seeds or _USUAL) if until_decided else ())
