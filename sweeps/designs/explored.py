@@ -80,8 +80,8 @@ class _Asked:
         seed = _seed(key, 0 if sampler == "qmc" else number)  # a sequence goes on, others begin
         self._study = optuna.create_study(direction=direction, sampler=_sampler(sampler, seed))
         for ended in told:
-            if ended.level is not None and (trial := self._trial(ended)):
-                self._study.add_trial(trial)
+            if ended.level is not None:  # a baseline that lies outside the range
+                self._study.add_trial(self._trial(ended))
         self._asks = _ASKS
         if sampler == "qmc":
             self._asks += len(told)  # which are the points that the sequence begins with

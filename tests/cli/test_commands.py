@@ -459,6 +459,7 @@ def test_wandb_offline(paribus, tmp_path):
         ],
         "sweep": [
             *("--set", "--seeds", "--study", "--workers", "--engine", "--storage", "--dry-run"),
+            *("--trials", "--sampler", "--pruner"),
             *("--run-timeout", "--checkpoint-every", "--retry-failed", "--no-wandb", "--trust"),
             *("--loader-workers", "--root", "--json"),
         ],

@@ -74,7 +74,9 @@ def test_the_file_holds_what_was_asked_and_nothing_that_happened(swept):
         "baseline", LR, "model.width=2", "loss=cross_entropy(label_smoothing=0.1)"
     ]  # fmt: skip
     for setting in asked["settings"]:
-        assert set(setting) == {"label", "key", "level", "changed", "derived", "runs"}
+        assert set(setting) == {
+            "label", "key", "level", "changed", "derived", "runs", "pruned",
+        }  # fmt: skip
         assert list(setting["runs"]) == ["0", "1"]
     assert asked["settings"][1]["changed"] == {"optimizer.lr": [0.01, 0.1]}
     assert "parameters" in asked["settings"][2]["derived"]
