@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeps.axes import Axis, Level
-from sweeps.designs import OneAtATime
+from sweeps.designs import OneAtATime, UntilDecided
 from sweeps.levels import Range
 from sweeps.search import PRUNERS, SAMPLERS, Search
 
@@ -278,3 +278,42 @@ def test_with_a_pruner_a_failed_seed_is_the_last():
     _, values = run_to_the_end(made, lambda setting, seed: None if "a" in setting.label[-1] else 1)
     assert values["loss=a"] == {SEEDS[0]: None}
     assert tuple(values["loss=b"]) == SEEDS
+
+
+LOOKS = (2, 3, 5)
+
+
+def until_decided(undecided):
+    """A design whose settings are undecided after so many seeds as `undecided` says."""
+    inner = design(axes={"optimizer.lr": [0.2, 1.0], "loss": "a"}, seeds=range(LOOKS[0]))
+    return UntilDecided(inner, LOOKS, undecided)
+
+
+def test_undecided_settings_alone_get_the_seeds_of_the_next_look_and_the_baseline():
+    reached = dict.fromkeys(("optimizer.lr=0.2", "optimizer.lr=1.0", "loss=a"), 2)
+    made = until_decided(lambda: reached)
+    values = {}
+
+    def asked():
+        wanted = made.propose(values)
+        for setting, seeds in wanted:
+            values[setting.label] = values.get(setting.label, {}) | dict.fromkeys(seeds, 0.5)
+        return {setting.label: seeds for setting, seeds in wanted}
+
+    assert set(asked().values()) == {(0, 1)}
+    del reached["loss=a"]  # decided
+    assert asked() == dict.fromkeys(("baseline", *reached), (2,))
+    reached |= dict.fromkeys(reached, 3)
+    assert asked() == dict.fromkeys(("baseline", *reached), (3, 4))
+    reached |= dict.fromkeys(reached, 5)
+    assert asked() == {}
+
+
+def test_a_setting_that_was_left_behind_catches_up():
+    made = until_decided(lambda: {"optimizer.lr=0.2": 2, "loss=a": 3})
+    values = {label: dict.fromkeys((0, 1), 0.5) for label in ("optimizer.lr=1.0",)}
+    made.propose({})
+    values |= {label: dict.fromkeys((0, 1, 2), 0.5) for label in ("baseline", "loss=a")}
+    values["optimizer.lr=0.2"] = dict.fromkeys((0, 1), 0.5)
+    found = {setting.label: seeds for setting, seeds in made.propose(values)}
+    assert found == {"baseline": (3, 4), "optimizer.lr=0.2": (2,), "loss=a": (3, 4)}

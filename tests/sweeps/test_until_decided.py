@@ -1,0 +1,97 @@
+"""Seeds are added to undecided settings, and to no others, until a study is decided."""
+
+import pytest
+from troubled import hashes
+
+from core.errors import RequestError
+from sweeps.decision import Decision, read_decision
+from sweeps.documents import compare_document
+from sweeps.effects.looks import looks
+from sweeps.root import Root
+from sweeps.search import Search
+from sweeps.study import Study
+
+# One level that is far off, one that changes nothing a run could show, one that is seldom seen.
+AXES = ("optimizer.lr=1e-7", "optimizer.eps=1e-9", "model.width=5")
+DECISION = Decision(margin=0.3, looks=looks(8))
+
+
+def seeds_of(study):
+    return {setting.label: sorted(setting.runs) for setting in study.settings}
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory, workplace):
+    from troubled import Troubled
+
+    troubled = Troubled(tmp_path_factory.mktemp("until"), workplace)
+    return troubled, troubled.sweep(*AXES, decision=DECISION)
+
+
+def test_decided_settings_get_no_more_seeds(swept):
+    _, done = swept
+    rows = compare_document(done.study, done.study.results())["settings"]
+    for row in rows[1:]:
+        assert len(row["seeds"]) in DECISION.looks
+        assert (row["verdict"] != "undecided") or len(row["seeds"]) == 8
+        assert row["look"] <= len(row["seeds"])
+        assert row["confidence"] > 0.95
+    assert len(rows[0]["seeds"]) == max(len(row["seeds"]) for row in rows[1:])
+    counts = {len(row["seeds"]) for row in rows}
+    assert len(counts) > 1, "all settings took the same: nothing is shown"
+    taken = sum(len(row["seeds"]) for row in rows)
+    assert done.sweep.cost_of_deciding() == {"looks": [3, 5, 8], "runs": taken, "fixed": 32}
+
+
+def test_the_same_command_goes_on_and_ends_at_the_same(swept):
+    troubled, done = swept
+    before = seeds_of(done.study)
+    again = troubled.sweep(*AXES, decision=DECISION)
+    assert again.trained == []
+    assert seeds_of(again.study) == before
+    assert again.sweep.comparison() == done.sweep.comparison()
+
+
+def test_a_stop_in_the_middle_changes_nothing(swept):
+    troubled, done = swept
+    root = Root(troubled.folder / "stopped")
+    count = iter(range(10**6))
+    stopped = troubled.sweep(
+        *AXES, decision=DECISION, root=root, stop=lambda: next(count) > 25, seeds=()
+    )
+    assert 0 < len(stopped.trained) < len(done.trained)
+    again = troubled.sweep(*AXES, decision=DECISION, root=root)
+    assert again.trained
+    assert seeds_of(again.study) == seeds_of(done.study)
+    assert hashes(again.study) == hashes(done.study)
+
+
+def test_other_looks_are_refused_and_nothing_is_trained(swept):
+    troubled, done = swept
+    with pytest.raises(RequestError, match="was begun with --max-seeds 8") as caught:
+        troubled.sweep(*AXES, decision=Decision(looks=looks(20)))
+    assert "--max-seeds 8" in caught.value.hint
+    assert seeds_of(Study.load(troubled.root, "study")) == seeds_of(done.study)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"max_seeds": 10, "until_decided": False}, "--max-seeds is for --until-decided."),
+        ({"max_seeds": 2}, "--max-seeds 2: must be 3 to 10000; no verdict rests on fewer."),
+        ({"seeds_given": True}, "--until-decided chooses the number of seeds itself."),
+        ({"search": Search(pruner="median")}, "--until-decided and --pruner median both decide"),
+        ({"margin": -0.1}, "--margin -0.1: must be 0 or more"),
+    ],
+)
+def test_options_that_contradict_each_other(asked, told):
+    usual = {"margin": None, "search": Search(), "until_decided": True, "max_seeds": None}
+    with pytest.raises(RequestError, match="--") as caught:
+        read_decision(**{**usual, "seeds_given": False, **asked})
+    assert told in str(caught.value)
+
+
+def test_what_is_kept_for_a_command_to_paste():
+    assert Decision().words() == []
+    assert Decision(0.01, looks(20)).words() == ["--margin", "0.01", "--until-decided"]
+    assert Decision(None, looks(8)).words() == ["--until-decided", "--max-seeds", "8"]
