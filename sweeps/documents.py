@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,12 +49,25 @@ def run_document(
 
 
 def best_setting(results: Sequence[SettingResult], direction: Direction) -> SettingResult | None:
-    """The complete setting with the best mean; of equals the first."""
+    """The complete setting that is best on the seeds it shares with the baseline; else the first.
+
+    Without the baseline, by its mean.
+    """
     complete = [r for r in results if r.status == "complete" and r.mean is not None]
     if not complete:
         return None
     sign = 1 if direction == "maximize" else -1
-    return max(complete, key=lambda r: sign * (r.mean or 0.0))
+    baseline = next((r for r in complete if r.setting.label == BASELINE), None)
+    base = dict(zip(baseline.seeds, baseline.values, strict=True)) if baseline else {}
+
+    def gain(result: SettingResult) -> float:
+        values = zip(result.seeds, result.values, strict=True)
+        pairs = [value - base[seed] for seed, value in values if seed in base]
+        if baseline is None:
+            return sign * (result.mean or 0.0)
+        return sign * sum(pairs) / len(pairs) if pairs else -math.inf
+
+    return max(complete, key=gain)
 
 
 def compare_document(

@@ -125,10 +125,12 @@ class Outcomes:
 
     def take(self, record: dict[str, Any]) -> None:
         """Notes the verified record of a run that has just ended, in place of an earlier one."""
-        self._records[record["run"]] = record
-        self.damaged.pop(record["run"], None)
-        self._histories.pop(record["run"], None)
-        self._proofs = {runs: p for runs, p in self._proofs.items() if record["run"] not in runs}
+        run = record["run"]
+        if run in self._records or run in self.damaged:
+            self._proofs = {runs: p for runs, p in self._proofs.items() if run not in runs}
+        self._records[run] = record
+        self.damaged.pop(run, None)
+        self._histories.pop(run, None)
 
     def of(
         self,
@@ -148,10 +150,13 @@ class Outcomes:
         complete: dict[int, float] = {}
         found: list[str] = []
         failed: dict[int, str] = {}
-        wanted = sorted(s for s in setting.runs if seeds is None or s in seeds)
+        asked = None if seeds is None else set(seeds)
+        wanted = sorted(s for s in setting.runs if asked is None or s in asked)
+        same_data = setting.key is None or setting.key.split(".")[0] != "data"
+        newest = ((self._newest(setting), True), (self._newest(baseline), same_data))
         for seed in wanted:
             record = self.record(setting.runs[seed])
-            if record is None or not self._belongs(record, setting, baseline):
+            if record is None or not _belongs(record, newest):
                 continue
             found.append(setting.runs[seed])
             reason, value = record["reason"], None
@@ -163,8 +168,8 @@ class Outcomes:
             else:
                 failed[seed] = f"seed {seed}: {reason or f'{metric} is not defined'}"
         ended = bool(wanted) and len(complete) == len(wanted)
-        all_seeds = seeds is None or len(wanted) == len(seeds)
-        if ended and setting.pruned and (seeds is None or not all_seeds):
+        all_seeds = asked is None or len(wanted) == len(asked)
+        if ended and setting.pruned and (asked is None or not all_seeds):
             status = "pruned"
         else:
             status = "complete" if ended and all_seeds else "interrupted"
@@ -177,17 +182,6 @@ class Outcomes:
             "; ".join(failed.values()) or None,
             tuple(failed),
             self._shared_tensors(setting, baseline, [*complete]),
-        )
-
-    def _belongs(
-        self, record: Mapping[str, Any], setting: PlannedSetting, baseline: PlannedSetting | None
-    ) -> bool:
-        """Whether a run was trained by what trained the newest of its setting and the baseline."""
-        same_data = setting.key is None or setting.key.split(".")[0] != "data"
-        newest = [(self._newest(setting), True), (self._newest(baseline), same_data)]
-        return all(
-            other is None or same_surroundings(other["identity"], record["identity"], data=data)
-            for other, data in newest
         )
 
     def _newest(self, setting: PlannedSetting | None) -> dict[str, Any] | None:
@@ -232,3 +226,18 @@ class Outcomes:
         """The record of a setting's run, if it is complete."""
         record = self.record(setting.runs[seed]) if setting and seed in setting.runs else None
         return record if record and record["status"] == "complete" else None
+
+
+def _belongs(
+    record: Mapping[str, Any], newest: Sequence[tuple[Mapping[str, Any] | None, bool]]
+) -> bool:
+    """Whether a run was trained by what trained the newest of its setting and the baseline.
+
+    Args:
+        record: The run's.
+        newest: Their records, each with whether the data's bytes have to be the same.
+    """
+    return all(
+        other is None or same_surroundings(other["identity"], record["identity"], data=data)
+        for other, data in newest
+    )

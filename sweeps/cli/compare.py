@@ -25,6 +25,7 @@ from sweeps.cli.common import (
 )
 from sweeps.root import Root
 from sweeps.sameness import sameness
+from sweeps.settings import BASELINE
 
 if TYPE_CHECKING:
     from sweeps.study import Study
@@ -79,6 +80,8 @@ def compare_command(
 
     study = _study_named(root, names)
     document = _study_document(study, metric, margin)
+    if not study.outcomes.damaged:  # else that is the news
+        _check_verdicts(document, margin)
     document["linter"] = linter_document(study, margin, root_words(root))
     for run, damage in study.outcomes.damaged.items():
         warn(f"{run} is left out, as it is damaged: {damage}")
@@ -134,6 +137,31 @@ def _study_document(study: Study, metric: str | None, margin: float | None) -> d
     from sweeps.documents import compare_document
 
     return compare_document(study, study.results(metric=metric), metric, margin=margin)
+
+
+def _check_verdicts(document: Mapping[str, Any], margin: float | None) -> None:
+    """Refuses a study that nothing can be said of yet, or not what is asked.
+
+    Raises:
+        RequestError: If no run of the baseline is complete, or a verdict is asked of single seeds.
+    """
+    name, settings = document["study"], document["settings"]
+    baseline = next((s for s in settings if s["label"] == BASELINE), None)
+    if baseline is None or not baseline["values"]:
+        why = f": {baseline['reason']}" if baseline and baseline["reason"] else ""
+        raise RequestError(
+            f"The study {name} has no complete run of its baseline, so there is nothing to compare "
+            f"with{why}.",
+            f"Run its sweep again, which goes on; see: paribus runs {name}",
+            "no-baseline",
+        )
+    if margin is not None and not any(setting["verdict"] for setting in settings):
+        raise RequestError(
+            f"--margin {margin}: no setting of {name} shares two seeds with the baseline, and a "
+            "verdict needs two.",
+            "Train more: the sweep's command with --seeds 3.",
+            "one-seed",
+        )
 
 
 def _tell_comparison(document: Mapping[str, Any], form: str, as_json: bool) -> None:

@@ -67,24 +67,21 @@ def _how_many(sweep: Sweep) -> str:
 def _power_text(found: Foresight) -> str:
     """What so many seeds can tell from chance, and what they cannot."""
     if not found.settings:
-        return "nothing to compare with the baseline yet"
+        return "power: there is no setting to compare with the baseline"
     if found.in_std is None:
-        return "one seed: no verdict; with --seeds 3 there is one"
+        return "power: one seed gives no verdict, --seeds 3 do"
     seeds, among = _many(found.seeds, "seed"), _many(found.settings, "setting")
     if found.difference is None or found.margin is None:
         return (
-            f"{seeds} find differences of {found.in_std:.1f} standard deviations of a pair or more "
-            f"(80 % power, {among}); smaller ones will mostly stay undecided"
+            f"power: {seeds} find a difference of {found.in_std:.1f} sd four times in five "
+            f"({among}; sd: of setting minus baseline over seeds); smaller ones will mostly stay "
+            "undecided"
         )
-    needed = found.seeds_for_margin
-    for_margin = (
-        f"{_many(needed, 'seed')} would find the margin, {number(found.margin)}"
-        if needed
-        else f"1000 seeds would not find the margin, {number(found.margin)}"
-    )
+    margin, needed = number(found.margin), found.seeds_for_margin
+    takes = f"takes {_many(needed, 'seed')}" if needed else "takes more than 1000 seeds"
     return (
-        f"{seeds} find differences of {number(found.difference)} or more on this validation part "
-        f"(80 % power, {among}); {for_margin}"
+        f"power: {seeds} find a difference of {number(found.difference)} on this validation part "
+        f"four times in five ({among}); the margin, {margin}, {takes}"
     )
 
 

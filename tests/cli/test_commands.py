@@ -331,7 +331,8 @@ def test_an_interrupted_attempt_is_listed(paribus, swept, root, tmp_path):
     assert found["dir"] == str(place / "attempts" / f"{name}.1")
     assert any("interrupted" in line for line in lines_of(paribus("runs", "--root", place)))
     done = paribus("compare", "mine", "--root", place)
-    assert "optimizer.lr: the baseline is not finished, so there is nothing to compare" in done.out
+    assert done.code == 2
+    assert "mine has no complete run of its baseline, so there is nothing to compare" in done.err
 
 
 def test_nothing_there_yet(paribus, tmp_path):
