@@ -12,7 +12,10 @@ from sweeps.effects.pairs import Pairs, mean_and_std
 from sweeps.effects.power import MOST_SEEDS, detectable
 from sweeps.effects.variance import FEWEST_PAIRS, FEWEST_SETTINGS
 from sweeps.effects.verdicts import ALPHA, Standard
+from sweeps.judgement import standard_for
+from sweeps.observed import standard_of
 from sweeps.outcomes import SettingResult
+from sweeps.study import Study
 
 
 @dataclass(frozen=True)
@@ -48,27 +51,33 @@ class Foresight:
         return {**vars(self), "difference": self.difference}
 
 
-def foresee(
-    results: Sequence[SettingResult], seeds: int, settings: int, standard: Standard
-) -> Foresight:
+def foresee(study: Study, seeds: int, settings: int) -> Foresight:
     """What a sweep can find out.
 
     Args:
-        results: What is known already of the study, the baseline among it.
+        study: What is known of it already counts.
         seeds: Of each setting.
         settings: Besides the baseline.
-        standard: What they will be held to.
     """
-    std = _std(results)
-    known = std is not None and std > 0 and standard.margin > 0
+    known = study.results()
+    standard = _standard(study, known, settings)
+    std = _std(known)
     return Foresight(
         seeds,
         settings,
         _detectable(seeds, settings, standard) if seeds > 1 and settings else None,
         std,
-        standard.margin if std is not None else None,
-        _seeds_for(standard.margin / std, settings, standard) if known and std else None,
+        standard.margin if std else None,
+        _seeds_for(standard.margin / std, settings, standard) if std else None,
     )
+
+
+def _standard(study: Study, known: Sequence[SettingResult], settings: int) -> Standard:
+    """What the settings will be held to."""
+    metric, direction, margin = study.metric, study.direction, study.asked.get("margin")
+    if any(result.setting.key is None for result in known):
+        return standard_of(study, known, metric, direction, margin)
+    return standard_for(metric, direction, [], settings, margin=margin)
 
 
 def _detectable(seeds: int, settings: int, standard: Standard) -> float:

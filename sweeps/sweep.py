@@ -19,8 +19,6 @@ from sweeps.early import data_of, early_request
 from sweeps.effects.looks import seeds_can_decide
 from sweeps.follow import Follower
 from sweeps.foresight import Foresight, foresee
-from sweeps.judgement import standard_for
-from sweeps.observed import standard_of
 from sweeps.outcomes import SettingResult
 from sweeps.request import Asked, Question, Request
 from sweeps.root import Root
@@ -249,18 +247,10 @@ class Sweep:
 
     def foresight(self) -> Foresight:
         """What so many seeds can find, given what is known of the study."""
-        known, metric, direction = self.study.results(), self.study.metric, self.study.direction
-        own = {setting.label for setting in self.settings}
-        others = sum(r.setting.label not in own for r in known)
-        settings = self.design.size - 1 + others
         seeds = self.decision.most_seeds if self.decision.looks else len(self.seeds)
-        margin = self.study.asked.get("margin")
-        standard = (
-            standard_of(self.study, known, metric, direction, margin)
-            if known
-            else standard_for(metric, direction, [], settings, margin=margin)
-        )
-        return foresee(known, seeds, settings, standard)
+        labels = {setting.label for setting in self.settings}
+        others = sum(setting.label not in labels for setting in self.study.settings)
+        return foresee(self.study, seeds, self.design.size - 1 + others)
 
     def cost_of_deciding(self) -> dict[str, Any] | None:
         """Runs that adding seeds took, and those that the most seeds for all would have taken."""

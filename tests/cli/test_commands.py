@@ -207,6 +207,18 @@ def test_sweep_as_json(paribus, swept, root, at):
     assert level["seeds"] == [0, 1]
 
 
+def test_what_is_known_of_the_baseline_says_what_seeds_find(paribus, swept, root):
+    """Differences in the metric's units, before anything is trained."""
+    words = ("sweep", "line", "optimizer.lr=0.1", "--set", "train.epochs=5", "--study", "mine")
+    found = paribus(*words, "--seeds", "4", "--dry-run", "--json", "--root", root).json["power"]
+    assert found["difference"] == pytest.approx(found["in_std"] * found["std"])
+    assert found["margin"] > 0
+    line = next(x for x in lines_of(paribus(*words, "--dry-run", "--root", root)) if "power" in x)
+    assert re.match(r"power: 3 seeds find a difference of \d\.\d+ on this validation part", line)
+    one = lines_of(paribus(*words, "--seeds", "1", "--dry-run", "--root", root))
+    assert "power: one seed gives no verdict, --seeds 3 do" in one
+
+
 def test_dry_run_creates_nothing(paribus, tmp_path):
     nowhere = tmp_path / "nowhere"
     words = ("sweep", "digits", "train.batch_size=32,128", "--dry-run", "--root", nowhere)
@@ -220,6 +232,9 @@ def test_dry_run_creates_nothing(paribus, tmp_path):
     assert found["settings"][1].keys() >= SETTING
     assert found["settings"][1]["derived"]["updates"] == [400, 800]
     assert found["runs"] == {"planned": 9, "trained": 0, "reused": 0, "failed": 0}
+    power = found["power"]
+    assert (power["seeds"], power["settings"], power["std"]) == (3, 2, None)
+    assert power["in_std"] == pytest.approx(4.61, abs=0.1)  # 3.26 were there but one setting
     assert list(tmp_path.iterdir()) == []
 
 
