@@ -12,13 +12,21 @@ from sweeps.study import Study
 
 
 def cells_document(
-    study: Study, result: SettingResult, baseline: SettingResult
+    study: Study, result: SettingResult, baseline: SettingResult, look: int | None = None
 ) -> list[dict[str, Any]] | None:
     """Three cells as ``{"true", "predicted", "mean", "interval"}``, for labels ``"label"`` too.
 
-    None where there is no confusion matrix, or there are fewer than two pairs.
+    Args:
+        study: Their study.
+        result: The setting.
+        baseline: What it is compared with.
+        look: The first so many seeds are what it was decided by; None: all.
+
+    Returns:
+        None where there is no confusion matrix, or there are fewer than two pairs.
     """
     shared = sorted(set(result.seeds) & set(baseline.seeds))
+    shared = [seed for seed in shared if look is None or seed < look]
     pairs = [[_record(study, r, seed) for seed in shared] for r in (result, baseline)]
     matrices = [[record["best"]["confusion_matrix"] for record in records] for records in pairs]
     if len(shared) < 2 or any(matrix is None for part in matrices for matrix in part):

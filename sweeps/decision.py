@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from core.errors import Faults
 from sweeps.effects.looks import looks
+from sweeps.effects.verdicts import ALPHA
 from sweeps.judgement import check_margin
 from sweeps.search import Search
 
@@ -28,6 +29,13 @@ class Decision:
     @property
     def most_seeds(self) -> int:
         return self.looks[-1]
+
+    @property
+    def alpha(self) -> float:
+        """What the test of the last look, or the only one, may err by."""
+        if len(self.looks) < 2:
+            return ALPHA
+        return ALPHA * (self.looks[-1] - self.looks[-2]) / self.most_seeds
 
     def words(self) -> list[str]:
         """The options, for a command to paste."""

@@ -121,11 +121,14 @@ def judge_study(
     by_label = {result.setting.label: result for result in results}
     if BASELINE not in by_label:
         return None
-    margin = study.asked.get("margin") if margin is None else margin
     standard = standard_of(study, results, metric, direction, margin)
     baseline = by_label.pop(BASELINE)
     looks = tuple(study.asked.get("looks") or ())
-    settings = [observed(study, result, metric) for result in by_label.values()]
+    settings = [
+        observed(study, result, metric)
+        for result in by_label.values()
+        if not _has_other_units(result, metric)
+    ]
     return judge_observed(
         observed(study, baseline, metric),
         settings,
@@ -137,9 +140,19 @@ def judge_study(
 
 def _effect(result: SettingResult, judged: Judged | None) -> dict[str, Any]:
     """What a verdict says of a setting; null for the baseline."""
+    nothing: dict[str, Any] = dict.fromkeys(EFFECT)
     if judged is None or result.setting.label == BASELINE:
-        return dict.fromkeys(EFFECT)
+        return nothing
+    if result.setting.label not in judged.by_label:
+        why = "a change of the loss gives val/loss other units"
+        return {**nothing, "pairs": 0, "lost": [], "no_verdict": why}
     return judged.document(result.setting.label)
+
+
+def _has_other_units(result: SettingResult, metric: str) -> bool:
+    """Whether a setting's metric is none that the baseline's can be subtracted from."""
+    key = result.setting.key or ""
+    return key.split(".")[0] == "loss" and metric.rpartition("/")[2] == "loss"
 
 
 def _cells(
@@ -150,11 +163,11 @@ def _cells(
 ) -> list[dict[str, Any]] | None:
     """What changed most in the confusion matrix, of a setting that is better or worse."""
     label = result.setting.label
-    if judged is None or label == BASELINE:
+    found = judged.by_label.get(label) if judged else None
+    if found is None or found.verdict not in ("better", "worse"):
         return None
-    if judged.by_label[label].verdict not in ("better", "worse"):
-        return None
-    return cells_document(study, result, next(r for r in results if r.setting.label == BASELINE))
+    baseline = next(r for r in results if r.setting.label == BASELINE)
+    return cells_document(study, result, baseline, found.look)
 
 
 def _examples(study: Study, results: Sequence[SettingResult]) -> int | None:

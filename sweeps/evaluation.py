@@ -15,6 +15,7 @@ from sweeps.documents import best_setting, compare_document
 from sweeps.effects.pairs import mean_and_std
 from sweeps.judgement import EFFECT, Judged, Observed, judge_observed, standard_for
 from sweeps.outcomes import SettingResult
+from sweeps.sameness import sameness
 from sweeps.scores import example_scores
 from sweeps.settings import BASELINE
 from sweeps.study import Study
@@ -85,6 +86,7 @@ def evaluate_settings(
         study.direction,
         [*seen[0].values.values()],
         len(seen) - 1,
+        margin=study.asked.get("margin"),
         examples=example.outputs.size if example.outputs.shape == example.targets.shape
         else len(example.targets),
     )  # fmt: skip
@@ -98,9 +100,9 @@ def evaluate_settings(
         "tests": standard.planned,
         "examples": len(example.targets),
         "looks": [],
-        "sameness": "proven",
+        "sameness": sameness(study.asked["baseline"]),
         "settings": [
-            _row(r, o, judged, [found[r.setting.runs[s]] for s in o.values])
+            _row(r, o, judged, [found[run] for run in r.setting.runs.values() if run in found])
             for r, o in zip(chosen, seen, strict=True)
         ],
         "readings": readings(study),
@@ -113,7 +115,8 @@ def readings(study: Study) -> int:
     """How often the test part was read by a run of a study, or by the study."""
     runs = {run for setting in study.settings for run in setting.runs.values()}
     lines = read_lines(study.root.path / "readings.jsonl")
-    return sum(line.get("run") in runs or bool(runs & {*line.get("runs", ())}) for line in lines)
+    read = (line for line in lines if isinstance(line, dict))
+    return sum(bool(runs & {line.get("run"), *line.get("runs", ())}) for line in read)
 
 
 def _better(study: Study, results: Mapping[str, SettingResult]) -> list[str]:

@@ -51,13 +51,14 @@ class Foresight:
         return {**vars(self), "difference": self.difference}
 
 
-def foresee(study: Study, seeds: int, settings: int) -> Foresight:
+def foresee(study: Study, seeds: int, settings: int, alpha: float = ALPHA) -> Foresight:
     """What a sweep can find out.
 
     Args:
         study: What is known of it already counts.
         seeds: Of each setting.
         settings: Besides the baseline.
+        alpha: Of the test over all settings: what the last look spends, where there are looks.
     """
     known = study.results()
     standard = _standard(study, known, settings)
@@ -65,10 +66,10 @@ def foresee(study: Study, seeds: int, settings: int) -> Foresight:
     return Foresight(
         seeds,
         settings,
-        _detectable(seeds, settings, standard) if seeds > 1 and settings else None,
+        _detectable(seeds, settings, standard, alpha) if seeds > 1 and settings else None,
         std,
         standard.margin if std else None,
-        _seeds_for(standard.margin / std, settings, standard) if std else None,
+        _seeds_for(standard.margin / std, settings, standard, alpha) if std else None,
     )
 
 
@@ -76,13 +77,13 @@ def _standard(study: Study, known: Sequence[SettingResult], settings: int) -> St
     """What the settings will be held to."""
     metric, direction, margin = study.metric, study.direction, study.asked.get("margin")
     if any(result.setting.key is None for result in known):
-        return standard_of(study, known, metric, direction, margin)
+        return standard_of(study, known, metric, direction)
     return standard_for(metric, direction, [], settings, margin=margin)
 
 
-def _detectable(seeds: int, settings: int, standard: Standard) -> float:
+def _detectable(seeds: int, settings: int, standard: Standard, alpha: float) -> float:
     borrows = standard.pooled and settings >= FEWEST_SETTINGS and seeds >= FEWEST_PAIRS
-    return detectable(seeds, (seeds - 1) * (2 if borrows else 1), ALPHA / settings)
+    return detectable(seeds, (seeds - 1) * (2 if borrows else 1), alpha / settings)
 
 
 def _std(results: Sequence[SettingResult]) -> float | None:
@@ -101,13 +102,13 @@ def _std(results: Sequence[SettingResult]) -> float | None:
     return median(found) if found else spread and spread * math.sqrt(2)
 
 
-def _seeds_for(in_std: float, settings: int, standard: Standard) -> int | None:
+def _seeds_for(in_std: float, settings: int, standard: Standard, alpha: float) -> int | None:
     """The fewest seeds that find a difference of so many standard deviations."""
-    if not settings or _detectable(MOST_SEEDS, settings, standard) > in_std:
+    if not settings or _detectable(MOST_SEEDS, settings, standard, alpha) > in_std:
         return None
     low, high = 1, MOST_SEEDS  # the first does not, the last does
     while high - low > 1:
         middle = (low + high) // 2
-        finds = _detectable(middle, settings, standard) <= in_std
+        finds = _detectable(middle, settings, standard, alpha) <= in_std
         low, high = (low, middle) if finds else (middle, high)
     return high

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -15,7 +15,8 @@ from core.errors import RequestError
 from sweeps.effects.looks import Look, judge_looks
 from sweeps.effects.pairs import Pairs, mean_and_std
 from sweeps.effects.power import seeds_to_decide, smallest_difference
-from sweeps.effects.verdicts import ALPHA, Answer, Judgement, Standard, judge
+from sweeps.effects.steps import step_of
+from sweeps.effects.verdicts import Answer, Judgement, Standard, judge
 
 Array = NDArray[np.float64]
 Question = Literal["new data", "this part"]
@@ -90,23 +91,28 @@ class Judged:
             "new_data": _answer(one.new_data, one),
             "std_of_differences": pairs.std,
             "correlation": pairs.correlation,
-            "unpaired_worth": pairs.unpaired_worth,
+            "unpaired_worth": pairs.unpaired_worth if self._varies(pairs) else None,
             "lost": list(self.lost[label]),
             "look": one.look,
         }
-        return {**found, **self._undecided(one), "no_verdict": _why_none(one, self.lost[label])}
+        why = _why_none(one, self.lost[label], self.looks)
+        return {**found, **self._undecided(one), "no_verdict": why}
+
+    def _varies(self, pairs: Pairs) -> bool:
+        """Whether the differences vary by more than the steps in which the metric moves."""
+        return pairs.std is not None and pairs.std > self.standard.resolution / 2
 
     def _undecided(self, one: Judgement) -> dict[str, Any]:
         """The smallest difference that this many seeds find, and how many would decide it."""
         headline = one.headline
         if headline is None or one.verdict != "undecided" or one.mean is None:
             return {"detectable": None, "seeds_to_decide": None}
-        alpha = ALPHA / max(1, self.standard.planned)
-        sure = headline.uncertainty
-        needed = seeds_to_decide(sure, one.pairs, one.mean, self.standard.margin, alpha, ALPHA)
+        spent, sure = 1 - one.confidence, headline.uncertainty
+        alpha = spent / max(1, self.standard.planned)
+        needed = seeds_to_decide(sure, one.pairs, one.mean, self.standard.margin, alpha, spent)
         return {
             "detectable": smallest_difference(sure, one.pairs, alpha),
-            "seeds_to_decide": needed,
+            "seeds_to_decide": None if self.looks else needed,  # no look follows the last one
         }
 
 
@@ -127,16 +133,28 @@ def judge_observed(
         planned_looks: After how many of `seeds` it is looked; none where their number was fixed.
         seeds: All that may be used, in the order in which they were added.
     """
-    pairs = {one.label: _pairs(one, baseline, None) for one in settings}
+    pairs = [_pairs(one, baseline, None) for one in settings]
     if planned_looks:
         looks = [_look(baseline, settings, seeds[:n]) for n in planned_looks]
-        reached = [look for look in looks if any(p is not None for p in look.settings)]
-        judged = judge_looks(reached, planned_looks, standard) if reached else []
-        judged = judged or judge(list(pairs.values()), standard)
+        judged = judge_looks(looks, planned_looks, standard)
+        pairs = [
+            _pairs(one, baseline, seeds[: found.look]) if found.look else whole
+            for one, found, whole in zip(settings, judged, pairs, strict=True)
+        ]
+        judged = [
+            found if found.look else replace(found, pairs=whole.n, mean=whole.mean)
+            for found, whole in zip(judged, pairs, strict=True)
+        ]
     else:
-        judged = judge(list(pairs.values()), standard)
-    lost = {one.label: tuple(sorted({*one.failed, *baseline.failed})) for one in settings}
-    return Judged(standard, dict(zip(pairs, judged, strict=True)), lost, pairs, planned_looks)
+        judged = judge(pairs, standard)
+    labels = [one.label for one in settings]
+    return Judged(
+        standard,
+        dict(zip(labels, judged, strict=True)),
+        {one.label: _lost(one, baseline) for one in settings},
+        dict(zip(labels, pairs, strict=True)),
+        planned_looks,
+    )
 
 
 def standard_for(
@@ -145,6 +163,7 @@ def standard_for(
     baseline: Sequence[float],
     planned: int,
     *,
+    values: Sequence[float] = (),
     examples: int | None = None,
     margin: float | None = None,
 ) -> Standard:
@@ -155,7 +174,8 @@ def standard_for(
         direction: Which way is better.
         baseline: The baseline's values.
         planned: Settings of the study besides it.
-        examples: How many decisions the metric counts; None where that is not known.
+        values: All there are; they tell in which steps a metric moves that counts examples.
+        examples: How many decisions it counts; None where that is not known.
         margin: Differences smaller than this do not matter; None takes the metric's own: half a
             point of accuracy, F1 and the like, 0.01 of R², 2 % of the baseline's loss or error,
             and never less than one example's worth.
@@ -163,7 +183,9 @@ def standard_for(
     name = metric.rpartition("/")[2]
     counted = name in COUNTED
     mean = mean_and_std(baseline)[0] or 0.0
-    step = 1 / examples if counted and examples else float(np.spacing(np.float32(abs(mean))))
+    step = float(np.spacing(np.float32(abs(mean))))
+    if counted:
+        step = 1 / examples if examples else step_of([*baseline, *values])
     if margin is None:
         margin = max(_usual_margin(name, direction, mean, counted=counted), step)
     return Standard(margin, planned, direction == "maximize", step, counted)
@@ -187,8 +209,9 @@ def check_margin(margin: float | None) -> float | None:
 def _usual_margin(name: str, direction: Direction, mean: float, *, counted: bool) -> float:
     if name == "r2":
         return 0.01
-    is_share = direction == "maximize" and 0 <= mean <= 1
-    return 0.005 if counted or is_share else 0.02 * abs(mean)
+    if counted or (direction == "maximize" and 0 <= mean <= 1):
+        return 0.005
+    return 0.02 * abs(mean)
 
 
 def _pairs(setting: Observed, baseline: Observed, seeds: Sequence[int] | None) -> Pairs:
@@ -219,6 +242,12 @@ def _same_outputs(setting: Observed, baseline: Observed, seed: int) -> bool:
     return ours is not None and ours == baseline.outputs(seed)
 
 
+def _lost(one: Observed, baseline: Observed) -> tuple[int, ...]:
+    """Seeds that there would be pairs of, had not the one or the other failed."""
+    seeds = {*one.values, *one.failed}
+    return tuple(sorted({*one.failed, *(seed for seed in baseline.failed if seed in seeds)}))
+
+
 def _look(baseline: Observed, settings: Sequence[Observed], seeds: Sequence[int]) -> Look:
     def ended(one: Observed) -> bool:
         return {*seeds} <= {*one.values, *one.failed}
@@ -241,9 +270,12 @@ def _answer(answer: Answer | None, one: Judgement) -> dict[str, Any] | None:
     }
 
 
-def _why_none(one: Judgement, lost: Sequence[int]) -> str | None:
+def _why_none(one: Judgement, lost: Sequence[int], looks: Sequence[int]) -> str | None:
     if one.verdict is not None:
         return None
+    if looks and one.look is None:
+        least = f"{looks[0]} seeds of it and the baseline"
+        return f"not looked at yet: {least} have to be finished first"
     seeds = f"; lost to failures: {', '.join(map(str, lost))}" if lost else ""
     many = "one complete pair" if one.pairs == 1 else "no complete pair"
     return f"{many} of seeds, and a verdict needs two{seeds}"

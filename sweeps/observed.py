@@ -62,18 +62,29 @@ def standard_of(
         results: Of all its settings; the baseline is among them.
         metric: What the results are of.
         direction: Which way of it is better.
-        margin: Differences smaller than this do not matter; None: the metric's own.
+        margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
     """
     baseline = next(result for result in results if result.setting.key is None)
-    examples, planned = decisions(study, baseline), len(results) - 1
+    if margin is None and metric == study.metric:
+        margin = study.asked.get("margin")
+    values = baseline.values
+    if looks := study.asked.get("looks"):  # what follows from it must not move from look to look
+        values = tuple(v for s, v in zip(baseline.seeds, values, strict=True) if s < looks[0])
     return standard_for(
-        metric, direction, baseline.values, planned, examples=examples, margin=margin
+        metric,
+        direction,
+        values,
+        len(results) - 1,
+        values=[value for result in results for value in result.values],
+        examples=decisions(study, baseline),
+        margin=margin,
     )
 
 
 def decisions(study: Study, result: SettingResult) -> int | None:
     """How many decisions an accuracy counts: validation examples, times the labels of each."""
-    record = study.outcomes.record(result.runs[0]) if result.runs else None
+    run = result.setting.runs[result.seeds[0]] if result.seeds else None
+    record = study.outcomes.record(run) if run else None
     if record is None or not record["data"]["val"]:
         return None
     matrix = record["best"]["confusion_matrix"] if record["best"] else None

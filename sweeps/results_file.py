@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from core.config import Direction
 from core.errors import Faults, RequestError, shown
 from sweeps.effects.pairs import mean_and_std
+from sweeps.effects.steps import step_of
 from sweeps.effects.verdicts import Standard
-from sweeps.judgement import EFFECT, Observed, judge_observed, standard_for
+from sweeps.judgement import EFFECT, Observed, judge_observed
 from sweeps.settings import BASELINE
 
 _COLUMNS = ("setting", "seed", "value")
 _FORM = "The first line is setting,seed,value, and each further one a run; one setting is baseline."
-_MOST_FAULTS = 5  # of one kind
+_MOST_FAULTS = 5
+_LARGEST = 1e100  # whose squares are numbers still
 
 
 @dataclass
@@ -47,8 +47,9 @@ def compare_results(
     Args:
         path: The file. An empty value, or one that is no finite number, is a failed run.
         direction: Which way is better.
-        margin: Differences smaller than this do not matter; None: half a point of values between
-            0 and 1 that are maximized, else 2 % of the baseline's mean.
+        margin: Differences smaller than this do not matter; None: half a point of values that are
+            maximized, 0.005 of those up to 1 and 0.5 of those up to 100; else 2 % of the
+            baseline's mean.
 
     Raises:
         RequestError: With all that is wrong with the file.
@@ -58,13 +59,10 @@ def compare_results(
     settings = [read.observed(label) for label in read.labels if label != BASELINE]
     _check(path, baseline, settings)
     values = [value for one in read.values.values() for value in one.values()]
-    usual = standard_for("value", direction, [*baseline.values.values()], len(settings))
-    standard = Standard(
-        usual.margin if margin is None else margin,
-        len(settings),
-        direction == "maximize",
-        _step(values),
-    )
+    if margin is None:
+        margin = _usual_margin(direction, values, [*baseline.values.values()])
+    higher = direction == "maximize"
+    standard = Standard(margin, len(settings), higher, step_of(values))
     judged = judge_observed(baseline, settings, standard)
     names = {number: seed for seed, number in read.seeds.items()}
     rows = [{**_setting(baseline, names), **dict.fromkeys(EFFECT), "cells": None}]
@@ -92,22 +90,32 @@ def _read(path: Path) -> _Read:
             f"{shown(path, 200)}: cannot be read ({reason}).", _FORM, "results"
         ) from error
     lines = csv.DictReader(text.splitlines())
-    missing = [name for name in _COLUMNS if name not in (lines.fieldnames or ())]
+    names = [name.strip() for name in lines.fieldnames or ()]
+    lines.fieldnames = names
+    missing = [name for name in _COLUMNS if names.count(name) != 1]
     if missing:
-        there = ", ".join(shown(name, 40) for name in lines.fieldnames or ()) or "none"
+        there = ", ".join(shown(name, 40) for name in names) or "none"
         raise RequestError(
-            f"{shown(path, 200)}: has no column {' or '.join(missing)}; it has {there}.",
+            f"{shown(path, 200)}: needs one column {' and '.join(missing)} each; it has {there}.",
             _FORM,
             "results",
         )
     read, faults = _Read(), Faults()
-    for line in lines:
+    for line in _lines(lines, path):
         where = f"{shown(path, 200)}, line {lines.line_num}"
         if len(faults.found) < _MOST_FAULTS:
             with faults.collecting():
                 _take(read, line, where)
     faults.check()
     return read
+
+
+def _lines(lines: csv.DictReader[str], path: Path) -> Iterator[dict[str, str | None]]:
+    try:
+        yield from lines
+    except csv.Error as error:
+        message = f"{shown(path, 200)}, line {lines.line_num}: cannot be read ({error})."
+        raise RequestError(message, _FORM, "results") from error
 
 
 def _take(read: _Read, line: Mapping[str, str | None], where: str) -> None:
@@ -122,6 +130,8 @@ def _take(read: _Read, line: Mapping[str, str | None], where: str) -> None:
             "results",
         )
     value = _number(text, where)
+    if math.isfinite(value) and abs(value) > _LARGEST:
+        raise RequestError(f"{where}: value {shown(text, 40)} is too large.", _FORM, "results")
     if math.isfinite(value):
         read.values.setdefault(label, {})[number] = value
     else:
@@ -157,10 +167,12 @@ def _check(path: Path, baseline: Observed, settings: list[Observed]) -> None:
         )
 
 
-def _step(values: list[float]) -> float:
-    """The smallest difference between two values: one example's worth of an accuracy."""
-    apart = np.diff(np.unique(values))
-    return float(apart.min()) if len(apart) else 0.0
+def _usual_margin(direction: Direction, values: list[float], baseline: list[float]) -> float:
+    """Half a point of what looks like shares or percentages, else 2 % of the baseline's mean."""
+    mean = abs(sum(baseline) / len(baseline))
+    if direction == "maximize" and min(values) >= 0 and max(values) <= 100:
+        return 0.005 if max(values) <= 1 else 0.5
+    return 0.02 * mean
 
 
 def _setting(one: Observed, names: Mapping[int, str]) -> dict[str, Any]:

@@ -31,7 +31,9 @@ def example_scores(
     """
     name = metric.rpartition("/")[2]
     task = configuration.get("task")
-    if not isinstance(task, Mapping) or not len(outputs):
+    if not isinstance(task, Mapping) or not len(outputs) or outputs.ndim != 2:
+        return None
+    if targets.ndim == 1 and targets.dtype.kind in "iu" and not _are_codes(targets, outputs):
         return None
     score = _scorer(name, task, configuration.get("loss") or {})
     if score is None:
@@ -40,6 +42,11 @@ def example_scores(
         scores = score(outputs.astype(np.float64), targets)
     same = abs(float(scores.mean()) - value) <= _CLOSE * max(abs(value), 1e-2)
     return scores if same else None
+
+
+def _are_codes(targets: Array, outputs: Array) -> bool:
+    """Whether all targets are classes that the outputs have a place for."""
+    return int(targets.min()) >= 0 and int(targets.max()) < max(2, outputs.shape[1])
 
 
 def _scorer(

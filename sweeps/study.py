@@ -43,6 +43,7 @@ class Study:
             for s in asked["settings"]
         ]
         self.outcomes = Outcomes(root)
+        self.had_looks = bool(asked.get("looks"))  # before this command
 
     @classmethod
     def load(cls, root: Root, name: str) -> Study:

@@ -157,6 +157,8 @@ class Sweep:
         self.runs: dict[tuple[str, int], RunSpec] = {}
         self._wanted: tuple[list[Setting], Runs] | None = None
         self.notes: list[str] = []
+        # Looking once more, at the whole 5 %, is what looks are there to avoid.
+        self.replaces_verdicts = bool(decision.looks and study.settings and not study.had_looks)
         self.seconds = 0.0
         self._ended = {"trained": 0, "reused": 0, "failed": 0}
 
@@ -249,8 +251,13 @@ class Sweep:
         """What so many seeds can find, given what is known of the study."""
         seeds = self.decision.most_seeds if self.decision.looks else len(self.seeds)
         labels = {setting.label for setting in self.settings}
-        others = sum(setting.label not in labels for setting in self.study.settings)
-        return foresee(self.study, seeds, self.design.size - 1 + others)
+        # Those of an explored axis may be what it is about to propose again.
+        explored = {a.key for a in self.question.axes if self.search.trials_of(a) is not None}
+        others = sum(
+            setting.label not in labels and setting.key not in explored
+            for setting in self.study.settings
+        )
+        return foresee(self.study, seeds, self.design.size - 1 + others, self.decision.alpha)
 
     def cost_of_deciding(self) -> dict[str, Any] | None:
         """Runs that adding seeds took, and those that the most seeds for all would have taken."""

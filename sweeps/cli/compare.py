@@ -25,7 +25,6 @@ from sweeps.cli.common import (
 )
 from sweeps.root import Root
 from sweeps.sameness import sameness
-from sweeps.settings import BASELINE
 
 if TYPE_CHECKING:
     from sweeps.study import Study
@@ -61,7 +60,8 @@ def compare_command(
     """
     from sweeps.judgement import check_margin
 
-    faults, of_file = Faults(), len(names) == 1 and names[0].lower().endswith(".csv")
+    is_file = len(names) == 1 and names[0].lower().endswith(".csv")
+    faults, of_file = Faults(), is_file and names[0] not in root.study_names()
     with faults.collecting():
         check_margin(margin)
     with faults.collecting():
@@ -82,7 +82,8 @@ def compare_command(
     document = _study_document(study, metric, margin)
     if not study.outcomes.damaged:  # else that is the news
         _check_verdicts(document, margin)
-    document["linter"] = linter_document(study, margin, root_words(root))
+    own = margin if metric in (None, study.metric) else None  # in the units of what was selected by
+    document["linter"] = linter_document(study, own, root_words(root))
     for run, damage in study.outcomes.damaged.items():
         warn(f"{run} is left out, as it is damaged: {damage}")
     if as_json or form != "table":
@@ -145,6 +146,8 @@ def _check_verdicts(document: Mapping[str, Any], margin: float | None) -> None:
     Raises:
         RequestError: If no run of the baseline is complete, or a verdict is asked of single seeds.
     """
+    from sweeps.settings import BASELINE
+
     name, settings = document["study"], document["settings"]
     baseline = next((s for s in settings if s["label"] == BASELINE), None)
     if baseline is None or not baseline["values"]:
@@ -152,7 +155,9 @@ def _check_verdicts(document: Mapping[str, Any], margin: float | None) -> None:
         raise RequestError(
             f"The study {name} has no complete run of its baseline, so there is nothing to compare "
             f"with{why}.",
-            f"Run its sweep again, which goes on; see: paribus runs {name}",
+            f"Name another metric, or run its sweep again, which goes on; see: paribus runs {name}"
+            if why
+            else f"Run its sweep again, which goes on; see: paribus runs {name}",
             "no-baseline",
         )
     if margin is not None and not any(setting["verdict"] for setting in settings):

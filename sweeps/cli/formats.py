@@ -17,6 +17,8 @@ _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "[": "{[}",
+    "*": "{*}",
     "±": r"$\pm$",
     "–": "--",
     "<": "$<$",
@@ -47,6 +49,8 @@ _COLUMNS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "p_holm": lambda s: s["p_holm"],
     "verdict": lambda s: s["verdict"],
     "question": lambda s: s["question"],
+    "confidence": lambda s: s["confidence"],
+    "look": lambda s: s["look"],
     "pairs": lambda s: s["pairs"],
     "correlation": lambda s: s["correlation"],
     "unpaired_worth": lambda s: s["unpaired_worth"],
@@ -98,7 +102,8 @@ FORMATS = {"markdown": as_markdown, "latex": as_latex, "csv": as_csv}
 
 def _paper(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     metric = comparison["metric"]["name"]
-    columns = ["setting", "seeds", f"{metric}, mean ± sd", "difference", "95 % interval"]
+    interval = "interval" if comparison["looks"] else "95 % interval"
+    columns = ["setting", "seeds", f"{metric}, mean ± sd", "difference", interval]
     rows = []
     for s in in_order(comparison):
         spread = "" if s["std"] is None else f" ± {number(s['std'])}"
@@ -120,10 +125,17 @@ def _caption(comparison: Comparison) -> str:
     tests = comparison["tests"]
     settings = "one setting" if tests == 1 else f"{tests} settings"
     return (
-        f"Differences to the baseline, paired by seed, {where(comparison)}; 95 % intervals of each "
-        f"setting, p held to {settings} by Holm's procedure; equivalent: within "
-        f"{number(comparison['margin'])} by two one-sided tests."
+        f"Differences to the baseline, paired by seed, {where(comparison)}; "
+        f"{_intervals(comparison)} of each setting, p held to {settings} by Holm's procedure; "
+        f"equivalent: within {number(comparison['margin'])} by two one-sided tests."
     )
+
+
+def _intervals(comparison: Comparison) -> str:
+    if not comparison["looks"]:
+        return "95 % intervals"
+    looks = ", ".join(map(str, comparison["looks"]))
+    return f"seeds added until it was decided, 5 % spent over looks after {looks}; intervals"
 
 
 def _escaped(rows: Sequence[Sequence[str]], escape: Callable[[str], str]) -> list[list[str]]:

@@ -48,6 +48,8 @@ def begin(sweep: Sweep) -> None:
         f"({_better(sweep.study.direction)} is better)"
     )
     say(_power_text(sweep.foresight()))
+    if sweep.replaces_verdicts:
+        say("  what was said of this study at a fixed number of seeds counts no more")
     if sweep.search.pruner == "wilcoxon" and len(sweep.seeds) < 5:
         say("  wilcoxon can tell after four seeds at the earliest, so it prunes nothing here")
 
@@ -125,7 +127,8 @@ def dry_run(sweep: Sweep, as_json: bool) -> None:
         say(NOT_PROVEN)
     time = "how long is not known" if seconds is None else f"about {duration(seconds)} of training"
     up_to = "" if sweep.search.pruner is None else "up to "
-    say(f"{up_to}{len(left) + later} runs to train{there}: {time}")
+    first = " for the first look" if sweep.decision.looks else ""
+    say(f"{up_to}{len(left) + later} runs to train{first}{there}: {time}")
     say("Nothing was created. Without --dry-run this is trained.")
 
 

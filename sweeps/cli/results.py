@@ -25,7 +25,6 @@ from sweeps.cli.common import (
     trust_option,
     warn,
 )
-from sweeps.lookup import find_trained_run
 from sweeps.root import Root
 from sweeps.sameness import sameness
 
@@ -82,13 +81,14 @@ def _evaluated_study(
 ) -> dict[str, Any]:
     from core.evaluate import evaluate_run
     from sweeps.evaluation import chosen_settings, evaluate_settings
+    from sweeps.lookup import find_trained_run
     from sweeps.study import Study
     from sweeps.workplace import Workplace
 
     study = Study.load(root, name)
     chosen = chosen_settings(study, labels)
     for result in chosen:
-        find_trained_run(root, result.runs[0], "evaluate")
+        find_trained_run(root, result.setting.runs[result.seeds[0]], "evaluate")
     with Workplace(study.asked["baseline"]["data"]["name"], 1) as workplace:
         return evaluate_settings(
             study,
@@ -102,6 +102,8 @@ def _evaluated_study(
 def _evaluated_run(
     root: Root, name: str, split: Literal["val", "test"], trust: bool
 ) -> dict[str, Any]:
+    from sweeps.lookup import find_trained_run
+
     folder, record = find_trained_run(root, name, "evaluate")
     from core.evaluate import evaluate_run
     from sweeps.workplace import Workplace
@@ -121,7 +123,11 @@ def _evaluated_run(
         "metrics": found.metrics,
         "confusion_matrix": found.confusion_matrix,
         "report": found.report,
-        "readings": sum(folder.id in (x.get("run"), *x.get("runs", ())) for x in lines),
+        "readings": sum(
+            folder.id in (line.get("run"), *line.get("runs", ()))
+            for line in lines
+            if isinstance(line, dict)
+        ),
         "environment": found.environment,
         "differs": found.differs,
     }

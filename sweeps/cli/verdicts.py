@@ -47,6 +47,8 @@ def table_cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     rows = []
     for setting in in_order(comparison):
         verdict, here = setting["verdict"] or "–", setting["this_part"]
+        if setting["verdict"] and on_new and setting["question"] != "new data":
+            verdict += " (here)"  # that is all that can be said of it
         rows.append([
             setting["label"],
             _value(setting),
@@ -97,7 +99,7 @@ def axis_lines(comparison: Comparison, key: str, paste: Paste) -> list[str]:
     end = f" {_and(failed)} failed." if failed else ""
     if pruned := sum(s["status"] == "pruned" for s in on_axis):
         end += f" {pruned} {'level was' if pruned == 1 else 'levels were'} pruned."
-    if base["status"] != "complete":
+    if not base["values"]:
         what = "failed" if base["status"] == "failed" else "is not finished"
         return [f"{key}: the baseline {what}, so there is nothing to compare with.{end}"]
     ended = [s for s in on_axis if s["status"] == "complete" and s["delta"] is not None]
@@ -180,25 +182,27 @@ def _looks(comparison: Comparison) -> list[str]:
 
 
 def _undecided(comparison: Comparison) -> list[str]:
-    """What so many seeds can find, and how many would decide it."""
+    """What so many seeds find four times in five, and how many would decide it."""
     left = [s for s in in_order(comparison) if s["verdict"] == "undecided"]
     by_seeds = sorted((s for s in left if s["seeds_to_decide"]), key=lambda s: s["seeds_to_decide"])
     lines = [
-        f"undecided: {s['label']}: {s['pairs']} seeds find {number(s['detectable'])} or more; "
-        f"{s['seeds_to_decide']} seeds would decide it"
+        f"undecided: {s['label']}: {s['pairs']} seeds find {number(s['detectable'])} four times in "
+        f"five; {s['seeds_to_decide']} seeds would decide it"
         for s in by_seeds[:_MOST_UNDECIDED]
     ]
     if len(by_seeds) > _MOST_UNDECIDED:
         lines.append(f"undecided: {len(by_seeds) - _MOST_UNDECIDED} more (see --json)")
     if hopeless := [s for s in left if not s["seeds_to_decide"]]:
         labels = [s["label"] for s in hopeless]
-        least = number(min(s["detectable"] for s in hopeless))
-        on_new = comparison["question"] == "new data"
-        remedy = "more validation examples" if on_new else "a larger --margin"
-        lines.append(
-            f"undecided: {', '.join(labels[:3])}{_more(labels, 3)}: differences of {least} or more "
-            f"would be found; more seeds alone will not decide it, {remedy} would"
-        )
+        ends = {number(end([s["detectable"] for s in hopeless])): None for end in (min, max)}
+        found = f"found would be differences of {' to '.join(ends)}"
+        if comparison["looks"]:
+            why = "no look follows; a study with more --max-seeds, or more validation examples, may"
+        elif comparison["question"] == "new data":
+            why = "more seeds alone will not decide it, more validation examples would"
+        else:
+            why = "no 1000 seeds would decide it, a larger --margin may"
+        lines.append(f"undecided: {', '.join(labels[:3])}{_more(labels, 3)}: {found}; {why}")
     return lines
 
 
@@ -206,7 +210,8 @@ def _lost(comparison: Comparison) -> list[str]:
     """Seeds lost to failures: the runs that fail may be the worst ones."""
     return [
         f"{setting['label']}: {_and([f'seed {seed}' for seed in setting['lost']])} lost to "
-        "failures, which may favour it: the runs that fail are often the worst"
+        "failures, of it or the baseline: what is left is a selection, and those that fail are "
+        "often the worst"
         for setting in comparison["settings"]
         if setting["lost"] and setting["pairs"]
     ]
@@ -220,8 +225,10 @@ def _value(setting: Mapping[str, Any]) -> str:
 
 
 def _seeds_text(setting: Mapping[str, Any], all_seeds: int) -> str:
-    count = len(setting["seeds"])
-    return f"pruned after {count} of {all_seeds}" if setting["status"] == "pruned" else str(count)
+    count, look = len(setting["seeds"]), setting["look"]
+    if setting["status"] == "pruned":
+        return f"pruned after {count} of {all_seeds}"
+    return f"{look} of {count}" if look and look < count else str(count)
 
 
 def _apart(setting: Mapping[str, Any]) -> str:
@@ -237,6 +244,8 @@ def _how_sure(setting: Mapping[str, Any]) -> str:
         return f" ({_seeds(setting)}: identical, all outputs are equal)"
     question, verdict = QUESTIONS[setting["question"]], setting["verdict"]
     low, high = setting["interval"]
+    if verdict == "equivalent" and setting["p_holm"] <= 1 - setting["confidence"]:
+        verdict = "equivalent, though there is a difference"
     if verdict == "undecided":
         among = "" if low <= 0 <= high else f", p {setting['p_holm']:.2g} among all settings"
         verdict = f"undecided, it may be chance{among}"

@@ -60,7 +60,7 @@ def judge_looks(
         planned: After how many seeds all looks are.
         standard: What settings are held to.
     """
-    number = len(found[0].settings)
+    number = len(found[0].settings) if found else 0
     judged: list[Judgement | None] = [None] * number
     own = Variances(np.full(number, np.nan), np.zeros(number))  # as of each one's last look
     before = 0

@@ -101,7 +101,7 @@ def seeds_to_decide(
             return True
         return _equivalence_room(then, seeds, equivalence) <= room
 
-    if not decides(MOST_SEEDS):
+    if n >= MOST_SEEDS or not decides(MOST_SEEDS):
         return None
     low, high = n, MOST_SEEDS  # the first does not, the last does
     while high - low > 1:

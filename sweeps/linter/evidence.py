@@ -83,6 +83,7 @@ class Evidence:
         readings: Lines of ``readings.jsonl``.
         ended: When the last of its runs ended.
         options: What every command to paste needs, such as ``--root DIR``.
+        looks: Whether its seeds are added until it is decided.
     """
 
     study: str
@@ -97,6 +98,7 @@ class Evidence:
     readings: Sequence[Any] = ()
     ended: datetime | None = None
     options: tuple[str, ...] = ()
+    looks: bool = False
 
     @property
     def sign(self) -> int:
@@ -159,6 +161,7 @@ def evidence_of(
         readings=read_lines(study.root.path / "readings.jsonl"),
         ended=max(times, default=None),
         options=tuple(options),
+        looks=bool(study.asked.get("looks")),
     )
 
 

@@ -103,7 +103,6 @@ def linter_document(
         options: For commands to paste, such as ``--root DIR``.
     """
     results = study.results()
-    margin = study.asked.get("margin") if margin is None else margin
     if any(result.values for result in results if result.setting.key is None):
         margin = standard_of(study, results, study.metric, study.direction, margin).margin
     return [found.document() for found in lint(evidence_of(study, results, margin, options))]

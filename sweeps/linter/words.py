@@ -47,7 +47,8 @@ def levels(key: str, values: Iterable[Any]) -> str:
 def sweep(evidence: Evidence, axes: Sequence[str], *options: str) -> str:
     """A `sweep` from the study's baseline with the study's seeds, to paste."""
     seeds = sorted({seed for setting in evidence.settings for seed in setting.runs})
-    words = [] if "--seeds" in options else seed_words(seeds)
+    words = ["--until-decided"] if evidence.looks else seed_words(seeds)
+    words = [] if "--seeds" in options else words
     return shlex.join(
         ["paribus", "sweep", evidence.start, *axes, *options, *words, *evidence.options]
     )

@@ -158,7 +158,9 @@ def test_a_sweep_s_first_lines_say_what_is_compared(swept):
         "    a single level; to change the baseline instead: --set loss=mse",
         "4 settings × 2 seeds = 8 runs, compared by val/mae (lower is better)",
     ]
-    assert lines[6].startswith("8 runs: 8 trained, in ")
+    told = "power: 2 seeds find a difference of 34.6 sd four times in five (3 settings; sd: of "
+    assert lines[6].startswith(told)
+    assert lines[7].startswith("8 runs: 8 trained, in ")
 
 
 def test_a_sweep_ends_with_the_best_model_and_the_next_command(paribus, swept, root):
@@ -346,6 +348,10 @@ def test_an_interrupted_attempt_is_listed(paribus, swept, root, tmp_path):
     assert found["dir"] == str(place / "attempts" / f"{name}.1")
     assert any("interrupted" in line for line in lines_of(paribus("runs", "--root", place)))
     done = paribus("compare", "mine", "--root", place)
+    assert done.code == 0
+    assert "no verdict: one complete pair of seeds, and a verdict needs two" in done.out
+    shutil.rmtree(place / "runs" / victim["runs"]["1"])
+    done = paribus("compare", "mine", "--root", place)
     assert done.code == 2
     assert "mine has no complete run of its baseline, so there is nothing to compare" in done.err
 
@@ -475,7 +481,7 @@ def test_wandb_offline(paribus, tmp_path):
         ],
         "sweep": [
             *("--set", "--seeds", "--study", "--workers", "--engine", "--storage", "--dry-run"),
-            *("--trials", "--sampler", "--pruner"),
+            *("--trials", "--sampler", "--pruner", "--margin", "--until-decided", "--max-seeds"),
             *("--run-timeout", "--checkpoint-every", "--retry-failed", "--no-wandb", "--trust"),
             *("--loader-workers", "--root", "--json"),
         ],

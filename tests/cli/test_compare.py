@@ -74,8 +74,11 @@ def test_markdown_and_latex_are_escaped_and_say_how(paribus, results):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("a,b\n1,2\n", ["has no column setting or seed or value; it has a, b."]),
+        ("a,b\n1,2\n", ["needs one column setting and seed and value each; it has a, b."]),
         ("", ["it has none."]),
+        ("setting,seed,value,value\nbaseline,0,1,2\n", ["needs one column value each"]),
+        ("setting,seed,value\nbaseline,0,1e200\nx,0,1\n", ["line 2: value 1e200 is too large."]),
+        ('setting,seed,value\n"' + "x" * 140_000 + "\n", ["cannot be read (field larger"]),
         ("setting,seed,value\nx,0,1\nx,1,2\n", ["the setting called baseline is not there."]),
         ("setting,seed,value\nbaseline,0,\nx,0,1\n", ["baseline has no complete run."]),
         ("setting,seed,value\nbaseline,0,1\n", ["no setting besides the baseline"]),

@@ -139,6 +139,20 @@ def test_verdicts_pair_the_seeds_that_both_have(swept):
     assert compare_document(study, study.results()[1:])["settings"][0]["delta"] is None
 
 
+def test_the_study_s_margin_is_in_the_units_of_what_it_was_selected_by(copied):
+    study = Study.load(copied, "study")
+    study.asked["margin"] = 0.9
+    own = compare_document(study, study.results())
+    other = compare_document(study, study.results(metric="val/loss"), "val/loss")
+    assert own["margin"] == 0.9
+    assert other["margin"] < 0.1
+    rows = {row["label"]: row for row in other["settings"]}
+    smoothed = rows["loss=cross_entropy(label_smoothing=0.1)"]
+    assert (smoothed["verdict"], smoothed["delta"]) == (None, None)
+    assert "other units" in smoothed["no_verdict"]
+    assert rows[LR]["verdict"]
+
+
 def test_a_seed_that_failed_is_shown_beside_the_verdict(copied):
     study = Study.load(copied, "study")
     edit(copied, run_of(study, LR, 1), status="failed", reason="non-finite: it was", best=None)

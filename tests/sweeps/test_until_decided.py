@@ -1,5 +1,7 @@
 """Seeds are added to undecided settings, and to no others, until a study is decided."""
 
+import shutil
+
 import pytest
 from troubled import hashes
 
@@ -7,6 +9,7 @@ from core.errors import RequestError
 from sweeps.decision import Decision, read_decision
 from sweeps.documents import compare_document
 from sweeps.effects.looks import looks
+from sweeps.judgement import EFFECT
 from sweeps.root import Root
 from sweeps.search import Search
 from sweeps.study import Study
@@ -64,6 +67,37 @@ def test_a_stop_in_the_middle_changes_nothing(swept):
     assert again.trained
     assert seeds_of(again.study) == seeds_of(done.study)
     assert hashes(again.study) == hashes(done.study)
+
+
+def test_what_was_decided_stays_so_when_more_seeds_are_trained(swept, tmp_path):
+    """Seeds beyond a look change neither its verdict nor what stands beside it."""
+    troubled, done = swept
+    root = Root(tmp_path / "more")
+    shutil.copytree(troubled.root.path, root.path)
+    more = troubled.sweep(*AXES, seeds=range(10), root=root)
+    assert more.trained
+    before, after = (
+        {
+            row["label"]: {key: row[key] for key in (*EFFECT, "cells")}
+            for row in compare_document(study, study.results())["settings"]
+        }
+        for study in (done.study, more.study)
+    )
+    decided = [label for label, row in before.items() if row["verdict"] not in (None, "undecided")]
+    assert decided
+    for label in decided:
+        assert after[label] == before[label]
+
+
+def test_without_a_look_there_is_no_verdict(swept, tmp_path):
+    troubled, _ = swept
+    root = Root(tmp_path / "few")
+    shutil.copytree(troubled.root.path, root.path)
+    new = troubled.sweep("train.batch_size=8", seeds=[0, 1], root=root).sweep.comparison()
+    row = next(row for row in new["settings"] if row["changed"])
+    assert (row["verdict"], row["pairs"]) == (None, 2)
+    assert row["delta"] is not None
+    assert "3 seeds of it and the baseline have to be finished" in row["no_verdict"]
 
 
 def test_other_looks_are_refused_and_nothing_is_trained(swept):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import pearsonr, ttest_rel
 
 from sweeps.effects.pairs import Pairs, mean_and_std
+from sweeps.effects.steps import step_of
 from sweeps.effects.verdicts import Standard, judge
 
 # Of metrics: thousandths, so that ties are common.
@@ -118,3 +119,20 @@ def test_correlation_and_what_pairing_was_worth(pairs):
 def test_no_correlation_of_what_does_not_vary():
     assert Pairs.of([1, 2, 3], [1, 1, 1]).correlation is None
     assert Pairs.of([1, 2, 3], [1, 2, 3]).unpaired_worth is None
+
+
+@given(st.lists(st.integers(0, 270), min_size=1, max_size=30))
+def test_accuracies_that_differ_by_an_example_move_in_its_steps(right):
+    values = [count / 270 for count in (*right, right[0] + 1)]
+    assert step_of(values) == pytest.approx(1 / 270)
+
+
+def test_values_printed_with_four_digits_have_steps_too():
+    values = [round(count / 270, 4) for count in (250, 252, 255, 259, 261)]
+    assert step_of(values) == pytest.approx(1 / 270, rel=0.02)
+
+
+def test_losses_have_no_steps():
+    assert step_of([0.5, 0.6, 0.7, 0.4901, 0.5899, 0.69]) < 1e-6
+    assert step_of([]) < 1e-6
+    assert step_of([0.25, 0.25]) < 1e-6
