@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.errors import Faults
+from core.errors import Faults, RequestError
 from sweeps.effects.looks import looks
 from sweeps.effects.verdicts import ALPHA
-from sweeps.judgement import check_margin
 from sweeps.search import Search
 
 _FEWEST, _USUAL, _MOST = 3, 20, 10_000
@@ -90,3 +89,18 @@ def read_decision(
         )
     faults.check()
     return Decision(margin, looks(max_seeds or _USUAL) if until_decided else ())
+
+
+def check_margin(margin: float | None) -> float | None:
+    """Refuses a margin that is no size.
+
+    Raises:
+        RequestError: If it is negative or not finite.
+    """
+    if margin is not None and not 0 <= margin < float("inf"):
+        raise RequestError(
+            f"--margin {margin}: must be 0 or more, in the metric's own units.",
+            "Such as 0.005 for half a point of accuracy.",
+            "margin",
+        )
+    return margin

@@ -8,13 +8,13 @@ from typing import Any
 
 from core.config import Direction
 from core.run_folder import RunFolder
-from sweeps.cells import cells_document
-from sweeps.judgement import EFFECT, Judged, judge_observed
-from sweeps.observed import observed, standard_of
 from sweeps.outcomes import SettingResult
 from sweeps.sameness import sameness
 from sweeps.settings import BASELINE
 from sweeps.study import Study
+from sweeps.verdicts.cells import cells_document
+from sweeps.verdicts.judgement import EFFECT, Judged, judge_observed
+from sweeps.verdicts.observed import observed, standard_of
 
 
 def run_document(

@@ -13,12 +13,12 @@ from core.evaluate import Evaluated
 from core.files import append_line, creating, read_lines
 from sweeps.documents import best_setting, compare_document
 from sweeps.effects.pairs import mean_and_std
-from sweeps.judgement import EFFECT, Judged, Observed, judge_observed, standard_for
 from sweeps.outcomes import SettingResult
 from sweeps.sameness import sameness
-from sweeps.scores import example_scores
 from sweeps.settings import BASELINE
 from sweeps.study import Study
+from sweeps.verdicts.judgement import EFFECT, Judged, Observed, judge_observed, standard_for
+from sweeps.verdicts.scores import example_scores
 
 Split = Literal["val", "test"]
 Evaluate = Callable[[Path, Split], Evaluated]

@@ -18,7 +18,6 @@ from sweeps.drive import Rules, Step, drive
 from sweeps.early import data_of, early_request
 from sweeps.effects.looks import seeds_can_decide
 from sweeps.follow import Follower
-from sweeps.foresight import Foresight, foresee
 from sweeps.outcomes import SettingResult
 from sweeps.request import Asked, Question, Request
 from sweeps.root import Root
@@ -29,6 +28,7 @@ from sweeps.storage import checked_storage, without_credentials
 from sweeps.study import Study
 from sweeps.study_names import check_study_name, study_name
 from sweeps.tracking import Tracker, warm_up
+from sweeps.verdicts.foresight import Foresight, foresee
 from sweeps.workplace import Workplace
 
 Runs = Mapping[tuple[str, int], RunSpec]  # by label and seed

@@ -58,7 +58,7 @@ def compare_command(
 
     RESULTS.csv has the columns setting, seed and value; one of the settings is called baseline.
     """
-    from sweeps.judgement import check_margin
+    from sweeps.decision import check_margin
 
     is_file = len(names) == 1 and names[0].lower().endswith(".csv")
     faults, of_file = Faults(), is_file and names[0] not in root.study_names()
@@ -71,7 +71,7 @@ def compare_command(
         _compare_runs(root, names, as_json)
         return
     if of_file:
-        from sweeps.results_file import compare_results
+        from sweeps.verdicts.results_file import compare_results
 
         document = compare_results(Path(names[0]), direction or "maximize", margin)
         _tell_comparison(document, form, as_json)

@@ -23,13 +23,13 @@ from sweeps.cli.common import (
     table,
 )
 from sweeps.cli.verdicts import Paste
-from sweeps.foresight import Foresight
 from sweeps.lookup import start_of
 from sweeps.request import seed_words
 from sweeps.schedule import cost, length, schedule
 from sweeps.settings import Setting
 from sweeps.study import Study
 from sweeps.sweep import Sweep
+from sweeps.verdicts.foresight import Foresight
 
 
 def begin(sweep: Sweep) -> None:

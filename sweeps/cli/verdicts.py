@@ -195,7 +195,7 @@ def _undecided(comparison: Comparison) -> list[str]:
     if hopeless := [s for s in left if not s["seeds_to_decide"]]:
         labels = [s["label"] for s in hopeless]
         ends = {number(end([s["detectable"] for s in hopeless])): None for end in (min, max)}
-        found = f"found would be differences of {' to '.join(ends)}"
+        found = f"differences of {' to '.join(ends)} would be found four times in five"
         if comparison["looks"]:
             why = "no look follows; a study with more --max-seeds, or more validation examples, may"
         elif comparison["question"] == "new data":

@@ -13,8 +13,8 @@ from sweeps.linter.forms import different_curves
 from sweeps.linter.levels import edge_of_axis
 from sweeps.linter.runs import many_failures, one_seed, reading_of_test
 from sweeps.linter.training import overfitting, still_improving
-from sweeps.observed import standard_of
 from sweeps.study import Study
+from sweeps.verdicts.observed import standard_of
 
 
 class Rule(NamedTuple):

@@ -14,8 +14,8 @@ from core.errors import Faults, RequestError, shown
 from sweeps.effects.pairs import mean_and_std
 from sweeps.effects.steps import step_of
 from sweeps.effects.verdicts import Standard
-from sweeps.judgement import EFFECT, Observed, judge_observed
 from sweeps.settings import BASELINE
+from sweeps.verdicts.judgement import EFFECT, Observed, judge_observed
 
 _COLUMNS = ("setting", "seed", "value")
 _FORM = "The first line is setting,seed,value, and each further one a run; one setting is baseline."

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from core.config import Direction
 from core.run_folder import PREDICTIONS
 from sweeps.effects.verdicts import Standard
-from sweeps.judgement import Observed, standard_for
 from sweeps.outcomes import SettingResult
-from sweeps.scores import example_scores
 from sweeps.study import Study
+from sweeps.verdicts.judgement import Observed, standard_for
+from sweeps.verdicts.scores import example_scores
 
 Array = NDArray[np.float64]
 

@@ -12,10 +12,10 @@ from sweeps.effects.pairs import Pairs, mean_and_std
 from sweeps.effects.power import MOST_SEEDS, detectable
 from sweeps.effects.variance import FEWEST_PAIRS, FEWEST_SETTINGS
 from sweeps.effects.verdicts import ALPHA, Standard
-from sweeps.judgement import standard_for
-from sweeps.observed import standard_of
 from sweeps.outcomes import SettingResult
 from sweeps.study import Study
+from sweeps.verdicts.judgement import standard_for
+from sweeps.verdicts.observed import standard_of
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.config import Direction
-from core.errors import RequestError
 from sweeps.effects.looks import Look, judge_looks
 from sweeps.effects.pairs import Pairs, mean_and_std
 from sweeps.effects.power import seeds_to_decide, smallest_difference
@@ -189,21 +188,6 @@ def standard_for(
     if margin is None:
         margin = max(_usual_margin(name, direction, mean, counted=counted), step)
     return Standard(margin, planned, direction == "maximize", step, counted)
-
-
-def check_margin(margin: float | None) -> float | None:
-    """Refuses a margin that is no size.
-
-    Raises:
-        RequestError: If it is negative or not finite.
-    """
-    if margin is not None and not 0 <= margin < float("inf"):
-        raise RequestError(
-            f"--margin {margin}: must be 0 or more, in the metric's own units.",
-            "Such as 0.005 for half a point of accuracy.",
-            "margin",
-        )
-    return margin
 
 
 def _usual_margin(name: str, direction: Direction, mean: float, *, counted: bool) -> float:

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from core.tasks import Binary, Multiclass, Multilabel, Regression
-from sweeps.scores import example_scores
+from sweeps.verdicts.scores import example_scores
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(40, 3)).astype(np.float32)
