@@ -304,4 +304,6 @@ def signed(value: float | None, digits: int = 4) -> str:
     """A difference with its sign."""
     if value is None:
         return "–"
+    if abs(value) < _ROUNDING:
+        value = 0.0
     return f"{value:+.{digits}f}" if abs(value) >= 10**-digits or value == 0 else f"{value:+.2g}"

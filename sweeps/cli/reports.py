@@ -167,9 +167,10 @@ def end(sweep: Sweep, experiment: str) -> None:
     say(f"{_counts(sweep.counts)}, in {duration(sweep.seconds)}")
     if cost := sweep.cost_of_deciding():
         most, saved = sweep.decision.most_seeds, cost["fixed"] - cost["runs"]
+        runs = _many(cost["runs"], "run")
         say(
-            f"until decided: {_many(cost['runs'], 'run')} of the {cost['fixed']} that {most} seeds "
-            f"for every setting take; {saved} saved"
+            f"until decided: these settings have {runs} of the {cost['fixed']} that {most} seeds "
+            f"for each take; {saved} saved"
         )
     comparison = sweep.comparison()
     if comparison["sameness"] != "proven" and sweep.counts["reused"]:
@@ -179,6 +180,10 @@ def end(sweep: Sweep, experiment: str) -> None:
     for axis in sweep.question.axes:
         for line in verdicts.axis_lines(comparison, axis.key, paste):
             say(line)
+        if others := sum(s.key == axis.key for s in sweep.study.settings) - sum(
+            s.key == axis.key for s in sweep.settings
+        ):
+            say(f"  the study has {_many(others, 'other level')} of it; compare shows all")
     best = sweep.document()["best"]
     if best:
         result = next(r for r in sweep.results() if r.setting.label == best)

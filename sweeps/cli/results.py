@@ -53,7 +53,7 @@ def evaluate_command(
     """The best checkpoint of a RUN, or of a STUDY's chosen settings, on a part of the data.
 
     Readings of the test part are counted. Of a study the baseline is evaluated and the settings
-    named, else those that are better; all seeds in one reading.
+    named, else those that are better, or where none is, the best one; all seeds in one reading.
     """
     if name in root.study_names():
         document = _evaluated_study(root, name, labels, split, trust)

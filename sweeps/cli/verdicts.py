@@ -13,6 +13,7 @@ from sweeps.settings import BASELINE
 
 _SAME = 1e-12  # means this close differ by rounding only
 _MOST_UNDECIDED = 6  # lines
+_FINE = 1e-6  # steps below are those of floating-point numbers
 _STYLES = {"better": "green", "worse": "red", "equivalent": "blue", "identical": "dim"}
 QUESTIONS = {"new data": "on new data", "this part": "on this validation part"}
 
@@ -77,7 +78,13 @@ def in_order(comparison: Comparison) -> list[Mapping[str, Any]]:
 
 def where(comparison: Comparison) -> str:
     """Which question the headline verdicts answer."""
-    return QUESTIONS[comparison["question"]] if comparison["study"] else "on the same data"
+    if not comparison["study"]:
+        return "on the same data"
+    return QUESTIONS[comparison["question"]].replace("validation", _part(comparison))
+
+
+def _part(comparison: Comparison) -> str:
+    return "test" if comparison.get("split") == "test" else "validation"
 
 
 def interval_text(interval: Sequence[float] | None) -> str:
@@ -166,12 +173,36 @@ def _legend(comparison: Comparison) -> list[str]:
     else:
         told = f"verdict: {where(comparison)}, for other seeds."
     many = "one setting" if tests == 1 else f"{tests} settings"
-    held = f"margin {number(comparison['margin'])}, p held to {many}"
+    metric = comparison["metric"]
+    better = "higher" if metric["direction"] == "maximize" else "lower"
+    held = f"{better} is better, margin {number(comparison['margin'])}; a verdict is held to "
+    held += f"{many} together, an interval to its own alone" if tests != 1 else many
     worth = [
         s["unpaired_worth"] / s["pairs"] for s in comparison["settings"] if s["unpaired_worth"]
     ]
     pairing = f"; a pair was worth {median(worth):.1f} unpaired seeds of each" if worth else ""
-    return [told, f"{held}{pairing}", *_looks(comparison)]
+    return [
+        told,
+        f"{held}{pairing}",
+        *_unpaired(comparison),
+        *_steps(comparison),
+        *_looks(comparison),
+    ]
+
+
+def _unpaired(comparison: Comparison) -> list[str]:
+    """Means are over all seeds of a setting, differences over those of pairs."""
+    counts = {len(s["seeds"]) for s in comparison["settings"] if s["seeds"]}
+    counts |= {s["pairs"] for s in comparison["settings"] if s["pairs"]}
+    return (
+        ["differences are over the seeds that both have, means over all"] if len(counts) > 1 else []
+    )
+
+
+def _steps(comparison: Comparison) -> list[str]:
+    """Of a file nobody says how many examples its values are of."""
+    step = comparison.get("step")
+    return [f"values are taken to move in steps of {step:.3g}"] if step and step > _FINE else []
 
 
 def _looks(comparison: Comparison) -> list[str]:
@@ -192,18 +223,29 @@ def _undecided(comparison: Comparison) -> list[str]:
     ]
     if len(by_seeds) > _MOST_UNDECIDED:
         lines.append(f"undecided: {len(by_seeds) - _MOST_UNDECIDED} more (see --json)")
-    if hopeless := [s for s in left if not s["seeds_to_decide"]]:
-        labels = [s["label"] for s in hopeless]
-        ends = {number(end([s["detectable"] for s in hopeless])): None for end in (min, max)}
-        found = f"differences of {' to '.join(ends)} would be found four times in five"
-        if comparison["looks"]:
-            why = "no look follows; a study with more --max-seeds, or more validation examples, may"
-        elif comparison["question"] == "new data":
-            why = "more seeds alone will not decide it, more validation examples would"
-        else:
-            why = "no 1000 seeds would decide it, a larger --margin may"
-        lines.append(f"undecided: {', '.join(labels[:3])}{_more(labels, 3)}: {found}; {why}")
+    rest: dict[str, list[Mapping[str, Any]]] = {}
+    for setting in left:
+        if not setting["seeds_to_decide"]:
+            rest.setdefault(_why_undecided(comparison, setting), []).append(setting)
+    for why, settings in rest.items():
+        labels = [setting["label"] for setting in settings]
+        ends = {number(end([s["detectable"] for s in settings])): None for end in (min, max)}
+        lines.append(
+            f"undecided: {', '.join(labels[:3])}{_more(labels, 3)}: differences of "
+            f"{' to '.join(ends)} would be found four times in five; {why}"
+        )
     return lines
+
+
+def _why_undecided(comparison: Comparison, setting: Mapping[str, Any]) -> str:
+    """Why a setting is still undecided that no number of seeds is told for."""
+    if setting["next_look"]:
+        return f"the next look is after {setting['next_look']} seeds: run the sweep again"
+    if comparison["looks"] and setting["look"] == comparison["looks"][-1]:
+        return f"{setting['look']} seeds are the most that were asked for"
+    if comparison["question"] == "new data":
+        return f"more seeds alone will not decide it, more {_part(comparison)} examples would"
+    return "no 1000 seeds would decide it, a larger --margin may"
 
 
 def _lost(comparison: Comparison) -> list[str]:

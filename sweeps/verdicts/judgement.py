@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.config import Direction
-from sweeps.effects.looks import Look, judge_looks
+from sweeps.effects.looks import Look, judge_looks, seeds_can_decide
 from sweeps.effects.pairs import Pairs, mean_and_std
 from sweeps.effects.power import seeds_to_decide, smallest_difference
 from sweeps.effects.steps import step_of
@@ -24,7 +24,7 @@ Question = Literal["new data", "this part"]
 EFFECT = (
     "delta", "interval", "p", "p_holm", "verdict", "pairs", "question", "confidence", "this_part",
     "new_data", "std_of_differences", "correlation", "unpaired_worth", "lost", "look",
-    "detectable", "seeds_to_decide", "no_verdict",
+    "detectable", "seeds_to_decide", "next_look", "no_verdict",
 )  # fmt: skip
 COUNTED = ("accuracy", "precision", "recall", "f1")  # they move in steps of one example
 
@@ -105,14 +105,21 @@ class Judged:
         """The smallest difference that this many seeds find, and how many would decide it."""
         headline = one.headline
         if headline is None or one.verdict != "undecided" or one.mean is None:
-            return {"detectable": None, "seeds_to_decide": None}
+            return {"detectable": None, "seeds_to_decide": None, "next_look": None}
         spent, sure = 1 - one.confidence, headline.uncertainty
         alpha = spent / max(1, self.standard.planned)
         needed = seeds_to_decide(sure, one.pairs, one.mean, self.standard.margin, alpha, spent)
         return {
             "detectable": smallest_difference(sure, one.pairs, alpha),
-            "seeds_to_decide": None if self.looks else needed,  # no look follows the last one
+            "seeds_to_decide": None if self.looks else needed,  # a look follows, or none does
+            "next_look": self._next_look(one),
         }
+
+    def _next_look(self, one: Judgement) -> int | None:
+        """After how many seeds a setting is looked at again; None if that would be in vain."""
+        if not seeds_can_decide(one, self.standard):
+            return None
+        return next((n for n in self.looks if n > (one.look or 0)), None)
 
 
 def judge_observed(

@@ -77,6 +77,7 @@ def compare_results(
         "tests": standard.planned,
         "examples": None,
         "looks": [],
+        "step": standard.resolution,
         "settings": rows,
     }
 
@@ -119,6 +120,10 @@ def _lines(lines: csv.DictReader[str], path: Path) -> Iterator[dict[str, str | N
 
 
 def _take(read: _Read, line: Mapping[str, str | None], where: str) -> None:
+    if None in line or None in line.values():
+        raise RequestError(
+            f"{where}: has too {'many' if None in line else 'few'} fields.", _FORM, "results"
+        )
     label, seed, text = ((line[name] or "").strip() for name in _COLUMNS)
     if not label or not seed:
         raise RequestError(f"{where}: has no {'seed' if label else 'setting'}.", _FORM, "results")

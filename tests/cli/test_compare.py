@@ -78,6 +78,8 @@ def test_markdown_and_latex_are_escaped_and_say_how(paribus, results):
         ("", ["it has none."]),
         ("setting,seed,value,value\nbaseline,0,1,2\n", ["needs one column value each"]),
         ("setting,seed,value\nbaseline,0,1e200\nx,0,1\n", ["line 2: value 1e200 is too large."]),
+        ("setting,seed,value\nbaseline,0,0,3\n", ["line 2: has too many fields."]),
+        ("setting,seed,value\nbaseline,0\n", ["line 2: has too few fields."]),
         ('setting,seed,value\n"' + "x" * 140_000 + "\n", ["cannot be read (field larger"]),
         ("setting,seed,value\nx,0,1\nx,1,2\n", ["the setting called baseline is not there."]),
         ("setting,seed,value\nbaseline,0,\nx,0,1\n", ["baseline has no complete run."]),
