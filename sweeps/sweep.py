@@ -28,6 +28,7 @@ from sweeps.storage import checked_storage, without_credentials
 from sweeps.study import Study
 from sweeps.study_names import check_study_name, study_name
 from sweeps.tracking import Tracker, warm_up
+from sweeps.verdicts import foresight
 from sweeps.verdicts.foresight import Foresight, foresee
 from sweeps.workplace import Workplace
 
@@ -77,6 +78,7 @@ def planned_sweep(
         workplace.begin()
         # This process is idle while the workers import torch.
         optuna_view.warm_up()
+        foresight.warm_up()
         warm_up(enabled=wandb)
         name = None if faults.found else study  # a bad name must not be looked up
         with faults.collecting():

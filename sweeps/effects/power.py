@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
+from sweeps.effects.roots import root
 from sweeps.effects.uncertainty import Uncertainty
 
 POWER = 0.8
@@ -26,7 +27,7 @@ def detectable(n: int, df: float, alpha: float, power: float = POWER) -> float:
     Returns:
         In standard deviations of the paired differences.
     """
-    from scipy import optimize, special
+    from scipy import special
 
     critical = -float(special.stdtrit(df, alpha / 2))
 
@@ -39,7 +40,7 @@ def detectable(n: int, df: float, alpha: float, power: float = POWER) -> float:
     high = critical + 1.0
     while short(high) < 0:
         high *= 1.5
-    return float(optimize.brentq(short, 0.0, high, xtol=1e-6)) / math.sqrt(n)
+    return root(short, 0.0, high) / math.sqrt(n)
 
 
 @lru_cache(maxsize=4096)

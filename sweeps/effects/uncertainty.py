@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sweeps.effects.roots import root
+
 Array = NDArray[np.float64]
 
 
@@ -42,7 +44,7 @@ class Uncertainty:
 
     def p(self, mean: float) -> float:
         """Two-sided p of a mean difference: the alpha whose interval just reaches 0."""
-        from scipy import optimize, special
+        from scipy import special
 
         if mean == 0:
             return 1.0
@@ -52,8 +54,7 @@ class Uncertainty:
         least = -300.0  # of ln alpha
         if self.reach(math.exp(least)) <= abs(mean):
             return 0.0
-        found = float(optimize.brentq(lambda x: self.reach(math.exp(x)) - abs(mean), least, 0.0))
-        return math.exp(found)
+        return math.exp(root(lambda x: abs(mean) - self.reach(math.exp(x)), least, 0.0))
 
 
 def examples_variance(differences: Array) -> float:

@@ -51,6 +51,11 @@ class Foresight:
         return {**vars(self), "difference": self.difference}
 
 
+def warm_up() -> None:
+    """Imports beforehand what verdicts are computed with."""
+    from scipy import special  # noqa: F401
+
+
 def foresee(study: Study, seeds: int, settings: int, alpha: float = ALPHA) -> Foresight:
     """What a sweep can find out.
 
