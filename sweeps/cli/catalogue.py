@@ -11,7 +11,6 @@ from core.errors import Faults
 from core.experiment import catalogue, load_experiment
 from core.values import show_value
 from sweeps.cli.common import (
-    NOT_PROVEN,
     json_option,
     print_json,
     root_option,
@@ -20,6 +19,7 @@ from sweeps.cli.common import (
     trust_option,
 )
 from sweeps.root import Root
+from sweeps.verdicts.words import NOT_PROVEN
 
 
 @click.command("list")

@@ -24,7 +24,6 @@ from sweeps.root import Root
 from sweeps.storage import without_credentials
 
 INTERRUPTED = 130  # exit code
-NOT_PROVEN = "sameness not proven: a function keeps its model, data and random draws to itself"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -273,18 +272,6 @@ def clean_stop() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-_ROUNDING = 1e-12  # what float64 leaves of a difference that is none
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A metric as a person reads it."""
-    if value is None:
-        return "–"
-    if abs(value) < _ROUNDING:
-        value = 0.0
-    return f"{value:.{digits}f}" if abs(value) >= 0.001 or value == 0 else f"{value:.3g}"
-
-
 def best_of_run(folder: Path) -> str:
     """Where the best of a run lies: its model, if it has one."""
     file = folder / BEST
@@ -298,12 +285,3 @@ def size(count: int) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000  # type: ignore[assignment]
     return f"{count:.1f} GB"
-
-
-def signed(value: float | None, digits: int = 4) -> str:
-    """A difference with its sign."""
-    if value is None:
-        return "–"
-    if abs(value) < _ROUNDING:
-        value = 0.0
-    return f"{value:+.{digits}f}" if abs(value) >= 10**-digits or value == 0 else f"{value:+.2g}"

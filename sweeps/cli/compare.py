@@ -13,9 +13,7 @@ from core.errors import Faults, RequestError
 from core.run_folder import RunFolder
 from core.values import show_value
 from sweeps.cli.common import (
-    NOT_PROVEN,
     json_option,
-    number,
     print_json,
     root_option,
     root_words,
@@ -23,8 +21,10 @@ from sweeps.cli.common import (
     table,
     warn,
 )
+from sweeps.numbers import number
 from sweeps.root import Root
 from sweeps.sameness import sameness
+from sweeps.verdicts.words import NOT_PROVEN
 
 if TYPE_CHECKING:
     from sweeps.study import Study
@@ -184,6 +184,7 @@ def _tell_comparison(document: Mapping[str, Any], form: str, as_json: bool) -> N
 def _tell_study(study: Study, document: Mapping[str, Any]) -> None:
     from sweeps.cli import reports, verdicts
     from sweeps.cli.linter import tell_linter
+    from sweeps.verdicts import words
 
     say(f"study {study.name}")
     verdicts.tell(document)
@@ -192,9 +193,9 @@ def _tell_study(study: Study, document: Mapping[str, Any]) -> None:
             say(f"{setting['label']} failed: {setting['reason']}")
     paste = reports.study_command(study)
     for axis in study.asked["axes"]:
-        for line in verdicts.axis_lines(document, axis["key"], paste):
+        for line in words.axis_lines(document, axis["key"], paste):
             say(line)
-    for line in verdicts.cell_lines(document):
+    for line in words.cell_lines(document):
         say(line)
     tell_linter(document["linter"])
 

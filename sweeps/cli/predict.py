@@ -12,13 +12,13 @@ import rich_click as click
 from core.errors import RequestError, shown
 from sweeps.cli.common import (
     json_option,
-    number,
     print_json,
     root_option,
     table,
     trust_option,
     warn,
 )
+from sweeps.numbers import number
 from sweeps.root import Root
 
 LIKELIEST = 3  # classes of which the table gives the probability

@@ -13,23 +13,23 @@ from core.values import show_value
 from sweeps.axes import Axis
 from sweeps.cli import verdicts
 from sweeps.cli.common import (
-    NOT_PROVEN,
     best_of_run,
     command,
-    number,
     print_json,
     root_words,
     say,
     table,
 )
-from sweeps.cli.verdicts import Paste
 from sweeps.lookup import start_of
+from sweeps.numbers import duration, number
 from sweeps.request import seed_words
 from sweeps.schedule import cost, length, schedule
 from sweeps.settings import Setting
 from sweeps.study import Study
 from sweeps.sweep import Sweep
+from sweeps.verdicts import words
 from sweeps.verdicts.foresight import Foresight
+from sweeps.verdicts.words import NOT_PROVEN, Paste
 
 
 def begin(sweep: Sweep) -> None:
@@ -114,7 +114,7 @@ def dry_run(sweep: Sweep, as_json: bool) -> None:
             "seconds": seconds,
         })  # fmt: skip
         return
-    rows = [[s.label, verdicts.derived_text(s.derived)] for s in sweep.settings]
+    rows = [[s.label, words.derived_text(s.derived)] for s in sweep.settings]
     for axis in sweep.question.axes:
         known = sum(s.key == axis.key for s in sweep.settings)
         if trials := sweep.search.trials_of(axis):
@@ -178,7 +178,7 @@ def end(sweep: Sweep, experiment: str) -> None:
     verdicts.tell(comparison)
     paste = baseline_command(sweep, experiment)
     for axis in sweep.question.axes:
-        for line in verdicts.axis_lines(comparison, axis.key, paste):
+        for line in words.axis_lines(comparison, axis.key, paste):
             say(line)
         if others := sum(s.key == axis.key for s in sweep.study.settings) - sum(
             s.key == axis.key for s in sweep.settings
@@ -241,13 +241,6 @@ def study_command(study: Study) -> Paste:
         return command("sweep", start, *axes, "--set", f"{key}={level}", *root_words(study.root))
 
     return paste
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says it."""
-    if seconds < 90:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def short_configuration(baseline: Mapping[str, Any]) -> str:

@@ -14,13 +14,13 @@ from sweeps.cli.common import (
     clean_stop,
     command,
     json_option,
-    number,
     print_json,
     root_option,
     say,
     trust_option,
     warn,
 )
+from sweeps.numbers import number
 from sweeps.root import Root
 
 if TYPE_CHECKING:

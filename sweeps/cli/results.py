@@ -13,10 +13,8 @@ from core.errors import DamagedError, RequestError, shown
 from core.files import append_line, creating, read_lines, verify_manifest
 from core.run_folder import HISTORY, RECORD, RunFolder
 from sweeps.cli.common import (
-    NOT_PROVEN,
     bar,
     json_option,
-    number,
     print_json,
     root_option,
     say,
@@ -25,8 +23,10 @@ from sweeps.cli.common import (
     trust_option,
     warn,
 )
+from sweeps.numbers import number
 from sweeps.root import Root
 from sweeps.sameness import sameness
+from sweeps.verdicts.words import NOT_PROVEN
 
 if TYPE_CHECKING:
     from sweeps.study import Study

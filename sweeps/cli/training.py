@@ -15,7 +15,6 @@ from sweeps.cli.common import (
     clean_stop,
     command,
     json_option,
-    number,
     print_json,
     read_rules,
     read_seed,
@@ -28,6 +27,7 @@ from sweeps.cli.common import (
     warn,
 )
 from sweeps.drive import Rules
+from sweeps.numbers import number
 from sweeps.root import Root
 
 if TYPE_CHECKING:
