@@ -21,8 +21,7 @@ from core.experiment import refuse_while_loading
 from core.run_folder import RunFolder
 from core.values import as_plain, show_value
 from sweeps.decision import USUAL_DECISION, read_decision
-from sweeps.documents import compare_document, run_document
-from sweeps.linter.lint import linter_document
+from sweeps.documents import compare_document, run_document, study_document
 from sweeps.lookup import find_run
 from sweeps.progress import train_watched
 from sweeps.request import Asked, read_seeds
@@ -116,7 +115,7 @@ class StudyResult:
 
     def document(self) -> dict[str, Any]:
         """The document that ``paribus compare --json`` prints."""
-        return {**self._comparison(), "linter": linter_document(self.study)}
+        return study_document(self.study)
 
     def rows(self) -> list[dict[str, Any]]:
         """One dict per setting: label, changed, derived, seeds, values, mean, std, delta, …"""

@@ -8,6 +8,7 @@ from typing import Any
 
 from core.config import Direction
 from core.run_folder import RunFolder
+from sweeps.linter.lint import linter_document
 from sweeps.outcomes import SettingResult
 from sweeps.sameness import sameness
 from sweeps.settings import BASELINE
@@ -108,6 +109,11 @@ def compare_document(
             for r in told
         ],
     }
+
+
+def study_document(study: Study) -> dict[str, Any]:
+    """The whole study compared, with what the linter says: what a page or W&B shows of it."""
+    return {**compare_document(study, study.results()), "linter": linter_document(study)}
 
 
 def judge_study(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,25 @@ def start_of(study: Study) -> str:
     if path and load_experiment(path).baseline.to_dict() == study.asked["baseline"]:
         return study.experiment
     return f"{study.name}/{BASELINE}-s{min(study.find(BASELINE).runs, default=0)}"
+
+
+def study_command(study: Study, options: Sequence[str] = ()) -> Callable[[str, str, str], str]:
+    """Makes the command that sweeps with another level as the baseline of a study read back.
+
+    Args:
+        study: The study; its baseline is where the command begins.
+        options: What every command needs, such as ``--root DIR``.
+
+    Returns:
+        A function of key, the baseline's level and the new one.
+    """
+    in_catalogue, start = study.experiment in catalogue(), start_of(study)
+
+    def paste(key: str, before: str, level: str) -> str:
+        axes = [] if in_catalogue else [f"{key}={before}"]  # other files' axes are not known here
+        return shlex.join(["paribus", "sweep", start, *axes, "--set", f"{key}={level}", *options])
+
+    return paste
 
 
 def studies_of(root: Root) -> dict[str, list[str]]:

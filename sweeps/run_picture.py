@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,14 +65,7 @@ def picture_of_run(
     ]
     if "train" in record["configuration"]:
         said.append("Train: mean over the epoch's updates; val: after the epoch.")
-    panels = _curves_of_run(record, history)
-    if not panels:
-        raise RequestError(
-            f"{record['run']} failed before it had a number to draw: "
-            f"{shown(record['reason'], 300)}.",
-            "Name another run; paribus runs lists them.",
-            "failed-run",
-        )
+    panels = [drawn.panel for drawn in curves_of_run(record, history)]
     if best is None:
         said.append(f"The run failed: {shown(record['reason'], 300)}.")
     else:
@@ -79,21 +73,44 @@ def picture_of_run(
         told = "" if value is None else f": {value:.4g}"
         select = explained(metric, record["configuration"]["select"]["direction"])
         said.append(f"Dotted: best epoch {best['epoch']} by {select}{told}.")
-        more, sentences = _confusion(record)
+        more, sentences = confusion_of_run(record)
         panels, said = panels + more, said + sentences
     if surface is not None:
-        panel, sentence = _answers(record, surface)
+        panel, sentence = answers_of_run(record, surface)
         panels, said = [*panels, panel], [*said, sentence]
     elif predictions and get(record, "configuration.task.name") == "regression":
-        panel, sentence = _agreement(predictions)
+        panel, sentence = agreement_of_run(predictions)
         panels, said = [*panels, panel], [*said, sentence]
     return Picture(f"run {record['run']}", " ".join(said), panels)
 
 
-def _curves_of_run(record: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> list[Panel]:
+@dataclass(frozen=True, eq=False)
+class DrawnCurves:
+    """A quantity over epochs.
+
+    Attributes:
+        panel: Its plot.
+        name: The quantity.
+        by_part: ``train`` and ``val``, as far as they were recorded: `[E]` each, NaN where it is
+            not defined.
+    """
+
+    panel: Panel
+    name: str
+    by_part: Mapping[str, Any]
+
+
+def curves_of_run(
+    record: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
+) -> list[DrawnCurves]:
+    """Curves of loss, selection metric and accuracy.
+
+    Raises:
+        RequestError: If the run has no finite number in any epoch.
+    """
     selected = record["configuration"]["select"]["metric"]
     best_epoch = record["best"] and record["best"]["epoch"]
-    panels = []
+    drawn = []
     for name in dict.fromkeys(("loss", selected.removeprefix("val/"), "accuracy")):
         found = [_column(history, f"{part}/{name}") for part in ("train", "val")]
         if name == selected:  # a function's metric may be of no part
@@ -102,8 +119,17 @@ def _curves_of_run(record: Mapping[str, Any], history: Sequence[Mapping[str, Any
             title, loss = short(name, 30), get(record, "configuration.loss.name")
             if name == "loss" and loss:
                 title = f"loss ({short(loss, 24)})"
-            panels.append(curves_panel(name, title, curves, best_epoch=best_epoch))
-    return panels
+            parts = {k: v for k, v in zip(("train", "val"), found, strict=True) if v is not None}
+            panel = curves_panel(name, title, curves, best_epoch=best_epoch)
+            drawn.append(DrawnCurves(panel, name, parts))
+    if not drawn:
+        raise RequestError(
+            f"{record['run']} failed before it had a number to draw: "
+            f"{shown(record['reason'], 300)}.",
+            "Name another run; paribus runs lists them.",
+            "failed-run",
+        )
+    return drawn
 
 
 def _column(history: Sequence[Mapping[str, Any]], key: str) -> Any:
@@ -114,7 +140,15 @@ def _column(history: Sequence[Mapping[str, Any]], key: str) -> Any:
     return np.array(values, dtype=np.float64)
 
 
-def _confusion(record: Mapping[str, Any]) -> tuple[list[Panel], list[str]]:
+def confusion_of_run(
+    record: Mapping[str, Any], *, half: bool = False
+) -> tuple[list[Panel], list[str]]:
+    """Its confusion matrices, and what a caption says of them.
+
+    Args:
+        record: The run's.
+        half: Whether half of a figure's width has to do.
+    """
     matrix = record["best"]["confusion_matrix"]
     if matrix is None:
         return [], []
@@ -124,13 +158,14 @@ def _confusion(record: Mapping[str, Any]) -> tuple[list[Panel], list[str]]:
     said = f"Confusion matrix: counts of {where}, empty where there are none; shade: share of "
     said += "the row."
     if counts.ndim == 2:
-        return [confusion_panel("confusion matrix", "confusion matrix", counts, names)], [said]
+        name = "confusion matrix"
+        return [confusion_panel(name, name, counts, names, half=half)], [said]
     panels, left = label_panels("confusion matrix", counts, names)
     said = said.replace("matrix", "matrix of each label")
     return panels, [said, *([f"{many(left, 'label')} left out."] if left else [])]
 
 
-def _answers(record: Mapping[str, Any], surface: Surface) -> tuple[Panel, str]:
+def answers_of_run(record: Mapping[str, Any], surface: Surface) -> tuple[Panel, str]:
     """The panel of what the model answers, and what the caption says of it."""
     preprocessing = record["data"]["preprocessing"]
     columns = preprocessing["columns"] or [f"input {i + 1}" for i in range(len(surface.axes))]
@@ -165,7 +200,8 @@ def _answers(record: Mapping[str, Any], surface: Surface) -> tuple[Panel, str]:
     )
 
 
-def _agreement(predictions: Mapping[str, Any]) -> tuple[Panel, str]:
+def agreement_of_run(predictions: Mapping[str, Any]) -> tuple[Panel, str]:
+    """Predicted values against true ones, and what a caption says of that."""
     total = len(predictions["targets"])
     step = -(-total // _MOST_EXAMPLES)
     targets, outputs = (predictions[name][::step] for name in ("targets", "outputs"))

@@ -31,7 +31,7 @@ def picture_of_study(study: Study, results: Sequence[SettingResult]) -> Picture:
             "Run its sweep again; see: paribus compare.",
             "nothing",
         )
-    looks = _looks(results)
+    looks = looks_of(results)
     histories = {result.setting.label: _histories(study, result) for result in there}
     panels: list[Panel] = []
     for axis in study.asked["axes"]:
@@ -53,7 +53,7 @@ def picture_of_study(study: Study, results: Sequence[SettingResult]) -> Picture:
     return Picture(f"study {study.name}", " ".join(said), panels)
 
 
-def _looks(results: Sequence[SettingResult]) -> dict[str, dict[str, Any]]:
+def looks_of(results: Sequence[SettingResult]) -> dict[str, dict[str, Any]]:
     """Label to colour and dashes: by place on its axis, so that a study that grows keeps them."""
     looks: dict[str, dict[str, Any]] = {}
     counts: dict[str, int] = {}
@@ -74,24 +74,40 @@ def _axis_panels(
     histories: Mapping[str, _Histories],
     looks: Mapping[str, Mapping[str, Any]],
 ) -> list[Panel]:
-    key = axis["key"]
-    levels, curves = [], []
-    for result in there:
-        setting = result.setting
-        if setting.key not in (None, key):
-            continue
-        value = axis["baseline"] if setting.key is None else setting.level
-        text, look = show_value(value), looks[setting.label]
-        levels.append(Level(text, value, result.values, look, baseline=setting.key is None))
-        label = f"{short(text, 11)} (baseline)" if setting.key is None else text
-        curves.append(mean_and_band(label, look, histories[setting.label]))
+    key, levels = axis["key"], levels_of(axis, there, looks)
     if not levels:
         return []
+    labels = [r.setting.label for r in there if r.setting.key in (None, key)]
+    curves = [
+        mean_and_band(
+            f"{short(level.text, 11)} (baseline)" if level.baseline else level.text,
+            level.look,
+            histories[label],
+        )
+        for level, label in zip(levels, labels, strict=True)
+    ]
     metric = short(study.metric, 16)
     return [
         curves_panel(f"curves: {key}", f"{short(key, 22)}: {metric}", curves),
         response_panel(f"response: {key}", f"best {metric}", key, levels, log=axis["log"]),
     ]
+
+
+def levels_of(
+    axis: Mapping[str, Any],
+    there: Sequence[SettingResult],
+    looks: Mapping[str, Mapping[str, Any]],
+) -> list[Level]:
+    """The baseline's level and those of an axis, of settings with a value."""
+    levels = []
+    for result in there:
+        setting = result.setting
+        if setting.key in (None, axis["key"]):
+            is_baseline = setting.key is None
+            value = axis["baseline"] if is_baseline else setting.level
+            look = looks[setting.label]
+            levels.append(Level(show_value(value), value, result.values, look, is_baseline))
+    return levels
 
 
 def _histories(study: Study, result: SettingResult) -> _Histories:

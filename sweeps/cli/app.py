@@ -21,6 +21,7 @@ from sweeps.cli import (
     plot,
     predict,
     removal,
+    report,
     reproduce,
     results,
     training,
@@ -48,6 +49,7 @@ for _command in (
     *results.COMMANDS,
     *predict.COMMANDS,
     *plot.COMMANDS,
+    *report.COMMANDS,
     *removal.COMMANDS,
     *machine.COMMANDS,
 ):

@@ -182,8 +182,9 @@ def _tell_comparison(document: Mapping[str, Any], form: str, as_json: bool) -> N
 
 
 def _tell_study(study: Study, document: Mapping[str, Any]) -> None:
-    from sweeps.cli import reports, verdicts
+    from sweeps.cli import verdicts
     from sweeps.cli.linter import tell_linter
+    from sweeps.lookup import study_command
     from sweeps.verdicts import words
 
     say(f"study {study.name}")
@@ -191,7 +192,7 @@ def _tell_study(study: Study, document: Mapping[str, Any]) -> None:
     for setting in document["settings"]:
         if setting["status"] == "failed":
             say(f"{setting['label']} failed: {setting['reason']}")
-    paste = reports.study_command(study)
+    paste = study_command(study, root_words(study.root))
     for axis in study.asked["axes"]:
         for line in words.axis_lines(document, axis["key"], paste):
             say(line)

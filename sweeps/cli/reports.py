@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.config import COMPONENTS, Configuration, flatten
-from core.experiment import catalogue
 from core.spec import RunSpec
 from core.values import show_value
 from sweeps.axes import Axis
@@ -20,12 +19,10 @@ from sweeps.cli.common import (
     say,
     table,
 )
-from sweeps.lookup import start_of
 from sweeps.numbers import duration, number
 from sweeps.request import seed_words
 from sweeps.schedule import cost, length, schedule
 from sweeps.settings import Setting
-from sweeps.study import Study
 from sweeps.sweep import Sweep
 from sweeps.verdicts import words
 from sweeps.verdicts.foresight import Foresight
@@ -230,17 +227,6 @@ def _kept_overrides(sweep: Sweep, key: str, level: str) -> list[str]:
         if _key(text) != key and not gone:
             kept.append(text)
     return kept
-
-
-def study_command(study: Study) -> Paste:
-    """The same for a study read back: its baseline is a run's recorded configuration."""
-    path, start = catalogue().get(study.experiment), start_of(study)
-
-    def paste(key: str, before: str, level: str) -> str:
-        axes = [] if path else [f"{key}={before}"]  # what other files hold is not known here
-        return command("sweep", start, *axes, "--set", f"{key}={level}", *root_words(study.root))
-
-    return paste
 
 
 def short_configuration(baseline: Mapping[str, Any]) -> str:

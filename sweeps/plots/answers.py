@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from sweeps.plots.figure import Panel
-from sweeps.plots.style import COLOURS, FAINT, INK, marker_look, number_axis, short
+from sweeps.plots.style import COLOURS, FAINT, INK, PAPER, marker_look, number_axis, short
 
 Array = NDArray[Any]
 _MOST_NAMED = 8  # in the legend
@@ -48,7 +48,7 @@ def line_panel(
                 markersize=4, markeredgewidth=0, label="train",
             ) + axes.plot(
                 val.inputs[:, 0], val.targets[:, column], "o", color=colour,
-                markerfacecolor="white", markersize=4, label="val",
+                markerfacecolor=PAPER, markersize=4, label="val",
             )  # fmt: skip
             which = f" {column + 1}" if predicted.shape[1] > 1 else ""
             line = axes.plot(x, predicted[:, column], color=colour, label=f"predicted{which}")
@@ -145,13 +145,13 @@ def regions_panel(
             axes.contour(x, y, predicted >= code, levels=[0.5], colors=FAINT, linewidths=0.6)
         wrong = val.predicted != val.targets
         for code in range(len(classes)):
-            for group, edge in ((~wrong, "white"), (wrong, INK)):
+            for group, edge in ((~wrong, PAPER), (wrong, INK)):
                 own = val.inputs[(val.targets == code) & group]
                 look = marker_look(code)
                 axes.plot(own[:, 0], own[:, 1], linestyle="", markeredgecolor=edge,
-                          markersize=4 if edge == "white" else 5,
-                          markeredgewidth=0.4 if edge == "white" else 1.1,
-                          label=classes[code] if edge == "white" else "", **look)  # fmt: skip
+                          markersize=4 if edge == PAPER else 5,
+                          markeredgewidth=0.4 if edge == PAPER else 1.1,
+                          label=classes[code] if edge == PAPER else "", **look)  # fmt: skip
         axes.set(xlim=edges[:2], ylim=edges[2:])
         wide, high = edges[1] - edges[0], edges[3] - edges[2]
         if 0.5 <= wide / high <= 2:  # likely of one unit: a circle is to look like one
@@ -170,8 +170,8 @@ def _number_axes(axes: Axes, x: str, y: str, ticks: int = 5) -> None:
 
 
 def _tint(colour: str) -> tuple[float, ...]:
-    """The colour of a region: that of its class, so light that points stand out."""
-    return tuple(1 - 0.28 * (1 - part) for part in to_rgb(colour))
+    """The colour of a region: that of its class, so thin that points stand out on any paper."""
+    return (*to_rgb(colour), 0.28)
 
 
 def _class_samples(classes: Sequence[str], *, line: bool) -> list[Line2D]:

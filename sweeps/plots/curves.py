@@ -33,6 +33,7 @@ class Curve:
         look: Colour and dashes, as matplotlib's keywords.
         low: Lower edge of its band: `[E]`; None without a band.
         high: Upper edge.
+        is_behind: Whether it is faint behind the others: no label, and no say in the limits.
     """
 
     label: str
@@ -40,6 +41,7 @@ class Curve:
     look: Mapping[str, Any]
     low: Numbers | None = None
     high: Numbers | None = None
+    is_behind: bool = False
 
 
 def curves_panel(
@@ -53,24 +55,30 @@ def curves_panel(
         curves: At least one.
         best_epoch: Marked by a dotted line.
     """
+    front = [curve for curve in curves if not curve.is_behind]
 
     def draw(axes: Axes) -> None:
-        edges = [e for c in curves for e in (c.values, c.low, c.high) if e is not None]
+        edges = [e for c in front for e in (c.values, c.low, c.high) if e is not None]
         if spans(np.concatenate(edges), 100):
             axes.set_yscale("log")
         number_axis(axes.yaxis)
         number_axis(axes.xaxis, whole=True)
-        if max(len(curve.values) for curve in curves) == 1:
+        if max(len(curve.values) for curve in front) == 1:
             axes.set_xticks([1])
         axes.grid(axis="y")
         if best_epoch is not None:
             axes.axvline(best_epoch, color=FAINT, linewidth=0.8, linestyle=":")
-        for curve in curves:
+        for curve in front:
             _draw_curve(axes, curve)
+        axes.autoscale_view()
+        axes.autoscale(enable=False)
+        for curve in curves:
+            if curve.is_behind:
+                _draw_curve(axes, curve)
         axes.set_xlabel("epoch")
-        _label_ends(axes, curves, height)
+        _label_ends(axes, front, height)
 
-    height = max(2.0, 0.8 + _LABEL * len(curves))
+    height = max(2.0, 0.8 + _LABEL * len(front))
     return Panel(name, title, draw, height=height)
 
 
@@ -104,15 +112,15 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
         colour = curve.look["color"]
         axes.fill_between(epochs, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
     alone = np.isfinite(curve.values).sum() == 1  # one point makes no line
+    width = 0.6 if curve.is_behind else 0.8 if len(epochs) > _MANY else 1.4
     axes.plot(
-        epochs, curve.values, label=curve.label, marker="o" if alone else "",
-        linewidth=0.8 if len(epochs) > _MANY else 1.4, **curve.look,
+        epochs, curve.values, label=curve.label, marker="o" if alone else "", linewidth=width,
+        zorder=1.5 if curve.is_behind else 2, **curve.look,
     )  # fmt: skip
 
 
 def _label_ends(axes: Axes, curves: Sequence[Curve], height: float) -> None:
     """Names at the right edge, each as near to its line's end as the others let it."""
-    axes.autoscale_view()
     to_axes = axes.transScale + axes.transLimits
     ends = []
     for curve in curves:

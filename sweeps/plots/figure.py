@@ -35,7 +35,7 @@ class Panel:
         name: What it shows, as `--json` names it.
         title: Stands above it.
         draw: Draws it on the axes it is given.
-        width: In quarters of the figure: 1, 2 or 4.
+        width: In quarters of the figure, from 1 to 4.
         height: In inches, with its title.
     """
 
@@ -86,14 +86,33 @@ def figure_of(picture: Picture) -> Figure:
     return figure
 
 
-def rendered(figure: Figure, suffix: Format) -> bytes:
-    """The figure as a file's content: the same figure gives the same bytes."""
+def figure_of_panel(panel: Panel) -> Figure:
+    """One panel by itself: what is narrow is larger than beside others."""
+    larger = 4 / 3 if panel.width <= _QUARTERS / 2 else 1.0
+    size = (_WIDTH * panel.width / _QUARTERS * larger, panel.height * larger)
+    with stylesheet():
+        layout = ConstrainedLayoutEngine(w_pad=_PAD, h_pad=_PAD)
+        figure = Figure(figsize=size, layout=layout)
+        axes = figure.add_subplot()
+        axes.set_title(shown(panel.title))
+        panel.draw(axes)
+    return figure
+
+
+def rendered(figure: Figure, suffix: Format, *, transparent: bool = False) -> bytes:
+    """The figure as a file's content: the same figure gives the same bytes.
+
+    Args:
+        figure: What is drawn.
+        suffix: The format.
+        transparent: Whether an SVG lets what is behind it show.
+    """
     buffer = io.BytesIO()
     with stylesheet(), warnings.catch_warnings():
         # A name in letters that the font lacks: in SVG the reader's own font has them.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         if suffix == "svg":
-            figure.savefig(buffer, format="svg", metadata={"Date": None})
+            figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=transparent)
         else:
             figure.savefig(buffer, format="png", dpi=160)
     return buffer.getvalue()

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 
 from sweeps.plots.figure import Panel
 from sweeps.plots.style import BASELINE, FAINT, SMALL, number_axis, short, spans
 
+_LETTER = 0.035  # of the axis' width, that of a letter
 _STROKE = 14  # typographic points, as are a mean's width and all its seeds together
 
 
@@ -72,15 +74,32 @@ def response_panel(
 
 def _draw_numbers(axes: Axes, levels: Sequence[Level], log: bool) -> list[float]:
     places = [float(level.value) for level in levels]
-    if spans(places, 1 if log else 10):
+    if spans(places, 1 if log else 8):
         axes.set_xscale("log")
-    number_axis(axes.xaxis, dense=not spans(places, 100))
     axes.margins(x=0.08)
+    axes.update_datalim([(place, levels[0].seeds[0]) for place in places])
+    _mark_levels(axes, levels, places)
     order = np.argsort(places, kind="stable")
     means = [float(np.mean(levels[i].seeds)) for i in order]
     axes.plot([places[i] for i in order], means, "_-", color=FAINT, linewidth=0.8,
               markersize=_STROKE, markeredgewidth=1.4)  # fmt: skip
     return places
+
+
+def _mark_levels(axes: Axes, levels: Sequence[Level], places: Sequence[float]) -> None:
+    """The levels themselves stand at the axis, the baseline's first, as many as there is room."""
+    axes.autoscale_view()
+    to_axes = axes.transScale + axes.transLimits
+    marked: list[tuple[float, float]] = []  # left and right end, in parts of the axis
+    ticks: list[tuple[float, str]] = []
+    for level, place in sorted(zip(levels, places, strict=True), key=lambda p: not p[0].baseline):
+        x, text = float(to_axes.transform((place, 0))[0]), short(level.text, 10)
+        half = (len(text) + 1) * _LETTER / 2
+        if all(x + half < left or right < x - half for left, right in marked):
+            marked.append((x - half, x + half))
+            ticks.append((place, text))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks([place for place, _ in ticks], [text for _, text in ticks])
 
 
 def _draw_words(axes: Axes, levels: Sequence[Level]) -> list[float]:

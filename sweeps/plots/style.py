@@ -13,17 +13,26 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from core.errors import shown
 
-# M. Okabe and K. Ito, Color Universal Design (2008): told apart with every colour vision. Without
-# their yellow, which is too faint for lines on white; black is the baseline's.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+# The hues of M. Okabe and K. Ito, Color Universal Design (2008), but for their yellow, as dark as
+# marks on white have to be (contrast 3:1, WCAG 2.2). Any two, and black, which is the baseline's,
+# are at least 0.1 apart in OKLab with every colour vision (G. M. Machado et al. 2009).
+COLOURS = ("#0F5398", "#BF4408", "#198669", "#871156", "#279EC5", "#C18719")
 MARKERS = ("o", "s", "^", "D", "v")
 _DASHES = ("-", "--", ":", "-.")
-INK, FAINT, GRID = "#222222", "#666666", "#E4E4E4"
+INK, FAINT, GRID, PAPER = "#222222", "#666666", "#E4E4E4", "#FFFFFF"
 BASELINE, VAL, TRAIN = "#000000", COLOURS[0], COLOURS[5]
+# Colour, marker and face of each verdict: shapes tell them apart where colours do not.
+VERDICTS: dict[str, dict[str, Any]] = {
+    "better": {"color": COLOURS[2], "marker": "^"},
+    "worse": {"color": COLOURS[1], "marker": "v"},
+    "equivalent": {"color": COLOURS[0], "marker": "s"},
+    "undecided": {"color": FAINT, "marker": "o", "markerfacecolor": PAPER},
+    "identical": {"color": FAINT, "marker": "x"},
+}
 SMALL = 7.5  # points, of what stands inside a panel
 
 _STYLE: Any = {
-    "font.family": "sans-serif",
+    "font.family": "DejaVu Sans",  # comes with matplotlib: it measures by it
     "font.size": 8.0,
     "text.color": INK,
     "text.parse_math": False,  # names are anybody's: a $ is a $
@@ -49,8 +58,8 @@ _STYLE: Any = {
     "lines.markersize": 3.5,
     "legend.frameon": False,
     "legend.fontsize": SMALL,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
     "svg.fonttype": "none",  # text stays text: it can be searched, selected and read aloud
     "svg.hashsalt": "paribus",  # else ids are drawn, and equal plots differ
 }

@@ -22,7 +22,7 @@ from sweeps.plots.confusion import MOST_LABELS, confusion_panel, label_panels
 from sweeps.plots.curves import Curve, curves_panel, mean_and_band, spread, train_and_val
 from sweeps.plots.figure import Picture, figure_of, rendered
 from sweeps.plots.response import Level, response_panel
-from sweeps.plots.style import COLOURS, line_look, short
+from sweeps.plots.style import COLOURS, PAPER, line_look, short
 
 SVG = "{http://www.w3.org/2000/svg}"
 LOOK = {"color": "#0072B2", "linestyle": "-"}
@@ -241,7 +241,7 @@ def test_two_classes_of_one_number_are_one_curve_and_three_are_three():
 def test_regions_name_their_classes_and_mark_what_is_wrong():
     axes = figure_of(plane()).axes[1]
     assert [t.get_text() for t in axes.get_legend().get_texts()] == ["a", "b"]
-    wrong = [line for line in axes.lines if line.get_markeredgecolor() != "white"]
+    wrong = [line for line in axes.lines if line.get_markeredgecolor() != PAPER]
     assert [line.get_xydata().tolist() for line in wrong if len(line.get_xdata())] == [[[0.7, 0.2]]]
     assert (axes.get_xlim(), axes.get_ylim()) == ((0, 1), (0, 1))
 

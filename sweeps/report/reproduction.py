@@ -1,0 +1,150 @@
+"""How to get a study again, for the page: command, commit, versions, data, hashes, folders."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.values import show_value
+from sweeps.lookup import start_of
+from sweeps.numbers import duration
+from sweeps.report.view import View
+from sweeps.request import seed_words
+from sweeps.storage import without_credentials
+
+_SHORT = 12  # characters of a hash that tell runs apart
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """A run of the study.
+
+    Attributes:
+        run: Its id.
+        link: Its folder, as seen from the page's.
+        label: The setting's label.
+        seed: Its seed.
+        status: What became of it.
+        best: Its best epoch, or nothing.
+        weights: The beginning of its last weights' sha256.
+        time: How long it trained.
+    """
+
+    run: str
+    link: str
+    label: str
+    seed: int
+    status: str
+    best: str
+    weights: str
+    time: str
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What another person needs.
+
+    Attributes:
+        sweep: The command that trains the study.
+        check: The command that trains the baseline again and compares bit for bit.
+        facts: Name and value: commit, versions, processor, data.
+        runs: Every finished run.
+    """
+
+    sweep: str
+    check: str
+    facts: list[tuple[str, str]]
+    runs: list[RunLine]
+
+
+def reproduction(view: View, file: Path) -> Reproduction:
+    """What the page says of how to get the same again.
+
+    Args:
+        view: The study.
+        file: Where the page will lie: links start there.
+    """
+    study = view.study
+    records = list(_records(view))
+    return Reproduction(
+        sweep=_command(view),
+        check=shlex.join(["paribus", "reproduce", f"{study.name}/baseline"]),
+        facts=facts_of([record for _, _, record in records]),
+        runs=[_line(view, file, *found) for found in records],
+    )
+
+
+def _command(view: View) -> str:
+    """One `sweep` that asks for all that the study was asked for."""
+    study = view.study
+    seeds = sorted({seed for setting in study.settings for seed in setting.runs})
+    axes = [
+        f"{axis['key']}={','.join(show_value(level) for level in axis['levels'])}"
+        for axis in study.asked["axes"]
+    ]
+    looks = study.asked.get("looks")
+    options = ["--until-decided", "--max-seeds", str(looks[-1])] if looks else seed_words(seeds)
+    if study.asked.get("margin") is not None:
+        options += ["--margin", str(study.asked["margin"])]
+    if study.asked["storage"]:
+        options += ["--storage", without_credentials(study.asked["storage"])]
+    words = ["paribus", "sweep", start_of(study), *axes, *options, "--study", study.name]
+    return shlex.join(words)
+
+
+def _records(view: View) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Label, seed and record of every finished run."""
+    for result in view.results:
+        for seed, run in sorted(result.setting.runs.items()):
+            if run in result.runs and (record := view.study.outcomes.record(run)):
+                yield result.setting.label, seed, record
+
+
+def facts_of(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """What all runs share; where they do not, all values there are."""
+    if not records:
+        return []
+    environments = [record["identity"]["environment"] for record in records]
+    facts = {
+        "commit": [_commit(record) for record in records],
+        "data fingerprint": [record["data"].get("fingerprint") for record in records],
+        "examples": [
+            f"{record['data'].get('train', '–')} training, {record['data']['val']} validation, "
+            f"{record['data'].get('test', '–')} test" for record in records
+        ],
+        "engine": [record["engine"] for record in records],
+        "device": [record["configuration"]["device"] for record in records],
+        **{key: [env.get(key) for env in environments] for key in environments[0]},
+    }  # fmt: skip
+    return [
+        (name, ", ".join(dict.fromkeys(show_value(value) for value in values)))
+        for name, values in facts.items()
+        if any(value is not None for value in values)
+    ]
+
+
+def _commit(record: Mapping[str, Any]) -> str | None:
+    git = (record.get("noted") or {}).get("git") or {}
+    if not git.get("commit"):
+        return None
+    return f"{git['commit']}{' with changes that were not committed' if git.get('dirty') else ''}"
+
+
+def _line(view: View, file: Path, label: str, seed: int, record: dict[str, Any]) -> RunLine:
+    folder = view.study.root.run(record["run"]).folder.absolute()
+    best, weights = record["best"], record["weights_sha256"]
+    value = best["metrics"].get(view.study.metric) if best else None
+    return RunLine(
+        run=record["run"],
+        link=Path(os.path.relpath(folder, file.absolute().parent)).as_posix() + "/",
+        label=label,
+        seed=seed,
+        status=record["status"],
+        best="–" if value is None else f"{value:.4f} at epoch {best['epoch']}",
+        weights=weights[:_SHORT] if weights else "–",
+        time=duration(record["seconds"]),
+    )

@@ -1,0 +1,91 @@
+"""How the metric responds to each axis, for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweeps.lookup import study_command
+from sweeps.numbers import number
+from sweeps.outcomes import SettingResult
+from sweeps.plots.response import Level, response_panel
+from sweeps.plots.style import short
+from sweeps.plots.words import explained
+from sweeps.report.graphic import Graphic, Numbers, graphic
+from sweeps.report.view import View
+from sweeps.study_picture import levels_of
+from sweeps.verdicts.words import axis_lines
+
+
+@dataclass(frozen=True)
+class AxisShown:
+    """An axis on the page.
+
+    Attributes:
+        graphic: Its levels against the metric.
+        sentence: What was best, by how much, how sure.
+        command: Makes the best level the baseline; None where no level is better.
+    """
+
+    graphic: Graphic
+    sentence: str
+    command: str | None
+
+
+def axes_shown(view: View) -> list[AxisShown]:
+    """Every axis of which a level has a value."""
+    there = [result for result in view.results if result.values]
+    paste = study_command(view.study)
+    found = []
+    for place, axis in enumerate(view.study.asked["axes"]):
+        if graphic := _response(view, place, axis, there):
+            commands: list[str] = []
+
+            def remember(key: str, before: str, level: str, to: list[str] = commands) -> str:
+                to.append(paste(key, before, level))
+                return to[-1]
+
+            sentence = axis_lines(view.comparison, axis["key"], remember)[0]
+            found.append(AxisShown(graphic, sentence, commands[0] if commands else None))
+    return found
+
+
+def _response(
+    view: View, place: int, axis: Mapping[str, Any], there: Sequence[SettingResult]
+) -> Graphic | None:
+    levels = levels_of(axis, there, view.looks)
+    if all(level.baseline for level in levels):
+        return None
+    key, log = axis["key"], bool(axis.get("log"))
+    panel = response_panel(
+        f"response: {key}", f"{short(key, 30)}: {view.study.metric}", key, levels, log=log
+    )
+    metric = explained(view.study.metric, view.study.direction)
+    caption = (
+        f"Each seed's best epoch by {metric}, {view.seeds()}; stroke: mean; dotted: the baseline's."
+    )
+    return graphic(panel, f"response-{place}", _alt(view, key, levels), caption, _numbers(levels))
+
+
+def _alt(view: View, key: str, levels: Sequence[Level]) -> str:
+    means = ", ".join(
+        f"{level.text}{' (baseline)' if level.baseline else ''} {number(_mean(level))}"
+        for level in levels
+    )
+    return f"Mean {view.study.metric} at each level of {key}: {means}."
+
+
+def _numbers(levels: Sequence[Level]) -> Numbers:
+    most = max(len(level.seeds) for level in levels)
+    columns = ["level", "mean", *[f"seed {number}" for number in range(1, most + 1)]]
+    rows = []
+    for level in levels:
+        name = f"{level.text} (baseline)" if level.baseline else level.text
+        seeds = [number(value) for value in level.seeds]
+        rows.append([name, number(_mean(level)), *seeds, *[""] * (most - len(seeds))])
+    return Numbers(columns, rows)
+
+
+def _mean(level: Level) -> float:
+    return sum(level.seeds) / len(level.seeds)

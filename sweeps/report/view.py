@@ -1,0 +1,90 @@
+"""What the page of a study is made from: its comparison, and what its runs recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.values import show_value
+from sweeps.outcomes import SettingResult
+from sweeps.settings import BASELINE
+from sweeps.study import Study
+from sweeps.study_picture import looks_of
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class View:
+    """A study as its page looks at it.
+
+    Attributes:
+        study: The study.
+        comparison: Its `compare` document, with ``linter``.
+        results: What happened with each setting, in the study's order.
+    """
+
+    study: Study
+    comparison: Mapping[str, Any]
+    results: Sequence[SettingResult]
+
+    @cached_property
+    def looks(self) -> dict[str, dict[str, Any]]:
+        """Label to the colour and dashes that a setting has in every plot."""
+        return looks_of(self.results)
+
+    @cached_property
+    def by_label(self) -> dict[str, SettingResult]:
+        return {result.setting.label: result for result in self.results}
+
+    @cached_property
+    def rows(self) -> dict[str, Mapping[str, Any]]:
+        """SETTING of the `compare` document by label."""
+        return {row["label"]: row for row in self.comparison["settings"]}
+
+    @property
+    def sign(self) -> int:
+        """1 where higher is better, else -1."""
+        return 1 if self.study.direction == "maximize" else -1
+
+    @cached_property
+    def chosen(self) -> str | None:
+        """The label shown beside the baseline: of those that are better the best, else the best.
+
+        None where no level is complete.
+        """
+        levels = [
+            row for label, row in self.rows.items()
+            if label != BASELINE and row["status"] == "complete" and row["delta"] is not None
+        ]  # fmt: skip
+        better = [row for row in levels if row["verdict"] == "better"]
+        best = max(better or levels, key=lambda row: self.sign * row["delta"], default=None)
+        return None if best is None else str(best["label"])
+
+    def level(self, label: str) -> str:
+        """The level of a setting as it is typed."""
+        return show_value(self.by_label[label].setting.level)
+
+    def seeds(self) -> str:
+        """``5 seeds``, or ``3 to 5 seeds``, of the settings that have any."""
+        counts = sorted({len(result.seeds) for result in self.results if result.seeds})
+        if len(counts) > 1:
+            return f"{counts[0]} to {counts[-1]} seeds"
+        return "1 seed" if counts == [1] else f"{counts[0]} seeds" if counts else "no seed"
+
+    def histories(self, label: str, metric: str) -> list[list[float | None]]:
+        """A metric in each epoch, for each complete seed."""
+        setting = self.by_label[label].setting
+        runs = [self.study.root.run(setting.runs[seed]) for seed in self.by_label[label].seeds]
+        return [[line["metrics"].get(metric) for line in run.history()] for run in runs]
+
+    def record(self, label: str, seed: int) -> dict[str, Any]:
+        """The record of a setting's complete run."""
+        record = self.study.outcomes.record(self.by_label[label].setting.runs[seed])
+        assert record is not None  # a value of it is in the result
+        return record
