@@ -125,6 +125,26 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     return f"Choose {one_of(choices)}." if choices else ""
 
 
+_HARMLESS = "\n\t\N{ZERO WIDTH JOINER}"
+
+
+def inert(text: str) -> str:
+    """Text that does nothing but stand there: what would move a cursor or turn letters is replaced.
+
+    Line breaks and tabs stay, and what joins the parts of an emoji.
+    """
+    return "".join(c if c.isprintable() or c in _HARMLESS else "\N{REPLACEMENT CHARACTER}"
+                   for c in text)  # fmt: skip
+
+
+def shortened(line: str, limit: int) -> str:
+    """At most `limit` characters of a line: cut in its middle, for ends tell apart."""
+    if len(line) <= limit:
+        return line
+    end = (limit - 1) // 2
+    return f"{line[: limit - 1 - end]}…{line[-end:]}"
+
+
 def shown(text: object, limit: int = 80) -> str:
     """User's text inside a message: one line, no control characters, not too long."""
     line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))

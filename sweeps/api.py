@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import Faults, RequestError, shown
+from core.errors import Faults, RequestError, inert, shown
 from core.experiment import refuse_while_loading
 from core.run_folder import RunFolder
 from core.values import as_plain, show_value
@@ -326,4 +326,4 @@ def _levels(key: str, levels: Any) -> str:
 
 
 def _warn(message: str) -> None:
-    print(message, file=sys.stderr)
+    print(inert(message), file=sys.stderr)

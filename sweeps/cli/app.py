@@ -11,7 +11,7 @@ from typing import Any
 
 import rich_click as click
 
-from core.errors import Fault, ParibusError
+from core.errors import Fault, ParibusError, inert
 from sweeps.cli import (
     catalogue,
     check,
@@ -95,5 +95,5 @@ def _tell(faults: Sequence[Fault], code: int, as_json: bool) -> int:
         return code
     for fault in faults:
         click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo(str(fault), err=True)
+        click.echo(inert(str(fault)), err=True)
     return code

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 
 import rich_click as click
 
-from core.errors import Faults, RequestError, shown
+from core.errors import Faults, RequestError, inert, shortened, shown
 from core.run_folder import BEST
 from core.values import null_if_not_finite
 from sweeps.drive import Rules
@@ -24,6 +24,7 @@ from sweeps.root import Root
 from sweeps.storage import without_credentials
 
 INTERRUPTED = 130  # exit code
+_LONGEST_CELL = 120  # characters
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -187,12 +188,12 @@ def print_json(document: Any) -> None:
 
 def say(text: str = "") -> None:
     """A line on standard output."""
-    click.echo(text)
+    click.echo(inert(text))
 
 
 def warn(text: str) -> None:
     """A line on standard error."""
-    click.echo(text, err=True)
+    click.echo(inert(text), err=True)
 
 
 def table(
@@ -201,7 +202,7 @@ def table(
     right: Sequence[int] = (),
     styles: Sequence[str] = (),
 ) -> None:
-    """A table on standard output. Cells are shown as they are: markup in them is inert.
+    """A table on standard output. Markup in cells is inert, very long ones are cut in the middle.
 
     Args:
         columns: Headings.
@@ -214,6 +215,10 @@ def table(
     from rich.table import Table
     from rich.text import Text
 
+    rows = [
+        [shortened(" ".join(inert(cell).split("\n")), _LONGEST_CELL) for cell in row]
+        for row in rows
+    ]
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(columns):
         side: Literal["left", "right"] = "right" if number in right else "left"

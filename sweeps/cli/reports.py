@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.config import COMPONENTS, Configuration, flatten
+from core.errors import shortened
 from core.spec import RunSpec
 from core.values import show_value
 from sweeps.axes import Axis
@@ -27,6 +28,8 @@ from sweeps.sweep import Sweep
 from sweeps.verdicts import words
 from sweeps.verdicts.foresight import Foresight
 from sweeps.verdicts.words import NOT_PROVEN, Paste
+
+_LONGEST_LEVEL = 120  # characters, in a list of them
 
 
 def begin(sweep: Sweep) -> None:
@@ -86,7 +89,7 @@ def _power_text(found: Foresight) -> str:
 
 def _levels(sweep: Sweep, axis: Axis) -> str:
     """``0.1, 1.0``, or ``1e-05 to 0.1, log, 8 trials by tpe``."""
-    levels = ", ".join(level.text for level in axis.levels)
+    levels = ", ".join(shortened(level.text, _LONGEST_LEVEL) for level in axis.levels)
     trials = sweep.search.trials_of(axis)
     if trials is None:
         return levels

@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from core.errors import shown
+from core.errors import shortened, shown
 
 # The hues of M. Okabe and K. Ito, Color Universal Design (2008), but for their yellow, as dark as
 # marks on white have to be (contrast 3:1, WCAG 2.2). Any two, and black, which is the baseline's,
@@ -112,8 +112,4 @@ def number_axis(axis: Axis, ticks: int = 5, *, dense: bool = False, whole: bool 
 
 def short(text: object, limit: int = 22) -> str:
     """A name of the user's as it fits beside a line: cut in its middle, for ends tell apart."""
-    line = shown(text, 10_000)
-    if len(line) <= limit:
-        return line
-    end = (limit - 1) // 2
-    return f"{line[: limit - 1 - end]}…{line[-end:]}"
+    return shortened(shown(text, 10_000), limit)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from core.errors import inert
 from sweeps.plots.figure import Panel, figure_of_panel, rendered
 from sweeps.plots.style import BASELINE, COLOURS, FAINT, GRID, INK, PAPER
 
@@ -93,7 +94,7 @@ def inline_svg(content: bytes, place: str, alt: str) -> Markup:
     root.attrib = {
         "viewBox": f"0 0 {width} {height}",
         "role": "img",
-        "aria-label": alt,
+        "aria-label": inert(alt),
         # As high as its width makes it, from the start: nothing jumps.
         "style": f"aspect-ratio: {width} / {height}; --natural: {float(width) / 72:.2f}in",
     }

@@ -75,7 +75,7 @@ def _row(view: View, setting: Mapping[str, Any], on_new: bool) -> Row:
         *([Cell(here["verdict"], here["verdict"]) if here else Cell("–", None)] if on_new else []),
         Cell(_seeds(setting), len(setting["seeds"])),
         Cell(_failed(result.failed, setting["reason"]), len(result.failed)),
-        Cell("–" if seconds is None else duration(seconds), seconds),
+        Cell(_time(seconds), seconds),
         Cell(derived, derived or None),
     ]
     look = view.looks[label]
@@ -93,6 +93,12 @@ def _failed(seeds: tuple[int, ...], reason: str | None) -> str:
     if not seeds:
         return "0"
     return f"{len(seeds)}: {shown(reason, 160)}" if reason else str(len(seeds))
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    return f"{seconds:.2g} s" if seconds < 1 else duration(seconds)
 
 
 def _seconds(view: View, label: str) -> float | None:
