@@ -89,7 +89,7 @@ def train_and_val(train: Numbers | None, val: Numbers | None) -> list[Curve]:
 
 
 def mean_and_band(
-    label: str, look: Mapping[str, Any], seeds: Sequence[Sequence[float | None]]
+    label: str, look: Mapping[str, Any], seeds: Sequence[Sequence[float | None] | Numbers]
 ) -> Curve:
     """The mean over seeds, and the band from the lowest to the highest of them.
 

@@ -68,11 +68,11 @@ def _front(view: View, label: str, metric: str) -> list[Curve]:
 
 def _of_part(view: View, label: str, metric: str, name: str) -> list[Curve]:
     """The curve of a metric; none where it was never recorded."""
-    histories = [seed for seed in view.histories(label, metric) if seed]
-    if not histories or all(value is None for seed in histories for value in seed):
+    seeds = [values for values in view.curves(label, metric) if len(values)]
+    if not seeds or not any(np.isfinite(values).any() for values in seeds):
         return []
     look = {"color": view.looks[label]["color"], "linestyle": "-"}
-    return [mean_and_band(name, look, histories)]
+    return [mean_and_band(name, look, seeds)]
 
 
 def _has_units(view: View, label: str, metric: str) -> bool:

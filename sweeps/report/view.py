@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -32,6 +32,7 @@ class View:
     study: Study
     comparison: Mapping[str, Any]
     results: Sequence[SettingResult]
+    _curves: dict[str, dict[str, list[Numbers]]] = field(default_factory=dict, init=False)
 
     @cached_property
     def looks(self) -> dict[str, dict[str, Any]]:
@@ -77,11 +78,23 @@ class View:
             return f"{counts[0]} to {counts[-1]} seeds"
         return "1 seed" if counts == [1] else f"{counts[0]} seeds" if counts else "no seed"
 
-    def histories(self, label: str, metric: str) -> list[list[float | None]]:
-        """A metric in each epoch, for each complete seed."""
-        setting = self.by_label[label].setting
-        runs = [self.study.root.run(setting.runs[seed]) for seed in self.by_label[label].seeds]
-        return [[line["metrics"].get(metric) for line in run.history()] for run in runs]
+    def curves(self, label: str, metric: str) -> list[Numbers]:
+        """A metric in each epoch `[E]`, for each complete seed; NaN where it is not defined."""
+        if label not in self._curves:  # each history is read once: there may be thousands
+            setting = self.by_label[label].setting
+            runs = [self.study.root.run(setting.runs[seed]) for seed in self.by_label[label].seeds]
+            wanted = ("val/loss", "train/loss", self.study.metric, self.training_metric)
+            self._curves[label] = {name: [] for name in wanted}
+            for history in (run.history() for run in runs):
+                for name, curves in self._curves[label].items():
+                    values = [line["metrics"].get(name) for line in history]
+                    curves.append(np.array(values, dtype=np.float64))
+        return self._curves[label][metric]
+
+    @property
+    def training_metric(self) -> str:
+        """The selection metric on the training part, if it is one of validation."""
+        return self.study.metric.replace("val/", "train/", 1)
 
     def record(self, label: str, seed: int) -> dict[str, Any]:
         """The record of a setting's complete run."""
