@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 from torch.optim import Optimizer
@@ -18,11 +20,32 @@ FUSED_ON_CPU = ("SGD", "Adam", "AdamW", "Adagrad")
 
 
 # torch wraps these so that its compiler leaves them alone, and imports the compiler for that when
-# the first is called: more than a second in every process. Nothing here is compiled.
+# the first is called: two seconds in every process. Nothing here is compiled.
 for _name in ("add_param_group", "load_state_dict", "state_dict", "zero_grad"):
     _function = getattr(getattr(Optimizer, _name), "__wrapped__", None)
     if _function is not None:
         _function.__dynamo_disable = _function
+
+
+def _without_compiler(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A step that tells the compiler where to break its graph, with no compiler to tell it to."""
+    inner = step.__wrapped__  # type: ignore[attr-defined]
+
+    @functools.wraps(step)
+    def eager(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return step(self, *args, **kwargs)
+        with torch.set_grad_enabled(self.defaults["differentiable"]):
+            return inner(self, *args, **kwargs)
+
+    return eager
+
+
+# Their first step would import it as well.
+for _kind in vars(torch.optim).values():
+    _step = vars(_kind).get("step") if inspect.isclass(_kind) else None
+    if inspect.isfunction(_step) and _step.__code__.co_name == "_use_grad":
+        _kind.step = _without_compiler(_step)
 
 
 class Constant(LRScheduler):

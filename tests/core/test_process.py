@@ -99,3 +99,32 @@ def test_reading_and_planning_import_no_torch(modules, absent):
         f"print(json.dumps([name for name in {absent!r} if name in sys.modules]))"
     )
     assert python(program) == []
+
+
+STEPS = """
+import json, sys, torch
+from core.components import NAMES
+import core.optimizers
+
+stepped = []
+for path in NAMES["optimizer"].values():
+    parameter = torch.nn.Parameter(torch.ones(2, 2))
+    optimizer = getattr(torch.optim, path.rpartition(".")[2])([parameter])
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (parameter**2).sum()
+        loss.backward()
+        if "Sparse" in path:
+            parameter.grad = parameter.grad.to_sparse()
+        return loss
+
+    optimizer.step(closure)
+    stepped.append(bool((parameter < 1).all()))
+print(json.dumps([all(stepped), "torch._dynamo" in sys.modules]))
+"""
+
+
+def test_no_step_of_an_optimizer_imports_torch_s_compiler():
+    """It takes two seconds, in every process that trains."""
+    assert python(STEPS) == [True, False]
