@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,7 +34,8 @@ def early_request(root: Root, asked: Asked, faults: Faults) -> Request:
     """The request of a command, refused here if that can be done without torch.
 
     All faults of a request are told together. So where its overrides and axes hold more than can
-    be judged here, nothing is refused yet: planning judges all of it.
+    be judged here, or the experiment's file itself imports torch, nothing is refused yet: planning
+    judges all of it.
 
     Args:
         root: Where runs are looked for.
@@ -48,6 +50,8 @@ def early_request(root: Root, asked: Asked, faults: Faults) -> Request:
         request = request_for(root, asked)
     if request is None:
         raise RequestError.of(faults.found)
+    if _imports_torch(request):
+        return request
     found = Faults()
     with found.collecting():
         choose_engine(asked.engine)
@@ -59,8 +63,19 @@ def early_request(root: Root, asked: Asked, faults: Faults) -> Request:
 
 def data_of(request: Request) -> str:
     """The name of the data component, as far as it is known without reading overrides; or ""."""
+    if request.asked is None and _imports_torch(request):
+        return "sklearn.datasets" if "sklearn" in _text(request) else ""
     asked = request.asked or load_experiment(request.path, request.import_paths).baseline.to_dict()
     return str(get(asked, "data.name") or "")
+
+
+def _imports_torch(request: Request) -> bool:
+    """Whether running the experiment's file takes seconds, which this process can be spared."""
+    return re.search(r"^(import|from) torch", _text(request), re.MULTILINE) is not None
+
+
+def _text(request: Request) -> str:
+    return request.path.read_text(encoding="utf-8", errors="replace")
 
 
 class _Judge:

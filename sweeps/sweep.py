@@ -249,6 +249,10 @@ class Sweep:
             )
         return len(self.distinct_runs()) + later
 
+    def time_updates(self, asked: Mapping[str, Any]) -> tuple[float, float]:
+        """Seconds per update and per validation, from one short epoch; writes nothing."""
+        return self.workplace.plan(_time_updates, self.request, asked)
+
     def foresight(self) -> Foresight:
         """What so many seeds can find, given what is known of the study."""
         seeds = self.decision.most_seeds if self.decision.looks else len(self.seeds)
@@ -378,3 +382,9 @@ def _plan_runs(
     from sweeps.planning import plan_runs
 
     return plan_runs(request, baseline, wanted)
+
+
+def _time_updates(request: Request, asked: Mapping[str, Any]) -> tuple[float, float]:
+    from sweeps.planning import time_updates
+
+    return time_updates(request, asked)

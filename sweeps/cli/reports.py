@@ -134,14 +134,12 @@ def dry_run(sweep: Sweep, as_json: bool) -> None:
 
 def _seconds(sweep: Sweep, runs: Sequence[RunSpec]) -> float | None:
     """An estimate of the training of these runs; None where only their function knows."""
-    from sweeps.planning import time_updates
-
     if not runs:
         return 0.0
     if not all(run.facts["updates"] for run in runs):
         return None
     one, workers = runs[0], sweep.workplace.workers
-    update, validation = sweep.workplace.plan(time_updates, sweep.request, one.asked)
+    update, validation = sweep.time_updates(one.asked)
     alone: float = one.facts["updates"] * update + one.facts["epochs"] * validation
     return round(alone * length(schedule(runs, workers), workers) / cost((one,)), 1)
 

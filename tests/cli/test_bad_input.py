@@ -301,6 +301,22 @@ def test_what_needs_no_torch_is_refused_before_it_is_imported(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_sweep_leaves_the_torch_of_its_experiment_to_the_workers(small, tmp_path):
+    program = (
+        "import sys\nfrom sweeps.cli.app import run\n"
+        "assert run(sys.argv[1:]) == 0\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    assert "import torch" in small.path.read_text()
+    words = ["sweep", "small.py", "optimizer.lr=0.1", "--dry-run", "--no-wandb"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "2 settings × 3 seeds = 6 runs" in done.stdout
+
+
 def test_a_hint_that_needs_a_signature_waits_for_it(paribus, root):
     done = paribus("run", "line", "hidden_units=4", "--root", root)
     assert "Did you mean 'model.hidden_dim'" not in refused(done, root)[0]
