@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import NullLocator, SymmetricalLogLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 
 from sweeps.plots.figure import Panel
 from sweeps.plots.style import BASELINE, FAINT, SMALL, number_axis, short, spans
 
+_MOST_MARKED = 12  # levels that stand at the axis themselves
 _LETTER = 0.035  # of the axis' width, that of a letter
 _STROKE = 14  # typographic points, as are a mean's width and all its seeds together
 
@@ -74,11 +75,20 @@ def response_panel(
 
 def _draw_numbers(axes: Axes, levels: Sequence[Level], log: bool) -> list[float]:
     places = [float(level.value) for level in levels]
+    positive = [place for place in places if place > 0]
     if spans(places, 1 if log else 8):
         axes.set_xscale("log")
+    elif log and positive and min(places) == 0:  # 0 beside a logarithmic range
+        least = min(positive)
+        axes.set_xscale("symlog", linthresh=least)
+        step = 100 if spans(positive, 1e4) else 10
+        axes.xaxis.set_major_locator(SymmetricalLogLocator(base=step, linthresh=least))
     axes.margins(x=0.08)
     axes.update_datalim([(place, levels[0].seeds[0]) for place in places])
-    _mark_levels(axes, levels, places)
+    if len(levels) <= _MOST_MARKED:
+        _mark_levels(axes, levels, places)
+    else:
+        number_axis(axes.xaxis, dense=not spans(places, 100))
     order = np.argsort(places, kind="stable")
     means = [float(np.mean(levels[i].seeds)) for i in order]
     axes.plot([places[i] for i in order], means, "_-", color=FAINT, linewidth=0.8,

@@ -105,7 +105,7 @@ def number_axis(axis: Axis, ticks: int = 5, *, dense: bool = False, whole: bool 
     if axis.get_scale() == "log":
         axis.set_major_locator(LogLocator(subs=(1.0, 3.0) if dense else (1.0,), numticks=ticks))
         axis.set_minor_locator(NullLocator())
-    else:
+    elif axis.get_scale() != "symlog":  # its own places are round
         axis.set_major_locator(MaxNLocator(ticks, integer=whole, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:.6g}"))
 

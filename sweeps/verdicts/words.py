@@ -107,7 +107,7 @@ def axis_lines(comparison: Comparison, key: str, paste: Paste) -> list[str]:
     gain = max(sign * s["delta"] for s in ended)
     best = [s for s in ended if math.isclose(sign * s["delta"], gain, abs_tol=_SAME)]
     before, level = (show_value(value) for value in best[0]["changed"][key])
-    levels = _and([show_value(s["changed"][key][1]) for s in best])
+    levels = _few([show_value(s["changed"][key][1]) for s in best])
     metric = f"{comparison['metric']['name']} {number(base['mean'])}"
     if gain <= _SAME:
         how = (
@@ -295,6 +295,12 @@ def _cell(cell: Mapping[str, Any]) -> str:
 
 def _and(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def _few(words: Sequence[str]) -> str:
+    """All of a few, or the first of many."""
+    most = 4
+    return _and(words) if len(words) <= most else f"{', '.join(words[:most])}{_more(words, most)}"
 
 
 def _last(key: str) -> str:

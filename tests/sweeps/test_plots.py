@@ -188,7 +188,8 @@ def test_a_response_over_numbers_shows_seeds_means_and_the_baseline():
     [
         ([1, 2, 3], False, "linear"),
         ([1, 2, 3], True, "log"),
-        ([0, 0.5], True, "linear"),  # 0 has no logarithm
+        ([0, 0.01, 0.5], True, "symlog"),  # 0 has no logarithm: it stands beside the others
+        ([-1, 0.5], True, "linear"),
         ([-1, 100], False, "linear"),
         ([2, 4, 16, 64], False, "log"),
     ],
