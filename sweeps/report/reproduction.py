@@ -112,10 +112,7 @@ def facts_of(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     facts = {
         "commit": [_commit(record) for record in records],
         "data fingerprint": [record["data"].get("fingerprint") for record in records],
-        "examples": [
-            f"{record['data'].get('train', '–')} training, {record['data']['val']} validation, "
-            f"{record['data'].get('test', '–')} test" for record in records
-        ],
+        "examples": [_examples(record["data"]) for record in records],
         "engine": [record["engine"] for record in records],
         "device": [record["configuration"]["device"] for record in records],
         **{key: [env.get(key) for env in environments] for key in environments[0]},
@@ -125,6 +122,13 @@ def facts_of(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
         for name, values in facts.items()
         if any(value is not None for value in values)
     ]
+
+
+def _examples(data: Mapping[str, Any]) -> str | None:
+    """How many of each part; a function keeps its data to itself."""
+    if "train" not in data:
+        return None
+    return f"{data['train']} training, {data['val']} validation, {data.get('test', 0)} test"
 
 
 def _commit(record: Mapping[str, Any]) -> str | None:
