@@ -20,6 +20,7 @@ from sweeps.effects.spread import prediction_interval
 from sweeps.likeness import Difference, first_difference
 from sweeps.lookup import find_run
 from sweeps.root import Root
+from sweeps.settings import BASELINE
 from sweeps.study import Study
 from sweeps.tracking import Tracker
 from sweeps.workplace import Workplace
@@ -131,6 +132,10 @@ class Reproduction:
         root: The scratch root.
         workplace: Where training happens.
         missing: Seeds of the setting that have no finished run.
+
+    Attributes:
+        runs: What is trained, by label and seed.
+        name: No study's.
     """
 
     def __init__(
@@ -142,14 +147,12 @@ class Reproduction:
     ) -> None:
         self.planned, self.root, self._workplace = planned, root, workplace
         self.missing = missing
-
-    def distinct_runs(self) -> list[RunSpec]:
-        """What is trained, each once."""
-        return list({again.run.id: again.run for again in self.planned}.values())
+        self.runs = {(BASELINE, again.run.seed): again.run for again in planned}
+        self.name = None
 
     def most_runs(self) -> int:
         """How many there are: none is planned later."""
-        return len(self.distinct_runs())
+        return len(self.runs)
 
     def train(
         self,
@@ -159,7 +162,7 @@ class Reproduction:
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[Step]:
         """Trains the runs, yielding their epochs and ends. Nothing is tracked."""
-        runs = self.distinct_runs()
+        runs = list(self.runs.values())
         executor = self._workplace.executor(runs)
         yield from drive(runs, self.root, executor, rules, stop=stop)
 

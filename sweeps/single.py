@@ -13,7 +13,7 @@ from sweeps.early import data_of, early_request
 from sweeps.follow import Follower
 from sweeps.request import Asked, Request
 from sweeps.root import Root
-from sweeps.settings import baseline_setting
+from sweeps.settings import BASELINE, baseline_setting
 from sweeps.tracking import Tracker
 from sweeps.workplace import Workplace
 
@@ -46,18 +46,17 @@ class SingleRun:
 
     Attributes:
         run: As planned.
+        runs: The same, by label and seed.
+        name: No study's.
         record: Its record, once it is finished.
         reused: Whether it was there already.
     """
 
     def __init__(self, run: RunSpec, root: Root, workplace: Workplace) -> None:
         self.run, self.root, self._workplace = run, root, workplace
+        self.runs, self.name = {(BASELINE, run.seed): run}, None
         self.record: dict[str, Any] | None = None
         self.reused = False
-
-    def distinct_runs(self) -> list[RunSpec]:
-        """The run."""
-        return [self.run]
 
     def most_runs(self) -> int:
         """How many there are: none is planned later."""

@@ -232,6 +232,11 @@ class Sweep:
         """None: as many as were planned, where it takes as many as it takes."""
         return None if self.decision.looks else self.seeds
 
+    @property
+    def name(self) -> str:
+        """The study's."""
+        return self.study.name
+
     def distinct_runs(self) -> list[RunSpec]:
         """This command's runs as far as they are planned, each once."""
         return list({run.id: run for run in self.runs.values()}.values())

@@ -202,7 +202,15 @@ def sweep_command(
         if dry_run:
             reports.dry_run(sweep, as_json)
             return
-        train_watched(sweep, warn=warn, wandb=not no_wandb, rules=rules, stop=stop, quiet=as_json)
+        train_watched(
+            sweep,
+            warn=warn,
+            wandb=not no_wandb,
+            rules=rules,
+            stop=stop,
+            quiet=as_json,
+            lines=True,
+        )
         interrupted = stop()
     for note in sweep.notes:
         warn(note)

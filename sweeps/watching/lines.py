@@ -1,0 +1,47 @@
+"""How training stands, in plain lines, where there is no terminal that could show more."""
+
+from __future__ import annotations
+
+from core.errors import shown
+from sweeps.watching.standing import Standing
+from sweeps.watching.words import about, cut, number
+
+_PARTS = 10  # of what is to be trained: a line when another one is done
+_LABEL = 60  # columns
+
+
+class PlainLines:
+    """A line when another tenth of what is to be trained is done; none at the end.
+
+    Args:
+        standing: How training stands.
+    """
+
+    def __init__(self, standing: Standing) -> None:
+        self._standing, self._told = standing, 0.0
+
+    def due(self) -> str | None:
+        """The line, if it is time for one."""
+        standing = self._standing
+        trained = standing.worked - standing.given
+        part = (standing.work - standing.given) / _PARTS
+        if standing.share == 1 or trained < self._told + part * (1 - 1e-9):
+            return None
+        self._told = trained - trained % part if part else trained
+        return _line(standing)
+
+
+def _line(standing: Standing) -> str:
+    """``12/63 runs (40 % of all epochs), best val/accuracy 0.9630 (…), about 20 s left``"""
+    share = f"{standing.share:.0%}".replace("%", " %")
+    words = [f"{standing.done}/{standing.total} runs ({share} of all epochs)"]
+    if best := standing.best(standing.settings()):
+        mean = f"mean of {best.of} runs" if best.of > 1 else "one run"
+        label = cut(best.label, _LABEL)
+        words.append(f"best {shown(standing.metric)} {number(best.value)} ({label}, {mean})")
+    for state in ("failed", "stopped"):
+        if count := standing.states[state]:
+            words.append(f"{count} {state}")
+    if (left := standing.seconds_left()) is not None:
+        words.append(f"about {about(left)} left")
+    return ", ".join(words)

@@ -1,0 +1,195 @@
+"""The table of settings that is seen while a study is trained, and the bar of a single run."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import chain
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+from sweeps.watching.standing import SettingStanding, Standing, State
+from sweeps.watching.words import about, cut, number
+
+_CHOOSE_EVERY = 3.0  # seconds: which settings are shown changes no more often
+_NARROW = 60  # columns below which words give way
+_WIDEST = 120  # columns; further apart, what belongs together is not seen together
+_STYLES: dict[State, str] = {"waiting": "dim", "failed": "red", "stopped": "yellow"}
+
+
+class Table:
+    """What is seen of how training stands, line by line, in whatever room there is.
+
+    Args:
+        standing: How training stands.
+        clock: Gives the time in seconds.
+    """
+
+    def __init__(self, standing: Standing, clock: Callable[[], float] = time.monotonic) -> None:
+        self._standing, self._clock = standing, clock
+        self._chosen: frozenset[str] = frozenset()
+        self._chosen_for, self._chosen_at = (0, 0), -_CHOOSE_EVERY
+
+    def lines(self, width: int, height: int) -> list[Text]:
+        """The lines: at most as many as fit into the height less two, none wider than the width.
+
+        Args:
+            width: Columns of the terminal.
+            height: Its lines. Two are left to what is said above.
+        """
+        standing, width = self._standing, min(width - 1, _WIDEST)
+        settings = standing.settings()
+        best = standing.best(settings)
+        if standing.name is None:
+            return [_bar(standing, width, best)]
+        room = height - 2
+        lines = [_bar(standing, width), _best(standing, best, width)]
+        last = [_line(width, (standing.warning, "yellow"))] if standing.warning else []
+        rows = room - len(lines) - len(last) - 1  # the heading
+        if rows < 2:
+            return [*lines, *last][: max(1, room)]
+        shown = self._choose(settings, rows)
+        form = _Form(standing, settings, width)
+        lines += [form.heading(), *(form.row(setting, setting == best) for setting in shown)]
+        if len(shown) < len(settings):
+            lines.append(_line(width, (_others(settings, shown), "dim")))
+        return lines + last
+
+    def _choose(self, settings: list[SettingStanding], rows: int) -> list[SettingStanding]:
+        """The settings that are shown, in their order: the same ones for some seconds."""
+        if len(settings) <= rows:
+            return settings
+        now, wanted = self._clock(), (len(settings), rows)
+        if wanted != self._chosen_for or now - self._chosen_at >= _CHOOSE_EVERY:
+            self._chosen = frozenset(choose(self._standing, settings, rows - 1))
+            self._chosen_for, self._chosen_at = wanted, now
+        return [setting for setting in settings if setting.label in self._chosen]
+
+
+def choose(standing: Standing, settings: Sequence[SettingStanding], rows: int) -> list[str]:
+    """Labels of the settings that most deserve a row.
+
+    First the baseline, which is planned first, and the best, then what is in training, what went
+    wrong, and again the best.
+    """
+    ranked = standing.ranked(settings)
+    wanted = chain(
+        settings[:1],
+        ranked[: max(1, rows // 3)],
+        (s for s in settings if s.state == "training"),
+        (s for s in settings if s.state in ("failed", "stopped")),
+        ranked,
+        settings,
+    )
+    return list(dict.fromkeys(setting.label for setting in wanted))[:rows]
+
+
+class _Form:
+    """Columns of the table. Their widths follow from what is planned, so that they keep still."""
+
+    def __init__(self, standing: Standing, settings: Sequence[SettingStanding], width: int) -> None:
+        self._narrow, self._width = width < _NARROW, width
+        runs = max(len(f"{s.runs}/{s.runs}") for s in settings)
+        epochs = max(len(_epoch(s.epoch[1], s.epoch[1])) for s in settings)
+        state = max(len("waiting"), epochs + (0 if self._narrow else len("training ")))
+        labels = max(cell_len(cut(s.label, width)) for s in settings)
+        gaps = 4 if self._narrow else 7
+        left = width - gaps - max(4, runs) - state
+        heading = "mean" if self._narrow else "mean so far"
+        if labels + len(whole := f"mean {standing.metric} so far") <= left:
+            heading = whole
+        value = max(8, len(heading))
+        label = max(7, min(labels, left - value))
+        self._heading = ("setting", "runs", heading, "state")
+        self._sizes = (label, max(4, runs), value, state)
+
+    def heading(self) -> Text:
+        return self._text(self._heading, ("dim",) * 4)
+
+    def row(self, setting: SettingStanding, best: bool) -> Text:
+        state = setting.state
+        said: str = state
+        if state == "training":
+            said = _epoch(*setting.epoch)
+            said = said if self._narrow else f"training {said}"
+        style = _STYLES.get(state, "")
+        cells = (setting.label, f"{setting.done}/{setting.runs}", number(setting.value), said)
+        whole = "dim" if state == "waiting" else ""
+        return self._text(cells, (whole, whole, "bold green" if best else whole, style))
+
+    def _text(self, cells: Sequence[str], styles: Sequence[str]) -> Text:
+        gap = " " if self._narrow else "  "
+        label, runs, value, state = (
+            cut(cell, size) for cell, size in zip(cells, self._sizes, strict=True)
+        )
+        sizes = self._sizes
+        return _line(
+            self._width,
+            (" " + set_cell_size(label, sizes[0]) + gap, styles[0]),
+            (runs.rjust(sizes[1]) + gap, styles[1]),
+            (value.rjust(sizes[2]), styles[2]),
+            (gap + state, styles[3]),
+        )
+
+
+def _bar(standing: Standing, width: int, best: SettingStanding | None = None) -> Text:
+    """Runs done, how much of all epochs that is, the best value, the time left, what failed."""
+    narrow = width < _NARROW
+    name = "" if narrow or not standing.name else cut(standing.name, width // 3) + "  "
+    head = f"{name}{standing.done}/{standing.total} runs "
+    words = [f"{standing.share:4.0%}".replace("%", " %")]
+    if best:
+        words.append(f"best {'' if narrow else standing.metric + ' '}{number(best.value)}")
+    failed, stopped = standing.states["failed"], standing.states["stopped"]
+    wrong = [f"{failed} failed"] * bool(failed) + [f"{stopped} stopped"] * bool(stopped)
+    if (left := standing.seconds_left()) is not None:
+        words.append(about(left) if narrow else f"about {about(left)} left")
+    tail = "  ".join(words)
+    trouble = "  " + ", ".join(wrong) if wrong else ""
+    room = min(40, width - cell_len(head) - len(tail) - len(trouble) - 1)
+    full = round(max(0, room) * standing.share)
+    return _line(
+        width,
+        (head, "bold"),
+        ("━" * full, "green"),
+        ("─" * (room - full), "dim"),
+        (f" {tail}", ""),
+        (trouble, "red"),
+    )
+
+
+def _best(standing: Standing, best: SettingStanding | None, width: int) -> Text:
+    if best is None:
+        return _line(width, ("no epoch is done yet", "dim"))
+    head = f"best {standing.metric} so far " if width >= _NARROW else "best "
+    head += f"{number(best.value)}: "
+    tail = f" (mean of {best.of})" if best.of > 1 else " (one run)"
+    label = cut(best.label, max(8, width - len(head) - len(tail)))
+    return _line(width, (head, ""), (label, "bold"), (tail, "dim"))
+
+
+def _others(settings: Sequence[SettingStanding], shown: Sequence[SettingStanding]) -> str:
+    """``and 280 more: 120 done, 160 waiting``"""
+    seen = {setting.label for setting in shown}
+    states = Counter(setting.state for setting in settings if setting.label not in seen)
+    order: tuple[State, ...] = ("done", "training", "waiting", "failed", "stopped")
+    told = {"training": "in training"}
+    parts = [f"{states[state]} {told.get(state, state)}" for state in order if states[state]]
+    return f" and {len(settings) - len(shown)} more: {', '.join(parts)}"
+
+
+def _epoch(epoch: int, epochs: int) -> str:
+    """``14/20``; an epoch alone where only its function knows how many there will be."""
+    return f"{epoch}/{epochs}" if epochs else str(epoch)
+
+
+def _line(width: int, *parts: tuple[str, str]) -> Text:
+    """One line; a part of the user's that is too wide is cut in its middle."""
+    line, left = Text(no_wrap=True, end=""), width
+    for text, style in parts:
+        text = cut(text, left)
+        line.append(text, style)
+        left -= cell_len(text)
+    return line
