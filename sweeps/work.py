@@ -27,11 +27,20 @@ class Task:
     loader_workers: int = 0
 
 
-def work(pipe: Connection, lifeline: Connection) -> None:
-    """The main function of a worker process."""
+def work(pipe: Connection, lifeline: Connection, output: Connection | None = None) -> None:
+    """The main function of a worker process.
+
+    Args:
+        pipe: To and from the driver.
+        lifeline: Closed when the driver ends.
+        output: Where to print; None: to standard error.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):  # the driver hears them, and asks for a stop
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_driver, args=(lifeline,), daemon=True).start()
+    if output is not None:
+        os.dup2(output.fileno(), 2)
+        output.close()
     os.dup2(2, 1)  # what the user's code prints; standard output is the driver's own
     gc.freeze()  # what the server imported is no garbage; left alone its memory stays shared
     gc.enable()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import statistics
 import sys
+import threading
 import time
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
 from typing import Any
 
 from core.errors import ParibusError
@@ -16,6 +19,7 @@ from sweeps.work import STOP, Task, work
 
 _PATIENCE = 60.0  # seconds that a worker may always be silent
 _UNKNOWN = 3600.0  # the same before any epoch is known
+_LONGEST = 1 << 14  # bytes of a line that has no end yet, such as a bar's
 
 
 class Worker:
@@ -24,12 +28,14 @@ class Worker:
     def __init__(self, context: Any, gpu: str | None) -> None:
         self.pipe, theirs = context.Pipe()
         self.lifeline, their_lifeline = context.Pipe()
+        self._printed, their_output = _output(context)
         # No daemon, which could have no loader workers; its lifeline ends it with this process.
-        self.process = context.Process(target=work, args=(theirs, their_lifeline))
+        self.process = context.Process(target=work, args=(theirs, their_lifeline, their_output))
         with _no_main_module():
             self.process.start()
-        theirs.close()
-        their_lifeline.close()
+        for end in (theirs, their_lifeline, their_output):
+            if end is not None:
+                end.close()
         self.gpu = gpu
         self.task: Task | None = None
         self.done: set[str] = set()
@@ -96,6 +102,40 @@ class Worker:
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
+        if self._printed is not None:
+            self._printed.join(1)  # no longer: what it started may live on, and print
+
+
+def _output(context: Any) -> tuple[threading.Thread | None, Connection | None]:
+    """What writes a worker's output to a terminal, and where the worker writes it.
+
+    A worker that wrote there itself would write into the table that is drawn. Elsewhere it does.
+    """
+    if not sys.stderr.isatty():
+        return None, None
+    output, theirs = context.Pipe(duplex=False)
+    thread = threading.Thread(target=_write_on, args=(output,), daemon=True)
+    thread.start()
+    return thread, theirs
+
+
+def _write_on(output: Connection) -> None:
+    """Writes whole lines to standard error until nobody is left to print any."""
+    rest = b""
+    while chunk := os.read(output.fileno(), 1 << 16):
+        *lines, rest = (rest + chunk).split(b"\n")
+        _write(lines)
+        rest = rest[-_LONGEST:]
+        time.sleep(0.05)  # many lines at once: each time the table is drawn anew
+    _write([rest] if rest else [])
+    output.close()
+
+
+def _write(lines: list[bytes]) -> None:
+    text = "".join(f"{line.decode(errors='replace')}\n" for line in lines)
+    with suppress(OSError, ValueError):  # the terminal has gone; a worker must not wait for it
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 @contextmanager
