@@ -192,8 +192,8 @@ def say(text: str = "") -> None:
 
 
 def warn(text: str) -> None:
-    """A line on standard error."""
-    click.echo(inert(text), err=True)
+    """A line on standard error, above what is drawn there: click would write past it."""
+    sys.stderr.write(f"{inert(text)}\n")
 
 
 def table(

@@ -1,5 +1,8 @@
 """The Python API: what a notebook sees is what the command line sees, bit for bit."""
 
+import io
+from contextlib import redirect_stderr, redirect_stdout
+
 import numpy as np
 import pytest
 import torch
@@ -37,12 +40,24 @@ def trained(root):
 
 
 @pytest.fixture(scope="module")
-def study(root):
-    return api.sweep(
-        "digits",
-        {"optimizer.lr": [np.float32(0.5), 0.01], "model.activation": "tanh"},
-        overrides=EPOCHS, seeds=[1, 4], study="mine", root=root, wandb=False, workers=2,
-    )  # fmt: skip
+def swept(root):
+    """A study, and what was said while it was trained."""
+    with redirect_stdout(io.StringIO()) as said, redirect_stderr(said):
+        study = api.sweep(
+            "digits",
+            {"optimizer.lr": [np.float32(0.5), 0.01], "model.activation": "tanh"},
+            overrides=EPOCHS, seeds=[1, 4], study="mine", root=root, wandb=False, workers=2,
+        )  # fmt: skip
+    return study, said.getvalue()
+
+
+@pytest.fixture(scope="module")
+def study(swept):
+    return swept[0]
+
+
+def test_nothing_is_said_where_there_is_no_terminal(swept):
+    assert swept[1] == ""
 
 
 def test_a_run_and_its_record(trained, root):

@@ -1,0 +1,80 @@
+"""A terminal that tests look at: what stands on its screen, and what has scrolled away above."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import struct
+import termios
+import time
+from collections.abc import Callable
+
+import pyte
+
+SECONDS = 20
+
+
+class Screen:
+    """A pseudo-terminal of some size, and a person's view of it.
+
+    Attributes:
+        end: The file descriptor that a process writes to.
+        sent: All bytes that arrived.
+    """
+
+    def __init__(self, columns: int, rows: int) -> None:
+        self._ours, self.end = pty.openpty()
+        self._screen = pyte.HistoryScreen(columns, rows, history=1000)
+        self._stream = pyte.ByteStream(self._screen)
+        self.sent = b""
+        self._set_size(columns, rows)
+
+    def resize(self, columns: int, rows: int) -> None:
+        self._screen.resize(rows, columns)
+        self._set_size(columns, rows)
+
+    @property
+    def lines(self) -> list[str]:
+        """What is seen, without the empty lines below it."""
+        return "\n".join(line.rstrip() for line in self._screen.display).rstrip("\n").split("\n")
+
+    @property
+    def above(self) -> list[str]:
+        """What one would scroll up to."""
+        columns = range(self._screen.columns)
+        rows = self._screen.history.top
+        return ["".join(row[column].data for column in columns).rstrip() for row in rows]
+
+    @property
+    def cursor_is_hidden(self) -> bool:
+        return self._screen.cursor.hidden
+
+    def until(self, seen: Callable[[list[str]], bool]) -> list[str]:
+        """The lines as soon as they are as one waits for."""
+        deadline = time.monotonic() + SECONDS
+        while not seen(self.lines):
+            assert time.monotonic() < deadline, "\n".join([*self.above, *self.lines])
+            self._read(0.1)
+        return self.lines
+
+    def rest(self) -> None:
+        """Reads what is left."""
+        while self._read(0):
+            pass
+
+    def close(self) -> None:
+        os.close(self._ours)
+        os.close(self.end)
+
+    def _read(self, seconds: float) -> bool:
+        if not select.select([self._ours], [], [], seconds)[0]:
+            return False
+        sent = os.read(self._ours, 1 << 16)
+        self.sent += sent
+        self._stream.feed(sent)
+        return True
+
+    def _set_size(self, columns: int, rows: int) -> None:
+        fcntl.ioctl(self.end, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
