@@ -9,7 +9,7 @@ from commands import clean_environment
 from screen import Screen
 from troubled import TROUBLED
 
-SWEEP = ("sweep", "troubled.py", "model.trouble=chatty,die", "--seeds", "2", "--workers", "2")
+SWEEP = ("sweep", "troubled.py", "model.trouble=chatty,die", "--seeds", "1", "--workers", "2")
 COMMAND = "from sweeps.cli.start import main; main()"
 
 
@@ -48,37 +48,35 @@ def test_a_sweep_in_a_terminal_that_changes_its_size(sweep, screen, tmp_path):
     for switch in ("hold", "deadly"):
         (tmp_path / switch).touch()
     process = sweep()
-    wide = screen.until(lambda lines: whole(lines) and "(mean of 2)" in lines[-5])[-6:]
-    assert re.fullmatch(r"seen  0/6 runs ━━━+─+  11 %  about \d+ (s|min) left", wide[0])
-    assert re.fullmatch(r"best val/accuracy so far 0\.\d{4}: baseline \(mean of 2\)", wide[1])
+    wide = screen.until(lambda lines: whole(lines) and "22 %" in lines[-6])[-6:]
+    assert re.fullmatch(r"seen  0/3 runs ━━━+─+  22 %  about \d+ (s|min) left", wide[0])
+    assert re.fullmatch(r"best val/accuracy so far 0\.\d{4}: baseline \(one run\)", wide[1])
     assert wide[2] == " setting               runs  mean val/accuracy so far  state"
-    assert re.fullmatch(r" baseline               0/2 {20}0\.\d{4}  training 1/3", wide[3])
-    assert wide[4:] == [
-        " model.trouble=chatty   0/2                         –  waiting",
-        " model.trouble=die      0/2                         –  waiting",
-    ]
+    assert re.fullmatch(r" baseline               0/1 {20}0\.\d{4}  training 1/3", wide[3])
+    assert re.fullmatch(r" model.trouble=chatty   0/1 {20}0\.\d{4}  training 1/3", wide[4])
+    assert wide[5] == " model.trouble=die      0/1                         –  waiting"
     screen.resize(40, 24)
     lines = screen.until(lambda lines: whole(lines) and "best 0." in lines[-5])
     narrow = lines[-6:]
-    assert re.fullmatch(r"0/6 runs ━+─+  11 %  \d+ (s|min)", narrow[0])
+    assert re.fullmatch(r"0/3 runs ━+─+  22 %  \d+ (s|min)", narrow[0])
     assert narrow[2] == " setting          runs     mean state"
-    assert re.fullmatch(r" baseline          0/2   0\.\d{4} 1/3", narrow[3])
-    assert narrow[5] == " model.tr…ble=die  0/2        – waiting"
+    assert re.fullmatch(r" baseline          0/1   0\.\d{4} 1/3", narrow[3])
+    assert narrow[5] == " model.tr…ble=die  0/1        – waiting"
     assert "\n".join(lines).count(" setting ") == 1
     screen.resize(80, 24)
-    screen.until(lambda lines: whole(lines) and "(mean of 2)" in lines[-5])
+    screen.until(lambda lines: whole(lines) and "(one run)" in lines[-5])
     (tmp_path / "hold").unlink()
     screen.until(lambda _lines: process.poll() is not None)
     assert process.returncode == 1
     screen.rest()
     told = [*screen.above, *screen.lines]
     assert not screen.cursor_is_hidden
-    assert not [line for line in told if "━" in line or "(mean of 2)" in line], told
-    assert sum("died (SIGKILL)" in line for line in told) == 4  # each is tried twice
+    assert not [line for line in told if "━" in line or "(one run)" in line], told
+    assert sum("died (SIGKILL)" in line for line in told) == 2  # it is tried twice
     said = [line for line in told if "so much to say" in line]
     assert said == ["so much to say"] * len(said)
-    assert len(said) > 9
-    assert "6 runs: 4 trained, 2 not finished, in" in "\n".join(told)
+    assert len(said) > 4
+    assert "3 runs: 2 trained, 1 not finished, in" in "\n".join(told)
 
 
 LINE = r"\d+/4 runs \(\d+ % of all epochs\), best val/mae [\d.e-]+ \(.+ runs?\)(, about .+ left)?"
