@@ -32,7 +32,12 @@ class Screen:
         self._set_size(columns, rows)
 
     def resize(self, columns: int, rows: int) -> None:
+        """Lines that no longer fit wrap, as they do in most terminals."""
+        lines = self.lines
         self._screen.resize(rows, columns)
+        self._screen.erase_in_display(2)
+        self._screen.cursor_position()
+        self._stream.feed("\r\n".join(lines).encode())
         self._set_size(columns, rows)
 
     @property
