@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 import pyte
 
-SECONDS = 20
+SECONDS = 60
+PICTURE_ENDS = b"\x1b[?2026l"
 
 
 class Screen:
@@ -32,13 +33,16 @@ class Screen:
         self._set_size(columns, rows)
 
     def resize(self, columns: int, rows: int) -> None:
-        """Lines that no longer fit wrap, as they do in most terminals."""
+        """Right after a picture. Lines that no longer fit wrap, as they do in most terminals."""
+        seen = len(self.sent)
+        while len(self.sent) == seen or not self.sent.endswith(PICTURE_ENDS):
+            self._read(0.1)
+        self._set_size(columns, rows)
         lines = self.lines
         self._screen.resize(rows, columns)
         self._screen.erase_in_display(2)
         self._screen.cursor_position()
         self._stream.feed("\r\n".join(lines).encode())
-        self._set_size(columns, rows)
 
     @property
     def lines(self) -> list[str]:
