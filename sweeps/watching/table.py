@@ -142,8 +142,10 @@ def _bar(standing: Standing, width: int, best: SettingStanding | None = None) ->
     words = [f"{standing.share:4.0%}".replace("%", " %")]
     if best:
         words.append(f"best {'' if narrow else standing.metric + ' '}{number(best.value)}")
-    failed, stopped = standing.states["failed"], standing.states["stopped"]
-    wrong = [f"{failed} failed"] * bool(failed) + [f"{stopped} stopped"] * bool(stopped)
+    states = ("failed", "stopped")
+    wrong = [f"{standing.states[state]} {state}" for state in states if standing.states[state]]
+    if narrow and len(wrong) > 1:
+        wrong = [f"{sum(standing.states[state] for state in states)} failed"]
     if (left := standing.seconds_left()) is not None:
         words.append(about(left) if narrow else f"about {about(left)} left")
     tail = "  ".join(words)

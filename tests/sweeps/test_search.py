@@ -21,11 +21,11 @@ from sweeps import api
 from sweeps.cli import reports
 from sweeps.documents import compare_document
 from sweeps.drive import USUAL
-from sweeps.progress import Display
 from sweeps.root import Root
 from sweeps.search import Search
 from sweeps.study import Study
 from sweeps.tracking import NoTracker
+from sweeps.watching.standing import Standing
 
 RANGE = "optimizer.lr=1e-5:1:log"
 FIVE = [0, 1, 2, 3, 4]
@@ -221,11 +221,14 @@ def test_fewer_levels_than_trials_are_said(troubled):
 def test_runs_of_later_rounds_are_counted_from_the_start(troubled):
     planned = troubled.plan(RANGE, seeds=[0, 1], search=Search(6), name="study")
     assert (len(planned.distinct_runs()), planned.most_runs()) == (10, 14)
-    with Display(planned, quiet=True) as display:
-        assert (display.total, display.epochs) == (14, 14 * 3)
-        for step in planned.train(NoTracker(), USUAL):
-            display.show(step)
-        assert (display.done, display.total, sum(display.ahead.values())) == (14, 14, 42)
+    standing = Standing(planned)
+    assert (standing.total, standing.work) == (14, 14 * 3)
+    for step in planned.train(NoTracker(), USUAL):
+        standing.take(step)
+    assert (standing.done, standing.total, standing.worked) == (14, 14, 42)
+    assert [s.label for s in standing.settings()] == [s.label for s in planned.settings]
+    found = {s.label: pytest.approx(s.value) for s in standing.settings()}
+    assert found == {r.setting.label: r.mean for r in planned.results()}
 
 
 def test_faults_of_the_api_s_options_are_told_together(tmp_path):
