@@ -146,6 +146,8 @@ def train(
 ) -> Run:
     """Trains one run, or takes it from the root if it is there.
 
+    A terminal shows how far it is; elsewhere, as in a notebook, only warnings are printed.
+
     Args:
         experiment: A name of the catalogue, a ``.py`` file, or a run.
         overrides: Hyperparameter to value, such as ``{"optimizer.lr": 0.01}``, or ``KEY=VALUE``.
@@ -190,6 +192,8 @@ def sweep(
     trust: bool = False,
 ) -> StudyResult:
     """Trains a study: the baseline, and each level of each axis with all else left alone.
+
+    A terminal shows how its settings stand; elsewhere, as in a notebook, only warnings are printed.
 
     Args:
         experiment: A name of the catalogue, a ``.py`` file, or a run.
