@@ -142,7 +142,7 @@ def _bar(standing: Standing, width: int, best: SettingStanding | None = None) ->
     words = [f"{standing.share:4.0%}".replace("%", " %")]
     if best:
         words.append(f"best {'' if narrow else standing.metric + ' '}{number(best.value)}")
-    states = ("failed", "stopped")
+    states: tuple[State, ...] = ("failed", "stopped")
     wrong = [f"{standing.states[state]} {state}" for state in states if standing.states[state]]
     if narrow and len(wrong) > 1:
         wrong = [f"{sum(standing.states[state] for state in states)} failed"]
