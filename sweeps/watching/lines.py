@@ -7,6 +7,7 @@ from sweeps.watching.standing import Standing
 from sweeps.watching.words import about, cut, number
 
 _PARTS = 10  # of what is to be trained: a line when another one is done
+_LATER_PARTS = 2  # of what a round adds that nobody could foresee
 _LABEL = 60  # columns
 
 
@@ -18,16 +19,21 @@ class PlainLines:
     """
 
     def __init__(self, standing: Standing) -> None:
-        self._standing, self._told = standing, 0.0
+        self._standing = standing
+        self._work, self._parts = standing.work, _PARTS
+        self._begun = self._told = 0.0
 
     def due(self) -> str | None:
         """The line, if it is time for one."""
         standing = self._standing
         trained = standing.worked - standing.given
-        part = (standing.work - standing.given) / _PARTS
+        if standing.work != self._work:
+            self._work, self._parts = standing.work, _LATER_PARTS
+            self._begun = self._told = trained
+        part = (standing.work - standing.given - self._begun) / self._parts
         if standing.share == 1 or trained < self._told + part * (1 - 1e-9):
             return None
-        self._told = trained - trained % part if part else trained
+        self._told = trained - (trained - self._begun) % part
         return _line(standing)
 
 

@@ -319,6 +319,22 @@ def test_a_line_for_each_tenth_that_is_trained():
     assert told[-1].startswith("1/2 runs (90 % of all epochs), best val/accuracy 0.1000 (baseline,")
 
 
+def test_rounds_that_nobody_foresaw_get_a_line_each():
+    plan = Plan(labels=("baseline",), seeds=(0,), epochs=100)
+
+    def steps():
+        for seed in range(3):
+            plan.runs["baseline", seed] = plan.run("baseline", seed)
+            yield from (plan.epoch("baseline", seed, e, 0.5) for e in range(1, 101))
+            yield plan.end("baseline", seed, 0.5)
+
+    told = lines_of(plan, steps())
+    first = [f"0/1 runs ({n}0 %" for n in range(1, 10)]
+    beginnings = [*first, "1/2 runs (7", "2/3 runs (8"]
+    for line, beginning in zip(told, beginnings, strict=True):
+        assert line.startswith(beginning)
+
+
 def test_lines_tell_failures_and_the_time_left():
     plan, clock = Plan(epochs=10), Clock()
     clock_steps = [plan.end("baseline", 0, 0.5), plan.end("baseline", 1, None)]
