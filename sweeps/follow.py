@@ -1,6 +1,9 @@
-"""Tells a tracker what happens to runs."""
+"""Tells a tracker what happens to runs, and what has happened to those that are recorded."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from core.run_folder import RunFolder
 from core.spec import RunSpec
@@ -15,15 +18,24 @@ from sweeps.tracking import TrackedRun, Tracker
 class Follower:
     """Hands each step of the driver to a tracker.
 
+    The end of a setting's run is held back until the baseline's run of its seed has ended, so that
+    it is known by how much the two differ.
+
     Args:
         tracker: Follows the runs.
         root: Where finished runs are.
-        study: The study they belong to, if any.
+        study: The study they belong to, if any; it has taken in the record of each step.
+        runs: What is driven.
     """
 
-    def __init__(self, tracker: Tracker, root: Root, study: Study | None) -> None:
+    def __init__(
+        self, tracker: Tracker, root: Root, study: Study | None, runs: Sequence[RunSpec]
+    ) -> None:
         self.tracker, self.root, self.study = tracker, root, study
         self._begun: set[str] = set()
+        self._held: list[tuple[Step, str | None]] = []  # with the run that each waits for
+        self._driven = {run.id for run in runs}
+        self._ended: set[str] = set()
 
     def follow(self, step: Step) -> None:
         """Begins a run at its first step, logs its epochs, finishes it from its record."""
@@ -32,26 +44,93 @@ class Follower:
         run = step.run
         if run.id not in self._begun:
             self._begun.add(run.id)
-            self.tracker.begin(self._told(run))
+            self.tracker.begin(_as_planned(run, self.study))
         if step.progress and step.progress.line:
             self.tracker.log(run.id, step.progress.line)
         if step.record:
-            folder: RunFolder = self.root.run(run.id)
-            document = run_document(folder, step.record, study=self.study, reused=step.reused)
-            self.tracker.finish(run.id, document, folder.history())
+            self._held.append((step, self._waits_for(run)))
+        if step.record or (step.progress and step.progress.ended):
+            self._ended.add(run.id)
+            self._release()
 
-    def _told(self, run: RunSpec) -> TrackedRun:
+    def close(self) -> None:
+        """Finishes what was held back for a baseline that has not ended."""
+        self._driven.clear()
+        self._release()
+
+    def _release(self) -> None:
+        held, self._held = self._held, []
+        for step, other in held:
+            if other in self._driven and other not in self._ended:
+                self._held.append((step, other))
+            elif step.record:
+                folder = self.root.run(step.run.id)
+                _finish(self.tracker, folder, step.record, self.study, step.reused)
+
+    def _waits_for(self, run: RunSpec) -> str | None:
+        """The baseline's run of the same seed."""
         place = self.study.place_of(run.id) if self.study else None
-        select = run.configuration["select"]
-        return TrackedRun(
-            run=run.id,
-            experiment=run.experiment,
-            study=self.study.name if self.study else None,
-            label=place[0].label if place else BASELINE,
-            changed=(place[0].key or "") if place else "",
-            seed=run.seed,
-            configuration=dict(run.configuration),
-            environment=dict(run.identity["environment"]),
-            direction=select["direction"],
-            metric=select["metric"],
-        )
+        return self.study.baseline_of(place[1]) if self.study and place else None
+
+
+def hand_over(
+    tracker: Tracker, folder: RunFolder, record: Mapping[str, Any], study: Study | None
+) -> None:
+    """Tells a tracker of a run from its record."""
+    tracker.begin(as_recorded(folder.id, record, study))
+    _finish(tracker, folder, record, study, reused=True)
+
+
+def as_recorded(run: str, record: Mapping[str, Any], study: Study | None) -> TrackedRun:
+    """What a tracker is told of a finished run."""
+    environment = record["identity"]["environment"]
+    configuration, seed = record["configuration"], record["seed"]
+    return _tracked(run, record["experiment"], seed, configuration, environment, study)
+
+
+def tracked_document(
+    folder: RunFolder, record: Mapping[str, Any], study: Study | None, *, reused: bool = True
+) -> dict[str, Any]:
+    """The run document with ``delta``."""
+    document = run_document(folder, record, study=study, reused=reused)
+    return document | {"delta": study.delta_of(folder.id) if study else None}
+
+
+def _finish(
+    tracker: Tracker,
+    folder: RunFolder,
+    record: Mapping[str, Any],
+    study: Study | None,
+    reused: bool,
+) -> None:
+    document = tracked_document(folder, record, study, reused=reused)
+    tracker.finish(folder.id, document, folder.history())
+
+
+def _as_planned(run: RunSpec, study: Study | None) -> TrackedRun:
+    environment = run.identity["environment"]
+    return _tracked(run.id, run.experiment, run.seed, run.configuration, environment, study)
+
+
+def _tracked(
+    run: str,
+    experiment: str,
+    seed: int,
+    configuration: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    study: Study | None,
+) -> TrackedRun:
+    place = study.place_of(run) if study else None
+    select = configuration["select"]
+    return TrackedRun(
+        run=run,
+        experiment=experiment,
+        study=study.name if study else None,
+        label=place[0].label if place else BASELINE,
+        changed=(place[0].key or "") if place else "",
+        seed=seed,
+        configuration=dict(configuration),
+        environment=dict(environment),
+        direction=select["direction"],
+        metric=select["metric"],
+    )

@@ -71,7 +71,7 @@ class SingleRun:
     ) -> Iterator[Step]:
         """Trains the run, or takes it from the root, yielding its epochs and its end."""
         self.root.create()
-        follower = Follower(tracker, self.root, None)
+        follower = Follower(tracker, self.root, None, [self.run])
         executor = self._workplace.executor([self.run])
         for step in drive([self.run], self.root, executor, rules, stop=stop):
             follower.follow(step)

@@ -234,6 +234,25 @@ class Study:
                     return setting, seed
         return None
 
+    def baseline_of(self, seed: int) -> str | None:
+        """The baseline's run of a seed, if it is planned."""
+        baseline = self._baseline()
+        return baseline.runs.get(seed) if baseline else None
+
+    def delta_of(self, run: str) -> float | None:
+        """The run's setting minus the baseline, of its seed, by the selection metric.
+
+        None for the baseline's own runs, and where either is not known or they are not comparable.
+        """
+        place, baseline = self.place_of(run), self._baseline()
+        if place is None or baseline is None or place[0] is baseline:
+            return None
+        level, base = (
+            self.outcomes.of(setting, baseline, self.metric, [place[1]]).by_seed.get(place[1])
+            for setting in (place[0], baseline)
+        )
+        return None if level is None or base is None else level - base
+
     def find(self, label: str) -> PlannedSetting:
         """The setting of this label.
 

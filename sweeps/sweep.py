@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 from typing import Any
 
 from core.errors import Faults
 from core.spec import RunSpec
 from sweeps import optuna_view
+from sweeps.conclusion import tracked_study
 from sweeps.decision import USUAL_DECISION, Decision
 from sweeps.designs import Design, OneAtATime, UntilDecided
 from sweeps.documents import best_setting, compare_document, judge_study
@@ -221,6 +223,8 @@ class Sweep:
                 self.notes += self._fewer_trials()
             if self.study.settings:  # else it was stopped before anything was planned
                 self._view()
+            if not stop():
+                tracker.conclude(partial(tracked_study, self.study))
         self.seconds = time.monotonic() - started
 
     def results(self) -> list[SettingResult]:
@@ -348,19 +352,19 @@ class Sweep:
         rules: Rules,
         stop: Callable[[], bool],
     ) -> Iterator[Step]:
-        follower = Follower(tracker, self.root, self.study)
         viewed = time.monotonic()
         executor = self.workplace.executor(runs)
-        for step in drive(runs, self.root, executor, rules, stop=stop):
-            follower.follow(step)
-            if step.record:
-                self.study.outcomes.take(step.record)
-                self._ended["reused" if step.reused else "trained"] += 1
-                self._ended["failed"] += step.record["status"] == "failed"
-                if time.monotonic() - viewed > VIEW_EVERY:
-                    self._view(only_add=True)
-                    viewed = time.monotonic()
-            yield step
+        with closing(Follower(tracker, self.root, self.study, runs)) as follower:
+            for step in drive(runs, self.root, executor, rules, stop=stop):
+                if step.record:
+                    self.study.outcomes.take(step.record)
+                    self._ended["reused" if step.reused else "trained"] += 1
+                    self._ended["failed"] += step.record["status"] == "failed"
+                    if time.monotonic() - viewed > VIEW_EVERY:
+                        self._view(only_add=True)
+                        viewed = time.monotonic()
+                follower.follow(step)
+                yield step
 
     def _view(self, *, only_add: bool = False) -> None:
         """Updates the Optuna view. Its trouble stops no training: the next command writes it."""

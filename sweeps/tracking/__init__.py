@@ -11,9 +11,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from sweeps.tracking.tracker import NoTracker, TrackedRun, Tracker
+from sweeps.tracking.tracker import NoTracker, TrackedRun, TrackedStudy, Tracker
 
-__all__ = ["NoTracker", "TrackedRun", "Tracker", "open_tracker", "warm_up"]
+__all__ = ["NoTracker", "TrackedRun", "TrackedStudy", "Tracker", "open_tracker", "warm_up"]
 
 
 def open_tracker(root: Path, *, enabled: bool = True, warn: Callable[[str], None]) -> Tracker:

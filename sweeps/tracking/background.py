@@ -6,9 +6,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
-from sweeps.tracking.tracker import TrackedRun, Tracker
+from sweeps.tracking.tracker import TrackedRun, TrackedStudy, Tracker
 
 PATIENCE = 12.0  # seconds that `close` waits for one call
 HURRY = 5.0  # seconds after which `close` asks for the quick way
@@ -22,6 +23,9 @@ class SlowTracker(Tracker, Protocol):
 
     def abandon(self) -> None:
         """From another thread: a call hangs and will not be waited for."""
+
+    def trouble(self, error: Exception) -> None:
+        """What was to be handed over could not be made."""
 
 
 class BackgroundTracker:
@@ -44,6 +48,22 @@ class BackgroundTracker:
         lines = list(history)
         self._put(lambda: self._tracker.finish(run, document, lines))
 
+    def conclude(self, study: Callable[[], TrackedStudy | None]) -> None:
+        if self._closed:
+            return
+        try:
+            found = study()  # here, as no other thread may read a study
+        except Exception as error:
+            self._put(partial(self._tracker.trouble, error))
+            return
+        self._put(lambda: self._tracker.conclude(lambda: found))
+
+    def settle(self) -> bool:
+        """Waits until all calls were done, however many; False where one hangs."""
+        settled = threading.Event()
+        self._put(settled.set)
+        return self._closed or self._wait(settled.is_set)
+
     def close(self) -> None:
         if self._closed:
             return
@@ -53,7 +73,7 @@ class BackgroundTracker:
         self._tracker.hurry(HURRY)
         self._calls.put(None)
         try:
-            self._wait()
+            self._wait(lambda: not self._thread.is_alive())
         finally:  # also where a second Ctrl-C cuts the wait short
             if self._thread.is_alive():
                 self._tracker.abandon()
@@ -71,10 +91,11 @@ class BackgroundTracker:
             self._done += 1
         self._tracker.close()
 
-    def _wait(self) -> None:
+    def _wait(self, ended: Callable[[], bool]) -> bool:
         # Many short calls may be left, each of which comes to its end; one that hangs does not.
         done, since = self._done, time.monotonic()
-        while self._thread.is_alive() and time.monotonic() - since < PATIENCE:
-            self._thread.join(0.5)
+        while not ended() and time.monotonic() - since < PATIENCE:
+            self._thread.join(0.05)
             if self._done != done:
                 done, since = self._done, time.monotonic()
+        return ended()

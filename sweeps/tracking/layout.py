@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from core.errors import shown
+from core.values import canonical_json, null_if_not_finite
 from sweeps.tracking.tracker import TrackedRun
 
 TAG_LENGTH = 64  # W&B refuses longer ones
@@ -12,6 +14,7 @@ NAME_LENGTH = 128
 TABLE_ROWS = 10_000  # W&B's limit for a logged table
 MATRIX = "best/confusion_matrix"
 MOST_LABELS = 50  # each is a file to upload and a panel on the page
+KEY_LENGTH = 48  # of a label in a key: it becomes part of a file's and an artifact's name
 
 
 def wandb_id(run: TrackedRun) -> str:
@@ -26,23 +29,23 @@ def names(run: TrackedRun) -> dict[str, Any]:
     tags = [run.study, run.changed or "baseline", run.experiment]
     return {
         "id": wandb_id(run),
-        "name": _cut(run.run if alone else f"{run.label}-s{run.seed}", NAME_LENGTH),
-        "group": _cut(run.experiment if alone else f"{run.study}: {run.label}", NAME_LENGTH),
+        "name": cut(run.run if alone else f"{run.label}-s{run.seed}", NAME_LENGTH),
+        "group": cut(run.experiment if alone else f"{run.study}: {run.label}", NAME_LENGTH),
         "job_type": "run",
-        "tags": list(dict.fromkeys(_cut(tag, TAG_LENGTH) for tag in tags if tag)),
+        "tags": list(dict.fromkeys(cut(tag, TAG_LENGTH) for tag in tags if tag)),
     }
 
 
 def config(run: TrackedRun) -> dict[str, Any]:
     """The whole configuration as nested dictionaries, and what the run is, at the top level."""
-    nested: dict[str, Any] = _undotted(run.configuration)
+    nested: dict[str, Any] = undotted(run.configuration)
     return nested | {
         "study": run.study,
         "setting": run.label,
         "changed": run.changed,
         "seed": run.seed,
         "run": run.run,
-        "environment": _undotted(run.environment),
+        "environment": undotted(run.environment),
     }
 
 
@@ -53,13 +56,20 @@ def row(epoch: dict[str, Any]) -> dict[str, Any]:
 
 
 def summary(document: dict[str, Any]) -> dict[str, Any]:
-    """Final comparables as flat keys: ``best/accuracy``, ``best/epoch``, ``status``, …"""
-    best = document.get("best") or {}
-    metrics = best.get("metrics") or {}
-    values = {f"best/{name.removeprefix('val/')}": value for name, value in metrics.items()}
-    values["best/epoch"] = best.get("epoch")
-    values |= {key: document.get(key) for key in ("status", "reason", "weights_sha256")}
-    return {key: value for key, value in values.items() if value is not None}
+    """Final comparables as flat keys: ``best/accuracy``, ``last/accuracy``, ``delta``, …"""
+    values = {
+        f"{which}/{name.removeprefix('val/')}": value
+        for which in ("best", "last")
+        for name, value in ((document.get(which) or {}).get("metrics") or {}).items()
+    }
+    values["best/epoch"] = (document.get("best") or {}).get("epoch")
+    values |= {key: document.get(key) for key in ("delta", "status", "reason", "weights_sha256")}
+    return {k: v for k, v in null_if_not_finite(values).items() if v is not None}
+
+
+def digest(content: Any) -> str:
+    """Tells contents apart: what has the same need not be given again."""
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
 
 
 def confusion_matrices(document: dict[str, Any]) -> dict[str, list[list[Any]]]:
@@ -71,7 +81,7 @@ def confusion_matrices(document: dict[str, Any]) -> dict[str, list[list[Any]]]:
     names = [str(name) for name in document.get("class_names") or range(len(matrix))]
     if matrix and isinstance(matrix[0][0], list):
         pairs = list(zip(names, matrix, strict=True))[:MOST_LABELS]
-        return {f"{MATRIX}/{name}": _rows([f"not {name}", name], one) for name, one in pairs}
+        return {f"{MATRIX}/{_key(name)}": _rows([f"not {name}", name], m) for name, m in pairs}
     return {MATRIX: _rows(names, matrix)} if 0 < len(matrix) ** 2 <= TABLE_ROWS else {}
 
 
@@ -83,16 +93,25 @@ def _rows(names: list[str], matrix: list[list[int]]) -> list[list[Any]]:
     ]
 
 
-def _cut(text: str, length: int) -> str:
-    if len(text) <= length:
+def cut(text: str, length: int) -> str:
+    """A name on one line, no longer than W&B takes; names that differ still do."""
+    plain = shown(text, len(text) + 1)
+    if plain == text and len(text) <= length:
         return text
-    return f"{text[: length - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    end = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{plain[: length - 9]}-{end}"
 
 
-def _undotted(value: Any) -> Any:
-    # W&B shows nested keys joined by dots: a dot inside a key would look like a level.
+def _key(label: str) -> str:
+    # Such a path would lead out of wandb's folder, and wandb gives up on it.
+    inside = all(part not in ("", ".", "..") for part in label.split("/"))
+    return cut(label if inside else "\0" + label.replace("/", "_"), KEY_LENGTH)
+
+
+def undotted(value: Any) -> Any:
+    """Dictionaries without dots in their keys: W&B shows nested keys joined by dots."""
     if isinstance(value, dict):
-        return {str(key).replace(".", "_"): _undotted(item) for key, item in value.items()}
+        return {str(key).replace(".", "_"): undotted(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_undotted(item) for item in value]
+        return [undotted(item) for item in value]
     return value

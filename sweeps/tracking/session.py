@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
@@ -12,9 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
-
-from sweeps.tracking import layout
-from sweeps.tracking.tracker import TrackedRun
 
 if TYPE_CHECKING:
     import wandb
@@ -71,11 +69,14 @@ class Session:
         self._environment: list[str] = []
         self._started = False
 
-    def start(self, *, offline: bool = False) -> str:
+    def start(self, *, only: str | None = None) -> str:
         """Starts wandb's service and finds out where runs go.
 
+        Args:
+            only: ``online`` or ``offline``: there and nowhere else, whatever wandb's mode is.
+
         Returns:
-            Why they go offline; empty where they do not.
+            Why they do not go online; empty where they do.
 
         Raises:
             OSError: The folder cannot be written, or the server does not answer.
@@ -89,7 +90,10 @@ class Session:
         import wandb
 
         try:
-            settings = wandb.setup(wandb.Settings(**_SETTINGS, stop_fn=_go_on)).settings
+            asked = wandb.Settings(**_SETTINGS, stop_fn=_go_on)
+            if only == "online":
+                asked.mode = "online"
+            settings = wandb.setup(asked).settings
         finally:
             sys.exit, sys.excepthook = hooks  # wandb puts its own there
         wandb.termsetup(settings, self._messages)
@@ -98,7 +102,7 @@ class Session:
         if settings.mode == "disabled":
             return ""
         self.mode = "offline"
-        if offline or settings.mode in ("offline", "dryrun"):
+        if only == "offline" or settings.mode in ("offline", "dryrun"):
             return "its mode is offline"
         if not wandb.login(prompt=False, verify=False):
             return "no API key is configured"
@@ -106,38 +110,37 @@ class Session:
         self.mode = "online"
         return ""
 
-    def open(self, run: TrackedRun) -> wandb.Run:
-        """Opens a run; one that the server knows already is continued."""
+    def open(self, *, project: str | None, **arguments: Any) -> wandb.Run:
+        """Opens a run; one that the server knows already is continued.
+
+        Args:
+            project: Where it was logged before; None: where this command logs.
+            arguments: Of ``wandb.init``.
+        """
         import wandb
 
         self._check_folder()
-        opened = wandb.init(
-            project=os.environ.get("WANDB_PROJECT") or "paribus",
+        return wandb.init(
+            project=project or project_name(),
             dir=str(self.root),
-            config=layout.config(run),
             mode="online" if self.mode == "online" else "offline",
             resume="allow",
             reinit="create_new",
-            **layout.names(run),
+            **arguments,
         )
-        opened.define_metric("epoch")
-        opened.define_metric("*", step_metric="epoch")
-        return opened
 
-    def end(self, opened: wandb.Run, document: dict[str, Any] | None) -> None:
-        """Writes a run's summary and matrix and closes it; without a document as interrupted.
+    def finish(self, opened: wandb.Run, exit_code: int) -> None:
+        """Closes a run.
 
         Raises:
             TimeoutError: Its data did not reach the server in time.
-            UploadError: Its data will not reach the server.
+            UploadError: Its data, or a file of it, will not reach the server.
         """
-        opened.summary.update(layout.summary(document or {"status": "interrupted"}))
-        matrices = layout.confusion_matrices(document or {})
-        if matrices:
-            opened.log({key: _chart(key, rows) for key, rows in matrices.items()})
-        opened.finish(exit_code=0 if document and document.get("status") == "complete" else 1)
-        if self.mode == "online" and self._messages.fatal:
-            raise UploadError(self._messages.fatal)
+        opened.finish(exit_code=exit_code)
+        if self.mode == "online":
+            why = self._messages.fatal or _lost_file(Path(opened.settings.log_internal))
+            if why:
+                raise UploadError(why)
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
         """Ends wandb's service. What takes longer than `seconds` is left to a daemon thread."""
@@ -204,19 +207,19 @@ def reach(url: str) -> None:
         raise ConnectionError(f"{target.hostname}:{port} does not answer") from error
 
 
-def _chart(key: str, rows: list[list[Any]]) -> Any:
-    import wandb
+def project_name() -> str:
+    """The project that this command logs to."""
+    return os.environ.get("WANDB_PROJECT") or "paribus"
 
-    label = key.removeprefix(layout.MATRIX).replace("/", ": ", 1)
-    columns: list[str | int] = ["Actual", "Predicted", "nPredictions"]
-    table = wandb.Table(columns=columns, data=rows[:1])
-    table.data += rows[1:]  # their types are the first one's; wandb would infer each anew, for long
-    return wandb.plot_table(
-        vega_spec_name="wandb/confusion_matrix/v1",
-        data_table=table,
-        fields={str(name): str(name) for name in columns},
-        string_fields={"title": f"Confusion matrix of the best epoch{label}"},
-    )
+
+def _lost_file(log: Path) -> str:
+    """Says so where a table, a picture or a page was given up on: wandb only logs it."""
+    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+    for line in lines:
+        if '"ERROR"' in line and ("giving up" in line or "failed to log artifact" in line):
+            with suppress(ValueError, TypeError, KeyError):
+                return f"a file did not reach the server ({json.loads(line)['msg']})"
+    return ""
 
 
 def _go_on() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 
@@ -35,6 +37,27 @@ class TrackedRun:
     metric: str
 
 
+@dataclass(frozen=True)
+class TrackedStudy:
+    """What a tracker is told about a study that has something to compare.
+
+    Attributes:
+        study: Its name.
+        experiment: The experiment's name.
+        baseline: The baseline's configuration: nested, fit for JSON.
+        comparison: The `compare` document of all its settings, with ``linter``.
+        picture: The plot of effects, as a PNG; None: there is none.
+        page: The study's page, an HTML file; None: there is none.
+    """
+
+    study: str
+    experiment: str
+    baseline: dict[str, Any]
+    comparison: dict[str, Any]
+    picture: bytes | None = None
+    page: Path | None = None
+
+
 class Tracker(Protocol):
     """Follows runs. No call raises or waits for a server, except `close`, which is bounded.
 
@@ -53,8 +76,17 @@ class Tracker(Protocol):
 
         Args:
             run: The run's id.
-            document: The run document, complete or failed.
+            document: The run document, complete or failed, with ``delta``: the setting minus the
+                baseline of the same seed; None or left out where that is not known.
             history: All lines of its history, whether logged before or not.
+        """
+
+    def conclude(self, study: Callable[[], TrackedStudy | None]) -> None:
+        """A study is as complete as it will be for now.
+
+        Args:
+            study: Called before this returns where the study is followed, and not called where it
+                is not; None: nothing of it can be compared.
         """
 
     def close(self) -> None:
@@ -71,6 +103,9 @@ class NoTracker:
         pass
 
     def finish(self, run: str, document: dict[str, Any], history: list[dict[str, Any]]) -> None:
+        pass
+
+    def conclude(self, study: Callable[[], TrackedStudy | None]) -> None:
         pass
 
     def close(self) -> None:

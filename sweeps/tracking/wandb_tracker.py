@@ -4,64 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.errors import shown
-from core.files import append_line, read_lines
-from sweeps.tracking import layout
-from sweeps.tracking.session import Session
-from sweeps.tracking.tracker import TrackedRun
+from core.files import sha256_file
+from sweeps.tracking import layout, study_layout
+from sweeps.tracking.ledger import Folders, Ledger, Line
+from sweeps.tracking.session import Session, project_name
+from sweeps.tracking.tracker import TrackedRun, TrackedStudy
+from sweeps.tracking.writing import OpenRun, finish_run, open_run, write_study
 
-if TYPE_CHECKING:
-    import wandb
-
-_LATER = "(upload later: wandb sync)"
-
-
-class Ledger:
-    """``tracked.jsonl``: which runs W&B has been given as a whole."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        # A line that a power cut left unfinished would swallow the next one.
-        self._torn = path.exists() and not path.read_bytes().endswith(b"\n")
-        self._status: dict[str, str] = {}
-        for line in read_lines(path):
-            if isinstance(line, dict) and "wandb_id" in line:
-                self._status[line["wandb_id"]] = line.get("status", "complete")
-
-    def status(self, run: TrackedRun) -> str | None:
-        """How the run stood when it was given to W&B; None if it was not."""
-        return self._status.get(layout.wandb_id(run))
-
-    def add(self, run: TrackedRun, *, mode: str, status: str, epochs: int) -> None:
-        """Notes a run, durably."""
-        wandb_id = layout.wandb_id(run)
-        if self._torn:
-            self._torn = False
-            with self._path.open("ab") as file:
-                file.write(b"\n")
-        line = {"study": run.study, "run": run.run, "wandb_id": wandb_id, "mode": mode}
-        append_line(self._path, line | {"epochs": epochs, "status": status})
-        self._status[wandb_id] = status
-
-
-@dataclass
-class _Live:
-    """A run that is open on the server; epochs up to `last` were there before."""
-
-    opened: wandb.Run
-    last: int
-    logged: set[int] = field(default_factory=set)
-
-    def log(self, epoch: dict[str, Any]) -> None:
-        number = epoch["epoch"]
-        if number > self.last and number not in self.logged:
-            self.logged.add(number)
-            self.opened.log(layout.row(epoch))
+_LATER = "(upload later: paribus sync)"
 
 
 class WandbTracker:
@@ -70,52 +25,64 @@ class WandbTracker:
     It starts online or offline, goes from online to offline at the first trouble, and from
     offline to nothing at the next. Runs that were not noted in the ledger by then are logged by
     the same command when it is given again.
+
+    Attributes:
+        given: W&B's id to what became of it: ``logged``, ``amended`` or ``unchanged``.
+        mode: ``online``, ``offline``, ``disabled``, ``off``; None: not known before the first run.
     """
 
     def __init__(self, root: Path, warn: Callable[[str], None]) -> None:
-        self._root = root
+        self.given: dict[str, str] = {}
+        self.mode: str | None = None
         self._warn = warn
         self._warned = False
         self._session = Session(root)
-        self._mode: str | None = None  # not known before the first run
         self._runs: dict[str, TrackedRun] = {}
-        self._live: dict[str, _Live] = {}
+        self._live: dict[str, OpenRun] = {}
         self._deadline = float("inf")
         try:
             self._ledger = Ledger(root / "tracked.jsonl")
+            self._folders = Folders(root / "wandb")
         except OSError as error:
             self._give_up(error)
 
     def begin(self, run: TrackedRun) -> None:
-        if self._mode == "off" or run.run in self._live:
-            return
-        status = self._ledger.status(run)
-        if status == "complete":
-            self._runs.pop(run.run, None)
+        if self.mode == "off" or run.run in self._live:
             return
         self._runs[run.run] = run
-        if status is None:  # one that failed may be trained again, or just be shown again
+        if not self._before(layout.wandb_id(run)):  # else it may just be shown again
             self._attempt("online", lambda: self._open(run))
 
     def log(self, run: str, epoch: dict[str, Any]) -> None:
-        if run in self._runs:
-            self._attempt("online", lambda: self._open(self._runs[run]).log(epoch))
+        known = self._runs.get(run)
+        if known is None or self._before(layout.wandb_id(known)).get("status") == "complete":
+            return
+        self._attempt("online", lambda: self._open(known).log(epoch))
 
     def finish(self, run: str, document: dict[str, Any], history: list[dict[str, Any]]) -> None:
         known = self._runs.pop(run, None)
-        if known is None or self._mode == "off":
+        if known is None or self.mode == "off":
             return
-        status = document.get("status", "complete")
-        if self._ledger.status(known) == status and run not in self._live:
+        line = run_line(known, document, history)
+        if run not in self._live and self._is_given(line):
             return
         for mode in ("online", "offline"):
-            if self._attempt(mode, lambda: self._write(known, document, history)):
-                self._note(known, mode, status, len(history))
+            if self._attempt(mode, lambda: self._write(known, line, document, history)):
+                return
+
+    def conclude(self, study: Callable[[], TrackedStudy | None]) -> None:
+        if self.mode == "off" or (found := study()) is None:
+            return
+        line = study_line(found)
+        if self._is_given(line):
+            return
+        for mode in ("online", "offline"):
+            if self._attempt(mode, lambda: self._write_study(found, line)):
                 return
 
     def close(self) -> None:
         for live in list(self._live.values()):
-            if not self._attempt("online", partial(self._session.end, live.opened, None)):
+            if not self._attempt("online", partial(finish_run, self._session, live, None, [])):
                 break
         self._live.clear()
         self._session.stop()
@@ -127,28 +94,77 @@ class WandbTracker:
     def abandon(self) -> None:
         """Ends wandb though a call of it hangs."""
         self._trouble("it did not finish in time; the same command logs what is missing")
-        self._mode = "off"
+        self.mode = "off"
         self._session.stop(seconds=2)
 
-    def _open(self, run: TrackedRun) -> _Live:
+    def trouble(self, error: Exception) -> None:
+        """Tells of what went wrong on the way here."""
+        self._trouble(reason(error))
+
+    def _open(self, run: TrackedRun) -> OpenRun:
         if run.run not in self._live:
-            opened = self._session.open(run)
-            self._live[run.run] = _Live(opened, _last_epoch(opened))
+            self._live[run.run] = open_run(self._session, run, self._project(layout.wandb_id(run)))
         return self._live[run.run]
 
     def _write(
-        self, run: TrackedRun, document: dict[str, Any], history: list[dict[str, Any]]
+        self,
+        run: TrackedRun,
+        line: Line,
+        document: dict[str, Any],
+        history: list[dict[str, Any]],
     ) -> None:
+        wandb_id = line["wandb_id"]
+        if self.mode == "offline" and self._server_has(wandb_id):
+            # A whole file would write every row there again, one of the summary alone would take
+            # what that leaves out away.
+            self._note(line, "owed")
+            return
         live = self._open(run)
-        for epoch in history:
-            live.log(epoch)
+        file = Path(live.opened.settings.sync_file)
         del self._live[run.run]
-        self._session.end(live.opened, document)
+        finish_run(self._session, live, document, history[:])
+        self._written(line, file)
 
-    def _note(self, run: TrackedRun, mode: str, status: str, epochs: int) -> None:
+    def _write_study(self, study: TrackedStudy, line: Line) -> None:
+        before = self._before(line["wandb_id"])
+        same_page = (before.get("mode"), before.get("page")) == ("online", line.get("page"))
+        new_page = self.mode == "offline" or not same_page
+        project = self._project(line["wandb_id"])
+        file, _ = write_study(self._session, study, project, page=new_page)
+        self._written(line, file)
+
+    def _written(self, line: Line, file: Path) -> None:
+        if self.mode == "online":
+            self._folders.mark_uploaded(line["wandb_id"])
+        else:
+            self._folders.replace(line["wandb_id"], file)
+        self._note(line, self.mode or "")
+
+    def _is_given(self, line: Line) -> bool:
+        before = self._before(line["wandb_id"])
+        same = all(before.get(key) == line[key] for key in ("digest", "status") if key in line)
+        if same:
+            self.given[line["wandb_id"]] = "unchanged"
+        return same
+
+    def _server_has(self, wandb_id: str) -> bool:
+        noted = self._before(wandb_id).get("mode") in ("online", "owed")
+        return noted or self._folders.was_uploaded(wandb_id)
+
+    def _project(self, wandb_id: str) -> str | None:
+        return self._before(wandb_id).get("project")
+
+    def _before(self, wandb_id: str) -> Line:
+        return self._ledger.line(wandb_id) or {}
+
+    def _note(self, line: Line, mode: str) -> None:
+        wandb_id = line["wandb_id"]
+        self.given[wandb_id] = "amended" if self._before(wandb_id) else "logged"
+        project = self._project(wandb_id) or project_name()
         try:
-            self._ledger.add(run, mode=mode, status=status, epochs=epochs)
+            self._ledger.add(line | {"mode": mode, "project": project})
         except OSError as error:
+            del self.given[wandb_id]
             self._give_up(error)
 
     def _attempt(self, mode: str, action: Callable[[], object]) -> bool:
@@ -162,35 +178,35 @@ class WandbTracker:
         return False
 
     def _current_mode(self) -> str:
-        if self._mode is None:
-            self._mode = "online"  # what fails from here on may still work offline
-            reason = self._session.start()
-            self._mode = self._session.mode
-            if reason:
-                self._say(f"W&B: {reason}, logging offline to {self._session.folder} {_LATER}")
-        if self._mode == "online" and time.monotonic() > self._deadline:
+        if self.mode is None:
+            self.mode = "online"  # what fails from here on may still work offline
+            why = self._session.start()
+            self.mode = self._session.mode
+            if why:
+                self._say(f"W&B: {why}, logging offline to {self._session.folder} {_LATER}")
+        if self.mode == "online" and time.monotonic() > self._deadline:
             self._step_back(TimeoutError("not everything reached the server in time"))
-        return self._mode
+        return self.mode
 
     def _step_back(self, error: Exception) -> None:
         self._live.clear()
-        if self._mode != "online":
+        if self.mode != "online":
             self._give_up(error)
             return
         try:
             self._session.stop()  # a fresh service, in case the old one is what fails
-            if self._mode == "off":  # abandoned in the meantime
+            if self.mode == "off":  # abandoned in the meantime
                 return
-            self._session.start(offline=True)
+            self._session.start(only="offline")
         except Exception as second:
             self._give_up(second)
             return
-        self._mode = self._session.mode
-        self._trouble(f"{_reason(error)}; logging offline to {self._session.folder} {_LATER}")
+        self.mode = self._session.mode
+        self._trouble(f"{reason(error)}; logging offline to {self._session.folder} {_LATER}")
 
     def _give_up(self, error: Exception) -> None:
-        self._mode = "off"
-        self._trouble(f"{_reason(error)}; the same command logs later what is missing")
+        self.mode = "off"
+        self._trouble(f"{reason(error)}; the same command logs later what is missing")
 
     def _trouble(self, text: str) -> None:
         if not self._warned:
@@ -204,14 +220,31 @@ class WandbTracker:
             self._warned = True
 
 
-def _last_epoch(opened: wandb.Run) -> int:
-    """The last epoch that the server has of a run; -1 for a new one."""
-    epoch = dict(opened.summary).get("epoch") if opened.resumed else None
-    # A summary may be ahead of the rows when the process that sent it was killed.
-    return min(int(epoch), opened.starting_step) if isinstance(epoch, int | float) else -1
+def run_line(run: TrackedRun, document: dict[str, Any], history: list[dict[str, Any]]) -> Line:
+    """What the ledger notes of a run, but for where it went."""
+    return {
+        "study": run.study,
+        "run": run.run,
+        "wandb_id": layout.wandb_id(run),
+        "epochs": len(history),
+        "status": document.get("status", "complete"),
+        "digest": layout.digest(layout.summary(document)),
+    }
 
 
-def _reason(error: Exception) -> str:
+def study_line(study: TrackedStudy) -> Line:
+    """What the ledger notes of a study's summary run, but for where it went."""
+    return {
+        "study": study.study,
+        "run": None,
+        "wandb_id": study_layout.wandb_id(study.study),
+        "digest": study_layout.contents(study),
+        "page": sha256_file(study.page) if study.page else None,
+    }
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, on one line."""
     text = str(error).strip().partition("\n")[0]
     if text in ("", "<no message>"):  # the latter is wandb's word
         text = f"wandb failed ({type(error).__name__})"

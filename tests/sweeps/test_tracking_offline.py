@@ -94,7 +94,7 @@ def test_a_folder_per_run(tmp_path, offline, runs):
     assert first.steps == {"epoch": "", "*": "epoch"}
     assert len(warnings) == 1
     assert str(tmp_path / "wandb") in warnings[0]
-    assert "wandb sync" in warnings[0]
+    assert "paribus sync" in warnings[0]
 
 
 def test_all_metrics_are_there(tmp_path, offline):
@@ -133,6 +133,8 @@ def test_nothing_is_logged_twice(tmp_path, offline, runs):
         "mode": "offline",
         "epochs": 3,
         "status": "complete",
+        "digest": noted[1]["digest"],  # equal summaries
+        "project": "paribus",
     }
     third = []
     track(open_tracker(tmp_path, warn=third.append), *runs)
@@ -142,9 +144,8 @@ def test_nothing_is_logged_twice(tmp_path, offline, runs):
 def test_a_failed_run_until_it_is_complete(tmp_path, offline):
     for status in ("failed", "failed", "complete", "complete"):
         track(open_tracker(tmp_path, warn=lambda line: None), RUN, status=status)
-    found = offline_runs(tmp_path)
-    assert sorted(run.exit_code for run in found) == [0, 1]
-    assert {run.id for run in found} == {layout.wandb_id(RUN)}
+    (found,) = offline_runs(tmp_path)  # one folder: of two an upload would make rows twice
+    assert (found.exit_code, found.id) == (0, layout.wandb_id(RUN))
 
 
 def test_the_reason_of_a_failed_run(tmp_path, offline):

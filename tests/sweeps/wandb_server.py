@@ -4,11 +4,25 @@ import json
 import re
 import threading
 import time
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import quote, unquote
 
 _ENTITY = {"id": "e", "name": "someone"}
 _PROJECT = {"id": "p", "name": "paribus", "entity": _ENTITY}
+
+
+@dataclass
+class Artifact:
+    """One version of an artifact: what it is called, whose it is, and its files once uploaded."""
+
+    name: str
+    type: str
+    run: str
+    digest: str
+    files: dict[str, bytes] = field(default_factory=dict)
+    committed: bool = False
 
 
 class WandbServer:
@@ -16,18 +30,24 @@ class WandbServer:
 
     Attributes:
         trouble: Beginning of a path, or name of a GraphQL operation, to what happens there:
-            a status to answer, or "hang".
+            a status to answer, "hang", or "drop" for a connection that ends without an answer.
+        dies_after: How many requests are answered before all connections drop; None: all are.
         runs: Upserted variables by run id, merged.
         lines: History rows by run id and offset.
         summaries: The last summary by run id.
+        files: Uploaded files by run id and name.
+        artifacts: Versions of artifacts, in the order in which they came.
         exits: Exit codes by run id.
     """
 
     def __init__(self) -> None:
         self.trouble: dict[str, int | str] = {}
+        self.dies_after: int | None = None
         self.runs: dict[str, dict[str, Any]] = {}
         self.lines: dict[str, dict[int, dict[str, Any]]] = {}
         self.summaries: dict[str, dict[str, Any]] = {}
+        self.files: dict[str, dict[str, bytes]] = {}
+        self.artifacts: list[Artifact] = []
         self.exits: dict[str, int] = {}
         self.operations: list[str] = []
         self.lock = threading.Lock()
@@ -107,18 +127,34 @@ class WandbServer:
         return {"model": model}
 
     def _CreateRunFiles(self, variables: dict[str, Any]) -> dict[str, Any]:
-        files = [{"name": name, "uploadUrl": f"{self.url}/put"} for name in variables["files"]]
+        at = f"{self.url}/put/file/{variables['run']}"
+        files = [
+            {"name": name, "uploadUrl": f"{at}/{quote(name, safe='')}"}
+            for name in variables["files"]
+        ]
         return {"createRunFiles": {"runID": "r", "uploadHeaders": [], "files": files}}
 
     def _ArtifactType(self, _: Any) -> dict[str, Any]:
         return {"project": None}
 
-    def _CreateArtifact(self, _: Any) -> dict[str, Any]:
-        artifact = {"id": "a", "state": "PENDING", "artifactSequence": {"latestArtifact": None}}
+    def _CreateArtifact(self, variables: dict[str, Any]) -> dict[str, Any]:
+        given = variables["input"]
+        name, digest = given["artifactCollectionName"], given["digest"]
+        there = [a for a in self.artifacts if a.committed and (a.name, a.digest) == (name, digest)]
+        found = there[0] if there else None
+        if found is None:
+            found = Artifact(name, given["artifactTypeName"], given["runName"], digest)
+            self.artifacts.append(found)
+        artifact = {
+            "id": str(self.artifacts.index(found)),
+            "state": "COMMITTED" if found.committed else "PENDING",
+            "artifactSequence": {"latestArtifact": None},
+        }
         return {"createArtifact": {"artifact": artifact}}
 
-    def _CreateArtifactManifest(self, _: Any) -> dict[str, Any]:
-        file = {"id": "f", "uploadUrl": f"{self.url}/put", "uploadHeaders": []}
+    def _CreateArtifactManifest(self, variables: dict[str, Any]) -> dict[str, Any]:
+        url = f"{self.url}/put/manifest/{variables['artifactID']}/manifest"
+        file = {"id": "f", "uploadUrl": url, "uploadHeaders": []}
         return {"createArtifactManifest": {"artifactManifest": {"id": "m", "file": file}}}
 
     def _CreateArtifactFiles(self, variables: dict[str, Any]) -> dict[str, Any]:
@@ -129,18 +165,29 @@ class WandbServer:
                     "name": file["name"],
                     "displayName": file["name"],
                     "storagePath": "s",
-                    "uploadUrl": f"{self.url}/put",
+                    "uploadUrl": f"{self.url}/put/artifact/{file['artifactID']}/"
+                    + quote(file["name"], safe=""),
                     "uploadHeaders": [],
                     "uploadMultipartUrls": None,
-                    "artifact": {"id": "a"},
+                    "artifact": {"id": file["artifactID"]},
                 }
             }
             for file in variables["input"]["artifactFiles"]
         ]
         return {"createArtifactFiles": {"files": {"edges": edges}}}
 
-    def _CommitArtifact(self, _: Any) -> dict[str, Any]:
-        return {"commitArtifact": {"artifact": {"id": "a", "digest": "d"}}}
+    def _CommitArtifact(self, variables: dict[str, Any]) -> dict[str, Any]:
+        artifact = self.artifacts[int(variables["artifactID"])]
+        artifact.committed = True
+        return {"commitArtifact": {"artifact": {"id": "a", "digest": artifact.digest}}}
+
+    def keep(self, path: str, content: bytes) -> None:
+        """Takes a file that is uploaded."""
+        _, _, kind, owner, name = path.split("/")
+        if kind == "file":
+            self.files.setdefault(owner, {})[unquote(name)] = content
+        elif kind == "artifact":
+            self.artifacts[int(owner)].files[unquote(name)] = content
 
 
 class _Server(ThreadingHTTPServer):
@@ -168,18 +215,29 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
             self._send(200, answer)
 
         def do_PUT(self) -> None:
-            self._body()
+            content = self._body()
             if not self._troubled(self.path, ""):
+                with server.lock:
+                    server.keep(self.path, content)
                 self._send(200, {})
 
         def do_GET(self) -> None:
             self._send(404, {})
 
         def _troubled(self, path: str, operation: str) -> bool:
+            with server.lock:
+                dead = server.dies_after == 0
+                if server.dies_after:
+                    server.dies_after -= 1
+            if dead:
+                self.close_connection = True
+                return True
             for where, what in server.trouble.items():
                 if path.startswith(where) or operation == where:
                     if what == "hang":
                         time.sleep(60)
+                    elif what == "drop":
+                        self.close_connection = True
                     else:
                         self._send(int(what), {})
                     return True
