@@ -24,6 +24,7 @@ from sweeps.cli import (
     report,
     reproduce,
     results,
+    sync,
     training,
 )
 from sweeps.cli.common import INTERRUPTED
@@ -50,6 +51,7 @@ for _command in (
     *predict.COMMANDS,
     *plot.COMMANDS,
     *report.COMMANDS,
+    *sync.COMMANDS,
     *removal.COMMANDS,
     *machine.COMMANDS,
 ):

@@ -13,6 +13,7 @@ from core.errors import Faults, RequestError
 from core.run_folder import RunFolder
 from core.values import show_value
 from sweeps.cli.common import (
+    bar,
     json_option,
     print_json,
     root_option,
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 @click.option("--format", "form", default="table", show_default=True,
               type=click.Choice(["table", "markdown", "latex", "csv"]),
               help="How the table of settings is written.")  # fmt: skip
+@click.option("--wandb", is_flag=True,
+              help="Log the study to Weights & Biases: what it has not of the runs, and a summary "
+              "run.")  # fmt: skip
 @root_option
 @json_option
 @click.pass_context
@@ -51,6 +55,7 @@ def compare_command(
     margin: float | None,
     direction: Direction | None,
     form: str,
+    wandb: bool,
     root: Root,
     as_json: bool,
 ) -> None:
@@ -66,6 +71,8 @@ def compare_command(
         check_margin(margin)
     with faults.collecting():
         _check_options(names, metric, margin, direction, form, of_file=of_file, as_json=as_json)
+    with faults.collecting():
+        _check_wandb(names, metric, margin, of_file=of_file, wandb=wandb)
     faults.check()
     if len(names) > 1:
         _compare_runs(root, names, as_json)
@@ -86,11 +93,18 @@ def compare_command(
     document["linter"] = linter_document(study, own, root_words(root))
     for run, damage in study.outcomes.damaged.items():
         warn(f"{run} is left out, as it is damaged: {damage}")
+    given = None
+    if wandb and as_json:  # one document, so it comes first
+        given = document["wandb"] = _log_to_wandb(study)
     if as_json or form != "table":
         _tell_comparison(document, form, as_json)
     else:
         _tell_study(study, document)
-    context.exit(1 if study.outcomes.damaged else 0)
+    if wandb and not as_json:
+        given = _log_to_wandb(study)
+        (say if form == "table" else warn)(_wandb_line(given))
+    missing = given is not None and (given["failed"] or given["study"] == "failed")
+    context.exit(1 if study.outcomes.damaged or missing else 0)
 
 
 def _check_options(
@@ -118,6 +132,44 @@ def _check_options(
         faults.add(f"--json and --format {form} both say how it is written.",
                    "Name one of them.", "options")  # fmt: skip
     faults.check()
+
+
+def _check_wandb(
+    names: Sequence[str],
+    metric: str | None,
+    margin: float | None,
+    *,
+    of_file: bool,
+    wandb: bool,
+) -> None:
+    """Refuses `--wandb` where there is no study to log, or W&B is switched off."""
+    from sweeps.tracking import is_wanted
+
+    faults = Faults()
+    if wandb and (len(names) > 1 or of_file):
+        faults.add("--wandb logs a study.", "Name one, or leave --wandb out.", "options")
+    if wandb and (metric or margin is not None):
+        faults.add("--wandb logs a study by its own metric and margin.",
+                   "Leave --metric and --margin out.", "options")  # fmt: skip
+    if wandb and not is_wanted():
+        faults.add("--wandb: WANDB_MODE is 'disabled'.", "Unset it.", "wandb")
+    faults.check()
+
+
+def _log_to_wandb(study: Study) -> dict[str, Any]:
+    from sweeps.upload import log_study
+
+    with study.root.lock(f"study-{study.name}", f"The study {study.name}"):
+        return log_study(study, warn, bar("logging to W&B"))
+
+
+def _wandb_line(given: Mapping[str, Any]) -> str:
+    """What became of a study in W&B."""
+    counts = [f"{given[what]} {what}" for what in ("logged", "amended", "unchanged", "failed")]
+    line = f"W&B: of its runs {', '.join(counts)}"
+    if given["study"]:
+        line += f"; summary run {given['study']}"
+    return line + (f"; {given['waiting']} wait for: paribus sync" if given["waiting"] else "")
 
 
 def _study_named(root: Root, names: Sequence[str]) -> Study:

@@ -13,7 +13,15 @@ from pathlib import Path
 
 from sweeps.tracking.tracker import NoTracker, TrackedRun, TrackedStudy, Tracker
 
-__all__ = ["NoTracker", "TrackedRun", "TrackedStudy", "Tracker", "open_tracker", "warm_up"]
+__all__ = [
+    "NoTracker",
+    "TrackedRun",
+    "TrackedStudy",
+    "Tracker",
+    "is_wanted",
+    "open_tracker",
+    "warm_up",
+]
 
 
 def open_tracker(root: Path, *, enabled: bool = True, warn: Callable[[str], None]) -> Tracker:
@@ -28,7 +36,7 @@ def open_tracker(root: Path, *, enabled: bool = True, warn: Callable[[str], None
     Returns:
         A tracker whose calls return at once and raise nothing; `close` waits, but not for long.
     """
-    if not _is_wanted(enabled):
+    if not (enabled and is_wanted()):
         return NoTracker()
     from sweeps.tracking.background import BackgroundTracker
     from sweeps.tracking.wandb_tracker import WandbTracker
@@ -38,10 +46,11 @@ def open_tracker(root: Path, *, enabled: bool = True, warn: Callable[[str], None
 
 def warm_up(*, enabled: bool) -> None:
     """Imports what the first call of a tracker needs, which takes half a second."""
-    if _is_wanted(enabled):
+    if enabled and is_wanted():
         with suppress(Exception):  # the tracker says what is wrong with it
             import wandb  # noqa: F401
 
 
-def _is_wanted(enabled: bool) -> bool:
-    return enabled and os.environ.get("WANDB_MODE", "").strip().lower() != "disabled"
+def is_wanted() -> bool:
+    """Whether W&B is not switched off by its own variable."""
+    return os.environ.get("WANDB_MODE", "").strip().lower() != "disabled"

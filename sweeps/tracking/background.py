@@ -7,12 +7,38 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from sweeps.tracking.tracker import TrackedRun, TrackedStudy, Tracker
 
+Result = TypeVar("Result")
 PATIENCE = 12.0  # seconds that `close` waits for one call
 HURRY = 5.0  # seconds after which `close` asks for the quick way
+
+
+def within(seconds: float, call: Callable[[], Result]) -> Result:
+    """What a call gives that may hang; it is left to a daemon thread then.
+
+    Raises:
+        TimeoutError: It hangs.
+    """
+    done: list[Result] = []
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            done.append(call())
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work, name="bounded", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failed:
+        raise failed[0]
+    if not done:
+        raise TimeoutError("wandb hangs")
+    return done[0]
 
 
 class SlowTracker(Tracker, Protocol):

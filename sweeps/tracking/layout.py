@@ -18,8 +18,13 @@ KEY_LENGTH = 48  # of a label in a key: it becomes part of a file's and an artif
 
 
 def wandb_id(run: TrackedRun) -> str:
-    """The run's id in W&B: a hash of study and run, or of the run alone."""
-    identity = run.run if run.study is None else f"{run.study}\n{run.run}"
+    """The run's id in W&B."""
+    return id_of(run.study, run.run)
+
+
+def id_of(study: str | None, run: str) -> str:
+    """An id in W&B: a hash of study and run, or of the run alone."""
+    identity = run if study is None else f"{study}\n{run}"
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from core.files import append_line, read_lines
 
 Line = dict[str, Any]  # study, run (None: the summary run), wandb_id, mode, project, digest, …
+LEDGER = "tracked.jsonl"  # its name below the root
 
 
 class Ledger:
@@ -54,7 +55,7 @@ class Folders:
 
     def waiting(self, wandb_id: str) -> list[Path]:
         """A run's files that have not been uploaded."""
-        return [file for file in self._files.get(wandb_id, []) if not _mark(file).exists()]
+        return [file for file in self._files.get(wandb_id, []) if not mark_of(file).exists()]
 
     def was_uploaded(self, wandb_id: str) -> bool:
         """Whether wandb's own `wandb sync` has uploaded one of a run's files, or says so."""
@@ -63,14 +64,14 @@ class Folders:
     def mark_uploaded(self, wandb_id: str) -> None:
         """Lets `wandb sync` skip what the server has by now: it would write every row again."""
         for file in self.waiting(wandb_id):
-            _mark(file).touch()
+            mark_of(file).touch()
 
     def replace(self, wandb_id: str, file: Path) -> None:
         """Puts a file in the place of those that have not been uploaded, and removes them."""
         for old in self.waiting(wandb_id):
             if old != file:
                 shutil.rmtree(old.parent, ignore_errors=True)
-        uploaded = [old for old in self._files.get(wandb_id, []) if _mark(old).exists()]
+        uploaded = [old for old in self._files.get(wandb_id, []) if mark_of(old).exists()]
         self._files[wandb_id] = [*uploaded, file]
 
 
@@ -80,5 +81,6 @@ def _is_line(line: Any) -> bool:
     return all(isinstance(line.get(key), str | None) for key in ("study", "run", "project"))
 
 
-def _mark(file: Path) -> Path:
+def mark_of(file: Path) -> Path:
+    """What says that `wandb sync` has uploaded a file."""
     return file.with_name(f"{file.name}.synced")

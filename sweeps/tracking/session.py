@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import wandb
 
 CONNECT_SECONDS = 3.0
+FINISH_SECONDS = 5.0
 STOP_SECONDS = 6.0
 
 # Cheap: without git, code, machine and system metrics a run costs some 15 ms. Bounded: by
@@ -45,7 +46,6 @@ _SETTINGS: dict[str, Any] = {
     "x_graphql_timeout_seconds": 3.0,
     "init_timeout": 5.0,
     "login_timeout": 3.0,
-    "finish_timeout": 5.0,
     "finish_timeout_raises": True,
 }
 
@@ -57,14 +57,21 @@ class UploadError(RuntimeError):
 class Session:
     """One start of wandb, with all its files under ``root/wandb``.
 
+    Args:
+        root: Where results live.
+        finish_seconds: How long the end of a run may take.
+
     Attributes:
         mode: ``online``, ``offline``, or ``disabled`` (by wandb's own settings, or not started).
+        server: The server's address; empty before it was looked for.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, finish_seconds: float = FINISH_SECONDS) -> None:
         self.root = root
         self.folder = root / "wandb"
         self.mode = "disabled"
+        self.server = ""
+        self._finish_seconds = finish_seconds
         self._messages = _Messages()
         self._environment: list[str] = []
         self._started = False
@@ -91,6 +98,7 @@ class Session:
 
         try:
             asked = wandb.Settings(**_SETTINGS, stop_fn=_go_on)
+            asked.finish_timeout = self._finish_seconds
             if only == "online":
                 asked.mode = "online"
             settings = wandb.setup(asked).settings
@@ -104,9 +112,10 @@ class Session:
         self.mode = "offline"
         if only == "offline" or settings.mode in ("offline", "dryrun"):
             return "its mode is offline"
+        self.server = settings.base_url
         if not wandb.login(prompt=False, verify=False):
             return "no API key is configured"
-        reach(settings.base_url)
+        reach(self.server)
         self.mode = "online"
         return ""
 
@@ -128,6 +137,24 @@ class Session:
             reinit="create_new",
             **arguments,
         )
+
+    def has_rows(self, wandb_id: str, project: str | None) -> bool:
+        """Whether the server has rows of a run."""
+        import wandb
+
+        try:
+            opened = wandb.init(
+                project=project or project_name(),
+                dir=str(self.root),
+                id=wandb_id,
+                mode="online",
+                resume="must",
+                reinit="create_new",
+            )
+        except wandb.errors.UsageError:  # it has no such run
+            return False
+        opened.finish()
+        return opened.starting_step > 0
 
     def finish(self, opened: wandb.Run, exit_code: int) -> None:
         """Closes a run.

@@ -11,7 +11,7 @@ from typing import Any
 from core.errors import shown
 from core.files import sha256_file
 from sweeps.tracking import layout, study_layout
-from sweeps.tracking.ledger import Folders, Ledger, Line
+from sweeps.tracking.ledger import LEDGER, Folders, Ledger, Line
 from sweeps.tracking.session import Session, project_name
 from sweeps.tracking.tracker import TrackedRun, TrackedStudy
 from sweeps.tracking.writing import OpenRun, finish_run, open_run, write_study
@@ -41,7 +41,7 @@ class WandbTracker:
         self._live: dict[str, OpenRun] = {}
         self._deadline = float("inf")
         try:
-            self._ledger = Ledger(root / "tracked.jsonl")
+            self._ledger = Ledger(root / LEDGER)
             self._folders = Folders(root / "wandb")
         except OSError as error:
             self._give_up(error)

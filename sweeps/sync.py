@@ -1,0 +1,293 @@
+"""Brings to W&B's server what is offline, from the records: `paribus sync`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from core.errors import DamagedError, ParibusError, RequestError
+from sweeps.conclusion import tracked_study
+from sweeps.follow import as_recorded, tracked_document
+from sweeps.root import Root
+from sweeps.study import Study
+from sweeps.tracking import layout, study_layout
+from sweeps.tracking.background import within
+from sweeps.tracking.ledger import LEDGER, Folders, Ledger, Line
+from sweeps.tracking.session import Session, project_name
+from sweeps.tracking.wandb_file import is_whole, upload
+from sweeps.tracking.wandb_tracker import reason, run_line, study_line
+from sweeps.tracking.writing import finish_run, open_run, write_study
+
+FINISH_SECONDS = 30.0  # for the end of one run; nobody trains meanwhile
+PATIENCE = 60.0  # for all of one run
+MOST_FAILURES = 2  # one after the other: then it is the server
+
+Watched = Callable[[Sequence[Any]], Iterable[Any]]
+Became = Literal["uploaded", "rebuilt", "amended", "unchanged", "gone"]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A run, or the summary run of a study, that is not on the server as a whole.
+
+    Attributes:
+        study: Its study; None: it has none.
+        run: Its id; None: it is the study's summary run, or nobody knows.
+        wandb_id: Its id in W&B.
+        line: What the ledger says of it; empty where it says nothing.
+        files: wandb's own, as far as they are there.
+    """
+
+    study: str | None
+    run: str | None
+    wandb_id: str
+    line: Line
+    files: tuple[Path, ...]
+
+    def document(self) -> dict[str, Any]:
+        """What `--json` says it is."""
+        return {"study": self.study, "run": self.run, "wandb_id": self.wandb_id}
+
+
+@dataclass(frozen=True)
+class Offline:
+    """What the ledger and the folder ``wandb`` say is offline, and how much is not."""
+
+    waiting: list[Waiting]
+    unchanged: int
+
+
+def find_offline(root: Root, study: str | None) -> Offline:
+    """What waits to be uploaded.
+
+    Args:
+        root: Where results live.
+        study: Only what is of this study.
+
+    Raises:
+        RequestError: There is no such study, and none was logged.
+    """
+    ledger, folders = Ledger(root.path / LEDGER), Folders(root.path / "wandb")
+    if study is not None and all(line.get("study") != study for line in ledger):
+        root.require_study(study)
+    lines = {line["wandb_id"]: line for line in ledger}
+    unknown = [wandb_id for wandb_id in folders.ids() if wandb_id not in lines]
+    named = _names(root) if unknown else {}
+    waiting, unchanged = [], 0
+    for wandb_id in (*lines, *unknown):
+        line = lines.get(wandb_id, {})
+        of, run = (
+            (line.get("study"), line.get("run")) if line else named.get(wandb_id, (None, None))
+        )
+        if study not in (None, of):
+            continue
+        files = tuple(folders.waiting(wandb_id))
+        if line.get("mode") == "online" and not files:
+            unchanged += 1
+        else:
+            waiting.append(Waiting(of, run, wandb_id, line, files))
+    return Offline(waiting, unchanged)
+
+
+def sync(
+    root: Root,
+    offline: Offline,
+    warn: Callable[[str], None],
+    watched: Watched = list,
+) -> dict[str, Any]:
+    """Uploads what waits.
+
+    Args:
+        root: Where results live.
+        offline: What waits.
+        warn: Shows a line.
+        watched: Shows how far it is.
+
+    Returns:
+        The `sync` document.
+
+    Raises:
+        RequestError: W&B has no key, or its settings are of no use.
+        ParibusError: The server does not answer.
+    """
+    found, tried, failures = nothing_waits(offline), 0, 0
+    with root.lock("wandb", "Uploading to W&B"), _online(root) as session:
+        found["server"] = session.server
+        uploader = _Uploader(root, session)
+        for item in watched(offline.waiting):
+            tried += 1
+            try:
+                became = within(PATIENCE, partial(uploader.upload, item))
+            except Exception as error:
+                found["failed"].append(item.document() | {"reason": reason(error)})
+                if isinstance(error, ParibusError):  # it is not the server that fails
+                    continue
+                failures += 1
+                if not _answers_again(session, failures):
+                    break
+            else:
+                failures = 0
+                if became in ("unchanged", "gone"):
+                    found[became] += 1
+                else:
+                    found[became].append(item.document())
+    if left := offline.waiting[tried:]:
+        found["failed"] += [item.document() | {"reason": "not tried"} for item in left]
+        warn(
+            f"W&B: {found['server']} takes nothing more; {len(left)} of {len(offline.waiting)} are "
+            "left for the same command."
+        )
+    return found
+
+
+def nothing_waits(offline: Offline) -> dict[str, Any]:
+    """The `sync` document before anything was uploaded."""
+    found = {"server": "", "uploaded": [], "rebuilt": [], "amended": []}
+    return found | {"unchanged": offline.unchanged, "gone": 0, "failed": []}
+
+
+class _Uploader:
+    """Uploads one after the other; a study is read once."""
+
+    def __init__(self, root: Root, session: Session) -> None:
+        self._root, self._session = root, session
+        self._ledger = Ledger(root.path / LEDGER)
+        self._folders = Folders(root.path / "wandb")
+        self._studies: dict[str, Study | None] = {}
+
+    def upload(self, item: Waiting) -> Became:
+        """Uploads it from the record, or, where that is gone, by wandb's own file.
+
+        Raises:
+            ParibusError: It cannot be uploaded.
+            Exception: The server is in trouble.
+        """
+        with self._in_use_by_no_other(item):
+            study = self._study(item.study) if item.study else None
+            if item.run is None:
+                line = self._from_study(item, study) if study else None
+            else:
+                line = self._from_record(item, study)
+            if line is None:
+                return self._from_file(item)
+        new = line.pop("new")
+        self._note(line)
+        if not new:
+            return "unchanged"
+        if item.line.get("mode") in ("owed", "online"):
+            return "amended"
+        return "uploaded" if item.files and all(map(is_whole, item.files)) else "rebuilt"
+
+    def _from_record(self, item: Waiting, study: Study | None) -> Line | None:
+        assert item.run
+        folder = self._root.run(item.run)
+        record = self._root.finished(item.run)
+        if record is None or (item.study and (study is None or not study.place_of(item.run))):
+            return None
+        told = as_recorded(item.run, record, study)
+        document, history = tracked_document(folder, record, study), folder.history()
+        live = open_run(self._session, told, item.line.get("project"))
+        finish_run(self._session, live, document, history)
+        return run_line(told, document, history) | {"new": live.new}
+
+    def _from_study(self, item: Waiting, study: Study) -> Line | None:
+        told = tracked_study(study)
+        if told is None:
+            return None
+        _, new = write_study(self._session, told, item.line.get("project"))
+        return study_line(told) | {"new": new}
+
+    def _from_file(self, item: Waiting) -> Became:
+        """What no record is left of."""
+        if not item.files:  # nor any file: it was removed, or is there and cannot be amended
+            return "unchanged" if item.line.get("mode") == "owed" else "gone"
+        for file in item.files:
+            if not is_whole(file):
+                raise DamagedError(f"{file} is damaged, and there is no record to build it from.")
+            if self._session.has_rows(item.wandb_id, item.line.get("project")):
+                raise ParibusError(
+                    f"{file} is there in part; its record is gone, and wandb sync would write "
+                    f"rows twice. As another run: wandb sync --id {item.wandb_id}-2 {file}"
+                )
+            if why := upload(file):
+                raise ParibusError(f"{file}: {why}")
+        self._note(item.line or {"study": None, "run": None, "wandb_id": item.wandb_id})
+        return "uploaded"
+
+    def _note(self, line: Line) -> None:
+        wandb_id = line["wandb_id"]
+        self._folders.mark_uploaded(wandb_id)
+        project = (self._ledger.line(wandb_id) or {}).get("project") or project_name()
+        self._ledger.add(line | {"mode": "online", "project": project})
+
+    def _study(self, name: str) -> Study | None:
+        if name not in self._studies:
+            self._studies[name] = None
+            if name in self._root.study_names():
+                with suppress(DamagedError):
+                    self._studies[name] = Study.load(self._root, name)
+        return self._studies[name]
+
+    @contextmanager
+    def _in_use_by_no_other(self, item: Waiting) -> Iterator[None]:
+        if item.study:
+            with self._root.lock(f"study-{item.study}", f"The study {item.study}"):
+                yield
+        elif item.run:
+            with self._root.lock(item.run, f"The run {item.run}"):
+                yield
+        else:
+            yield
+
+
+@contextmanager
+def _online(root: Root) -> Iterator[Session]:
+    """wandb, begun where its server answers; ended with the block."""
+    session = Session(root.path, FINISH_SECONDS)
+    try:
+        try:
+            why = within(PATIENCE, partial(session.start, only="online"))
+        except OSError as error:
+            raise ParibusError(
+                f"W&B: {reason(error)}.", "Give the same command again once it does.", "server"
+            ) from error
+        except Exception as error:
+            why = reason(error)
+        if why:
+            raise RequestError(
+                f"W&B: {why}.",
+                "Set WANDB_API_KEY, or give: wandb login; WANDB_BASE_URL names a server of one's "
+                "own.",
+                "wandb",
+            )
+        yield session
+    finally:
+        session.stop()
+
+
+def _answers_again(session: Session, failures: int) -> bool:
+    """Begins anew after a failure, unless it is the server that fails."""
+    session.stop()
+    if failures >= MOST_FAILURES:
+        return False
+    try:
+        return not within(PATIENCE, partial(session.start, only="online"))
+    except Exception:
+        return False
+
+
+def _names(root: Root) -> dict[str, tuple[str | None, str | None]]:
+    """W&B's ids of all that there is to what they are of: study and run."""
+    names: dict[str, tuple[str | None, str | None]] = {
+        layout.id_of(None, run): (None, run) for run in root.run_ids()
+    }
+    for name in root.study_names():
+        names[study_layout.wandb_id(name)] = (name, None)
+        with suppress(DamagedError):
+            for setting in Study.load(root, name).settings:
+                names |= {layout.id_of(name, run): (name, run) for run in setting.runs.values()}
+    return names
