@@ -59,19 +59,19 @@ class Session:
 
     Args:
         root: Where results live.
-        finish_seconds: How long the end of a run may take.
+        finish_seconds: How long the end of a run may take; None: what a sweep can wait.
 
     Attributes:
         mode: ``online``, ``offline``, or ``disabled`` (by wandb's own settings, or not started).
         server: The server's address; empty before it was looked for.
     """
 
-    def __init__(self, root: Path, finish_seconds: float = FINISH_SECONDS) -> None:
+    def __init__(self, root: Path, finish_seconds: float | None = None) -> None:
         self.root = root
         self.folder = root / "wandb"
         self.mode = "disabled"
         self.server = ""
-        self._finish_seconds = finish_seconds
+        self._finish_seconds = finish_seconds or FINISH_SECONDS
         self._messages = _Messages()
         self._environment: list[str] = []
         self._started = False

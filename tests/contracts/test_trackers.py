@@ -3,6 +3,7 @@
 import pytest
 
 from sweeps.tracking import NoTracker, TrackedRun, open_tracker
+from tests.sweeps.tracked import STUDY
 
 RUN = TrackedRun(
     run="digits-s0-0123456789ab",
@@ -61,6 +62,8 @@ def test_each_call_twice(opened):
         tracker.log(RUN.run, HISTORY[0])
         tracker.finish(RUN.run, COMPLETE, HISTORY)
         tracker.finish(RUN.run, COMPLETE, HISTORY)
+        tracker.conclude(lambda: STUDY)
+        tracker.conclude(lambda: STUDY)
     tracker.close()
     tracker.close()
     assert len(warnings) <= 1
@@ -83,9 +86,34 @@ def test_a_failed_run_and_one_without_history(opened):
     assert len(warnings) <= 1
 
 
+def test_a_study_of_which_nothing_can_be_compared(opened):
+    tracker, warnings, root = opened
+    tracker.conclude(lambda: None)
+    tracker.close()
+    assert warnings == []
+    assert list(root.iterdir()) == []
+
+
+def test_a_study_that_cannot_be_made(opened):
+    tracker, warnings, root = opened
+    asked = []
+
+    def broken():
+        asked.append(True)
+        raise ValueError("no verdict today")
+
+    tracker.conclude(broken)
+    tracker.close()
+    assert len(warnings) == len(asked)
+    assert isinstance(tracker, NoTracker) == (not asked)
+    assert all("no verdict today" in line for line in warnings)
+    assert list(root.iterdir()) == []
+
+
 def test_close_alone_and_calls_after_it(opened):
     tracker, warnings, root = opened
     tracker.close()
+    tracker.conclude(lambda: STUDY)
     tracker.begin(RUN)
     tracker.log(RUN.run, HISTORY[0])
     tracker.finish(RUN.run, COMPLETE, HISTORY)

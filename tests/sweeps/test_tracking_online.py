@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.tracking import TrackedRun, layout, open_tracker
+from sweeps.tracking import TrackedRun, layout, open_tracker, session, study_layout
+from tests.sweeps.tracked import ROWS, grown, picture, whole_study
 from tests.sweeps.wandb_reader import offline_runs
 from tests.sweeps.wandb_server import WandbServer
 
@@ -46,17 +47,23 @@ def server(monkeypatch):
         monkeypatch.setenv("no_proxy", "*")
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        monkeypatch.setattr(session, "FINISH_SECONDS", 2.0)  # what hangs is waited for so long
         yield server
 
 
-def track(root, *runs, warnings=None):
+def track(root, *runs, warnings=None, study=None):
     tracker = open_tracker(root, warn=(warnings if warnings is not None else []).append)
     for run in runs:
         tracker.begin(run)
         for line in HISTORY:
             tracker.log(run.run, line)
         tracker.finish(run.run, COMPLETE, HISTORY)
+    if study:
+        tracker.conclude(lambda: study)
     tracker.close()
+
+
+SUMMARY_RUN = study_layout.wandb_id("rates")
 
 
 def noted(root):
@@ -85,6 +92,7 @@ def test_runs_arrive(server, tmp_path):
         summary = server.summaries[layout.wandb_id(run)]
         assert (summary["best/accuracy"], summary["status"]) == (0.5, "complete")
         assert "best/confusion_matrix_table" in summary
+        assert "delta" not in summary
         assert server.exits[layout.wandb_id(run)] == 0
     assert [line["mode"] for line in noted(tmp_path)] == ["online", "online"]
     assert offline_runs(tmp_path) == []
@@ -149,20 +157,22 @@ def test_nobody_listens(server, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("where", "what"),
-    [("/", "hang"), ("/", 500), ("UpsertBucket", 403), ("/files", "hang"), ("/files", 404)],
-)
+    [("/", "hang"), ("/", 500), ("/", 429), ("/", "drop"), ("UpsertBucket", 403),
+     ("/files", "hang"), ("/files", 404), ("/put", 404), ("CreateArtifact", 500)],
+)  # fmt: skip
 def test_trouble_from_the_start(server, tmp_path, where, what):
     server.trouble = {where: what}
     warnings = []
     started = time.monotonic()
     runs = [replace(RUN, run=f"digits-s{seed}-0123456789ab", seed=seed) for seed in range(3)]
-    track(tmp_path, *runs, warnings=warnings)
+    track(tmp_path, *runs, warnings=warnings, study=whole_study(tmp_path))
     assert time.monotonic() - started < BOUND
     assert len(warnings) == 1
-    found = offline_runs(tmp_path)
+    *found, study = offline_runs(tmp_path)
     assert [run.name for run in found] == ["baseline-s0", "baseline-s1", "baseline-s2"]
     assert all([row["epoch"] for row in run.rows[:5]] == [1, 2, 3, 4, 5] for run in found)
-    assert [line["mode"] for line in noted(tmp_path)] == ["offline"] * 3
+    assert (study.name, len(study.rows)) == ("rates", 1)
+    assert [line["mode"] for line in noted(tmp_path)] == ["offline"] * 4
 
 
 def test_trouble_after_a_good_start(server, tmp_path):
@@ -182,6 +192,127 @@ def test_trouble_after_a_good_start(server, tmp_path):
     assert len(warnings) == 1
     assert [line["mode"] for line in noted(tmp_path)] == ["online", "offline"]
     assert [run.name for run in offline_runs(tmp_path)] == ["baseline-s1"]
+
+
+def test_a_study_arrives_once(server, tmp_path):
+    study = whole_study(tmp_path)
+    for _ in range(2):
+        track(tmp_path / "root", study=study)
+    given = server.runs[SUMMARY_RUN]
+    assert (given["displayName"], given["groupName"], given["jobType"]) == (
+        ("rates", "rates", "study")
+    )
+    assert sorted(given["tags"]) == ["digits", "rates"]
+    config = {key: value["value"] for key, value in json.loads(given["config"]).items()}
+    assert config["optimizer"] == {"name": "adam", "lr": 0.001}
+    assert config["model"] == {"a_b": 1}
+    assert {"metric": "val/accuracy", "settings": 2, "seeds": 2, "runs": 4}.items() <= (
+        config.items()
+    )
+    (row,) = server.rows(SUMMARY_RUN)
+    files = server.files[SUMMARY_RUN]
+    assert json.loads(files[row["settings"]["path"]])["data"] == ROWS
+    assert json.loads(files[row["linter"]["path"]])["data"] == [
+        ["edge-of-axis", "optimizer.lr", "the best level, 0.01, is the highest one tried.",
+         "the best value may lie beyond."]
+    ]  # fmt: skip
+    assert files[row["effects"]["path"]] == picture()
+    (page,) = (found for found in server.artifacts if found.type == "report")
+    assert (page.name, page.committed) == ("report-rates", True)
+    assert page.files == {"report.html": b"<h1>rates</h1>"}
+    summary = server.summaries[SUMMARY_RUN]
+    assert {"best/setting": "optimizer.lr=0.01", "best/delta": 0.125, "best/verdict": "better",
+            "baseline/mean": 0.75, "verdicts/better": 1, "verdicts/worse": 0,
+            "warnings": 1}.items() <= summary.items()  # fmt: skip
+    (line,) = noted(tmp_path / "root")
+    assert (line["study"], line["run"], line["mode"]) == ("rates", None, "online")
+
+
+def test_a_study_that_grew_has_one_more_row(server, tmp_path):
+    study = whole_study(tmp_path)
+    track(tmp_path / "root", study=study)
+    track(tmp_path / "root", study=grown(study))
+    assert set(server.runs) == {SUMMARY_RUN}
+    assert [row["_step"] for row in server.rows(SUMMARY_RUN)] == [0, 1]
+    table = server.rows(SUMMARY_RUN)[1]["settings"]["path"]
+    rows = json.loads(server.files[SUMMARY_RUN][table])["data"]
+    assert [row[0] for row in rows] == ["baseline", "optimizer.lr=0.01", "optimizer.lr=0.1"]
+    assert server.summaries[SUMMARY_RUN]["verdicts/worse"] == 1
+    assert len([found for found in server.artifacts if found.type == "report"]) == 1  # its bytes
+    track(tmp_path / "root", study=grown(whole_study(tmp_path, "<h1>more</h1>")))
+    assert len([found for found in server.artifacts if found.type == "report"]) == 2
+
+
+def test_a_study_that_the_server_has_is_not_logged_again(server, tmp_path):
+    track(tmp_path / "root", study=whole_study(tmp_path))
+    (tmp_path / "root" / "tracked.jsonl").unlink()
+    track(tmp_path / "root", study=whole_study(tmp_path))
+    assert len(server.rows(SUMMARY_RUN)) == 1
+
+
+def test_a_difference_that_has_become_known_amends_a_run(server, tmp_path):
+    tracker = open_tracker(tmp_path, warn=lambda line: None)
+    known = COMPLETE | {"delta": 0.25, "last": {"metrics": {"val/accuracy": 0.5}}}
+    for document in (COMPLETE, known, known):
+        tracker.begin(RUN)
+        tracker.finish(RUN.run, document, HISTORY)
+    tracker.close()
+    summary = server.summaries[layout.wandb_id(RUN)]
+    assert (summary["delta"], summary["last/accuracy"], summary["best/accuracy"]) == (
+        0.25,
+        0.5,
+        0.5,
+    )
+    assert len(server.rows(layout.wandb_id(RUN))) == 6  # five epochs and the matrix, once
+    assert len(noted(tmp_path)) == 2
+
+
+def test_what_old_ledgers_noted_is_amended_once(server, tmp_path):
+    track(tmp_path, RUN)
+    old = {key: value for key, value in noted(tmp_path)[0].items()
+           if key not in ("digest", "project")}  # fmt: skip
+    (tmp_path / "tracked.jsonl").write_text(json.dumps(old) + "\n")
+    for _ in range(2):
+        track(tmp_path, RUN)
+    assert len(server.rows(layout.wandb_id(RUN))) == 6
+    assert len(noted(tmp_path)) == 2
+
+
+def test_a_run_that_the_server_has_is_amended_offline_by_nothing(server, tmp_path, monkeypatch):
+    """wandb sync would write every row again, or put a summary in the place of a fuller one."""
+    track(tmp_path, RUN)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    tracker = open_tracker(tmp_path, warn=lambda line: None)
+    tracker.begin(RUN)
+    tracker.finish(RUN.run, COMPLETE | {"delta": 0.25}, HISTORY)
+    tracker.close()
+    assert offline_runs(tmp_path) == []
+    assert [line["mode"] for line in noted(tmp_path)] == ["online", "owed"]
+
+
+def test_the_project_is_the_one_where_the_run_is(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_PROJECT", "mine")
+    track(tmp_path, RUN)
+    monkeypatch.delenv("WANDB_PROJECT")
+    tracker = open_tracker(tmp_path, warn=lambda line: None)
+    tracker.begin(RUN)
+    tracker.finish(RUN.run, COMPLETE | {"delta": 0.25}, HISTORY)
+    tracker.close()
+    assert [line["project"] for line in noted(tmp_path)] == ["mine", "mine"]
+    assert server.projects == ["mine", "mine"]
+
+
+@pytest.mark.parametrize("requests", [4, 12])
+def test_a_server_that_dies_in_the_middle(server, tmp_path, requests):
+    server.dies_after = requests
+    warnings = []
+    started = time.monotonic()
+    track(tmp_path, RUN, warnings=warnings, study=whole_study(tmp_path))
+    assert time.monotonic() - started < BOUND
+    assert len(warnings) == 1
+    modes = [line["mode"] for line in noted(tmp_path)]
+    assert modes in (["offline", "offline"], ["online", "offline"])
+    assert len(offline_runs(tmp_path)) == modes.count("offline")
 
 
 COMMAND = """

@@ -17,11 +17,13 @@ class OfflineRun:
     name: str = ""
     project: str = ""
     group: str = ""
+    job_type: str = ""
     tags: list[str] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
     steps: dict[str, str] = field(default_factory=dict)
+    artifacts: dict[str, str] = field(default_factory=dict)  # name to type
     exit_code: int | None = None
 
 
@@ -38,7 +40,7 @@ def read(path: Path) -> OfflineRun:
         if kind == "run":
             run.id, run.name = record.run.run_id, record.run.display_name
             run.project, run.group = record.run.project, record.run.run_group
-            run.tags = list(record.run.tags)
+            run.job_type, run.tags = record.run.job_type, list(record.run.tags)
             run.config |= _values(record.run.config.update)
         elif kind == "history":
             run.rows.append(_values(record.history.item))
@@ -46,6 +48,8 @@ def read(path: Path) -> OfflineRun:
             run.summary |= _values(record.summary.update)
         elif kind == "metric":
             run.steps[record.metric.name or record.metric.glob_name] = record.metric.step_metric
+        elif kind == "artifact":
+            run.artifacts[record.artifact.name] = record.artifact.type
         elif kind == "exit":
             run.exit_code = record.exit.exit_code
     return run

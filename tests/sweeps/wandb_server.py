@@ -38,6 +38,7 @@ class WandbServer:
         files: Uploaded files by run id and name.
         artifacts: Versions of artifacts, in the order in which they came.
         exits: Exit codes by run id.
+        projects: Where runs were asked for, in order.
     """
 
     def __init__(self) -> None:
@@ -50,6 +51,7 @@ class WandbServer:
         self.artifacts: list[Artifact] = []
         self.exits: dict[str, int] = {}
         self.operations: list[str] = []
+        self.projects: list[str] = []
         self.lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
@@ -106,6 +108,7 @@ class WandbServer:
 
     def _RunResumeStatus(self, variables: dict[str, Any]) -> dict[str, Any]:
         name = variables["name"]
+        self.projects.append(variables["project"])
         model: dict[str, Any] = _PROJECT | {"bucket": None}
         if name in self.runs:
             rows = self.rows(name)
