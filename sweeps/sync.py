@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from core.errors import DamagedError, ParibusError, RequestError
+from core.errors import DamagedError, ParibusError, RequestError, shown
 from sweeps.conclusion import tracked_study
 from sweeps.follow import as_recorded, tracked_document
 from sweeps.root import Root
@@ -17,12 +17,12 @@ from sweeps.study import Study
 from sweeps.tracking import layout, study_layout
 from sweeps.tracking.background import within
 from sweeps.tracking.ledger import LEDGER, Folders, Ledger, Line
-from sweeps.tracking.session import Session, project_name
+from sweeps.tracking.session import LostFileError, Session, project_name
 from sweeps.tracking.wandb_file import is_whole, upload
 from sweeps.tracking.wandb_tracker import reason, run_line, study_line
 from sweeps.tracking.writing import finish_run, open_run, write_study
 
-FINISH_SECONDS = 30.0  # for the end of one run; nobody trains meanwhile
+FINISH_SECONDS = 15.0  # for the end of one run; nobody trains meanwhile
 PATIENCE = 60.0  # for all of one run
 MOST_FAILURES = 2  # one after the other: then it is the server
 
@@ -123,8 +123,10 @@ def sync(
             try:
                 became = within(PATIENCE, partial(uploader.upload, item))
             except Exception as error:
-                found["failed"].append(item.document() | {"reason": reason(error)})
-                if isinstance(error, ParibusError):  # it is not the server that fails
+                told = isinstance(error, ParibusError)
+                why = shown(error, 600) if told else reason(error)
+                found["failed"].append(item.document() | {"reason": why})
+                if told:  # it is not the server that fails
                     continue
                 failures += 1
                 if not _answers_again(session, failures):
@@ -168,10 +170,14 @@ class _Uploader:
         """
         with self._in_use_by_no_other(item):
             study = self._study(item.study) if item.study else None
-            if item.run is None:
-                line = self._from_study(item, study) if study else None
-            else:
-                line = self._from_record(item, study)
+            try:
+                if item.run is None:
+                    line = self._from_study(item, study) if study else None
+                else:
+                    line = self._from_record(item, study)
+            except LostFileError:
+                self._ledger.add({**item.document(), **item.line, "mode": "offline", "lost": True})
+                raise
             if line is None:
                 return self._from_file(item)
         new = line.pop("new")
@@ -191,14 +197,15 @@ class _Uploader:
         told = as_recorded(item.run, record, study)
         document, history = tracked_document(folder, record, study), folder.history()
         live = open_run(self._session, told, item.line.get("project"))
-        finish_run(self._session, live, document, history)
+        finish_run(self._session, live, document, history, again=item.line.get("lost", False))
         return run_line(told, document, history) | {"new": live.new}
 
     def _from_study(self, item: Waiting, study: Study) -> Line | None:
         told = tracked_study(study)
         if told is None:
             return None
-        _, new = write_study(self._session, told, item.line.get("project"))
+        project, again = item.line.get("project"), item.line.get("lost", False)
+        _, new = write_study(self._session, told, project, again=again)
         return study_line(told) | {"new": new}
 
     def _from_file(self, item: Waiting) -> Became:
@@ -265,6 +272,9 @@ def _online(root: Root) -> Iterator[Session]:
                 "wandb",
             )
         yield session
+    except KeyboardInterrupt:
+        session.stop(seconds=1)  # what is on its way need not arrive
+        raise
     finally:
         session.stop()
 

@@ -54,6 +54,10 @@ class UploadError(RuntimeError):
     """wandb gave up on a run's data, which it only says in passing."""
 
 
+class LostFileError(UploadError):
+    """wandb gave up on a table, a picture or a page, whose row is there all the same."""
+
+
 class Session:
     """One start of wandb, with all its files under ``root/wandb``.
 
@@ -161,13 +165,16 @@ class Session:
 
         Raises:
             TimeoutError: Its data did not reach the server in time.
-            UploadError: Its data, or a file of it, will not reach the server.
+            UploadError: Its data will not reach the server.
+            LostFileError: Nor will a file of it.
         """
         opened.finish(exit_code=exit_code)
-        if self.mode == "online":
-            why = self._messages.fatal or _lost_file(Path(opened.settings.log_internal))
-            if why:
-                raise UploadError(why)
+        if self.mode != "online":
+            return
+        if self._messages.fatal:
+            raise UploadError(self._messages.fatal)
+        if lost := _lost_file(Path(opened.settings.log_internal)):
+            raise LostFileError(f"a file did not reach the server ({lost})")
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
         """Ends wandb's service. What takes longer than `seconds` is left to a daemon thread."""
@@ -240,12 +247,12 @@ def project_name() -> str:
 
 
 def _lost_file(log: Path) -> str:
-    """Says so where a table, a picture or a page was given up on: wandb only logs it."""
+    """What wandb logs, and says nowhere else, where it gave up on a file."""
     lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
     for line in lines:
         if '"ERROR"' in line and ("giving up" in line or "failed to log artifact" in line):
             with suppress(ValueError, TypeError, KeyError):
-                return f"a file did not reach the server ({json.loads(line)['msg']})"
+                return str(json.loads(line)["msg"])
     return ""
 
 

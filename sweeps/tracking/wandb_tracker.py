@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from core.errors import shown
 from core.files import sha256_file
 from sweeps.tracking import layout, study_layout
 from sweeps.tracking.ledger import LEDGER, Folders, Ledger, Line
-from sweeps.tracking.session import Session, project_name
+from sweeps.tracking.session import LostFileError, Session, project_name
 from sweeps.tracking.tracker import TrackedRun, TrackedStudy
 from sweeps.tracking.writing import OpenRun, finish_run, open_run, write_study
 
@@ -122,16 +123,28 @@ class WandbTracker:
         live = self._open(run)
         file = Path(live.opened.settings.sync_file)
         del self._live[run.run]
-        finish_run(self._session, live, document, history[:])
+        with self._noting_lost_files(line):
+            again = self._before(wandb_id).get("lost", False)
+            finish_run(self._session, live, document, history, again=again)
         self._written(line, file)
 
     def _write_study(self, study: TrackedStudy, line: Line) -> None:
         before = self._before(line["wandb_id"])
         same_page = (before.get("mode"), before.get("page")) == ("online", line.get("page"))
         new_page = self.mode == "offline" or not same_page
-        project = self._project(line["wandb_id"])
-        file, _ = write_study(self._session, study, project, page=new_page)
+        project, again = self._project(line["wandb_id"]), before.get("lost", False)
+        with self._noting_lost_files(line):
+            file, _ = write_study(self._session, study, project, page=new_page, again=again)
         self._written(line, file)
+
+    @contextmanager
+    def _noting_lost_files(self, line: Line) -> Iterator[None]:
+        """What is written offline next is written once more when it is uploaded."""
+        try:
+            yield
+        except LostFileError:
+            line["lost"] = True
+            raise
 
     def _written(self, line: Line, file: Path) -> None:
         if self.mode == "online":

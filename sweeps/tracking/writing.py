@@ -62,8 +62,17 @@ def finish_run(
     run: OpenRun,
     document: dict[str, Any] | None,
     history: list[dict[str, Any]],
+    *,
+    again: bool = False,
 ) -> None:
     """Writes what is missing of a run, and closes it; without a document as interrupted.
+
+    Args:
+        session: Where to.
+        run: The run.
+        document: The run document.
+        history: All of it.
+        again: Whether files of it were lost, so that the matrices are written once more.
 
     Raises:
         TimeoutError, UploadError: It did not reach the server as a whole.
@@ -73,7 +82,8 @@ def finish_run(
     run.new |= any(run.there.get(key) != value for key, value in summary.items())
     run.opened.summary.update(summary)
     matrices = layout.confusion_matrices(document or {})
-    charts = {k: _chart(k, rows) for k, rows in matrices.items() if f"{k}_table" not in run.there}
+    there = () if again else run.there
+    charts = {k: _chart(k, rows) for k, rows in matrices.items() if f"{k}_table" not in there}
     if charts:
         run.new = True
         run.opened.log(charts)
@@ -81,7 +91,12 @@ def finish_run(
 
 
 def write_study(
-    session: Session, study: TrackedStudy, project: str | None = None, *, page: bool = True
+    session: Session,
+    study: TrackedStudy,
+    project: str | None = None,
+    *,
+    page: bool = True,
+    again: bool = False,
 ) -> tuple[Path, bool]:
     """Writes the summary run of a study, or brings it up to date by one more row.
 
@@ -90,6 +105,7 @@ def write_study(
         study: The study.
         project: Where it was logged before; None: this command's.
         page: Whether its page is another than the one that was given last.
+        again: Whether files of it were lost, so that it is written once more.
 
     Returns:
         wandb's own file of it, and whether something was written that was not there.
@@ -102,7 +118,8 @@ def write_study(
     given = study_layout.names(study)
     opened = session.open(project=project, config=study_layout.config(study), **given)
     contents = study_layout.contents(study)
-    new = not opened.resumed or dict(opened.summary).get(study_layout.CONTENTS) != contents
+    there = dict(opened.summary).get(study_layout.CONTENTS) if opened.resumed else None
+    new = again or there != contents
     if new:
         tables = {
             "settings": _table(study_layout.SETTINGS, study_layout.settings_table(study)),
