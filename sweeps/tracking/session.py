@@ -79,6 +79,7 @@ class Session:
         self._messages = _Messages()
         self._environment: list[str] = []
         self._started = False
+        self._open: list[wandb.Run] = []
 
     def start(self, *, only: str | None = None) -> str:
         """Starts wandb's service and finds out where runs go.
@@ -133,7 +134,7 @@ class Session:
         import wandb
 
         self._check_folder()
-        return wandb.init(
+        opened = wandb.init(
             project=project or project_name(),
             dir=str(self.root),
             mode="online" if self.mode == "online" else "offline",
@@ -141,6 +142,8 @@ class Session:
             reinit="create_new",
             **arguments,
         )
+        self._open.append(opened)
+        return opened
 
     def has_rows(self, wandb_id: str, project: str | None) -> bool:
         """Whether the server has rows of a run."""
@@ -169,6 +172,8 @@ class Session:
             LostFileError: Nor will a file of it.
         """
         opened.finish(exit_code=exit_code)
+        if opened in self._open:  # else another thread has given up on it
+            self._open.remove(opened)
         if self.mode != "online":
             return
         if self._messages.fatal:
@@ -178,6 +183,10 @@ class Session:
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
         """Ends wandb's service. What takes longer than `seconds` is left to a daemon thread."""
+        for opened in list(self._open):  # its thread would raise when it asks next, and show it
+            with suppress(Exception):
+                opened._run_status_checker.stop()  # type: ignore[union-attr]
+        self._open.clear()
         if self._started:
             self._started = False
             thread = threading.Thread(target=_teardown, name="wandb teardown", daemon=True)

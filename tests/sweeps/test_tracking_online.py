@@ -16,6 +16,8 @@ from tests.sweeps.tracked import ROWS, grown, picture, whole_study
 from tests.sweeps.wandb_reader import offline_runs
 from tests.sweeps.wandb_server import WandbServer
 
+# wandb's own threads must not show tracebacks when it is given up on.
+pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 KEY = "5ec4e7" * 7
 RUN = TrackedRun(
     run="digits-s0-0123456789ab",
@@ -29,6 +31,20 @@ RUN = TrackedRun(
     direction="maximize",
     metric="val/accuracy",
 )
+HOSTILE = [
+    "[bold red]x[/]",
+    "\x1b[31mred\x1b[0m\a",
+    "🦜" * 90,
+    "\u202egnp.exe",
+    "a\nb\tc\0d",
+    "../" * 12 + "evil",
+    "/evil",
+    "..",
+    "",
+    "'; DROP TABLE runs; --",
+    "x" * 400,
+    "\udc80",
+]
 HISTORY = [{"epoch": e, "metrics": {"val/loss": None, "val/accuracy": e / 10}} for e in range(1, 6)]
 COMPLETE = {
     "status": "complete",
@@ -313,6 +329,43 @@ def test_a_server_that_dies_in_the_middle(server, tmp_path, requests):
     modes = [line["mode"] for line in noted(tmp_path)]
     assert modes in (["offline", "offline"], ["online", "offline"])
     assert len(offline_runs(tmp_path)) == modes.count("offline")
+
+
+def test_hostile_names_arrive_as_plain_text(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "FINISH_SECONDS", 20.0)
+    warnings = []
+    label = f"data.path={''.join(HOSTILE[:-1])}"
+    run = replace(RUN, label=label, changed="data.path", experiment=HOSTILE[1],
+                  configuration={"data": {"path": HOSTILE[0], HOSTILE[1]: 1}})  # fmt: skip
+    study = whole_study(tmp_path)
+    setting = study.comparison["settings"][1] | {
+        "label": label,
+        "changed": {"data.path": ["a", "b"]},
+    }
+    comparison = study.comparison | {"settings": [study.comparison["settings"][0], setting]}
+    study = replace(study, experiment=HOSTILE[1], comparison=comparison)
+    one = COMPLETE["best"]["confusion_matrix"]
+    best = COMPLETE["best"] | {"confusion_matrix": [one] * len(HOSTILE)}
+    tracker = open_tracker(tmp_path / "root", warn=warnings.append)
+    tracker.begin(run)
+    tracker.finish(run.run, COMPLETE | {"best": best, "class_names": HOSTILE}, HISTORY)
+    tracker.conclude(lambda: study)
+    tracker.close()
+    assert warnings == []
+    given = server.runs[layout.wandb_id(run)]
+    for name in (given["displayName"], given["groupName"], *given["tags"]):
+        assert name.isprintable()
+        assert 0 < len(name) <= 128
+    assert json.loads(given["config"])["setting"]["value"] == label
+    matrices = [key for key in server.summaries[layout.wandb_id(run)] if "confusion_matrix" in key]
+    assert len(matrices) == len(HOSTILE)
+    files = server.files[layout.wandb_id(run)]
+    tables = [content for name, content in files.items() if name.startswith("media/table")]
+    held = [json.loads(content)["data"][-1][0] for content in tables]
+    assert sorted(held) == sorted(HOSTILE)
+    table = server.rows(SUMMARY_RUN)[0]["settings"]["path"]
+    assert json.loads(server.files[SUMMARY_RUN][table])["data"][1][0] == label
+    assert not list(tmp_path.parent.rglob("evil*"))
 
 
 COMMAND = """
