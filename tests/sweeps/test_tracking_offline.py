@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.tracking import TrackedRun, layout, open_tracker
+from tests.sweeps.tracked import ROWS, grown, picture, whole_study
 from tests.sweeps.wandb_reader import offline_runs
 
 METRICS = ("loss", "accuracy", "precision", "recall", "f1")
@@ -146,6 +147,42 @@ def test_a_failed_run_until_it_is_complete(tmp_path, offline):
         track(open_tracker(tmp_path, warn=lambda line: None), RUN, status=status)
     (found,) = offline_runs(tmp_path)  # one folder: of two an upload would make rows twice
     assert (found.exit_code, found.id) == (0, layout.wandb_id(RUN))
+
+
+def test_a_study_has_one_folder_however_it_grows(tmp_path, offline):
+    root = tmp_path / "root"
+    for page, more in (("<h1>a</h1>", False), ("<h1>a</h1>", False), ("<h1>a</h1>", True),
+                       ("<h1>more</h1>", True)):  # fmt: skip
+        study = whole_study(tmp_path, page)
+        tracker = open_tracker(root, warn=lambda line: None)
+        tracker.conclude(lambda: grown(study) if more else study)  # noqa: B023
+        tracker.close()
+    (run,) = offline_runs(root)
+    assert (run.name, run.group, run.job_type) == ("rates", "rates", "study")
+    assert run.config["optimizer"] == {"name": "adam", "lr": 0.001}
+    assert (run.summary["best/delta"], run.summary["verdicts/worse"]) == (0.125, 1)
+    assert run.artifacts["report-rates"] == "report"
+    (row,) = run.rows
+    (folder,) = (root / "wandb").glob("offline-run-*")
+    assert (folder / "files" / row["effects/path"]).read_bytes() == picture()
+    table = json.loads((folder / "files" / row["settings/path"]).read_text())
+    assert table["data"][:2] == ROWS
+    assert len(table["data"]) == 3
+    assert (folder / "report.html").read_text() == "<h1>more</h1>"
+    noted = [json.loads(line) for line in (root / "tracked.jsonl").read_text().splitlines()]
+    assert len(noted) == 3
+
+
+def test_a_difference_that_becomes_known_is_written_with_the_whole_run(tmp_path, offline):
+    for more in ({}, {"delta": 0.25}, {"delta": 0.25}):
+        tracker = open_tracker(tmp_path, warn=lambda line: None)
+        tracker.begin(RUN)
+        tracker.finish(RUN.run, document(**more), history())
+        tracker.close()
+    (run,) = offline_runs(tmp_path)
+    assert run.summary["delta"] == 0.25
+    assert [row["epoch"] for row in run.rows[:3]] == [1, 2, 3]
+    assert len((tmp_path / "tracked.jsonl").read_text().splitlines()) == 2
 
 
 def test_the_reason_of_a_failed_run(tmp_path, offline):

@@ -1,0 +1,119 @@
+"""What a tracker is told of a study's runs: the difference to the baseline, in whatever order."""
+
+import itertools
+
+import pytest
+
+from core.spec import RunSpec
+from sweeps.drive import USUAL, Step
+from sweeps.follow import Follower
+from sweeps.tracking import NoTracker
+
+LR = "optimizer.lr=0.1"
+
+
+class Told(NoTracker):
+    """Keeps the differences that it is told of, by run, and the studies."""
+
+    def __init__(self):
+        self.begun, self.deltas, self.studies = [], {}, []
+
+    def begin(self, run):
+        self.begun.append(run.run)
+
+    def finish(self, run, document, history):
+        assert run in self.begun
+        self.deltas.setdefault(run, []).append(document["delta"])
+
+    def conclude(self, study):
+        self.studies.append(study())
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory, workplace):
+    """A study of two settings with two seeds, and a step for each of its runs."""
+    from troubled import Troubled
+
+    done = Troubled(tmp_path_factory.mktemp("swept"), workplace).sweep(LR)
+    return done.study, [step for step in done.steps if step.record]
+
+
+def differences(study):
+    """Run to the difference that it has, as the table of settings has it."""
+    base, level = study.results()
+    return dict.fromkeys(base.runs) | {
+        run: ours - theirs
+        for run, ours, theirs in zip(level.runs, level.values, base.values, strict=True)
+    }
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_whatever_ends_first(swept, order):
+    study, steps = swept
+    told = Told()
+    follower = Follower(told, study.root, study, [step.run for step in steps])
+    for number in order:
+        follower.follow(steps[number])
+    assert told.deltas == {run: [delta] for run, delta in differences(study).items()}
+    follower.close()
+    assert all(len(deltas) == 1 for deltas in told.deltas.values())
+
+
+def test_a_baseline_of_an_earlier_command(swept):
+    study, steps = swept
+    told = Told()
+    levels = [step for step in steps if study.place_of(step.run.id)[0].key]
+    follower = Follower(told, study.root, study, [step.run for step in levels])
+    for step in levels:
+        follower.follow(step)
+    expected = differences(study)
+    assert told.deltas == {step.run.id: [expected[step.run.id]] for step in levels}
+
+
+def test_a_baseline_that_never_ends(swept):
+    study, steps = swept
+    told = Told()
+    level = next(step for step in steps if study.place_of(step.run.id)[0].key)
+    with_baseline: list[RunSpec] = [step.run for step in steps]
+    follower = Follower(told, study.root, study, with_baseline)
+    follower.follow(level)
+    assert told.deltas == {}
+    follower.close()
+    assert list(told.deltas) == [level.run.id]
+
+
+def test_a_run_of_its_own(swept):
+    study, steps = swept
+    told = Told()
+    follower = Follower(told, study.root, None, [steps[0].run])
+    follower.follow(Step(steps[0].run, said="something"))
+    assert told.begun == []
+    follower.follow(steps[0])
+    assert told.deltas == {steps[0].run.id: [None]}
+
+
+def test_a_baseline_that_stopped_is_made_up_for_later(troubled):
+    """Its settings are told without a difference, and with it once there is one."""
+    troubled.switch("full")
+    told = Told()
+    calm = ("model.trouble=calm",)
+    planned = troubled.plan(*calm, overrides=["model.trouble=memory"], seeds=[0], name="study")
+    list(planned.train(told, USUAL))
+    assert list(told.deltas.values()) == [[None]]
+    assert told.studies == [None]  # nothing can be compared
+    troubled.switch("full", on=False)
+    planned = troubled.plan(*calm, overrides=["model.trouble=memory"], seeds=[0], name="study")
+    list(planned.train(told, USUAL))
+    (level,) = planned.study.results()[1].runs
+    expected = differences(planned.study)[level]
+    assert told.deltas[level] == [None, expected]
+    assert told.studies[1].study == "study"
+
+
+def test_a_study_that_was_stopped_is_not_concluded(troubled):
+    told = Told()
+    stopped = iter([False] * 4 + [True] * 1000)
+    list(troubled.plan(LR, name="study").train(told, USUAL, stop=lambda: next(stopped)))
+    assert told.studies == []
+    list(troubled.plan(LR, name="study").train(told, USUAL))
+    assert len(told.studies) == 1
