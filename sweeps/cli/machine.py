@@ -28,6 +28,8 @@ LIBRARIES = (
     "PyYAML",
     "numpy",
 )
+_WANDB_HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")  # where wandb looks, one after the other
+_NO_KEY = "none; runs are logged offline (upload later: paribus sync)"
 
 
 @click.command("doctor")
@@ -100,12 +102,13 @@ def _wandb_key() -> str:
 
     if os.environ.get("WANDB_API_KEY"):
         return "set in WANDB_API_KEY"
-    host = urlparse(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname or ""
+    server = os.environ.get("WANDB_BASE_URL")
+    hosts = (urlparse(server).netloc,) if server else _WANDB_HOSTS
     try:
-        found = netrc.netrc().authenticators(host)
+        file = netrc.netrc(os.environ.get("NETRC"))
     except (OSError, netrc.NetrcParseError):
-        found = None
-    return f"in ~/.netrc for {host}" if found else "none; runs are logged offline"
+        return _NO_KEY
+    return next((f"in ~/.netrc for {host}" for host in hosts if file.authenticators(host)), _NO_KEY)
 
 
 COMMANDS = (doctor_command,)

@@ -485,7 +485,10 @@ def test_wandb_offline(paribus, tmp_path):
             *("--run-timeout", "--checkpoint-every", "--retry-failed", "--no-wandb", "--trust"),
             *("--loader-workers", "--root", "--json"),
         ],
-        "compare": ["--metric", "--margin", "--direction", "--format", "--root", "--json"],
+        "compare": [
+            *("--metric", "--margin", "--direction", "--format", "--wandb", "--root", "--json"),
+        ],
+        "sync": ["--root", "--json"],
         "evaluate": ["--split", "--trust", "--root", "--json"],
         "predict": ["--trust", "--root", "--json"],
         "plot": ["--output", "--trust", "--root", "--json"],

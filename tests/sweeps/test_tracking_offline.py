@@ -155,7 +155,8 @@ def test_a_study_has_one_folder_however_it_grows(tmp_path, offline):
                        ("<h1>more</h1>", True)):  # fmt: skip
         study = whole_study(tmp_path, page)
         tracker = open_tracker(root, warn=lambda line: None)
-        tracker.conclude(lambda: grown(study) if more else study)  # noqa: B023
+        told = grown(study) if more else study
+        tracker.conclude(lambda told=told: told)
         tracker.close()
     (run,) = offline_runs(root)
     assert (run.name, run.group, run.job_type) == ("rates", "rates", "study")
