@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 from core.errors import DamagedError, ParibusError, RequestError, shown
 from sweeps.conclusion import tracked_study
 from sweeps.follow import as_recorded, tracked_document
+from sweeps.offline import Offline, Waiting
 from sweeps.root import Root
 from sweeps.study import Study
-from sweeps.tracking import layout, study_layout
 from sweeps.tracking.background import within
-from sweeps.tracking.ledger import LEDGER, Folders, Ledger, Line
+from sweeps.tracking.ledger import LEDGER, Folders, Ledger, Line, run_line, study_line
+from sweeps.tracking.quiet import reason
 from sweeps.tracking.session import LostFileError, Session, project_name
 from sweeps.tracking.wandb_file import is_whole, upload
-from sweeps.tracking.wandb_tracker import reason, run_line, study_line
 from sweeps.tracking.writing import finish_run, open_run, write_study
 
 FINISH_SECONDS = 15.0  # for the end of one run; nobody trains meanwhile
@@ -28,69 +26,6 @@ MOST_FAILURES = 2  # one after the other: then it is the server
 
 Watched = Callable[[Sequence[Any]], Iterable[Any]]
 Became = Literal["uploaded", "rebuilt", "amended", "unchanged", "gone"]
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A run, or the summary run of a study, that is not on the server as a whole.
-
-    Attributes:
-        study: Its study; None: it has none.
-        run: Its id; None: it is the study's summary run, or nobody knows.
-        wandb_id: Its id in W&B.
-        line: What the ledger says of it; empty where it says nothing.
-        files: wandb's own, as far as they are there.
-    """
-
-    study: str | None
-    run: str | None
-    wandb_id: str
-    line: Line
-    files: tuple[Path, ...]
-
-    def document(self) -> dict[str, Any]:
-        """What `--json` says it is."""
-        return {"study": self.study, "run": self.run, "wandb_id": self.wandb_id}
-
-
-@dataclass(frozen=True)
-class Offline:
-    """What the ledger and the folder ``wandb`` say is offline, and how much is not."""
-
-    waiting: list[Waiting]
-    unchanged: int
-
-
-def find_offline(root: Root, study: str | None) -> Offline:
-    """What waits to be uploaded.
-
-    Args:
-        root: Where results live.
-        study: Only what is of this study.
-
-    Raises:
-        RequestError: There is no such study, and none was logged.
-    """
-    ledger, folders = Ledger(root.path / LEDGER), Folders(root.path / "wandb")
-    if study is not None and all(line.get("study") != study for line in ledger):
-        root.require_study(study)
-    lines = {line["wandb_id"]: line for line in ledger}
-    unknown = [wandb_id for wandb_id in folders.ids() if wandb_id not in lines]
-    named = _names(root) if unknown else {}
-    waiting, unchanged = [], 0
-    for wandb_id in (*lines, *unknown):
-        line = lines.get(wandb_id, {})
-        of, run = (
-            (line.get("study"), line.get("run")) if line else named.get(wandb_id, (None, None))
-        )
-        if study not in (None, of):
-            continue
-        files = tuple(folders.waiting(wandb_id))
-        if line.get("mode") == "online" and not files:
-            unchanged += 1
-        else:
-            waiting.append(Waiting(of, run, wandb_id, line, files))
-    return Offline(waiting, unchanged)
 
 
 def sync(
@@ -115,7 +50,7 @@ def sync(
         ParibusError: The server does not answer.
     """
     found, tried, failures = nothing_waits(offline), 0, 0
-    with root.lock("wandb", "Uploading to W&B"), _online(root) as session:
+    with root.lock("wandb", "The upload to W&B"), _online(root) as session:
         found["server"] = session.server
         uploader = _Uploader(root, session)
         for item in watched(offline.waiting):
@@ -288,16 +223,3 @@ def _answers_again(session: Session, failures: int) -> bool:
         return not within(PATIENCE, partial(session.start, only="online"))
     except Exception:
         return False
-
-
-def _names(root: Root) -> dict[str, tuple[str | None, str | None]]:
-    """W&B's ids of all that there is to what they are of: study and run."""
-    names: dict[str, tuple[str | None, str | None]] = {
-        layout.id_of(None, run): (None, run) for run in root.run_ids()
-    }
-    for name in root.study_names():
-        names[study_layout.wandb_id(name)] = (name, None)
-        with suppress(DamagedError):
-            for setting in Study.load(root, name).settings:
-                names |= {layout.id_of(name, run): (name, run) for run in setting.runs.values()}
-    return names

@@ -27,7 +27,8 @@ def sync_command(context: click.Context, study: str | None, root: Root, as_json:
 
     Built from the records, so W&B's own files need not be whole. Twice changes nothing.
     """
-    from sweeps.sync import find_offline, nothing_waits, sync
+    from sweeps.offline import find_offline
+    from sweeps.sync import nothing_waits, sync
 
     offline = find_offline(root, study)
     if offline.waiting:

@@ -88,7 +88,7 @@ class BackgroundTracker:
         """Waits until all calls were done, however many; False where one hangs."""
         settled = threading.Event()
         self._put(settled.set)
-        return self._closed or self._wait(settled.is_set)
+        return self._closed or self._wait(settled.is_set, settled.wait)
 
     def close(self) -> None:
         if self._closed:
@@ -99,7 +99,7 @@ class BackgroundTracker:
         self._tracker.hurry(HURRY)
         self._calls.put(None)
         try:
-            self._wait(lambda: not self._thread.is_alive())
+            self._wait(lambda: not self._thread.is_alive(), self._thread.join)
         finally:  # also where a second Ctrl-C cuts the wait short
             if self._thread.is_alive():
                 self._tracker.abandon()
@@ -117,11 +117,11 @@ class BackgroundTracker:
             self._done += 1
         self._tracker.close()
 
-    def _wait(self, ended: Callable[[], bool]) -> bool:
+    def _wait(self, ended: Callable[[], bool], wait: Callable[[float], object]) -> bool:
         # Many short calls may be left, each of which comes to its end; one that hangs does not.
         done, since = self._done, time.monotonic()
         while not ended() and time.monotonic() - since < PATIENCE:
-            self._thread.join(0.05)
+            wait(0.5)
             if self._done != done:
                 done, since = self._done, time.monotonic()
         return ended()

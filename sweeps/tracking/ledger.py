@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core.files import append_line, read_lines
+from core.files import append_line, read_lines, sha256_file
+from sweeps.tracking import layout, study_layout
+from sweeps.tracking.tracker import TrackedRun, TrackedStudy
 
 Line = dict[str, Any]  # study, run (None: the summary run), wandb_id, mode, project, digest, …
 LEDGER = "tracked.jsonl"  # its name below the root
@@ -39,6 +41,29 @@ class Ledger:
         """Notes a run or a study, durably."""
         append_line(self._path, line)
         self._lines[line["wandb_id"]] = line
+
+
+def run_line(run: TrackedRun, document: dict[str, Any], history: list[dict[str, Any]]) -> Line:
+    """What the ledger notes of a run, but for where it went."""
+    return {
+        "study": run.study,
+        "run": run.run,
+        "wandb_id": layout.wandb_id(run),
+        "epochs": len(history),
+        "status": document.get("status", "complete"),
+        "digest": layout.digest(layout.summary(document)),
+    }
+
+
+def study_line(study: TrackedStudy) -> Line:
+    """What the ledger notes of a study's summary run, but for where it went."""
+    return {
+        "study": study.study,
+        "run": None,
+        "wandb_id": study_layout.wandb_id(study.study),
+        "digest": study_layout.contents(study),
+        "page": sha256_file(study.page) if study.page else None,
+    }
 
 
 class Folders:

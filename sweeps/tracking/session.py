@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import socket
@@ -14,40 +13,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from sweeps.tracking.quiet import SETTINGS, Messages, lost_file
+
 if TYPE_CHECKING:
     import wandb
 
 CONNECT_SECONDS = 3.0
 FINISH_SECONDS = 5.0
 STOP_SECONDS = 6.0
-
-# Cheap: without git, code, machine and system metrics a run costs some 15 ms. Bounded: by
-# default wandb retries for days. Uploads are retried without end on purpose: a retry given up
-# counts as done, only `finish_timeout` is told apart from success.
-_SETTINGS: dict[str, Any] = {
-    "silent": True,
-    "console": "off",
-    "disable_git": True,
-    "disable_code": True,
-    "label_disable": True,
-    "symlink": False,
-    "x_disable_stats": True,
-    "x_disable_meta": True,
-    "x_disable_machine_info": True,
-    "x_save_requirements": False,
-    "x_transaction_log_flush_interval": 2.0,
-    "x_file_stream_transmit_interval": 5.0,
-    "x_file_stream_timeout_seconds": 4.0,
-    "x_file_transfer_retry_max": 1,
-    "x_file_transfer_retry_wait_max_seconds": 1.0,
-    "x_file_transfer_timeout_seconds": 4.0,
-    "x_graphql_retry_max": 1,
-    "x_graphql_retry_wait_max_seconds": 1.0,
-    "x_graphql_timeout_seconds": 3.0,
-    "init_timeout": 5.0,
-    "login_timeout": 3.0,
-    "finish_timeout_raises": True,
-}
 
 
 class UploadError(RuntimeError):
@@ -76,7 +49,7 @@ class Session:
         self.mode = "disabled"
         self.server = ""
         self._finish_seconds = finish_seconds or FINISH_SECONDS
-        self._messages = _Messages()
+        self._messages = Messages()
         self._environment: list[str] = []
         self._started = False
         self._open: list[wandb.Run] = []
@@ -102,8 +75,9 @@ class Session:
         import wandb
 
         try:
-            asked = wandb.Settings(**_SETTINGS, stop_fn=_go_on)
+            asked = wandb.Settings(**SETTINGS, stop_fn=_go_on)
             asked.finish_timeout = self._finish_seconds
+            asked.x_file_transfer_timeout_seconds = self._finish_seconds
             if only == "online":
                 asked.mode = "online"
             settings = wandb.setup(asked).settings
@@ -178,7 +152,7 @@ class Session:
             return
         if self._messages.fatal:
             raise UploadError(self._messages.fatal)
-        if lost := _lost_file(Path(opened.settings.log_internal)):
+        if lost := lost_file(Path(opened.settings.log_internal)):
             raise LostFileError(f"a file did not reach the server ({lost})")
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
@@ -214,23 +188,6 @@ class Session:
         os.environ.update({name: wanted[name] for name in self._environment})
 
 
-class _Messages:
-    """Takes what wandb would print, and keeps the one line that matters."""
-
-    def __init__(self) -> None:
-        self.fatal = ""
-
-    def info(self, msg: str) -> None:
-        pass
-
-    def warning(self, msg: str) -> None:
-        if "fatal error" in msg.lower():
-            self.fatal = "the server refuses the data"
-
-    def error(self, msg: str) -> None:
-        self.warning(msg)
-
-
 def reach(url: str) -> None:
     """Connects to a server, or to the proxy on the way to it, and hangs up.
 
@@ -253,16 +210,6 @@ def reach(url: str) -> None:
 def project_name() -> str:
     """The project that this command logs to."""
     return os.environ.get("WANDB_PROJECT") or "paribus"
-
-
-def _lost_file(log: Path) -> str:
-    """What wandb logs, and says nowhere else, where it gave up on a file."""
-    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
-    for line in lines:
-        if '"ERROR"' in line and ("giving up" in line or "failed to log artifact" in line):
-            with suppress(ValueError, TypeError, KeyError):
-                return str(json.loads(line)["msg"])
-    return ""
 
 
 def _go_on() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from core.errors import shown
 from sweeps.tracking.ledger import mark_of
 
-UPLOAD_SECONDS = 120.0
+UPLOAD_SECONDS = 45.0
 _HEADER, _BLOCK = 7, 32768  # bytes of the file's and of each chunk's head; chunks end with a block
 _FULL, _LAST = 1, 4  # kinds of chunks that end a record
 

@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core.errors import shown
-from core.files import sha256_file
-from sweeps.tracking import layout, study_layout
-from sweeps.tracking.ledger import LEDGER, Folders, Ledger, Line
+from sweeps.tracking import layout
+from sweeps.tracking.ledger import LEDGER, Folders, Ledger, Line, run_line, study_line
+from sweeps.tracking.quiet import reason
 from sweeps.tracking.session import LostFileError, Session, project_name
 from sweeps.tracking.tracker import TrackedRun, TrackedStudy
 from sweeps.tracking.writing import OpenRun, finish_run, open_run, write_study
@@ -231,34 +230,3 @@ class WandbTracker:
             self._warn(line)
         except Exception:  # a tracker raises nothing, not even where standard error is closed
             self._warned = True
-
-
-def run_line(run: TrackedRun, document: dict[str, Any], history: list[dict[str, Any]]) -> Line:
-    """What the ledger notes of a run, but for where it went."""
-    return {
-        "study": run.study,
-        "run": run.run,
-        "wandb_id": layout.wandb_id(run),
-        "epochs": len(history),
-        "status": document.get("status", "complete"),
-        "digest": layout.digest(layout.summary(document)),
-    }
-
-
-def study_line(study: TrackedStudy) -> Line:
-    """What the ledger notes of a study's summary run, but for where it went."""
-    return {
-        "study": study.study,
-        "run": None,
-        "wandb_id": study_layout.wandb_id(study.study),
-        "digest": study_layout.contents(study),
-        "page": sha256_file(study.page) if study.page else None,
-    }
-
-
-def reason(error: Exception) -> str:
-    """What went wrong, on one line."""
-    text = str(error).strip().partition("\n")[0]
-    if text in ("", "<no message>"):  # the latter is wandb's word
-        text = f"wandb failed ({type(error).__name__})"
-    return shown(text, 160)

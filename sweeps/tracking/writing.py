@@ -14,6 +14,8 @@ from sweeps.tracking.tracker import TrackedRun, TrackedStudy
 if TYPE_CHECKING:
     import wandb
 
+_TYPED = 100  # rows from which the types of a table's columns are taken
+
 
 @dataclass
 class OpenRun:
@@ -164,9 +166,6 @@ def _table(columns: tuple[str, ...], rows: list[list[Any]]) -> Any:
     table = wandb.Table(columns=list(columns), data=rows[:_TYPED])
     table.data += rows[_TYPED:]  # wandb would infer the types of each anew, for long
     return table
-
-
-_TYPED = 100  # rows from which the types of a table's columns are taken
 
 
 def _chart(key: str, rows: list[list[Any]]) -> Any:

@@ -14,6 +14,7 @@ import pytest
 from processes import Started, wait_until
 
 from sweeps import sync as syncing
+from sweeps.offline import find_offline
 from sweeps.root import Root
 from tests.sweeps.wandb_reader import offline_runs
 from tests.sweeps.wandb_server import WandbServer
@@ -59,7 +60,7 @@ def sync(server, root, monkeypatch):
 
     def run(study=None):
         place, warnings = Root(root), []
-        found = syncing.sync(place, syncing.find_offline(place, study), warnings.append)
+        found = syncing.sync(place, find_offline(place, study), warnings.append)
         assert len(warnings) <= 1
         return found
 
