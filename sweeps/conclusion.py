@@ -1,22 +1,72 @@
-"""What a study comes to, as a tracker is told of it."""
+"""What a study comes to: its page, and what a tracker is told of it."""
 
 from __future__ import annotations
 
-from sweeps.documents import compare_document
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import ParibusError
 from sweeps.study import Study
-from sweeps.tracking import TrackedStudy
+from sweeps.tracking import TrackedStudy, Tracker
+
+if TYPE_CHECKING:
+    from sweeps.report.view import View
+
+
+def warm_up() -> None:
+    """Imports what drawing needs, which takes half a second."""
+    import sweeps.report.study_page  # noqa: F401
+
+
+def conclude(study: Study, tracker: Tracker) -> Path | None:
+    """Writes a study's page, and tells a tracker how the study stands.
+
+    Returns:
+        The page; None where no run is finished.
+
+    Raises:
+        RequestError: If the page cannot be written. The tracker was told.
+    """
+    from sweeps.report.study_page import view_of, write_page
+
+    view, page = view_of(study), None
+    try:
+        if any(result.runs for result in view.results):
+            page = write_page(view)
+    finally:
+        tracker.conclude(partial(_tracked, view, page))
+    return page
 
 
 def tracked_study(study: Study) -> TrackedStudy | None:
-    """A study as it stands now; None where nothing of it can be compared yet."""
-    from sweeps.linter.lint import linter_document  # at a sweep's end: its start waits for no view
+    """A study as it stands now, its page written anew; None where nothing can be compared yet."""
+    from sweeps.report.study_page import view_of, write_page
 
-    comparison = compare_document(study, study.results())
-    if all(setting["delta"] is None for setting in comparison["settings"]):
+    view, page = view_of(study), None
+    if _is_comparable(view):
+        with suppress(ParibusError):  # a page that cannot be written is none to upload
+            page = write_page(view)
+    return _tracked(view, page)
+
+
+def _tracked(view: View, page: Path | None) -> TrackedStudy | None:
+    from sweeps.plots.figure import figure_of_panel, rendered
+    from sweeps.report.effects import effects_panel_of
+
+    if not _is_comparable(view):
         return None
+    panel = effects_panel_of(view)
     return TrackedStudy(
-        study=study.name,
-        experiment=study.experiment,
-        baseline=study.asked["baseline"],
-        comparison=comparison | {"linter": linter_document(study)},
+        study=view.study.name,
+        experiment=view.study.experiment,
+        baseline=view.study.asked["baseline"],
+        comparison=dict(view.comparison),
+        picture=rendered(figure_of_panel(panel), "png") if panel else None,
+        page=page,
     )
+
+
+def _is_comparable(view: View) -> bool:
+    return any(setting["delta"] is not None for setting in view.comparison["settings"])

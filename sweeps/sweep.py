@@ -6,13 +6,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 from core.errors import Faults
 from core.spec import RunSpec
-from sweeps import optuna_view
-from sweeps.conclusion import tracked_study
+from sweeps import conclusion, optuna_view
 from sweeps.decision import USUAL_DECISION, Decision
 from sweeps.designs import Design, OneAtATime, UntilDecided
 from sweeps.documents import best_setting, compare_document, judge_study
@@ -81,6 +80,7 @@ def planned_sweep(
         # This process is idle while the workers import torch.
         optuna_view.warm_up()
         foresight.warm_up()
+        conclusion.warm_up()
         warm_up(enabled=wandb)
         name = None if faults.found else study  # a bad name must not be looked up
         with faults.collecting():
@@ -163,6 +163,7 @@ class Sweep:
         self.notes: list[str] = []
         # Looking once more, at the whole 5 %, is what looks are there to avoid.
         self.replaces_verdicts = bool(decision.looks and study.settings and not study.had_looks)
+        self.page: Path | None = None
         self.seconds = 0.0
         self._ended = {"trained": 0, "reused": 0, "failed": 0}
 
@@ -224,7 +225,7 @@ class Sweep:
             if self.study.settings:  # else it was stopped before anything was planned
                 self._view()
             if not stop():
-                tracker.conclude(partial(tracked_study, self.study))
+                self._conclude(tracker)
         self.seconds = time.monotonic() - started
 
     def results(self) -> list[SettingResult]:
@@ -302,6 +303,7 @@ class Sweep:
             "seconds": round(self.seconds, 3),
             "power": self.foresight().document(),
             "until_decided": self.cost_of_deciding(),
+            "page": None if self.page is None else str(self.page.absolute()),
             "storage": without_credentials(self._storage or optuna_view.storage_url(self.study)),
         }
 
@@ -375,6 +377,14 @@ class Sweep:
             if not only_add:
                 line = f"{type(error).__name__}: {error}".split("\n")[0]
                 self.notes.append(f"The Optuna view is not up to date ({line}); run this again.")
+
+    def _conclude(self, tracker: Tracker) -> None:
+        """Writes the page and tells the tracker. Trouble with the page costs no result."""
+        try:
+            self.page = conclusion.conclude(self.study, tracker)
+        except Exception as error:
+            line = f"{type(error).__name__}: {error}".split("\n")[0]
+            self.notes.append(f"The page was not written ({line}); see: paribus report.")
 
 
 def _read_request(request: Request) -> Question:

@@ -189,6 +189,8 @@ def end(sweep: Sweep, experiment: str) -> None:
         seed = max(zip(result.seeds, result.values, strict=True), key=lambda p: sign * p[1])[0]
         folder = sweep.root.run(result.setting.runs[seed]).folder
         say(f"{best_of_run(folder)} ({best}, seed {seed})")
+    if sweep.page:
+        say(f"page: {sweep.page}")
     say(f"Next: {command('compare', sweep.study.name, *root_words(sweep.root))}")
 
 

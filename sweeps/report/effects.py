@@ -35,7 +35,7 @@ def effects_graphic(view: View) -> Graphic | None:
     return graphic(_panel(view, drawn), "effects", _alt(effects), " ".join(said), _numbers(view))
 
 
-def effects_picture(view: View) -> Panel | None:
+def effects_panel_of(view: View) -> Panel | None:
     """The same plot for where no page is."""
     effects = effects_of(view)
     return _panel(view, _most(effects)) if effects else None
