@@ -1,12 +1,15 @@
 """What a tracker is told of a study's runs: the difference to the baseline, in whatever order."""
 
 import itertools
+import shutil
 
 import pytest
 
 from core.spec import RunSpec
 from sweeps.drive import USUAL, Step
 from sweeps.follow import Follower
+from sweeps.root import Root
+from sweeps.study import Study
 from sweeps.tracking import NoTracker
 
 LR = "optimizer.lr=0.1"
@@ -48,11 +51,15 @@ def differences(study):
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
-def test_whatever_ends_first(swept, order):
+def test_whatever_ends_first(swept, order, tmp_path):
     study, steps = swept
+    root = Root(shutil.copytree(study.root.path, tmp_path / "r"))
+    shutil.rmtree(root.runs)
     told = Told()
-    follower = Follower(told, study.root, study, [step.run for step in steps])
+    follower = Follower(told, root, Study.load(root, study.name), [step.run for step in steps])
     for number in order:
+        run = steps[number].run.id
+        shutil.copytree(study.root.run(run).folder, root.run(run).folder)
         follower.follow(steps[number])
     assert told.deltas == {run: [delta] for run, delta in differences(study).items()}
     follower.close()

@@ -126,7 +126,8 @@ def test_files_that_are_damaged_or_missing(server, root, sync):
     content = truncated.read_bytes()
     truncated.write_bytes(content[: len(content) // 2])
     content = other.read_bytes()
-    other.write_bytes(content[:100] + b"\xff" * 20 + content[120:])
+    other.write_bytes(content.replace(b"circles", b"circlet"))
+    assert other.read_bytes() != content
     empty.write_bytes(b"")
     shutil.rmtree(missing.parent)
     found = sync()
