@@ -86,8 +86,8 @@ class SettingStanding:
 class Standing:
     """How training stands. Taking a step in costs the same however many runs there are.
 
-    It may be read by another thread while steps are taken in: dictionaries that are read are
-    replaced, never changed.
+    It may be read by another thread while steps are taken in: what is gone through there is
+    replaced, never added to.
 
     Args:
         planned: What is trained; all of it is selected by the same metric.
