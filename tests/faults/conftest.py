@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from faulty import LONG, LR, sweeping
+from faulty import LONG, LR, line_of, sweeping
 from troubled import Troubled
 
 HERE = Path(__file__).parent
@@ -85,6 +85,23 @@ def begun(troubled):
     yield begin
     for command in started:
         command.kill()
+
+
+@pytest.fixture
+def finish(paribus, troubled):
+    """Runs the rows' command until it is done, and says so if it does not get there.
+
+    What nothing disturbs needs no process of its own: a start takes longer than the training.
+    """
+
+    def run(at=troubled, root=None, tries=6):
+        for _ in range(tries):
+            done = paribus(*line_of(at, root=root), cwd=at.folder)
+            if done.code == 0:
+                return []
+        return [f"still exit code {done.code} after {tries} tries: {done.err}"]
+
+    return run
 
 
 @pytest.fixture

@@ -13,21 +13,17 @@ LONG = (f"train.epochs={EPOCHS}",)
 RUNS = 4  # two settings, two seeds
 
 
-def sweeping(troubled, *words, before=(), every="0", root=None, env=None, wandb=False):
-    """The sweep that all rows train, in a process of its own."""
+def line_of(troubled, *words, every="0", root=None, wandb=False):
+    """The command that all rows run."""
     line = ["sweep", troubled.path, LR, "--set", *LONG, "--seeds", "2", "--study", "study"]
     line += ["--root", root or troubled.root.path, "--workers", "2", "--checkpoint-every", every]
-    line += [*([] if wandb else ["--no-wandb"]), *words]
+    return [*line, *([] if wandb else ["--no-wandb"]), *words]
+
+
+def sweeping(troubled, *words, before=(), env=None, **options):
+    """The same in a process of its own."""
+    line = line_of(troubled, *words, **options)
     return Started(line, cwd=troubled.folder, before=before, env=env)
-
-
-def finish(begin, tries=6):
-    """Runs the same command until it is done; it must get there."""
-    for _ in range(tries):
-        code, _, err = begin().end()
-        if code == 0:
-            return []
-    return [f"still exit code {code} after {tries} tries: {err}"]
 
 
 def broken(root, reference, workplace=None):

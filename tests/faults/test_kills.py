@@ -7,8 +7,8 @@ import time
 from contextlib import suppress
 
 import pytest
-from faulty import RUNS, broken, finish
-from processes import is_alive, pids, wait_until
+from faulty import RUNS, broken
+from processes import forget_pids, is_alive, pids, wait_until
 from troubled import Troubled
 
 from core.run_folder import is_finished
@@ -22,7 +22,7 @@ def fresh(tmp_path, workplace, number):
 
 
 def test_row_01_a_worker_is_killed_at_a_random_moment(
-    begun, tmp_path, workplace, reference, injections, tally
+    begun, finish, tmp_path, workplace, reference, injections, tally
 ):
     wanted, injected, number, violations = injections(2), 0, 0, []
     draw = random.Random(1)
@@ -37,16 +37,18 @@ def test_row_01_a_worker_is_killed_at_a_random_moment(
                     with suppress(ProcessLookupError):
                         os.kill(draw.choice(workers), signal.SIGKILL)
                         injected += 1
-            if command.end()[0] == 0:
+            if injected >= wanted:
+                troubled.switch("slow", on=False)
+            if command.end()[0] == 0 or injected >= wanted:
                 break
-        violations += finish(lambda at=troubled: begun(of=at))
+        violations += finish(troubled)
         violations += broken(troubled.root, reference, workplace)
     tally(injected, violations)
 
 
 @pytest.mark.parametrize("call", ["rename", "fsync"])
 def test_row_02_and_09_killed_at_a_named_point(
-    call, begun, tmp_path, workplace, reference, injections, tally, strace
+    call, begun, finish, tmp_path, workplace, reference, injections, tally, strace
 ):
     """Before each rename, and before each sync: of the root, the plan, states, results, the end."""
     points = range(1, 31) if injections(0) else (2, 9) if call == "rename" else (6,)
@@ -56,14 +58,14 @@ def test_row_02_and_09_killed_at_a_named_point(
         inject = [f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}"]
         begun(before=[*strace, "-e", *inject], of=troubled).end()
         injected += (tmp_path / "trace").read_text().count("+++ killed by SIGKILL +++")
-        violations += finish(lambda at=troubled: begun(of=at))
+        violations += finish(troubled)
         violations += broken(troubled.root, reference)
     assert injected >= len(points) // 2
     tally(injected, violations)
 
 
 def test_row_03_the_driver_is_killed_at_a_random_moment(
-    begun, tmp_path, workplace, reference, injections, tally
+    begun, finish, tmp_path, workplace, reference, injections, tally
 ):
     wanted, injected, number, violations = injections(2), 0, 0, []
     draw = random.Random(3)
@@ -80,20 +82,23 @@ def test_row_03_the_driver_is_killed_at_a_random_moment(
             command.kill()
             injected += 1
             violations += [f"process {pid} lives on" for pid in orphans if is_alive(pid)]
-        violations += finish(lambda at=troubled: begun(of=at))
+        troubled.switch("slow", on=False)
+        violations += finish(troubled)
         violations += broken(troubled.root, reference)
     tally(injected, violations)
 
 
 def test_row_04_the_group_is_killed_again_and_again_until_done(
-    begun, troubled, reference, injections, tally
+    begun, finish, troubled, reference, injections, tally
 ):
     troubled.switch("slow")
     violations, reached, injected = [], (0, 0), 0
     for number in range(1, 40):
+        forget_pids(troubled)
         command = begun()
+        wait_until(lambda it=command.process: pids(troubled) or it.poll() is not None)
         with suppress(Exception):
-            command.process.wait(4 + number)
+            command.process.wait(number / 2)
         if command.process.poll() is not None:
             violations += [] if command.end()[0] == 0 else ["the sweep did not end well"]
             break
@@ -103,8 +108,10 @@ def test_row_04_the_group_is_killed_again_and_again_until_done(
         violations += [] if now >= reached else [f"progress fell from {reached} to {now}"]
         reached = now
         if injected >= injections(2):
-            violations += finish(begun)
+            troubled.switch("slow", on=False)
+            violations += finish()
             break
+    violations += [] if reached > (0, 0) else ["nothing was saved"]
     tally(injected, violations + broken(troubled.root, reference))
 
 
@@ -128,6 +135,7 @@ def test_row_05_a_stopped_worker_is_given_up_and_changes_nothing_afterwards(
     wait_until(lambda: len(pids(troubled)) == 2)
     victim = command.workers()[0]
     os.kill(victim, signal.SIGSTOP)
+    troubled.switch("slow", on=False)
     code, _, err = command.end()
     violations = [] if code == 0 else [f"exit code {code}: {err}"]
     violations += [] if "stopped (timeout: no epoch ended for" in err else ["nothing was said"]
@@ -138,18 +146,19 @@ def test_row_05_a_stopped_worker_is_given_up_and_changes_nothing_afterwards(
 
 
 def test_row_06_a_step_that_hangs_is_noticed_and_the_study_goes_on(
-    begun, troubled, reference, tally
+    begun, finish, troubled, reference, tally
 ):
     troubled.switch("hold")
-    code, _, err = begun("--run-timeout", "2").end()
+    code, _, err = begun("--run-timeout", "1").end()
     violations = [] if code == 1 else [f"exit code {code}"]
+    violations += [] if pids(troubled) else ["no step was held"]
     violations += [] if err.count("it is tried once more") == RUNS else [err]
     troubled.switch("hold", on=False)
-    tally(RUNS, violations + finish(begun) + broken(troubled.root, reference))
+    tally(RUNS, violations + finish() + broken(troubled.root, reference))
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "Ctrl-C", "Ctrl-C twice"])
-def test_row_07_clean_stops(how, begun, troubled, reference, tally):
+def test_row_07_clean_stops(how, begun, finish, troubled, reference, tally):
     troubled.switch("slow")
     command = begun(every="1000")  # what is saved, the stop itself has saved
     wait_until(lambda: len(pids(troubled)) == 2)
@@ -170,10 +179,12 @@ def test_row_07_clean_stops(how, begun, troubled, reference, tally):
         violations += [] if "to continue: paribus sweep" in err else ["no line to continue with"]
         violations += [] if saved == 2 else [f"{saved} runs have saved their state"]
     troubled.switch("slow", on=False)
-    tally(1, violations + finish(begun) + broken(troubled.root, reference))
+    tally(1, violations + finish() + broken(troubled.root, reference))
 
 
-def test_row_07_stopped_before_anything_was_trained(begun, troubled, reference, injections, tally):
+def test_row_07_stopped_before_anything_was_trained(
+    begun, finish, troubled, reference, injections, tally
+):
     violations, delays = [], (0.7, 1.5, 2.5, 4)[: injections(2)]
     for delay in delays:
         command = begun()
@@ -183,7 +194,7 @@ def test_row_07_stopped_before_anything_was_trained(begun, troubled, reference, 
         code, out, err = command.end()
         violations += [] if code == 130 else [f"exit code {code} after {delay} s"]
         violations += [f"after {delay} s: {err}"] if "Traceback" in out + err else []
-    tally(len(delays), violations + finish(begun) + broken(troubled.root, reference))
+    tally(len(delays), violations + finish() + broken(troubled.root, reference))
 
 
 def test_row_13_out_of_memory(troubled, tally):

@@ -7,7 +7,16 @@ import signal
 import subprocess
 
 import pytest
-from processes import COMMAND, Started, is_alive, pids, run_script, unpinned, wait_until
+from processes import (
+    COMMAND,
+    Started,
+    forget_pids,
+    is_alive,
+    pids,
+    run_script,
+    unpinned,
+    wait_until,
+)
 from troubled import Troubled, hashes
 
 from core.errors import RequestError
@@ -93,13 +102,6 @@ def test_killed_then_stopped_then_done_with_the_same_bits(begun, troubled, refer
     assert list(troubled.root.attempts.iterdir()) == []
     for run in troubled.root.run_ids():
         assert [line["epoch"] for line in troubled.root.run(run).history()] == [*range(1, 31)]
-
-
-def forget_pids(troubled):
-    found = pids(troubled)
-    for file in troubled.path.parent.glob("pid-*"):
-        file.unlink()
-    return found
 
 
 def test_two_commands_at_once(begun, troubled, reference):
