@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -125,16 +126,23 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     return f"Choose {one_of(choices)}." if choices else ""
 
 
-_HARMLESS = "\n\t\N{ZERO WIDTH JOINER}"
+# Joiners of letters and of the parts of an emoji, and the place where a word may break.
+_HARMLESS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}\N{SOFT HYPHEN}"
+
+
+def _only_stands(character: str) -> bool:
+    """Whether a character moves no cursor and turns no letters."""
+    harmless = character.isprintable() or character in _HARMLESS
+    return harmless or unicodedata.category(character) == "Zs"  # spaces of all scripts
 
 
 def inert(text: str) -> str:
-    """Text that does nothing but stand there: what would move a cursor or turn letters is replaced.
-
-    Line breaks and tabs stay, and what joins the parts of an emoji.
-    """
-    return "".join(c if c.isprintable() or c in _HARMLESS else "\N{REPLACEMENT CHARACTER}"
-                   for c in text)  # fmt: skip
+    """Text that does nothing but stand there; its line breaks and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c in "\n\t" or _only_stands(c) else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
 
 
 def shortened(line: str, limit: int) -> str:
@@ -147,5 +155,5 @@ def shortened(line: str, limit: int) -> str:
 
 def shown(text: object, limit: int = 80) -> str:
     """User's text inside a message: one line, no control characters, not too long."""
-    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+    line = "".join(c if _only_stands(c) else "\N{REPLACEMENT CHARACTER}" for c in str(text))
     return line if len(line) <= limit else line[: limit - 1] + "…"

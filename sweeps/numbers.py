@@ -25,6 +25,8 @@ def signed(value: float | None, digits: int = 4) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds as a person says it."""
+    if seconds < 1:
+        return f"{seconds:.2g} s"
     if seconds < 90:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

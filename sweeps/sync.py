@@ -56,7 +56,8 @@ def sync(
         for item in watched(offline.waiting):
             tried += 1
             try:
-                became = within(PATIENCE, partial(uploader.upload, item))
+                with uploader.in_use_by_no_other(item):  # not in the thread, which may hang
+                    became = within(PATIENCE, partial(uploader.upload, item))
             except Exception as error:
                 told = isinstance(error, ParibusError)
                 why = shown(error, 600) if told else reason(error)
@@ -103,18 +104,17 @@ class _Uploader:
             ParibusError: It cannot be uploaded.
             Exception: The server is in trouble.
         """
-        with self._in_use_by_no_other(item):
-            study = self._study(item.study) if item.study else None
-            try:
-                if item.run is None:
-                    line = self._from_study(item, study) if study else None
-                else:
-                    line = self._from_record(item, study)
-            except LostFileError:
-                self._ledger.add({**item.document(), **item.line, "mode": "offline", "lost": True})
-                raise
-            if line is None:
-                return self._from_file(item)
+        study = self._study(item.study) if item.study else None
+        try:
+            if item.run is None:
+                line = self._from_study(item, study) if study else None
+            else:
+                line = self._from_record(item, study)
+        except LostFileError:
+            self._ledger.add({**item.document(), **item.line, "mode": "offline", "lost": True})
+            raise
+        if line is None:
+            return self._from_file(item)
         new = line.pop("new")
         self._note(line)
         if not new:
@@ -175,7 +175,12 @@ class _Uploader:
         return self._studies[name]
 
     @contextmanager
-    def _in_use_by_no_other(self, item: Waiting) -> Iterator[None]:
+    def in_use_by_no_other(self, item: Waiting) -> Iterator[None]:
+        """Holds what it is of, while it is uploaded.
+
+        Raises:
+            RequestError: Another command does.
+        """
         if item.study:
             with self._root.lock(f"study-{item.study}", f"The study {item.study}"):
                 yield

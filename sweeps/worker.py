@@ -125,7 +125,9 @@ def _write_on(output: Connection) -> None:
     while chunk := os.read(output.fileno(), 1 << 16):
         *lines, rest = (rest + chunk).split(b"\n")
         _write(lines)
-        rest = rest[-_LONGEST:]
+        if len(rest) > _LONGEST:  # a line without an end is written in parts
+            _write([rest])
+            rest = b""
         time.sleep(0.05)  # many lines at once: each time the table is drawn anew
     _write([rest] if rest else [])
     output.close()

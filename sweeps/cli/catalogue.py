@@ -19,7 +19,6 @@ from sweeps.cli.common import (
     trust_option,
 )
 from sweeps.root import Root
-from sweeps.verdicts.words import NOT_PROVEN
 
 
 @click.command("list")
@@ -79,6 +78,8 @@ def show_command(
     if document["model"]:
         _show_model(document)
     else:
+        from sweeps.verdicts.words import NOT_PROVEN
+
         say("A function: its model, its data and its number of epochs are its own.")
         say(NOT_PROVEN)
     table(("axis", "levels"), [[k, ", ".join(v)] for k, v in document["axes"].items()])

@@ -25,7 +25,6 @@ from sweeps.cli.common import (
 from sweeps.numbers import number
 from sweeps.root import Root
 from sweeps.sameness import sameness
-from sweeps.verdicts.words import NOT_PROVEN
 
 if TYPE_CHECKING:
     from sweeps.study import Study
@@ -286,6 +285,8 @@ def _compare_runs(root: Root, names: Sequence[str], as_json: bool) -> None:
         cells = [[k, *[cell(v) for v in values]] for k, values in rows.items()]
         table((part, *[folder.id for folder in folders]), cells)
     if proven != "proven":
+        from sweeps.verdicts.words import NOT_PROVEN
+
         say(NOT_PROVEN)
     return None
 

@@ -84,14 +84,15 @@ def _write_study(study: Study, file: Path | None) -> Path:
 
 
 def _write_run(folder: RunFolder, file: Path, trust: bool) -> Path:
-    from sweeps.report.run_page import run_page, write_run_page
+    from sweeps.report.page import write
+    from sweeps.report.run_page import run_page
     from sweeps.run_picture import asks_model
 
     record = folder.verified_record()
     surface = surface_of(folder, record, trust) if asks_model(record) else None
     has_model = record["status"] == "complete" and record["weights_sha256"]
     predictions = folder.predictions() if has_model else None
-    write_run_page(file, run_page(record, folder.history(), predictions, surface))
+    write(file, run_page(record, folder.history(), predictions, surface))
     return file
 
 

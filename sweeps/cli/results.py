@@ -26,7 +26,6 @@ from sweeps.cli.common import (
 from sweeps.numbers import number
 from sweeps.root import Root
 from sweeps.sameness import sameness
-from sweeps.verdicts.words import NOT_PROVEN
 
 if TYPE_CHECKING:
     from sweeps.study import Study
@@ -222,6 +221,8 @@ def runs_command(study: str | None, root: Root, as_json: bool) -> None:
     ]
     table(("run", "setting", "seed", "status", "size", "best"), rows, right=(2, 4))
     if of and sameness(of.asked["baseline"]) != "proven":
+        from sweeps.verdicts.words import NOT_PROVEN
+
         say(NOT_PROVEN)
     return None
 

@@ -123,15 +123,17 @@ def _draw_axis_name(axes: Axes, place: int, name: str, baseline: str) -> None:
 def _draw_effect(axes: Axes, place: int, effect: Effect, limit: float) -> None:
     look = VERDICTS.get(effect.verdict or "", _NO_VERDICT)
     colour = look["color"]
-    if abs(effect.mean) > limit:
-        end = limit if effect.mean > 0 else -limit
-        axes.annotate(
-            "", (end, place), xytext=(0.75 * end, place),
-            arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 1.4},
-        )  # fmt: skip
-    else:
-        if effect.interval:
-            axes.plot(effect.interval, (place, place), color=colour, linewidth=1.4)
+    low, high = effect.interval or (effect.mean, effect.mean)
+    ends = np.clip([low, high], -0.97 * limit, 0.97 * limit)
+    axes.plot(ends, (place, place), color=colour, linewidth=1.4)
+    beyond = {-limit: min(low, effect.mean) < -limit, limit: max(high, effect.mean) > limit}
+    for edge, goes_on in beyond.items():
+        if goes_on:
+            axes.annotate(
+                "", (edge, place), xytext=(0.85 * edge, place),
+                arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 1.4},
+            )  # fmt: skip
+    if abs(effect.mean) <= limit:
         axes.plot(effect.mean, place, markersize=5.5, linestyle="", zorder=3, **look)
     _beside(axes, place, effect.said)
     # The sample of its line in the other plots: the key to them all.

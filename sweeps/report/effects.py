@@ -14,7 +14,7 @@ from sweeps.plots.words import explained, many
 from sweeps.report.graphic import Graphic, Numbers, graphic
 from sweeps.report.view import View
 from sweeps.settings import BASELINE
-from sweeps.verdicts.words import in_order, interval_text, where
+from sweeps.verdicts.words import in_order, interval_text, verdict_text, where
 
 
 def effects_graphic(view: View) -> Graphic | None:
@@ -29,7 +29,7 @@ def effects_graphic(view: View) -> Graphic | None:
     said.append(f"Lines: {'intervals' if looked else '95 % intervals'} of each setting alone.")
     if comparison["margin"] is not None:
         said.append(f"Band: differences within {number(comparison['margin'])} do not matter.")
-    said.append("Arrow: it lies beyond the edge.")
+    said.append("Arrow: it goes on beyond the edge.")
     if len(drawn) < len(effects):
         said.append(f"{len(effects) - len(drawn)} more settings are in the table below.")
     return graphic(_panel(view, drawn), "effects", _alt(effects), " ".join(said), _numbers(view))
@@ -61,7 +61,7 @@ def _effect(view: View, row: Mapping[str, Any]) -> Effect:
         interval=None if low is None or high is None else (low, high),
         verdict=row["verdict"],
         look=view.looks[label],
-        said=f"{signed(row['delta'])}  {row['verdict'] or 'no verdict'}",
+        said=f"{signed(row['delta'])}  {verdict_text(view.comparison, row)}",
     )
 
 
@@ -95,11 +95,11 @@ def _alt(effects: Sequence[Effect]) -> str:
 
 
 def _numbers(view: View) -> Numbers:
-    rows = [
-        [r["label"], signed(r["delta"]), interval_text(r["interval"]), _p(r), r["verdict"] or "–"]
-        for r in in_order(view.comparison)
-        if r["label"] != BASELINE
-    ]
+    rows = []
+    for row in in_order(view.comparison):
+        if row["label"] != BASELINE:
+            numbers = [signed(row["delta"]), interval_text(row["interval"]), _p(row)]
+            rows.append([row["label"], *numbers, verdict_text(view.comparison, row)])
     return Numbers(["setting", "difference", "interval", "p (Holm)", "verdict"], rows)
 
 

@@ -29,21 +29,21 @@ def headline(view: View) -> str:
     better, rest = verdicts["better"], _rest(verdicts)
     if not any(verdict is not None for verdict in verdicts):
         return f"{tried} none has a verdict yet{_why(view)}."
-    if not better:
+    if not better or view.chosen is None:
         return f"{tried} none surely helped; {rest}.{_most_promising(view)}"
     helped = "one helped" if better == 1 else f"{better} helped"
     most = "it" if better == 1 else "the most"
-    return f"{tried} {helped}; {most}: {_effect(view)}.{f' Of the others, {rest}.' if rest else ''}"
+    others = f" Of the others, {rest}." if rest else ""
+    return f"{tried} {helped}; {most}: {_effect(view, view.chosen)}.{others}"
 
 
-def _effect(view: View) -> str:
+def _effect(view: View, label: str) -> str:
     """``optimizer.lr=0.01 raises val/accuracy by 0.0119 (…) from 0.9652 to 0.9770``"""
-    assert view.chosen is not None
-    row, base = view.rows[view.chosen], view.rows[BASELINE]
+    row, base = view.rows[label], view.rows[BASELINE]
     way = "raises" if row["delta"] > 0 else "lowers"
     return (
         f"{shown(row['label'])} {way} {view.study.metric} by {number(abs(row['delta']))}, from "
-        f"{number(base['mean'])} ({_sure(view, view.chosen)})"
+        f"{number(base['mean'])} ({_sure(view, label)})"
     )
 
 

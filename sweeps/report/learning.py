@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -37,18 +38,20 @@ def _curves(view: View, place: int, metric: str) -> Graphic | None:
         front += _front(view, label, metric)
     if not front:
         return None
-    behind = [
+    others = (
         Curve("", curve.values, _BEHIND, is_behind=True)
         for result in view.results
         if (label := result.setting.label) not in labels and _has_units(view, label, metric)
         for curve in _of_part(view, label, metric, "")
-    ][:_MOST_BEHIND]
+    )
+    behind = list(islice(others, _MOST_BEHIND))  # no history is read beyond these
     panel = curves_panel(f"learning: {metric}", metric.removeprefix("val/"), [*behind, *front])
     shown = explained(metric, view.study.direction if metric == view.study.metric else "minimize")
-    said = f"{shown}, mean and band from lowest to highest over {view.seeds()}. Dashed: training, "
-    said += "as it went; solid: validation, after each epoch."
+    said = f"{shown}, mean and band from lowest to highest over {view.seeds()}."
+    if any(curve.look["linestyle"] == "--" for curve in front):
+        said += " Dashed: training, as it went; solid: validation, after each epoch."
     if behind:
-        said += " Faint: validation of the other settings."
+        said += " Faint: the other settings."
     return graphic(panel, f"learning-{place}", _alt(front, metric), said, _numbers(front))
 
 

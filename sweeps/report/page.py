@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from core.errors import inert
+from core.files import creating, write_bytes
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -39,6 +40,16 @@ def page(template: str, title: str, **content: Any) -> str:
             **content,
         )
     )
+
+
+def write(file: Path, content: str) -> None:
+    """Writes a page, whole or not at all.
+
+    Raises:
+        RequestError: If it cannot be written.
+    """
+    with creating(f"The page {file}"):
+        write_bytes(file, content.encode("utf-8", "backslashreplace"))
 
 
 @cache

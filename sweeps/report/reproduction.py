@@ -8,13 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from core.values import show_value
 from sweeps.lookup import start_of
-from sweeps.numbers import duration
+from sweeps.numbers import duration, number
 from sweeps.report.view import View
 from sweeps.request import seed_words
+from sweeps.settings import BASELINE
 from sweeps.storage import without_credentials
+from sweeps.study import Study
 
 _SHORT = 12  # characters of a hash that tell runs apart
 
@@ -49,14 +52,16 @@ class Reproduction:
     """What another person needs.
 
     Attributes:
-        sweep: The command that trains the study.
-        check: The command that trains the baseline again and compares bit for bit.
+        sweep: The command that trains the study; None if it begins at a run that is not there.
+        check: The command that trains the baseline again and compares bit for bit; None likewise.
+        needs_root: Whether the first is given in a root that holds the study.
         facts: Name and value: commit, versions, processor, data.
         runs: Every finished run.
     """
 
-    sweep: str
-    check: str
+    sweep: str | None
+    check: str | None
+    needs_root: bool
     facts: list[tuple[str, str]]
     runs: list[RunLine]
 
@@ -68,19 +73,23 @@ def reproduction(view: View, file: Path) -> Reproduction:
         view: The study.
         file: Where the page will lie: links start there.
     """
-    study = view.study
+    study, start = view.study, start_of(view.study)
     records = list(_records(view))
+    has_baseline = any(label == BASELINE for label, _, _ in records)
+    needs_root = start != study.experiment
     return Reproduction(
-        sweep=_command(view),
-        check=shlex.join(["paribus", "reproduce", f"{study.name}/baseline"]),
+        sweep=_command(study, start) if has_baseline or not needs_root else None,
+        check=shlex.join(["paribus", "reproduce", f"{study.name}/{BASELINE}"])
+        if has_baseline
+        else None,
+        needs_root=needs_root,
         facts=facts_of([record for _, _, record in records]),
         runs=[_line(view, file, *found) for found in records],
     )
 
 
-def _command(view: View) -> str:
+def _command(study: Study, start: str) -> str:
     """One `sweep` that asks for all that the study was asked for."""
-    study = view.study
     seeds = sorted({seed for setting in study.settings for seed in setting.runs})
     axes = [
         f"{axis['key']}={','.join(show_value(level) for level in axis['levels'])}"
@@ -92,7 +101,7 @@ def _command(view: View) -> str:
         options += ["--margin", str(study.asked["margin"])]
     if study.asked["storage"]:
         options += ["--storage", without_credentials(study.asked["storage"])]
-    words = ["paribus", "sweep", start_of(study), *axes, *options, "--study", study.name]
+    words = ["paribus", "sweep", start, *axes, *options, "--study", study.name]
     return shlex.join(words)
 
 
@@ -144,11 +153,17 @@ def _line(view: View, file: Path, label: str, seed: int, record: dict[str, Any])
     value = best["metrics"].get(view.study.metric) if best else None
     return RunLine(
         run=record["run"],
-        link=Path(os.path.relpath(folder, file.absolute().parent)).as_posix() + "/",
+        link=_link(folder, file),
         label=label,
         seed=seed,
         status=record["status"],
-        best="–" if value is None else f"{value:.4f} at epoch {best['epoch']}",
+        best="–" if value is None else f"{number(value)} at epoch {best['epoch']}",
         weights=weights[:_SHORT] if weights else "–",
         time=duration(record["seconds"]),
     )
+
+
+def _link(folder: Path, file: Path) -> str:
+    """From a page to a folder, whatever characters their names have."""
+    path = Path(os.path.relpath(folder, file.absolute().parent)).as_posix()
+    return f"{quote(path if path.startswith('../') else f'./{path}')}/"

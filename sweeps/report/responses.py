@@ -65,7 +65,9 @@ def _response(
     caption = (
         f"Each seed's best epoch by {metric}, {view.seeds()}; stroke: mean; dotted: the baseline's."
     )
-    return graphic(panel, f"response-{place}", _alt(view, key, levels), caption, _numbers(levels))
+    return graphic(
+        panel, f"response-{place}", _alt(view, key, levels), caption, _numbers(view, axis, levels)
+    )
 
 
 def _alt(view: View, key: str, levels: Sequence[Level]) -> str:
@@ -76,15 +78,16 @@ def _alt(view: View, key: str, levels: Sequence[Level]) -> str:
     return f"Mean {view.study.metric} at each level of {key}: {means}."
 
 
-def _numbers(levels: Sequence[Level]) -> Numbers:
-    most = max(len(level.seeds) for level in levels)
-    columns = ["level", "mean", *[f"seed {number}" for number in range(1, most + 1)]]
+def _numbers(view: View, axis: Mapping[str, Any], levels: Sequence[Level]) -> Numbers:
+    """Each level's mean, and its value for each seed."""
+    results = [r for r in view.results if r.values and r.setting.key in (None, axis["key"])]
+    seeds = sorted({seed for result in results for seed in result.seeds})
     rows = []
-    for level in levels:
+    for level, result in zip(levels, results, strict=True):
         name = f"{level.text} (baseline)" if level.baseline else level.text
-        seeds = [number(value) for value in level.seeds]
-        rows.append([name, number(_mean(level)), *seeds, *[""] * (most - len(seeds))])
-    return Numbers(columns, rows)
+        by_seed = dict(zip(result.seeds, result.values, strict=True))
+        rows.append([name, number(_mean(level)), *[number(by_seed.get(seed)) for seed in seeds]])
+    return Numbers(["level", "mean", *[f"seed {seed}" for seed in seeds]], rows)
 
 
 def _mean(level: Level) -> float:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from core.config import flatten, get
 from core.errors import shown
-from core.files import creating, write_bytes
 from core.values import show_value
 from sweeps.numbers import duration, number
 from sweeps.plots.figure import Panel
@@ -32,16 +30,6 @@ if TYPE_CHECKING:
 
 _MOST_EPOCHS = 100  # rows of a table
 _MOST_EXAMPLES = 200
-
-
-def write_run_page(file: Path, content: str) -> None:
-    """Writes a page, whole or not at all.
-
-    Raises:
-        RequestError: If it cannot be written.
-    """
-    with creating(f"The page {file}"):
-        write_bytes(file, content.encode("utf-8", "backslashreplace"))
 
 
 def run_page(
@@ -107,8 +95,9 @@ def _curves(record: Mapping[str, Any], place: str, drawn: DrawnCurves) -> Graphi
     direction = record["configuration"]["select"]["direction"]
     is_selected = drawn.name == record["configuration"]["select"]["metric"].removeprefix("val/")
     what = explained(f"val/{drawn.name}", direction) if is_selected else drawn.name
-    said = f"{what}, one seed ({record['seed']}). Train: mean over the epoch's updates; val: after "
-    said += "the epoch."
+    said = f"{what}, one seed ({record['seed']})."
+    if "train" in record["configuration"] and len(drawn.by_part) > 1:
+        said += " Train: mean over the epoch's updates; val: after the epoch."
     if record["best"]:
         said += f" Dotted: best epoch {record['best']['epoch']}."
     ends = [

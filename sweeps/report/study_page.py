@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import shown
-from core.files import creating, write_bytes
 from sweeps.documents import study_document
 from sweeps.report.effects import effects_graphic
 from sweeps.report.headline import headline
 from sweeps.report.learning import learning_graphics
 from sweeps.report.matrices import matrix_graphics
-from sweeps.report.page import page
+from sweeps.report.page import page, write
 from sweeps.report.reproduction import reproduction
 from sweeps.report.responses import axes_shown
 from sweeps.report.table import baseline_configuration, settings_table
@@ -45,8 +44,7 @@ def write_page(view: View, file: Path | None = None) -> Path:
         RequestError: If it cannot be written.
     """
     file = file or view.study.folder / "report.html"
-    with creating(f"The page {file}"):
-        write_bytes(file, study_page(view, file).encode("utf-8", "backslashreplace"))
+    write(file, study_page(view, file))
     return file
 
 
@@ -68,6 +66,7 @@ def study_page(view: View, file: Path) -> str:
         metric=shown(view.study.metric, 60),
         headline=headline(view),
         meaning=meaning(view.comparison),
+        damaged=list(view.study.outcomes.damaged),
         effects=effects_graphic(view),
         axes=axes_shown(view),
         compared=_compared(view),
@@ -96,7 +95,7 @@ def _question(view: View) -> str:
 def _compared(view: View) -> str:
     """Which settings are shown in full."""
     if view.chosen is None:
-        return "The baseline; no other setting is finished."
+        return "The baseline; no other setting is complete."
     verdict = view.rows[view.chosen]["verdict"]
     how = f"the best level, {verdict}" if verdict else "the best level, without a verdict"
     return f"The baseline, and {shown(view.chosen, 200)}: {how}."

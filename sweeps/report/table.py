@@ -12,7 +12,7 @@ from sweeps.numbers import duration, number, signed
 from sweeps.plots.style import COLOURS
 from sweeps.report.view import View
 from sweeps.settings import BASELINE
-from sweeps.verdicts.words import derived_text, in_order, interval_text
+from sweeps.verdicts.words import derived_text, in_order, interval_text, seeds_text, verdict_text
 
 _DASHES = {"-": "none", "--": "5 3", ":": "2 2", "-.": "6 2 2 2"}
 
@@ -65,17 +65,17 @@ def _row(view: View, setting: Mapping[str, Any], on_new: bool) -> Row:
     verdict, here = setting["verdict"], setting["this_part"]
     spread = "" if setting["std"] is None else f" ± {number(setting['std'])}"
     ends, seconds = setting["interval"], _seconds(view, label)
-    derived = derived_text(setting["derived"])
+    derived, most = derived_text(setting["derived"]), len(view.comparison["settings"][0]["runs"])
     cells = [
         Cell(shown(label, 200), None if label == BASELINE else label),
         Cell(f"{number(setting['mean'])}{spread}", setting["mean"]),
         Cell(signed(setting["delta"]), setting["delta"]),
         Cell(interval_text(ends), ends and ends[0]),
-        Cell(verdict or ("–" if setting["status"] == "complete" else setting["status"]), verdict),
+        Cell(_verdict(view, setting), verdict),
         *([Cell(here["verdict"], here["verdict"]) if here else Cell("–", None)] if on_new else []),
-        Cell(_seeds(setting), len(setting["seeds"])),
+        Cell(seeds_text(setting, most), len(setting["seeds"])),
         Cell(_failed(result.failed, setting["reason"]), len(result.failed)),
-        Cell(_time(seconds), seconds),
+        Cell("–" if seconds is None else duration(seconds), seconds),
         Cell(derived, derived or None),
     ]
     look = view.looks[label]
@@ -84,21 +84,17 @@ def _row(view: View, setting: Mapping[str, Any], on_new: bool) -> Row:
     return Row(label, verdict or "", colour, _DASHES[look["linestyle"]], tuple(cells))
 
 
-def _seeds(setting: Mapping[str, Any]) -> str:
-    seeds = len(setting["seeds"])
-    return f"{seeds} (pruned)" if setting["status"] == "pruned" else str(seeds)
+def _verdict(view: View, setting: Mapping[str, Any]) -> str:
+    """The verdict; without one, what became of the setting."""
+    if setting["verdict"] is None and setting["status"] != "complete":
+        return str(setting["status"])
+    return verdict_text(view.comparison, setting)
 
 
 def _failed(seeds: tuple[int, ...], reason: str | None) -> str:
     if not seeds:
         return "0"
     return f"{len(seeds)}: {shown(reason, 160)}" if reason else str(len(seeds))
-
-
-def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return "–"
-    return f"{seconds:.2g} s" if seconds < 1 else duration(seconds)
 
 
 def _seconds(view: View, label: str) -> float | None:

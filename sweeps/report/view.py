@@ -60,10 +60,12 @@ class View:
         None where no level is complete.
         """
         levels = [
-            row for label, row in self.rows.items()
-            if label != BASELINE and row["status"] == "complete" and row["delta"] is not None
-        ]  # fmt: skip
-        better = [row for row in levels if row["verdict"] == "better"]
+            row
+            for label, row in self.rows.items()
+            if label != BASELINE and row["delta"] is not None
+        ]
+        better = [row for row in levels if row["verdict"] == "better"]  # a seed may have failed
+        levels = [row for row in levels if row["status"] == "complete"]
         best = max(better or levels, key=lambda row: self.sign * row["delta"], default=None)
         return None if best is None else str(best["label"])
 

@@ -68,6 +68,7 @@ class Session:
             wandb.errors.Error: wandb's settings or the API key are not usable.
         """
         self.mode = "disabled"
+        self._messages.fatal = ""  # of a run before
         self._check_folder()
         self._started = "WANDB_SERVICE" not in os.environ  # else it is somebody else's
         self._set_environment()

@@ -36,20 +36,26 @@ def table_cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     columns += [*(["here"] if on_new else []), "seeds", "derived"]
     rows = []
     for setting in in_order(comparison):
-        verdict, here = setting["verdict"] or "–", setting["this_part"]
-        if setting["verdict"] and on_new and setting["question"] != "new data":
-            verdict += " (here)"  # that is all that can be said of it
+        here = setting["this_part"]
         rows.append([
             setting["label"],
             _value(setting),
             signed(setting["delta"]),
             interval_text(setting["interval"]),
-            verdict,
+            verdict_text(comparison, setting),
             *([here["verdict"] if here else "–"] if on_new else []),
-            _seeds_text(setting, len(comparison["settings"][0]["runs"])),
+            seeds_text(setting, len(comparison["settings"][0]["runs"])),
             derived_text(setting["derived"]),
         ])  # fmt: skip
     return columns, rows
+
+
+def verdict_text(comparison: Comparison, setting: Mapping[str, Any]) -> str:
+    """The verdict; *(here)* where it is on this validation part, and others are on new data."""
+    verdict: str = setting["verdict"] or "–"
+    if setting["verdict"] and comparison["question"] == "new data" != setting["question"]:
+        verdict += " (here)"  # that is all that can be said of it
+    return verdict
 
 
 def in_order(comparison: Comparison) -> list[Mapping[str, Any]]:
@@ -255,7 +261,8 @@ def _value(setting: Mapping[str, Any]) -> str:
     return number(setting["mean"]) + spread
 
 
-def _seeds_text(setting: Mapping[str, Any], all_seeds: int) -> str:
+def seeds_text(setting: Mapping[str, Any], all_seeds: int) -> str:
+    """How many seeds a setting has, and how many of them decided."""
     count, look = len(setting["seeds"]), setting["look"]
     if setting["status"] == "pruned":
         return f"pruned after {count} of {all_seeds}"

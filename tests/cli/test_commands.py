@@ -164,10 +164,12 @@ def test_a_sweep_s_first_lines_say_what_is_compared(swept):
 
 
 def test_a_sweep_ends_with_the_best_model_and_the_next_command(paribus, swept, root):
-    best, following = lines_of(swept)[-2:]
+    best, page, following = lines_of(swept)[-3:]
     path, label = re.fullmatch(r"best model: (\S+) \((\S+), seed \d\)", best).groups()
     assert Path(path).is_file()
     assert label == "optimizer.lr=0.1"
+    assert page == f"page: {root}/studies/mine/report.html"
+    assert Path(page.removeprefix("page: ")).is_file()
     assert following == f"Next: paribus compare mine --root {root}"
     assert paribus(*shlex.split(following.removeprefix("Next: paribus "))).code == 0
 

@@ -95,7 +95,7 @@ def test_documents_have_the_contracts_keys(swept):
     document = strict(swept.sweep.document())
     assert set(document) == {
         "study", "experiment", "metric", "sameness", "runs", "settings", "best", "seconds",
-        "storage", "power", "until_decided",
+        "storage", "power", "until_decided", "page",
     }  # fmt: skip
     assert document["sameness"] == "proven"
     assert document["runs"] == {"planned": 8, "trained": 8, "reused": 0, "failed": 0}

@@ -65,6 +65,15 @@ def test_what_lies_far_outside_does_not_crush_the_rest():
     assert low == -high
 
 
+def test_an_interval_that_goes_on_beyond_the_edge_says_so():
+    many = [effect(str(n), 0.01, 0.02, "undecided") for n in range(5)]
+    axes = drawn([*many, effect("wide", 0.02, 0.5, "undecided")])
+    ends = [
+        a.xy[0] for a in axes.texts if a.get_text() == "" and abs(a.xy[0]) == axes.get_xlim()[1]
+    ]
+    assert sorted(ends) == list(axes.get_xlim())
+
+
 @pytest.mark.parametrize("margin", [None, 0.005, 0.5])
 def test_any_effects_are_drawn(margin, recwarn):
     for effects in (EFFECTS[:1], EFFECTS, [effect("1", 0.0, 0.0, "identical")] * 3):

@@ -5,9 +5,15 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from hostile import CLASSES, IMAGE, MARKUP
+
+from sweeps.report.headline import headline
+from sweeps.report.view import View
+from sweeps.root import Root
+from sweeps.study import Study
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 SECTIONS = ["result", "effects", "responses", "learning", "confusion", "settings", "method",
@@ -117,13 +123,13 @@ def test_a_page_asks_nothing_of_anybody(page, hostile_page):
 
 
 def test_links_lead_to_the_runs_from_wherever_the_page_lies(paribus, place, page, tmp_path):
-    other = tmp_path / "sent" / "mine.html"
+    other = tmp_path / "sent: 100 % #1" / "mine.html"
     other.parent.mkdir()
     done = paribus("report", "seen", "-o", other, "--root", place / "results", "--json")
     assert done.json["file"] == str(other)
     assert done.json["bytes"] == other.stat().st_size
     for file in (page, other):
-        folders = [file.parent / link["href"] for link in Page(file).all("a")]
+        folders = [file.parent / unquote(link["href"]) for link in Page(file).all("a")]
         assert len(folders) == 8 * 3
         assert all((folder / "run.json").is_file() for folder in folders)
 
@@ -203,6 +209,24 @@ def test_a_study_with_one_seed_says_that_it_may_be_chance(paribus, tmp_path):
     assert "confusion" not in [e["id"] for e in seen.all("section")]
 
 
+def test_the_numbers_of_an_axis_stand_under_their_seeds(page, study):
+    table = next(e["text"] for e in Page(page).all("table") if "seed 2" in e["text"])
+    heads = re.findall(r"seed \d", table)
+    assert heads == ["seed 0", "seed 1", "seed 2"]
+    setting = next(s for s in study["settings"] if s["label"] == "optimizer.lr=0.1")
+    assert "0.1" + "".join(f"{x:.4f}" for x in (setting["mean"], *setting["values"])) in table
+
+
+def test_a_better_setting_one_of_whose_seeds_failed_is_the_one_told_of(paribus, place, page, study):
+    results = Study.load(Root(place / "results"), "seen")
+    rows = {row["label"]: dict(row) for row in study["settings"]}
+    rows["optimizer.lr=0.1"] |= {"verdict": "better", "status": "failed"}
+    rows["optimizer.lr=0.003"] |= {"verdict": "undecided"}
+    view = View(results, {**study, "settings": [*rows.values()]}, results.results())
+    assert view.chosen == "optimizer.lr=0.1"
+    assert "one helped; it: optimizer.lr=0.1 raises val/accuracy" in headline(view)
+
+
 def test_a_damaged_run_is_left_out_and_named(paribus, place, page, tmp_path):
     root = tmp_path / "results"
     shutil.copytree(place / "results", root)
@@ -211,7 +235,9 @@ def test_a_damaged_run_is_left_out_and_named(paribus, place, page, tmp_path):
     done = paribus("report", "seen", "--root", root)
     assert done.code == 1
     assert f"{victim.name} is left out, as it is damaged" in done.err
-    assert victim.name not in (root / "studies" / "seen" / "report.html").read_text()
+    seen = Page(root / "studies" / "seen" / "report.html")
+    assert f"Left out, as they are damaged: {victim.name}" in seen.text("section", id="result")
+    assert victim.name not in seen.text("section", id="reproduce")
 
 
 @pytest.mark.parametrize(
