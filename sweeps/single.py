@@ -10,10 +10,11 @@ from core.errors import Faults, ParibusError
 from core.spec import RunSpec
 from sweeps.drive import Rules, Step, drive
 from sweeps.early import data_of, early_request
+from sweeps.elsewhere import plan_run
 from sweeps.follow import Follower
-from sweeps.request import Asked, Request
+from sweeps.request import Asked
 from sweeps.root import Root
-from sweeps.settings import BASELINE, baseline_setting
+from sweeps.settings import BASELINE
 from sweeps.tracking import Tracker
 from sweeps.workplace import Workplace
 
@@ -36,7 +37,7 @@ def planned_run(root: Root, asked: Asked, seed: int, faults: Faults) -> Iterator
     request = early_request(root, asked, faults)
     with Workplace(data_of(request), 1) as workplace:
         with faults.collecting():
-            run = workplace.plan(_plan, request, seed)
+            run = workplace.plan(plan_run, request, seed)
         faults.check()
         yield SingleRun(run, root, workplace)
 
@@ -90,12 +91,3 @@ class SingleRun:
         if self.record is None:
             raise ParibusError(f"{self.run.id} was not finished.", again, "unfinished")
         return self.record
-
-
-def _plan(request: Request, seed: int) -> RunSpec:
-    from sweeps.planning import plan_runs, read_request  # torch, in the process that plans
-
-    baseline = read_request(request).baseline
-    _, runs = plan_runs(request, baseline, [(baseline_setting(baseline), [seed])])
-    (run,) = runs.values()
-    return run

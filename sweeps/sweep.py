@@ -11,7 +11,7 @@ from typing import Any
 
 from core.errors import Faults
 from core.spec import RunSpec
-from sweeps import conclusion, optuna_view
+from sweeps import conclusion, elsewhere, optuna_view
 from sweeps.decision import USUAL_DECISION, Decision
 from sweeps.designs import Design, OneAtATime, UntilDecided
 from sweeps.documents import best_setting, compare_document, judge_study
@@ -114,7 +114,7 @@ def plan_sweep(
     Raises:
         RequestError: With all faults of the request.
     """
-    question = workplace.plan(_read_request, request)
+    question = workplace.plan(elsewhere.read_request, request)
     check_search(search, question.axes)
     study = Study.open(root, name or study_name(question), question, storage, decision)
     optuna_view.check_stored(study, storage)
@@ -183,7 +183,7 @@ class Sweep:
         self._wanted = None
         if wanted:
             baseline = self.question.baseline
-            self._wanted = self.workplace.plan(_plan_runs, self.request, baseline, wanted)
+            self._wanted = self.workplace.plan(elsewhere.plan_runs, self.request, baseline, wanted)
             known = {setting.label for setting in self.settings}
             self.settings += [s for s in self._wanted[0] if s.label not in known]
             self.runs.update(self._wanted[1])
@@ -261,7 +261,7 @@ class Sweep:
 
     def time_updates(self, asked: Mapping[str, Any]) -> tuple[float, float]:
         """Seconds per update and per validation, from one short epoch; writes nothing."""
-        return self.workplace.plan(_time_updates, self.request, asked)
+        return self.workplace.plan(elsewhere.time_updates, self.request, asked)
 
     def foresight(self) -> Foresight:
         """What so many seeds can find, given what is known of the study."""
@@ -385,25 +385,3 @@ class Sweep:
         except Exception as error:
             line = f"{type(error).__name__}: {error}".split("\n")[0]
             self.notes.append(f"The page was not written ({line}); see: paribus report.")
-
-
-def _read_request(request: Request) -> Question:
-    from sweeps.planning import read_request  # torch, in the process that plans
-
-    return read_request(request)
-
-
-def _plan_runs(
-    request: Request,
-    baseline: Mapping[str, Any],
-    wanted: Sequence[tuple[Setting, Sequence[int]]],
-) -> tuple[list[Setting], dict[tuple[str, int], RunSpec]]:
-    from sweeps.planning import plan_runs
-
-    return plan_runs(request, baseline, wanted)
-
-
-def _time_updates(request: Request, asked: Mapping[str, Any]) -> tuple[float, float]:
-    from sweeps.planning import time_updates
-
-    return time_updates(request, asked)

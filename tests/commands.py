@@ -5,6 +5,7 @@ a line of JSON. `Commands` starts it and talks to it; `refused` holds a refusal 
 """
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -113,6 +114,7 @@ def _serve() -> None:
         done = Done(code, out.getvalue(), err.getvalue(), "torch" in sys.modules)
         answers.write(json.dumps(vars(done)) + "\n")
         answers.flush()
+    gc.freeze()  # else Python searches all that was imported when it ends
 
 
 def _forget(folders: set[str]) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from core.build import Trainee
+from core.cohort.chain import Chain
 from core.cohort.inputs import Inputs
 from core.cohort.program import Program
 from core.cohort.read import read_chain
@@ -55,8 +56,7 @@ def _trained(seeds: Sequence[int], device: str) -> dict[int, Tensor]:
     data = _data()
     lanes = [_Lane(seed, _trainee(data, seed, device)) for seed in seeds]
     first = lanes[0].trainee
-    chain = read_chain(first.model, data.train.inputs_of(2)[0].to(first.device))
-    program = Program(chain, lanes, Inputs(data.train, first.task, first.device))
+    program = Program(_chain(device), lanes, Inputs(data.train, first.task, first.device))
     for _ in range(_EPOCHS):
         program.train_epoch()
         for lane in lanes:
@@ -66,6 +66,13 @@ def _trained(seeds: Sequence[int], device: str) -> dict[int, Tensor]:
         seed: torch.cat([program.parameters[lane], outputs[lane].flatten(), losses[lane, None]])
         for lane, seed in enumerate(seeds)
     }
+
+
+@cache
+def _chain(device: str) -> Chain:
+    """What every lane computes; reading it takes longer than to train it."""
+    trainee = _trainee(_data(), 0, device)
+    return read_chain(trainee.model, _data().train.inputs_of(2)[0].to(device))
 
 
 @cache
