@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from sweeps.study import Study
 _MARK = "paribus_root"
 
 
+@cache
 def warm_up() -> None:
     """Does beforehand what only the first `write` of a process takes long for, in memory."""
     open_storage("sqlite://").remove_session()
