@@ -74,12 +74,12 @@ class Question:
 
 
 def read_seeds(text: str) -> list[int]:
-    """``--seeds``: ``3`` is 0, 1, 2; ``3,7,11`` just those, ``7,`` that one.
+    """``--seeds``: ``3`` is 0, 1, 2; ``3,7,11`` just those.
 
     Raises:
         RequestError: If it is neither.
     """
-    words = [word.strip() for word in text.strip().removesuffix(",").split(",")]
+    words = [word.strip() for word in text.split(",")]
     hint = "Write a number of seeds (3), or the seeds themselves (3,7,11)."
     if not all(word.isascii() and word.isdigit() and len(word) < 10 for word in words):
         raise RequestError(
@@ -87,7 +87,7 @@ def read_seeds(text: str) -> list[int]:
             hint,
             "seeds",
         )
-    if "," not in text:
+    if len(words) == 1:
         if not 1 <= int(words[0]) <= 10_000:
             raise RequestError(f"--seeds {words[0]}: must be 1 to 10000 seeds.", hint, "seeds")
         return list(range(int(words[0])))
@@ -103,5 +103,4 @@ def seed_words(seeds: list[int]) -> list[str]:
         return []
     if seeds == list(range(len(seeds))):
         return ["--seeds", str(len(seeds))]
-    listed = ",".join(map(str, seeds))
-    return ["--seeds", f"{listed}," if len(seeds) == 1 else listed] if seeds else []
+    return ["--seeds", ",".join(map(str, seeds))] if len(seeds) > 1 else []

@@ -88,9 +88,11 @@ def reproduction(view: View, file: Path) -> Reproduction:
     )
 
 
-def _command(study: Study, start: str) -> str:
-    """One `sweep` that asks for all that the study was asked for."""
+def _command(study: Study, start: str) -> str | None:
+    """One `sweep` that asks for all that the study was asked for; None where no command can."""
     seeds = sorted({seed for setting in study.settings for seed in setting.runs})
+    if len(seeds) == 1 and seeds != [0]:  # from Python one may ask for seed 7 alone
+        return None
     axes = [
         f"{axis['key']}={','.join(show_value(level) for level in axis['levels'])}"
         for axis in study.asked["axes"]
