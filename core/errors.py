@@ -155,5 +155,5 @@ def shortened(line: str, limit: int) -> str:
 
 def shown(text: object, limit: int = 80) -> str:
     """User's text inside a message: one line, no control characters, not too long."""
-    line = "".join(c if _only_stands(c) else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
     return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -29,6 +29,8 @@ def sweep(tmp_path, screen):
     def start(*more, **environment):
         words = [sys.executable, "-c", COMMAND, *SWEEP, "--no-wandb", "--study", "seen", *more]
         known = clean_environment(str(tmp_path)) | {"TERM": "xterm-256color"} | environment
+        for size in ("COLUMNS", "LINES"):  # as xdist sets them; a terminal knows its own
+            known.pop(size, None)
         ends = {"stdin": screen.end, "stdout": screen.end, "stderr": screen.end}
         started.append(subprocess.Popen(words, cwd=tmp_path, env=known, **ends))
         return started[0]
