@@ -366,7 +366,7 @@ def test_hostile_names_arrive_as_plain_text(server, tmp_path, monkeypatch):
     assert sorted(held) == sorted(HOSTILE)
     table = server.rows(SUMMARY_RUN)[0]["settings"]["path"]
     assert json.loads(server.files[SUMMARY_RUN][table])["data"][1][0] == label
-    assert not list(tmp_path.parent.rglob("evil*"))
+    assert not list(tmp_path.rglob("evil*"))
 
 
 COMMAND = """
