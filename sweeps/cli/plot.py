@@ -12,7 +12,7 @@ from core.errors import Faults, shown
 from core.files import write_bytes
 from core.run_folder import RunFolder
 from sweeps.cli.common import json_option, print_json, root_option, say, trust_option, warn
-from sweeps.cli.shown import checked_output, find_subject, name_of, surface_of, unwritable
+from sweeps.cli.shown import checked_output, find_subject, name_of, shown_run, unwritable
 from sweeps.root import Root
 
 if TYPE_CHECKING:
@@ -42,10 +42,11 @@ def plot_command(
         file = checked_output(file, _SUFFIXES, "The picture")
     faults.check()
     from sweeps.plots.figure import figure_of, rendered
+    from sweeps.run_picture import picture_of_run
 
     damaged: Mapping[str, str] = {}
     if isinstance(subject, RunFolder):
-        kind, picture = "run", _picture_of_run(subject, trust)
+        kind, picture = "run", picture_of_run(*shown_run(subject, trust))
     else:
         assert subject
         kind, damaged, picture = "study", subject.outcomes.damaged, _picture_of_study(subject)
@@ -61,16 +62,6 @@ def plot_command(
         say(f"{kind} {name_of(subject)}: {shown(', '.join(panels), 1000)}")
         say(f"picture: {file}")
     context.exit(1 if damaged else 0)
-
-
-def _picture_of_run(folder: RunFolder, trust: bool) -> Picture:
-    from sweeps.run_picture import asks_model, picture_of_run
-
-    record = folder.verified_record()
-    surface = surface_of(folder, record, trust) if asks_model(record) else None
-    has_model = record["status"] == "complete" and record["weights_sha256"]
-    predictions = folder.predictions() if has_model else None
-    return picture_of_run(record, folder.history(), predictions, surface)
 
 
 def _picture_of_study(study: Study) -> Picture:

@@ -11,7 +11,7 @@ import rich_click as click
 from core.errors import Faults, RequestError
 from core.run_folder import RunFolder
 from sweeps.cli.common import json_option, print_json, root_option, say, trust_option, warn
-from sweeps.cli.shown import checked_output, find_subject, name_of, surface_of
+from sweeps.cli.shown import checked_output, find_subject, name_of, shown_run
 from sweeps.root import Root
 
 if TYPE_CHECKING:
@@ -86,13 +86,8 @@ def _write_study(study: Study, file: Path | None) -> Path:
 def _write_run(folder: RunFolder, file: Path, trust: bool) -> Path:
     from sweeps.report.page import write
     from sweeps.report.run_page import run_page
-    from sweeps.run_picture import asks_model
 
-    record = folder.verified_record()
-    surface = surface_of(folder, record, trust) if asks_model(record) else None
-    has_model = record["status"] == "complete" and record["weights_sha256"]
-    predictions = folder.predictions() if has_model else None
-    write(file, run_page(record, folder.history(), predictions, surface))
+    write(file, run_page(*shown_run(folder, trust)))
     return file
 
 

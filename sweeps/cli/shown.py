@@ -92,7 +92,18 @@ def unwritable(what: str, file: Path, why: str) -> RequestError:
     )
 
 
-def surface_of(folder: RunFolder, record: Mapping[str, Any], trust: bool) -> Surface | None:
+def shown_run(folder: RunFolder, trust: bool) -> tuple[Any, Any, Any, Surface | None]:
+    """What a run's picture and page are made of: record, history, predictions, answers."""
+    from sweeps.run_picture import asks_model
+
+    record = folder.verified_record()
+    surface = _surface_of(folder, record, trust) if asks_model(record) else None
+    has_model = record["status"] == "complete" and record["weights_sha256"]
+    predictions = folder.predictions() if has_model else None
+    return record, folder.history(), predictions, surface
+
+
+def _surface_of(folder: RunFolder, record: Mapping[str, Any], trust: bool) -> Surface | None:
     """What the run's model answers; None, and a sentence, where it cannot be asked."""
     from core.surface import surface_of_run
     from sweeps.workplace import Workplace

@@ -83,7 +83,7 @@ def judge_looks(
             list(at_hand.values()),
             Variances(spreads.values[places], spreads.df[places]),
             standard,
-            Strictness(spent, spent, standard.planned - rejected),
+            Strictness(spent, standard.planned - rejected),
         )
         for place, one in zip(places, new, strict=True):
             judged[place] = replace(one, look=look.seeds)

@@ -103,13 +103,12 @@ class Strictness:
     """Error rates of one look at the data.
 
     Attributes:
-        alpha: For better and worse, over all settings; 1 - alpha is the intervals' confidence.
-        equivalence: For equivalent, per setting.
+        alpha: For better and worse over all settings, for equivalent per setting; 1 - alpha is the
+            intervals' confidence.
         multiplicity: Settings that may still be called better or worse.
     """
 
     alpha: float
-    equivalence: float
     multiplicity: int
 
 
@@ -121,7 +120,7 @@ def judge(settings: Sequence[Pairs], standard: Standard) -> list[Judgement]:
         standard: What they are held to.
     """
     spreads = variances_of(settings, standard)
-    return judgements(settings, spreads, standard, Strictness(ALPHA, ALPHA, standard.planned))
+    return judgements(settings, spreads, standard, Strictness(ALPHA, standard.planned))
 
 
 def judgements(
@@ -212,7 +211,7 @@ def _verdict(
     Two one-sided tests (D. J. Schuirmann 1987): the interval of twice the error lies inside the
     margin.
     """
-    if abs(mean) + uncertainty.reach(2 * strictness.equivalence) < standard.margin:
+    if abs(mean) + uncertainty.reach(2 * strictness.alpha) < standard.margin:
         return "equivalent"
     if p_holm > strictness.alpha:
         return "undecided"

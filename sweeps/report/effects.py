@@ -19,7 +19,7 @@ from sweeps.verdicts.words import in_order, interval_text, verdict_text, where
 
 def effects_graphic(view: View) -> Graphic | None:
     """Every setting's difference to the baseline; None where there is none yet."""
-    effects = effects_of(view)
+    effects = _effects(view)
     if not effects:
         return None
     comparison, drawn = view.comparison, _most(effects)
@@ -37,11 +37,11 @@ def effects_graphic(view: View) -> Graphic | None:
 
 def effects_panel_of(view: View) -> Panel | None:
     """The same plot for where no page is."""
-    effects = effects_of(view)
+    effects = _effects(view)
     return _panel(view, _most(effects)) if effects else None
 
 
-def effects_of(view: View) -> list[Effect]:
+def _effects(view: View) -> list[Effect]:
     """Those settings that have a difference, by axis, the best of each first."""
     return [
         _effect(view, row)

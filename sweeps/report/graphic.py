@@ -46,15 +46,13 @@ class Graphic:
     """A plot, for those who see it and those who do not.
 
     Attributes:
-        svg: The plot; text in it is text.
-        alt: What is to be seen in it, in words.
+        svg: The plot, with what is to be seen in it in words; text in it is text.
         caption: Units, seeds, and what is drawn how.
         numbers: What it was drawn from.
-        is_wide: Whether it takes all of the page's width.
+        is_wide: Whether it takes more than half of the page's width.
     """
 
     svg: Markup
-    alt: str
     caption: str
     numbers: Numbers
     is_wide: bool = False
@@ -71,7 +69,7 @@ def graphic(panel: Panel, place: str, alt: str, caption: str, numbers: Numbers) 
         numbers: What it is drawn from.
     """
     svg = inline_svg(rendered(figure_of_panel(panel), "svg", transparent=True), place, alt)
-    return Graphic(svg, alt, caption, numbers, panel.width > 2)
+    return Graphic(svg, caption, numbers, panel.width > 2)
 
 
 def inline_svg(content: bytes, place: str, alt: str) -> Markup:

@@ -15,7 +15,7 @@ from sweeps.plots.words import explained
 from sweeps.report.graphic import Graphic, Numbers, graphic
 from sweeps.report.view import View
 from sweeps.study_picture import levels_of
-from sweeps.verdicts.words import axis_lines
+from sweeps.verdicts.words import axis_said
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,9 @@ def axes_shown(view: View) -> list[AxisShown]:
     found = []
     for place, axis in enumerate(view.study.asked["axes"]):
         if graphic := _response(view, place, axis, there):
-            commands: list[str] = []
-
-            def remember(key: str, before: str, level: str, to: list[str] = commands) -> str:
-                to.append(paste(key, before, level))
-                return to[-1]
-
-            sentence = axis_lines(view.comparison, axis["key"], remember)[0]
-            found.append(AxisShown(graphic, sentence, commands[0] if commands else None))
+            said = axis_said(view.comparison, axis["key"])
+            command = paste(*said.change) if said.change else None
+            found.append(AxisShown(graphic, said.sentence, command))
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from core.errors import shown
 from core.values import show_value
 from sweeps.numbers import duration, number, signed
-from sweeps.plots.style import COLOURS
+from sweeps.report.graphic import THEME
 from sweeps.report.view import View
 from sweeps.settings import BASELINE
 from sweeps.verdicts.words import derived_text, in_order, interval_text, seeds_text, verdict_text
@@ -35,14 +35,12 @@ class Row:
     """A setting.
 
     Attributes:
-        label: Its label.
         verdict: Gives its mark; empty without one.
         colour: Variable of the stylesheet: that of its lines in the plots.
         dashes: Those of its lines, as SVG has them.
         cells: In the order of the table's columns.
     """
 
-    label: str
     verdict: str
     colour: str
     dashes: str
@@ -79,9 +77,7 @@ def _row(view: View, setting: Mapping[str, Any], on_new: bool) -> Row:
         Cell(derived, derived or None),
     ]
     look = view.looks[label]
-    number_of_colour = COLOURS.index(look["color"]) + 1 if look["color"] in COLOURS else 0
-    colour = f"--c{number_of_colour}" if number_of_colour else "--ink"
-    return Row(label, verdict or "", colour, _DASHES[look["linestyle"]], tuple(cells))
+    return Row(verdict or "", THEME[look["color"]], _DASHES[look["linestyle"]], tuple(cells))
 
 
 def _verdict(view: View, setting: Mapping[str, Any]) -> str:

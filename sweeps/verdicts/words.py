@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -87,6 +88,21 @@ def interval_text(interval: Sequence[float] | None) -> str:
     return "–" if interval is None else f"{signed(interval[0])} to {signed(interval[1])}"
 
 
+@dataclass(frozen=True)
+class AxisSaid:
+    """What a study says of an axis.
+
+    Attributes:
+        sentence: What was best, by how much, how sure.
+        change: Key, the baseline's level and the best one; None where no level beat the baseline.
+        it: What the best level is called where that is told.
+    """
+
+    sentence: str
+    change: tuple[str, str, str] | None = None
+    it: str = "it"
+
+
 def axis_lines(comparison: Comparison, key: str, paste: Paste) -> list[str]:
     """What was best on an axis, by how much, how sure; and how to make it the baseline.
 
@@ -95,6 +111,14 @@ def axis_lines(comparison: Comparison, key: str, paste: Paste) -> list[str]:
         key: The axis.
         paste: From key, baseline's level and new level to a command.
     """
+    said = axis_said(comparison, key)
+    if said.change is None:
+        return [said.sentence]
+    return [said.sentence, f"  to make {said.it} the baseline: {paste(*said.change)}"]
+
+
+def axis_said(comparison: Comparison, key: str) -> AxisSaid:
+    """What a study says of an axis."""
     base = comparison["settings"][0]
     on_axis = [s for s in comparison["settings"] if key in s["changed"]]
     failed = [show_value(s["changed"][key][1]) for s in on_axis if s["status"] == "failed"]
@@ -103,12 +127,12 @@ def axis_lines(comparison: Comparison, key: str, paste: Paste) -> list[str]:
         end += f" {pruned} {'level was' if pruned == 1 else 'levels were'} pruned."
     if not base["values"]:
         what = "failed" if base["status"] == "failed" else "is not finished"
-        return [f"{key}: the baseline {what}, so there is nothing to compare with.{end}"]
+        return AxisSaid(f"{key}: the baseline {what}, so there is nothing to compare with.{end}")
     ended = [s for s in on_axis if s["status"] == "complete" and s["delta"] is not None]
     if not ended:
         unfinished = len(failed) + pruned < len(on_axis) or not on_axis
         none = " no level has finished." if unfinished else ""
-        return [f"{key}:{none}{end}"]
+        return AxisSaid(f"{key}:{none}{end}")
     sign = 1 if comparison["metric"]["direction"] == "maximize" else -1
     gain = max(sign * s["delta"] for s in ended)
     best = [s for s in ended if math.isclose(sign * s["delta"], gain, abs_tol=_SAME)]
@@ -121,14 +145,12 @@ def axis_lines(comparison: Comparison, key: str, paste: Paste) -> list[str]:
             if gain >= -_SAME
             else f"came nearest, {_apart(best[0])}{_how_sure(best[0])}"
         )
-        return [f"{key}: no level beat the baseline's {before} ({metric}); {levels} {how}.{end}"]
+        told = f"{key}: no level beat the baseline's {before} ({metric}); {levels} {how}.{end}"
+        return AxisSaid(told)
     metric = f"{comparison['metric']['name']} {number(best[0]['mean'])}"
     were, it = ("was", "it") if len(best) == 1 else ("were equally", level)
     told = f"{key}: {levels} {were} best ({metric}), {_apart(best[0])} than the baseline's {before}"
-    return [
-        f"{told}{_how_sure(best[0])}.{end}",
-        f"  to make {it} the baseline: {paste(key, before, level)}",
-    ]
+    return AxisSaid(f"{told}{_how_sure(best[0])}.{end}", (key, before, level), it)
 
 
 def cell_lines(comparison: Comparison) -> list[str]:
