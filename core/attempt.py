@@ -12,14 +12,14 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
-from core.checkpoints import LAST, CheckpointClock, load_state, save_state
-from core.engine import Report, State
-from core.errors import DamagedError
-from core.files import json_text, write_folder
-from core.identity import FORMAT
-from core.run_folder import BEST, HISTORY, PREDICTIONS, RECORD
-from core.spec import RunSpec
-from core.values import null_if_not_finite
+from paribus.core.checkpoints import LAST, CheckpointClock, load_state, save_state
+from paribus.core.engine import Report, State
+from paribus.core.errors import DamagedError
+from paribus.core.files import json_text, write_folder
+from paribus.core.identity import FORMAT
+from paribus.core.run_folder import BEST, HISTORY, PREDICTIONS, RECORD
+from paribus.core.spec import RunSpec
+from paribus.core.values import null_if_not_finite
 
 
 class Attempt:

@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from core.config import Component
-from core.data.part import Augment
-from core.errors import Faults, RequestError, did_you_mean, shown
-from core.signatures import check_keywords, read_signature
+from paribus.core.config import Component
+from paribus.core.data.part import Augment
+from paribus.core.errors import Faults, RequestError, did_you_mean, shown
+from paribus.core.signatures import check_keywords, read_signature
 
 
 def make_augment(components: Sequence[Component]) -> Augment | None:

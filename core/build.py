@@ -13,18 +13,24 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from core.components import NAMES, build, resolve_component
-from core.config import COMPONENTS, DIRECTIONS, Direction
-from core.data import Data
-from core.errors import RequestError, did_you_mean, shown
-from core.experiment import Experiment
-from core.extra_metrics import ExtraMetric
-from core.losses import weighted
-from core.models import draw_parameters
-from core.optimizers import Moment, needs_closure, steps_after
-from core.seeding import seeded_globals
-from core.tasks import Task
-from core.transfer import begin_from, is_torchvision, put_pretrained, train_only, without_weights
+from paribus.core.components import NAMES, build, resolve_component
+from paribus.core.config import COMPONENTS, DIRECTIONS, Direction
+from paribus.core.data import Data
+from paribus.core.errors import RequestError, did_you_mean, shown
+from paribus.core.experiment import Experiment
+from paribus.core.extra_metrics import ExtraMetric
+from paribus.core.losses import weighted
+from paribus.core.models import draw_parameters
+from paribus.core.optimizers import Moment, needs_closure, steps_after
+from paribus.core.seeding import seeded_globals
+from paribus.core.tasks import Task
+from paribus.core.transfer import (
+    begin_from,
+    is_torchvision,
+    put_pretrained,
+    train_only,
+    without_weights,
+)
 
 
 @dataclass
@@ -94,7 +100,7 @@ def make_trainee(
     """Builds all parts of a run.
 
     Args:
-        configuration: Resolved (`core.resolve`).
+        configuration: Resolved (`paribus.core.resolve`).
         experiment: For components of its file.
         data: Prepared parts.
         seed: The run's seed.
@@ -141,7 +147,7 @@ def make_architecture(
     """Task and model, for weights that replace all of the model's own. Needs no data.
 
     Args:
-        configuration: Resolved (`core.resolve`).
+        configuration: Resolved (`paribus.core.resolve`).
         experiment: For components of its file.
 
     Raises:
@@ -233,7 +239,7 @@ class _Parts:
             RequestError: If there are not as many weights as it needs.
         """
         function, keywords = self.found["loss"].function, self.keywords["loss"]
-        if function.__module__ == "core.losses":
+        if function.__module__ == "paribus.core.losses":
             self.keywords["loss"] = keywords | weighted(keywords, data, task)
         if isinstance(function, type):
             return self.make("loss")

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from core.errors import DamagedError
-from core.files import sync_folder, write_bytes
+from paribus.core.errors import DamagedError
+from paribus.core.files import sync_folder, write_bytes
 
 LAST, BEFORE = "last.pt", "last.1.pt"
 _MARK = b"\nsha256:"

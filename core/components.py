@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from core.config import (
+from paribus.core.config import (
     COMPONENTS,
     Component,
     Configuration,
@@ -21,35 +21,41 @@ from core.config import (
     same_value,
     walk_components,
 )
-from core.errors import Faults, RequestError, did_you_mean, one_of, shown
-from core.experiment import Experiment
-from core.script import HIDDEN, check_function
-from core.signatures import Parameter, Signature, check_keywords, plain_default, read_signature
-from core.sources import owner
+from paribus.core.errors import Faults, RequestError, did_you_mean, one_of, shown
+from paribus.core.experiment import Experiment
+from paribus.core.script import HIDDEN, check_function
+from paribus.core.signatures import (
+    Parameter,
+    Signature,
+    check_keywords,
+    plain_default,
+    read_signature,
+)
+from paribus.core.sources import owner
 
 NAMES: dict[str, dict[str, str]] = {
     "task": {
-        "binary": "core.tasks.Binary",
-        "multiclass": "core.tasks.Multiclass",
-        "multilabel": "core.tasks.Multilabel",
-        "regression": "core.tasks.Regression",
+        "binary": "paribus.core.tasks.Binary",
+        "multiclass": "paribus.core.tasks.Multiclass",
+        "multilabel": "paribus.core.tasks.Multilabel",
+        "regression": "paribus.core.tasks.Regression",
     },
     "data": {
-        "digits": "core.data.digits.digits",
-        "images": "core.data.images.images",
-        "table": "core.data.tables.table",
-        "text": "core.data.texts.text",
+        "digits": "paribus.core.data.digits.digits",
+        "images": "paribus.core.data.images.images",
+        "table": "paribus.core.data.tables.table",
+        "text": "paribus.core.data.texts.text",
     },
     "model": {
-        "linear": "core.models.Linear",
-        "mlp": "core.models.MLP",
-        "cnn": "core.models.CNN",
-        "text_bag": "core.models.TextBag",
+        "linear": "paribus.core.models.Linear",
+        "mlp": "paribus.core.models.MLP",
+        "cnn": "paribus.core.models.CNN",
+        "text_bag": "paribus.core.models.TextBag",
     },
     "loss": {
-        "cross_entropy": "core.losses.CrossEntropy",
-        "bce_with_logits": "core.losses.BCEWithLogits",
-        "bce": "core.losses.BCE",
+        "cross_entropy": "paribus.core.losses.CrossEntropy",
+        "bce_with_logits": "paribus.core.losses.BCEWithLogits",
+        "bce": "paribus.core.losses.BCE",
         "mse": "torch.nn.MSELoss",
         "l1": "torch.nn.L1Loss",
         "huber": "torch.nn.HuberLoss",
@@ -72,9 +78,9 @@ NAMES: dict[str, dict[str, str]] = {
         "sparse_adam": "torch.optim.SparseAdam",
     },
     "scheduler": {
-        "constant": "core.optimizers.Constant",
+        "constant": "paribus.core.optimizers.Constant",
         "cosine": "torch.optim.lr_scheduler.CosineAnnealingLR",
-        "linear_warmup": "core.optimizers.LinearWarmup",
+        "linear_warmup": "paribus.core.optimizers.LinearWarmup",
         "one_cycle": "torch.optim.lr_scheduler.OneCycleLR",
         "plateau": "torch.optim.lr_scheduler.ReduceLROnPlateau",
         "step": "torch.optim.lr_scheduler.StepLR",
@@ -365,7 +371,7 @@ def _is_of_kind(kind: str, function: Any, trusted: bool) -> bool:
     module = (getattr(function, "__module__", None) or "builtins").split(".")[0]
     foreign = owner(module) == "stdlib"
     if kind == "task":
-        own = module == "core" and hasattr(function, "width")
+        own = module == "paribus" and hasattr(function, "width")
         return own and not getattr(function, "_is_protocol", False)
     if kind == "script":
         return inspect.isfunction(function)

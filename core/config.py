@@ -1,7 +1,7 @@
 """The configuration of a run: frozen pydantic models, dotted keys, overrides.
 
 A configuration is what was *asked*. What follows from signatures, data and machine is filled in by
-`core.resolve`. This module imports no torch: a request it can refuse is refused at once.
+`paribus.core.resolve`. This module imports no torch: a request it can refuse is refused at once.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from core.errors import Faults, RequestError, did_you_mean, nearest, shown
-from core.values import (
+from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, shown
+from paribus.core.values import (
     NULL_WORDS,
     as_plain,
     parse_component,
@@ -394,7 +394,7 @@ def _explain(item: Any, where: str, known: list[str], faults: Faults) -> None:
 
 
 def _wanted(item: Any) -> str:
-    """What a value that pydantic refused must be, in the words of `core.signatures`."""
+    """What a value that pydantic refused must be, in the words of `paribus.core.signatures`."""
     limits = {"greater_than_equal": ("at least", "ge"), "greater_than": ("above", "gt"),
               "less_than_equal": ("at most", "le"), "less_than": ("below", "lt")}  # fmt: skip
     kinds = {"int": "a whole number", "float": "a number", "bool": "true or false",

@@ -9,12 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
-from core.build import Trainee
-from core.config import Configuration
-from core.engine import Best, Evaluation, Job, Report, State
-from core.metrics import is_better
-from core.models import tensor_hashes, weights_hash
-from core.spec import RunSpec
+from paribus.core.build import Trainee
+from paribus.core.config import Configuration
+from paribus.core.engine import Best, Evaluation, Job, Report, State
+from paribus.core.metrics import is_better
+from paribus.core.models import tensor_hashes, weights_hash
+from paribus.core.spec import RunSpec
 
 
 @dataclass

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from core.data.prepared import PartName
-from core.resolve import Resolver
-from core.spec import RunSpec
-from core.tasks import Matrix
+from paribus.core.data.prepared import PartName
+from paribus.core.resolve import Resolver
+from paribus.core.spec import RunSpec
+from paribus.core.tasks import Matrix
 
 State = dict[str, Any]
 
@@ -97,7 +97,7 @@ class Engine(Protocol):
     """Trains jobs and evaluates weights.
 
     Every engine takes initial weights, batch order and dropout masks of our own layers from the
-    same streams (`core.seeding`), and yields the same reports: nothing behind it knows which one
+    same streams (`seeding`), and yields the same reports: nothing behind it knows which one
     trained.
     """
 

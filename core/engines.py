@@ -1,16 +1,16 @@
 """Which engines there are, and which one an experiment is for."""
 
-from core.cohort.engine import Cohort
-from core.config import ScriptConfiguration
-from core.engine import Engine
-from core.experiment import Experiment
-from core.loop import Loop
-from core.resolve import Resolver
-from core.script_engine import Script, ScriptResolver
+from paribus.core.cohort.engine import Cohort
+from paribus.core.config import ScriptConfiguration
+from paribus.core.engine import Engine
+from paribus.core.experiment import Experiment
+from paribus.core.loop import Loop
+from paribus.core.resolve import Resolver
+from paribus.core.script_engine import Script, ScriptResolver
 
 
 def engine_of(name: str) -> Engine:
-    """The engine of this name (as `core.spec.choose_engine` gives it)."""
+    """The engine of this name (as `paribus.core.spec.choose_engine` gives it)."""
     engines: dict[str, type[Engine]] = {"loop": Loop, "cohort": Cohort, "script": Script}
     return engines[name]()
 

@@ -8,20 +8,20 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from core.config import Configuration
-from core.data import Data
-from core.engine import Job
-from core.engines import engine_of
-from core.errors import DamagedError, RequestError
-from core.identity import device_environment, environment
-from core.recorded import recorded_run, told_of
-from core.resolve import Resolver
-from core.run_folder import RunFolder
-from core.spec import RunSpec
-from core.tasks import Matrix
-from core.train import resolver_for_file
-from core.trained import device_of
-from core.values import null_if_not_finite
+from paribus.core.config import Configuration
+from paribus.core.data import Data
+from paribus.core.engine import Job
+from paribus.core.engines import engine_of
+from paribus.core.errors import DamagedError, RequestError
+from paribus.core.identity import device_environment, environment
+from paribus.core.recorded import recorded_run, told_of
+from paribus.core.resolve import Resolver
+from paribus.core.run_folder import RunFolder
+from paribus.core.spec import RunSpec
+from paribus.core.tasks import Matrix
+from paribus.core.train import resolver_for_file
+from paribus.core.trained import device_of
+from paribus.core.values import null_if_not_finite
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """An experiment: a file with a docstring, `BASELINE` (the configuration) and `AXES`.
 
-In place of `BASELINE` it may define a function `train` and `SELECT` (`core.script`).
+In place of `BASELINE` it may define a function `train` and `SELECT` (`paribus.core.script`).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from core.config import COMPONENTS, Configuration
-from core.errors import RequestError, did_you_mean, nearest, shown
-from core.run_folder import RECORD, RunFolder
-from core.script import FUNCTION, script_baseline
-from core.values import as_plain, parse_component
+from paribus.core.config import COMPONENTS, Configuration
+from paribus.core.errors import RequestError, did_you_mean, nearest, shown
+from paribus.core.run_folder import RECORD, RunFolder
+from paribus.core.script import FUNCTION, script_baseline
+from paribus.core.values import as_plain, parse_component
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Experiment:
         baseline: The configuration to compare with, as the file states it.
         axes: Hyperparameter to levels (a list) or their text, in the file's order.
         objects: The file's own names, which components may refer to as ``file.py:name``.
-        resolved: What `core.components.resolve_component` found, by kind and name.
+        resolved: What `paribus.core.components.resolve_component` found, by kind and name.
     """
 
     name: str

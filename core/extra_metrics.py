@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
-from core.config import Direction
-from core.errors import RequestError, did_you_mean, shown
-from core.tasks import Task
+from paribus.core.config import Direction
+from paribus.core.errors import RequestError, did_you_mean, shown
+from paribus.core.tasks import Task
 
 
 def metric_key(name: str) -> str:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from core.errors import DamagedError, RequestError
+from paribus.core.errors import DamagedError, RequestError
 
 MANIFEST = "manifest.json"
 

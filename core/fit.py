@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.build import Trainee, checked_loss
-from core.components import LOSS_TASKS
-from core.errors import RequestError, one_of, shown
-from core.models import set_dropout_streams
-from core.optimizers import never_steps
-from core.seeding import seeded_globals
-from core.values import show_value
+from paribus.core.build import Trainee, checked_loss
+from paribus.core.components import LOSS_TASKS
+from paribus.core.errors import RequestError, one_of, shown
+from paribus.core.models import set_dropout_streams
+from paribus.core.optimizers import never_steps
+from paribus.core.seeding import seeded_globals
+from paribus.core.values import show_value
 
 # Losses that take no logits: of torch, by class and function; what they take; what to do.
 _NO_LOGITS = (

@@ -15,10 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from core.config import Configuration, walk_components, with_value
-from core.process import settle
-from core.sources import Sources, owner, trace_file, trace_module
-from core.values import canonical_json
+from paribus.core.config import Configuration, walk_components, with_value
+from paribus.core.process import settle
+from paribus.core.sources import Sources, owner, trace_file, trace_module
+from paribus.core.values import canonical_json
 
 FORMAT = 1
 # Raised when an edit of `core` changes the bits of the reference runs (tests/reference_runs.py).
@@ -32,7 +32,7 @@ NO_NUMBERS = ("root", "path", "download", "num_workers")
 def environment() -> dict[str, Any]:
     """What of this process and machine decides bits, by name.
 
-    Settles the process first (`core.process.settle`), and says what mode it is really in.
+    Settles the process first (`paribus.core.process.settle`), and says what mode it is really in.
     """
     import numpy
     import torch
@@ -91,7 +91,7 @@ def trace_components(configuration: Configuration, file: Path) -> Sources:
         configuration: Names the components.
         file: The experiment's file.
     """
-    from core.components import NAMES
+    from paribus.core.components import NAMES
 
     in_file: list[str] = []
     found = Sources()
@@ -171,7 +171,7 @@ def run_id(experiment: str, parts: Mapping[str, Any]) -> str:
 
 def explain(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:
     """The parts of two identities that differ: ``{name: [then, now]}``, with dotted names."""
-    from core.config import difference
+    from paribus.core.config import difference
 
     found: dict[str, list[Any]] = {}
     for name in dict.fromkeys([*then, *now]):

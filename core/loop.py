@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from core.build import Trainee, checked_loss
-from core.config import Configuration
-from core.course import Course
-from core.data.prepared import PartName
-from core.engine import Evaluation, Job, Report, State
-from core.models import load_weights, set_dropout_streams
-from core.seeding import derive, epoch_order, seed_globals, seeded_globals
+from paribus.core.build import Trainee, checked_loss
+from paribus.core.config import Configuration
+from paribus.core.course import Course
+from paribus.core.data.prepared import PartName
+from paribus.core.engine import Evaluation, Job, Report, State
+from paribus.core.models import load_weights, set_dropout_streams
+from paribus.core.seeding import derive, epoch_order, seed_globals, seeded_globals
 
 
 class Loop:

@@ -14,10 +14,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.data import Data, Part
-from core.errors import RequestError
-from core.tasks import Task
-from core.values import show_value
+from paribus.core.data import Data, Part
+from paribus.core.errors import RequestError
+from paribus.core.tasks import Task
+from paribus.core.values import show_value
 
 Weight = Annotated[float, Field(ge=0)]
 Weights = Literal["balanced"] | list[Weight] | None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.config import Direction
+from paribus.core.config import Direction
 
 
 def confusion_matrix(targets: Tensor, labels: Tensor, classes: int) -> Tensor:

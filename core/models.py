@@ -16,8 +16,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from core.errors import DamagedError
-from core.seeding import seeded_globals, stream
+from paribus.core.errors import DamagedError
+from paribus.core.seeding import seeded_globals, stream
 
 Activation = Literal[
     "identity", "relu", "leaky_relu", "gelu", "silu", "elu", "tanh", "sigmoid", "softplus"

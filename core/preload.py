@@ -10,5 +10,5 @@ import gc
 gc.disable()
 atexit.register(gc.freeze)
 
-import core.engines  # noqa: E402
-import core.train  # noqa: E402, F401
+import paribus.core.engines  # noqa: E402
+import paribus.core.train  # noqa: E402, F401

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from core.components import NAMES
-from core.config import Configuration, get, walk_components, with_value
-from core.errors import MISSING, DamagedError, RequestError, shown
-from core.experiment import extend_import_path
-from core.files import manifest_faults
-from core.identity import trace_components
-from core.run_folder import RunFolder
-from core.spec import RunSpec
+from paribus.core.components import NAMES
+from paribus.core.config import Configuration, get, walk_components, with_value
+from paribus.core.errors import MISSING, DamagedError, RequestError, shown
+from paribus.core.experiment import extend_import_path
+from paribus.core.files import manifest_faults
+from paribus.core.identity import trace_components
+from paribus.core.run_folder import RunFolder
+from paribus.core.spec import RunSpec
 
 # What a record may name, by kind: parts of an installation, none of which does more than it says.
 TRUSTED = {

@@ -9,26 +9,26 @@ from typing import Any
 
 import torch
 
-from core.augment import make_augment
-from core.build import Trainee, length, make_trainee, selection
-from core.cohort.chain import NoChain
-from core.cohort.fit import chain_of, group_of
-from core.components import build, check_components, resolve_component, with_defaults
-from core.config import Component, Configuration, ModelConfiguration, Split
-from core.data import Data, Source, load, prepare
-from core.data.split import Method
-from core.errors import Faults, RequestError
-from core.experiment import Experiment
-from core.extra_metrics import ExtraMetric
-from core.fit import try_fit
-from core.identity import identity_parts, run_id, trace_components
-from core.models import count_parameters, weights_hash
-from core.optimizers import fused_by_default
-from core.sources import Sources
-from core.spec import RunSpec, choose_engine
-from core.tasks import Task
-from core.transfer import weights_digests, without_weights
-from core.values import canonical_json
+from paribus.core.augment import make_augment
+from paribus.core.build import Trainee, length, make_trainee, selection
+from paribus.core.cohort.chain import NoChain
+from paribus.core.cohort.fit import chain_of, group_of
+from paribus.core.components import build, check_components, resolve_component, with_defaults
+from paribus.core.config import Component, Configuration, ModelConfiguration, Split
+from paribus.core.data import Data, Source, load, prepare
+from paribus.core.data.split import Method
+from paribus.core.errors import Faults, RequestError
+from paribus.core.experiment import Experiment
+from paribus.core.extra_metrics import ExtraMetric
+from paribus.core.fit import try_fit
+from paribus.core.identity import identity_parts, run_id, trace_components
+from paribus.core.models import count_parameters, weights_hash
+from paribus.core.optimizers import fused_by_default
+from paribus.core.sources import Sources
+from paribus.core.spec import RunSpec, choose_engine
+from paribus.core.tasks import Task
+from paribus.core.transfer import weights_digests, without_weights
+from paribus.core.values import canonical_json
 
 
 @dataclass(frozen=True)

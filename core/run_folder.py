@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import DamagedError, RequestError, shown
-from core.files import MANIFEST, read_json, read_lines, verify_manifest
-from core.spec import ENGINES
+from paribus.core.errors import DamagedError, RequestError, shown
+from paribus.core.files import MANIFEST, read_json, read_lines, verify_manifest
+from paribus.core.spec import ENGINES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

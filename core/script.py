@@ -11,9 +11,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from core.config import SCRIPT, same_value
-from core.errors import Faults, RequestError, did_you_mean, shown
-from core.signatures import plain_default, read_signature
+from paribus.core.config import SCRIPT, same_value
+from paribus.core.errors import Faults, RequestError, did_you_mean, shown
+from paribus.core.signatures import plain_default, read_signature
 
 FUNCTION = "train"
 HIDDEN = ("seed",)  # keywords that are no hyperparameters

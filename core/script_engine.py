@@ -12,18 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.build import checked_direction
-from core.components import build, check_components, resolve_component, with_defaults
-from core.config import DIRECTIONS, SCRIPT, Configuration, get
-from core.data.prepared import PartName
-from core.engine import Best, Evaluation, Job, Report, State
-from core.errors import Faults, RequestError
-from core.experiment import Experiment, load_experiment
-from core.metrics import is_better
-from core.resolve import Resolver, Trial, choose_device
-from core.script import read_metrics
-from core.seeding import globals_now, put_globals, seeded_globals
-from core.spec import RunSpec
+from paribus.core.build import checked_direction
+from paribus.core.components import build, check_components, resolve_component, with_defaults
+from paribus.core.config import DIRECTIONS, SCRIPT, Configuration, get
+from paribus.core.data.prepared import PartName
+from paribus.core.engine import Best, Evaluation, Job, Report, State
+from paribus.core.errors import Faults, RequestError
+from paribus.core.experiment import Experiment, load_experiment
+from paribus.core.metrics import is_better
+from paribus.core.resolve import Resolver, Trial, choose_device
+from paribus.core.script import read_metrics
+from paribus.core.seeding import globals_now, put_globals, seeded_globals
+from paribus.core.spec import RunSpec
 
 
 class ScriptResolver(Resolver):

@@ -16,8 +16,8 @@ from typing import Any, Literal, Union
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
-from core.errors import RequestError, did_you_mean, nearest, one_of, shown
-from core.values import NULL_WORDS, show_value
+from paribus.core.errors import RequestError, did_you_mean, nearest, one_of, shown
+from paribus.core.values import NULL_WORDS, show_value
 
 REQUIRED = inspect.Parameter.empty
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from core.errors import RequestError, shown
+from paribus.core.errors import RequestError, shown
 
 ENGINES = ("auto", "loop", "cohort", "script")
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.build import Trainee
-from core.config import SCRIPT, Configuration
-from core.models import count_parameters
-from core.resolve import Resolver
+from paribus.core.build import Trainee
+from paribus.core.config import SCRIPT, Configuration
+from paribus.core.models import count_parameters
+from paribus.core.resolve import Resolver
 
 
 def summarize(resolver: Resolver, asked: Configuration, engine: str) -> dict[str, Any]:

@@ -11,17 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.build import Trainee
-from core.config import Configuration
-from core.data.part import Part
-from core.data.standardize import standardized
-from core.errors import RequestError
-from core.evaluate import data_as_trained
-from core.models import answers, load_weights
-from core.recorded import recorded_run
-from core.run_folder import RunFolder
-from core.train import resolver_for_file
-from core.trained import device_of
+from paribus.core.build import Trainee
+from paribus.core.config import Configuration
+from paribus.core.data.part import Part
+from paribus.core.data.standardize import standardized
+from paribus.core.errors import RequestError
+from paribus.core.evaluate import data_as_trained
+from paribus.core.models import answers, load_weights
+from paribus.core.recorded import recorded_run
+from paribus.core.run_folder import RunFolder
+from paribus.core.train import resolver_for_file
+from paribus.core.trained import device_of
 
 Array = NDArray[Any]
 _STEPS = {1: 400, 2: 200}  # inputs: points along each of them

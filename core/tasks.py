@@ -12,9 +12,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from core import metrics
-from core.config import DEFAULT_METRICS
-from core.errors import RequestError
+from paribus.core import metrics
+from paribus.core.config import DEFAULT_METRICS
+from paribus.core.errors import RequestError
 
 Targets = Literal["classes", "labels", "values"]
 Threshold = Annotated[float, Field(gt=0, lt=1)]

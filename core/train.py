@@ -8,17 +8,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from core.attempt import Attempt
-from core.config import Configuration
-from core.data.ahead import ReaderDied
-from core.engine import Job, Report
-from core.engines import engine_of, resolver_of
-from core.errors import ParibusError, RequestError, shown
-from core.experiment import load_experiment
-from core.identity import explain
-from core.process import settle
-from core.resolve import Resolver
-from core.spec import Ended, Progress, RunSpec
+from paribus.core.attempt import Attempt
+from paribus.core.config import Configuration
+from paribus.core.data.ahead import ReaderDied
+from paribus.core.engine import Job, Report
+from paribus.core.engines import engine_of, resolver_of
+from paribus.core.errors import ParibusError, RequestError, shown
+from paribus.core.experiment import load_experiment
+from paribus.core.identity import explain
+from paribus.core.process import settle
+from paribus.core.resolve import Resolver
+from paribus.core.spec import Ended, Progress, RunSpec
 
 
 def train_job(

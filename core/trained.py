@@ -9,19 +9,19 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from core.build import make_architecture
-from core.experiment import load_experiment
-from core.models import load_weights
-from core.resolve import choose_device
-from core.spec import RunSpec
-from core.tasks import Task
+from paribus.core.build import make_architecture
+from paribus.core.experiment import load_experiment
+from paribus.core.models import load_weights
+from paribus.core.resolve import choose_device
+from paribus.core.spec import RunSpec
+from paribus.core.tasks import Task
 
 
 def trained_model(run: RunSpec, weights: Mapping[str, Tensor]) -> tuple[Task, nn.Module]:
     """A run's task, and its model with these weights, on the CPU and in evaluation mode.
 
     Args:
-        run: As `core.recorded.recorded_run` gives it.
+        run: As `paribus.core.recorded.recorded_run` gives it.
         weights: As `RunFolder.weights` gives them.
 
     Raises:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.errors import Faults, shown
+from paribus.core.errors import Faults, shown
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class TrainedOn:
 
     @classmethod
     def of(cls, preprocessing: Mapping[str, Any]) -> TrainedOn:
-        """The same, of `core.data.Data.preprocessing`."""
+        """The same, of `paribus.core.data.Data.preprocessing`."""
         columns = preprocessing["columns"]
         if "table" in preprocessing:
             columns = [_column(column) for column in preprocessing["table"]["columns"]]

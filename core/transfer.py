@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.config import get, with_value
-from core.errors import Faults, RequestError, did_you_mean, shown
-from core.trained_on import TrainedOn, other_classes, refuse_other_inputs, trained_on
+from paribus.core.config import get, with_value
+from paribus.core.errors import Faults, RequestError, did_you_mean, shown
+from paribus.core.trained_on import TrainedOn, other_classes, refuse_other_inputs, trained_on
 
 
 def begin_from(
@@ -27,7 +27,7 @@ def begin_from(
         model: Takes the weights.
         path: A file of safetensors, or of a state dict of torch; None changes nothing.
         width: Numbers that the model returns per example.
-        preprocessing: Of the data to train on (`core.data.Data`).
+        preprocessing: Of the data to train on (`paribus.core.data.Data`).
 
     Returns:
         Layer to why it starts fresh: ``{"fc": "37 classes, file has 1000"}``.

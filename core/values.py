@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from core.errors import RequestError, shown
+from paribus.core.errors import RequestError, shown
 
 NULL_WORDS = ("none", "None", "null", "Null", "NULL")
 MAX_LENGTH = 10_000
@@ -61,7 +61,7 @@ _CoreSchema.add_constructor("tag:yaml.org,2002:int", _number)
 def parse_value(text: str, where: str) -> Any:
     """One typed value: number, word, true or false, list. ``none`` stays a word here.
 
-    Whether ``none`` means null depends on the parameter it is for; `core.signatures` decides.
+    Whether ``none`` means null depends on the parameter it is for; `signatures` decides.
 
     Raises:
         RequestError: If the text is no YAML, too long, or holds a number that is not finite.

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from core.errors import RequestError, shown
+from paribus.core.errors import RequestError, shown
 
 SIDE = 28
 MEAN, DEVIATION = 0.1307, 0.3081  # of MNIST's pixels

@@ -1,6 +1,6 @@
 """The Python API: what the commands call, for notebooks and scripts.
 
-from sweeps.api import sweep, train, load_run, load_study
+from paribus.sweeps.api import sweep, train, load_run, load_study
 
 study = sweep("digits", {"optimizer.lr": [1e-3, 1e-2]}, seeds=3)
 for row in study.rows():
@@ -16,21 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import Faults, RequestError, inert, shown
-from core.experiment import refuse_while_loading
-from core.run_folder import RunFolder
-from core.values import as_plain, show_value
-from sweeps.decision import USUAL_DECISION, read_decision
-from sweeps.documents import compare_document, run_document, study_document
-from sweeps.lookup import find_run
-from sweeps.progress import train_watched
-from sweeps.request import Asked, read_seeds
-from sweeps.root import Root
-from sweeps.search import USUAL_SEARCH, read_search
-from sweeps.single import planned_run
-from sweeps.study import Study
-from sweeps.study_names import latest_study
-from sweeps.sweep import planned_sweep
+from paribus.core.errors import Faults, RequestError, inert, shown
+from paribus.core.experiment import refuse_while_loading
+from paribus.core.run_folder import RunFolder
+from paribus.core.values import as_plain, show_value
+from paribus.sweeps.decision import USUAL_DECISION, read_decision
+from paribus.sweeps.documents import compare_document, run_document, study_document
+from paribus.sweeps.lookup import find_run
+from paribus.sweeps.progress import train_watched
+from paribus.sweeps.request import Asked, read_seeds
+from paribus.sweeps.root import Root
+from paribus.sweeps.search import USUAL_SEARCH, read_search
+from paribus.sweeps.single import planned_run
+from paribus.sweeps.study import Study
+from paribus.sweeps.study_names import latest_study
+from paribus.sweeps.sweep import planned_sweep
 
 if TYPE_CHECKING:
     from torch import nn
@@ -80,8 +80,8 @@ class Run:
             DamagedError: If a file is not what was written.
             RequestError: If the run failed, or names something that only `trust` allows.
         """
-        from core.recorded import recorded_run
-        from core.trained import trained_model
+        from paribus.core.recorded import recorded_run
+        from paribus.core.trained import trained_model
 
         run = recorded_run(self.folder, self.folder.verified_record(), trust=trust)
         _, model = trained_model(run, self.folder.weights())

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from core.components import (
+from paribus.core.components import (
     FROM_DATA,
     FROM_LENGTH,
     check_components,
@@ -15,7 +15,7 @@ from core.components import (
     resolve_component,
     with_defaults,
 )
-from core.config import (
+from paribus.core.config import (
     COMPONENTS,
     Configuration,
     full_key,
@@ -24,11 +24,11 @@ from core.config import (
     split_override,
     with_value,
 )
-from core.errors import Faults, RequestError, one_of
-from core.experiment import Experiment
-from core.signatures import check_keyword
-from core.values import show_value
-from sweeps.levels import Range, read_levels
+from paribus.core.errors import Faults, RequestError, one_of
+from paribus.core.experiment import Experiment
+from paribus.core.signatures import check_keyword
+from paribus.core.values import show_value
+from paribus.sweeps.levels import Range, read_levels
 
 _VALUE = ("bad-value", "not-finite")  # kinds of faults that an example helps against
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from contextlib import redirect_stdout
 
-from core.check import Check, check
-from core.train import resolver_for_file
-from sweeps.axes import apply_overrides
-from sweeps.planning import start_of
-from sweeps.request import Request
+from paribus.core.check import Check, check
+from paribus.core.train import resolver_for_file
+from paribus.sweeps.axes import apply_overrides
+from paribus.sweeps.planning import start_of
+from paribus.sweeps.request import Request
 
 
 def check_request(request: Request) -> tuple[str, list[Check]]:

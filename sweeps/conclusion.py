@@ -7,17 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.errors import ParibusError
-from sweeps.study import Study
-from sweeps.tracking import TrackedStudy, Tracker
+from paribus.core.errors import ParibusError
+from paribus.sweeps.study import Study
+from paribus.sweeps.tracking import TrackedStudy, Tracker
 
 if TYPE_CHECKING:
-    from sweeps.report.view import View
+    from paribus.sweeps.report.view import View
 
 
 def warm_up() -> None:
     """Imports what drawing needs, which takes half a second."""
-    import sweeps.report.study_page  # noqa: F401
+    import paribus.sweeps.report.study_page  # noqa: F401
 
 
 def conclude(study: Study, tracker: Tracker) -> Path | None:
@@ -29,7 +29,7 @@ def conclude(study: Study, tracker: Tracker) -> Path | None:
     Raises:
         RequestError: If the page cannot be written. The tracker was told.
     """
-    from sweeps.report.study_page import view_of, write_page
+    from paribus.sweeps.report.study_page import view_of, write_page
 
     view, page = view_of(study), None
     try:
@@ -42,7 +42,7 @@ def conclude(study: Study, tracker: Tracker) -> Path | None:
 
 def tracked_study(study: Study) -> TrackedStudy | None:
     """A study as it stands now, its page written anew; None where nothing can be compared yet."""
-    from sweeps.report.study_page import view_of, write_page
+    from paribus.sweeps.report.study_page import view_of, write_page
 
     view, page = view_of(study), None
     if _is_comparable(view):
@@ -52,8 +52,8 @@ def tracked_study(study: Study) -> TrackedStudy | None:
 
 
 def _tracked(view: View, page: Path | None) -> TrackedStudy | None:
-    from sweeps.plots.figure import figure_of_panel, rendered
-    from sweeps.report.effects import effects_panel_of
+    from paribus.sweeps.plots.figure import figure_of_panel, rendered
+    from paribus.sweeps.report.effects import effects_panel_of
 
     if not _is_comparable(view):
         return None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.errors import Faults, RequestError
-from sweeps.effects.looks import looks
-from sweeps.effects.verdicts import ALPHA
-from sweeps.search import Search
+from paribus.core.errors import Faults, RequestError
+from paribus.sweeps.effects.looks import looks
+from paribus.sweeps.effects.verdicts import ALPHA
+from paribus.sweeps.search import Search
 
 _FEWEST, _USUAL, _MOST = 3, 20, 10_000
 

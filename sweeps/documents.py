@@ -6,16 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.config import Direction
-from core.run_folder import RunFolder
-from sweeps.linter.lint import linter_document
-from sweeps.outcomes import SettingResult
-from sweeps.sameness import sameness
-from sweeps.settings import BASELINE
-from sweeps.study import Study
-from sweeps.verdicts.cells import cells_document
-from sweeps.verdicts.judgement import EFFECT, Judged, judge_observed
-from sweeps.verdicts.observed import observed, standard_of
+from paribus.core.config import Direction
+from paribus.core.run_folder import RunFolder
+from paribus.sweeps.linter.lint import linter_document
+from paribus.sweeps.outcomes import SettingResult
+from paribus.sweeps.sameness import sameness
+from paribus.sweeps.settings import BASELINE
+from paribus.sweeps.study import Study
+from paribus.sweeps.verdicts.cells import cells_document
+from paribus.sweeps.verdicts.judgement import EFFECT, Judged, judge_observed
+from paribus.sweeps.verdicts.observed import observed, standard_of
 
 
 def run_document(

@@ -10,12 +10,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from core.errors import DamagedError, RequestError
-from core.spec import Progress, RunSpec
-from sweeps.executors import Executor
-from sweeps.root import Root
-from sweeps.schedule import schedule
-from sweeps.work import Task
+from paribus.core.errors import DamagedError, RequestError
+from paribus.core.spec import Progress, RunSpec
+from paribus.sweeps.executors import Executor
+from paribus.sweeps.root import Root
+from paribus.sweeps.schedule import schedule
+from paribus.sweeps.work import Task
 
 
 @dataclass(frozen=True)

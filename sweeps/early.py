@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from core.components import NAMES, resolve_component
-from core.config import (
+from paribus.core.components import NAMES, resolve_component
+from paribus.core.config import (
     COMPONENTS,
     SYNONYMS,
     Configuration,
@@ -19,15 +19,15 @@ from core.config import (
     split_override,
     with_value,
 )
-from core.errors import Faults, RequestError, nearest
-from core.experiment import Experiment, load_experiment
-from core.spec import choose_engine
-from core.values import parse_component, split_commas
-from sweeps.axes import axis_key, with_example
-from sweeps.levels import read_levels
-from sweeps.lookup import request_for
-from sweeps.request import Asked, Request
-from sweeps.root import Root
+from paribus.core.errors import Faults, RequestError, nearest
+from paribus.core.experiment import Experiment, load_experiment
+from paribus.core.spec import choose_engine
+from paribus.core.values import parse_component, split_commas
+from paribus.sweeps.axes import axis_key, with_example
+from paribus.sweeps.levels import read_levels
+from paribus.sweeps.lookup import request_for
+from paribus.sweeps.request import Asked, Request
+from paribus.sweeps.root import Root
 
 
 def early_request(root: Root, asked: Asked, faults: Faults) -> Request:

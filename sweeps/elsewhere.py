@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.spec import RunSpec
-from sweeps.request import Question, Request
-from sweeps.settings import Setting, baseline_setting
+from paribus.core.spec import RunSpec
+from paribus.sweeps.request import Question, Request
+from paribus.sweeps.settings import Setting, baseline_setting
 
 
 def read_request(request: Request) -> Question:
     """As `planning.read_request`."""
-    from sweeps import planning
+    from paribus.sweeps import planning
 
     return planning.read_request(request)
 
@@ -23,7 +23,7 @@ def plan_runs(
     wanted: Sequence[tuple[Setting, Sequence[int]]],
 ) -> tuple[list[Setting], dict[tuple[str, int], RunSpec]]:
     """As `planning.plan_runs`."""
-    from sweeps import planning
+    from paribus.sweeps import planning
 
     return planning.plan_runs(request, baseline, wanted)
 
@@ -38,6 +38,6 @@ def plan_run(request: Request, seed: int) -> RunSpec:
 
 def time_updates(request: Request, asked: Mapping[str, Any]) -> tuple[float, float]:
     """As `planning.time_updates`."""
-    from sweeps import planning
+    from paribus.sweeps import planning
 
     return planning.time_updates(request, asked)

@@ -8,17 +8,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from core.errors import RequestError
-from core.evaluate import Evaluated
-from core.files import append_line, creating, read_lines
-from sweeps.documents import best_setting, compare_document
-from sweeps.effects.pairs import mean_and_std
-from sweeps.outcomes import SettingResult
-from sweeps.sameness import sameness
-from sweeps.settings import BASELINE
-from sweeps.study import Study
-from sweeps.verdicts.judgement import EFFECT, Judged, Observed, judge_observed, standard_for
-from sweeps.verdicts.scores import example_scores
+from paribus.core.errors import RequestError
+from paribus.core.evaluate import Evaluated
+from paribus.core.files import append_line, creating, read_lines
+from paribus.sweeps.documents import best_setting, compare_document
+from paribus.sweeps.effects.pairs import mean_and_std
+from paribus.sweeps.outcomes import SettingResult
+from paribus.sweeps.sameness import sameness
+from paribus.sweeps.settings import BASELINE
+from paribus.sweeps.study import Study
+from paribus.sweeps.verdicts.judgement import EFFECT, Judged, Observed, judge_observed, standard_for
+from paribus.sweeps.verdicts.scores import example_scores
 
 Split = Literal["val", "test"]
 Evaluate = Callable[[Path, Split], Evaluated]

@@ -13,13 +13,13 @@ from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from typing import Any, Protocol, TypeVar
 
-from core.process import is_pinned, pinned_environment
-from core.spec import Progress
-from sweeps.work import Task, train_task, unfinished
-from sweeps.worker import Worker
+from paribus.core.process import is_pinned, pinned_environment
+from paribus.core.spec import Progress
+from paribus.sweeps.work import Task, train_task, unfinished
+from paribus.sweeps.worker import Worker
 
 Result = TypeVar("Result")
-_PRELOAD = "core.preload"
+_PRELOAD = "paribus.core.preload"
 
 
 class Executor(Protocol):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.run_folder import RunFolder
-from core.spec import RunSpec
-from sweeps.documents import run_document
-from sweeps.drive import Step
-from sweeps.root import Root
-from sweeps.settings import BASELINE
-from sweeps.study import Study
-from sweeps.tracking import TrackedRun, Tracker
+from paribus.core.run_folder import RunFolder
+from paribus.core.spec import RunSpec
+from paribus.sweeps.documents import run_document
+from paribus.sweeps.drive import Step
+from paribus.sweeps.root import Root
+from paribus.sweeps.settings import BASELINE
+from paribus.sweeps.study import Study
+from paribus.sweeps.tracking import TrackedRun, Tracker
 
 
 class Follower:

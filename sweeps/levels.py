@@ -9,12 +9,12 @@ from typing import Any, get_args
 
 import numpy as np
 
-from core.components import resolve_component
-from core.config import COMPONENTS, WORDS, form_of, read_value
-from core.errors import RequestError, shown
-from core.experiment import Experiment
-from core.signatures import check_keyword
-from core.values import parse_component, parse_value, show_value, split_commas
+from paribus.core.components import resolve_component
+from paribus.core.config import COMPONENTS, WORDS, form_of, read_value
+from paribus.core.errors import RequestError, shown
+from paribus.core.experiment import Experiment
+from paribus.core.signatures import check_keyword
+from paribus.core.values import parse_component, parse_value, show_value, split_commas
 
 _RANGE = re.compile(r"\s*([^:,\[\]()]+):([^:,\[\]()]+)((?::[^:,]*)*)\s*")
 

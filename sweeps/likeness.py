@@ -8,7 +8,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from core.run_folder import BEST, PREDICTIONS, RunFolder
+from paribus.core.run_folder import BEST, PREDICTIONS, RunFolder
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.config import Configuration
-from core.errors import DamagedError, RequestError, shown
-from core.experiment import catalogue, find_experiment, load_experiment
-from core.recorded import hold_trust, with_places
-from core.run_folder import RunFolder
-from sweeps.request import Asked, Request
-from sweeps.root import Root, split_seed
-from sweeps.settings import BASELINE
-from sweeps.study import Study
+from paribus.core.config import Configuration
+from paribus.core.errors import DamagedError, RequestError, shown
+from paribus.core.experiment import catalogue, find_experiment, load_experiment
+from paribus.core.recorded import hold_trust, with_places
+from paribus.core.run_folder import RunFolder
+from paribus.sweeps.request import Asked, Request
+from paribus.sweeps.root import Root, split_seed
+from paribus.sweeps.settings import BASELINE
+from paribus.sweeps.study import Study
 
 
 def find_run(root: Root, text: str) -> RunFolder:

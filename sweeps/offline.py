@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.errors import DamagedError
-from sweeps.root import Root
-from sweeps.study import Study
-from sweeps.tracking import layout, study_layout
-from sweeps.tracking.ledger import LEDGER, Folders, Ledger, Line
+from paribus.core.errors import DamagedError
+from paribus.sweeps.root import Root
+from paribus.sweeps.study import Study
+from paribus.sweeps.tracking import layout, study_layout
+from paribus.sweeps.tracking.ledger import LEDGER, Folders, Ledger, Line
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from core.errors import RequestError
-from core.values import show_value
-from sweeps.outcomes import SettingResult
-from sweeps.root import Root
-from sweeps.settings import BASELINE
-from sweeps.storage import SQLITE, damage, open_storage, set_aside, sqlite_file
-from sweeps.study import Study
+from paribus.core.errors import RequestError
+from paribus.core.values import show_value
+from paribus.sweeps.outcomes import SettingResult
+from paribus.sweeps.root import Root
+from paribus.sweeps.settings import BASELINE
+from paribus.sweeps.storage import SQLITE, damage, open_storage, set_aside, sqlite_file
+from paribus.sweeps.study import Study
 
 _MARK = "paribus_root"
 

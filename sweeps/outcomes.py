@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from core.errors import DamagedError
-from sweeps.effects.pairs import mean_and_std
-from sweeps.root import Root
-from sweeps.sameness import disagreement, same_surroundings, shared_tensors
+from paribus.core.errors import DamagedError
+from paribus.sweeps.effects.pairs import mean_and_std
+from paribus.sweeps.root import Root
+from paribus.sweeps.sameness import disagreement, same_surroundings, shared_tensors
 
 
 @dataclass

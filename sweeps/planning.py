@@ -13,22 +13,22 @@ from typing import Any
 
 import torch
 
-from core.components import check_components
-from core.config import COMPONENTS, Configuration, Direction, flatten, with_value
-from core.engine import Job
-from core.engines import engine_of
-from core.errors import Faults, RequestError
-from core.experiment import Experiment
-from core.loop import measure
-from core.resolve import Resolver
-from core.spec import RunSpec, choose_engine
-from core.summary import summarize
-from core.train import resolver_for_file
-from core.values import show_value
-from sweeps.axes import Axis, Level, apply_overrides, only_the_baseline, read_axes
-from sweeps.levels import Range
-from sweeps.request import Question, Request
-from sweeps.settings import BASELINE, Setting, prove_one_change
+from paribus.core.components import check_components
+from paribus.core.config import COMPONENTS, Configuration, Direction, flatten, with_value
+from paribus.core.engine import Job
+from paribus.core.engines import engine_of
+from paribus.core.errors import Faults, RequestError
+from paribus.core.experiment import Experiment
+from paribus.core.loop import measure
+from paribus.core.resolve import Resolver
+from paribus.core.spec import RunSpec, choose_engine
+from paribus.core.summary import summarize
+from paribus.core.train import resolver_for_file
+from paribus.core.values import show_value
+from paribus.sweeps.axes import Axis, Level, apply_overrides, only_the_baseline, read_axes
+from paribus.sweeps.levels import Range
+from paribus.sweeps.request import Question, Request
+from paribus.sweeps.settings import BASELINE, Setting, prove_one_change
 
 
 def read_request(request: Request) -> Question:

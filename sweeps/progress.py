@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from sweeps.drive import USUAL, Rules, Step
-from sweeps.root import Root
-from sweeps.tracking import Tracker, open_tracker
-from sweeps.watching.standing import Planned, Standing
+from paribus.sweeps.drive import USUAL, Rules, Step
+from paribus.sweeps.root import Root
+from paribus.sweeps.tracking import Tracker, open_tracker
+from paribus.sweeps.watching.standing import Planned, Standing
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,8 +64,8 @@ def watched(
     if quiet or not (console := _terminal()):
         yield _in_lines(training, say) if lines and not quiet else lambda _step: None
         return
-    from sweeps.watching.table import Table
-    from sweeps.watching.terminal import LowerEnd
+    from paribus.sweeps.watching.table import Table
+    from paribus.sweeps.watching.terminal import LowerEnd
 
     standing = Standing(training)
     with LowerEnd(Table(standing), console):
@@ -83,7 +83,7 @@ def _terminal() -> Console | None:
 
 
 def _in_lines(training: Planned, say: Callable[[str], None]) -> Callable[[Step], None]:
-    from sweeps.watching.lines import PlainLines
+    from paribus.sweeps.watching.lines import PlainLines
 
     standing = Standing(training)
     plain = PlainLines(standing)

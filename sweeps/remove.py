@@ -7,11 +7,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import Faults, RequestError
-from sweeps import optuna_view
-from sweeps.lookup import find_run
-from sweeps.root import Root
-from sweeps.study import Study
+from paribus.core.errors import Faults, RequestError
+from paribus.sweeps import optuna_view
+from paribus.sweeps.lookup import find_run
+from paribus.sweeps.root import Root
+from paribus.sweeps.study import Study
 
 
 @dataclass(frozen=True)

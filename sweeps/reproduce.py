@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from core.config import get
-from core.errors import DamagedError, RequestError
-from core.files import manifest_faults
-from core.identity import explain, run_id, without_places
-from core.run_folder import RunFolder
-from core.spec import RunSpec
-from sweeps.drive import Rules, Step, drive
-from sweeps.effects.spread import prediction_interval
-from sweeps.likeness import Difference, first_difference
-from sweeps.lookup import find_run
-from sweeps.root import Root
-from sweeps.settings import BASELINE
-from sweeps.study import Study
-from sweeps.tracking import Tracker
-from sweeps.workplace import Workplace
+from paribus.core.config import get
+from paribus.core.errors import DamagedError, RequestError
+from paribus.core.files import manifest_faults
+from paribus.core.identity import explain, run_id, without_places
+from paribus.core.run_folder import RunFolder
+from paribus.core.spec import RunSpec
+from paribus.sweeps.drive import Rules, Step, drive
+from paribus.sweeps.effects.spread import prediction_interval
+from paribus.sweeps.likeness import Difference, first_difference
+from paribus.sweeps.lookup import find_run
+from paribus.sweeps.root import Root
+from paribus.sweeps.settings import BASELINE
+from paribus.sweeps.study import Study
+from paribus.sweeps.tracking import Tracker
+from paribus.sweeps.workplace import Workplace
 
 Grade = Literal["bit-exact", "agrees", "differs"]
 
@@ -222,9 +222,9 @@ def planned_reproduction(
 
 def _plan(folder: RunFolder, record: Mapping[str, Any], trust: bool) -> RunSpec:
     """The recorded run as this machine would train it."""
-    from core.config import Configuration
-    from core.recorded import recorded_run, told_of
-    from core.train import resolver_for_file
+    from paribus.core.config import Configuration
+    from paribus.core.recorded import recorded_run, told_of
+    from paribus.core.train import resolver_for_file
 
     recorded = recorded_run(folder, record, trust=trust)
     resolver = resolver_for_file(recorded.path, recorded.import_paths)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.config import Direction
-from core.errors import RequestError, shown
-from sweeps.axes import Axis
+from paribus.core.config import Direction
+from paribus.core.errors import RequestError, shown
+from paribus.sweeps.axes import Axis
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from core.checkpoints import BEFORE, LAST, read_state
-from core.errors import DamagedError, RequestError, did_you_mean, nearest, shown
-from core.files import DATA_FOLDER, creating, read_json, sync_folder, verify_manifest, write_json
-from core.run_folder import RECORD, RunFolder, is_finished
+from paribus.core.checkpoints import BEFORE, LAST, read_state
+from paribus.core.errors import DamagedError, RequestError, did_you_mean, nearest, shown
+from paribus.core.files import (
+    DATA_FOLDER,
+    creating,
+    read_json,
+    sync_folder,
+    verify_manifest,
+    write_json,
+)
+from paribus.core.run_folder import RECORD, RunFolder, is_finished
 
 _SEED = re.compile(r"(.+)-s(\d+)$")
 

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.config import get
-from core.errors import RequestError, shown
-from sweeps.plots.answers import (
+from paribus.core.config import get
+from paribus.core.errors import RequestError, shown
+from paribus.sweeps.plots.answers import (
     Points,
     agreement_panel,
     line_panel,
     probability_panel,
     regions_panel,
 )
-from sweeps.plots.confusion import confusion_panel, label_panels
-from sweeps.plots.curves import curves_panel, train_and_val
-from sweeps.plots.figure import Panel, Picture
-from sweeps.plots.style import short
-from sweeps.plots.words import explained, many
+from paribus.sweeps.plots.confusion import confusion_panel, label_panels
+from paribus.sweeps.plots.curves import curves_panel, train_and_val
+from paribus.sweeps.plots.figure import Panel, Picture
+from paribus.sweeps.plots.style import short
+from paribus.sweeps.plots.words import explained, many
 
 if TYPE_CHECKING:
-    from core.surface import Examples, Surface
+    from paribus.core.surface import Examples, Surface
 
 _MOST_EXAMPLES = 1000  # points of a picture, evenly spaced: more would hide each other
 

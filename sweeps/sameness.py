@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from core.config import SCRIPT
+from paribus.core.config import SCRIPT
 
 # A change under these may give other initial weights; any other change may not.
 _OTHER_WEIGHTS = ("model", "data", "split", "task", "train.start_from")

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from core.spec import RunSpec
+from paribus.core.spec import RunSpec
 
 Job = tuple[RunSpec, ...]
 

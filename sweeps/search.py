@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.errors import Faults, did_you_mean, shown
-from sweeps.axes import Axis
+from paribus.core.errors import Faults, did_you_mean, shown
+from paribus.sweeps.axes import Axis
 
 SAMPLERS = ("tpe", "random", "gp", "qmc")
 PRUNERS = ("wilcoxon", "median")

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.components import FROM_DATA, FROM_LENGTH, FROM_LR
-from core.config import COMPONENTS, difference
-from core.errors import RequestError
-from core.spec import RunSpec
-from sweeps.axes import Axis, Level
+from paribus.core.components import FROM_DATA, FROM_LENGTH, FROM_LR
+from paribus.core.config import COMPONENTS, difference
+from paribus.core.errors import RequestError
+from paribus.core.spec import RunSpec
+from paribus.sweeps.axes import Axis, Level
 
 BASELINE = "baseline"
 

@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from core.errors import Faults, ParibusError
-from core.spec import RunSpec
-from sweeps.drive import Rules, Step, drive
-from sweeps.early import data_of, early_request
-from sweeps.elsewhere import plan_run
-from sweeps.follow import Follower
-from sweeps.request import Asked
-from sweeps.root import Root
-from sweeps.settings import BASELINE
-from sweeps.tracking import Tracker
-from sweeps.workplace import Workplace
+from paribus.core.errors import Faults, ParibusError
+from paribus.core.spec import RunSpec
+from paribus.sweeps.drive import Rules, Step, drive
+from paribus.sweeps.early import data_of, early_request
+from paribus.sweeps.elsewhere import plan_run
+from paribus.sweeps.follow import Follower
+from paribus.sweeps.request import Asked
+from paribus.sweeps.root import Root
+from paribus.sweeps.settings import BASELINE
+from paribus.sweeps.tracking import Tracker
+from paribus.sweeps.workplace import Workplace
 
 
 @contextmanager

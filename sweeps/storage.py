@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from core.errors import RequestError
+from paribus.core.errors import RequestError
 
 SQLITE = "sqlite:///"
 

@@ -10,19 +10,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core.config import DIRECTIONS, Direction, difference
-from core.errors import DamagedError, RequestError, did_you_mean, shown
-from core.files import creating, read_json, write_json
-from core.identity import explain
-from core.spec import RunSpec
-from core.values import canonical_json, show_value
-from sweeps.decision import USUAL_DECISION, Decision
-from sweeps.outcomes import Outcomes, PlannedSetting, SettingResult
-from sweeps.request import Question
-from sweeps.root import Root
-from sweeps.settings import Setting
-from sweeps.storage import without_credentials
-from sweeps.study_names import check_study_name
+from paribus.core.config import DIRECTIONS, Direction, difference
+from paribus.core.errors import DamagedError, RequestError, did_you_mean, shown
+from paribus.core.files import creating, read_json, write_json
+from paribus.core.identity import explain
+from paribus.core.spec import RunSpec
+from paribus.core.values import canonical_json, show_value
+from paribus.sweeps.decision import USUAL_DECISION, Decision
+from paribus.sweeps.outcomes import Outcomes, PlannedSetting, SettingResult
+from paribus.sweeps.request import Question
+from paribus.sweeps.root import Root
+from paribus.sweeps.settings import Setting
+from paribus.sweeps.storage import without_credentials
+from paribus.sweeps.study_names import check_study_name
 
 RUN_ID = re.compile(r"(\w[\w-]*)-s(\d+)-[0-9a-f]{12}", re.ASCII)
 

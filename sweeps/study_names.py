@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 
-from core.errors import RequestError, shown
-from core.values import canonical_json
-from sweeps.request import Question
-from sweeps.root import Root
+from paribus.core.errors import RequestError, shown
+from paribus.core.values import canonical_json
+from paribus.sweeps.request import Question
+from paribus.sweeps.root import Root
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.errors import RequestError, shown
-from core.values import show_value
-from sweeps.outcomes import SettingResult
-from sweeps.plots.curves import curves_panel, mean_and_band
-from sweeps.plots.figure import Panel, Picture
-from sweeps.plots.response import Level, response_panel
-from sweeps.plots.style import BASELINE, line_look, short
-from sweeps.plots.words import explained, many
-from sweeps.study import Study
+from paribus.core.errors import RequestError, shown
+from paribus.core.values import show_value
+from paribus.sweeps.outcomes import SettingResult
+from paribus.sweeps.plots.curves import curves_panel, mean_and_band
+from paribus.sweeps.plots.figure import Panel, Picture
+from paribus.sweeps.plots.response import Level, response_panel
+from paribus.sweeps.plots.style import BASELINE, line_look, short
+from paribus.sweeps.plots.words import explained, many
+from paribus.sweeps.study import Study
 
 _Histories = list[list[float | None]]  # for each seed, the selection metric of each epoch
 

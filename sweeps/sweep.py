@@ -9,29 +9,29 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from core.errors import Faults
-from core.spec import RunSpec
-from sweeps import conclusion, elsewhere, optuna_view
-from sweeps.decision import USUAL_DECISION, Decision
-from sweeps.designs import Design, OneAtATime, UntilDecided
-from sweeps.documents import best_setting, compare_document, judge_study
-from sweeps.drive import Rules, Step, drive
-from sweeps.early import data_of, early_request
-from sweeps.effects.looks import seeds_can_decide
-from sweeps.follow import Follower
-from sweeps.outcomes import SettingResult
-from sweeps.request import Asked, Question, Request
-from sweeps.root import Root
-from sweeps.sameness import sameness
-from sweeps.search import USUAL_SEARCH, Search, check_search
-from sweeps.settings import Setting
-from sweeps.storage import checked_storage, without_credentials
-from sweeps.study import Study
-from sweeps.study_names import check_study_name, study_name
-from sweeps.tracking import Tracker, warm_up
-from sweeps.verdicts import foresight
-from sweeps.verdicts.foresight import Foresight, foresee
-from sweeps.workplace import Workplace
+from paribus.core.errors import Faults
+from paribus.core.spec import RunSpec
+from paribus.sweeps import conclusion, elsewhere, optuna_view
+from paribus.sweeps.decision import USUAL_DECISION, Decision
+from paribus.sweeps.designs import Design, OneAtATime, UntilDecided
+from paribus.sweeps.documents import best_setting, compare_document, judge_study
+from paribus.sweeps.drive import Rules, Step, drive
+from paribus.sweeps.early import data_of, early_request
+from paribus.sweeps.effects.looks import seeds_can_decide
+from paribus.sweeps.follow import Follower
+from paribus.sweeps.outcomes import SettingResult
+from paribus.sweeps.request import Asked, Question, Request
+from paribus.sweeps.root import Root
+from paribus.sweeps.sameness import sameness
+from paribus.sweeps.search import USUAL_SEARCH, Search, check_search
+from paribus.sweeps.settings import Setting
+from paribus.sweeps.storage import checked_storage, without_credentials
+from paribus.sweeps.study import Study
+from paribus.sweeps.study_names import check_study_name, study_name
+from paribus.sweeps.tracking import Tracker, warm_up
+from paribus.sweeps.verdicts import foresight
+from paribus.sweeps.verdicts.foresight import Foresight, foresee
+from paribus.sweeps.workplace import Workplace
 
 Runs = Mapping[tuple[str, int], RunSpec]  # by label and seed
 VIEW_EVERY = 5.0  # seconds between updates of the Optuna view while a sweep goes on

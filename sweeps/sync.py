@@ -7,18 +7,18 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Literal
 
-from core.errors import DamagedError, ParibusError, RequestError, shown
-from sweeps.conclusion import tracked_study
-from sweeps.follow import as_recorded, tracked_document
-from sweeps.offline import Offline, Waiting
-from sweeps.root import Root
-from sweeps.study import Study
-from sweeps.tracking.background import within
-from sweeps.tracking.ledger import LEDGER, Folders, Ledger, Line, run_line, study_line
-from sweeps.tracking.quiet import reason
-from sweeps.tracking.session import LostFileError, Session, project_name
-from sweeps.tracking.wandb_file import is_whole, upload
-from sweeps.tracking.writing import finish_run, open_run, write_study
+from paribus.core.errors import DamagedError, ParibusError, RequestError, shown
+from paribus.sweeps.conclusion import tracked_study
+from paribus.sweeps.follow import as_recorded, tracked_document
+from paribus.sweeps.offline import Offline, Waiting
+from paribus.sweeps.root import Root
+from paribus.sweeps.study import Study
+from paribus.sweeps.tracking.background import within
+from paribus.sweeps.tracking.ledger import LEDGER, Folders, Ledger, Line, run_line, study_line
+from paribus.sweeps.tracking.quiet import reason
+from paribus.sweeps.tracking.session import LostFileError, Session, project_name
+from paribus.sweeps.tracking.wandb_file import is_whole, upload
+from paribus.sweeps.tracking.writing import finish_run, open_run, write_study
 
 FINISH_SECONDS = 15.0  # for the end of one run; nobody trains meanwhile
 PATIENCE = 60.0  # for all of one run

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from typing import Any
 
-from sweeps.conclusion import tracked_study
-from sweeps.follow import hand_over
-from sweeps.study import Study
-from sweeps.tracking import layout, study_layout
-from sweeps.tracking.background import BackgroundTracker
-from sweeps.tracking.ledger import LEDGER, Ledger
-from sweeps.tracking.wandb_tracker import WandbTracker
+from paribus.sweeps.conclusion import tracked_study
+from paribus.sweeps.follow import hand_over
+from paribus.sweeps.study import Study
+from paribus.sweeps.tracking import layout, study_layout
+from paribus.sweeps.tracking.background import BackgroundTracker
+from paribus.sweeps.tracking.ledger import LEDGER, Ledger
+from paribus.sweeps.tracking.wandb_tracker import WandbTracker
 
 Watched = Callable[[Sequence[Any]], Iterable[Any]]
 

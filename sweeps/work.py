@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from core.errors import ParibusError
-from core.spec import Progress, RunSpec
+from paribus.core.errors import ParibusError
+from paribus.core.spec import Progress, RunSpec
 
 STOP = "stop"
 
@@ -65,7 +65,7 @@ def work(pipe: Connection, lifeline: Connection, output: Connection | None = Non
 
 def train_task(task: Task, stop: Callable[[], bool]) -> Iterator[Progress]:
     """Trains a task to its end, or to a clean stop after an epoch."""
-    from core.train import train_job  # here, so that a driver need not import torch
+    from paribus.core.train import train_job  # here, so that a driver need not import torch
 
     reports = train_job(task.runs, task.attempts, task.checkpoint_every, task.loader_workers)
     ended: set[str] = set()

@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-from core.errors import ParibusError
-from sweeps.work import STOP, Task, work
+from paribus.core.errors import ParibusError
+from paribus.sweeps.work import STOP, Task, work
 
 _PATIENCE = 60.0  # seconds that a worker may always be silent
 _UNKNOWN = 3600.0  # the same before any epoch is known

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from core.components import NAMES
-from core.process import is_pinned
-from core.spec import RunSpec
-from sweeps.executors import Executor, InProcess, Pool
+from paribus.core.components import NAMES
+from paribus.core.process import is_pinned
+from paribus.core.spec import RunSpec
+from paribus.sweeps.executors import Executor, InProcess, Pool
 
 Result = TypeVar("Result")
 

@@ -1,7 +1,8 @@
 """Commands in one process that is pinned as the console script pins its own: torch comes once.
 
-As a program it reads a line of JSON for each command, runs `sweeps.cli.app.run`, and answers with
-a line of JSON. `Commands` starts it and talks to it; `refused` holds a refusal to its form.
+As a program it reads a line of JSON for each command, runs `paribus.sweeps.cli.app.run`, and
+answers with a line of JSON. `Commands` starts it and talks to it; `refused` holds a refusal to its
+form.
 """
 
 import contextlib
@@ -81,7 +82,7 @@ def refused(done, root, *words):
 
 def clean_environment(home: str) -> dict[str, str]:
     """An environment without settings of the person who tests, pinned for training."""
-    from core.process import PINNED
+    from paribus.core.process import PINNED
 
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB_", "PARIBUS_"))}
     return inherited | PINNED | {"HOME": home, "PYTHONPATH": str(Path(__file__).parents[1])}
@@ -92,7 +93,7 @@ def _serve() -> None:
     os.dup2(2, 1)  # what a worker prints must not come between
     start = Path.cwd()
     before, path = dict(os.environ), sys.path[:]
-    from sweeps.cli.app import run
+    from paribus.sweeps.cli.app import run
 
     for line in sys.__stdin__:
         request = json.loads(line)

@@ -1,4 +1,4 @@
-"""Holds `core.identity.NUMERICS` to its promise: equal numbers, equal bits. The one command:
+"""Holds `identity.NUMERICS` to its promise: equal numbers, equal bits. The one command:
 
     python tests/reference_runs.py
 
@@ -199,8 +199,8 @@ def recorded_of(tree: Path) -> dict[str, Any]:
 
     Comments, docstrings and formatting do not count.
     """
-    from core.identity import NUMERICS
-    from core.sources import tree_digest
+    from paribus.core.identity import NUMERICS
+    from paribus.core.sources import tree_digest
 
     digest = hashlib.sha256()
     for path in sorted((tree / "core").rglob("*.py")):
@@ -216,13 +216,15 @@ def train_all(tree: Path) -> dict[str, Any]:
 
     Uses of them only what stays: load_experiment, Resolver.specify, train_job and its lines.
     """
-    import core
-    from core.process import restart_pinned
+    import paribus.core
+    from paribus.core.process import restart_pinned
 
-    assert core.__file__
-    assert Path(core.__file__).is_relative_to(tree), f"{core.__file__} is not of {tree}"
+    assert paribus.core.__file__
+    assert Path(paribus.core.__file__).is_relative_to(tree), (
+        f"{paribus.core.__file__} is not of {tree}"
+    )
     restart_pinned()
-    found: dict[str, Any] = {"core": core.__file__, "runs": {}, "failed": {}}
+    found: dict[str, Any] = {"core": paribus.core.__file__, "runs": {}, "failed": {}}
     with tempfile.TemporaryDirectory(prefix="paribus-reference-") as folder:
         for name, engine in [*((n, "loop") for n in RUNS), *((n, "cohort") for n in COHORTS)]:
             file = Path(folder) / f"{name}.py"
@@ -237,9 +239,9 @@ def train_all(tree: Path) -> dict[str, Any]:
 
 def _train(file: Path, folder: Path, engine: str) -> list[dict[str, Any]]:
     """The lines of a run's history, without the time it took."""
-    from core.experiment import load_experiment
-    from core.resolve import Resolver
-    from core.train import train_job
+    from paribus.core.experiment import load_experiment
+    from paribus.core.resolve import Resolver
+    from paribus.core.train import train_job
 
     experiment = load_experiment(file)
     run = Resolver(experiment).specify(experiment.baseline, 1, engine)
@@ -294,7 +296,7 @@ def _fits(tree: Path) -> bool:
 
 def _hashes(tree: Path) -> dict[str, Any]:
     """`train_all` in a process of its own, which sees nothing of this one's modules."""
-    command = [sys.executable, __file__, "--print", "--tree", str(tree)]
+    command = [sys.executable, str(tree / SCRIPT), "--print", "--tree", str(tree)]
     found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=tree)
     hashes: dict[str, Any] = json.loads(found.stdout)
     print(f"Trained {len(hashes['runs'])} runs with {hashes['core']}")

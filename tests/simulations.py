@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweeps.effects.looks import Look, judge_looks, looks
-from sweeps.effects.pairs import Pairs
-from sweeps.effects.verdicts import Standard, judge
+from paribus.sweeps.effects.looks import Look, judge_looks, looks
+from paribus.sweeps.effects.pairs import Pairs
+from paribus.sweeps.effects.verdicts import Standard, judge
 
 WRONG = ("better", "worse")
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import readme
 
-from sweeps.cli.app import app
+from paribus.sweeps.cli.app import app
 
 TEXT = readme.README.read_text()
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from core.check import examples, generalising, learning, one_batch, parts, script
-from core.check.subject import Subject, Verdict, skipped
-from core.config import Configuration
-from core.errors import RequestError, shown
-from core.process import settle
-from core.resolve import Resolver
-from core.script_engine import ScriptResolver
+from paribus.core.check import examples, generalising, learning, one_batch, parts, script
+from paribus.core.check.subject import Subject, Verdict, skipped
+from paribus.core.config import Configuration
+from paribus.core.errors import RequestError, shown
+from paribus.core.process import settle
+from paribus.core.resolve import Resolver
+from paribus.core.script_engine import ScriptResolver
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.check.subject import Subject, Verdict, counted, failed, passed, skipped, some_rows
-from core.data import Data, Part
-from core.data.part import Items
-from core.data.prepared import class_counts
-from core.data.texts import Tokens
-from core.errors import shown
+from paribus.core.check.subject import Subject, Verdict, counted, failed, passed, skipped, some_rows
+from paribus.core.data import Data, Part
+from paribus.core.data.part import Items
+from paribus.core.data.prepared import class_counts
+from paribus.core.data.texts import Tokens
+from paribus.core.errors import shown
 
 SAMPLE = 1000  # examples whose inputs are looked at
 LARGE, SMALL = 10.0, 0.01  # sizes of inputs at which usual initial weights stop working

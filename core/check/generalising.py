@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from core.build import Trainee
-from core.check.quick_fit import BATCH, FITS, by_adam, by_lbfgs
-from core.check.subject import (
+from paribus.core.build import Trainee
+from paribus.core.check.quick_fit import BATCH, FITS, by_adam, by_lbfgs
+from paribus.core.check.subject import (
     SEED,
     Subject,
     Verdict,
@@ -22,8 +22,8 @@ from core.check.subject import (
     passed,
     skipped,
 )
-from core.data import Part
-from core.seeding import stream
+from paribus.core.data import Part
+from paribus.core.seeding import stream
 
 HELD_OUT, FEWEST = 1000, 20  # examples
 UPDATES, FEWEST_UPDATES = 150, 40

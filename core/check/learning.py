@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from core.build import Trainee
-from core.check.subject import (
+from paribus.core.build import Trainee
+from paribus.core.check.subject import (
     SEED,
     Subject,
     Verdict,
@@ -21,10 +21,10 @@ from core.check.subject import (
     skipped,
     some_rows,
 )
-from core.errors import shown
-from core.loop import train_epoch
-from core.models import weights_hash
-from core.seeding import epoch_order, seeded_globals
+from paribus.core.errors import shown
+from paribus.core.loop import train_epoch
+from paribus.core.models import weights_hash
+from paribus.core.seeding import epoch_order, seeded_globals
 
 SAMPLE = 128  # examples that a loss is measured on
 GRADIENT_STEPS = 5

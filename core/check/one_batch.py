@@ -6,9 +6,9 @@ import math
 
 import torch
 
-from core.build import Trainee
-from core.check.quick_fit import AT_ONCE, FITS, FITS_OF_CONVEX, explained, ordered
-from core.check.subject import (
+from paribus.core.build import Trainee
+from paribus.core.check.quick_fit import AT_ONCE, FITS, FITS_OF_CONVEX, explained, ordered
+from paribus.core.check.subject import (
     SEED,
     Subject,
     Verdict,
@@ -21,8 +21,8 @@ from core.check.subject import (
     skipped,
     some_rows,
 )
-from core.data import Part
-from core.seeding import seeded_globals
+from paribus.core.data import Part
+from paribus.core.seeding import seeded_globals
 
 EXAMPLES, FEW = 32, 8  # the few are for large models
 UPDATES, LOOK_EVERY = 300, 5

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from core.build import Trainee
-from core.check.subject import Subject, Verdict, counted, failed, passed
-from core.errors import RequestError
-from core.fit import try_fit
-from core.summary import pass_two, watching
+from paribus.core.build import Trainee
+from paribus.core.check.subject import Subject, Verdict, counted, failed, passed
+from paribus.core.errors import RequestError
+from paribus.core.fit import try_fit
+from paribus.core.summary import pass_two, watching
 
 
 def shapes(subject: Subject) -> Verdict:

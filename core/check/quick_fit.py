@@ -13,11 +13,11 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn import functional
 
-from core.build import Trainee
-from core.check.subject import SEED, affordable, loss_of
-from core.data import Part
-from core.seeding import epoch_order
-from core.tasks import Task
+from paribus.core.build import Trainee
+from paribus.core.check.subject import SEED, affordable, loss_of
+from paribus.core.data import Part
+from paribus.core.seeding import epoch_order
+from paribus.core.tasks import Task
 
 BATCH = 64
 RATES = (0.01, 0.1, 1.0)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from core.check.subject import SEED, Subject, Verdict, failed, passed
-from core.engine import Job, Report
-from core.script_engine import epochs_of
-from core.values import null_if_not_finite
+from paribus.core.check.subject import SEED, Subject, Verdict, failed, passed
+from paribus.core.engine import Job, Report
+from paribus.core.script_engine import epochs_of
+from paribus.core.values import null_if_not_finite
 
 
 def yields_metrics(subject: Subject) -> Verdict:

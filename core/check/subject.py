@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from core.build import Trainee, checked_loss
-from core.config import Configuration
-from core.data import Data, Part
-from core.models import Dropout, answers, count_parameters
-from core.resolve import Resolver
-from core.seeding import seeded_globals, stream
+from paribus.core.build import Trainee, checked_loss
+from paribus.core.config import Configuration
+from paribus.core.data import Data, Part
+from paribus.core.models import Dropout, answers, count_parameters
+from paribus.core.resolve import Resolver
+from paribus.core.seeding import seeded_globals, stream
 
 SEED = 0  # of every model and every choice of examples
 OPERATIONS = 5e10  # floating-point operations that one fit may take: a few seconds

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from core.models import Dropout
+from paribus.core.models import Dropout
 
 
 class NoChain(Exception):

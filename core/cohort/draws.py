@@ -1,6 +1,6 @@
 """What lanes draw in an epoch: the order of the examples, and the noise of dropout.
 
-Both come from the streams that the loop takes them from (`core.seeding`), and equal seeds share
+Both come from the streams that the loop takes them from (`seeding`), and equal seeds share
 them. Noise is drawn for some steps at a time: drawing for each step would take twice as long.
 """
 
@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from core.cohort.layers import padded
-from core.data.part import Draw
-from core.seeding import epoch_order, stream
+from paribus.core.cohort.layers import padded
+from paribus.core.data.part import Draw
+from paribus.core.seeding import epoch_order, stream
 
 _BYTES = 1 << 24  # of noise that is kept
 
@@ -51,7 +51,7 @@ def noise(
 ) -> Iterator[Tensor]:
     """The noise of one dropout layer, step by step: int16 `[lanes, rows, units]`.
 
-    As `core.models.Dropout` draws it: for each batch 16 bits per element that is no padding, four
+    As `models.Dropout` draws it: for each batch 16 bits per element that is no padding, four
     to a 64-bit draw.
 
     Args:

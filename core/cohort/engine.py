@@ -8,20 +8,20 @@ from functools import partial
 
 from torch import Tensor
 
-from core.build import Trainee
-from core.cohort.chain import Chain
-from core.cohort.fit import EXAMPLES
-from core.cohort.follow import follow
-from core.cohort.inputs import Inputs
-from core.cohort.program import Program
-from core.cohort.read import read_chain
-from core.config import Configuration
-from core.course import Course
-from core.data.prepared import PartName
-from core.engine import Evaluation, Job, Report, State
-from core.models import load_weights
-from core.optimizers import never_steps
-from core.spec import RunSpec
+from paribus.core.build import Trainee
+from paribus.core.cohort.chain import Chain
+from paribus.core.cohort.fit import EXAMPLES
+from paribus.core.cohort.follow import follow
+from paribus.core.cohort.inputs import Inputs
+from paribus.core.cohort.program import Program
+from paribus.core.cohort.read import read_chain
+from paribus.core.config import Configuration
+from paribus.core.course import Course
+from paribus.core.data.prepared import PartName
+from paribus.core.engine import Evaluation, Job, Report, State
+from paribus.core.models import load_weights
+from paribus.core.optimizers import never_steps
+from paribus.core.spec import RunSpec
 
 
 class Cohort:

@@ -8,17 +8,17 @@ from typing import Any
 
 import torch
 
-from core.build import Trainee
-from core.cohort.chain import Chain, NoChain
-from core.cohort.losses import unfit_loss
-from core.cohort.optimizers import unfit_optimizer
-from core.cohort.read import read_chain
-from core.cohort.selftest import lanes_keep_their_bits
-from core.components import NAMES
-from core.data.part import Items
-from core.errors import shown
-from core.tasks import Binary, Multiclass, Multilabel, Regression
-from core.values import canonical_json
+from paribus.core.build import Trainee
+from paribus.core.cohort.chain import Chain, NoChain
+from paribus.core.cohort.losses import unfit_loss
+from paribus.core.cohort.optimizers import unfit_optimizer
+from paribus.core.cohort.read import read_chain
+from paribus.core.cohort.selftest import lanes_keep_their_bits
+from paribus.core.components import NAMES
+from paribus.core.data.part import Items
+from paribus.core.errors import shown
+from paribus.core.tasks import Binary, Multiclass, Multilabel, Regression
+from paribus.core.values import canonical_json
 
 _TASKS = (Binary, Multiclass, Multilabel, Regression)
 EXAMPLES = 16  # on which what was read is held to the module

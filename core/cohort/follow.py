@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from core.cohort.chain import Activation, Chain, Dense, Drop, NoChain, Step
-from core.models import Dropout
+from paribus.core.cohort.chain import Activation, Chain, Dense, Drop, NoChain, Step
+from paribus.core.models import Dropout
 
 _MODULES: dict[type[nn.Module], Callable[[Any], Activation | None]] = {
     nn.Identity: lambda _: None,

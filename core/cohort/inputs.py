@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from core.cohort.layers import padded
-from core.data.part import Part
-from core.tasks import Task
+from paribus.core.cohort.layers import padded
+from paribus.core.data.part import Part
+from paribus.core.tasks import Task
 
 
 class Inputs:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from core.cohort.chain import Chain, Dense
-from core.cohort.layers import padded
+from paribus.core.cohort.chain import Chain, Dense
+from paribus.core.cohort.layers import padded
 
 _SEGMENT = 32  # floats
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core import losses
-from core.cohort.layers import padded
+from paribus.core import losses
+from paribus.core.cohort.layers import padded
 
 
 class LaneLoss(Protocol):

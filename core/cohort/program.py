@@ -8,11 +8,11 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from core.build import Trainee
-from core.cohort.chain import Activation, Chain, Dense, Drop, dropout_rates
-from core.cohort.draws import Orders, noise
-from core.cohort.inputs import Inputs
-from core.cohort.layers import (
+from paribus.core.build import Trainee
+from paribus.core.cohort.chain import Activation, Chain, Dense, Drop, dropout_rates
+from paribus.core.cohort.draws import Orders, noise
+from paribus.core.cohort.inputs import Inputs
+from paribus.core.cohort.layers import (
     ACTIVATIONS,
     ActivationLayer,
     DenseLayer,
@@ -20,9 +20,9 @@ from core.cohort.layers import (
     Layer,
     padded,
 )
-from core.cohort.layout import Layout
-from core.cohort.losses import LOSSES, LaneLoss
-from core.cohort.optimizers import UPDATES, Step, Update, hyperparameters
+from paribus.core.cohort.layout import Layout
+from paribus.core.cohort.losses import LOSSES, LaneLoss
+from paribus.core.cohort.optimizers import UPDATES, Step, Update, hyperparameters
 
 
 class Lane(Protocol):

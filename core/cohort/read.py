@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.cohort.chain import Activation, Chain, Dense, NoChain
-from core.cohort.follow import follow
-from core.cohort.layers import ACTIVATIONS
-from core.models import Dropout
-from core.seeding import digest_of_globals
+from paribus.core.cohort.chain import Activation, Chain, Dense, NoChain
+from paribus.core.cohort.follow import follow
+from paribus.core.cohort.layers import ACTIVATIONS
+from paribus.core.models import Dropout
+from paribus.core.seeding import digest_of_globals
 
 _HOOKS = (
     "_forward_hooks",

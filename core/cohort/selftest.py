@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.build import Trainee
-from core.cohort.chain import Chain
-from core.cohort.inputs import Inputs
-from core.cohort.program import Program
-from core.cohort.read import read_chain
-from core.data import Data, load, prepare
-from core.losses import CrossEntropy
-from core.models import MLP, draw_parameters
-from core.optimizers import Constant
-from core.seeding import stream
-from core.tasks import Multiclass
+from paribus.core.build import Trainee
+from paribus.core.cohort.chain import Chain
+from paribus.core.cohort.inputs import Inputs
+from paribus.core.cohort.program import Program
+from paribus.core.cohort.read import read_chain
+from paribus.core.data import Data, load, prepare
+from paribus.core.losses import CrossEntropy
+from paribus.core.models import MLP, draw_parameters
+from paribus.core.optimizers import Constant
+from paribus.core.seeding import stream
+from paribus.core.tasks import Multiclass
 
 _EPOCHS, _BATCH = 2, 19
 

@@ -4,9 +4,9 @@
 the training, validation and test `Part`s of it. Only this package knows the forms data comes in.
 """
 
-from core.data.part import Part
-from core.data.prepared import Data, prepare
-from core.data.source import Source, load
-from core.data.standardize import standardized
+from paribus.core.data.part import Part
+from paribus.core.data.prepared import Data, prepare
+from paribus.core.data.source import Source, load
+from paribus.core.data.standardize import standardized
 
 __all__ = ["Data", "Part", "Source", "load", "prepare", "standardized"]

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from core.errors import ParibusError
+from paribus.core.errors import ParibusError
 
 
 class ReaderDied(ParibusError):

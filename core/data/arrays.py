@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from core.errors import RequestError, shown
+from paribus.core.errors import RequestError, shown
 
 Array = npt.NDArray[Any]
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from core.errors import RequestError
+from paribus.core.errors import RequestError
 
 SIDE = 8
 

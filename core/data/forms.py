@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
-from core.data.arrays import (
+from paribus.core.data.arrays import (
     NUMERIC,
     Array,
     as_array,
@@ -21,13 +21,13 @@ from core.data.arrays import (
     float32,
     is_frame,
 )
-from core.data.images import Images, loaded
-from core.data.part import Inputs, as_input, read_item
-from core.data.tables import Table, table_of
-from core.data.targets import targets_array
-from core.data.texts import Texts, checked, texts_of
-from core.errors import RequestError, shown
-from core.seeding import seeded_globals
+from paribus.core.data.images import Images, loaded
+from paribus.core.data.part import Inputs, as_input, read_item
+from paribus.core.data.tables import Table, table_of
+from paribus.core.data.targets import targets_array
+from paribus.core.data.texts import Texts, checked, texts_of
+from paribus.core.errors import RequestError, shown
+from paribus.core.seeding import seeded_globals
 
 ACCEPTED = (
     "Return (features, targets), a scikit-learn Bunch, a map-style torch Dataset, or parts of "

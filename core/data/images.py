@@ -13,8 +13,8 @@ import torch
 from pydantic import Field
 from torch.utils.data import Dataset
 
-from core.data.arrays import Array
-from core.errors import MISSING, RequestError, shown
+from paribus.core.data.arrays import Array
+from paribus.core.errors import MISSING, RequestError, shown
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 IN_MEMORY = 2**30  # bytes of float32; more is read from the files each time it is needed

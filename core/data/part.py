@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from core.data.ahead import read_ahead
-from core.data.arrays import float32
-from core.data.standardize import standardized
-from core.data.tables import Table
-from core.data.texts import Texts, Tokens
-from core.errors import RequestError
-from core.seeding import derive, seed_globals, seeded_globals
+from paribus.core.data.ahead import read_ahead
+from paribus.core.data.arrays import float32
+from paribus.core.data.standardize import standardized
+from paribus.core.data.tables import Table
+from paribus.core.data.texts import Texts, Tokens
+from paribus.core.errors import RequestError
+from paribus.core.seeding import derive, seed_globals, seeded_globals
 
 Draw = tuple[int, int]
 Batch = tuple[torch.Tensor, torch.Tensor]

@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 import torch
 
-from core.data.part import Augment, Part
-from core.data.source import Source
-from core.data.split import PARTS, Method, split_rows
-from core.data.standardize import fitted, standardized
-from core.data.tables import Table
-from core.data.texts import Texts, Tokens
-from core.errors import RequestError, shown
+from paribus.core.data.part import Augment, Part
+from paribus.core.data.source import Source
+from paribus.core.data.split import PARTS, Method, split_rows
+from paribus.core.data.standardize import fitted, standardized
+from paribus.core.data.tables import Table
+from paribus.core.data.texts import Texts, Tokens
+from paribus.core.errors import RequestError, shown
 
 PartName = Literal["train", "val", "test"]
 

@@ -11,11 +11,11 @@ from typing import Any, Literal
 import torch
 from torch.utils.data import Dataset
 
-from core.data.arrays import Array, float32
-from core.data.forms import ACCEPTED, Raw, raw_of, update
-from core.data.part import Items, Part
-from core.data.tables import Table
-from core.data.targets import (
+from paribus.core.data.arrays import Array, float32
+from paribus.core.data.forms import ACCEPTED, Raw, raw_of, update
+from paribus.core.data.part import Items, Part
+from paribus.core.data.tables import Table
+from paribus.core.data.targets import (
     Classes,
     Labels,
     Quantities,
@@ -23,8 +23,8 @@ from core.data.targets import (
     encode_labels,
     encode_quantities,
 )
-from core.errors import RequestError, did_you_mean, shown
-from core.seeding import digest_of_globals, seeded_globals
+from paribus.core.errors import RequestError, did_you_mean, shown
+from paribus.core.seeding import digest_of_globals, seeded_globals
 
 Targets = Literal["classes", "labels", "values"]
 

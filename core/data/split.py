@@ -8,8 +8,8 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from core.errors import Faults, RequestError, did_you_mean, shown
-from core.seeding import derive
+from paribus.core.errors import Faults, RequestError, did_you_mean, shown
+from paribus.core.seeding import derive
 
 Rows = npt.NDArray[np.int64]
 Method = Literal["stratified", "random", "in_order", "none"]

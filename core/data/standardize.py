@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from core.data.arrays import float32
+from paribus.core.data.arrays import float32
 
 # In numpy, whose sums do not depend on the number of threads.
 

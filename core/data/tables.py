@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from core.data.arrays import NUMERIC, Array, float32
-from core.errors import MISSING, Faults, RequestError, did_you_mean, shown
+from paribus.core.data.arrays import NUMERIC, Array, float32
+from paribus.core.errors import MISSING, Faults, RequestError, did_you_mean, shown
 
 Missing = Literal["refuse", "mean", "drop"]
 IN_MEMORY = 2**30  # bytes of float32 that words may become

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.data.arrays import NUMERIC, Array, as_array, check_finite, float32, is_frame
-from core.errors import RequestError, shown
+from paribus.core.data.arrays import NUMERIC, Array, as_array, check_finite, float32, is_frame
+from paribus.core.errors import RequestError, shown
 
 _LARGEST_WHOLE = 2.0**53  # beyond it float64 holds no odd numbers
 

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from core.data.arrays import Array
-from core.data.tables import check_columns, read_frame
-from core.errors import RequestError, shown
+from paribus.core.data.arrays import Array
+from paribus.core.data.tables import check_columns, read_frame
+from paribus.core.errors import RequestError, shown
 
 PADDING, UNKNOWN = 0, 1  # the first two ids; words follow
 _TOKEN = re.compile(r"\w+|[^\w\s]")  # words, and every other sign by itself

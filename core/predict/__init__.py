@@ -4,7 +4,7 @@
 by it; `outcome` sends it through the model. The training data need not be there.
 """
 
-from core.predict.given import Given
-from core.predict.outcome import predict_run
+from paribus.core.predict.given import Given
+from paribus.core.predict.outcome import predict_run
 
 __all__ = ["Given", "predict_run"]

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from core.data.arrays import Array, float32
-from core.data.tables import is_new
-from core.errors import Faults, RequestError, nearest, shown
-from core.predict.recipe import Column
+from paribus.core.data.arrays import Array, float32
+from paribus.core.data.tables import is_new
+from paribus.core.errors import Faults, RequestError, nearest, shown
+from paribus.core.predict.recipe import Column
 
 # By column: numbers, float64 `[N]` (NaN: empty), or words, object `[N]` (None: empty).
 Cells = dict[str, Array]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from core.data.part import Inputs, Part
-from core.errors import Faults, shown
+from paribus.core.data.part import Inputs, Part
+from paribus.core.errors import Faults, shown
 
 STANDARD_INPUT = "-"
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from core.data.images import decode, image_files
-from core.data.standardize import standardized
-from core.errors import Faults, RequestError, shown
-from core.predict.given import Given, New, existing
-from core.predict.recipe import ImageRecipe, Scaling
+from paribus.core.data.images import decode, image_files
+from paribus.core.data.standardize import standardized
+from paribus.core.errors import Faults, RequestError, shown
+from paribus.core.predict.given import Given, New, existing
+from paribus.core.predict.recipe import ImageRecipe, Scaling
 
 
 def new_images(recipe: ImageRecipe, scaling: Scaling | None, given: Given) -> New:

@@ -9,19 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.errors import ParibusError, RequestError, shown
-from core.models import answers
-from core.predict.given import Given, New
-from core.predict.images import new_images
-from core.predict.recipe import Recipe, expected, read_recipe
-from core.predict.rows import new_rows
-from core.predict.texts import new_texts
-from core.process import settle
-from core.recorded import recorded_run
-from core.run_folder import RunFolder
-from core.spec import RunSpec
-from core.tasks import Task
-from core.trained import device_of, trained_model
+from paribus.core.errors import ParibusError, RequestError, shown
+from paribus.core.models import answers
+from paribus.core.predict.given import Given, New
+from paribus.core.predict.images import new_images
+from paribus.core.predict.recipe import Recipe, expected, read_recipe
+from paribus.core.predict.rows import new_rows
+from paribus.core.predict.texts import new_texts
+from paribus.core.process import settle
+from paribus.core.recorded import recorded_run
+from paribus.core.run_folder import RunFolder
+from paribus.core.spec import RunSpec
+from paribus.core.tasks import Task
+from paribus.core.trained import device_of, trained_model
 
 
 @dataclass(frozen=True)

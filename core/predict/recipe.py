@@ -8,7 +8,7 @@ from typing import Any, Literal, NotRequired
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
-from core.errors import DamagedError, shown
+from paribus.core.errors import DamagedError, shown
 
 Scaling = dict[str, list[float]]  # `standardize.fitted`
 

@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from core.data.standardize import standardized
-from core.data.tables import Table
-from core.errors import Faults, RequestError, shown
-from core.predict.cells import (
+from paribus.core.data.standardize import standardized
+from paribus.core.data.tables import Table
+from paribus.core.errors import Faults, RequestError, shown
+from paribus.core.predict.cells import (
     Cells,
     notes_on_new_words,
     refuse_missing,
     refuse_unusable,
     words_array,
 )
-from core.predict.given import STANDARD_INPUT, Given, New, in_memory
-from core.predict.recipe import Column, Recipe, columns_of
-from core.predict.tables import read_table
+from paribus.core.predict.given import STANDARD_INPUT, Given, New, in_memory
+from paribus.core.predict.recipe import Column, Recipe, columns_of
+from paribus.core.predict.tables import read_table
 
 
 def new_rows(recipe: Recipe, given: Given) -> New:

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from core.data.arrays import Array
-from core.data.images import SUFFIXES
-from core.data.tables import read_frame
-from core.errors import Faults, RequestError, shown
-from core.predict.cells import Cells, and_more, refuse_missing, words_array
-from core.predict.given import existing
-from core.predict.recipe import Column, Recipe, columns_of, expected
+from paribus.core.data.arrays import Array
+from paribus.core.data.images import SUFFIXES
+from paribus.core.data.tables import read_frame
+from paribus.core.errors import Faults, RequestError, shown
+from paribus.core.predict.cells import Cells, and_more, refuse_missing, words_array
+from paribus.core.predict.given import existing
+from paribus.core.predict.recipe import Column, Recipe, columns_of, expected
 
 _BOOLEANS = {"True", "False"}
 
@@ -44,7 +44,7 @@ def read_table(word: str, recipe: Recipe, faults: Faults) -> tuple[list[str], Ce
 
 
 def _named_frame(path: Path, recipe: Recipe, columns: Sequence[Column]) -> Any:
-    """A file with a header; a table is read as `core.data.tables.table` reads the training's."""
+    """A file with a header; a table is read as `data.tables.table` reads the training's."""
     words = {c["name"]: str for c in columns if not _BOOLEANS.issuperset(c.get("categories", ()))}
     exact = {} if "table" in recipe else {"float_precision": "round_trip"}
     frame = read_frame(str(path), dtype=words, **exact)

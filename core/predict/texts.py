@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from core.data.tables import check_columns, read_frame
-from core.data.texts import UNKNOWN, Texts
-from core.errors import Faults, RequestError, shown
-from core.predict.given import STANDARD_INPUT, Given, New, existing, in_memory
-from core.predict.recipe import TextRecipe
+from paribus.core.data.tables import check_columns, read_frame
+from paribus.core.data.texts import UNKNOWN, Texts
+from paribus.core.errors import Faults, RequestError, shown
+from paribus.core.predict.given import STANDARD_INPUT, Given, New, existing, in_memory
+from paribus.core.predict.recipe import TextRecipe
 
 _FILES = (".txt", ".csv", ".tsv", ".tab")
 Named = tuple[str, str]  # how a text is called, and the text

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.errors import Faults
-from core.sources.finder import Finder, Owner, known_owner
-from core.sources.statements import Module, read_statements, tree_digest
-from core.sources.trace import Trace
+from paribus.core.errors import Faults
+from paribus.core.sources.finder import Finder, Owner, known_owner
+from paribus.core.sources.statements import Module, read_statements, tree_digest
+from paribus.core.sources.trace import Trace
 
 __all__ = ["Owner", "Sources", "owner", "trace_file", "trace_module", "tree_digest"]
 

@@ -17,7 +17,7 @@ from typing import Literal
 
 Owner = Literal["stdlib", "installed", "own", "user"]
 
-_OWN = frozenset({"core", "experiments", "sweeps"})
+_OWN = frozenset({"paribus"})
 
 
 def known_owner(module: str) -> Owner | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from core.errors import RequestError, shown
+from paribus.core.errors import RequestError, shown
 
 
 def tree_digest(text: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from core.errors import RequestError, did_you_mean, shown
-from core.sources.finder import Finder, version_of
-from core.sources.statements import Module, Statement, read_statements, with_parents
+from paribus.core.errors import RequestError, did_you_mean, shown
+from paribus.core.sources.finder import Finder, version_of
+from paribus.core.sources.statements import Module, Statement, read_statements, with_parents
 
 _ALWAYS_RECORDED = frozenset({"torch", "numpy"})  # part of every run's environment
 

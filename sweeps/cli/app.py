@@ -11,8 +11,8 @@ from typing import Any
 
 import rich_click as click
 
-from core.errors import Fault, ParibusError, inert
-from sweeps.cli import (
+from paribus.core.errors import Fault, ParibusError, inert
+from paribus.sweeps.cli import (
     catalogue,
     check,
     compare,
@@ -27,7 +27,7 @@ from sweeps.cli import (
     sync,
     training,
 )
-from sweeps.cli.common import INTERRUPTED
+from paribus.sweeps.cli.common import INTERRUPTED
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

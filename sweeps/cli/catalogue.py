@@ -6,11 +6,11 @@ from typing import Any
 
 import rich_click as click
 
-from core.config import DEFAULT_METRICS, flatten, get
-from core.errors import Faults
-from core.experiment import catalogue, load_experiment
-from core.values import show_value
-from sweeps.cli.common import (
+from paribus.core.config import DEFAULT_METRICS, flatten, get
+from paribus.core.errors import Faults
+from paribus.core.experiment import catalogue, load_experiment
+from paribus.core.values import show_value
+from paribus.sweeps.cli.common import (
     json_option,
     print_json,
     root_option,
@@ -18,7 +18,7 @@ from sweeps.cli.common import (
     table,
     trust_option,
 )
-from sweeps.root import Root
+from paribus.sweeps.root import Root
 
 
 @click.command("list")
@@ -62,12 +62,12 @@ def show_command(
     as_json: bool,
 ) -> None:
     """Configuration, model, sizes of the splits and default axes of an experiment."""
-    from sweeps.early import early_request
-    from sweeps.request import Asked
+    from paribus.sweeps.early import early_request
+    from paribus.sweeps.request import Asked
 
     asked = Asked(experiment, overrides, None, engine, trust)
     request = early_request(root, asked, Faults())
-    from sweeps.planning import describe_request
+    from paribus.sweeps.planning import describe_request
 
     document = describe_request(request)
     if as_json:
@@ -78,7 +78,7 @@ def show_command(
     if document["model"]:
         _show_model(document)
     else:
-        from sweeps.verdicts.words import NOT_PROVEN
+        from paribus.sweeps.verdicts.words import NOT_PROVEN
 
         say("A function: its model, its data and its number of epochs are its own.")
         say(NOT_PROVEN)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import rich_click as click
 
-from sweeps.cli.common import command as pasted
-from sweeps.cli.common import json_option, print_json, root_option, say, table, trust_option
-from sweeps.root import Root
+from paribus.sweeps.cli.common import command as pasted
+from paribus.sweeps.cli.common import json_option, print_json, root_option, say, table, trust_option
+from paribus.sweeps.root import Root
 
 RESULTS = {True: "passed", False: "failed", None: "skipped"}
 
@@ -27,12 +27,12 @@ def check_command(
     as_json: bool,
 ) -> None:
     """Can an experiment learn at all? A few seconds; nothing is kept."""
-    from core.errors import Faults
-    from sweeps.early import early_request
-    from sweeps.request import Asked
+    from paribus.core.errors import Faults
+    from paribus.sweeps.early import early_request
+    from paribus.sweeps.request import Asked
 
     request = early_request(root, Asked(experiment, overrides, trust=trust), Faults())
-    from sweeps.check import check_request
+    from paribus.sweeps.check import check_request
 
     name, checks = check_request(request)
     failed = sum(check.passed is False for check in checks)

@@ -16,12 +16,12 @@ from typing import Any, Literal, TypeVar
 
 import rich_click as click
 
-from core.errors import Faults, RequestError, inert, shortened, shown
-from core.run_folder import BEST
-from core.values import null_if_not_finite
-from sweeps.drive import Rules
-from sweeps.root import Root
-from sweeps.storage import without_credentials
+from paribus.core.errors import Faults, RequestError, inert, shortened, shown
+from paribus.core.run_folder import BEST
+from paribus.core.values import null_if_not_finite
+from paribus.sweeps.drive import Rules
+from paribus.sweeps.root import Root
+from paribus.sweeps.storage import without_credentials
 
 INTERRUPTED = 130  # exit code
 _LONGEST_CELL = 120  # characters

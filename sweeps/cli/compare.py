@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from core.config import Direction, difference
-from core.errors import Faults, RequestError
-from core.run_folder import RunFolder
-from core.values import show_value
-from sweeps.cli.common import (
+from paribus.core.config import Direction, difference
+from paribus.core.errors import Faults, RequestError
+from paribus.core.run_folder import RunFolder
+from paribus.core.values import show_value
+from paribus.sweeps.cli.common import (
     bar,
     json_option,
     print_json,
@@ -22,12 +22,12 @@ from sweeps.cli.common import (
     table,
     warn,
 )
-from sweeps.numbers import number
-from sweeps.root import Root
-from sweeps.sameness import sameness
+from paribus.sweeps.numbers import number
+from paribus.sweeps.root import Root
+from paribus.sweeps.sameness import sameness
 
 if TYPE_CHECKING:
-    from sweeps.study import Study
+    from paribus.sweeps.study import Study
 
 
 @click.command("compare")
@@ -62,7 +62,7 @@ def compare_command(
 
     RESULTS.csv has the columns setting, seed and value; one of the settings is called baseline.
     """
-    from sweeps.decision import check_margin
+    from paribus.sweeps.decision import check_margin
 
     is_file = len(names) == 1 and names[0].lower().endswith(".csv")
     faults, of_file = Faults(), is_file and names[0] not in root.study_names()
@@ -77,12 +77,12 @@ def compare_command(
         _compare_runs(root, names, as_json)
         return
     if of_file:
-        from sweeps.verdicts.results_file import compare_results
+        from paribus.sweeps.verdicts.results_file import compare_results
 
         document = compare_results(Path(names[0]), direction or "maximize", margin)
         _tell_comparison(document, form, as_json)
         return
-    from sweeps.linter.lint import linter_document
+    from paribus.sweeps.linter.lint import linter_document
 
     study = _study_named(root, names)
     document = _study_document(study, metric, margin)
@@ -142,7 +142,7 @@ def _check_wandb(
     wandb: bool,
 ) -> None:
     """Refuses `--wandb` where there is no study to log, or W&B is switched off."""
-    from sweeps.tracking import is_wanted
+    from paribus.sweeps.tracking import is_wanted
 
     faults = Faults()
     if wandb and (len(names) > 1 or of_file):
@@ -156,7 +156,7 @@ def _check_wandb(
 
 
 def _log_to_wandb(study: Study) -> dict[str, Any]:
-    from sweeps.upload import log_study
+    from paribus.sweeps.upload import log_study
 
     with study.root.lock(f"study-{study.name}", f"The study {study.name}"):
         return log_study(study, warn, bar("logging to W&B"))
@@ -172,8 +172,8 @@ def _wandb_line(given: Mapping[str, Any]) -> str:
 
 
 def _study_named(root: Root, names: Sequence[str]) -> Study:
-    from sweeps.study import Study
-    from sweeps.study_names import latest_study
+    from paribus.sweeps.study import Study
+    from paribus.sweeps.study_names import latest_study
 
     name = names[0] if names else latest_study(root)
     if name not in root.study_names() and any(run.startswith(name) for run in root.run_ids()):
@@ -186,7 +186,7 @@ def _study_named(root: Root, names: Sequence[str]) -> Study:
 
 
 def _study_document(study: Study, metric: str | None, margin: float | None) -> dict[str, Any]:
-    from sweeps.documents import compare_document
+    from paribus.sweeps.documents import compare_document
 
     return compare_document(study, study.results(metric=metric), metric, margin=margin)
 
@@ -197,7 +197,7 @@ def _check_verdicts(document: Mapping[str, Any], margin: float | None) -> None:
     Raises:
         RequestError: If no run of the baseline is complete, or a verdict is asked of single seeds.
     """
-    from sweeps.settings import BASELINE
+    from paribus.sweeps.settings import BASELINE
 
     name, settings = document["study"], document["settings"]
     baseline = next((s for s in settings if s["label"] == BASELINE), None)
@@ -221,7 +221,7 @@ def _check_verdicts(document: Mapping[str, Any], margin: float | None) -> None:
 
 
 def _tell_comparison(document: Mapping[str, Any], form: str, as_json: bool) -> None:
-    from sweeps.cli import formats, verdicts
+    from paribus.sweeps.cli import formats, verdicts
 
     if as_json:
         print_json(document)
@@ -233,10 +233,10 @@ def _tell_comparison(document: Mapping[str, Any], form: str, as_json: bool) -> N
 
 
 def _tell_study(study: Study, document: Mapping[str, Any]) -> None:
-    from sweeps.cli import verdicts
-    from sweeps.cli.linter import tell_linter
-    from sweeps.lookup import study_command
-    from sweeps.verdicts import words
+    from paribus.sweeps.cli import verdicts
+    from paribus.sweeps.cli.linter import tell_linter
+    from paribus.sweeps.lookup import study_command
+    from paribus.sweeps.verdicts import words
 
     say(f"study {study.name}")
     verdicts.tell(document)
@@ -253,7 +253,7 @@ def _tell_study(study: Study, document: Mapping[str, Any]) -> None:
 
 
 def _compare_runs(root: Root, names: Sequence[str], as_json: bool) -> None:
-    from sweeps.lookup import find_run
+    from paribus.sweeps.lookup import find_run
 
     folders: list[RunFolder] = []
     faults = Faults()
@@ -285,7 +285,7 @@ def _compare_runs(root: Root, names: Sequence[str], as_json: bool) -> None:
         cells = [[k, *[cell(v) for v in values]] for k, values in rows.items()]
         table((part, *[folder.id for folder in folders]), cells)
     if proven != "proven":
-        from sweeps.verdicts.words import NOT_PROVEN
+        from paribus.sweeps.verdicts.words import NOT_PROVEN
 
         say(NOT_PROVEN)
     return None
@@ -298,7 +298,7 @@ def _differing(parts: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def _at(configuration: Mapping[str, Any], key: str) -> Any:
-    from core.config import flatten
+    from paribus.core.config import flatten
 
     return flatten(configuration).get(key)
 

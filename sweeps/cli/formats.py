@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from sweeps.numbers import number, signed
-from sweeps.verdicts.words import Comparison, in_order, interval_text, where
+from paribus.sweeps.numbers import number, signed
+from paribus.sweeps.verdicts.words import Comparison, in_order, interval_text, where
 
 _LATEX = {
     **{c: f"\\{c}" for c in "&%$#_{}"},

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from sweeps.cli.common import say
+from paribus.sweeps.cli.common import say
 
 
 def tell_linter(findings: Sequence[Mapping[str, Any]]) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import rich_click as click
 
-from sweeps.cli.common import json_option, print_json, root_option, say, table
-from sweeps.root import Root
+from paribus.sweeps.cli.common import json_option, print_json, root_option, say, table
+from paribus.sweeps.root import Root
 
 LIBRARIES = (
     "torch",
@@ -52,9 +52,9 @@ def doctor_command(context: click.Context, root: Root, as_json: bool) -> None:
 
 def examine(root: Root) -> dict[str, Any]:
     """Versions, environment, machine and problems."""
-    from core.cohort.selftest import lanes_keep_their_bits
-    from core.identity import environment
-    from sweeps.workplace import Workplace, cores
+    from paribus.core.cohort.selftest import lanes_keep_their_bits
+    from paribus.core.identity import environment
+    from paribus.sweeps.workplace import Workplace, cores
 
     problems: list[str] = []
     versions = {"paribus": importlib.metadata.version("paribus")}

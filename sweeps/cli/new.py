@@ -6,7 +6,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from sweeps.cli.common import command, json_option, print_json, say, warn
+from paribus.sweeps.cli.common import command, json_option, print_json, say, warn
 
 
 @click.command("new")
@@ -30,7 +30,7 @@ def new_command(
 
     The task is guessed from the data; the reason stands in the file.
     """
-    from sweeps.new import write_experiment
+    from paribus.sweeps.new import write_experiment
 
     written = write_experiment(name, Path.cwd(), data, target, model, overrides)
     for note in written.notes:

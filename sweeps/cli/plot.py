@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from core.errors import Faults, shown
-from core.files import write_bytes
-from core.run_folder import RunFolder
-from sweeps.cli.common import json_option, print_json, root_option, say, trust_option, warn
-from sweeps.cli.shown import checked_output, find_subject, name_of, shown_run, unwritable
-from sweeps.root import Root
+from paribus.core.errors import Faults, shown
+from paribus.core.files import write_bytes
+from paribus.core.run_folder import RunFolder
+from paribus.sweeps.cli.common import json_option, print_json, root_option, say, trust_option, warn
+from paribus.sweeps.cli.shown import checked_output, find_subject, name_of, shown_run, unwritable
+from paribus.sweeps.root import Root
 
 if TYPE_CHECKING:
-    from sweeps.plots.figure import Picture
-    from sweeps.study import Study
+    from paribus.sweeps.plots.figure import Picture
+    from paribus.sweeps.study import Study
 
 _SUFFIXES = (".svg", ".png")
 
@@ -41,8 +41,8 @@ def plot_command(
     with faults.collecting():
         file = checked_output(file, _SUFFIXES, "The picture")
     faults.check()
-    from sweeps.plots.figure import figure_of, rendered
-    from sweeps.run_picture import picture_of_run
+    from paribus.sweeps.plots.figure import figure_of, rendered
+    from paribus.sweeps.run_picture import picture_of_run
 
     damaged: Mapping[str, str] = {}
     if isinstance(subject, RunFolder):
@@ -65,7 +65,7 @@ def plot_command(
 
 
 def _picture_of_study(study: Study) -> Picture:
-    from sweeps.study_picture import picture_of_study
+    from paribus.sweeps.study_picture import picture_of_study
 
     results = study.results()
     for run, damage in study.outcomes.damaged.items():

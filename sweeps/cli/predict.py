@@ -9,8 +9,8 @@ from typing import Any
 
 import rich_click as click
 
-from core.errors import RequestError, shown
-from sweeps.cli.common import (
+from paribus.core.errors import RequestError, shown
+from paribus.sweeps.cli.common import (
     json_option,
     print_json,
     root_option,
@@ -18,8 +18,8 @@ from sweeps.cli.common import (
     trust_option,
     warn,
 )
-from sweeps.numbers import number
-from sweeps.root import Root
+from paribus.sweeps.numbers import number
+from paribus.sweeps.root import Root
 
 LIKELIEST = 3  # classes of which the table gives the probability
 WIDEST = 60  # characters of an input in the table
@@ -43,11 +43,11 @@ def predict_command(
     for word in inputs:  # -0.5 is a number, but no other option is known
         if re.match(r"--?[a-zA-Z][\w-]*(=|$)", word):
             raise click.NoSuchOption(word)
-    from sweeps.lookup import find_trained_run
+    from paribus.sweeps.lookup import find_trained_run
 
     folder, record = find_trained_run(root, run, "predict with")
-    from core.predict import Given, predict_run
-    from sweeps.workplace import Workplace
+    from paribus.core.predict import Given, predict_run
+    from paribus.sweeps.workplace import Workplace
 
     if inputs or not as_json:
         lines = _standard_input().split("\n") if "-" in inputs else []

@@ -6,9 +6,9 @@ import sys
 
 import rich_click as click
 
-from core.errors import ParibusError, RequestError
-from sweeps.cli.common import json_option, print_json, root_option, say, size, warn
-from sweeps.root import Root
+from paribus.core.errors import ParibusError, RequestError
+from paribus.sweeps.cli.common import json_option, print_json, root_option, say, size, warn
+from paribus.sweeps.root import Root
 
 
 @click.command("remove")
@@ -18,7 +18,7 @@ from sweeps.root import Root
 @json_option
 def remove_command(names: tuple[str, ...], yes: bool, root: Root, as_json: bool) -> None:
     """Remove studies and runs; asks first. Runs that other studies use stay."""
-    from sweeps.remove import plan_removal, remove
+    from paribus.sweeps.remove import plan_removal, remove
 
     removal = plan_removal(root, names)
     for run, studies in removal.kept.items():

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from core.errors import Faults, RequestError
-from core.run_folder import RunFolder
-from sweeps.cli.common import json_option, print_json, root_option, say, trust_option, warn
-from sweeps.cli.shown import checked_output, find_subject, name_of, shown_run
-from sweeps.root import Root
+from paribus.core.errors import Faults, RequestError
+from paribus.core.run_folder import RunFolder
+from paribus.sweeps.cli.common import json_option, print_json, root_option, say, trust_option, warn
+from paribus.sweeps.cli.shown import checked_output, find_subject, name_of, shown_run
+from paribus.sweeps.root import Root
 
 if TYPE_CHECKING:
-    from sweeps.study import Study
+    from paribus.sweeps.study import Study
 
 
 @click.command("report")
@@ -38,7 +38,7 @@ def report_command(
     as_json: bool,
 ) -> None:
     """Write a page on a STUDY (the latest, if none is named) or a RUN: one self-contained file."""
-    from sweeps.study_names import latest_study
+    from paribus.sweeps.study_names import latest_study
 
     faults, subject = Faults(), None
     with faults.collecting():
@@ -69,7 +69,7 @@ def report_command(
 
 
 def _write_study(study: Study, file: Path | None) -> Path:
-    from sweeps.report.study_page import view_of, write_page
+    from paribus.sweeps.report.study_page import view_of, write_page
 
     view = view_of(study)
     for run, damage in study.outcomes.damaged.items():
@@ -84,8 +84,8 @@ def _write_study(study: Study, file: Path | None) -> Path:
 
 
 def _write_run(folder: RunFolder, file: Path, trust: bool) -> Path:
-    from sweeps.report.page import write
-    from sweeps.report.run_page import run_page
+    from paribus.sweeps.report.page import write
+    from paribus.sweeps.report.run_page import run_page
 
     write(file, run_page(*shown_run(folder, trust)))
     return file

@@ -6,13 +6,13 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.config import COMPONENTS, Configuration, flatten
-from core.errors import shortened
-from core.spec import RunSpec
-from core.values import show_value
-from sweeps.axes import Axis
-from sweeps.cli import verdicts
-from sweeps.cli.common import (
+from paribus.core.config import COMPONENTS, Configuration, flatten
+from paribus.core.errors import shortened
+from paribus.core.spec import RunSpec
+from paribus.core.values import show_value
+from paribus.sweeps.axes import Axis
+from paribus.sweeps.cli import verdicts
+from paribus.sweeps.cli.common import (
     best_of_run,
     command,
     print_json,
@@ -20,14 +20,14 @@ from sweeps.cli.common import (
     say,
     table,
 )
-from sweeps.numbers import duration, number
-from sweeps.request import seed_words
-from sweeps.schedule import cost, length, schedule
-from sweeps.settings import Setting
-from sweeps.sweep import Sweep
-from sweeps.verdicts import words
-from sweeps.verdicts.foresight import Foresight
-from sweeps.verdicts.words import NOT_PROVEN, Paste
+from paribus.sweeps.numbers import duration, number
+from paribus.sweeps.request import seed_words
+from paribus.sweeps.schedule import cost, length, schedule
+from paribus.sweeps.settings import Setting
+from paribus.sweeps.sweep import Sweep
+from paribus.sweeps.verdicts import words
+from paribus.sweeps.verdicts.foresight import Foresight
+from paribus.sweeps.verdicts.words import NOT_PROVEN, Paste
 
 _LONGEST_LEVEL = 120  # characters, in a list of them
 

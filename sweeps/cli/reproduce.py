@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from core.values import show_value
-from sweeps.cli.common import (
+from paribus.core.values import show_value
+from paribus.sweeps.cli.common import (
     INTERRUPTED,
     clean_stop,
     command,
@@ -20,11 +20,11 @@ from sweeps.cli.common import (
     trust_option,
     warn,
 )
-from sweeps.numbers import number
-from sweeps.root import Root
+from paribus.sweeps.numbers import number
+from paribus.sweeps.root import Root
 
 if TYPE_CHECKING:
-    from sweeps.reproduce import Again, Reproduced
+    from paribus.sweeps.reproduce import Again, Reproduced
 
 # What can be installed at the version it had, by the name it is recorded under.
 _PACKAGES = ("torch", "numpy")
@@ -48,8 +48,8 @@ def reproduce_command(
 
     STUDY/LABEL trains all seeds of a setting again. Nothing in the root is changed.
     """
-    from sweeps.progress import train_watched
-    from sweeps.reproduce import planned_reproduction
+    from paribus.sweeps.progress import train_watched
+    from paribus.sweeps.reproduce import planned_reproduction
 
     tell = warn if as_json else say
     with clean_stop() as stop, planned_reproduction(root, run, trust=trust) as reproduction:
@@ -173,7 +173,7 @@ def _sentence(result: Reproduced, command: str) -> str:
 
 
 def _configuration(again: Again) -> str:
-    from sweeps.cli.reports import short_configuration
+    from paribus.sweeps.cli.reports import short_configuration
 
     return short_configuration(again.record["asked"])
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import rich_click as click
 
-from core.errors import DamagedError, RequestError, shown
-from core.files import append_line, creating, read_lines, verify_manifest
-from core.run_folder import HISTORY, RECORD, RunFolder
-from sweeps.cli.common import (
+from paribus.core.errors import DamagedError, RequestError, shown
+from paribus.core.files import append_line, creating, read_lines, verify_manifest
+from paribus.core.run_folder import HISTORY, RECORD, RunFolder
+from paribus.sweeps.cli.common import (
     bar,
     json_option,
     print_json,
@@ -23,12 +23,12 @@ from sweeps.cli.common import (
     trust_option,
     warn,
 )
-from sweeps.numbers import number
-from sweeps.root import Root
-from sweeps.sameness import sameness
+from paribus.sweeps.numbers import number
+from paribus.sweeps.root import Root
+from paribus.sweeps.sameness import sameness
 
 if TYPE_CHECKING:
-    from sweeps.study import Study
+    from paribus.sweeps.study import Study
 
 
 @click.command("evaluate")
@@ -78,11 +78,11 @@ def evaluate_command(
 def _evaluated_study(
     root: Root, name: str, labels: Sequence[str], split: Literal["val", "test"], trust: bool
 ) -> dict[str, Any]:
-    from core.evaluate import evaluate_run
-    from sweeps.evaluation import chosen_settings, evaluate_settings
-    from sweeps.lookup import find_trained_run
-    from sweeps.study import Study
-    from sweeps.workplace import Workplace
+    from paribus.core.evaluate import evaluate_run
+    from paribus.sweeps.evaluation import chosen_settings, evaluate_settings
+    from paribus.sweeps.lookup import find_trained_run
+    from paribus.sweeps.study import Study
+    from paribus.sweeps.workplace import Workplace
 
     study = Study.load(root, name)
     chosen = chosen_settings(study, labels)
@@ -101,11 +101,11 @@ def _evaluated_study(
 def _evaluated_run(
     root: Root, name: str, split: Literal["val", "test"], trust: bool
 ) -> dict[str, Any]:
-    from sweeps.lookup import find_trained_run
+    from paribus.sweeps.lookup import find_trained_run
 
     folder, record = find_trained_run(root, name, "evaluate")
-    from core.evaluate import evaluate_run
-    from sweeps.workplace import Workplace
+    from paribus.core.evaluate import evaluate_run
+    from paribus.sweeps.workplace import Workplace
 
     with Workplace(record["configuration"]["data"]["name"], 1) as workplace:
         found = workplace.plan(evaluate_run, folder.folder, split, trust)
@@ -137,9 +137,9 @@ def _evaluated_run(
 @json_option
 def studies_command(root: Root, as_json: bool) -> None:
     """Studies in the root."""
-    from sweeps.documents import best_setting
-    from sweeps.outcomes import Outcomes
-    from sweeps.study import Study
+    from paribus.sweeps.documents import best_setting
+    from paribus.sweeps.outcomes import Outcomes
+    from paribus.sweeps.study import Study
 
     rows = []
     for name in root.study_names():
@@ -177,9 +177,9 @@ def studies_command(root: Root, as_json: bool) -> None:
 @json_option
 def runs_command(study: str | None, root: Root, as_json: bool) -> None:
     """Runs in the root, or of one STUDY."""
-    from sweeps.documents import run_document
-    from sweeps.lookup import studies_of
-    from sweeps.study import RUN_ID, Study
+    from paribus.sweeps.documents import run_document
+    from paribus.sweeps.lookup import studies_of
+    from paribus.sweeps.study import RUN_ID, Study
 
     of = Study.load(root, study) if study else None
     owners = studies_of(root)
@@ -221,7 +221,7 @@ def runs_command(study: str | None, root: Root, as_json: bool) -> None:
     ]
     table(("run", "setting", "seed", "status", "size", "best"), rows, right=(2, 4))
     if of and sameness(of.asked["baseline"]) != "proven":
-        from sweeps.verdicts.words import NOT_PROVEN
+        from paribus.sweeps.verdicts.words import NOT_PROVEN
 
         say(NOT_PROVEN)
     return None
@@ -229,7 +229,7 @@ def runs_command(study: str | None, root: Root, as_json: bool) -> None:
 
 def _tell_evaluation(document: Mapping[str, Any]) -> None:
     if "study" in document:
-        from sweeps.cli import verdicts
+        from paribus.sweeps.cli import verdicts
 
         say(f"study {document['study']} on its {document['split']} part")
         verdicts.tell(document)
@@ -273,7 +273,7 @@ def _tell_matrices(names: Sequence[str], matrices: Sequence[Sequence[Sequence[in
 
 def _interrupted(root: Root, name: str, studies: Sequence[str], of: Study | None) -> dict[str, Any]:
     """The document of a run that has an attempt only."""
-    from sweeps.study import RUN_ID
+    from paribus.sweeps.study import RUN_ID
 
     match = RUN_ID.fullmatch(name)
     assert match

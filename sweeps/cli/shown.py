@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import RequestError, did_you_mean, nearest, shown
-from core.run_folder import RunFolder
-from sweeps.cli.common import warn
-from sweeps.root import Root
+from paribus.core.errors import RequestError, did_you_mean, nearest, shown
+from paribus.core.run_folder import RunFolder
+from paribus.sweeps.cli.common import warn
+from paribus.sweeps.root import Root
 
 if TYPE_CHECKING:
-    from core.surface import Surface
-    from sweeps.study import Study
+    from paribus.core.surface import Surface
+    from paribus.sweeps.study import Study
 
 
 def find_subject(root: Root, text: str) -> RunFolder | Study:
@@ -23,8 +23,8 @@ def find_subject(root: Root, text: str) -> RunFolder | Study:
     Raises:
         RequestError: If there is neither, or the run is not finished.
     """
-    from sweeps.lookup import find_run
-    from sweeps.study import Study
+    from paribus.sweeps.lookup import find_run
+    from paribus.sweeps.study import Study
 
     if text in root.study_names():
         return Study.load(root, text)
@@ -94,7 +94,7 @@ def unwritable(what: str, file: Path, why: str) -> RequestError:
 
 def shown_run(folder: RunFolder, trust: bool) -> tuple[Any, Any, Any, Surface | None]:
     """What a run's picture and page are made of: record, history, predictions, answers."""
-    from sweeps.run_picture import asks_model
+    from paribus.sweeps.run_picture import asks_model
 
     record = folder.verified_record()
     surface = _surface_of(folder, record, trust) if asks_model(record) else None
@@ -105,8 +105,8 @@ def shown_run(folder: RunFolder, trust: bool) -> tuple[Any, Any, Any, Surface | 
 
 def _surface_of(folder: RunFolder, record: Mapping[str, Any], trust: bool) -> Surface | None:
     """What the run's model answers; None, and a sentence, where it cannot be asked."""
-    from core.surface import surface_of_run
-    from sweeps.workplace import Workplace
+    from paribus.core.surface import surface_of_run
+    from paribus.sweeps.workplace import Workplace
 
     try:
         with Workplace(record["configuration"]["data"]["name"], 1) as workplace:

@@ -1,6 +1,6 @@
 """The console script: sets what must precede every import, then runs the command."""
 
-from core.process import restart_pinned
+from paribus.core.process import restart_pinned
 
 
 def main() -> None:
@@ -10,7 +10,7 @@ def main() -> None:
     import sys
 
     gc.disable()  # imports leave no garbage, and looking for it takes a tenth of their time
-    from sweeps.cli.app import run
+    from paribus.sweeps.cli.app import run
 
     gc.enable()
     code = run(sys.argv[1:])

@@ -7,8 +7,8 @@ from typing import Any
 
 import rich_click as click
 
-from sweeps.cli.common import bar, json_option, print_json, root_option, say, warn
-from sweeps.root import Root
+from paribus.sweeps.cli.common import bar, json_option, print_json, root_option, say, warn
+from paribus.sweeps.root import Root
 
 _DID = {
     "uploaded": "uploaded",
@@ -27,8 +27,8 @@ def sync_command(context: click.Context, study: str | None, root: Root, as_json:
 
     Built from the records, so W&B's own files need not be whole. Twice changes nothing.
     """
-    from sweeps.offline import find_offline
-    from sweeps.sync import nothing_waits, sync
+    from paribus.sweeps.offline import find_offline
+    from paribus.sweeps.sync import nothing_waits, sync
 
     offline = find_offline(root, study)
     if offline.waiting:

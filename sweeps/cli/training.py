@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 from click.core import ParameterSource
 
-from core.errors import Faults
-from core.values import show_value
-from sweeps.cli.common import (
+from paribus.core.errors import Faults
+from paribus.core.values import show_value
+from paribus.sweeps.cli.common import (
     INTERRUPTED,
     best_of_run,
     clean_stop,
@@ -26,12 +26,12 @@ from sweeps.cli.common import (
     trust_option,
     warn,
 )
-from sweeps.drive import Rules
-from sweeps.numbers import number
-from sweeps.root import Root
+from paribus.sweeps.drive import Rules
+from paribus.sweeps.numbers import number
+from paribus.sweeps.root import Root
 
 if TYPE_CHECKING:
-    from sweeps.sweep import Sweep
+    from paribus.sweeps.sweep import Sweep
 
 
 @click.command("run")
@@ -58,11 +58,11 @@ def run_command(
     as_json: bool,
 ) -> None:
     """Train one tracked run of an EXPERIMENT: a name, a .py file, or a run."""
-    from sweeps.documents import run_document
-    from sweeps.lookup import studies_of
-    from sweeps.progress import train_watched
-    from sweeps.request import Asked
-    from sweeps.single import planned_run
+    from paribus.sweeps.documents import run_document
+    from paribus.sweeps.lookup import studies_of
+    from paribus.sweeps.progress import train_watched
+    from paribus.sweeps.request import Asked
+    from paribus.sweeps.single import planned_run
 
     faults, number_of_seed, rules = Faults(), 0, Rules()
     with faults.collecting():
@@ -156,12 +156,12 @@ def sweep_command(
     proposes the levels if n is left out. KEY takes the experiment's own levels, no axis at all
     takes all of the experiment's.
     """
-    from sweeps.cli import reports
-    from sweeps.decision import USUAL_DECISION, read_decision
-    from sweeps.progress import train_watched
-    from sweeps.request import Asked, read_seeds
-    from sweeps.search import USUAL_SEARCH, read_search
-    from sweeps.sweep import planned_sweep
+    from paribus.sweeps.cli import reports
+    from paribus.sweeps.decision import USUAL_DECISION, read_decision
+    from paribus.sweeps.progress import train_watched
+    from paribus.sweeps.request import Asked, read_seeds
+    from paribus.sweeps.search import USUAL_SEARCH, read_search
+    from paribus.sweeps.sweep import planned_sweep
 
     faults, numbers, processes, rules = Faults(), [0], None, Rules()
     search, decision = USUAL_SEARCH, USUAL_DECISION

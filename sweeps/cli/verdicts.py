@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sweeps.cli.common import say, table
-from sweeps.verdicts.words import Comparison, in_order, meaning, table_cells
+from paribus.sweeps.cli.common import say, table
+from paribus.sweeps.verdicts.words import Comparison, in_order, meaning, table_cells
 
 _STYLES = {"better": "green", "worse": "red", "equivalent": "blue", "identical": "dim"}
 

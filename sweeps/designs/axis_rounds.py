@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from core.config import Direction
-from sweeps.axes import Axis, Level
-from sweeps.designs.design import Ended, Values, Wanted
-from sweeps.designs.explored import next_levels
-from sweeps.designs.pruning import loses
-from sweeps.designs.space import Categories, Numbers, Space
-from sweeps.search import Search
-from sweeps.settings import BASELINE, Setting, setting_of
+from paribus.core.config import Direction
+from paribus.sweeps.axes import Axis, Level
+from paribus.sweeps.designs.design import Ended, Values, Wanted
+from paribus.sweeps.designs.explored import next_levels
+from paribus.sweeps.designs.pruning import loses
+from paribus.sweeps.designs.space import Categories, Numbers, Space
+from paribus.sweeps.search import Search
+from paribus.sweeps.settings import BASELINE, Setting, setting_of
 
 _ROUND = 4
 _State = Ended | tuple[int, ...]  # how a setting ended, or the seeds that are wanted of it now

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from sweeps.settings import Setting
+from paribus.sweeps.settings import Setting
 
 # Label to seed to the selection metric of that seed's finished run; None: the run failed.
 Values = Mapping[str, Mapping[int, float | None]]

@@ -10,10 +10,10 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from core.config import Direction
-from sweeps.axes import Level
-from sweeps.designs.design import Ended
-from sweeps.designs.space import Numbers, Space
+from paribus.core.config import Direction
+from paribus.sweeps.axes import Level
+from paribus.sweeps.designs.design import Ended
+from paribus.sweeps.designs.space import Numbers, Space
 
 _SAMPLER_SEED = 0
 _ASKS = 8  # how often a sampler may propose what was tried already

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.config import Direction
-from sweeps.axes import Axis
-from sweeps.designs.axis_rounds import AxisRounds
-from sweeps.designs.design import Values, Wanted
-from sweeps.search import USUAL_SEARCH, Search
-from sweeps.settings import BASELINE, baseline_setting
+from paribus.core.config import Direction
+from paribus.sweeps.axes import Axis
+from paribus.sweeps.designs.axis_rounds import AxisRounds
+from paribus.sweeps.designs.design import Values, Wanted
+from paribus.sweeps.search import USUAL_SEARCH, Search
+from paribus.sweeps.settings import BASELINE, baseline_setting
 
 
 class OneAtATime:

@@ -6,8 +6,8 @@ import warnings
 from functools import cache
 from typing import Any
 
-from core.config import Direction
-from sweeps.designs.design import Ended
+from paribus.core.config import Direction
+from paribus.sweeps.designs.design import Ended
 
 # One-sided, on pairs: four seeds that all lose are the first that can fall below it (1/16).
 _WILCOXON_P = 0.1

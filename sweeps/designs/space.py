@@ -7,10 +7,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from core.config import with_value
-from core.values import show_value
-from sweeps.axes import Axis, Level
-from sweeps.levels import Range
+from paribus.core.config import with_value
+from paribus.core.values import show_value
+from paribus.sweeps.axes import Axis, Level
+from paribus.sweeps.levels import Range
 
 
 class Space(Protocol):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from sweeps.designs.design import Design, Values, Wanted
-from sweeps.settings import BASELINE, Setting
+from paribus.sweeps.designs.design import Design, Values, Wanted
+from paribus.sweeps.settings import BASELINE, Setting
 
 
 class UntilDecided:

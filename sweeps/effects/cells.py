@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeps.effects.uncertainty import Uncertainty
-from sweeps.effects.variance import floored
-from sweeps.effects.verdicts import ALPHA, holm
+from paribus.sweeps.effects.uncertainty import Uncertainty
+from paribus.sweeps.effects.variance import floored
+from paribus.sweeps.effects.verdicts import ALPHA, holm
 
 Array = NDArray[np.float64]
 

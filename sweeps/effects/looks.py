@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sweeps.effects.pairs import Pairs
-from sweeps.effects.variance import Variances, floored, half_pooled
-from sweeps.effects.verdicts import ALPHA, Judgement, Standard, Strictness, judgements
+from paribus.sweeps.effects.pairs import Pairs
+from paribus.sweeps.effects.variance import Variances, floored, half_pooled
+from paribus.sweeps.effects.verdicts import ALPHA, Judgement, Standard, Strictness, judgements
 
 _USUAL = (3, 5, 8, 12, 20)
 _GROWTH = 1.6  # from look to look, beyond the usual ones

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-from sweeps.effects.roots import root
-from sweeps.effects.uncertainty import Uncertainty
+from paribus.sweeps.effects.roots import root
+from paribus.sweeps.effects.uncertainty import Uncertainty
 
 POWER = 0.8
 MOST_SEEDS = 1000  # beyond, more seeds are no advice

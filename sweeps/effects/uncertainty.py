@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeps.effects.roots import root
+from paribus.sweeps.effects.roots import root
 
 Array = NDArray[np.float64]
 

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeps.effects.pairs import Pairs
-from sweeps.effects.uncertainty import Uncertainty, examples_variance
-from sweeps.effects.variance import Variances, floored, half_pooled
+from paribus.sweeps.effects.pairs import Pairs
+from paribus.sweeps.effects.uncertainty import Uncertainty, examples_variance
+from paribus.sweeps.effects.variance import Variances, floored, half_pooled
 
 Array = NDArray[np.float64]
 Verdict = Literal["better", "worse", "equivalent", "undecided", "identical"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeps.linter.evidence import Evidence, History, SettingSeen
+from paribus.sweeps.linter.evidence import Evidence, History, SettingSeen
 
 Curve = NDArray[np.float64]
 

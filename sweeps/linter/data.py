@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sweeps.linter.evidence import NO_BASELINE, Evidence
-from sweeps.linter.finding import Seen, not_judged
-from sweeps.linter.words import figure, sweep_again
+from paribus.sweeps.linter.evidence import NO_BASELINE, Evidence
+from paribus.sweeps.linter.finding import Seen, not_judged
+from paribus.sweeps.linter.words import figure, sweep_again
 
 _OF_TWO = 2.0  # times as frequent, from which on guessing the same class always looks good
 _OF_MANY = 3.0

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from core.config import flatten
-from core.values import show_value
-from sweeps.linter.curves import LENGTH
-from sweeps.linter.evidence import NO_BASELINE, AxisSeen, Evidence, SettingSeen
-from sweeps.linter.finding import Seen, not_judged
-from sweeps.linter.words import asked, levels, listed, sweep
+from paribus.core.config import flatten
+from paribus.core.values import show_value
+from paribus.sweeps.linter.curves import LENGTH
+from paribus.sweeps.linter.evidence import NO_BASELINE, AxisSeen, Evidence, SettingSeen
+from paribus.sweeps.linter.finding import Seen, not_judged
+from paribus.sweeps.linter.words import asked, levels, listed, sweep
 
 # Keywords that make a model wider.
 _WIDTHS = (

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from core.config import Direction
-from core.files import read_lines
-from sweeps.lookup import start_of
-from sweeps.outcomes import SettingResult
-from sweeps.study import Study
+from paribus.core.config import Direction
+from paribus.core.files import read_lines
+from paribus.sweeps.lookup import start_of
+from paribus.sweeps.outcomes import SettingResult
+from paribus.sweeps.study import Study
 
 History = Sequence[Mapping[str, Any]]  # the metrics of each epoch, from the first
 NO_BASELINE = "the baseline has no complete run"

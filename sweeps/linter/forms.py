@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from core.config import get
-from sweeps.linter.curves import FEWEST, Curve, curves_of, fifth
-from sweeps.linter.evidence import NO_BASELINE, Evidence
-from sweeps.linter.finding import Seen, not_judged
-from sweeps.linter.words import figure, listed, sweep_again
+from paribus.core.config import get
+from paribus.sweeps.linter.curves import FEWEST, Curve, curves_of, fifth
+from paribus.sweeps.linter.evidence import NO_BASELINE, Evidence
+from paribus.sweeps.linter.finding import Seen, not_judged
+from paribus.sweeps.linter.words import figure, listed, sweep_again
 
 _NEAR = 2  # epochs on either side
 _SHARE = 1 / 5  # of a difference

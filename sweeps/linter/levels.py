@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from core.values import show_value
-from sweeps.linter.evidence import NO_BASELINE, AxisSeen, Evidence
-from sweeps.linter.finding import Seen, not_judged
-from sweeps.linter.words import figure, levels, sweep
+from paribus.core.values import show_value
+from paribus.sweeps.linter.evidence import NO_BASELINE, AxisSeen, Evidence
+from paribus.sweeps.linter.finding import Seen, not_judged
+from paribus.sweeps.linter.words import figure, levels, sweep
 
 # Hyperparameters that stay below 1.
 _BELOW_ONE = ("dropout", "momentum", "label_smoothing")

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from sweeps.linter.data import accuracy_alone
-from sweeps.linter.design import derived_quantity, not_tuned_again
-from sweeps.linter.evidence import Evidence, evidence_of
-from sweeps.linter.finding import Finding, Seen
-from sweeps.linter.forms import different_curves
-from sweeps.linter.levels import edge_of_axis
-from sweeps.linter.runs import many_failures, one_seed, reading_of_test
-from sweeps.linter.training import overfitting, still_improving
-from sweeps.study import Study
-from sweeps.verdicts.observed import standard_of
+from paribus.sweeps.linter.data import accuracy_alone
+from paribus.sweeps.linter.design import derived_quantity, not_tuned_again
+from paribus.sweeps.linter.evidence import Evidence, evidence_of
+from paribus.sweeps.linter.finding import Finding, Seen
+from paribus.sweeps.linter.forms import different_curves
+from paribus.sweeps.linter.levels import edge_of_axis
+from paribus.sweeps.linter.runs import many_failures, one_seed, reading_of_test
+from paribus.sweeps.linter.training import overfitting, still_improving
+from paribus.sweeps.study import Study
+from paribus.sweeps.verdicts.observed import standard_of
 
 
 class Rule(NamedTuple):

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from sweeps.linter.evidence import Evidence, read_time
-from sweeps.linter.finding import Seen, not_judged
-from sweeps.linter.words import listed, many, sweep_again
+from paribus.sweeps.linter.evidence import Evidence, read_time
+from paribus.sweeps.linter.finding import Seen, not_judged
+from paribus.sweeps.linter.words import listed, many, sweep_again
 
 _MANY = 1 / 5  # of the planned runs
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from core.config import get
-from sweeps.linter.curves import FEWEST, LENGTH, Curve, curve_of, fifth
-from sweeps.linter.evidence import Evidence
-from sweeps.linter.finding import Seen, not_judged
-from sweeps.linter.words import listed, span, sweep, sweep_again
+from paribus.core.config import get
+from paribus.sweeps.linter.curves import FEWEST, LENGTH, Curve, curve_of, fifth
+from paribus.sweeps.linter.evidence import Evidence
+from paribus.sweeps.linter.finding import Seen, not_judged
+from paribus.sweeps.linter.words import listed, span, sweep, sweep_again
 
 TRAIN_LOSS, VAL_LOSS = "train/loss", "val/loss"
 

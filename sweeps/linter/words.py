@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from core.values import show_value
-from sweeps.linter.evidence import AxisSeen, Evidence
-from sweeps.request import seed_words
-from sweeps.settings import BASELINE
+from paribus.core.values import show_value
+from paribus.sweeps.linter.evidence import AxisSeen, Evidence
+from paribus.sweeps.request import seed_words
+from paribus.sweeps.settings import BASELINE
 
 _MOST = 3  # names in a sentence
 

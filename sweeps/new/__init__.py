@@ -4,6 +4,6 @@
 the file's text; `write` tries it on the data before it is written.
 """
 
-from sweeps.new.write import Written, write_experiment
+from paribus.sweeps.new.write import Written, write_experiment
 
 __all__ = ["Written", "write_experiment"]

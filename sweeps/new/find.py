@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.errors import RequestError, nearest, shown
-from sweeps.new.images import image_problem
-from sweeps.new.problem import Problem
-from sweeps.new.tables import file_problem
+from paribus.core.errors import RequestError, nearest, shown
+from paribus.sweeps.new.images import image_problem
+from paribus.sweeps.new.problem import Problem
+from paribus.sweeps.new.tables import file_problem
 
 
 def find_problem(data: str, target: str | None, missing: str | None) -> Problem:

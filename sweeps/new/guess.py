@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.errors import RequestError, shown
+from paribus.core.errors import RequestError, shown
 
 if TYPE_CHECKING:
     import pandas

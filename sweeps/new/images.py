@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas
 from PIL import Image
 
-from core.data.images import IN_MEMORY, images
-from core.errors import shown
-from sweeps.new.guess import guess_by_folders
-from sweeps.new.problem import Constant, Problem, counted
+from paribus.core.data.images import IN_MEMORY, images
+from paribus.core.errors import shown
+from paribus.sweeps.new.guess import guess_by_folders
+from paribus.sweeps.new.problem import Constant, Problem, counted
 
 USUAL_SIDES = range(8, 129)  # pixels of an image's side that need no scaling
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.cells import cell_len
 
-from sweeps.new.problem import Constant, Problem
+from paribus.sweeps.new.problem import Constant, Problem
 
 WIDTH = 100
 ABSURD = "  # noqa: E501  # fmt: skip"  # of a line that is one long word

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps.new.guess import Guess
+from paribus.sweeps.new.guess import Guess
 
 
 @dataclass(frozen=True)

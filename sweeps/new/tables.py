@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas
 
-from core.data.tables import check_columns, read_frame
-from core.errors import RequestError, shown
-from sweeps.new.guess import guess_task
-from sweeps.new.problem import Constant, Problem, counted
+from paribus.core.data.tables import check_columns, read_frame
+from paribus.core.errors import RequestError, shown
+from paribus.sweeps.new.guess import guess_task
+from paribus.sweeps.new.problem import Constant, Problem, counted
 
 FEWEST_ROWS = 10  # in fewer any column may differ in each
 NAMED = 5  # columns that a note or a message names

@@ -11,17 +11,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from core.build import make_trainee
-from core.components import resolve_component
-from core.config import split_override
-from core.errors import Faults, RequestError, shown
-from core.experiment import catalogue, load_experiment
-from core.fit import try_fit
-from core.resolve import Resolver
-from sweeps.new.find import find_problem
-from sweeps.new.page import literal, write_page
-from sweeps.new.problem import Problem
-from sweeps.new.template import TASK, WHY, write_template
+from paribus.core.build import make_trainee
+from paribus.core.components import resolve_component
+from paribus.core.config import split_override
+from paribus.core.errors import Faults, RequestError, shown
+from paribus.core.experiment import catalogue, load_experiment
+from paribus.core.fit import try_fit
+from paribus.core.resolve import Resolver
+from paribus.sweeps.new.find import find_problem
+from paribus.sweeps.new.page import literal, write_page
+from paribus.sweeps.new.problem import Problem
+from paribus.sweeps.new.template import TASK, WHY, write_template
 
 LONGEST_NAME = 80
 

@@ -12,8 +12,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from sweeps.plots.figure import Panel
-from sweeps.plots.style import COLOURS, FAINT, INK, PAPER, marker_look, number_axis, short
+from paribus.sweeps.plots.figure import Panel
+from paribus.sweeps.plots.style import COLOURS, FAINT, INK, PAPER, marker_look, number_axis, short
 
 Array = NDArray[Any]
 _MOST_NAMED = 8  # in the legend

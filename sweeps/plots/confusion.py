@@ -13,8 +13,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from sweeps.plots.figure import Panel
-from sweeps.plots.style import COLOURS, GRID, INK, SMALL, short
+from paribus.sweeps.plots.figure import Panel
+from paribus.sweeps.plots.style import COLOURS, GRID, INK, SMALL, short
 
 Array = NDArray[np.float64]
 MOST_LABELS = 12

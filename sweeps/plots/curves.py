@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from sweeps.plots.figure import Panel
-from sweeps.plots.style import FAINT, INK, SMALL, TRAIN, VAL, number_axis, short, spans
+from paribus.sweeps.plots.figure import Panel
+from paribus.sweeps.plots.style import FAINT, INK, SMALL, TRAIN, VAL, number_axis, short, spans
 
 Numbers = NDArray[np.float64]
 _LABEL = 0.15  # inches, from one label to the next

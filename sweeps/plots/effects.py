@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from sweeps.plots.figure import Panel
-from sweeps.plots.style import FAINT, GRID, INK, PAPER, VERDICTS, number_axis, short
+from paribus.sweeps.plots.figure import Panel
+from paribus.sweeps.plots.style import FAINT, GRID, INK, PAPER, VERDICTS, number_axis, short
 
 MOST_EFFECTS = 60
 _ROW = 0.19  # inches, of a setting or an axis' name

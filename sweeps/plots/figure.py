@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from core.errors import shown
-from sweeps.plots.style import FAINT, SMALL, short, stylesheet
+from paribus.core.errors import shown
+from paribus.sweeps.plots.style import FAINT, SMALL, short, stylesheet
 
 Format = Literal["svg", "png"]
 FORMATS: tuple[Format, ...] = ("svg", "png")

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator, SymmetricalLogLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 
-from sweeps.plots.figure import Panel
-from sweeps.plots.style import BASELINE, FAINT, SMALL, number_axis, short, spans
+from paribus.sweeps.plots.figure import Panel
+from paribus.sweeps.plots.style import BASELINE, FAINT, SMALL, number_axis, short, spans
 
 _MOST_MARKED = 12  # levels that stand at the axis themselves
 _LETTER = 0.035  # of the axis' width, that of a letter

@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from core.errors import shortened, shown
+from paribus.core.errors import shortened, shown
 
 # The hues of M. Okabe and K. Ito, Color Universal Design (2008), but for their yellow, as dark as
 # marks on white have to be (contrast 3:1, WCAG 2.2). Any two, and black, which is the baseline's,

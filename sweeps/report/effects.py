@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.values import show_value
-from sweeps.numbers import number, signed
-from sweeps.plots.effects import MOST_EFFECTS, Effect, effects_panel
-from sweeps.plots.figure import Panel
-from sweeps.plots.words import explained, many
-from sweeps.report.graphic import Graphic, Numbers, graphic
-from sweeps.report.view import View
-from sweeps.settings import BASELINE
-from sweeps.verdicts.words import in_order, interval_text, verdict_text, where
+from paribus.core.values import show_value
+from paribus.sweeps.numbers import number, signed
+from paribus.sweeps.plots.effects import MOST_EFFECTS, Effect, effects_panel
+from paribus.sweeps.plots.figure import Panel
+from paribus.sweeps.plots.words import explained, many
+from paribus.sweeps.report.graphic import Graphic, Numbers, graphic
+from paribus.sweeps.report.view import View
+from paribus.sweeps.settings import BASELINE
+from paribus.sweeps.verdicts.words import in_order, interval_text, verdict_text, where
 
 
 def effects_graphic(view: View) -> Graphic | None:

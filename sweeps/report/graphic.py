@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from core.errors import inert
-from sweeps.plots.figure import Panel, figure_of_panel, rendered
-from sweeps.plots.style import BASELINE, COLOURS, FAINT, GRID, INK, PAPER
+from paribus.core.errors import inert
+from paribus.sweeps.plots.figure import Panel, figure_of_panel, rendered
+from paribus.sweeps.plots.style import BASELINE, COLOURS, FAINT, GRID, INK, PAPER
 
 # Colours of plots to variables of the stylesheet, which has them for light and dark.
 THEME = {

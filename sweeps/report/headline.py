@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-from core.errors import shown
-from sweeps.numbers import number, signed
-from sweeps.plots.words import many
-from sweeps.report.view import View
-from sweeps.settings import BASELINE
-from sweeps.verdicts.words import QUESTIONS
+from paribus.core.errors import shown
+from paribus.sweeps.numbers import number, signed
+from paribus.sweeps.plots.words import many
+from paribus.sweeps.report.view import View
+from paribus.sweeps.settings import BASELINE
+from paribus.sweeps.verdicts.words import QUESTIONS
 
 _COUNTED = {
     "worse": ("made it worse", "made it worse"),

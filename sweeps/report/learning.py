@@ -7,13 +7,13 @@ from itertools import islice
 
 import numpy as np
 
-from sweeps.numbers import number
-from sweeps.plots.curves import Curve, curves_panel, mean_and_band
-from sweeps.plots.style import FAINT, short
-from sweeps.plots.words import explained
-from sweeps.report.graphic import Graphic, Numbers, graphic
-from sweeps.report.view import View
-from sweeps.settings import BASELINE
+from paribus.sweeps.numbers import number
+from paribus.sweeps.plots.curves import Curve, curves_panel, mean_and_band
+from paribus.sweeps.plots.style import FAINT, short
+from paribus.sweeps.plots.words import explained
+from paribus.sweeps.report.graphic import Graphic, Numbers, graphic
+from paribus.sweeps.report.view import View
+from paribus.sweeps.settings import BASELINE
 
 _MOST_BEHIND = 60  # settings drawn faint
 _MOST_ROWS = 40  # epochs in the table of numbers

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import shown
-from sweeps.effects.cells import surely_changed
-from sweeps.plots.confusion import change_panel, confusion_panel
-from sweeps.plots.style import short
-from sweeps.plots.words import many
-from sweeps.report.graphic import Graphic, Numbers, graphic
-from sweeps.report.view import View
-from sweeps.settings import BASELINE
+from paribus.core.errors import shown
+from paribus.sweeps.effects.cells import surely_changed
+from paribus.sweeps.plots.confusion import change_panel, confusion_panel
+from paribus.sweeps.plots.style import short
+from paribus.sweeps.plots.words import many
+from paribus.sweeps.report.graphic import Graphic, Numbers, graphic
+from paribus.sweeps.report.view import View
+from paribus.sweeps.settings import BASELINE
 
 _MOST_CLASSES = 40  # of which the numbers stand in a table
 

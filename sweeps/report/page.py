@@ -12,8 +12,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from core.errors import inert
-from core.files import creating, write_bytes
+from paribus.core.errors import inert
+from paribus.core.files import creating, write_bytes
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from core.values import show_value
-from sweeps.lookup import start_of
-from sweeps.numbers import duration, number
-from sweeps.report.view import View
-from sweeps.request import seed_words
-from sweeps.settings import BASELINE
-from sweeps.storage import without_credentials
-from sweeps.study import Study
+from paribus.core.values import show_value
+from paribus.sweeps.lookup import start_of
+from paribus.sweeps.numbers import duration, number
+from paribus.sweeps.report.view import View
+from paribus.sweeps.request import seed_words
+from paribus.sweeps.settings import BASELINE
+from paribus.sweeps.storage import without_credentials
+from paribus.sweeps.study import Study
 
 _SHORT = 12  # characters of a hash that tell runs apart
 

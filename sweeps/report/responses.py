@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeps.lookup import study_command
-from sweeps.numbers import number
-from sweeps.outcomes import SettingResult
-from sweeps.plots.response import Level, response_panel
-from sweeps.plots.style import short
-from sweeps.plots.words import explained
-from sweeps.report.graphic import Graphic, Numbers, graphic
-from sweeps.report.view import View
-from sweeps.study_picture import levels_of
-from sweeps.verdicts.words import axis_said
+from paribus.sweeps.lookup import study_command
+from paribus.sweeps.numbers import number
+from paribus.sweeps.outcomes import SettingResult
+from paribus.sweeps.plots.response import Level, response_panel
+from paribus.sweeps.plots.style import short
+from paribus.sweeps.plots.words import explained
+from paribus.sweeps.report.graphic import Graphic, Numbers, graphic
+from paribus.sweeps.report.view import View
+from paribus.sweeps.study_picture import levels_of
+from paribus.sweeps.verdicts.words import axis_said
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.errors import shown
-from sweeps.documents import study_document
-from sweeps.report.effects import effects_graphic
-from sweeps.report.headline import headline
-from sweeps.report.learning import learning_graphics
-from sweeps.report.matrices import matrix_graphics
-from sweeps.report.page import page, write
-from sweeps.report.reproduction import reproduction
-from sweeps.report.responses import axes_shown
-from sweeps.report.table import baseline_configuration, settings_table
-from sweeps.report.view import View
-from sweeps.settings import BASELINE
-from sweeps.study import Study
-from sweeps.verdicts.words import meaning
+from paribus.core.errors import shown
+from paribus.sweeps.documents import study_document
+from paribus.sweeps.report.effects import effects_graphic
+from paribus.sweeps.report.headline import headline
+from paribus.sweeps.report.learning import learning_graphics
+from paribus.sweeps.report.matrices import matrix_graphics
+from paribus.sweeps.report.page import page, write
+from paribus.sweeps.report.reproduction import reproduction
+from paribus.sweeps.report.responses import axes_shown
+from paribus.sweeps.report.table import baseline_configuration, settings_table
+from paribus.sweeps.report.view import View
+from paribus.sweeps.settings import BASELINE
+from paribus.sweeps.study import Study
+from paribus.sweeps.verdicts.words import meaning
 
 
 def view_of(study: Study, comparison: Mapping[str, Any] | None = None) -> View:

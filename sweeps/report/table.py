@@ -6,13 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from core.errors import shown
-from core.values import show_value
-from sweeps.numbers import duration, number, signed
-from sweeps.report.graphic import THEME
-from sweeps.report.view import View
-from sweeps.settings import BASELINE
-from sweeps.verdicts.words import derived_text, in_order, interval_text, seeds_text, verdict_text
+from paribus.core.errors import shown
+from paribus.core.values import show_value
+from paribus.sweeps.numbers import duration, number, signed
+from paribus.sweeps.report.graphic import THEME
+from paribus.sweeps.report.view import View
+from paribus.sweeps.settings import BASELINE
+from paribus.sweeps.verdicts.words import (
+    derived_text,
+    in_order,
+    interval_text,
+    seeds_text,
+    verdict_text,
+)
 
 _DASHES = {"-": "none", "--": "5 3", ":": "2 2", "-.": "6 2 2 2"}
 
@@ -102,7 +108,7 @@ def _seconds(view: View, label: str) -> float | None:
 
 def baseline_configuration(view: View) -> list[tuple[str, str]]:
     """Key and value of the baseline, all defaults filled in where one of its runs is complete."""
-    from core.config import flatten
+    from paribus.core.config import flatten
 
     seeds = view.by_label[BASELINE].seeds if BASELINE in view.by_label else ()
     given = view.study.asked["baseline"]

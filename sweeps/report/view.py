@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.values import show_value
-from sweeps.outcomes import SettingResult
-from sweeps.settings import BASELINE
-from sweeps.study import Study
-from sweeps.study_picture import looks_of
+from paribus.core.values import show_value
+from paribus.sweeps.outcomes import SettingResult
+from paribus.sweeps.settings import BASELINE
+from paribus.sweeps.study import Study
+from paribus.sweeps.study_picture import looks_of
 
 Numbers = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from sweeps.tracking.tracker import NoTracker, TrackedRun, TrackedStudy, Tracker
+from paribus.sweeps.tracking.tracker import NoTracker, TrackedRun, TrackedStudy, Tracker
 
 __all__ = [
     "NoTracker",
@@ -38,8 +38,8 @@ def open_tracker(root: Path, *, enabled: bool = True, warn: Callable[[str], None
     """
     if not (enabled and is_wanted()):
         return NoTracker()
-    from sweeps.tracking.background import BackgroundTracker
-    from sweeps.tracking.wandb_tracker import WandbTracker
+    from paribus.sweeps.tracking.background import BackgroundTracker
+    from paribus.sweeps.tracking.wandb_tracker import WandbTracker
 
     return BackgroundTracker(WandbTracker(root.absolute(), warn))
 

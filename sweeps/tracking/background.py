@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from sweeps.tracking.tracker import TrackedRun, TrackedStudy, Tracker
+from paribus.sweeps.tracking.tracker import TrackedRun, TrackedStudy, Tracker
 
 Result = TypeVar("Result")
 PATIENCE = 12.0  # seconds that `close` waits for one call

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from core.errors import shown
-from core.values import canonical_json, null_if_not_finite
-from sweeps.tracking.tracker import TrackedRun
+from paribus.core.errors import shown
+from paribus.core.values import canonical_json, null_if_not_finite
+from paribus.sweeps.tracking.tracker import TrackedRun
 
 TAG_LENGTH = 64  # W&B refuses longer ones
 NAME_LENGTH = 128

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core.files import append_line, read_lines, sha256_file
-from sweeps.tracking import layout, study_layout
-from sweeps.tracking.tracker import TrackedRun, TrackedStudy
+from paribus.core.files import append_line, read_lines, sha256_file
+from paribus.sweeps.tracking import layout, study_layout
+from paribus.sweeps.tracking.tracker import TrackedRun, TrackedStudy
 
 Line = dict[str, Any]  # study, run (None: the summary run), wandb_id, mode, project, digest, …
 LEDGER = "tracked.jsonl"  # its name below the root

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from core.errors import shown
+from paribus.core.errors import shown
 
 # Cheap: without git, code, machine and system metrics a run costs some 15 ms. Bounded: by
 # default wandb retries for days. Uploads are retried without end on purpose: a retry given up

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from sweeps.tracking.quiet import SETTINGS, Messages, lost_file
+from paribus.sweeps.tracking.quiet import SETTINGS, Messages, lost_file
 
 if TYPE_CHECKING:
     import wandb

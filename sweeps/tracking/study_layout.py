@@ -8,11 +8,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.files import sha256_file
-from core.values import null_if_not_finite, show_value
-from sweeps.settings import BASELINE
-from sweeps.tracking.layout import NAME_LENGTH, TABLE_ROWS, TAG_LENGTH, cut, digest, undotted
-from sweeps.tracking.tracker import TrackedStudy
+from paribus.core.files import sha256_file
+from paribus.core.values import null_if_not_finite, show_value
+from paribus.sweeps.settings import BASELINE
+from paribus.sweeps.tracking.layout import (
+    NAME_LENGTH,
+    TABLE_ROWS,
+    TAG_LENGTH,
+    cut,
+    digest,
+    undotted,
+)
+from paribus.sweeps.tracking.tracker import TrackedStudy
 
 VERDICTS = ("better", "worse", "equivalent", "undecided", "identical")
 SETTINGS = (

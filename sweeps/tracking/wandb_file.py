@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from core.errors import shown
-from sweeps.tracking.ledger import mark_of
+from paribus.core.errors import shown
+from paribus.sweeps.tracking.ledger import mark_of
 
 UPLOAD_SECONDS = 45.0
 _HEADER, _BLOCK = 7, 32768  # bytes of the file's and of each chunk's head; chunks end with a block

@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sweeps.tracking import layout
-from sweeps.tracking.ledger import LEDGER, Folders, Ledger, Line, run_line, study_line
-from sweeps.tracking.quiet import reason
-from sweeps.tracking.session import LostFileError, Session, project_name
-from sweeps.tracking.tracker import TrackedRun, TrackedStudy
-from sweeps.tracking.writing import OpenRun, finish_run, open_run, write_study
+from paribus.sweeps.tracking import layout
+from paribus.sweeps.tracking.ledger import LEDGER, Folders, Ledger, Line, run_line, study_line
+from paribus.sweeps.tracking.quiet import reason
+from paribus.sweeps.tracking.session import LostFileError, Session, project_name
+from paribus.sweeps.tracking.tracker import TrackedRun, TrackedStudy
+from paribus.sweeps.tracking.writing import OpenRun, finish_run, open_run, write_study
 
 _LATER = "(upload later: paribus sync)"
 

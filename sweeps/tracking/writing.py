@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps.tracking import layout, study_layout
-from sweeps.tracking.session import Session
-from sweeps.tracking.tracker import TrackedRun, TrackedStudy
+from paribus.sweeps.tracking import layout, study_layout
+from paribus.sweeps.tracking.session import Session
+from paribus.sweeps.tracking.tracker import TrackedRun, TrackedStudy
 
 if TYPE_CHECKING:
     import wandb

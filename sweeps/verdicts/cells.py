@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from sweeps.effects.cells import changed_cells
-from sweeps.outcomes import SettingResult
-from sweeps.study import Study
+from paribus.sweeps.effects.cells import changed_cells
+from paribus.sweeps.outcomes import SettingResult
+from paribus.sweeps.study import Study
 
 
 def cells_document(

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from sweeps.effects.pairs import Pairs, mean_and_std
-from sweeps.effects.power import MOST_SEEDS, detectable
-from sweeps.effects.variance import FEWEST_PAIRS, FEWEST_SETTINGS
-from sweeps.effects.verdicts import ALPHA, Standard
-from sweeps.outcomes import SettingResult
-from sweeps.study import Study
-from sweeps.verdicts.judgement import standard_for
-from sweeps.verdicts.observed import standard_of
+from paribus.sweeps.effects.pairs import Pairs, mean_and_std
+from paribus.sweeps.effects.power import MOST_SEEDS, detectable
+from paribus.sweeps.effects.variance import FEWEST_PAIRS, FEWEST_SETTINGS
+from paribus.sweeps.effects.verdicts import ALPHA, Standard
+from paribus.sweeps.outcomes import SettingResult
+from paribus.sweeps.study import Study
+from paribus.sweeps.verdicts.judgement import standard_for
+from paribus.sweeps.verdicts.observed import standard_of
 
 
 @dataclass(frozen=True)

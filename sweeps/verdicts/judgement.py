@@ -10,12 +10,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.config import Direction
-from sweeps.effects.looks import Look, judge_looks, seeds_can_decide
-from sweeps.effects.pairs import Pairs, mean_and_std
-from sweeps.effects.power import seeds_to_decide, smallest_difference
-from sweeps.effects.steps import step_of
-from sweeps.effects.verdicts import Answer, Judgement, Standard, judge
+from paribus.core.config import Direction
+from paribus.sweeps.effects.looks import Look, judge_looks, seeds_can_decide
+from paribus.sweeps.effects.pairs import Pairs, mean_and_std
+from paribus.sweeps.effects.power import seeds_to_decide, smallest_difference
+from paribus.sweeps.effects.steps import step_of
+from paribus.sweeps.effects.verdicts import Answer, Judgement, Standard, judge
 
 Array = NDArray[np.float64]
 Question = Literal["new data", "this part"]

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.config import Direction
-from core.run_folder import PREDICTIONS
-from sweeps.effects.verdicts import Standard
-from sweeps.outcomes import SettingResult
-from sweeps.study import Study
-from sweeps.verdicts.judgement import Observed, standard_for
-from sweeps.verdicts.scores import example_scores
+from paribus.core.config import Direction
+from paribus.core.run_folder import PREDICTIONS
+from paribus.sweeps.effects.verdicts import Standard
+from paribus.sweeps.outcomes import SettingResult
+from paribus.sweeps.study import Study
+from paribus.sweeps.verdicts.judgement import Observed, standard_for
+from paribus.sweeps.verdicts.scores import example_scores
 
 Array = NDArray[np.float64]
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.config import Direction
-from core.errors import Faults, RequestError, shown
-from sweeps.effects.pairs import mean_and_std
-from sweeps.effects.steps import step_of
-from sweeps.effects.verdicts import Standard
-from sweeps.settings import BASELINE
-from sweeps.verdicts.judgement import EFFECT, Observed, judge_observed
+from paribus.core.config import Direction
+from paribus.core.errors import Faults, RequestError, shown
+from paribus.sweeps.effects.pairs import mean_and_std
+from paribus.sweeps.effects.steps import step_of
+from paribus.sweeps.effects.verdicts import Standard
+from paribus.sweeps.settings import BASELINE
+from paribus.sweeps.verdicts.judgement import EFFECT, Observed, judge_observed
 
 _COLUMNS = ("setting", "seed", "value")
 _FORM = "The first line is setting,seed,value, and each further one a run; one setting is baseline."

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from core.values import show_value
-from sweeps.numbers import number, signed
-from sweeps.settings import BASELINE
+from paribus.core.values import show_value
+from paribus.sweeps.numbers import number, signed
+from paribus.sweeps.settings import BASELINE
 
 _SAME = 1e-12  # means this close differ by rounding only
 _MOST_UNDECIDED = 6  # lines

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from core.errors import shown
-from sweeps.watching.standing import Standing
-from sweeps.watching.words import about, cut, number
+from paribus.core.errors import shown
+from paribus.sweeps.watching.standing import Standing
+from paribus.sweeps.watching.words import about, cut, number
 
 _PARTS = 10  # of what is to be trained: a line when another one is done
 _LATER_PARTS = 2  # of what a round adds that nobody could foresee

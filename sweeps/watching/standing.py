@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from core.spec import RunSpec
-from sweeps.drive import Step
+from paribus.core.spec import RunSpec
+from paribus.sweeps.drive import Step
 
 State = Literal["waiting", "training", "done", "failed", "stopped"]
 _ENDED = ("done", "failed", "stopped")

@@ -10,8 +10,8 @@ from itertools import chain
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from sweeps.watching.standing import SettingStanding, Standing, State
-from sweeps.watching.words import about, cut, number
+from paribus.sweeps.watching.standing import SettingStanding, Standing, State
+from paribus.sweeps.watching.words import about, cut, number
 
 _CHOOSE_EVERY = 3.0  # seconds: which settings are shown changes no more often
 _NARROW = 60  # columns below which words give way

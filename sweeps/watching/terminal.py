@@ -9,7 +9,7 @@ from rich.control import Control
 from rich.live import Live
 from rich.segment import ControlType, Segment, Segments
 
-from sweeps.watching.table import Table
+from paribus.sweeps.watching.table import Table
 
 _REFRESHES = 4  # a second
 

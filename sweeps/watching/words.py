@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from rich.cells import cell_len, set_cell_size
 
-from core.errors import shown
+from paribus.core.errors import shown
 
 
 def number(value: float | None) -> str:

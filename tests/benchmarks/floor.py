@@ -5,7 +5,7 @@
 Digits, 64-128-10 with dropout 0.2, Adam with as many learning rates as settings, batches of 64, in
 one process with one thread:
 
-1. step: an epoch of `core.cohort.program.Program` by its steps: order, gathering, dropout's draws,
+1. step: an epoch of `Program` by its steps: order, gathering, dropout's draws,
    forward, loss, accuracy, backward, Adam.
 2. products: the five batched matrix products of the network, not padded, and nothing else.
 
@@ -26,7 +26,7 @@ sys.path[:0] = [str(REPOSITORY), str(Path(__file__).parent)]
 
 from measure import in_turn, surroundings, table  # noqa: E402
 
-from core.process import restart_pinned, settle  # noqa: E402
+from paribus.core.process import restart_pinned, settle  # noqa: E402
 
 BATCH_SIZE, INPUTS, HIDDEN_DIM, CLASSES = 64, 64, 128, 10
 
@@ -50,11 +50,11 @@ def main() -> None:
 
 def step(settings: int, seeds: int) -> Callable[[int], float]:
     """An epoch of a cohort, in microseconds for a lane's step."""
-    from core.cohort.engine import programs_of
-    from core.engine import Job
-    from core.experiment import find_experiment, load_experiment
-    from core.resolve import Resolver
-    from sweeps.axes import apply_overrides
+    from paribus.core.cohort.engine import programs_of
+    from paribus.core.engine import Job
+    from paribus.core.experiment import find_experiment, load_experiment
+    from paribus.core.resolve import Resolver
+    from paribus.sweeps.axes import apply_overrides
 
     experiment = load_experiment(find_experiment("digits"))
     resolver = Resolver(experiment)

@@ -33,7 +33,7 @@ sys.path[:0] = [str(REPOSITORY), str(Path(__file__).parent)]
 
 from measure import in_turn, surroundings, table  # noqa: E402
 
-from core.process import restart_pinned, settle  # noqa: E402
+from paribus.core.process import restart_pinned, settle  # noqa: E402
 
 IMAGES = 84_000  # of which the experiment trains on five sevenths
 HIDDEN_DIM, DROPOUT, LR, BATCH_SIZE, EVAL_BATCH_SIZE = 128, 0.2, 1e-3, 64, 1000
@@ -49,7 +49,7 @@ def main() -> None:
     options = parser.parse_args()
     restart_pinned()
     settle()
-    from experiments.mnist import drawn
+    from paribus.experiments.mnist import drawn
 
     parts = drawn(IMAGES)
     trains = {"harness": harness(), "indexed": indexed(parts), "classic": classic(parts)}
@@ -75,11 +75,11 @@ def main() -> None:
 
 def harness() -> Train:
     """Way 1."""
-    from core.experiment import find_experiment, load_experiment
-    from core.files import read_json
-    from core.resolve import Resolver
-    from core.train import resolver_for_file, train_job
-    from sweeps.axes import apply_overrides
+    from paribus.core.experiment import find_experiment, load_experiment
+    from paribus.core.files import read_json
+    from paribus.core.resolve import Resolver
+    from paribus.core.train import resolver_for_file, train_job
+    from paribus.sweeps.axes import apply_overrides
 
     path = find_experiment("mnist")
     experiment = load_experiment(path)
@@ -102,7 +102,7 @@ def indexed(parts: dict[str, Any]) -> Train:
     """Way 2."""
     import torch
 
-    from experiments.mnist import DEVIATION, MEAN
+    from paribus.experiments.mnist import DEVIATION, MEAN
 
     (train_x, train_y), (val_x, val_y) = (
         ((torch.from_numpy(pixels).float() / 255 - MEAN) / DEVIATION, torch.from_numpy(digits))
@@ -141,7 +141,7 @@ def classic(parts: dict[str, Any]) -> Train:
     from torch.utils.data import DataLoader, Dataset
     from torchvision import transforms
 
-    from experiments.mnist import DEVIATION, MEAN
+    from paribus.experiments.mnist import DEVIATION, MEAN
 
     to_input = transforms.Compose(
         [transforms.ToTensor(), transforms.Normalize((MEAN,), (DEVIATION,))]

@@ -24,7 +24,7 @@ sys.path[:0] = [str(REPOSITORY), str(Path(__file__).parent)]
 
 from measure import surroundings  # noqa: E402
 
-from core.process import restart_pinned, settle  # noqa: E402
+from paribus.core.process import restart_pinned, settle  # noqa: E402
 
 WORKERS = 2
 
@@ -38,8 +38,10 @@ def main() -> None:
         return
     settle()
     seconds: dict[str, float] = {
-        "start: driver's imports": _imports("sweeps.cli.app, sweeps.sweep, wandb, optuna"),
-        "start: torch, in a worker": _imports("core.preload"),
+        "start: driver's imports": _imports(
+            "paribus.sweeps.cli.app, paribus.sweeps.sweep, wandb, optuna"
+        ),
+        "start: torch, in a worker": _imports("paribus.core.preload"),
     }
     with tempfile.TemporaryDirectory(prefix="paribus-benchmark-") as folder:
         _study(Path(folder), seconds)
@@ -51,16 +53,16 @@ def main() -> None:
 def _study(folder: Path, seconds: dict[str, float]) -> None:
     from study100 import KEYS, LEVELS, OVERRIDES, SEEDS
 
-    from core.errors import Faults
-    from sweeps import optuna_view
-    from sweeps.early import early_request
-    from sweeps.request import Asked
-    from sweeps.root import Root
-    from sweeps.schedule import schedule
-    from sweeps.study import Study
-    from sweeps.sweep import plan_sweep
-    from sweeps.work import Task
-    from sweeps.workplace import Workplace
+    from paribus.core.errors import Faults
+    from paribus.sweeps import optuna_view
+    from paribus.sweeps.early import early_request
+    from paribus.sweeps.request import Asked
+    from paribus.sweeps.root import Root
+    from paribus.sweeps.schedule import schedule
+    from paribus.sweeps.study import Study
+    from paribus.sweeps.sweep import plan_sweep
+    from paribus.sweeps.work import Task
+    from paribus.sweeps.workplace import Workplace
 
     root = Root(folder / "results")
     axes = tuple(f"{KEYS[name]}={','.join(map(str, LEVELS[name]))}" for name in LEVELS)
@@ -87,18 +89,18 @@ def _study(folder: Path, seconds: dict[str, float]) -> None:
 
 
 def _train(task: Any) -> None:
-    from core.train import train_job
+    from paribus.core.train import train_job
 
     for progress in train_job(task.runs, task.attempts, task.checkpoint_every):
         assert progress.ended in (None, "complete"), progress
 
 
 def _track(place: Path, name: str) -> float:
-    from sweeps.documents import run_document
-    from sweeps.root import Root
-    from sweeps.study import Study
-    from sweeps.tracking.tracker import TrackedRun
-    from sweeps.tracking.wandb_tracker import WandbTracker
+    from paribus.sweeps.documents import run_document
+    from paribus.sweeps.root import Root
+    from paribus.sweeps.study import Study
+    from paribus.sweeps.tracking.tracker import TrackedRun
+    from paribus.sweeps.tracking.wandb_tracker import WandbTracker
 
     root = Root(place)
     study = Study.load(root, name)
@@ -124,8 +126,8 @@ def _track(place: Path, name: str) -> float:
 @contextmanager
 def _parts(seconds: dict[str, float]) -> Iterator[None]:
     """Times what workers do, by the functions that do it."""
-    from core import attempt, course
-    from core.cohort import engine, program
+    from paribus.core import attempt, course
+    from paribus.core.cohort import engine, program
 
     places: list[tuple[Any, str, str]] = [
         (engine, "programs_of", "training: models, orders of memory"),

@@ -26,8 +26,11 @@ sys.path[:0] = [str(REPOSITORY), str(Path(__file__).parent)]
 from measure import surroundings  # noqa: E402
 
 SEEDS = 5
-START = "from sweeps.cli.start import main; main()"
-IMPORTS = "import sweeps.cli.app, sweeps.study, sweeps.documents, sweeps.lookup, rich.table"
+START = "from paribus.sweeps.cli.start import main; main()"
+IMPORTS = (
+    "import paribus.sweeps.cli.app, paribus.sweeps.study, paribus.sweeps.documents, "
+    "paribus.sweeps.lookup, rich.table"
+)
 
 
 def main() -> None:

@@ -287,7 +287,7 @@ def test_what_needs_no_torch_is_refused_before_it_is_imported(tmp_path):
         "run --help", "sweep digits --storage foo", "run nowhere.py", "run digits train.epochs",
     ]  # fmt: skip
     program = (
-        "import sys, json\nfrom sweeps.cli.app import run\n"
+        "import sys, json\nfrom paribus.sweeps.cli.app import run\n"
         "for command in json.loads(sys.argv[1]):\n"
         "    code = run(command.split())\n"
         "    assert 'torch' not in sys.modules, command\n"
@@ -303,7 +303,7 @@ def test_what_needs_no_torch_is_refused_before_it_is_imported(tmp_path):
 
 def test_a_sweep_leaves_the_torch_of_its_experiment_to_the_workers(small, tmp_path):
     program = (
-        "import sys\nfrom sweeps.cli.app import run\n"
+        "import sys\nfrom paribus.sweeps.cli.app import run\n"
         "assert run(sys.argv[1:]) == 0\n"
         "assert 'torch' not in sys.modules\n"
     )
@@ -515,7 +515,7 @@ def test_a_run_as_experiment_that_is_none(paribus, filled):
 
 def test_through_the_console_script(tmp_path):
     """The form is the program's own, not only the function's."""
-    script = "import sys; from sweeps.cli.start import main; main()"
+    script = "import sys; from paribus.sweeps.cli.start import main; main()"
     for words, as_json in itertools.product((["run", "digits", "lr=1"], ["run", "--x"]), (0, 1)):
         done = subprocess.run(
             [sys.executable, "-c", script, *words, *(["--json"] if as_json else [])],

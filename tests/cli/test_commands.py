@@ -14,7 +14,7 @@ import click
 import pytest
 from commands import clean_environment
 
-from sweeps.cli.app import app
+from paribus.sweeps.cli.app import app
 
 RUN = {
     *("run", "experiment", "study", "studies", "setting", "seed", "status", "reason", "engine"),
@@ -520,7 +520,7 @@ def test_version(paribus):
 def test_help_needs_none_of_the_large_libraries(tmp_path):
     script = (
         "import sys\n"
-        "from sweeps.cli.app import run\n"
+        "from paribus.sweeps.cli.app import run\n"
         "run(['--help'])\n"
         "large = {'torch', 'numpy', 'scipy', 'sklearn', 'optuna', 'wandb', 'sqlalchemy',\n"
         "         'matplotlib'}\n"
@@ -545,7 +545,7 @@ def test_the_root_may_come_from_the_environment(paribus, tmp_path):
 
 def test_a_gone_reader_is_no_error(tmp_path):
     done = subprocess.run(
-        f"{shlex.quote(sys.executable)} -c 'from sweeps.cli.start import main; import sys; "
+        f"{shlex.quote(sys.executable)} -c 'from paribus.sweeps.cli.start import main; import sys; "
         "sys.argv[1:] = [\"list\"]; main()' | true",
         shell=True, cwd=tmp_path, env=clean_environment(str(tmp_path)), capture_output=True,
         text=True, check=False,
@@ -555,7 +555,7 @@ def test_a_gone_reader_is_no_error(tmp_path):
 
 def test_progress_is_shown_on_a_terminal_only(tmp_path):
     terminal, other_end = pty.openpty()
-    script = "import sys; from sweeps.cli.start import main; main()"
+    script = "import sys; from paribus.sweeps.cli.start import main; main()"
     words = ("run", "line", "train.epochs=3", "--no-wandb", "--root", str(tmp_path / "r"))
     done = subprocess.run(
         [sys.executable, "-c", script, *words], stdout=subprocess.PIPE, stderr=other_end,
@@ -607,7 +607,7 @@ def test_another_module_of_the_name_does_not_take_the_place_of_a_run_s_own(parib
     assert done.code == 0, done.err
     (tmp_path / "nets_of_mine.py").write_text(nets.replace("forward(x)\n", "forward(-x)\n"))
     code = (
-        "import sys; from sweeps.cli.app import run; "
+        "import sys; from paribus.sweeps.cli.app import run; "
         f"sys.exit(run(['evaluate', {done.json['run']!r}, '--root', {str(tmp_path / 'r')!r}]))"
     )
     environment = clean_environment(str(tmp_path))

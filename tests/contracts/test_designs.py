@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeps.axes import Axis, Level
-from sweeps.designs import OneAtATime, UntilDecided
-from sweeps.levels import Range
-from sweeps.search import PRUNERS, SAMPLERS, Search
+from paribus.sweeps.axes import Axis, Level
+from paribus.sweeps.designs import OneAtATime, UntilDecided
+from paribus.sweeps.levels import Range
+from paribus.sweeps.search import PRUNERS, SAMPLERS, Search
 
 BASELINE = {"optimizer": {"name": "adam", "lr": 0.1}, "train": {"batch_size": 8}}
 LEVELS = {"optimizer.lr": [0.2, 1.0, 10.0], "train.batch_size": [4], "loss": list("abcdefg")}

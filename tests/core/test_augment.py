@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.augment import make_augment
-from core.config import Component
-from core.data import images as module
-from core.data import load, prepare
-from core.data.images import Images
-from core.errors import RequestError
+from paribus.core.augment import make_augment
+from paribus.core.config import Component
+from paribus.core.data import images as module
+from paribus.core.data import load, prepare
+from paribus.core.data.images import Images
+from paribus.core.errors import RequestError
 
 N, SIDE = 12, 5
 PLAIN = torch.rand(N, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))

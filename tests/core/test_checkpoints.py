@@ -5,8 +5,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.checkpoints import BEFORE, LAST, CheckpointClock, load_state, read_state, save_state
-from core.errors import DamagedError
+from paribus.core.checkpoints import (
+    BEFORE,
+    LAST,
+    CheckpointClock,
+    load_state,
+    read_state,
+    save_state,
+)
+from paribus.core.errors import DamagedError
 
 modest = settings(max_examples=60, deadline=None)
 

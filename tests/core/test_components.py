@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from core.components import (
+from paribus.core.components import (
     NAMES,
     build,
     check_components,
@@ -12,7 +12,7 @@ from core.components import (
     resolve_component,
     with_defaults,
 )
-from core.errors import Faults, RequestError
+from paribus.core.errors import Faults, RequestError
 
 EVERY_SHORT_NAME = [(kind, name) for kind, names in NAMES.items() for name in names]
 
@@ -106,8 +106,8 @@ def test_unknown_names(kind, name, words, small):
         ("loss", "torch.manual_seed"),
         ("optimizer", "torch.nn.Linear"),
         ("scheduler", "torch.optim.Adam"),
-        ("task", "core.tasks.Task"),
-        ("task", "core.tasks.DIRECTIONS"),
+        ("task", "paribus.core.tasks.Task"),
+        ("task", "paribus.core.tasks.DIRECTIONS"),
         ("task", "torch.nn.Linear"),
         ("task", "Net"),
     ],

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from core.components import known_keys, with_defaults
-from core.config import (
+from paribus.core.components import known_keys, with_defaults
+from paribus.core.config import (
     Configuration,
     difference,
     fixed_keys,
@@ -16,8 +16,8 @@ from core.config import (
     split_override,
     with_value,
 )
-from core.errors import Faults, RequestError
-from core.experiment import find_experiment, load_experiment
+from paribus.core.errors import Faults, RequestError
+from paribus.core.experiment import find_experiment, load_experiment
 
 GIVEN = {
     "task": "multiclass",

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from core.data import load, prepare, standardized
-from core.errors import RequestError
+from paribus.core.data import load, prepare, standardized
+from paribus.core.errors import RequestError
 
 N = 10
 

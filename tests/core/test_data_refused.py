@@ -12,9 +12,9 @@ from scipy.sparse import csr_matrix
 from sklearn.utils import Bunch
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
-from core.data import load
-from core.data.tables import table
-from core.errors import RequestError
+from paribus.core.data import load
+from paribus.core.data.tables import table
+from paribus.core.errors import RequestError
 
 X = np.arange(24.0).reshape(12, 2)
 Y = np.array([0, 1, 2] * 4)

@@ -12,8 +12,8 @@ import torch
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from core.data import load, prepare
-from core.errors import RequestError
+from paribus.core.data import load, prepare
+from paribus.core.errors import RequestError
 
 
 def split(labels, method, seed=0, val=0.15, test=0.15, targets="classes"):

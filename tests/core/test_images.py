@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from core.data import images as module
-from core.data import load, prepare
-from core.data.images import decode, images
-from core.data.part import Items
-from core.errors import RequestError
+from paribus.core.data import images as module
+from paribus.core.data import load, prepare
+from paribus.core.data.images import decode, images
+from paribus.core.data.part import Items
+from paribus.core.errors import RequestError
 
 
 def pixels(seed, height=6, width=5, channels=3):

@@ -5,7 +5,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.errors import inert, shown
+from paribus.core.errors import inert, shown
 
 
 def test_words_of_all_scripts_stay_as_they_are():

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.errors import RequestError
-from core.models import (
+from paribus.core.errors import RequestError
+from paribus.core.models import (
     ACTIVATIONS,
     CNN,
     MLP,
@@ -18,7 +18,7 @@ from core.models import (
     draw_parameters,
     set_dropout_streams,
 )
-from core.seeding import stream
+from paribus.core.seeding import stream
 
 
 def drawn(seed=0, **keywords):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core.process import PINNED, is_pinned, pinned_environment
+from paribus.core.process import PINNED, is_pinned, pinned_environment
 
 REPOSITORY = str(Path(__file__).resolve().parents[2])
 
@@ -24,7 +24,7 @@ def python(program, *arguments, **variables):
 
 RESTART = """
 import json, os, sys
-from core.process import is_pinned, restart_pinned
+from paribus.core.process import is_pinned, restart_pinned
 before = is_pinned()
 restart_pinned()
 print(json.dumps([before, is_pinned(), os.getpid(), sys.argv[1:], sys.flags.hash_randomization]))
@@ -40,7 +40,9 @@ def test_restarting_pins_the_process():
 
 
 def test_without_the_restart_it_is_not_pinned():
-    program = "import json; from core.process import is_pinned; print(json.dumps(is_pinned()))"
+    program = (
+        "import json; from paribus.core.process import is_pinned; print(json.dumps(is_pinned()))"
+    )
     assert python(program) is False
     assert python(program, **PINNED) is True
     for name in PINNED:
@@ -72,7 +74,7 @@ def test_variables_for_children_are_restored(monkeypatch):
 
 SETTLED = """
 import json, torch
-from core.process import settle
+from paribus.core.process import settle
 torch.set_default_dtype(torch.float64)
 print(json.dumps([settle(), str(torch.get_default_dtype()), torch.get_num_threads()]))
 """
@@ -86,12 +88,21 @@ def test_settling_says_what_mode_it_really_is():
     assert (unpinned["pinned"], unpinned["threads"], threads) == (False, 1, 1)
 
 
-LIGHT = ["core.config", "core.components", "core.experiment", "core.run_folder", "core.spec"]
+LIGHT = [
+    "paribus.core.config",
+    "paribus.core.components",
+    "paribus.core.experiment",
+    "paribus.core.run_folder",
+    "paribus.core.spec",
+]
 
 
 @pytest.mark.parametrize(
     ("modules", "absent"),
-    [(["core.process"], ["torch", "numpy"]), ([*LIGHT, "core.files", "core.values"], ["torch"])],
+    [
+        (["paribus.core.process"], ["torch", "numpy"]),
+        ([*LIGHT, "paribus.core.files", "paribus.core.values"], ["torch"]),
+    ],
 )
 def test_reading_and_planning_import_no_torch(modules, absent):
     program = (
@@ -103,8 +114,8 @@ def test_reading_and_planning_import_no_torch(modules, absent):
 
 STEPS = """
 import json, sys, torch
-from core.components import NAMES
-import core.optimizers
+from paribus.core.components import NAMES
+import paribus.core.optimizers
 
 stepped = []
 for path in NAMES["optimizer"].values():

@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from core.errors import RequestError
-from core.resolve import choose_device
-from core.spec import ENGINES, choose_engine
+from paribus.core.errors import RequestError
+from paribus.core.resolve import choose_device
+from paribus.core.spec import ENGINES, choose_engine
 
 ONE_CYCLE = {"name": "torch.optim.lr_scheduler.OneCycleLR", "max_lr": 0.1}
 SLOPES = {"task": "regression", "data": "slopes", "loss": "mse"}

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from core.engine import Job
-from core.engines import engine_of, resolver_of
-from core.errors import RequestError
-from core.experiment import load_experiment
-from core.run_folder import RunFolder
-from core.train import train_job
+from paribus.core.engine import Job
+from paribus.core.engines import engine_of, resolver_of
+from paribus.core.errors import RequestError
+from paribus.core.experiment import load_experiment
+from paribus.core.run_folder import RunFolder
+from paribus.core.train import train_job
 
 SELECT = 'SELECT = {"metric": "val/score", "direction": "maximize"}\n'
 LEARNS = f'''"""Does it learn?"""

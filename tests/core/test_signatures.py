@@ -6,8 +6,8 @@ import pytest
 import torch
 from pydantic import Field
 
-from core.errors import RequestError
-from core.signatures import (
+from paribus.core.errors import RequestError
+from paribus.core.signatures import (
     Parameter,
     check_keyword,
     check_keywords,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import RequestError
-from core.sources import Sources, owner, trace_file, trace_module, tree_digest
+from paribus.core.errors import RequestError
+from paribus.core.sources import Sources, owner, trace_file, trace_module, tree_digest
 
 MINE = '''"""The question."""
 import math
@@ -337,7 +337,7 @@ def test_other_files_count_by_their_bytes(tmp_path: Path):
 def test_distributions_are_those_used(tmp_path: Path):
     text = (
         "import os, torch, numpy as np\nfrom sklearn.linear_model import Ridge\nimport yaml\n"
-        "from core.errors import shown\n"
+        "from paribus.core.errors import shown\n"
         "def x():\n    import torchvision.models as m\n    return Ridge, os, torch, np, m, shown\n"
     )
     found = trace_file(write(tmp_path, {"mine.py": text}), ["x"])
@@ -353,7 +353,7 @@ def test_distributions_are_those_used(tmp_path: Path):
     [
         ("torch.optim.RAdam", {}),
         ("math.sqrt", {}),
-        ("core.errors.shown", {}),
+        ("paribus.core.errors.shown", {}),
         ("nowhere.at.all", {}),
         ("sklearn.linear_model.Ridge", {"sklearn": version("scikit-learn")}),
         ("PIL.Image", {"PIL": version("pillow")}),
@@ -395,8 +395,8 @@ def test_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         "test.support": "stdlib",
         "torch.nn": "installed",
         "sklearn.nothing": "installed",
-        "core.errors": "own",
-        "sweeps": "own",
+        "paribus.core.errors": "own",
+        "sweeps": "user",
         "editable_one": "user",
         "nowhere": "user",
     }
@@ -424,7 +424,7 @@ def test_a_file_in_site_packages_without_distribution_is_the_users(
 ):
     write(tmp_path, {"loose_module.py": "x = 1"})
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("core.sources.finder._site_folders", lambda: [str(tmp_path)])
+    monkeypatch.setattr("paribus.core.sources.finder._site_folders", lambda: [str(tmp_path)])
     assert owner("loose_module") == "user"
     assert list(trace_module("loose_module.x").digests) == ["loose_module:x"]
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.check.examples import inputs
-from core.check.subject import Subject
-from core.data import load, prepare
-from core.data.tables import table
-from core.errors import RequestError
+from paribus.core.check.examples import inputs
+from paribus.core.check.subject import Subject
+from paribus.core.data import load, prepare
+from paribus.core.data.tables import table
+from paribus.core.errors import RequestError
 
 KINDS = "".join(f"{k},{'ab'[k % 2]},{k % 2}\n" for k in range(8))
 

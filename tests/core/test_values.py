@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from core.errors import RequestError
-from core.values import (
+from paribus.core.errors import RequestError
+from paribus.core.values import (
     as_plain,
     canonical_json,
     null_if_not_finite,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from core.check import CHECKS, CHECKS_OF_SCRIPT
-from core.experiment import catalogue
+from paribus.core.check import CHECKS, CHECKS_OF_SCRIPT
+from paribus.core.experiment import catalogue
 
 HEAD = '''"""Can it learn?"""
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core.config import Configuration
-from core.errors import ParibusError, RequestError
-from core.experiment import catalogue
-from core.process import is_pinned
-from core.run_folder import RunFolder
-from core.train import resolver_for_file
-from sweeps import api
+from paribus.core.config import Configuration
+from paribus.core.errors import ParibusError, RequestError
+from paribus.core.experiment import catalogue
+from paribus.core.process import is_pinned
+from paribus.core.run_folder import RunFolder
+from paribus.core.train import resolver_for_file
+from paribus.sweeps import api
 
 EPOCHS = {"train.epochs": 3}
 FULL = """
@@ -205,7 +205,7 @@ def test_a_study_shows_what_it_found(study):
 def test_a_script_that_is_an_experiment_says_how_it_is_guarded(tmp_path):
     script = tmp_path / "own.py"
     source = catalogue()["digits"].read_text()
-    script.write_text(f"{source}\nfrom sweeps.api import sweep\nsweep(__file__)\n")
+    script.write_text(f"{source}\nfrom paribus.sweeps.api import sweep\nsweep(__file__)\n")
     with pytest.raises(RequestError, match=r"own\.py calls sweep while it is loaded") as error:
         api.sweep(script, root=tmp_path / "results", wandb=False)
     assert "__main__" in str(error.value.faults[0].hint)

@@ -2,15 +2,15 @@
 
 import pytest
 
-from core.components import with_defaults
-from core.config import Configuration
-from core.errors import Faults, RequestError
-from core.experiment import catalogue, load_experiment
-from sweeps.axes import apply_overrides, changed, read_axes
-from sweeps.early import early_request
-from sweeps.levels import Range
-from sweeps.request import Asked
-from sweeps.root import Root
+from paribus.core.components import with_defaults
+from paribus.core.config import Configuration
+from paribus.core.errors import Faults, RequestError
+from paribus.core.experiment import catalogue, load_experiment
+from paribus.sweeps.axes import apply_overrides, changed, read_axes
+from paribus.sweeps.early import early_request
+from paribus.sweeps.levels import Range
+from paribus.sweeps.request import Asked
+from paribus.sweeps.root import Root
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ import pytest
 from processes import is_alive, pids
 from troubled import planned_runs
 
-from core.checkpoints import BEFORE, LAST
-from core.run_folder import BEST, HISTORY, RECORD
-from core.spec import RunSpec
-from sweeps.drive import USUAL, Rules, drive
-from sweeps.request import Request
-from sweeps.root import Root
+from paribus.core.checkpoints import BEFORE, LAST
+from paribus.core.run_folder import BEST, HISTORY, RECORD
+from paribus.core.spec import RunSpec
+from paribus.sweeps.drive import USUAL, Rules, drive
+from paribus.sweeps.request import Request
+from paribus.sweeps.root import Root
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ import shutil
 
 import pytest
 
-from core.spec import RunSpec
-from sweeps.drive import USUAL, Step
-from sweeps.follow import Follower
-from sweeps.root import Root
-from sweeps.study import Study
-from sweeps.tracking import NoTracker
+from paribus.core.spec import RunSpec
+from paribus.sweeps.drive import USUAL, Step
+from paribus.sweeps.follow import Follower
+from paribus.sweeps.root import Root
+from paribus.sweeps.study import Study
+from paribus.sweeps.tracking import NoTracker
 
 LR = "optimizer.lr=0.1"
 

@@ -9,12 +9,12 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 from troubled import Troubled
 
-from core.errors import RequestError
-from sweeps import optuna_view
-from sweeps.drive import USUAL
-from sweeps.storage import checked_storage, without_credentials
-from sweeps.study import Study
-from sweeps.tracking import NoTracker
+from paribus.core.errors import RequestError
+from paribus.sweeps import optuna_view
+from paribus.sweeps.drive import USUAL
+from paribus.sweeps.storage import checked_storage, without_credentials
+from paribus.sweeps.study import Study
+from paribus.sweeps.tracking import NoTracker
 
 LR = "optimizer.lr=0.1"
 

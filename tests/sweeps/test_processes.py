@@ -19,9 +19,9 @@ from processes import (
 )
 from troubled import Troubled, hashes
 
-from core.errors import RequestError
-from sweeps.root import Root
-from sweeps.study import Study
+from paribus.core.errors import RequestError
+from paribus.sweeps.root import Root
+from paribus.sweeps.study import Study
 
 LR = "optimizer.lr=0.1"
 LONG = ("--set", "train.epochs=30")
@@ -30,7 +30,7 @@ LONG = ("--set", "train.epochs=30")
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory, workplace):
     """The hashes of a sweep that nothing disturbed, through the API of this unpinned process."""
-    from sweeps.api import sweep
+    from paribus.sweeps.api import sweep
 
     troubled = Troubled(tmp_path_factory.mktemp("reference"), workplace)
     options = {"seeds": [0, 1], "overrides": {"train.epochs": 30}, "wandb": False, "workers": 2}
@@ -132,7 +132,7 @@ def test_two_commands_at_once(begun, troubled, reference):
 
 SCRIPT = """
 import json
-from sweeps.api import sweep
+from paribus.sweeps.api import sweep
 
 done = sweep({path!r}, {{"train.batch_size": [8], "optimizer.lr": [0.1]}}, seeds=[1, 0],
              root={root!r}, workers=1, wandb=False)

@@ -7,10 +7,10 @@ import socket
 import pytest
 from manifest import write_manifest
 
-from core.errors import DamagedError, RequestError
-from core.files import write_json
-from core.run_folder import RunFolder
-from sweeps.root import Root, split_seed
+from paribus.core.errors import DamagedError, RequestError
+from paribus.core.files import write_json
+from paribus.core.run_folder import RunFolder
+from paribus.sweeps.root import Root, split_seed
 
 
 @pytest.fixture

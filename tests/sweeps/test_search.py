@@ -15,17 +15,17 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 from troubled import Troubled
 
-from core.errors import RequestError
-from core.values import canonical_json
-from sweeps import api
-from sweeps.cli import reports
-from sweeps.documents import compare_document
-from sweeps.drive import USUAL
-from sweeps.root import Root
-from sweeps.search import Search
-from sweeps.study import Study
-from sweeps.tracking import NoTracker
-from sweeps.watching.standing import Standing
+from paribus.core.errors import RequestError
+from paribus.core.values import canonical_json
+from paribus.sweeps import api
+from paribus.sweeps.cli import reports
+from paribus.sweeps.documents import compare_document
+from paribus.sweeps.drive import USUAL
+from paribus.sweeps.root import Root
+from paribus.sweeps.search import Search
+from paribus.sweeps.study import Study
+from paribus.sweeps.tracking import NoTracker
+from paribus.sweeps.watching.standing import Standing
 
 RANGE = "optimizer.lr=1e-5:1:log"
 FIVE = [0, 1, 2, 3, 4]

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from core.errors import RequestError
-from core.experiment import catalogue
-from sweeps.designs import OneAtATime
-from sweeps.planning import plan_runs, read_request
-from sweeps.request import Request
-from sweeps.settings import prove_one_change
+from paribus.core.errors import RequestError
+from paribus.core.experiment import catalogue
+from paribus.sweeps.designs import OneAtATime
+from paribus.sweeps.planning import plan_runs, read_request
+from paribus.sweeps.request import Request
+from paribus.sweeps.settings import prove_one_change
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,15 @@ import pytest
 from manifest import write_manifest
 from troubled import Troubled, hashes
 
-from core.errors import RequestError
-from core.files import write_json
-from sweeps.documents import best_setting, compare_document, run_document
-from sweeps.drive import USUAL
-from sweeps.effects.pairs import Pairs
-from sweeps.root import Root
-from sweeps.study import Study
-from sweeps.study_names import check_study_name, latest_study, study_name
-from sweeps.tracking import NoTracker
+from paribus.core.errors import RequestError
+from paribus.core.files import write_json
+from paribus.sweeps.documents import best_setting, compare_document, run_document
+from paribus.sweeps.drive import USUAL
+from paribus.sweeps.effects.pairs import Pairs
+from paribus.sweeps.root import Root
+from paribus.sweeps.study import Study
+from paribus.sweeps.study_names import check_study_name, latest_study, study_name
+from paribus.sweeps.tracking import NoTracker
 
 LR = "optimizer.lr=0.1"
 SETTING_KEYS = {"label", "changed", "derived", "runs", "seeds", "values", "mean", "std", "status"}

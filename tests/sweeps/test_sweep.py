@@ -6,13 +6,13 @@ import shutil
 import pytest
 from troubled import Troubled
 
-from core.errors import RequestError
-from core.run_folder import BEST, HISTORY
-from sweeps.drive import USUAL
-from sweeps.request import read_seeds
-from sweeps.root import Root
-from sweeps.study import Study
-from sweeps.tracking import NoTracker
+from paribus.core.errors import RequestError
+from paribus.core.run_folder import BEST, HISTORY
+from paribus.sweeps.drive import USUAL
+from paribus.sweeps.request import read_seeds
+from paribus.sweeps.root import Root
+from paribus.sweeps.study import Study
+from paribus.sweeps.tracking import NoTracker
 
 LR = "optimizer.lr=0.1"
 TROUBLES = "model.trouble=raise,nan"

@@ -13,10 +13,10 @@ from collections import Counter
 import pytest
 from processes import Started, wait_until
 
-from sweeps import sync as syncing
-from sweeps.offline import find_offline
-from sweeps.root import Root
-from sweeps.tracking import quiet
+from paribus.sweeps import sync as syncing
+from paribus.sweeps.offline import find_offline
+from paribus.sweeps.root import Root
+from paribus.sweeps.tracking import quiet
 from tests.sweeps.wandb_reader import offline_runs
 from tests.sweeps.wandb_server import WandbServer
 

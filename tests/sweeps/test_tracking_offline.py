@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.tracking import TrackedRun, layout, open_tracker
+from paribus.sweeps.tracking import TrackedRun, layout, open_tracker
 from tests.sweeps.tracked import ROWS, grown, picture, whole_study
 from tests.sweeps.wandb_reader import offline_runs
 

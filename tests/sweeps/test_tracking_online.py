@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.tracking import TrackedRun, layout, open_tracker, quiet, session, study_layout
+from paribus.sweeps.tracking import TrackedRun, layout, open_tracker, quiet, session, study_layout
 from tests.sweeps.tracked import ROWS, grown, picture, whole_study
 from tests.sweeps.wandb_reader import offline_runs
 from tests.sweeps.wandb_server import WandbServer
@@ -374,7 +374,7 @@ COMMAND = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
 from tests.sweeps.test_tracking_online import COMPLETE, HISTORY, RUN, open_tracker
-from sweeps.tracking import background
+from paribus.sweeps.tracking import background
 background.PATIENCE = 3
 tracker = open_tracker(Path(sys.argv[1]), warn=lambda line: print(line, flush=True))
 tracker.begin(RUN)

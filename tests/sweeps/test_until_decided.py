@@ -5,14 +5,14 @@ import shutil
 import pytest
 from troubled import hashes
 
-from core.errors import RequestError
-from sweeps.decision import Decision, read_decision
-from sweeps.documents import compare_document
-from sweeps.effects.looks import looks
-from sweeps.root import Root
-from sweeps.search import Search
-from sweeps.study import Study
-from sweeps.verdicts.judgement import EFFECT
+from paribus.core.errors import RequestError
+from paribus.sweeps.decision import Decision, read_decision
+from paribus.sweeps.documents import compare_document
+from paribus.sweeps.effects.looks import looks
+from paribus.sweeps.root import Root
+from paribus.sweeps.search import Search
+from paribus.sweeps.study import Study
+from paribus.sweeps.verdicts.judgement import EFFECT
 
 # One level that is far off, one that changes nothing a run could show, one that is seldom seen.
 AXES = ("optimizer.lr=1e-7", "optimizer.eps=1e-9", "model.width=5")

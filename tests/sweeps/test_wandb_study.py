@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from sweeps.tracking import study_layout
+from paribus.sweeps.tracking import study_layout
 from tests.sweeps.wandb_reader import offline_runs
 from tests.sweeps.wandb_server import WandbServer
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.effects.looks import Look, judge_looks, looks
-from sweeps.effects.pairs import Pairs
-from sweeps.effects.verdicts import ALPHA, Standard
+from paribus.sweeps.effects.looks import Look, judge_looks, looks
+from paribus.sweeps.effects.pairs import Pairs
+from paribus.sweeps.effects.verdicts import ALPHA, Standard
 
 
 def study(rng, means, n=20):

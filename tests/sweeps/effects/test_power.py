@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import nct, t
 
-from sweeps.effects.power import (
+from paribus.sweeps.effects.power import (
     MOST_SEEDS,
     detectable,
     seeds_to_decide,
     smallest_difference,
 )
-from sweeps.effects.uncertainty import Uncertainty
+from paribus.sweeps.effects.uncertainty import Uncertainty
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import pytest
 from evidences import CONFIGURATION, evidence, only, setting, why_not
 
-from sweeps.linter.data import accuracy_alone
-from sweeps.linter.design import derived_quantity, not_tuned_again
+from paribus.sweeps.linter.data import accuracy_alone
+from paribus.sweeps.linter.design import derived_quantity, not_tuned_again
 
 BATCH = "train.batch_size"
 

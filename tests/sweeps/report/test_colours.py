@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import sweeps.report
-from sweeps.plots.style import COLOURS, FAINT, GRID, INK, PAPER
-from sweeps.report.graphic import THEME
+import paribus.sweeps.report
+from paribus.sweeps.plots.style import COLOURS, FAINT, GRID, INK, PAPER
+from paribus.sweeps.report.graphic import THEME
 
-CSS = (Path(sweeps.report.__file__).parent / "templates" / "page.css").read_text()
+CSS = (Path(paribus.sweeps.report.__file__).parent / "templates" / "page.css").read_text()
 DARKEST = 0.6  # of a cell's shade, on which counts stand
 
 # G. M. Machado, M. M. Oliveira, L. A. F. Fernandes (2009), A physiologically-based model for

@@ -2,10 +2,10 @@
 
 import pytest
 
-from sweeps.plots.effects import Effect, effects_panel
-from sweeps.plots.figure import figure_of_panel, rendered
-from sweeps.plots.style import VERDICTS, line_look
-from sweeps.report.graphic import inline_svg
+from paribus.sweeps.plots.effects import Effect, effects_panel
+from paribus.sweeps.plots.figure import figure_of_panel, rendered
+from paribus.sweeps.plots.style import VERDICTS, line_look
+from paribus.sweeps.report.graphic import inline_svg
 
 BASELINES = {"optimizer.lr": "0.001", "model.hidden_dim": "128"}
 

@@ -10,11 +10,11 @@ from urllib.parse import unquote
 import pytest
 from hostile import CLASSES, IMAGE, MARKUP
 
-from core.errors import shown
-from sweeps.report.headline import headline
-from sweeps.report.view import View
-from sweeps.root import Root
-from sweeps.study import Study
+from paribus.core.errors import shown
+from paribus.sweeps.report.headline import headline
+from paribus.sweeps.report.view import View
+from paribus.sweeps.root import Root
+from paribus.sweeps.study import Study
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 SECTIONS = ["result", "effects", "responses", "learning", "confusion", "settings", "method",

@@ -1,0 +1,1 @@
+"""Controlled experiments for PyTorch: one hyperparameter at a time, all else provably equal."""

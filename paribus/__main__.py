@@ -1,0 +1,5 @@
+"""`python -m paribus`."""
+
+from paribus.sweeps.cli.start import main
+
+main()
