@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from paribus.core.files import data_folder
+from paribus.core.fileio import data_folder
 
 SHAPES = {  # corners on the unit circle, in turns
     "circle": [n / 60 for n in range(60)],
@@ -37,9 +37,7 @@ BATCH_SIZE = 64
 
 def pictures(root: str | None = None, size: int = SIZE) -> Any:
     """The images of a folder, or of the drawn shapes, and the class of each."""
-    from paribus.core.data.images import (
-        images,  # imports torch, which `paribus list` can do without
-    )
+    from paribus.core.data.images import images
 
     return images(root or str(rendered()), size)
 

@@ -24,9 +24,7 @@ BATCH_SIZE = 64
 
 def sentences(path: str | None = None) -> tuple[Any, Any]:
     """Texts and a label for each; of a file, or generated."""
-    from paribus.core.data import (
-        texts as data,  # imports torch, which `paribus list` can do without
-    )
+    from paribus.core.data import texts as data
 
     if path is not None:
         return data.text(path)

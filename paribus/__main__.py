@@ -1,5 +1,5 @@
 """`python -m paribus`."""
 
-from paribus.sweeps.cli.start import main
+from paribus.sweeps.cli.main import main
 
 main()

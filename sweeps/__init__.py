@@ -1,0 +1,1 @@
+"""Many runs: studies, their execution, verdicts, reports and commands."""

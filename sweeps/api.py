@@ -16,26 +16,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from paribus.core.config.experiment import refuse_while_loading
+from paribus.core.config.values import as_plain, show_value
 from paribus.core.errors import Faults, RequestError, inert, shown
-from paribus.core.experiment import refuse_while_loading
-from paribus.core.run_folder import RunFolder
-from paribus.core.values import as_plain, show_value
-from paribus.sweeps.decision import USUAL_DECISION, read_decision
-from paribus.sweeps.documents import compare_document, run_document, study_document
-from paribus.sweeps.lookup import find_run
-from paribus.sweeps.progress import train_watched
-from paribus.sweeps.request import Asked, read_seeds
-from paribus.sweeps.root import Root
-from paribus.sweeps.search import USUAL_SEARCH, read_search
-from paribus.sweeps.single import planned_run
-from paribus.sweeps.study import Study
-from paribus.sweeps.study_names import latest_study
-from paribus.sweeps.sweep import planned_sweep
+from paribus.core.records.run_dir import RunFolder
+from paribus.sweeps.analysis.compare import compare_document, run_document, study_document
+from paribus.sweeps.progress.progress import train_watched
+from paribus.sweeps.study.lookup import find_run
+from paribus.sweeps.study.request import (
+    USUAL_DECISION,
+    USUAL_SEARCH,
+    Asked,
+    read_decision,
+    read_search,
+    read_seeds,
+)
+from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.study import Study, latest_study
+from paribus.sweeps.sweep import planned_run, planned_sweep
 
 if TYPE_CHECKING:
     from torch import nn
-
-__all__ = ["Run", "StudyResult", "load_run", "load_study", "sweep", "train"]
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ class Run:
             DamagedError: If a file is not what was written.
             RequestError: If the run failed, or names something that only `trust` allows.
         """
-        from paribus.core.recorded import recorded_run
-        from paribus.core.trained import trained_model
+        from paribus.core.inference.evaluate import trained_model
+        from paribus.core.inference.load_run import recorded_run
 
         run = recorded_run(self.folder, self.folder.verified_record(), trust=trust)
         _, model = trained_model(run, self.folder.weights())

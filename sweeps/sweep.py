@@ -9,29 +9,39 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from paribus.core.errors import Faults
-from paribus.core.spec import RunSpec
-from paribus.sweeps import conclusion, elsewhere, optuna_view
-from paribus.sweeps.decision import USUAL_DECISION, Decision
-from paribus.sweeps.designs import Design, OneAtATime, UntilDecided
-from paribus.sweeps.documents import best_setting, compare_document, judge_study
-from paribus.sweeps.drive import Rules, Step, drive
-from paribus.sweeps.early import data_of, early_request
-from paribus.sweeps.effects.looks import seeds_can_decide
-from paribus.sweeps.follow import Follower
-from paribus.sweeps.outcomes import SettingResult
-from paribus.sweeps.request import Asked, Question, Request
-from paribus.sweeps.root import Root
-from paribus.sweeps.sameness import sameness
-from paribus.sweeps.search import USUAL_SEARCH, Search, check_search
-from paribus.sweeps.settings import Setting
-from paribus.sweeps.storage import checked_storage, without_credentials
-from paribus.sweeps.study import Study
-from paribus.sweeps.study_names import check_study_name, study_name
-from paribus.sweeps.tracking import Tracker, warm_up
-from paribus.sweeps.verdicts import foresight
-from paribus.sweeps.verdicts.foresight import Foresight, foresee
-from paribus.sweeps.workplace import Workplace
+from paribus.core.errors import Faults, ParibusError
+from paribus.core.run_spec import RunSpec
+from paribus.sweeps.analysis import power_analysis
+from paribus.sweeps.analysis.compare import best_setting, compare_document, judge_study
+from paribus.sweeps.analysis.power_analysis import Foresight, foresee
+from paribus.sweeps.execution import remote_planning
+from paribus.sweeps.execution.driver import Rules, Step, drive
+from paribus.sweeps.execution.early import data_of, early_request
+from paribus.sweeps.execution.pool import Workplace
+from paribus.sweeps.execution.remote_planning import plan_run
+from paribus.sweeps.stats.sequential import seeds_can_decide
+from paribus.sweeps.study import optuna_export
+from paribus.sweeps.study.controls import sameness
+from paribus.sweeps.study.design import Design
+from paribus.sweeps.study.designs import OneAtATime, UntilDecided
+from paribus.sweeps.study.optuna_storage import checked_storage, without_credentials
+from paribus.sweeps.study.request import (
+    USUAL_DECISION,
+    USUAL_SEARCH,
+    Asked,
+    Decision,
+    Question,
+    Request,
+    Search,
+    check_search,
+)
+from paribus.sweeps.study.results import SettingResult
+from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.settings import BASELINE, Setting
+from paribus.sweeps.study.study import Study, check_study_name, study_name
+from paribus.sweeps.tracking import tracker_callback
+from paribus.sweeps.tracking.tracker import Tracker, warm_up
+from paribus.sweeps.tracking.tracker_callback import Follower
 
 Runs = Mapping[tuple[str, int], RunSpec]  # by label and seed
 VIEW_EVERY = 5.0  # seconds between updates of the Optuna view while a sweep goes on
@@ -78,9 +88,9 @@ def planned_sweep(
     with Workplace(data_of(request), workers) as workplace:
         workplace.begin()
         # This process is idle while the workers import torch.
-        optuna_view.warm_up()
-        foresight.warm_up()
-        conclusion.warm_up()
+        optuna_export.warm_up()
+        power_analysis.warm_up()
+        tracker_callback.import_page()
         warm_up(enabled=wandb)
         name = None if faults.found else study  # a bad name must not be looked up
         with faults.collecting():
@@ -114,10 +124,10 @@ def plan_sweep(
     Raises:
         RequestError: With all faults of the request.
     """
-    question = workplace.plan(elsewhere.read_request, request)
+    question = workplace.plan(remote_planning.read_request, request)
     check_search(search, question.axes)
     study = Study.open(root, name or study_name(question), question, storage, decision)
-    optuna_view.check_stored(study, storage)
+    optuna_export.check_stored(study, storage)
     sweep = Sweep(request, question, study, seeds, search, decision, workplace, storage)
     sweep.ask()
     return sweep
@@ -183,7 +193,9 @@ class Sweep:
         self._wanted = None
         if wanted:
             baseline = self.question.baseline
-            self._wanted = self.workplace.plan(elsewhere.plan_runs, self.request, baseline, wanted)
+            self._wanted = self.workplace.plan(
+                remote_planning.plan_runs, self.request, baseline, wanted
+            )
             known = {setting.label for setting in self.settings}
             self.settings += [s for s in self._wanted[0] if s.label not in known]
             self.runs.update(self._wanted[1])
@@ -209,7 +221,7 @@ class Sweep:
             self.study = Study.open(
                 self.root, self.study.name, self.question, self._storage, self.decision
             )
-            self.notes += optuna_view.mend(self.study, self._storage)
+            self.notes += optuna_export.mend(self.study, self._storage)
             driven: set[str] = set()  # a setting of a later round may be one of an earlier one
             while self._wanted and not stop():
                 settings, runs = self._wanted
@@ -261,7 +273,7 @@ class Sweep:
 
     def time_updates(self, asked: Mapping[str, Any]) -> tuple[float, float]:
         """Seconds per update and per validation, from one short epoch; writes nothing."""
-        return self.workplace.plan(elsewhere.time_updates, self.request, asked)
+        return self.workplace.plan(remote_planning.time_updates, self.request, asked)
 
     def foresight(self) -> Foresight:
         """What so many seeds can find, given what is known of the study."""
@@ -304,7 +316,7 @@ class Sweep:
             "power": self.foresight().document(),
             "until_decided": self.cost_of_deciding(),
             "page": None if self.page is None else str(self.page.absolute()),
-            "storage": without_credentials(self._storage or optuna_view.storage_url(self.study)),
+            "storage": without_credentials(self._storage or optuna_export.storage_url(self.study)),
         }
 
     def comparison(self) -> dict[str, Any]:
@@ -372,7 +384,7 @@ class Sweep:
         """Updates the Optuna view. Its trouble stops no training: the next command writes it."""
         try:
             unfinished = [r.setting.label for r in self.results() if r.status == "interrupted"]
-            optuna_view.write(self.study, self._storage, only_add=only_add, unfinished=unfinished)
+            optuna_export.write(self.study, self._storage, only_add=only_add, unfinished=unfinished)
         except Exception as error:
             if not only_add:
                 line = f"{type(error).__name__}: {error}".split("\n")[0]
@@ -381,7 +393,84 @@ class Sweep:
     def _conclude(self, tracker: Tracker) -> None:
         """Writes the page and tells the tracker. Trouble with the page costs no result."""
         try:
-            self.page = conclusion.conclude(self.study, tracker)
+            self.page = tracker_callback.conclude(self.study, tracker)
         except Exception as error:
             line = f"{type(error).__name__}: {error}".split("\n")[0]
             self.notes.append(f"The page was not written ({line}); see: paribus report.")
+
+
+# One run, planned and trained: what `paribus run` does.
+
+
+@contextmanager
+def planned_run(root: Root, asked: Asked, seed: int, faults: Faults) -> Iterator[SingleRun]:
+    """What `paribus run` asks for, checked whole; nothing is created yet.
+
+    Args:
+        root: Where results live.
+        asked: What was typed.
+        seed: The run's seed.
+        faults: What was found so far, of the command's options.
+
+    Raises:
+        RequestError: With all faults of the request.
+    """
+    with faults.collecting():
+        root.check_writable()
+    request = early_request(root, asked, faults)
+    with Workplace(data_of(request), 1) as workplace:
+        with faults.collecting():
+            run = workplace.plan(plan_run, request, seed)
+        faults.check()
+        yield SingleRun(run, root, workplace)
+
+
+class SingleRun:
+    """One command's one run.
+
+    Attributes:
+        run: As planned.
+        runs: The same, by label and seed.
+        name: No study's.
+        record: Its record, once it is finished.
+        reused: Whether it was there already.
+    """
+
+    def __init__(self, run: RunSpec, root: Root, workplace: Workplace) -> None:
+        self.run, self.root, self._workplace = run, root, workplace
+        self.runs, self.name = {(BASELINE, run.seed): run}, None
+        self.record: dict[str, Any] | None = None
+        self.reused = False
+
+    def most_runs(self) -> int:
+        """How many there are: none is planned later."""
+        return 1
+
+    def train(
+        self,
+        tracker: Tracker,
+        rules: Rules,
+        *,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Step]:
+        """Trains the run, or takes it from the root, yielding its epochs and its end."""
+        self.root.create()
+        follower = Follower(tracker, self.root, None, [self.run])
+        executor = self._workplace.executor([self.run])
+        for step in drive([self.run], self.root, executor, rules, stop=stop):
+            follower.follow(step)
+            self.record, self.reused = step.record, step.reused
+            yield step
+
+    def finished(self, again: str) -> dict[str, Any]:
+        """The record.
+
+        Args:
+            again: What to do where there is none.
+
+        Raises:
+            ParibusError: If the run was not finished.
+        """
+        if self.record is None:
+            raise ParibusError(f"{self.run.id} was not finished.", again, "unfinished")
+        return self.record

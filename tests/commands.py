@@ -82,7 +82,7 @@ def refused(done, root, *words):
 
 def clean_environment(home: str) -> dict[str, str]:
     """An environment without settings of the person who tests, pinned for training."""
-    from paribus.core.process import PINNED
+    from paribus.core.runtime import PINNED
 
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB_", "PARIBUS_"))}
     return inherited | PINNED | {"HOME": home, "PYTHONPATH": str(Path(__file__).parents[1])}

@@ -1,6 +1,6 @@
 """Jobs trained in this process, and a metric that makes trouble for whoever is too sure."""
 
-from paribus.core.train import train_job
+from paribus.core.training.job import train_job
 
 _METRIC = """
 import os

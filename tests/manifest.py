@@ -2,7 +2,7 @@
 
 import hashlib
 
-from paribus.core.files import MANIFEST, write_json
+from paribus.core.fileio import MANIFEST, write_json
 
 
 def write_manifest(folder):

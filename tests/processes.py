@@ -7,10 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-from paribus.core.process import PINNED
+from paribus.core.runtime import PINNED
 
 REPOSITORY = Path(__file__).parents[1]
-COMMAND = [sys.executable, "-c", "from paribus.sweeps.cli.start import main; main()"]
+COMMAND = [sys.executable, "-c", "from paribus.sweeps.cli.main import main; main()"]
 
 
 def unpinned():

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from paribus.sweeps.effects.looks import Look, judge_looks, looks
-from paribus.sweeps.effects.pairs import Pairs
-from paribus.sweeps.effects.verdicts import Standard, judge
+from paribus.sweeps.stats.comparison import Pairs, Standard, judge
+from paribus.sweeps.stats.sequential import Look, judge_looks, looks
 
 WRONG = ("better", "worse")
 

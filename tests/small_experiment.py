@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from paribus.core.config import Configuration
-from paribus.core.experiment import load_experiment
+from paribus.core.config.experiment import load_experiment
+from paribus.core.config.schema import Configuration
 
 # 60 examples of three classes; all of it follows from sines, nothing is drawn.
 SMALL = '''"""Can a small net tell three kinds of waves apart?
@@ -60,9 +60,7 @@ class Small:
     """An experiment file, loaded, and shorthands for what is asked of it."""
 
     def __init__(self, path: Path) -> None:
-        from paribus.core.resolve import (
-            Resolver,  # torch, which a test of what needs none may not see
-        )
+        from paribus.core.training.resolve import Resolver
 
         self.path = path
         self.experiment = load_experiment(path)

@@ -9,13 +9,13 @@ switches change no bit of a run that ends.
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from paribus.sweeps.designs import OneAtATime
-from paribus.sweeps.drive import USUAL
-from paribus.sweeps.request import Request
-from paribus.sweeps.root import Root
+from paribus.sweeps.execution.driver import USUAL
+from paribus.sweeps.execution.worker import Task
+from paribus.sweeps.study.designs import OneAtATime
+from paribus.sweeps.study.request import Request
+from paribus.sweeps.study.results_dir import Root
 from paribus.sweeps.sweep import Sweep, plan_sweep
-from paribus.sweeps.tracking import NoTracker
-from paribus.sweeps.work import Task
+from paribus.sweeps.tracking.tracker import NoTracker
 
 TROUBLED = '''"""Does a net learn three kinds of waves, whatever happens to it?"""
 
@@ -149,7 +149,7 @@ class Troubled:
 
 def planned_runs(executor, request, seeds):
     """The runs of a request, planned where the executor would train them."""
-    from paribus.sweeps.planning import plan_runs, read_request
+    from paribus.sweeps.execution.planner import plan_runs, read_request
 
     question = executor.call(read_request, request)
     design = OneAtATime(question.baseline, question.axes, seeds, question.direction)

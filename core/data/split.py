@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paribus.core.errors import Faults, RequestError, did_you_mean, shown
-from paribus.core.seeding import derive
+from paribus.core.rng import derive
 
 Rows = npt.NDArray[np.int64]
 Method = Literal["stratified", "random", "in_order", "none"]

@@ -13,21 +13,16 @@ import rich_click as click
 
 from paribus.core.errors import Fault, ParibusError, inert
 from paribus.sweeps.cli import (
-    catalogue,
-    check,
-    compare,
-    machine,
-    new,
-    plot,
-    predict,
-    removal,
-    report,
-    reproduce,
-    results,
-    sync,
-    training,
+    catalogue_commands,
+    compare_command,
+    picture_commands,
+    predict_command,
+    reproduce_command,
+    result_commands,
+    train_commands,
+    upkeep_commands,
 )
-from paribus.sweeps.cli.common import INTERRUPTED
+from paribus.sweeps.cli.console import INTERRUPTED
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -41,19 +36,14 @@ def app() -> None:
 
 
 for _command in (
-    *catalogue.COMMANDS,
-    *new.COMMANDS,
-    *check.COMMANDS,
-    *training.COMMANDS,
-    *reproduce.COMMANDS,
-    *compare.COMMANDS,
-    *results.COMMANDS,
-    *predict.COMMANDS,
-    *plot.COMMANDS,
-    *report.COMMANDS,
-    *sync.COMMANDS,
-    *removal.COMMANDS,
-    *machine.COMMANDS,
+    *catalogue_commands.COMMANDS,
+    *train_commands.COMMANDS,
+    *reproduce_command.COMMANDS,
+    *compare_command.COMMANDS,
+    *result_commands.COMMANDS,
+    *predict_command.COMMANDS,
+    *picture_commands.COMMANDS,
+    *upkeep_commands.COMMANDS,
 ):
     app.add_command(_command)
 

@@ -1,1 +1,1 @@
-"""Pages that show a study or a run: one HTML file each, which asks nothing of anybody."""
+"""Figures, and the HTML page of a study or a run."""

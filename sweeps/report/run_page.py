@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from paribus.core.config import flatten, get
+from paribus.core.config.schema import flatten, get
+from paribus.core.config.values import show_value
 from paribus.core.errors import shown
-from paribus.core.values import show_value
-from paribus.sweeps.numbers import duration, number
-from paribus.sweeps.plots.figure import Panel
-from paribus.sweeps.plots.words import explained, many
-from paribus.sweeps.report.graphic import Graphic, Numbers, graphic
-from paribus.sweeps.report.page import page
-from paribus.sweeps.report.reproduction import facts_of
-from paribus.sweeps.run_picture import (
+from paribus.sweeps.formatting import duration, number
+from paribus.sweeps.report.figure import Panel, explained, many
+from paribus.sweeps.report.html import Graphic, Numbers, graphic, page
+from paribus.sweeps.report.reproduction_section import facts_of
+from paribus.sweeps.report.run_figure import (
     DrawnCurves,
     agreement_of_run,
     answers_of_run,
@@ -26,7 +24,8 @@ from paribus.sweeps.run_picture import (
 )
 
 if TYPE_CHECKING:
-    from paribus.core.surface import Surface
+    from paribus.core.inference.decision_surface import Surface
+
 
 _MOST_EPOCHS = 100  # rows of a table
 _MOST_EXAMPLES = 200
@@ -147,7 +146,7 @@ def _report(record: Mapping[str, Any]) -> Numbers | None:
         return None
     import torch
 
-    from paribus.core.metrics import per_class, per_label
+    from paribus.core.components.metrics import per_class, per_label
 
     matrix = torch.tensor(record["best"]["confusion_matrix"])
     columns = (per_class if matrix.ndim == 2 else per_label)(matrix)

@@ -8,19 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from paribus.core.errors import shown
-from paribus.sweeps.documents import study_document
-from paribus.sweeps.report.effects import effects_graphic
-from paribus.sweeps.report.headline import headline
-from paribus.sweeps.report.learning import learning_graphics
-from paribus.sweeps.report.matrices import matrix_graphics
-from paribus.sweeps.report.page import page, write
-from paribus.sweeps.report.reproduction import reproduction
-from paribus.sweeps.report.responses import axes_shown
-from paribus.sweeps.report.table import baseline_configuration, settings_table
+from paribus.sweeps.analysis.compare import study_document
+from paribus.sweeps.analysis.verdict_text import meaning
+from paribus.sweeps.report.effect_sections import axes_shown, effects_graphic
+from paribus.sweeps.report.html import page, write
+from paribus.sweeps.report.reproduction_section import reproduction
+from paribus.sweeps.report.run_sections import learning_graphics, matrix_graphics
+from paribus.sweeps.report.study_table import baseline_configuration, headline, settings_table
 from paribus.sweeps.report.view import View
-from paribus.sweeps.settings import BASELINE
-from paribus.sweeps.study import Study
-from paribus.sweeps.verdicts.words import meaning
+from paribus.sweeps.study.settings import BASELINE
+from paribus.sweeps.study.study import Study
 
 
 def view_of(study: Study, comparison: Mapping[str, Any] | None = None) -> View:

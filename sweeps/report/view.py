@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from paribus.core.values import show_value
-from paribus.sweeps.outcomes import SettingResult
-from paribus.sweeps.settings import BASELINE
-from paribus.sweeps.study import Study
-from paribus.sweeps.study_picture import looks_of
+from paribus.core.config.values import show_value
+from paribus.sweeps.report.study_figure import looks_of
+from paribus.sweeps.study.results import SettingResult
+from paribus.sweeps.study.settings import BASELINE
+from paribus.sweeps.study.study import Study
 
 Numbers = NDArray[np.float64]
 

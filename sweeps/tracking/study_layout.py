@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from paribus.core.files import sha256_file
-from paribus.core.values import null_if_not_finite, show_value
-from paribus.sweeps.settings import BASELINE
-from paribus.sweeps.tracking.layout import (
+from paribus.core.config.values import null_if_not_finite, show_value
+from paribus.core.fileio import sha256_file
+from paribus.sweeps.study.settings import BASELINE
+from paribus.sweeps.tracking.run_layout import (
     NAME_LENGTH,
     TABLE_ROWS,
     TAG_LENGTH,

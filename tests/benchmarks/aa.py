@@ -17,10 +17,14 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
-from paribus.sweeps.root import Root  # noqa: E402
-from paribus.sweeps.study import Study  # noqa: E402
-from paribus.sweeps.verdicts.judgement import Observed, judge_observed, standard_for  # noqa: E402
-from paribus.sweeps.verdicts.observed import observed  # noqa: E402
+from paribus.sweeps.analysis.judge import (  # noqa: E402
+    Observed,
+    judge_observed,
+    observed,
+    standard_for,
+)
+from paribus.sweeps.study.results_dir import Root  # noqa: E402
+from paribus.sweeps.study.study import Study  # noqa: E402
 
 SIZES = ((1, 3), (1, 5), (1, 10), (5, 3), (5, 5), (5, 10), (20, 3))
 SWEEP = ("sweep", "digits", "optimizer.lr=1.01e-3", "--study", "aa", "--no-wandb")

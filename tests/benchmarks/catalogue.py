@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COMMAND = [sys.executable, "-c", "from paribus.sweeps.cli.start import main; main()"]
+COMMAND = [sys.executable, "-c", "from paribus.sweeps.cli.main import main; main()"]
 QUICK = {
     "images": ["augment", "standardize"],
     "mnist": ["model.dropout", "--set", "data.images=7000"],

@@ -33,7 +33,7 @@ sys.path[:0] = [str(REPOSITORY), str(Path(__file__).parent)]
 
 from measure import in_turn, surroundings, table  # noqa: E402
 
-from paribus.core.process import restart_pinned, settle  # noqa: E402
+from paribus.core.runtime import restart_pinned, settle  # noqa: E402
 
 RATES = (1e-3, 5e-4, 7e-4, 1.5e-3, 2e-3, 3e-3, 4e-3, 5e-3, 7e-3, 1e-2)
 SEEDS, EPOCHS, BATCH_SIZE = 2, 10, 64
@@ -96,7 +96,7 @@ def main() -> None:
 
 def sweep(folder: Path) -> dict[str, Any]:
     """Way 1."""
-    start = "from paribus.sweeps.cli.start import main; main()"
+    start = "from paribus.sweeps.cli.main import main; main()"
     command = [sys.executable, "-c", start, "sweep", "pixels.py", "--seeds", str(SEEDS)]
     environment = os.environ | {"WANDB_MODE": "offline", "PYTHONPATH": str(REPOSITORY)}
     subprocess.run(
@@ -124,8 +124,8 @@ def bare(path: Path) -> dict[str, Any]:
     import torch
     from torch import nn
 
-    from paribus.core.experiment import load_experiment
-    from paribus.core.resolve import Resolver
+    from paribus.core.config.experiment import load_experiment
+    from paribus.core.training.resolve import Resolver
 
     settle()
     experiment = load_experiment(path)

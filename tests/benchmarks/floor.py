@@ -26,7 +26,7 @@ sys.path[:0] = [str(REPOSITORY), str(Path(__file__).parent)]
 
 from measure import in_turn, surroundings, table  # noqa: E402
 
-from paribus.core.process import restart_pinned, settle  # noqa: E402
+from paribus.core.runtime import restart_pinned, settle  # noqa: E402
 
 BATCH_SIZE, INPUTS, HIDDEN_DIM, CLASSES = 64, 64, 128, 10
 
@@ -50,11 +50,11 @@ def main() -> None:
 
 def step(settings: int, seeds: int) -> Callable[[int], float]:
     """An epoch of a cohort, in microseconds for a lane's step."""
-    from paribus.core.cohort.engine import programs_of
-    from paribus.core.engine import Job
-    from paribus.core.experiment import find_experiment, load_experiment
-    from paribus.core.resolve import Resolver
-    from paribus.sweeps.axes import apply_overrides
+    from paribus.core.config.experiment import find_experiment, load_experiment
+    from paribus.core.training.cohort.cohort_engine import programs_of
+    from paribus.core.training.engine import Job
+    from paribus.core.training.resolve import Resolver
+    from paribus.sweeps.study.axes import apply_overrides
 
     experiment = load_experiment(find_experiment("digits"))
     resolver = Resolver(experiment)

@@ -25,7 +25,7 @@ sys.path[:0] = [str(REPOSITORY), str(Path(__file__).parent)]
 
 from measure import in_turn, surroundings, table  # noqa: E402
 
-from paribus.core.process import restart_pinned, settle  # noqa: E402
+from paribus.core.runtime import restart_pinned, settle  # noqa: E402
 
 HIDDEN_DIM, DROPOUT, LR, BATCH_SIZE = 128, 0.2, 1e-3, 64
 SHAPES = {"digits": ("digits", ()), "mnist": ("mnist", ("data.images=28000",))}
@@ -58,11 +58,11 @@ def both(shape: str, device: str, lanes: int) -> dict[str, Callable[[int], float
     import torch
     from torch import nn
 
-    from paribus.core.cohort.engine import Cohort
-    from paribus.core.engine import Job
-    from paribus.core.experiment import find_experiment, load_experiment
-    from paribus.core.resolve import Resolver
-    from paribus.sweeps.axes import apply_overrides
+    from paribus.core.config.experiment import find_experiment, load_experiment
+    from paribus.core.training.cohort.cohort_engine import Cohort
+    from paribus.core.training.engine import Job
+    from paribus.core.training.resolve import Resolver
+    from paribus.sweeps.study.axes import apply_overrides
 
     name, overrides = SHAPES[shape]
     experiment = load_experiment(find_experiment(name))

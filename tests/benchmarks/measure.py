@@ -37,7 +37,7 @@ def table(found: Mapping[str, list[float]], unit: str, times: str) -> str:
 
 def surroundings() -> str:
     """What machine and what versions this was measured with."""
-    from paribus.core.identity import cpu_model
+    from paribus.core.fingerprint import cpu_model
 
     names = ("torch", "numpy", "optuna", "wandb", "torchmetrics")
     versions = ", ".join(f"{name} {version(name)}" for name in names)

@@ -33,7 +33,7 @@ sys.path[:0] = [str(REPOSITORY), str(Path(__file__).parent)]
 
 from measure import in_turn, surroundings, table  # noqa: E402
 
-from paribus.core.process import restart_pinned, settle  # noqa: E402
+from paribus.core.runtime import restart_pinned, settle  # noqa: E402
 
 IMAGES = 84_000  # of which the experiment trains on five sevenths
 HIDDEN_DIM, DROPOUT, LR, BATCH_SIZE, EVAL_BATCH_SIZE = 128, 0.2, 1e-3, 64, 1000
@@ -75,11 +75,11 @@ def main() -> None:
 
 def harness() -> Train:
     """Way 1."""
-    from paribus.core.experiment import find_experiment, load_experiment
-    from paribus.core.files import read_json
-    from paribus.core.resolve import Resolver
-    from paribus.core.train import resolver_for_file, train_job
-    from paribus.sweeps.axes import apply_overrides
+    from paribus.core.config.experiment import find_experiment, load_experiment
+    from paribus.core.fileio import read_json
+    from paribus.core.training.job import resolver_for_file, train_job
+    from paribus.core.training.resolve import Resolver
+    from paribus.sweeps.study.axes import apply_overrides
 
     path = find_experiment("mnist")
     experiment = load_experiment(path)

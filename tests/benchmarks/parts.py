@@ -24,7 +24,7 @@ sys.path[:0] = [str(REPOSITORY), str(Path(__file__).parent)]
 
 from measure import surroundings  # noqa: E402
 
-from paribus.core.process import restart_pinned, settle  # noqa: E402
+from paribus.core.runtime import restart_pinned, settle  # noqa: E402
 
 WORKERS = 2
 
@@ -41,7 +41,7 @@ def main() -> None:
         "start: driver's imports": _imports(
             "paribus.sweeps.cli.app, paribus.sweeps.sweep, wandb, optuna"
         ),
-        "start: torch, in a worker": _imports("paribus.core.preload"),
+        "start: torch, in a worker": _imports("paribus.core.training.forkserver_preload"),
     }
     with tempfile.TemporaryDirectory(prefix="paribus-benchmark-") as folder:
         _study(Path(folder), seconds)
@@ -54,15 +54,15 @@ def _study(folder: Path, seconds: dict[str, float]) -> None:
     from study100 import KEYS, LEVELS, OVERRIDES, SEEDS
 
     from paribus.core.errors import Faults
-    from paribus.sweeps import optuna_view
-    from paribus.sweeps.early import early_request
-    from paribus.sweeps.request import Asked
-    from paribus.sweeps.root import Root
-    from paribus.sweeps.schedule import schedule
-    from paribus.sweeps.study import Study
+    from paribus.sweeps.execution.driver import schedule
+    from paribus.sweeps.execution.early import early_request
+    from paribus.sweeps.execution.pool import Workplace
+    from paribus.sweeps.execution.worker import Task
+    from paribus.sweeps.study import optuna_export
+    from paribus.sweeps.study.request import Asked
+    from paribus.sweeps.study.results_dir import Root
+    from paribus.sweeps.study.study import Study
     from paribus.sweeps.sweep import plan_sweep
-    from paribus.sweeps.work import Task
-    from paribus.sweeps.workplace import Workplace
 
     root = Root(folder / "results")
     axes = tuple(f"{KEYS[name]}={','.join(map(str, LEVELS[name]))}" for name in LEVELS)
@@ -80,25 +80,25 @@ def _study(folder: Path, seconds: dict[str, float]) -> None:
                 for run in job:
                     root.accept(run.id, attempts[run.id])
     study = Study.load(root, sweep.study.name)
-    optuna_view.warm_up()
+    optuna_export.warm_up()
     with _timed(seconds, "driver: the Optuna view"):
-        optuna_view.write(study)
+        optuna_export.write(study)
     track = [sys.executable, __file__, "--track", root.path, study.name]  # no torch, as the driver
     done = subprocess.run(track, check=True, text=True, stdout=subprocess.PIPE)
     seconds["driver: W&B, beside training"] = float(done.stdout)
 
 
 def _train(task: Any) -> None:
-    from paribus.core.train import train_job
+    from paribus.core.training.job import train_job
 
     for progress in train_job(task.runs, task.attempts, task.checkpoint_every):
         assert progress.ended in (None, "complete"), progress
 
 
 def _track(place: Path, name: str) -> float:
-    from paribus.sweeps.documents import run_document
-    from paribus.sweeps.root import Root
-    from paribus.sweeps.study import Study
+    from paribus.sweeps.analysis.compare import run_document
+    from paribus.sweeps.study.results_dir import Root
+    from paribus.sweeps.study.study import Study
     from paribus.sweeps.tracking.tracker import TrackedRun
     from paribus.sweeps.tracking.wandb_tracker import WandbTracker
 
@@ -126,17 +126,17 @@ def _track(place: Path, name: str) -> float:
 @contextmanager
 def _parts(seconds: dict[str, float]) -> Iterator[None]:
     """Times what workers do, by the functions that do it."""
-    from paribus.core import attempt, course
-    from paribus.core.cohort import engine, program
+    from paribus.core.training import run_state, run_writer
+    from paribus.core.training.cohort import cohort_engine, program
 
     places: list[tuple[Any, str, str]] = [
-        (engine, "programs_of", "training: models, orders of memory"),
+        (cohort_engine, "programs_of", "training: models, orders of memory"),
         (program.Program, "train_epoch", "training: steps"),
         (program.Program, "measure", "training: validation"),
-        (engine, "_evaluation", "training: metrics, matrices"),
-        (course.Course, "report", "training: hashes, best weights"),
-        (attempt.Attempt, "_finish", "training: records, synced"),
-        (attempt.Attempt, "save", "training: checkpoints"),
+        (cohort_engine, "_evaluation", "training: metrics, matrices"),
+        (run_state.Course, "report", "training: hashes, best weights"),
+        (run_writer.Attempt, "_finish", "training: records, synced"),
+        (run_writer.Attempt, "save", "training: checkpoints"),
     ]
     before = [getattr(owner, name) for owner, name, _ in places]
     for (owner, name, part), function in zip(places, before, strict=True):

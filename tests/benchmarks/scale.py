@@ -26,10 +26,10 @@ sys.path[:0] = [str(REPOSITORY), str(Path(__file__).parent)]
 from measure import surroundings  # noqa: E402
 
 SEEDS = 5
-START = "from paribus.sweeps.cli.start import main; main()"
+START = "from paribus.sweeps.cli.main import main; main()"
 IMPORTS = (
-    "import paribus.sweeps.cli.app, paribus.sweeps.study, paribus.sweeps.documents, "
-    "paribus.sweeps.lookup, rich.table"
+    "import paribus.sweeps.cli.app, paribus.sweeps.study.study, paribus.sweeps.analysis.compare, "
+    "paribus.sweeps.study.lookup, rich.table"
 )
 
 

@@ -42,7 +42,7 @@ sys.path.insert(0, str(REPOSITORY))
 import loops  # noqa: E402
 from measure import surroundings  # noqa: E402
 
-from paribus.core.process import restart_pinned  # noqa: E402
+from paribus.core.runtime import restart_pinned  # noqa: E402
 
 OVERRIDES = ("split.val_fraction=0.1", "split.test_fraction=0.1")
 DROPOUT, LR = 0.2, 1e-3
@@ -140,8 +140,8 @@ def serve(way: str) -> None:
     """The main function of a way's process: seeds in, measurements out."""
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
-    from paribus.core.cohort.optimizers import AdamUpdate
-    from paribus.core.cohort.selftest import lanes_keep_their_bits
+    from paribus.core.training.cohort.eligibility import lanes_keep_their_bits
+    from paribus.core.training.cohort.optimizer_kernels import AdamUpdate
 
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is not an answer
@@ -175,12 +175,12 @@ def serve(way: str) -> None:
 
 def harness() -> Train:
     """Way 1: as ``paribus run digits`` with the split above."""
-    from paribus.core.files import read_lines
-    from paribus.sweeps.drive import drive
-    from paribus.sweeps.executors import InProcess
-    from paribus.sweeps.follow import Follower
-    from paribus.sweeps.root import Root
-    from paribus.sweeps.tracking import open_tracker
+    from paribus.core.fileio import read_lines
+    from paribus.sweeps.execution.driver import drive
+    from paribus.sweeps.execution.pool import InProcess
+    from paribus.sweeps.study.results_dir import Root
+    from paribus.sweeps.tracking.tracker import open_tracker
+    from paribus.sweeps.tracking.tracker_callback import Follower
 
     resolver, asked = _digits()
     root = Root(Path("results"))
@@ -227,9 +227,9 @@ def _timed(train: loops.Train) -> Train:
 
 def _digits() -> tuple[Any, Any]:
     """The resolver of the experiment digits, and its baseline with the split above."""
-    from paribus.core.experiment import find_experiment, load_experiment
-    from paribus.core.resolve import Resolver
-    from paribus.sweeps.axes import apply_overrides
+    from paribus.core.config.experiment import find_experiment, load_experiment
+    from paribus.core.training.resolve import Resolver
+    from paribus.sweeps.study.axes import apply_overrides
 
     experiment = load_experiment(find_experiment("digits"))
     return Resolver(experiment), apply_overrides(experiment.baseline, OVERRIDES, experiment)

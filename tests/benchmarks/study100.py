@@ -37,7 +37,7 @@ import loops  # noqa: E402
 from measure import surroundings  # noqa: E402
 from single import OVERRIDES, parts  # noqa: E402
 
-from paribus.core.process import restart_pinned  # noqa: E402
+from paribus.core.runtime import restart_pinned  # noqa: E402
 
 SEEDS = 5
 BASELINE = {"lr": 1e-3, "dropout": 0.2, "weight_decay": 0.0}
@@ -90,7 +90,7 @@ def _measured(way: str, folder: Path, options: argparse.Namespace) -> dict[str, 
     if way in HARNESS:
         axes = [f"{KEYS[name]}={','.join(map(str, LEVELS[name]))}" for name in LEVELS]
         sets = [word for override in OVERRIDES for word in ("--set", override)]
-        start = "from paribus.sweeps.cli.start import main; main()"
+        start = "from paribus.sweeps.cli.main import main; main()"
         command = [sys.executable, "-c", start, "sweep", "digits", *axes, *sets]
         command += ["--seeds", str(SEEDS), "--workers", str(options.workers), "--json"]
         command += ["--no-wandb"] if way == "untracked" else []

@@ -25,7 +25,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COMMAND = [sys.executable, "-c", "from paribus.sweeps.cli.start import main; main()"]
+COMMAND = [sys.executable, "-c", "from paribus.sweeps.cli.main import main; main()"]
 SWEEP = [
     *("sweep", "digits", "optimizer.lr=3e-3", "--set", "train.epochs=600"),
     *("--seeds", "2", "--workers", "2", "--json"),

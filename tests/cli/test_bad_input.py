@@ -515,7 +515,7 @@ def test_a_run_as_experiment_that_is_none(paribus, filled):
 
 def test_through_the_console_script(tmp_path):
     """The form is the program's own, not only the function's."""
-    script = "import sys; from paribus.sweeps.cli.start import main; main()"
+    script = "import sys; from paribus.sweeps.cli.main import main; main()"
     for words, as_json in itertools.product((["run", "digits", "lr=1"], ["run", "--x"]), (0, 1)):
         done = subprocess.run(
             [sys.executable, "-c", script, *words, *(["--json"] if as_json else [])],

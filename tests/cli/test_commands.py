@@ -545,7 +545,7 @@ def test_the_root_may_come_from_the_environment(paribus, tmp_path):
 
 def test_a_gone_reader_is_no_error(tmp_path):
     done = subprocess.run(
-        f"{shlex.quote(sys.executable)} -c 'from paribus.sweeps.cli.start import main; import sys; "
+        f"{shlex.quote(sys.executable)} -c 'from paribus.sweeps.cli.main import main; import sys; "
         "sys.argv[1:] = [\"list\"]; main()' | true",
         shell=True, cwd=tmp_path, env=clean_environment(str(tmp_path)), capture_output=True,
         text=True, check=False,
@@ -555,7 +555,7 @@ def test_a_gone_reader_is_no_error(tmp_path):
 
 def test_progress_is_shown_on_a_terminal_only(tmp_path):
     terminal, other_end = pty.openpty()
-    script = "import sys; from paribus.sweeps.cli.start import main; main()"
+    script = "import sys; from paribus.sweeps.cli.main import main; main()"
     words = ("run", "line", "train.epochs=3", "--no-wandb", "--root", str(tmp_path / "r"))
     done = subprocess.run(
         [sys.executable, "-c", script, *words], stdout=subprocess.PIPE, stderr=other_end,

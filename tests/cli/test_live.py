@@ -10,7 +10,7 @@ from screen import Screen
 from troubled import TROUBLED
 
 SWEEP = ("sweep", "troubled.py", "model.trouble=chatty,die", "--seeds", "1", "--workers", "2")
-COMMAND = "from paribus.sweeps.cli.start import main; main()"
+COMMAND = "from paribus.sweeps.cli.main import main; main()"
 
 
 @pytest.fixture

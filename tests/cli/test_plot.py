@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from paribus.core.surface import surface_of_run
+from paribus.core.inference.decision_surface import surface_of_run
 from paribus.experiments.circles import circles
-from paribus.sweeps.root import Root
+from paribus.sweeps.study.results_dir import Root
 
 SVG = "{http://www.w3.org/2000/svg}text"
 TABLE = "x,y\n" + "".join(f"{i / 40},{'even' if i % 2 else 'odd'}\n" for i in range(40))

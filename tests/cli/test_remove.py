@@ -103,8 +103,8 @@ def test_an_unreadable_study_keeps_everything(paribus, place):
 
 
 def test_a_study_that_came_between_keeps_its_runs(paribus, place):
-    from paribus.sweeps.remove import plan_removal, remove
-    from paribus.sweeps.root import Root
+    from paribus.sweeps.study.removal import plan_removal, remove
+    from paribus.sweeps.study.results_dir import Root
 
     root = Root(place / "results")
     planned = plan_removal(root, ["first", "second"])

@@ -289,7 +289,7 @@ def test_only_what_its_kind_may_name(paribus, place, tmp_path):
     precious = tmp_path / "precious"
     precious.mkdir()
     clear = {"name": "sklearn.datasets.clear_data_home", "data_home": str(precious)}
-    files = {"name": "paribus.core.files.write_json", "path": str(precious / "x"), "value": 1}
+    files = {"name": "paribus.core.fileio.write_json", "path": str(precious / "x"), "value": 1}
     for number, data in enumerate((clear, files)):
 
         def name_it(record, data=data):

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paribus.sweeps.axes import Axis, Level
-from paribus.sweeps.designs import OneAtATime, UntilDecided
-from paribus.sweeps.levels import Range
-from paribus.sweeps.search import PRUNERS, SAMPLERS, Search
+from paribus.sweeps.study.axes import Axis, Level
+from paribus.sweeps.study.designs import OneAtATime, UntilDecided
+from paribus.sweeps.study.levels import Range
+from paribus.sweeps.study.request import PRUNERS, SAMPLERS, Search
 
 BASELINE = {"optimizer": {"name": "adam", "lr": 0.1}, "train": {"batch_size": 8}}
 LEVELS = {"optimizer.lr": [0.2, 1.0, 10.0], "train.batch_size": [4], "loss": list("abcdefg")}

@@ -6,11 +6,11 @@ import math
 import pytest
 import torch
 
-from paribus.core.cohort.engine import Cohort
-from paribus.core.engine import Job
-from paribus.core.engines import engine_of
-from paribus.core.loop import Loop
-from paribus.core.models import tensor_hashes, weights_hash
+from paribus.core.components.models import tensor_hashes, weights_hash
+from paribus.core.training.cohort.cohort_engine import Cohort
+from paribus.core.training.engine import Job
+from paribus.core.training.job import engine_of
+from paribus.core.training.loop import Loop
 
 ONE_CYCLE = {"name": "torch.optim.lr_scheduler.OneCycleLR", "max_lr": 0.05}
 DROPOUT = {"name": "mlp", "hidden_dim": 8, "num_layers": 2, "dropout": 0.3}

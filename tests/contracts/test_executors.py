@@ -7,13 +7,13 @@ import sys
 import pytest
 from troubled import TROUBLED, planned_runs, tasks_of
 
-from paribus.core.checkpoints import LAST
 from paribus.core.errors import RequestError
-from paribus.core.files import verify_manifest
-from paribus.core.process import PINNED, is_pinned
-from paribus.core.run_folder import RunFolder
-from paribus.sweeps.executors import InProcess, Pool
-from paribus.sweeps.request import Request
+from paribus.core.fileio import verify_manifest
+from paribus.core.records.checkpoint import LAST
+from paribus.core.records.run_dir import RunFolder
+from paribus.core.runtime import PINNED, is_pinned
+from paribus.sweeps.execution.pool import InProcess, Pool
+from paribus.sweeps.study.request import Request
 
 TROUBLES = ("model.trouble=raise,nan,exit,memory",)
 MADE_HERE = ["in_process"] if is_pinned() else ["pool_of_1", "pool_of_2"]
@@ -158,7 +158,7 @@ def test_call_returns_what_the_function_does(executor):
 
 
 def test_call_raises_all_faults_of_a_request(executor, path):
-    from paribus.sweeps.planning import read_request
+    from paribus.sweeps.execution.planner import read_request
 
     request = Request(path, ("optimizer.lrr=1", "train.epochs=0"), axes=("loss=mean",))
     with pytest.raises(RequestError) as caught:

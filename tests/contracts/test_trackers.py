@@ -2,7 +2,7 @@
 
 import pytest
 
-from paribus.sweeps.tracking import NoTracker, TrackedRun, open_tracker
+from paribus.sweeps.tracking.tracker import NoTracker, TrackedRun, open_tracker
 from tests.sweeps.tracked import STUDY
 
 RUN = TrackedRun(

@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from paribus.core.checkpoints import BEFORE, LAST, load_state, save_state
 from paribus.core.errors import DamagedError, RequestError
-from paribus.core.files import MANIFEST, verify_manifest
-from paribus.core.run_folder import BEST, HISTORY, PREDICTIONS, RECORD, RunFolder, is_finished
-from paribus.core.train import train_job
+from paribus.core.fileio import MANIFEST, verify_manifest
+from paribus.core.records.checkpoint import BEFORE, LAST, load_state, save_state
+from paribus.core.records.run_dir import BEST, HISTORY, PREDICTIONS, RECORD, RunFolder, is_finished
+from paribus.core.training.job import train_job
 
 FILES = {RECORD, HISTORY, BEST, PREDICTIONS, MANIFEST, "source/small.py"}
 IN_ORDER = {"split": {"method": "in_order", "val_fraction": 0.2, "test_fraction": 0.1}}

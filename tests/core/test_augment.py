@@ -8,11 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paribus.core.augment import make_augment
-from paribus.core.config import Component
+from paribus.core.config.schema import Component
 from paribus.core.data import images as module
-from paribus.core.data import load, prepare
+from paribus.core.data.augment import make_augment
 from paribus.core.data.images import Images
+from paribus.core.data.load import load
+from paribus.core.data.prepare import prepare
 from paribus.core.errors import RequestError
 
 N, SIDE = 12, 5

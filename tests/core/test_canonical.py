@@ -1,8 +1,8 @@
 """One thing has one name, and schedulers get the length of training in their own units."""
 
-from paribus.core.config import Configuration
-from paribus.core.experiment import load_experiment
-from paribus.core.resolve import Resolver
+from paribus.core.config.experiment import load_experiment
+from paribus.core.config.schema import Configuration
+from paribus.core.training.resolve import Resolver
 
 OWN = """
 from torch.optim.lr_scheduler import LambdaLR

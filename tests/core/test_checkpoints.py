@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paribus.core.checkpoints import (
+from paribus.core.errors import DamagedError
+from paribus.core.records.checkpoint import (
     BEFORE,
     LAST,
     CheckpointClock,
@@ -13,7 +14,6 @@ from paribus.core.checkpoints import (
     read_state,
     save_state,
 )
-from paribus.core.errors import DamagedError
 
 modest = settings(max_examples=60, deadline=None)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from paribus.core.components import (
+from paribus.core.config.registry import (
     NAMES,
     build,
     check_components,
@@ -106,8 +106,8 @@ def test_unknown_names(kind, name, words, small):
         ("loss", "torch.manual_seed"),
         ("optimizer", "torch.nn.Linear"),
         ("scheduler", "torch.optim.Adam"),
-        ("task", "paribus.core.tasks.Task"),
-        ("task", "paribus.core.tasks.DIRECTIONS"),
+        ("task", "paribus.core.components.tasks.Task"),
+        ("task", "paribus.core.components.tasks.DIRECTIONS"),
         ("task", "torch.nn.Linear"),
         ("task", "Net"),
     ],

@@ -3,8 +3,9 @@
 import pytest
 from pydantic import ValidationError
 
-from paribus.core.components import known_keys, with_defaults
-from paribus.core.config import (
+from paribus.core.config.experiment import find_experiment, load_experiment
+from paribus.core.config.registry import known_keys, with_defaults
+from paribus.core.config.schema import (
     Configuration,
     difference,
     fixed_keys,
@@ -17,7 +18,6 @@ from paribus.core.config import (
     with_value,
 )
 from paribus.core.errors import Faults, RequestError
-from paribus.core.experiment import find_experiment, load_experiment
 
 GIVEN = {
     "task": "multiclass",

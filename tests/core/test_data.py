@@ -13,7 +13,8 @@ from sklearn import datasets
 from sklearn.utils import Bunch
 from torch.utils.data import TensorDataset
 
-from paribus.core.data import load, prepare
+from paribus.core.data.load import load
+from paribus.core.data.prepare import prepare
 
 X = np.arange(24.0).reshape(12, 2)
 Y = np.array([0, 1, 2] * 4)

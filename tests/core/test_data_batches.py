@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from paribus.core.data import load, prepare, standardized
+from paribus.core.data.arrays import standardized
+from paribus.core.data.load import load
+from paribus.core.data.prepare import prepare
 from paribus.core.errors import RequestError
 
 N = 10

@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 from sklearn.utils import Bunch
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
-from paribus.core.data import load
+from paribus.core.data.load import load
 from paribus.core.data.tables import table
 from paribus.core.errors import RequestError
 

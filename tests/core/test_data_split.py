@@ -12,7 +12,8 @@ import torch
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from paribus.core.data import load, prepare
+from paribus.core.data.load import load
+from paribus.core.data.prepare import prepare
 from paribus.core.errors import RequestError
 
 

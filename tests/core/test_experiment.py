@@ -5,9 +5,9 @@ import sys
 import pytest
 from small_experiment import SMALL
 
+from paribus.core.config.experiment import catalogue, find_experiment, load_experiment
 from paribus.core.errors import RequestError
-from paribus.core.experiment import catalogue, find_experiment, load_experiment
-from paribus.core.resolve import Resolver
+from paribus.core.training.resolve import Resolver
 
 
 def load(tmp_path, text, name="mine.py"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from paribus.core.identity import NO_NUMBERS, environment, explain, run_id, trace_components
+from paribus.core.fingerprint import NO_NUMBERS, environment, explain, run_id, trace_components
 
 OTHER = [
     {"optimizer": {"name": "adam", "lr": 0.02}},

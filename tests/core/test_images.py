@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from paribus.core.data import images as module
-from paribus.core.data import load, prepare
 from paribus.core.data.images import decode, images
-from paribus.core.data.part import Items
+from paribus.core.data.load import load
+from paribus.core.data.loader import Items
+from paribus.core.data.prepare import prepare
 from paribus.core.errors import RequestError
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from paribus.core.engine import Job
-from paribus.core.loop import Loop
-from paribus.core.models import MLP, set_dropout_streams
-from paribus.core.seeding import epoch_order
+from paribus.core.components.models import MLP, set_dropout_streams
+from paribus.core.rng import epoch_order
+from paribus.core.training.engine import Job
+from paribus.core.training.loop import Loop
 
 ONE_CYCLE = {"name": "torch.optim.lr_scheduler.OneCycleLR", "max_lr": 0.05}
 DROPOUT = {"name": "mlp", "hidden_dim": 8, "num_layers": 2, "dropout": 0.3}

@@ -9,9 +9,9 @@ from sklearn.utils.class_weight import compute_class_weight, compute_sample_weig
 from torch import nn
 from torch.nn import functional
 
-from paribus.core.data import Part
+from paribus.core.components.losses import BCE, BCEWithLogits, CrossEntropy, balanced_weights
+from paribus.core.data.loader import Part
 from paribus.core.errors import RequestError
-from paribus.core.losses import BCE, BCEWithLogits, CrossEntropy, balanced_weights
 
 modest = settings(max_examples=50, deadline=None)
 seeds = st.integers(0, 2**32)

@@ -6,15 +6,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torchmetrics.functional import classification, regression
 
-from paribus.core.config import DIRECTIONS
-from paribus.core.metrics import (
+from paribus.core.components.metrics import (
     classification_metrics,
     confusion_matrix,
     is_better,
     per_class,
     regression_metrics,
 )
-from paribus.core.tasks import Multiclass, Regression
+from paribus.core.components.tasks import Multiclass, Regression
+from paribus.core.config.schema import DIRECTIONS
 
 modest = settings(max_examples=80, deadline=None)
 

@@ -7,8 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paribus.core.errors import RequestError
-from paribus.core.models import (
+from paribus.core.components.models import (
     ACTIVATIONS,
     CNN,
     MLP,
@@ -18,7 +17,8 @@ from paribus.core.models import (
     draw_parameters,
     set_dropout_streams,
 )
-from paribus.core.seeding import stream
+from paribus.core.errors import RequestError
+from paribus.core.rng import stream
 
 
 def drawn(seed=0, **keywords):

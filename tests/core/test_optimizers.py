@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim import SGD, Optimizer, lr_scheduler
 
-from paribus.core.components import NAMES, resolve_component
-from paribus.core.engine import Job
+from paribus.core.components.optim import LinearWarmup
+from paribus.core.config.registry import NAMES, resolve_component
 from paribus.core.errors import RequestError
-from paribus.core.loop import Loop
-from paribus.core.optimizers import LinearWarmup
+from paribus.core.training.engine import Job
+from paribus.core.training.loop import Loop
 
 # An optimizer that notes what each update begins with, and a model with sparse gradients.
 NOTES = """

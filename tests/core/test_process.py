@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from paribus.core.process import PINNED, is_pinned, pinned_environment
+from paribus.core.runtime import PINNED, is_pinned, pinned_environment
 
 REPOSITORY = str(Path(__file__).resolve().parents[2])
 
@@ -24,7 +24,7 @@ def python(program, *arguments, **variables):
 
 RESTART = """
 import json, os, sys
-from paribus.core.process import is_pinned, restart_pinned
+from paribus.core.runtime import is_pinned, restart_pinned
 before = is_pinned()
 restart_pinned()
 print(json.dumps([before, is_pinned(), os.getpid(), sys.argv[1:], sys.flags.hash_randomization]))
@@ -41,7 +41,7 @@ def test_restarting_pins_the_process():
 
 def test_without_the_restart_it_is_not_pinned():
     program = (
-        "import json; from paribus.core.process import is_pinned; print(json.dumps(is_pinned()))"
+        "import json; from paribus.core.runtime import is_pinned; print(json.dumps(is_pinned()))"
     )
     assert python(program) is False
     assert python(program, **PINNED) is True
@@ -74,7 +74,7 @@ def test_variables_for_children_are_restored(monkeypatch):
 
 SETTLED = """
 import json, torch
-from paribus.core.process import settle
+from paribus.core.runtime import settle
 torch.set_default_dtype(torch.float64)
 print(json.dumps([settle(), str(torch.get_default_dtype()), torch.get_num_threads()]))
 """
@@ -89,19 +89,19 @@ def test_settling_says_what_mode_it_really_is():
 
 
 LIGHT = [
-    "paribus.core.config",
-    "paribus.core.components",
-    "paribus.core.experiment",
-    "paribus.core.run_folder",
-    "paribus.core.spec",
+    "paribus.core.config.schema",
+    "paribus.core.config.registry",
+    "paribus.core.config.experiment",
+    "paribus.core.records.run_dir",
+    "paribus.core.run_spec",
 ]
 
 
 @pytest.mark.parametrize(
     ("modules", "absent"),
     [
-        (["paribus.core.process"], ["torch", "numpy"]),
-        ([*LIGHT, "paribus.core.files", "paribus.core.values"], ["torch"]),
+        (["paribus.core.runtime"], ["torch", "numpy"]),
+        ([*LIGHT, "paribus.core.fileio", "paribus.core.config.values"], ["torch"]),
     ],
 )
 def test_reading_and_planning_import_no_torch(modules, absent):
@@ -114,8 +114,8 @@ def test_reading_and_planning_import_no_torch(modules, absent):
 
 STEPS = """
 import json, sys, torch
-from paribus.core.components import NAMES
-import paribus.core.optimizers
+from paribus.core.config.registry import NAMES
+import paribus.core.components.optim
 
 stepped = []
 for path in NAMES["optimizer"].values():

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from paribus.core.errors import RequestError
-from paribus.core.resolve import choose_device
-from paribus.core.spec import ENGINES, choose_engine
+from paribus.core.run_spec import ENGINES, choose_engine
+from paribus.core.training.resolve import choose_device
 
 ONE_CYCLE = {"name": "torch.optim.lr_scheduler.OneCycleLR", "max_lr": 0.1}
 SLOPES = {"task": "regression", "data": "slopes", "loss": "mse"}

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from paribus.core.engine import Job
-from paribus.core.engines import engine_of, resolver_of
+from paribus.core.config.experiment import load_experiment
 from paribus.core.errors import RequestError
-from paribus.core.experiment import load_experiment
-from paribus.core.run_folder import RunFolder
-from paribus.core.train import train_job
+from paribus.core.records.run_dir import RunFolder
+from paribus.core.training.engine import Job
+from paribus.core.training.job import engine_of, resolver_of, train_job
 
 SELECT = 'SELECT = {"metric": "val/score", "direction": "maximize"}\n'
 LEARNS = f'''"""Does it learn?"""

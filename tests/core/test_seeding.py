@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paribus.core.seeding import derive, epoch_order, seed_globals, seeded_globals, stream
+from paribus.core.rng import derive, epoch_order, seed_globals, seeded_globals, stream
 
 modest = settings(max_examples=50, deadline=None)
 PURPOSES = ("init", "shuffle", "dropout", "augment", "data")

@@ -6,8 +6,7 @@ import pytest
 import torch
 from pydantic import Field
 
-from paribus.core.errors import RequestError
-from paribus.core.signatures import (
+from paribus.core.config.signatures import (
     Parameter,
     check_keyword,
     check_keywords,
@@ -17,6 +16,7 @@ from paribus.core.signatures import (
     read_signature,
     words_of,
 )
+from paribus.core.errors import RequestError
 
 NO = read_signature(lambda x: x, 0).parameters["x"].annotation
 Rate = Annotated[float, Field(ge=0, lt=1)]

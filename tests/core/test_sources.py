@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from paribus.core.errors import RequestError
-from paribus.core.sources import Sources, owner, trace_file, trace_module, tree_digest
+from paribus.core.sources.source_hash import Sources, owner, trace_file, trace_module
+from paribus.core.sources.statements import tree_digest
 
 MINE = '''"""The question."""
 import math
@@ -300,7 +301,7 @@ def test_files_are_all_that_an_import_needs(tmp_path: Path):
         "p/__init__.py": "from .b import g",
         "p/a.py": "f = 1",
         "p/b.py": "g = 1",
-        "spare.py": "import torch, os, core.errors, sklearn, nowhere",
+        "spare.py": "import torch, os, paribus.core.errors, sklearn, nowhere",
         "unused.py": "",
     }
     file = write(tmp_path, files)
@@ -424,7 +425,7 @@ def test_a_file_in_site_packages_without_distribution_is_the_users(
 ):
     write(tmp_path, {"loose_module.py": "x = 1"})
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("paribus.core.sources.finder._site_folders", lambda: [str(tmp_path)])
+    monkeypatch.setattr("paribus.core.sources.module_finder._site_folders", lambda: [str(tmp_path)])
     assert owner("loose_module") == "user"
     assert list(trace_module("loose_module.x").digests) == ["loose_module:x"]
 

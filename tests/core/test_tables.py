@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from paribus.core.check.examples import inputs
-from paribus.core.check.subject import Subject
-from paribus.core.data import load, prepare
+from paribus.core.checks.data_checks import inputs
+from paribus.core.checks.subject import Subject
+from paribus.core.data.load import load
+from paribus.core.data.prepare import prepare
 from paribus.core.data.tables import table
 from paribus.core.errors import RequestError
 

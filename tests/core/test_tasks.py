@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn
 from torchmetrics.functional import classification, regression
 
+from paribus.core.components.tasks import Binary, Multiclass, Multilabel, Regression
+from paribus.core.components.torchmetrics_adapter import ExtraMetric
 from paribus.core.errors import RequestError
-from paribus.core.extra_metrics import ExtraMetric
-from paribus.core.tasks import Binary, Multiclass, Multilabel, Regression
 
 modest = settings(max_examples=50, deadline=None)
 seeds = st.integers(0, 2**32)

@@ -5,10 +5,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from paribus.core.data import load, prepare
+from paribus.core.components.models import TextBag, draw_parameters
+from paribus.core.data.load import load
+from paribus.core.data.prepare import prepare
 from paribus.core.data.texts import Texts, Tokens, text, tokens
 from paribus.core.errors import RequestError
-from paribus.core.models import TextBag, draw_parameters
 
 FILE = "film,label\n" + "".join(
     f'"{words}",{label}\n'

@@ -9,13 +9,13 @@ import torch
 from manifest import write_manifest
 from safetensors.torch import save_file
 
-from paribus.core.engine import Job
 from paribus.core.errors import RequestError
-from paribus.core.evaluate import evaluate_run
-from paribus.core.loop import Loop
-from paribus.core.run_folder import BEST, RECORD, RunFolder
-from paribus.core.surface import surface_of_run
-from paribus.core.train import train_job
+from paribus.core.inference.decision_surface import surface_of_run
+from paribus.core.inference.evaluate import evaluate_run
+from paribus.core.records.run_dir import BEST, RECORD, RunFolder
+from paribus.core.training.engine import Job
+from paribus.core.training.job import train_job
+from paribus.core.training.loop import Loop
 
 NET = {"name": "Net", "width": 6}
 EPOCHS = {"epochs": 2, "batch_size": 16}

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from paribus.core.errors import RequestError
-from paribus.core.values import (
+from paribus.core.config.values import (
     as_plain,
     canonical_json,
     null_if_not_finite,
@@ -16,6 +15,7 @@ from paribus.core.values import (
     show_value,
     split_commas,
 )
+from paribus.core.errors import RequestError
 
 modest = settings(max_examples=150, deadline=None)
 

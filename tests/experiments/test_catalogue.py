@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from commands import refused
 
-from paribus.core.config import DEFAULT_METRICS
-from paribus.core.experiment import catalogue, load_experiment
+from paribus.core.config.experiment import catalogue, load_experiment
+from paribus.core.config.schema import DEFAULT_METRICS
 
 NAMES = sorted(catalogue())
 # What one run reaches, on validation: options, metric, at least.

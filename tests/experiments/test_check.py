@@ -2,8 +2,8 @@
 
 import pytest
 
-from paribus.core.check import CHECKS, CHECKS_OF_SCRIPT
-from paribus.core.experiment import catalogue
+from paribus.core.checks.runner import CHECKS, CHECKS_OF_SCRIPT
+from paribus.core.config.experiment import catalogue
 
 HEAD = '''"""Can it learn?"""
 

@@ -55,7 +55,7 @@ def tally(request, record_property):
 
 @pytest.fixture(scope="session")
 def workplace():
-    from paribus.sweeps.workplace import Workplace
+    from paribus.sweeps.execution.pool import Workplace
 
     with Workplace("line.py:points", workers=2) as place:
         yield place

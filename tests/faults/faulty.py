@@ -3,9 +3,9 @@
 from processes import Started
 
 from paribus.core.errors import DamagedError
-from paribus.core.files import verify_manifest
-from paribus.core.run_folder import RunFolder
-from paribus.sweeps.study import Study
+from paribus.core.fileio import verify_manifest
+from paribus.core.records.run_dir import RunFolder
+from paribus.sweeps.study.study import Study
 
 LR = "optimizer.lr=0.1"
 EPOCHS = 20
@@ -47,7 +47,7 @@ def broken(root, reference, workplace=None):
         if record["weights_sha256"] != reference.get(place):
             found.append(f"{run} has other weights")
         if workplace is not None:
-            from paribus.core.evaluate import evaluate_run
+            from paribus.core.inference.evaluate import evaluate_run
 
             if differs := workplace.plan(evaluate_run, folder, "val").differs:
                 found.append(f"{run} is evaluated otherwise: {differs}")

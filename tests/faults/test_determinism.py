@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from troubled import Troubled
 
-from paribus.sweeps.workplace import Workplace
+from paribus.sweeps.execution.pool import Workplace
 
 CONFIGURATIONS = st.sampled_from([
     (),

@@ -8,11 +8,11 @@ import subprocess
 import pytest
 from faulty import LR, broken
 
-from paribus.core.checkpoints import LAST, load_state, save_state
 from paribus.core.errors import DamagedError
-from paribus.core.files import verify_manifest
-from paribus.core.run_folder import RECORD, RunFolder
-from paribus.sweeps.root import Root
+from paribus.core.fileio import verify_manifest
+from paribus.core.records.checkpoint import LAST, load_state, save_state
+from paribus.core.records.run_dir import RECORD, RunFolder
+from paribus.sweeps.study.results_dir import Root
 
 KB = 1024
 

@@ -16,10 +16,10 @@ from manifest import write_manifest
 from processes import COMMAND, pids, unpinned, wait_until
 from safetensors.torch import save
 
-from paribus.core.checkpoints import LAST, read_state, save_state
-from paribus.core.files import write_bytes, write_json
-from paribus.sweeps.cli.common import command as command_to_paste
-from paribus.sweeps.storage import without_credentials
+from paribus.core.fileio import write_bytes, write_json
+from paribus.core.records.checkpoint import LAST, read_state, save_state
+from paribus.sweeps.cli.console import command as command_to_paste
+from paribus.sweeps.study.optuna_storage import without_credentials
 
 
 def test_row_12_a_loss_that_is_not_finite(troubled, tally):
@@ -207,7 +207,8 @@ VALUES = st.one_of(
         [".nan", "-.inf", "1e999", "null", "~", "{", "[", "!!python/object/apply:os.system [ls]",
          "&a [*a]", "os.system", "os.system(command=ls)", "subprocess.run", "../x", "/etc/passwd",
          "a\0b", "x" * 5000, "[red]b[/red]", "\x1b[31mred", "'; DROP TABLE studies; --", "1:2:3",
-         "builtins.exec", "paribus.core.models.MLP", "[" * 300, "{a: " * 100, "١٢", "0x10", "1_000",
+         "builtins.exec", "paribus.core.components.models.MLP",
+         "[" * 300, "{a: " * 100, "١٢", "0x10", "1_000",
          "=="]
     ),
     st.text(max_size=30),

@@ -6,7 +6,7 @@ from troubled import Troubled
 
 @pytest.fixture(scope="session")
 def workplace(tmp_path_factory):
-    from paribus.sweeps.workplace import Workplace
+    from paribus.sweeps.execution.pool import Workplace
 
     place = Workplace("line.py:points", workers=2)
     yield place

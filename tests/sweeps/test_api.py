@@ -8,12 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from paribus.core.config import Configuration
+from paribus.core.config.experiment import catalogue
+from paribus.core.config.schema import Configuration
 from paribus.core.errors import ParibusError, RequestError
-from paribus.core.experiment import catalogue
-from paribus.core.process import is_pinned
-from paribus.core.run_folder import RunFolder
-from paribus.core.train import resolver_for_file
+from paribus.core.records.run_dir import RunFolder
+from paribus.core.runtime import is_pinned
+from paribus.core.training.job import resolver_for_file
 from paribus.sweeps import api
 
 EPOCHS = {"train.epochs": 3}

@@ -2,15 +2,15 @@
 
 import pytest
 
-from paribus.core.components import with_defaults
-from paribus.core.config import Configuration
+from paribus.core.config.experiment import catalogue, load_experiment
+from paribus.core.config.registry import with_defaults
+from paribus.core.config.schema import Configuration
 from paribus.core.errors import Faults, RequestError
-from paribus.core.experiment import catalogue, load_experiment
-from paribus.sweeps.axes import apply_overrides, changed, read_axes
-from paribus.sweeps.early import early_request
-from paribus.sweeps.levels import Range
-from paribus.sweeps.request import Asked
-from paribus.sweeps.root import Root
+from paribus.sweeps.execution.early import early_request
+from paribus.sweeps.study.axes import apply_overrides, changed, read_axes
+from paribus.sweeps.study.levels import Range
+from paribus.sweeps.study.request import Asked
+from paribus.sweeps.study.results_dir import Root
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ import pytest
 from processes import is_alive, pids
 from troubled import planned_runs
 
-from paribus.core.checkpoints import BEFORE, LAST
-from paribus.core.run_folder import BEST, HISTORY, RECORD
-from paribus.core.spec import RunSpec
-from paribus.sweeps.drive import USUAL, Rules, drive
-from paribus.sweeps.request import Request
-from paribus.sweeps.root import Root
+from paribus.core.records.checkpoint import BEFORE, LAST
+from paribus.core.records.run_dir import BEST, HISTORY, RECORD
+from paribus.core.run_spec import RunSpec
+from paribus.sweeps.execution.driver import USUAL, Rules, drive
+from paribus.sweeps.study.request import Request
+from paribus.sweeps.study.results_dir import Root
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ import shutil
 
 import pytest
 
-from paribus.core.spec import RunSpec
-from paribus.sweeps.drive import USUAL, Step
-from paribus.sweeps.follow import Follower
-from paribus.sweeps.root import Root
-from paribus.sweeps.study import Study
-from paribus.sweeps.tracking import NoTracker
+from paribus.core.run_spec import RunSpec
+from paribus.sweeps.execution.driver import USUAL, Step
+from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.study import Study
+from paribus.sweeps.tracking.tracker import NoTracker
+from paribus.sweeps.tracking.tracker_callback import Follower
 
 LR = "optimizer.lr=0.1"
 

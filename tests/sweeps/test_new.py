@@ -14,15 +14,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, make_classification
 
+from paribus.core.config.experiment import load_experiment
 from paribus.core.errors import RequestError, shown
-from paribus.core.experiment import load_experiment
-from paribus.sweeps.new import write_experiment
-from paribus.sweeps.new.guess import Guess, guess_task
-from paribus.sweeps.new.page import write_page
-from paribus.sweeps.new.problem import Constant, Problem
-from paribus.sweeps.planning import plan_runs, read_request
-from paribus.sweeps.request import Request
-from paribus.sweeps.settings import baseline_setting, setting_of
+from paribus.sweeps.execution.planner import plan_runs, read_request
+from paribus.sweeps.scaffold.guess import Constant, Guess, Problem, guess_task
+from paribus.sweeps.scaffold.page import write_page
+from paribus.sweeps.scaffold.write_experiment import write_experiment
+from paribus.sweeps.study.request import Request
+from paribus.sweeps.study.settings import baseline_setting, setting_of
 
 RUFF = [sys.executable, "-m", "ruff"]
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"

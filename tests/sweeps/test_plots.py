@@ -11,18 +11,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paribus.sweeps.plots.answers import (
+from paribus.sweeps.report.confusion_plots import MOST_LABELS, confusion_panel, label_panels
+from paribus.sweeps.report.curve_plots import (
+    Curve,
+    curves_panel,
+    mean_and_band,
+    spread,
+    train_and_val,
+)
+from paribus.sweeps.report.effect_plots import Level, response_panel
+from paribus.sweeps.report.figure import (
+    COLOURS,
+    PAPER,
+    Picture,
+    figure_of,
+    line_look,
+    rendered,
+    short,
+)
+from paribus.sweeps.report.prediction_plots import (
     Points,
     agreement_panel,
     line_panel,
     probability_panel,
     regions_panel,
 )
-from paribus.sweeps.plots.confusion import MOST_LABELS, confusion_panel, label_panels
-from paribus.sweeps.plots.curves import Curve, curves_panel, mean_and_band, spread, train_and_val
-from paribus.sweeps.plots.figure import Picture, figure_of, rendered
-from paribus.sweeps.plots.response import Level, response_panel
-from paribus.sweeps.plots.style import COLOURS, PAPER, line_look, short
 
 SVG = "{http://www.w3.org/2000/svg}"
 LOOK = {"color": "#0072B2", "linestyle": "-"}

@@ -20,8 +20,8 @@ from processes import (
 from troubled import Troubled, hashes
 
 from paribus.core.errors import RequestError
-from paribus.sweeps.root import Root
-from paribus.sweeps.study import Study
+from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.study import Study
 
 LR = "optimizer.lr=0.1"
 LONG = ("--set", "train.epochs=30")

@@ -8,9 +8,9 @@ import pytest
 from manifest import write_manifest
 
 from paribus.core.errors import DamagedError, RequestError
-from paribus.core.files import write_json
-from paribus.core.run_folder import RunFolder
-from paribus.sweeps.root import Root, split_seed
+from paribus.core.fileio import write_json
+from paribus.core.records.run_dir import RunFolder
+from paribus.sweeps.study.results_dir import Root, split_seed
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from paribus.sweeps.sameness import disagreement, same_surroundings, shared_tensors
+from paribus.sweeps.study.controls import disagreement, same_surroundings, shared_tensors
 
 START = {"a": "1", "b": "2"}
 IDENTITY = {

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from jobs import too_sure
 from small_experiment import SMALL
 
-from paribus.core.spec import RunSpec
-from paribus.sweeps.schedule import cost, schedule
+from paribus.core.run_spec import RunSpec
+from paribus.sweeps.execution.driver import cost, schedule
 
 
 def run(number, group, parameters=10_000, updates=400):

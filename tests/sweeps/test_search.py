@@ -15,17 +15,17 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 from troubled import Troubled
 
+from paribus.core.config.values import canonical_json
 from paribus.core.errors import RequestError
-from paribus.core.values import canonical_json
 from paribus.sweeps import api
-from paribus.sweeps.cli import reports
-from paribus.sweeps.documents import compare_document
-from paribus.sweeps.drive import USUAL
-from paribus.sweeps.root import Root
-from paribus.sweeps.search import Search
-from paribus.sweeps.study import Study
-from paribus.sweeps.tracking import NoTracker
-from paribus.sweeps.watching.standing import Standing
+from paribus.sweeps.analysis.compare import compare_document
+from paribus.sweeps.cli import sweep_text
+from paribus.sweeps.execution.driver import USUAL
+from paribus.sweeps.progress.progress_state import Standing
+from paribus.sweeps.study.request import Search
+from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.study import Study
+from paribus.sweeps.tracking.tracker import NoTracker
 
 RANGE = "optimizer.lr=1e-5:1:log"
 FIVE = [0, 1, 2, 3, 4]
@@ -155,8 +155,8 @@ def test_a_pruned_setting_is_one_on_the_record_and_in_the_storage(pruned):
 
 def test_the_table_says_what_was_pruned(pruned, capsys):
     done, labels = pruned
-    reports.begin(done.sweep)
-    reports.end(done.sweep, str(done.sweep.request.path))
+    sweep_text.begin(done.sweep)
+    sweep_text.end(done.sweep, str(done.sweep.request.path))
     said = capsys.readouterr().out
     assert "optimizer.lr = 1e-05 to 1.0, log, 6 trials by tpe   (baseline 0.01)" in said
     assert said.count("pruned after ") == len(labels)

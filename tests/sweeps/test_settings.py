@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from paribus.core.config.experiment import catalogue
 from paribus.core.errors import RequestError
-from paribus.core.experiment import catalogue
-from paribus.sweeps.designs import OneAtATime
-from paribus.sweeps.planning import plan_runs, read_request
-from paribus.sweeps.request import Request
-from paribus.sweeps.settings import prove_one_change
+from paribus.sweeps.execution.planner import plan_runs, read_request
+from paribus.sweeps.study.designs import OneAtATime
+from paribus.sweeps.study.request import Request
+from paribus.sweeps.study.settings import prove_one_change
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,13 @@ from manifest import write_manifest
 from troubled import Troubled, hashes
 
 from paribus.core.errors import RequestError
-from paribus.core.files import write_json
-from paribus.sweeps.documents import best_setting, compare_document, run_document
-from paribus.sweeps.drive import USUAL
-from paribus.sweeps.effects.pairs import Pairs
-from paribus.sweeps.root import Root
-from paribus.sweeps.study import Study
-from paribus.sweeps.study_names import check_study_name, latest_study, study_name
-from paribus.sweeps.tracking import NoTracker
+from paribus.core.fileio import write_json
+from paribus.sweeps.analysis.compare import best_setting, compare_document, run_document
+from paribus.sweeps.execution.driver import USUAL
+from paribus.sweeps.stats.comparison import Pairs
+from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.study import Study, check_study_name, latest_study, study_name
+from paribus.sweeps.tracking.tracker import NoTracker
 
 LR = "optimizer.lr=0.1"
 SETTING_KEYS = {"label", "changed", "derived", "runs", "seeds", "values", "mean", "std", "status"}

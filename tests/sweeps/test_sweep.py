@@ -7,12 +7,12 @@ import pytest
 from troubled import Troubled
 
 from paribus.core.errors import RequestError
-from paribus.core.run_folder import BEST, HISTORY
-from paribus.sweeps.drive import USUAL
-from paribus.sweeps.request import read_seeds
-from paribus.sweeps.root import Root
-from paribus.sweeps.study import Study
-from paribus.sweeps.tracking import NoTracker
+from paribus.core.records.run_dir import BEST, HISTORY
+from paribus.sweeps.execution.driver import USUAL
+from paribus.sweeps.study.request import read_seeds
+from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.study import Study
+from paribus.sweeps.tracking.tracker import NoTracker
 
 LR = "optimizer.lr=0.1"
 TROUBLES = "model.trouble=raise,nan"

@@ -13,10 +13,10 @@ from collections import Counter
 import pytest
 from processes import Started, wait_until
 
-from paribus.sweeps import sync as syncing
-from paribus.sweeps.offline import find_offline
-from paribus.sweeps.root import Root
-from paribus.sweeps.tracking import quiet
+from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.tracking import session
+from paribus.sweeps.tracking import sync as syncing
+from paribus.sweeps.tracking.ledger import find_offline
 from tests.sweeps.wandb_reader import offline_runs
 from tests.sweeps.wandb_server import WandbServer
 
@@ -58,7 +58,7 @@ def sync(server, root, monkeypatch):
     for name, value in (environment(server) | OFFLINE).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(syncing, "FINISH_SECONDS", 2.0)  # what hangs is waited for so long
-    monkeypatch.setitem(quiet.SETTINGS, "init_timeout", 2.0)
+    monkeypatch.setitem(session.SETTINGS, "init_timeout", 2.0)
 
     def run(study=None):
         place, warnings = Root(root), []

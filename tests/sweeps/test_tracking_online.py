@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from paribus.sweeps.tracking import TrackedRun, layout, open_tracker, quiet, session, study_layout
+from paribus.sweeps.tracking import run_layout, session, study_layout
+from paribus.sweeps.tracking.tracker import TrackedRun, open_tracker
 from tests.sweeps.tracked import ROWS, grown, picture, whole_study
 from tests.sweeps.wandb_reader import offline_runs
 from tests.sweeps.wandb_server import WandbServer
@@ -64,7 +65,7 @@ def server(monkeypatch):
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
         monkeypatch.setattr(session, "FINISH_SECONDS", 2.0)  # what hangs is waited for so long
-        monkeypatch.setitem(quiet.SETTINGS, "init_timeout", 2.0)
+        monkeypatch.setitem(session.SETTINGS, "init_timeout", 2.0)
         yield server
 
 
@@ -89,7 +90,7 @@ def noted(root):
 
 
 def epochs(server, run):
-    rows = server.rows(layout.wandb_id(run))
+    rows = server.rows(run_layout.wandb_id(run))
     return [row["epoch"] for row in rows if "val/accuracy" in row]
 
 
@@ -98,25 +99,25 @@ def test_runs_arrive(server, tmp_path):
     warnings = []
     track(tmp_path, RUN, other, warnings=warnings)
     assert warnings == []
-    assert set(server.runs) == {layout.wandb_id(RUN), layout.wandb_id(other)}
+    assert set(server.runs) == {run_layout.wandb_id(RUN), run_layout.wandb_id(other)}
     for run in (RUN, other):
-        given = server.runs[layout.wandb_id(run)]
+        given = server.runs[run_layout.wandb_id(run)]
         assert given["displayName"] == f"baseline-s{run.seed}"
         assert given["groupName"] == "rates: baseline"
         assert sorted(given["tags"]) == ["baseline", "digits", "rates"]
         assert json.loads(given["config"])["optimizer"]["value"] == {"lr": 0.001}
         assert epochs(server, run) == [1, 2, 3, 4, 5]
-        summary = server.summaries[layout.wandb_id(run)]
+        summary = server.summaries[run_layout.wandb_id(run)]
         assert (summary["best/accuracy"], summary["status"]) == (0.5, "complete")
         assert "best/confusion_matrix_table" in summary
         assert "delta" not in summary
-        assert server.exits[layout.wandb_id(run)] == 0
+        assert server.exits[run_layout.wandb_id(run)] == 0
     assert [line["mode"] for line in noted(tmp_path)] == ["online", "online"]
     assert offline_runs(tmp_path) == []
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
     track(tmp_path, RUN, other)
-    assert len(server.rows(layout.wandb_id(RUN))) == 6  # five epochs and the matrix
+    assert len(server.rows(run_layout.wandb_id(RUN))) == 6  # five epochs and the matrix
 
 
 def test_an_interrupted_run_is_continued(server, tmp_path):
@@ -126,11 +127,11 @@ def test_an_interrupted_run_is_continued(server, tmp_path):
         tracker.log(RUN.run, line)
     tracker.close()
     assert epochs(server, RUN) == [1, 2, 3]
-    assert server.exits[layout.wandb_id(RUN)] == 1
+    assert server.exits[run_layout.wandb_id(RUN)] == 1
     assert noted(tmp_path) == []
     track(tmp_path, RUN)
     assert epochs(server, RUN) == [1, 2, 3, 4, 5]
-    assert server.exits[layout.wandb_id(RUN)] == 0
+    assert server.exits[run_layout.wandb_id(RUN)] == 0
 
 
 def test_a_run_that_the_server_has_is_not_logged_again(server, tmp_path):
@@ -200,7 +201,7 @@ def test_trouble_after_a_good_start(server, tmp_path):
         tracker.begin(run)
     tracker.finish(first.run, COMPLETE, HISTORY)
     deadline = time.monotonic() + BOUND
-    while layout.wandb_id(first) not in server.exits and time.monotonic() < deadline:
+    while run_layout.wandb_id(first) not in server.exits and time.monotonic() < deadline:
         time.sleep(0.05)
     server.trouble = {"/": 500}
     tracker.finish(second.run, COMPLETE, HISTORY)
@@ -274,13 +275,13 @@ def test_a_difference_that_has_become_known_amends_a_run(server, tmp_path):
         tracker.begin(RUN)
         tracker.finish(RUN.run, document, HISTORY)
     tracker.close()
-    summary = server.summaries[layout.wandb_id(RUN)]
+    summary = server.summaries[run_layout.wandb_id(RUN)]
     assert (summary["delta"], summary["last/accuracy"], summary["best/accuracy"]) == (
         0.25,
         0.5,
         0.5,
     )
-    assert len(server.rows(layout.wandb_id(RUN))) == 6  # five epochs and the matrix, once
+    assert len(server.rows(run_layout.wandb_id(RUN))) == 6  # five epochs and the matrix, once
     assert len(noted(tmp_path)) == 2
 
 
@@ -291,7 +292,7 @@ def test_what_old_ledgers_noted_is_amended_once(server, tmp_path):
     (tmp_path / "tracked.jsonl").write_text(json.dumps(old) + "\n")
     for _ in range(2):
         track(tmp_path, RUN)
-    assert len(server.rows(layout.wandb_id(RUN))) == 6
+    assert len(server.rows(run_layout.wandb_id(RUN))) == 6
     assert len(noted(tmp_path)) == 2
 
 
@@ -354,14 +355,16 @@ def test_hostile_names_arrive_as_plain_text(server, tmp_path, monkeypatch):
     tracker.conclude(lambda: study)
     tracker.close()
     assert warnings == []
-    given = server.runs[layout.wandb_id(run)]
+    given = server.runs[run_layout.wandb_id(run)]
     for name in (given["displayName"], given["groupName"], *given["tags"]):
         assert name.isprintable()
         assert 0 < len(name) <= 128
     assert json.loads(given["config"])["setting"]["value"] == label
-    matrices = [key for key in server.summaries[layout.wandb_id(run)] if "confusion_matrix" in key]
+    matrices = [
+        key for key in server.summaries[run_layout.wandb_id(run)] if "confusion_matrix" in key
+    ]
     assert len(matrices) == len(HOSTILE)
-    files = server.files[layout.wandb_id(run)]
+    files = server.files[run_layout.wandb_id(run)]
     tables = [content for name, content in files.items() if name.startswith("media/table")]
     held = [json.loads(content)["data"][-1][0] for content in tables]
     assert sorted(held) == sorted(HOSTILE)

@@ -6,13 +6,12 @@ import pytest
 from troubled import hashes
 
 from paribus.core.errors import RequestError
-from paribus.sweeps.decision import Decision, read_decision
-from paribus.sweeps.documents import compare_document
-from paribus.sweeps.effects.looks import looks
-from paribus.sweeps.root import Root
-from paribus.sweeps.search import Search
-from paribus.sweeps.study import Study
-from paribus.sweeps.verdicts.judgement import EFFECT
+from paribus.sweeps.analysis.compare import compare_document
+from paribus.sweeps.analysis.judge import EFFECT
+from paribus.sweeps.stats.sequential import looks
+from paribus.sweeps.study.request import Decision, Search, read_decision
+from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.study import Study
 
 # One level that is far off, one that changes nothing a run could show, one that is seldom seen.
 AXES = ("optimizer.lr=1e-7", "optimizer.eps=1e-9", "model.width=5")

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from screen import Screen
 
-from paribus.core.spec import Progress, RunSpec
-from paribus.sweeps.drive import Step
-from paribus.sweeps.progress import watched
-from paribus.sweeps.watching.lines import PlainLines
-from paribus.sweeps.watching.standing import Standing
-from paribus.sweeps.watching.table import Table, choose
+from paribus.core.run_spec import Progress, RunSpec
+from paribus.sweeps.execution.driver import Step
+from paribus.sweeps.progress.live_table import Table, choose
+from paribus.sweeps.progress.plain_lines import PlainLines
+from paribus.sweeps.progress.progress import watched
+from paribus.sweeps.progress.progress_state import Standing
 
 LABELS = ("baseline", "optimizer.lr=0.1", "optimizer.lr=1.0")
 

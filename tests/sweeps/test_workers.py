@@ -14,9 +14,9 @@ from processes import is_alive, pids, run_script, wait_until
 from troubled import planned_runs, tasks_of
 
 from paribus.core.errors import ParibusError
-from paribus.core.process import PINNED, is_pinned
-from paribus.sweeps.executors import Pool
-from paribus.sweeps.request import Request
+from paribus.core.runtime import PINNED, is_pinned
+from paribus.sweeps.execution.pool import Pool
+from paribus.sweeps.study.request import Request
 
 
 def never():
@@ -41,8 +41,8 @@ def test_workers_of_a_program_that_is_not_pinned_and_forgets_to_close(tmp_path):
         tmp_path,
         """
 import json, os
-from paribus.core.process import PINNED, is_pinned
-from paribus.sweeps.executors import Pool
+from paribus.core.runtime import PINNED, is_pinned
+from paribus.sweeps.execution.pool import Pool
 pool = Pool(1)
 print(json.dumps([is_pinned(), pool.call(is_pinned), pool.call(hash, "a"), pool.call(os.getpid),
                   any(name in os.environ for name in PINNED)]))
@@ -65,8 +65,8 @@ if __name__ == "__main__":
     other = multiprocessing.get_context("forkserver").Process(target=print)
     other.start()
     other.join()
-    from paribus.core.process import is_pinned
-    from paribus.sweeps.executors import Pool
+    from paribus.core.runtime import is_pinned
+    from paribus.sweeps.execution.pool import Pool
     pool = Pool(1)
     print(pool.call(is_pinned), pool.call(is_pinned))
     pool.close()

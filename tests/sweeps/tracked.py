@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from PIL import Image
 
-from paribus.sweeps.tracking import TrackedStudy
+from paribus.sweeps.tracking.tracker import TrackedStudy
 
 _BASELINE = {
     "label": "baseline",

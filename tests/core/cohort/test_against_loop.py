@@ -2,9 +2,9 @@
 
 import pytest
 
-from paribus.core.cohort.engine import Cohort
-from paribus.core.engine import Job
-from paribus.core.loop import Loop
+from paribus.core.training.cohort.cohort_engine import Cohort
+from paribus.core.training.engine import Job
+from paribus.core.training.loop import Loop
 
 # Both compute in float32, in another order: after some epochs they agree to about this.
 CLOSE = {"rel": 2e-4, "abs": 1e-5}
@@ -85,7 +85,7 @@ SAME = {
 
 
 ROWS = """
-from paribus.core.models import Dropout
+from paribus.core.components.models import Dropout
 
 
 class Rows(nn.Sequential):

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_against_loop import LABELS, MLP, TWO, VALUES
 
-from paribus.core.cohort.engine import Cohort
-from paribus.core.engine import Job
+from paribus.core.training.cohort.cohort_engine import Cohort
+from paribus.core.training.engine import Job
 
 SIZES = (1, 2, 7, 20, 64)
 

@@ -5,8 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from paribus.core.cohort.chain import Dense, Drop, NoChain
-from paribus.core.cohort.read import read_chain
+from paribus.core.training.cohort.graph import Dense, Drop, NoChain, read_chain
 
 X = torch.linspace(-1, 1, 60).reshape(4, 3, 5)
 

@@ -3,7 +3,7 @@
 import jobs
 from safetensors.torch import load_file
 
-from paribus.core.run_folder import BEST, RECORD, RunFolder
+from paribus.core.records.run_dir import BEST, RECORD, RunFolder
 
 RUNS = [
     {"optimizer": {"name": "adam", "lr": lr}, "model": {"name": "mlp", "dropout": 0.2}}

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paribus.sweeps.effects.looks import Look, judge_looks, looks
-from paribus.sweeps.effects.pairs import Pairs
-from paribus.sweeps.effects.verdicts import ALPHA, Standard
+from paribus.sweeps.stats.comparison import ALPHA, Pairs, Standard
+from paribus.sweeps.stats.sequential import Look, judge_looks, looks
 
 
 def study(rng, means, n=20):

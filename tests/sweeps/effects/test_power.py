@@ -7,13 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import nct, t
 
-from paribus.sweeps.effects.power import (
-    MOST_SEEDS,
-    detectable,
-    seeds_to_decide,
-    smallest_difference,
-)
-from paribus.sweeps.effects.uncertainty import Uncertainty
+from paribus.sweeps.stats.power import MOST_SEEDS, detectable, seeds_to_decide, smallest_difference
+from paribus.sweeps.stats.variance import Uncertainty
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from paribus.core.tasks import Binary, Multiclass, Multilabel, Regression
-from paribus.sweeps.verdicts.scores import example_scores
+from paribus.core.components.tasks import Binary, Multiclass, Multilabel, Regression
+from paribus.sweeps.analysis.example_scores import example_scores
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(40, 3)).astype(np.float32)

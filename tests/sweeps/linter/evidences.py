@@ -1,6 +1,6 @@
 """Studies as the linter looks at them, made by hand."""
 
-from paribus.sweeps.linter.evidence import AxisSeen, Evidence, SettingSeen
+from paribus.sweeps.analysis.linter.evidence import AxisSeen, Evidence, SettingSeen
 
 CONFIGURATION = {
     "model": {"name": "mlp", "hidden_dim": 64, "dropout": 0.0},

@@ -5,8 +5,11 @@ import math
 import pytest
 from evidences import evidence, only, setting, why_not
 
-from paribus.sweeps.linter.forms import different_curves
-from paribus.sweeps.linter.training import overfitting, still_improving
+from paribus.sweeps.analysis.linter.curve_rules import (
+    different_curves,
+    overfitting,
+    still_improving,
+)
 
 LR = "optimizer.lr"
 RISING = [0.5 + 0.02 * epoch for epoch in range(20)]

@@ -3,8 +3,11 @@
 import pytest
 from evidences import CONFIGURATION, evidence, only, setting, why_not
 
-from paribus.sweeps.linter.data import accuracy_alone
-from paribus.sweeps.linter.design import derived_quantity, not_tuned_again
+from paribus.sweeps.analysis.linter.design_rules import (
+    accuracy_alone,
+    derived_quantity,
+    not_tuned_again,
+)
 
 BATCH = "train.batch_size"
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from evidences import evidence, only, setting, why_not
 
-from paribus.sweeps.linter.runs import many_failures, one_seed, reading_of_test
+from paribus.sweeps.analysis.linter.lint import many_failures, one_seed, reading_of_test
 
 LR = "optimizer.lr"
 ENDED = datetime(2026, 5, 1, 12, tzinfo=UTC)

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from manifest import write_manifest
 from troubled import Troubled
 
-from paribus.core.files import append_line, write_json
+from paribus.core.fileio import append_line, write_json
+from paribus.sweeps.analysis.linter.evidence import evidence_of
+from paribus.sweeps.analysis.linter.lint import RULES, lint
 from paribus.sweeps.api import load_study
-from paribus.sweeps.linter.evidence import evidence_of
-from paribus.sweeps.linter.lint import RULES, lint
-from paribus.sweeps.root import Root
-from paribus.sweeps.study import Study
+from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.study import Study
 
 LR = "optimizer.lr=0.1"
 BROKEN = "model.trouble=nan"

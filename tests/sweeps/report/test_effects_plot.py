@@ -2,10 +2,9 @@
 
 import pytest
 
-from paribus.sweeps.plots.effects import Effect, effects_panel
-from paribus.sweeps.plots.figure import figure_of_panel, rendered
-from paribus.sweeps.plots.style import VERDICTS, line_look
-from paribus.sweeps.report.graphic import inline_svg
+from paribus.sweeps.report.effect_plots import Effect, effects_panel
+from paribus.sweeps.report.figure import VERDICTS, figure_of_panel, line_look, rendered
+from paribus.sweeps.report.html import inline_svg
 
 BASELINES = {"optimizer.lr": "0.001", "model.hidden_dim": "128"}
 

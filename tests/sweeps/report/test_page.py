@@ -11,10 +11,10 @@ import pytest
 from hostile import CLASSES, IMAGE, MARKUP
 
 from paribus.core.errors import shown
-from paribus.sweeps.report.headline import headline
+from paribus.sweeps.report.study_table import headline
 from paribus.sweeps.report.view import View
-from paribus.sweeps.root import Root
-from paribus.sweeps.study import Study
+from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.study import Study
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 SECTIONS = ["result", "effects", "responses", "learning", "confusion", "settings", "method",

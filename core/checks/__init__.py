@@ -1,0 +1,1 @@
+"""Can it learn at all: a sequence of checks, each of which names one kind of fault."""

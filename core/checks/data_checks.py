@@ -1,0 +1,284 @@
+"""Are the examples fit to be learned from?"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from paribus.core.checks.fit_checks import BATCH, FITS, by_adam, by_lbfgs
+from paribus.core.checks.subject import (
+    SEED,
+    Subject,
+    Verdict,
+    affordable,
+    counted,
+    failed,
+    outputs_of,
+    passed,
+    skipped,
+    some_rows,
+)
+from paribus.core.data.loader import Items, Part
+from paribus.core.data.prepare import Data, class_counts
+from paribus.core.data.texts import Tokens
+from paribus.core.errors import shown
+from paribus.core.rng import stream
+from paribus.core.training.train_state import Trainee
+
+SAMPLE = 1000  # examples whose inputs are looked at
+LARGE, SMALL = 10.0, 0.01  # sizes of inputs at which usual initial weights stop working
+SHARED = 0.01  # share of the validation part that may be equal to training examples by chance
+FEWEST_ROWS = 10  # in fewer any column may differ in each
+MOST_NAMED = 5  # of words that training lacks
+MANY = 10_000  # training examples that are read again from files
+
+
+def inputs(subject: Subject) -> Verdict:
+    """Inputs are finite, and about as large as initial weights expect."""
+    part = subject.data.train
+    if isinstance(part.inputs, Tokens):
+        return skipped("words have no size")
+    values = next(part.batches(SAMPLE, some_rows(part, SAMPLE)))[0].double()
+    if bad := int((~values.isfinite()).sum()):
+        return failed(
+            f"{counted(bad, 'input')} of {len(values)} examples {'is' if bad == 1 else 'are'} NaN "
+            "or infinite.",
+            "Mend the data function, or what it is scaled by.",
+        )
+    by_column = values.transpose(0, 1).flatten(1)  # columns, or channels
+    sizes = by_column.square().mean(1).sqrt()
+    largest = int(sizes.argmax())
+    told = f"mean {values.mean().item():z.2f}, deviation {values.std(correction=0).item():.2f}"
+    if sizes[largest] > LARGE:
+        name = _column_names(subject.data)[largest]
+        return failed(
+            f"Inputs are large: {name} is about {sizes[largest].item():.3g}.",
+            "Bring them near 0 and 1: standardize=true, or divide them in the data function.",
+        )
+    if len(values) > 1 and by_column.std(1).max() < SMALL:
+        return failed(
+            f"Inputs hardly differ from example to example: {told}.",
+            "Set standardize=true, and look at what the data function returns.",
+        )
+    unique = list(dict.fromkeys(_unique_columns(subject)))
+    note = f"; another value in each row, an id? {', '.join(unique)}" if unique else ""
+    return passed(f"{told}{note}{_new_words(subject.data)}")
+
+
+def _new_words(data: Data) -> str:
+    """Words that validation or test has and training lacks: they are inputs of zeros."""
+    found = [
+        f"'{shown(word, 40)}' in column '{shown(name)}'"
+        for name, words in data.new_words.items()
+        for word in words
+    ]
+    more = f" and {len(found) - MOST_NAMED} more" if found[MOST_NAMED:] else ""
+    told = ", ".join(found[:MOST_NAMED])
+    return f"; words that no training example has, read as none: {told}{more}" if found else ""
+
+
+def _column_names(data: Data) -> list[str]:
+    """What the numbers of an input are called, one for each column or channel."""
+    if len(data.input_shape) > 1:
+        return [f"channel {number}" for number in range(data.input_shape[0])]
+    if table := data.preprocessing.get("table"):
+        return [
+            f"column '{shown(column['name'])}'"
+            for column in table["columns"]
+            for _ in column.get("categories", [None])
+        ]
+    if data.columns is None:
+        return [f"column {number}" for number in range(data.input_shape[0])]
+    return [f"column '{shown(name)}'" for name in data.columns]
+
+
+def _unique_columns(subject: Subject) -> list[str]:
+    """Columns of a table whose whole numbers, or words, stand in one row each."""
+    rows = len(subject.data.train)
+    if len(subject.data.input_shape) != 1 or rows < FEWEST_ROWS:
+        return []
+    data = subject.resolver.data(subject.asked.model_copy(update={"standardize": False}))
+    values = data.train.inputs
+    if not isinstance(values, Tensor):
+        return []
+    names = _column_names(data)
+    words = Counter(names)  # a column of words has a number for each of them
+    return [
+        name
+        for name, cells in zip(names, values.T, strict=True)
+        if (words[name] == 1 and _all_differ(cells)) or words[name] == rows
+    ]
+
+
+def _all_differ(cells: Tensor) -> bool:
+    return bool((cells == cells.round()).all()) and len(set(cells.tolist())) == len(cells)
+
+
+def labels(subject: Subject) -> Verdict:
+    """Every class is there to be learned; quantities are not all the same."""
+    data = subject.data
+    if data.class_names is None:
+        return _values(data.train.targets)
+    for name in ("train", "val"):
+        targets = data.part(name).targets
+        least, most = (0, data.outputs - 1) if targets.ndim == 1 else (0, 1)
+        if len(targets) and not least <= int(targets.min()) <= int(targets.max()) <= most:
+            return failed(
+                f"Labels of {name} are from {targets.min()} to {targets.max()}, not {least} to "
+                f"{most}.",
+                "Mend them in the data function.",
+            )
+    counts = class_counts(data.train.targets, data.outputs)
+    rarest = min(range(len(counts)), key=counts.__getitem__)
+    what, name = ("class", shown(data.class_names[rarest]))
+    if data.train.targets.ndim == 2:
+        what = "label"
+    if counts[rarest] == 0:
+        return failed(
+            f"No training example has {what} '{name}'.",
+            "Give examples of it, or leave it out in the data function.",
+        )
+    few = counted(counts[rarest], "training example")
+    plural = "classes" if what == "class" else "labels"
+    validated = class_counts(data.val.targets, data.outputs)
+    lacking = [shown(n) for n, count in zip(data.class_names, validated, strict=True) if not count]
+    note = f"; validation has none of '{lacking[0]}', so nothing is known of it" if lacking else ""
+    return passed(f"{data.outputs} {plural}; the rarest, '{name}', has {few}{note}")
+
+
+def _values(targets: Tensor) -> Verdict:
+    low, high = targets.min().item(), targets.max().item()
+    if low == high and len(targets) > 1:
+        return failed(
+            f"All targets are {low:g}: there is nothing to learn.",
+            "Look at what the data function returns as targets.",
+        )
+    return passed(f"values from {low:.4g} to {high:.4g}")
+
+
+def no_shared_example(subject: Subject) -> Verdict:
+    """No example, input and target, stands in both training and validation."""
+    data = subject.data
+    if data.train.targets is data.val.targets:
+        return skipped("split.method=none: training and validation are the same examples, as asked")
+    trained = set(_hashes(data.train))
+    shared = sum(one in trained for one in _hashes(data.val))
+    share = f"{shared} of {counted(len(data.val), 'validation example')}"
+    if shared > max(1, SHARED * len(data.val)):  # in a small part one is more than that
+        return failed(
+            f"{share} {'stands' if shared == 1 else 'stand'} in training too.",
+            "Take equal rows out of the data, or divide it so that they stay together.",
+        )
+    return passed(f"{share} {'stands' if shared == 1 else 'stand'} in training too")
+
+
+def _hashes(part: Part) -> Iterator[bytes]:
+    """One hash for each example's input and target."""
+    most = MANY if isinstance(part.inputs, Items) else len(part)
+    for batch, targets in part.batches(1000, torch.arange(min(most, len(part)))):
+        texts = batch.dtype == torch.int64
+        for x, y in zip(batch.numpy(), targets.numpy(), strict=True):
+            one = np.trim_zeros(x, "b") if texts else x  # padding depends on the batch
+            yield hashlib.blake2b(one.tobytes() + b"\0" + y.tobytes(), digest_size=16).digest()
+
+
+# Do the labels follow from the inputs?
+
+
+HELD_OUT, FEWEST = 1000, 20  # examples
+UPDATES, FEWEST_UPDATES = 150, 40
+FITS_OF_CLASSES = (by_adam, by_lbfgs)
+RANDOM = 0.35  # share of labels that may look drawn at random; of half of them it is 0.5 and more
+ADVICE = (
+    "Look whether features and targets were sorted, shuffled or joined apart from each other; if "
+    "not, the inputs say little about the targets, or the model is too small."
+)
+
+
+def labels_follow(subject: Subject) -> Verdict:
+    """What is learned from some training examples holds for others.
+
+    Of classes and labels the surest third of the predictions is judged. Where classes overlap a
+    model is unsure; where labels are wrong it is wrong while being sure.
+    """
+    data = subject.data
+    if data.train.targets is data.val.targets:
+        return skipped("split.method=none leaves no examples that were not trained on")
+    order = torch.randperm(len(data.train), generator=stream(SEED, "data", "halves"))
+    half = len(order) // 2
+    if half < FEWEST // 2:
+        return skipped(f"{counted(len(order), 'training example')} are too few to tell")
+    learned, others = data.train.select(order[:half]), data.train.select(order[half:])
+    if affordable(subject.trainee(), min(BATCH, half), UPDATES) < FEWEST_UPDATES:
+        return skipped("the model is too large to learn quickly")
+    verdicts = []
+    for fit in FITS if data.class_names is None else FITS_OF_CLASSES:
+        trainee = subject.trainee()
+        if data.class_names is not None:
+            trainee = replace(trainee, loss=_plain_loss)
+        for _ in fit(trainee, learned, UPDATES):
+            pass
+        verdicts.append(_judged(trainee, (others, data.val)))
+        if verdicts[-1].passed:
+            return verdicts[-1]
+    return verdicts[0]
+
+
+def _plain_loss(outputs: Tensor, aims: Tensor) -> Tensor:
+    """The usual loss of the task: weights of classes would change what is surely predicted."""
+    if aims.dtype == torch.int64:
+        return functional.cross_entropy(outputs, aims)
+    return functional.binary_cross_entropy_with_logits(outputs, aims)
+
+
+def _judged(trainee: Trainee, parts: tuple[Part, Part]) -> Verdict:
+    pairs = [outputs_of(trainee, part, _spread(len(part), HELD_OUT)) for part in parts]
+    outputs, aims = (torch.cat(both) for both in zip(*pairs, strict=True))
+    if trainee.task.targets == "values":
+        return _of_values(outputs, aims)
+    return _of_classes(trainee, outputs, aims)
+
+
+def _spread(examples: int, most: int) -> Tensor:
+    return torch.linspace(0, examples - 1, min(examples, most)).round().long()
+
+
+def _of_values(outputs: Tensor, targets: Tensor) -> Verdict:
+    """Predictions of values rise and fall with the targets."""
+    found = []
+    for column, aim in zip(outputs.double().T, targets.double().T, strict=True):
+        found.append(torch.corrcoef(torch.stack([column, aim]))[0, 1].item())
+    correlation = sum(found) / len(found)
+    told = f"correlation {correlation:.2f} with {counted(len(targets), 'target')} not trained on"
+    if not correlation > 2 / math.sqrt(len(targets)):
+        return failed(f"Predictions have a {told}: no more than chance.", ADVICE)
+    return passed(told)
+
+
+def _of_classes(trainee: Trainee, outputs: Tensor, targets: Tensor) -> Verdict:
+    probabilities = trainee.task.probabilities(outputs)
+    assert probabilities is not None
+    if targets.ndim == 1:
+        sure, predicted = probabilities.max(1)
+        right = targets.bincount(minlength=probabilities.shape[1]).double()[predicted]
+        by_chance = right / len(targets)
+    else:
+        sure, predicted = probabilities.maximum(1 - probabilities), (probabilities > 0.5).long()
+        positive = targets.double().mean(0).expand_as(sure)
+        by_chance = torch.where(predicted == 1, positive, 1 - positive)
+    surest = sure.flatten().argsort(descending=True, stable=True)[: math.ceil(sure.numel() / 3)]
+    wrong = int((predicted != targets).flatten()[surest].sum())
+    if_random = float((1 - by_chance).flatten()[surest].sum())
+    told = f"{wrong} of the {len(surest)} surest predictions for examples not trained on are wrong"
+    if wrong > RANDOM * if_random:
+        share = min(1.0, wrong / if_random)
+        return failed(f"{told}, as if {share:.0%} of the labels were drawn at random.", ADVICE)
+    return passed(told)

@@ -1,0 +1,91 @@
+"""Can it learn anything at all? A sequence of checks, each of which names one kind of fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from paribus.core.checks import data_checks, fit_checks, training_checks
+from paribus.core.checks.subject import Subject, Verdict, skipped
+from paribus.core.config.schema import Configuration
+from paribus.core.errors import RequestError, shown
+from paribus.core.runtime import settle
+from paribus.core.training.resolve import Resolver
+from paribus.core.training.script import ScriptResolver
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check, done.
+
+    Attributes:
+        name: What it holds to be true.
+        passed: Whether it is; None: the check does not apply.
+        detail: What was found, with advice where it failed; or why it was skipped.
+    """
+
+    name: str
+    passed: bool | None
+    detail: str
+
+
+SHAPES, LOSS = "shapes agree", "loss fits the task"
+FITTED, FALLS = "one batch can be overfitted", "loss falls from the first updates"
+
+# Name, check, and the checks without which it would name the wrong fault.
+Table = tuple[tuple[str, Callable[[Subject], Verdict], tuple[str, ...]], ...]
+CHECKS: Table = (
+    (SHAPES, fit_checks.shapes, ()),
+    (LOSS, fit_checks.loss_fits, (SHAPES,)),
+    ("inputs are finite and normalised", data_checks.inputs, ()),
+    ("labels are in range", data_checks.labels, ()),
+    ("no example in training and validation", data_checks.no_shared_example, ()),
+    ("loss at the start is chance", training_checks.starts_at_chance, (SHAPES, LOSS)),
+    ("every parameter gets a gradient", training_checks.gradients, (SHAPES, LOSS)),
+    (FITTED, fit_checks.overfits_one_batch, (SHAPES, LOSS)),
+    (FALLS, training_checks.falls_in_one_epoch, (SHAPES, LOSS)),
+    ("labels follow from inputs", data_checks.labels_follow, (SHAPES, LOSS, FITTED)),
+    ("same seed, same weights", training_checks.repeats, (SHAPES, LOSS)),
+)
+YIELDS = "it yields metrics"
+CHECKS_OF_SCRIPT: Table = (
+    (YIELDS, training_checks.yields_metrics, ()),
+    ("same seed, same metrics", training_checks.repeats_metrics, (YIELDS,)),
+)
+
+
+def check(resolver: Resolver, asked: Configuration) -> Iterator[Check]:
+    """Checks a configuration, yielding each check as it is done.
+
+    Args:
+        resolver: Of its experiment.
+        asked: The configuration.
+
+    Raises:
+        RequestError: If there is nothing to check: the request is wrong, or the data cannot be had.
+    """
+    subject = Subject(resolver, asked)
+    checks = CHECKS_OF_SCRIPT if isinstance(resolver, ScriptResolver) else CHECKS
+    resolver.configuration(asked)
+    if checks is CHECKS:
+        subject.trainee()
+    settle()  # the user's modules, imported by now, may have changed threads or precision
+    done: dict[str, bool | None] = {}
+    for name, function, needs in checks:
+        missing = [f"'{need}'" for need in needs if done[need] is False]
+        if missing:
+            verdict = skipped(f"it needs {' and '.join(missing)}")
+        else:
+            verdict = _judged(function, subject)
+        done[name] = verdict.passed
+        yield Check(name, verdict.passed, verdict.detail)
+
+
+def _judged(function: Callable[[Subject], Verdict], subject: Subject) -> Verdict:
+    """What a check finds; what the experiment's code raises there is a failure too."""
+    try:
+        return function(subject)
+    except RequestError as error:
+        return Verdict(False, str(error))
+    except (Exception, SystemExit) as error:
+        return Verdict(False, f"{type(error).__name__}: {shown(error, 300)}.")

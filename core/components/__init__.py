@@ -1,0 +1,1 @@
+"""Models, tasks, losses, metrics, optimizers: what a configuration names."""

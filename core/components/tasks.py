@@ -1,0 +1,263 @@
+"""Tasks: from a model's outputs to probabilities to labels, and the metrics of these.
+
+Each task does this in one place; the engine, `evaluate` and `predict` ask it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Protocol
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from paribus.core.components import metrics
+from paribus.core.config.schema import DEFAULT_METRICS
+from paribus.core.errors import RequestError
+
+Targets = Literal["classes", "labels", "values"]
+Threshold = Annotated[float, Field(gt=0, lt=1)]
+Matrix = list[list[int]] | list[list[list[int]]]
+
+CLASSIFICATION = ("accuracy", "precision", "recall", "f1")
+
+
+class Task(Protocol):
+    """What the engine asks of a task.
+
+    Attributes:
+        targets: The data's targets: one class per example (int64 `[N]`), several labels (int64
+            `[N, L]` of 0 and 1), or values (float32 `[N, K]`).
+        metrics: Names of the validation metrics besides the loss.
+        select: The metric that chooses the best epoch unless the configuration says otherwise.
+        loss: The losses that fit, by short name, the usual one first.
+    """
+
+    targets: Targets
+    metrics: tuple[str, ...]
+    select: str
+    loss: tuple[str, ...]
+
+    def width(self, outputs: int) -> int:
+        """Numbers that the model returns per example.
+
+        Args:
+            outputs: Classes, labels or target columns of the data.
+
+        Raises:
+            RequestError: If the data is another task's.
+        """
+
+    def aims(self, targets: Tensor) -> Tensor:
+        """The targets as the losses of this task take them."""
+
+    def probabilities(self, outputs: Tensor) -> Tensor | None:
+        """Of each class or label: float `[N, C]`; None for values."""
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        """The targets that the outputs stand for, in the form of the data's."""
+
+    def correct(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        """How many examples of a batch are right (0-dim), or None where that has no meaning."""
+
+    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float | None]:
+        """The metrics of a whole part."""
+
+    def confusion_matrix(self, outputs: Tensor, targets: Tensor) -> Matrix | None:
+        """Counts of (target, prediction); one matrix for each label; None for values."""
+
+    def report(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor] | None:
+        """Precision, recall, f1 and support of each class or label; None for values."""
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        """What torchmetrics' classes take as predictions: probabilities, or values."""
+
+    def metric_keywords(self, outputs: int) -> Mapping[str, Any]:
+        """What a torchmetrics class may name in its signature for this task."""
+
+
+class _OneClass:
+    """What tasks with one class per example share: everything follows from counts."""
+
+    targets: Literal["classes"] = "classes"
+    metrics = CLASSIFICATION
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def correct(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        return (self.predict(outputs) == targets).sum()
+
+    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float | None]:
+        return {**metrics.classification_metrics(self._matrix(outputs, targets))}
+
+    def confusion_matrix(self, outputs: Tensor, targets: Tensor) -> Matrix | None:
+        rows: list[list[int]] = self._matrix(outputs, targets).tolist()
+        return rows
+
+    def report(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor] | None:
+        return metrics.per_class(self._matrix(outputs, targets))
+
+    def _matrix(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        classes = max(2, outputs.shape[1])
+        return metrics.confusion_matrix(targets, self.predict(outputs), classes)
+
+
+class Multiclass(_OneClass):
+    """One of C classes: outputs are logits `[N, C]`, targets int64 `[N]`; softmax, the largest."""
+
+    select = DEFAULT_METRICS["multiclass"]
+    loss = ("cross_entropy",)
+
+    def width(self, outputs: int) -> int:
+        return outputs
+
+    def aims(self, targets: Tensor) -> Tensor:
+        return targets
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        return outputs.softmax(1)
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        return outputs.argmax(1)
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        return self.probabilities(outputs)
+
+    def metric_keywords(self, outputs: int) -> Mapping[str, Any]:
+        return {"task": "multiclass", "num_classes": outputs}
+
+
+class Binary(_OneClass):
+    """One of two classes: outputs are one logit `[N, 1]`, targets int64 `[N]` of 0 and 1.
+
+    Args:
+        threshold: The second class is predicted where its probability (the logit's sigmoid) is
+            above it.
+    """
+
+    select = DEFAULT_METRICS["binary"]
+    loss = ("bce_with_logits", "bce")
+
+    def __init__(self, threshold: Threshold = 0.5) -> None:
+        self.threshold = threshold
+
+    def width(self, outputs: int) -> int:
+        if outputs != 2:
+            raise RequestError(
+                f"task binary is for two classes, and the data has {outputs}.",
+                "Take task=multiclass and loss=cross_entropy.",
+                "task-data",
+            )
+        return 1
+
+    def aims(self, targets: Tensor) -> Tensor:
+        return targets.unsqueeze(1).float()
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        positive = outputs.sigmoid()
+        return torch.cat([1 - positive, positive], 1)
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        return (outputs.sigmoid() > self.threshold).squeeze(1).long()
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        return outputs.sigmoid().squeeze(1)
+
+    def metric_keywords(self, outputs: int) -> Mapping[str, Any]:  # noqa: ARG002
+        return {"task": "binary", "threshold": self.threshold}
+
+
+class Multilabel:
+    """Any of L labels: outputs are a logit for each, `[N, L]`, targets int64 `[N, L]` of 0 and 1.
+
+    Accuracy is the share of right decisions, one for each example and label.
+
+    Args:
+        threshold: A label is predicted where its probability (the logit's sigmoid) is above it.
+    """
+
+    targets: Literal["labels"] = "labels"
+    metrics = CLASSIFICATION
+    select = DEFAULT_METRICS["multilabel"]
+    loss = ("bce_with_logits", "bce")
+
+    def __init__(self, threshold: Threshold = 0.5) -> None:
+        self.threshold = threshold
+
+    def width(self, outputs: int) -> int:
+        return outputs
+
+    def aims(self, targets: Tensor) -> Tensor:
+        return targets.float()
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        return outputs.sigmoid()
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        return (outputs.sigmoid() > self.threshold).long()
+
+    def correct(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        return (self.predict(outputs) == targets).double().mean(1).sum()
+
+    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float | None]:
+        return {**metrics.multilabel_metrics(self._matrices(outputs, targets))}
+
+    def confusion_matrix(self, outputs: Tensor, targets: Tensor) -> Matrix | None:
+        rows: list[list[list[int]]] = self._matrices(outputs, targets).tolist()
+        return rows
+
+    def report(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor] | None:
+        return metrics.per_label(self._matrices(outputs, targets))
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        return self.probabilities(outputs)
+
+    def metric_keywords(self, outputs: int) -> Mapping[str, Any]:
+        return {"task": "multilabel", "num_labels": outputs, "threshold": self.threshold}
+
+    def _matrices(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return metrics.confusion_matrices(targets, self.predict(outputs))
+
+
+class Regression:
+    """Values: outputs and targets are float32 `[N, K]`."""
+
+    targets: Literal["values"] = "values"
+    metrics = ("mae", "mse", "r2")
+    select = DEFAULT_METRICS["regression"]
+    loss = ("mse", "l1", "huber")
+
+    def width(self, outputs: int) -> int:
+        return outputs
+
+    def aims(self, targets: Tensor) -> Tensor:
+        return targets
+
+    def probabilities(self, outputs: Tensor) -> Tensor | None:  # noqa: ARG002
+        return None
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        return outputs
+
+    def correct(self, outputs: Tensor, targets: Tensor) -> Tensor | None:  # noqa: ARG002
+        return None
+
+    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float | None]:
+        return metrics.regression_metrics(outputs, targets)
+
+    def confusion_matrix(self, outputs: Tensor, targets: Tensor) -> Matrix | None:  # noqa: ARG002
+        return None
+
+    def report(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor] | None:  # noqa: ARG002
+        return None
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        return outputs.squeeze(1) if outputs.shape[1] == 1 else outputs
+
+    def metric_keywords(self, outputs: int) -> Mapping[str, Any]:
+        return {"num_outputs": outputs}

@@ -1,0 +1,1 @@
+"""The configuration: its schema, values as typed, components by name, experiment files."""

@@ -1,0 +1,392 @@
+"""An experiment: a file with a docstring, `BASELINE` (the configuration) and `AXES`.
+
+In place of `BASELINE` it may define a function `train` and `SELECT` instead.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import math
+import sys
+import traceback
+from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from paribus.core.config.schema import COMPONENTS, SCRIPT, Configuration, same_value
+from paribus.core.config.signatures import plain_default, read_signature
+from paribus.core.config.values import as_plain, parse_component
+from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, shown
+from paribus.core.records.run_dir import RECORD, RunFolder
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What an experiment file defines.
+
+    Attributes:
+        name: The file's name without ``.py``.
+        path: The file.
+        question: The first line of its docstring.
+        baseline: The configuration to compare with, as the file states it.
+        axes: Hyperparameter to levels (a list) or their text, in the file's order.
+        objects: The file's own names, which components may refer to as ``file.py:name``.
+        resolved: What `paribus.core.config.registry.resolve_component` found, by kind and name.
+    """
+
+    name: str
+    path: Path
+    question: str
+    baseline: Configuration
+    axes: dict[str, Any]
+    objects: dict[str, Any] = field(repr=False, compare=False)
+    resolved: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+def catalogue_folder() -> Path:
+    """The folder of the experiments that come with the package."""
+    # Beside this package, not by import: a folder `experiments` of the user's must not hide it.
+    return Path(__file__).parents[2] / "experiments"
+
+
+def catalogue() -> dict[str, Path]:
+    """Name to file of the experiments that come with the package, in order of name."""
+    files = sorted(catalogue_folder().glob("*.py"))
+    return {path.stem: path for path in files if not path.stem.startswith("_")}
+
+
+def find_experiment(name: str) -> Path:
+    """The file of an experiment: a name of the catalogue, or the path of a ``.py`` file.
+
+    Raises:
+        RequestError: If there is neither.
+    """
+    known = catalogue()
+    if name in known:
+        return known[name]
+    if name.endswith(".py"):
+        try:
+            path = Path(name).expanduser()
+            if path.is_file():
+                return path.resolve()
+        except (OSError, ValueError, RuntimeError):
+            pass
+        near = nearest(Path(name).name, [path.name for path in Path(name).parent.glob("*.py")])
+        raise RequestError(
+            f"There is no file '{shown(name)}'.",
+            (f"Did you mean '{shown(near)}'? " if near else "")
+            + "Give the path of an experiment, or a name that paribus list shows.",
+            "unknown-experiment",
+        )
+    raise RequestError(
+        f"There is no experiment '{shown(name)}'.", _other_than(name, known), "unknown-experiment"
+    )
+
+
+def _other_than(name: str, known: Iterable[str]) -> str:
+    """What may have been meant by a name that is no experiment's."""
+    try:
+        if Path(f"{name}.py").is_file():
+            return f"Did you mean '{shown(name)}.py'?"
+        if Path(name).suffix.lower() in (".csv", ".tsv") and Path(name).is_file():
+            return f"To make one of this table: paribus new NAME --data {shown(name)}"
+    except (OSError, ValueError):
+        pass
+    return f"{did_you_mean(name, known)} The path of a .py file or a run is valid too."
+
+
+def load_experiment(path: Path, extra_paths: tuple[Path, ...] = ()) -> Experiment:
+    """Runs an experiment file and validates what it defines.
+
+    Raises:
+        RequestError: If the file raises, or `BASELINE` or `AXES` is not what it should be.
+    """
+    extend_import_path(path, extra_paths)
+    if _carries(path) and not _needs_executing(path):
+        return _of_record(path)
+    objects = vars(_execute(path))
+    where = path.name
+    baseline = _baseline(path, objects)
+    axes = objects.get("AXES", {})
+    if not isinstance(axes, Mapping):
+        raise RequestError(f"{where}: AXES is not a dict from hyperparameter to levels.")
+    return Experiment(
+        name=path.stem,
+        path=path,
+        question=(objects.get("__doc__") or "").strip().split("\n")[0],
+        baseline=Configuration.parse(baseline, where),
+        axes={str(key): _levels(str(key), value, path, objects) for key, value in axes.items()},
+        objects=objects,
+    )
+
+
+def _baseline(path: Path, objects: Mapping[str, Any]) -> dict[str, Any]:
+    """`BASELINE` with objects replaced by their names, else what follows from the function."""
+    where = path.name
+    if "BASELINE" not in objects and FUNCTION in objects:
+        return script_baseline(where, objects)
+    if not isinstance(objects.get("BASELINE"), Mapping):
+        raise RequestError(
+            f"{where} defines no BASELINE.",
+            "BASELINE is a dict with task, data, model, loss, optimizer and train; or define a "
+            f"generator {FUNCTION} that yields metrics.",
+        )
+    return {
+        key: _named(value, path, objects, f"{where}: {key}") if key in COMPONENTS else value
+        for key, value in objects["BASELINE"].items()
+    }
+
+
+def extend_import_path(path: Path, extra_paths: tuple[Path, ...] = ()) -> None:
+    """Lets an experiment import what lies beside it.
+
+    The file's folder and the extra ones are appended, never put first: an experiment hides no
+    installed module. Only the sources that a finished run carries come first, as they are what it
+    was trained with, whatever of that name has come to lie elsewhere.
+    """
+    if _carries(path) and sys.path[:1] != [str(path.parent)]:
+        sys.path.insert(0, str(path.parent))
+    for folder in (path.parent, *extra_paths):
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+
+
+def _carries(path: Path) -> bool:
+    """Whether a finished run carries this file."""
+    return path.parent.name == "source" and (path.parent.parent / RECORD).is_file()
+
+
+def _needs_executing(path: Path) -> bool:
+    """Whether a run's file defines what the run uses, or is one of the catalogue's.
+
+    A run may come from anyone. What it does not need is not executed.
+    """
+    known = catalogue().get(path.stem)
+    if known is not None and known.read_bytes() == path.read_bytes():
+        return True
+    sources = RunFolder(path.parent.parent).record()["identity"]["sources"]
+    return any(name.partition(":")[0] == path.name for name in sources)
+
+
+def _of_record(path: Path) -> Experiment:
+    """The experiment of a run whose file has nothing that the run uses."""
+    asked = RunFolder(path.parent.parent).record()["asked"]
+    return Experiment(path.stem, path, "", Configuration.parse(asked, path.stem), {}, {})
+
+
+def refuse_while_loading(call: str) -> None:
+    """Refuses to train from within an experiment's file that is just being loaded.
+
+    Raises:
+        RequestError: Saying how a file can be an experiment and a script.
+    """
+    if _loading:
+        raise RequestError(
+            f"{_loading[-1].name} calls {call} while it is loaded as an experiment.",
+            'Put the call below `if __name__ == "__main__":`.',
+            "recursion",
+        )
+
+
+def object_name(value: Any, path: Path, objects: Mapping[str, Any], where: str) -> str:
+    """The name by which the configuration refers to an object: ``file.py:name`` or a dotted path.
+
+    Raises:
+        RequestError: If it can be found by neither.
+    """
+    module = getattr(value, "__module__", None)
+    if module == objects["__name__"]:
+        for name, candidate in objects.items():
+            if candidate is value:
+                return f"{path.name}:{name}"
+    qualified = getattr(value, "__qualname__", "")
+    if module and qualified.isidentifier() and module in sys.modules:
+        for owner in _shortest_owners(module):
+            if getattr(sys.modules.get(owner), qualified, None) is value:
+                return f"{owner}.{qualified}"
+    if callable(value) and type(value).__module__ == objects["__name__"]:
+        made = type(value).__name__
+        raise RequestError(
+            f"{where} is a {made} that was made already; each run makes its own, by its seed.",
+            f'Name the class, and its keywords beside it: {{"name": {made}, "KEYWORD": VALUE}}.',
+        )
+    raise RequestError(
+        f"{where}: {shown(repr(value))} has no name at the top level of a file.",
+        "Define it there with def or class, or name it as a word.",
+    )
+
+
+def _shortest_owners(module: str) -> list[str]:
+    parts = module.split(".")
+    return [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
+
+
+def _named(value: Any, path: Path, objects: Mapping[str, Any], where: str) -> Any:
+    """The same component with objects replaced by their names."""
+    if isinstance(value, str):
+        return parse_component(value, where)
+    if isinstance(value, Mapping):
+        inner = dict(value)
+        if "name" in inner and not isinstance(inner["name"], str):
+            inner["name"] = object_name(inner["name"], path, objects, where)
+        return inner
+    return {"name": object_name(value, path, objects, where)}
+
+
+def _levels(key: str, levels: Any, path: Path, objects: Mapping[str, Any]) -> Any:
+    where = f"{path.name}: AXES {key}"
+    if isinstance(levels, str):
+        return levels
+    if not isinstance(levels, Iterable) or isinstance(levels, Mapping):
+        raise RequestError(f"{where} is not a list of levels.", f"Write [{shown(repr(levels))}].")
+    if key in COMPONENTS:
+        return [_named(level, path, objects, where) for level in levels]
+    return [as_plain(level, where) for level in levels]
+
+
+_loading: list[Path] = []  # files being executed
+
+
+def _execute(path: Path) -> ModuleType:
+    name = f"paribus_experiment_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise RequestError(f"{shown(path)} is not a Python file.", kind="unknown-experiment")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    _loading.append(path)
+    try:
+        with redirect_stdout(sys.stderr):  # standard output is the command's own
+            spec.loader.exec_module(module)
+    except RequestError:
+        raise
+    except SyntaxError as error:
+        file = Path(error.filename).name if error.filename else path.name  # it may be an import's
+        at = f", line {error.lineno}" if error.lineno else ""
+        raise RequestError(f"{file}{at}: {error.msg}.") from error
+    except (Exception, SystemExit) as error:
+        lines = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+        at = f", line {lines[-1].lineno}" if lines else ""
+        raise RequestError(f"{path.name}{at}: {type(error).__name__}: {shown(error)}") from error
+    finally:
+        _loading.pop()
+    return module
+
+
+# A function as an experiment: what an experiment file's `train` and `SELECT` must be.
+#
+# `train` is a generator: each dict of metrics that it yields ends an epoch. Its keywords are the
+# hyperparameters. This module imports no torch.
+
+
+FUNCTION = "train"
+HIDDEN = ("seed",)  # keywords that are no hyperparameters
+_YIELD = 'Such as yield {"val/accuracy": accuracy, "val/loss": loss}.'
+
+
+def script_baseline(file: str, objects: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of a file's function, with its defaults as the baseline's levels.
+
+    Args:
+        file: The file's name.
+        objects: What it defines.
+
+    Raises:
+        RequestError: With everything that is wrong with the function and `SELECT`.
+    """
+    function, select, faults = objects[FUNCTION], objects.get("SELECT"), Faults()
+    with faults.collecting():
+        check_function(function, f"{file}:{FUNCTION}")
+    if not isinstance(select, Mapping) or not select.get("metric"):
+        faults.add(
+            f"{file}: SELECT does not say which metric chooses the best epoch.",
+            'Such as SELECT = {"metric": "val/accuracy", "direction": "maximize"}.',
+            "script",
+        )
+    faults.check()
+    parameters = read_signature(function, 0, HIDDEN).parameters.values()
+    plain = {parameter.name: plain_default(parameter) for parameter in parameters}
+    levels = {p.name: plain[p.name] for p in parameters if same_value(plain[p.name], p.default)}
+    return {SCRIPT: {"name": f"{file}:{FUNCTION}", **levels}, "select": select}
+
+
+def check_function(function: Any, where: str) -> None:
+    """Refuses what cannot be an experiment, as far as that shows without calling it.
+
+    Raises:
+        RequestError: With every fault.
+    """
+    where, faults = shown(where), Faults()
+    if not inspect.isgeneratorfunction(function):
+        raise RequestError(f"{where} is no generator: it yields no metrics.", _YIELD, "script")
+    parameters = inspect.signature(function).parameters
+    seed = parameters.get("seed")
+    if seed is None or seed.kind is not seed.KEYWORD_ONLY:
+        faults.add(
+            f"{where} takes no 'seed' by keyword only.",
+            f"Write def {function.__name__}(..., *, seed).",
+            "script",
+        )
+    for name, parameter in parameters.items():
+        if name in HIDDEN:
+            continue
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            what = f"{where} takes {parameter}, which can be held to no signature."
+            faults.add(what, "Name its keywords, each with a default.", "script")
+        elif parameter.kind is parameter.POSITIONAL_ONLY:
+            faults.add(f"{where} takes '{name}' by position only.", "Take out the '/'.", "script")
+        elif name == "name":
+            faults.add(f"{where}: 'name' is the function's own.", "Rename the keyword.", "script")
+        elif parameter.default is parameter.empty:
+            hint = f"Give it the baseline's level: {name}=VALUE."
+            faults.add(f"{where}: the keyword '{name}' has no default.", hint, "script")
+    faults.check()
+
+
+def read_metrics(item: Any, metric: str) -> dict[str, float]:
+    """One yielded dict as names to numbers.
+
+    Args:
+        item: What was yielded.
+        metric: The one that `SELECT` names.
+
+    Raises:
+        RequestError: If it is not such a dict, or lacks the metric.
+    """
+    if not isinstance(item, Mapping):
+        raise RequestError(f"{shown(repr(item))} is not a dict of names to numbers.", _YIELD)
+    found = {_name(name): _number(name, value) for name, value in item.items()}
+    if metric not in found:
+        raise RequestError(
+            f"'{shown(metric)}' is missing, which SELECT names.", did_you_mean(metric, found)
+        )
+    return found
+
+
+def _name(name: Any) -> str:
+    """A metric's name, fit for history, tables and W&B."""
+    fits = isinstance(name, str) and 0 < len(name) <= 100 and name.isprintable()
+    if not fits or name.startswith("_") or name == "epoch":
+        raise RequestError(
+            f"{shown(repr(name))} is no name for a metric.",
+            "Take up to 100 printable characters, not beginning with '_', and not 'epoch'.",
+        )
+    return str(name)
+
+
+def _number(name: str, value: Any) -> float:
+    """A number, also as an array or tensor of one element; it need not be finite."""
+    shape = getattr(value, "shape", None)
+    if shape is not None and math.prod(shape) == 1:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        text = shown(repr(value)) if shape is None else f"of shape {list(shape)}"
+        raise RequestError(f"'{shown(name)}' is {text}, not a number.")
+    try:
+        return float(value)
+    except OverflowError:
+        raise RequestError(f"'{shown(name)}' is larger than any float.") from None

@@ -1,0 +1,403 @@
+"""Components: from a name to a callable, and its keywords held to the signature.
+
+A name is a short one of the table, a dotted path, or ``file.py:name`` for an object of the
+experiment's file (its bare name will do where the table has no such name).
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from paribus.core.config.experiment import HIDDEN, Experiment, check_function
+from paribus.core.config.schema import (
+    COMPONENTS,
+    Component,
+    Configuration,
+    fixed_keys,
+    same_value,
+    walk_components,
+)
+from paribus.core.config.signatures import (
+    Parameter,
+    Signature,
+    check_keywords,
+    plain_default,
+    read_signature,
+)
+from paribus.core.errors import Faults, RequestError, did_you_mean, one_of, shown
+from paribus.core.sources.source_hash import owner
+
+NAMES: dict[str, dict[str, str]] = {
+    "task": {
+        "binary": "paribus.core.components.tasks.Binary",
+        "multiclass": "paribus.core.components.tasks.Multiclass",
+        "multilabel": "paribus.core.components.tasks.Multilabel",
+        "regression": "paribus.core.components.tasks.Regression",
+    },
+    "data": {
+        "digits": "paribus.core.data.digits.digits",
+        "images": "paribus.core.data.images.images",
+        "table": "paribus.core.data.tables.table",
+        "text": "paribus.core.data.texts.text",
+    },
+    "model": {
+        "linear": "paribus.core.components.models.Linear",
+        "mlp": "paribus.core.components.models.MLP",
+        "cnn": "paribus.core.components.models.CNN",
+        "text_bag": "paribus.core.components.models.TextBag",
+    },
+    "loss": {
+        "cross_entropy": "paribus.core.components.losses.CrossEntropy",
+        "bce_with_logits": "paribus.core.components.losses.BCEWithLogits",
+        "bce": "paribus.core.components.losses.BCE",
+        "mse": "torch.nn.MSELoss",
+        "l1": "torch.nn.L1Loss",
+        "huber": "torch.nn.HuberLoss",
+    },
+    "optimizer": {
+        "sgd": "torch.optim.SGD",
+        "adam": "torch.optim.Adam",
+        "adamw": "torch.optim.AdamW",
+        "rmsprop": "torch.optim.RMSprop",
+        "adadelta": "torch.optim.Adadelta",
+        "adafactor": "torch.optim.Adafactor",
+        "adagrad": "torch.optim.Adagrad",
+        "adamax": "torch.optim.Adamax",
+        "asgd": "torch.optim.ASGD",
+        "lbfgs": "torch.optim.LBFGS",
+        "muon": "torch.optim.Muon",
+        "nadam": "torch.optim.NAdam",
+        "radam": "torch.optim.RAdam",
+        "rprop": "torch.optim.Rprop",
+        "sparse_adam": "torch.optim.SparseAdam",
+    },
+    "scheduler": {
+        "constant": "paribus.core.components.optim.Constant",
+        "cosine": "torch.optim.lr_scheduler.CosineAnnealingLR",
+        "linear_warmup": "paribus.core.components.optim.LinearWarmup",
+        "one_cycle": "torch.optim.lr_scheduler.OneCycleLR",
+        "plateau": "torch.optim.lr_scheduler.ReduceLROnPlateau",
+        "step": "torch.optim.lr_scheduler.StepLR",
+    },
+    "script": {},
+}
+
+# Losses that mean something for some tasks only; of another task they may still run, and mislead.
+# Torch's classes and functions, by their names.
+LOSS_TASKS = {
+    **dict.fromkeys(("CrossEntropyLoss", "MultiMarginLoss"), ("multiclass",)),
+    **dict.fromkeys(("cross_entropy", "multi_margin_loss"), ("multiclass",)),
+    **dict.fromkeys(("BCEWithLogitsLoss", "SoftMarginLoss"), ("binary", "multilabel")),
+    "binary_cross_entropy_with_logits": ("binary", "multilabel"),
+    "soft_margin_loss": ("binary", "multilabel"),
+    **dict.fromkeys(("MultiLabelSoftMarginLoss", "multilabel_soft_margin_loss"), ("multilabel",)),
+    **dict.fromkeys(("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss"), ("regression",)),
+    **dict.fromkeys(("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"), ("regression",)),
+}
+
+# Filled in from the data where a signature names them and the user did not.
+FROM_DATA = (
+    "in_features",
+    "out_features",
+    "num_classes",
+    "input_shape",
+    "in_channels",
+    "vocab_size",
+)
+# Filled in from the length of training, and from the optimizer's learning rate.
+FROM_LENGTH = ("T_max", "total_steps", "epochs", "steps_per_epoch")
+FROM_LR = ("max_lr",)
+
+Form = TypeVar("Form", bound=Configuration)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A component's callable and the keywords that a user may give it."""
+
+    kind: str
+    name: str
+    function: Callable[..., Any]
+    signature: Signature
+
+    def filled_later(self, keyword: str) -> bool:
+        """Whether a keyword follows from data or length unless the user gives it."""
+        names = {"model": FROM_DATA, "scheduler": (*FROM_LENGTH, *FROM_LR)}.get(self.kind, ())
+        return keyword in names
+
+    def defaults(self) -> dict[str, Any]:
+        """The signature's defaults as JSON holds them; none for what is filled in later."""
+        return {
+            name: plain_default(parameter)
+            for name, parameter in self.signature.parameters.items()
+            if not parameter.required and not self.filled_later(name)
+        }
+
+    def parameter(self, keyword: str) -> Parameter | None:
+        """The parameter of that name, if the signature has it."""
+        return self.signature.parameters.get(keyword)
+
+
+def resolve_component(kind: str, name: str, experiment: Experiment) -> Resolved:
+    """Finds a component's callable; calls nothing. Looks each up once.
+
+    Raises:
+        RequestError: If there is no such name, or what is there is not of this kind.
+    """
+    if (kind, name) not in experiment.resolved:
+        experiment.resolved[kind, name] = _resolve(kind, name, experiment)
+    found: Resolved = experiment.resolved[kind, name]
+    return found
+
+
+def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
+    function, trusted = _find(kind, name, experiment)
+    if isinstance(function, str):  # a short name written as an object of the file
+        raise RequestError(f"{kind}: '{shown(name)}' is a word, not a {kind}.", kind="wrong-kind")
+    if not _is_of_kind(kind, function, trusted):
+        raise RequestError(
+            f"{kind}: '{shown(name)}' is not {_KIND_TEXT[kind]}.",
+            f"Short names are {', '.join(NAMES[kind])}." if NAMES[kind] else "",
+            "wrong-kind",
+        )
+    _check_steps(kind, name, function)
+    if kind == "script":
+        check_function(function, name)
+    run_time = {"optimizer": 1, "scheduler": 1}.get(kind, 0)
+    if kind == "loss" and not inspect.isclass(function):
+        run_time = 2  # called as function(outputs, targets, **keywords)
+    signature = read_signature(function, run_time, _HIDDEN.get(kind, ()))
+    module = getattr(function, "__module__", "") or ""
+    if kind == "model" and signature.open and module.startswith("torchvision.models"):
+        # torchvision's builders pass num_classes through **kwargs.
+        classes = Parameter("num_classes", int, inspect.Parameter.empty)
+        weights = Parameter("weights", str | None, None)  # the name of an enum's member
+        more = {"weights": weights, "num_classes": classes}
+        signature = Signature({**signature.parameters, **more}, open=True)
+    return Resolved(kind, name, function, signature)
+
+
+def check_components(configuration: Form, experiment: Experiment, faults: Faults) -> Form:
+    """Holds every component to its signature, collecting what is wrong.
+
+    Returns:
+        The configuration with its keywords as their parameters take them (1 as 1.0), and objects
+        of the experiment's file by their full names.
+    """
+    fixed: dict[str, Any] = {}
+    for kind, component in walk_components(configuration):
+        with faults.collecting():
+            resolved = resolve_component(kind, component.name, experiment)
+            accepted, errors = check_keywords(
+                resolved.signature, component.keywords, kind, component.name
+            )
+            for error in errors:
+                faults.found.extend(error.faults)
+            missing = [
+                name
+                for name, parameter in resolved.signature.parameters.items()
+                if parameter.required
+                and name not in component.keywords
+                and not resolved.filled_later(name)
+            ]
+            for name in missing:
+                faults.add(
+                    f"{kind} {component.name} needs '{name}'.",
+                    f"Give {kind}.{name}=VALUE.",
+                    "missing-keyword",
+                )
+            name = canonical_name(kind, component.name, experiment)
+            fixed[kind] = Component(name=name, **accepted)
+    return configuration.model_copy(update=fixed)
+
+
+def canonical_name(kind: str, name: str, experiment: Experiment) -> str:
+    """One name for one thing: ``Net`` is ``mine.py:Net`` where the table has no such name."""
+    own = name not in NAMES[kind] and ":" not in name and name in experiment.objects
+    return f"{experiment.path.name}:{name}" if own else name
+
+
+def with_defaults(configuration: Configuration, experiment: Experiment) -> dict[str, Any]:
+    """The configuration as nested values, with the defaults of every signature filled in."""
+    full = configuration.to_dict()
+    for kind, component in walk_components(configuration):
+        resolved = resolve_component(kind, component.name, experiment)
+        full[kind] = {"name": component.name, **resolved.defaults(), **component.keywords}
+    return full
+
+
+def known_keys(configuration: Mapping[str, Any], experiment: Experiment) -> list[str]:
+    """Every dotted key that this configuration has, keywords of its components included."""
+    keys = fixed_keys(configuration)
+    for kind in [kind for kind in COMPONENTS if kind in configuration]:
+        resolved = resolve_component(kind, configuration[kind]["name"], experiment)
+        keys += [f"{kind}.{keyword}" for keyword in resolved.signature.parameters]
+        keys += [f"{kind}.{k}" for k in configuration[kind] if k != "name"]
+    return list(dict.fromkeys(keys))
+
+
+def build(resolved: Resolved, keywords: Mapping[str, Any], *run_time: Any) -> Any:
+    """Calls a component. A keyword that has its default is left to the signature."""
+    defaults = resolved.defaults()
+    given = {
+        name: value
+        for name, value in keywords.items()
+        if name not in defaults or not same_value(value, defaults[name])
+    }
+    return resolved.function(*run_time, **given)
+
+
+_EXAMPLES = {
+    kind: f" Dotted paths such as {path} are valid too."
+    for kind, path in {
+        "data": "sklearn.datasets.load_wine",
+        "model": "torchvision.models.resnet18",
+        "loss": "torch.nn.HuberLoss",
+        "optimizer": "torch.optim.RAdam",
+        "scheduler": "torch.optim.lr_scheduler.ExponentialLR",
+    }.items()
+}
+
+_KIND_TEXT = {
+    "task": "a task",
+    "data": "a data function or class",
+    "model": "a torch.nn.Module, or a function annotated to return one",
+    "loss": "a torch.nn.Module, or a function of outputs and targets",
+    "optimizer": "a torch.optim.Optimizer",
+    "scheduler": "a learning-rate scheduler of torch.optim.lr_scheduler",
+    "script": "a function that yields metrics",
+}
+
+# Keywords that are no hyperparameters: training sets them, or they are obsolete.
+_HIDDEN = {"scheduler": ("last_epoch", "verbose"), "script": HIDDEN}
+
+# What the loop can give to `step`: the loss as a function, the validation loss.
+_GIVEN = {"optimizer": ("closure",), "scheduler": ("metrics",)}
+
+
+def _check_steps(kind: str, name: str, function: Any) -> None:
+    """Refuses optimizers and schedulers whose `step` wants more than the loop has to give."""
+    step = getattr(function, "step", None)
+    if kind not in ("optimizer", "scheduler") or step is None:
+        return
+    parameters = list(inspect.signature(step).parameters.values())[1:]
+    wanted = [
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in _GIVEN[kind]
+    ]
+    if wanted:
+        raise RequestError(
+            f"{kind}: {shown(name)}.step needs {one_of(wanted)}, which training does not give it.",
+            f"Take another; short names are {', '.join(NAMES[kind])}.",
+            "wrong-kind",
+        )
+
+
+def _find(kind: str, name: str, experiment: Experiment) -> tuple[Any, bool]:
+    """(the object, whether it is of the user's own file)."""
+    if name in NAMES[kind]:
+        return _import(kind, NAMES[kind][name]), True
+    file, colon, inner = name.partition(":")
+    if not colon:
+        inner = name
+    if (colon and file == experiment.path.name) or (not colon and name in experiment.objects):
+        own = [k for k, v in experiment.objects.items() if callable(v) and not k.startswith("_")]
+        if inner not in experiment.objects:
+            raise RequestError(
+                f"{kind}: {experiment.path.name} defines no '{shown(inner)}'.",
+                did_you_mean(inner, own),
+                "unknown-component",
+            )
+        return experiment.objects[inner], True
+    if "." in name and not colon and all(part.isidentifier() for part in name.split(".")):
+        return _import(kind, name), owner(name.split(".")[0]) == "user"
+    raise RequestError(
+        f"There is no {kind} '{shown(name)}'.",
+        did_you_mean(name, NAMES[kind]) + _EXAMPLES.get(kind, ""),
+        "unknown-component",
+    )
+
+
+def _import(kind: str, dotted: str) -> Any:
+    parts = dotted.split(".")
+    for cut in range(len(parts) - 1, 0, -1):
+        module_name = ".".join(parts[:cut])
+        try:
+            found: Any = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name and module_name.startswith(error.name):
+                continue
+            raise _not_importable(kind, dotted, error) from error
+        except Exception as error:
+            raise _not_importable(kind, dotted, error) from error
+        for part in parts[cut:]:
+            if not hasattr(found, part):
+                names = [n for n in dir(found) if not n.startswith("_")]
+                close = did_you_mean(part, names) if len(names) < 2000 else ""
+                hint = close if close.startswith("Did") else ""
+                raise RequestError(
+                    f"{kind}: {module_name} has no '{shown(part)}'.", hint, "unknown-component"
+                )
+            found = getattr(found, part)
+        return found
+    raise RequestError(
+        f"{kind}: there is no module '{shown(parts[0])}' to import '{shown(dotted)}' from.",
+        did_you_mean(dotted, NAMES[kind]),
+        "unknown-component",
+    )
+
+
+def _not_importable(kind: str, dotted: str, error: Exception) -> RequestError:
+    return RequestError(
+        f"{kind}: importing '{shown(dotted)}' fails: {type(error).__name__}: {shown(error)}.",
+        kind="unknown-component",
+    )
+
+
+def _is_of_kind(kind: str, function: Any, trusted: bool) -> bool:
+    from torch import nn
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+    if not callable(function):
+        return False
+    module = (getattr(function, "__module__", None) or "builtins").split(".")[0]
+    foreign = owner(module) == "stdlib"
+    if kind == "task":
+        own = module == "paribus" and hasattr(function, "width")
+        return own and not getattr(function, "_is_protocol", False)
+    if kind == "script":
+        return inspect.isfunction(function)
+    if kind == "data":
+        return not foreign and not (inspect.isclass(function) and issubclass(function, nn.Module))
+    base = {"model": nn.Module, "loss": nn.Module, "optimizer": Optimizer}.get(kind, LRScheduler)
+    if inspect.isclass(function):
+        return issubclass(function, base)
+    if foreign:
+        return False
+    if trusted:
+        return True
+    if kind == "loss":
+        return module == "torch" and _arguments(function) >= 2
+    returns = _returned(function)
+    return inspect.isclass(returns) and issubclass(returns, base)
+
+
+def _arguments(function: Any) -> int:
+    try:
+        return len(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # a builtin that does not say
+        return 0
+
+
+def _returned(function: Any) -> Any:
+    try:
+        return typing.get_type_hints(function).get("return")
+    except Exception:  # an annotation that cannot be evaluated says nothing
+        return None

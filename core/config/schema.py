@@ -1,0 +1,416 @@
+"""The configuration of a run: frozen pydantic models, dotted keys, overrides.
+
+A configuration is what was *asked*. What follows from signatures, data and machine is filled in by
+`training.resolve`. This module imports no torch: a request it can refuse is refused at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from paribus.core.config.values import (
+    NULL_WORDS,
+    as_plain,
+    parse_component,
+    parse_components,
+    parse_value,
+    show_value,
+)
+from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, shown
+
+SCRIPT = "script"  # a function as an experiment, in place of all other components
+COMPONENTS = ("task", "data", "model", "loss", "optimizer", "scheduler", SCRIPT)
+
+Direction = Literal["maximize", "minimize"]
+
+# The metric by which a task chooses its best epoch unless told otherwise.
+DEFAULT_METRICS = {
+    "binary": "val/accuracy",
+    "multiclass": "val/accuracy",
+    "multilabel": "val/f1",
+    "regression": "val/mae",
+}
+
+# Which way is better, of the metrics that runs have by themselves.
+DIRECTIONS: dict[str, Direction] = {
+    "loss": "minimize",
+    "accuracy": "maximize",
+    "precision": "maximize",
+    "recall": "maximize",
+    "f1": "maximize",
+    "mae": "minimize",
+    "mse": "minimize",
+    "r2": "maximize",
+}
+
+# What people type for a hyperparameter that has another name here.
+SYNONYMS = {
+    "learning_rate": "optimizer.lr",
+    "hidden_units": "model.hidden_dim",
+    "hidden_size": "model.hidden_dim",
+    "layers": "model.num_layers",
+    "n_layers": "model.num_layers",
+    "num_epochs": "train.epochs",
+    "max_epochs": "train.epochs",
+    "bs": "train.batch_size",
+    "wd": "optimizer.weight_decay",
+    "criterion": "loss",
+    "dataset": "data",
+}
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Component(_Frozen):
+    """A pluggable part: its name and keyword arguments."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    name: str = Field(min_length=1)
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+def _component(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+AComponent = Annotated[Component, BeforeValidator(_component)]
+
+
+class Split(_Frozen):
+    """How the examples are divided; None: stratified for classes, else random."""
+
+    method: Literal["stratified", "random", "in_order", "none"] | None = None
+    seed: int = Field(default=0, ge=0)
+    val_fraction: float = Field(default=0.15, gt=0, lt=1)
+    test_fraction: float = Field(default=0.15, ge=0, lt=1)
+
+
+class Train(_Frozen):
+    """How training goes.
+
+    Attributes:
+        epochs: Its length; else
+        updates: its length in optimizer steps.
+        batch_size: Examples of an update.
+        eval_batch_size: Examples of a batch that is only evaluated.
+        clip_grad_norm: The gradient's norm is cut to this before each update; None: never.
+        patience: Training ends after so many epochs without a better one; None: never.
+        start_from: A file of weights (safetensors, or a state dict of torch) to begin with.
+        only: Prefixes of the parameters to train, all others stay as they are; none: all train.
+    """
+
+    epochs: int | None = Field(default=None, ge=1)
+    updates: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    eval_batch_size: int = Field(default=1000, ge=1)
+    clip_grad_norm: float | None = Field(default=None, gt=0)
+    patience: int | None = Field(default=None, ge=1)
+    start_from: str | None = Field(default=None, min_length=1)
+    only: Annotated[tuple[str, ...], Field(strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> Train:
+        if (self.epochs is None) == (self.updates is None):
+            raise ValueError("give either train.epochs or train.updates")
+        return self
+
+
+class Select(_Frozen):
+    """The validation metric that chooses the best epoch; None: the task's own."""
+
+    metric: str | None = None
+    direction: Direction | None = None
+
+
+class Configuration(_Frozen):
+    """Everything that decides the numbers of a run, but for its seed."""
+
+    @classmethod
+    def parse(cls, mapping: Mapping[str, Any], where: str) -> Configuration:
+        """Validates a nested mapping: a function's if it has the key ``script``.
+
+        Raises:
+            RequestError: With every fault found, each naming its key.
+        """
+        form, faults, plain = form_of(mapping), Faults(), {}
+        for key, value in mapping.items():
+            with faults.collecting():
+                known = key in form.model_fields  # an unknown key is refused whatever its value
+                place = f"{where}: {key}"
+                plain[key] = _as_typed(key, as_plain(value, place), place) if known else None
+        try:
+            parsed = form.model_validate(plain)
+        except ValidationError as error:
+            for item in error.errors():
+                if not _named_already(item, mapping, plain):
+                    _explain(item, where, fixed_keys(mapping), faults)
+        faults.check()
+        return parsed
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain values, as JSON holds them."""
+        return self.model_dump(mode="json")
+
+    def component(self, kind: str) -> Component:
+        """The component of one of the kinds `COMPONENTS` that it has."""
+        found: Component = getattr(self, kind)
+        return found
+
+
+class ModelConfiguration(Configuration):
+    """Of an experiment that names its parts, which are trained here."""
+
+    task: AComponent
+    data: AComponent
+    model: AComponent
+    loss: AComponent
+    optimizer: AComponent
+    scheduler: AComponent = Component(name="constant")
+    split: Split = Split()
+    standardize: bool | None = None
+    augment: Annotated[tuple[AComponent, ...], Field(strict=False)] = ()
+    train: Train
+    metrics: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    select: Select = Select()
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class ScriptConfiguration(Configuration):
+    """Of a function as an experiment: all but its keywords is its own affair."""
+
+    script: AComponent
+    select: Select = Select()
+    device: Literal["auto"] = "auto"  # it takes what it finds
+
+
+def form_of(configuration: Container[str]) -> type[Configuration]:
+    """The form that a nested mapping is meant to have."""
+    return ScriptConfiguration if SCRIPT in configuration else ModelConfiguration
+
+
+def fixed_keys(configuration: Container[str] = ()) -> list[str]:
+    """All dotted keys of such a configuration that do not depend on a component's signature."""
+    keys = []
+    for name, field in form_of(configuration).model_fields.items():
+        kind = field.annotation
+        if name in COMPONENTS or not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            keys.append(name)
+        else:
+            keys += [f"{name}.{inner}" for inner in kind.model_fields]
+    return keys
+
+
+def flatten(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys of a nested configuration; a component's name stands under its kind."""
+    flat: dict[str, Any] = {}
+    for name, value in configuration.items():
+        if isinstance(value, Mapping):
+            for inner, item in value.items():
+                flat[name if name in COMPONENTS and inner == "name" else f"{name}.{inner}"] = item
+        else:
+            flat[name] = value
+    return flat
+
+
+def difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Dotted keys whose values differ: ``{key: [first, second]}``; null where one has no such."""
+    a, b = flatten(first), flatten(second)
+    keys = [*a, *(key for key in b if key not in a)]
+    return {
+        key: [a.get(key), b.get(key)]
+        for key in keys
+        if (key in a) != (key in b) or not same_value(a.get(key), b.get(key))
+    }
+
+
+def same_value(first: Any, second: Any) -> bool:
+    """Equality that keeps true apart from 1, and takes 1 and 1.0 for the same number."""
+    if isinstance(first, bool) is not isinstance(second, bool):
+        return False
+    if isinstance(first, list | tuple) and isinstance(second, list | tuple):
+        return len(first) == len(second) and all(map(same_value, first, second))
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        return first.keys() == second.keys() and all(same_value(first[k], second[k]) for k in first)
+    return bool(first == second)
+
+
+def get(configuration: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted key; a component's kind gives ``{"name": …, keywords}``.
+
+    None where there is none: a keyword that its component needs and nobody has given yet.
+    """
+    value: Any = configuration
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def with_value(configuration: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A copy with one dotted key set.
+
+    Epochs and updates replace each other; another metric brings its own direction.
+    """
+    changed = {k: dict(v) if isinstance(v, Mapping) else v for k, v in configuration.items()}
+    group, _, inner = key.partition(".")
+    if not inner:
+        changed[group] = value
+        return changed
+    changed[group] = {**changed.get(group, {}), inner: value}
+    other = {"train.epochs": "updates", "train.updates": "epochs"}.get(key)
+    if other:
+        changed["train"][other] = None
+    if key == "select.metric":
+        changed["select"]["direction"] = None
+    return changed
+
+
+def full_key(key: str, known: Iterable[str]) -> str:
+    """The dotted key meant by `key`.
+
+    Raises:
+        RequestError: If there is no such key, with the nearest: ``lr`` and ``learning_rate`` are
+            both answered with ``optimizer.lr``.
+    """
+    known = list(known)
+    if key in known:
+        return key
+    last = key.rsplit(".", 1)[-1]
+    by_last = {name.rsplit(".", 1)[-1]: name for name in reversed(known)}  # the first one wins
+    meant = by_last.get(last) or _synonym(last, known)
+    if meant is None and (close := nearest(key, known) or nearest(last, by_last)):
+        meant = close if close in known else by_last[close]
+    group = key.split(".", 1)[0]
+    groups = list(dict.fromkeys(name.split(".", 1)[0] for name in known))
+    near = group if group in groups else nearest(group, groups)
+    siblings = [name for name in known if name.startswith(f"{near}.")]
+    if meant:
+        hint = f"Did you mean '{meant}'?"
+    elif siblings:
+        hint = did_you_mean(key, siblings)
+    else:
+        hint = f"Groups are {', '.join(groups)}; paribus show EXPERIMENT lists their keys."
+    raise RequestError(f"There is no hyperparameter '{shown(key)}'.", hint, "unknown-key")
+
+
+def _synonym(word: str, known: list[str]) -> str | None:
+    """The key that is meant by a word of other houses, if this configuration has it."""
+    meant = SYNONYMS.get(word)
+    if meant is None or meant in known:
+        return meant
+    group, _, last = meant.partition(".")
+    if group not in {name.partition(".")[0] for name in known}:
+        return next((name for name in known if name.endswith(f".{last}")), None)
+    # Its keywords are not known yet, or it has no such.
+    return None if any(name.startswith(f"{group}.") for name in known) else meant
+
+
+def split_override(text: str, faults: Faults) -> tuple[str, str] | None:
+    """``KEY=VALUE`` as (key, value); a fault, and None, where it is not of that form."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        faults.add(f"'{shown(text)}' is not KEY=VALUE.", "Write, for example, optimizer.lr=0.01.")
+        return None
+    return key.strip(), value
+
+
+def read_value(key: str, text: str, where: str | None = None) -> Any:
+    """The typed text of a key's value: a component, a list of words, or a scalar.
+
+    Args:
+        key: The dotted key.
+        text: As typed.
+        where: What a message calls the place; None: the key.
+    """
+    where = where or key
+    if key in COMPONENTS:
+        return parse_component(text, where)
+    if key in _LISTS and text.strip() in (*NULL_WORDS, "[]"):
+        return []
+    if key == "augment":
+        return parse_components(text, where)
+    value = parse_value(text, where)
+    if isinstance(value, str) and value in NULL_WORDS and key in _NULLABLE:
+        return None
+    if key in ("metrics", "train.only") and isinstance(value, str):
+        return [word.strip() for word in value.split(",")]
+    return value
+
+
+def _as_typed(key: str, value: Any, where: str) -> Any:
+    """The same, but in a list of words or components, or in its place, a text is read as typed."""
+    if key in _LISTS and isinstance(value, str):
+        return read_value(key, value, where)
+    if key == "augment" and isinstance(value, list | tuple):
+        return [parse_component(v, where) if isinstance(v, str) else v for v in value]
+    return value
+
+
+_NULLABLE = (
+    "standardize",
+    "select.metric",
+    "select.direction",
+    *(
+        f"train.{name}"
+        for name in ("epochs", "updates", "clip_grad_norm", "patience", "start_from")
+    ),
+)
+_LISTS = ("augment", "metrics", "train.only")  # of which `none` is the empty list
+# Keys without a signature whose values are typed in words of their own.
+WORDS = (*_NULLABLE, *_LISTS)
+
+
+def _named_already(item: Any, given: Mapping[str, Any], plain: Mapping[str, Any]) -> bool:
+    """Whether a key is missing only because its value was refused before."""
+    key = item["loc"][0] if item["loc"] else None
+    return key in given and key not in plain
+
+
+def _explain(item: Any, where: str, known: list[str], faults: Faults) -> None:
+    """One pydantic error as a fault in our words."""
+    key = ".".join(str(part) for part in item["loc"] if not str(part).startswith("function"))
+    kind, given = item["type"], item.get("input")
+    if kind == "extra_forbidden":
+        try:
+            full_key(key, known)
+        except RequestError as error:
+            faults.add(f"{where}: {error.message}", error.hint, "unknown-key")
+    elif kind == "missing":
+        faults.add(f"{where}: '{key}' is missing.", "Add it.", "missing-key")
+    elif kind == "value_error" and key == "train":
+        faults.add(f"{where}: {item['ctx']['error']}.", "Such as train: {epochs: 20}.")
+    else:
+        before = "" if where == key else f"{where}: "
+        text = f"{before}{key}={shown(show_value(given))}: {_wanted(item)}."
+        faults.add(text, kind="bad-value")
+
+
+def _wanted(item: Any) -> str:
+    """What a value that pydantic refused must be, in the words of `signatures`."""
+    limits = {"greater_than_equal": ("at least", "ge"), "greater_than": ("above", "gt"),
+              "less_than_equal": ("at most", "le"), "less_than": ("below", "lt")}  # fmt: skip
+    kinds = {"int": "a whole number", "float": "a number", "bool": "true or false",
+             "string": "a word"}  # fmt: skip
+    kind: str = item["type"]
+    if kind in limits:
+        words, bound = limits[kind]
+        return f"must be {words} {item['ctx'][bound]}"
+    if kind.split("_")[0] in kinds:
+        return f"must be {kinds[kind.split('_')[0]]}"
+    message: str = item["msg"]
+    return message.replace("Input should be", "must be").replace("Value error, ", "")
+
+
+def walk_components(configuration: Configuration) -> Iterator[tuple[str, Component]]:
+    """(kind, component) of those it has, in the order of `COMPONENTS`."""
+    for kind in COMPONENTS:
+        if kind in type(configuration).model_fields:
+            yield kind, configuration.component(kind)

@@ -1,0 +1,204 @@
+"""Keyword arguments held to a component's signature, before anything is trained.
+
+In a one-factor study a keyword that is dropped reads as "no effect". So an unknown keyword is an
+error, and a value is checked against its parameter's annotation, else the type of its default.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Union
+
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+
+from paribus.core.config.values import NULL_WORDS, show_value
+from paribus.core.errors import RequestError, did_you_mean, nearest, one_of, shown
+
+REQUIRED = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One keyword of a component: its name, annotation (or `REQUIRED`) and default."""
+
+    name: str
+    annotation: Any
+    default: Any
+
+    @property
+    def required(self) -> bool:
+        return self.default is REQUIRED
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The keywords that a user may give to a component.
+
+    Attributes:
+        parameters: By name, in the signature's order.
+        open: Whether it takes further keywords (``**kwargs``), which cannot be checked here.
+    """
+
+    parameters: dict[str, Parameter]
+    open: bool
+
+
+def read_signature(
+    function: Callable[..., Any], run_time: int, hidden: tuple[str, ...] = ()
+) -> Signature:
+    """The signature without its first `run_time` arguments and without `hidden` ones."""
+    try:
+        found = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return Signature({}, open=True)
+    hints = _hints(function)
+    keywords = [p for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    return Signature(
+        {
+            p.name: Parameter(p.name, hints.get(p.name, p.annotation), p.default)
+            for p in keywords[run_time:]
+            if p.name not in hidden
+        },
+        open=any(p.kind is p.VAR_KEYWORD for p in found),
+    )
+
+
+def check_keyword(parameter: Parameter, value: Any, where: str) -> Any:
+    """The value as the parameter takes it (1 as 1.0 for a float).
+
+    ``none`` is null where the parameter has no such word of its own.
+
+    Raises:
+        RequestError: If it does not fit; says what does.
+    """
+    annotation = _annotation(parameter)
+    candidates = [value]
+    if isinstance(value, str) and value in NULL_WORDS:
+        candidates = [value, None] if value in words_of(annotation) else [None, value]
+    for candidate in candidates:
+        fits, accepted = _accept(annotation, candidate)
+        if fits:
+            return accepted
+    raise RequestError(
+        f"{where}={shown(show_value(value))}: must be {describe(annotation)}.",
+        _word_meant(value, annotation),
+        "bad-value",
+    )
+
+
+def _word_meant(value: Any, annotation: Any) -> str:
+    """The nearest of the words that an annotation allows; the message has named them all."""
+    close = nearest(value, words_of(annotation)) if isinstance(value, str) else None
+    return f"Did you mean '{close}'?" if close else ""
+
+
+def check_keywords(
+    signature: Signature, keywords: Mapping[str, Any], kind: str, name: str
+) -> tuple[dict[str, Any], list[RequestError]]:
+    """All keywords of a component, checked; what is wrong is returned, not raised."""
+    accepted, errors = {}, []
+    for keyword, value in keywords.items():
+        parameter = signature.parameters.get(keyword)
+        try:
+            if parameter is not None:
+                accepted[keyword] = check_keyword(parameter, value, f"{kind}.{keyword}")
+            elif signature.open:
+                accepted[keyword] = value
+            else:
+                raise RequestError(
+                    f"{kind} {name} has no keyword '{shown(keyword)}'.",
+                    did_you_mean(keyword, signature.parameters),
+                    "unknown-keyword",
+                )
+        except RequestError as error:
+            errors.append(error)
+    return accepted, errors
+
+
+def plain(default: Any) -> Any:
+    """A default as JSON holds it; what JSON cannot hold is named by its path."""
+    if default is None or isinstance(default, bool | int | float | str):
+        return default
+    if isinstance(default, tuple | list):
+        return [plain(item) for item in default]
+    if isinstance(default, dict):
+        return {str(key): plain(item) for key, item in default.items()}
+    owner = default if hasattr(default, "__qualname__") else type(default)
+    return f"{owner.__module__}.{owner.__qualname__}"
+
+
+def plain_default(parameter: Parameter) -> Any:
+    """A parameter's default as JSON holds it, of the type that a typed value would have (0.0)."""
+    default = plain(parameter.default)
+    if isinstance(default, int) and not isinstance(default, bool):
+        fits, accepted = _accept(_annotation(parameter), default)
+        return accepted if fits else default
+    return default
+
+
+def words_of(annotation: Any) -> list[str]:
+    """The words of the ``Literal``s in an annotation."""
+    if typing.get_origin(annotation) is Literal:
+        return [word for word in typing.get_args(annotation) if isinstance(word, str)]
+    return [word for part in typing.get_args(annotation) for word in words_of(part)]
+
+
+def describe(annotation: Any) -> str:
+    """An annotation in a sentence: ``a number``, ``relu, tanh or gelu``."""
+    simple = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+    if annotation in (None, type(None)):
+        return "none"
+    if annotation in simple:
+        return simple[annotation]
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Literal:
+        return one_of(str(word) for word in inner)
+    if origin is typing.Annotated:
+        limits = [_limit(m) for field in inner[1:] for m in getattr(field, "metadata", [])]
+        return f"{describe(inner[0])} {' and '.join(limits)}".strip()
+    if origin in (Union, types.UnionType):
+        known = [describe(part) for part in inner if getattr(part, "__name__", "") != "Tensor"]
+        return " or ".join(dict.fromkeys(text for text in known if text))
+    if origin in (tuple, list):
+        return "a list of numbers" if any(part in (int, float) for part in inner) else "a list"
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def _limit(mark: Any) -> str:
+    names = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
+    return " ".join(f"{names[k]} {getattr(mark, k)}" for k in names if hasattr(mark, k))
+
+
+def _annotation(parameter: Parameter) -> Any:
+    """The annotation, else the type of the default."""
+    if parameter.annotation is REQUIRED or isinstance(parameter.annotation, str):
+        kind = type(parameter.default)
+        return kind if kind in (bool, int, float, str) else Any
+    return parameter.annotation
+
+
+def _accept(annotation: Any, value: Any) -> tuple[bool, Any]:
+    if annotation is Any:
+        return True, value
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(
+            annotation, config=ConfigDict(arbitrary_types_allowed=True)
+        )
+        # JSON's strict mode: lists may be tuples, 1 may be 1.0, but true is not 1, "1" no number.
+        accepted = adapter.validate_json(json.dumps(value), strict=True)
+    except (ValidationError, PydanticUserError, TypeError, ValueError):
+        return False, None
+    return True, list(accepted) if isinstance(accepted, tuple) else accepted
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    target = function.__init__ if inspect.isclass(function) else function
+    try:
+        return typing.get_type_hints(target, include_extras=True)
+    except Exception:  # an annotation that cannot be evaluated counts as none
+        return {}

@@ -1,0 +1,417 @@
+"""The forms that one set of examples may have, each turned into the same `Raw`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sized
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
+
+from paribus.core.data.arrays import (
+    NUMERIC,
+    Array,
+    as_array,
+    check_finite,
+    features_array,
+    float32,
+    is_frame,
+)
+from paribus.core.data.images import Images, loaded
+from paribus.core.data.loader import Inputs, Items, Part, as_input, read_item
+from paribus.core.data.tables import Table, table_of
+from paribus.core.data.targets import (
+    Classes,
+    Labels,
+    Quantities,
+    encode_classes,
+    encode_labels,
+    encode_quantities,
+    targets_array,
+)
+from paribus.core.data.texts import Texts, checked, texts_of
+from paribus.core.errors import RequestError, did_you_mean, shown
+from paribus.core.rng import digest_of_globals, seeded_globals
+
+ACCEPTED = (
+    "Return (features, targets), a scikit-learn Bunch, a map-style torch Dataset, or parts of "
+    "these as a dict with train, val and test or as a 3-tuple."
+)
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Examples as returned: targets are not encoded yet, nor tables and texts.
+
+    Attributes:
+        inputs: float32 `[N, *shape]`, a table, texts, or the data set that reads them.
+        shape: Shape of one example's input; empty where it follows from the training part.
+        digest: sha256 over the inputs' dtype, shape and bytes.
+        targets: `[N, ...]` of any dtype.
+        columns: Names of the features, if known.
+        class_names: Names for the labels 0, 1, …, if known.
+        where: Where this came from, as messages say it.
+        decoding: How a file becomes an input, for images.
+    """
+
+    inputs: Inputs | Dataset[Any]
+    shape: tuple[int, ...]
+    digest: str
+    targets: Array
+    columns: tuple[str, ...] | None
+    class_names: tuple[str, ...] | None
+    where: str
+    decoding: Mapping[str, Any] | None = None
+
+
+def raw_of(returned: Any, where: str) -> Raw:
+    """One set of examples of any accepted form.
+
+    Raises:
+        RequestError: It has none of the accepted forms, or what is inside cannot be used.
+    """
+    if isinstance(returned, TensorDataset):
+        returned = returned.tensors
+    if isinstance(returned, Dataset):
+        return _from_dataset(returned, where)
+    if isinstance(returned, Mapping) and {"data", "target"} <= set(returned):
+        return _from_bunch(returned, where)
+    if isinstance(returned, tuple) and len(returned) == 2:
+        if isinstance(returned[0], Dataset | Mapping | tuple):
+            raise RequestError(
+                f"{where} returned a pair of {type(returned[0]).__name__} and "
+                f"{type(returned[1]).__name__}; a pair is (features, targets).",
+                "Ready-made parts: return a dict with train, val and test.",
+                kind="data",
+            )
+        return _from_pair(*returned, where)
+    raise RequestError(f"{where} returned {_described(returned)}.", ACCEPTED, kind="data")
+
+
+def _described(returned: Any) -> str:
+    if isinstance(returned, Mapping):
+        return f"a mapping with keys {shown(', '.join(map(str, returned)) or '(none)')}"
+    if isinstance(returned, tuple | list):
+        return f"a {type(returned).__name__} of {len(returned)}"
+    return "None" if returned is None else f"an object of type {type(returned).__name__}"
+
+
+def _from_pair(features: Any, targets: Any, where: str) -> Raw:
+    labels = targets_array(targets, where)
+    if isinstance(features, Images):
+        return _from_images(features, labels, where)
+    named = _names(targets.columns) if is_frame(targets) and labels.ndim == 2 else None
+    if kept := _unfitted(features, where):
+        _same_length(len(kept), len(labels), where)
+        names = tuple(kept.columns) if isinstance(kept, Table) else None
+        return Raw(kept, (), kept.digest(), labels, names, named, where)
+    array, columns = features_array(features, where)
+    _same_length(len(array), len(labels), where)
+    inputs = float32(array)
+    check_finite(inputs, "features", where, columns)
+    digest = hashlib.sha256()
+    update(digest, array)
+    shape = tuple(array.shape[1:])
+    return Raw(inputs, shape, digest.hexdigest(), labels, columns, named, where)
+
+
+def _unfitted(features: Any, where: str) -> Table | Texts | None:
+    """Features that are encoded by what the training part holds; None for plain numbers."""
+    if isinstance(features, Table):
+        return features
+    if isinstance(features, Texts):
+        return checked(features, where)
+    if is_frame(features):
+        kinds = [getattr(dtype, "kind", "O") for dtype in features.dtypes]
+        return table_of(features, where) if kinds and set(kinds) - set(NUMERIC) else None
+    if isinstance(features, list | tuple):
+        plain = bool(features) and all(isinstance(item, str) for item in features)
+        return texts_of(features, where) if plain else None
+    words = isinstance(features, np.ndarray) and features.ndim == 1 and len(features) > 0
+    if words and all(isinstance(item, str) for item in features):
+        return texts_of(features.tolist(), where)
+    return None
+
+
+def _same_length(examples: int, targets: int, where: str) -> None:
+    if examples != targets:
+        raise RequestError(
+            f"{where}: {examples} examples have features and {targets} have targets.",
+            "Return as many targets as examples.",
+            kind="data",
+        )
+
+
+def _from_images(images: Images, labels: Array, where: str) -> Raw:
+    found = loaded(images, labels, where)
+    decoding = images.decoding()
+    if isinstance(found, Dataset):
+        return replace(_from_dataset(found, where), decoding=decoding)
+    return replace(_from_pair(*found, where), decoding=decoding)
+
+
+def _from_bunch(bunch: Mapping[str, Any], where: str) -> Raw:
+    columns = _names(bunch.get("feature_names"))
+    raw = _from_pair(bunch["data"], bunch["target"], where)
+    if raw.columns is None and columns and len(raw.shape) == 1:
+        if len(columns) != raw.shape[0]:
+            raise RequestError(
+                f"{where}: {len(columns)} feature_names for {raw.shape[0]} columns.", kind="data"
+            )
+        raw = replace(raw, columns=columns)
+    return replace(raw, class_names=_names(bunch.get("target_names")) or raw.class_names)
+
+
+def _names(given: Any) -> tuple[str, ...] | None:
+    return None if given is None or isinstance(given, str) else tuple(str(name) for name in given)
+
+
+def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
+    """Reads each item once: for the targets, the digest and the checks."""
+    if isinstance(dataset, IterableDataset) or not isinstance(dataset, Sized):
+        raise RequestError(
+            f"{where} returned {type(dataset).__name__}, a data set without length or indices.",
+            ACCEPTED,
+            kind="data",
+        )
+    if len(dataset) == 0:
+        raise RequestError(f"{where}: there are no examples.", kind="data")
+    digest, targets = hashlib.sha256(), []
+    shape: tuple[int, ...] | None = None
+    with seeded_globals(0, "data"):  # restores them once for all items
+        for row in range(len(dataset)):
+            x, y = _item(dataset, row, where)
+            array = _item_array(x, row, where)
+            update(digest, array)
+            shape = _checked_shape(as_input(array), shape, row, where)
+            targets.append(y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else y)
+    names = getattr(dataset, "classes", None)  # torchvision's convention
+    named = _names(names) if isinstance(names, list | tuple) else None
+    labels = targets_array(targets, where)
+    return Raw(dataset, shape or (), digest.hexdigest(), labels, None, named, where)
+
+
+def _checked_shape(
+    x: torch.Tensor, first: tuple[int, ...] | None, row: int, where: str
+) -> tuple[int, ...]:
+    check_finite(x[None], "features", f"{where}, item {row}")
+    shape = tuple(x.shape)
+    if first is not None and shape != first:
+        raise RequestError(
+            f"{where}: item {row} has shape {list(shape)}, item 0 has {list(first)}.",
+            "Bring all items to one shape with a transform.",
+            kind="data",
+        )
+    return shape
+
+
+def _item(dataset: Dataset[Any], row: int, where: str) -> tuple[Any, Any]:
+    try:
+        item = read_item(dataset, row)
+    except Exception as error:
+        raise RequestError(
+            f"{where}: reading item {row} raised {type(error).__name__}: {shown(error, 200)}",
+            kind="data",
+        ) from error
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise RequestError(
+            f"{where}: item {row} is {_described(item)}; an item has to be (x, y).", kind="data"
+        )
+    return item[0], item[1]
+
+
+def _item_array(x: Any, row: int, where: str) -> Array:
+    if isinstance(x, bool | int | float | np.generic):
+        x = [x]
+    elif isinstance(x, torch.Tensor | np.ndarray) and x.ndim == 0:
+        x = x.reshape(1)
+    array: Array | None = None
+    if isinstance(x, torch.Tensor | np.ndarray | list):
+        array = as_array(x, f"x of item {row}", where)
+    if array is None or array.dtype.kind not in NUMERIC:
+        found = type(x).__name__ if array is None else f"of dtype {array.dtype}"
+        raise RequestError(
+            f"{where}: x of item {row} is {found}; valid are a tensor, an array or a number.",
+            "Images: give the data set a transform to tensors.",
+            kind="data",
+        )
+    return array
+
+
+def update(digest: Any, array: Array) -> None:
+    """Adds an array's dtype, shape and bytes to a hash."""
+    digest.update(json.dumps([array.dtype.str, array.shape]).encode())
+    digest.update(np.ascontiguousarray(array).data)
+
+
+# Calls a data function and normalises what it returned.
+
+
+Targets = Literal["classes", "labels", "values"]
+
+_READY_MADE = ("train", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What a data function returned, normalised, not yet split or standardized.
+
+    Attributes:
+        name: The data function's name, for messages.
+        parts: `{"all": …}`, or ready-made parts by name (`test` may be missing).
+        input_shape: Shape of one example's input.
+        outputs: Number of classes, of labels, or of target columns.
+        class_names: Names in the order of the codes; None for quantities.
+        columns: Names of the features, if known.
+        fingerprint: sha256 over all that was returned.
+        decoding: How a file becomes an input, for images.
+        drawn: Whether the function drew from the generators that `split.seed` seeds.
+    """
+
+    name: str
+    parts: Mapping[str, Part]
+    input_shape: tuple[int, ...]
+    outputs: int
+    class_names: tuple[str, ...] | None
+    columns: tuple[str, ...] | None
+    fingerprint: str
+    decoding: Mapping[str, Any] | None = None
+    drawn: bool = False
+
+
+def load(
+    function: Callable[..., Any],
+    keywords: Mapping[str, Any],
+    *,
+    name: str,
+    seed: int,
+    targets: Targets,
+) -> Source:
+    """Calls `function(**keywords)` and normalises what it returns.
+
+    The global generators of Python, numpy and torch are seeded during the call and restored after.
+
+    Args:
+        function: The data component.
+        keywords: Its keyword arguments.
+        name: What messages call it.
+        seed: The configuration's `split.seed`.
+        targets: Whether an example has one class, several labels, or quantities.
+
+    Raises:
+        RequestError: It raised, or returned something that cannot be used; says what and where.
+    """
+    try:
+        with seeded_globals(seed, "data"):
+            start = digest_of_globals()
+            returned = function(**keywords)
+            drawn = digest_of_globals() != start
+    except RequestError:
+        raise
+    except Exception as error:
+        raise RequestError(
+            f"{name} raised {type(error).__name__}: {shown(error, 200).rstrip('.')}.",
+            "Mend it, or give it other keywords: data.KEYWORD=VALUE.",
+            "data",
+        ) from error
+    raws = _raw_parts(returned, name)
+    columns, class_names, shape = _agreed(raws, name)
+    labelled = {key: (raw.targets, raw.where) for key, raw in raws.items()}
+    names: tuple[str, ...] | None = None
+    code: Classes | Labels | Quantities
+    if targets == "values":
+        exact, outputs = encode_quantities(labelled)
+        code = Quantities(outputs)
+        ready = {key: float32(numbers) for key, numbers in exact.items()}
+    else:
+        encode = encode_classes if targets == "classes" else encode_labels
+        exact, code = encode(labelled, class_names)
+        names, outputs = code.names, len(code.names)
+        ready = {key: torch.from_numpy(codes) for key, codes in exact.items()}
+    made = {key: _part(raw, ready[key], code) for key, raw in raws.items()}
+    fingerprint = _fingerprint(raws, exact, columns, names)
+    decoding = next(iter(raws.values())).decoding
+    return Source(name, made, shape, outputs, names, columns, fingerprint, decoding, drawn)
+
+
+def _part(raw: Raw, targets: torch.Tensor, code: Classes | Labels | Quantities) -> Part:
+    if isinstance(raw.inputs, Dataset):
+        return Part(Items(raw.inputs, torch.arange(len(targets)), code.encode), targets)
+    return Part(raw.inputs, targets)
+
+
+def _raw_parts(returned: Any, name: str) -> dict[str, Raw]:
+    if isinstance(returned, tuple) and len(returned) == 3:
+        returned = dict(zip(_READY_MADE, returned, strict=True))
+    elif not (isinstance(returned, Mapping) and set(returned) & set(_READY_MADE)):
+        return {"all": raw_of(returned, name)}
+    given = {key: part for key, part in returned.items() if part is not None}
+    for key in given:
+        if key not in _READY_MADE:
+            hint = did_you_mean(str(key), _READY_MADE)
+            raise RequestError(
+                f"{name} returned parts with an unknown one, '{shown(key)}'; valid are train, "
+                "val and test.",
+                hint,
+                kind="data",
+            )
+    for key in ("train", "val"):
+        if key not in given:
+            raise RequestError(
+                f"{name} returned ready-made parts without {key}; train and val are needed, test "
+                "may be missing.",
+                ACCEPTED,
+                kind="data",
+            )
+    return {key: raw_of(given[key], f"{name}, {key}") for key in _READY_MADE if key in given}
+
+
+def _agreed(
+    raws: Mapping[str, Raw], name: str
+) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None, tuple[int, ...]]:
+    """What all parts must have in common: columns and what they hold, class names, shape."""
+    first = next(iter(raws.values()))
+    for key, raw in raws.items():
+        for what, mine, theirs in (
+            ("columns", raw.columns, first.columns),
+            ("class names", raw.class_names, first.class_names),
+            ("words in the columns", _word_columns(raw.inputs), _word_columns(first.inputs)),
+            ("an input shape", raw.shape, first.shape),
+            ("inputs of type", (type(raw.inputs).__name__,), (type(first.inputs).__name__,)),
+        ):
+            if mine != theirs:
+                raise RequestError(
+                    f"{name}: part {key} has {what} {shown(_listed(mine))}, part train has "
+                    f"{shown(_listed(theirs))}.",
+                    "All parts need the same.",
+                    kind="data",
+                )
+    return first.columns, first.class_names, first.shape
+
+
+def _word_columns(inputs: object) -> tuple[str, ...]:
+    """Columns of words; all others hold numbers."""
+    cells = inputs.columns if isinstance(inputs, Table) else {}
+    return tuple(name for name, held in cells.items() if held.dtype.kind == "O")
+
+
+def _listed(given: tuple[Any, ...] | None) -> object:
+    return None if given is None else list(given)
+
+
+def _fingerprint(
+    raws: Mapping[str, Raw],
+    exact: Mapping[str, Array],
+    columns: tuple[str, ...] | None,
+    names: tuple[str, ...] | None,
+) -> str:
+    digest = hashlib.sha256()
+    digest.update(json.dumps([columns, names]).encode())
+    for key, raw in raws.items():
+        digest.update(json.dumps([key, raw.digest]).encode())
+        update(digest, exact[key])
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""A finished run's best weights: evaluated, and asked for predictions."""

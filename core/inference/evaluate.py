@@ -1,0 +1,148 @@
+"""The model of a finished run, built from its record, and where it works.
+
+Its data need not be there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from paribus.core.components.models import load_weights
+from paribus.core.components.tasks import Matrix, Task
+from paribus.core.config.experiment import load_experiment
+from paribus.core.config.schema import Configuration
+from paribus.core.config.values import null_if_not_finite
+from paribus.core.data.prepare import Data
+from paribus.core.errors import DamagedError, RequestError
+from paribus.core.fingerprint import device_environment, environment
+from paribus.core.inference.load_run import recorded_run, told_of
+from paribus.core.records.run_dir import RunFolder
+from paribus.core.run_spec import RunSpec
+from paribus.core.training.engine import Job
+from paribus.core.training.job import engine_of, resolver_for_file
+from paribus.core.training.resolve import Resolver, choose_device
+from paribus.core.training.train_state import make_architecture
+
+
+def trained_model(run: RunSpec, weights: Mapping[str, Tensor]) -> tuple[Task, nn.Module]:
+    """A run's task, and its model with these weights, on the CPU and in evaluation mode.
+
+    Args:
+        run: As `paribus.core.inference.load_run.recorded_run` gives it.
+        weights: As `RunFolder.weights` gives them.
+
+    Raises:
+        DamagedError: If the weights are another model's.
+        RequestError: If task or model cannot be built.
+    """
+    experiment = load_experiment(run.path, run.import_paths)
+    task, model = make_architecture(run.configuration, experiment)
+    load_weights(model, weights, run.id)
+    return task, model.eval()
+
+
+def device_of(run: RunSpec) -> str:
+    """The device that a run was trained on; the CPU where that is not there."""
+    return "cpu" if run.configuration["device"] == "cpu" else choose_device("auto")
+
+
+# A finished run's best weights on a part of its data, by the code that made the record.
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation found.
+
+    Attributes:
+        metrics: ``<split>/<metric>`` to its value.
+        confusion_matrix: Counts of (target, prediction), for several labels one matrix each, or
+            None.
+        report: Class or label to precision, recall, f1 and support; None for values.
+        environment: What differs from when the run was trained: ``{name: [then, now]}``.
+        differs: On validation, the metrics that are not the recorded ones: ``{name: [then, now]}``.
+        outputs: The model's, one row per example: `[m, C]`.
+        targets: As the data has them: `[m]` or `[m, L]`.
+    """
+
+    metrics: dict[str, float | None]
+    confusion_matrix: Matrix | None
+    report: dict[str, dict[str, float]] | None
+    environment: dict[str, list[Any]]
+    differs: dict[str, list[Any]]
+    outputs: NDArray[Any] = field(repr=False)
+    targets: NDArray[Any] = field(repr=False)
+
+
+def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False) -> Evaluated:
+    """Evaluates the best checkpoint of the run in a folder.
+
+    Args:
+        path: The folder.
+        split: The part to evaluate on.
+        trust: Whether whatever the record names may be imported and executed.
+
+    Raises:
+        DamagedError: If a file of the run, or the data, is not what it was.
+        RequestError: If the run failed, or the part is empty.
+    """
+    folder = RunFolder(path)
+    run = recorded_run(folder, folder.verified_record(), trust=trust)
+    device = device_of(run)
+    run = replace(run, asked={**run.asked, "device": device})
+    weights = folder.weights()
+    resolver = resolver_for_file(run.path, run.import_paths)
+    asked = Configuration.parse(run.asked, run.id)
+    data = data_as_trained(run, resolver, asked)
+    if not len(data.part(split)):
+        raise RequestError(
+            f"{run.id} has no {split} part (split.{split}_fraction is 0).", kind="split"
+        )
+    found = engine_of(run.engine).evaluate(Job((run,), resolver), weights, split)
+    metrics = null_if_not_finite({f"{split}/{k}": v for k, v in found.metrics.items()})
+    now = {**environment(), **device_environment(device)}
+    then = run.identity["environment"]
+    recorded = folder.record()["best"]["metrics"]
+    report = None
+    rows = resolver.task(asked).report(found.outputs, found.targets)
+    if data.class_names is not None and rows is not None:
+        report = {
+            name: {key: column[code].item() for key, column in rows.items()}
+            for code, name in enumerate(data.class_names)
+        }
+    return Evaluated(
+        metrics=metrics,
+        confusion_matrix=found.confusion_matrix,
+        report=report,
+        environment={
+            k: [then.get(k), now.get(k)] for k in {**then, **now} if then.get(k) != now.get(k)
+        },
+        differs={
+            k: [recorded[k], v] for k, v in metrics.items() if k in recorded and recorded[k] != v
+        },
+        outputs=found.outputs.numpy(),
+        targets=found.targets.numpy(),
+    )
+
+
+def data_as_trained(run: RunSpec, resolver: Resolver, asked: Configuration) -> Data:
+    """The data of a finished run.
+
+    Raises:
+        DamagedError: If it is not what the run was trained on.
+        RequestError: If it cannot be loaded.
+    """
+    with told_of(run.id):
+        data = resolver.data(asked)
+    if data.fingerprint != run.identity["data"]:
+        raise DamagedError(
+            f"{run.id}: the data is not what the run was trained on (its fingerprint differs).",
+            "Bring the data back, or train again: paribus run.",
+            "data-changed",
+        )
+    return data

@@ -1,0 +1,120 @@
+"""A finished run's best weights on new inputs: labels and probabilities, or values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from paribus.core.components.models import answers
+from paribus.core.components.tasks import Task
+from paribus.core.errors import ParibusError, RequestError, shown
+from paribus.core.inference.evaluate import device_of, trained_model
+from paribus.core.inference.load_run import recorded_run
+from paribus.core.inference.new_items import new_images, new_texts
+from paribus.core.inference.new_rows import new_rows
+from paribus.core.inference.preprocessing import Given, New, Recipe, expected, read_recipe
+from paribus.core.records.run_dir import RunFolder
+from paribus.core.run_spec import RunSpec
+from paribus.core.runtime import settle
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a model says of new data.
+
+    Attributes:
+        predictions: For each input ``{"input", "label", "probabilities"}`` or ``{"input",
+            "value"}``, fit for JSON.
+        notes: What a person should know of the inputs.
+    """
+
+    predictions: list[dict[str, Any]]
+    notes: list[str]
+
+
+def predict_run(path: Path, given: Given, trust: bool = False) -> Predicted:
+    """Predicts new data with the best checkpoint of the run in a folder.
+
+    Its training data need not be there.
+
+    Args:
+        path: The folder.
+        given: What to predict.
+        trust: Whether whatever the record names may be imported and executed.
+
+    Raises:
+        DamagedError: If a file of the run is not what it was.
+        RequestError: If the run failed, or an input is not as its training data were.
+    """
+    folder = RunFolder(path)
+    record = folder.verified_record()
+    run = recorded_run(folder, record, trust=trust)
+    recipe = read_recipe(record["data"]["preprocessing"], run.id)
+    new = _read(recipe, given)
+    task, model = trained_model(run, folder.weights())
+    settle()  # the user's modules, imported by now, may have changed threads or precision
+    outputs = _outputs(run, model, new)
+    told = _told(task, outputs, new.names, recipe["class_names"])
+    return Predicted(told, list(new.notes))
+
+
+def _read(recipe: Recipe, given: Given) -> New:
+    """What was given, read as the training data were."""
+    new = None
+    if given.words or given.rows:
+        if "image" in recipe:
+            new = new_images(recipe["image"], recipe["standardize"], given)
+        elif "text" in recipe:
+            new = new_texts(recipe["text"], given)
+        else:
+            new = new_rows(recipe, given)
+    if new is None or not new.names:
+        raise RequestError(
+            "There is nothing to predict.",
+            f"Give {expected(recipe)}; or rows as JSON on standard input, with --json.",
+            "input",
+        )
+    return new
+
+
+def _outputs(run: RunSpec, model: nn.Module, new: New) -> Tensor:
+    """The model's outputs: float `[N, …]`, on the CPU, in batches as `evaluate` takes them."""
+    device = torch.device(device_of(run))
+    batches = new.batches(run.configuration["train"]["eval_batch_size"])
+    try:
+        return answers(model.to(device), batches, device)
+    except ParibusError:
+        raise
+    except Exception as error:
+        raise RequestError(
+            f"model {run.configuration['model']['name']} cannot take these inputs: "
+            f"{type(error).__name__}: {shown(error, 200)}.",
+            "Give inputs like those of the training data.",
+            "shape",
+        ) from error
+
+
+def _told(
+    task: Task, outputs: Tensor, inputs: list[str], names: list[str] | None
+) -> list[dict[str, Any]]:
+    probabilities = task.probabilities(outputs)
+    predicted = task.predict(outputs).tolist()
+    if probabilities is None or names is None:
+        return [
+            {"input": given, "value": value[0] if len(value) == 1 else value}
+            for given, value in zip(inputs, predicted, strict=True)
+        ]
+    return [
+        {
+            "input": given,
+            "label": [n for n, marked in zip(names, code, strict=True) if marked]
+            if task.targets == "labels"
+            else names[code],
+            "probabilities": dict(zip(names, row, strict=True)),
+        }
+        for given, code, row in zip(inputs, predicted, probabilities.tolist(), strict=True)
+    ]

@@ -1,0 +1,176 @@
+"""Whether a run can be a lane, and which runs can be lanes of one program."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from paribus.core.components.losses import CrossEntropy
+from paribus.core.components.models import MLP, draw_parameters
+from paribus.core.components.optim import Constant
+from paribus.core.components.tasks import Binary, Multiclass, Multilabel, Regression
+from paribus.core.config.registry import NAMES
+from paribus.core.config.values import canonical_json
+from paribus.core.data.load import load
+from paribus.core.data.loader import Items
+from paribus.core.data.prepare import Data, prepare
+from paribus.core.errors import shown
+from paribus.core.rng import stream
+from paribus.core.training.cohort.graph import Chain, NoChain, read_chain
+from paribus.core.training.cohort.inputs import Inputs
+from paribus.core.training.cohort.loss_kernels import unfit_loss
+from paribus.core.training.cohort.optimizer_kernels import unfit_optimizer
+from paribus.core.training.cohort.program import Program
+from paribus.core.training.train_state import Trainee
+
+_TASKS = (Binary, Multiclass, Multilabel, Regression)
+EXAMPLES = 16  # on which what was read is held to the module
+# What lanes of one program may differ in besides the seed; of a model, only dropout.
+_OWN = ("optimizer", "scheduler", "train", "select", "metrics", "device", "loss", "model")
+
+
+def chain_of(trainee: Trainee) -> Chain:
+    """What a run computes, if it can be a lane.
+
+    Args:
+        trainee: At its first step. Is not changed.
+
+    Raises:
+        NoChain: Why it cannot; a clause about the run.
+    """
+    train, val = trainee.data.train, trainee.data.val
+    if not (isinstance(train.inputs, torch.Tensor) and isinstance(val.inputs, torch.Tensor)):
+        items = isinstance(train.inputs, Items)
+        raise NoChain("its data are " + ("read item by item" if items else "no numbers in memory"))
+    if train.augment is not None or train.recipe is not None:
+        raise NoChain("its data are changed as they are read")
+    if not train.inputs.is_floating_point():
+        raise NoChain("its inputs are not floats")
+    if not isinstance(trainee.task, _TASKS):
+        raise NoChain("its task is not one of the harness's")
+    if not all(parameter.requires_grad for parameter in trainee.model.parameters()):
+        raise NoChain("only some of it is trained")
+    for kind in ("loss", "optimizer", "scheduler"):
+        name = trainee.configuration[kind]["name"]
+        if name not in NAMES[kind] and not name.startswith("torch."):
+            raise NoChain(f"its {kind} is {shown(name)}, not one of torch's")
+    why = unfit_loss(trainee.loss) or unfit_optimizer(trainee.optimizer)
+    if why is not None:
+        raise NoChain(why)
+    if not lanes_keep_their_bits(trainee.device.type):
+        raise NoChain("this machine does not keep the bits of lanes: see paribus doctor")
+    example = train.inputs_of(EXAMPLES)[0].to(trainee.device)
+    return read_chain(trainee.model, example)
+
+
+def group_of(trainee: Trainee, chain: Chain, data_fingerprint: str | None) -> str:
+    """A name that runs share if, and only if, they can be lanes of one program."""
+    configuration: Mapping[str, Any] = trainee.configuration
+    train = configuration["train"]
+    same = [
+        repr(chain),
+        data_fingerprint,
+        {k: v for k, v in configuration.items() if k not in _OWN},
+        [train["batch_size"], train["eval_batch_size"]],
+        [type(part).__name__ for part in (trainee.loss, trainee.optimizer)],
+        trainee.device.type,
+    ]
+    return hashlib.sha256(canonical_json(same).encode()).hexdigest()[:12]
+
+
+# Whether lanes keep their bits on this machine: the promise, tried before it is made.
+
+
+_EPOCHS, _BATCH = 2, 19
+
+
+@dataclass
+class _Lane:
+    seed: int
+    trainee: Trainee
+    epoch: int = 0
+
+    @property
+    def examples(self) -> int:
+        return len(self.trainee.data.train)
+
+
+@cache
+def lanes_keep_their_bits(device: str) -> bool:
+    """Whether a lane gets the same bits alone, and among others at any place.
+
+    Sides are odd, there are two hidden layers, and the last batch is not full: what a machine
+    rounds by its place in memory is rounded so here. Takes hundredths of a second, once a process.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+    """
+    alone = {seed: _trained([seed], device)[seed] for seed in (0, 4)}
+    among = [_trained(seeds, device) for seeds in ([0, 4], [1, 4, 0], [0, 1, 2, 3, 4, 5, 6])]
+    return all(torch.equal(found[seed], bits) for found in among for seed, bits in alone.items())
+
+
+def _trained(seeds: Sequence[int], device: str) -> dict[int, Tensor]:
+    """Parameters and validation outputs of these seeds, trained together."""
+    data = _data()
+    lanes = [_Lane(seed, _trainee(data, seed, device)) for seed in seeds]
+    first = lanes[0].trainee
+    program = Program(_chain(device), lanes, Inputs(data.train, first.task, first.device))
+    for _ in range(_EPOCHS):
+        program.train_epoch()
+        for lane in lanes:
+            lane.epoch += 1
+    losses, outputs = program.measure(Inputs(data.val, first.task, first.device))
+    return {
+        seed: torch.cat([program.parameters[lane], outputs[lane].flatten(), losses[lane, None]])
+        for lane, seed in enumerate(seeds)
+    }
+
+
+@cache
+def _chain(device: str) -> Chain:
+    """What every lane computes; reading it takes longer than to train it."""
+    trainee = _trainee(_data(), 0, device)
+    return read_chain(trainee.model, _data().train.inputs_of(2)[0].to(device))
+
+
+@cache
+def _data() -> Data:
+    generator = stream(0, "data", "self-test")
+    x, y = torch.randn(70, 13, generator=generator), torch.arange(70) % 5
+    source = load(lambda: (x, y), {}, name="the self-test", seed=0, targets="classes")
+    return prepare(
+        source, method="random", seed=0, val_fraction=0.2, test_fraction=0.0, standardize=False
+    )
+
+
+def _trainee(data: Data, seed: int, device: str) -> Trainee:
+    task: Any = Multiclass()
+    model = MLP(13, 5, hidden_dim=37, num_layers=2, activation="silu", dropout=0.3)
+    draw_parameters(model, seed)
+    model.to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
+    train = {"batch_size": _BATCH, "eval_batch_size": 64, "clip_grad_norm": None}
+    return Trainee(
+        data=data,
+        task=task,
+        model=model,
+        loss=CrossEntropy(),
+        optimizer=optimizer,
+        closure=False,
+        scheduler=Constant(optimizer),
+        scheduler_steps="validation",  # which nobody steps here
+        frozen=[],
+        fresh={},
+        extra_metrics=[],
+        epochs=_EPOCHS,
+        updates=_EPOCHS * -(-len(data.train) // _BATCH),
+        configuration={"train": train},
+        device=torch.device(device),
+    )

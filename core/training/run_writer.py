@@ -1,0 +1,153 @@
+"""A run being trained: what a worker writes, and nothing else writes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+from torch import Tensor
+
+from paribus.core.config.values import null_if_not_finite
+from paribus.core.errors import DamagedError
+from paribus.core.fileio import json_text, write_folder
+from paribus.core.fingerprint import FORMAT
+from paribus.core.records.checkpoint import LAST, CheckpointClock, load_state, save_state
+from paribus.core.records.run_dir import BEST, HISTORY, PREDICTIONS, RECORD
+from paribus.core.run_spec import RunSpec
+from paribus.core.training.engine import Report, State
+
+
+class Attempt:
+    """A run being trained. It is the only folder a worker writes to.
+
+    Args:
+        folder: The attempt's folder, made by the driver.
+        run: The run.
+        data: What the record says of the data: fingerprint, sizes, preprocessing, and the
+            validation targets.
+        checkpoint_every: Seconds between saves of the resume state; 0: each epoch.
+    """
+
+    def __init__(
+        self, folder: Path, run: RunSpec, data: Mapping[str, Any], checkpoint_every: float
+    ) -> None:
+        self.folder, self.run, self.data = folder, run, data
+        self.history: list[dict[str, Any]] = []
+        self._clock = CheckpointClock(checkpoint_every)
+        self._began = datetime.now(UTC)
+        self._report: Report | None = None
+        self.unused_state: str | None = None  # why the resume state could not be used
+
+    def restore(self) -> State | None:
+        """The resume state that the driver put here, if there is one that can be used."""
+        path = self.folder / LAST
+        if not path.exists():
+            return None
+        try:
+            state = load_state(path)
+            if state.get("format") != FORMAT or not state.keys() >= {"epoch", "history"}:
+                raise DamagedError(f"{path}: is no resume state of this version.")
+        except DamagedError as error:
+            self.unused_state = str(error)
+            path.unlink()  # the next save would keep it as the one before
+            return None
+        self.history = state["history"]
+        return state
+
+    def write(self, report: Report) -> None:
+        """Keeps an epoch; saves when the clock says so, and everything when the run is finished."""
+        self.history.append({**report.line, "metrics": null_if_not_finite(report.line["metrics"])})
+        self._report = report
+        if report.finished:
+            self._finish(report.failure)
+        elif self._clock.due():
+            self.save()
+
+    def save(self) -> None:
+        """Writes the resume state now, if there is one: by the clock, and at a clean stop."""
+        if self._report is None or self._report.state is None:
+            return
+        started = time.monotonic()
+        save_state(
+            self.folder,
+            {**self._report.state(), "history": self.history, "format": FORMAT},
+        )
+        self._clock.saved(time.monotonic() - started)
+
+    def fail(self, reason: str) -> None:
+        """Ends the run as failed by itself: status, reason and history, without weights."""
+        self._finish(reason)
+
+    def _finish(self, failure: str | None) -> None:
+        report, ended = self._report, datetime.now(UTC)
+        best = report.best if report and failure is None else None
+        record = {
+            "format": FORMAT,
+            "run": self.run.id,
+            "experiment": self.run.experiment,
+            "seed": self.run.seed,
+            "status": "complete" if failure is None else "failed",
+            "reason": failure,
+            "engine": self.run.engine,
+            "configuration": self.run.configuration,
+            "asked": self.run.asked,
+            "experiment_file": self.run.path.name,
+            "identity": self.run.identity,
+            "facts": self.run.facts,
+            "data": {k: v for k, v in self.data.items() if k != "targets"},
+            "initial_weights": report.initial_weights if report else None,
+            "epochs": len(self.history),
+            "best": best
+            and {
+                "epoch": best.epoch,
+                "metrics": null_if_not_finite(best.metrics),
+                "confusion_matrix": best.confusion_matrix,
+            },
+            "last": {"metrics": self.history[-1]["metrics"]} if self.history else None,
+            "weights_sha256": self.history[-1]["weights_sha256"] if self.history else None,
+            "started": self._began.isoformat(timespec="seconds"),
+            "ended": ended.isoformat(timespec="seconds"),
+            "seconds": round(sum(line["seconds"] for line in self.history), 6),
+            "noted": self.run.noted,
+        }
+        lines = "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.history)
+        files = {
+            RECORD: json_text(record).encode() + b"\n",
+            HISTORY: lines.encode(),
+            **{f"source/{name}": content for name, content in self.run.sources.items()},
+        }
+        if best is not None and best.weights:
+            files |= self._best(best.weights, best.outputs, best.epoch)
+        write_folder(self.folder, files)
+
+    def _best(self, weights: Mapping[str, Tensor], outputs: Tensor, epoch: int) -> dict[str, bytes]:
+        """The files of the best epoch."""
+        # Clones: safetensors refuses tensors that share memory.
+        tensors = {name: tensor.clone().contiguous() for name, tensor in weights.items()}
+        metadata = {
+            "run": self.run.id,
+            "epoch": str(epoch),
+            "task": json.dumps(self.run.configuration["task"]),
+            "preprocessing": json.dumps(self.data["preprocessing"]),
+        }
+        found = {"targets": self.data["targets"].contiguous(), "outputs": outputs.contiguous()}
+        return {
+            BEST: _saved(tensors, metadata),
+            PREDICTIONS: _saved(found, {"run": self.run.id, "split": "val"}),
+        }
+
+
+def _saved(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
+    """A safetensors file whose metadata lie in order: the library shuffles them each time."""
+    content = save(tensors, metadata)
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = metadata
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + content[end:]

@@ -1,0 +1,134 @@
+"""The script engine: an experiment's function is called, and each dict it yields is an epoch."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from paribus.core.components.metrics import is_better
+from paribus.core.config.experiment import Experiment, load_experiment, read_metrics
+from paribus.core.config.registry import build, check_components, resolve_component, with_defaults
+from paribus.core.config.schema import DIRECTIONS, SCRIPT, Configuration, get
+from paribus.core.data.prepare import PartName
+from paribus.core.errors import Faults, RequestError
+from paribus.core.rng import globals_now, put_globals, seeded_globals
+from paribus.core.run_spec import RunSpec
+from paribus.core.training.engine import Best, Evaluation, Job, Report, State
+from paribus.core.training.resolve import Resolver, Trial, choose_device
+from paribus.core.training.train_state import checked_direction
+
+
+class ScriptResolver(Resolver):
+    """Resolves what is known of a function: its keywords. It is not called to find out more."""
+
+    def configuration(self, asked: Configuration) -> dict[str, Any]:
+        faults = Faults()
+        full = with_defaults(check_components(asked, self.experiment, faults), self.experiment)
+        metric, direction = get(full, "select.metric"), None
+        with faults.collecting():
+            if metric is None:
+                raise RequestError("select.metric is missing.", "Give it in SELECT.", "missing-key")
+            known = DIRECTIONS.get(metric.split("/")[-1])
+            direction = checked_direction(metric, get(full, "select.direction"), known)
+        faults.check()
+        device = choose_device("auto")
+        return {**full, "select": {"metric": metric, "direction": direction}, "device": device}
+
+    def data_record(self, asked: Configuration) -> dict[str, Any]:  # noqa: ARG002
+        return {"fingerprint": None, "val": 0, "preprocessing": {"class_names": None}}
+
+    def _tried(self, asked: Configuration, resolved: dict[str, Any]) -> Trial:  # noqa: ARG002
+        return Trial({"epochs": 0, "updates": 0, "parameters": 0}, None, SCRIPT)
+
+
+class Script:
+    """Trains a job's one run by calling its function.
+
+    Of model, data and order of examples nothing is known: there are no weights, no hashes and no
+    resume state.
+    """
+
+    name = SCRIPT
+
+    def train(self, job: Job, states: Mapping[str, State]) -> Iterator[list[Report]]:  # noqa: ARG002
+        last: Report | None = None  # held back: only what comes next shows whether it is the last
+        try:
+            for report in epochs_of(job):
+                if last is not None:
+                    yield [last]
+                last = report
+                if report.failure is not None:
+                    break
+        except (Exception, SystemExit):
+            if last is not None:
+                yield [last]
+            raise
+        if last is None:
+            raise RequestError(f"{job.runs[0].configuration[SCRIPT]['name']} yielded nothing.")
+        yield [replace(last, finished=True)]
+
+    def evaluate(self, job: Job, weights: Mapping[str, Tensor], split: PartName) -> Evaluation:  # noqa: ARG002
+        raise RequestError(f"{job.runs[0].id} is a function's: it has no weights to evaluate.")
+
+
+def epochs_of(job: Job) -> Generator[Report, None, None]:
+    """One report for each dict that the function yields."""
+    (run,) = job.runs
+    metric, direction = (run.configuration["select"][key] for key in ("metric", "direction"))
+    best: Best | None = None
+    for epoch, (item, seconds) in enumerate(_timed(run), 1):
+        try:
+            metrics = read_metrics(item, metric)
+        except RequestError as error:
+            name = run.configuration[SCRIPT]["name"]
+            raise RequestError(f"{name}, epoch {epoch}: {error.message}", error.hint) from error
+        failure = None
+        if not math.isfinite(metrics[metric]):
+            failure = f"non-finite: {metric} is {metrics[metric]} at epoch {epoch}"
+        elif best is None or is_better(direction, metrics[metric], best.metrics[metric]):
+            best = Best(epoch, {**metrics}, None, {}, torch.empty(0))
+        line = {
+            "epoch": epoch,
+            "metrics": metrics,
+            "order_sha256": None,
+            "weights_sha256": None,
+            "seconds": seconds,
+        }
+        yield Report(run.id, line, best, failure is not None, failure, {}, None)
+
+
+def _timed(run: RunSpec) -> Iterator[tuple[Any, float]]:
+    """What the function yields, with the seconds it took.
+
+    The global generators are its own: what others draw between its epochs does not reach it.
+    """
+    asked = dict(run.configuration[SCRIPT])
+    component = resolve_component(SCRIPT, asked.pop("name"), _loaded_anew(run))
+    done = object()
+    with seeded_globals(run.seed, "script"):
+        if run.configuration["device"] == "cuda":
+            torch.cuda.manual_seed_all(run.seed)
+        items = build(component, {**asked, "seed": run.seed})
+        while True:
+            started = time.perf_counter()
+            item = next(items, done)
+            if item is done:
+                return
+            drawn = globals_now()
+            yield item, time.perf_counter() - started
+            put_globals(drawn)
+
+
+def _loaded_anew(run: RunSpec) -> Experiment:
+    """The run's experiment, without what runs before it have left in the user's own modules."""
+    for file in run.sources.keys() - {run.path.name}:
+        module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        sys.modules.pop(module, None)
+    return load_experiment(run.path, run.import_paths)

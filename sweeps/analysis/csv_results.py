@@ -1,0 +1,198 @@
+"""Results of any tool: a CSV file with the columns setting, seed and value."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from paribus.core.config.schema import Direction
+from paribus.core.errors import Faults, RequestError, shown
+from paribus.sweeps.analysis.judge import EFFECT, Observed, judge_observed
+from paribus.sweeps.stats.comparison import Standard, mean_and_std
+from paribus.sweeps.stats.variance import step_of
+from paribus.sweeps.study.settings import BASELINE
+
+_COLUMNS = ("setting", "seed", "value")
+_FORM = "The first line is setting,seed,value, and each further one a run; one setting is baseline."
+_MOST_FAULTS = 5
+_LARGEST = 1e100  # whose squares are numbers still
+
+
+@dataclass
+class _Read:
+    """What was read: values and failed seeds by setting; seeds are numbered as they come."""
+
+    values: dict[str, dict[int, float]] = field(default_factory=dict)
+    failed: dict[str, list[int]] = field(default_factory=dict)
+    seeds: dict[str, int] = field(default_factory=dict)
+
+    def observed(self, label: str) -> Observed:
+        return Observed(label, self.values.get(label, {}), tuple(self.failed.get(label, ())))
+
+    @property
+    def labels(self) -> list[str]:
+        return list(dict.fromkeys([*self.values, *self.failed]))
+
+
+def compare_results(
+    path: Path, direction: Direction, margin: float | None = None
+) -> dict[str, Any]:
+    """The `compare` document of a file of results.
+
+    Args:
+        path: The file. An empty value, or one that is no finite number, is a failed run.
+        direction: Which way is better.
+        margin: Differences smaller than this do not matter; None: half a point of values that are
+            maximized, 0.005 of those up to 1 and 0.5 of those up to 100; else 2 % of the
+            baseline's mean.
+
+    Raises:
+        RequestError: With all that is wrong with the file.
+    """
+    read = _read(path)
+    baseline = read.observed(BASELINE)
+    settings = [read.observed(label) for label in read.labels if label != BASELINE]
+    _check(path, baseline, settings)
+    values = [value for one in read.values.values() for value in one.values()]
+    if margin is None:
+        margin = _usual_margin(direction, values, [*baseline.values.values()])
+    higher = direction == "maximize"
+    standard = Standard(margin, len(settings), higher, step_of(values))
+    judged = judge_observed(baseline, settings, standard)
+    names = {number: seed for seed, number in read.seeds.items()}
+    rows = [{**_setting(baseline, names), **dict.fromkeys(EFFECT), "cells": None}]
+    rows += [{**_setting(s, names), **judged.document(s.label), "cells": None} for s in settings]
+    return {
+        "study": None,
+        "results": str(path),
+        "metric": {"name": "value", "direction": direction},
+        "sameness": "not proven",
+        "question": judged.question,
+        "margin": standard.margin,
+        "tests": standard.planned,
+        "examples": None,
+        "looks": [],
+        "step": standard.resolution,
+        "settings": rows,
+    }
+
+
+def _read(path: Path) -> _Read:
+    try:
+        text = path.expanduser().read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise RequestError(
+            f"{shown(path, 200)}: cannot be read ({reason}).", _FORM, "results"
+        ) from error
+    lines = csv.DictReader(text.splitlines())
+    names = [name.strip() for name in lines.fieldnames or ()]
+    lines.fieldnames = names
+    missing = [name for name in _COLUMNS if names.count(name) != 1]
+    if missing:
+        there = ", ".join(shown(name, 40) for name in names) or "none"
+        raise RequestError(
+            f"{shown(path, 200)}: needs one column {' and '.join(missing)} each; it has {there}.",
+            _FORM,
+            "results",
+        )
+    read, faults = _Read(), Faults()
+    for line in _lines(lines, path):
+        where = f"{shown(path, 200)}, line {lines.line_num}"
+        if len(faults.found) < _MOST_FAULTS:
+            with faults.collecting():
+                _take(read, line, where)
+    faults.check()
+    return read
+
+
+def _lines(lines: csv.DictReader[str], path: Path) -> Iterator[dict[str, str | None]]:
+    try:
+        yield from lines
+    except csv.Error as error:
+        message = f"{shown(path, 200)}, line {lines.line_num}: cannot be read ({error})."
+        raise RequestError(message, _FORM, "results") from error
+
+
+def _take(read: _Read, line: Mapping[str, str | None], where: str) -> None:
+    if None in line or None in line.values():
+        raise RequestError(
+            f"{where}: has too {'many' if None in line else 'few'} fields.", _FORM, "results"
+        )
+    label, seed, text = ((line[name] or "").strip() for name in _COLUMNS)
+    if not label or not seed:
+        raise RequestError(f"{where}: has no {'seed' if label else 'setting'}.", _FORM, "results")
+    number = read.seeds.setdefault(seed, len(read.seeds))
+    if number in read.values.get(label, {}) or number in read.failed.get(label, ()):
+        raise RequestError(
+            f"{where}: a second value of setting {shown(label)} and seed {shown(seed, 40)}.",
+            "Give each run one line: the metric of its chosen epoch.",
+            "results",
+        )
+    value = _number(text, where)
+    if math.isfinite(value) and abs(value) > _LARGEST:
+        raise RequestError(f"{where}: value {shown(text, 40)} is too large.", _FORM, "results")
+    if math.isfinite(value):
+        read.values.setdefault(label, {})[number] = value
+    else:
+        read.failed.setdefault(label, []).append(number)
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        return float(text) if text else math.nan
+    except ValueError:
+        raise RequestError(
+            f"{where}: value {shown(text, 40)} is no number.",
+            "Leave the value of a failed run empty.",
+            "results",
+        ) from None
+
+
+def _check(path: Path, baseline: Observed, settings: list[Observed]) -> None:
+    """Refuses a file that no verdict can come from."""
+    name = shown(path, 200)
+    if not baseline.values:
+        what = "has no complete run" if baseline.failed else "is not there"
+        raise RequestError(f"{name}: the setting called baseline {what}.", _FORM, "results")
+    if not settings:
+        raise RequestError(f"{name}: has no setting besides the baseline.", _FORM, "results")
+    most = max(len(one.values.keys() & baseline.values.keys()) for one in settings)
+    if most < 2:
+        many = "one seed" if most else "no seed"
+        raise RequestError(
+            f"{name}: each setting has {many} in common with the baseline; a verdict needs two.",
+            "Train settings and baseline with the same seeds, three or more.",
+            "one-seed",
+        )
+
+
+def _usual_margin(direction: Direction, values: list[float], baseline: list[float]) -> float:
+    """Half a point of what looks like shares or percentages, else 2 % of the baseline's mean."""
+    mean = abs(sum(baseline) / len(baseline))
+    if direction == "maximize" and min(values) >= 0 and max(values) <= 100:
+        return 0.005 if max(values) <= 1 else 0.5
+    return 0.02 * mean
+
+
+def _setting(one: Observed, names: Mapping[int, str]) -> dict[str, Any]:
+    """SETTING of the contract. A label ``key=level`` tells its axis."""
+    values = list(one.values.values())
+    mean, std = mean_and_std(values)
+    key, equals, level = one.label.partition("=")
+    return {
+        "label": one.label,
+        "changed": {key: [None, level]} if equals else {},
+        "derived": {},
+        "runs": [],
+        "seeds": [names[number] for number in one.values],
+        "values": values,
+        "mean": mean,
+        "std": std,
+        "status": "failed" if one.failed else "complete",
+        "reason": None,
+    }

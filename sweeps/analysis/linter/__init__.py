@@ -1,0 +1,1 @@
+"""The linter of method: warnings about how a study was made."""

@@ -1,0 +1,270 @@
+"""Rules on training: whether it was too short, or too long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from paribus.core.config.schema import get
+from paribus.sweeps.analysis.linter.evidence import (
+    FEWEST,
+    LENGTH,
+    NO_BASELINE,
+    Curve,
+    Evidence,
+    Seen,
+    curve_of,
+    curves_of,
+    fifth,
+    not_judged,
+)
+from paribus.sweeps.analysis.linter.linter_text import figure, listed, span, sweep, sweep_again
+
+TRAIN_LOSS, VAL_LOSS = "train/loss", "val/loss"
+
+_OF_RANGE = 0.005  # of a curve's whole improvement, below which more of it is not worth having
+_RISE = 0.05  # of the smallest validation loss, and of how far it fell before
+_SURE = 2.0  # standard errors
+_ZERO = 1e-12  # a loss of which no share can be told
+
+
+def still_improving(evidence: Evidence) -> list[Seen]:
+    """Settings whose selection metric was still getting better when training ended.
+
+    For each seed the mean of the last fifth of the epochs is set against the mean of the fifth
+    before it. A setting counts if that gain, mean over seeds, is above the margin and above half a
+    percent of all that the curves gained, and if most seeds have their best epoch in the last
+    fifth. Runs that patience ended, and levels of the length itself, are not judged.
+    """
+    gains: dict[str, float] = {}
+    keys: list[str | None] = []
+    judged = False
+    for setting in evidence.settings:
+        if setting.key in LENGTH:
+            continue
+        curves = [
+            evidence.sign * curve
+            for seed, history in setting.histories.items()
+            if seed not in setting.stopped and (curve := curve_of(history, evidence.metric, 2))
+            is not None
+        ]  # fmt: skip
+        judged = judged or bool(curves)
+        gain = _late_gain(curves, evidence.margin or 0.0)
+        if gain is not None:
+            gains[setting.label] = gain
+            keys.append(setting.key)
+    if not judged:
+        return not_judged(_why_no_curves(evidence))
+    if not gains:
+        return []
+    longer = _twice_as_long(evidence)
+    remedy = (
+        f"Train longer: {sweep_again(evidence, keys, '--set', longer)}"
+        if longer
+        else "Train for more epochs"
+    )
+    were = "was" if len(gains) == 1 else "were"
+    return [Seen(
+        f"{listed([*gains])} {were} still improving when training ended: in the last fifth of "
+        f"the epochs {evidence.metric} was better by {span(list(gains.values()))} than in the "
+        f"fifth before. {remedy}",
+        next(iter(gains)) if len(gains) == 1 else None,
+    )]  # fmt: skip
+
+
+def overfitting(evidence: Evidence) -> list[Seen]:
+    """Settings whose validation loss rises again while the training loss goes on falling.
+
+    For each seed: the mean of the last fifth of the epochs less the smallest mean of any fifth. A
+    setting counts if this rise, mean over seeds, is above 5 % of that smallest loss and of how far
+    the loss had fallen from the first epoch, above two standard errors over seeds, and if the
+    training loss fell meanwhile.
+    """
+    rises: dict[str, float] = {}
+    judged = False
+    for setting in evidence.settings:
+        pairs = [
+            (train, val)
+            for history in setting.histories.values()
+            if (train := curve_of(history, TRAIN_LOSS, FEWEST)) is not None
+            and (val := curve_of(history, VAL_LOSS, FEWEST)) is not None
+        ]
+        judged = judged or bool(pairs)
+        rise = _rise(pairs)
+        if rise is not None:
+            rises[setting.label] = rise
+    if not judged:
+        return not_judged(f"no complete run has {TRAIN_LOSS} and {VAL_LOSS} of {FEWEST} epochs")
+    if not rises:
+        return []
+    worst = max(rises, key=lambda label: rises[label])
+    times = span([1 + rise for rise in rises.values()])
+    return [Seen(
+        f"at {listed([*rises])} {VAL_LOSS} ended at {times} times its smallest while "
+        f"{TRAIN_LOSS} went on falling. {_against_overfitting(evidence, worst)}",
+        worst if len(rises) == 1 else None,
+    )]  # fmt: skip
+
+
+def _late_gain(curves: Sequence[Curve], margin: float) -> float | None:
+    """What the last fifth is above the one before it, if that shows that training was too short."""
+    if not curves:
+        return None
+    gains, ranges, late = [], [], 0
+    for curve in curves:
+        part = fifth(curve)
+        gains.append(curve[-part:].mean() - curve[-2 * part : -part].mean())
+        ranges.append(curve.max() - curve[0])
+        late += int(curve.argmax()) >= len(curve) - part
+    gain = float(np.mean(gains))
+    enough = gain > max(margin, _OF_RANGE * float(np.mean(ranges)))
+    return gain if enough and late > len(curves) / 2 else None
+
+
+def _rise(pairs: Sequence[tuple[Curve, Curve]]) -> float | None:
+    """By what share of its smallest the validation loss rose again, if it did for sure.
+
+    Args:
+        pairs: Training and validation loss, one pair per seed.
+    """
+    if not pairs:
+        return None
+    found = []
+    for train, val in pairs:
+        part = fifth(val)
+        val_means, train_means = _moving_mean(val, part), _moving_mean(train, part)
+        lowest = int(val_means.argmin())
+        rise = val_means[-1] - val_means[lowest]
+        fell = train_means[lowest] - train_means[-1]
+        found.append((rise, abs(val_means[lowest]), val[0] - val_means[lowest], fell))
+    rises = np.array([row[0] for row in found])
+    rise, smallest, fallen, trained = np.mean(found, axis=0)
+    error = rises.std(ddof=1) / np.sqrt(len(rises)) if len(rises) > 1 else 0.0
+    enough = rise > max(_RISE * smallest, _RISE * fallen, _SURE * error)
+    return float(rise / smallest) if enough and trained > 0 and smallest > _ZERO else None
+
+
+def _moving_mean(curve: Curve, width: int) -> Curve:
+    return np.convolve(curve, np.full(width, 1 / width), "valid")
+
+
+def _why_no_curves(evidence: Evidence) -> str:
+    if any(s.stopped for s in evidence.settings):
+        return "patience ended the runs"
+    return f"no complete run has {evidence.metric} of two epochs"
+
+
+def _twice_as_long(evidence: Evidence) -> str | None:
+    """``train.epochs=40`` where the baseline trains for 20; None if its function decides that."""
+    for key in LENGTH:
+        length = get(evidence.configuration, key)
+        if isinstance(length, int):
+            return f"{key}={2 * length}"
+    return None
+
+
+def _against_overfitting(evidence: Evidence, label: str) -> str:
+    """What to try at a setting that overfits."""
+    setting = next(s for s in evidence.settings if s.label == label)
+    at = [] if setting.key is None else ["--set", label]
+    if get(evidence.configuration, "model.dropout") is not None and setting.key != "model":
+        tries = ("model.dropout", "model.dropout=0.2,0.5")
+    elif get(evidence.configuration, "optimizer.weight_decay") is not None:
+        tries = ("optimizer.weight_decay", "optimizer.weight_decay=0.001,0.01,0.1")
+    else:
+        return "Regularize it, or take a smaller model"
+    if setting.key == tries[0]:
+        return "Regularize it more, or take a smaller model"
+    return f"Regularize it, as by {sweep(evidence, [tries[1]], *at)}"
+
+
+# The rule on the form of curves: whom the choice of the best epoch favours.
+
+
+_NEAR = 2  # epochs on either side
+_SHARE = 1 / 5  # of a difference
+
+
+def different_curves(evidence: Evidence) -> list[Seen]:
+    """Settings that the choice of the best epoch favours more, or less, than the baseline.
+
+    The best of many epochs that jump lies above what the model is worth; the best of a smooth
+    curve does not. This optimism of a setting is, mean over seeds, the best value less the mean of
+    the last fifth of the epochs, or less the straight line through the two epochs on either side
+    of the best, whichever is smaller: the first is fooled by curves that still rise or that fall
+    again, the second by curves that bend sharply. A setting counts if its optimism is further from
+    the baseline's than half the margin and than one validation example, and makes out at least a
+    fifth of the difference between them, unless the one that is favoured loses all the same.
+    """
+    baseline = evidence.baseline
+    if baseline is None:
+        return not_judged(NO_BASELINE)
+    if evidence.margin is None:
+        return not_judged("what difference would matter is not known")
+    own = _optimism(curves_of(baseline, evidence))
+    if own is None:
+        return not_judged(f"the baseline has no curve of {FEWEST} epochs")
+    least = max(evidence.margin / 2, _one_example(evidence))
+    favoured: dict[str, float] = {}
+    for setting in evidence.settings:
+        gain = evidence.gain(setting)
+        other = _optimism(curves_of(setting, evidence))
+        if setting is baseline or gain is None or other is None:
+            continue
+        bias = other - own
+        loses_anyway = bias * gain < 0 and abs(gain) > evidence.margin
+        if abs(bias) > least and abs(bias) > _SHARE * abs(gain) and not loses_anyway:
+            favoured[setting.label] = bias
+    if not favoured:
+        return []
+    label = max(favoured, key=lambda name: abs(favoured[name]))
+    way = "in its favour" if favoured[label] > 0 else "in the baseline's favour"
+    others = [name for name in favoured if name != label]
+    also = f" (so it is with {listed(others)})" if others else ""
+    return [Seen(
+        f"the curves of {label} and the baseline differ in form, and choosing the best epoch "
+        f"shifts {evidence.metric} by about {figure(abs(favoured[label]))} {way}{also}. "
+        f"{_smoother(evidence, favoured)}",
+        label if len(favoured) == 1 else None,
+    )]  # fmt: skip
+
+
+def _optimism(curves: Sequence[Curve]) -> float | None:
+    """How far the best epoch is likely to lie above what it stands for; curves: higher is better.
+
+    None without curves.
+    """
+    if not curves:
+        return None
+    above_end = np.mean([curve.max() - curve[-fifth(curve) :].mean() for curve in curves])
+    above_line = np.mean([_above_neighbours(curve) for curve in curves])
+    return max(0.0, float(min(above_end, above_line)))
+
+
+def _above_neighbours(curve: Curve) -> float:
+    """The best value less the straight line through the epochs around it, at its place."""
+    best = int(curve.argmax())
+    at = np.arange(max(0, best - _NEAR), min(len(curve), best + _NEAR + 1))
+    at = at[at != best]
+    x, y = (at - best).astype(np.float64), curve[at]
+    slope = ((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()
+    return float(curve[best] - (y.mean() - slope * x.mean()))
+
+
+def _one_example(evidence: Evidence) -> float:
+    """What a single validation example adds to accuracy; 0 for other metrics."""
+    matrix = evidence.confusion_matrix
+    if not matrix or evidence.metric.split("/")[-1] != "accuracy":
+        return 0.0
+    return 1 / max(1.0, float(np.sum(matrix)))
+
+
+def _smoother(evidence: Evidence, labels: Iterable[str]) -> str:
+    """How the bias can be seen, and made smaller."""
+    confirm = "Confirm it where no epoch was chosen: on the test part, once, when all is decided"
+    if get(evidence.configuration, "scheduler.name") != "constant":
+        return confirm
+    keys = [setting.key for setting in evidence.settings if setting.label in set(labels)]
+    calmer = sweep_again(evidence, keys, "--set", "scheduler=cosine")
+    return f"{confirm}. Or let the curves end calmly: {calmer}"

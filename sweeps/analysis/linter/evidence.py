@@ -1,0 +1,285 @@
+"""What a rule of the linter has to say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paribus.core.config.schema import Direction
+from paribus.core.fileio import read_lines
+from paribus.sweeps.study.lookup import start_of
+from paribus.sweeps.study.results import SettingResult
+from paribus.sweeps.study.study import Study
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a rule saw in a study.
+
+    Attributes:
+        sentence: What was seen, with numbers, and what to do about it; why, where it is not judged.
+        about: The label of a setting or the key of an axis; None: several, or the whole study.
+        judged: False where the rule could not be evaluated.
+    """
+
+    sentence: str
+    about: str | None = None
+    judged: bool = True
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a rule saw, with its name and why that matters."""
+
+    rule: str
+    sentence: str
+    reason: str
+    about: str | None
+    judged: bool = True
+
+    def document(self) -> dict[str, Any]:
+        """An entry of ``linter`` in the `compare` document."""
+        return {
+            "rule": self.rule,
+            "about": self.about,
+            "sentence": self.sentence,
+            "reason": self.reason,
+            "judged": self.judged,
+        }
+
+
+def not_judged(why: str, about: str | None = None) -> list[Seen]:
+    """The answer of a rule that cannot be evaluated."""
+    return [Seen(f"cannot be judged: {why}", about, judged=False)]
+
+
+# Curves over epochs, as the rules read them.
+
+
+Curve = NDArray[np.float64]
+
+LENGTH = ("train.epochs", "train.updates")  # the keys of the length of training
+FEWEST = 5  # epochs, below which a curve has no form
+
+
+def curve_of(history: History, metric: str, fewest: int) -> Curve | None:
+    """A metric over epochs `[E]`; None if it has a gap or is too short."""
+    values = [line.get(metric) for line in history]
+    if len(values) < fewest or not all(isinstance(value, int | float) for value in values):
+        return None
+    found = np.array(values, dtype=np.float64)
+    return found if np.isfinite(found).all() else None
+
+
+def curves_of(setting: SettingSeen, evidence: Evidence) -> list[Curve]:
+    """The selection metric over epochs, one `[E]` per seed; higher is better."""
+    curves = (curve_of(h, evidence.metric, FEWEST) for h in setting.histories.values())
+    return [evidence.sign * curve for curve in curves if curve is not None]
+
+
+def fifth(curve: Curve) -> int:
+    """The epochs of a fifth of a curve, at least one."""
+    return max(1, len(curve) // 5)
+
+
+# What the linter looks at: a study as plain data. Only `evidence_of` reads files.
+
+
+History = Sequence[Mapping[str, Any]]  # the metrics of each epoch, from the first
+NO_BASELINE = "the baseline has no complete run"
+
+
+@dataclass(frozen=True)
+class AxisSeen:
+    """An axis as it was asked for.
+
+    Attributes:
+        key: The hyperparameter.
+        baseline: The baseline's level.
+        levels: The levels to try, without the baseline's.
+        log: Whether they were asked for as a logarithmic range.
+    """
+
+    key: str
+    baseline: Any
+    levels: tuple[Any, ...]
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class SettingSeen:
+    """A setting and what its runs recorded.
+
+    Attributes:
+        label: ``baseline`` or ``key=level``.
+        key: The changed hyperparameter, None for the baseline.
+        level: Its value.
+        values: Seed to the selection metric of the best epoch, of complete runs.
+        derived: What follows from the change: ``{key: [baseline, level]}``.
+        histories: Seed to the metrics of each epoch, of complete runs.
+        runs: Seed to run id, of all planned runs.
+        failures: Seed to reason, of the runs that failed by themselves.
+        stopped: Seeds whose runs were ended by patience.
+    """
+
+    label: str
+    key: str | None = None
+    level: Any = None
+    values: Mapping[int, float] = field(default_factory=dict)
+    derived: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    histories: Mapping[int, History] = field(default_factory=dict)
+    runs: Mapping[int, str] = field(default_factory=dict)
+    failures: Mapping[int, str] = field(default_factory=dict)
+    stopped: frozenset[int] = frozenset()
+
+    @property
+    def mean(self) -> float | None:
+        return sum(self.values.values()) / len(self.values) if self.values else None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A study as the rules look at it.
+
+    Attributes:
+        study: Its name.
+        start: What EXPERIMENT of a command begins where its baseline is.
+        metric: The selection metric.
+        direction: Which way it is better.
+        margin: The smallest difference of the metric that matters; None where it is not known.
+        axes: As asked for.
+        settings: The baseline and the others.
+        configuration: The baseline's, with all defaults where one of its runs is finished.
+        confusion_matrix: Of a baseline's best epoch on validation, rows are true classes
+            `[C, C]`; for several labels `[L, 2, 2]`; None where there is none.
+        readings: Lines of ``readings.jsonl``.
+        ended: When the last of its runs ended.
+        options: What every command to paste needs, such as ``--root DIR``.
+        looks: Whether its seeds are added until it is decided.
+    """
+
+    study: str
+    start: str
+    metric: str
+    direction: Direction
+    margin: float | None
+    axes: tuple[AxisSeen, ...] = ()
+    settings: tuple[SettingSeen, ...] = ()
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    confusion_matrix: Sequence[Any] | None = None
+    readings: Sequence[Any] = ()
+    ended: datetime | None = None
+    options: tuple[str, ...] = ()
+    looks: bool = False
+
+    @property
+    def sign(self) -> int:
+        """1 where higher is better, else -1."""
+        return 1 if self.direction == "maximize" else -1
+
+    @property
+    def baseline(self) -> SettingSeen | None:
+        """The baseline, if one of its runs is complete."""
+        return next((s for s in self.settings if s.key is None and s.values), None)
+
+    def on(self, key: str) -> list[SettingSeen]:
+        """The settings of an axis, in order."""
+        return [setting for setting in self.settings if setting.key == key]
+
+    def gain(self, setting: SettingSeen) -> float | None:
+        """By how much a setting is better than the baseline, mean over the seeds of both."""
+        ours, theirs = setting.values, self.baseline.values if self.baseline else {}
+        pairs = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+        return self.sign * sum(pairs) / len(pairs) if pairs else None
+
+
+def evidence_of(
+    study: Study,
+    results: Sequence[SettingResult],
+    margin: float | None,
+    options: Sequence[str] = (),
+) -> Evidence:
+    """Reads what the rules look at.
+
+    Args:
+        study: The study.
+        results: Of all its settings, by the selection metric.
+        margin: The smallest difference of that metric that matters; None: not known.
+        options: For commands to paste.
+    """
+    records = [r for result in results for run in result.runs if (r := study.outcomes.record(run))]
+    baseline = [
+        record
+        for result in results
+        if result.setting.key is None
+        for run in result.runs
+        if (record := study.outcomes.record(run))
+    ]
+    complete = [record for record in baseline if record["status"] == "complete"]
+    times = [time for record in records if (time := read_time(record.get("ended")))]
+    return Evidence(
+        study=study.name,
+        start=start_of(study),
+        metric=study.metric,
+        direction=study.direction,
+        margin=margin,
+        axes=tuple(
+            AxisSeen(axis["key"], axis["baseline"], tuple(axis["levels"]), bool(axis.get("log")))
+            for axis in study.asked["axes"]
+        ),
+        settings=tuple(_setting_seen(study, result) for result in results),
+        configuration=baseline[0]["configuration"] if baseline else study.asked["baseline"],
+        confusion_matrix=complete[0]["best"]["confusion_matrix"] if complete else None,
+        readings=read_lines(study.root.path / "readings.jsonl"),
+        ended=max(times, default=None),
+        options=tuple(options),
+        looks=bool(study.asked.get("looks")),
+    )
+
+
+def read_time(text: Any) -> datetime | None:
+    """A recorded time; None where it is none."""
+    try:
+        time = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _setting_seen(study: Study, result: SettingResult) -> SettingSeen:
+    setting = result.setting
+    seeds = {run: seed for seed, run in setting.runs.items()}
+    histories: dict[int, History] = {}
+    failures: dict[int, str] = {}
+    stopped = set()
+    for run in result.runs:
+        record, seed = study.outcomes.record(run), seeds[run]
+        if record is None:
+            continue
+        if record["status"] == "failed":
+            failures[seed] = record["reason"] or ""
+        elif seed in result.seeds:
+            lines = study.root.run(run).history()
+            histories[seed] = [line["metrics"] for line in lines]
+            if _has_patience(record) and record["epochs"] < record["facts"]["epochs"]:
+                stopped.add(seed)
+    return SettingSeen(
+        label=setting.label,
+        key=setting.key,
+        level=setting.level,
+        values=dict(zip(result.seeds, result.values, strict=True)),
+        derived=setting.derived,
+        histories=histories,
+        runs=setting.runs,
+        failures=failures,
+        stopped=frozenset(stopped),
+    )
+
+
+def _has_patience(record: Mapping[str, Any]) -> bool:
+    return record["configuration"].get("train", {}).get("patience") is not None

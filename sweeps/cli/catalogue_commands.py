@@ -1,0 +1,209 @@
+"""`list` and `show`: what there is to train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from paribus.core.config.experiment import catalogue, load_experiment
+from paribus.core.config.schema import DEFAULT_METRICS, flatten, get
+from paribus.core.config.values import show_value
+from paribus.core.errors import Faults
+from paribus.sweeps.cli.console import (
+    command,
+    json_option,
+    print_json,
+    root_option,
+    say,
+    table,
+    trust_option,
+    warn,
+)
+from paribus.sweeps.cli.console import command as pasted
+from paribus.sweeps.study.results_dir import Root
+
+
+@click.command("list")
+@json_option
+def list_command(as_json: bool) -> None:
+    """Experiments, with task, data and metric."""
+    rows = []
+    for path in catalogue().values():
+        experiment = load_experiment(path)
+        baseline = experiment.baseline.to_dict()
+        task = get(baseline, "task.name")
+        rows.append({
+            "experiment": experiment.name,
+            "task": task,
+            "data": get(baseline, "data.name"),
+            "metric": get(baseline, "select.metric") or DEFAULT_METRICS.get(task),
+            "axes": list(experiment.axes),
+            "question": experiment.question,
+        })  # fmt: skip
+    if as_json:
+        return print_json(rows)
+    keys = ("experiment", "task", "data", "metric", "question")
+    table(keys, [[str(row[key] or "–") for key in keys] for row in rows])
+    say("Next: paribus show digits, or paribus sweep digits")
+    return None
+
+
+@click.command("show")
+@click.argument("experiment")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--engine", default="auto", metavar="auto|loop|cohort", help="What would train.")
+@trust_option
+@root_option
+@json_option
+def show_command(
+    experiment: str,
+    overrides: tuple[str, ...],
+    engine: str,
+    trust: bool,
+    root: Root,
+    as_json: bool,
+) -> None:
+    """Configuration, model, sizes of the splits and default axes of an experiment."""
+    from paribus.sweeps.execution.early import early_request
+    from paribus.sweeps.study.request import Asked
+
+    asked = Asked(experiment, overrides, None, engine, trust)
+    request = early_request(root, asked, Faults())
+    from paribus.sweeps.execution.planner import describe_request
+
+    document = describe_request(request)
+    if as_json:
+        return print_json(document)
+    say(f"{document['experiment']}: {document['question']}")
+    flat = flatten(document["configuration"])
+    table(("hyperparameter", "value"), [[key, show_value(value)] for key, value in flat.items()])
+    if document["model"]:
+        _show_model(document)
+    else:
+        from paribus.sweeps.analysis.verdict_text import NOT_PROVEN
+
+        say("A function: its model, its data and its number of epochs are its own.")
+        say(NOT_PROVEN)
+    table(("axis", "levels"), [[k, ", ".join(v)] for k, v in document["axes"].items()])
+    say(f"Next: paribus sweep {experiment}")
+    return None
+
+
+def _show_model(document: dict[str, Any]) -> None:
+    rows = [
+        [
+            layer["name"],
+            layer["type"],
+            show_value(layer["output_shape"]).replace('"', ""),
+            str(layer["parameters"]),
+        ]
+        for layer in document["model"]["layers"]
+    ]
+    table(("layer", "type", "output", "parameters"), rows, right=(3,))
+    data, facts = document["data"], document["facts"]
+    say(
+        f"{document['model']['parameters']} parameters; "
+        f"{data['train']} training, {data['val']} validation, {data['test']} test examples of "
+        f"shape {data['input_shape']}; {facts['updates']} updates in {facts['epochs']} epochs; "
+        f"engine {document['engine']}"
+    )
+    if document["why_no_cohort"]:
+        say(f"no cohort trains it: {document['why_no_cohort']}")
+    if "classes" in data:
+        rows = [
+            [k, str(v["train"]), str(v["val"]), str(v["test"])] for k, v in data["classes"].items()
+        ]
+        what = "label" if document["configuration"]["task"]["name"] == "multilabel" else "class"
+        table((what, "train", "val", "test"), rows, right=(1, 2, 3))
+
+
+# `check`: can it learn at all.
+
+
+RESULTS = {True: "passed", False: "failed", None: "skipped"}
+
+
+@click.command("check")
+@click.argument("experiment")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@trust_option
+@root_option
+@json_option
+@click.pass_context
+def check_command(
+    context: click.Context,
+    experiment: str,
+    overrides: tuple[str, ...],
+    trust: bool,
+    root: Root,
+    as_json: bool,
+) -> None:
+    """Can an experiment learn at all? A few seconds; nothing is kept."""
+    from paribus.core.errors import Faults
+    from paribus.sweeps.execution.early import early_request
+    from paribus.sweeps.study.request import Asked
+
+    request = early_request(root, Asked(experiment, overrides, trust=trust), Faults())
+    from paribus.sweeps.execution.planner import check_request
+
+    name, checks = check_request(request)
+    failed = sum(check.passed is False for check in checks)
+    if as_json:
+        found = [vars(check) for check in checks]
+        print_json({"experiment": name, "checks": found, "passed": not failed})
+    else:
+        rows = [[check.name, RESULTS[check.passed], check.detail] for check in checks]
+        table(("check", "result", "what was found"), rows)
+        if failed:
+            say(f"{failed} of {len(checks)} checks failed.")
+        else:
+            say(f"Next: {pasted('run', experiment, *overrides)}")
+    context.exit(1 if failed else 0)
+
+
+# `new`: an experiment file to begin with.
+
+
+@click.command("new")
+@click.argument("name")
+@click.argument("overrides", nargs=-1, metavar="[data.missing=mean|drop]")
+@click.option(
+    "--data", metavar="PATH", help="A CSV or TSV file, or a folder of images for each class."
+)
+@click.option("--target", metavar="COLUMN", help="The column to predict.")
+@click.option("--model", metavar="NAME", help="The model; default: one that suits the data.")
+@json_option
+def new_command(
+    name: str,
+    overrides: tuple[str, ...],
+    data: str | None,
+    target: str | None,
+    model: str | None,
+    as_json: bool,
+) -> None:
+    """Write ./NAME.py, an experiment that works as it is: for your data, or a template.
+
+    The task is guessed from the data; the reason stands in the file.
+    """
+    from paribus.sweeps.scaffold.write_experiment import write_experiment
+
+    written = write_experiment(name, Path.cwd(), data, target, model, overrides)
+    for note in written.notes:
+        warn(note)
+    if as_json:
+        return print_json({
+            "experiment": written.experiment,
+            "file": str(written.file),
+            "task": written.task,
+            "why": written.why,
+            "notes": list(written.notes),
+        })  # fmt: skip
+    file = written.file.name
+    say(f"Wrote {file}: task {written.task}, as {written.why}.")
+    say(f"Next: {command('check', file)}, then {command('sweep', file)}")
+    return None
+
+
+COMMANDS = (list_command, show_command, new_command, check_command)

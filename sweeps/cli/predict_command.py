@@ -1,0 +1,130 @@
+"""`predict`: what a run's model says of new data."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import Any
+
+import rich_click as click
+
+from paribus.core.errors import RequestError, shown
+from paribus.sweeps.cli.console import (
+    json_option,
+    print_json,
+    root_option,
+    table,
+    trust_option,
+    warn,
+)
+from paribus.sweeps.formatting import number
+from paribus.sweeps.study.results_dir import Root
+
+LIKELIEST = 3  # classes of which the table gives the probability
+WIDEST = 60  # characters of an input in the table
+
+
+@click.command("predict", context_settings={"ignore_unknown_options": True})
+@click.argument("run")
+@click.argument("inputs", nargs=-1, metavar="[INPUT]...")
+@trust_option
+@root_option
+@json_option
+def predict_command(
+    run: str, inputs: tuple[str, ...], trust: bool, root: Root, as_json: bool
+) -> None:
+    """What the best checkpoint of a RUN says of new data.
+
+    INPUT is what the run was trained on: CSV or TSV files or numbers (0.5,-1), images or folders
+    of them, texts or files of texts (- reads lines from standard input). With --json and no INPUT,
+    a JSON list of rows is read from standard input.
+    """
+    for word in inputs:  # -0.5 is a number, but no other option is known
+        if re.match(r"--?[a-zA-Z][\w-]*(=|$)", word):
+            raise click.NoSuchOption(word)
+    from paribus.sweeps.study.lookup import find_trained_run
+
+    folder, record = find_trained_run(root, run, "predict with")
+    from paribus.core.inference.predict import predict_run
+    from paribus.core.inference.preprocessing import Given
+    from paribus.sweeps.execution.pool import Workplace
+
+    if inputs or not as_json:
+        lines = _standard_input().split("\n") if "-" in inputs else []
+        given = Given(inputs, lines)
+    else:
+        given = Given(rows=_document())
+    with Workplace(record["configuration"]["data"]["name"], 1) as workplace:
+        found = workplace.plan(predict_run, folder.folder, given, trust)
+    for note in found.notes:
+        warn(note)
+    if as_json:
+        print_json({"run": record["run"], "predictions": found.predictions})
+    else:
+        _tell(found.predictions)
+
+
+def _document() -> list[Any]:
+    """The rows on standard input."""
+    try:
+        rows = json.loads(_standard_input(), parse_constant=_no_constant)
+        json.dumps(rows, ensure_ascii=False).encode()  # an escape may be half a character
+    except (ValueError, RecursionError) as error:
+        raise RequestError(
+            f"Standard input is no JSON document: {shown(error, 120)}.",
+            "With --json and no INPUT it has to be a list of rows; else name INPUT.",
+            "input",
+        ) from error
+    if not isinstance(rows, list):
+        raise RequestError(
+            f"The JSON document is {shown(json.dumps(rows), 40)}, not a list of rows.",
+            "Put brackets around it.",
+            "input",
+        )
+    return rows
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode()
+    except (OSError, ValueError, RuntimeError, AttributeError) as error:  # closed, or no UTF-8
+        raise RequestError(
+            f"Standard input cannot be read as text (UTF-8): {shown(error, 120)}.",
+            "Name a file instead.",
+            "input",
+        ) from error
+
+
+def _no_constant(word: str) -> None:
+    raise ValueError(f"{word} is no number")
+
+
+def _tell(predictions: list[dict[str, Any]]) -> None:
+    if "value" in predictions[0]:
+        rows = [[shown(one["input"], WIDEST), _values(one["value"])] for one in predictions]
+        return table(("input", "value"), rows, right=(1,))
+    rows = [
+        [shown(one["input"], WIDEST), _label(one["label"]), _likeliest(one)] for one in predictions
+    ]
+    return table(("input", "label", "probability"), rows)
+
+
+def _values(value: float | list[float]) -> str:
+    return ", ".join(number(v) for v in (value if isinstance(value, list) else [value]))
+
+
+def _label(label: str | list[str]) -> str:
+    return shown(label if isinstance(label, str) else ", ".join(label) or "–", WIDEST)
+
+
+def _likeliest(prediction: dict[str, Any]) -> str:
+    """The label's own probability where there are two classes; else the largest with names."""
+    probabilities: dict[str, float] = prediction["probabilities"]
+    if isinstance(prediction["label"], str) and len(probabilities) == 2:
+        return number(probabilities[prediction["label"]])
+    largest = sorted(probabilities.items(), key=lambda item: -item[1])[:LIKELIEST]
+    return ", ".join(f"{shown(name, WIDEST)} {number(value)}" for name, value in largest)
+
+
+COMMANDS = (predict_command,)

@@ -1,0 +1,306 @@
+"""`evaluate`, `studies` and `runs`: what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import rich_click as click
+
+from paribus.core.errors import DamagedError, RequestError, shown
+from paribus.core.fileio import append_line, creating, read_lines, verify_manifest
+from paribus.core.records.run_dir import HISTORY, RECORD, RunFolder
+from paribus.sweeps.cli.console import (
+    bar,
+    json_option,
+    print_json,
+    root_option,
+    say,
+    size,
+    table,
+    trust_option,
+    warn,
+)
+from paribus.sweeps.formatting import number
+from paribus.sweeps.study.controls import sameness
+from paribus.sweeps.study.results_dir import Root
+
+if TYPE_CHECKING:
+    from paribus.sweeps.study.study import Study
+
+
+@click.command("evaluate")
+@click.argument("name", metavar="RUN|STUDY")
+@click.argument("labels", nargs=-1, metavar="[LABEL]...")
+@click.option("--split", type=click.Choice(["val", "test"]), default="val", show_default=True,
+              help="The part to evaluate on.")  # fmt: skip
+@trust_option
+@root_option
+@json_option
+@click.pass_context
+def evaluate_command(
+    context: click.Context,
+    name: str,
+    labels: tuple[str, ...],
+    split: Literal["val", "test"],
+    trust: bool,
+    root: Root,
+    as_json: bool,
+) -> None:
+    """The best checkpoint of a RUN, or of a STUDY's chosen settings, on a part of the data.
+
+    Readings of the test part are counted. Of a study the baseline is evaluated and the settings
+    named, else those that are better, or where none is, the best one; all seeds in one reading.
+    """
+    if name in root.study_names():
+        document = _evaluated_study(root, name, labels, split, trust)
+    else:
+        if labels:
+            raise RequestError(
+                f"{shown(name)} is no study, so it has no settings to name.",
+                "Name one run, or a study and its settings.",
+                "options",
+            )
+        document = _evaluated_run(root, name, split, trust)
+    if as_json:
+        print_json(document)
+    else:
+        _tell_evaluation(document)
+    for what, (then, now) in document["environment"].items():
+        warn(f"environment: {what} was {then}, is {now}")
+    for what, (then, now) in document["differs"].items():
+        warn(f"{what} was recorded as {then!r}, is {now!r}")
+    context.exit(1 if document["differs"] and not document["environment"] else 0)
+
+
+def _evaluated_study(
+    root: Root, name: str, labels: Sequence[str], split: Literal["val", "test"], trust: bool
+) -> dict[str, Any]:
+    from paribus.core.inference.evaluate import evaluate_run
+    from paribus.sweeps.evaluate import chosen_settings, evaluate_settings
+    from paribus.sweeps.execution.pool import Workplace
+    from paribus.sweeps.study.lookup import find_trained_run
+    from paribus.sweeps.study.study import Study
+
+    study = Study.load(root, name)
+    chosen = chosen_settings(study, labels)
+    for result in chosen:
+        find_trained_run(root, result.setting.runs[result.seeds[0]], "evaluate")
+    with Workplace(study.asked["baseline"]["data"]["name"], 1) as workplace:
+        return evaluate_settings(
+            study,
+            chosen,
+            split,
+            lambda folder, part: workplace.plan(evaluate_run, folder, part, trust),
+            bar(f"evaluating on {split}"),
+        )
+
+
+def _evaluated_run(
+    root: Root, name: str, split: Literal["val", "test"], trust: bool
+) -> dict[str, Any]:
+    from paribus.sweeps.study.lookup import find_trained_run
+
+    folder, record = find_trained_run(root, name, "evaluate")
+    from paribus.core.inference.evaluate import evaluate_run
+    from paribus.sweeps.execution.pool import Workplace
+
+    with Workplace(record["configuration"]["data"]["name"], 1) as workplace:
+        found = workplace.plan(evaluate_run, folder.folder, split, trust)
+    # Beside the run, wherever that lies: readings of a test part count where the run is.
+    readings_file = folder.folder.parent.parent / "readings.jsonl"
+    if split == "test":
+        with creating("The count of test readings"):
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            append_line(readings_file, {"run": folder.id, "split": split, "at": now})
+    lines = read_lines(readings_file)
+    return {
+        "run": record["run"],
+        "split": split,
+        "metrics": found.metrics,
+        "confusion_matrix": found.confusion_matrix,
+        "report": found.report,
+        "readings": sum(
+            folder.id in (line.get("run"), *line.get("runs", ()))
+            for line in lines
+            if isinstance(line, dict)
+        ),
+        "environment": found.environment,
+        "differs": found.differs,
+    }
+
+
+@click.command("studies")
+@root_option
+@json_option
+def studies_command(root: Root, as_json: bool) -> None:
+    """Studies in the root."""
+    from paribus.sweeps.analysis.compare import best_setting
+    from paribus.sweeps.study.results import Outcomes
+    from paribus.sweeps.study.study import Study
+
+    rows = []
+    for name in root.study_names():
+        try:
+            study = Study.load(root, name)
+        except DamagedError as error:
+            warn(str(error))
+            continue
+        study.outcomes = Outcomes(root, only=(RECORD, HISTORY))  # all that is looked at here
+        results = study.results()
+        best = best_setting(results, study.direction)
+        rows.append({
+            "study": name,
+            "experiment": study.experiment,
+            "settings": len(study.settings),
+            "runs": sum(len(result.runs) for result in results),
+            "best": best.setting.label if best else None,
+            "created": study.asked["created"],
+            "bytes": sum(root.run(run).size() for result in results for run in result.runs),
+        })  # fmt: skip
+    if as_json:
+        return print_json(rows)
+    if not rows:
+        say(f"No study in {root.path} yet. Begin one: paribus sweep digits")
+        return None
+    keys = ("study", "experiment", "settings", "runs", "best", "created")
+    cells = [[*[str(row[key] or "–") for key in keys], size(row["bytes"])] for row in rows]
+    table((*keys, "size"), cells, right=(2, 3, 6))
+    return None
+
+
+@click.command("runs")
+@click.argument("study", required=False)
+@root_option
+@json_option
+def runs_command(study: str | None, root: Root, as_json: bool) -> None:
+    """Runs in the root, or of one STUDY."""
+    from paribus.sweeps.analysis.compare import run_document
+    from paribus.sweeps.study.lookup import studies_of
+    from paribus.sweeps.study.study import RUN_ID, Study
+
+    of = Study.load(root, study) if study else None
+    owners = studies_of(root)
+    wanted = {r for s in of.settings for r in s.runs.values()} if of else None
+    documents = []
+    for name in root.run_ids():
+        if wanted is None or name in wanted:
+            try:
+                verify_manifest(root.run(name).folder, only=(RECORD,))
+                record = root.run(name).record()
+            except DamagedError as error:
+                warn(error.message)
+                continue
+            documents.append(
+                run_document(root.run(name), record, study=of, studies=owners.get(name, ()))
+            )
+    documents += [
+        _interrupted(root, name, owners.get(name, ()), of)
+        for name in root.interrupted()
+        if (wanted is None or name in wanted) and RUN_ID.fullmatch(name)
+    ]
+    if not documents and not as_json:
+        say(f"No run in {root.path} yet. Begin one: paribus run digits")
+        return None
+    for document in documents:
+        document["bytes"] = RunFolder(Path(document["dir"])).size()
+    if as_json:
+        return print_json(documents)
+    rows = [
+        [
+            d["run"],
+            (d["setting"] or {}).get("label", "–"),
+            str(d["seed"]),
+            d["status"],
+            size(d["bytes"]),
+            _best(d),
+        ]
+        for d in documents
+    ]
+    table(("run", "setting", "seed", "status", "size", "best"), rows, right=(2, 4))
+    if of and sameness(of.asked["baseline"]) != "proven":
+        from paribus.sweeps.analysis.verdict_text import NOT_PROVEN
+
+        say(NOT_PROVEN)
+    return None
+
+
+def _tell_evaluation(document: Mapping[str, Any]) -> None:
+    if "study" in document:
+        from paribus.sweeps.cli import compare_command
+
+        say(f"study {document['study']} on its {document['split']} part")
+        compare_command.tell(document)
+        _tell_readings("this study", document["readings"])
+        return
+    say(f"{document['run']} on its {document['split']} part")
+    table(("metric", "value"), [[k, number(v, 6)] for k, v in document["metrics"].items()], (1,))
+    if document["report"]:
+        several = isinstance(document["confusion_matrix"][0][0], list)
+        rows = [
+            [name, *[number(row[k]) for k in ("precision", "recall", "f1")], str(row["support"])]
+            for name, row in document["report"].items()
+        ]
+        what = "label" if several else "class"
+        table((what, "precision", "recall", "f1", "examples"), rows, right=(1, 2, 3, 4))
+        tell = _tell_matrices if several else _tell_matrix
+        tell(list(document["report"]), document["confusion_matrix"])
+    _tell_readings("this run", document["readings"])
+
+
+def _tell_readings(whose: str, readings: int) -> None:
+    if readings:
+        times = "once" if readings == 1 else f"{readings} times"
+        say(f"The test part of {whose} has been read {times}.")
+
+
+def _tell_matrix(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> None:
+    rows = [[name, *map(str, counts)] for name, counts in zip(names, matrix, strict=True)]
+    table(("true \\ predicted", *names), rows, right=range(1, len(names) + 1))
+
+
+def _tell_matrices(names: Sequence[str], matrices: Sequence[Sequence[Sequence[int]]]) -> None:
+    """The matrix of each label, below one another."""
+    rows = [
+        [name if truth == "no" else "", truth, *map(str, counts)]
+        for name, matrix in zip(names, matrices, strict=True)
+        for truth, counts in zip(("no", "yes"), matrix, strict=True)
+    ]
+    table(("label", "true \\ predicted", "no", "yes"), rows, right=(2, 3))
+
+
+def _interrupted(root: Root, name: str, studies: Sequence[str], of: Study | None) -> dict[str, Any]:
+    """The document of a run that has an attempt only."""
+    from paribus.sweeps.study.study import RUN_ID
+
+    match = RUN_ID.fullmatch(name)
+    assert match
+    attempts = sorted(root.attempts.glob(f"{name}.*"), key=lambda p: p.stat().st_mtime_ns)
+    place = of.place_of(name) if of else None
+    unknown = ("reason", "engine", "epochs", "best", "last", "weights_sha256", "class_names")
+    return {
+        **dict.fromkeys(unknown),
+        "run": name,
+        "study": of.name if of and place else None,
+        "setting": {"label": place[0].label, "changed": place[0].changed} if place else None,
+        "experiment": match.group(1),
+        "studies": list(studies),
+        "seed": int(match.group(2)),
+        "status": "interrupted",
+        "dir": str(attempts[-1] if attempts else root.attempts),
+        "reused": False,
+        "seconds": None,
+    }
+
+
+def _best(document: Mapping[str, Any]) -> str:
+    if not document["best"]:
+        return "–"
+    metrics = document["best"]["metrics"]
+    usual = [k for k in metrics if k in ("val/accuracy", "val/mae", "val/loss")]
+    return ", ".join(f"{k} {number(metrics[k])}" for k in usual or metrics)
+
+
+COMMANDS = (evaluate_command, studies_command, runs_command)

@@ -1,0 +1,277 @@
+"""`run` and `sweep`: what trains."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+from click.core import ParameterSource
+
+from paribus.core.config.values import show_value
+from paribus.core.errors import Faults
+from paribus.sweeps.cli.console import (
+    INTERRUPTED,
+    best_of_run,
+    clean_stop,
+    command,
+    json_option,
+    print_json,
+    read_rules,
+    read_seed,
+    read_workers,
+    root_option,
+    root_words,
+    say,
+    training_options,
+    trust_option,
+    warn,
+)
+from paribus.sweeps.execution.driver import Rules
+from paribus.sweeps.formatting import number
+from paribus.sweeps.study.results_dir import Root
+
+if TYPE_CHECKING:
+    from paribus.sweeps.sweep import Sweep
+
+
+@click.command("run")
+@click.argument("experiment")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--seed", default="0", metavar="N", show_default=True, help="The run's seed.")
+@training_options
+@trust_option
+@root_option
+@json_option
+@click.pass_context
+def run_command(
+    context: click.Context,
+    experiment: str,
+    overrides: tuple[str, ...],
+    seed: str,
+    engine: str,
+    trust: bool,
+    checkpoint_every: str,
+    retry_failed: bool,
+    loader_workers: str,
+    no_wandb: bool,
+    root: Root,
+    as_json: bool,
+) -> None:
+    """Train one tracked run of an EXPERIMENT: a name, a .py file, or a run."""
+    from paribus.sweeps.analysis.compare import run_document
+    from paribus.sweeps.progress.progress import train_watched
+    from paribus.sweeps.study.lookup import studies_of
+    from paribus.sweeps.study.request import Asked
+    from paribus.sweeps.sweep import planned_run
+
+    faults, number_of_seed, rules = Faults(), 0, Rules()
+    with faults.collecting():
+        number_of_seed = read_seed(seed)
+    with faults.collecting():
+        rules = read_rules(checkpoint_every, None, retry_failed, loader_workers)
+    again = command(*context.obj)
+    asked = Asked(experiment, overrides, None, engine, trust)
+    with clean_stop() as stop, planned_run(root, asked, number_of_seed, faults) as single:
+        train_watched(single, warn=warn, wandb=not no_wandb, rules=rules, stop=stop, quiet=as_json)
+        interrupted = stop()
+    if interrupted and single.record is None:
+        warn(f"Stopped; to continue: {again}")
+        context.exit(INTERRUPTED)
+    record = single.finished(f"To try again: {again}")
+    document = run_document(
+        root.run(single.run.id),
+        record,
+        studies=studies_of(root).get(single.run.id, ()),
+        reused=single.reused,
+    )
+    if as_json:
+        print_json(document)
+    else:
+        _tell_run(document, root.run(single.run.id), root)
+    context.exit(0 if document["status"] == "complete" else 1)
+
+
+@click.command("sweep")
+@click.argument("experiment")
+@click.argument("axes", nargs=-1, metavar="[KEY=LEVELS | KEY]...")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
+              help="Change the baseline that levels are compared with.")  # fmt: skip
+@click.option("--seeds", default="3", metavar="N|A,B,C", show_default=True,
+              help="How many seeds, or which.")  # fmt: skip
+@click.option("--trials", metavar="N",
+              help="Levels that a sampler proposes for each range without a number of points; "
+              "default: 8. If given, it also chooses N levels of longer lists.")  # fmt: skip
+@click.option("--sampler", metavar="tpe|random|gp|qmc", help="What proposes levels; default: tpe.")
+@click.option("--pruner", metavar="none|wilcoxon|median",
+              help="Asked between seeds: a setting whose first seeds lose gets no more; default: "
+              "none. wilcoxon needs four seeds to tell.")  # fmt: skip
+@click.option("--margin", type=float, metavar="SIZE",
+              help="Differences smaller than this do not matter; default: half a point of "
+              "accuracy, F1 and the like, 0.01 of R², 2 % of a loss or error.")  # fmt: skip
+@click.option("--until-decided", is_flag=True,
+              help="Add seeds to undecided settings until they are decided.")  # fmt: skip
+@click.option("--max-seeds", type=int, metavar="N",
+              help="Where --until-decided gives up; default: 20.")  # fmt: skip
+@click.option("--study", metavar="NAME", help="The study's name; else it follows from the request.")
+@click.option("--workers", metavar="N", help="Processes; default: the machine's cores.")
+@click.option("--storage", metavar="URL", help="Optuna storage; default: SQLite under the root.")
+@click.option("--dry-run", is_flag=True, help="Print settings, runs and time; create nothing.")
+@click.option("--run-timeout", metavar="S",
+              help="Seconds without an epoch after which a worker is ended and its run tried once "
+              "more; default: ten times the median epoch, at least 60.")  # fmt: skip
+@training_options
+@trust_option
+@root_option
+@json_option
+@click.pass_context
+def sweep_command(
+    context: click.Context,
+    experiment: str,
+    axes: tuple[str, ...],
+    overrides: tuple[str, ...],
+    seeds: str,
+    trials: str | None,
+    sampler: str | None,
+    pruner: str | None,
+    margin: float | None,
+    until_decided: bool,
+    max_seeds: int | None,
+    study: str | None,
+    workers: str | None,
+    storage: str | None,
+    dry_run: bool,
+    run_timeout: str | None,
+    engine: str,
+    trust: bool,
+    checkpoint_every: str,
+    retry_failed: bool,
+    loader_workers: str,
+    no_wandb: bool,
+    root: Root,
+    as_json: bool,
+) -> None:
+    """Train a study: the baseline, and each level of each axis with all else left alone.
+
+    KEY=LEVELS is something to try, one at a time: a,b,c or low:high[:log][:n], where a sampler
+    proposes the levels if n is left out. KEY takes the experiment's own levels, no axis at all
+    takes all of the experiment's.
+    """
+    from paribus.sweeps.cli import sweep_text
+    from paribus.sweeps.progress.progress import train_watched
+    from paribus.sweeps.study.request import (
+        USUAL_DECISION,
+        USUAL_SEARCH,
+        Asked,
+        read_decision,
+        read_search,
+        read_seeds,
+    )
+    from paribus.sweeps.sweep import planned_sweep
+
+    faults, numbers, processes, rules = Faults(), [0], None, Rules()
+    search, decision = USUAL_SEARCH, USUAL_DECISION
+    with faults.collecting():
+        numbers = read_seeds(seeds)
+    with faults.collecting():
+        search = read_search(trials, sampler, pruner)
+    with faults.collecting():
+        decision = read_decision(
+            margin,
+            search,
+            until_decided=until_decided,
+            max_seeds=max_seeds,
+            seeds_given=_is_given(context, "seeds"),
+        )
+    with faults.collecting():
+        processes = read_workers(workers)
+    with faults.collecting():
+        rules = read_rules(checkpoint_every, run_timeout, retry_failed, loader_workers)
+    asked = Asked(experiment, overrides, axes, engine, trust)
+    with (
+        clean_stop() as stop,
+        planned_sweep(
+            root,
+            asked,
+            numbers,
+            faults,
+            search=search,
+            decision=decision,
+            study=study,
+            workers=processes,
+            storage=storage,
+            wandb=not no_wandb,
+        ) as sweep,
+    ):
+        if not as_json:
+            sweep_text.begin(sweep)
+        if dry_run:
+            sweep_text.dry_run(sweep, as_json)
+            return
+        train_watched(
+            sweep,
+            warn=warn,
+            wandb=not no_wandb,
+            rules=rules,
+            stop=stop,
+            quiet=as_json,
+            lines=True,
+        )
+        interrupted = stop()
+    for note in sweep.notes:
+        warn(note)
+    if as_json:
+        print_json(sweep.document())
+    elif sweep.results():  # else it was stopped before anything was planned
+        sweep_text.end(sweep, experiment)
+    context.exit(_answer(sweep, interrupted, command(*context.obj)))
+
+
+def _is_given(context: click.Context, option: str) -> bool:
+    return context.get_parameter_source(option) is not ParameterSource.DEFAULT
+
+
+def _answer(sweep: Sweep, interrupted: bool, again: str) -> int:
+    """Says what is not finished and what failed; the exit code."""
+    if interrupted:
+        warn(f"Stopped; to continue: {again}")
+        return INTERRUPTED
+    results = sweep.results()
+    unfinished = [r.setting.label for r in results if r.status == "interrupted"]
+    if unfinished:
+        warn(f"Not finished: {', '.join(unfinished)}. To try again: {again}")
+    failed = [r for r in results if r.status == "failed"]
+    for result in failed:
+        warn(f"{result.setting.label} failed: {result.reason}")
+    return 1 if failed or unfinished else 0
+
+
+def _tell_run(document: dict[str, Any], folder: Any, root: Root) -> None:
+    say(f"run {document['run']}" + (" (was there already)" if document["reused"] else ""))
+    if document["status"] == "failed":
+        warn(f"failed: {document['reason']}")
+        say(f"record: {document['dir']}/run.json")
+        return
+    best = document["best"]
+    names = [name for name in best["metrics"] if name[:4] == "val/"] or best["metrics"]
+    metrics = ", ".join(f"{name} {number(best['metrics'][name])}" for name in names)
+    say(f"best epoch {best['epoch']} of {document['epochs']}: {metrics}")
+    for name, value in _few_parameters(folder):
+        say(f"  {name} = {value}")
+    say(best_of_run(folder.folder.absolute()))
+    next_words = ["reproduce", document["run"]]
+    if document["weights_sha256"]:
+        next_words = ["evaluate", document["run"], "--split", "test"]
+    say(f"Next: {command(*next_words, *root_words(root))}")
+
+
+def _few_parameters(folder: Any) -> list[tuple[str, str]]:
+    """The learned parameters of a model with fewer than ten."""
+    if not 0 < folder.record()["facts"]["parameters"] < 10:
+        return []
+    return [
+        (name, show_value([round(x, 4) for x in tensor.flatten().tolist()]))
+        for name, tensor in folder.weights().items()
+    ]
+
+
+COMMANDS = (run_command, sweep_command)

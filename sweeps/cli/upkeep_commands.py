@@ -1,0 +1,231 @@
+"""`remove`: makes room."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import rich_click as click
+
+from paribus.core.errors import ParibusError, RequestError
+from paribus.sweeps.cli.console import (
+    bar,
+    json_option,
+    print_json,
+    root_option,
+    say,
+    size,
+    table,
+    warn,
+)
+from paribus.sweeps.study.results_dir import Root
+
+
+@click.command("remove")
+@click.argument("names", nargs=-1, required=True, metavar="STUDY|RUN...")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@root_option
+@json_option
+def remove_command(names: tuple[str, ...], yes: bool, root: Root, as_json: bool) -> None:
+    """Remove studies and runs; asks first. Runs that other studies use stay."""
+    from paribus.sweeps.study.removal import plan_removal, remove
+
+    removal = plan_removal(root, names)
+    for run, studies in removal.kept.items():
+        warn(f"{run} stays: {', '.join(studies)} uses it.")
+    what = [f"study {name}" for name in removal.studies]
+    if removal.runs:
+        runs = "1 run" if len(removal.runs) == 1 else f"{len(removal.runs)} runs"
+        what.append(f"{runs} ({size(removal.bytes)})")
+    if not what:
+        raise RequestError("There is nothing to remove.", "See: paribus runs", "nothing")
+    if not yes:
+        if as_json or not sys.stdin.isatty():
+            raise RequestError(
+                f"This would remove {' and '.join(what)}.", "To do it, add --yes.", "unconfirmed"
+            )
+        click.confirm(f"Remove {' and '.join(what)} from {root.path}?", abort=True)
+    try:
+        said = remove(removal, root)
+    except OSError as error:
+        raise ParibusError(
+            f"Not all could be removed: {error}.", "Run the same command again.", "disk"
+        ) from error
+    for line in said:
+        warn(line)
+    if as_json:
+        return print_json({
+            "studies": list(removal.studies),
+            "runs": list(removal.runs),
+            "kept": removal.kept,
+            "bytes": removal.bytes,
+        })  # fmt: skip
+    say(f"Removed {' and '.join(what)}.")
+    return None
+
+
+# `doctor`: the machine, the libraries, and what is missing.
+
+
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "torchmetrics",
+    "wandb",
+    "optuna",
+    "click",
+    "rich-click",
+    "rich",
+    "pydantic",
+    "safetensors",
+    "scikit-learn",
+    "scipy",
+    "PyYAML",
+    "numpy",
+)
+_WANDB_HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")  # where wandb looks, one after the other
+_NO_KEY = "none; runs are logged offline (upload later: paribus sync)"
+
+
+@click.command("doctor")
+@root_option
+@json_option
+@click.pass_context
+def doctor_command(context: click.Context, root: Root, as_json: bool) -> None:
+    """Versions, devices, threads, and what is missing."""
+    document = examine(root)
+    if as_json:
+        print_json(document)
+    else:
+        for part in ("versions", "environment", "machine"):
+            table((part, ""), [[k, str(v)] for k, v in document[part].items()])
+        for problem in document["problems"]:
+            say(f"problem: {problem}")
+        say("All is well." if not document["problems"] else "")
+    context.exit(1 if document["problems"] else 0)
+
+
+def examine(root: Root) -> dict[str, Any]:
+    """Versions, environment, machine and problems."""
+    from paribus.core.fingerprint import environment
+    from paribus.core.training.cohort.eligibility import lanes_keep_their_bits
+    from paribus.sweeps.execution.pool import Workplace, cores
+
+    problems: list[str] = []
+    versions = {"paribus": importlib.metadata.version("paribus")}
+    for name in LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "missing"
+            problems.append(f"{name} is not installed; run pip install -e .")
+
+    workplace = Workplace("digits", 1)
+    try:
+        found = workplace.plan(environment)
+        lanes = workplace.plan(lanes_keep_their_bits, "cpu")
+    finally:
+        workplace.close()
+    if not found["aligned"]:
+        problems.append("matrix products depend on memory alignment here: bits may not repeat")
+    if not found["pinned"]:
+        problems.append("training processes are not pinned to one thread: bits may not repeat")
+    if not lanes:
+        problems.append("runs trained together get other bits here: the loop trains each alone")
+    place = root.path
+    while not place.exists():
+        place = place.parent
+    if not os.access(place, os.W_OK):
+        problems.append(f"the root {root.path} cannot be written; name another with --root")
+    import torch
+
+    machine = {
+        "cores": cores(),
+        "cohorts": "keep each run's bits" if lanes else "are not offered",
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "root": str(root.path),
+        "free_space": f"{shutil.disk_usage(place).free / 2**30:.1f} GiB",
+        "wandb_key": _wandb_key(),
+    }
+    return {"versions": versions, "environment": found, "machine": machine, "problems": problems}
+
+
+def _wandb_key() -> str:
+    """Where W&B's key is configured; never the key itself."""
+    import netrc
+    from urllib.parse import urlparse
+
+    if os.environ.get("WANDB_API_KEY"):
+        return "set in WANDB_API_KEY"
+    server = os.environ.get("WANDB_BASE_URL")
+    hosts = (urlparse(server).netloc,) if server else _WANDB_HOSTS
+    try:
+        file = netrc.netrc(os.environ.get("NETRC"))
+    except (OSError, netrc.NetrcParseError):
+        return _NO_KEY
+    return next((f"in ~/.netrc for {host}" for host in hosts if file.authenticators(host)), _NO_KEY)
+
+
+# `sync`: what is offline goes to W&B's server.
+
+
+_DID = {
+    "uploaded": "uploaded",
+    "rebuilt": "built again, as W&B's own file was damaged or missing",
+    "amended": "brought up to date",
+}
+
+
+@click.command("sync")
+@click.argument("study", required=False)
+@root_option
+@json_option
+@click.pass_context
+def sync_command(context: click.Context, study: str | None, root: Root, as_json: bool) -> None:
+    """Upload to Weights & Biases what was logged offline: all of it, or a STUDY's.
+
+    Built from the records, so W&B's own files need not be whole. Twice changes nothing.
+    """
+    from paribus.sweeps.tracking.ledger import find_offline
+    from paribus.sweeps.tracking.sync import nothing_waits, sync
+
+    offline = find_offline(root, study)
+    if offline.waiting:
+        document = sync(root, offline, warn, bar("uploading to W&B"))
+    else:
+        document = nothing_waits(offline)
+    if as_json:
+        print_json(document)
+    else:
+        _tell(document)
+    context.exit(1 if document["failed"] else 0)
+
+
+def _tell(document: Mapping[str, Any]) -> None:
+    did = [f"{words}: {_count(document[what])}" for what, words in _DID.items() if document[what]]
+    if document["unchanged"]:
+        did.append(f"there already: {document['unchanged']}")
+    if document["gone"]:
+        did.append(f"removed, with W&B's file: {document['gone']}")
+    if document["server"]:
+        say(f"W&B: {document['server']}")
+    for line in did or ([] if document["failed"] else ["Nothing was logged to W&B offline."]):
+        say(line)
+    for failed in document["failed"]:
+        what = failed["run"] or failed["study"] or failed["wandb_id"]
+        warn(f"failed: {what}: {failed['reason']}")
+
+
+def _count(items: Sequence[Mapping[str, Any]]) -> str:
+    """``12 runs, 1 summary run``"""
+    studies = sum(item["run"] is None and item["study"] is not None for item in items)
+    runs = len(items) - studies
+    counts = {"run": runs, "summary run": studies}
+    return ", ".join(f"{n} {what}{'s' if n > 1 else ''}" for what, n in counts.items() if n)
+
+
+COMMANDS = (sync_command, remove_command, doctor_command)

@@ -1,1 +1,0 @@
-"""Analysis: pure functions on arrays, which know neither torch nor Optuna."""

@@ -1,0 +1,187 @@
+"""A study's chosen settings on a part of the data: the test part, once, when all is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from paribus.core.errors import RequestError
+from paribus.core.fileio import append_line, creating, read_lines
+from paribus.core.inference.evaluate import Evaluated
+from paribus.sweeps.analysis.compare import best_setting, compare_document
+from paribus.sweeps.analysis.example_scores import example_scores
+from paribus.sweeps.analysis.judge import EFFECT, Judged, Observed, judge_observed, standard_for
+from paribus.sweeps.stats.comparison import mean_and_std
+from paribus.sweeps.study.controls import sameness
+from paribus.sweeps.study.results import SettingResult
+from paribus.sweeps.study.settings import BASELINE
+from paribus.sweeps.study.study import Study
+
+Split = Literal["val", "test"]
+Evaluate = Callable[[Path, Split], Evaluated]
+
+
+def chosen_settings(study: Study, labels: Sequence[str]) -> list[SettingResult]:
+    """The baseline, and what is evaluated beside it.
+
+    Args:
+        study: The study.
+        labels: Settings by label; none takes those that are better than the baseline on validation,
+            or, where there is none, the best one.
+
+    Raises:
+        RequestError: If there is no such setting, or too few seeds for a verdict.
+    """
+    for label in labels:
+        study.find(label)
+    results = {r.setting.label: r for r in study.results()}
+    baseline = results.get(BASELINE)
+    if baseline is None or not baseline.seeds:
+        raise RequestError(
+            f"The study {study.name} has no complete baseline.",
+            "Finish it first: the sweep's command goes on where it stopped.",
+            "no-baseline",
+        )
+    wanted = [label for label in labels if label != BASELINE] or _better(study, results)
+    few = [x for x in wanted if len({*results[x].seeds} & {*baseline.seeds}) < 2]
+    if few or not wanted:
+        raise RequestError(
+            f"The study {study.name}: {', '.join(few) or 'no setting'} has fewer than two seeds in "
+            "common with the baseline, and a verdict needs two.",
+            "Train more seeds first: --seeds 3.",
+            "one-seed",
+        )
+    return [baseline, *[results[label] for label in wanted]]
+
+
+def evaluate_settings(
+    study: Study,
+    chosen: Sequence[SettingResult],
+    split: Split,
+    evaluate: Evaluate,
+    watched: Callable[[Sequence[str]], Iterable[str]] = iter,
+) -> dict[str, Any]:
+    """Evaluates all runs of settings, and judges them as `compare` does. One reading of the part.
+
+    Args:
+        study: Their study.
+        chosen: The baseline first.
+        split: The part.
+        evaluate: Evaluates the run in a folder.
+        watched: Shows how far it is while runs are gone through.
+    """
+    shared = {seed for result in chosen for seed in result.seeds} & {*chosen[0].seeds}
+    runs = [r.setting.runs[s] for r in chosen for s in r.seeds if s in shared]
+    found = {run: evaluate(study.root.run(run).folder, split) for run in watched(runs)}
+    if split == "test":
+        _count_reading(study, runs)
+    metric = f"{split}/{study.metric.rpartition('/')[2]}"
+    seen = [_observed(study, result, found, metric) for result in chosen]
+    example = next(iter(found.values()))
+    standard = standard_for(
+        metric,
+        study.direction,
+        [*seen[0].values.values()],
+        len(seen) - 1,
+        margin=study.asked.get("margin"),
+        examples=example.outputs.size if example.outputs.shape == example.targets.shape
+        else len(example.targets),
+    )  # fmt: skip
+    judged = judge_observed(seen[0], seen[1:], standard)
+    return {
+        "study": study.name,
+        "split": split,
+        "metric": {"name": metric, "direction": study.direction},
+        "question": judged.question,
+        "margin": standard.margin,
+        "tests": standard.planned,
+        "examples": len(example.targets),
+        "looks": [],
+        "sameness": sameness(study.asked["baseline"]),
+        "settings": [
+            _row(r, o, judged, [found[run] for run in r.setting.runs.values() if run in found])
+            for r, o in zip(chosen, seen, strict=True)
+        ],
+        "readings": readings(study),
+        "environment": _differing(found, "environment"),
+        "differs": _differing(found, "differs"),
+    }
+
+
+def readings(study: Study) -> int:
+    """How often the test part was read by a run of a study, or by the study."""
+    runs = {run for setting in study.settings for run in setting.runs.values()}
+    lines = read_lines(study.root.path / "readings.jsonl")
+    read = (line for line in lines if isinstance(line, dict))
+    return sum(bool(runs & {line.get("run"), *line.get("runs", ())}) for line in read)
+
+
+def _better(study: Study, results: Mapping[str, SettingResult]) -> list[str]:
+    rows = compare_document(study, [*results.values()])["settings"]
+    better = [row["label"] for row in rows if row["verdict"] == "better"]
+    levels = [r for r in results.values() if r.setting.label != BASELINE]
+    best = best_setting(levels, study.direction)
+    return better or ([best.setting.label] if best else [])
+
+
+def _count_reading(study: Study, runs: Sequence[str]) -> None:
+    with creating("The count of test readings"):
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        line = {"study": study.name, "runs": list(runs), "split": "test", "at": now}
+        append_line(study.root.path / "readings.jsonl", line)
+
+
+def _observed(
+    study: Study, result: SettingResult, found: Mapping[str, Evaluated], metric: str
+) -> Observed:
+    by_seed = {
+        seed: found[run] for seed, run in result.setting.runs.items()
+        if run in found and found[run].metrics.get(metric) is not None
+    }  # fmt: skip
+    values = {seed: float(one.metrics[metric] or 0.0) for seed, one in sorted(by_seed.items())}
+
+    def scores(seed: int) -> Any:
+        record = study.outcomes.record(result.setting.runs[seed])
+        assert record is not None  # it was evaluated
+        one = by_seed[seed]
+        return example_scores(
+            metric, values[seed], record["configuration"], one.outputs, one.targets
+        )
+
+    return Observed(result.setting.label, values, result.failed, scores, partial(_outputs, by_seed))
+
+
+def _outputs(by_seed: Mapping[int, Evaluated], seed: int) -> bytes:
+    return by_seed[seed].outputs.tobytes()
+
+
+def _row(
+    result: SettingResult, seen: Observed, judged: Judged, evaluated: Sequence[Evaluated]
+) -> dict[str, Any]:
+    """SETTING of the contract, its values those of the part, with the means of all metrics."""
+    label, values = result.setting.label, [*seen.values.values()]
+    mean, std = mean_and_std(values)
+    effect = dict.fromkeys(EFFECT) if label == BASELINE else judged.document(label)
+    numbers = {
+        name: [one.metrics[name] for one in evaluated if one.metrics[name] is not None]
+        for name in evaluated[0].metrics
+    }
+    return {
+        **result.document(),
+        "runs": [result.setting.runs[seed] for seed in seen.values],
+        "seeds": [*seen.values],
+        "values": values,
+        "mean": mean,
+        "std": std,
+        "metrics": {name: mean_and_std(x)[0] for name, x in numbers.items()},  # type: ignore[arg-type]
+        "cells": None,
+        **effect,
+    }
+
+
+def _differing(found: Mapping[str, Evaluated], what: str) -> dict[str, list[Any]]:
+    """What any run's evaluation says was otherwise when it was trained."""
+    return {k: v for one in found.values() for k, v in getattr(one, what).items()}

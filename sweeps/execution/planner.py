@@ -1,0 +1,272 @@
+"""From a request to what will be trained. Needs torch, and a process that trains could run in."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from paribus.core.checks.runner import Check, check
+from paribus.core.config.experiment import Experiment
+from paribus.core.config.registry import check_components
+from paribus.core.config.schema import COMPONENTS, Configuration, Direction, flatten, with_value
+from paribus.core.config.values import show_value
+from paribus.core.errors import Faults, RequestError
+from paribus.core.run_spec import RunSpec, choose_engine
+from paribus.core.training.engine import Job
+from paribus.core.training.job import engine_of, resolver_for_file
+from paribus.core.training.loop import measure
+from paribus.core.training.resolve import Resolver
+from paribus.core.training.summary import summarize
+from paribus.sweeps.study.axes import Axis, Level, apply_overrides, only_the_baseline, read_axes
+from paribus.sweeps.study.levels import Range
+from paribus.sweeps.study.request import Question, Request
+from paribus.sweeps.study.settings import BASELINE, Setting, prove_one_change
+
+
+def read_request(request: Request) -> Question:
+    """Checks a request against the experiment, its components and its data.
+
+    Raises:
+        RequestError: With all faults found.
+    """
+    faults = Faults()
+    with faults.collecting():
+        choose_engine(request.engine)
+    resolver = resolver_for_file(request.path, request.import_paths)
+    experiment = resolver.experiment
+    start = start_of(request, experiment)
+    with faults.collecting():
+        start = apply_overrides(start, request.overrides, experiment)
+        # Full names and the parameters' own types, as levels have them.
+        start = check_components(start, experiment, faults)
+    axes: list[Axis] = []
+    if request.axes is not None:
+        with faults.collecting():
+            axes = read_axes(request.axes, start, experiment, faults)
+    metric = ""
+    direction: Direction = "maximize"
+    with faults.collecting():
+        select = resolver.configuration(start)["select"]
+        metric, direction = select["metric"], select["direction"]
+        if not faults.found:
+            resolver.specify(start, 0, request.engine)
+    if not faults.found:
+        axes = [_against_resolved(axis, start, resolver) for axis in axes]
+        for axis in axes:
+            if axis.range is not None:
+                _check_ends(axis.key, axis.range, start, resolver, request.engine, faults)
+            elif not axis.levels and request.axes:
+                faults.found += only_the_baseline(axis.key, axis.baseline_text).faults
+        axes = [axis for axis in axes if axis.levels or axis.range]
+    for axis in axes:
+        if metric == "val/loss" and axis.key.split(".")[0] == "loss":
+            faults.add(
+                f"The axis {axis.key} changes the units of val/loss, by which epochs are chosen.",
+                "Choose by another metric: --set select.metric=val/accuracy, or val/mae.",
+                "axis-loss",
+            )
+    faults.check()
+    return Question(
+        experiment.name,
+        experiment.question,
+        start.to_dict(),
+        tuple(axes),
+        metric,
+        direction,
+    )
+
+
+def _check_ends(
+    key: str, range: Range, start: Configuration, resolver: Resolver, engine: str, faults: Faults
+) -> None:
+    """Refuses a range whose ends cannot be trained; what lies between is checked as proposed."""
+    for end in (range.low, range.high):
+        label = f"{key}={show_value(end)}"
+        with faults.collecting(), _labelled(label):
+            asked = Configuration.parse(with_value(start.to_dict(), key, end), label)
+            resolver.specify(asked, 0, engine)
+
+
+def start_of(request: Request, experiment: Experiment) -> Configuration:
+    """What the overrides change: the experiment's baseline, or a run's configuration."""
+    if request.asked is None:
+        return experiment.baseline
+    return Configuration.parse(request.asked, "the run's record")
+
+
+def _against_resolved(axis: Axis, baseline: Configuration, resolver: Resolver) -> Axis:
+    """The axis with the baseline's level as it is trained, and without levels that are the same.
+
+    `standardize=true` for a table, or `device=cpu` without a GPU, is what the baseline has anyway.
+    """
+    resolved = resolver.configuration(baseline)
+
+    def is_the_baseline(level: Level) -> bool:
+        try:
+            return resolver.configuration(Configuration.parse(level.asked, axis.key)) == resolved
+        except RequestError:  # told with its label when its runs are planned
+            return False
+
+    levels = tuple(level for level in axis.levels if not is_the_baseline(level))
+    if axis.key not in COMPONENTS and axis.baseline is None:
+        value = flatten(resolved).get(axis.key)
+        axis = replace(axis, baseline=value, baseline_text=show_value(value))
+    return replace(axis, levels=levels)
+
+
+def plan_runs(
+    request: Request,
+    baseline: Mapping[str, Any],
+    wanted: Sequence[tuple[Setting, Sequence[int]]],
+) -> tuple[list[Setting], dict[tuple[str, int], RunSpec]]:
+    """The runs of settings, each proved to differ from the baseline in one key.
+
+    Args:
+        request: Where the experiment is.
+        baseline: Its configuration as asked, to compare with.
+        wanted: Settings and the seeds of each.
+
+    Returns:
+        The settings with what is derived, and (label, seed) to run.
+
+    Raises:
+        RequestError: With the faults of all settings.
+    """
+    resolver = resolver_for_file(request.path, request.import_paths)
+    noted = {"git": git_state(request.path.parent), "folder": str(Path.cwd())}
+    faults = Faults()
+    planned: list[Setting] = []
+    runs: dict[tuple[str, int], RunSpec] = {}
+    seed = wanted[0][1][0]  # any one: of a single seed's runs only what is not its is compared
+    base = resolver.specify(Configuration.parse(baseline, BASELINE), seed, request.engine)
+    for setting, seeds in wanted:
+        with faults.collecting():
+            asked = Configuration.parse(setting.asked, setting.label)
+            if setting.label != BASELINE:
+                with _labelled(setting.label):
+                    first = resolver.specify(asked, seed, request.engine)
+                derived = prove_one_change(setting, base, first)
+                _refuse_other_examples(setting, base, first, resolver)
+                setting = replace(setting, derived=derived)
+            planned.append(setting)
+            for each in seeds:
+                run = resolver.specify(asked, each, request.engine)
+                runs[setting.label, each] = replace(
+                    run, import_paths=request.import_paths, noted=noted
+                )
+    faults.check()
+    return planned, runs
+
+
+def describe_request(request: Request) -> dict[str, Any]:
+    """What `show` tells: configuration, model, data and the experiment's own axes.
+
+    Raises:
+        RequestError: With all faults of the request.
+    """
+    question = read_request(replace(request, axes=None))
+    resolver = resolver_for_file(request.path, request.import_paths)
+    asked = Configuration.parse(question.baseline, question.experiment)
+    faults = Faults()
+    axes = read_axes((), asked, resolver.experiment, faults) if resolver.experiment.axes else []
+    faults.check()
+    return {
+        "experiment": question.experiment,
+        "question": question.question,
+        **summarize(resolver, asked, request.engine),
+        "axes": {
+            axis.key: [axis.range.text] if axis.range else [level.text for level in axis.levels]
+            for axis in axes
+        },
+    }
+
+
+def time_updates(request: Request, asked: Mapping[str, Any]) -> tuple[float, float]:
+    """Seconds per update and per validation, from one short epoch here; writes nothing."""
+    resolver = resolver_for_file(request.path, request.import_paths)
+    whole = Configuration.parse(asked, "baseline")
+    updates = min(20, resolver.specify(whole, 0, request.engine).facts["updates"])
+    full = whole.to_dict()
+    short = Configuration.parse(
+        {**full, "train": {**full["train"], "epochs": None, "updates": updates}}, "baseline"
+    )
+    run = resolver.specify(short, 0, request.engine)
+    trainee = resolver.trainee(short, 0)
+    started = time.perf_counter()
+    measure(trainee, "val")
+    validation = time.perf_counter() - started
+    epochs = engine_of(run.engine).train(Job((run,), resolver), {})
+    lines = [report.line for (report,) in epochs]
+    seconds = sum(line["seconds"] for line in lines) - validation * len(lines)
+    return max(seconds, 1e-6) / updates, validation
+
+
+@cache
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Commit of the repository that a folder lies in, and whether its tree has changes."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+@contextmanager
+def _labelled(label: str) -> Iterator[None]:
+    """Puts a setting's label before the faults found in the block."""
+    try:
+        yield
+    except RequestError as error:
+        if label == BASELINE:
+            raise
+        faults = [replace(fault, message=f"{label}: {fault.message}") for fault in error.faults]
+        raise RequestError.of(faults) from error
+
+
+def _refuse_other_examples(
+    setting: Setting, baseline: RunSpec, run: RunSpec, resolver: Resolver
+) -> None:
+    """Refuses a change of data after which other examples are validated on."""
+    if run.identity["data"] == baseline.identity["data"]:
+        return
+    parts = [
+        resolver.data(
+            Configuration.parse({**spec.asked, "standardize": False}, setting.label)
+        ).val.inputs_of(10**9)
+        for spec in (baseline, run)
+    ]
+    if not all(torch.equal(a, b) for a, b in zip(*parts, strict=True)):
+        raise RequestError(
+            f"{setting.label} changes the validation examples: there is no pairing then.",
+            f"Change it for all settings with --set {setting.label}, as a study of its own.",
+            "axis-examples",
+        )
+
+
+# `paribus check`, in a process that trains could run in. It alone imports scikit-learn.
+
+
+def check_request(request: Request) -> tuple[str, list[Check]]:
+    """The name of the experiment, and what `check` finds.
+
+    Raises:
+        RequestError: With all faults of the request, or if its data cannot be had.
+    """
+    resolver = resolver_for_file(request.path, request.import_paths)
+    experiment = resolver.experiment
+    asked = apply_overrides(start_of(request, experiment), request.overrides, experiment)
+    with redirect_stdout(sys.stderr):  # standard output is the command's own
+        return experiment.name, list(check(resolver, asked))

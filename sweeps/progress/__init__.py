@@ -1,0 +1,1 @@
+"""What is shown while runs are trained."""

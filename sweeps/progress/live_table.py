@@ -1,0 +1,274 @@
+"""The lower end of a terminal, where a table stands while other lines go above it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import chain
+from types import TracebackType
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
+from rich.control import Control
+from rich.live import Live
+from rich.segment import ControlType, Segment, Segments
+from rich.text import Text
+
+from paribus.sweeps.formatting import about, brief_number, cut
+from paribus.sweeps.progress.progress_state import SettingStanding, Standing, State
+
+_REFRESHES = 4  # a second
+
+
+def _code(text: str) -> Segment:
+    return Segment(text, None, [(ControlType.BELL,)])  # rich has no names for these
+
+
+# Terminals that know this show a picture when it is whole: no flicker.
+_BEGIN, _END = _code("\x1b[?2026h"), _code("\x1b[?2026l")
+# What a terminal takes to be wider than it was measured is clipped, not wrapped: a wrapped line
+# would be one more than is cleared for the next picture.
+_CLIP, _WRAP = _code("\x1b[?7l"), _code("\x1b[?7h")
+
+
+class LowerEnd(RenderHook):
+    """Draws a table at the lower end of a terminal for as long as the block lasts.
+
+    What is written to standard error meanwhile goes above it. At the end it disappears.
+
+    Args:
+        table: What is drawn.
+        console: Where.
+    """
+
+    def __init__(self, table: Table, console: Console) -> None:
+        self._table, self._console = table, console
+        self._live = Live(
+            get_renderable=lambda: self,
+            console=console,
+            refresh_per_second=_REFRESHES,
+            transient=True,
+            redirect_stdout=False,
+        )
+        self._drawn: list[int] = []  # the lines' widths
+        self._width = console.width
+
+    def __enter__(self) -> LowerEnd:
+        self._live.start()
+        self._console.push_render_hook(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._console.pop_render_hook()
+        self._live.stop()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = self._table.lines(options.size.width, options.size.height)
+        self._drawn, self._width = [line.cell_len for line in lines], options.size.width
+        yield _CLIP
+        for number, line in enumerate(lines):
+            yield from [Segment.line()] * bool(number)
+            yield line
+        yield from (_WRAP, _END)
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Clears the lines that wrapped when the terminal became narrower than the last picture."""
+        width, more = self._console.width, 0
+        if width < self._width:
+            more = sum((cells - 1) // width for cells in self._drawn if cells)
+        self._width = width
+        up = (ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)
+        return [Segments([_BEGIN]), Control(*up * more), *renderables]
+
+
+# The table of settings that is seen while a study is trained, and the bar of a single run.
+
+
+_CHOOSE_EVERY = 3.0  # seconds: which settings are shown changes no more often
+_NARROW = 60  # columns below which words give way
+_WIDEST = 120  # columns; further apart, what belongs together is not seen together
+_STYLES: dict[State, str] = {"waiting": "dim", "failed": "red", "stopped": "yellow"}
+
+
+class Table:
+    """What is seen of how training stands, line by line, in whatever room there is.
+
+    Args:
+        standing: How training stands.
+        clock: Gives the time in seconds.
+    """
+
+    def __init__(self, standing: Standing, clock: Callable[[], float] = time.monotonic) -> None:
+        self._standing, self._clock = standing, clock
+        self._chosen: frozenset[str] = frozenset()
+        self._chosen_for, self._chosen_at = (0, 0), -_CHOOSE_EVERY
+
+    def lines(self, width: int, height: int) -> list[Text]:
+        """The lines: at most as many as fit into the height less two, none wider than the width.
+
+        Args:
+            width: Columns of the terminal.
+            height: Its lines. Two are left to what is said above.
+        """
+        standing, width = self._standing, min(width - 1, _WIDEST)
+        settings = standing.settings()
+        best = standing.best(settings)
+        if standing.name is None:
+            return [_bar(standing, width, best)]
+        room = height - 2
+        lines = [_bar(standing, width), _best(standing, best, width)]
+        last = [_line(width, (standing.warning, "yellow"))] if standing.warning else []
+        rows = room - len(lines) - len(last) - 1  # the heading
+        if rows < 2:
+            return [*lines, *last][: max(1, room)]
+        shown = self._choose(settings, rows)
+        form = _Form(standing, settings, width)
+        lines += [form.heading(), *(form.row(setting, setting == best) for setting in shown)]
+        if len(shown) < len(settings):
+            lines.append(_line(width, (_others(settings, shown), "dim")))
+        return lines + last
+
+    def _choose(self, settings: list[SettingStanding], rows: int) -> list[SettingStanding]:
+        """The settings that are shown, in their order: the same ones for some seconds."""
+        if len(settings) <= rows:
+            return settings
+        now, wanted = self._clock(), (len(settings), rows)
+        if wanted != self._chosen_for or now - self._chosen_at >= _CHOOSE_EVERY:
+            self._chosen = frozenset(choose(self._standing, settings, rows - 1))
+            self._chosen_for, self._chosen_at = wanted, now
+        return [setting for setting in settings if setting.label in self._chosen]
+
+
+def choose(standing: Standing, settings: Sequence[SettingStanding], rows: int) -> list[str]:
+    """Labels of the settings that most deserve a row.
+
+    First the baseline, which is planned first, and the best, then what is in training, what went
+    wrong, and again the best.
+    """
+    ranked = standing.ranked(settings)
+    wanted = chain(
+        settings[:1],
+        ranked[: max(1, rows // 3)],
+        (s for s in settings if s.state == "training"),
+        (s for s in settings if s.state in ("failed", "stopped")),
+        ranked,
+        settings,
+    )
+    return list(dict.fromkeys(setting.label for setting in wanted))[:rows]
+
+
+class _Form:
+    """Columns of the table. Their widths follow from what is planned, so that they keep still."""
+
+    def __init__(self, standing: Standing, settings: Sequence[SettingStanding], width: int) -> None:
+        self._narrow, self._width = width < _NARROW, width
+        runs = max(len(f"{s.runs}/{s.runs}") for s in settings)
+        epochs = max(len(_epoch(s.epoch[1], s.epoch[1])) for s in settings)
+        state = max(len("waiting"), epochs + (0 if self._narrow else len("training ")))
+        labels = max(cell_len(cut(s.label, width)) for s in settings)
+        gaps = 4 if self._narrow else 7
+        left = width - gaps - max(4, runs) - state
+        heading = "mean" if self._narrow else "mean so far"
+        if labels + len(whole := f"mean {standing.metric} so far") <= left:
+            heading = whole
+        value = max(8, len(heading))
+        label = max(7, min(labels, left - value))
+        self._heading = ("setting", "runs", heading, "state")
+        self._sizes = (label, max(4, runs), value, state)
+
+    def heading(self) -> Text:
+        return self._text(self._heading, ("dim",) * 4)
+
+    def row(self, setting: SettingStanding, best: bool) -> Text:
+        state = setting.state
+        said: str = state
+        if state == "training":
+            said = _epoch(*setting.epoch)
+            said = said if self._narrow else f"training {said}"
+        style = _STYLES.get(state, "")
+        cells = (setting.label, f"{setting.done}/{setting.runs}", brief_number(setting.value), said)
+        whole = "dim" if state == "waiting" else ""
+        return self._text(cells, (whole, whole, "bold green" if best else whole, style))
+
+    def _text(self, cells: Sequence[str], styles: Sequence[str]) -> Text:
+        gap = " " if self._narrow else "  "
+        label, runs, value, state = (
+            cut(cell, size) for cell, size in zip(cells, self._sizes, strict=True)
+        )
+        sizes = self._sizes
+        return _line(
+            self._width,
+            (" " + set_cell_size(label, sizes[0]) + gap, styles[0]),
+            (runs.rjust(sizes[1]) + gap, styles[1]),
+            (value.rjust(sizes[2]), styles[2]),
+            (gap + state, styles[3]),
+        )
+
+
+def _bar(standing: Standing, width: int, best: SettingStanding | None = None) -> Text:
+    """Runs done, how much of all epochs that is, the best value, the time left, what failed."""
+    narrow = width < _NARROW
+    name = "" if narrow or not standing.name else cut(standing.name, width // 3) + "  "
+    head = f"{name}{standing.done}/{standing.total} runs "
+    words = [f"{standing.share:4.0%}".replace("%", " %")]
+    if best:
+        words.append(f"best {'' if narrow else standing.metric + ' '}{brief_number(best.value)}")
+    states: tuple[State, ...] = ("failed", "stopped")
+    wrong = [f"{standing.states[state]} {state}" for state in states if standing.states[state]]
+    if narrow and len(wrong) > 1:
+        wrong = [f"{sum(standing.states[state] for state in states)} failed"]
+    if (left := standing.seconds_left()) is not None:
+        words.append(about(left) if narrow else f"about {about(left)} left")
+    tail = "  ".join(words)
+    trouble = "  " + ", ".join(wrong) if wrong else ""
+    room = min(40, width - cell_len(head) - len(tail) - len(trouble) - 1)
+    full = round(max(0, room) * standing.share)
+    return _line(
+        width,
+        (head, "bold"),
+        ("━" * full, "green"),
+        ("─" * (room - full), "dim"),
+        (f" {tail}", ""),
+        (trouble, "red"),
+    )
+
+
+def _best(standing: Standing, best: SettingStanding | None, width: int) -> Text:
+    if best is None:
+        return _line(width, ("no epoch is done yet", "dim"))
+    head = f"best {standing.metric} so far " if width >= _NARROW else "best "
+    head += f"{brief_number(best.value)}: "
+    tail = f" (mean of {best.of})" if best.of > 1 else " (one run)"
+    label = cut(best.label, max(8, width - len(head) - len(tail)))
+    return _line(width, (head, ""), (label, "bold"), (tail, "dim"))
+
+
+def _others(settings: Sequence[SettingStanding], shown: Sequence[SettingStanding]) -> str:
+    """``and 280 more: 120 done, 160 waiting``"""
+    seen = {setting.label for setting in shown}
+    states = Counter(setting.state for setting in settings if setting.label not in seen)
+    order: tuple[State, ...] = ("done", "training", "waiting", "failed", "stopped")
+    told = {"training": "in training"}
+    parts = [f"{states[state]} {told.get(state, state)}" for state in order if states[state]]
+    return f" and {len(settings) - len(shown)} more: {', '.join(parts)}"
+
+
+def _epoch(epoch: int, epochs: int) -> str:
+    """``14/20``; an epoch alone where only its function knows how many there will be."""
+    return f"{epoch}/{epochs}" if epochs else str(epoch)
+
+
+def _line(width: int, *parts: tuple[str, str]) -> Text:
+    """One line; a part of the user's that is too wide is cut in its middle."""
+    line, left = Text(no_wrap=True, end=""), width
+    for text, style in parts:
+        text = cut(text, left)
+        line.append(text, style)
+        left -= cell_len(text)
+    return line

@@ -1,0 +1,220 @@
+"""How training stands: what each run, each setting and all of it have reached."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from paribus.core.run_spec import RunSpec
+from paribus.sweeps.execution.driver import Step
+
+State = Literal["waiting", "training", "done", "failed", "stopped"]
+_ENDED = ("done", "failed", "stopped")
+
+
+class Planned(Protocol):
+    """What is trained, as far as it is planned."""
+
+    @property
+    def name(self) -> str | None:
+        """The study's name; None where there is no study."""
+
+    @property
+    def runs(self) -> Mapping[tuple[str, int], RunSpec]:
+        """By label and seed; one run may stand there more than once. It only grows."""
+
+    def most_runs(self) -> int:
+        """How many runs there are at most, with those that are planned later."""
+
+
+@dataclass
+class RunStanding:
+    """What a run has reached.
+
+    Attributes:
+        name: Label and seed.
+        epochs: How many it will have; 0: only its function knows.
+        state: Where it stands; ``stopped``: its surroundings ended it.
+        epoch: The last one that ended.
+        value: The selection metric of its best epoch so far.
+    """
+
+    name: str
+    epochs: int
+    state: State = "waiting"
+    epoch: int = 0
+    value: float | None = None
+
+    @property
+    def work(self) -> float:
+        """All of it, in epochs; 1 where only its function knows."""
+        return self.epochs or 1
+
+    @property
+    def worked(self) -> float:
+        """How much of that needs no more training."""
+        return self.work if self.state in _ENDED else min(self.epoch, self.epochs)
+
+
+@dataclass(frozen=True)
+class SettingStanding:
+    """What a setting has reached.
+
+    Attributes:
+        label: The setting's.
+        runs: How many are planned.
+        done: How many of them are finished, failed ones too.
+        state: ``training`` if any run is; else ``failed`` if any run did.
+        epoch: Of the run in training that is furthest, and of how many.
+        value: The mean of its runs' best epochs so far: of finished runs, if there are any.
+        of: How many runs that is the mean of.
+    """
+
+    label: str
+    runs: int
+    done: int
+    state: State
+    epoch: tuple[int, int]
+    value: float | None
+    of: int
+
+
+class Standing:
+    """How training stands. Taking a step in costs the same however many runs there are.
+
+    It may be read by another thread while steps are taken in: what is gone through there is
+    replaced, never added to.
+
+    Args:
+        planned: What is trained; all of it is selected by the same metric.
+        clock: Gives the time in seconds.
+
+    Attributes:
+        metric: The selection metric.
+        total: How many runs there are at most.
+        states: How many runs are in which state.
+        work: All epochs, with those of later rounds.
+        worked: How many of them need no more training.
+        given: How many of those were there before.
+        warning: The last thing that went wrong; empty: nothing did.
+    """
+
+    def __init__(self, planned: Planned, clock: Callable[[], float] = time.monotonic) -> None:
+        self._planned, self._clock, self._began = planned, clock, clock()
+        select = next(iter(planned.runs.values())).configuration["select"]
+        self.name, self.metric = planned.name, str(select["metric"])
+        self._better = max if select["direction"] == "maximize" else min
+        self.states: Counter[State] = Counter()
+        self.worked, self.given = 0.0, 0.0
+        self.warning = ""
+        self._runs: dict[str, RunStanding] = {}
+        self._count()
+
+    def take(self, step: Step) -> None:
+        """Takes in a step of the driver."""
+        if step.said:
+            self.warning = step.said
+            return
+        if len(self._planned.runs) > self._places:  # a later round's
+            self._count()
+        run, progress = self._runs[step.run.id], step.progress
+        before, worked = run.state, run.worked
+        if progress and progress.line:
+            if run.state == "waiting":  # it may go on where it was stopped
+                self.given += min(progress.line["epoch"] - 1, run.epochs)
+            run.state, run.epoch = "training", progress.line["epoch"]
+            self._compare(run, progress.line["metrics"].get(self.metric))
+        if step.record:
+            run.state = "failed" if step.record["status"] == "failed" else "done"
+            best = step.record["best"] if run.state == "done" else None
+            self._compare(run, best["metrics"].get(self.metric) if best else None)
+            self.given += run.work if step.reused else 0
+        elif progress and progress.ended:
+            run.state = "stopped"
+        self.worked += run.worked - worked
+        if run.state != before:
+            self.states[before] -= 1
+            self.states[run.state] += 1
+            self._note(step, run)
+
+    @property
+    def done(self) -> int:
+        """How many runs are finished, failed ones too."""
+        return self.states["done"] + self.states["failed"]
+
+    @property
+    def share(self) -> float:
+        """How much of all needs no more training, from 0 to 1."""
+        return min(1.0, self.worked / self.work)
+
+    def seconds_left(self) -> float | None:
+        """How long it will take at the pace so far; None where that is not known, or over."""
+        trained, left = self.worked - self.given, self.work - self.worked
+        if trained <= 0 or left <= 0:
+            return None
+        return left / trained * (self._clock() - self._began)
+
+    def settings(self) -> list[SettingStanding]:
+        """What each setting has reached, in the order they were planned."""
+        return [self._setting(label, runs) for label, runs in self._settings.items()]
+
+    def best(self, settings: Iterable[SettingStanding]) -> SettingStanding | None:
+        """The best of these so far; None while none has a value."""
+        ranked = self.ranked(settings)
+        return ranked[0] if ranked else None
+
+    def ranked(self, settings: Iterable[SettingStanding]) -> list[SettingStanding]:
+        """Those of the settings that have a value, the best first."""
+        sign = -1 if self._better is max else 1
+        known = [(sign * s.value, s) for s in settings if s.value is not None]
+        return [setting for _, setting in sorted(known, key=lambda pair: pair[0])]
+
+    def _count(self) -> None:
+        """Takes in what is planned by now; runs of later rounds are taken to be as long."""
+        places = dict(self._planned.runs)
+        runs, settings = dict(self._runs), dict[str, list[RunStanding]]()
+        for (label, seed), run in places.items():
+            if run.id not in runs:
+                runs[run.id] = RunStanding(f"{label}, seed {seed}", int(run.facts["epochs"]))
+                self.states["waiting"] += 1
+            settings.setdefault(label, []).append(runs[run.id])
+        self._places, self._runs, self._settings = len(places), runs, settings
+        self.total = max(self._planned.most_runs(), len(runs))
+        self.work = sum(run.work for run in runs.values()) * self.total / len(runs)
+
+    def _compare(self, run: RunStanding, value: float | None) -> None:
+        if value is not None and math.isfinite(value):
+            run.value = value if run.value is None else self._better(run.value, value)
+
+    def _note(self, step: Step, run: RunStanding) -> None:
+        """What went wrong with a run, if it did."""
+        if run.state == "failed" and step.record:
+            self.warning = f"{run.name} failed: {step.record['reason']}"
+        elif run.state == "stopped" and step.progress:
+            self.warning = f"{run.name} stopped: {step.progress.reason}"
+
+    def _setting(self, label: str, runs: list[RunStanding]) -> SettingStanding:
+        states = [run.state for run in runs]
+        done = [run for run in runs if run.state == "done"]
+        training = [run for run in runs if run.state == "training"]
+        furthest = max(training, key=lambda run: run.epoch, default=runs[0])
+        values = [run.value for run in done or training if run.value is not None]
+        return SettingStanding(
+            label,
+            len(runs),
+            len(done) + states.count("failed"),
+            _state(states),
+            (furthest.epoch, furthest.epochs),
+            sum(values) / len(values) if values else None,
+            len(values),
+        )
+
+
+def _state(runs: list[State]) -> State:
+    """A setting's state, from its runs'."""
+    some: tuple[State, ...] = ("training", "failed", "stopped", "waiting")
+    return next((state for state in some if state in runs), "done")

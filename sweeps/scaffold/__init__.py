@@ -1,0 +1,1 @@
+"""`paribus new`: from data to an experiment file that works as it is."""

@@ -1,0 +1,1 @@
+"""Statistics on arrays: pure functions that know neither torch nor Optuna."""

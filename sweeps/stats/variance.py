@@ -1,0 +1,250 @@
+"""How much differences vary from seed to seed, borrowing from other settings of the study.
+
+With three seeds a setting's own variance is known badly. Where a study has at least five settings,
+it is averaged with what the others say, as far as they agree with each other: the empirical Bayes
+variances of G. K. Smyth (2004), Linear models and empirical Bayes methods for assessing
+differential expression in microarray experiments, Stat. Appl. Genet. Mol. Biol. 3(1), 3. That a
+setting gives the others no more weight than itself, that outliers are cut, and that a setting
+much noisier than the rest keeps its own variance was chosen by simulation: with three seeds and a
+shared baseline, Smyth's own procedure finds up to 21 % of null studies significant.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+FEWEST_SETTINGS, FEWEST_PAIRS = 5, 3  # from which on settings borrow from each other
+_NOISIER = 4.0  # times the common variance: then a setting stands for itself
+
+
+@dataclass(frozen=True, eq=False)
+class Variances:
+    """Variances of paired differences.
+
+    Attributes:
+        values: Of each setting's differences: `[k]`.
+        df: Degrees of freedom of each: `[k]`.
+    """
+
+    values: Array
+    df: Array
+
+
+def floored(variances: Array, resolution: float) -> Array:
+    """Variances `[k]`, not below a quarter of the resolution's square.
+
+    Three equal differences of one example are no certainty: with accuracies on few examples such
+    ties are common, and would make any difference significant.
+    """
+    return np.maximum(variances, resolution**2 / 4)
+
+
+def half_pooled(variances: Array, df: Array) -> Variances:
+    """Each setting's variance, averaged with the common one where there are enough settings.
+
+    Args:
+        variances: Each setting's own, above 0: `[k]`.
+        df: Its degrees of freedom, pairs - 1: `[k]`. Those below 2 take no part.
+    """
+    takes_part = df >= FEWEST_PAIRS - 1
+    if takes_part.sum() < FEWEST_SETTINGS:
+        return Variances(variances, df)
+    own, own_df = variances[takes_part], df[takes_part]
+    prior_df = _prior_df(own, own_df)
+    common = _common(own, own_df)
+    weight = np.minimum(prior_df, own_df)
+    alike = own <= _NOISIER * common
+    values, shared_df = variances.copy(), df.copy()
+    mixed = (weight * common + own_df * own) / (weight + own_df)
+    values[takes_part] = np.where(alike, mixed, own)
+    shared_df[takes_part] = np.where(alike, own_df + weight, own_df)
+    return Variances(values, shared_df)
+
+
+def _prior_df(variances: Array, df: Array) -> float:
+    """How many degrees of freedom the settings' agreement is worth; infinite if they all agree."""
+    from scipy import special
+
+    logs = np.log(variances) - special.digamma(df / 2) + np.log(df / 2)
+    excess = float(logs.var(ddof=1) - special.polygamma(1, df / 2).mean())
+    return 2 * _inverse_trigamma(excess) if excess > 0 else math.inf
+
+
+def _common(variances: Array, df: Array) -> float:
+    """The mean variance of settings, those far above the median cut."""
+    from scipy import special
+
+    median = float(np.median(variances * df / special.chdtri(df, 0.5)))
+    return float(np.minimum(variances, _NOISIER * median).mean())
+
+
+def _inverse_trigamma(value: float) -> float:
+    """X with trigamma(x) = value, by Newton's method (Smyth 2004, appendix)."""
+    from scipy import special
+
+    if value > 1e7:
+        return 1 / math.sqrt(value)
+    if value < 1e-6:
+        return 1 / value
+    x = 0.5 + 1 / value
+    for _ in range(50):
+        trigamma = float(special.polygamma(1, x))
+        step = trigamma * (1 - trigamma / value) / float(special.polygamma(2, x))
+        x += step
+        if -step / x < 1e-10:
+            break
+    return x
+
+
+# How far a mean difference may be off: by the draw of seeds, and by the draw of examples.
+#
+# Two questions are kept apart. *On this validation part*: would other seeds give the same answer on
+# these examples? Only seeds are drawn. *On new data*: would other seeds give the same answer on
+# other examples of the same kind? Seeds and examples are drawn, and the part of either is added:
+# the modified large-sample method of F. A. Graybill and C.-M. Wang (1980), Confidence intervals on
+# nonnegative linear combinations of variances, JASA 75, 869-873.
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """Of one setting's mean difference.
+
+    Attributes:
+        error: Standard error over seeds.
+        df: Its degrees of freedom.
+        examples: Variance of the mean that examples bring; 0 where they are not drawn.
+    """
+
+    error: float
+    df: float
+    examples: float = 0.0
+
+    def reach(self, alpha: float) -> float:
+        """Half the width of the interval that covers the truth but for `alpha`."""
+        from scipy import special
+
+        t = float(special.stdtrit(self.df, alpha / 2))
+        z = float(special.ndtri(alpha / 2))
+        return math.hypot(t * self.error, z * math.sqrt(self.examples))
+
+    def p(self, mean: float) -> float:
+        """Two-sided p of a mean difference: the alpha whose interval just reaches 0."""
+        from scipy import special
+
+        if mean == 0:
+            return 1.0
+        if not self.examples:
+            tail = float(special.stdtr(self.df, -abs(mean) / self.error)) if self.error else 0.0
+            return 2 * tail
+        least = -300.0  # of ln alpha
+        if self.reach(math.exp(least)) <= abs(mean):
+            return 0.0
+        return math.exp(root(lambda x: abs(mean) - self.reach(math.exp(x)), least, 0.0))
+
+
+def examples_variance(differences: Array) -> float:
+    """Variance that the draw of examples brings to a mean difference over seeds and examples.
+
+    The seeds' own part, which averages over examples contain too, is taken out (two-way analysis
+    of variance without replication; J. Cornfield and J. W. Tukey 1956).
+
+    Args:
+        differences: Level minus baseline, one row per seed, one column per example: `[n, m]`.
+    """
+    n, m = differences.shape
+    if n < 2 or m < 2:
+        return 0.0
+    by_example, by_seed = differences.mean(0), differences.mean(1)
+    left = differences - by_example - by_seed[:, None] + differences.mean()
+    residual = float((left**2).sum()) / ((n - 1) * (m - 1))
+    brought: float = float(by_example.var(ddof=1)) / m - residual / (n * m)
+    return max(0.0, brought)
+
+
+# How far another run of a setting may lie from those there are.
+
+
+def prediction_interval(
+    values: Sequence[float], confidence: float = 0.95
+) -> tuple[float, float] | None:
+    """Where one more value of the same normal distribution lies with this confidence.
+
+    mean ± t · s · √(1 + 1/n); G. J. Hahn and W. Q. Meeker, Statistical Intervals (1991), 4.8.
+
+    Args:
+        values: `[n]`, one per seed.
+        confidence: The probability.
+
+    Returns:
+        Low and high, in the values' units; None for fewer than three values, of which the interval
+        would exclude nothing.
+    """
+    from scipy import stats
+
+    n = len(values)
+    if n < 3:
+        return None
+    array = np.asarray(values, dtype=np.float64)
+    t = stats.t.ppf((1 + confidence) / 2, n - 1)
+    half = float(t * array.std(ddof=1) * np.sqrt(1 + 1 / n))
+    mean = float(array.mean())
+    return mean - half, mean + half
+
+
+# In which steps values move, where nobody says of how many examples they are.
+
+
+_PARTS = (1, 2, 3)  # of the smallest gap that is seen, which the true step may be
+_ROUNDED = 0.05  # how far multiples may be off, in steps: values are often printed with few digits
+
+
+def step_of(values: Sequence[float]) -> float:
+    """The step that all gaps between values are multiples of: 1/m for accuracies of m examples.
+
+    Args:
+        values: Of all settings and seeds.
+
+    Returns:
+        The resolution of float32 where there is no such step, as for losses.
+    """
+    found = np.unique(np.asarray(values, dtype=np.float64))
+    gaps = np.diff(found)
+    gaps = gaps[gaps > 1e-9 * np.abs(found).max(initial=0.0)]
+    if len(gaps):
+        for parts in _PARTS:
+            multiples = gaps / (gaps.min() / parts)
+            if (np.abs(multiples - np.rint(multiples)) <= _ROUNDED).all():
+                return float(gaps.min() / parts)
+    return float(np.spacing(np.float32(np.abs(found).max(initial=0.0))))
+
+
+# Where a function is zero. `scipy.optimize` takes longer to import than a study to judge.
+
+
+_HALVINGS = 100  # until neighbouring numbers, from any interval
+
+
+def root(function: Callable[[float], float], low: float, high: float) -> float:
+    """By bisection.
+
+    Args:
+        function: Rises from below 0 at `low` to above it at `high`.
+        low: An end of the interval.
+        high: The other.
+    """
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if middle in (low, high):
+            break
+        if function(middle) < 0:
+            low = middle
+        else:
+            high = middle
+    return high

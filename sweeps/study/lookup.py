@@ -1,0 +1,143 @@
+"""What a name on the command line means: an experiment, a run, a study."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from paribus.core.config.experiment import catalogue, find_experiment, load_experiment
+from paribus.core.config.schema import Configuration
+from paribus.core.errors import DamagedError, RequestError, shown
+from paribus.core.inference.load_run import hold_trust, with_places
+from paribus.core.records.run_dir import RunFolder
+from paribus.sweeps.study.request import Asked, Request
+from paribus.sweeps.study.results_dir import Root, split_seed
+from paribus.sweeps.study.settings import BASELINE
+from paribus.sweeps.study.study import Study
+
+
+def find_run(root: Root, text: str) -> RunFolder:
+    """The run meant by an id, a unique beginning of one, a folder, or ``STUDY/LABEL-sSEED``.
+
+    Raises:
+        RequestError: If none or several fit, or the run is not finished.
+    """
+    study, slash, rest = text.partition("/")
+    if slash and study in root.study_names() and (pair := split_seed(rest)):
+        label, seed = pair
+        setting = Study.load(root, study).find(label)
+        if seed not in setting.runs:
+            seeds = ", ".join(str(s) for s in setting.runs)
+            raise RequestError(
+                f"{study}/{label} has no seed {seed}.", f"It has {seeds}.", "unknown-run"
+            )
+        folder = root.run(setting.runs[seed])
+        if not folder.folder.is_dir():
+            raise RequestError(
+                f"{shown(text, 200)} is planned but not trained.",
+                "Train it by running its sweep again.",
+                "unknown-run",
+            )
+        return folder
+    return root.find_run(text)
+
+
+def find_trained_run(root: Root, text: str, purpose: str) -> tuple[RunFolder, dict[str, Any]]:
+    """A run that has a model, and its record, after every file was compared with the manifest.
+
+    Args:
+        root: Where to look.
+        text: As `find_run` takes it.
+        purpose: What the model is for, as a message says it.
+
+    Raises:
+        DamagedError: If a file of the run is not what was written.
+        RequestError: If none or several fit, or the run failed or is a function's.
+    """
+    folder = find_run(root, text)
+    record = folder.verified_record()
+    if record["status"] != "complete":
+        raise RequestError(
+            f"{folder.id} failed, so it has no model to {purpose}: {record['reason']}.",
+            "Name a complete run; paribus runs lists them.",
+            "failed-run",
+        )
+    if record["weights_sha256"] is None:
+        raise RequestError(
+            f"{folder.id} is of a function, which keeps its model to itself: there is none to "
+            f"{purpose}.",
+            "There are compare, plot and reproduce for it.",
+            "script",
+        )
+    return folder, record
+
+
+def request_for(root: Root, asked: Asked) -> Request:
+    """A request for an experiment's name, its file, or a run whose configuration is the baseline.
+
+    Raises:
+        DamagedError: If a file of the run is not what was written.
+        RequestError: If there is no such thing, or the run names what only `trust` allows.
+    """
+    here = Path.cwd()
+    try:
+        path = find_experiment(asked.experiment)
+    except RequestError as error:
+        try:
+            folder = find_run(root, asked.experiment)
+        except RequestError as second:
+            # An experiment's name that was not typed to its end is no run's beginning.
+            of_catalogue = asked.experiment.startswith(tuple(catalogue()))
+            if second.kind == "ambiguous-run" and of_catalogue:
+                raise
+            raise error from None
+        record = folder.verified_record()
+        if not asked.trust:
+            hold_trust(folder, record, Configuration.parse(record["asked"], folder.id))
+        path = folder.experiment_file(record)
+        paths, start = (path.parent, here), with_places(record["asked"], record)
+        return Request(path, asked.overrides, asked.axes, asked.engine, paths, start)
+    return Request(path, asked.overrides, asked.axes, asked.engine, (here,))
+
+
+def start_of(study: Study) -> str:
+    """What EXPERIMENT of a command begins at a study's baseline: a name, or else its run."""
+    path = catalogue().get(study.experiment)
+    if path and load_experiment(path).baseline.to_dict() == study.asked["baseline"]:
+        return study.experiment
+    return f"{study.name}/{BASELINE}-s{min(study.find(BASELINE).runs, default=0)}"
+
+
+def study_command(study: Study, options: Sequence[str] = ()) -> Callable[[str, str, str], str]:
+    """Makes the command that sweeps with another level as the baseline of a study read back.
+
+    Args:
+        study: The study; its baseline is where the command begins.
+        options: What every command needs, such as ``--root DIR``.
+
+    Returns:
+        A function of key, the baseline's level and the new one.
+    """
+    in_catalogue, start = study.experiment in catalogue(), start_of(study)
+
+    def paste(key: str, before: str, level: str) -> str:
+        axes = [] if in_catalogue else [f"{key}={before}"]  # other files' axes are not known here
+        return shlex.join(["paribus", "sweep", start, *axes, "--set", f"{key}={level}", *options])
+
+    return paste
+
+
+def studies_of(root: Root) -> dict[str, list[str]]:
+    """Run id to the names of the studies it is planned in."""
+    found: dict[str, list[str]] = {}
+    for name in root.study_names():
+        try:
+            settings = Study.load(root, name).settings
+        except DamagedError:  # named by what shows studies
+            continue
+        for setting in settings:
+            for run in setting.runs.values():
+                found.setdefault(run, []).append(name)
+    return found

@@ -1,0 +1,313 @@
+"""What a command asks for, before and after it was checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paribus.core.config.schema import Direction
+from paribus.core.errors import Faults, RequestError, did_you_mean, shown
+from paribus.sweeps.stats.comparison import ALPHA
+from paribus.sweeps.stats.sequential import looks
+from paribus.sweeps.study.axes import Axis
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was typed, before any of it was looked up.
+
+    Attributes:
+        experiment: A name of the catalogue, a ``.py`` file, or a run.
+        overrides: ``KEY=VALUE`` of the baseline.
+        axes: ``KEY=LEVELS`` or ``KEY``; none takes the experiment's own. None: no axes at all.
+        engine: ``auto`` or an engine's name.
+        trust: Whether whatever the record of a run names may be imported and executed.
+    """
+
+    experiment: str
+    overrides: tuple[str, ...] = ()
+    axes: tuple[str, ...] | None = None
+    engine: str = "auto"
+    trust: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of an experiment's file.
+
+    Attributes:
+        path: The experiment's file.
+        overrides: ``KEY=VALUE`` of the baseline.
+        axes: ``KEY=LEVELS`` or ``KEY``; none takes the experiment's own. None: no axes at all.
+        engine: ``auto`` or an engine's name.
+        import_paths: Folders appended to the import path.
+        asked: A run's recorded configuration, in place of the file's `BASELINE`.
+    """
+
+    path: Path
+    overrides: tuple[str, ...] = ()
+    axes: tuple[str, ...] | None = None
+    engine: str = "auto"
+    import_paths: tuple[Path, ...] = ()
+    asked: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request that holds: the baseline and the axes, checked.
+
+    Attributes:
+        experiment: Its name.
+        question: The first line of its docstring.
+        baseline: The baseline's configuration as asked.
+        axes: What to try.
+        metric: The selection metric.
+        direction: Which way of it is better.
+    """
+
+    experiment: str
+    question: str
+    baseline: Mapping[str, Any]
+    axes: tuple[Axis, ...]
+    metric: str
+    direction: Direction
+
+
+def read_seeds(text: str) -> list[int]:
+    """``--seeds``: ``3`` is 0, 1, 2; ``3,7,11`` just those.
+
+    Raises:
+        RequestError: If it is neither.
+    """
+    words = [word.strip() for word in text.split(",")]
+    hint = "Write a number of seeds (3), or the seeds themselves (3,7,11)."
+    if not all(word.isascii() and word.isdigit() and len(word) < 10 for word in words):
+        raise RequestError(
+            f"--seeds {shown(text, 40)}: neither a number of seeds nor a list of them.",
+            hint,
+            "seeds",
+        )
+    if len(words) == 1:
+        if not 1 <= int(words[0]) <= 10_000:
+            raise RequestError(f"--seeds {words[0]}: must be 1 to 10000 seeds.", hint, "seeds")
+        return list(range(int(words[0])))
+    seeds = [int(word) for word in words]
+    if len(set(seeds)) < len(seeds):
+        raise RequestError(f"--seeds {shown(text, 40)}: a seed stands twice.", hint, "seeds")
+    return seeds
+
+
+def seed_words(seeds: list[int]) -> list[str]:
+    """``--seeds`` for a command to paste; nothing for the usual ones."""
+    if seeds == [0, 1, 2]:
+        return []
+    if seeds == list(range(len(seeds))):
+        return ["--seeds", str(len(seeds))]
+    return ["--seeds", ",".join(map(str, seeds))] if len(seeds) > 1 else []
+
+
+# How levels are proposed and settings pruned: `--trials`, `--sampler` and `--pruner`.
+
+
+SAMPLERS = ("tpe", "random", "gp", "qmc")
+PRUNERS = ("wilcoxon", "median")
+_USUAL_TRIALS = 8
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a command says of it.
+
+    Attributes:
+        trials: Levels that a sampler proposes for each axis; None: 8 of a range, all of a list.
+        asked_sampler: One of `SAMPLERS`, as asked; None: tpe.
+        pruner: One of `PRUNERS`; None: every setting gets all its seeds.
+    """
+
+    trials: int | None = None
+    asked_sampler: str | None = None
+    pruner: str | None = None
+
+    @property
+    def sampler(self) -> str:
+        return self.asked_sampler or SAMPLERS[0]
+
+    @property
+    def trials_of_a_range(self) -> int:
+        return self.trials or _USUAL_TRIALS
+
+    def trials_of(self, axis: Axis) -> int | None:
+        """How many levels of an axis the sampler proposes; None where all are tried."""
+        if axis.range is None:
+            few = self.trials is not None and self.trials < len(axis.levels)
+            return self.trials if few else None
+        if not axis.range.whole:
+            return self.trials_of_a_range
+        levels = range(int(axis.range.low), int(axis.range.high) + 1)
+        return min(self.trials_of_a_range, len(levels) - (axis.baseline in levels))
+
+    def words(self) -> list[str]:
+        """The options, for a command to paste."""
+        pairs = {"--trials": self.trials, "--sampler": self.asked_sampler, "--pruner": self.pruner}
+        return [word for key, value in pairs.items() if value for word in (key, str(value))]
+
+
+USUAL_SEARCH = Search()
+
+
+def read_search(trials: str | None, sampler: str | None, pruner: str | None) -> Search:
+    """``--trials``, ``--sampler`` and ``--pruner``; None where an option is not given.
+
+    Raises:
+        RequestError: With the faults of all three.
+    """
+    faults = Faults()
+    number = None
+    if trials is not None:
+        if trials.isascii() and trials.isdigit() and len(trials) < 9 and 1 <= int(trials) <= 1000:
+            number = int(trials)
+        else:
+            faults.add(
+                f"--trials {shown(trials, 40)}: must be a whole number from 1 to 1000.",
+                "It counts the levels that are proposed for each axis.",
+                "trials",
+            )
+    if sampler is not None and sampler not in SAMPLERS:
+        message = f"There is no sampler '{shown(sampler, 40)}'."
+        faults.add(message, did_you_mean(sampler, SAMPLERS), "unknown-sampler")
+    choices = ("none", *PRUNERS)
+    if pruner is not None and pruner not in choices:
+        message = f"There is no pruner '{shown(pruner, 40)}'."
+        faults.add(message, did_you_mean(pruner, choices), "unknown-pruner")
+    faults.check()
+    return Search(number, sampler, None if pruner == "none" else pruner)
+
+
+def check_search(search: Search, axes: Sequence[Axis]) -> None:
+    """Holds the options to the axes.
+
+    Raises:
+        RequestError: If there is nothing to explore, or the sampler cannot explore an axis.
+    """
+    explored = [axis for axis in axes if search.trials_of(axis) is not None]
+    faults = Faults()
+    given = {"--trials": search.trials, "--sampler": search.asked_sampler}
+    words = [f"{option} {value}" for option, value in given.items() if value is not None]
+    if words and not explored:
+        faults.add(
+            f"{' '.join(words)}: no axis is explored, every level that was named is tried.",
+            "Give a range without a number of points, such as optimizer.lr=1e-5:1e-1:log, or fewer "
+            "trials than an axis has levels.",
+            "not-explored",
+        )
+    categories = [axis.key for axis in explored if axis.range is None]
+    if search.sampler == "qmc" and categories:
+        faults.add(
+            f"--sampler qmc cannot choose among the levels of {', '.join(categories)}: it needs a "
+            "range of numbers.",
+            "Take --sampler tpe, random or gp.",
+            "sampler",
+        )
+    faults.check()
+
+
+# What a sweep is to decide: `--margin`, `--until-decided` and `--max-seeds`.
+
+
+_FEWEST, _USUAL, _MOST = 3, 20, 10_000
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How settings are decided on.
+
+    Attributes:
+        margin: Differences smaller than this do not matter; None: the metric's own.
+        looks: Seeds are added until it is decided, and looked at after so many; none where their
+            number is fixed.
+    """
+
+    margin: float | None = None
+    looks: tuple[int, ...] = ()
+
+    @property
+    def most_seeds(self) -> int:
+        return self.looks[-1]
+
+    @property
+    def alpha(self) -> float:
+        """What the test of the last look, or the only one, may err by."""
+        if len(self.looks) < 2:
+            return ALPHA
+        return ALPHA * (self.looks[-1] - self.looks[-2]) / self.most_seeds
+
+    def words(self) -> list[str]:
+        """The options, for a command to paste."""
+        margin = [] if self.margin is None else ["--margin", repr(self.margin)]
+        until = ["--until-decided"] if self.looks else []
+        most = ["--max-seeds", str(self.most_seeds)] if until and self.most_seeds != _USUAL else []
+        return [*margin, *until, *most]
+
+
+USUAL_DECISION = Decision()
+
+
+def read_decision(
+    margin: float | None,
+    search: Search,
+    *,
+    until_decided: bool,
+    max_seeds: int | None,
+    seeds_given: bool,
+) -> Decision:
+    """Holds the options to each other.
+
+    Args:
+        margin: ``--margin``.
+        search: How settings are pruned.
+        until_decided: ``--until-decided``.
+        max_seeds: ``--max-seeds``; None where it is not given.
+        seeds_given: Whether ``--seeds`` is given too.
+
+    Raises:
+        RequestError: With all that is wrong with them.
+    """
+    faults = Faults()
+    with faults.collecting():
+        check_margin(margin)
+    if max_seeds is not None and not until_decided:
+        faults.add("--max-seeds is for --until-decided.", "Add that, or say --seeds N.", "seeds")
+    elif max_seeds is not None and not _FEWEST <= max_seeds <= _MOST:
+        faults.add(
+            f"--max-seeds {max_seeds}: must be {_FEWEST} to {_MOST}; no verdict rests on fewer.",
+            f"The usual is {_USUAL}.",
+            "seeds",
+        )
+    if until_decided and seeds_given:
+        faults.add("--until-decided chooses the number of seeds itself.",
+                   "Leave --seeds out; --max-seeds N says when to give up.", "seeds")  # fmt: skip
+    if until_decided and search.pruner is not None:
+        faults.add(
+            f"--until-decided and --pruner {search.pruner} both decide which settings get seeds.",
+            "Name one of them.",
+            "options",
+        )
+    faults.check()
+    return Decision(margin, looks(max_seeds or _USUAL) if until_decided else ())
+
+
+def check_margin(margin: float | None) -> float | None:
+    """Refuses a margin that is no size.
+
+    Raises:
+        RequestError: If it is negative or not finite.
+    """
+    if margin is not None and not 0 <= margin < float("inf"):
+        raise RequestError(
+            f"--margin {margin}: must be 0 or more, in the metric's own units.",
+            "Such as 0.005 for half a point of accuracy.",
+            "margin",
+        )
+    return margin

@@ -1,0 +1,243 @@
+"""What happened with the settings of a study: records that may be compared, and their values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from paribus.core.errors import DamagedError
+from paribus.sweeps.stats.comparison import mean_and_std
+from paribus.sweeps.study.controls import disagreement, same_surroundings, shared_tensors
+from paribus.sweeps.study.results_dir import Root
+
+
+@dataclass
+class PlannedSetting:
+    """A setting as `study.json` holds it.
+
+    Attributes:
+        label: ``baseline`` or ``key=level``.
+        key: The changed hyperparameter, None for the baseline.
+        level: Its value.
+        changed: ``{key: [baseline, level]}``.
+        derived: What follows: ``{key: [baseline, level]}``.
+        runs: Seed to run id.
+        pruned: The pruner that ended it before it had all seeds; None: it was not.
+    """
+
+    label: str
+    key: str | None
+    level: Any
+    changed: dict[str, list[Any]]
+    derived: dict[str, list[Any]]
+    runs: dict[int, str] = field(default_factory=dict)
+    pruned: str | None = None
+
+
+@dataclass(frozen=True)
+class SettingResult:
+    """What happened with a setting.
+
+    Attributes:
+        setting: The setting.
+        seeds: The seeds of its complete runs.
+        values: The selection metric of the best epoch, one per seed in `seeds`.
+        runs: Ids of its planned runs that were found, in order of seed.
+        status: ``complete``, ``failed`` if any seed failed, ``pruned`` if it gets no more seeds,
+            else ``interrupted``.
+        reason: Why it failed.
+        failed: Seeds whose run failed by itself, or cannot be compared.
+        shared_tensors: For a change of the model: how many of its tensors began with the values of
+            the baseline's, of how many; else None.
+    """
+
+    setting: PlannedSetting
+    seeds: tuple[int, ...]
+    values: tuple[float, ...]
+    runs: tuple[str, ...]
+    status: str
+    reason: str | None
+    failed: tuple[int, ...] = ()
+    shared_tensors: tuple[int, int] | None = None
+
+    @property
+    def by_seed(self) -> dict[int, float | None]:
+        """Seed to value of the runs that ended; None where it failed."""
+        return dict.fromkeys(self.failed) | dict(zip(self.seeds, self.values, strict=True))
+
+    @property
+    def mean(self) -> float | None:
+        return mean_and_std(self.values)[0]
+
+    @property
+    def std(self) -> float | None:
+        return mean_and_std(self.values)[1]
+
+    def document(self) -> dict[str, Any]:
+        """SETTING of the contract."""
+        return {
+            "label": self.setting.label,
+            "changed": self.setting.changed,
+            "derived": self.setting.derived,
+            "runs": list(self.runs),
+            "seeds": list(self.seeds),
+            "values": list(self.values),
+            "mean": self.mean,
+            "std": self.std,
+            "status": self.status,
+            "reason": self.reason,
+            "pruned": self.setting.pruned if self.status == "pruned" else None,
+            "shared_tensors": self.shared_tensors and list(self.shared_tensors),
+        }
+
+
+class Outcomes:
+    """The records of a study's runs, each read once, and what they say of its settings.
+
+    Args:
+        root: Where they are.
+        only: The files of a run that have to be whole; None: all.
+
+    Attributes:
+        damaged: Run id to what is wrong with it, of those that were read.
+    """
+
+    def __init__(self, root: Root, only: tuple[str, ...] | None = None) -> None:
+        self._root, self._only = root, only
+        self.damaged: dict[str, str] = {}
+        self._records: dict[str, dict[str, Any]] = {}
+        self._proofs: dict[tuple[str, str], str | None] = {}
+        self._histories: dict[str, list[dict[str, Any]]] = {}
+
+    def record(self, run: str) -> dict[str, Any] | None:
+        """A finished run's record, read once; None where there is none, or it is damaged."""
+        if run not in self._records:
+            folder = self._root.run(run)
+            try:
+                self._records[run] = folder.verified_record(self._only)
+            except DamagedError as error:
+                if folder.folder.is_dir():
+                    self.damaged[run] = str(error)
+                return None
+        return self._records[run]
+
+    def take(self, record: dict[str, Any]) -> None:
+        """Notes the verified record of a run that has just ended, in place of an earlier one."""
+        run = record["run"]
+        if run in self._records or run in self.damaged:
+            self._proofs = {runs: p for runs, p in self._proofs.items() if run not in runs}
+        self._records[run] = record
+        self.damaged.pop(run, None)
+        self._histories.pop(run, None)
+
+    def of(
+        self,
+        setting: PlannedSetting,
+        baseline: PlannedSetting | None,
+        metric: str,
+        seeds: Sequence[int] | None = None,
+    ) -> SettingResult:
+        """What happened with a setting, in the newest environment it was trained in.
+
+        Args:
+            setting: The setting.
+            baseline: What it is compared with, if that is planned.
+            metric: Of the best epoch.
+            seeds: Only these seeds.
+        """
+        complete: dict[int, float] = {}
+        found: list[str] = []
+        failed: dict[int, str] = {}
+        asked = None if seeds is None else set(seeds)
+        wanted = sorted(s for s in setting.runs if asked is None or s in asked)
+        same_data = setting.key is None or setting.key.split(".")[0] != "data"
+        newest = ((self._newest(setting), True), (self._newest(baseline), same_data))
+        for seed in wanted:
+            record = self.record(setting.runs[seed])
+            if record is None or not _belongs(record, newest):
+                continue
+            found.append(setting.runs[seed])
+            reason, value = record["reason"], None
+            if record["status"] == "complete":
+                reason = self._disagreement(setting, seed, record, baseline)
+                value = record["best"]["metrics"].get(metric)
+            if reason is None and value is not None:
+                complete[seed] = value
+            else:
+                failed[seed] = f"seed {seed}: {reason or f'{metric} is not defined'}"
+        ended = bool(wanted) and len(complete) == len(wanted)
+        all_seeds = asked is None or len(wanted) == len(asked)
+        if ended and setting.pruned and (asked is None or not all_seeds):
+            status = "pruned"
+        else:
+            status = "complete" if ended and all_seeds else "interrupted"
+        return SettingResult(
+            setting,
+            tuple(complete),
+            tuple(complete.values()),
+            tuple(found),
+            "failed" if failed else status,
+            "; ".join(failed.values()) or None,
+            tuple(failed),
+            self._shared_tensors(setting, baseline, [*complete]),
+        )
+
+    def _newest(self, setting: PlannedSetting | None) -> dict[str, Any] | None:
+        """The record of the run that was planned last, of those that are finished."""
+        planned = reversed(setting.runs.values()) if setting else ()
+        return next((record for run in planned if (record := self.record(run))), None)
+
+    def _disagreement(
+        self,
+        setting: PlannedSetting,
+        seed: int,
+        record: Mapping[str, Any],
+        baseline: PlannedSetting | None,
+    ) -> str | None:
+        """Why a run cannot be compared with the baseline's of the same seed, if so."""
+        base = self._complete(baseline, seed)
+        if setting.key is None or base is None:
+            return None
+        runs = (base["run"], record["run"])
+        if runs not in self._proofs:
+            baseline_history = partial(self._baseline_history, base["run"])
+            history = self._root.run(record["run"]).history
+            self._proofs[runs] = disagreement(setting.key, base, record, baseline_history, history)
+        return self._proofs[runs]
+
+    def _baseline_history(self, run: str) -> list[dict[str, Any]]:
+        """The epochs of a baseline's run, read once: every setting is held to them."""
+        if run not in self._histories:
+            self._histories[run] = self._root.run(run).history()
+        return self._histories[run]
+
+    def _shared_tensors(
+        self, setting: PlannedSetting, baseline: PlannedSetting | None, seeds: Sequence[int]
+    ) -> tuple[int, int] | None:
+        """Where the model changed: how many tensors began as the baseline's, of how many."""
+        if setting.key is None or setting.key.split(".")[0] != "model" or not seeds:
+            return None
+        base, record = self._complete(baseline, seeds[0]), self._complete(setting, seeds[0])
+        return shared_tensors(base, record) if base and record else None
+
+    def _complete(self, setting: PlannedSetting | None, seed: int) -> dict[str, Any] | None:
+        """The record of a setting's run, if it is complete."""
+        record = self.record(setting.runs[seed]) if setting and seed in setting.runs else None
+        return record if record and record["status"] == "complete" else None
+
+
+def _belongs(
+    record: Mapping[str, Any], newest: Sequence[tuple[Mapping[str, Any] | None, bool]]
+) -> bool:
+    """Whether a run was trained by what trained the newest of its setting and the baseline.
+
+    Args:
+        record: The run's.
+        newest: Their records, each with whether the data's bytes have to be the same.
+    """
+    return all(
+        other is None or same_surroundings(other["identity"], record["identity"], data=data)
+        for other, data in newest
+    )

@@ -1,0 +1,304 @@
+"""The root: the folder of all results. Only the driver moves anything in it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from paribus.core.errors import DamagedError, RequestError, did_you_mean, nearest, shown
+from paribus.core.fileio import (
+    DATA_FOLDER,
+    creating,
+    read_json,
+    sync_folder,
+    verify_manifest,
+    write_json,
+)
+from paribus.core.records.checkpoint import BEFORE, LAST, read_state
+from paribus.core.records.run_dir import RECORD, RunFolder, is_finished
+
+_SEED = re.compile(r"(.+)-s(\d+)$")
+
+
+class Root:
+    """The folder where results live.
+
+    Args:
+        path: ``--root``, ``PARIBUS_ROOT`` or ``./results``. Nothing is created until `create`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser().absolute()
+        self.runs = self.path / "runs"
+        self.attempts = self.path / "attempts"
+        self.studies = self.path / "studies"
+
+    def create(self) -> None:
+        """Makes the folders.
+
+        Raises:
+            RequestError: If the place cannot be written.
+        """
+        with creating(f"The root {self.path}"):
+            for folder in (self.runs, self.attempts, self.studies):
+                folder.mkdir(parents=True, exist_ok=True)
+            if not (self.path / "root.json").exists():
+                with self.lock("root", "The root", wait=True):  # two commands, but one id
+                    if not (self.path / "root.json").exists():
+                        write_json(self.path / "root.json", {"format": 1, "id": uuid.uuid4().hex})
+
+    def lend_data_folder(self) -> None:
+        """Lets data sets render and cache below this root, here and in processes begun later."""
+        os.environ[DATA_FOLDER] = str(self.path / "data")
+
+    def check_writable(self) -> None:
+        """Refuses a place that cannot be written, creating nothing.
+
+        Raises:
+            RequestError: Naming the place.
+        """
+        place = self.path
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+            raise RequestError(
+                f"The root {shown(self.path, 300)} cannot be written: {shown(place, 300)} is not a "
+                "folder that this user may write.",
+                "Name another place with --root DIR.",
+                "root",
+            )
+
+    @property
+    def id(self) -> str:
+        """What marks views (the Optuna storage) as this root's."""
+        return str(read_json(self.path / "root.json")["id"])
+
+    def run(self, name: str) -> RunFolder:
+        """The folder of a finished run, whether it is there or not."""
+        return RunFolder(self.runs / name)
+
+    def run_ids(self) -> list[str]:
+        """Ids of all finished runs, in order of name."""
+        if not self.runs.is_dir():
+            return []
+        return sorted(p.name for p in self.runs.iterdir() if (p / RECORD).is_file())
+
+    def study_names(self) -> list[str]:
+        """Names of all studies, in order of name."""
+        if not self.studies.is_dir():
+            return []
+        return sorted(p.name for p in self.studies.iterdir() if (p / "study.json").is_file())
+
+    def finished(self, name: str) -> dict[str, Any] | None:
+        """The verified record of a run that need not be trained; None if it must be."""
+        folder = self.run(name)
+        if not folder.folder.is_dir():
+            return None
+        try:
+            return folder.verified_record()
+        except DamagedError:
+            return None
+
+    def damage(self, name: str) -> str | None:
+        """What is wrong with a finished run; None if nothing is, or if it is not there."""
+        folder = self.run(name)
+        if not folder.folder.is_dir():
+            return None
+        try:
+            folder.verified_record()
+        except DamagedError as error:
+            return str(error)
+        return None
+
+    def has_finished_attempt(self, name: str) -> bool:
+        """Whether an attempt of a run seems to be whole."""
+        return any(is_finished(attempt) for attempt in self.attempts_of(name))
+
+    def adopt(self, name: str) -> dict[str, Any] | None:
+        """Takes in a finished attempt that was never renamed; None if there is no good one.
+
+        A complete one before one that failed: that one was set aside for it.
+        """
+        good = []
+        for attempt in reversed(self.attempts_of(name)):
+            with suppress(DamagedError):
+                good.append((attempt, RunFolder(attempt).verified_record()["status"]))
+        good.sort(key=lambda pair: pair[1] != "complete")
+        return self.accept(name, good[0][0]) if good else None
+
+    def new_attempt(self, name: str) -> tuple[Path, list[str]]:
+        """A folder for the next attempt, beginning with the newest good state of earlier ones.
+
+        Earlier ones without a resume state are cleared.
+
+        Returns:
+            The folder, and a sentence for each state that is damaged.
+
+        Raises:
+            RequestError: If it cannot be written.
+        """
+        earlier = self.attempts_of(name)
+        folder = self.attempts / f"{name}.{_next(earlier)}"
+        said: list[str] = []
+        with creating(f"The attempt {folder}"):
+            folder.mkdir()
+            for attempt in reversed(earlier):
+                states = [s for s in (attempt / LAST, attempt / BEFORE) if s.is_file()]
+                for state in states:
+                    try:
+                        read_state(state)
+                    except DamagedError as error:
+                        said.append(f"{error} {name} goes on from an earlier one, or the start.")
+                        continue
+                    try:
+                        shutil.copyfile(state, folder / LAST)
+                    except OSError:
+                        shutil.rmtree(folder)  # half a copy would be told as damage
+                        raise
+                    return folder, said
+                if not states and not is_finished(attempt):
+                    shutil.rmtree(attempt, ignore_errors=True)
+        return folder, said
+
+    def clear_attempts(self, name: str) -> None:
+        """Removes what is left of attempts at a run that is finished, unless it is in use."""
+        if left := self.attempts_of(name):
+            with suppress(RequestError), self.lock(name, name):
+                for attempt in left:
+                    shutil.rmtree(attempt, ignore_errors=True)
+
+    def accept(self, name: str, attempt: Path) -> dict[str, Any]:
+        """Verifies a finished attempt and makes it the run, by one rename.
+
+        Raises:
+            DamagedError: If a file does not hold what was written.
+        """
+        verify_manifest(attempt)
+        record = RunFolder(attempt).record()
+        (attempt / LAST).unlink(missing_ok=True)
+        (attempt / BEFORE).unlink(missing_ok=True)
+        target = self.runs / name
+        if target.exists():
+            target.rename(self.attempts / f"{name}.{_next(self.attempts_of(name))}")
+        attempt.rename(target)
+        sync_folder(self.runs)
+        sync_folder(self.attempts)
+        for old in self.attempts_of(name):
+            if not is_finished(old):
+                shutil.rmtree(old, ignore_errors=True)
+        return record
+
+    def remove_run(self, name: str) -> None:
+        """Removes a run and its attempts; the caller holds its lock."""
+        folder = self.run(name).folder
+        if folder.is_dir():  # renamed first: half a folder must not look like a run
+            folder.rename(self.attempts / f"{name}.{_next(self.attempts_of(name))}")
+            sync_folder(self.runs)
+        for attempt in self.attempts_of(name):
+            shutil.rmtree(attempt)
+
+    def attempts_of(self, name: str) -> list[Path]:
+        """The folders of attempts at a run, in order of their numbers."""
+        found = [p for p in self.attempts.glob(f"{name}.*") if p.suffix[1:].isdecimal()]
+        return sorted(found, key=_number)
+
+    def interrupted(self) -> list[str]:
+        """Ids of runs that have an attempt and are not finished."""
+        if not self.attempts.is_dir():
+            return []
+        names = {p.name.rsplit(".", 1)[0] for p in self.attempts.iterdir() if p.is_dir()}
+        return sorted(names - set(self.run_ids()))
+
+    def find_run(self, text: str) -> RunFolder:
+        """The run meant by an id, a unique beginning of one, or a folder's path.
+
+        Raises:
+            RequestError: If none or several fit.
+        """
+        if "/" in text or text.startswith((".", "~")):
+            folder = Path(text).expanduser()
+            if (folder / RECORD).is_file():
+                return RunFolder(folder.absolute())
+        ids = self.run_ids()
+        fitting = [name for name in ids if name == text] or [n for n in ids if n.startswith(text)]
+        if len(fitting) == 1:
+            return self.run(fitting[0])
+        if len(fitting) > 1:
+            raise RequestError(
+                f"'{shown(text)}' is the beginning of {len(fitting)} runs.",
+                f"Such as {fitting[0]} and {fitting[1]}; write more of it.",
+                "ambiguous-run",
+            )
+        if text.partition("/")[0] in self.study_names():
+            raise RequestError(
+                f"{shown(text)} is a study.",
+                f"Name one of its runs, such as {text.partition('/')[0]}/baseline-s0.",
+                "unknown-run",
+            )
+        close = nearest(text, ids)
+        raise RequestError(
+            f"There is no run '{shown(text)}' in {self.path}.",
+            f"Did you mean '{close}'?" if close else "See: paribus runs",
+            "unknown-run",
+        )
+
+    def require_study(self, name: str) -> None:
+        """Raises a `RequestError` unless there is a study of this name."""
+        if name not in self.study_names():
+            raise RequestError(
+                f"There is no study '{shown(name)}' in {self.path}.",
+                did_you_mean(name, self.study_names()) or "Begin one: paribus sweep digits",
+                "unknown-study",
+            )
+
+    @contextmanager
+    def lock(self, name: str, what: str, *, wait: bool = False) -> Iterator[None]:
+        """Holds a name for this driver; the lock ends with the process, however that ends.
+
+        Args:
+            name: The name.
+            what: How a message calls it.
+            wait: Whether to wait for another driver; only for what it holds for a moment.
+
+        Raises:
+            RequestError: If another driver holds it, naming its process and host.
+        """
+        folder = self.path / ".locks"
+        folder.mkdir(exist_ok=True)
+        with (folder / f"{name}.lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                file.seek(0)
+                raise RequestError(
+                    f"{what} is in use by another command ({shown(file.read()) or 'unknown'}).",
+                    "Wait for it, or stop it.",
+                    "locked",
+                ) from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+            yield
+
+
+def split_seed(text: str) -> tuple[str, int] | None:
+    """``LABEL-sSEED`` as (label, seed); None if it is not of that form."""
+    match = _SEED.fullmatch(text)
+    return (match.group(1), int(match.group(2))) if match else None
+
+
+def _number(attempt: Path) -> int:
+    return int(attempt.suffix[1:])
+
+
+def _next(attempts: list[Path]) -> int:
+    """The next free number, after attempts in the order of theirs."""
+    return _number(attempts[-1]) + 1 if attempts else 1

@@ -1,0 +1,392 @@
+"""A study: what was asked, in `study.json`, and what happened, read from the runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from paribus.core.config.schema import DIRECTIONS, Direction, difference
+from paribus.core.config.values import canonical_json, show_value
+from paribus.core.errors import DamagedError, RequestError, did_you_mean, shown
+from paribus.core.fileio import creating, read_json, write_json
+from paribus.core.fingerprint import explain
+from paribus.core.run_spec import RunSpec
+from paribus.sweeps.study.optuna_storage import without_credentials
+from paribus.sweeps.study.request import USUAL_DECISION, Decision, Question
+from paribus.sweeps.study.results import Outcomes, PlannedSetting, SettingResult
+from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.settings import Setting
+
+RUN_ID = re.compile(r"(\w[\w-]*)-s(\d+)-[0-9a-f]{12}", re.ASCII)
+
+
+class Study:
+    """All settings of a question; grows with every command given to it.
+
+    Args:
+        root: Where it lives.
+        name: Its folder's name.
+        asked: The content of `study.json`.
+    """
+
+    def __init__(self, root: Root, name: str, asked: dict[str, Any]) -> None:
+        self.root, self.name, self.asked = root, name, asked
+        self.settings = [
+            PlannedSetting(**{**s, "runs": {int(k): v for k, v in s["runs"].items()}})
+            for s in asked["settings"]
+        ]
+        self.outcomes = Outcomes(root)
+        self.had_looks = bool(asked.get("looks"))  # before this command
+
+    @classmethod
+    def load(cls, root: Root, name: str) -> Study:
+        """Reads a study.
+
+        Raises:
+            RequestError: If there is none of this name.
+            DamagedError: If its file cannot be read.
+        """
+        root.require_study(name)
+        file = root.studies / name / "study.json"
+        asked = read_json(file)
+        try:
+            if asked.pop("sha256") != _digest(asked):
+                raise ValueError("sha256")
+            study = cls(root, name, asked)
+            asked["baseline"], asked["axes"], asked["metric"]["name"], asked["experiment"]
+            for setting in study.settings:
+                for run in setting.runs.values():
+                    if not RUN_ID.fullmatch(run):  # it becomes part of paths
+                        raise ValueError(run)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DamagedError(
+                f"{file}: is not a study.", "Bring it back, or delete it."
+            ) from error
+        return study
+
+    @classmethod
+    def open(
+        cls,
+        root: Root,
+        name: str,
+        question: Question,
+        storage: str | None,
+        decision: Decision = USUAL_DECISION,
+    ) -> Study:
+        """The study of this name, or a new one; nothing is written before `plan`.
+
+        Args:
+            root: Where it lives.
+            name: Its name.
+            question: What is asked.
+            storage: URL of the Optuna storage, kept without its secrets; None: the root's own.
+            decision: How its settings are decided on, where the command says so.
+
+        Raises:
+            RequestError: If the name is none, or the study there has another experiment, baseline
+                or metric.
+        """
+        check_study_name(name)
+        storage = storage and without_credentials(storage)
+        if name in root.study_names():
+            study = cls.load(root, name)
+            study._refuse_other(question)
+            study._refuse_other_looks(decision)
+            study.asked["storage"] = storage or study.asked["storage"]
+            study.asked |= _kept(decision)
+            return study
+        return cls(root, name, {
+            "format": 1,
+            "study": name,
+            "experiment": question.experiment,
+            "baseline": question.baseline,
+            "metric": {"name": question.metric, "direction": question.direction},
+            "axes": [],
+            "settings": [],
+            "storage": storage,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            **_kept(decision),
+        })  # fmt: skip
+
+    @property
+    def experiment(self) -> str:
+        return str(self.asked["experiment"])
+
+    @property
+    def metric(self) -> str:
+        return str(self.asked["metric"]["name"])
+
+    @property
+    def direction(self) -> Direction:
+        found: Direction = self.asked["metric"]["direction"]
+        return found
+
+    @property
+    def folder(self) -> Path:
+        return self.root.studies / self.name
+
+    def plan(
+        self,
+        question: Question,
+        settings: Sequence[Setting],
+        runs: Mapping[tuple[str, int], RunSpec],
+    ) -> list[str]:
+        """Adds settings and runs; on disk, synced, when this returns.
+
+        Returns:
+            Sentences on runs whose id is not what it was: which part changed.
+        """
+        notes: list[str] = []
+        known = {setting.label: setting for setting in self.settings}
+        for setting in settings:
+            planned = known.get(setting.label)
+            if planned is None:
+                planned = PlannedSetting(
+                    setting.label, setting.key, setting.level, setting.changed, setting.derived
+                )
+                self.settings.append(planned)
+            planned.changed, planned.derived = setting.changed, setting.derived
+            for (label, seed), run in runs.items():
+                if label == setting.label:
+                    notes += self._what_changed(planned.runs.get(seed), run)
+                    if seed not in planned.runs:
+                        planned.pruned = None
+                    planned.runs.pop(seed, None)  # the order of `runs` is that of planning
+                    planned.runs[seed] = run.id
+        self._merge_axes(question, settings)
+        self._write()
+        return list(dict.fromkeys(notes))
+
+    def prune(self, labels: Collection[str], seeds: Sequence[int], pruner: str) -> None:
+        """Notes that settings get no more of these seeds; on disk, synced, when this returns.
+
+        Seeds that an earlier command asked for, and that are not finished, are asked for no more.
+        A setting that has them all is left as it is.
+        """
+        for result in self.results(labels, seeds):
+            if set(seeds) - set(result.seeds):
+                planned = result.setting
+                planned.runs = {seed: run for seed, run in planned.runs.items()
+                                if seed not in seeds or run in result.runs}  # fmt: skip
+                planned.pruned = pruner
+        self._write()
+
+    def results(
+        self,
+        labels: Collection[str] | None = None,
+        seeds: Sequence[int] | None = None,
+        metric: str | None = None,
+    ) -> list[SettingResult]:
+        """What happened, in the settings' order; of one environment only, the newest baseline's.
+
+        Args:
+            labels: Only these settings.
+            seeds: Only these seeds.
+            metric: Another metric of the best epoch than the selection metric.
+        """
+        baseline = self._baseline()
+        return [
+            self.outcomes.of(setting, baseline, metric or self.metric, seeds)
+            for setting in self.settings
+            if labels is None or setting.label in labels
+        ]
+
+    def direction_of(self, metric: str) -> Direction:
+        """Which way is better, of any metric that the study's runs have.
+
+        Raises:
+            RequestError: If they have no such metric, or it is not known.
+        """
+        if metric == self.metric:
+            return self.direction
+        records = (self.outcomes.record(run) for s in self.settings for run in s.runs.values())
+        best = next((r for r in records if r is not None and r["best"]), None)
+        known = list(best["best"]["metrics"]) if best else []
+        if best is None or metric not in known:
+            raise RequestError(
+                f"The runs of {self.name} have no metric '{shown(metric)}'.",
+                did_you_mean(metric, known) if known else "None of them is complete.",
+                "unknown-metric",
+            )
+        found = DIRECTIONS.get(metric.split("/")[-1])
+        found = found or best["facts"].get("directions", {}).get(metric)
+        if found is None:
+            raise RequestError(
+                f"{metric}: it is not known whether more or less of it is better.",
+                f"Sweep with --set select.metric={metric} --set select.direction=maximize, or "
+                "minimize.",
+                "metric",
+            )
+        return found
+
+    def place_of(self, run: str) -> tuple[PlannedSetting, int] | None:
+        """The setting and seed that a run is for, if it is one of this study's."""
+        for setting in self.settings:
+            for seed, name in setting.runs.items():
+                if name == run:
+                    return setting, seed
+        return None
+
+    def baseline_of(self, seed: int) -> str | None:
+        """The baseline's run of a seed, if it is planned."""
+        baseline = self._baseline()
+        return baseline.runs.get(seed) if baseline else None
+
+    def delta_of(self, run: str) -> float | None:
+        """The run's setting minus the baseline, of its seed, by the selection metric.
+
+        None for the baseline's own runs, and where either is not known or they are not comparable.
+        """
+        place, baseline = self.place_of(run), self._baseline()
+        if place is None or baseline is None or place[0] is baseline:
+            return None
+        level, base = (
+            self.outcomes.of(setting, baseline, self.metric, [place[1]]).by_seed.get(place[1])
+            for setting in (place[0], baseline)
+        )
+        return None if level is None or base is None else level - base
+
+    def find(self, label: str) -> PlannedSetting:
+        """The setting of this label.
+
+        Raises:
+            RequestError: If there is none.
+        """
+        by_label = {setting.label: setting for setting in self.settings}
+        if label not in by_label:
+            raise RequestError(
+                f"The study {self.name} has no setting '{shown(label)}'.",
+                did_you_mean(label, by_label),
+                "unknown-setting",
+            )
+        return by_label[label]
+
+    def _baseline(self) -> PlannedSetting | None:
+        return next((setting for setting in self.settings if setting.key is None), None)
+
+    def _what_changed(self, before: str | None, run: RunSpec) -> list[str]:
+        if before is None or before == run.id or (record := self.outcomes.record(before)) is None:
+            return []
+        parts = explain(record["identity"], run.identity)
+        sources = {**record["identity"]["sources"], **run.identity["sources"]}
+        digests = {*sources, "initial_weights"}
+        texts = [  # a digest says nothing to a person
+            f"{k}: changed" if k in digests else f"{k}: {_short(a)} → {_short(b)}"
+            for k, (a, b) in parts.items()
+        ]
+        return [f"Trained anew because of what changed: {'; '.join(texts)}."]
+
+    def _write(self) -> None:
+        with creating(f"The study {self.folder}"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.asked["settings"] = [vars(setting) for setting in self.settings]
+            write_json(self.folder / "study.json", {**self.asked, "sha256": _digest(self.asked)})
+
+    def _merge_axes(self, question: Question, settings: Sequence[Setting]) -> None:
+        axes = {axis["key"]: axis for axis in self.asked["axes"]}
+        for axis in question.axes:
+            known = axes.setdefault(axis.key, {"key": axis.key, "baseline": axis.baseline,
+                                               "levels": [], "log": axis.log})  # fmt: skip
+            levels = [level.value for level in axis.levels]
+            known.setdefault("range", None)  # not in the studies of old
+            if axis.range is not None:
+                levels = [setting.level for setting in settings if setting.key == axis.key]
+                ends = [axis.range.low, axis.range.high, *(known["range"] or ())]
+                known |= {"range": [min(ends), max(ends)], "log": axis.log}
+            texts = [show_value(level) for level in known["levels"]]
+            known["levels"] += [level for level in levels if show_value(level) not in texts]
+        self.asked["axes"] = list(axes.values())
+
+    def _refuse_other_looks(self, decision: Decision) -> None:
+        """The error that earlier looks were allowed cannot be spent again."""
+        there = tuple(self.asked.get("looks") or ())
+        if there and decision.looks and there != decision.looks:
+            raise RequestError(
+                f"The study {self.name} was begun with --max-seeds {there[-1]}, and its looks have "
+                "spent their share of the errors.",
+                f"Take --max-seeds {there[-1]}, or name another study with --study.",
+                "other-looks",
+            )
+
+    def _refuse_other(self, question: Question) -> None:
+        metric = {"name": question.metric, "direction": question.direction}
+        differs = difference(self.asked["baseline"], question.baseline)
+        if question.experiment != self.experiment:
+            differs = {"experiment": [self.experiment, question.experiment], **differs}
+        if metric != self.asked["metric"] and not differs:
+            differs["select.metric"] = [self.metric, question.metric]
+        if differs:
+            text = ", ".join(f"{k}: {_short(a)} there, {_short(b)} here"
+                             for k, (a, b) in differs.items())  # fmt: skip
+            raise RequestError(
+                f"The study {self.name} has another baseline ({text}).",
+                "Name another study with --study, or leave --study out.",
+                "other-baseline",
+            )
+
+
+def _kept(decision: Decision) -> dict[str, Any]:
+    """What `study.json` holds of a decision: only what was asked for."""
+    margin = {} if decision.margin is None else {"margin": decision.margin}
+    return {**margin, **({"looks": list(decision.looks)} if decision.looks else {})}
+
+
+def _digest(asked: Mapping[str, Any]) -> str:
+    """The sha256 of a study's content, kept beside it."""
+    return hashlib.sha256(canonical_json(json.loads(json.dumps(asked))).encode()).hexdigest()
+
+
+def _short(value: Any) -> str:
+    return shown(show_value(value), 40)
+
+
+# What a study is called, by itself or by whoever asks.
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def study_name(question: Question) -> str:
+    """The name that follows from the experiment, its baseline and the names of the axes."""
+    keys = sorted(axis.key for axis in question.axes)
+    digest = hashlib.sha256(
+        canonical_json([question.experiment, question.baseline, keys]).encode()
+    ).hexdigest()[:6]
+    words = [key.rsplit(".", 1)[-1] for key in keys]
+    middle = "-".join(words) if len(words) <= 3 else f"{len(words)}-axes"
+    experiment = re.sub(r"[^A-Za-z0-9_]+", "-", question.experiment).strip("-") or "experiment"
+    return f"{experiment[:40]}-{middle}-{digest}"
+
+
+def check_study_name(name: str) -> str:
+    """Refuses a name that is no plain folder's name.
+
+    Raises:
+        RequestError: Saying what a name may hold.
+    """
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise RequestError(
+            f"--study '{shown(name, 60)}' is no name for a study.",
+            "Take 1 to 100 letters, digits, '.', '_' and '-', beginning with a letter or digit.",
+            "study-name",
+        )
+    return name
+
+
+def latest_study(root: Root) -> str:
+    """The study that was planned last.
+
+    Raises:
+        RequestError: If there is none.
+    """
+    names = root.study_names()
+    if not names:
+        raise RequestError(
+            f"There is no study in {root.path}.", "Begin one: paribus sweep digits", "unknown-study"
+        )
+    return max(names, key=lambda n: (root.studies / n / "study.json").stat().st_mtime_ns)

@@ -1,1 +1,0 @@
-"""From records, or anybody's results, to verdicts: `effects`, applied to what was observed."""
