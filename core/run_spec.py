@@ -53,7 +53,7 @@ Ended = Literal["complete", "failed", "attempt"]
 
 
 @dataclass(frozen=True)
-class Progress:
+class WorkerEvent:
     """What the driver hears of a run after an epoch, or when it ended.
 
     Attributes:

@@ -26,12 +26,12 @@ from paribus.sweeps.study.lookup import find_run
 from paribus.sweeps.study.request import (
     USUAL_DECISION,
     USUAL_SEARCH,
-    Asked,
+    RawRequest,
     read_decision,
     read_search,
     read_seeds,
 )
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study, latest_study
 from paribus.sweeps.sweep import planned_run, planned_sweep
 
@@ -165,7 +165,7 @@ def train(
     place, faults = _root(root), Faults()
     with faults.collecting():
         _seeds([seed])
-    asked = Asked(str(experiment), _pairs(overrides), None, engine, trust)
+    asked = RawRequest(str(experiment), _pairs(overrides), None, engine, trust)
     with planned_run(place, asked, seed, faults) as planned:
         train_watched(planned, wandb=wandb, warn=_warn)
     planned.finished("Once its cause is gone, call train again.")
@@ -237,7 +237,7 @@ def sweep(
     if workers is not None and not 1 <= workers <= 1024:
         faults.add(f"workers={workers}: must be 1 to 1024.", "None takes all cores.", "workers")
         workers = None
-    asked = Asked(str(experiment), _pairs(overrides), _axes(axes), engine, trust)
+    asked = RawRequest(str(experiment), _pairs(overrides), _axes(axes), engine, trust)
     with planned_sweep(
         place,
         asked,
@@ -297,8 +297,8 @@ def _is_seed(seed: object) -> bool:
     return isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 10**9
 
 
-def _root(root: str | Path | None) -> Root:
-    place = Root(Path(root or os.environ.get("PARIBUS_ROOT") or "results"))
+def _root(root: str | Path | None) -> ResultsDir:
+    place = ResultsDir(Path(root or os.environ.get("PARIBUS_ROOT") or "results"))
     place.lend_data_folder()
     return place
 

@@ -16,11 +16,11 @@ from paribus.core.fileio import manifest_faults
 from paribus.core.fingerprint import explain, run_id, without_places
 from paribus.core.records.run_dir import BEST, PREDICTIONS, RunFolder
 from paribus.core.run_spec import RunSpec
-from paribus.sweeps.execution.driver import Rules, Step, drive
+from paribus.sweeps.execution.driver import RunEvent, RunnerOptions, drive
 from paribus.sweeps.execution.pool import Workplace
 from paribus.sweeps.stats.variance import prediction_interval
 from paribus.sweeps.study.lookup import find_run
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import Study
 from paribus.sweeps.tracking.tracker import Tracker
@@ -234,7 +234,7 @@ class Reproduction:
     def __init__(
         self,
         planned: Sequence[Again],
-        root: Root,
+        root: ResultsDir,
         workplace: Workplace,
         missing: Sequence[int] = (),
     ) -> None:
@@ -250,10 +250,10 @@ class Reproduction:
     def train(
         self,
         tracker: Tracker,  # noqa: ARG002
-        rules: Rules,
+        rules: RunnerOptions,
         *,
         stop: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Step]:
+    ) -> Iterator[RunEvent]:
         """Trains the runs, yielding their epochs and ends. Nothing is tracked."""
         runs = list(self.runs.values())
         executor = self._workplace.executor(runs)
@@ -274,7 +274,7 @@ class Reproduction:
 
 @contextmanager
 def planned_reproduction(
-    root: Root, text: str, *, workers: int | None = None, trust: bool = False
+    root: ResultsDir, text: str, *, workers: int | None = None, trust: bool = False
 ) -> Iterator[Reproduction]:
     """What `paribus reproduce` asks for, planned; the scratch folder ends with the block.
 
@@ -308,7 +308,7 @@ def planned_reproduction(
                 )
             differs = explain(record["identity"], run.identity)
             planned.append(Again(folder, record, damaged, run, differs))
-        place = Root(Path(scratch))
+        place = ResultsDir(Path(scratch))
         place.create()
         yield Reproduction(planned, place, workplace, missing)
 
@@ -326,7 +326,7 @@ def _plan(folder: RunFolder, record: Mapping[str, Any], trust: bool) -> RunSpec:
         return resolver.specify(asked, recorded.seed, recorded.engine)
 
 
-def _wanted(root: Root, text: str) -> tuple[list[RunFolder], list[int]]:
+def _wanted(root: ResultsDir, text: str) -> tuple[list[RunFolder], list[int]]:
     """The run meant, or all finished runs of ``STUDY/LABEL`` and the seeds that have none."""
     name, slash, label = text.partition("/")
     if slash and name in root.study_names():

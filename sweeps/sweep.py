@@ -13,9 +13,9 @@ from paribus.core.errors import Faults, ParibusError
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.analysis import power_analysis
 from paribus.sweeps.analysis.compare import best_setting, compare_document, judge_study
-from paribus.sweeps.analysis.power_analysis import Foresight, foresee
+from paribus.sweeps.analysis.power_analysis import PowerAnalysis, analyse_power
 from paribus.sweeps.execution import remote_planning
-from paribus.sweeps.execution.driver import Rules, Step, drive
+from paribus.sweeps.execution.driver import RunEvent, RunnerOptions, drive
 from paribus.sweeps.execution.early import data_of, early_request
 from paribus.sweeps.execution.pool import Workplace
 from paribus.sweeps.execution.remote_planning import plan_run
@@ -28,20 +28,20 @@ from paribus.sweeps.study.optuna_storage import checked_storage, without_credent
 from paribus.sweeps.study.request import (
     USUAL_DECISION,
     USUAL_SEARCH,
-    Asked,
     Decision,
-    Question,
+    RawRequest,
     Request,
     Search,
+    StudySpec,
     check_search,
 )
 from paribus.sweeps.study.results import SettingResult
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.settings import BASELINE, Setting
 from paribus.sweeps.study.study import Study, check_study_name, study_name
 from paribus.sweeps.tracking import tracker_callback
 from paribus.sweeps.tracking.tracker import Tracker, warm_up
-from paribus.sweeps.tracking.tracker_callback import Follower
+from paribus.sweeps.tracking.tracker_callback import TrackerCallback
 
 Runs = Mapping[tuple[str, int], RunSpec]  # by label and seed
 VIEW_EVERY = 5.0  # seconds between updates of the Optuna view while a sweep goes on
@@ -49,8 +49,8 @@ VIEW_EVERY = 5.0  # seconds between updates of the Optuna view while a sweep goe
 
 @contextmanager
 def planned_sweep(
-    root: Root,
-    asked: Asked,
+    root: ResultsDir,
+    asked: RawRequest,
     seeds: Sequence[int],
     faults: Faults,
     *,
@@ -111,7 +111,7 @@ def planned_sweep(
 def plan_sweep(
     request: Request,
     seeds: Sequence[int],
-    root: Root,
+    root: ResultsDir,
     workplace: Workplace,
     *,
     search: Search = USUAL_SEARCH,
@@ -150,7 +150,7 @@ class Sweep:
     def __init__(
         self,
         request: Request,
-        question: Question,
+        question: StudySpec,
         study: Study,
         seeds: Sequence[int],
         search: Search,
@@ -203,10 +203,10 @@ class Sweep:
     def train(
         self,
         tracker: Tracker,
-        rules: Rules,
+        rules: RunnerOptions,
         *,
         stop: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Step]:
+    ) -> Iterator[RunEvent]:
         """Trains what is not finished yet, yielding each run's epochs and end.
 
         Args:
@@ -221,7 +221,7 @@ class Sweep:
             self.study = Study.open(
                 self.root, self.study.name, self.question, self._storage, self.decision
             )
-            self.notes += optuna_export.mend(self.study, self._storage)
+            self.notes += optuna_export.repair(self.study, self._storage)
             driven: set[str] = set()  # a setting of a later round may be one of an earlier one
             while self._wanted and not stop():
                 settings, runs = self._wanted
@@ -275,7 +275,7 @@ class Sweep:
         """Seconds per update and per validation, from one short epoch; writes nothing."""
         return self.workplace.plan(remote_planning.time_updates, self.request, asked)
 
-    def foresight(self) -> Foresight:
+    def power_analysis(self) -> PowerAnalysis:
         """What so many seeds can find, given what is known of the study."""
         seeds = self.decision.most_seeds if self.decision.looks else len(self.seeds)
         labels = {setting.label for setting in self.settings}
@@ -285,7 +285,7 @@ class Sweep:
             setting.label not in labels and setting.key not in explored
             for setting in self.study.settings
         )
-        return foresee(self.study, seeds, self.design.size - 1 + others, self.decision.alpha)
+        return analyse_power(self.study, seeds, self.design.size - 1 + others, self.decision.alpha)
 
     def cost_of_deciding(self) -> dict[str, Any] | None:
         """Runs that adding seeds took, and those that the most seeds for all would have taken."""
@@ -313,7 +313,7 @@ class Sweep:
             "settings": [result.document() for result in results],
             "best": best.setting.label if best else None,
             "seconds": round(self.seconds, 3),
-            "power": self.foresight().document(),
+            "power": self.power_analysis().document(),
             "until_decided": self.cost_of_deciding(),
             "page": None if self.page is None else str(self.page.absolute()),
             "storage": without_credentials(self._storage or optuna_export.storage_url(self.study)),
@@ -363,12 +363,12 @@ class Sweep:
         self,
         runs: Sequence[RunSpec],
         tracker: Tracker,
-        rules: Rules,
+        rules: RunnerOptions,
         stop: Callable[[], bool],
-    ) -> Iterator[Step]:
+    ) -> Iterator[RunEvent]:
         viewed = time.monotonic()
         executor = self.workplace.executor(runs)
-        with closing(Follower(tracker, self.root, self.study, runs)) as follower:
+        with closing(TrackerCallback(tracker, self.root, self.study, runs)) as follower:
             for step in drive(runs, self.root, executor, rules, stop=stop):
                 if step.record:
                     self.study.outcomes.take(step.record)
@@ -403,7 +403,9 @@ class Sweep:
 
 
 @contextmanager
-def planned_run(root: Root, asked: Asked, seed: int, faults: Faults) -> Iterator[SingleRun]:
+def planned_run(
+    root: ResultsDir, asked: RawRequest, seed: int, faults: Faults
+) -> Iterator[SingleRun]:
     """What `paribus run` asks for, checked whole; nothing is created yet.
 
     Args:
@@ -436,7 +438,7 @@ class SingleRun:
         reused: Whether it was there already.
     """
 
-    def __init__(self, run: RunSpec, root: Root, workplace: Workplace) -> None:
+    def __init__(self, run: RunSpec, root: ResultsDir, workplace: Workplace) -> None:
         self.run, self.root, self._workplace = run, root, workplace
         self.runs, self.name = {(BASELINE, run.seed): run}, None
         self.record: dict[str, Any] | None = None
@@ -449,13 +451,13 @@ class SingleRun:
     def train(
         self,
         tracker: Tracker,
-        rules: Rules,
+        rules: RunnerOptions,
         *,
         stop: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Step]:
+    ) -> Iterator[RunEvent]:
         """Trains the run, or takes it from the root, yielding its epochs and its end."""
         self.root.create()
-        follower = Follower(tracker, self.root, None, [self.run])
+        follower = TrackerCallback(tracker, self.root, None, [self.run])
         executor = self._workplace.executor([self.run])
         for step in drive([self.run], self.root, executor, rules, stop=stop):
             follower.follow(step)

@@ -13,7 +13,7 @@ from paribus.sweeps.execution.driver import USUAL
 from paribus.sweeps.execution.worker import Task
 from paribus.sweeps.study.designs import OneAtATime
 from paribus.sweeps.study.request import Request
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.sweep import Sweep, plan_sweep
 from paribus.sweeps.tracking.tracker import NoTracker
 
@@ -124,7 +124,7 @@ class Troubled:
         self.path = folder / "experiment" / "troubled.py"
         self.path.parent.mkdir(parents=True)
         self.path.write_text(TROUBLED)
-        self.root = Root(folder / "root")
+        self.root = ResultsDir(folder / "root")
 
     def switch(self, name, on=True):
         file = self.path.with_name(name)

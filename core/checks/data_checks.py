@@ -31,7 +31,7 @@ from paribus.core.data.prepare import Data, class_counts
 from paribus.core.data.texts import Tokens
 from paribus.core.errors import shown
 from paribus.core.rng import stream
-from paribus.core.training.train_state import Trainee
+from paribus.core.training.train_state import TrainState
 
 SAMPLE = 1000  # examples whose inputs are looked at
 LARGE, SMALL = 10.0, 0.01  # sizes of inputs at which usual initial weights stop working
@@ -217,16 +217,16 @@ def labels_follow(subject: Subject) -> Verdict:
     if half < FEWEST // 2:
         return skipped(f"{counted(len(order), 'training example')} are too few to tell")
     learned, others = data.train.select(order[:half]), data.train.select(order[half:])
-    if affordable(subject.trainee(), min(BATCH, half), UPDATES) < FEWEST_UPDATES:
+    if affordable(subject.train_state(), min(BATCH, half), UPDATES) < FEWEST_UPDATES:
         return skipped("the model is too large to learn quickly")
     verdicts = []
     for fit in FITS if data.class_names is None else FITS_OF_CLASSES:
-        trainee = subject.trainee()
+        train_state = subject.train_state()
         if data.class_names is not None:
-            trainee = replace(trainee, loss=_plain_loss)
-        for _ in fit(trainee, learned, UPDATES):
+            train_state = replace(train_state, loss=_plain_loss)
+        for _ in fit(train_state, learned, UPDATES):
             pass
-        verdicts.append(_judged(trainee, (others, data.val)))
+        verdicts.append(_judged(train_state, (others, data.val)))
         if verdicts[-1].passed:
             return verdicts[-1]
     return verdicts[0]
@@ -239,12 +239,12 @@ def _plain_loss(outputs: Tensor, aims: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(outputs, aims)
 
 
-def _judged(trainee: Trainee, parts: tuple[Part, Part]) -> Verdict:
-    pairs = [outputs_of(trainee, part, _spread(len(part), HELD_OUT)) for part in parts]
+def _judged(train_state: TrainState, parts: tuple[Part, Part]) -> Verdict:
+    pairs = [outputs_of(train_state, part, _spread(len(part), HELD_OUT)) for part in parts]
     outputs, aims = (torch.cat(both) for both in zip(*pairs, strict=True))
-    if trainee.task.targets == "values":
+    if train_state.task.targets == "values":
         return _of_values(outputs, aims)
-    return _of_classes(trainee, outputs, aims)
+    return _of_classes(train_state, outputs, aims)
 
 
 def _spread(examples: int, most: int) -> Tensor:
@@ -263,8 +263,8 @@ def _of_values(outputs: Tensor, targets: Tensor) -> Verdict:
     return passed(told)
 
 
-def _of_classes(trainee: Trainee, outputs: Tensor, targets: Tensor) -> Verdict:
-    probabilities = trainee.task.probabilities(outputs)
+def _of_classes(train_state: TrainState, outputs: Tensor, targets: Tensor) -> Verdict:
+    probabilities = train_state.task.probabilities(outputs)
     assert probabilities is not None
     if targets.ndim == 1:
         sure, predicted = probabilities.max(1)

@@ -35,50 +35,50 @@ from paribus.core.errors import RequestError
 from paribus.core.rng import epoch_order, seeded_globals
 from paribus.core.training.dry_run import try_fit
 from paribus.core.training.summary import pass_two, watching
-from paribus.core.training.train_state import Trainee
+from paribus.core.training.train_state import TrainState
 
 BATCH = 64
 RATES = (0.01, 0.1, 1.0)
 AT_ONCE = 300  # examples that L-BFGS sees in each step
 
-Fit = Callable[[Trainee, Part, int], Iterator[int]]
+Fit = Callable[[TrainState, Part, int], Iterator[int]]
 
 
-def by_adam(trainee: Trainee, part: Part, most: int, lr: float = RATES[0]) -> Iterator[int]:
+def by_adam(train_state: TrainState, part: Part, most: int, lr: float = RATES[0]) -> Iterator[int]:
     """Small batches and a rate that falls to nothing; yields the number of each update.
 
     Args:
-        trainee: Its model is changed.
+        train_state: Its model is changed.
         part: All of what it is fitted to.
         most: Updates, fewer where the model is large.
         lr: The first rate.
     """
-    optimizer = torch.optim.Adam(_learning(trainee), lr=lr)
-    updates = affordable(trainee, min(BATCH, len(part)), most)
+    optimizer = torch.optim.Adam(_learning(train_state), lr=lr)
+    updates = affordable(train_state, min(BATCH, len(part)), most)
     batches = _without_end(part)
     for update in range(updates):
-        inputs, targets = (tensor.to(trainee.device) for tensor in next(batches))
+        inputs, targets = (tensor.to(train_state.device) for tensor in next(batches))
         optimizer.param_groups[0]["lr"] = lr * (1 - update / updates)
         optimizer.zero_grad()
-        loss_of(trainee, inputs, targets)[0].backward()  # type: ignore[no-untyped-call]
+        loss_of(train_state, inputs, targets)[0].backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         yield update + 1
 
 
-def by_lbfgs(trainee: Trainee, part: Part, most: int) -> Iterator[int]:
+def by_lbfgs(train_state: TrainState, part: Part, most: int) -> Iterator[int]:
     """The same with all examples at once and a line search, which goes as far as it has to.
 
     Finds what is far away (a bias of 1000), and the weights of small models in a few steps; large
     models are left alone.
     """
-    if affordable(trainee, min(AT_ONCE, len(part)), most) < most:
+    if affordable(train_state, min(AT_ONCE, len(part)), most) < most:
         return
-    inputs, targets = (tensor.to(trainee.device) for tensor in part.inputs_of(AT_ONCE))
-    optimizer = torch.optim.LBFGS(_learning(trainee), max_iter=1, line_search_fn="strong_wolfe")
+    inputs, targets = (tensor.to(train_state.device) for tensor in part.inputs_of(AT_ONCE))
+    optimizer = torch.optim.LBFGS(_learning(train_state), max_iter=1, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss, _ = loss_of(trainee, inputs, targets)
+        loss, _ = loss_of(train_state, inputs, targets)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
@@ -134,8 +134,8 @@ def _commonest(targets: Tensor) -> float:
     return float(positive.maximum(1 - positive).mean())
 
 
-def _learning(trainee: Trainee) -> list[torch.nn.Parameter]:
-    return [p for p in trainee.model.parameters() if p.requires_grad]
+def _learning(train_state: TrainState) -> list[torch.nn.Parameter]:
+    return [p for p in train_state.model.parameters() if p.requires_grad]
 
 
 def _without_end(part: Part) -> Iterator[tuple[Tensor, Tensor]]:
@@ -160,15 +160,15 @@ def overfits_one_batch(subject: Subject) -> Verdict:
     A linear model cannot fit every batch. Where it does not, it has to be clearly better than
     chance on more examples.
     """
-    part, trainee = subject.data.train, subject.trainee()
-    batch = part.select(some_rows(part, _most(trainee), alike=True))
+    part, train_state = subject.data.train, subject.train_state()
+    batch = part.select(some_rows(part, _most(train_state), alike=True))
     share, tried = _fitted(subject, batch)
     if share >= OVERFITTED:
         return passed(_told(share, len(batch)))
     if not tried:
         return skipped(f"the model is too large to be fitted quickly ({_told(share, len(batch))})")
     found = f"The model cannot fit one batch: {_told(share, len(batch))}."
-    if not is_linear(trainee, batch):
+    if not is_linear(train_state, batch):
         return failed(
             found,
             "Give it more width or more layers; if it has them, look for a wrong sign in the loss, "
@@ -187,14 +187,14 @@ def _fitted(subject: Subject, batch: Part) -> tuple[float, bool]:
     """The share of a batch that can be explained, and whether that was tried for long enough."""
     best, updates = -math.inf, 0
     for fit in FITS:
-        trainee = subject.trainee()
-        inputs, targets = batch_of(batch, torch.arange(len(batch)), trainee.device)
-        for update in fit(trainee, batch, UPDATES):
+        train_state = subject.train_state()
+        inputs, targets = batch_of(batch, torch.arange(len(batch)), train_state.device)
+        for update in fit(train_state, batch, UPDATES):
             updates += 1
             if update % LOOK_EVERY == 0:
                 with torch.no_grad():
-                    _, outputs = loss_of(trainee, inputs, targets)
-                best = max(best, explained(trainee.task, outputs, targets))
+                    _, outputs = loss_of(train_state, inputs, targets)
+                best = max(best, explained(train_state.task, outputs, targets))
             if best >= OVERFITTED:
                 return best, True
     return best, updates >= UPDATES
@@ -205,38 +205,38 @@ def _orders(subject: Subject) -> bool:
     part = subject.data.train
     many = part.select(some_rows(part, AT_ONCE, alike=True))
     for fit in FITS_OF_CONVEX:
-        trainee = subject.trainee()
-        inputs, targets = batch_of(many, torch.arange(len(many)), trainee.device)
-        for _ in fit(trainee, many, UPDATES // 3):
+        train_state = subject.train_state()
+        inputs, targets = batch_of(many, torch.arange(len(many)), train_state.device)
+        for _ in fit(train_state, many, UPDATES // 3):
             pass
         with torch.no_grad():
-            _, outputs = loss_of(trainee, inputs, targets)
-        if ordered(trainee.task, outputs, targets) >= BETTER:
+            _, outputs = loss_of(train_state, inputs, targets)
+        if ordered(train_state.task, outputs, targets) >= BETTER:
             return True
     return False
 
 
-def is_linear(trainee: Trainee, part: Part) -> bool:
+def is_linear(train_state: TrainState, part: Part) -> bool:
     """Whether what comes out for the middle of two examples is the middle of what comes out."""
     inputs, _ = part.inputs_of(len(part) // 2 * 2)
     if inputs.dtype != torch.float32 or len(inputs) < 2:
         return False
-    trainee.model.eval()
+    train_state.model.eval()
     with torch.no_grad(), seeded_globals(SEED, "dropout"):
         one, other, middle = (
-            trainee.model(batch.to(trainee.device))
+            train_state.model(batch.to(train_state.device))
             for batch in (inputs[::2], inputs[1::2], (inputs[::2] + inputs[1::2]) / 2)
         )
     return torch.allclose(middle, (one + other) / 2, rtol=1e-3, atol=1e-5)
 
 
-def _most(trainee: Trainee) -> int:
+def _most(train_state: TrainState) -> int:
     """For values no more examples than a linear model of so many parameters can fit."""
-    most = FEW if affordable(trainee, EXAMPLES, UPDATES) < UPDATES else EXAMPLES
-    if trainee.task.targets != "values":
+    most = FEW if affordable(train_state, EXAMPLES, UPDATES) < UPDATES else EXAMPLES
+    if train_state.task.targets != "values":
         return most
-    width = trainee.task.width(trainee.data.outputs)
-    learning = sum(p.numel() for p in trainee.model.parameters() if p.requires_grad)
+    width = train_state.task.width(train_state.data.outputs)
+    learning = sum(p.numel() for p in train_state.model.parameters() if p.requires_grad)
     return min(most, max(2, learning // (2 * width)))
 
 
@@ -250,12 +250,12 @@ def _told(share: float, examples: int) -> str:
 
 def shapes(subject: Subject) -> Verdict:
     """Inputs go through augmentation and model, and what comes out is as wide as the task needs."""
-    trainee = subject.trainee()
-    layers = _layers(trainee)
+    train_state = subject.train_state()
+    layers = _layers(train_state)
     # With a loss that takes anything, what is left to fit is shapes.
-    anything = {**trainee.configuration, "loss": {"name": "any"}}
+    anything = {**train_state.configuration, "loss": {"name": "any"}}
     try:
-        try_fit(replace(trainee, loss=_any_loss, extra_metrics=[], configuration=anything))
+        try_fit(replace(train_state, loss=_any_loss, extra_metrics=[], configuration=anything))
     except RequestError as error:
         through = f" Layers: {layers}." if layers else ""
         return failed(f"{error.message}{through}", error.hint)
@@ -265,13 +265,17 @@ def shapes(subject: Subject) -> Verdict:
 
 def loss_fits(subject: Subject) -> Verdict:
     """Loss and metrics are this task's."""
-    trainee = subject.trainee()
+    train_state = subject.train_state()
     try:
-        try_fit(trainee)
+        try_fit(train_state)
     except RequestError as error:
         return failed(error.message, error.hint)
-    loss, task = (trainee.configuration[kind]["name"] for kind in ("loss", "task"))
-    extra = f" and {counted(len(trainee.extra_metrics), 'metric')}" if trainee.extra_metrics else ""
+    loss, task = (train_state.configuration[kind]["name"] for kind in ("loss", "task"))
+    extra = (
+        f" and {counted(len(train_state.extra_metrics), 'metric')}"
+        if train_state.extra_metrics
+        else ""
+    )
     return passed(f"loss {loss}{extra} for task {task}")
 
 
@@ -279,11 +283,11 @@ def _any_loss(outputs: Tensor, _targets: Tensor) -> Tensor:
     return outputs.sum()
 
 
-def _layers(trainee: Trainee) -> str:
+def _layers(train_state: TrainState) -> str:
     """What comes out of each layer, as far as two examples get."""
-    with watching(trainee.model) as rows, suppress(Exception):  # `try_fit` tells what it raises
-        pass_two(trainee)
-    seen = [_shown(trainee.data.input_shape)]
+    with watching(train_state.model) as rows, suppress(Exception):  # `try_fit` tells what it raises
+        pass_two(train_state)
+    seen = [_shown(train_state.data.input_shape)]
     for row in rows:
         if row["output_shape"] is not None:
             name = row["type"] if row["name"] == "(model)" else row["name"]

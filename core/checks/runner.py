@@ -68,7 +68,7 @@ def check(resolver: Resolver, asked: Configuration) -> Iterator[Check]:
     checks = CHECKS_OF_SCRIPT if isinstance(resolver, ScriptResolver) else CHECKS
     resolver.configuration(asked)
     if checks is CHECKS:
-        subject.trainee()
+        subject.train_state()
     settle()  # the user's modules, imported by now, may have changed threads or precision
     done: dict[str, bool | None] = {}
     for name, function, needs in checks:

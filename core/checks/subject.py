@@ -14,7 +14,7 @@ from paribus.core.data.loader import Part
 from paribus.core.data.prepare import Data
 from paribus.core.rng import seeded_globals, stream
 from paribus.core.training.resolve import Resolver
-from paribus.core.training.train_state import Trainee, checked_loss
+from paribus.core.training.train_state import TrainState, checked_loss
 
 SEED = 0  # of every model and every choice of examples
 OPERATIONS = 5e10  # floating-point operations that one fit may take: a few seconds
@@ -36,9 +36,9 @@ class Subject:
     def data(self) -> Data:
         return self.resolver.data(self.asked)
 
-    def trainee(self) -> Trainee:
+    def train_state(self) -> TrainState:
         """All parts of a run at its first step, built anew."""
-        return self.resolver.trainee(self.asked, SEED)
+        return self.resolver.train_state(self.asked, SEED)
 
 
 @dataclass(frozen=True)
@@ -93,25 +93,25 @@ def batch_of(part: Part, rows: Tensor, device: torch.device) -> tuple[Tensor, Te
     return inputs.to(device), targets.to(device)
 
 
-def outputs_of(trainee: Trainee, part: Part, rows: Tensor) -> tuple[Tensor, Tensor]:
+def outputs_of(train_state: TrainState, part: Part, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Outputs and targets of the examples at these positions, as validation computes them."""
-    size = trainee.configuration["train"]["eval_batch_size"]
+    size = train_state.configuration["train"]["eval_batch_size"]
     batches = (inputs for inputs, _ in part.batches(size, rows))
-    return answers(trainee.model, batches, trainee.device), part.targets[rows]
+    return answers(train_state.model, batches, train_state.device), part.targets[rows]
 
 
-def loss_of(trainee: Trainee, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def loss_of(train_state: TrainState, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Loss and outputs of a batch as in training, but without noise: a function of the weights.
 
     Normalization is over the batch; nothing is dropped, and what else a model draws is the same
     each time.
     """
-    trainee.model.train()
-    for layer in [*trainee.frozen, *_dropouts(trainee.model)]:
+    train_state.model.train()
+    for layer in [*train_state.frozen, *_dropouts(train_state.model)]:
         layer.eval()
     with seeded_globals(SEED, "dropout"):
-        outputs = trainee.model(inputs)
-        return checked_loss(trainee, outputs, targets), outputs
+        outputs = train_state.model(inputs)
+        return checked_loss(train_state, outputs, targets), outputs
 
 
 def _dropouts(model: nn.Module) -> list[nn.Module]:
@@ -119,17 +119,17 @@ def _dropouts(model: nn.Module) -> list[nn.Module]:
     return [layer for layer in model.modules() if isinstance(layer, kinds)]
 
 
-def affordable(trainee: Trainee, examples: int, most: int) -> int:
+def affordable(train_state: TrainState, examples: int, most: int) -> int:
     """How often so many examples can be trained on in a few seconds: 1 up to `most`.
 
     By operations, not by time: the same on every machine.
     """
-    inputs, _ = trainee.data.train.inputs_of(2)
-    trainee.model.eval()
+    inputs, _ = train_state.data.train.inputs_of(2)
+    train_state.model.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        trainee.model(inputs.to(trainee.device))
+        train_state.model(inputs.to(train_state.device))
     counted_ones = counter.get_total_flops() / len(inputs)
-    each = max(counted_ones, 2 * count_parameters(trainee.model))  # some layers are not counted
+    each = max(counted_ones, 2 * count_parameters(train_state.model))  # some layers are not counted
     return max(1, min(most, int(OPERATIONS / (3 * each * examples))))
 
 

@@ -27,7 +27,7 @@ from paribus.core.rng import epoch_order, seeded_globals
 from paribus.core.training.engine import Job, Report
 from paribus.core.training.loop import train_epoch
 from paribus.core.training.script import epochs_of
-from paribus.core.training.train_state import Trainee
+from paribus.core.training.train_state import TrainState
 
 SAMPLE = 128  # examples that a loss is measured on
 GRADIENT_STEPS = 5
@@ -44,31 +44,31 @@ def starts_at_chance(subject: Subject) -> Verdict:
 
     What the loss makes of class weights or label smoothing is in both numbers.
     """
-    trainee = subject.trainee()
-    if trainee.task.targets == "values":
+    train_state = subject.train_state()
+    if train_state.task.targets == "values":
         return skipped("for values there is no chance to compare with")
-    if reason := _begins_trained(trainee):
+    if reason := _begins_trained(train_state):
         return skipped(reason)
-    part = trainee.data.train
-    inputs, targets = batch_of(part, some_rows(part, SAMPLE), trainee.device)
+    part = train_state.data.train
+    inputs, targets = batch_of(part, some_rows(part, SAMPLE), train_state.device)
     with torch.no_grad():
-        loss, outputs = loss_of(trainee, inputs, targets)
-        aims = trainee.task.aims(targets)
-        chance = float(trainee.loss(torch.zeros_like(outputs), aims))
+        loss, outputs = loss_of(train_state, inputs, targets)
+        aims = train_state.task.aims(targets)
+        chance = float(train_state.loss(torch.zeros_like(outputs), aims))
     start = loss.item()
     if not (math.isfinite(chance) and chance > 0):
         return skipped(f"this loss is {chance:.4g} for equal probabilities, which says nothing")
-    told = f"{start:.4f}; {_named_chance(trainee, chance)}"
+    told = f"{start:.4f}; {_named_chance(train_state, chance)}"
     if not chance / 2 <= start <= chance * 2:
         return failed(
             f"The loss at the start is {told}.",
-            "Make inputs and initial weights smaller, or mend the loss: the model begins sure.",
+            "Make inputs and initial weights smaller, or repair the loss: the model begins sure.",
         )
     return passed(told)
 
 
-def _named_chance(trainee: Trainee, chance: float) -> str:
-    task, outputs = trainee.task.targets, trainee.data.outputs
+def _named_chance(train_state: TrainState, chance: float) -> str:
+    task, outputs = train_state.task.targets, train_state.data.outputs
     classes = outputs if task == "classes" else 2
     known = f"ln {classes} = " if math.isclose(chance, math.log(classes), rel_tol=1e-5) else ""
     return f"equal probabilities would give {known}{chance:.4f}"
@@ -76,9 +76,9 @@ def _named_chance(trainee: Trainee, chance: float) -> str:
 
 def gradients(subject: Subject) -> Verdict:
     """Every parameter gets a gradient, unless train.only leaves it out."""
-    trainee = subject.trainee()
-    named = dict(trainee.model.named_parameters())
-    only = trainee.configuration["train"]["only"]
+    train_state = subject.train_state()
+    named = dict(train_state.model.named_parameters())
+    only = train_state.configuration["train"]["only"]
     frozen = [name for name, p in named.items() if not p.requires_grad]
     if frozen and not only:
         return failed(
@@ -87,16 +87,16 @@ def gradients(subject: Subject) -> Verdict:
         )
     learning = {name: p for name, p in named.items() if p.requires_grad}
     reached: set[str] = set()
-    part = trainee.data.train
+    part = train_state.data.train
     rows = some_rows(part, GRADIENT_EXAMPLES, alike=True)
-    inputs, targets = batch_of(part, rows, trainee.device)
+    inputs, targets = batch_of(part, rows, train_state.device)
     # A few steps: behind a layer that begins with zeros gradients come with the second.
     optimizer = torch.optim.Adam(learning.values(), lr=1e-3)
     for _ in range(GRADIENT_STEPS):
         if len(reached) == len(learning):
             break
         optimizer.zero_grad()
-        loss, _ = loss_of(trainee, inputs, targets)
+        loss, _ = loss_of(train_state, inputs, targets)
         loss.backward()  # type: ignore[no-untyped-call]
         reached |= {n for n, p in learning.items() if p.grad is not None and bool(p.grad.any())}
         optimizer.step()
@@ -113,24 +113,28 @@ def gradients(subject: Subject) -> Verdict:
 
 def falls_in_one_epoch(subject: Subject) -> Verdict:
     """The experiment's own optimizer brings the loss down."""
-    trainee = subject.trainee()
-    if (reason := _begins_trained(trainee)) and not trainee.fresh:
+    train_state = subject.train_state()
+    if (reason := _begins_trained(train_state)) and not train_state.fresh:
         return skipped(reason)
-    part = trainee.data.train
-    inputs, targets = batch_of(part, some_rows(part, SAMPLE), trainee.device)
-    before = _measured(trainee, inputs, targets)
-    updates = _train_an_epoch(trainee)
-    after = _measured(trainee, inputs, targets)
+    part = train_state.data.train
+    inputs, targets = batch_of(part, some_rows(part, SAMPLE), train_state.device)
+    before = _measured(train_state, inputs, targets)
+    updates = _train_an_epoch(train_state)
+    after = _measured(train_state, inputs, targets)
     told = f"from {before:.4g} to {after:.4g} in {counted(updates, 'update')}"
-    lr = trainee.optimizer.param_groups[0].get("lr")
+    lr = train_state.optimizer.param_groups[0].get("lr")
     named = f" (optimizer.lr={lr:g})" if isinstance(lr, float) else ""
-    if updates < LEAST_UPDATES and updates < trainee.updates and before <= after < BURST * before:
+    if (
+        updates < LEAST_UPDATES
+        and updates < train_state.updates
+        and before <= after < BURST * before
+    ):
         return skipped(f"the model is too large to train it for long enough ({told})")
     if not after < before:
         return failed(f"The loss does not fall: {told}{named}.", "Lower optimizer.lr tenfold.")
     if before - after < HARDLY * abs(before):
         size = targets.double().square().mean().sqrt().item()
-        far = trainee.task.targets == "values" and size > FAR
+        far = train_state.task.targets == "values" and size > FAR
         return failed(
             f"The loss hardly falls: {told}{named}.",
             "Raise optimizer.lr tenfold"
@@ -139,28 +143,30 @@ def falls_in_one_epoch(subject: Subject) -> Verdict:
     return passed(told)
 
 
-def _measured(trainee: Trainee, inputs: Tensor, targets: Tensor) -> float:
+def _measured(train_state: TrainState, inputs: Tensor, targets: Tensor) -> float:
     with torch.no_grad():
-        return loss_of(trainee, inputs, targets)[0].item()
+        return loss_of(train_state, inputs, targets)[0].item()
 
 
-def _train_an_epoch(trainee: Trainee, most: int = MOST_UPDATES) -> int:
+def _train_an_epoch(train_state: TrainState, most: int = MOST_UPDATES) -> int:
     """Trains one epoch, cut short where it is long; short ones until there are some updates."""
-    size, examples = trainee.batch_size, len(trainee.data.train)
-    most = affordable(trainee, size, min(most, max(1, MOST_EXAMPLES // size), trainee.updates))
+    size, examples = train_state.batch_size, len(train_state.data.train)
+    most = affordable(
+        train_state, size, min(most, max(1, MOST_EXAMPLES // size), train_state.updates)
+    )
     done, epoch = 0, 0
     with seeded_globals(SEED, "dropout"):
         while done < min(most, LEAST_UPDATES):
             epoch += 1
             order = epoch_order(SEED, epoch, examples)[: (most - done) * size]
-            train_epoch(trainee, order, SEED, epoch)
+            train_epoch(train_state, order, SEED, epoch)
             done += math.ceil(len(order) / size)
     return done
 
 
 def repeats(subject: Subject) -> Verdict:
     """The same seed twice gives the same weights, at the start and after some updates."""
-    first, second = subject.trainee(), subject.trainee()
+    first, second = subject.train_state(), subject.train_state()
     if weights_hash(first.model.state_dict()) != weights_hash(second.model.state_dict()):
         return failed(
             "The same seed gives other initial weights.",
@@ -177,11 +183,11 @@ def repeats(subject: Subject) -> Verdict:
     return passed(f"{found[:12]} twice after {counted(updates, 'update')}")
 
 
-def _begins_trained(trainee: Trainee) -> str | None:
+def _begins_trained(train_state: TrainState) -> str | None:
     """Why a model does not begin at chance."""
-    if trainee.configuration["train"]["start_from"] is not None:
+    if train_state.configuration["train"]["start_from"] is not None:
         return "it begins with the weights of train.start_from"
-    if trainee.configuration["model"].get("weights") is not None:
+    if train_state.configuration["model"].get("weights") is not None:
         return "it begins with model.weights"
     return None
 

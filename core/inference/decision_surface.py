@@ -20,7 +20,7 @@ from paribus.core.inference.evaluate import data_as_trained, device_of
 from paribus.core.inference.load_run import recorded_run
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.training.job import resolver_for_file
-from paribus.core.training.train_state import Trainee
+from paribus.core.training.train_state import TrainState
 
 Array = NDArray[Any]
 _STEPS = {1: 400, 2: 200}  # inputs: points along each of them
@@ -87,32 +87,32 @@ def surface_of_run(path: Path, trust: bool = False) -> Surface:
             f"{run.id}: its inputs have shape {list(data.input_shape)}, not one or two numbers.",
             kind="surface",
         )
-    trainee = resolver.trainee(asked, run.seed, pretrained=False)
-    load_weights(trainee.model, weights, run.id)
-    train, val = (_examples(trainee, part) for part in (data.train, data.val))
+    train_state = resolver.train_state(asked, run.seed, pretrained=False)
+    load_weights(train_state.model, weights, run.id)
+    train, val = (_examples(train_state, part) for part in (data.train, data.val))
     axes = _axes(np.concatenate([train.inputs, val.inputs]))
     shape = tuple(len(axis) for axis in reversed(axes))
     inputs = np.stack([axis.ravel() for axis in np.meshgrid(*axes)], 1)
     grid = torch.from_numpy(inputs.astype(np.float32))
-    outputs = _answers(trainee, standardized(grid, data.preprocessing["standardize"]))
-    probabilities = trainee.task.probabilities(outputs)
+    outputs = _answers(train_state, standardized(grid, data.preprocessing["standardize"]))
+    probabilities = train_state.task.probabilities(outputs)
     return Surface(
         axes,
-        _on_grid(trainee.task.predict(outputs), shape),
+        _on_grid(train_state.task.predict(outputs), shape),
         None if probabilities is None else _on_grid(probabilities, shape),
         train,
         val,
     )
 
 
-def _examples(trainee: Trainee, part: Part) -> Examples:
+def _examples(train_state: TrainState, part: Part) -> Examples:
     rows = np.unique(np.linspace(0, len(part) - 1, min(len(part), _MOST_EXAMPLES)).round())
     chosen = part.select(torch.from_numpy(rows.astype(np.int64)))
     inputs, targets = chosen.inputs_of(len(chosen))
     given = inputs.numpy().astype(np.float64)
-    if recipe := trainee.data.preprocessing["standardize"]:
+    if recipe := train_state.data.preprocessing["standardize"]:
         given = given * np.asarray(recipe["scale"]) + np.asarray(recipe["mean"])
-    predicted = trainee.task.predict(_answers(trainee, inputs))
+    predicted = train_state.task.predict(_answers(train_state, inputs))
     return Examples(given, targets.numpy(), predicted.numpy(), len(part))
 
 
@@ -127,9 +127,9 @@ def _axes(inputs: Array) -> tuple[Array, ...]:
     )
 
 
-def _answers(trainee: Trainee, inputs: Tensor) -> Tensor:
-    size = trainee.configuration["train"]["eval_batch_size"]
-    return answers(trainee.model, torch.split(inputs, size), trainee.device)
+def _answers(train_state: TrainState, inputs: Tensor) -> Tensor:
+    size = train_state.configuration["train"]["eval_batch_size"]
+    return answers(train_state.model, torch.split(inputs, size), train_state.device)
 
 
 def _on_grid(answers: Tensor, shape: tuple[int, ...]) -> Array:

@@ -44,7 +44,7 @@ def recorded_run(folder: RunFolder, record: Mapping[str, Any], *, trust: bool = 
     source = path.parent
     asked = as_recorded(record)
     if not trust:
-        hold_trust(folder, record, asked)
+        check_trusted(folder, record, asked)
     return RunSpec(
         id=record["run"],
         experiment=record["experiment"],
@@ -110,7 +110,9 @@ def told_of(run: str) -> Iterator[None]:
         ) from error
 
 
-def hold_trust(folder: RunFolder, record: Mapping[str, Any], configuration: Configuration) -> None:
+def check_trusted(
+    folder: RunFolder, record: Mapping[str, Any], configuration: Configuration
+) -> None:
     """Holds a record to what it may have imported and executed. Executes nothing.
 
     A record may come from anyone, and importing a module runs it.

@@ -14,7 +14,7 @@ from paribus.core.config.registry import LOSS_TASKS
 from paribus.core.config.values import show_value
 from paribus.core.errors import RequestError, one_of, shown
 from paribus.core.rng import seeded_globals
-from paribus.core.training.train_state import Trainee, checked_loss
+from paribus.core.training.train_state import TrainState, checked_loss
 
 # Losses that take no logits: of torch, by class and function; what they take; what to do.
 _NO_LOGITS = (
@@ -27,11 +27,11 @@ _NO_LOGITS = (
 )
 
 
-def try_fit(trainee: Trainee, *, update: bool = True) -> None:
+def try_fit(train_state: TrainState, *, update: bool = True) -> None:
     """Sends a few training examples through model, loss and metrics, and updates the model once.
 
     Args:
-        trainee: Not to be trained with any more.
+        train_state: Not to be trained with any more.
         update: Whether its own optimizer makes that update. A cohort makes its own, of what it
             knows; and torch imports its compiler when an optimizer first steps, which takes a
             second.
@@ -39,25 +39,25 @@ def try_fit(trainee: Trainee, *, update: bool = True) -> None:
     Raises:
         RequestError: If something does not fit, with both shapes and where they come from.
     """
-    _refuse_loss_of_another_task(trainee)
+    _refuse_loss_of_another_task(train_state)
     # Not as many as there are classes: a loss that broadcasts [N, C] against [N] must fail here.
-    rows = 3 if trainee.data.outputs == 2 else 2
-    inputs, targets = trainee.data.train.inputs_of(rows)
-    _try_augment(trainee, inputs)
-    inputs, targets = inputs.to(trainee.device), targets.to(trainee.device)
+    rows = 3 if train_state.data.outputs == 2 else 2
+    inputs, targets = train_state.data.train.inputs_of(rows)
+    _try_augment(train_state, inputs)
+    inputs, targets = inputs.to(train_state.device), targets.to(train_state.device)
     with seeded_globals(0, "dropout"):
-        outputs = _try_model(trainee, inputs)
-        _try_loss(trainee, outputs, targets)
-        _try_metrics(trainee, outputs.detach().cpu(), targets.cpu())
+        outputs = _try_model(train_state, inputs)
+        _try_loss(train_state, outputs, targets)
+        _try_metrics(train_state, outputs.detach().cpu(), targets.cpu())
         # In training with as few examples as its last batch may have.
-        last = len(trainee.data.train) % trainee.batch_size or trainee.batch_size
-        outputs = _try_model(trainee, inputs[:last], training=True)
-        _try_update(trainee, _try_loss(trainee, outputs, targets[:last]), steps=update)
+        last = len(train_state.data.train) % train_state.batch_size or train_state.batch_size
+        outputs = _try_model(train_state, inputs[:last], training=True)
+        _try_update(train_state, _try_loss(train_state, outputs, targets[:last]), steps=update)
 
 
-def _refuse_loss_of_another_task(trainee: Trainee) -> None:
-    loss, task = _name(trainee, "loss"), _name(trainee, "task")
-    kinds = [kind.__name__ for kind in type(trainee.loss).__mro__]
+def _refuse_loss_of_another_task(train_state: TrainState) -> None:
+    loss, task = _name(train_state, "loss"), _name(train_state, "task")
+    kinds = [kind.__name__ for kind in type(train_state.loss).__mro__]
     if loss.startswith("torch."):  # a function of torch.nn.functional
         kinds.append(loss.rpartition(".")[2])
     for names, wants, hint in _NO_LOGITS:
@@ -67,7 +67,7 @@ def _refuse_loss_of_another_task(trainee: Trainee) -> None:
                 hint,
                 "loss-task",
             )
-    if isinstance(trainee.loss, nn.Module) and any(True for _ in trainee.loss.parameters()):
+    if isinstance(train_state.loss, nn.Module) and any(True for _ in train_state.loss.parameters()):
         raise RequestError(
             f"loss {loss} has parameters of its own, which no optimizer would train.",
             "Move them into the model.",
@@ -77,18 +77,18 @@ def _refuse_loss_of_another_task(trainee: Trainee) -> None:
     if task not in fitting:
         raise RequestError(
             f"loss {loss} is for task {one_of(fitting)}, not for task {task}.",
-            f"Take {one_of(trainee.task.loss)}.",
+            f"Take {one_of(train_state.task.loss)}.",
             "loss-task",
         )
 
 
-def _try_augment(trainee: Trainee, inputs: Tensor) -> None:
-    if trainee.data.train.augment is None:
+def _try_augment(train_state: TrainState, inputs: Tensor) -> None:
+    if train_state.data.train.augment is None:
         return
-    names = show_value(trainee.configuration["augment"])
+    names = show_value(train_state.configuration["augment"])
     some = torch.arange(len(inputs))
     try:
-        drawn, _ = next(trainee.data.train.batches(len(inputs), some, (0, 0)))
+        drawn, _ = next(train_state.data.train.batches(len(inputs), some, (0, 0)))
     except Exception as error:
         raise RequestError(
             f"augment={names} cannot take an image of shape {list(inputs.shape[1:])}: "
@@ -105,16 +105,16 @@ def _try_augment(trainee: Trainee, inputs: Tensor) -> None:
         )
 
 
-def _try_model(trainee: Trainee, inputs: Tensor, *, training: bool = False) -> Tensor:
+def _try_model(train_state: TrainState, inputs: Tensor, *, training: bool = False) -> Tensor:
     if training:
-        trainee.begin_training()
+        train_state.begin_training()
     else:
-        trainee.model.eval()
-    set_dropout_streams(trainee.model, seed=0, epoch=0)
+        train_state.model.eval()
+    set_dropout_streams(train_state.model, seed=0, epoch=0)
     try:
-        outputs: Tensor = trainee.model(inputs.clone())
+        outputs: Tensor = train_state.model(inputs.clone())
     except Exception as error:
-        where = f"data {_name(trainee, 'data')} gives"
+        where = f"data {_name(train_state, 'data')} gives"
         hint = "Let the model take in_features or input_shape, which are filled in from the data."
         if training:
             where = "training's last batch has" if len(inputs) == 1 else f"{where} in training"
@@ -122,17 +122,17 @@ def _try_model(trainee: Trainee, inputs: Tensor, *, training: bool = False) -> T
                 "Another train.batch_size leaves a larger last batch." if len(inputs) == 1 else ""
             )
         raise RequestError(
-            f"model {_name(trainee, 'model')} cannot take a batch of shape {list(inputs.shape)}, "
-            f"which {where}: {type(error).__name__}: {shown(error, 200)}.",
+            f"model {_name(train_state, 'model')} cannot take a batch of shape "
+            f"{list(inputs.shape)}, which {where}: {type(error).__name__}: {shown(error, 200)}.",
             hint,
             "shape",
         ) from error
     return outputs
 
 
-def _try_loss(trainee: Trainee, outputs: Tensor, targets: Tensor) -> Tensor:
-    name = _name(trainee, "loss")
-    if trainee.configuration["loss"].get("reduction") == "sum":
+def _try_loss(train_state: TrainState, outputs: Tensor, targets: Tensor) -> Tensor:
+    name = _name(train_state, "loss")
+    if train_state.configuration["loss"].get("reduction") == "sum":
         raise RequestError(
             "A loss must be a mean over examples: with reduction=sum it grows with the batch, and "
             "val/loss with train.eval_batch_size.",
@@ -143,13 +143,13 @@ def _try_loss(trainee: Trainee, outputs: Tensor, targets: Tensor) -> Tensor:
         # Of a loss that broadcasts torch only warns.
         warnings.filterwarnings("error", message="Using a target size")
         try:
-            loss = checked_loss(trainee, outputs, targets)
+            loss = checked_loss(train_state, outputs, targets)
         except RequestError:
             raise
         except Exception as error:
             raise RequestError(
                 f"loss {name} cannot take outputs {list(outputs.shape)} and targets "
-                f"{list(targets.shape)} ({targets.dtype}) of task {_name(trainee, 'task')}: "
+                f"{list(targets.shape)} ({targets.dtype}) of task {_name(train_state, 'task')}: "
                 f"{shown(error, 200)}.",
                 "Take another loss: loss=NAME.",
                 "loss-task",
@@ -164,13 +164,15 @@ def _try_loss(trainee: Trainee, outputs: Tensor, targets: Tensor) -> Tensor:
     return loss
 
 
-def _try_update(trainee: Trainee, loss: Tensor, *, steps: bool) -> None:
+def _try_update(train_state: TrainState, loss: Tensor, *, steps: bool) -> None:
     """One step: an optimizer may be for some models only, and says so when it meets gradients."""
-    model, optimizer, scheduler = (_name(trainee, k) for k in ("model", "optimizer", "scheduler"))
-    _refuse_scheduler(trainee, scheduler)
-    measured: list[Any] = [loss.item()] if trainee.scheduler_steps == "validation" else []
+    model, optimizer, scheduler = (
+        _name(train_state, k) for k in ("model", "optimizer", "scheduler")
+    )
+    _refuse_scheduler(train_state, scheduler)
+    measured: list[Any] = [loss.item()] if train_state.scheduler_steps == "validation" else []
     if not steps:
-        never_steps(trainee.optimizer)
+        never_steps(train_state.optimizer)
     for what, act, hint in (
         (
             f"model {model} cannot be trained",
@@ -179,12 +181,12 @@ def _try_update(trainee: Trainee, loss: Tensor, *, steps: bool) -> None:
         ),
         (
             f"optimizer {optimizer} cannot update model {model}",
-            lambda: steps and trainee.optimizer.step(lambda: loss),  # type: ignore[arg-type,return-value]
+            lambda: steps and train_state.optimizer.step(lambda: loss),  # type: ignore[arg-type,return-value]
             "Take another, such as optimizer=adam.",
         ),
         (
             f"scheduler {scheduler} cannot step",
-            lambda: trainee.scheduler.step(*measured),
+            lambda: train_state.scheduler.step(*measured),
             "Give it other keywords: scheduler.KEYWORD=VALUE.",
         ),
     ):
@@ -195,16 +197,20 @@ def _try_update(trainee: Trainee, loss: Tensor, *, steps: bool) -> None:
             raise RequestError(f"{what}: {why}.", hint, "update") from error
 
 
-def _refuse_scheduler(trainee: Trainee, name: str) -> None:
+def _refuse_scheduler(train_state: TrainState, name: str) -> None:
     """What would raise in the middle of training, or turn the learning rate the wrong way."""
-    ends = getattr(trainee.scheduler, "total_steps", None)
-    if trainee.scheduler_steps == "update" and ends is not None and ends < trainee.updates:
+    ends = getattr(train_state.scheduler, "total_steps", None)
+    if train_state.scheduler_steps == "update" and ends is not None and ends < train_state.updates:
         raise RequestError(
-            f"scheduler {name} ends after {ends} updates, and training takes {trainee.updates}.",
+            f"scheduler {name} ends after {ends} updates, and training takes "
+            f"{train_state.updates}.",
             "Leave its length out; it follows from train.epochs.",
             "update",
         )
-    if trainee.scheduler_steps == "validation" and getattr(trainee.scheduler, "mode", "") == "max":
+    if (
+        train_state.scheduler_steps == "validation"
+        and getattr(train_state.scheduler, "mode", "") == "max"
+    ):
         raise RequestError(
             f"scheduler {name} is given the validation loss, of which less is better.",
             "Leave scheduler.mode out.",
@@ -212,24 +218,24 @@ def _refuse_scheduler(trainee: Trainee, name: str) -> None:
         )
 
 
-def _try_metrics(trainee: Trainee, outputs: Tensor, targets: Tensor) -> None:
+def _try_metrics(train_state: TrainState, outputs: Tensor, targets: Tensor) -> None:
     times = -(-4 // len(targets))  # a metric may need a few examples
     outputs = outputs.repeat(times, *[1] * (outputs.ndim - 1))
     targets = targets.repeat(times, *[1] * (targets.ndim - 1))
-    for metric in trainee.extra_metrics:
+    for metric in train_state.extra_metrics:
         try:
             metric.measure(outputs, targets)
         except RequestError:
             raise
         except Exception as error:
             raise RequestError(
-                f"metrics: {metric.name} does not fit task {_name(trainee, 'task')}: "
+                f"metrics: {metric.name} does not fit task {_name(train_state, 'task')}: "
                 f"{shown(error)}.",
                 "Leave it out, or name another.",
                 "metric-task",
             ) from error
 
 
-def _name(trainee: Trainee, kind: str) -> str:
-    name: str = trainee.configuration[kind]["name"]
+def _name(train_state: TrainState, kind: str) -> str:
+    name: str = train_state.configuration[kind]["name"]
     return name

@@ -13,13 +13,13 @@ from paribus.core.config.schema import Configuration, ScriptConfiguration
 from paribus.core.data.loader import ReaderDied
 from paribus.core.errors import ParibusError, RequestError, shown
 from paribus.core.fingerprint import explain
-from paribus.core.run_spec import Ended, Progress, RunSpec
+from paribus.core.run_spec import Ended, RunSpec, WorkerEvent
 from paribus.core.runtime import settle
 from paribus.core.training.cohort.cohort_engine import Cohort
 from paribus.core.training.engine import Engine, Job, Report
 from paribus.core.training.loop import Loop
 from paribus.core.training.resolve import Resolver
-from paribus.core.training.run_writer import Attempt
+from paribus.core.training.run_writer import RunWriter
 from paribus.core.training.script import Script, ScriptResolver
 
 
@@ -43,7 +43,7 @@ def train_job(
     attempts: Mapping[str, Path],
     checkpoint_every: float,
     loader_workers: int = 0,
-) -> Iterator[Progress]:
+) -> Iterator[WorkerEvent]:
     """Trains a job in this process.
 
     Closing the iterator after an epoch saves the resume state: the clean stop.
@@ -54,10 +54,10 @@ def train_job(
         checkpoint_every: Seconds between saves of the resume state.
         loader_workers: Processes that read and augment batches ahead.
     """
-    written: dict[str, Attempt] = {}
+    written: dict[str, RunWriter] = {}
     epochs = {run.id: int(run.facts["epochs"]) for run in runs}
     told: dict[str, int] = {}  # the last epoch of each run that was told
-    untold: dict[str, Progress] = {}  # of runs that are finished
+    untold: dict[str, WorkerEvent] = {}  # of runs that are finished
     finished: set[str] = set()
     alone: list[RunSpec] = []
     try:
@@ -66,12 +66,12 @@ def train_job(
             check_same(run, resolver)
             asked = Configuration.parse(run.asked, run.id)
             data = resolver.data_record(asked)
-            written[run.id] = Attempt(attempts[run.id], run, data, checkpoint_every)
+            written[run.id] = RunWriter(attempts[run.id], run, data, checkpoint_every)
         settle()  # the user's modules, imported by now, may have changed threads or precision
         states = {run.id: state for run in runs if (state := written[run.id].restore())}
         for name, attempt in written.items():
             if why := attempt.unused_state:
-                yield Progress(name, epochs[name], said=f"{why} {name} begins at the start.")
+                yield WorkerEvent(name, epochs[name], said=f"{why} {name} begins at the start.")
         job = Job(runs, resolver, loader_workers)
         for reports in engine_of(runs[0].engine).train(job, states):
             progress = []
@@ -107,13 +107,13 @@ def train_job(
                 yield each
 
 
-def _kept(report: Report, attempt: Attempt, epochs: int) -> Progress:
+def _kept(report: Report, attempt: RunWriter, epochs: int) -> WorkerEvent:
     """Writes what an epoch left of a run, and says so."""
     attempt.write(report)
     ended: Ended | None = None
     if report.finished:
         ended = "failed" if report.failure else "complete"
-    return Progress(report.run, epochs, attempt.history[-1], ended, report.failure)
+    return WorkerEvent(report.run, epochs, attempt.history[-1], ended, report.failure)
 
 
 def resolver_for_file(path: Path, import_paths: tuple[Path, ...] = ()) -> Resolver:
@@ -146,14 +146,16 @@ def check_same(run: RunSpec, resolver: Resolver) -> None:
 _resolvers: dict[tuple[Path, int, tuple[Path, ...]], Resolver] = {}
 
 
-def _ended_by(error: BaseException, run: RunSpec, attempt: Attempt | None, epochs: int) -> Progress:
+def _ended_by(
+    error: BaseException, run: RunSpec, attempt: RunWriter | None, epochs: int
+) -> WorkerEvent:
     """The end of a run by an exception: its own failure, or the surroundings'."""
     kind = "" if isinstance(error, ParibusError) else f"{type(error).__name__}: "
     message = f"{kind}{shown(error, 500)}"
     if surroundings := _surroundings(error):
-        return Progress(run.id, epochs, None, "attempt", f"{surroundings}: {message}")
+        return WorkerEvent(run.id, epochs, None, "attempt", f"{surroundings}: {message}")
     if attempt is None or (isinstance(error, ParibusError) and error.kind == "changed"):
-        return Progress(run.id, epochs, None, "attempt", str(error))
+        return WorkerEvent(run.id, epochs, None, "attempt", str(error))
     frames = getattr(error, "frames", None)  # of a loader worker
     if frames is None:
         frames = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
@@ -164,8 +166,8 @@ def _ended_by(error: BaseException, run: RunSpec, attempt: Attempt | None, epoch
     try:
         attempt.fail(reason)
     except OSError as disk:
-        return Progress(run.id, epochs, None, "attempt", f"disk: {disk}")
-    return Progress(run.id, epochs, None, "failed", reason)
+        return WorkerEvent(run.id, epochs, None, "attempt", f"disk: {disk}")
+    return WorkerEvent(run.id, epochs, None, "failed", reason)
 
 
 # What a disk says of itself; any other OSError is of whoever opened the file or socket.

@@ -27,13 +27,13 @@ from paribus.core.fingerprint import identity_parts, run_id, trace_components
 from paribus.core.run_spec import RunSpec, choose_engine
 from paribus.core.sources.source_hash import Sources
 from paribus.core.training.cohort.eligibility import chain_of, group_of
-from paribus.core.training.cohort.graph import NoChain
+from paribus.core.training.cohort.graph import UnsupportedModel
 from paribus.core.training.dry_run import try_fit
-from paribus.core.training.train_state import Trainee, length, make_trainee, selection
+from paribus.core.training.train_state import TrainState, length, make_train_state, selection
 
 
 @dataclass(frozen=True)
-class Trial:
+class Probe:
     """What building a configuration once has shown.
 
     Attributes:
@@ -65,7 +65,7 @@ class Resolver:
         self._data_of: dict[str, Data] = {}  # by configuration
         self._accepted: dict[str, ModelConfiguration] = {}
         self._resolved: dict[str, dict[str, Any]] = {}
-        self._trials: dict[str, Trial] = {}
+        self._trials: dict[str, Probe] = {}
         self._traced: dict[str, tuple[str | None, Sources, dict[str, bytes]]] = {}
 
     def data(self, asked: Configuration) -> Data:
@@ -176,7 +176,9 @@ class Resolver:
             "targets": data.val.targets,
         }
 
-    def trainee(self, asked: Configuration, seed: int, *, pretrained: bool = True) -> Trainee:
+    def train_state(
+        self, asked: Configuration, seed: int, *, pretrained: bool = True
+    ) -> TrainState:
         """All parts of a run, built.
 
         Args:
@@ -187,7 +189,7 @@ class Resolver:
         """
         found: Mapping[str, Any] = self.configuration(asked)
         found = found if pretrained else without_weights(found)
-        return make_trainee(found, self.experiment, self.data(asked), seed)
+        return make_train_state(found, self.experiment, self.data(asked), seed)
 
     def task(self, asked: Configuration) -> Task:
         """The task, made with its keywords."""
@@ -214,28 +216,28 @@ class Resolver:
         found: Task = build(component, {k: v for k, v in full["task"].items() if k != "name"})
         return found
 
-    def _tried(self, asked: Configuration, resolved: dict[str, Any]) -> Trial:
+    def _tried(self, asked: Configuration, resolved: dict[str, Any]) -> Probe:
         """What is found out by building a configuration once."""
         key = canonical_json(asked.to_dict())
         if key not in self._trials:
             data = self.data(asked)
-            trainee = make_trainee(resolved, self.experiment, data, seed=0)
-            initial = weights_hash(trainee.model.state_dict())
+            train_state = make_train_state(resolved, self.experiment, data, seed=0)
+            initial = weights_hash(train_state.model.state_dict())
             engine, why, group = "cohort", None, None
             try:
-                group = group_of(trainee, chain_of(trainee), data.fingerprint)
-            except NoChain as reason:
+                group = group_of(train_state, chain_of(train_state), data.fingerprint)
+            except UnsupportedModel as reason:
                 engine, why = "loop", str(reason)
-            try_fit(trainee, update=engine == "loop")
+            try_fit(train_state, update=engine == "loop")
             facts = {
-                "epochs": trainee.epochs,
-                "updates": trainee.updates,
-                "updates_per_epoch": math.ceil(len(data.train) / trainee.batch_size),
-                "parameters": count_parameters(trainee.model),
-                "directions": {f"val/{e.key}": e.direction for e in trainee.extra_metrics},
-                **({"fresh": trainee.fresh} if trainee.fresh else {}),
+                "epochs": train_state.epochs,
+                "updates": train_state.updates,
+                "updates_per_epoch": math.ceil(len(data.train) / train_state.batch_size),
+                "parameters": count_parameters(train_state.model),
+                "directions": {f"val/{e.key}": e.direction for e in train_state.extra_metrics},
+                **({"fresh": train_state.fresh} if train_state.fresh else {}),
             }
-            self._trials[key] = Trial(facts, initial, engine, why, group)
+            self._trials[key] = Probe(facts, initial, engine, why, group)
         return self._trials[key]
 
     def _resolve(self, asked: ModelConfiguration) -> dict[str, Any]:

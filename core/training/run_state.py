@@ -14,33 +14,33 @@ from paribus.core.components.models import tensor_hashes, weights_hash
 from paribus.core.config.schema import Configuration
 from paribus.core.run_spec import RunSpec
 from paribus.core.training.engine import Best, Evaluation, Job, Report, State
-from paribus.core.training.train_state import Trainee
+from paribus.core.training.train_state import TrainState
 
 
 @dataclass
-class Course:
+class RunState:
     """Where a run is.
 
     Attributes:
         spec: The run.
-        trainee: Its parts.
+        train_state: Its parts.
         initial: Name to sha256 of each tensor before the first step.
         epoch: How many are behind it.
         best: The best of them.
     """
 
     spec: RunSpec
-    trainee: Trainee
+    train_state: TrainState
     initial: dict[str, str] = field(default_factory=dict)
     epoch: int = 0
     best: Best | None = None
 
     @classmethod
-    def begin(cls, job: Job, spec: RunSpec) -> Course:
+    def begin(cls, job: Job, spec: RunSpec) -> RunState:
         """A run of a job at its first step."""
         asked = Configuration.parse(spec.asked, spec.id)
-        trainee = job.resolver.trainee(asked, spec.seed)
-        return cls(spec, trainee, tensor_hashes(trainee.model.state_dict()))
+        train_state = job.resolver.train_state(asked, spec.seed)
+        return cls(spec, train_state, tensor_hashes(train_state.model.state_dict()))
 
     def resume(self, state: State) -> None:
         """Goes on from what `report` put into a resume state."""
@@ -55,9 +55,9 @@ class Course:
     @property
     def examples(self) -> int:
         """Those that the next epoch visits: all, or fewer in the last of a number of updates."""
-        train, size = len(self.trainee.data.train), self.trainee.batch_size
+        train, size = len(self.train_state.data.train), self.train_state.batch_size
         steps = math.ceil(train / size)
-        left = self.trainee.updates - self.epoch * steps
+        left = self.train_state.updates - self.epoch * steps
         return train if left >= steps else left * size
 
     def report(
@@ -78,11 +78,11 @@ class Course:
             state: Makes what the engine itself needs to go on from here.
         """
         self.epoch += 1
-        trainee, epoch = self.trainee, self.epoch
-        if trainee.scheduler_steps == "validation":
-            trainee.scheduler.step(found.metrics["loss"])  # type: ignore[arg-type]
+        train_state, epoch = self.train_state, self.epoch
+        if train_state.scheduler_steps == "validation":
+            train_state.scheduler.step(found.metrics["loss"])  # type: ignore[arg-type]
         metrics = {**trained, **{f"val/{k}": v for k, v in found.metrics.items()}}
-        failure = _not_finite(metrics, trainee.metric, epoch)
+        failure = _not_finite(metrics, train_state.metric, epoch)
         if failure is None and self._is_best(metrics):
             kept = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
             self.best = Best(epoch, metrics, found.confusion_matrix, kept, found.outputs)
@@ -97,7 +97,9 @@ class Course:
             run=self.spec.id,
             line=line,
             best=best,
-            finished=failure is not None or epoch == trainee.epochs or self._is_out_of_patience(),
+            finished=failure is not None
+            or epoch == train_state.epochs
+            or self._is_out_of_patience(),
             failure=failure,
             initial_weights=initial,
             state=lambda: {
@@ -110,14 +112,14 @@ class Course:
 
     def _is_best(self, metrics: Mapping[str, float | None]) -> bool:
         """Whether an epoch is the first, or beats the best so far."""
-        name, best = self.trainee.metric, self.best
+        name, best = self.train_state.metric, self.best
         return best is None or is_better(
-            self.trainee.direction, metrics[name], best.metrics[name]
+            self.train_state.direction, metrics[name], best.metrics[name]
         )  # fmt: skip
 
     def _is_out_of_patience(self) -> bool:
         """Whether there were as many epochs without a better one as patience allows."""
-        patience = self.trainee.configuration["train"]["patience"]
+        patience = self.train_state.configuration["train"]["patience"]
         since = self.epoch - (self.best.epoch if self.best else 0)
         return patience is not None and since >= patience
 

@@ -22,7 +22,7 @@ from paribus.core.run_spec import RunSpec
 from paribus.core.training.engine import Report, State
 
 
-class Attempt:
+class RunWriter:
     """A run being trained. It is the only folder a worker writes to.
 
     Args:

@@ -21,7 +21,7 @@ from paribus.core.errors import Faults, RequestError
 from paribus.core.rng import globals_now, put_globals, seeded_globals
 from paribus.core.run_spec import RunSpec
 from paribus.core.training.engine import Best, Evaluation, Job, Report, State
-from paribus.core.training.resolve import Resolver, Trial, choose_device
+from paribus.core.training.resolve import Probe, Resolver, choose_device
 from paribus.core.training.train_state import checked_direction
 
 
@@ -44,8 +44,8 @@ class ScriptResolver(Resolver):
     def data_record(self, asked: Configuration) -> dict[str, Any]:  # noqa: ARG002
         return {"fingerprint": None, "val": 0, "preprocessing": {"class_names": None}}
 
-    def _tried(self, asked: Configuration, resolved: dict[str, Any]) -> Trial:  # noqa: ARG002
-        return Trial({"epochs": 0, "updates": 0, "parameters": 0}, None, SCRIPT)
+    def _tried(self, asked: Configuration, resolved: dict[str, Any]) -> Probe:  # noqa: ARG002
+        return Probe({"epochs": 0, "updates": 0, "parameters": 0}, None, SCRIPT)
 
 
 class Script:

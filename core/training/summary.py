@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from paribus.core.components.models import count_parameters
 from paribus.core.config.schema import SCRIPT, Configuration
 from paribus.core.training.resolve import Resolver
-from paribus.core.training.train_state import Trainee
+from paribus.core.training.train_state import TrainState
 
 
 def summarize(resolver: Resolver, asked: Configuration, engine: str) -> dict[str, Any]:
@@ -30,28 +30,28 @@ def summarize(resolver: Resolver, asked: Configuration, engine: str) -> dict[str
     }
     if run.engine == SCRIPT:
         return {**known, "model": None, "data": None}
-    trainee = resolver.trainee(asked, 0)
+    train_state = resolver.train_state(asked, 0)
     data = resolver.data(asked)
     return {
         **known,
-        "model": {"parameters": count_parameters(trainee.model), "layers": layers(trainee)},
+        "model": {"parameters": count_parameters(train_state.model), "layers": layers(train_state)},
         "data": {"fingerprint": data.fingerprint, **data.sizes()},
     }
 
 
-def layers(trainee: Trainee) -> list[dict[str, Any]]:
+def layers(train_state: TrainState) -> list[dict[str, Any]]:
     """Name, type, output shape and parameters of each layer that two examples pass through."""
-    with watching(trainee.model) as rows:
-        pass_two(trainee)
+    with watching(train_state.model) as rows:
+        pass_two(train_state)
     return rows
 
 
-def pass_two(trainee: Trainee) -> None:
+def pass_two(train_state: TrainState) -> None:
     """Sends two training examples through the model, as in evaluation."""
-    inputs, _ = trainee.data.train.inputs_of(2)
-    trainee.model.eval()
+    inputs, _ = train_state.data.train.inputs_of(2)
+    train_state.model.eval()
     with torch.inference_mode():
-        trainee.model(inputs.to(trainee.device))
+        train_state.model(inputs.to(train_state.device))
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from paribus.core.rng import seeded_globals
 
 
 @dataclass
-class Trainee:
+class TrainState:
     """Everything a run is trained with, at its first step.
 
     Attributes:
@@ -94,9 +94,9 @@ class Trainee:
         return found
 
 
-def make_trainee(
+def make_train_state(
     configuration: Mapping[str, Any], experiment: Experiment, data: Data, seed: int
-) -> Trainee:
+) -> TrainState:
     """Builds all parts of a run.
 
     Args:
@@ -122,7 +122,7 @@ def make_trainee(
         optimizer = parts.make("optimizer", [p for p in model.parameters() if p.requires_grad])
         scheduler = parts.make("scheduler", optimizer)
     epochs, updates = length(train, math.ceil(len(data.train) / train["batch_size"]))
-    return Trainee(
+    return TrainState(
         data=data,
         task=task,
         model=model,
@@ -253,7 +253,7 @@ def length(train: Mapping[str, Any], steps_per_epoch: int) -> tuple[int, int]:
     return train["epochs"], train["epochs"] * steps_per_epoch
 
 
-def checked_loss(trainee: Trainee, outputs: Tensor, targets: Tensor) -> Tensor:
+def checked_loss(train_state: TrainState, outputs: Tensor, targets: Tensor) -> Tensor:
     """The loss of a batch, called only when the model's output has the task's shape.
 
     A loss that broadcasts `[N]` against `[N, 1]` would train on nonsense without a word.
@@ -261,18 +261,21 @@ def checked_loss(trainee: Trainee, outputs: Tensor, targets: Tensor) -> Tensor:
     Raises:
         RequestError: Naming both shapes and where they come from.
     """
-    expected = (len(targets), trainee.task.width(trainee.data.outputs))
+    expected = (len(targets), train_state.task.width(train_state.data.outputs))
     if not isinstance(outputs, Tensor) or tuple(outputs.shape) != expected:
-        task, model = trainee.configuration["task"]["name"], trainee.configuration["model"]["name"]
+        task, model = (
+            train_state.configuration["task"]["name"],
+            train_state.configuration["model"]["name"],
+        )
         got = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        kind = {"values": "target columns"}.get(trainee.task.targets, trainee.task.targets)
+        kind = {"values": "target columns"}.get(train_state.task.targets, train_state.task.targets)
         raise RequestError(
             f"model {model} returns {got} for a batch of {len(targets)}, but task {task} with "
-            f"{trainee.data.outputs} {kind} in the data needs {list(expected)}.",
+            f"{train_state.data.outputs} {kind} in the data needs {list(expected)}.",
             "Let the model take out_features or num_classes, which are filled in from the data.",
             "shape",
         )
-    found: Tensor = trainee.loss(outputs, trainee.task.aims(targets))
+    found: Tensor = train_state.loss(outputs, train_state.task.aims(targets))
     return found
 
 

@@ -17,7 +17,7 @@ from paribus.sweeps.study.study import Study
 
 
 @dataclass(frozen=True)
-class Foresight:
+class PowerAnalysis:
     """What seeds can find on this validation part, with a probability of 80 %.
 
     Attributes:
@@ -54,7 +54,7 @@ def warm_up() -> None:
     from scipy import special  # noqa: F401
 
 
-def foresee(study: Study, seeds: int, settings: int, alpha: float = ALPHA) -> Foresight:
+def analyse_power(study: Study, seeds: int, settings: int, alpha: float = ALPHA) -> PowerAnalysis:
     """What a sweep can find out.
 
     Args:
@@ -66,7 +66,7 @@ def foresee(study: Study, seeds: int, settings: int, alpha: float = ALPHA) -> Fo
     known = study.results()
     standard = _standard(study, known, settings)
     std = _std(known)
-    return Foresight(
+    return PowerAnalysis(
         seeds,
         settings,
         _detectable(seeds, settings, standard, alpha) if seeds > 1 and settings else None,

@@ -22,7 +22,7 @@ from paribus.sweeps.cli.console import (
     warn,
 )
 from paribus.sweeps.cli.console import command as pasted
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 
 
 @click.command("list")
@@ -62,14 +62,14 @@ def show_command(
     overrides: tuple[str, ...],
     engine: str,
     trust: bool,
-    root: Root,
+    root: ResultsDir,
     as_json: bool,
 ) -> None:
     """Configuration, model, sizes of the splits and default axes of an experiment."""
     from paribus.sweeps.execution.early import early_request
-    from paribus.sweeps.study.request import Asked
+    from paribus.sweeps.study.request import RawRequest
 
-    asked = Asked(experiment, overrides, None, engine, trust)
+    asked = RawRequest(experiment, overrides, None, engine, trust)
     request = early_request(root, asked, Faults())
     from paribus.sweeps.execution.planner import describe_request
 
@@ -137,15 +137,15 @@ def check_command(
     experiment: str,
     overrides: tuple[str, ...],
     trust: bool,
-    root: Root,
+    root: ResultsDir,
     as_json: bool,
 ) -> None:
     """Can an experiment learn at all? A few seconds; nothing is kept."""
     from paribus.core.errors import Faults
     from paribus.sweeps.execution.early import early_request
-    from paribus.sweeps.study.request import Asked
+    from paribus.sweeps.study.request import RawRequest
 
-    request = early_request(root, Asked(experiment, overrides, trust=trust), Faults())
+    request = early_request(root, RawRequest(experiment, overrides, trust=trust), Faults())
     from paribus.sweeps.execution.planner import check_request
 
     name, checks = check_request(request)

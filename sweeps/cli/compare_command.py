@@ -25,7 +25,7 @@ from paribus.sweeps.cli.console import (
 )
 from paribus.sweeps.formatting import number
 from paribus.sweeps.study.controls import sameness
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 
 if TYPE_CHECKING:
     from paribus.sweeps.analysis.verdict_text import Comparison
@@ -103,7 +103,7 @@ def compare_command(
     direction: Direction | None,
     form: str,
     wandb: bool,
-    root: Root,
+    root: ResultsDir,
     as_json: bool,
 ) -> None:
     """Verdicts on the settings of a STUDY, or of any tool's RESULTS.csv; or what differs in runs.
@@ -219,7 +219,7 @@ def _wandb_line(given: Mapping[str, Any]) -> str:
     return line + (f"; {given['waiting']} wait for: paribus sync" if given["waiting"] else "")
 
 
-def _study_named(root: Root, names: Sequence[str]) -> Study:
+def _study_named(root: ResultsDir, names: Sequence[str]) -> Study:
     from paribus.sweeps.study.study import Study, latest_study
 
     name = names[0] if names else latest_study(root)
@@ -297,7 +297,7 @@ def _tell_study(study: Study, document: Mapping[str, Any]) -> None:
     tell_linter(document["linter"])
 
 
-def _compare_runs(root: Root, names: Sequence[str], as_json: bool) -> None:
+def _compare_runs(root: ResultsDir, names: Sequence[str], as_json: bool) -> None:
     from paribus.sweeps.study.lookup import find_run
 
     folders: list[RunFolder] = []

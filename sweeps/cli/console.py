@@ -19,25 +19,25 @@ import rich_click as click
 from paribus.core.config.values import null_if_not_finite
 from paribus.core.errors import Faults, RequestError, inert, shortened, shown
 from paribus.core.records.run_dir import BEST
-from paribus.sweeps.execution.driver import Rules
+from paribus.sweeps.execution.driver import RunnerOptions
 from paribus.sweeps.study.optuna_storage import without_credentials
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 
 INTERRUPTED = 130  # exit code
 _LONGEST_CELL = 120  # characters
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _as_root(_context: Any, _parameter: Any, value: str) -> Root:
+def _as_root(_context: Any, _parameter: Any, value: str) -> ResultsDir:
     if "\0" in value or not value:
         raise RequestError("--root is no path.", "Name a folder with --root DIR.", "root")
-    root = Root(Path(value))
+    root = ResultsDir(Path(value))
     root.lend_data_folder()
     return root
 
 
 def root_option(command: Command) -> Command:
-    """``--root DIR``, as a `Root`."""
+    """``--root DIR``, as a `ResultsDir`."""
     return click.option(
         "--root",
         metavar="DIR",
@@ -96,9 +96,9 @@ def training_options(command: Command) -> Command:
     return command
 
 
-def read_rules(
+def read_runner_options(
     checkpoint_every: str, run_timeout: str | None, retry_failed: bool, loader_workers: str
-) -> Rules:
+) -> RunnerOptions:
     """``--checkpoint-every``, ``--run-timeout``, ``--retry-failed`` and ``--loader-workers``.
 
     Raises:
@@ -114,7 +114,7 @@ def read_rules(
         if loader_workers != "0":
             loaders = _processes("--loader-workers", loader_workers, "0 for none.")
     faults.check()
-    return Rules(every, timeout, retry_failed, loaders)
+    return RunnerOptions(every, timeout, retry_failed, loaders)
 
 
 def _seconds(option: str, text: str, hint: str, least: float = 0.0) -> float:
@@ -162,9 +162,9 @@ def _processes(option: str, text: str, hint: str) -> int:
     return int(text)
 
 
-def root_words(root: Root) -> list[str]:
+def root_words(root: ResultsDir) -> list[str]:
     """``--root DIR`` for a command to paste; nothing where that is where it looks anyway."""
-    usual = Root(Path(os.environ.get("PARIBUS_ROOT") or "results"))
+    usual = ResultsDir(Path(os.environ.get("PARIBUS_ROOT") or "results"))
     return [] if usual.path == root.path else ["--root", str(root.path)]
 
 

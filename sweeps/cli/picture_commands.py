@@ -13,7 +13,7 @@ from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, sho
 from paribus.core.fileio import write_bytes
 from paribus.core.records.run_dir import RunFolder
 from paribus.sweeps.cli.console import json_option, print_json, root_option, say, trust_option, warn
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 
 if TYPE_CHECKING:
     from paribus.core.inference.decision_surface import Surface
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from paribus.sweeps.study.study import Study
 
 
-def find_subject(root: Root, text: str) -> RunFolder | Study:
+def find_subject(root: ResultsDir, text: str) -> RunFolder | Study:
     """The study of this name, or the run that it means.
 
     Raises:
@@ -142,7 +142,12 @@ _SUFFIXES = (".svg", ".png")
 @json_option
 @click.pass_context
 def plot_command(
-    context: click.Context, name: str, output: str | None, trust: bool, root: Root, as_json: bool
+    context: click.Context,
+    name: str,
+    output: str | None,
+    trust: bool,
+    root: ResultsDir,
+    as_json: bool,
 ) -> None:
     """Draw a RUN (curves, confusion matrix, its answers) or a STUDY (curves and responses)."""
     faults, subject = Faults(), None
@@ -203,7 +208,7 @@ def report_command(
     output: str | None,
     show: bool,
     trust: bool,
-    root: Root,
+    root: ResultsDir,
     as_json: bool,
 ) -> None:
     """Write a page on a STUDY (the latest, if none is named) or a RUN: one self-contained file."""

@@ -19,7 +19,7 @@ from paribus.sweeps.cli.console import (
     warn,
 )
 from paribus.sweeps.formatting import number
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 
 LIKELIEST = 3  # classes of which the table gives the probability
 WIDEST = 60  # characters of an input in the table
@@ -32,7 +32,7 @@ WIDEST = 60  # characters of an input in the table
 @root_option
 @json_option
 def predict_command(
-    run: str, inputs: tuple[str, ...], trust: bool, root: Root, as_json: bool
+    run: str, inputs: tuple[str, ...], trust: bool, root: ResultsDir, as_json: bool
 ) -> None:
     """What the best checkpoint of a RUN says of new data.
 

@@ -21,7 +21,7 @@ from paribus.sweeps.cli.console import (
     warn,
 )
 from paribus.sweeps.formatting import number
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 
 if TYPE_CHECKING:
     from paribus.sweeps.reproduce import Again, Reproduced
@@ -43,7 +43,7 @@ _MACHINE = ("cpu", "cpu_capability", "gpu", "driver", "cuda", "cudnn")  # of the
 @json_option
 @click.pass_context
 def reproduce_command(
-    context: click.Context, run: str, trust: bool, root: Root, as_json: bool
+    context: click.Context, run: str, trust: bool, root: ResultsDir, as_json: bool
 ) -> None:
     """Train a RUN again from its record and compare bit for bit; exit 0 only if identical.
 

@@ -25,7 +25,7 @@ from paribus.sweeps.cli.console import (
 )
 from paribus.sweeps.formatting import number
 from paribus.sweeps.study.controls import sameness
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 
 if TYPE_CHECKING:
     from paribus.sweeps.study.study import Study
@@ -46,7 +46,7 @@ def evaluate_command(
     labels: tuple[str, ...],
     split: Literal["val", "test"],
     trust: bool,
-    root: Root,
+    root: ResultsDir,
     as_json: bool,
 ) -> None:
     """The best checkpoint of a RUN, or of a STUDY's chosen settings, on a part of the data.
@@ -76,7 +76,7 @@ def evaluate_command(
 
 
 def _evaluated_study(
-    root: Root, name: str, labels: Sequence[str], split: Literal["val", "test"], trust: bool
+    root: ResultsDir, name: str, labels: Sequence[str], split: Literal["val", "test"], trust: bool
 ) -> dict[str, Any]:
     from paribus.core.inference.evaluate import evaluate_run
     from paribus.sweeps.evaluate import chosen_settings, evaluate_settings
@@ -99,7 +99,7 @@ def _evaluated_study(
 
 
 def _evaluated_run(
-    root: Root, name: str, split: Literal["val", "test"], trust: bool
+    root: ResultsDir, name: str, split: Literal["val", "test"], trust: bool
 ) -> dict[str, Any]:
     from paribus.sweeps.study.lookup import find_trained_run
 
@@ -135,7 +135,7 @@ def _evaluated_run(
 @click.command("studies")
 @root_option
 @json_option
-def studies_command(root: Root, as_json: bool) -> None:
+def studies_command(root: ResultsDir, as_json: bool) -> None:
     """Studies in the root."""
     from paribus.sweeps.analysis.compare import best_setting
     from paribus.sweeps.study.results import Outcomes
@@ -175,7 +175,7 @@ def studies_command(root: Root, as_json: bool) -> None:
 @click.argument("study", required=False)
 @root_option
 @json_option
-def runs_command(study: str | None, root: Root, as_json: bool) -> None:
+def runs_command(study: str | None, root: ResultsDir, as_json: bool) -> None:
     """Runs in the root, or of one STUDY."""
     from paribus.sweeps.analysis.compare import run_document
     from paribus.sweeps.study.lookup import studies_of
@@ -271,7 +271,9 @@ def _tell_matrices(names: Sequence[str], matrices: Sequence[Sequence[Sequence[in
     table(("label", "true \\ predicted", "no", "yes"), rows, right=(2, 3))
 
 
-def _interrupted(root: Root, name: str, studies: Sequence[str], of: Study | None) -> dict[str, Any]:
+def _interrupted(
+    root: ResultsDir, name: str, studies: Sequence[str], of: Study | None
+) -> dict[str, Any]:
     """The document of a run that has an attempt only."""
     from paribus.sweeps.study.study import RUN_ID
 

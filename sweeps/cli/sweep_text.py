@@ -11,7 +11,7 @@ from paribus.core.config.values import show_value
 from paribus.core.errors import shortened
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.analysis import verdict_text
-from paribus.sweeps.analysis.power_analysis import Foresight
+from paribus.sweeps.analysis.power_analysis import PowerAnalysis
 from paribus.sweeps.analysis.verdict_text import NOT_PROVEN, Paste
 from paribus.sweeps.cli import compare_command
 from paribus.sweeps.cli.console import best_of_run, command, print_json, root_words, say, table
@@ -40,7 +40,7 @@ def begin(sweep: Sweep) -> None:
         f"{_how_many(sweep)}, compared by {sweep.study.metric} "
         f"({_better(sweep.study.direction)} is better)"
     )
-    say(_power_text(sweep.foresight()))
+    say(_power_text(sweep.power_analysis()))
     if sweep.replaces_verdicts:
         say("  what was said of this study at a fixed number of seeds counts no more")
     if sweep.search.pruner == "wilcoxon" and len(sweep.seeds) < 5:
@@ -59,7 +59,7 @@ def _how_many(sweep: Sweep) -> str:
     return f"{settings} × {_many(len(sweep.seeds), 'seed')} = {up_to}{runs}"
 
 
-def _power_text(found: Foresight) -> str:
+def _power_text(found: PowerAnalysis) -> str:
     """What so many seeds can tell from chance, and what they cannot."""
     if not found.settings:
         return "power: there is no setting to compare with the baseline"

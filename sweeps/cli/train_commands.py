@@ -16,7 +16,7 @@ from paribus.sweeps.cli.console import (
     command,
     json_option,
     print_json,
-    read_rules,
+    read_runner_options,
     read_seed,
     read_workers,
     root_option,
@@ -26,9 +26,9 @@ from paribus.sweeps.cli.console import (
     trust_option,
     warn,
 )
-from paribus.sweeps.execution.driver import Rules
+from paribus.sweeps.execution.driver import RunnerOptions
 from paribus.sweeps.formatting import number
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 
 if TYPE_CHECKING:
     from paribus.sweeps.sweep import Sweep
@@ -54,23 +54,23 @@ def run_command(
     retry_failed: bool,
     loader_workers: str,
     no_wandb: bool,
-    root: Root,
+    root: ResultsDir,
     as_json: bool,
 ) -> None:
     """Train one tracked run of an EXPERIMENT: a name, a .py file, or a run."""
     from paribus.sweeps.analysis.compare import run_document
     from paribus.sweeps.progress.progress import train_watched
     from paribus.sweeps.study.lookup import studies_of
-    from paribus.sweeps.study.request import Asked
+    from paribus.sweeps.study.request import RawRequest
     from paribus.sweeps.sweep import planned_run
 
-    faults, number_of_seed, rules = Faults(), 0, Rules()
+    faults, number_of_seed, rules = Faults(), 0, RunnerOptions()
     with faults.collecting():
         number_of_seed = read_seed(seed)
     with faults.collecting():
-        rules = read_rules(checkpoint_every, None, retry_failed, loader_workers)
+        rules = read_runner_options(checkpoint_every, None, retry_failed, loader_workers)
     again = command(*context.obj)
-    asked = Asked(experiment, overrides, None, engine, trust)
+    asked = RawRequest(experiment, overrides, None, engine, trust)
     with clean_stop() as stop, planned_run(root, asked, number_of_seed, faults) as single:
         train_watched(single, warn=warn, wandb=not no_wandb, rules=rules, stop=stop, quiet=as_json)
         interrupted = stop()
@@ -147,7 +147,7 @@ def sweep_command(
     retry_failed: bool,
     loader_workers: str,
     no_wandb: bool,
-    root: Root,
+    root: ResultsDir,
     as_json: bool,
 ) -> None:
     """Train a study: the baseline, and each level of each axis with all else left alone.
@@ -161,14 +161,14 @@ def sweep_command(
     from paribus.sweeps.study.request import (
         USUAL_DECISION,
         USUAL_SEARCH,
-        Asked,
+        RawRequest,
         read_decision,
         read_search,
         read_seeds,
     )
     from paribus.sweeps.sweep import planned_sweep
 
-    faults, numbers, processes, rules = Faults(), [0], None, Rules()
+    faults, numbers, processes, rules = Faults(), [0], None, RunnerOptions()
     search, decision = USUAL_SEARCH, USUAL_DECISION
     with faults.collecting():
         numbers = read_seeds(seeds)
@@ -185,8 +185,8 @@ def sweep_command(
     with faults.collecting():
         processes = read_workers(workers)
     with faults.collecting():
-        rules = read_rules(checkpoint_every, run_timeout, retry_failed, loader_workers)
-    asked = Asked(experiment, overrides, axes, engine, trust)
+        rules = read_runner_options(checkpoint_every, run_timeout, retry_failed, loader_workers)
+    asked = RawRequest(experiment, overrides, axes, engine, trust)
     with (
         clean_stop() as stop,
         planned_sweep(
@@ -245,7 +245,7 @@ def _answer(sweep: Sweep, interrupted: bool, again: str) -> int:
     return 1 if failed or unfinished else 0
 
 
-def _tell_run(document: dict[str, Any], folder: Any, root: Root) -> None:
+def _tell_run(document: dict[str, Any], folder: Any, root: ResultsDir) -> None:
     say(f"run {document['run']}" + (" (was there already)" if document["reused"] else ""))
     if document["status"] == "failed":
         warn(f"failed: {document['reason']}")

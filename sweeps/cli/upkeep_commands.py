@@ -22,7 +22,7 @@ from paribus.sweeps.cli.console import (
     table,
     warn,
 )
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 
 
 @click.command("remove")
@@ -30,7 +30,7 @@ from paribus.sweeps.study.results_dir import Root
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @root_option
 @json_option
-def remove_command(names: tuple[str, ...], yes: bool, root: Root, as_json: bool) -> None:
+def remove_command(names: tuple[str, ...], yes: bool, root: ResultsDir, as_json: bool) -> None:
     """Remove studies and runs; asks first. Runs that other studies use stay."""
     from paribus.sweeps.study.removal import plan_removal, remove
 
@@ -95,7 +95,7 @@ _NO_KEY = "none; runs are logged offline (upload later: paribus sync)"
 @root_option
 @json_option
 @click.pass_context
-def doctor_command(context: click.Context, root: Root, as_json: bool) -> None:
+def doctor_command(context: click.Context, root: ResultsDir, as_json: bool) -> None:
     """Versions, devices, threads, and what is missing."""
     document = examine(root)
     if as_json:
@@ -109,10 +109,10 @@ def doctor_command(context: click.Context, root: Root, as_json: bool) -> None:
     context.exit(1 if document["problems"] else 0)
 
 
-def examine(root: Root) -> dict[str, Any]:
+def examine(root: ResultsDir) -> dict[str, Any]:
     """Versions, environment, machine and problems."""
     from paribus.core.fingerprint import environment
-    from paribus.core.training.cohort.eligibility import lanes_keep_their_bits
+    from paribus.core.training.cohort.eligibility import members_keep_their_bits
     from paribus.sweeps.execution.pool import Workplace, cores
 
     problems: list[str] = []
@@ -127,14 +127,14 @@ def examine(root: Root) -> dict[str, Any]:
     workplace = Workplace("digits", 1)
     try:
         found = workplace.plan(environment)
-        lanes = workplace.plan(lanes_keep_their_bits, "cpu")
+        members = workplace.plan(members_keep_their_bits, "cpu")
     finally:
         workplace.close()
     if not found["aligned"]:
         problems.append("matrix products depend on memory alignment here: bits may not repeat")
     if not found["pinned"]:
         problems.append("training processes are not pinned to one thread: bits may not repeat")
-    if not lanes:
+    if not members:
         problems.append("runs trained together get other bits here: the loop trains each alone")
     place = root.path
     while not place.exists():
@@ -145,7 +145,7 @@ def examine(root: Root) -> dict[str, Any]:
 
     machine = {
         "cores": cores(),
-        "cohorts": "keep each run's bits" if lanes else "are not offered",
+        "cohorts": "keep each run's bits" if members else "are not offered",
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "root": str(root.path),
         "free_space": f"{shutil.disk_usage(place).free / 2**30:.1f} GiB",
@@ -185,7 +185,9 @@ _DID = {
 @root_option
 @json_option
 @click.pass_context
-def sync_command(context: click.Context, study: str | None, root: Root, as_json: bool) -> None:
+def sync_command(
+    context: click.Context, study: str | None, root: ResultsDir, as_json: bool
+) -> None:
     """Upload to Weights & Biases what was logged offline: all of it, or a STUDY's.
 
     Built from the records, so W&B's own files need not be whole. Twice changes nothing.

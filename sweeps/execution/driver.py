@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from paribus.core.errors import DamagedError, RequestError
-from paribus.core.run_spec import Progress, RunSpec
+from paribus.core.run_spec import RunSpec, WorkerEvent
 from paribus.sweeps.execution.pool import Executor
 from paribus.sweeps.execution.worker import Task
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 
 Job = tuple[RunSpec, ...]
 
-# Measured (digits, one core): a lane's step takes 152 to 180 µs alone, 63 to 73 among 20, 65 to 67
-# among 32, 68 to 70 among 50. What a step touches, four numbers for each parameter, should stay in
-# a core's cache.
+# Measured (digits, one core): a member's step takes 152 to 180 µs alone, 63 to 73 among 20, 65
+# to 67 among 32, 68 to 70 among 50. What a step touches, four numbers for each parameter, should
+# stay in a core's cache.
 _LANES = 32
 _NUMBERS = 1 << 20
 
@@ -29,8 +29,8 @@ _NUMBERS = 1 << 20
 def schedule(runs: Sequence[RunSpec], workers: int) -> list[Job]:
     """The jobs that these runs make, the costliest first.
 
-    Runs of one group are lanes of as few jobs as their size allows; a group whose jobs take longest
-    is divided further for as long as the study ends sooner by it.
+    Runs of one group are members of as few jobs as their size allows; a group whose jobs take
+    longest is divided further for as long as the study ends sooner by it.
 
     Args:
         runs: What is to be trained.
@@ -60,8 +60,8 @@ def cost(job: Job) -> float:
     """About how long a job takes; only to be compared."""
     first = job[0]
     batch_size = first.configuration.get("train", {}).get("batch_size", 1)
-    lane = 20 + first.facts["parameters"] * batch_size / 16_000  # microseconds of an update
-    update = 80 + len(job) * lane if first.group else 400 + 2 * lane
+    member = 20 + first.facts["parameters"] * batch_size / 16_000  # microseconds of an update
+    update = 80 + len(job) * member if first.group else 400 + 2 * member
     return float(update * max(run.facts["updates"] for run in job))
 
 
@@ -74,8 +74,8 @@ def length(jobs: Sequence[Job], workers: int) -> float:
 
 
 def _parts(group: Sequence[RunSpec]) -> int:
-    lanes = max(1, min(_LANES, _NUMBERS // (4 * max(1, int(group[0].facts["parameters"])))))
-    return -(-len(group) // lanes)
+    members = max(1, min(_LANES, _NUMBERS // (4 * max(1, int(group[0].facts["parameters"])))))
+    return -(-len(group) // members)
 
 
 def _divided(runs: Sequence[RunSpec], parts: int) -> list[Job]:
@@ -89,7 +89,7 @@ def _divided(runs: Sequence[RunSpec], parts: int) -> list[Job]:
 
 
 @dataclass(frozen=True)
-class Rules:
+class RunnerOptions:
     """How runs are looked after; none of it changes a bit of theirs.
 
     Attributes:
@@ -106,11 +106,11 @@ class Rules:
     loader_workers: int = 0
 
 
-USUAL = Rules()
+USUAL = RunnerOptions()
 
 
 @dataclass(frozen=True)
-class Step:
+class RunEvent:
     """What the driver has to say of a run.
 
     Attributes:
@@ -122,7 +122,7 @@ class Step:
     """
 
     run: RunSpec
-    progress: Progress | None = None
+    progress: WorkerEvent | None = None
     record: dict[str, Any] | None = None
     reused: bool = False
     said: str | None = None
@@ -130,12 +130,12 @@ class Step:
 
 def drive(
     runs: Sequence[RunSpec],
-    root: Root,
+    root: ResultsDir,
     executor: Executor,
-    rules: Rules = USUAL,
+    rules: RunnerOptions = USUAL,
     *,
     stop: Callable[[], bool] = lambda: False,
-) -> Iterator[Step]:
+) -> Iterator[RunEvent]:
     """Brings runs to their end, yielding every epoch and every end.
 
     Runs that another driver has out are looked at again when one's own work is done; so are those
@@ -156,10 +156,10 @@ def drive(
             if record := _finished(run, root, rules):
                 del left[run.id]
                 root.clear_attempts(run.id)
-                yield Step(run, record=record, reused=True)
+                yield RunEvent(run, record=record, reused=True)
             elif run.id not in named and (damage := root.damage(run.id)):
                 named.add(run.id)
-                yield Step(run, said=f"{damage} It is trained again; that goes to attempts/.")
+                yield RunEvent(run, said=f"{damage} It is trained again; that goes to attempts/.")
         began = 0
         # What stopped once is tried again by itself: it may have taken others with it.
         wanted = [replace(r, group=None) if r.id in tried_again else r for r in left.values()]
@@ -169,7 +169,9 @@ def drive(
             why = _another_try(step)
             if why and step.run.id not in tried_again and not stop():
                 tried_again.add(step.run.id)
-                yield Step(step.run, said=f"{step.run.id} stopped ({why}); it is tried once more.")
+                yield RunEvent(
+                    step.run, said=f"{step.run.id} stopped ({why}); it is tried once more."
+                )
                 continue
             if ended:
                 del left[step.run.id]
@@ -178,14 +180,14 @@ def drive(
             time.sleep(0.5)
 
 
-def _finished(run: RunSpec, root: Root, rules: Rules) -> dict[str, Any] | None:
+def _finished(run: RunSpec, root: ResultsDir, rules: RunnerOptions) -> dict[str, Any] | None:
     """The record of a run that need not be trained."""
     record = root.finished(run.id) or _adopted(run, root)
     again = rules.retry_failed and record is not None and record["status"] == "failed"
     return None if again else record
 
 
-def _adopted(run: RunSpec, root: Root) -> dict[str, Any] | None:
+def _adopted(run: RunSpec, root: ResultsDir) -> dict[str, Any] | None:
     """The record of a finished attempt that was never renamed, made the run now."""
     if root.run(run.id).folder.is_dir() or not root.has_finished_attempt(run.id):
         return None
@@ -196,7 +198,7 @@ def _adopted(run: RunSpec, root: Root) -> dict[str, Any] | None:
         return None
 
 
-def _another_try(step: Step) -> str | None:
+def _another_try(step: RunEvent) -> str | None:
     """Why a run stopped, if that may not come again: a signal, a full memory, a hang."""
     if step.progress is None or step.progress.ended != "attempt":
         return None
@@ -206,16 +208,16 @@ def _another_try(step: Step) -> str | None:
 
 def _train(
     runs: Sequence[RunSpec],
-    root: Root,
+    root: ResultsDir,
     executor: Executor,
-    rules: Rules,
+    rules: RunnerOptions,
     stop: Callable[[], bool],
-) -> Iterator[Step]:
+) -> Iterator[RunEvent]:
     """Trains the runs that no other driver has out or has finished meanwhile."""
     by_id = {run.id: run for run in runs}
     attempts: dict[str, Path] = {}
-    lost: list[Progress] = []  # runs for which there is no room on the disk
-    said: list[Step] = []
+    lost: list[WorkerEvent] = []  # runs for which there is no room on the disk
+    said: list[RunEvent] = []
     with ExitStack() as everything:
         locks = {run.id: everything.enter_context(ExitStack()) for run in runs}
 
@@ -226,7 +228,7 @@ def _train(
             except RequestError:
                 return False
             except OSError as error:
-                lost.append(Progress(run.id, 0, None, "attempt", f"disk: {error}"))
+                lost.append(WorkerEvent(run.id, 0, None, "attempt", f"disk: {error}"))
                 return False
             if _finished(run, root, rules):
                 locks[run.id].close()
@@ -234,9 +236,9 @@ def _train(
             try:
                 attempts[run.id], warnings = root.new_attempt(run.id)
             except (OSError, RequestError) as error:
-                lost.append(Progress(run.id, 0, None, "attempt", f"disk: {error}"))
+                lost.append(WorkerEvent(run.id, 0, None, "attempt", f"disk: {error}"))
                 return False
-            said.extend(Step(run, said=warning) for warning in warnings)
+            said.extend(RunEvent(run, said=warning) for warning in warnings)
             return True
 
         def tasks() -> Iterator[Task]:
@@ -249,7 +251,7 @@ def _train(
             while said:
                 yield said.pop(0)
             if progress.said:
-                yield Step(by_id[progress.run], said=progress.said)
+                yield RunEvent(by_id[progress.run], said=progress.said)
                 continue
             record = None
             if progress.ended in ("complete", "failed"):
@@ -259,4 +261,4 @@ def _train(
                     progress = replace(progress, line=None, ended="attempt", reason=str(error))
             if progress.ended:
                 locks[progress.run].close()
-            yield Step(by_id[progress.run], progress, record)
+            yield RunEvent(by_id[progress.run], progress, record)

@@ -26,11 +26,11 @@ from paribus.core.run_spec import choose_engine
 from paribus.sweeps.study.axes import axis_key, with_example
 from paribus.sweeps.study.levels import read_levels
 from paribus.sweeps.study.lookup import request_for
-from paribus.sweeps.study.request import Asked, Request
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.request import RawRequest, Request
+from paribus.sweeps.study.results_dir import ResultsDir
 
 
-def early_request(root: Root, asked: Asked, faults: Faults) -> Request:
+def early_request(root: ResultsDir, asked: RawRequest, faults: Faults) -> Request:
     """The request of a command, refused here if that can be done without torch.
 
     All faults of a request are told together. So where its overrides and axes hold more than can

@@ -28,11 +28,11 @@ from paribus.core.training.resolve import Resolver
 from paribus.core.training.summary import summarize
 from paribus.sweeps.study.axes import Axis, Level, apply_overrides, only_the_baseline, read_axes
 from paribus.sweeps.study.levels import Range
-from paribus.sweeps.study.request import Question, Request
+from paribus.sweeps.study.request import Request, StudySpec
 from paribus.sweeps.study.settings import BASELINE, Setting, prove_one_change
 
 
-def read_request(request: Request) -> Question:
+def read_request(request: Request) -> StudySpec:
     """Checks a request against the experiment, its components and its data.
 
     Raises:
@@ -75,7 +75,7 @@ def read_request(request: Request) -> Question:
                 "axis-loss",
             )
     faults.check()
-    return Question(
+    return StudySpec(
         experiment.name,
         experiment.question,
         start.to_dict(),
@@ -200,9 +200,9 @@ def time_updates(request: Request, asked: Mapping[str, Any]) -> tuple[float, flo
         {**full, "train": {**full["train"], "epochs": None, "updates": updates}}, "baseline"
     )
     run = resolver.specify(short, 0, request.engine)
-    trainee = resolver.trainee(short, 0)
+    train_state = resolver.train_state(short, 0)
     started = time.perf_counter()
-    measure(trainee, "val")
+    measure(train_state, "val")
     validation = time.perf_counter() - started
     epochs = engine_of(run.engine).train(Job((run,), resolver), {})
     lines = [report.line for (report,) in epochs]

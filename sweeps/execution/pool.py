@@ -15,7 +15,7 @@ from multiprocessing.connection import wait
 from typing import Any, Protocol, TypeVar
 
 from paribus.core.config.registry import NAMES
-from paribus.core.run_spec import Progress, RunSpec
+from paribus.core.run_spec import RunSpec, WorkerEvent
 from paribus.core.runtime import is_pinned, pinned_environment
 from paribus.sweeps.execution.worker import Task, Worker, train_task, unfinished
 
@@ -34,7 +34,7 @@ class Executor(Protocol):
 
     def execute(
         self, tasks: Iterable[Task], stop: Callable[[], bool], run_timeout: float | None = None
-    ) -> Iterator[Progress]:
+    ) -> Iterator[WorkerEvent]:
         """Yields each run's epochs as they end, and each run's end exactly once.
 
         Tasks are taken from the iterable when there is room for them. Where `stop` becomes true
@@ -69,7 +69,7 @@ class InProcess:
         tasks: Iterable[Task],
         stop: Callable[[], bool],
         run_timeout: float | None = None,  # noqa: ARG002
-    ) -> Iterator[Progress]:
+    ) -> Iterator[WorkerEvent]:
         waiting = iter(tasks)
         while not stop() and (task := next(waiting, None)):
             reports = train_task(task, stop)
@@ -117,7 +117,7 @@ class Pool:
 
     def execute(
         self, tasks: Iterable[Task], stop: Callable[[], bool], run_timeout: float | None = None
-    ) -> Iterator[Progress]:
+    ) -> Iterator[WorkerEvent]:
         waiting = iter(tasks)
         told = False
         epochs: list[float] = []  # seconds, of all workers
@@ -139,8 +139,8 @@ class Pool:
                     for progress in self._hear(worker):
                         if progress.line is not None and worker.task is not None:
                             # Lanes share an epoch: each was told its part of the time.
-                            lanes = len(worker.task.runs) - len(worker.done)
-                            seconds = progress.line["seconds"] * max(1, lanes)
+                            members = len(worker.task.runs) - len(worker.done)
+                            seconds = progress.line["seconds"] * max(1, members)
                             epochs.append(seconds)
                             worker.epochs.append(seconds)
                         yield progress
@@ -189,7 +189,7 @@ class Pool:
         self._workers.remove(worker)
         worker.close()
 
-    def _hear(self, worker: Worker) -> Iterator[Progress]:
+    def _hear(self, worker: Worker) -> Iterator[WorkerEvent]:
         """What a worker has said; of one that died, that its runs stay attempts."""
         assert worker.task is not None
         try:
@@ -211,7 +211,7 @@ class Pool:
             worker.shaken |= message.ended == "attempt"
         yield message
 
-    def _give_up(self, worker: Worker) -> Iterator[Progress]:
+    def _give_up(self, worker: Worker) -> Iterator[WorkerEvent]:
         """Ends a worker that hangs, or was stopped: whatever it was about to write is lost."""
         assert worker.task is not None
         task = worker.task

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paribus.core.run_spec import RunSpec
-from paribus.sweeps.study.request import Question, Request
+from paribus.sweeps.study.request import Request, StudySpec
 from paribus.sweeps.study.settings import Setting, baseline_setting
 
 
-def read_request(request: Request) -> Question:
+def read_request(request: Request) -> StudySpec:
     """As `planning.read_request`."""
     from paribus.sweeps.execution import planner
 

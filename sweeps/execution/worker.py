@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.core.errors import ParibusError
-from paribus.core.run_spec import Progress, RunSpec
+from paribus.core.run_spec import RunSpec, WorkerEvent
 
 STOP = "stop"
 
@@ -69,7 +69,7 @@ def work(pipe: Connection, lifeline: Connection, output: Connection | None = Non
             pipe.send((None, error))
 
 
-def train_task(task: Task, stop: Callable[[], bool]) -> Iterator[Progress]:
+def train_task(task: Task, stop: Callable[[], bool]) -> Iterator[WorkerEvent]:
     """Trains a task to its end, or to a clean stop after an epoch."""
     from paribus.core.training.job import train_job  # here, so that a driver need not import torch
 
@@ -87,11 +87,11 @@ def train_task(task: Task, stop: Callable[[], bool]) -> Iterator[Progress]:
             return
 
 
-def unfinished(task: Task, ended: set[str], reason: str) -> Iterator[Progress]:
+def unfinished(task: Task, ended: set[str], reason: str) -> Iterator[WorkerEvent]:
     """What is left of a task by what was not the runs' own doing."""
     for run in task.runs:
         if run.id not in ended:
-            yield Progress(run.id, int(run.facts["epochs"]), None, "attempt", reason)
+            yield WorkerEvent(run.id, int(run.facts["epochs"]), None, "attempt", reason)
 
 
 def _end_with_driver(lifeline: Connection) -> None:

@@ -16,7 +16,7 @@ from rich.segment import ControlType, Segment, Segments
 from rich.text import Text
 
 from paribus.sweeps.formatting import about, brief_number, cut
-from paribus.sweeps.progress.progress_state import SettingStanding, Standing, State
+from paribus.sweeps.progress.progress_state import ProgressState, SettingProgress, State
 
 _REFRESHES = 4  # a second
 
@@ -104,7 +104,9 @@ class Table:
         clock: Gives the time in seconds.
     """
 
-    def __init__(self, standing: Standing, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, standing: ProgressState, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._standing, self._clock = standing, clock
         self._chosen: frozenset[str] = frozenset()
         self._chosen_for, self._chosen_at = (0, 0), -_CHOOSE_EVERY
@@ -134,7 +136,7 @@ class Table:
             lines.append(_line(width, (_others(settings, shown), "dim")))
         return lines + last
 
-    def _choose(self, settings: list[SettingStanding], rows: int) -> list[SettingStanding]:
+    def _choose(self, settings: list[SettingProgress], rows: int) -> list[SettingProgress]:
         """The settings that are shown, in their order: the same ones for some seconds."""
         if len(settings) <= rows:
             return settings
@@ -145,7 +147,7 @@ class Table:
         return [setting for setting in settings if setting.label in self._chosen]
 
 
-def choose(standing: Standing, settings: Sequence[SettingStanding], rows: int) -> list[str]:
+def choose(standing: ProgressState, settings: Sequence[SettingProgress], rows: int) -> list[str]:
     """Labels of the settings that most deserve a row.
 
     First the baseline, which is planned first, and the best, then what is in training, what went
@@ -166,7 +168,9 @@ def choose(standing: Standing, settings: Sequence[SettingStanding], rows: int) -
 class _Form:
     """Columns of the table. Their widths follow from what is planned, so that they keep still."""
 
-    def __init__(self, standing: Standing, settings: Sequence[SettingStanding], width: int) -> None:
+    def __init__(
+        self, standing: ProgressState, settings: Sequence[SettingProgress], width: int
+    ) -> None:
         self._narrow, self._width = width < _NARROW, width
         runs = max(len(f"{s.runs}/{s.runs}") for s in settings)
         epochs = max(len(_epoch(s.epoch[1], s.epoch[1])) for s in settings)
@@ -185,7 +189,7 @@ class _Form:
     def heading(self) -> Text:
         return self._text(self._heading, ("dim",) * 4)
 
-    def row(self, setting: SettingStanding, best: bool) -> Text:
+    def row(self, setting: SettingProgress, best: bool) -> Text:
         state = setting.state
         said: str = state
         if state == "training":
@@ -211,7 +215,7 @@ class _Form:
         )
 
 
-def _bar(standing: Standing, width: int, best: SettingStanding | None = None) -> Text:
+def _bar(standing: ProgressState, width: int, best: SettingProgress | None = None) -> Text:
     """Runs done, how much of all epochs that is, the best value, the time left, what failed."""
     narrow = width < _NARROW
     name = "" if narrow or not standing.name else cut(standing.name, width // 3) + "  "
@@ -239,7 +243,7 @@ def _bar(standing: Standing, width: int, best: SettingStanding | None = None) ->
     )
 
 
-def _best(standing: Standing, best: SettingStanding | None, width: int) -> Text:
+def _best(standing: ProgressState, best: SettingProgress | None, width: int) -> Text:
     if best is None:
         return _line(width, ("no epoch is done yet", "dim"))
     head = f"best {standing.metric} so far " if width >= _NARROW else "best "
@@ -249,7 +253,7 @@ def _best(standing: Standing, best: SettingStanding | None, width: int) -> Text:
     return _line(width, (head, ""), (label, "bold"), (tail, "dim"))
 
 
-def _others(settings: Sequence[SettingStanding], shown: Sequence[SettingStanding]) -> str:
+def _others(settings: Sequence[SettingProgress], shown: Sequence[SettingProgress]) -> str:
     """``and 280 more: 120 done, 160 waiting``"""
     seen = {setting.label for setting in shown}
     states = Counter(setting.state for setting in settings if setting.label not in seen)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from paribus.core.errors import shown
 from paribus.sweeps.formatting import about, brief_number, cut
-from paribus.sweeps.progress.progress_state import Standing
+from paribus.sweeps.progress.progress_state import ProgressState
 
 _PARTS = 10  # of what is to be trained: a line when another one is done
-_LATER_PARTS = 2  # of what a round adds that nobody could foresee
+_LATER_PARTS = 2  # of what a round adds that nobody could analyse_power
 _LABEL = 60  # columns
 
 
@@ -18,7 +18,7 @@ class PlainLines:
         standing: How training stands.
     """
 
-    def __init__(self, standing: Standing) -> None:
+    def __init__(self, standing: ProgressState) -> None:
         self._standing = standing
         self._work, self._parts = standing.work, _PARTS
         self._begun = self._told = 0.0
@@ -37,7 +37,7 @@ class PlainLines:
         return _line(standing)
 
 
-def _line(standing: Standing) -> str:
+def _line(standing: ProgressState) -> str:
     """``12/63 runs (40 % of all epochs), best val/accuracy 0.9630 (…), about 20 s left``"""
     share = f"{standing.share:.0%}".replace("%", " %")
     words = [f"{standing.done}/{standing.total} runs ({share} of all epochs)"]

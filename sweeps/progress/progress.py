@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from paribus.sweeps.execution.driver import USUAL, Rules, Step
-from paribus.sweeps.progress.progress_state import Planned, Standing
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.execution.driver import USUAL, RunEvent, RunnerOptions
+from paribus.sweeps.progress.progress_state import Planned, ProgressState
+from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.tracking.tracker import Tracker, open_tracker
 
 if TYPE_CHECKING:
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 class Training(Planned, Protocol):
     """What was planned and can be trained: a sweep, or a single run."""
 
-    root: Root
+    root: ResultsDir
 
-    def train(self, tracker: Tracker, rules: Rules, *, stop: Callable[[], bool]) -> Iterator[Step]:
+    def train(
+        self, tracker: Tracker, rules: RunnerOptions, *, stop: Callable[[], bool]
+    ) -> Iterator[RunEvent]:
         """Trains what is not finished yet."""
 
 
@@ -30,7 +32,7 @@ def train_watched(
     *,
     warn: Callable[[str], None],
     wandb: bool = True,
-    rules: Rules = USUAL,
+    rules: RunnerOptions = USUAL,
     stop: Callable[[], bool] = lambda: False,
     quiet: bool = False,
     lines: bool = False,
@@ -59,14 +61,14 @@ def train_watched(
 @contextmanager
 def watched(
     training: Planned, say: Callable[[str], None], *, quiet: bool, lines: bool
-) -> Iterator[Callable[[Step], None]]:
+) -> Iterator[Callable[[RunEvent], None]]:
     """Gives what shows the driver's steps: at a terminal's lower end, else in lines, or nowhere."""
     if quiet or not (console := _terminal()):
         yield _in_lines(training, say) if lines and not quiet else lambda _step: None
         return
     from paribus.sweeps.progress.live_table import LowerEnd, Table
 
-    standing = Standing(training)
+    standing = ProgressState(training)
     with LowerEnd(Table(standing), console):
         yield standing.take
 
@@ -81,13 +83,13 @@ def _terminal() -> Console | None:
     return None if console.is_dumb_terminal or not console.is_terminal else console
 
 
-def _in_lines(training: Planned, say: Callable[[str], None]) -> Callable[[Step], None]:
+def _in_lines(training: Planned, say: Callable[[str], None]) -> Callable[[RunEvent], None]:
     from paribus.sweeps.progress.plain_lines import PlainLines
 
-    standing = Standing(training)
+    standing = ProgressState(training)
     plain = PlainLines(standing)
 
-    def show(step: Step) -> None:
+    def show(step: RunEvent) -> None:
         standing.take(step)
         if line := plain.due():
             say(line)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from paribus.core.run_spec import RunSpec
-from paribus.sweeps.execution.driver import Step
+from paribus.sweeps.execution.driver import RunEvent
 
 State = Literal["waiting", "training", "done", "failed", "stopped"]
 _ENDED = ("done", "failed", "stopped")
@@ -32,7 +32,7 @@ class Planned(Protocol):
 
 
 @dataclass
-class RunStanding:
+class RunProgress:
     """What a run has reached.
 
     Attributes:
@@ -61,7 +61,7 @@ class RunStanding:
 
 
 @dataclass(frozen=True)
-class SettingStanding:
+class SettingProgress:
     """What a setting has reached.
 
     Attributes:
@@ -83,7 +83,7 @@ class SettingStanding:
     of: int
 
 
-class Standing:
+class ProgressState:
     """How training stands. Taking a step in costs the same however many runs there are.
 
     It may be read by another thread while steps are taken in: what is gone through there is
@@ -111,10 +111,10 @@ class Standing:
         self.states: Counter[State] = Counter()
         self.worked, self.given = 0.0, 0.0
         self.warning = ""
-        self._runs: dict[str, RunStanding] = {}
+        self._runs: dict[str, RunProgress] = {}
         self._count()
 
-    def take(self, step: Step) -> None:
+    def take(self, step: RunEvent) -> None:
         """Takes in a step of the driver."""
         if step.said:
             self.warning = step.said
@@ -158,16 +158,16 @@ class Standing:
             return None
         return left / trained * (self._clock() - self._began)
 
-    def settings(self) -> list[SettingStanding]:
+    def settings(self) -> list[SettingProgress]:
         """What each setting has reached, in the order they were planned."""
         return [self._setting(label, runs) for label, runs in self._settings.items()]
 
-    def best(self, settings: Iterable[SettingStanding]) -> SettingStanding | None:
+    def best(self, settings: Iterable[SettingProgress]) -> SettingProgress | None:
         """The best of these so far; None while none has a value."""
         ranked = self.ranked(settings)
         return ranked[0] if ranked else None
 
-    def ranked(self, settings: Iterable[SettingStanding]) -> list[SettingStanding]:
+    def ranked(self, settings: Iterable[SettingProgress]) -> list[SettingProgress]:
         """Those of the settings that have a value, the best first."""
         sign = -1 if self._better is max else 1
         known = [(sign * s.value, s) for s in settings if s.value is not None]
@@ -176,34 +176,34 @@ class Standing:
     def _count(self) -> None:
         """Takes in what is planned by now; runs of later rounds are taken to be as long."""
         places = dict(self._planned.runs)
-        runs, settings = dict(self._runs), dict[str, list[RunStanding]]()
+        runs, settings = dict(self._runs), dict[str, list[RunProgress]]()
         for (label, seed), run in places.items():
             if run.id not in runs:
-                runs[run.id] = RunStanding(f"{label}, seed {seed}", int(run.facts["epochs"]))
+                runs[run.id] = RunProgress(f"{label}, seed {seed}", int(run.facts["epochs"]))
                 self.states["waiting"] += 1
             settings.setdefault(label, []).append(runs[run.id])
         self._places, self._runs, self._settings = len(places), runs, settings
         self.total = max(self._planned.most_runs(), len(runs))
         self.work = sum(run.work for run in runs.values()) * self.total / len(runs)
 
-    def _compare(self, run: RunStanding, value: float | None) -> None:
+    def _compare(self, run: RunProgress, value: float | None) -> None:
         if value is not None and math.isfinite(value):
             run.value = value if run.value is None else self._better(run.value, value)
 
-    def _note(self, step: Step, run: RunStanding) -> None:
+    def _note(self, step: RunEvent, run: RunProgress) -> None:
         """What went wrong with a run, if it did."""
         if run.state == "failed" and step.record:
             self.warning = f"{run.name} failed: {step.record['reason']}"
         elif run.state == "stopped" and step.progress:
             self.warning = f"{run.name} stopped: {step.progress.reason}"
 
-    def _setting(self, label: str, runs: list[RunStanding]) -> SettingStanding:
+    def _setting(self, label: str, runs: list[RunProgress]) -> SettingProgress:
         states = [run.state for run in runs]
         done = [run for run in runs if run.state == "done"]
         training = [run for run in runs if run.state == "training"]
         furthest = max(training, key=lambda run: run.epoch, default=runs[0])
         values = [run.value for run in done or training if run.value is not None]
-        return SettingStanding(
+        return SettingProgress(
             label,
             len(runs),
             len(done) + states.count("failed"),

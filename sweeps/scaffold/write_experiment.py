@@ -17,7 +17,7 @@ from paribus.core.config.schema import split_override
 from paribus.core.errors import Faults, RequestError, nearest, shown
 from paribus.core.training.dry_run import try_fit
 from paribus.core.training.resolve import Resolver
-from paribus.core.training.train_state import make_trainee
+from paribus.core.training.train_state import make_train_state
 from paribus.sweeps.scaffold.from_images import image_problem
 from paribus.sweeps.scaffold.from_tables import file_problem
 from paribus.sweeps.scaffold.guess import Problem
@@ -247,7 +247,7 @@ def _try(file: Path, text: str, import_path: Path) -> None:
         if error.kind not in hints:
             raise
         raise RequestError(error.message, hints[error.kind], error.kind) from None
-    try_fit(make_trainee(resolved, experiment, resolver.data(asked), seed=0))
+    try_fit(make_train_state(resolved, experiment, resolver.data(asked), seed=0))
 
 
 def _create(file: Path, text: str) -> None:

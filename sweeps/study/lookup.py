@@ -10,15 +10,15 @@ from typing import Any
 from paribus.core.config.experiment import catalogue, find_experiment, load_experiment
 from paribus.core.config.schema import Configuration
 from paribus.core.errors import DamagedError, RequestError, shown
-from paribus.core.inference.load_run import hold_trust, with_places
+from paribus.core.inference.load_run import check_trusted, with_places
 from paribus.core.records.run_dir import RunFolder
-from paribus.sweeps.study.request import Asked, Request
-from paribus.sweeps.study.results_dir import Root, split_seed
+from paribus.sweeps.study.request import RawRequest, Request
+from paribus.sweeps.study.results_dir import ResultsDir, split_seed
 from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import Study
 
 
-def find_run(root: Root, text: str) -> RunFolder:
+def find_run(root: ResultsDir, text: str) -> RunFolder:
     """The run meant by an id, a unique beginning of one, a folder, or ``STUDY/LABEL-sSEED``.
 
     Raises:
@@ -44,7 +44,7 @@ def find_run(root: Root, text: str) -> RunFolder:
     return root.find_run(text)
 
 
-def find_trained_run(root: Root, text: str, purpose: str) -> tuple[RunFolder, dict[str, Any]]:
+def find_trained_run(root: ResultsDir, text: str, purpose: str) -> tuple[RunFolder, dict[str, Any]]:
     """A run that has a model, and its record, after every file was compared with the manifest.
 
     Args:
@@ -74,7 +74,7 @@ def find_trained_run(root: Root, text: str, purpose: str) -> tuple[RunFolder, di
     return folder, record
 
 
-def request_for(root: Root, asked: Asked) -> Request:
+def request_for(root: ResultsDir, asked: RawRequest) -> Request:
     """A request for an experiment's name, its file, or a run whose configuration is the baseline.
 
     Raises:
@@ -95,7 +95,7 @@ def request_for(root: Root, asked: Asked) -> Request:
             raise error from None
         record = folder.verified_record()
         if not asked.trust:
-            hold_trust(folder, record, Configuration.parse(record["asked"], folder.id))
+            check_trusted(folder, record, Configuration.parse(record["asked"], folder.id))
         path = folder.experiment_file(record)
         paths, start = (path.parent, here), with_places(record["asked"], record)
         return Request(path, asked.overrides, asked.axes, asked.engine, paths, start)
@@ -129,7 +129,7 @@ def study_command(study: Study, options: Sequence[str] = ()) -> Callable[[str, s
     return paste
 
 
-def studies_of(root: Root) -> dict[str, list[str]]:
+def studies_of(root: ResultsDir) -> dict[str, list[str]]:
     """Run id to the names of the studies it is planned in."""
     found: dict[str, list[str]] = {}
     for name in root.study_names():

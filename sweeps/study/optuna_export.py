@@ -15,7 +15,7 @@ from paribus.core.config.values import show_value
 from paribus.core.errors import RequestError
 from paribus.sweeps.study.optuna_storage import SQLITE, damage, open_storage, set_aside, sqlite_file
 from paribus.sweeps.study.results import SettingResult
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import Study
 
@@ -28,7 +28,7 @@ def warm_up() -> None:
     open_storage("sqlite://").remove_session()
 
 
-def default_storage(root: Root) -> str:
+def default_storage(root: ResultsDir) -> str:
     """The SQLite file under the root."""
     return f"{SQLITE}{root.path / 'optuna.db'}"
 
@@ -49,7 +49,7 @@ def check_stored(study: Study, storage: str | None = None) -> None:
     url = storage or storage_url(study)
     file = sqlite_file(url)
     if file is not None and (not file.exists() or damage(url)):
-        return  # `mend` makes it
+        return  # `repair` makes it
     if (study.root.path / "root.json").exists():
         with _room(study, url) as opened:
             _stored(study, opened)
@@ -57,7 +57,7 @@ def check_stored(study: Study, storage: str | None = None) -> None:
         raise _foreign(study)
 
 
-def mend(study: Study, storage: str | None = None) -> list[str]:
+def repair(study: Study, storage: str | None = None) -> list[str]:
     """Called when a sweep begins: sets a damaged SQLite file aside, refuses a foreign study.
 
     Returns:

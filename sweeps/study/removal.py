@@ -10,7 +10,7 @@ from pathlib import Path
 from paribus.core.errors import Faults, RequestError
 from paribus.sweeps.study import optuna_export
 from paribus.sweeps.study.lookup import find_run
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study
 
 
@@ -31,7 +31,7 @@ class Removal:
     bytes: int
 
 
-def plan_removal(root: Root, names: Sequence[str]) -> Removal:
+def plan_removal(root: ResultsDir, names: Sequence[str]) -> Removal:
     """What goes with these studies and runs; removes nothing.
 
     Raises:
@@ -55,7 +55,7 @@ def plan_removal(root: Root, names: Sequence[str]) -> Removal:
     return Removal(tuple(studies), tuple(runs), kept, freed)
 
 
-def _kept(root: Root, runs: Sequence[str], studies: Sequence[str]) -> dict[str, list[str]]:
+def _kept(root: ResultsDir, runs: Sequence[str], studies: Sequence[str]) -> dict[str, list[str]]:
     """Runs that other studies than these use, with their names.
 
     Raises:
@@ -70,7 +70,7 @@ def _kept(root: Root, runs: Sequence[str], studies: Sequence[str]) -> dict[str, 
     return dict(sorted(kept.items()))
 
 
-def remove(removal: Removal, root: Root) -> list[str]:
+def remove(removal: Removal, root: ResultsDir) -> list[str]:
     """Removes it: runs first, each study last, so that the same command goes on after a kill.
 
     Returns:
@@ -105,7 +105,7 @@ def remove(removal: Removal, root: Root) -> list[str]:
     return said
 
 
-def _run_of(root: Root, name: str) -> str:
+def _run_of(root: ResultsDir, name: str) -> str:
     folder = find_run(root, name)
     if folder.folder.parent != root.runs:
         raise RequestError(
@@ -114,7 +114,7 @@ def _run_of(root: Root, name: str) -> str:
     return folder.id
 
 
-def _places(root: Root, run: str) -> list[Path]:
+def _places(root: ResultsDir, run: str) -> list[Path]:
     """Its folder and those of its attempts, as far as they are there."""
     finished = root.run(run).folder
     return [*([finished] if finished.is_dir() else []), *root.attempts_of(run)]

@@ -15,7 +15,7 @@ from paribus.sweeps.study.axes import Axis
 
 
 @dataclass(frozen=True)
-class Asked:
+class RawRequest:
     """What was typed, before any of it was looked up.
 
     Attributes:
@@ -55,7 +55,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Question:
+class StudySpec:
     """A request that holds: the baseline and the axes, checked.
 
     Attributes:

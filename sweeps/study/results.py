@@ -10,7 +10,7 @@ from typing import Any
 from paribus.core.errors import DamagedError
 from paribus.sweeps.stats.comparison import mean_and_std
 from paribus.sweeps.study.controls import disagreement, same_surroundings, shared_tensors
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 
 
 @dataclass
@@ -104,7 +104,7 @@ class Outcomes:
         damaged: Run id to what is wrong with it, of those that were read.
     """
 
-    def __init__(self, root: Root, only: tuple[str, ...] | None = None) -> None:
+    def __init__(self, root: ResultsDir, only: tuple[str, ...] | None = None) -> None:
         self._root, self._only = root, only
         self.damaged: dict[str, str] = {}
         self._records: dict[str, dict[str, Any]] = {}

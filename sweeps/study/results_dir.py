@@ -28,7 +28,7 @@ from paribus.core.records.run_dir import RECORD, RunFolder, is_finished
 _SEED = re.compile(r"(.+)-s(\d+)$")
 
 
-class Root:
+class ResultsDir:
     """The folder where results live.
 
     Args:

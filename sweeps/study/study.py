@@ -17,9 +17,9 @@ from paribus.core.fileio import creating, read_json, write_json
 from paribus.core.fingerprint import explain
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.study.optuna_storage import without_credentials
-from paribus.sweeps.study.request import USUAL_DECISION, Decision, Question
+from paribus.sweeps.study.request import USUAL_DECISION, Decision, StudySpec
 from paribus.sweeps.study.results import Outcomes, PlannedSetting, SettingResult
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.settings import Setting
 
 RUN_ID = re.compile(r"(\w[\w-]*)-s(\d+)-[0-9a-f]{12}", re.ASCII)
@@ -34,7 +34,7 @@ class Study:
         asked: The content of `study.json`.
     """
 
-    def __init__(self, root: Root, name: str, asked: dict[str, Any]) -> None:
+    def __init__(self, root: ResultsDir, name: str, asked: dict[str, Any]) -> None:
         self.root, self.name, self.asked = root, name, asked
         self.settings = [
             PlannedSetting(**{**s, "runs": {int(k): v for k, v in s["runs"].items()}})
@@ -44,7 +44,7 @@ class Study:
         self.had_looks = bool(asked.get("looks"))  # before this command
 
     @classmethod
-    def load(cls, root: Root, name: str) -> Study:
+    def load(cls, root: ResultsDir, name: str) -> Study:
         """Reads a study.
 
         Raises:
@@ -72,9 +72,9 @@ class Study:
     @classmethod
     def open(
         cls,
-        root: Root,
+        root: ResultsDir,
         name: str,
-        question: Question,
+        question: StudySpec,
         storage: str | None,
         decision: Decision = USUAL_DECISION,
     ) -> Study:
@@ -132,7 +132,7 @@ class Study:
 
     def plan(
         self,
-        question: Question,
+        question: StudySpec,
         settings: Sequence[Setting],
         runs: Mapping[tuple[str, int], RunSpec],
     ) -> list[str]:
@@ -287,7 +287,7 @@ class Study:
             self.asked["settings"] = [vars(setting) for setting in self.settings]
             write_json(self.folder / "study.json", {**self.asked, "sha256": _digest(self.asked)})
 
-    def _merge_axes(self, question: Question, settings: Sequence[Setting]) -> None:
+    def _merge_axes(self, question: StudySpec, settings: Sequence[Setting]) -> None:
         axes = {axis["key"]: axis for axis in self.asked["axes"]}
         for axis in question.axes:
             known = axes.setdefault(axis.key, {"key": axis.key, "baseline": axis.baseline,
@@ -313,7 +313,7 @@ class Study:
                 "other-looks",
             )
 
-    def _refuse_other(self, question: Question) -> None:
+    def _refuse_other(self, question: StudySpec) -> None:
         metric = {"name": question.metric, "direction": question.direction}
         differs = difference(self.asked["baseline"], question.baseline)
         if question.experiment != self.experiment:
@@ -351,7 +351,7 @@ def _short(value: Any) -> str:
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-def study_name(question: Question) -> str:
+def study_name(question: StudySpec) -> str:
     """The name that follows from the experiment, its baseline and the names of the axes."""
     keys = sorted(axis.key for axis in question.axes)
     digest = hashlib.sha256(
@@ -378,7 +378,7 @@ def check_study_name(name: str) -> str:
     return name
 
 
-def latest_study(root: Root) -> str:
+def latest_study(root: ResultsDir) -> str:
     """The study that was planned last.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 
 from paribus.core.errors import DamagedError
 from paribus.core.fileio import append_line, read_lines, sha256_file
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study
 from paribus.sweeps.tracking import run_layout, study_layout
 from paribus.sweeps.tracking.tracker import TrackedRun, TrackedStudy
@@ -150,7 +150,7 @@ class Offline:
     unchanged: int
 
 
-def find_offline(root: Root, study: str | None) -> Offline:
+def find_offline(root: ResultsDir, study: str | None) -> Offline:
     """What waits to be uploaded.
 
     Args:
@@ -182,7 +182,7 @@ def find_offline(root: Root, study: str | None) -> Offline:
     return Offline(waiting, unchanged)
 
 
-def _names(root: Root) -> dict[str, tuple[str | None, str | None]]:
+def _names(root: ResultsDir) -> dict[str, tuple[str | None, str | None]]:
     """W&B's ids of all that there is to what they are of: study and run."""
     names: dict[str, tuple[str | None, str | None]] = {
         run_layout.id_of(None, run): (None, run) for run in root.run_ids()

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Literal
 
 from paribus.core.errors import DamagedError, ParibusError, RequestError, shown
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study
 from paribus.sweeps.tracking import run_layout, study_layout
 from paribus.sweeps.tracking.background import BackgroundTracker, within
@@ -42,7 +42,7 @@ Became = Literal["uploaded", "rebuilt", "amended", "unchanged", "gone"]
 
 
 def sync(
-    root: Root,
+    root: ResultsDir,
     offline: Offline,
     warn: Callable[[str], None],
     watched: Watched = list,
@@ -104,7 +104,7 @@ def nothing_waits(offline: Offline) -> dict[str, Any]:
 class _Uploader:
     """Uploads one after the other; a study is read once."""
 
-    def __init__(self, root: Root, session: Session) -> None:
+    def __init__(self, root: ResultsDir, session: Session) -> None:
         self._root, self._session = root, session
         self._ledger = Ledger(root.path / LEDGER)
         self._folders = Folders(root.path / "wandb")
@@ -205,7 +205,7 @@ class _Uploader:
 
 
 @contextmanager
-def _online(root: Root) -> Iterator[Session]:
+def _online(root: ResultsDir) -> Iterator[Session]:
     """wandb, begun where its server answers; ended with the block."""
     session = Session(root.path, FINISH_SECONDS)
     try:

@@ -12,8 +12,8 @@ from paribus.core.errors import ParibusError
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.analysis.compare import run_document
-from paribus.sweeps.execution.driver import Step
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.execution.driver import RunEvent
+from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import Study
 from paribus.sweeps.tracking.tracker import TrackedRun, TrackedStudy, Tracker
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from paribus.sweeps.report.view import View
 
 
-class Follower:
+class TrackerCallback:
     """Hands each step of the driver to a tracker.
 
     The end of a setting's run is held back until the baseline's run of its seed has ended, so that
@@ -36,15 +36,15 @@ class Follower:
     """
 
     def __init__(
-        self, tracker: Tracker, root: Root, study: Study | None, runs: Sequence[RunSpec]
+        self, tracker: Tracker, root: ResultsDir, study: Study | None, runs: Sequence[RunSpec]
     ) -> None:
         self.tracker, self.root, self.study = tracker, root, study
         self._begun: set[str] = set()
-        self._held: list[tuple[Step, str | None]] = []  # with the run that each waits for
+        self._held: list[tuple[RunEvent, str | None]] = []  # with the run that each waits for
         self._driven = {run.id for run in runs}
         self._ended: set[str] = set()
 
-    def follow(self, step: Step) -> None:
+    def follow(self, step: RunEvent) -> None:
         """Begins a run at its first step, logs its epochs, finishes it from its record."""
         if step.said:
             return

@@ -23,7 +23,7 @@ from paribus.sweeps.analysis.judge import (  # noqa: E402
     observed,
     standard_for,
 )
-from paribus.sweeps.study.results_dir import Root  # noqa: E402
+from paribus.sweeps.study.results_dir import ResultsDir  # noqa: E402
 from paribus.sweeps.study.study import Study  # noqa: E402
 
 SIZES = ((1, 3), (1, 5), (1, 10), (5, 3), (5, 5), (5, 10), (20, 3))
@@ -40,7 +40,7 @@ def main():
         root = asked.root or Path(folder)
         command = ["paribus", *SWEEP, "--seeds", str(asked.runs), "--root", str(root)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        study = Study.load(Root(root), "aa")
+        study = Study.load(ResultsDir(root), "aa")
         print("share of studies with a better or worse setting, and of settings by verdict, in %")
         print("pairing      metric        k   n  studies   false: this part, new data   "
               + "  ".join(f"{verdict:>10}" for verdict in VERDICTS))  # fmt: skip

@@ -9,7 +9,7 @@ one process with one thread:
    forward, loss, accuracy, backward, Adam.
 2. products: the five batched matrix products of the network, not padded, and nothing else.
 
-It prints microseconds for a step of one lane. A few seconds.
+It prints microseconds for a step of one member. A few seconds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
     """Measures both in turn and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--settings", type=int, default=4, help="learning rates")
-    parser.add_argument("--seeds", type=int, default=5, help="of each; both make the lanes")
+    parser.add_argument("--seeds", type=int, default=5, help="of each; both make the members")
     parser.add_argument("--repeats", type=int, default=9, help="of each, >= 3")
     options = parser.parse_args()
     restart_pinned()
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def step(settings: int, seeds: int) -> Callable[[int], float]:
-    """An epoch of a cohort, in microseconds for a lane's step."""
+    """An epoch of a cohort, in µs for a member's step."""
     from paribus.core.config.experiment import find_experiment, load_experiment
     from paribus.core.training.cohort.cohort_engine import programs_of
     from paribus.core.training.engine import Job
@@ -81,12 +81,12 @@ def step(settings: int, seeds: int) -> Callable[[int], float]:
     return epoch
 
 
-def products(lanes: int, times: int = 50) -> Callable[[int], float]:
-    """Forward and backward without anything but the products, in microseconds for a lane's step."""
+def products(members: int, times: int = 50) -> Callable[[int], float]:
+    """Forward and backward without anything but the products, in µs for a member's step."""
     import torch
 
     def some(*shape: int) -> Any:
-        return torch.randn(lanes, *shape)
+        return torch.randn(members, *shape)
 
     x, hidden, outputs = some(BATCH_SIZE, INPUTS), some(BATCH_SIZE, HIDDEN_DIM), some(64, CLASSES)
     first, last = some(HIDDEN_DIM, INPUTS), some(CLASSES, HIDDEN_DIM)
@@ -102,7 +102,7 @@ def products(lanes: int, times: int = 50) -> Callable[[int], float]:
             torch.bmm(outputs.transpose(1, 2), hidden, out=gradients[0])
             torch.bmm(outputs, last, out=gradients[1])
             torch.bmm(gradients[1].transpose(1, 2), x, out=gradients[2])
-        return 1e6 * (time.perf_counter() - started) / times / lanes
+        return 1e6 * (time.perf_counter() - started) / times / members
 
     several(0)
     return several

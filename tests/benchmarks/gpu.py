@@ -1,14 +1,14 @@
-"""64 runs on a GPU: as lanes of one program, against one after another in a loop.
+"""64 runs on a GPU: as members of one program, against one after another in a loop.
 
-    python tests/benchmarks/gpu.py [--device cuda] [--lanes 64] [--repeats 3]
+    python tests/benchmarks/gpu.py [--device cuda] [--members 64] [--repeats 3]
 
 Digits (64-128-10) and data of MNIST's size (784-128-10, 20 000 images), dropout 0.2, Adam, batches
 of 64; an epoch of each run with validation, everything resident on the device:
 
-1. cohort: the lanes of one program of the cohort engine, metrics and hashes included.
+1. cohort: the members of one program of the cohort engine, metrics and hashes included.
 2. loop: the runs one after another, indexed by a permutation on the device, fused Adam.
 
-Without a GPU, ``--device cpu --lanes 4`` shows that it works.
+Without a GPU, ``--device cpu --members 4`` shows that it works.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
     """Measures both shapes and prints a table for each."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
-    parser.add_argument("--lanes", type=int, default=64, help="runs")
+    parser.add_argument("--members", type=int, default=64, help="runs")
     parser.add_argument("--repeats", type=int, default=3, help="of each way, >= 3")
     options = parser.parse_args()
     restart_pinned()
@@ -43,17 +43,17 @@ def main() -> None:
     import torch
 
     if options.device == "cuda" and not torch.cuda.is_available():
-        raise SystemExit("There is no GPU here; to see that it works: --device cpu --lanes 4")
+        raise SystemExit("There is no GPU here; to see that it works: --device cpu --members 4")
     for shape in SHAPES:
-        ways = both(shape, options.device, options.lanes)
-        print(f"{shape}, {options.lanes} runs on {options.device}, an epoch of each")
+        ways = both(shape, options.device, options.members)
+        print(f"{shape}, {options.members} runs on {options.device}, an epoch of each")
         print(table(in_turn(ways, options.repeats), "s", "cohort"))
     print(surroundings())
     if options.device == "cuda":
         print(torch.cuda.get_device_name())
 
 
-def both(shape: str, device: str, lanes: int) -> dict[str, Callable[[int], float]]:
+def both(shape: str, device: str, members: int) -> dict[str, Callable[[int], float]]:
     """Both ways of training the same runs; each call is another epoch."""
     import torch
     from torch import nn
@@ -69,7 +69,7 @@ def both(shape: str, device: str, lanes: int) -> dict[str, Callable[[int], float
     wanted = (*overrides, f"model.dropout={DROPOUT}", f"device={device}", "train.epochs=1000")
     resolver = Resolver(experiment)
     asked = apply_overrides(experiment.baseline, wanted, experiment)
-    runs = tuple(resolver.specify(asked, seed) for seed in range(lanes))
+    runs = tuple(resolver.specify(asked, seed) for seed in range(members))
     epochs = Cohort().train(Job(runs, resolver), {})
     data = resolver.data(asked)
     (train_x, train_y), (val_x, val_y) = (
@@ -88,7 +88,7 @@ def both(shape: str, device: str, lanes: int) -> dict[str, Callable[[int], float
         return synchronized() - started
 
     models: list[Any] = []
-    for seed in range(lanes):
+    for seed in range(members):
         torch.manual_seed(seed)
         model = nn.Sequential(
             nn.Linear(train_x.shape[1], HIDDEN_DIM), nn.ReLU(), nn.Dropout(DROPOUT),

@@ -3,7 +3,7 @@
     python tests/benchmarks/parts.py
 
 Each part of ``paribus sweep`` with a hundred runs of digits is done here by itself, with one
-thread, as the driver and the workers do it; jobs are those of two workers, 25 lanes each. Two
+thread, as the driver and the workers do it; jobs are those of two workers, 25 members each. Two
 workers do what is called training in half of this time.
 """
 
@@ -59,14 +59,14 @@ def _study(folder: Path, seconds: dict[str, float]) -> None:
     from paribus.sweeps.execution.pool import Workplace
     from paribus.sweeps.execution.worker import Task
     from paribus.sweeps.study import optuna_export
-    from paribus.sweeps.study.request import Asked
-    from paribus.sweeps.study.results_dir import Root
+    from paribus.sweeps.study.request import RawRequest
+    from paribus.sweeps.study.results_dir import ResultsDir
     from paribus.sweeps.study.study import Study
     from paribus.sweeps.sweep import plan_sweep
 
-    root = Root(folder / "results")
+    root = ResultsDir(folder / "results")
     axes = tuple(f"{KEYS[name]}={','.join(map(str, LEVELS[name]))}" for name in LEVELS)
-    request = early_request(root, Asked("digits", OVERRIDES, axes, "auto", False), Faults())
+    request = early_request(root, RawRequest("digits", OVERRIDES, axes, "auto", False), Faults())
     with Workplace("digits", 1) as here, _timed(seconds, "planning"):
         sweep = plan_sweep(request, range(SEEDS), root, here)
     root.create()
@@ -97,12 +97,12 @@ def _train(task: Any) -> None:
 
 def _track(place: Path, name: str) -> float:
     from paribus.sweeps.analysis.compare import run_document
-    from paribus.sweeps.study.results_dir import Root
+    from paribus.sweeps.study.results_dir import ResultsDir
     from paribus.sweeps.study.study import Study
     from paribus.sweeps.tracking.tracker import TrackedRun
     from paribus.sweeps.tracking.wandb_tracker import WandbTracker
 
-    root = Root(place)
+    root = ResultsDir(place)
     study = Study.load(root, name)
     tracker = WandbTracker(root.path, lambda _: None)
     started = time.perf_counter()
@@ -134,9 +134,9 @@ def _parts(seconds: dict[str, float]) -> Iterator[None]:
         (program.Program, "train_epoch", "training: steps"),
         (program.Program, "measure", "training: validation"),
         (cohort_engine, "_evaluation", "training: metrics, matrices"),
-        (run_state.Course, "report", "training: hashes, best weights"),
-        (run_writer.Attempt, "_finish", "training: records, synced"),
-        (run_writer.Attempt, "save", "training: checkpoints"),
+        (run_state.RunState, "report", "training: hashes, best weights"),
+        (run_writer.RunWriter, "_finish", "training: records, synced"),
+        (run_writer.RunWriter, "save", "training: checkpoints"),
     ]
     before = [getattr(owner, name) for owner, name, _ in places]
     for (owner, name, part), function in zip(places, before, strict=True):

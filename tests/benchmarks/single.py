@@ -140,32 +140,32 @@ def serve(way: str) -> None:
     """The main function of a way's process: seeds in, measurements out."""
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
-    from paribus.core.training.cohort.eligibility import lanes_keep_their_bits
+    from paribus.core.training.cohort.eligibility import members_keep_their_bits
     from paribus.core.training.cohort.optimizer_kernels import AdamUpdate
 
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is not an answer
     train = WAYS[way]()
-    lanes_keep_their_bits("cpu")  # takes steps too, once in a process
+    members_keep_their_bits("cpu")  # takes steps too, once in a process
     steps = 0
 
     def count(*_: Any) -> None:
         nonlocal steps
         steps += 1
 
-    def counting_lanes(update: Any, lanes: Any, hyperparameters: Any) -> Any:
-        step = step_of(update, lanes, hyperparameters)
+    def counting_members(update: Any, members: Any, hyperparameters: Any) -> Any:
+        step = step_of(update, members, hyperparameters)
 
         def counted() -> None:
             nonlocal steps
-            steps += len(lanes)
+            steps += len(members)
             step()
 
         return counted
 
     counting = register_optimizer_step_post_hook(count)
     step_of = AdamUpdate.step_of
-    AdamUpdate.step_of = counting_lanes  # type: ignore[method-assign]
+    AdamUpdate.step_of = counting_members  # type: ignore[method-assign]
     for line in sys.stdin:
         seconds, accuracy = train(int(line))
         counting.remove()  # only the first run, which is not measured, is counted
@@ -178,12 +178,12 @@ def harness() -> Train:
     from paribus.core.fileio import read_lines
     from paribus.sweeps.execution.driver import drive
     from paribus.sweeps.execution.pool import InProcess
-    from paribus.sweeps.study.results_dir import Root
+    from paribus.sweeps.study.results_dir import ResultsDir
     from paribus.sweeps.tracking.tracker import open_tracker
-    from paribus.sweeps.tracking.tracker_callback import Follower
+    from paribus.sweeps.tracking.tracker_callback import TrackerCallback
 
     resolver, asked = _digits()
-    root = Root(Path("results"))
+    root = ResultsDir(Path("results"))
     root.create()
     said: list[str] = []
     tracker = open_tracker(root.path, warn=said.append)
@@ -193,7 +193,7 @@ def harness() -> Train:
     def train(seed: int) -> tuple[float, float]:
         run = resolver.specify(asked, seed)
         started = time.perf_counter()
-        follower = Follower(tracker, root, None)
+        follower = TrackerCallback(tracker, root, None)
         for step in drive([run], root, executor):
             follower.follow(step)
         while not any(line["run"] == run.id for line in read_lines(root.path / "tracked.jsonl")):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from paribus.core.inference.decision_surface import surface_of_run
 from paribus.experiments.circles import circles
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 
 SVG = "{http://www.w3.org/2000/svg}text"
 TABLE = "x,y\n" + "".join(f"{i / 40},{'even' if i % 2 else 'odd'}\n" for i in range(40))
@@ -76,7 +76,7 @@ def test_a_run_is_drawn_beside_the_person(paribus, root, circled, tmp_path):
 
 
 def test_the_model_is_asked_as_it_was_validated(root, circled):
-    surface = surface_of_run(Root(root).run(circled["run"]).folder)
+    surface = surface_of_run(ResultsDir(root).run(circled["run"]).folder)
     counts = np.zeros((2, 2), dtype=int)
     np.add.at(counts, (surface.val.targets, surface.val.predicted), 1)
     assert counts.tolist() == circled["best"]["confusion_matrix"]

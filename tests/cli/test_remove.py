@@ -104,9 +104,9 @@ def test_an_unreadable_study_keeps_everything(paribus, place):
 
 def test_a_study_that_came_between_keeps_its_runs(paribus, place):
     from paribus.sweeps.study.removal import plan_removal, remove
-    from paribus.sweeps.study.results_dir import Root
+    from paribus.sweeps.study.results_dir import ResultsDir
 
-    root = Root(place / "results")
+    root = ResultsDir(place / "results")
     planned = plan_removal(root, ["first", "second"])
     words = ("sweep", "line", "optimizer.lr=0.1", "--study", "third", *SHORT)
     assert paribus(*words, cwd=place).code == 0

@@ -143,8 +143,8 @@ def test_another_seed_gives_other_weights_and_orders(engine, small):
 def test_initial_weights_are_those_before_the_first_step(engine, small):
     job = job_of(small)
     reports, _ = trained(engine, job)
-    trainee = small.resolver.trainee(small.asked(), 0)
-    assert reports[-1].initial_weights == tensor_hashes(trainee.model.state_dict())
+    train_state = small.resolver.train_state(small.asked(), 0)
+    assert reports[-1].initial_weights == tensor_hashes(train_state.model.state_dict())
 
 
 def test_stopped_anywhere_and_resumed_it_ends_in_the_same_bits(engine, small, recipe):
@@ -221,11 +221,11 @@ def test_of_equal_epochs_the_earliest_is_best(engine, small, metric):
 def test_best_weights_are_a_copy_of_their_epoch(engine, small):
     job = job_of(small)
     reports, _ = trained(engine, job)
-    trainee = small.resolver.trainee(small.asked(), 0)
+    train_state = small.resolver.train_state(small.asked(), 0)
     for report in reports:
-        trainee.model.load_state_dict(report.best.weights)
+        train_state.model.load_state_dict(report.best.weights)
         chosen = reports[report.best.epoch - 1]
-        assert weights_hash(trainee.model.state_dict()) == chosen.line["weights_sha256"]
+        assert weights_hash(train_state.model.state_dict()) == chosen.line["weights_sha256"]
 
 
 def test_numbers_that_are_not_finite_end_the_run(engine, small):

@@ -73,7 +73,7 @@ def test_training_is_what_a_loop_written_by_hand_does(small, optimizer, schedule
     job = job_of(small, optimizer=asked, scheduler=scheduler, model="mlp")
     reports, state = trained(job)
     hand = nn.Sequential(nn.Linear(4, 128), nn.ReLU(), nn.Linear(128, 3))
-    initial = small.resolver.trainee(small.asked(model="mlp"), 0).model.state_dict()
+    initial = small.resolver.train_state(small.asked(model="mlp"), 0).model.state_dict()
     names = ["hidden.0.0.weight", "hidden.0.0.bias", "output.weight", "output.bias"]
     with torch.no_grad():
         for parameter, name in zip(hand.parameters(), names, strict=True):
@@ -94,7 +94,9 @@ def test_masks_of_our_dropout_layers_come_from_their_streams(small):
     job = job_of(small, model=DROPOUT, optimizer={"name": "sgd", "lr": 0.1})
     reports, state = trained(job)
     hand = MLP(4, 3, hidden_dim=8, num_layers=2, dropout=0.3)
-    hand.load_state_dict(small.resolver.trainee(small.asked(model=DROPOUT), 0).model.state_dict())
+    hand.load_state_dict(
+        small.resolver.train_state(small.asked(model=DROPOUT), 0).model.state_dict()
+    )
     sgd = torch.optim.SGD(hand.parameters(), lr=0.1, fused=True)
     _, accuracies = written_by_hand(small, hand, sgd, job)
     for name, value in hand.state_dict().items():

@@ -124,16 +124,16 @@ def test_balanced_weights_follow_from_the_training_part_alone(write_small, chang
     split = {"method": "in_order", "val_fraction": 0.3, "test_fraction": 0.2}
     name = changes.get("loss", "cross_entropy")
     asked = small.asked(**changes | {"loss": {"name": name, "weight": "balanced"}, "split": split})
-    trainee = small.resolver.trainee(asked, 0)
+    train_state = small.resolver.train_state(asked, 0)
     train = small.resolver.data(asked).train
-    width = trainee.task.width(trainee.data.outputs)
-    wanted = torch.tensor(balanced_weights(train, width, trainee.data.outputs))
-    assert torch.equal(getattr(trainee.loss, buffer), wanted)
+    width = train_state.task.width(train_state.data.outputs)
+    wanted = torch.tensor(balanced_weights(train, width, train_state.data.outputs))
+    assert torch.equal(getattr(train_state.loss, buffer), wanted)
     targets = train.targets.double()
     if changes:
         share = targets.reshape(len(targets), -1).mean(0)
         torch.testing.assert_close(wanted.double(), (1 - share) / share, rtol=1e-6, atol=0)
-    assert trainee.configuration["loss"]["weight"] == "balanced"  # the record keeps the word
+    assert train_state.configuration["loss"]["weight"] == "balanced"  # the record keeps the word
 
 
 def said(small, **changes):

@@ -125,14 +125,14 @@ def test_lbfgs_is_torch_s_own_with_a_closure(small):
         "train": {"epochs": 1, "batch_size": 100},
     }  # fmt: skip
     (report,), _ = trained(small, **changes)
-    trainee = small.resolver.trainee(small.asked(**changes), 0)
-    inputs, targets = trainee.data.train.inputs_of(100)
-    hand = torch.optim.LBFGS(trainee.model.parameters(), max_iter=5)
+    train_state = small.resolver.train_state(small.asked(**changes), 0)
+    inputs, targets = train_state.data.train.inputs_of(100)
+    hand = torch.optim.LBFGS(train_state.model.parameters(), max_iter=5)
     losses = []
 
     def closure():
         hand.zero_grad()
-        loss = torch.nn.functional.cross_entropy(trainee.model(inputs), targets)
+        loss = torch.nn.functional.cross_entropy(train_state.model(inputs), targets)
         loss.backward()
         losses.append(loss.item())
         return loss
@@ -141,7 +141,7 @@ def test_lbfgs_is_torch_s_own_with_a_closure(small):
     assert len(losses) > 1
     assert report.line["metrics"]["train/loss"] == pytest.approx(losses[0], abs=1e-6)
     validated = torch.nn.functional.cross_entropy(
-        trainee.model(trainee.data.val.inputs), trainee.data.val.targets
+        train_state.model(train_state.data.val.inputs), train_state.data.val.targets
     )
     assert report.line["metrics"]["val/loss"] == pytest.approx(validated.item(), rel=1e-4)
 

@@ -220,9 +220,9 @@ def test_metrics_that_are_refused(changes, words, small):
     ],
 )
 def test_further_metrics_are_logged_in_snake_case(name, key, small):
-    trainee = small.resolver.trainee(small.asked(metrics=[name]), 0)
-    assert [f"val/{extra.key}" for extra in trainee.extra_metrics] == [key]
-    value = trainee.extra_metrics[0].measure(torch.eye(3) * 9, torch.arange(3))
+    train_state = small.resolver.train_state(small.asked(metrics=[name]), 0)
+    assert [f"val/{extra.key}" for extra in train_state.extra_metrics] == [key]
+    value = train_state.extra_metrics[0].measure(torch.eye(3) * 9, torch.arange(3))
     assert value == pytest.approx(1)
 
 
@@ -299,7 +299,7 @@ def test_none_and_whole_numbers_reach_the_data_function_as_its_signature_has_the
     small = write_small(more)
     assert small.run(data=data).configuration["data"]["limit"] is None
     assert len(small.resolver.data(small.asked(data=data)).train) == 42
-    assert small.resolver.trainee(small.asked(data=data), 0).epochs == 4
+    assert small.resolver.train_state(small.asked(data=data), 0).epochs == 4
 
 
 def test_data_is_loaded_once_for_all_settings_and_seeds(write_small):

@@ -23,15 +23,15 @@ EPOCHS = {"epochs": 2, "batch_size": 16}
 
 def state(small, **changes):
     """A model's state before the first step."""
-    return small.resolver.trainee(small.asked(**changes), 0).model.state_dict()
+    return small.resolver.train_state(small.asked(**changes), 0).model.state_dict()
 
 
 def beginning(small, path, seed=1, **changes):
     """What a run begins with that starts from a file, and the layers that start fresh."""
     changes = {"model": NET} | changes
     changes["train"] = EPOCHS | changes.get("train", {}) | {"start_from": str(path)}
-    trainee = small.resolver.trainee(small.asked(**changes), seed)
-    return trainee.model.state_dict(), trainee.fresh
+    train_state = small.resolver.train_state(small.asked(**changes), seed)
+    return train_state.model.state_dict(), train_state.fresh
 
 
 def refusal(small, path, **changes):
@@ -185,7 +185,7 @@ def test_what_another_program_says_of_its_file_is_left_alone(small, tmp_path, sa
 
 
 def state_of_seed(small, seed):
-    return small.resolver.trainee(small.asked(model=NET), seed).model.state_dict()
+    return small.resolver.train_state(small.asked(model=NET), seed).model.state_dict()
 
 
 def test_missing_unexpected_and_other_shapes_are_listed_together(small, tmp_path):
@@ -411,12 +411,12 @@ def test_weights_of_torchvision_begin_with_a_fresh_head(write_small, home):
     small, changes = pictured(write_small)
     run = small.run(**changes)
     assert run.facts["fresh"] == {"fc": "3 classes, file has 1000"}
-    trainee = small.resolver.trainee(small.asked(**changes), 1)
-    found = trainee.model.state_dict()
+    train_state = small.resolver.train_state(small.asked(**changes), 1)
+    found = train_state.model.state_dict()
     assert found["fc.weight"].shape == (3, 512)
     assert all(torch.equal(found[k], v) for k, v in held.items() if not k.startswith("fc."))
     plain = changes | {"model": {**RESNET, "weights": None}}
-    other = small.resolver.trainee(small.asked(**plain), 1).model.state_dict()
+    other = small.resolver.train_state(small.asked(**plain), 1).model.state_dict()
     assert torch.equal(found["fc.weight"], other["fc.weight"])  # drawn as without weights
 
     held["conv1.weight"] = held["conv1.weight"] + 1

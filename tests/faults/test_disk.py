@@ -12,7 +12,7 @@ from paribus.core.errors import DamagedError
 from paribus.core.fileio import verify_manifest
 from paribus.core.records.checkpoint import LAST, load_state, save_state
 from paribus.core.records.run_dir import RECORD, RunFolder
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 
 KB = 1024
 
@@ -36,7 +36,7 @@ def temporary(folder):
 @pytest.mark.parametrize("room", [0, 40, 200])
 def test_row_08_a_full_disk(room, begun, finish, reference, small_disk, tally):
     """Room for nothing, for the plan and a state or two, for results but not for the view."""
-    root = Root(small_disk / "root")
+    root = ResultsDir(small_disk / "root")
     ballast = small_disk / "ballast"
     free = os.statvfs(small_disk)
     ballast.write_bytes(b"\0" * (free.f_bavail * free.f_frsize - room * KB))
@@ -68,7 +68,7 @@ def test_row_08_a_sync_fails(begun, finish, reference, injections, tally, strace
     violations = []
     points = range(1, 20) if injections(0) else (9,)
     for number in points:
-        root = Root(tmp_path / f"root-{number}")
+        root = ResultsDir(tmp_path / f"root-{number}")
         inject = ["-e", "trace=fsync", "-e", f"inject=fsync:error=EIO:when={number}"]
         code, _, err = begun(before=[*strace, "--seccomp-bpf", *inject], root=root.path).end()
         if code not in (1, 2) or "Input/output error" not in err:

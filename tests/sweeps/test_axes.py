@@ -9,8 +9,8 @@ from paribus.core.errors import Faults, RequestError
 from paribus.sweeps.execution.early import early_request
 from paribus.sweeps.study.axes import apply_overrides, changed, read_axes
 from paribus.sweeps.study.levels import Range
-from paribus.sweeps.study.request import Asked
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.request import RawRequest
+from paribus.sweeps.study.results_dir import ResultsDir
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +244,7 @@ def test_the_early_look_refuses_nothing_that_planning_would_take(
     tmp_path, experiment, overrides, axes
 ):
     faults = Faults()
-    request = early_request(Root(tmp_path), Asked(experiment, overrides, axes), faults)
+    request = early_request(ResultsDir(tmp_path), RawRequest(experiment, overrides, axes), faults)
     assert request.overrides == overrides
     assert faults.found == []
 

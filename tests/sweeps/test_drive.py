@@ -11,9 +11,9 @@ from troubled import planned_runs
 from paribus.core.records.checkpoint import BEFORE, LAST
 from paribus.core.records.run_dir import BEST, HISTORY, RECORD
 from paribus.core.run_spec import RunSpec
-from paribus.sweeps.execution.driver import USUAL, Rules, drive
+from paribus.sweeps.execution.driver import USUAL, RunnerOptions, drive
 from paribus.sweeps.study.request import Request
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def killed(root, workplace, troubled):
     request = Request(troubled.path, overrides, ("train.batch_size=8",))
     run = planned_runs(_Planner(workplace), request, [0])["baseline", 0]
     troubled.switch("deadly")
-    steps = driven([run], root, workplace, rules=Rules(checkpoint_every=0))
+    steps = driven([run], root, workplace, rules=RunnerOptions(checkpoint_every=0))
     told = [s.said or (s.progress.line and s.progress.line["epoch"]) for s in steps]
     assert told[:4] == [1, 2, 3, 4]
     assert told[4].endswith(" died (SIGKILL)); it is tried once more.")
@@ -132,7 +132,7 @@ def killed(root, workplace, troubled):
 @pytest.fixture
 def whole(killed, workplace, tmp_path):
     """The same run, never interrupted."""
-    other = Root(tmp_path / "whole")
+    other = ResultsDir(tmp_path / "whole")
     other.create()
     return driven([killed], other, workplace)[-1].record
 
@@ -212,7 +212,7 @@ def test_a_run_that_the_surroundings_stopped_is_tried_again_by_the_next_command(
 
 def test_an_attempt_keeps_what_was_reached(troubled):
     troubled.switch("deadly")
-    done = troubled.sweep("model.trouble=die", seeds=[0], rules=Rules(checkpoint_every=0))
+    done = troubled.sweep("model.trouble=die", seeds=[0], rules=RunnerOptions(checkpoint_every=0))
     (stopped,) = [s.progress for s in done.steps if s.progress and s.progress.ended == "attempt"]
     assert "SIGKILL" in stopped.reason
     troubled.switch("deadly", on=False)
@@ -224,7 +224,7 @@ def test_an_attempt_keeps_what_was_reached(troubled):
 
 def test_a_root_needs_nothing_of_where_it_lies(runs, root, workplace, tmp_path):
     first = ended(driven(runs, root, workplace))
-    moved = Root(shutil.move(root.path, tmp_path / "elsewhere"))
+    moved = ResultsDir(shutil.move(root.path, tmp_path / "elsewhere"))
     assert ended(driven(runs, moved, workplace)) == {
         run: ("reused", record) for run, (_, record) in first.items()
     }
@@ -246,7 +246,7 @@ def test_a_failed_run_is_final_until_it_is_asked_for_again(troubled):
     second = troubled.sweep("model.trouble=flaky", seeds=[0])
     assert second.trained == []
     assert second.result("model.trouble=flaky").status == "failed"
-    third = troubled.sweep("model.trouble=flaky", seeds=[0], rules=Rules(retry_failed=True))
+    third = troubled.sweep("model.trouble=flaky", seeds=[0], rules=RunnerOptions(retry_failed=True))
     assert len(third.trained) == 1
     assert {r.status for r in third.study.results()} == {"complete"}
     assert len(set(third.hashes.values())) == 1
@@ -259,7 +259,7 @@ def test_a_kill_between_the_two_renames_of_a_retried_run_loses_nothing(troubled)
     first = troubled.sweep("model.trouble=flaky", seeds=[0])
     (failed,) = first.study.find("model.trouble=flaky").runs.values()
     troubled.switch("broken", on=False)
-    troubled.sweep("model.trouble=flaky", seeds=[0], rules=Rules(retry_failed=True))
+    troubled.sweep("model.trouble=flaky", seeds=[0], rules=RunnerOptions(retry_failed=True))
     (troubled.root.runs / failed).rename(troubled.root.attempts / f"{failed}.1")
     assert (troubled.root.attempts / f"{failed}.2").is_dir()  # the one that failed
     again = troubled.sweep("model.trouble=flaky", seeds=[0])
@@ -280,7 +280,7 @@ def test_a_damaged_run_is_trained_anew_saying_so(runs, root, workplace):
 
 def test_a_worker_that_hangs_is_ended_and_its_run_tried_once_more(troubled):
     troubled.switch("hold")
-    rules = Rules(run_timeout=1.5)
+    rules = RunnerOptions(run_timeout=1.5)
     done = troubled.sweep("optimizer.lr=0.1", seeds=[0], rules=rules)
     told = [s.said for s in done.steps if s.said]
     assert len(told) == 2

@@ -6,11 +6,11 @@ import shutil
 import pytest
 
 from paribus.core.run_spec import RunSpec
-from paribus.sweeps.execution.driver import USUAL, Step
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.execution.driver import USUAL, RunEvent
+from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study
 from paribus.sweeps.tracking.tracker import NoTracker
-from paribus.sweeps.tracking.tracker_callback import Follower
+from paribus.sweeps.tracking.tracker_callback import TrackerCallback
 
 LR = "optimizer.lr=0.1"
 
@@ -53,10 +53,12 @@ def differences(study):
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_whatever_ends_first(swept, order, tmp_path):
     study, steps = swept
-    root = Root(shutil.copytree(study.root.path, tmp_path / "r"))
+    root = ResultsDir(shutil.copytree(study.root.path, tmp_path / "r"))
     shutil.rmtree(root.runs)
     told = Told()
-    follower = Follower(told, root, Study.load(root, study.name), [step.run for step in steps])
+    follower = TrackerCallback(
+        told, root, Study.load(root, study.name), [step.run for step in steps]
+    )
     for number in order:
         run = steps[number].run.id
         shutil.copytree(study.root.run(run).folder, root.run(run).folder)
@@ -70,7 +72,7 @@ def test_a_baseline_of_an_earlier_command(swept):
     study, steps = swept
     told = Told()
     levels = [step for step in steps if study.place_of(step.run.id)[0].key]
-    follower = Follower(told, study.root, study, [step.run for step in levels])
+    follower = TrackerCallback(told, study.root, study, [step.run for step in levels])
     for step in levels:
         follower.follow(step)
     expected = differences(study)
@@ -82,7 +84,7 @@ def test_a_baseline_that_never_ends(swept):
     told = Told()
     level = next(step for step in steps if study.place_of(step.run.id)[0].key)
     with_baseline: list[RunSpec] = [step.run for step in steps]
-    follower = Follower(told, study.root, study, with_baseline)
+    follower = TrackerCallback(told, study.root, study, with_baseline)
     follower.follow(level)
     assert told.deltas == {}
     follower.close()
@@ -92,8 +94,8 @@ def test_a_baseline_that_never_ends(swept):
 def test_a_run_of_its_own(swept):
     study, steps = swept
     told = Told()
-    follower = Follower(told, study.root, None, [steps[0].run])
-    follower.follow(Step(steps[0].run, said="something"))
+    follower = TrackerCallback(told, study.root, None, [steps[0].run])
+    follower.follow(RunEvent(steps[0].run, said="something"))
     assert told.begun == []
     follower.follow(steps[0])
     assert told.deltas == {steps[0].run.id: [None]}

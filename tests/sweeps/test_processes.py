@@ -20,7 +20,7 @@ from processes import (
 from troubled import Troubled, hashes
 
 from paribus.core.errors import RequestError
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study
 
 LR = "optimizer.lr=0.1"
@@ -151,7 +151,7 @@ def test_a_script_without_a_guard_gets_the_same_bits(troubled):
         key: (digest, expected.study.find(key[0]).runs[key[1]])
         for key, digest in expected.hashes.items()
     }
-    assert len(Root(troubled.folder / "b").run_ids()) == 6
+    assert len(ResultsDir(troubled.folder / "b").run_ids()) == 6
 
 
 def test_a_command_that_imports_torch_ends_without_a_word(tmp_path):

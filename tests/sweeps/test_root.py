@@ -10,12 +10,12 @@ from manifest import write_manifest
 from paribus.core.errors import DamagedError, RequestError
 from paribus.core.fileio import write_json
 from paribus.core.records.run_dir import RunFolder
-from paribus.sweeps.study.results_dir import Root, split_seed
+from paribus.sweeps.study.results_dir import ResultsDir, split_seed
 
 
 @pytest.fixture
 def root(tmp_path):
-    made = Root(tmp_path / "root")
+    made = ResultsDir(tmp_path / "root")
     made.create()
     return made
 
@@ -39,7 +39,7 @@ def finished(folder, **record):
 
 
 def test_nothing_is_created_until_create(tmp_path):
-    root = Root(tmp_path / "a" / "root")
+    root = ResultsDir(tmp_path / "a" / "root")
     root.check_writable()
     assert (root.run_ids(), root.study_names(), root.interrupted()) == ([], [], [])
     assert root.finished("x-s0-1") is None
@@ -49,7 +49,7 @@ def test_nothing_is_created_until_create(tmp_path):
 def test_a_second_create_keeps_the_id(root):
     before = root.id
     root.create()
-    assert Root(root.path).id == before
+    assert ResultsDir(root.path).id == before
 
 
 def test_two_commands_that_begin_at_once_make_one_id(tmp_path):
@@ -62,11 +62,11 @@ def test_two_commands_that_begin_at_once_make_one_id(tmp_path):
     ids = {found.get(timeout=60) for _ in processes}
     for process in processes:
         process.join()
-    assert ids == {Root(path).id}
+    assert ids == {ResultsDir(path).id}
 
 
 def _create(path, barrier, found):
-    root = Root(path)
+    root = ResultsDir(path)
     barrier.wait()
     root.create()
     found.put(root.id)
@@ -75,7 +75,7 @@ def _create(path, barrier, found):
 @pytest.mark.parametrize("inside", ["file", "file/root", "file/a/root"])
 def test_a_place_that_cannot_be_written_is_refused(inside, tmp_path):
     (tmp_path / "file").write_text("")
-    root = Root(tmp_path / inside)
+    root = ResultsDir(tmp_path / inside)
     with pytest.raises(RequestError, match="cannot be written") as caught:
         root.check_writable()
     assert "--root" in caught.value.hint
@@ -112,7 +112,7 @@ def test_a_lock_ends_with_its_process_however_that_dies(root):
 
 
 def _hold(path, holds):
-    with Root(path).lock("a", "a"):
+    with ResultsDir(path).lock("a", "a"):
         holds.set()
         multiprocessing.Event().wait()
 

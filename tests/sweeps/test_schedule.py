@@ -84,7 +84,7 @@ def test_uneven_groups_keep_both_workers_busy():
     assert idle(schedule(runs, 2), 2) < 0.2
 
 
-def test_large_models_have_few_lanes():
+def test_large_models_have_few_members():
     jobs = schedule([run(i, "a", parameters=400_000) for i in range(12)], 1)
     assert {len(job) for job in jobs} == {1}
 
@@ -104,7 +104,7 @@ def test_lengths_count():
     assert any(long in job for job in jobs)
 
 
-def test_a_lane_that_kills_its_worker_takes_no_other_with_it(paribus, tmp_path):
+def test_a_member_that_kills_its_worker_takes_no_other_with_it(paribus, tmp_path):
     (tmp_path / "deadly.py").write_text(too_sure("os.kill(os.getpid(), signal.SIGKILL)"))
     text = SMALL.replace('{"name": "adam", "lr": 0.01}', '{"name": "sgd", "lr": 0.01}')
     (tmp_path / "small.py").write_text(f'{text}\nBASELINE["metrics"] = ["deadly.TooSure"]\n')

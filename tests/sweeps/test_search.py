@@ -21,9 +21,9 @@ from paribus.sweeps import api
 from paribus.sweeps.analysis.compare import compare_document
 from paribus.sweeps.cli import sweep_text
 from paribus.sweeps.execution.driver import USUAL
-from paribus.sweeps.progress.progress_state import Standing
+from paribus.sweeps.progress.progress_state import ProgressState
 from paribus.sweeps.study.request import Search
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study
 from paribus.sweeps.tracking.tracker import NoTracker
 
@@ -63,7 +63,7 @@ def test_levels_prunings_and_bits_are_the_same_for_any_workers_and_after_stops(
     search = asked["search"]
 
     def sweep(root):
-        return troubled.sweep(*axes, root=Root(troubled.folder / root), **asked)
+        return troubled.sweep(*axes, root=ResultsDir(troubled.folder / root), **asked)
 
     first = sweep("two workers")
     settings, hashes = outcome(first)
@@ -77,7 +77,7 @@ def test_levels_prunings_and_bits_are_the_same_for_any_workers_and_after_stops(
 
     for stop in stops:
         ended = []
-        root = Root(troubled.folder / f"stopped after {stop}")
+        root = ResultsDir(troubled.folder / f"stopped after {stop}")
         planned = troubled.plan(*axes, root=root, name="study", **asked)
         for step in planned.train(NoTracker(), USUAL, stop=lambda: len(ended) >= stop):  # noqa: B023
             ended += [step.run.id] if step.record else []
@@ -123,7 +123,7 @@ def copied(swept, tmp_path):
     place, done, labels = swept
     shutil.copytree(place.root.path, tmp_path / "copy")
     place = copy.copy(place)
-    place.root = Root(tmp_path / "copy")
+    place.root = ResultsDir(tmp_path / "copy")
     return place, done, f"optimizer.lr={','.join(label.split('=')[1] for label in labels)}"
 
 
@@ -221,7 +221,7 @@ def test_fewer_levels_than_trials_are_said(troubled):
 def test_runs_of_later_rounds_are_counted_from_the_start(troubled):
     planned = troubled.plan(RANGE, seeds=[0, 1], search=Search(6), name="study")
     assert (len(planned.distinct_runs()), planned.most_runs()) == (10, 14)
-    standing = Standing(planned)
+    standing = ProgressState(planned)
     assert (standing.total, standing.work) == (14, 14 * 3)
     for step in planned.train(NoTracker(), USUAL):
         standing.take(step)

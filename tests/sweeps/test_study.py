@@ -12,7 +12,7 @@ from paribus.core.fileio import write_json
 from paribus.sweeps.analysis.compare import best_setting, compare_document, run_document
 from paribus.sweeps.execution.driver import USUAL
 from paribus.sweeps.stats.comparison import Pairs
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study, check_study_name, latest_study, study_name
 from paribus.sweeps.tracking.tracker import NoTracker
 
@@ -30,7 +30,7 @@ def swept(tmp_path_factory, workplace):
 @pytest.fixture
 def copied(swept, tmp_path):
     """The same study in a root that may be changed."""
-    root = Root(tmp_path / "copy")
+    root = ResultsDir(tmp_path / "copy")
     shutil.copytree(swept.study.root.path, root.path)
     return root
 

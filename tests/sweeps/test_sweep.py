@@ -10,7 +10,7 @@ from paribus.core.errors import RequestError
 from paribus.core.records.run_dir import BEST, HISTORY
 from paribus.sweeps.execution.driver import USUAL
 from paribus.sweeps.study.request import read_seeds
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study
 from paribus.sweeps.tracking.tracker import NoTracker
 
@@ -130,14 +130,14 @@ def test_a_clean_stop_and_the_same_command_again(troubled):
     assert len(again.trained) == 4
     epochs = [s.progress.line["epoch"] for s in [*seen, *again.steps] if s.run.id in begun]
     assert sorted(epochs) == sorted([*range(1, 31)] * len(begun))
-    elsewhere = troubled.sweep(LR, root=Root(troubled.folder / "elsewhere"), **slowly)
+    elsewhere = troubled.sweep(LR, root=ResultsDir(troubled.folder / "elsewhere"), **slowly)
     assert elsewhere.hashes == again.hashes
 
 
 def test_bits_follow_from_content_alone(troubled):
     first = troubled.sweep(LR, "train.batch_size=8")
     other = troubled.sweep(
-        "train.batch_size=8", LR, seeds=[1, 0], root=Root(troubled.folder / "b"), name="x"
+        "train.batch_size=8", LR, seeds=[1, 0], root=ResultsDir(troubled.folder / "b"), name="x"
     )
     assert other.hashes == first.hashes
     assert {s.label: s.runs for s in other.study.settings} == {

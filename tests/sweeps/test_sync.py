@@ -13,7 +13,7 @@ from collections import Counter
 import pytest
 from processes import Started, wait_until
 
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.tracking import session
 from paribus.sweeps.tracking import sync as syncing
 from paribus.sweeps.tracking.ledger import find_offline
@@ -61,7 +61,7 @@ def sync(server, root, monkeypatch):
     monkeypatch.setitem(session.SETTINGS, "init_timeout", 2.0)
 
     def run(study=None):
-        place, warnings = Root(root), []
+        place, warnings = ResultsDir(root), []
         found = syncing.sync(place, find_offline(place, study), warnings.append)
         assert len(warnings) <= 1
         return found
@@ -303,7 +303,7 @@ def test_an_unknown_study(paribus, root):
 
 
 def test_a_study_in_use_waits(server, root, sync):
-    with Root(root).lock("study-rates", "The study rates"):
+    with ResultsDir(root).lock("study-rates", "The study rates"):
         found = sync()
     assert len(found["failed"]) == 3
     assert all("in use by another command" in failed["reason"] for failed in found["failed"])

@@ -10,7 +10,7 @@ from paribus.sweeps.analysis.compare import compare_document
 from paribus.sweeps.analysis.judge import EFFECT
 from paribus.sweeps.stats.sequential import looks
 from paribus.sweeps.study.request import Decision, Search, read_decision
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study
 
 # One level that is far off, one that changes nothing a run could show, one that is seldom seen.
@@ -56,7 +56,7 @@ def test_the_same_command_goes_on_and_ends_at_the_same(swept):
 
 def test_a_stop_in_the_middle_changes_nothing(swept):
     troubled, done = swept
-    root = Root(troubled.folder / "stopped")
+    root = ResultsDir(troubled.folder / "stopped")
     count = iter(range(10**6))
     stopped = troubled.sweep(
         *AXES, decision=DECISION, root=root, stop=lambda: next(count) > 25, seeds=()
@@ -71,7 +71,7 @@ def test_a_stop_in_the_middle_changes_nothing(swept):
 def test_what_was_decided_stays_so_when_more_seeds_are_trained(swept, tmp_path):
     """Seeds beyond a look change neither its verdict nor what stands beside it."""
     troubled, done = swept
-    root = Root(tmp_path / "more")
+    root = ResultsDir(tmp_path / "more")
     shutil.copytree(troubled.root.path, root.path)
     more = troubled.sweep(*AXES, seeds=range(10), root=root)
     assert more.trained
@@ -90,7 +90,7 @@ def test_what_was_decided_stays_so_when_more_seeds_are_trained(swept, tmp_path):
 
 def test_without_a_look_there_is_no_verdict(swept, tmp_path):
     troubled, _ = swept
-    root = Root(tmp_path / "few")
+    root = ResultsDir(tmp_path / "few")
     shutil.copytree(troubled.root.path, root.path)
     new = troubled.sweep("train.batch_size=8", seeds=[0, 1], root=root).sweep.comparison()
     row = next(row for row in new["settings"] if row["changed"])

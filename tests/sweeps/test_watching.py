@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from screen import Screen
 
-from paribus.core.run_spec import Progress, RunSpec
-from paribus.sweeps.execution.driver import Step
+from paribus.core.run_spec import RunSpec, WorkerEvent
+from paribus.sweeps.execution.driver import RunEvent
 from paribus.sweeps.progress.live_table import Table, choose
 from paribus.sweeps.progress.plain_lines import PlainLines
 from paribus.sweeps.progress.progress import watched
-from paribus.sweeps.progress.progress_state import Standing
+from paribus.sweeps.progress.progress_state import ProgressState
 
 LABELS = ("baseline", "optimizer.lr=0.1", "optimizer.lr=1.0")
 
@@ -51,17 +51,19 @@ class Plan:
 
     def epoch(self, label, seed, epoch, value):
         line = {"epoch": epoch, "metrics": {"val/accuracy": value}}
-        return Step(self.runs[label, seed], Progress("", self.epochs, line))
+        return RunEvent(self.runs[label, seed], WorkerEvent("", self.epochs, line))
 
     def end(self, label, seed, value, *, reused=False):
         best = None if value is None else {"metrics": {"val/accuracy": value}}
         status, reason = ("failed", "non-finite") if value is None else ("complete", None)
         record = {"status": status, "reason": reason, "best": best}
-        progress = None if reused else Progress("", self.epochs, None, status)
-        return Step(self.runs[label, seed], progress, record, reused)
+        progress = None if reused else WorkerEvent("", self.epochs, None, status)
+        return RunEvent(self.runs[label, seed], progress, record, reused)
 
     def stop(self, label, seed):
-        return Step(self.runs[label, seed], Progress("", self.epochs, None, "attempt", "killed"))
+        return RunEvent(
+            self.runs[label, seed], WorkerEvent("", self.epochs, None, "attempt", "killed")
+        )
 
 
 class Clock:
@@ -81,7 +83,7 @@ def drawn(standing, width=80, height=24, clock=None):
 
 def test_a_setting_s_value_is_the_mean_of_its_best_epochs():
     plan = Plan()
-    standing = Standing(plan)
+    standing = ProgressState(plan)
     assert setting(standing, "baseline").value is None
     for seed, values in ((0, (0.5, 0.9, 0.7)), (1, (0.3, 0.2, 0.1))):
         for epoch, value in enumerate(values, 1):
@@ -93,7 +95,7 @@ def test_a_setting_s_value_is_the_mean_of_its_best_epochs():
 
 def test_what_is_half_trained_does_not_pull_down_what_is_done():
     plan = Plan()
-    standing = Standing(plan)
+    standing = ProgressState(plan)
     standing.take(plan.end("baseline", 0, 0.9))
     standing.take(plan.epoch("baseline", 1, 1, 0.1))
     found = setting(standing, "baseline")
@@ -103,7 +105,7 @@ def test_what_is_half_trained_does_not_pull_down_what_is_done():
 @pytest.mark.parametrize(("direction", "best"), [("maximize", 0.8), ("minimize", 0.2)])
 def test_the_best_follows_the_direction(direction, best):
     plan = Plan(direction=direction)
-    standing = Standing(plan)
+    standing = ProgressState(plan)
     assert standing.best(standing.settings()) is None
     for label, value in zip(LABELS, (0.2, 0.8, float("nan")), strict=True):
         standing.take(plan.epoch(label, 0, 1, value))
@@ -112,7 +114,7 @@ def test_the_best_follows_the_direction(direction, best):
 
 def test_states_of_settings_and_counts_of_runs():
     plan = Plan(labels=(*LABELS, "a=1", "a=2"))
-    standing = Standing(plan)
+    standing = ProgressState(plan)
     for seed in plan.seeds:
         standing.take(plan.end("baseline", seed, 0.5))
     standing.take(plan.end("optimizer.lr=0.1", 0, None))
@@ -126,19 +128,19 @@ def test_states_of_settings_and_counts_of_runs():
 
 def test_the_last_thing_that_went_wrong_is_known_by_setting_and_seed():
     plan = Plan()
-    standing = Standing(plan)
+    standing = ProgressState(plan)
     standing.take(plan.end("optimizer.lr=0.1", 1, None))
     assert standing.warning == "optimizer.lr=0.1, seed 1 failed: non-finite"
     standing.take(plan.stop("baseline", 0))
     assert standing.warning == "baseline, seed 0 stopped: killed"
-    standing.take(Step(plan.runs["baseline", 0], said="the disk is nearly full"))
+    standing.take(RunEvent(plan.runs["baseline", 0], said="the disk is nearly full"))
     standing.take(plan.end("baseline", 1, 0.5))
     assert drawn(standing)[-1] == "the disk is nearly full"
 
 
 def test_the_time_left_is_that_of_the_pace_of_this_command():
     plan, clock = Plan(epochs=10), Clock()  # 60 epochs
-    standing = Standing(plan, clock)
+    standing = ProgressState(plan, clock)
     for seed in plan.seeds:
         standing.take(plan.end("baseline", seed, 0.5, reused=True))  # 20 that cost nothing
     clock.now = 5.0
@@ -152,7 +154,7 @@ def test_the_time_left_is_that_of_the_pace_of_this_command():
 
 def test_a_run_that_ends_early_needs_no_more_epochs():
     plan = Plan(labels=("baseline",), seeds=(0,))
-    standing = Standing(plan)
+    standing = ProgressState(plan)
     standing.take(plan.epoch("baseline", 0, 1, 0.5))
     standing.take(plan.end("baseline", 0, 0.5))
     assert (standing.share, standing.seconds_left()) == (1.0, None)
@@ -161,7 +163,7 @@ def test_a_run_that_ends_early_needs_no_more_epochs():
 def test_a_run_that_two_settings_share_counts_once():
     plan = Plan()
     plan.runs["a=1", 0] = plan.runs["baseline", 0]
-    standing = Standing(plan)
+    standing = ProgressState(plan)
     standing.take(plan.end("baseline", 0, 0.5))
     assert (standing.done, standing.total) == (1, 6)
     assert [setting(standing, label).done for label in ("baseline", "a=1")] == [1, 1]
@@ -169,7 +171,7 @@ def test_a_run_that_two_settings_share_counts_once():
 
 def test_later_rounds_bring_runs_and_settings():
     plan = Plan(later=2)
-    standing = Standing(plan)
+    standing = ProgressState(plan)
     assert standing.total == 8
     for place in list(plan.runs):
         standing.take(plan.end(*place, 0.5))
@@ -185,7 +187,7 @@ def test_later_rounds_bring_runs_and_settings():
 
 def test_where_only_a_function_knows_its_epochs_runs_are_counted():
     plan = Plan(epochs=0)
-    standing = Standing(plan)
+    standing = ProgressState(plan)
     standing.take(plan.epoch("baseline", 0, 7, 0.5))
     assert standing.share == 0
     assert " training 7" in drawn(standing)[3]
@@ -195,7 +197,7 @@ def test_where_only_a_function_knows_its_epochs_runs_are_counted():
 
 def test_the_table():
     plan, clock = Plan(), Clock()
-    standing = Standing(plan, clock)
+    standing = ProgressState(plan, clock)
     assert drawn(standing)[1] == "no epoch is done yet"
     clock.now = 6.0
     for seed in plan.seeds:
@@ -223,7 +225,7 @@ def test_the_table():
 
 def test_without_a_study_it_is_one_line():
     plan = Plan(labels=("baseline",), seeds=(0,), name=None)
-    standing = Standing(plan)
+    standing = ProgressState(plan)
     standing.take(plan.epoch("baseline", 0, 1, 0.5))
     (line,) = drawn(standing)
     assert line.startswith("0/1 runs ")
@@ -232,7 +234,7 @@ def test_without_a_study_it_is_one_line():
 
 def test_more_settings_than_rows():
     plan = Plan(labels=("baseline", *(f"a={n}" for n in range(299))), seeds=(0,))
-    standing = Standing(plan)
+    standing = ProgressState(plan)
     for n in range(100):
         standing.take(plan.end(f"a={n}", 0, n / 1000))
     standing.take(plan.end("a=100", 0, None))
@@ -248,7 +250,7 @@ def test_more_settings_than_rows():
 
 def test_the_rows_are_the_same_ones_for_a_while():
     plan, clock = Plan(labels=("baseline", *(f"a={n}" for n in range(99))), seeds=(0,)), Clock()
-    standing = Standing(plan)
+    standing = ProgressState(plan)
     table = Table(standing, clock)
     before = [line.plain.split()[0] for line in table.lines(80, 12)]
     standing.take(plan.epoch("a=50", 0, 1, 0.9))
@@ -281,7 +283,7 @@ def test_it_fits_into_any_terminal_whatever_it_shows(
     labels, seeds, epochs, events, width, height, name
 ):
     plan = Plan(tuple(labels), tuple(range(seeds)), epochs, name=name)
-    standing, places = Standing(plan, Clock()), list(plan.runs)
+    standing, places = ProgressState(plan, Clock()), list(plan.runs)
     for number, what, value in events:
         label, seed = places[number % len(places)]
         if what == "e":
@@ -300,7 +302,7 @@ def test_it_fits_into_any_terminal_whatever_it_shows(
 
 
 def lines_of(plan, steps, clock=None):
-    standing = Standing(plan, clock or Clock())
+    standing = ProgressState(plan, clock or Clock())
     plain = PlainLines(standing)
     told = []
     for step in steps:
@@ -338,7 +340,7 @@ def test_rounds_that_nobody_foresaw_get_a_line_each():
 def test_lines_tell_failures_and_the_time_left():
     plan, clock = Plan(epochs=10), Clock()
     clock_steps = [plan.end("baseline", 0, 0.5), plan.end("baseline", 1, None)]
-    standing = Standing(plan, clock)
+    standing = ProgressState(plan, clock)
     plain = PlainLines(standing)
     clock.now = 10.0
     for step in clock_steps:

@@ -1,4 +1,4 @@
-"""Whether a run can be a lane, and which runs can be lanes of one program."""
+"""Whether a run can be a member, and which runs can be members of one program."""
 
 from __future__ import annotations
 
@@ -22,88 +22,90 @@ from paribus.core.data.loader import Items
 from paribus.core.data.prepare import Data, prepare
 from paribus.core.errors import shown
 from paribus.core.rng import stream
-from paribus.core.training.cohort.graph import Chain, NoChain, read_chain
+from paribus.core.training.cohort.graph import LayerGraph, UnsupportedModel, read_graph
 from paribus.core.training.cohort.inputs import Inputs
 from paribus.core.training.cohort.loss_kernels import unfit_loss
 from paribus.core.training.cohort.optimizer_kernels import unfit_optimizer
 from paribus.core.training.cohort.program import Program
-from paribus.core.training.train_state import Trainee
+from paribus.core.training.train_state import TrainState
 
 _TASKS = (Binary, Multiclass, Multilabel, Regression)
 EXAMPLES = 16  # on which what was read is held to the module
-# What lanes of one program may differ in besides the seed; of a model, only dropout.
+# What members of one program may differ in besides the seed; of a model, only dropout.
 _OWN = ("optimizer", "scheduler", "train", "select", "metrics", "device", "loss", "model")
 
 
-def chain_of(trainee: Trainee) -> Chain:
-    """What a run computes, if it can be a lane.
+def chain_of(train_state: TrainState) -> LayerGraph:
+    """What a run computes, if it can be a member.
 
     Args:
-        trainee: At its first step. Is not changed.
+        train_state: At its first step. Is not changed.
 
     Raises:
-        NoChain: Why it cannot; a clause about the run.
+        UnsupportedModel: Why it cannot; a clause about the run.
     """
-    train, val = trainee.data.train, trainee.data.val
+    train, val = train_state.data.train, train_state.data.val
     if not (isinstance(train.inputs, torch.Tensor) and isinstance(val.inputs, torch.Tensor)):
         items = isinstance(train.inputs, Items)
-        raise NoChain("its data are " + ("read item by item" if items else "no numbers in memory"))
+        raise UnsupportedModel(
+            "its data are " + ("read item by item" if items else "no numbers in memory")
+        )
     if train.augment is not None or train.recipe is not None:
-        raise NoChain("its data are changed as they are read")
+        raise UnsupportedModel("its data are changed as they are read")
     if not train.inputs.is_floating_point():
-        raise NoChain("its inputs are not floats")
-    if not isinstance(trainee.task, _TASKS):
-        raise NoChain("its task is not one of the harness's")
-    if not all(parameter.requires_grad for parameter in trainee.model.parameters()):
-        raise NoChain("only some of it is trained")
+        raise UnsupportedModel("its inputs are not floats")
+    if not isinstance(train_state.task, _TASKS):
+        raise UnsupportedModel("its task is not one of the harness's")
+    if not all(parameter.requires_grad for parameter in train_state.model.parameters()):
+        raise UnsupportedModel("only some of it is trained")
     for kind in ("loss", "optimizer", "scheduler"):
-        name = trainee.configuration[kind]["name"]
+        name = train_state.configuration[kind]["name"]
         if name not in NAMES[kind] and not name.startswith("torch."):
-            raise NoChain(f"its {kind} is {shown(name)}, not one of torch's")
-    why = unfit_loss(trainee.loss) or unfit_optimizer(trainee.optimizer)
+            raise UnsupportedModel(f"its {kind} is {shown(name)}, not one of torch's")
+    why = unfit_loss(train_state.loss) or unfit_optimizer(train_state.optimizer)
     if why is not None:
-        raise NoChain(why)
-    if not lanes_keep_their_bits(trainee.device.type):
-        raise NoChain("this machine does not keep the bits of lanes: see paribus doctor")
-    example = train.inputs_of(EXAMPLES)[0].to(trainee.device)
-    return read_chain(trainee.model, example)
+        raise UnsupportedModel(why)
+    if not members_keep_their_bits(train_state.device.type):
+        raise UnsupportedModel("this machine does not keep the bits of members: see paribus doctor")
+    example = train.inputs_of(EXAMPLES)[0].to(train_state.device)
+    return read_graph(train_state.model, example)
 
 
-def group_of(trainee: Trainee, chain: Chain, data_fingerprint: str | None) -> str:
-    """A name that runs share if, and only if, they can be lanes of one program."""
-    configuration: Mapping[str, Any] = trainee.configuration
+def group_of(train_state: TrainState, chain: LayerGraph, data_fingerprint: str | None) -> str:
+    """A name that runs share if, and only if, they can be members of one program."""
+    configuration: Mapping[str, Any] = train_state.configuration
     train = configuration["train"]
     same = [
         repr(chain),
         data_fingerprint,
         {k: v for k, v in configuration.items() if k not in _OWN},
         [train["batch_size"], train["eval_batch_size"]],
-        [type(part).__name__ for part in (trainee.loss, trainee.optimizer)],
-        trainee.device.type,
+        [type(part).__name__ for part in (train_state.loss, train_state.optimizer)],
+        train_state.device.type,
     ]
     return hashlib.sha256(canonical_json(same).encode()).hexdigest()[:12]
 
 
-# Whether lanes keep their bits on this machine: the promise, tried before it is made.
+# Whether members keep their bits on this machine: the promise, tried before it is made.
 
 
 _EPOCHS, _BATCH = 2, 19
 
 
 @dataclass
-class _Lane:
+class _Member:
     seed: int
-    trainee: Trainee
+    train_state: TrainState
     epoch: int = 0
 
     @property
     def examples(self) -> int:
-        return len(self.trainee.data.train)
+        return len(self.train_state.data.train)
 
 
 @cache
-def lanes_keep_their_bits(device: str) -> bool:
-    """Whether a lane gets the same bits alone, and among others at any place.
+def members_keep_their_bits(device: str) -> bool:
+    """Whether a member gets the same bits alone, and among others at any place.
 
     Sides are odd, there are two hidden layers, and the last batch is not full: what a machine
     rounds by its place in memory is rounded so here. Takes hundredths of a second, once a process.
@@ -119,25 +121,27 @@ def lanes_keep_their_bits(device: str) -> bool:
 def _trained(seeds: Sequence[int], device: str) -> dict[int, Tensor]:
     """Parameters and validation outputs of these seeds, trained together."""
     data = _data()
-    lanes = [_Lane(seed, _trainee(data, seed, device)) for seed in seeds]
-    first = lanes[0].trainee
-    program = Program(_chain(device), lanes, Inputs(data.train, first.task, first.device))
+    members = [_Member(seed, _trainee(data, seed, device)) for seed in seeds]
+    first = members[0].train_state
+    program = Program(_chain(device), members, Inputs(data.train, first.task, first.device))
     for _ in range(_EPOCHS):
         program.train_epoch()
-        for lane in lanes:
-            lane.epoch += 1
+        for member in members:
+            member.epoch += 1
     losses, outputs = program.measure(Inputs(data.val, first.task, first.device))
     return {
-        seed: torch.cat([program.parameters[lane], outputs[lane].flatten(), losses[lane, None]])
-        for lane, seed in enumerate(seeds)
+        seed: torch.cat(
+            [program.parameters[member], outputs[member].flatten(), losses[member, None]]
+        )
+        for member, seed in enumerate(seeds)
     }
 
 
 @cache
-def _chain(device: str) -> Chain:
-    """What every lane computes; reading it takes longer than to train it."""
-    trainee = _trainee(_data(), 0, device)
-    return read_chain(trainee.model, _data().train.inputs_of(2)[0].to(device))
+def _chain(device: str) -> LayerGraph:
+    """What every member computes; reading it takes longer than to train it."""
+    train_state = _trainee(_data(), 0, device)
+    return read_graph(train_state.model, _data().train.inputs_of(2)[0].to(device))
 
 
 @cache
@@ -150,14 +154,14 @@ def _data() -> Data:
     )
 
 
-def _trainee(data: Data, seed: int, device: str) -> Trainee:
+def _trainee(data: Data, seed: int, device: str) -> TrainState:
     task: Any = Multiclass()
     model = MLP(13, 5, hidden_dim=37, num_layers=2, activation="silu", dropout=0.3)
     draw_parameters(model, seed)
     model.to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
     train = {"batch_size": _BATCH, "eval_batch_size": 64, "clip_grad_norm": None}
-    return Trainee(
+    return TrainState(
         data=data,
         task=task,
         model=model,

@@ -17,7 +17,7 @@ from paribus.core.rng import digest_of_globals
 from paribus.core.training.cohort.layer_kernels import ACTIVATIONS
 
 
-class NoChain(Exception):
+class UnsupportedModel(Exception):
     """Why a module is no chain. One clause, for `show`."""
 
 
@@ -41,7 +41,7 @@ class Activation:
 
 @dataclass(frozen=True)
 class Drop:
-    """Dropout by the name of its layer and of its stream; how much of it is each lane's own."""
+    """Dropout by the name of its layer and of its stream; how much of it is each member's own."""
 
     layer: str
     stream: str
@@ -51,7 +51,7 @@ Step = Dense | Activation | Drop
 
 
 @dataclass(frozen=True)
-class Chain:
+class LayerGraph:
     """What a module computes from flat inputs `[N, inputs]` to outputs `[N, outputs]`."""
 
     inputs: int
@@ -98,7 +98,7 @@ _FUNCTIONS: dict[Any, Activation] = {
 _METHODS = {name: Activation(name) for name in ("relu", "tanh", "sigmoid")}
 
 
-def follow(model: nn.Module, example: Tensor) -> Chain:
+def follow(model: nn.Module, example: Tensor) -> LayerGraph:
     """The chain that a module's forward is, in the mode it is in.
 
     Args:
@@ -106,7 +106,7 @@ def follow(model: nn.Module, example: Tensor) -> Chain:
         example: Inputs `[N, *input_shape]`, of which only the shape is looked at.
 
     Raises:
-        NoChain: If it is something else.
+        UnsupportedModel: If it is something else.
     """
     return _Follower(model, example).read()
 
@@ -132,36 +132,42 @@ class _Follower:
         self.value: fx.Node | None = None
         self.sizes: set[fx.Node] = set()  # what was asked of a value's shape
 
-    def read(self) -> Chain:
+    def read(self) -> LayerGraph:
         try:
             graph = _Tracer().trace(self.model)
         except Exception as error:
             # The tracer cannot follow a branch that depends on values; nor can a chain.
-            raise NoChain("its forward cannot be traced: it may depend on values") from error
+            raise UnsupportedModel(
+                "its forward cannot be traced: it may depend on values"
+            ) from error
         modes = {m.training for m in self.model.modules() if isinstance(m, Dropout | nn.Dropout)}
         if modes - {self.model.training}:
-            raise NoChain("its dropout is switched by itself")
+            raise UnsupportedModel("its dropout is switched by itself")
         for node in graph.nodes:
             if node.op == "placeholder":
                 if self.value is not None:
-                    raise NoChain("its forward takes more than one input")
+                    raise UnsupportedModel("its forward takes more than one input")
                 self.value = node
             elif node.op == "output":
                 if node.args != (self.value,):
-                    raise NoChain("its forward returns more than one value, or not the last")
+                    raise UnsupportedModel(
+                        "its forward returns more than one value, or not the last"
+                    )
             elif node.op != "get_attr":
                 self._follow(node)
         names = {name for name, _ in self.model.named_parameters(remove_duplicate=False)}
         if names != self.taken:
-            raise NoChain("some of its parameters take no part")
-        return Chain(self.inputs, self.width, tuple(self.steps))
+            raise UnsupportedModel("some of its parameters take no part")
+        return LayerGraph(self.inputs, self.width, tuple(self.steps))
 
     def _follow(self, node: fx.Node) -> None:
         if self._is_size(node):
             self.sizes.add(node)
             return
         if self.value is None or not node.args or node.args[0] is not self.value:
-            raise NoChain(f"it is no chain: {_told(node)} is not applied to the value before it")
+            raise UnsupportedModel(
+                f"it is no chain: {_told(node)} is not applied to the value before it"
+            )
         if node.op == "call_module":
             self._module(str(node.target), self.model.get_submodule(str(node.target)))
         elif node.op == "call_function":
@@ -185,15 +191,15 @@ class _Follower:
             self._dense(f"{name}.weight", bias, module.in_features, module.out_features)
         elif isinstance(module, nn.Flatten):
             if (module.start_dim, module.end_dim) != (1, -1):
-                raise NoChain(f"{name} does not flatten each example")
+                raise UnsupportedModel(f"{name} does not flatten each example")
             self._flatten()
         elif isinstance(module, Dropout | nn.Dropout):
             if not self._is_flat():
-                raise NoChain(f"{name} drops before the input is flat")
+                raise UnsupportedModel(f"{name} drops before the input is flat")
             if module.p >= 1:
-                raise NoChain(f"{name} drops everything")
+                raise UnsupportedModel(f"{name} drops everything")
             if name in self.drops and isinstance(module, Dropout):
-                raise NoChain(f"{name} is used twice")
+                raise UnsupportedModel(f"{name} is used twice")
             self.drops[name] = self.drops.get(name, 0) + 1
             again = f"#{self.drops[name]}" if self.drops[name] > 1 else ""
             self.steps.append(Drop(name, name + again))
@@ -208,19 +214,19 @@ class _Follower:
                       for k in ("weight", "bias") if k in node.kwargs]  # fmt: skip
             weight, bias = [*names, None][:2]
             if weight is None:
-                raise NoChain("the weight of a linear layer is computed")
+                raise UnsupportedModel("the weight of a linear layer is computed")
             outputs, inputs = self.model.get_parameter(str(weight)).shape
             if bias is not None and self.model.get_parameter(str(bias)).shape != (outputs,):
-                raise NoChain("the bias of a linear layer is shared by its outputs")
+                raise UnsupportedModel("the bias of a linear layer is shared by its outputs")
             self._dense(str(weight), None if bias is None else str(bias), inputs, outputs)
         elif target is torch.flatten:
             self._flatten_from(node)
         elif target is functional.dropout:
-            raise NoChain("it calls 'dropout'; the module nn.Dropout can take part")
+            raise UnsupportedModel("it calls 'dropout'; the module nn.Dropout can take part")
         elif target in _FUNCTIONS and not rest and not set(node.kwargs) - {"inplace"}:
             self._activation(_FUNCTIONS[target])
         else:
-            raise NoChain(f"it has {_told(node)}")
+            raise UnsupportedModel(f"it has {_told(node)}")
 
     def _method(self, node: fx.Node) -> None:
         target = str(node.target)
@@ -230,17 +236,17 @@ class _Follower:
             first, *rest = node.args[1:] if not node.kwargs else (None,)
             rows = first in self.sizes and rest in ([-1], [self.inputs])
             if not rows and [first, *rest] != [-1, self.inputs]:
-                raise NoChain("it gives its input another shape than one row per example")
+                raise UnsupportedModel("it gives its input another shape than one row per example")
             self._flatten()
         elif target in _METHODS and len(node.args) == 1:
             self._activation(_METHODS[target])
         else:
-            raise NoChain(f"it has {_told(node)}")
+            raise UnsupportedModel(f"it has {_told(node)}")
 
     def _flatten_from(self, node: fx.Node) -> None:
         names = dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)) | node.kwargs
         if {"end_dim": -1, **names} != {"start_dim": 1, "end_dim": -1}:
-            raise NoChain("it does not flatten each example")
+            raise UnsupportedModel("it does not flatten each example")
         self._flatten()
 
     def _flatten(self) -> None:
@@ -256,12 +262,12 @@ class _Follower:
 
     def _dense(self, weight: str, bias: str | None, inputs: int, outputs: int) -> None:
         if not self._is_flat():
-            raise NoChain("a linear layer takes an input that is not flat")
+            raise UnsupportedModel("a linear layer takes an input that is not flat")
         names = {weight} if bias is None else {weight, bias}
         if names & self.taken:
-            raise NoChain(f"{weight} is used twice")
+            raise UnsupportedModel(f"{weight} is used twice")
         if inputs != self.width:
-            raise NoChain(f"{weight} does not fit what comes before it")
+            raise UnsupportedModel(f"{weight} does not fit what comes before it")
         self.taken |= names
         self.width = outputs
         self.steps.append(Dense(weight, bias, inputs, outputs))
@@ -283,7 +289,7 @@ _HOOKS = (
 )
 
 
-def read_chain(model: nn.Module, example: Tensor) -> Chain:
+def read_graph(model: nn.Module, example: Tensor) -> LayerGraph:
     """The chain that a module is.
 
     Its forward is traced, in training and in evaluation, and what was read is held to what the
@@ -294,7 +300,7 @@ def read_chain(model: nn.Module, example: Tensor) -> Chain:
         example: Inputs `[N, *input_shape]`, N at least 2.
 
     Raises:
-        NoChain: If it is something else.
+        UnsupportedModel: If it is something else.
     """
     _refuse_more_than_parameters(model)
     try:
@@ -303,17 +309,17 @@ def read_chain(model: nn.Module, example: Tensor) -> Chain:
         chains = {follow(copied.train(mode), example) for mode in (True, False)}
         found = chains.pop()
         if chains:
-            raise NoChain("its forward differs between training and evaluation")
+            raise UnsupportedModel("its forward differs between training and evaluation")
         if digest_of_globals() != drawn:
-            raise NoChain("its forward draws at random")
+            raise UnsupportedModel("its forward draws at random")
         if _memory(copied) != memory:
-            raise NoChain("its forward changes the module")
+            raise UnsupportedModel("its forward changes the module")
         for mode in (False, True):
             _hold(copied, found, example, training=mode)
-    except NoChain:
+    except UnsupportedModel:
         raise
     except Exception as error:  # whatever a user's forward does when it is followed
-        raise NoChain(f"it cannot be followed ({type(error).__name__})") from error
+        raise UnsupportedModel(f"it cannot be followed ({type(error).__name__})") from error
     return found
 
 
@@ -321,17 +327,17 @@ def _refuse_more_than_parameters(model: nn.Module) -> None:
     """Refuses what acts on a module from outside its forward, or is kept beside its parameters."""
     for name, module in model.named_modules():
         if any(getattr(module, hooks) for hooks in _HOOKS) or "forward" in vars(module):
-            raise NoChain(f"{name or 'the model'} has hooks")
+            raise UnsupportedModel(f"{name or 'the model'} has hooks")
     parameters = dict(model.named_parameters(remove_duplicate=False))
     if more := sorted(set(model.state_dict()) ^ set(parameters)):
-        raise NoChain(f"the model has buffers or other state, such as {more[0]}")
+        raise UnsupportedModel(f"the model has buffers or other state, such as {more[0]}")
     for name, parameter in parameters.items():
         if parameter.dtype != torch.float32:
-            raise NoChain("its parameters are not float32")
+            raise UnsupportedModel("its parameters are not float32")
         if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
-            raise NoChain(f"{name} has hooks")
+            raise UnsupportedModel(f"{name} has hooks")
     if len({p.untyped_storage().data_ptr() for p in parameters.values()}) < len(parameters):
-        raise NoChain("a parameter is used twice")
+        raise UnsupportedModel("a parameter is used twice")
 
 
 def _memory(model: nn.Module) -> dict[str, dict[str, str]]:
@@ -348,7 +354,7 @@ def _memory(model: nn.Module) -> dict[str, dict[str, str]]:
     }
 
 
-def _hold(model: nn.Module, chain: Chain, example: Tensor, *, training: bool) -> None:
+def _hold(model: nn.Module, chain: LayerGraph, example: Tensor, *, training: bool) -> None:
     """Holds what was read to what the module gives: outputs, and gradients of all parameters."""
     model.train(training)
     for module in model.modules():
@@ -361,7 +367,7 @@ def _hold(model: nn.Module, chain: Chain, example: Tensor, *, training: bool) ->
         given = model(example.clone())
         read = _followed(chain, parameters, example)
         if given.shape != read.shape:
-            raise NoChain("what it returns has another shape than what was read from it")
+            raise UnsupportedModel("what it returns has another shape than what was read from it")
         weights = torch.linspace(-1, 1, read.numel(), device=read.device).view_as(read)
         slopes = [
             torch.autograd.grad((found * weights).sum(), [*parameters.values()], allow_unused=True)
@@ -369,10 +375,10 @@ def _hold(model: nn.Module, chain: Chain, example: Tensor, *, training: bool) ->
         ]
     pairs = zip((given, *slopes[0]), (read, *slopes[1]), strict=True)
     if not all(_alike(one, other) for one, other in pairs):
-        raise NoChain("what it computes is not what was read from it")
+        raise UnsupportedModel("what it computes is not what was read from it")
 
 
-def _followed(chain: Chain, parameters: Mapping[str, Tensor], example: Tensor) -> Tensor:
+def _followed(chain: LayerGraph, parameters: Mapping[str, Tensor], example: Tensor) -> Tensor:
     """What a chain computes, without dropout."""
     value = example.flatten(1)
     for step in chain.steps:

@@ -1,4 +1,4 @@
-"""A part of the data, where all lanes read it."""
+"""A part of the data, where all members read it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from paribus.core.training.cohort.layer_kernels import padded
 
 
 class Inputs:
-    """A part of the data as all lanes read it.
+    """A part of the data as all members read it.
 
     Attributes:
         x: float32 `[N, inputs]`, its columns padded; where they need not be, the part's own.
@@ -59,7 +59,7 @@ def _within(values: Tensor, shape: Sequence[int]) -> Tensor:
     return room
 
 
-# What lanes draw in an epoch: the order of the examples, and the noise of dropout.
+# What members draw in an epoch: the order of the examples, and the noise of dropout.
 #
 # Both come from the streams that the loop takes them from (`seeding`), and equal seeds share
 # them. Noise is drawn for some steps at a time: drawing for each step would take twice as long.
@@ -69,21 +69,21 @@ _BYTES = 1 << 24  # of noise that is kept
 
 
 class Orders:
-    """The lanes' orders in an epoch.
+    """The members' orders in an epoch.
 
     Attributes:
-        rows: int64 `[steps, lanes, rows]`: positions in the training part; a batch that is filled
+        rows: int64 `[steps, members, rows]`: positions in the training part; a batch that is filled
             up repeats its first example, which then counts nothing.
         sizes: The examples in each step's batch.
-        digests: sha256 of each lane's order.
+        digests: sha256 of each member's order.
     """
 
     def __init__(self, draws: Sequence[Draw], train: int, used: int, batch_size: int) -> None:
         distinct = list(dict.fromkeys(draws))
         orders = torch.stack([epoch_order(seed, epoch, train)[:used] for seed, epoch in distinct])
-        lanes = [distinct.index(draw) for draw in draws]
+        members = [distinct.index(draw) for draw in draws]
         digests = [hashlib.sha256(order.numpy().tobytes()).hexdigest() for order in orders]
-        self.digests = [digests[lane] for lane in lanes]
+        self.digests = [digests[member] for member in members]
         self.sizes = [min(batch_size, used - at) for at in range(0, used, batch_size)]
         filled = orders[:, ::batch_size].unsqueeze(2).repeat(1, 1, padded(batch_size))
         whole = used // batch_size
@@ -92,35 +92,35 @@ class Orders:
         )
         if whole < len(self.sizes):
             filled[:, whole, : self.sizes[-1]] = orders[:, whole * batch_size :]
-        self.rows = filled.transpose(0, 1)[:, lanes].contiguous()
+        self.rows = filled.transpose(0, 1)[:, members].contiguous()
 
 
 def noise(
     name: str, draws: Sequence[Draw], sizes: Sequence[int], shape: tuple[int, int, int]
 ) -> Iterator[Tensor]:
-    """The noise of one dropout layer, step by step: int16 `[lanes, rows, units]`.
+    """The noise of one dropout layer, step by step: int16 `[members, rows, units]`.
 
     As `models.Dropout` draws it: for each batch 16 bits per element that is no padding, four
     to a 64-bit draw.
 
     Args:
         name: Of the layer's stream.
-        draws: Seed and epoch of each lane.
+        draws: Seed and epoch of each member.
         sizes: The examples in each step's batch.
         shape: Rows and units with their padding, and units without.
     """
     rows, wide, units = shape
     distinct = list(dict.fromkeys(draws))
-    lanes = None if distinct == list(draws) else torch.tensor([*map(distinct.index, draws)])
+    members = None if distinct == list(draws) else torch.tensor([*map(distinct.index, draws)])
     generators = [stream(seed, "dropout", epoch, name) for seed, epoch in distinct]
     some = min(max(1, _BYTES // (2 * rows * wide * len(distinct))), len(sizes))
     room = torch.zeros(some, len(distinct), rows, wide, dtype=torch.int16)
     for start in range(0, len(sizes), some):
         block = sizes[start : start + some]
-        for lane, generator in enumerate(generators):
-            _fill(room[:, lane], block, units, generator)
+        for member, generator in enumerate(generators):
+            _fill(room[:, member], block, units, generator)
         for step in range(len(block)):
-            yield room[step] if lanes is None else room[step].index_select(0, lanes)
+            yield room[step] if members is None else room[step].index_select(0, members)
 
 
 def _fill(room: Tensor, sizes: Sequence[int], units: int, generator: torch.Generator) -> None:

@@ -1,8 +1,8 @@
-"""The layers of a cohort, forward and backward, over `[lanes, rows, units]`.
+"""The layers of a cohort, forward and backward, over `[members, rows, units]`.
 
 Rows and units are padded to multiples of 16, and every segment of memory to 32 floats. A matrix
 whose side is odd is rounded by where it lies in memory, the last floats of a vector are computed by
-another formula than the rest: a lane's bits would depend on its place. Padding is zeros, and stays
+another formula than the rest: a member's bits would depend on its place. Padding is zeros and stays
 zeros: it adds nothing to any sum.
 """
 
@@ -108,10 +108,10 @@ ACTIVATIONS: dict[str, Function] = {
 
 
 class Layer(Protocol):
-    """One step of the chain, for all lanes."""
+    """One step of the chain, for all members."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[lanes, rows, units]` to the same with its own units; kept for `backward`."""
+        """`[members, rows, units]` to the same with its own units; kept for `backward`."""
 
     def backward(self, gradient: Tensor) -> Tensor:
         """From the gradient of what `forward` gave to that of what it took."""
@@ -121,11 +121,11 @@ class Layer(Protocol):
 
 
 class DenseLayer:
-    """Matrix products of all lanes at once.
+    """Matrix products of all members at once.
 
     Args:
-        weight: `[lanes, outputs, inputs]`, a view of the lanes' parameters; so are the others.
-        bias: `[lanes, outputs]`, or None.
+        weight: `[members, outputs, inputs]`, a view of the members' parameters; so are the others.
+        bias: `[members, outputs]`, or None.
         weight_grad: Where the gradient is written.
         bias_grad: The same of the bias.
         rows: Rows of a batch.
@@ -142,11 +142,11 @@ class DenseLayer:
         *,
         first: bool,
     ) -> None:
-        lanes, outputs, inputs = weight.shape
+        members, outputs, inputs = weight.shape
         self.weight, self.weight_grad, self.bias_grad = weight, weight_grad, bias_grad
-        self.bias = weight.new_zeros(lanes, 1, outputs) if bias is None else bias.unsqueeze(1)
-        self.y = weight.new_empty(lanes, rows, outputs)
-        self.x_grad = None if first else weight.new_empty(lanes, rows, inputs)
+        self.bias = weight.new_zeros(members, 1, outputs) if bias is None else bias.unsqueeze(1)
+        self.y = weight.new_empty(members, rows, outputs)
+        self.x_grad = None if first else weight.new_empty(members, rows, inputs)
 
     def forward(self, x: Tensor) -> Tensor:
         self.x = x
@@ -205,14 +205,14 @@ class DropLayer:
     """Inverted dropout. Whoever trains sets `noise` before each batch.
 
     Args:
-        dropped: Of 65536 numbers how many each lane drops: int64 `[lanes]`.
+        dropped: Of 65536 numbers how many each member drops: int64 `[members]`.
         in_place: Whether nothing before it asks for what it takes, once it has taken it.
     """
 
     def __init__(self, dropped: Tensor, *, in_place: bool) -> None:
         self.threshold = (dropped - 32768).to(torch.int16).view(-1, 1, 1)
         self.scale = (65536 / (65536 - dropped.double())).float().view(-1, 1, 1)
-        self.noise: Tensor | None = None  # int16 `[lanes, rows, units]`
+        self.noise: Tensor | None = None  # int16 `[members, rows, units]`
         self.mask: Tensor | None = None
         self.in_place = in_place
 

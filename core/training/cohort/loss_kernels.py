@@ -1,4 +1,4 @@
-"""The tasks' losses over all lanes: each row's loss, and the gradient of the mean."""
+"""The tasks' losses over all members: each row's loss, and the gradient of the mean."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from paribus.core.components import losses
 from paribus.core.training.cohort.layer_kernels import padded
 
 
-class LaneLoss(Protocol):
-    """A loss over `[lanes, rows, units]`; units beyond the outputs are padding."""
+class MemberLoss(Protocol):
+    """A loss over `[members, rows, units]`; units beyond the outputs are padding."""
 
     def at(self, targets: Tensor) -> None:
-        """Sets what the rows should give: `[lanes, rows]` or `[lanes, rows, units]`."""
+        """Sets what the rows should give: `[members, rows]` or `[members, rows, units]`."""
 
     def losses(self, outputs: Tensor) -> Tensor:
-        """Each row's loss: `[lanes, rows]`."""
+        """Each row's loss: `[members, rows]`."""
 
     def gradient(self, outputs: Tensor, shares: Tensor) -> Tensor:
         """Of the sum of the rows' losses times their shares (`[rows, 1]`).
@@ -29,7 +29,7 @@ class LaneLoss(Protocol):
 
 
 class CrossEntropy:
-    """Cross entropy of classes, with each lane's weights and label smoothing.
+    """Cross entropy of classes, with each member's weights and label smoothing.
 
     A row's loss is −Σ_c a_c log p_c with a_c = w_c ((1 − s) [c is the target] + s / C), so its
     gradient is p Σ_c a_c − a. Padding gets the logit −1e30, hence p = 0 and a = 0.
@@ -39,13 +39,13 @@ class CrossEntropy:
         width = padded(classes)
         aims = torch.zeros(len(modules), classes, width)
         sums = torch.ones(len(modules), classes)
-        for lane, module in enumerate(modules):
+        for member, module in enumerate(modules):
             smooth = module.label_smoothing
             weight = torch.ones(classes) if module.weight is None else module.weight.cpu()
             share = torch.eye(classes) * (1 - smooth) + smooth / classes
-            aims[lane, :, :classes] = share * weight
+            aims[member, :, :classes] = share * weight
             if module.weight is not None:
-                sums[lane] = (share * weight).sum(1)
+                sums[member] = (share * weight).sum(1)
         self.classes = classes
         self.aims = aims.view(-1, width).to(device)
         self.sums = sums.view(-1).to(device) if bool((sums != 1).any()) else None
@@ -115,7 +115,7 @@ class L1(_Elementwise):
 
 
 class Huber(_Elementwise):
-    """Each lane has its own delta."""
+    """Each member has its own delta."""
 
     def __init__(self, modules: list[nn.HuberLoss], outputs: int, device: Any) -> None:
         super().__init__(modules, outputs, device)
@@ -132,7 +132,7 @@ class Huber(_Elementwise):
 
 
 class BCEWithLogits(_Elementwise):
-    """Binary cross entropy of logits, with each lane's weights of the positive examples.
+    """Binary cross entropy of logits, with each member's weights of the positive examples.
 
     A row's loss is (1 − t) o + a softplus(−o) with a = 1 + (w − 1) t, its gradient
     a sigmoid(o) − w t, as torch has it.
@@ -141,9 +141,9 @@ class BCEWithLogits(_Elementwise):
     def __init__(self, modules: list[nn.BCEWithLogitsLoss], outputs: int, device: Any) -> None:
         super().__init__(modules, outputs, device)
         more = torch.zeros(len(modules), 1, padded(outputs))
-        for lane, module in enumerate(modules):
+        for member, module in enumerate(modules):
             if module.pos_weight is not None:
-                more[lane, 0, :outputs] = module.pos_weight.cpu() - 1
+                more[member, 0, :outputs] = module.pos_weight.cpu() - 1
         self.more = more.to(device)
 
     def at(self, targets: Tensor) -> None:

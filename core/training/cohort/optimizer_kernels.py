@@ -1,6 +1,6 @@
-"""torch's optimizers on flat rows: one kernel for all lanes that share their hyperparameters.
+"""torch's optimizers on flat rows: one kernel for all members that share their hyperparameters.
 
-A lane's hyperparameters are those of its own `torch.optim.Optimizer`, which is never stepped: any
+A member's hyperparameters are those of its own `torch.optim.Optimizer`, which is never stepped: any
 scheduler of torch may set them. The kernels are those that torch's optimizers call themselves.
 """
 
@@ -30,15 +30,15 @@ class Update(Protocol):
     """The steps of a kind of optimizer.
 
     Attributes:
-        state: Its tensors over all lanes, by name: `[lanes, parameters]`.
-        steps: How often each lane was updated: float32 `[lanes]`.
+        state: Its tensors over all members, by name: `[members, parameters]`.
+        steps: How often each member was updated: float32 `[members]`.
     """
 
     state: dict[str, Tensor]
     steps: Tensor
 
-    def step_of(self, lanes: Sequence[int], hyperparameters: Mapping[str, Any]) -> Step:
-        """What updates some lanes, which share their hyperparameters and have been counted."""
+    def step_of(self, members: Sequence[int], hyperparameters: Mapping[str, Any]) -> Step:
+        """What updates some members, which share their hyperparameters and have been counted."""
 
 
 class _Rows:
@@ -53,26 +53,26 @@ class _Rows:
         self.count = self.steps.unbind()
         self.rows = {name: tensor.unbind() for name, tensor in self.state.items()}
 
-    def _of(self, lanes: Sequence[int], *names: str) -> list[list[Tensor]]:
-        """Parameters, gradients and these states of some lanes."""
+    def _of(self, members: Sequence[int], *names: str) -> list[list[Tensor]]:
+        """Parameters, gradients and these states of some members."""
         rows = [self.parameters, self.gradients, *(self.rows[name] for name in names)]
-        return [[row[lane] for lane in lanes] for row in rows]
+        return [[row[member] for member in members] for row in rows]
 
 
 class SGDUpdate(_Rows):
-    """SGD; a lane's first gradient becomes its momentum."""
+    """SGD; a member's first gradient becomes its momentum."""
 
     names = ("momentum_buffer",)
 
-    def step_of(self, lanes: Sequence[int], hyperparameters: Mapping[str, Any]) -> Step:
+    def step_of(self, members: Sequence[int], hyperparameters: Mapping[str, Any]) -> Step:
         at = {k: hyperparameters[k] for k in _KEYS[SGD]}
         if not at["momentum"]:
-            return partial(_KERNELS[SGD], *self._of(lanes), [], **at, is_first_step=False)
+            return partial(_KERNELS[SGD], *self._of(members), [], **at, is_first_step=False)
 
         def step() -> None:
             steps = self.steps.tolist()
             for first in (True, False):
-                if some := [lane for lane in lanes if (steps[lane] == 1) is first]:
+                if some := [member for member in members if (steps[member] == 1) is first]:
                     _KERNELS[SGD](*self._of(some, *self.names), **at, is_first_step=first)
 
         return step
@@ -84,10 +84,10 @@ class AdamUpdate(_Rows):
     names = ("exp_avg", "exp_avg_sq")
     kernel: type[Optimizer] = Adam
 
-    def step_of(self, lanes: Sequence[int], hyperparameters: Mapping[str, Any]) -> Step:
+    def step_of(self, members: Sequence[int], hyperparameters: Mapping[str, Any]) -> Step:
         at = {k: hyperparameters[k] for k in _KEYS[Adam]}
         beta1, beta2 = at.pop("betas")
-        rows, count = self._of(lanes, *self.names), [self.count[lane] for lane in lanes]
+        rows, count = self._of(members, *self.names), [self.count[member] for member in members]
         betas = {"beta1": beta1, "beta2": beta2}
         return partial(_KERNELS[self.kernel], *rows, [], count, **at, **betas, amsgrad=False)
 
@@ -103,11 +103,13 @@ class RMSpropUpdate(_Rows):
 
     names = ("square_avg", "grad_avg", "momentum_buffer")
 
-    def step_of(self, lanes: Sequence[int], hyperparameters: Mapping[str, Any]) -> Step:
+    def step_of(self, members: Sequence[int], hyperparameters: Mapping[str, Any]) -> Step:
         at = {k: hyperparameters[k] for k in _KEYS[RMSprop]}
         # It counts by itself what was counted already; only what it computes with is the rows.
-        count = [torch.zeros(()) for _ in lanes]
-        return partial(_KERNELS[RMSprop], *self._of(lanes, *self.names), count, foreach=True, **at)
+        count = [torch.zeros(()) for _ in members]
+        return partial(
+            _KERNELS[RMSprop], *self._of(members, *self.names), count, foreach=True, **at
+        )
 
 
 _KEYS: dict[type[Optimizer], tuple[str, ...]] = {

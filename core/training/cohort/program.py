@@ -1,4 +1,4 @@
-"""Where a chain's parameters lie in a lane's flat row."""
+"""Where a chain's parameters lie in a member's flat row."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from paribus.core.training.cohort.graph import Activation, Chain, Dense, Drop, dropout_rates
+from paribus.core.training.cohort.graph import Activation, Dense, Drop, LayerGraph, dropout_rates
 from paribus.core.training.cohort.inputs import Inputs, Orders, noise
 from paribus.core.training.cohort.layer_kernels import (
     ACTIVATIONS,
@@ -19,9 +19,9 @@ from paribus.core.training.cohort.layer_kernels import (
     Layer,
     padded,
 )
-from paribus.core.training.cohort.loss_kernels import LOSSES, LaneLoss
+from paribus.core.training.cohort.loss_kernels import LOSSES, MemberLoss
 from paribus.core.training.cohort.optimizer_kernels import UPDATES, Step, Update, hyperparameters
-from paribus.core.training.train_state import Trainee
+from paribus.core.training.train_state import TrainState
 
 _SEGMENT = 32  # floats
 
@@ -42,7 +42,7 @@ class Place:
         return found
 
     def of(self, rows: Tensor) -> Tensor:
-        """`[lanes, *room]` of rows `[lanes, parameters]`: a view."""
+        """`[members, *room]` of rows `[members, parameters]`: a view."""
         part = rows[:, self.begin : self.begin + self.length]
         return part.view(len(rows), *self.room)
 
@@ -55,7 +55,7 @@ class Layout:
         length: Floats in a row.
     """
 
-    def __init__(self, chain: Chain) -> None:
+    def __init__(self, chain: LayerGraph) -> None:
         self.places: dict[str, Place] = {}
         self.length = 0
         for step in chain.steps:
@@ -70,12 +70,12 @@ class Layout:
         self.length += padded(place.length, _SEGMENT)
 
     def write(self, row: Tensor, tensors: Mapping[str, Tensor]) -> None:
-        """Puts a lane's parameters into its row `[parameters]`."""
+        """Puts a member's parameters into its row `[parameters]`."""
         for name, place in self.read(row).items():
             place.copy_(tensors[name])
 
     def read(self, row: Tensor) -> dict[str, Tensor]:
-        """A lane's parameters, without padding: views of its row."""
+        """A member's parameters, without padding: views of its row."""
         return {
             name: _inside(place.of(row.unsqueeze(0))[0], place.shape)
             for name, place in self.places.items()
@@ -86,21 +86,21 @@ def _inside(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     return tensor[tuple(slice(side) for side in shape)]
 
 
-# The batched program: all lanes' steps, forward and backward, as one.
+# The batched program: all members' steps, forward and backward, as one.
 
 
-class Lane(Protocol):
+class Member(Protocol):
     """One run's own: what decides its numbers beside the data.
 
     Attributes:
         seed: The run's.
-        trainee: Its parts. The model's parameters are the first ones; optimizer and scheduler only
+        train_state: Its parts. The model's parameters are the first; optimizer and scheduler only
             say with what each step is made.
         epoch: How many it has behind it.
         examples: Those that its next epoch visits.
     """
 
-    trainee: Trainee
+    train_state: TrainState
     epoch: int
 
     @property
@@ -110,37 +110,37 @@ class Lane(Protocol):
     def examples(self) -> int: ...
 
 
-SomeLane = TypeVar("SomeLane", bound=Lane)
+SomeMember = TypeVar("SomeMember", bound=Member)
 
 
-class Program(Generic[SomeLane]):
+class Program(Generic[SomeMember]):
     """Lanes in lockstep: the same step of an epoch for all of them.
 
     Args:
-        chain: What each lane computes.
-        lanes: The lanes.
+        chain: What each member computes.
+        members: The members.
         train: The training part.
     """
 
-    def __init__(self, chain: Chain, lanes: Sequence[SomeLane], train: Inputs) -> None:
-        first = lanes[0].trainee
-        self.chain, self.lanes, self.train = chain, list(lanes), train
+    def __init__(self, chain: LayerGraph, members: Sequence[SomeMember], train: Inputs) -> None:
+        first = members[0].train_state
+        self.chain, self.members, self.train = chain, list(members), train
         self.task, self.device = first.task, first.device
         self.batch_size = min(first.batch_size, len(train))
         self.layout = Layout(chain)
-        shape = len(lanes), self.layout.length
+        shape = len(members), self.layout.length
         self.parameters = torch.zeros(shape, device=self.device)
         self.gradients = torch.zeros(shape, device=self.device)
-        for row, lane in zip(self.parameters, lanes, strict=True):
-            self.layout.write(row, lane.trainee.model.state_dict())
+        for row, member in zip(self.parameters, members, strict=True):
+            self.layout.write(row, member.train_state.model.state_dict())
         self.update: Update = UPDATES[type(first.optimizer)](self.parameters, self.gradients)
-        losses = [lane.trainee.loss for lane in lanes]
-        self.loss: LaneLoss = LOSSES[type(first.loss)](losses, chain.outputs, self.device)
+        losses = [member.train_state.loss for member in members]
+        self.loss: MemberLoss = LOSSES[type(first.loss)](losses, chain.outputs, self.device)
         self.drops: dict[str, tuple[DropLayer, int]] = {}  # by stream, with their units
         self.layers = list(self._layers(padded(self.batch_size)))
         dense = [isinstance(layer, DenseLayer) for layer in self.layers]
         self.first, self.ends_dense = dense.index(True), dense[-1]
-        clips = [lane.trainee.configuration["train"]["clip_grad_norm"] for lane in lanes]
+        clips = [member.train_state.configuration["train"]["clip_grad_norm"] for member in members]
         self.clips = None
         if any(clip is not None for clip in clips):
             bounds = [float("inf") if clip is None else clip for clip in clips]
@@ -148,17 +148,17 @@ class Program(Generic[SomeLane]):
 
     @torch.inference_mode()
     def train_epoch(self) -> tuple[Tensor, Tensor, list[str]]:
-        """The lanes' next epoch of updates, which has the same length for all of them.
+        """The members' next epoch of updates, which has the same length for all of them.
 
         Returns:
-            The running means of loss and accuracy as trained (float64 `[lanes]`; accuracy is zero
-            where it has no meaning), and the digest of each lane's order.
+            The running means of loss and accuracy as trained (float64 `[members]`; accuracy is zero
+            where it has no meaning), and the digest of each member's order.
         """
-        examples = self.lanes[0].examples
-        draws = [(lane.seed, lane.epoch + 1) for lane in self.lanes]
+        examples = self.members[0].examples
+        draws = [(member.seed, member.epoch + 1) for member in self.members]
         orders = Orders(draws, len(self.train), examples, self.batch_size)
         noises = self._noises(draws, orders.sizes)
-        loss = torch.zeros(len(self.lanes), dtype=torch.float64, device=self.device)
+        loss = torch.zeros(len(self.members), dtype=torch.float64, device=self.device)
         right = torch.zeros_like(loss)
         updates = self._updates()
         shares = {size: self._shares(size) for size in set(orders.sizes)}
@@ -180,7 +180,7 @@ class Program(Generic[SomeLane]):
         return loss / examples, right / examples, orders.digests
 
     def _forward(self, rows: Tensor) -> Tensor:
-        """Outputs `[lanes, rows, units]` of a batch, whose targets the loss is told."""
+        """Outputs `[members, rows, units]` of a batch, whose targets the loss is told."""
         flat = rows.view(-1)
         aims = self.train.aims.index_select(0, flat)
         self.loss.at(aims.view(*rows.shape, *aims.shape[1:]))
@@ -190,17 +190,19 @@ class Program(Generic[SomeLane]):
         return value
 
     def _backward(self, gradient: Tensor) -> None:
-        """Writes all lanes' gradients, and clips them to each lane's norm."""
+        """Writes all members' gradients, and clips them to each member's norm."""
         for layer in reversed(self.layers[self.first :]):
             gradient = layer.backward(gradient)
         if self.clips is not None:
             norms = torch.linalg.vector_norm(self.gradients, dim=1)
             factors = (self.clips / (norms + 1e-6)).clamp_(max=1)
-            factors.masked_fill_(self.clips.isinf(), 1)  # also where such a lane's norm is infinite
+            factors.masked_fill_(
+                self.clips.isinf(), 1
+            )  # also where such a member's norm is infinite
             self.gradients.mul_(factors.unsqueeze(1))
 
     def _right(self, outputs: Tensor, rows: Tensor, size: int) -> Tensor | float:
-        """How many of a batch are right, lane by lane: float64 `[lanes]`."""
+        """How many of a batch are right, member by member: float64 `[members]`."""
         if self.task.targets == "values":
             return 0.0
         predicted = self.task.predict(outputs.flatten(0, 1)[:, : self.chain.outputs])
@@ -210,54 +212,54 @@ class Program(Generic[SomeLane]):
 
     @torch.inference_mode()
     def measure(self, part: Inputs) -> tuple[Tensor, Tensor]:
-        """All lanes as they are on a part, without dropout.
+        """All members as they are on a part, without dropout.
 
         Returns:
-            Mean loss, float64 `[lanes]`, and outputs `[lanes, N, outputs]`.
+            Mean loss, float64 `[members]`, and outputs `[members, N, outputs]`.
         """
-        loss = torch.zeros(len(self.lanes), dtype=torch.float64, device=self.device)
+        loss = torch.zeros(len(self.members), dtype=torch.float64, device=self.device)
         outputs = []
-        batch_size = self.lanes[0].trainee.configuration["train"]["eval_batch_size"]
+        batch_size = self.members[0].train_state.configuration["train"]["eval_batch_size"]
         for begin in range(0, len(part), batch_size):
             size = min(batch_size, len(part) - begin)
             x, aims = part.batch(begin, size)
-            self.loss.at(aims.expand(len(self.lanes), *aims.shape))
-            value = x.expand(len(self.lanes), -1, -1)
+            self.loss.at(aims.expand(len(self.members), *aims.shape))
+            value = x.expand(len(self.members), -1, -1)
             for layer in self.layers:
                 value = layer.answer(value)
             outputs.append(value[:, :size, : self.chain.outputs].clone())
-            # One after the other: a sum over a stack of them depends on how many lanes there are.
+            # One after the other: a sum over a stack of them depends on how many members there are.
             loss += self.loss.losses(value)[:, :size].double().sum(1)
         return loss / len(part), torch.cat(outputs, 1)
 
-    def of(self, lanes: Sequence[int]) -> Program[SomeLane]:
-        """The same for some of the lanes, which go on as they are."""
-        found = Program(self.chain, [self.lanes[lane] for lane in lanes], self.train)
-        for row, lane in enumerate(lanes):
-            found.put(row, self.state(lane))
+    def of(self, members: Sequence[int]) -> Program[SomeMember]:
+        """The same for some of the members, which go on as they are."""
+        found = Program(self.chain, [self.members[member] for member in members], self.train)
+        for row, member in enumerate(members):
+            found.put(row, self.state(member))
         return found
 
-    def state(self, lane: int) -> dict[str, Any]:
-        """What of a lane changes with its steps, padding and all: views."""
+    def state(self, member: int) -> dict[str, Any]:
+        """What of a member changes with its steps, padding and all: views."""
         return {
-            "parameters": self.parameters[lane],
-            "steps": self.update.steps[lane],
-            **{name: tensor[lane] for name, tensor in self.update.state.items()},
+            "parameters": self.parameters[member],
+            "steps": self.update.steps[member],
+            **{name: tensor[member] for name, tensor in self.update.state.items()},
         }
 
-    def put(self, lane: int, state: Mapping[str, Any]) -> None:
+    def put(self, member: int, state: Mapping[str, Any]) -> None:
         """Sets what `state` gave."""
-        for name, tensor in self.state(lane).items():
+        for name, tensor in self.state(member).items():
             tensor.copy_(state[name])
 
-    def weights(self, lane: int) -> dict[str, Tensor]:
-        """A lane's parameters by name: views."""
-        return self.layout.read(self.parameters[lane])
+    def weights(self, member: int) -> dict[str, Tensor]:
+        """A member's parameters by name: views."""
+        return self.layout.read(self.parameters[member])
 
     def _layers(self, rows: int) -> Iterator[Layer]:
         units, first = self.chain.inputs, True
         before: Dense | Activation | Drop | None = None
-        rates = [dropout_rates(lane.trainee.model) for lane in self.lanes]
+        rates = [dropout_rates(member.train_state.model) for member in self.members]
         for step in self.chain.steps:
             if isinstance(step, Dense):
                 weight, weight_grad = self._places(step.weight)
@@ -280,7 +282,7 @@ class Program(Generic[SomeLane]):
             before = step
 
     def _places(self, name: str | None) -> tuple[Any, Any]:
-        """A parameter and its gradient: `[lanes, *padded shape]`."""
+        """A parameter and its gradient: `[members, *padded shape]`."""
         if name is None:
             return None, None
         place = self.layout.places[name]
@@ -296,17 +298,21 @@ class Program(Generic[SomeLane]):
         }
 
     def _updates(self) -> list[Step]:
-        """The lanes' next steps: one for those that share their hyperparameters."""
+        """The members' next steps: one for those that share their hyperparameters."""
         found: dict[Any, list[int]] = {}
-        for number, lane in enumerate(self.lanes):
-            found.setdefault(hyperparameters(lane.trainee.optimizer), []).append(number)
-        return [self.update.step_of(lanes, dict(at)) for at, lanes in found.items()]
+        for number, member in enumerate(self.members):
+            found.setdefault(hyperparameters(member.train_state.optimizer), []).append(number)
+        return [self.update.step_of(members, dict(at)) for at, members in found.items()]
 
     def _schedule(self, moment: str) -> bool:
         """Steps the schedulers whose moment it is; whether there were any."""
-        some = [lane.trainee for lane in self.lanes if lane.trainee.scheduler_steps == moment]
-        for trainee in some:
-            trainee.scheduler.step()
+        some = [
+            member.train_state
+            for member in self.members
+            if member.train_state.scheduler_steps == moment
+        ]
+        for train_state in some:
+            train_state.scheduler.step()
         return bool(some)
 
     def _shares(self, size: int) -> Tensor:

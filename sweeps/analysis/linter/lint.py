@@ -46,7 +46,7 @@ def many_failures(evidence: Evidence) -> list[Seen]:
     remedy = (
         f"See what is wrong with the baseline: paribus check {evidence.start}"
         if at_baseline
-        else "Take levels that can be trained, or mend what makes these fail"
+        else "Take levels that can be trained, or repair what makes these fail"
     )
     return [Seen(f"{len(reasons)} of {many(planned, 'run')} failed{kinds}: {listed(where)}. "
                  f"{remedy}")]  # fmt: skip

@@ -1,4 +1,4 @@
-"""A lane's bits: the same alone and among others, at any place, whatever becomes of them."""
+"""A member's bits: the same alone and among others, at any place, whatever becomes of them."""
 
 import io
 import random
@@ -45,7 +45,7 @@ def bits(small, runs, of=None):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: o["name"])
-def test_bits_do_not_depend_on_the_other_lanes(shape, optimizer, small):
+def test_bits_do_not_depend_on_the_other_members(shape, optimizer, small):
     lrs = (0.001, 0.03)
     runs = [
         small.run(seed, **SHAPES[shape], optimizer=optimizer | {"lr": lr})
@@ -59,9 +59,9 @@ def test_bits_do_not_depend_on_the_other_lanes(shape, optimizer, small):
     for size in SIZES[1:]:
         for first in some:
             others = shuffled.sample([run for run in runs if run is not first], size - 1)
-            lanes = [first, *others]
-            shuffled.shuffle(lanes)
-            assert bits(small, lanes, first)[first.id] == alone[first.id]
+            members = [first, *others]
+            shuffled.shuffle(members)
+            assert bits(small, members, first)[first.id] == alone[first.id]
 
 
 @settings(max_examples=30, deadline=None)
@@ -86,7 +86,7 @@ def write_small_once(tmp_path_factory):
     return Small(path)
 
 
-def test_lanes_differ_in_whatever_changes_no_shape(small):
+def test_members_differ_in_whatever_changes_no_shape(small):
     """Learning rate, decay, momentum, schedule, dropout, smoothing, weights, clipping, length."""
     changes = [
         {},
@@ -130,7 +130,7 @@ def test_other_shapes_are_other_groups(change, small):
     assert small.run(**change).group != small.run().group
 
 
-def test_a_lane_that_is_not_finite_fails_alone(small):
+def test_a_member_that_is_not_finite_fails_alone(small):
     good = [small.run(seed, optimizer={"name": "sgd", "lr": 0.1}) for seed in range(3)]
     bad = small.run(0, optimizer={"name": "sgd", "lr": 1e30})
     ends = {}
@@ -145,7 +145,7 @@ def test_a_lane_that_is_not_finite_fails_alone(small):
         )
 
 
-def test_lanes_resume_at_different_epochs(small):
+def test_members_resume_at_different_epochs(small):
     runs = [small.run(seed, model=MLP | {"dropout": 0.2}) for seed in range(3)]
     whole = bits(small, runs)
     states = {}
@@ -164,7 +164,7 @@ def test_lanes_resume_at_different_epochs(small):
         assert seen[run.id] == [line["weights_sha256"] for line, _ in whole[run.id][done:]]
 
 
-def test_evaluating_a_lane_of_many_gives_its_record(small):
+def test_evaluating_a_member_of_many_gives_its_record(small):
     runs = [small.run(seed, model=MLP) for seed in range(7)]
     best = {}
     for reports in Cohort().train(Job(tuple(runs), small.resolver), {}):
@@ -177,7 +177,7 @@ def test_evaluating_a_lane_of_many_gives_its_record(small):
         )
 
 
-def test_validation_in_many_batches_does_not_depend_on_the_lanes(small):
+def test_validation_in_many_batches_does_not_depend_on_the_members(small):
     change = VALUES | {
         "data": {"name": "slopes", "n": 900},
         "loss": "mse",
@@ -191,7 +191,7 @@ def test_validation_in_many_batches_does_not_depend_on_the_lanes(small):
         assert bits(small, [run])[run.id] == together[run.id]
 
 
-def test_a_lane_that_is_clipped_leaves_one_that_is_not_alone(write_small):
+def test_a_member_that_is_clipped_leaves_one_that_is_not_alone(write_small):
     """Though its gradient's norm is infinite."""
     small = write_small("""
 def far():
@@ -222,7 +222,7 @@ class Moody(nn.Sequential):
     assert bits(small, runs[::-1]) == together
 
 
-def test_a_state_holds_one_lane_only(small):
+def test_a_state_holds_one_member_only(small):
     runs = [small.run(seed) for seed in range(16)]
     sizes = []
     for some in (runs[:1], runs):

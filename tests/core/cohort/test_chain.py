@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from paribus.core.training.cohort.graph import Dense, Drop, NoChain, read_chain
+from paribus.core.training.cohort.graph import Dense, Drop, UnsupportedModel, read_graph
 
 X = torch.linspace(-1, 1, 60).reshape(4, 3, 5)
 
@@ -71,7 +71,7 @@ CHAINS = {
 @pytest.mark.parametrize("name", CHAINS)
 def test_a_chain_is_read_whoever_wrote_it(name):
     model = CHAINS[name].train()
-    found = read_chain(model, X)
+    found = read_graph(model, X)
     assert (found.inputs, found.outputs) == (15, 2)
     read = {n for s in found.steps if isinstance(s, Dense) for n in (s.weight, s.bias)} - {None}
     assert read == {n for n, _ in model.named_parameters()}
@@ -79,7 +79,7 @@ def test_a_chain_is_read_whoever_wrote_it(name):
 
 
 def test_a_dropout_layer_used_twice_has_two_streams():
-    drops = [step for step in read_chain(Functional(), X).steps if isinstance(step, Drop)]
+    drops = [step for step in read_graph(Functional(), X).steps if isinstance(step, Drop)]
     assert [(drop.layer, drop.stream) for drop in drops] == [("drop", "drop"), ("drop", "drop#2")]
 
 
@@ -227,6 +227,6 @@ OTHERS = {
 def test_anything_else_is_the_loops_and_why(what):
     model, why = OTHERS[what]
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    with pytest.raises(NoChain, match=why):
-        read_chain(model, X)
+    with pytest.raises(UnsupportedModel, match=why):
+        read_graph(model, X)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())

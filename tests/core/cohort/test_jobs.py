@@ -1,4 +1,4 @@
-"""A job of lanes writes the records that each run alone would have written."""
+"""A job of members writes the records that each run alone would have written."""
 
 import jobs
 from safetensors.torch import load_file
@@ -67,7 +67,7 @@ def test_a_dense_module_of_the_users_takes_part_and_an_odd_one_does_not(write_sm
     assert "cannot be traced" in small.resolver.why_no_cohort(small.asked(model="Odd"))
 
 
-def test_a_lane_that_raises_fails_alone(write_small, tmp_path):
+def test_a_member_that_raises_fails_alone(write_small, tmp_path):
     (tmp_path / "touchy.py").write_text(jobs.too_sure('raise ArithmeticError("too sure")'))
     small = write_small(OWN)
     asked = {"model": "Own", "metrics": ["touchy.TooSure"]}
@@ -82,7 +82,7 @@ def test_a_lane_that_raises_fails_alone(write_small, tmp_path):
     assert (tmp_path / bad.id / RECORD).exists()
 
 
-def test_lanes_share_the_time_of_an_epoch(small, tmp_path):
+def test_members_share_the_time_of_an_epoch(small, tmp_path):
     runs = [small.run(seed, **RUNS[0]) for seed in range(4)]
     shares = [p.line["seconds"] for p in train(runs, tmp_path) if p.line["epoch"] == 2]
     assert len(set(shares)) == 1

@@ -14,7 +14,7 @@ from paribus.core.fileio import append_line, write_json
 from paribus.sweeps.analysis.linter.evidence import evidence_of
 from paribus.sweeps.analysis.linter.lint import RULES, lint
 from paribus.sweeps.api import load_study
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study
 
 LR = "optimizer.lr=0.1"
@@ -57,7 +57,7 @@ def test_what_was_recorded_reaches_the_rules(swept):
 
 
 def test_a_reading_is_set_against_the_end_of_the_last_run(swept, tmp_path):
-    root = Root(tmp_path / "copy")
+    root = ResultsDir(tmp_path / "copy")
     shutil.copytree(swept.root.path, root.path)
     run = swept.find("baseline").runs[0]
     ended = root.run(run).record()["ended"]
@@ -71,7 +71,7 @@ def test_a_reading_is_set_against_the_end_of_the_last_run(swept, tmp_path):
 
 
 def test_a_study_of_which_nothing_is_left_is_not_judged(swept, tmp_path):
-    root = Root(tmp_path / "copy")
+    root = ResultsDir(tmp_path / "copy")
     shutil.copytree(swept.root.path, root.path)
     shutil.rmtree(root.runs)
     left = {finding.rule for finding in found(Study.load(root, "study")) if finding.judged}
@@ -79,7 +79,7 @@ def test_a_study_of_which_nothing_is_left_is_not_judged(swept, tmp_path):
 
 
 def test_patience_is_read_from_the_record(swept, tmp_path):
-    root = Root(tmp_path / "copy")
+    root = ResultsDir(tmp_path / "copy")
     shutil.copytree(swept.root.path, root.path)
     run = root.runs / swept.find("baseline").runs[0]
     record = json.loads((run / "run.json").read_text())

@@ -13,7 +13,7 @@ from hostile import CLASSES, IMAGE, MARKUP
 from paribus.core.errors import shown
 from paribus.sweeps.report.study_table import headline
 from paribus.sweeps.report.view import View
-from paribus.sweeps.study.results_dir import Root
+from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -220,7 +220,7 @@ def test_the_numbers_of_an_axis_stand_under_their_seeds(page, study):
 
 
 def test_a_better_setting_one_of_whose_seeds_failed_is_the_one_told_of(paribus, place, page, study):
-    results = Study.load(Root(place / "results"), "seen")
+    results = Study.load(ResultsDir(place / "results"), "seen")
     rows = {row["label"]: dict(row) for row in study["settings"]}
     rows["optimizer.lr=0.1"] |= {"verdict": "better", "status": "failed"}
     rows["optimizer.lr=0.003"] |= {"verdict": "undecided"}
