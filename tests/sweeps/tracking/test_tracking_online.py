@@ -398,7 +398,7 @@ tracker.close()
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds wandb's service in /proc")
 def test_a_service_that_hangs_does_not_keep_the_process(server, tmp_path):
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     with (tmp_path / "output").open("w+") as output:
         done = subprocess.run(
             [sys.executable, "-c", COMMAND, str(tmp_path)],

@@ -282,7 +282,7 @@ def test_nothing_is_written_elsewhere(tmp_path, key):
     environment |= {
         "HOME": str(places["home"]),
         "TMPDIR": str(places["tmp"]),
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": str(Path(__file__).parents[3]),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     if key:  # a server that is not there

@@ -24,7 +24,7 @@ from paribus.sweeps.study.request import Request
 from paribus.sweeps.study.settings import baseline_setting, setting_of
 
 RUFF = [sys.executable, "-m", "ruff"]
-PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+PROJECT = Path(__file__).parents[3] / "pyproject.toml"
 
 
 def iris():
