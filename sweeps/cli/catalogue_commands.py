@@ -11,17 +11,9 @@ from paribus.core.config.experiment import catalogue, load_experiment
 from paribus.core.config.schema import DEFAULT_METRICS, flatten, get
 from paribus.core.config.values import show_value
 from paribus.core.errors import Faults
-from paribus.sweeps.cli.console import (
-    command,
-    json_option,
-    print_json,
-    root_option,
-    say,
-    table,
-    trust_option,
-    warn,
-)
+from paribus.sweeps.cli.console import command, print_json, say, table, warn
 from paribus.sweeps.cli.console import command as pasted
+from paribus.sweeps.cli.options import json_option, root_option, trust_option
 from paribus.sweeps.study.results_dir import ResultsDir
 
 

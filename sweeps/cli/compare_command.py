@@ -13,16 +13,8 @@ from paribus.core.config.schema import Direction, difference
 from paribus.core.config.values import show_value
 from paribus.core.errors import Faults, RequestError
 from paribus.core.records.run_dir import RunFolder
-from paribus.sweeps.cli.console import (
-    bar,
-    json_option,
-    print_json,
-    root_option,
-    root_words,
-    say,
-    table,
-    warn,
-)
+from paribus.sweeps.cli.console import bar, print_json, root_words, say, table, warn
+from paribus.sweeps.cli.options import json_option, root_option
 from paribus.sweeps.formatting import number
 from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.results_dir import ResultsDir

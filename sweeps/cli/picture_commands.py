@@ -12,7 +12,8 @@ import rich_click as click
 from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, shown
 from paribus.core.fileio import write_bytes
 from paribus.core.records.run_dir import RunFolder
-from paribus.sweeps.cli.console import json_option, print_json, root_option, say, trust_option, warn
+from paribus.sweeps.cli.console import print_json, say, warn
+from paribus.sweeps.cli.options import json_option, root_option, trust_option
 from paribus.sweeps.study.results_dir import ResultsDir
 
 if TYPE_CHECKING:

@@ -10,14 +10,8 @@ from typing import Any
 import rich_click as click
 
 from paribus.core.errors import RequestError, shown
-from paribus.sweeps.cli.console import (
-    json_option,
-    print_json,
-    root_option,
-    table,
-    trust_option,
-    warn,
-)
+from paribus.sweeps.cli.console import print_json, table, warn
+from paribus.sweeps.cli.options import json_option, root_option, trust_option
 from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir
 

@@ -9,17 +9,8 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from paribus.core.config.values import show_value
-from paribus.sweeps.cli.console import (
-    INTERRUPTED,
-    clean_stop,
-    command,
-    json_option,
-    print_json,
-    root_option,
-    say,
-    trust_option,
-    warn,
-)
+from paribus.sweeps.cli.console import INTERRUPTED, clean_stop, command, print_json, say, warn
+from paribus.sweeps.cli.options import json_option, root_option, trust_option
 from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir
 

@@ -12,17 +12,8 @@ import rich_click as click
 from paribus.core.errors import DamagedError, RequestError, shown
 from paribus.core.fileio import append_line, creating, read_lines, verify_manifest
 from paribus.core.records.run_dir import HISTORY, RECORD, RunFolder
-from paribus.sweeps.cli.console import (
-    bar,
-    json_option,
-    print_json,
-    root_option,
-    say,
-    size,
-    table,
-    trust_option,
-    warn,
-)
+from paribus.sweeps.cli.console import bar, print_json, say, size, table, warn
+from paribus.sweeps.cli.options import json_option, root_option, trust_option
 from paribus.sweeps.formatting import number
 from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.results_dir import ResultsDir

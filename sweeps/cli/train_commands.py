@@ -14,17 +14,19 @@ from paribus.sweeps.cli.console import (
     best_of_run,
     clean_stop,
     command,
-    json_option,
     print_json,
+    root_words,
+    say,
+    warn,
+)
+from paribus.sweeps.cli.options import (
+    json_option,
     read_runner_options,
     read_seed,
     read_workers,
     root_option,
-    root_words,
-    say,
     training_options,
     trust_option,
-    warn,
 )
 from paribus.sweeps.execution.driver import RunnerOptions
 from paribus.sweeps.formatting import number

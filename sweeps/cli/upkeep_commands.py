@@ -12,16 +12,8 @@ from typing import Any
 import rich_click as click
 
 from paribus.core.errors import ParibusError, RequestError
-from paribus.sweeps.cli.console import (
-    bar,
-    json_option,
-    print_json,
-    root_option,
-    say,
-    size,
-    table,
-    warn,
-)
+from paribus.sweeps.cli.console import bar, print_json, say, size, table, warn
+from paribus.sweeps.cli.options import json_option, root_option
 from paribus.sweeps.study.results_dir import ResultsDir
 
 
