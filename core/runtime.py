@@ -43,6 +43,20 @@ def restart_pinned() -> None:
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 
+def claim_process() -> None:
+    """Declare that this process is the console script's, not a user's: speed-ups may change it."""
+    global _claimed
+    _claimed = True
+
+
+def is_claimed() -> bool:
+    """Return whether this process is the console script's."""
+    return _claimed
+
+
+_claimed = False
+
+
 @contextmanager
 def pinned_environment(more: Mapping[str, str] | None = None) -> Iterator[None]:
     """These variables (and `more`) set for processes that start in the block, restored after."""

@@ -1,11 +1,15 @@
-"""What training needs, imported once by the server that workers are forked from.
+"""Import, in the server that workers are forked from, what training needs.
 
-Imports leave no garbage, and looking for it takes a tenth of their time, and half a second when the
-server ends: the search is off here, and each worker turns it on.
+Imports leave no garbage, and searching for it takes a tenth of their time, and half a second when
+the server ends: the search is off there, and each worker turns it on.
 """
 
 import atexit
 import gc
+import sys
 
-gc.disable()
-atexit.register(gc.freeze)
+if any("multiprocessing.forkserver" in word for word in sys.orig_argv):  # never in a user's process
+    gc.disable()
+    atexit.register(gc.freeze)
+
+import paribus.core.training.job  # noqa: F401

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from paribus.core.components.models import count_parameters, weights_hash
-from paribus.core.components.optim import fused_by_default
+from paribus.core.components.optim import fused_by_default, skip_compiler_import
 from paribus.core.components.pretrained import weights_digests, without_weights
 from paribus.core.components.tasks import Task
 from paribus.core.components.torchmetrics_adapter import ExtraMetric
@@ -25,6 +25,7 @@ from paribus.core.data.split import Method
 from paribus.core.errors import Faults, RequestError
 from paribus.core.fingerprint import identity_parts, run_id, trace_components
 from paribus.core.run_spec import RunSpec, choose_engine
+from paribus.core.runtime import is_claimed
 from paribus.core.sources.source_hash import Sources
 from paribus.core.training.cohort.eligibility import chain_of, group_of
 from paribus.core.training.cohort.graph import UnsupportedModel
@@ -59,6 +60,8 @@ class Resolver:
     """
 
     def __init__(self, experiment: Experiment) -> None:
+        if is_claimed():  # the console script trains here; workers have done it themselves
+            skip_compiler_import()
         self.experiment = experiment
         self._sources: dict[str, Source] = {}
         self._data: dict[str, Data] = {}  # by what it is made of

@@ -1,11 +1,12 @@
 """The console script: sets what must precede every import, then runs the command."""
 
-from paribus.core.runtime import restart_pinned
+from paribus.core.runtime import claim_process, restart_pinned
 
 
 def main() -> None:
     """Entry point of ``paribus``."""
     restart_pinned()
+    claim_process()  # what trains here may keep torch's compiler from being imported: 2 s
     import gc
     import sys
 

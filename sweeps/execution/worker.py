@@ -50,6 +50,11 @@ def work(pipe: Connection, lifeline: Connection, output: Connection | None = Non
     os.dup2(2, 1)  # what the user's code prints; standard output is the driver's own
     gc.freeze()  # what the server imported is no garbage; left alone its memory stays shared
     gc.enable()
+    # Here and not on import, which must change nothing in a user's process. Imports torch, which
+    # the server has done already where workers are forked.
+    from paribus.core.components.optim import skip_compiler_import
+
+    skip_compiler_import()
     while True:
         try:
             message = pipe.recv()

@@ -115,7 +115,9 @@ def test_reading_and_planning_import_no_torch(modules, absent):
 STEPS = """
 import json, sys, torch
 from paribus.core.config.registry import NAMES
-import paribus.core.components.optim
+from paribus.core.components.optim import skip_compiler_import
+
+skip_compiler_import()
 
 stepped = []
 for path in NAMES["optimizer"].values():
@@ -139,3 +141,55 @@ print(json.dumps([all(stepped), "torch._dynamo" in sys.modules]))
 def test_no_step_of_an_optimizer_imports_torch_s_compiler():
     """It takes two seconds, in every process that trains."""
     assert python(STEPS) == [True, False]
+
+
+IMPORTS = """
+import gc, importlib, json, pkgutil, signal, sys, warnings
+import numpy, torch
+import paribus.core, paribus.sweeps, paribus.experiments
+
+def state():
+    kinds = [kind for kind in vars(torch.optim).values() if isinstance(kind, type)]
+    return [
+        [[id(vars(kind)[name]) for name in sorted(vars(kind)) if callable(vars(kind)[name])]
+         for kind in kinds],
+        gc.isenabled(), torch.get_num_threads(), str(torch.get_default_dtype()),
+        torch.initial_seed(), numpy.random.get_state()[1].tolist(),
+        str(signal.getsignal(signal.SIGINT)), "torch._dynamo" in sys.modules,
+        [name for name in vars(torch.optim.Optimizer.zero_grad.__wrapped__) if "dynamo" in name],
+    ]
+
+warnings.simplefilter("ignore")
+before, count = state(), 0
+for package in (paribus.core, paribus.sweeps, paribus.experiments):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+        count += 1
+print(json.dumps([before == state(), count]))
+"""
+
+
+def test_importing_every_module_changes_nothing_in_the_process():
+    unchanged, modules = python(IMPORTS)
+    assert unchanged
+    assert modules > 100
+
+
+WORKER = """
+import json
+from paribus.sweeps.execution.pool import Pool
+
+if __name__ == "__main__":
+    import torch
+    pool = Pool(1)
+    there = pool.call(eval, "(__import__('torch').optim.Adam.step.__code__.co_name, "
+                            "'paribus.core.training.job' in __import__('sys').modules)")
+    pool.close()
+    print(json.dumps([there, torch.optim.Adam.step.__code__.co_name]))
+"""
+
+
+def test_a_worker_skips_the_compiler_and_its_driver_is_left_alone():
+    there, here = python(WORKER)
+    assert there == ["eager", True]
+    assert here == "_use_grad"
