@@ -118,7 +118,8 @@ def _commands() -> str:
             f"## {name}\n\n`paribus {name} {usage}`\n\n{_paragraphs(command.help or '')}\n"
         )
         rows = [
-            f"| `{', '.join(option.opts)}{_metavar(option, context)}` | {_default(option)} | {_cell(option.help or '')} |"
+            f"| `{', '.join(option.opts)}{_metavar(option, context)}` | {_default(option)} | "
+            f"{_cell(option.help or '')} |"
             for option in command.params
             if option.param_type_name == "option" and option.name not in SHARED
         ]

@@ -105,8 +105,8 @@ class Train(_Frozen):
     """How training goes.
 
     Attributes:
-        epochs: Its length; or
-        updates: its length in optimizer steps.
+        epochs: Length of training in epochs; or
+        updates: in optimizer steps.
         batch_size: Examples of an update.
         eval_batch_size: Examples of a batch that is only evaluated.
         clip_grad_norm: The gradient's norm is cut to this before each update; None: never.
