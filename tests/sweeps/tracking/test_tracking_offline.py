@@ -267,7 +267,7 @@ def test_the_process_is_left_as_it_was(tmp_path, offline):
 COMMAND = """
 import sys
 from pathlib import Path
-from tests.sweeps.test_tracking_offline import RUN, open_tracker, track
+from tests.sweeps.tracking.test_tracking_offline import RUN, open_tracker, track
 assert "wandb" not in sys.modules
 track(open_tracker(Path(sys.argv[1]), warn=lambda line: print(line)), RUN)
 """

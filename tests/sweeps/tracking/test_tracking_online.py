@@ -376,7 +376,7 @@ def test_hostile_names_arrive_as_plain_text(server, tmp_path, monkeypatch):
 COMMAND = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
-from tests.sweeps.test_tracking_online import COMPLETE, HISTORY, RUN, open_tracker
+from tests.sweeps.tracking.test_tracking_online import COMPLETE, HISTORY, RUN, open_tracker
 from paribus.sweeps.tracking import background
 background.PATIENCE = 3
 tracker = open_tracker(Path(sys.argv[1]), warn=lambda line: print(line, flush=True))
