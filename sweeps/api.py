@@ -1,5 +1,6 @@
 """The Python API: what the commands call, for notebooks and scripts.
 
+from paribus.core.records.record import RunRecord
 from paribus.sweeps.api import sweep, train, load_run, load_study
 
 study = sweep("digits", {"optimizer.lr": [1e-3, 1e-2]}, seeds=3)
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from paribus.core.config.experiment import refuse_while_loading
 from paribus.core.config.values import as_plain, show_value
 from paribus.core.errors import Faults, RequestError, inert, shown
+from paribus.core.records.record import Best, Epoch, RunRecord
 from paribus.core.records.run_dir import RunFolder
 from paribus.sweeps.analysis.compare import compare_document, run_document, study_document
 from paribus.sweeps.progress.progress import train_watched
@@ -54,25 +56,24 @@ class Run:
         return self.folder.id
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> RunRecord:
         """Everything recorded about it: configuration, identity, environment, result."""
         return self.folder.record()
 
     @property
-    def best(self) -> dict[str, Any] | None:
+    def best(self) -> Best | None:
         """The best epoch: ``epoch``, ``metrics`` and ``confusion_matrix``; None if it failed."""
-        found: dict[str, Any] | None = self.record["best"]
-        return found
+        return self.record.best
 
-    def history(self) -> list[dict[str, Any]]:
-        """One dict per epoch: metrics and hashes."""
+    def history(self) -> list[Epoch]:
+        """Its epochs: metrics and hashes."""
         return self.folder.history()
 
     def model(self, *, trust: bool = False) -> nn.Module:
         """The model with the best epoch's weights, on the CPU and in evaluation mode.
 
         The training data need not be there. It takes inputs as the training did: see
-        ``record["data"]["preprocessing"]``.
+        ``record.data.preprocessing``.
 
         Args:
             trust: Whether whatever the record names may be imported and executed.

@@ -147,9 +147,7 @@ def _observed(
         record = study.outcomes.record(result.setting.runs[seed])
         assert record is not None  # it was evaluated
         one = by_seed[seed]
-        return example_scores(
-            metric, values[seed], record["configuration"], one.outputs, one.targets
-        )
+        return example_scores(metric, values[seed], record.configuration, one.outputs, one.targets)
 
     return Observed(result.setting.label, values, result.failed, scores, partial(_outputs, by_seed))
 

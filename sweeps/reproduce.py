@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -14,6 +14,7 @@ from paribus.core.config.schema import get
 from paribus.core.errors import DamagedError, RequestError
 from paribus.core.fileio import manifest_faults
 from paribus.core.fingerprint import explain, run_id, without_places
+from paribus.core.records.record import Epoch, RunRecord
 from paribus.core.records.run_dir import BEST, PREDICTIONS, RunFolder
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.execution.driver import RunEvent, RunnerOptions, drive
@@ -43,9 +44,7 @@ class Difference:
     now: Any
 
 
-def first_difference(
-    then: RunFolder, now: RunFolder, record: Mapping[str, Any]
-) -> Difference | None:
+def first_difference(then: RunFolder, now: RunFolder, record: RunRecord) -> Difference | None:
     """The first difference: epoch by epoch, then the end, then the best epoch's files.
 
     Args:
@@ -57,42 +56,43 @@ def first_difference(
 
 
 def _differences(
-    then: RunFolder, now: RunFolder, before: Mapping[str, Any], after: Mapping[str, Any]
+    then: RunFolder, now: RunFolder, before: RunRecord, after: RunRecord
 ) -> Iterator[Difference]:
-    if before.get("initial_weights") != after["initial_weights"]:
-        a, b = before.get("initial_weights") or {}, after["initial_weights"] or {}
+    if before.initial_weights != after.initial_weights:
+        a, b = before.initial_weights or {}, after.initial_weights or {}
         name = next((k for k in {**a, **b} if a.get(k) != b.get(k)), "")
         yield Difference(0, f"initial weights {name}".strip(), a.get(name), b.get(name))
-    for number, (a, b) in enumerate(zip_longest(then.history(), now.history()), 1):
-        yield from _of_epoch(number, a, b)
-    last = after["epochs"]
+    for number, epochs in enumerate(zip_longest(then.history(), now.history()), 1):
+        yield from _of_epoch(number, *epochs)
+    last = after.epochs
     for key in ("status", "reason", "epochs", "weights_sha256"):
-        if before.get(key) != after[key]:
-            yield Difference(last, key, before.get(key), after[key])
-    if before.get("best") != after["best"]:
-        yield Difference(last, "best epoch", before.get("best"), after["best"])
-    if after["status"] == "complete":
-        epoch = after["best"]["epoch"]
+        if getattr(before, key) != getattr(after, key):
+            yield Difference(last, key, getattr(before, key), getattr(after, key))
+    if before.best != after.best:
+        a_best, b_best = (r.best.model_dump() if r.best else None for r in (before, after))
+        yield Difference(last, "best epoch", a_best, b_best)
+    if after.best:
+        epoch = after.best.epoch
         for file in (PREDICTIONS, BEST):
             if not any((run.folder / file).exists() for run in (then, now)):
                 continue  # a function keeps them to itself
-            name = _differing_tensor(then.folder / file, now.folder / file)
-            if name is not None:
-                yield Difference(epoch, f"{file} {name}".strip(), None, None)
+            tensor = _differing_tensor(then.folder / file, now.folder / file)
+            if tensor is not None:
+                yield Difference(epoch, f"{file} {tensor}".strip(), None, None)
 
 
-def _of_epoch(number: int, then: Any, now: Any) -> Iterator[Difference]:
-    if not isinstance(then, Mapping) or now is None:
+def _of_epoch(number: int, then: Epoch | None, now: Epoch | None) -> Iterator[Difference]:
+    if then is None or now is None:
         yield Difference(number, "history", then and "a line", now and "a line")
         return
-    if then.get("order_sha256") != now["order_sha256"]:
-        yield Difference(number, "batch order", then.get("order_sha256"), now["order_sha256"])
-    a, b = then.get("metrics") or {}, now["metrics"]
+    if then.order_sha256 != now.order_sha256:
+        yield Difference(number, "batch order", then.order_sha256, now.order_sha256)
+    a, b = then.metrics, now.metrics
     for name in sorted({**a, **b}, key=lambda name: (not name.startswith("train/"), name)):
         if a.get(name) != b.get(name):
             yield Difference(number, name, a.get(name), b.get(name))
-    if then.get("weights_sha256") != now["weights_sha256"]:
-        yield Difference(number, "weights", then.get("weights_sha256"), now["weights_sha256"])
+    if then.weights_sha256 != now.weights_sha256:
+        yield Difference(number, "weights", then.weights_sha256, now.weights_sha256)
 
 
 def _differing_tensor(then: Path, now: Path) -> str | None:
@@ -134,7 +134,7 @@ class Again:
     """
 
     folder: RunFolder
-    record: Mapping[str, Any]
+    record: RunRecord
     damaged: tuple[str, ...]
     run: RunSpec
     differs: dict[str, list[Any]]
@@ -142,7 +142,7 @@ class Again:
     @property
     def metric(self) -> str:
         """The selection metric."""
-        return str(self.record["configuration"]["select"]["metric"])
+        return str(self.record.metric)
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Reproduced:
     """
 
     again: Again
-    record: Mapping[str, Any] | None
+    record: RunRecord | None
     difference: Difference | None
     spread: tuple[float, float] | None
     seeds: int
@@ -179,12 +179,12 @@ class Reproduced:
     @property
     def values(self) -> tuple[float | None, float | None]:
         """The selection metric of the best epoch, then and now."""
-        return _value(self.again.record), _value(self.record)
+        return self.again.record.value, self.record.value if self.record else None
 
     def document(self) -> dict[str, Any]:
         """The `reproduce` document of the contract."""
         return {
-            "run": self.again.record["run"],
+            "run": self.again.record.run,
             "identical": self.identical,
             "grade": self.grade,
             "first_difference": vars(self.difference) if self.difference else None,
@@ -199,21 +199,21 @@ class Reproduced:
     def _certificate(self) -> dict[str, Any]:
         record = self.again.record
         return {
-            "experiment": record["experiment"],
-            "seed": record["seed"],
-            "epochs": record["epochs"],
-            "configuration": record["configuration"],
-            "data_sha256": record["identity"]["data"],
+            "experiment": record.experiment,
+            "seed": record.seed,
+            "epochs": record.epochs,
+            "configuration": record.configuration,
+            "data_sha256": record.identity["data"],
             "weights_sha256": [
-                record["weights_sha256"],
-                self.record and self.record["weights_sha256"],
+                record.weights_sha256,
+                self.record and self.record.weights_sha256,
             ],
             "environment": [
-                record["identity"]["environment"],
+                record.identity["environment"],
                 self.again.run.identity["environment"],
             ],
-            "distributions": record["identity"]["distributions"],
-            "command": f"paribus reproduce {record['run']}",
+            "distributions": record.identity["distributions"],
+            "command": f"paribus reproduce {record.run}",
         }
 
 
@@ -290,7 +290,7 @@ def planned_reproduction(
     """
     folders, missing = _wanted(root, text)
     records = [folder.record() for folder in folders]
-    data = str(get(records[0]["configuration"], "data.name") or "")
+    data = str(get(records[0].configuration, "data.name") or "")
     with (
         Workplace(data, 1 if len(folders) == 1 else workers) as workplace,
         tempfile.TemporaryDirectory(prefix="paribus-reproduce-") as scratch,
@@ -306,14 +306,14 @@ def planned_reproduction(
                 raise DamagedError(f"{damaged[0]} What it says cannot be trained: {error}") from (
                     error
                 )
-            differs = explain(record["identity"], run.identity)
+            differs = explain(record.identity, run.identity)
             planned.append(Again(folder, record, damaged, run, differs))
         place = ResultsDir(Path(scratch))
         place.create()
         yield Reproduction(planned, place, workplace, missing)
 
 
-def _plan(folder: RunFolder, record: Mapping[str, Any], trust: bool) -> RunSpec:
+def _plan(folder: RunFolder, record: RunRecord, trust: bool) -> RunSpec:
     """The recorded run as this machine would train it."""
     from paribus.core.config.schema import Configuration
     from paribus.core.inference.load_run import recorded_run, told_of
@@ -340,17 +340,17 @@ def _wanted(root: ResultsDir, text: str) -> tuple[list[RunFolder], list[int]]:
     return [find_run(root, text)], []
 
 
-def _own_faults(record: Mapping[str, Any]) -> Iterator[str]:
+def _own_faults(record: RunRecord) -> Iterator[str]:
     """What in a record does not fit its own id."""
-    identity = record["identity"]
-    if run_id(record["experiment"], identity) != record["run"]:
-        yield f"{record['run']}: the id does not follow from the identity in run.json."
-    told = {**record["configuration"], "data": without_places(record["configuration"])}
+    identity = record.identity
+    if run_id(record.experiment, identity) != record.run:
+        yield f"{record.run}: the id does not follow from the identity in run.json."
+    told = {**record.configuration, "data": without_places(record.configuration)}
     for key, (then, now) in explain(
         {"configuration": identity["configuration"], "seed": identity["seed"]},
-        {"configuration": told, "seed": record["seed"]},
+        {"configuration": told, "seed": record.seed},
     ).items():
-        yield f"{record['run']}: run.json says {key} is {now}, its id was made of {then}."
+        yield f"{record.run}: run.json says {key} is {now}, its id was made of {then}."
 
 
 def _values_over_seeds(again: Again) -> list[float]:
@@ -361,15 +361,8 @@ def _values_over_seeds(again: Again) -> list[float]:
             record = RunFolder(folder).verified_record()
         except DamagedError:
             continue
-        same = {**record["identity"], "seed": 0} == {**again.record["identity"], "seed": 0}
-        value = _value(record)
+        same = {**record.identity, "seed": 0} == {**again.record.identity, "seed": 0}
+        value = record.value
         if same and value is not None:
             values.append(value)
     return values
-
-
-def _value(record: Mapping[str, Any] | None) -> float | None:
-    if not record or not record["best"]:
-        return None
-    value: float | None = record["best"]["metrics"].get(record["configuration"]["select"]["metric"])
-    return value

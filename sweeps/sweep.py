@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.core.errors import Faults, ParibusError
+from paribus.core.records.record import RunRecord
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.analysis import power_analysis
 from paribus.sweeps.analysis.compare import best_setting, compare_document, judge_study
@@ -373,7 +374,7 @@ class Sweep:
                 if step.record:
                     self.study.outcomes.take(step.record)
                     self._ended["reused" if step.reused else "trained"] += 1
-                    self._ended["failed"] += step.record["status"] == "failed"
+                    self._ended["failed"] += step.record.status == "failed"
                     if time.monotonic() - viewed > VIEW_EVERY:
                         self._view(only_add=True)
                         viewed = time.monotonic()
@@ -441,7 +442,7 @@ class SingleRun:
     def __init__(self, run: RunSpec, root: ResultsDir, workplace: Workplace) -> None:
         self.run, self.root, self._workplace = run, root, workplace
         self.runs, self.name = {(BASELINE, run.seed): run}, None
-        self.record: dict[str, Any] | None = None
+        self.record: RunRecord | None = None
         self.reused = False
 
     def most_runs(self) -> int:
@@ -464,7 +465,7 @@ class SingleRun:
             self.record, self.reused = step.record, step.reused
             yield step
 
-    def finished(self, again: str) -> dict[str, Any]:
+    def finished(self, again: str) -> RunRecord:
         """The record.
 
         Args:

@@ -166,7 +166,7 @@ def tasks_of(runs, folder, every=1e9):
 
 def hashes(study):
     return {
-        (setting.label, seed): study.outcomes.record(run)["weights_sha256"]
+        (setting.label, seed): study.outcomes.record(run).weights_sha256
         for setting in study.settings
         for seed, run in setting.runs.items()
     }

@@ -131,7 +131,7 @@ def _baseline(path: Path, objects: Mapping[str, Any]) -> dict[str, Any]:
         return script_baseline(where, objects)
     if not isinstance(objects.get("BASELINE"), Mapping):
         raise RequestError(
-            f"{where} defines no BASELINE.",
+            f"{where} defines no BASEline.",
             "BASELINE is a dict with task, data, model, loss, optimizer and train; or define a "
             f"generator {FUNCTION} that yields metrics.",
         )
@@ -168,13 +168,13 @@ def _needs_executing(path: Path) -> bool:
     known = catalogue().get(path.stem)
     if known is not None and known.read_bytes() == path.read_bytes():
         return True
-    sources = RunFolder(path.parent.parent).record()["identity"]["sources"]
+    sources = RunFolder(path.parent.parent).record().identity["sources"]
     return any(name.partition(":")[0] == path.name for name in sources)
 
 
 def _of_record(path: Path) -> Experiment:
     """The experiment of a run whose file has nothing that the run uses."""
-    asked = RunFolder(path.parent.parent).record()["asked"]
+    asked = RunFolder(path.parent.parent).record().requested
     return Experiment(path.stem, path, "", Configuration.parse(asked, path.stem), {}, {})
 
 

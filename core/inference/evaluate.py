@@ -107,7 +107,7 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
     metrics = null_if_not_finite({f"{split}/{k}": v for k, v in found.metrics.items()})
     now = {**environment(), **device_environment(device)}
     then = run.identity["environment"]
-    recorded = folder.record()["best"]["metrics"]
+    recorded = folder.record().metrics
     report = None
     rows = resolver.task(asked).report(found.outputs, found.targets)
     if data.class_names is not None and rows is not None:

@@ -14,6 +14,7 @@ from paribus.core.config.schema import Configuration, get, walk_components, with
 from paribus.core.errors import MISSING, DamagedError, RequestError, shown
 from paribus.core.fileio import manifest_faults
 from paribus.core.fingerprint import trace_components
+from paribus.core.records.record import RunRecord
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.run_spec import RunSpec
 
@@ -28,7 +29,7 @@ TRUSTED = {
 }
 
 
-def recorded_run(folder: RunFolder, record: Mapping[str, Any], *, trust: bool = False) -> RunSpec:
+def recorded_run(folder: RunFolder, record: RunRecord, *, trust: bool = False) -> RunSpec:
     """A finished run as it was planned, with the sources it carries. Executes nothing.
 
     Args:
@@ -46,15 +47,15 @@ def recorded_run(folder: RunFolder, record: Mapping[str, Any], *, trust: bool = 
     if not trust:
         check_trusted(folder, record, asked)
     return RunSpec(
-        id=record["run"],
-        experiment=record["experiment"],
+        id=record.run,
+        experiment=record.experiment,
         path=path,
         asked=asked.to_dict(),
-        configuration=record["configuration"],
-        seed=record["seed"],
-        engine=record["engine"],
-        identity=record["identity"],
-        facts=record["facts"],
+        configuration=record.configuration,
+        seed=record.seed,
+        engine=record.engine,
+        identity=record.identity,
+        facts=record.facts.model_dump(exclude_unset=True),
         sources={
             str(file.relative_to(source)): file.read_bytes()
             for file in sorted(source.rglob("*.py"))
@@ -63,20 +64,20 @@ def recorded_run(folder: RunFolder, record: Mapping[str, Any], *, trust: bool = 
     )
 
 
-def as_recorded(record: Mapping[str, Any]) -> Configuration:
+def as_recorded(record: RunRecord) -> Configuration:
     """The resolved configuration of a record, to be trained again; the device as it was asked."""
-    told = {**record["configuration"], "device": record["asked"]["device"]}
-    return Configuration.parse(with_places(told, record), str(record["run"]))
+    told = {**record.configuration, "device": record.requested["device"]}
+    return Configuration.parse(with_places(told, record), str(record.run))
 
 
-def with_places(configuration: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+def with_places(configuration: Mapping[str, Any], record: RunRecord) -> dict[str, Any]:
     """A run's configuration, with relative paths that lead nowhere from here as they were then.
 
     Args:
         configuration: The record's, as it was asked for or resolved.
         record: Notes the folder that the run was trained from.
     """
-    told, noted = dict(configuration), record.get("noted")
+    told, noted = dict(configuration), record.noted
     folder = noted.get("folder") if isinstance(noted, Mapping) else None
     for key in ("data.root", "data.path", "train.start_from"):
         place = get(told, key)
@@ -110,9 +111,7 @@ def told_of(run: str) -> Iterator[None]:
         ) from error
 
 
-def check_trusted(
-    folder: RunFolder, record: Mapping[str, Any], configuration: Configuration
-) -> None:
+def check_trusted(folder: RunFolder, record: RunRecord, configuration: Configuration) -> None:
     """Holds a record to what it may have imported and executed. Executes nothing.
 
     A record may come from anyone, and importing a module runs it.
@@ -121,11 +120,11 @@ def check_trusted(
         DamagedError: If a source that it carries is not what it was trained with.
         RequestError: If it names what is neither an installed library's nor its own.
     """
-    carried = {key.partition(":")[0] for key in record["identity"]["sources"]}
+    carried = {key.partition(":")[0] for key in record.identity["sources"]}
     names = [name for kind, name in _names(configuration) if not _is_trusted(kind, name, carried)]
     if names:
         raise RequestError(
-            f"{record['run']} names {', '.join(shown(name) for name in names)}, which is neither "
+            f"{record.run} names {', '.join(shown(name) for name in names)}, which is neither "
             "of torch, torchvision, torchmetrics and sklearn.datasets nor of the sources that it "
             "carries.",
             "If you trust whoever made this record, add --trust.",
@@ -155,18 +154,18 @@ def _is_trusted(kind: str, name: str, carried: set[str]) -> bool:
     return kind in TRUSTED and re.fullmatch(TRUSTED[kind], name) is not None
 
 
-def _hold_sources(record: Mapping[str, Any], configuration: Configuration, path: Path) -> None:
+def _hold_sources(record: RunRecord, configuration: Configuration, path: Path) -> None:
     """Refuses other sources than the run was trained with.
 
     Raises:
         DamagedError: Naming what differs.
     """
     here = trace_components(configuration, path).digests
-    then = record["identity"]["sources"]
+    then = record.identity["sources"]
     differs = sorted(k for k in {**then, **here} if then.get(k) != here.get(k))
     if differs:
         raise DamagedError(
-            f"{record['run']}: {', '.join(map(shown, differs))} is not what it was trained with.",
+            f"{record.run}: {', '.join(map(shown, differs))} is not what it was trained with.",
             "To use what is there now, add --trust.",
             "sources-changed",
         )

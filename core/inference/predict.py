@@ -53,7 +53,7 @@ def predict_run(path: Path, given: Given, trust: bool = False) -> Predicted:
     folder = RunFolder(path)
     record = folder.verified_record()
     run = recorded_run(folder, record, trust=trust)
-    recipe = read_recipe(record["data"]["preprocessing"], run.id)
+    recipe = read_recipe(record.data.preprocessing, run.id)
     new = _read(recipe, given)
     task, model = trained_model(run, folder.weights())
     settle()  # the user's modules, imported by now, may have changed threads or precision

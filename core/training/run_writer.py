@@ -17,6 +17,8 @@ from paribus.core.errors import DamagedError
 from paribus.core.fileio import json_text, write_folder
 from paribus.core.fingerprint import FORMAT
 from paribus.core.records.checkpoint import LAST, CheckpointClock, load_state, save_state
+from paribus.core.records.record import FORMAT as RECORD_FORMAT
+from paribus.core.records.record import RunRecord
 from paribus.core.records.run_dir import BEST, HISTORY, PREDICTIONS, RECORD
 from paribus.core.run_spec import RunSpec
 from paribus.core.training.engine import Report, State
@@ -86,8 +88,8 @@ class RunWriter:
     def _finish(self, failure: str | None) -> None:
         report, ended = self._report, datetime.now(UTC)
         best = report.best if report and failure is None else None
-        record = {
-            "format": FORMAT,
+        record = RunRecord.model_validate({
+            "format": RECORD_FORMAT,
             "run": self.run.id,
             "experiment": self.run.experiment,
             "seed": self.run.seed,
@@ -102,8 +104,7 @@ class RunWriter:
             "data": {k: v for k, v in self.data.items() if k != "targets"},
             "initial_weights": report.initial_weights if report else None,
             "epochs": len(self.history),
-            "best": best
-            and {
+            "best": best and {
                 "epoch": best.epoch,
                 "metrics": null_if_not_finite(best.metrics),
                 "confusion_matrix": best.confusion_matrix,
@@ -114,10 +115,10 @@ class RunWriter:
             "ended": ended.isoformat(timespec="seconds"),
             "seconds": round(sum(line["seconds"] for line in self.history), 6),
             "noted": self.run.noted,
-        }
+        })  # fmt: skip
         lines = "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.history)
         files = {
-            RECORD: json_text(record).encode() + b"\n",
+            RECORD: json_text(record.to_json()).encode() + b"\n",
             HISTORY: lines.encode(),
             **{f"source/{name}": content for name, content in self.run.sources.items()},
         }

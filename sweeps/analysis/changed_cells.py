@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from paribus.core.records.record import RunRecord
 from paribus.sweeps.stats.confusion_cells import changed_cells
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.study import Study
@@ -28,13 +29,13 @@ def cells_document(
     shared = sorted(set(result.seeds) & set(baseline.seeds))
     shared = [seed for seed in shared if look is None or seed < look]
     pairs = [[_record(study, r, seed) for seed in shared] for r in (result, baseline)]
-    matrices = [[record["best"]["confusion_matrix"] for record in records] for records in pairs]
+    matrices = [[record.confusion_matrix for record in records] for records in pairs]
     if len(shared) < 2 or any(matrix is None for part in matrices for matrix in part):
         return None
     level, base = (np.asarray(part, dtype=np.float64) for part in matrices)
     if level.shape != base.shape:
         return None
-    names = pairs[0][0]["data"]["preprocessing"]["class_names"]
+    names = pairs[0][0].class_names
     return [
         {
             **_named(cell.place, names),
@@ -45,7 +46,7 @@ def cells_document(
     ]
 
 
-def _record(study: Study, result: SettingResult, seed: int) -> dict[str, Any]:
+def _record(study: Study, result: SettingResult, seed: int) -> RunRecord:
     record = study.outcomes.record(result.setting.runs[seed])
     assert record is not None  # a value of it is in the result
     return record

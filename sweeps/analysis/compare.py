@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from paribus.core.config.schema import Direction
+from paribus.core.records.record import RunRecord
 from paribus.core.records.run_dir import RunFolder
 from paribus.sweeps.analysis.changed_cells import cells_document
 from paribus.sweeps.analysis.judge import EFFECT, Judged, judge_observed, observed, standard_of
@@ -19,7 +20,7 @@ from paribus.sweeps.study.study import Study
 
 def run_document(
     folder: RunFolder,
-    record: Mapping[str, Any],
+    record: RunRecord,
     *,
     study: Study | None = None,
     studies: Sequence[str] = (),
@@ -28,23 +29,23 @@ def run_document(
     """A run, with its setting if a study is asked about."""
     place = study.place_of(folder.id) if study else None
     return {
-        "run": record["run"],
-        "experiment": record["experiment"],
+        "run": record.run,
+        "experiment": record.experiment,
         "study": study.name if study and place else None,
         "studies": list(studies),
         "setting": {"label": place[0].label, "changed": place[0].changed} if place else None,
-        "seed": record["seed"],
-        "status": record["status"],
-        "reason": record["reason"],
-        "engine": record["engine"],
+        "seed": record.seed,
+        "status": record.status,
+        "reason": record.reason,
+        "engine": record.engine,
         "dir": str(folder.folder.absolute()),
         "reused": reused,
-        "epochs": record["epochs"],
-        "best": record["best"],
-        "last": record["last"],
-        "weights_sha256": record["weights_sha256"],
-        "seconds": record["seconds"],
-        "class_names": record["data"]["preprocessing"]["class_names"],
+        "epochs": record.epochs,
+        "best": record.best.model_dump() if record.best else None,
+        "last": record.last.model_dump() if record.last else None,
+        "weights_sha256": record.weights_sha256,
+        "seconds": record.seconds,
+        "class_names": record.class_names,
     }
 
 
@@ -178,4 +179,4 @@ def _cells(
 def _examples(study: Study, results: Sequence[SettingResult]) -> int | None:
     baseline = next((r for r in results if r.setting.label == BASELINE and r.runs), None)
     record = study.outcomes.record(baseline.runs[0]) if baseline else None
-    return record["data"]["val"] if record else None
+    return record.data.val if record else None

@@ -39,7 +39,7 @@ def observed(study: Study, result: SettingResult, metric: str) -> Observed:
         record, found = study.outcomes.record(run), _predictions(study, run)
         if record is None or found is None:
             return None
-        configuration = record["configuration"]
+        configuration = record.configuration
         return example_scores(
             metric, values[seed], configuration, found["outputs"], found["targets"]
         )
@@ -88,11 +88,11 @@ def decisions(study: Study, result: SettingResult) -> int | None:
     """How many decisions an accuracy counts: validation examples, times the labels of each."""
     run = result.setting.runs[result.seeds[0]] if result.seeds else None
     record = study.outcomes.record(run) if run else None
-    if record is None or not record["data"]["val"]:
+    if record is None or not record.data.val:
         return None
-    matrix = record["best"]["confusion_matrix"] if record["best"] else None
+    matrix = record.confusion_matrix
     labels = len(matrix) if matrix and isinstance(matrix[0][0], list) else 1
-    return int(record["data"]["val"]) * labels
+    return int(record.data.val) * labels
 
 
 def _predictions(study: Study, run: str) -> dict[str, NDArray[Any]] | None:

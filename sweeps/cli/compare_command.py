@@ -301,17 +301,17 @@ def _compare_runs(root: ResultsDir, names: Sequence[str], as_json: bool) -> None
     records = [folder.verified_record() for folder in folders]
     configuration: dict[str, list[Any]] = {}
     for record in records[1:]:
-        for key in difference(records[0]["configuration"], record["configuration"]):
-            configuration[key] = [_at(r["configuration"], key) for r in records]
-    seeds = [record["seed"] for record in records]
-    environments = [{**r["identity"]["environment"], "engine": r["engine"]} for r in records]
-    metrics = [(record["best"] or {"metrics": {}})["metrics"] for record in records]
+        for key in difference(records[0].configuration, record.configuration):
+            configuration[key] = [_at(r.configuration, key) for r in records]
+    seeds = [record.seed for record in records]
+    environments = [{**r.identity["environment"], "engine": r.engine} for r in records]
+    metrics = [record.metrics for record in records]
     document = {
         "configuration": configuration | ({"seed": seeds} if len(set(seeds)) > 1 else {}),
         "environment": _differing(environments),
         "metrics": _differing(metrics),
     }
-    proven = sameness(*[record["configuration"] for record in records])
+    proven = sameness(*[record.configuration for record in records])
     if as_json:
         return print_json({**document, "sameness": proven})
     for part, rows in document.items():

@@ -11,6 +11,7 @@ import rich_click as click
 
 from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, shown
 from paribus.core.fileio import write_bytes
+from paribus.core.records.record import RunRecord
 from paribus.core.records.run_dir import RunFolder
 from paribus.sweeps.cli.console import print_json, say, warn
 from paribus.sweeps.cli.options import json_option, root_option, trust_option
@@ -103,18 +104,18 @@ def shown_run(folder: RunFolder, trust: bool) -> tuple[Any, Any, Any, Surface | 
 
     record = folder.verified_record()
     surface = _surface_of(folder, record, trust) if asks_model(record) else None
-    has_model = record["status"] == "complete" and record["weights_sha256"]
+    has_model = record.status == "complete" and record.weights_sha256
     predictions = folder.predictions() if has_model else None
     return record, folder.history(), predictions, surface
 
 
-def _surface_of(folder: RunFolder, record: Mapping[str, Any], trust: bool) -> Surface | None:
+def _surface_of(folder: RunFolder, record: RunRecord, trust: bool) -> Surface | None:
     """What the run's model answers; None, and a sentence, where it cannot be asked."""
     from paribus.core.inference.decision_surface import surface_of_run
     from paribus.sweeps.execution.pool import Workplace
 
     try:
-        with Workplace(record["configuration"]["data"]["name"], 1) as workplace:
+        with Workplace(record.configuration["data"]["name"], 1) as workplace:
             return workplace.plan(surface_of_run, folder.folder, trust)
     except RequestError as error:
         warn(f"What the model answers is left out: {error}")

@@ -49,12 +49,12 @@ def predict_command(
         given = Given(inputs, lines)
     else:
         given = Given(rows=_document())
-    with Workplace(record["configuration"]["data"]["name"], 1) as workplace:
+    with Workplace(record.configuration["data"]["name"], 1) as workplace:
         found = workplace.plan(predict_run, folder.folder, given, trust)
     for note in found.notes:
         warn(note)
     if as_json:
-        print_json({"run": record["run"], "predictions": found.predictions})
+        print_json({"run": record.run, "predictions": found.predictions})
     else:
         _tell(found.predictions)
 

@@ -72,8 +72,8 @@ def reproduce_command(
 def _announced(again: Again) -> list[str]:
     """What is trained, and what could make it differ; before it is trained."""
     record = again.record
-    what = f"{record['experiment']}, seed {record['seed']}, {record['epochs']} epochs"
-    lines = [f"run {record['run']}: {what}"]
+    what = f"{record.experiment}, seed {record.seed}, {record.epochs} epochs"
+    lines = [f"run {record.run}: {what}"]
     lines += [f"  damaged: {sentence}" for sentence in again.damaged]
     for name, (then, now) in again.differs.items():
         lines.append(f"  {_what(name, again)} was {_short(then)}, is {_short(now)}")
@@ -85,7 +85,7 @@ def _what(name: str, again: Again) -> str:
         return "the data's fingerprint"
     if name == "initial_weights":
         return "the initial weights' fingerprint"
-    sources = {**again.record["identity"]["sources"], **again.run.identity["sources"]}
+    sources = {**again.record.identity["sources"], **again.run.identity["sources"]}
     return f"the source of {name}" if name in sources else name
 
 
@@ -94,12 +94,12 @@ def _tell(result: Reproduced) -> None:
     record, metric = result.again.record, result.again.metric
     then, now = result.values
     if result.record is None:
-        say(f"{record['run']}: was not finished, so there is nothing to compare.")
+        say(f"{record.run}: was not finished, so there is nothing to compare.")
         return
     if result.identical:
-        say(f"{record['run']}: bit-exact")
+        say(f"{record.run}: bit-exact")
     else:
-        say(f"{record['run']}: {_why_not(result)}")
+        say(f"{record.run}: {_why_not(result)}")
         say(f"  {metric}: {_exact(then)} then, {_exact(now)} now; {_where(result)}")
         if install := _install(result.again):
             say(f"  {install}")
@@ -107,9 +107,9 @@ def _tell(result: Reproduced) -> None:
 
 def _why_not(result: Reproduced) -> str:
     found, again = result.difference, result.again
-    if result.record and result.record["status"] != again.record["status"]:
+    if result.record and result.record.status != again.record.status:
         now = result.record
-        return f"{again.record['status']} then, {now['status']} now: {now['reason'] or ''}"
+        return f"{again.record.status} then, {now.status} now: {now.reason or ''}"
     if found is None:
         return "the numbers are equal bit for bit, but its record is damaged (above)"
     where = "before the first step" if found.epoch == 0 else f"at epoch {found.epoch}"
@@ -137,7 +137,7 @@ def _where(result: Reproduced) -> str:
 
 def _install(again: Again) -> str:
     """What to install for the bits."""
-    libraries = {**again.record["identity"]["distributions"]}
+    libraries = {**again.record.identity["distributions"]}
     packages = [
         f"{name}=={then.partition('+')[0]}"  # a local version (+cu132) names the build
         for name, (then, _) in again.differs.items()
@@ -157,8 +157,8 @@ def _sentence(result: Reproduced, command: str) -> str:
     again = result.again
     assert result.record is not None
     return (
-        f"For a paper: {again.record['experiment']} ({_configuration(again)}), seed "
-        f"{again.record['seed']}, was trained again and agrees {_how(again, result.grade)}: "
+        f"For a paper: {again.record.experiment} ({_configuration(again)}), seed "
+        f"{again.record.seed}, was trained again and agrees {_how(again, result.grade)}: "
         f"{again.metric} {_exact(result.values[1])}, {_hashes([result])}"
         f"{_place(again)}; {command}."
     )
@@ -167,19 +167,19 @@ def _sentence(result: Reproduced, command: str) -> str:
 def _configuration(again: Again) -> str:
     from paribus.sweeps.cli.sweep_text import short_configuration
 
-    return short_configuration(again.record["asked"])
+    return short_configuration(again.record.requested)
 
 
 def _how(again: Again, grade: str) -> str:
-    if grade == "bit-exact" and not again.record["weights_sha256"]:
+    if grade == "bit-exact" and not again.record.weights_sha256:
         return "bit for bit (metrics of every epoch; of a function nothing more is known)"
     return _HOW[grade]
 
 
 def _hashes(results: Sequence[Reproduced]) -> str:
     """The beginnings of the hashes of weights and data as they are now, where there are any."""
-    weights = [(result.record or {}).get("weights_sha256") for result in results]
-    found = {"weights": weights, "data": [results[0].again.record["identity"]["data"]]}
+    weights = [result.record and result.record.weights_sha256 for result in results]
+    found = {"weights": weights, "data": [results[0].again.record.identity["data"]]}
     parts = [f"{name} sha256 {_and_so_on(known)}, " for name, known in found.items() if any(known)]
     return "".join(parts)
 
@@ -221,9 +221,9 @@ def _tell_setting(name: str, results: Sequence[Reproduced], command: str) -> Non
     )
     if document["grade"] != "differs" and m2 is not None:
         again = results[0].again
-        seeds = ", ".join(str(result.again.record["seed"]) for result in results)
+        seeds = ", ".join(str(result.again.record.seed) for result in results)
         say(
-            f"  For a paper: {again.record['experiment']} ({_configuration(again)}), seeds "
+            f"  For a paper: {again.record.experiment} ({_configuration(again)}), seeds "
             f"{seeds}, were trained again and agree {_how(again, document['grade'])}: mean "
             f"{again.metric} {_exact(m2)}, {_hashes(results)}{_place(again)}; {command}."
         )

@@ -98,7 +98,7 @@ def _evaluated_run(
     from paribus.core.inference.evaluate import evaluate_run
     from paribus.sweeps.execution.pool import Workplace
 
-    with Workplace(record["configuration"]["data"]["name"], 1) as workplace:
+    with Workplace(record.configuration["data"]["name"], 1) as workplace:
         found = workplace.plan(evaluate_run, folder.folder, split, trust)
     # Beside the run, wherever that lies: readings of a test part count where the run is.
     readings_file = folder.folder.parent.parent / "readings.jsonl"
@@ -108,7 +108,7 @@ def _evaluated_run(
             append_line(readings_file, {"run": folder.id, "split": split, "at": now})
     lines = read_lines(readings_file)
     return {
-        "run": record["run"],
+        "run": record.run,
         "split": split,
         "metrics": found.metrics,
         "confusion_matrix": found.confusion_matrix,

@@ -268,7 +268,7 @@ def _tell_run(document: dict[str, Any], folder: Any, root: ResultsDir) -> None:
 
 def _few_parameters(folder: Any) -> list[tuple[str, str]]:
     """The learned parameters of a model with fewer than ten."""
-    if not 0 < folder.record()["facts"]["parameters"] < 10:
+    if not 0 < folder.record().facts.parameters < 10:
         return []
     return [
         (name, show_value([round(x, 4) for x in tensor.flatten().tolist()]))

@@ -9,9 +9,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any
 
 from paribus.core.errors import DamagedError, RequestError
+from paribus.core.records.record import RunRecord
 from paribus.core.run_spec import RunSpec, WorkerEvent
 from paribus.sweeps.execution.pool import Executor
 from paribus.sweeps.execution.worker import Task
@@ -123,7 +123,7 @@ class RunEvent:
 
     run: RunSpec
     progress: WorkerEvent | None = None
-    record: dict[str, Any] | None = None
+    record: RunRecord | None = None
     reused: bool = False
     said: str | None = None
 
@@ -180,14 +180,14 @@ def drive(
             time.sleep(0.5)
 
 
-def _finished(run: RunSpec, root: ResultsDir, rules: RunnerOptions) -> dict[str, Any] | None:
+def _finished(run: RunSpec, root: ResultsDir, rules: RunnerOptions) -> RunRecord | None:
     """The record of a run that need not be trained."""
     record = root.finished(run.id) or _adopted(run, root)
-    again = rules.retry_failed and record is not None and record["status"] == "failed"
+    again = rules.retry_failed and record is not None and record.status == "failed"
     return None if again else record
 
 
-def _adopted(run: RunSpec, root: ResultsDir) -> dict[str, Any] | None:
+def _adopted(run: RunSpec, root: ResultsDir) -> RunRecord | None:
     """The record of a finished attempt that was never renamed, made the run now."""
     if root.run(run.id).folder.is_dir() or not root.has_finished_attempt(run.id):
         return None

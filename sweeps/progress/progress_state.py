@@ -129,9 +129,8 @@ class ProgressState:
             run.state, run.epoch = "training", progress.line["epoch"]
             self._compare(run, progress.line["metrics"].get(self.metric))
         if step.record:
-            run.state = "failed" if step.record["status"] == "failed" else "done"
-            best = step.record["best"] if run.state == "done" else None
-            self._compare(run, best["metrics"].get(self.metric) if best else None)
+            run.state = "failed" if step.record.status == "failed" else "done"
+            self._compare(run, step.record.metrics.get(self.metric))
             self.given += run.work if step.reused else 0
         elif progress and progress.ended:
             run.state = "stopped"
@@ -193,7 +192,7 @@ class ProgressState:
     def _note(self, step: RunEvent, run: RunProgress) -> None:
         """What went wrong with a run, if it did."""
         if run.state == "failed" and step.record:
-            self.warning = f"{run.name} failed: {step.record['reason']}"
+            self.warning = f"{run.name} failed: {step.record.reason}"
         elif run.state == "stopped" and step.progress:
             self.warning = f"{run.name} stopped: {step.progress.reason}"
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from paribus.core.config.values import show_value
+from paribus.core.records.record import RecordedData, RunRecord
 from paribus.sweeps.formatting import duration, number
 from paribus.sweeps.report.view import View
 from paribus.sweeps.study.lookup import start_of
@@ -107,7 +108,7 @@ def _command(study: Study, start: str) -> str | None:
     return shlex.join(words)
 
 
-def _records(view: View) -> Iterator[tuple[str, int, dict[str, Any]]]:
+def _records(view: View) -> Iterator[tuple[str, int, RunRecord]]:
     """Label, seed and record of every finished run."""
     for result in view.results:
         for seed, run in sorted(result.setting.runs.items()):
@@ -115,17 +116,17 @@ def _records(view: View) -> Iterator[tuple[str, int, dict[str, Any]]]:
                 yield result.setting.label, seed, record
 
 
-def facts_of(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def facts_of(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
     """What all runs share; where they do not, all values there are."""
     if not records:
         return []
-    environments = [record["identity"]["environment"] for record in records]
-    facts = {
+    environments = [record.identity["environment"] for record in records]
+    facts: dict[str, list[Any]] = {
         "commit": [_commit(record) for record in records],
-        "data fingerprint": [record["data"].get("fingerprint") for record in records],
-        "examples": [_examples(record["data"]) for record in records],
-        "engine": [record["engine"] for record in records],
-        "device": [record["configuration"]["device"] for record in records],
+        "data fingerprint": [record.data.fingerprint for record in records],
+        "examples": [_examples(record.data) for record in records],
+        "engine": [record.engine for record in records],
+        "device": [record.configuration["device"] for record in records],
         **{key: [env.get(key) for env in environments] for key in environments[0]},
     }  # fmt: skip
     return [
@@ -135,33 +136,33 @@ def facts_of(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     ]
 
 
-def _examples(data: Mapping[str, Any]) -> str | None:
+def _examples(data: RecordedData) -> str | None:
     """How many of each part; a function keeps its data to itself."""
-    if "train" not in data:
+    if data.train is None:
         return None
-    return f"{data['train']} training, {data['val']} validation, {data.get('test', 0)} test"
+    return f"{data.train} training, {data.val} validation, {data.test or 0} test"
 
 
-def _commit(record: Mapping[str, Any]) -> str | None:
-    git = (record.get("noted") or {}).get("git") or {}
+def _commit(record: RunRecord) -> str | None:
+    git = (record.noted or {}).get("git") or {}
     if not git.get("commit"):
         return None
     return f"{git['commit']}{' with changes that were not committed' if git.get('dirty') else ''}"
 
 
-def _line(view: View, file: Path, label: str, seed: int, record: dict[str, Any]) -> RunLine:
-    folder = view.study.root.run(record["run"]).folder.absolute()
-    best, weights = record["best"], record["weights_sha256"]
-    value = best["metrics"].get(view.study.metric) if best else None
+def _line(view: View, file: Path, label: str, seed: int, record: RunRecord) -> RunLine:
+    folder = view.study.root.run(record.run).folder.absolute()
+    best, weights = record.best, record.weights_sha256
+    value = record.metrics.get(view.study.metric)
     return RunLine(
-        run=record["run"],
+        run=record.run,
         link=_link(folder, file),
         label=label,
         seed=seed,
-        status=record["status"],
-        best="–" if value is None else f"{number(value)} at epoch {best['epoch']}",
+        status=record.status,
+        best="–" if value is None or best is None else f"{number(value)} at epoch {best.epoch}",
         weights=weights[:_SHORT] if weights else "–",
-        time=duration(record["seconds"]),
+        time=duration(record.seconds),
     )
 
 

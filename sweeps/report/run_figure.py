@@ -10,6 +10,7 @@ import numpy as np
 
 from paribus.core.config.schema import get
 from paribus.core.errors import RequestError, shown
+from paribus.core.records.record import Epoch, RunRecord
 from paribus.sweeps.report.confusion_plots import confusion_panel, label_panels
 from paribus.sweeps.report.curve_plots import curves_panel, train_and_val
 from paribus.sweeps.report.figure import Panel, Picture, explained, many, short
@@ -28,22 +29,22 @@ if TYPE_CHECKING:
 _MOST_EXAMPLES = 1000  # points of a picture, evenly spaced: more would hide each other
 
 
-def asks_model(record: Mapping[str, Any]) -> bool:
+def asks_model(record: RunRecord) -> bool:
     """Whether a run's picture needs its model: its inputs are one or two plain numbers."""
-    preprocessing = record["data"]["preprocessing"]
+    preprocessing = record.data.preprocessing
     columns = (preprocessing.get("table") or {"columns": []})["columns"]
     if "text" in preprocessing or any("categories" in column for column in columns):
         return False
     tasks = {1: ("regression", "binary", "multiclass"), 2: ("binary", "multiclass")}
-    shape, task = record["data"].get("input_shape"), get(record, "configuration.task.name")
-    if record["status"] != "complete" or not isinstance(shape, list) or len(shape) != 1:
+    shape, task = record.data.input_shape, get(record.configuration, "task.name")
+    if record.status != "complete" or shape is None or len(shape) != 1:
         return False
     return task in tasks.get(shape[0], ())
 
 
 def picture_of_run(
-    record: Mapping[str, Any],
-    history: Sequence[Mapping[str, Any]],
+    record: RunRecord,
+    history: Sequence[Epoch],
     predictions: Mapping[str, Any] | None = None,
     surface: Surface | None = None,
 ) -> Picture:
@@ -58,29 +59,29 @@ def picture_of_run(
     Raises:
         RequestError: If the run has no epoch, or no finite number in any.
     """
-    metric, best = record["configuration"]["select"]["metric"], record["best"]
+    metric, best = record.metric, record.best
     said = [
-        f"{shown(record['experiment'])}, 1 seed ({record['seed']}), {many(len(history), 'epoch')}.",
+        f"{shown(record.experiment)}, 1 seed ({record.seed}), {many(len(history), 'epoch')}.",
     ]
-    if "train" in record["configuration"]:
+    if "train" in record.configuration:
         said.append("Train: mean over the epoch's updates; val: after the epoch.")
     panels = [drawn.panel for drawn in curves_of_run(record, history)]
     if best is None:
-        said.append(f"The run failed: {shown(record['reason'], 300)}.")
+        said.append(f"The run failed: {shown(record.reason, 300)}.")
     else:
-        value = best["metrics"].get(metric)
+        value = best.metrics.get(metric)
         told = "" if value is None else f": {value:.4g}"
-        select = explained(metric, record["configuration"]["select"]["direction"])
-        said.append(f"Dotted: best epoch {best['epoch']} by {select}{told}.")
+        select = explained(metric, record.select["direction"])
+        said.append(f"Dotted: best epoch {best.epoch} by {select}{told}.")
         more, sentences = confusion_of_run(record)
         panels, said = panels + more, said + sentences
     if surface is not None:
         panel, sentence = answers_of_run(record, surface)
         panels, said = [*panels, panel], [*said, sentence]
-    elif predictions and get(record, "configuration.task.name") == "regression":
+    elif predictions and get(record.configuration, "task.name") == "regression":
         panel, sentence = agreement_of_run(predictions)
         panels, said = [*panels, panel], [*said, sentence]
-    return Picture(f"run {record['run']}", " ".join(said), panels)
+    return Picture(f"run {record.run}", " ".join(said), panels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,23 +100,21 @@ class DrawnCurves:
     by_part: Mapping[str, Any]
 
 
-def curves_of_run(
-    record: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
-) -> list[DrawnCurves]:
+def curves_of_run(record: RunRecord, history: Sequence[Epoch]) -> list[DrawnCurves]:
     """Curves of loss, selection metric and accuracy.
 
     Raises:
         RequestError: If the run has no finite number in any epoch.
     """
-    selected = record["configuration"]["select"]["metric"]
-    best_epoch = record["best"] and record["best"]["epoch"]
+    selected = record.metric
+    best_epoch = record.best.epoch if record.best else None
     drawn = []
     for name in dict.fromkeys(("loss", selected.removeprefix("val/"), "accuracy")):
         found = [_column(history, f"{part}/{name}") for part in ("train", "val")]
         if name == selected:  # a function's metric may be of no part
             found = [None, _column(history, name)]
         if curves := train_and_val(*found):
-            title, loss = short(name, 30), get(record, "configuration.loss.name")
+            title, loss = short(name, 30), get(record.configuration, "loss.name")
             if name == "loss" and loss:
                 title = f"loss ({short(loss, 24)})"
             parts = {k: v for k, v in zip(("train", "val"), found, strict=True) if v is not None}
@@ -123,37 +122,34 @@ def curves_of_run(
             drawn.append(DrawnCurves(panel, name, parts))
     if not drawn:
         raise RequestError(
-            f"{record['run']} failed before it had a number to draw: "
-            f"{shown(record['reason'], 300)}.",
+            f"{record.run} failed before it had a number to draw: {shown(record.reason, 300)}.",
             "Name another run; paribus runs lists them.",
             "failed-run",
         )
     return drawn
 
 
-def _column(history: Sequence[Mapping[str, Any]], key: str) -> Any:
+def _column(history: Sequence[Epoch], key: str) -> Any:
     """A metric's values `[E]`, NaN where it is not defined; None if it was not recorded."""
-    values = [line["metrics"].get(key) for line in history]
+    values = [line.metrics.get(key) for line in history]
     if all(value is None for value in values):
         return None
     return np.array(values, dtype=np.float64)
 
 
-def confusion_of_run(
-    record: Mapping[str, Any], *, half: bool = False
-) -> tuple[list[Panel], list[str]]:
+def confusion_of_run(record: RunRecord, *, half: bool = False) -> tuple[list[Panel], list[str]]:
     """Its confusion matrices, and what a caption says of them.
 
     Args:
         record: The run's.
         half: Whether half of a figure's width has to do.
     """
-    matrix = record["best"]["confusion_matrix"]
+    matrix = record.confusion_matrix
     if matrix is None:
         return [], []
-    names = [shown(name) for name in record["data"]["preprocessing"]["class_names"]]
+    names = [shown(name) for name in record.class_names or ()]
     counts = np.array(matrix, dtype=np.int64)
-    where = f"the best epoch on the {record['data']['val']} validation examples"
+    where = f"the best epoch on the {record.data.val} validation examples"
     said = f"Confusion matrix: counts of {where}, empty where there are none; shade: share of "
     said += "the row."
     if counts.ndim == 2:
@@ -164,9 +160,9 @@ def confusion_of_run(
     return panels, [said, *([f"{many(left, 'label')} left out."] if left else [])]
 
 
-def answers_of_run(record: Mapping[str, Any], surface: Surface) -> tuple[Panel, str]:
+def answers_of_run(record: RunRecord, surface: Surface) -> tuple[Panel, str]:
     """The panel of what the model answers, and what the caption says of it."""
-    preprocessing = record["data"]["preprocessing"]
+    preprocessing = record.data.preprocessing
     columns = preprocessing["columns"] or [f"input {i + 1}" for i in range(len(surface.axes))]
     classes = [shown(name) for name in preprocessing["class_names"] or ()]
     train, val = _points(surface.train), _points(surface.val)

@@ -11,6 +11,7 @@ import numpy as np
 from paribus.core.config.schema import flatten, get
 from paribus.core.config.values import show_value
 from paribus.core.errors import shown
+from paribus.core.records.record import Epoch, RunRecord
 from paribus.sweeps.formatting import duration, number
 from paribus.sweeps.report.figure import Panel, explained, many
 from paribus.sweeps.report.html import Graphic, Numbers, graphic, page
@@ -32,8 +33,8 @@ _MOST_EXAMPLES = 200
 
 
 def run_page(
-    record: Mapping[str, Any],
-    history: Sequence[Mapping[str, Any]],
+    record: RunRecord,
+    history: Sequence[Epoch],
     predictions: Mapping[str, Any] | None = None,
     surface: Surface | None = None,
 ) -> str:
@@ -54,51 +55,50 @@ def run_page(
     if surface is not None:
         panel, sentence = answers_of_run(record, surface)
         answers = [_answer(panel, sentence, _examples(record, surface))]
-    elif predictions and get(record, "configuration.task.name") == "regression":
+    elif predictions and get(record.configuration, "task.name") == "regression":
         panel, sentence = agreement_of_run(predictions)
         answers = [_answer(panel, sentence, _pairs(predictions))]
     return page(
         "run",
-        f"{record['run']} – paribus",
-        run=record["run"],
-        experiment=shown(record["experiment"], 200),
+        f"{record.run} – paribus",
+        run=record.run,
+        experiment=shown(record.experiment, 200),
         headline=_headline(record),
         curves=curves,
         matrices=_matrices(record),
         report=_report(record),
         answers=answers,
-        configuration=[(k, show_value(v)) for k, v in flatten(record["configuration"]).items()],
+        configuration=[(k, show_value(v)) for k, v in flatten(record.configuration).items()],
         noted=facts_of([record]),
         best=_metrics(record),
     )
 
 
-def _headline(record: Mapping[str, Any]) -> str:
-    select, best = record["configuration"]["select"], record["best"]
-    trained = f"trained {many(record['epochs'], 'epoch')} in {duration(record['seconds'])}"
+def _headline(record: RunRecord) -> str:
+    select, best = record.select, record.best
+    trained = f"trained {many(record.epochs, 'epoch')} in {duration(record.seconds)}"
     if best is None:
-        return f"The run failed ({trained}): {shown(record['reason'], 300)}."
-    value = best["metrics"].get(select["metric"])
+        return f"The run failed ({trained}): {shown(record.reason, 300)}."
+    value = record.value
     metric = explained(select["metric"], select["direction"])
-    told = f"Best epoch {best['epoch']} by {metric}: {number(value)}"
-    return f"{told}; seed {record['seed']}, {trained}."
+    told = f"Best epoch {best.epoch} by {metric}: {number(value)}"
+    return f"{told}; seed {record.seed}, {trained}."
 
 
-def _metrics(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    best = record["best"] or {"metrics": {}}
-    return [(name, number(value, 6)) for name, value in best["metrics"].items()]
+def _metrics(record: RunRecord) -> list[tuple[str, str]]:
+    return [(name, number(value, 6)) for name, value in record.metrics.items()]
 
 
-def _curves(record: Mapping[str, Any], place: str, drawn: DrawnCurves) -> Graphic:
+def _curves(record: RunRecord, place: str, drawn: DrawnCurves) -> Graphic:
     """A quantity over epochs."""
-    direction = record["configuration"]["select"]["direction"]
-    is_selected = drawn.name == record["configuration"]["select"]["metric"].removeprefix("val/")
+    direction = record.select["direction"]
+    is_selected = drawn.name == record.metric.removeprefix("val/")
     what = explained(f"val/{drawn.name}", direction) if is_selected else drawn.name
-    said = f"{what}, one seed ({record['seed']})."
-    if "train" in record["configuration"] and len(drawn.by_part) > 1:
+    said = f"{what}, one seed ({record.seed})."
+    if "train" in record.configuration and len(drawn.by_part) > 1:
         said += " Train: mean over the epoch's updates; val: after the epoch."
-    if record["best"]:
-        said += f" Dotted: best epoch {record['best']['epoch']}."
+    if record.best:
+        said += f" Dotted: best epoch {record.best.epoch}."
     ends = [
         f"{part} from {number(float(values[0]))} to {number(float(values[-1]))}"
         for part, values in drawn.by_part.items()
@@ -113,13 +113,13 @@ def _curves(record: Mapping[str, Any], place: str, drawn: DrawnCurves) -> Graphi
     return graphic(drawn.panel, place, alt, said, Numbers(["epoch", *drawn.by_part], rows))
 
 
-def _matrices(record: Mapping[str, Any]) -> list[Graphic]:
+def _matrices(record: RunRecord) -> list[Graphic]:
     """The confusion matrix, or that of each of several labels; counts and rates in the table."""
-    if record["best"] is None or record["best"]["confusion_matrix"] is None:
+    if record.confusion_matrix is None:
         return []
     panels, sentences = confusion_of_run(record, half=True)
-    counts = np.array(record["best"]["confusion_matrix"])
-    names = [shown(name) for name in record["data"]["preprocessing"]["class_names"]]
+    counts = np.array(record.confusion_matrix)
+    names = [shown(name) for name in record.class_names or ()]
     found = []
     for place, panel in enumerate(panels):
         matrix, words = (counts, names) if counts.ndim == 2 else (counts[place], ["no", "yes"])
@@ -140,17 +140,17 @@ def _rates(matrix: Any, names: Sequence[str]) -> Numbers:
     return Numbers(["true ╲ predicted", *names], rows)
 
 
-def _report(record: Mapping[str, Any]) -> Numbers | None:
+def _report(record: RunRecord) -> Numbers | None:
     """Precision, recall, F1 and support of each class or label."""
-    if record["best"] is None or record["best"]["confusion_matrix"] is None:
+    if record.confusion_matrix is None:
         return None
     import torch
 
     from paribus.core.components.metrics import per_class, per_label
 
-    matrix = torch.tensor(record["best"]["confusion_matrix"])
+    matrix = torch.tensor(record.confusion_matrix)
     columns = (per_class if matrix.ndim == 2 else per_label)(matrix)
-    names = [shown(name) for name in record["data"]["preprocessing"]["class_names"]]
+    names = [shown(name) for name in record.class_names or ()]
     rows = [
         [name, *[_figure(column[code].item()) for column in columns.values()]]
         for code, name in enumerate(names)
@@ -167,13 +167,13 @@ def _answer(panel: Panel, sentence: str, numbers: Numbers) -> Graphic:
     return graphic(replace(panel, width=2), "answers", sentence, sentence, numbers)
 
 
-def _examples(record: Mapping[str, Any], surface: Surface) -> Numbers:
+def _examples(record: RunRecord, surface: Surface) -> Numbers:
     """Validation examples: inputs, target, and what the model says."""
     points = surface.val
-    columns = record["data"]["preprocessing"]["columns"] or [
+    columns = record.data.preprocessing["columns"] or [
         f"input {i + 1}" for i in range(points.inputs.shape[1])
     ]
-    names = record["data"]["preprocessing"]["class_names"]
+    names = record.class_names
 
     def text(value: Any) -> str:
         if names is not None:

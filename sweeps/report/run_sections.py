@@ -139,7 +139,7 @@ def matrix_graphics(view: View) -> list[Graphic]:
 
 def _matrices(view: View, label: str, seeds: Sequence[int]) -> NDArray[np.float64] | None:
     """One matrix of counts for each seed: `[n, C, C]`; None where there is none of one label."""
-    found = [view.record(label, seed)["best"]["confusion_matrix"] for seed in seeds]
+    found = [view.record(label, seed).confusion_matrix for seed in seeds]
     if not found or any(matrix is None for matrix in found):
         return None
     matrices = np.array(found, dtype=np.float64)
@@ -148,8 +148,7 @@ def _matrices(view: View, label: str, seeds: Sequence[int]) -> NDArray[np.float6
 
 def _names(view: View, seed: int) -> list[str]:
     record = view.record(BASELINE, seed)
-    classes = len(record["best"]["confusion_matrix"])
-    names = record["data"]["preprocessing"]["class_names"] or range(classes)
+    names = record.class_names or range(len(record.confusion_matrix or ()))
     return [shown(name) for name in names]
 
 

@@ -111,4 +111,4 @@ def levels_of(
 def _histories(study: Study, result: SettingResult) -> _Histories:
     """The selection metric of each epoch, for each complete seed."""
     runs = [study.root.run(result.setting.runs[seed]) for seed in result.seeds]
-    return [[line["metrics"].get(study.metric) for line in run.history()] for run in runs]
+    return [[line.metrics.get(study.metric) for line in run.history()] for run in runs]

@@ -84,7 +84,7 @@ def _question(view: View) -> str:
     if result is None or not result.seeds:
         return ""
     record = view.record(BASELINE, result.seeds[0])
-    file = view.study.root.run(record["run"]).experiment_file(record)
+    file = view.study.root.run(record.run).experiment_file(record)
     text = ast.get_docstring(ast.parse(file.read_bytes())) if file.is_file() else None
     return shown((text or "").partition("\n")[0], 300)
 

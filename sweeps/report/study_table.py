@@ -105,7 +105,7 @@ def _failed(seeds: tuple[int, ...], reason: str | None) -> str:
 def _seconds(view: View, label: str) -> float | None:
     """Mean seconds of training of its complete runs."""
     seeds = view.by_label[label].seeds
-    found = [float(view.record(label, seed)["seconds"]) for seed in seeds]
+    found = [float(view.record(label, seed).seconds) for seed in seeds]
     return sum(found) / len(found) if found else None
 
 
@@ -115,7 +115,7 @@ def baseline_configuration(view: View) -> list[tuple[str, str]]:
 
     seeds = view.by_label[BASELINE].seeds if BASELINE in view.by_label else ()
     given = view.study.asked["baseline"]
-    configuration = view.record(BASELINE, seeds[0])["configuration"] if seeds else given
+    configuration = view.record(BASELINE, seeds[0]).configuration if seeds else given
     return [(key, show_value(value)) for key, value in flatten(configuration).items()]
 
 

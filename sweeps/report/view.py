@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paribus.core.config.values import show_value
+from paribus.core.records.record import RunRecord
 from paribus.sweeps.report.study_figure import looks_of
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.settings import BASELINE
@@ -89,7 +90,7 @@ class View:
             self._curves[label] = {name: [] for name in wanted}
             for history in (run.history() for run in runs):
                 for name, curves in self._curves[label].items():
-                    values = [line["metrics"].get(name) for line in history]
+                    values = [line.metrics.get(name) for line in history]
                     curves.append(np.array(values, dtype=np.float64))
         return self._curves[label][metric]
 
@@ -98,7 +99,7 @@ class View:
         """The selection metric on the training part, if it is one of validation."""
         return self.study.metric.replace("val/", "train/", 1)
 
-    def record(self, label: str, seed: int) -> dict[str, Any]:
+    def record(self, label: str, seed: int) -> RunRecord:
         """The record of a setting's complete run."""
         record = self.study.outcomes.record(self.by_label[label].setting.runs[seed])
         assert record is not None  # a value of it is in the result

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from paribus.core.config.schema import SCRIPT
+from paribus.core.records.record import Epoch, RunRecord
 
 # A change under these may give other initial weights; any other change may not.
 _OTHER_WEIGHTS = ("model", "data", "split", "task", "train.start_from")
 # A change under these may give another batch order; any other change may not.
 _OTHER_ORDER = ("data", "split")
 
-History = Callable[[], Sequence[Mapping[str, Any]]]
+History = Callable[[], Sequence[Epoch]]
 
 
 def sameness(*configurations: Mapping[str, Any]) -> Literal["proven", "not proven"]:
@@ -41,8 +42,8 @@ def same_surroundings(one: Mapping[str, Any], other: Mapping[str, Any], *, data:
 
 def disagreement(
     key: str,
-    baseline: Mapping[str, Any],
-    run: Mapping[str, Any],
+    baseline: RunRecord,
+    run: RunRecord,
     baseline_history: History,
     history: History,
 ) -> str | None:
@@ -57,30 +58,28 @@ def disagreement(
     """
     group = key.split(".")[0]
     makes_weights = group in _OTHER_WEIGHTS or key in _OTHER_WEIGHTS
-    same_start = baseline["initial_weights"] == run["initial_weights"]
+    same_start = baseline.initial_weights == run.initial_weights
     if not makes_weights and not same_start:
         return "initial weights differ from the baseline's though nothing that makes them changed"
     if group in _OTHER_ORDER or key == "train.batch_size":
         return None
     pairs = zip(baseline_history(), history(), strict=False)
     for ours, theirs in pairs:
-        if ours["order_sha256"] != theirs["order_sha256"] and not _cut_short(baseline, run, ours):
+        if ours.order_sha256 != theirs.order_sha256 and not _cut_short(baseline, run, ours):
             return (
-                f"the batch order of epoch {ours['epoch']} differs from the baseline's though "
+                f"the batch order of epoch {ours.epoch} differs from the baseline's though "
                 "nothing that makes it changed"
             )
     return None
 
 
-def shared_tensors(baseline: Mapping[str, Any], run: Mapping[str, Any]) -> tuple[int, int]:
+def shared_tensors(baseline: RunRecord, run: RunRecord) -> tuple[int, int]:
     """(tensors that began equal by name and bytes, tensors of the run)."""
-    ours, theirs = baseline["initial_weights"] or {}, run["initial_weights"] or {}
+    ours, theirs = baseline.initial_weights or {}, run.initial_weights or {}
     return sum(ours.get(name) == digest for name, digest in theirs.items()), len(theirs)
 
 
-def _cut_short(
-    baseline: Mapping[str, Any], run: Mapping[str, Any], line: Mapping[str, Any]
-) -> bool:
+def _cut_short(baseline: RunRecord, run: RunRecord, line: Epoch) -> bool:
     """Whether this is the last epoch of one of them, ended early by a number of updates."""
-    by_updates = [r for r in (baseline, run) if r["configuration"]["train"]["updates"] is not None]
-    return any(line["epoch"] == r["facts"]["epochs"] for r in by_updates)
+    by_updates = [r for r in (baseline, run) if r.configuration["train"]["updates"] is not None]
+    return any(line.epoch == r.facts.epochs for r in by_updates)

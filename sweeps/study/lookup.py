@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from paribus.core.config.experiment import catalogue, find_experiment, load_experiment
 from paribus.core.config.schema import Configuration
 from paribus.core.errors import DamagedError, RequestError, shown
 from paribus.core.inference.load_run import check_trusted, with_places
+from paribus.core.records.record import RunRecord
 from paribus.core.records.run_dir import RunFolder
 from paribus.sweeps.study.request import RawRequest, Request
 from paribus.sweeps.study.results_dir import ResultsDir, split_seed
@@ -44,7 +44,7 @@ def find_run(root: ResultsDir, text: str) -> RunFolder:
     return root.find_run(text)
 
 
-def find_trained_run(root: ResultsDir, text: str, purpose: str) -> tuple[RunFolder, dict[str, Any]]:
+def find_trained_run(root: ResultsDir, text: str, purpose: str) -> tuple[RunFolder, RunRecord]:
     """A run that has a model, and its record, after every file was compared with the manifest.
 
     Args:
@@ -58,13 +58,13 @@ def find_trained_run(root: ResultsDir, text: str, purpose: str) -> tuple[RunFold
     """
     folder = find_run(root, text)
     record = folder.verified_record()
-    if record["status"] != "complete":
+    if record.status != "complete":
         raise RequestError(
-            f"{folder.id} failed, so it has no model to {purpose}: {record['reason']}.",
+            f"{folder.id} failed, so it has no model to {purpose}: {record.reason}.",
             "Name a complete run; paribus runs lists them.",
             "failed-run",
         )
-    if record["weights_sha256"] is None:
+    if record.weights_sha256 is None:
         raise RequestError(
             f"{folder.id} is of a function, which keeps its model to itself: there is none to "
             f"{purpose}.",
@@ -95,9 +95,9 @@ def request_for(root: ResultsDir, asked: RawRequest) -> Request:
             raise error from None
         record = folder.verified_record()
         if not asked.trust:
-            check_trusted(folder, record, Configuration.parse(record["asked"], folder.id))
+            check_trusted(folder, record, Configuration.parse(record.requested, folder.id))
         path = folder.experiment_file(record)
-        paths, start = (path.parent, here), with_places(record["asked"], record)
+        paths, start = (path.parent, here), with_places(record.requested, record)
         return Request(path, asked.overrides, asked.axes, asked.engine, paths, start)
     return Request(path, asked.overrides, asked.axes, asked.engine, (here,))
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from paribus.core.errors import DamagedError
+from paribus.core.records.record import Epoch, RunRecord
 from paribus.sweeps.stats.comparison import mean_and_std
 from paribus.sweeps.study.controls import disagreement, same_surroundings, shared_tensors
 from paribus.sweeps.study.results_dir import ResultsDir
@@ -107,11 +108,11 @@ class Outcomes:
     def __init__(self, root: ResultsDir, only: tuple[str, ...] | None = None) -> None:
         self._root, self._only = root, only
         self.damaged: dict[str, str] = {}
-        self._records: dict[str, dict[str, Any]] = {}
+        self._records: dict[str, RunRecord] = {}
         self._proofs: dict[tuple[str, str], str | None] = {}
-        self._histories: dict[str, list[dict[str, Any]]] = {}
+        self._histories: dict[str, list[Epoch]] = {}
 
-    def record(self, run: str) -> dict[str, Any] | None:
+    def record(self, run: str) -> RunRecord | None:
         """A finished run's record, read once; None where there is none, or it is damaged."""
         if run not in self._records:
             folder = self._root.run(run)
@@ -123,9 +124,9 @@ class Outcomes:
                 return None
         return self._records[run]
 
-    def take(self, record: dict[str, Any]) -> None:
+    def take(self, record: RunRecord) -> None:
         """Notes the verified record of a run that has just ended, in place of an earlier one."""
-        run = record["run"]
+        run = record.run
         if run in self._records or run in self.damaged:
             self._proofs = {runs: p for runs, p in self._proofs.items() if run not in runs}
         self._records[run] = record
@@ -159,10 +160,10 @@ class Outcomes:
             if record is None or not _belongs(record, newest):
                 continue
             found.append(setting.runs[seed])
-            reason, value = record["reason"], None
-            if record["status"] == "complete":
+            reason, value = record.reason, None
+            if record.status == "complete":
                 reason = self._disagreement(setting, seed, record, baseline)
-                value = record["best"]["metrics"].get(metric)
+                value = record.metrics.get(metric)
             if reason is None and value is not None:
                 complete[seed] = value
             else:
@@ -184,7 +185,7 @@ class Outcomes:
             self._shared_tensors(setting, baseline, [*complete]),
         )
 
-    def _newest(self, setting: PlannedSetting | None) -> dict[str, Any] | None:
+    def _newest(self, setting: PlannedSetting | None) -> RunRecord | None:
         """The record of the run that was planned last, of those that are finished."""
         planned = reversed(setting.runs.values()) if setting else ()
         return next((record for run in planned if (record := self.record(run))), None)
@@ -193,21 +194,21 @@ class Outcomes:
         self,
         setting: PlannedSetting,
         seed: int,
-        record: Mapping[str, Any],
+        record: RunRecord,
         baseline: PlannedSetting | None,
     ) -> str | None:
         """Why a run cannot be compared with the baseline's of the same seed, if so."""
         base = self._complete(baseline, seed)
         if setting.key is None or base is None:
             return None
-        runs = (base["run"], record["run"])
+        runs = (base.run, record.run)
         if runs not in self._proofs:
-            baseline_history = partial(self._baseline_history, base["run"])
-            history = self._root.run(record["run"]).history
+            baseline_history = partial(self._baseline_history, base.run)
+            history = self._root.run(record.run).history
             self._proofs[runs] = disagreement(setting.key, base, record, baseline_history, history)
         return self._proofs[runs]
 
-    def _baseline_history(self, run: str) -> list[dict[str, Any]]:
+    def _baseline_history(self, run: str) -> list[Epoch]:
         """The epochs of a baseline's run, read once: every setting is held to them."""
         if run not in self._histories:
             self._histories[run] = self._root.run(run).history()
@@ -222,15 +223,13 @@ class Outcomes:
         base, record = self._complete(baseline, seeds[0]), self._complete(setting, seeds[0])
         return shared_tensors(base, record) if base and record else None
 
-    def _complete(self, setting: PlannedSetting | None, seed: int) -> dict[str, Any] | None:
+    def _complete(self, setting: PlannedSetting | None, seed: int) -> RunRecord | None:
         """The record of a setting's run, if it is complete."""
         record = self.record(setting.runs[seed]) if setting and seed in setting.runs else None
-        return record if record and record["status"] == "complete" else None
+        return record if record and record.status == "complete" else None
 
 
-def _belongs(
-    record: Mapping[str, Any], newest: Sequence[tuple[Mapping[str, Any] | None, bool]]
-) -> bool:
+def _belongs(record: RunRecord, newest: Sequence[tuple[RunRecord | None, bool]]) -> bool:
     """Whether a run was trained by what trained the newest of its setting and the baseline.
 
     Args:
@@ -238,6 +237,6 @@ def _belongs(
         newest: Their records, each with whether the data's bytes have to be the same.
     """
     return all(
-        other is None or same_surroundings(other["identity"], record["identity"], data=data)
+        other is None or same_surroundings(other.identity, record.identity, data=data)
         for other, data in newest
     )

@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from paribus.core.errors import DamagedError, RequestError, did_you_mean, nearest, shown
 from paribus.core.fileio import (
@@ -23,6 +22,7 @@ from paribus.core.fileio import (
     write_json,
 )
 from paribus.core.records.checkpoint import BEFORE, LAST, read_state
+from paribus.core.records.record import RunRecord
 from paribus.core.records.run_dir import RECORD, RunFolder, is_finished
 
 _SEED = re.compile(r"(.+)-s(\d+)$")
@@ -97,7 +97,7 @@ class ResultsDir:
             return []
         return sorted(p.name for p in self.studies.iterdir() if (p / "study.json").is_file())
 
-    def finished(self, name: str) -> dict[str, Any] | None:
+    def finished(self, name: str) -> RunRecord | None:
         """The verified record of a run that need not be trained; None if it must be."""
         folder = self.run(name)
         if not folder.folder.is_dir():
@@ -122,7 +122,7 @@ class ResultsDir:
         """Whether an attempt of a run seems to be whole."""
         return any(is_finished(attempt) for attempt in self.attempts_of(name))
 
-    def adopt(self, name: str) -> dict[str, Any] | None:
+    def adopt(self, name: str) -> RunRecord | None:
         """Takes in a finished attempt that was never renamed; None if there is no good one.
 
         A complete one before one that failed: that one was set aside for it.
@@ -130,7 +130,7 @@ class ResultsDir:
         good = []
         for attempt in reversed(self.attempts_of(name)):
             with suppress(DamagedError):
-                good.append((attempt, RunFolder(attempt).verified_record()["status"]))
+                good.append((attempt, RunFolder(attempt).verified_record().status))
         good.sort(key=lambda pair: pair[1] != "complete")
         return self.accept(name, good[0][0]) if good else None
 
@@ -175,7 +175,7 @@ class ResultsDir:
                 for attempt in left:
                     shutil.rmtree(attempt, ignore_errors=True)
 
-    def accept(self, name: str, attempt: Path) -> dict[str, Any]:
+    def accept(self, name: str, attempt: Path) -> RunRecord:
         """Verifies a finished attempt and makes it the run, by one rename.
 
         Raises:

@@ -205,8 +205,8 @@ class Study:
         if metric == self.metric:
             return self.direction
         records = (self.outcomes.record(run) for s in self.settings for run in s.runs.values())
-        best = next((r for r in records if r is not None and r["best"]), None)
-        known = list(best["best"]["metrics"]) if best else []
+        best = next((r for r in records if r is not None and r.best), None)
+        known = list(best.metrics) if best else []
         if best is None or metric not in known:
             raise RequestError(
                 f"The runs of {self.name} have no metric '{shown(metric)}'.",
@@ -214,7 +214,7 @@ class Study:
                 "unknown-metric",
             )
         found = DIRECTIONS.get(metric.split("/")[-1])
-        found = found or best["facts"].get("directions", {}).get(metric)
+        found = found or best.facts.directions.get(metric)
         if found is None:
             raise RequestError(
                 f"{metric}: it is not known whether more or less of it is better.",
@@ -272,8 +272,8 @@ class Study:
     def _what_changed(self, before: str | None, run: RunSpec) -> list[str]:
         if before is None or before == run.id or (record := self.outcomes.record(before)) is None:
             return []
-        parts = explain(record["identity"], run.identity)
-        sources = {**record["identity"]["sources"], **run.identity["sources"]}
+        parts = explain(record.identity, run.identity)
+        sources = {**record.identity["sources"], **run.identity["sources"]}
         digests = {*sources, "initial_weights"}
         texts = [  # a digest says nothing to a person
             f"{k}: changed" if k in digests else f"{k}: {_short(a)} → {_short(b)}"

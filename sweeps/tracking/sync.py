@@ -143,7 +143,8 @@ class _Uploader:
         if record is None or (item.study and (study is None or not study.place_of(item.run))):
             return None
         told = as_recorded(item.run, record, study)
-        document, history = tracked_document(folder, record, study), folder.history()
+        document = tracked_document(folder, record, study)
+        history = [epoch.to_json() for epoch in folder.history()]
         live = open_run(self._session, told, item.line.get("project"))
         finish_run(self._session, live, document, history, again=item.line.get("lost", False))
         return run_line(told, document, history) | {"new": live.new}

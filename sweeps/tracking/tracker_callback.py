@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paribus.core.errors import ParibusError
+from paribus.core.records.record import RunRecord
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.analysis.compare import run_document
@@ -80,23 +81,21 @@ class TrackerCallback:
         return self.study.baseline_of(place[1]) if self.study and place else None
 
 
-def hand_over(
-    tracker: Tracker, folder: RunFolder, record: Mapping[str, Any], study: Study | None
-) -> None:
+def hand_over(tracker: Tracker, folder: RunFolder, record: RunRecord, study: Study | None) -> None:
     """Tells a tracker of a run from its record."""
     tracker.begin(as_recorded(folder.id, record, study))
     _finish(tracker, folder, record, study, reused=True)
 
 
-def as_recorded(run: str, record: Mapping[str, Any], study: Study | None) -> TrackedRun:
+def as_recorded(run: str, record: RunRecord, study: Study | None) -> TrackedRun:
     """What a tracker is told of a finished run."""
-    environment = record["identity"]["environment"]
-    configuration, seed = record["configuration"], record["seed"]
-    return _tracked(run, record["experiment"], seed, configuration, environment, study)
+    environment = record.identity["environment"]
+    configuration, seed = record.configuration, record.seed
+    return _tracked(run, record.experiment, seed, configuration, environment, study)
 
 
 def tracked_document(
-    folder: RunFolder, record: Mapping[str, Any], study: Study | None, *, reused: bool = True
+    folder: RunFolder, record: RunRecord, study: Study | None, *, reused: bool = True
 ) -> dict[str, Any]:
     """The run document with ``delta``."""
     document = run_document(folder, record, study=study, reused=reused)
@@ -106,12 +105,12 @@ def tracked_document(
 def _finish(
     tracker: Tracker,
     folder: RunFolder,
-    record: Mapping[str, Any],
+    record: RunRecord,
     study: Study | None,
     reused: bool,
 ) -> None:
     document = tracked_document(folder, record, study, reused=reused)
-    tracker.finish(folder.id, document, folder.history())
+    tracker.finish(folder.id, document, [epoch.to_json() for epoch in folder.history()])
 
 
 def _as_planned(run: RunSpec, study: Study | None) -> TrackedRun:

@@ -112,13 +112,13 @@ def _track(place: Path, name: str) -> float:
             record = folder.record()
             told = TrackedRun(
                 run=run, experiment=study.experiment, study=study.name, label=setting.label,
-                changed=setting.key or "", seed=seed, configuration=record["configuration"],
-                environment=record["identity"]["environment"], direction=study.direction,
+                changed=setting.key or "", seed=seed, configuration=record.configuration,
+                environment=record.identity["environment"], direction=study.direction,
                 metric=study.metric,
             )  # fmt: skip
             tracker.begin(told)
             document = run_document(folder, record, study=study, reused=False)
-            tracker.finish(run, document, folder.history())
+            tracker.finish(run, document, [epoch.to_json() for epoch in folder.history()])
     tracker.close()
     return time.perf_counter() - started
 

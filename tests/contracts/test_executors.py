@@ -76,11 +76,9 @@ def test_a_run_that_fails_fails_alone(executor, path, tmp_path):
     assert len([p for p in told if p.ended]) == 5
     reasons = {p.run: p.reason for p in told if p.ended}
     record = RunFolder(tmp_path / "attempts" / runs["model.trouble=raise", 0].id).record()
-    assert record["reason"] == reasons[record["run"]]
+    assert record.reason == reasons[record.run]
     line = 1 + TROUBLED[: TROUBLED.index("raise ValueError")].count("\n")
-    assert record["reason"] == (
-        f"exception: ValueError: the net gave up (troubled.py, line {line})"
-    )
+    assert record.reason == (f"exception: ValueError: the net gave up (troubled.py, line {line})")
     assert reasons[runs["model.trouble=nan", 0].id].startswith("non-finite: train/loss is nan")
     assert reasons[runs["model.trouble=memory", 0].id] == "memory: MemoryError: no room"
 

@@ -41,10 +41,10 @@ def broken(root, reference, workplace=None):
         except DamagedError as error:
             found.append(str(error))
             continue
-        epochs = [line["epoch"] for line in RunFolder(folder).history()]
-        if record["status"] != "complete" or epochs != [*range(1, EPOCHS + 1)]:
-            found.append(f"{run} ended {record['status']} with the epochs {epochs}")
-        if record["weights_sha256"] != reference.get(place):
+        epochs = [line.epoch for line in RunFolder(folder).history()]
+        if record.status != "complete" or epochs != [*range(1, EPOCHS + 1)]:
+            found.append(f"{run} ended {record.status} with the epochs {epochs}")
+        if record.weights_sha256 != reference.get(place):
             found.append(f"{run} has other weights")
         if workplace is not None:
             from paribus.core.inference.evaluate import evaluate_run

@@ -33,7 +33,7 @@ def test_row_12_a_loss_that_is_not_finite(troubled, tally):
     violations += [] if done.result(LR).status == "complete" else ["the study did not go on"]
     for run in result.setting.runs.values():
         record = troubled.root.finished(run)
-        if record["best"] is not None or (troubled.root.runs / run / "best.safetensors").exists():
+        if record.best is not None or (troubled.root.runs / run / "best.safetensors").exists():
             violations.append(f"{run} has a best epoch")
     tally(2, violations)
 

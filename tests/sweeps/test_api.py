@@ -63,9 +63,9 @@ def test_nothing_is_said_where_there_is_no_terminal(swept):
 def test_a_run_and_its_record(trained, root):
     assert isinstance(trained.folder, RunFolder)
     assert trained.folder.folder.parent == root / "runs"
-    assert (trained.record["seed"], trained.record["status"]) == (1, "complete")
+    assert (trained.record.seed, trained.record.status) == (1, "complete")
     assert len(trained.history()) == 3
-    assert trained.best["metrics"]["val/accuracy"] > 0.5
+    assert trained.best.metrics["val/accuracy"] > 0.5
     assert trained.document()["run"] == trained.id
 
 
@@ -75,14 +75,14 @@ def test_its_model_gives_the_recorded_accuracy(trained):
     assert not model.training
     predictions = load_file(trained.folder.folder / "predictions.safetensors")
     data = resolver_for_file(catalogue()["digits"]).data(
-        Configuration.parse(trained.record["asked"], "the run")
+        Configuration.parse(trained.record.requested, "the run")
     )
     inputs, targets = data.val.inputs_of(10**6)
     with torch.inference_mode():
         outputs = model(inputs)
     assert torch.equal(targets, predictions["targets"])
     accuracy = (outputs.argmax(1) == targets).double().mean().item()
-    assert accuracy == pytest.approx(trained.best["metrics"]["val/accuracy"], abs=1e-12)
+    assert accuracy == pytest.approx(trained.best.metrics["val/accuracy"], abs=1e-12)
 
 
 def test_its_model_needs_no_data(write_small, tmp_path):
@@ -103,7 +103,7 @@ def test_the_same_bits_as_the_command_line(trained, paribus, tmp_path):
         *("--root", tmp_path / "r"),
     ).json
     assert done["run"] == trained.id
-    assert done["weights_sha256"] == trained.record["weights_sha256"]
+    assert done["weights_sha256"] == trained.record.weights_sha256
     assert done["best"] == trained.best
 
 
@@ -124,7 +124,7 @@ def test_a_study_as_rows(study, trained):
     assert rows["optimizer.lr=0.01"]["changed"] == {"optimizer.lr": [0.001, 0.01]}
     assert rows["optimizer.lr=0.01"]["delta"] is not None
     run = study.run("optimizer.lr=0.01", 4)
-    assert run.record["configuration"]["optimizer"]["lr"] == 0.01
+    assert run.record.configuration["optimizer"]["lr"] == 0.01
     with pytest.raises(RequestError, match="has no seed 9"):
         study.run("baseline", 9)
 

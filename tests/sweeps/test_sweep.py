@@ -72,8 +72,8 @@ def test_runs_that_fail_by_themselves_are_recorded_and_the_study_goes_on(trouble
     assert done.sweep.document()["best"] in ("baseline", LR)
     for run in raised.runs:
         folder = troubled.root.run(run)
-        assert folder.verified_record()["status"] == "failed"
-        assert [line["epoch"] for line in folder.history()] == [1]
+        assert folder.verified_record().status == "failed"
+        assert [line.epoch for line in folder.history()] == [1]
         assert (folder.folder / HISTORY).is_file()
         assert not (folder.folder / BEST).exists()
     again = troubled.sweep(TROUBLES, LR, seeds=[0, 1])

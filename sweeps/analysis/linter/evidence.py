@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from paribus.core.config.schema import Direction
 from paribus.core.fileio import read_lines
+from paribus.core.records.record import RunRecord
 from paribus.sweeps.study.lookup import start_of
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.study import Study
@@ -220,8 +221,8 @@ def evidence_of(
         for run in result.runs
         if (record := study.outcomes.record(run))
     ]
-    complete = [record for record in baseline if record["status"] == "complete"]
-    times = [time for record in records if (time := read_time(record.get("ended")))]
+    complete = [record for record in baseline if record.status == "complete"]
+    times = [time for record in records if (time := read_time(record.ended))]
     return Evidence(
         study=study.name,
         start=start_of(study),
@@ -233,8 +234,8 @@ def evidence_of(
             for axis in study.asked["axes"]
         ),
         settings=tuple(_setting_seen(study, result) for result in results),
-        configuration=baseline[0]["configuration"] if baseline else study.asked["baseline"],
-        confusion_matrix=complete[0]["best"]["confusion_matrix"] if complete else None,
+        configuration=baseline[0].configuration if baseline else study.asked["baseline"],
+        confusion_matrix=complete[0].confusion_matrix if complete else None,
         readings=read_lines(study.root.path / "readings.jsonl"),
         ended=max(times, default=None),
         options=tuple(options),
@@ -261,12 +262,12 @@ def _setting_seen(study: Study, result: SettingResult) -> SettingSeen:
         record, seed = study.outcomes.record(run), seeds[run]
         if record is None:
             continue
-        if record["status"] == "failed":
-            failures[seed] = record["reason"] or ""
+        if record.status == "failed":
+            failures[seed] = record.reason or ""
         elif seed in result.seeds:
             lines = study.root.run(run).history()
-            histories[seed] = [line["metrics"] for line in lines]
-            if _has_patience(record) and record["epochs"] < record["facts"]["epochs"]:
+            histories[seed] = [line.metrics for line in lines]
+            if _has_patience(record) and record.epochs < record.facts.epochs:
                 stopped.add(seed)
     return SettingSeen(
         label=setting.label,
@@ -281,5 +282,5 @@ def _setting_seen(study: Study, result: SettingResult) -> SettingSeen:
     )
 
 
-def _has_patience(record: Mapping[str, Any]) -> bool:
-    return record["configuration"].get("train", {}).get("patience") is not None
+def _has_patience(record: RunRecord) -> bool:
+    return record.configuration.get("train", {}).get("patience") is not None

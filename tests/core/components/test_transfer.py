@@ -304,7 +304,7 @@ def test_drawing_the_answers_needs_neither_that_file_nor_the_run_s_gpu(write_sma
     run = small.run(data="track", train=EPOCHS | {"start_from": str(start)}, device="cpu")
     folder = trained(small, tmp_path / "run", run)
     start.unlink()
-    record = folder.record()
+    record = json.loads((folder.folder / RECORD).read_text())
     record["asked"]["device"] = record["configuration"]["device"] = "cuda"
     (folder.folder / RECORD).write_text(json.dumps(record))
     write_manifest(folder.folder)

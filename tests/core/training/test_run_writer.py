@@ -35,7 +35,7 @@ def strict_json(text):
 
 
 def without_times(history):
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in history]
+    return [epoch.model_dump(exclude={"seconds"}) for epoch in history]
 
 
 @pytest.fixture
@@ -70,13 +70,14 @@ def test_the_record(finished, small):
     run, folder, progress = finished
     record = strict_json((folder / RECORD).read_text())
     history = [strict_json(line) for line in (folder / HISTORY).read_text().splitlines()]
-    assert record == RunFolder(folder).verified_record()
+    assert record == RunFolder(folder).verified_record().to_json()
     assert record["run"] == run.id
     assert (record["status"], record["reason"], record["engine"]) == ("complete", None, "cohort")
     assert (record["experiment"], record["seed"], record["epochs"]) == ("small", 0, 4)
     assert record["configuration"] == run.configuration
     assert record["identity"] == run.identity
-    assert history == [p.line for p in progress] == RunFolder(folder).history()
+    assert history == [p.line for p in progress]
+    assert history == [epoch.to_json() for epoch in RunFolder(folder).history()]
     accuracies = [line["metrics"]["val/accuracy"] for line in history]
     assert record["best"]["epoch"] == accuracies.index(max(accuracies)) + 1
     assert record["best"]["metrics"] == history[record["best"]["epoch"] - 1]["metrics"]
@@ -116,10 +117,8 @@ def test_regression_is_recorded_the_same_way(small, tmp_path):
     run = small.run(task="regression", data={"name": "slopes", "columns": 2}, loss="mse")
     train(run, tmp_path / "r")
     record = RunFolder(tmp_path / "r").verified_record()
-    assert record["best"]["confusion_matrix"] is None
-    assert {"val/mae", "val/mse", "val/r2", "val/loss", "train/loss"} == set(
-        record["best"]["metrics"]
-    )
+    assert record.best.confusion_matrix is None
+    assert {"val/mae", "val/mse", "val/r2", "val/loss", "train/loss"} == set(record.best.metrics)
     weights = RunFolder(tmp_path / "r").weights()
     assert weights["output.weight"].shape == (2, 8)
 
@@ -167,7 +166,7 @@ def test_stopped_and_taken_up_again_it_is_the_same_run(stop, every, small, tmp_p
     assert without_times(parts.history()) == without_times(whole.history())
     first, second = whole.record(), parts.verified_record()
     for key in ("best", "last", "weights_sha256", "initial_weights", "identity"):
-        assert first[key] == second[key], key
+        assert getattr(first, key) == getattr(second, key), key
     same = whole.weights()
     assert all(torch.equal(value, same[name]) for name, value in parts.weights().items())
 
@@ -213,7 +212,7 @@ def test_a_damaged_state_is_named_and_not_used(how, small, tmp_path):
     assert [p.line["epoch"] for p in progress] == [1, 2, 3, 4]
     whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
     assert without_times(parts.history()) == without_times(whole.history())
-    assert parts.record()["weights_sha256"] == whole.record()["weights_sha256"]
+    assert parts.record().weights_sha256 == whole.record().weights_sha256
 
 
 @pytest.mark.parametrize("state", [{"epoch": 1}, {"epoch": 1, "history": [], "format": 0}, {}])
@@ -270,9 +269,9 @@ def test_a_component_that_raises_fails_its_run_and_says_where(steps, epochs, wri
     number = small.path.read_text().splitlines().index('            raise KeyError("worn out")') + 1
     assert progress[-1].ended == "failed"
     record = RunFolder(tmp_path / "f").verified_record()
-    assert record["status"] == "failed"
-    assert record["reason"] == f"exception: KeyError: 'worn out' (small.py, line {number})"
-    assert len(RunFolder(tmp_path / "f").history()) == record["epochs"] == epochs
+    assert record.status == "failed"
+    assert record.reason == f"exception: KeyError: 'worn out' (small.py, line {number})"
+    assert len(RunFolder(tmp_path / "f").history()) == record.epochs == epochs
     assert BEST not in files_of(tmp_path / "f")
 
 

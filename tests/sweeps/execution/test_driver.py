@@ -66,7 +66,7 @@ def test_a_run_with_one_flipped_bit_is_set_aside_and_trained_anew(name, runs, ro
     file.write_bytes(content)
     how, after = ended(driven([run], root, workplace))[run.id]
     assert how == "trained"
-    assert after["weights_sha256"] == before["weights_sha256"]
+    assert after.weights_sha256 == before.weights_sha256
     assert (root.attempts / f"{run.id}.2" / name).read_bytes() == content  # 1 was the new attempt
     assert ended(driven([run], root, workplace))[run.id][0] == "reused"
 
@@ -148,8 +148,8 @@ def test_a_new_attempt_begins_with_the_newest_good_state(killed, whole, root, wo
         for name in (LAST, BEFORE)
     ]
     assert [s.progress.line["epoch"] for s in steps[2:]] == [5, 6, 7, 8, 9, 10]
-    assert steps[-1].record["weights_sha256"] == whole["weights_sha256"]
-    assert steps[-1].record["epochs"] == 10
+    assert steps[-1].record.weights_sha256 == whole.weights_sha256
+    assert steps[-1].record.epochs == 10
     assert list(root.attempts.iterdir()) == []  # dropped when the run is finished
 
 
@@ -158,8 +158,8 @@ def test_the_state_before_is_taken_where_the_last_is_damaged(killed, whole, root
     steps = driven([killed], root, workplace)
     assert "does not hold what was written" in steps[0].said
     assert [s.progress.line["epoch"] for s in steps[1:]] == [8, 9, 10]
-    assert steps[-1].record["weights_sha256"] == whole["weights_sha256"]
-    assert steps[-1].record["best"] == whole["best"]
+    assert steps[-1].record.weights_sha256 == whole.weights_sha256
+    assert steps[-1].record.best == whole.best
 
 
 def flip(file, place):
@@ -233,9 +233,9 @@ def test_a_root_needs_nothing_of_where_it_lies(runs, root, workplace, tmp_path):
 def test_a_record_says_how_the_run_ended(runs, root, workplace):
     record = ended(driven(runs[:1], root, workplace))[runs[0].id][1]
     on_disk = json.loads((root.runs / runs[0].id / RECORD).read_text())
-    assert on_disk == record
-    assert (record["status"], record["reason"], record["epochs"]) == ("complete", None, 3)
-    assert os.environ["MKL_CBWR"] == record["identity"]["environment"]["MKL_CBWR"]
+    assert on_disk == record.to_json()
+    assert (record.status, record.reason, record.epochs) == ("complete", None, 3)
+    assert os.environ["MKL_CBWR"] == record.identity["environment"]["MKL_CBWR"]
 
 
 def test_a_failed_run_is_final_until_it_is_asked_for_again(troubled):
@@ -275,7 +275,7 @@ def test_a_damaged_run_is_trained_anew_saying_so(runs, root, workplace):
         f"{root.runs / runs[0].id / BEST}: is missing, though the manifest names it. It is trained "
         "again; that goes to attempts/."
     )
-    assert steps[-1].record["status"] == "complete"
+    assert steps[-1].record.status == "complete"
 
 
 def test_a_worker_that_hangs_is_ended_and_its_run_tried_once_more(troubled):

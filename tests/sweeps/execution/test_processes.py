@@ -101,7 +101,7 @@ def test_killed_then_stopped_then_done_with_the_same_bits(begun, troubled, refer
     assert hashes(study_of(troubled)) == reference
     assert list(troubled.root.attempts.iterdir()) == []
     for run in troubled.root.run_ids():
-        assert [line["epoch"] for line in troubled.root.run(run).history()] == [*range(1, 31)]
+        assert [line.epoch for line in troubled.root.run(run).history()] == [*range(1, 31)]
 
 
 def test_two_commands_at_once(begun, troubled, reference):
@@ -137,7 +137,7 @@ from paribus.sweeps.api import sweep
 done = sweep({path!r}, {{"train.batch_size": [8], "optimizer.lr": [0.1]}}, seeds=[1, 0],
              root={root!r}, workers=1, wandb=False)
 study = done.study
-print(json.dumps([[s.label, seed, study.outcomes.record(run)["weights_sha256"], run]
+print(json.dumps([[s.label, seed, study.outcomes.record(run).weights_sha256, run]
                   for s in study.settings for seed, run in s.runs.items()]))
 """
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from paribus.core.records.record import Epoch, Facts, RunRecord
 from paribus.sweeps.study.controls import disagreement, same_surroundings, shared_tensors
 
 START = {"a": "1", "b": "2"}
@@ -12,15 +13,15 @@ IDENTITY = {
 
 
 def record(start=START, epochs=3, updates=None):
-    return {
-        "initial_weights": start,
-        "facts": {"epochs": epochs},
-        "configuration": {"train": {"updates": updates}},
-    }
+    return RunRecord.model_construct(
+        initial_weights=start,
+        facts=Facts(epochs=epochs, parameters=1),
+        configuration={"train": {"updates": updates}},
+    )
 
 
 def history(*orders):
-    return lambda: [{"epoch": n, "order_sha256": o} for n, o in enumerate(orders, 1)]
+    return lambda: [Epoch(epoch=n, metrics={}, order_sha256=o) for n, o in enumerate(orders, 1)]
 
 
 def said(key, run=None, orders="xyz", base=None, base_orders="xyz"):

@@ -133,7 +133,7 @@ def test_accept_is_one_rename_and_drops_what_is_no_longer_needed(root):
     new.rmdir()
     finished(new)
     (new / "last.pt").write_bytes(b"")
-    assert root.accept("x-s0-1", new)["run"] == "x-s0-1"
+    assert root.accept("x-s0-1", new).run == "x-s0-1"
     assert sorted(p.name for p in (root.runs / "x-s0-1").iterdir()) == [
         "history.jsonl", "manifest.json", "run.json"
     ]  # fmt: skip
@@ -145,7 +145,7 @@ def test_what_is_damaged_is_kept_when_a_run_takes_its_place(root):
     (damaged / "run.json").write_text("{}")
     assert root.finished("x-s0-1") is None
     root.accept("x-s0-1", finished(root.attempts / "x-s0-1.1", reason="again"))
-    assert root.finished("x-s0-1")["reason"] == "again"
+    assert root.finished("x-s0-1").reason == "again"
     assert (root.attempts / "x-s0-1.2" / "run.json").read_text() == "{}"
 
 

@@ -84,7 +84,7 @@ def test_the_file_holds_what_was_asked_and_nothing_that_happened(swept):
 def test_what_happened_is_read_from_the_runs(swept):
     for found in Study.load(swept.study.root, "study").results():
         records = [swept.study.root.run(run).record() for run in found.setting.runs.values()]
-        values = [record["best"]["metrics"]["val/accuracy"] for record in records]
+        values = [record.metrics["val/accuracy"] for record in records]
         assert (found.seeds, list(found.values)) == ((0, 1), values)
         assert found.mean == sum(values) / 2
         assert (found.status, found.reason) == ("complete", None)

@@ -39,9 +39,9 @@ def digests(folder, run):
     """What of a record does not depend on time."""
     record = RunFolder(folder / run.id).verified_record()
     history = RunFolder(folder / run.id).history()
-    bits = [{k: v for k, v in line.items() if k != "seconds"} for line in history]
+    bits = [epoch.model_dump(exclude={"seconds"}) for epoch in history]
     weights = {k: v.tolist() for k, v in load_file(folder / run.id / BEST).items()}
-    return bits, record["best"], record["initial_weights"], weights
+    return bits, record.best, record.initial_weights, weights
 
 
 def test_records_do_not_depend_on_the_job_or_on_stops(small, tmp_path):

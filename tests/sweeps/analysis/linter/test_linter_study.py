@@ -60,7 +60,7 @@ def test_a_reading_is_set_against_the_end_of_the_last_run(swept, tmp_path):
     root = ResultsDir(tmp_path / "copy")
     shutil.copytree(swept.root.path, root.path)
     run = swept.find("baseline").runs[0]
-    ended = root.run(run).record()["ended"]
+    ended = root.run(run).record().ended
     at = root.path / "readings.jsonl"
     append_line(at, {"run": run, "split": "test", "at": "2999-01-01T00:00:00+00:00"})
     assert "test-read" not in [f.rule for f in found(Study.load(root, "study"))]

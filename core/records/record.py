@@ -1,0 +1,224 @@
+"""What a finished run's files say of it: `run.json` and the lines of `history.jsonl`, typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+FORMAT: Literal[1] = 1  # of what is written; `read_record` reads this one
+
+
+def _scalar(value: Any) -> Any:
+    """Return a number as a float; JSON writes 1.0 as 1 where a program rewrote it."""
+    return float(value) if type(value) is int else value
+
+
+Metrics = dict[str, Annotated[float | None, BeforeValidator(_scalar)]]
+
+
+class _Frozen(BaseModel):
+    """Keys that a newer version adds are ignored; a value of another type is refused."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", populate_by_name=True)
+
+
+class Epoch(_Frozen):
+    """A line of `history.jsonl`.
+
+    Attributes:
+        epoch: Counted from 1.
+        metrics: `<split>/<metric>` to its value; None where it is not finite or not defined.
+        order_sha256: Hash of the order of the examples; None where a function keeps it to itself.
+        weights_sha256: Hash of the weights after the epoch; None likewise.
+        seconds: Training and validation.
+    """
+
+    epoch: int
+    metrics: Metrics
+    order_sha256: str | None = None
+    weights_sha256: str | None = None
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the line's keys, those that were given."""
+        return self.model_dump(exclude_unset=True)
+
+
+class Last(_Frozen):
+    """The last epoch's metrics."""
+
+    metrics: Metrics
+
+
+class Best(_Frozen):
+    """The best epoch: its number, metrics, and counts of (target, prediction) if there are any."""
+
+    epoch: int
+    metrics: Metrics
+    confusion_matrix: list[Any] | None
+
+
+class RecordedData(_Frozen):
+    """What a run was trained on; sizes and hash are None where a function keeps them to itself.
+
+    Attributes:
+        fingerprint: sha256 of the data.
+        train, val, test: Examples in each part; `val` is 0 where only the function knows.
+        input_shape: Of one input.
+        classes: Class name to part to its examples.
+        preprocessing: What `predict` needs: mean, scale, class names, columns, vocabulary, …
+    """
+
+    fingerprint: str | None = None
+    train: int | None = None
+    val: int
+    test: int | None = None
+    input_shape: list[int] | None = None
+    classes: dict[str, Any] | None = None
+    preprocessing: dict[str, Any]
+
+
+class Facts(_Frozen):
+    """What follows from a configuration; 0 where only a function knows.
+
+    Attributes:
+        epochs: How many the run was given.
+        updates: Steps of the optimizer.
+        updates_per_epoch: Steps in a whole epoch.
+        parameters: Numbers in the model.
+        directions: Further metrics to `minimize` or `maximize`.
+        fresh: Tensors that did not come from the file of weights to begin with.
+    """
+
+    epochs: int
+    updates: int = 0
+    updates_per_epoch: int = 0
+    parameters: int
+    directions: dict[str, Literal["maximize", "minimize"]] = {}
+    fresh: Any = None
+
+
+class RunRecord(_Frozen):
+    """`run.json`: what was trained, with what, and what came out.
+
+    Attributes:
+        run: The run's id.
+        status: `failed` if it failed by itself; `reason` says why.
+        configuration: The resolved one; `requested` is the one that was asked for.
+        identity: All that decides the numbers, by name; the id is its hash.
+        initial_weights: Name to sha256 of each tensor before the first step.
+        epochs: How many were trained.
+        weights_sha256: Hash of the last epoch's weights.
+        noted: Recorded without being part of the identity: git, the working directory.
+    """
+
+    format: Literal[1] = FORMAT
+    run: str
+    experiment: str
+    seed: int
+    status: Literal["complete", "failed"]
+    reason: str | None
+    engine: Literal["auto", "loop", "cohort", "script"]
+    configuration: dict[str, Any]
+    requested: dict[str, Any] = Field(alias="asked")
+    experiment_file: str
+    identity: dict[str, Any]
+    facts: Facts
+    data: RecordedData
+    initial_weights: dict[str, str] | None
+    epochs: int
+    best: Best | None
+    last: Last | None
+    weights_sha256: str | None
+    started: Any = None
+    ended: Any = None
+    seconds: float
+    noted: Any = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> RunRecord:
+        """Refuse a record that lacks what every reader uses."""
+        data = "script" if self.engine == "script" else "data"
+        wanted: list[tuple[Any, type, tuple[str, ...]]] = [
+            (self.configuration, str, ("select", "metric")),
+            (self.configuration, str, ("device",)),
+            (self.configuration, str, (data, "name")),
+            (self.requested, str, ("device",)),
+            *((self.identity, dict, (k,)) for k in ("environment", "sources", "distributions")),
+            (self.identity, dict, ("configuration",)),
+        ]
+        for value, kind, path in wanted:
+            for part in path:
+                value = value.get(part) if isinstance(value, dict) else None
+            if not isinstance(value, kind):
+                raise ValueError(f"{'.'.join(path)} is missing")
+        if self.status == "failed" and self.best is not None:
+            raise ValueError("a failed run has no best epoch")
+        if self.status == "complete" and (self.best is None or self.initial_weights is None):
+            raise ValueError("a complete run has a best epoch and initial weights")
+        return self
+
+    @property
+    def is_complete(self) -> bool:
+        return self.status == "complete"
+
+    @property
+    def metrics(self) -> Mapping[str, float | None]:
+        """The best epoch's metrics; none of a failed run."""
+        return self.best.metrics if self.best else {}
+
+    @property
+    def confusion_matrix(self) -> list[Any] | None:
+        """The best epoch's counts of (target, prediction), if there are any."""
+        return self.best.confusion_matrix if self.best else None
+
+    @property
+    def select(self) -> Mapping[str, Any]:
+        """The selection metric and its direction."""
+        found: Mapping[str, Any] = self.configuration["select"]
+        return found
+
+    @property
+    def metric(self) -> str:
+        """The selection metric."""
+        return str(self.select["metric"])
+
+    @property
+    def value(self) -> float | None:
+        """The selection metric of the best epoch."""
+        return self.metrics.get(self.metric)
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """The classes by their codes; None where there are no classes."""
+        return self.data.preprocessing.get("class_names")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return `run.json`'s keys, those that were given."""
+        return self.model_dump(by_alias=True, exclude_unset=True)
+
+
+def read_record(value: Any) -> RunRecord:
+    """Read a parsed `run.json`.
+
+    Raises:
+        ValueError: If it is none, or of another format; the message says what is wrong.
+    """
+    if (
+        isinstance(value, dict)
+        and isinstance(value.get("format"), int)
+        and value["format"] > FORMAT
+    ):
+        raise ValueError(
+            f"has format {value['format']}; this version of paribus reads format {FORMAT}"
+        )
+    try:
+        return RunRecord.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(
+            f"is not a run's record ({where + ': ' if where else ''}{first['msg']})"
+        ) from error

@@ -1,0 +1,82 @@
+"""What is read from `run.json`: by its format, and never more than it holds."""
+
+import copy
+
+import pytest
+
+from paribus.core.records.record import Epoch, read_record
+
+WHOLE = {
+    "format": 1, "run": "x-s0-0123456789ab", "experiment": "x", "seed": 0, "status": "complete",
+    "reason": None, "engine": "loop",
+    "configuration": {
+        "data": {"name": "d"}, "select": {"metric": "val/f1", "direction": "maximize"},
+        "device": "cpu",
+    },
+    "asked": {"device": "auto"}, "experiment_file": "x.py",
+    "identity": {"sources": {}, "distributions": {}, "environment": {}, "configuration": {}},
+    "facts": {"epochs": 2, "parameters": 3},
+    "data": {"val": 4, "preprocessing": {"class_names": ["a", "b"]}},
+    "initial_weights": {"w": "1"}, "epochs": 2,
+    "best": {"epoch": 1, "metrics": {"val/f1": 1, "val/loss": None}, "confusion_matrix": None},
+    "last": {"metrics": {"val/f1": 0.5}}, "weights_sha256": "a", "seconds": 1,
+}  # fmt: skip
+
+
+def test_attributes():
+    record = read_record(WHOLE)
+    assert (record.status, record.requested, record.is_complete) == (
+        "complete", {"device": "auto"}, True
+    )  # fmt: skip
+    assert record.best.metrics["val/f1"] == record.value == 1.0
+    assert record.class_names == ["a", "b"]
+    assert (record.metric, record.facts.epochs, record.data.val) == ("val/f1", 2, 4)
+    with pytest.raises(ValueError, match="frozen"):
+        record.status = "failed"
+
+
+def test_what_is_written_has_the_keys_that_were_given():
+    assert read_record(WHOLE).to_json() == WHOLE
+    line = {"epoch": 1, "metrics": {"val/f1": 1.0}, "weights_sha256": None}
+    assert Epoch.model_validate(line).to_json() == line
+
+
+def test_keys_of_another_version_are_no_damage():
+    later = {**WHOLE, "added": 1, "facts": {**WHOLE["facts"], "added": 2}}
+    assert read_record(later) == read_record(WHOLE)
+
+
+def test_a_later_format_is_named():
+    with pytest.raises(ValueError, match="has format 2; this version of paribus reads format 1"):
+        read_record({**WHOLE, "format": 2})
+
+
+@pytest.mark.parametrize("path", [
+    "run", "seed", "status", "engine", "asked", "asked.device", "configuration.select.metric",
+    "configuration.data.name", "configuration.device", "identity.sources", "facts.epochs",
+    "data.val", "data.preprocessing", "best", "best.metrics", "initial_weights", "epochs",
+])  # fmt: skip
+@pytest.mark.parametrize("value", [None, [], {"x": "y"}])
+def test_a_part_that_is_something_else_is_damage(path, value):
+    record = copy.deepcopy(WHOLE)
+    *parents, key = path.split(".")
+    place = record
+    for parent in parents:
+        place = place[parent]
+    if path in (
+        "asked",
+        "data.preprocessing",
+        "identity.sources",
+        "initial_weights",
+    ) and isinstance(value, dict):
+        value = "x"
+    place[key] = value
+    with pytest.raises(ValueError, match="is not a run's record"):
+        read_record(record)
+
+
+def test_a_failed_run_has_no_best_epoch():
+    failed = {**WHOLE, "status": "failed", "reason": "r", "best": None}
+    assert dict(read_record(failed).metrics) == {}
+    with pytest.raises(ValueError, match="a failed run has no best epoch"):
+        read_record({**WHOLE, "status": "failed"})
