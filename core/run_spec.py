@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -71,6 +71,11 @@ class WorkerEvent:
     ended: Ended | None = None
     reason: str | None = None
     said: str | None = None
+
+
+def unfinished(runs: Iterable[RunSpec], reason: str) -> list[WorkerEvent]:
+    """Return the end of runs that were stopped by something other than themselves."""
+    return [WorkerEvent(run.id, int(run.facts["epochs"]), None, "attempt", reason) for run in runs]
 
 
 def choose_engine(engine: str, own: str | None = None, why: str | None = None) -> str:

@@ -18,7 +18,7 @@ from paribus.core.records.record import Epoch, RunRecord
 from paribus.core.records.run_dir import BEST, PREDICTIONS, RunFolder
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.execution.driver import RunEvent, RunnerOptions, drive
-from paribus.sweeps.execution.pool import Workplace
+from paribus.sweeps.execution.pool import Pool
 from paribus.sweeps.stats.variance import prediction_interval
 from paribus.sweeps.study.lookup import find_run
 from paribus.sweeps.study.results_dir import ResultsDir
@@ -223,7 +223,7 @@ class Reproduction:
     Args:
         planned: What to train.
         root: The scratch root.
-        workplace: Where training happens.
+        pool: Where training happens.
         missing: Seeds of the setting that have no finished run.
 
     Attributes:
@@ -235,10 +235,10 @@ class Reproduction:
         self,
         planned: Sequence[Again],
         root: ResultsDir,
-        workplace: Workplace,
+        pool: Pool,
         missing: Sequence[int] = (),
     ) -> None:
-        self.planned, self.root, self._workplace = planned, root, workplace
+        self.planned, self.root, self._pool = planned, root, pool
         self.missing = missing
         self.runs = {(BASELINE, again.run.seed): again.run for again in planned}
         self.name = None
@@ -256,8 +256,7 @@ class Reproduction:
     ) -> Iterator[RunEvent]:
         """Trains the runs, yielding their epochs and ends. Nothing is tracked."""
         runs = list(self.runs.values())
-        executor = self._workplace.executor(runs)
-        yield from drive(runs, self.root, executor, rules, stop=stop)
+        yield from drive(runs, self.root, self._pool, rules, stop=stop)
 
     def results(self) -> list[Reproduced]:
         """Each run compared with what it was."""
@@ -292,14 +291,14 @@ def planned_reproduction(
     records = [folder.record() for folder in folders]
     data = str(get(records[0].configuration, "data.name") or "")
     with (
-        Workplace(data, 1 if len(folders) == 1 else workers) as workplace,
+        Pool(1 if len(folders) == 1 else workers, data) as pool,
         tempfile.TemporaryDirectory(prefix="paribus-reproduce-") as scratch,
     ):
         planned = []
         for folder, record in zip(folders, records, strict=True):
             damaged = (*manifest_faults(folder.folder), *_own_faults(record))
             try:
-                run = workplace.plan(_plan, folder, record, trust)
+                run = pool.call(_plan, folder, record, trust)
             except RequestError as error:
                 if not damaged or error.kind == "untrusted":
                     raise
@@ -310,7 +309,7 @@ def planned_reproduction(
             planned.append(Again(folder, record, damaged, run, differs))
         place = ResultsDir(Path(scratch))
         place.create()
-        yield Reproduction(planned, place, workplace, missing)
+        yield Reproduction(planned, place, pool, missing)
 
 
 def _plan(folder: RunFolder, record: RunRecord, trust: bool) -> RunSpec:

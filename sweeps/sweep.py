@@ -18,7 +18,7 @@ from paribus.sweeps.analysis.power_analysis import PowerAnalysis, analyse_power
 from paribus.sweeps.execution import remote_planning
 from paribus.sweeps.execution.driver import RunEvent, RunnerOptions, drive
 from paribus.sweeps.execution.early import data_of, early_request
-from paribus.sweeps.execution.pool import Workplace
+from paribus.sweeps.execution.pool import Pool
 from paribus.sweeps.execution.remote_planning import plan_run
 from paribus.sweeps.stats.sequential import seeds_can_decide
 from paribus.sweeps.study import optuna_export
@@ -86,8 +86,8 @@ def planned_sweep(
     with faults.collecting():
         storage = storage and checked_storage(storage)
     request = early_request(root, asked, faults)
-    with Workplace(data_of(request), workers) as workplace:
-        workplace.begin()
+    with Pool(workers, data_of(request)) as pool:
+        pool.start()
         # This process is idle while the workers import torch.
         optuna_export.warm_up()
         power_analysis.warm_up()
@@ -99,7 +99,7 @@ def planned_sweep(
                 request,
                 seeds,
                 root,
-                workplace,
+                pool,
                 search=search,
                 decision=decision,
                 name=name,
@@ -113,7 +113,7 @@ def plan_sweep(
     request: Request,
     seeds: Sequence[int],
     root: ResultsDir,
-    workplace: Workplace,
+    pool: Pool,
     *,
     search: Search = USUAL_SEARCH,
     decision: Decision = USUAL_DECISION,
@@ -125,11 +125,11 @@ def plan_sweep(
     Raises:
         RequestError: With all faults of the request.
     """
-    question = workplace.plan(remote_planning.read_request, request)
+    question = pool.call(remote_planning.read_request, request)
     check_search(search, question.axes)
     study = Study.open(root, name or study_name(question), question, storage, decision)
     optuna_export.check_stored(study, storage)
-    sweep = Sweep(request, question, study, seeds, search, decision, workplace, storage)
+    sweep = Sweep(request, question, study, seeds, search, decision, pool, storage)
     sweep.ask()
     return sweep
 
@@ -144,7 +144,7 @@ class Sweep:
         seeds: The seeds of each setting.
         search: How levels are proposed and settings pruned.
         decision: How settings are decided on.
-        workplace: Where planning and training happen.
+        pool: Where planning and training happen.
         storage: URL of the Optuna storage, with its secrets; None: the study's own.
     """
 
@@ -156,13 +156,13 @@ class Sweep:
         seeds: Sequence[int],
         search: Search,
         decision: Decision,
-        workplace: Workplace,
+        pool: Pool,
         storage: str | None,
     ) -> None:
         self.request, self.question, self.study = request, question, study
         self.search, self.decision = search, decision
         self.seeds = range(decision.looks[0]) if decision.looks else seeds
-        self.workplace, self.root, self._storage = workplace, study.root, storage
+        self.pool, self.root, self._storage = pool, study.root, storage
         self.design: Design = OneAtATime(
             question.baseline, question.axes, self.seeds, question.direction, search
         )
@@ -194,9 +194,7 @@ class Sweep:
         self._wanted = None
         if wanted:
             baseline = self.question.baseline
-            self._wanted = self.workplace.plan(
-                remote_planning.plan_runs, self.request, baseline, wanted
-            )
+            self._wanted = self.pool.call(remote_planning.plan_runs, self.request, baseline, wanted)
             known = {setting.label for setting in self.settings}
             self.settings += [s for s in self._wanted[0] if s.label not in known]
             self.runs.update(self._wanted[1])
@@ -274,7 +272,7 @@ class Sweep:
 
     def time_updates(self, asked: Mapping[str, Any]) -> tuple[float, float]:
         """Seconds per update and per validation, from one short epoch; writes nothing."""
-        return self.workplace.plan(remote_planning.time_updates, self.request, asked)
+        return self.pool.call(remote_planning.time_updates, self.request, asked)
 
     def power_analysis(self) -> PowerAnalysis:
         """What so many seeds can find, given what is known of the study."""
@@ -368,9 +366,8 @@ class Sweep:
         stop: Callable[[], bool],
     ) -> Iterator[RunEvent]:
         viewed = time.monotonic()
-        executor = self.workplace.executor(runs)
         with closing(TrackerCallback(tracker, self.root, self.study, runs)) as follower:
-            for step in drive(runs, self.root, executor, rules, stop=stop):
+            for step in drive(runs, self.root, self.pool, rules, stop=stop):
                 if step.record:
                     self.study.outcomes.take(step.record)
                     self._ended["reused" if step.reused else "trained"] += 1
@@ -421,11 +418,11 @@ def planned_run(
     with faults.collecting():
         root.check_writable()
     request = early_request(root, asked, faults)
-    with Workplace(data_of(request), 1) as workplace:
+    with Pool(1, data_of(request)) as pool:
         with faults.collecting():
-            run = workplace.plan(plan_run, request, seed)
+            run = pool.call(plan_run, request, seed)
         faults.check()
-        yield SingleRun(run, root, workplace)
+        yield SingleRun(run, root, pool)
 
 
 class SingleRun:
@@ -439,8 +436,8 @@ class SingleRun:
         reused: Whether it was there already.
     """
 
-    def __init__(self, run: RunSpec, root: ResultsDir, workplace: Workplace) -> None:
-        self.run, self.root, self._workplace = run, root, workplace
+    def __init__(self, run: RunSpec, root: ResultsDir, pool: Pool) -> None:
+        self.run, self.root, self._pool = run, root, pool
         self.runs, self.name = {(BASELINE, run.seed): run}, None
         self.record: RunRecord | None = None
         self.reused = False
@@ -459,8 +456,7 @@ class SingleRun:
         """Trains the run, or takes it from the root, yielding its epochs and its end."""
         self.root.create()
         follower = TrackerCallback(tracker, self.root, None, [self.run])
-        executor = self._workplace.executor([self.run])
-        for step in drive([self.run], self.root, executor, rules, stop=stop):
+        for step in drive([self.run], self.root, self._pool, rules, stop=stop):
             follower.follow(step)
             self.record, self.reused = step.record, step.reused
             yield step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from paribus.core.config.schema import Configuration, ScriptConfiguration
 from paribus.core.data.loader import ReaderDied
 from paribus.core.errors import ParibusError, RequestError, shown
 from paribus.core.fingerprint import explain
-from paribus.core.run_spec import Ended, RunSpec, WorkerEvent
+from paribus.core.run_spec import Ended, RunSpec, WorkerEvent, unfinished
 from paribus.core.runtime import settle
 from paribus.core.training.cohort.cohort_engine import Cohort
-from paribus.core.training.engine import Engine, Job, Report
+from paribus.core.training.engine import Engine, Job
 from paribus.core.training.loop import Loop
 from paribus.core.training.resolve import Resolver
 from paribus.core.training.run_writer import RunWriter
@@ -35,30 +35,27 @@ def resolver_of(experiment: Experiment) -> Resolver:
     return ScriptResolver(experiment) if is_script else Resolver(experiment)
 
 
-# What a worker does with a job: train it, write its attempts, say how it goes.
-
-
 def train_job(
     runs: tuple[RunSpec, ...],
     attempts: Mapping[str, Path],
     checkpoint_every: float,
     loader_workers: int = 0,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[WorkerEvent]:
-    """Trains a job in this process.
-
-    Closing the iterator after an epoch saves the resume state: the clean stop.
+    """Train a job in this process and write its attempts, yielding each run's epochs and its end.
 
     Args:
         runs: The job's runs, all of one experiment.
         attempts: Run id to its attempt's folder.
         checkpoint_every: Seconds between saves of the resume state.
         loader_workers: Processes that read and augment batches ahead.
+        stop: Asked between epochs; true saves the resume state and ends. So does closing the
+            iterator.
     """
-    written: dict[str, RunWriter] = {}
-    epochs = {run.id: int(run.facts["epochs"]) for run in runs}
-    told: dict[str, int] = {}  # the last epoch of each run that was told
-    untold: dict[str, WorkerEvent] = {}  # of runs that are finished
-    finished: set[str] = set()
+    writers: dict[str, RunWriter] = {}
+    left = {run.id: run for run in runs}  # not finished yet
+    yielded: dict[str, int] = {}  # the last epoch of each run that was yielded
+    ends: dict[str, WorkerEvent] = {}  # of finished runs, not yielded yet
     alone: list[RunSpec] = []
     try:
         resolver = resolver_for_file(runs[0].path, runs[0].import_paths)
@@ -66,54 +63,60 @@ def train_job(
             check_same(run, resolver)
             asked = Configuration.parse(run.asked, run.id)
             data = resolver.data_record(asked)
-            written[run.id] = RunWriter(attempts[run.id], run, data, checkpoint_every)
+            writers[run.id] = RunWriter(attempts[run.id], run, data, checkpoint_every)
         settle()  # the user's modules, imported by now, may have changed threads or precision
-        states = {run.id: state for run in runs if (state := written[run.id].restore())}
-        for name, attempt in written.items():
-            if why := attempt.unused_state:
-                yield WorkerEvent(name, epochs[name], said=f"{why} {name} begins at the start.")
-        job = Job(runs, resolver, loader_workers)
-        for reports in engine_of(runs[0].engine).train(job, states):
-            progress = []
-            for report in reports:  # all are written before any is told: a stop may come between
-                progress.append(_kept(report, written[report.run], epochs[report.run]))
+        states = {run.id: state for run in runs if (state := writers[run.id].restore())}
+        for run in runs:
+            if why := writers[run.id].unused_state:
+                text = f"{why} {run.id} begins at the start."
+                yield WorkerEvent(run.id, int(run.facts["epochs"]), said=text)
+        engine = engine_of(runs[0].engine)
+        for reports in engine.train(Job(runs, resolver, loader_workers), states):
+            events = []
+            for report in reports:  # all are written before any is yielded: a stop may come between
+                writer, epochs = writers[report.run], int(left[report.run].facts["epochs"])
+                writer.write(report)
+                ended: Ended | None = None
                 if report.finished:
-                    finished.add(report.run)
-                    untold[report.run] = progress[-1]
-            for each in progress:
-                untold.pop(each.run, None)
-                told[each.run] = each.line["epoch"] if each.line else 0
-                yield each
+                    ended = "failed" if report.failure else "complete"
+                line = writer.history[-1]
+                events.append(WorkerEvent(report.run, epochs, line, ended, report.failure))
+                if ended:
+                    ends[report.run] = events[-1]
+                    del left[report.run]
+            for event in events:
+                ends.pop(event.run, None)
+                yielded[event.run] = event.line["epoch"] if event.line else 0
+                yield event
+            if left and stop():
+                try:
+                    for name in left:
+                        writers[name].save()
+                except OSError as error:
+                    reason = f"disk: the resume state is not saved: {error}"
+                    yield from unfinished(left.values(), reason)
+                return
     except GeneratorExit:
-        for name, attempt in written.items():
-            if name not in finished:
-                attempt.save()
+        for name in left.keys() & writers.keys():
+            writers[name].save()
         raise
     except (Exception, SystemExit) as error:
-        yield from untold.values()
-        left = [run for run in runs if run.id not in finished]
-        if len(left) > 1 and not (_surroundings(error) or "").startswith("disk"):
-            alone = left
+        yield from ends.values()
+        if len(left) > 1 and not (_outside_cause(error) or "").startswith("disk"):
+            alone = list(left.values())
         else:
-            for run in left:
-                yield _ended_by(error, run, written.get(run.id), epochs[run.id])
-    # Whose fault it was shows when each is trained by itself, to the same bits; not before the
-    # error has let go of what the job had in memory.
+            for run in left.values():
+                yield _ended_by(error, run, writers.get(run.id))
+    # Which run was the cause shows when each is trained by itself, to the same bits; not before the
+    # error has released what the job had in memory.
     for run in alone:
-        for each in train_job((run,), attempts, checkpoint_every, loader_workers):
-            if each.line and each.line["epoch"] <= told.get(run.id, 0):
-                each = replace(each, line=None)
-            if each.line or each.ended or each.said:
-                yield each
-
-
-def _kept(report: Report, attempt: RunWriter, epochs: int) -> WorkerEvent:
-    """Writes what an epoch left of a run, and says so."""
-    attempt.write(report)
-    ended: Ended | None = None
-    if report.finished:
-        ended = "failed" if report.failure else "complete"
-    return WorkerEvent(report.run, epochs, attempt.history[-1], ended, report.failure)
+        if stop():
+            return
+        for event in train_job((run,), attempts, checkpoint_every, loader_workers, stop):
+            if event.line and event.line["epoch"] <= yielded.get(run.id, 0):
+                event = replace(event, line=None)
+            if event.line or event.ended or event.said:
+                yield event
 
 
 def resolver_for_file(path: Path, import_paths: tuple[Path, ...] = ()) -> Resolver:
@@ -146,16 +149,14 @@ def check_same(run: RunSpec, resolver: Resolver) -> None:
 _resolvers: dict[tuple[Path, int, tuple[Path, ...]], Resolver] = {}
 
 
-def _ended_by(
-    error: BaseException, run: RunSpec, attempt: RunWriter | None, epochs: int
-) -> WorkerEvent:
-    """The end of a run by an exception: its own failure, or the surroundings'."""
+def _ended_by(error: BaseException, run: RunSpec, writer: RunWriter | None) -> WorkerEvent:
+    """Return the end of a run by an exception: its own failure, or one with an outside cause."""
     kind = "" if isinstance(error, ParibusError) else f"{type(error).__name__}: "
     message = f"{kind}{shown(error, 500)}"
-    if surroundings := _surroundings(error):
-        return WorkerEvent(run.id, epochs, None, "attempt", f"{surroundings}: {message}")
-    if attempt is None or (isinstance(error, ParibusError) and error.kind == "changed"):
-        return WorkerEvent(run.id, epochs, None, "attempt", str(error))
+    if cause := _outside_cause(error):
+        return unfinished([run], f"{cause}: {message}")[0]
+    if writer is None or (isinstance(error, ParibusError) and error.kind == "changed"):
+        return unfinished([run], str(error))[0]
     frames = getattr(error, "frames", None)  # of a loader worker
     if frames is None:
         frames = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
@@ -164,18 +165,18 @@ def _ended_by(
     at = f" ({user[-1][0]}, line {user[-1][1]})" if user else ""
     reason = f"exception: {message}{at}"
     try:
-        attempt.fail(reason)
+        writer.fail(reason)
     except OSError as disk:
-        return WorkerEvent(run.id, epochs, None, "attempt", f"disk: {disk}")
-    return WorkerEvent(run.id, epochs, None, "failed", reason)
+        return unfinished([run], f"disk: {disk}")[0]
+    return WorkerEvent(run.id, int(run.facts["epochs"]), None, "failed", reason)
 
 
-# What a disk says of itself; any other OSError is of whoever opened the file or socket.
+# Error numbers of a disk; any other OSError belongs to the code that opened the file or socket.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG)
 
 
-def _surroundings(error: BaseException) -> str | None:
-    """``killed``, ``memory`` or ``disk`` where the run itself is not to blame."""
+def _outside_cause(error: BaseException) -> str | None:
+    """Return ``killed``, ``memory`` or ``disk`` where the run itself is not the cause."""
     if isinstance(error, ReaderDied):
         return "killed"
     text = str(error).lower()

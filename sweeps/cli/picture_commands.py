@@ -112,11 +112,11 @@ def shown_run(folder: RunFolder, trust: bool) -> tuple[Any, Any, Any, Surface | 
 def _surface_of(folder: RunFolder, record: RunRecord, trust: bool) -> Surface | None:
     """What the run's model answers; None, and a sentence, where it cannot be asked."""
     from paribus.core.inference.decision_surface import surface_of_run
-    from paribus.sweeps.execution.pool import Workplace
+    from paribus.sweeps.execution.pool import Pool
 
     try:
-        with Workplace(record.configuration["data"]["name"], 1) as workplace:
-            return workplace.plan(surface_of_run, folder.folder, trust)
+        with Pool(1, record.configuration["data"]["name"]) as pool:
+            return pool.call(surface_of_run, folder.folder, trust)
     except RequestError as error:
         warn(f"What the model answers is left out: {error}")
         return None

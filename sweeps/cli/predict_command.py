@@ -42,15 +42,15 @@ def predict_command(
     folder, record = find_trained_run(root, run, "predict with")
     from paribus.core.inference.predict import predict_run
     from paribus.core.inference.preprocessing import Given
-    from paribus.sweeps.execution.pool import Workplace
+    from paribus.sweeps.execution.pool import Pool
 
     if inputs or not as_json:
         lines = _standard_input().split("\n") if "-" in inputs else []
         given = Given(inputs, lines)
     else:
         given = Given(rows=_document())
-    with Workplace(record.configuration["data"]["name"], 1) as workplace:
-        found = workplace.plan(predict_run, folder.folder, given, trust)
+    with Pool(1, record.configuration["data"]["name"]) as pool:
+        found = pool.call(predict_run, folder.folder, given, trust)
     for note in found.notes:
         warn(note)
     if as_json:

@@ -71,7 +71,7 @@ def _evaluated_study(
 ) -> dict[str, Any]:
     from paribus.core.inference.evaluate import evaluate_run
     from paribus.sweeps.evaluate import chosen_settings, evaluate_settings
-    from paribus.sweeps.execution.pool import Workplace
+    from paribus.sweeps.execution.pool import Pool
     from paribus.sweeps.study.lookup import find_trained_run
     from paribus.sweeps.study.study import Study
 
@@ -79,12 +79,12 @@ def _evaluated_study(
     chosen = chosen_settings(study, labels)
     for result in chosen:
         find_trained_run(root, result.setting.runs[result.seeds[0]], "evaluate")
-    with Workplace(study.asked["baseline"]["data"]["name"], 1) as workplace:
+    with Pool(1, study.asked["baseline"]["data"]["name"]) as pool:
         return evaluate_settings(
             study,
             chosen,
             split,
-            lambda folder, part: workplace.plan(evaluate_run, folder, part, trust),
+            lambda folder, part: pool.call(evaluate_run, folder, part, trust),
             bar(f"evaluating on {split}"),
         )
 
@@ -96,10 +96,10 @@ def _evaluated_run(
 
     folder, record = find_trained_run(root, name, "evaluate")
     from paribus.core.inference.evaluate import evaluate_run
-    from paribus.sweeps.execution.pool import Workplace
+    from paribus.sweeps.execution.pool import Pool
 
-    with Workplace(record.configuration["data"]["name"], 1) as workplace:
-        found = workplace.plan(evaluate_run, folder.folder, split, trust)
+    with Pool(1, record.configuration["data"]["name"]) as pool:
+        found = pool.call(evaluate_run, folder.folder, split, trust)
     # Beside the run, wherever that lies: readings of a test part count where the run is.
     readings_file = folder.folder.parent.parent / "readings.jsonl"
     if split == "test":

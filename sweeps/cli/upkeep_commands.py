@@ -105,7 +105,7 @@ def examine(root: ResultsDir) -> dict[str, Any]:
     """Versions, environment, machine and problems."""
     from paribus.core.fingerprint import environment
     from paribus.core.training.cohort.eligibility import members_keep_their_bits
-    from paribus.sweeps.execution.pool import Workplace, cores
+    from paribus.sweeps.execution.pool import Pool, cores
 
     problems: list[str] = []
     versions = {"paribus": importlib.metadata.version("paribus")}
@@ -116,12 +116,12 @@ def examine(root: ResultsDir) -> dict[str, Any]:
             versions[name] = "missing"
             problems.append(f"{name} is not installed; run pip install -e .")
 
-    workplace = Workplace("digits", 1)
+    pool = Pool(1, "digits")
     try:
-        found = workplace.plan(environment)
-        members = workplace.plan(members_keep_their_bits, "cpu")
+        found = pool.call(environment)
+        members = pool.call(members_keep_their_bits, "cpu")
     finally:
-        workplace.close()
+        pool.close()
     if not found["aligned"]:
         problems.append("matrix products depend on memory alignment here: bits may not repeat")
     if not found["pinned"]:

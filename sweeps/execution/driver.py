@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 from paribus.core.errors import DamagedError, RequestError
 from paribus.core.records.record import RunRecord
 from paribus.core.run_spec import RunSpec, WorkerEvent
-from paribus.sweeps.execution.pool import Executor
+from paribus.sweeps.execution.pool import Pool
 from paribus.sweeps.execution.worker import Task
 from paribus.sweeps.study.results_dir import ResultsDir
 
@@ -131,12 +131,12 @@ class RunEvent:
 def drive(
     runs: Sequence[RunSpec],
     root: ResultsDir,
-    executor: Executor,
-    rules: RunnerOptions = USUAL,
+    pool: Pool,
+    options: RunnerOptions = USUAL,
     *,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[RunEvent]:
-    """Brings runs to their end, yielding every epoch and every end.
+    """Bring runs to their end, yielding every epoch and every end.
 
     Runs that another driver has out are looked at again when one's own work is done; so are those
     that were killed, ran out of memory or time, once.
@@ -144,121 +144,116 @@ def drive(
     Args:
         runs: What is wanted; each once.
         root: Where results live.
-        executor: Trains.
-        rules: How they are looked after.
+        pool: Trains.
+        options: How runs are looked after.
         stop: Asked between epochs; true makes a clean stop.
     """
+    pool.fit(runs)
     left = {run.id: run for run in runs}
     tried_again: set[str] = set()
-    named: set[str] = set()  # whose damage was told
+    reported_damage: set[str] = set()
     while left and not stop():
         for run in list(left.values()):
-            if record := _finished(run, root, rules):
+            if record := _finished_record(run, root, options):
                 del left[run.id]
                 root.clear_attempts(run.id)
                 yield RunEvent(run, record=record, reused=True)
-            elif run.id not in named and (damage := root.damage(run.id)):
-                named.add(run.id)
+            elif run.id not in reported_damage and (damage := root.damage(run.id)):
+                reported_damage.add(run.id)
                 yield RunEvent(run, said=f"{damage} It is trained again; that goes to attempts/.")
-        began = 0
+        began = False
         # What stopped once is tried again by itself: it may have taken others with it.
-        wanted = [replace(r, group=None) if r.id in tried_again else r for r in left.values()]
-        for step in _train(wanted, root, executor, rules, stop):
-            began += 1
-            ended = step.progress and step.progress.ended
-            why = _another_try(step)
-            if why and step.run.id not in tried_again and not stop():
-                tried_again.add(step.run.id)
-                yield RunEvent(
-                    step.run, said=f"{step.run.id} stopped ({why}); it is tried once more."
-                )
-                continue
-            if ended:
-                del left[step.run.id]
-            yield step
+        wanted = {r.id: replace(r, group=None) if r.id in tried_again else r for r in left.values()}
+        with _Claims(root, options) as claims:
+            tasks = claims.tasks(schedule(list(wanted.values()), pool.size))
+            for event in chain(pool.execute(tasks, stop, options.run_timeout), claims.lost):
+                began, run = True, wanted[event.run]
+                while claims.warnings:
+                    yield claims.warnings.pop(0)
+                if event.said:
+                    yield RunEvent(run, said=event.said)
+                    continue
+                record = None
+                if event.ended in ("complete", "failed"):
+                    try:
+                        record = root.accept(run.id, claims.attempts[run.id])
+                    except (DamagedError, OSError) as error:
+                        event = replace(event, line=None, ended="attempt", reason=str(error))
+                if event.ended:
+                    claims.locks[run.id].close()
+                reason = event.reason or ""
+                # A signal, a full memory, a hang: it may not come again.
+                passing = reason.partition(":")[0] in ("killed", "memory", "timeout")
+                again = event.ended == "attempt" and passing and run.id not in tried_again
+                if again and not stop():
+                    tried_again.add(run.id)
+                    yield RunEvent(run, said=f"{run.id} stopped ({reason}); it is tried once more.")
+                    continue
+                if event.ended:
+                    del left[run.id]
+                yield RunEvent(run, event, record)
         if left and not began:
             time.sleep(0.5)
 
 
-def _finished(run: RunSpec, root: ResultsDir, rules: RunnerOptions) -> RunRecord | None:
-    """The record of a run that need not be trained."""
-    record = root.finished(run.id) or _adopted(run, root)
-    again = rules.retry_failed and record is not None and record.status == "failed"
+def _finished_record(run: RunSpec, root: ResultsDir, options: RunnerOptions) -> RunRecord | None:
+    """Return the record of a run that need not be trained."""
+    record = root.finished(run.id)
+    is_there = root.run(run.id).folder.is_dir()
+    if record is None and not is_there and root.has_finished_attempt(run.id):
+        # It was never renamed and becomes the run now, unless another driver is about to do so.
+        with suppress(RequestError), root.lock(run.id, run.id):
+            record = root.finished(run.id) or root.adopt(run.id)
+    again = options.retry_failed and record is not None and record.status == "failed"
     return None if again else record
 
 
-def _adopted(run: RunSpec, root: ResultsDir) -> RunRecord | None:
-    """The record of a finished attempt that was never renamed, made the run now."""
-    if root.run(run.id).folder.is_dir() or not root.has_finished_attempt(run.id):
-        return None
-    try:
-        with root.lock(run.id, run.id):  # else this is another driver's, about to be renamed
-            return root.finished(run.id) or root.adopt(run.id)
-    except RequestError:
-        return None
+class _Claims:
+    """The runs that this driver has taken, which no other driver has out or has finished.
 
+    Attributes:
+        attempts: Run id to its attempt's folder.
+        locks: Run id to what closes its lock.
+        lost: Ends of runs for which there was no room on the disk.
+        warnings: What is to be reported of runs that were taken.
+    """
 
-def _another_try(step: RunEvent) -> str | None:
-    """Why a run stopped, if that may not come again: a signal, a full memory, a hang."""
-    if step.progress is None or step.progress.ended != "attempt":
-        return None
-    why = step.progress.reason or ""
-    return why if why.partition(":")[0] in ("killed", "memory", "timeout") else None
+    def __init__(self, root: ResultsDir, options: RunnerOptions) -> None:
+        self.root, self.options = root, options
+        self.attempts: dict[str, Path] = {}
+        self.locks: dict[str, ExitStack] = {}
+        self.lost: list[WorkerEvent] = []
+        self.warnings: list[RunEvent] = []
 
+    def __enter__(self) -> _Claims:
+        return self
 
-def _train(
-    runs: Sequence[RunSpec],
-    root: ResultsDir,
-    executor: Executor,
-    rules: RunnerOptions,
-    stop: Callable[[], bool],
-) -> Iterator[RunEvent]:
-    """Trains the runs that no other driver has out or has finished meanwhile."""
-    by_id = {run.id: run for run in runs}
-    attempts: dict[str, Path] = {}
-    lost: list[WorkerEvent] = []  # runs for which there is no room on the disk
-    said: list[RunEvent] = []
-    with ExitStack() as everything:
-        locks = {run.id: everything.enter_context(ExitStack()) for run in runs}
+    def __exit__(self, *_error: object) -> None:
+        for lock in self.locks.values():
+            lock.close()
 
-        def is_ours(run: RunSpec) -> bool:
-            """Takes a run that is still to be trained, and makes its attempt's folder."""
+    def tasks(self, jobs: Iterable[Job]) -> Iterator[Task]:
+        """Yield a task for the runs of each job that can be taken when it is its turn."""
+        for job in jobs:
+            if ours := tuple(run for run in job if self._take(run)):
+                folders = {run.id: self.attempts[run.id] for run in ours}
+                options = self.options
+                yield Task(ours, folders, options.checkpoint_every, options.loader_workers)
+
+    def _take(self, run: RunSpec) -> bool:
+        """Lock a run that is still to be trained, and make its attempt's folder."""
+        self.locks[run.id] = ExitStack()
+        try:
             try:
-                locks[run.id].enter_context(root.lock(run.id, run.id))
-            except RequestError:
+                self.locks[run.id].enter_context(self.root.lock(run.id, run.id))
+            except RequestError:  # another driver has it
                 return False
-            except OSError as error:
-                lost.append(WorkerEvent(run.id, 0, None, "attempt", f"disk: {error}"))
+            if _finished_record(run, self.root, self.options):
+                self.locks[run.id].close()
                 return False
-            if _finished(run, root, rules):
-                locks[run.id].close()
-                return False
-            try:
-                attempts[run.id], warnings = root.new_attempt(run.id)
-            except (OSError, RequestError) as error:
-                lost.append(WorkerEvent(run.id, 0, None, "attempt", f"disk: {error}"))
-                return False
-            said.extend(RunEvent(run, said=warning) for warning in warnings)
-            return True
-
-        def tasks() -> Iterator[Task]:
-            for job in schedule(runs, executor.size):
-                if ours := tuple(run for run in job if is_ours(run)):
-                    folders = {run.id: attempts[run.id] for run in ours}
-                    yield Task(ours, folders, rules.checkpoint_every, rules.loader_workers)
-
-        for progress in chain(executor.execute(tasks(), stop, rules.run_timeout), lost):
-            while said:
-                yield said.pop(0)
-            if progress.said:
-                yield RunEvent(by_id[progress.run], said=progress.said)
-                continue
-            record = None
-            if progress.ended in ("complete", "failed"):
-                try:
-                    record = root.accept(progress.run, attempts[progress.run])
-                except (DamagedError, OSError) as error:
-                    progress = replace(progress, line=None, ended="attempt", reason=str(error))
-            if progress.ended:
-                locks[progress.run].close()
-            yield RunEvent(by_id[progress.run], progress, record)
+            self.attempts[run.id], warnings = self.root.new_attempt(run.id)
+        except (OSError, RequestError) as error:
+            self.lost.append(WorkerEvent(run.id, 0, None, "attempt", f"disk: {error}"))
+            return False
+        self.warnings += [RunEvent(run, said=warning) for warning in warnings]
+        return True

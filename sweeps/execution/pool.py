@@ -1,4 +1,4 @@
-"""Executors: where jobs are trained. In this process, or in a pool of worker processes."""
+"""Where runs are planned and trained: worker processes, or the console script's own process."""
 
 from __future__ import annotations
 
@@ -12,33 +12,89 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from paribus.core.config.registry import NAMES
-from paribus.core.run_spec import RunSpec, WorkerEvent
+from paribus.core.run_spec import RunSpec, WorkerEvent, unfinished
 from paribus.core.runtime import is_pinned, pinned_environment
-from paribus.sweeps.execution.worker import Task, Worker, train_task, unfinished
+from paribus.sweeps.execution.worker import Task, Worker
 
 Result = TypeVar("Result")
 _PRELOAD = "paribus.core.training.forkserver_preload"
 
 
-class Executor(Protocol):
-    """Trains tasks and says how each goes.
+class Pool:
+    """Plans and trains in worker processes, or in this one where it is pinned and one is enough.
+
+    Workers come from a forkserver that has torch imported, have one thread each, share no lock,
+    thread or tracker with this process, ignore its Ctrl-C, and end when its pipe closes, however it
+    dies. Workers also plan: this process then needs no torch, and where it is not pinned (a
+    notebook, pytest) ids and bits are those of the command line. In this process a step that hangs,
+    hangs the command: a sweep calls `start` even for one worker.
+
+    Args:
+        workers: Worker processes; None takes the machine's cores.
+        data: The name of the data component; decides what the forkserver imports.
 
     Attributes:
-        size: How many tasks at the same time.
+        workers: As given.
+        size: How many tasks are trained at the same time; `fit` sets it.
     """
 
-    size: int
+    def __init__(self, workers: int | None = None, data: str = "") -> None:
+        self.workers = self.size = workers or cores()
+        data = NAMES["data"].get(data, data)
+        self._preload = ["sklearn.datasets"] if data.startswith("sklearn.") else []
+        self._gpus: list[str] = []
+        self._processes: list[Worker] = []
+        self._context: Any = None  # of multiprocessing; None: nothing is started
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the forkserver, whose imports then overlap this process's own."""
+        if self._context is not None:
+            return
+        if self._gpus:  # CUDA cannot be forked
+            self._context = multiprocessing.get_context("spawn")
+        else:
+            self._context = multiprocessing.get_context("forkserver")
+            with pinned_environment(), _ctrl_c_ignored():
+                self._context.set_forkserver_preload([_PRELOAD, *self._preload])
+                forkserver.ensure_running()
+        # When this process exits multiprocessing would wait for its workers, which wait for it.
+        register(self.close)
+
+    def fit(self, runs: Sequence[RunSpec]) -> None:
+        """Set the size for these runs: at most as many workers as runs, on CUDA one per GPU."""
+        self.size = max(1, min(self.workers, len(runs)))
+        if any(run.configuration["device"] == "cuda" for run in runs):
+            if not self._gpus:
+                self.close()
+                self._gpus = _gpus()
+            self.size = min(self.size, len(self._gpus))
+            self.start()
+
+    def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Call a function of a module in a process in which runs could be trained."""
+        if self._context is None and is_pinned():
+            with redirect_stdout(sys.stderr):  # standard output is the command's own
+                return function(*arguments)
+        self.start()
+        found: Result = self._idle_worker().call(function, *arguments)
+        return found
 
     def execute(
         self, tasks: Iterable[Task], stop: Callable[[], bool], run_timeout: float | None = None
     ) -> Iterator[WorkerEvent]:
-        """Yields each run's epochs as they end, and each run's end exactly once.
+        """Train tasks; yield each run's epochs as they end, and each run's end exactly once.
 
         Tasks are taken from the iterable when there is room for them. Where `stop` becomes true
-        the epoch at hand is finished, resume states are written, and nothing more is begun: such a
+        the current epoch is finished, resume states are written, and nothing more is begun: such a
         run has no end. Closing the iterator ends the training at once.
 
         Args:
@@ -47,79 +103,13 @@ class Executor(Protocol):
             run_timeout: Seconds without an epoch after which a worker is ended; None: ten times
                 the median epoch, at least 60, and 3600 before one is known.
         """
-
-    def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        """Calls a function of a module in a process in which runs could be trained."""
-
-    def close(self) -> None:
-        """Ends all processes."""
-
-
-class InProcess:
-    """Trains in this process, which the console script must have pinned.
-
-    What the user's code prints goes to standard error, as it does from a worker: standard output
-    is the command's own. A step that hangs, hangs this process: there is no timeout.
-    """
-
-    size = 1
-
-    def execute(
-        self,
-        tasks: Iterable[Task],
-        stop: Callable[[], bool],
-        run_timeout: float | None = None,  # noqa: ARG002
-    ) -> Iterator[WorkerEvent]:
         waiting = iter(tasks)
-        while not stop() and (task := next(waiting, None)):
-            reports = train_task(task, stop)
-            while True:
-                with redirect_stdout(sys.stderr):
-                    progress = next(reports, None)
-                if progress is None:
-                    break
-                yield progress
-
-    def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        with redirect_stdout(sys.stderr):
-            return function(*arguments)
-
-    def close(self) -> None:
-        pass
-
-
-class Pool:
-    """Worker processes, each with one thread, from a forkserver that has torch imported.
-
-    Workers share no lock, thread or tracker with this process, ignore its Ctrl-C, and end when
-    its pipe closes, however it dies.
-
-    Args:
-        workers: How many.
-        preload: Modules that the forkserver imports once for all workers.
-        gpus: Names of GPUs (as in ``CUDA_VISIBLE_DEVICES``), one for each worker. Such workers are
-            started anew each: CUDA cannot be forked.
-    """
-
-    def __init__(
-        self, workers: int, preload: tuple[str, ...] = (), *, gpus: Sequence[str] = ()
-    ) -> None:
-        self.size = min(workers, len(gpus)) if gpus else workers
-        self._gpus = gpus
-        self._workers: list[Worker] = []
-        self._context: Any = multiprocessing.get_context("spawn" if gpus else "forkserver")
-        if not gpus:
-            with pinned_environment(), _deaf_to_ctrl_c():
-                self._context.set_forkserver_preload([_PRELOAD, *preload])
-                forkserver.ensure_running()
-        # When this process exits multiprocessing would wait for its workers, which wait for it.
-        register(self.close)
-
-    def execute(
-        self, tasks: Iterable[Task], stop: Callable[[], bool], run_timeout: float | None = None
-    ) -> Iterator[WorkerEvent]:
-        waiting = iter(tasks)
-        told = False
+        if self._context is None and is_pinned() and self.size == 1:
+            while not stop() and (task := next(waiting, None)):
+                yield from _train_here(task, stop)
+            return
+        self.start()
+        stopping = False
         epochs: list[float] = []  # seconds, of all workers
         try:
             while True:
@@ -127,110 +117,111 @@ class Pool:
                     task = next(waiting, None)
                     if task is None:
                         break
-                    self._free_worker().start(task)
+                    self._idle_worker().begin(task)
                 busy = self._busy()
                 if not busy:
                     return
-                if stop() and not told:
-                    told = True
+                if stop() and not stopping:
+                    stopping = True
                     for worker in busy:
                         worker.ask_to_stop()
-                for worker in _wait_for(busy, timeout=0.2):
-                    for progress in self._hear(worker):
-                        if progress.line is not None and worker.task is not None:
-                            # Lanes share an epoch: each was told its part of the time.
-                            members = len(worker.task.runs) - len(worker.done)
-                            seconds = progress.line["seconds"] * max(1, members)
-                            epochs.append(seconds)
-                            worker.epochs.append(seconds)
-                        yield progress
+                ready = wait([worker.pipe for worker in busy], timeout=0.2)
+                for worker in busy:
+                    if worker.pipe in ready:
+                        for event in self._receive(worker):
+                            if event.line is not None and worker.task is not None:
+                                # Members share an epoch: each line has its share of the seconds.
+                                members = len(worker.task.runs) - len(worker.done)
+                                seconds = event.line["seconds"] * max(1, members)
+                                epochs.append(seconds)
+                                worker.epochs.append(seconds)
+                            yield event
                 for worker in self._busy():
                     if worker.is_silent(epochs, run_timeout):
-                        yield from self._give_up(worker)
+                        reason = f"timeout: no epoch ended for {worker.silent:.0f} s; see "
+                        worker.process.kill()  # a stopped process hears no gentler signal
+                        yield from self._lose(worker, reason + "--run-timeout")
         finally:
             for worker in self._busy():
                 self._drop(worker)
 
-    def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        found: Result = self._free_worker().call(function, *arguments)
-        return found
-
     def close(self) -> None:
+        """End all workers."""
         unregister(self.close)
-        for worker in self._workers:
+        for worker in self._processes:
             worker.hang_up()
-        while self._workers:
-            self._workers.pop().close()
+        while self._processes:
+            self._processes.pop().close()
+        self._context, self._gpus = None, []
 
     def _busy(self) -> list[Worker]:
-        return [worker for worker in self._workers if worker.task is not None]
+        return [worker for worker in self._processes if worker.task is not None]
 
-    def _free_worker(self) -> Worker:
-        for worker in [worker for worker in self._workers if worker.task is None]:
-            if not worker.pipe.poll():  # an idle one has nothing to say, but that it died
+    def _idle_worker(self) -> Worker:
+        for worker in [worker for worker in self._processes if worker.task is None]:
+            if not worker.pipe.poll():  # an idle worker sends nothing: it has died
                 return worker
             self._drop(worker)
         worker = self._new_worker()
-        if not self._workers and not worker.call(is_pinned):
+        if not self._processes and not worker.call(is_pinned):
             # Something else in this process had started the one forkserver before, not pinned.
             worker.close()
             self._context = multiprocessing.get_context("spawn")
             worker = self._new_worker()
-        self._workers.append(worker)
+        self._processes.append(worker)
         return worker
 
     def _new_worker(self) -> Worker:
-        taken = [worker.gpu for worker in self._workers]
+        taken = [worker.gpu for worker in self._processes]
         gpu = next((name for name in self._gpus if name not in taken), None)
         with pinned_environment({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}):
             return Worker(self._context, gpu)
 
     def _drop(self, worker: Worker) -> None:
-        self._workers.remove(worker)
+        self._processes.remove(worker)
         worker.close()
 
-    def _hear(self, worker: Worker) -> Iterator[WorkerEvent]:
-        """What a worker has said; of one that died, that its runs stay attempts."""
-        assert worker.task is not None
+    def _receive(self, worker: Worker) -> Iterator[WorkerEvent]:
+        """Yield what a worker has sent; where it has died, that its runs stay attempts."""
         try:
             message = worker.pipe.recv()
         except (EOFError, OSError):
-            task, reason = worker.task, f"killed: {worker.death()}"
-            self._drop(worker)
-            yield from unfinished(task, worker.done, reason)
+            yield from self._lose(worker, f"killed: {worker.death()}")
             return
-        worker.heard()
+        worker.note_sign_of_life()
         if message is None:
             worker.task = None
-            if worker.shaken:
+            if worker.low_on_memory:
                 self._drop(worker)
             return
         if message.ended:
             worker.done.add(message.run)
             # What ran out of memory once may be short of it for good.
-            worker.shaken |= message.ended == "attempt"
+            worker.low_on_memory |= message.ended == "attempt"
         yield message
 
-    def _give_up(self, worker: Worker) -> Iterator[WorkerEvent]:
-        """Ends a worker that hangs, or was stopped: whatever it was about to write is lost."""
+    def _lose(self, worker: Worker, reason: str) -> Iterator[WorkerEvent]:
         assert worker.task is not None
-        task = worker.task
-        reason = f"timeout: no epoch ended for {worker.silent:.0f} s; see --run-timeout"
-        worker.process.kill()  # one that is stopped hears nothing gentler
+        left = [run for run in worker.task.runs if run.id not in worker.done]
         self._drop(worker)
-        yield from unfinished(task, worker.done, reason)
+        yield from unfinished(left, reason)
 
 
-def _wait_for(workers: list[Worker], timeout: float) -> list[Worker]:
-    """The workers that have something to say within the time."""
-    by_pipe = {id(worker.pipe): worker for worker in workers}
-    ready = wait([worker.pipe for worker in workers], timeout)
-    return [by_pipe[id(pipe)] for pipe in ready]
+def _train_here(task: Task, stop: Callable[[], bool]) -> Iterator[WorkerEvent]:
+    from paribus.core.training.job import train_job  # here, so that a driver need not import torch
+
+    events = train_job(*task, stop)
+    while True:
+        with redirect_stdout(sys.stderr):  # what the user's code prints, as from a worker
+            event = next(events, None)
+        if event is None:
+            return
+        yield event
 
 
 @contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Lets processes that start in the block ignore the terminal's Ctrl-C: it is the driver's.
+def _ctrl_c_ignored() -> Iterator[None]:
+    """Let processes that start in the block ignore the terminal's Ctrl-C: it is the driver's.
 
     The forkserver ignores it by itself only once it has imported all that it preloads.
     """
@@ -244,77 +235,13 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, before if before is not None else signal.SIG_DFL)
 
 
-# Where a command's work is done: in this process, or in workers.
-
-
-class Workplace:
-    """Plans and trains: in workers, or in this process where it is pinned and none were begun.
-
-    Workers also plan: this process then needs no torch, and where it is not pinned (a notebook,
-    pytest) ids and bits are those of the command line. They end with the `with` block.
-    A sweep begins them even for one at a time: a run that hangs, or takes all memory, ends alone.
-
-    Args:
-        data: The name of the data component; decides what workers import beforehand.
-        workers: Worker processes; None takes the machine's cores.
-    """
-
-    def __init__(self, data: str, workers: int | None) -> None:
-        self.workers = workers if workers is not None else cores()
-        data = NAMES["data"].get(data, data)
-        self._preload = ("sklearn.datasets",) if data.startswith("sklearn.") else ()
-        self._executor: Executor | None = None
-
-    def __enter__(self) -> Workplace:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
-
-    def begin(self) -> None:
-        """Starts the forkserver, whose imports then overlap this process's own."""
-        if self._executor is None:
-            self._executor = Pool(self.workers, self._preload)
-
-    def plan(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        """Calls a planning function in a process that runs could be trained in."""
-        return self._begun().call(function, *arguments)
-
-    def executor(self, runs: Sequence[RunSpec]) -> Executor:
-        """What trains these runs: at most as many workers as runs, on CUDA one per GPU."""
-        size = max(1, min(self.workers, len(runs)))
-        if any(run.configuration["device"] == "cuda" for run in runs):
-            self.close()
-            self._executor = Pool(size, gpus=_gpus())
-            return self._executor
-        executor = self._begun(alone=size == 1)
-        if isinstance(executor, Pool):
-            executor.size = size
-        return executor
-
-    def _begun(self, *, alone: bool = True) -> Executor:
-        """What was begun; else this process, where one pinned process is all that is needed."""
-        if self._executor is None:
-            if alone and is_pinned():
-                return InProcess()
-            self.begin()
-        assert self._executor is not None
-        return self._executor
-
-    def close(self) -> None:
-        """Ends all workers."""
-        if self._executor is not None:
-            self._executor.close()
-            self._executor = None
-
-
 def cores() -> int:
-    """The cores this process may use."""
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _gpus() -> list[str]:
-    """The GPUs this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    """Return the GPUs this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
     import torch
 
     count = torch.cuda.device_count()

@@ -56,7 +56,7 @@ def _study(folder: Path, seconds: dict[str, float]) -> None:
     from paribus.core.errors import Faults
     from paribus.sweeps.execution.driver import schedule
     from paribus.sweeps.execution.early import early_request
-    from paribus.sweeps.execution.pool import Workplace
+    from paribus.sweeps.execution.pool import Pool
     from paribus.sweeps.execution.worker import Task
     from paribus.sweeps.study import optuna_export
     from paribus.sweeps.study.request import RawRequest
@@ -67,7 +67,7 @@ def _study(folder: Path, seconds: dict[str, float]) -> None:
     root = ResultsDir(folder / "results")
     axes = tuple(f"{KEYS[name]}={','.join(map(str, LEVELS[name]))}" for name in LEVELS)
     request = early_request(root, RawRequest("digits", OVERRIDES, axes, "auto", False), Faults())
-    with Workplace("digits", 1) as here, _timed(seconds, "planning"):
+    with Pool(1, "digits") as here, _timed(seconds, "planning"):
         sweep = plan_sweep(request, range(SEEDS), root, here)
     root.create()
     sweep.study.plan(sweep.question, sweep.settings, sweep.runs)
@@ -91,7 +91,7 @@ def _study(folder: Path, seconds: dict[str, float]) -> None:
 def _train(task: Any) -> None:
     from paribus.core.training.job import train_job
 
-    for progress in train_job(task.runs, task.attempts, task.checkpoint_every):
+    for progress in train_job(*task):
         assert progress.ended in (None, "complete"), progress
 
 

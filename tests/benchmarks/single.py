@@ -177,7 +177,7 @@ def harness() -> Train:
     """Way 1: as ``paribus run digits`` with the split above."""
     from paribus.core.fileio import read_lines
     from paribus.sweeps.execution.driver import drive
-    from paribus.sweeps.execution.pool import InProcess
+    from paribus.sweeps.execution.pool import Pool
     from paribus.sweeps.study.results_dir import ResultsDir
     from paribus.sweeps.tracking.tracker import open_tracker
     from paribus.sweeps.tracking.tracker_callback import TrackerCallback
@@ -188,13 +188,13 @@ def harness() -> Train:
     said: list[str] = []
     tracker = open_tracker(root.path, warn=said.append)
     atexit.register(tracker.close)
-    executor = InProcess()
+    pool = Pool(1)
 
     def train(seed: int) -> tuple[float, float]:
         run = resolver.specify(asked, seed)
         started = time.perf_counter()
         follower = TrackerCallback(tracker, root, None)
-        for step in drive([run], root, executor):
+        for step in drive([run], root, pool):
             follower.follow(step)
         while not any(line["run"] == run.id for line in read_lines(root.path / "tracked.jsonl")):
             time.sleep(0.001)

@@ -12,7 +12,7 @@ from paribus.core.fileio import verify_manifest
 from paribus.core.records.checkpoint import LAST
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.runtime import PINNED, is_pinned
-from paribus.sweeps.execution.pool import InProcess, Pool
+from paribus.sweeps.execution.pool import Pool
 from paribus.sweeps.study.request import Request
 
 TROUBLES = ("model.trouble=raise,nan,exit,memory",)
@@ -25,7 +25,9 @@ def never():
 
 @pytest.fixture(scope="module", params=MADE_HERE)
 def executor(request):
-    made = InProcess() if request.param == "in_process" else Pool(int(request.param[-1]))
+    made = Pool(1 if request.param == "in_process" else int(request.param[-1]))
+    if request.param != "in_process":
+        made.start()
     yield made
     made.close()
 

@@ -55,9 +55,9 @@ def tally(request, record_property):
 
 @pytest.fixture(scope="session")
 def workplace():
-    from paribus.sweeps.execution.pool import Workplace
+    from paribus.sweeps.execution.pool import Pool
 
-    with Workplace("line.py:points", workers=2) as place:
+    with Pool(2, "line.py:points") as place:
         yield place
 
 

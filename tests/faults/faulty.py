@@ -49,7 +49,7 @@ def broken(root, reference, workplace=None):
         if workplace is not None:
             from paribus.core.inference.evaluate import evaluate_run
 
-            if differs := workplace.plan(evaluate_run, folder, "val").differs:
+            if differs := workplace.call(evaluate_run, folder, "val").differs:
                 found.append(f"{run} is evaluated otherwise: {differs}")
     found += [f"{p} is left" for p in root.path.rglob("*.tmp")]
     found += [f"{p} is left" for p in root.attempts.iterdir()]

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from troubled import Troubled
 
-from paribus.sweeps.execution.pool import Workplace
+from paribus.sweeps.execution.pool import Pool
 
 CONFIGURATIONS = st.sampled_from([
     (),
@@ -55,7 +55,7 @@ def test_row_21_one_hash_for_each_seed(tmp_path, workplace, injections, tally, r
         with ExitStack() as stack:
             place = workplace
             if fresh:
-                place = stack.enter_context(Workplace("line.py:points", workers))
+                place = stack.enter_context(Pool(workers, "line.py:points"))
             place.workers = workers
             found = swept(overrides, axes, seeds, place, stop_after)
         if found != references[overrides]:

@@ -6,9 +6,9 @@ from troubled import Troubled
 
 @pytest.fixture(scope="session")
 def workplace(tmp_path_factory):
-    from paribus.sweeps.execution.pool import Workplace
+    from paribus.sweeps.execution.pool import Pool
 
-    place = Workplace("line.py:points", workers=2)
+    place = Pool(2, "line.py:points")
     yield place
     place.close()
 

@@ -25,19 +25,14 @@ def root(troubled):
 @pytest.fixture
 def runs(troubled, workplace) -> list[RunSpec]:
     """The baseline's runs of three seeds."""
-    workplace.begin()
+    workplace.start()
     request = Request(troubled.path, axes=("train.batch_size=8",))
-    planned = planned_runs(_Planner(workplace), request, [0, 1, 2])
+    planned = planned_runs(workplace, request, [0, 1, 2])
     return [run for (label, _), run in planned.items() if label == "baseline"]
 
 
-class _Planner:
-    def __init__(self, workplace):
-        self.call = workplace.plan
-
-
 def driven(runs, root, workplace, rules=USUAL, **options):
-    return list(drive(runs, root, workplace.executor(runs), rules, **options))
+    return list(drive(runs, root, workplace, rules, **options))
 
 
 def ended(steps):
@@ -117,7 +112,7 @@ def killed(root, workplace, troubled):
     """A run of ten epochs, each saved, that was killed in its fifth and again in its ninth."""
     overrides = ("model.trouble=die", "train.batch_size=64", "train.epochs=10")
     request = Request(troubled.path, overrides, ("train.batch_size=8",))
-    run = planned_runs(_Planner(workplace), request, [0])["baseline", 0]
+    run = planned_runs(workplace, request, [0])["baseline", 0]
     troubled.switch("deadly")
     steps = driven([run], root, workplace, rules=RunnerOptions(checkpoint_every=0))
     told = [s.said or (s.progress.line and s.progress.line["epoch"]) for s in steps]
@@ -172,7 +167,7 @@ def flip(file, place):
 
 def test_what_an_attempt_wrote_wrongly_never_becomes_a_run(runs, root, workplace, monkeypatch):
     run = runs[0]
-    steps = drive([run], root, workplace.executor([run]), USUAL)
+    steps = drive([run], root, workplace, USUAL)
     first = next(steps)
     attempt = root.attempts / f"{run.id}.1"
     assert first.progress.line["epoch"] == 1
@@ -186,7 +181,7 @@ def test_runs_that_another_driver_has_out_come_last(runs, root, workplace):
     lock = root.lock(runs[0].id, "the test")
     lock.__enter__()
     order = []
-    for step in drive(runs, root, workplace.executor(runs), USUAL):
+    for step in drive(runs, root, workplace, USUAL):
         if step.record:
             order.append(step.run.id)
             if len(order) == 2:
