@@ -1,4 +1,4 @@
-"""From what ``--data`` names to the problem that it poses."""
+"""Write a new experiment's file: the request is checked, the file tried on the data, then kept."""
 
 from __future__ import annotations
 
@@ -14,66 +14,13 @@ from tempfile import TemporaryDirectory
 from paribus.core.config.experiment import catalogue, load_experiment
 from paribus.core.config.registry import resolve_component
 from paribus.core.config.schema import split_override
-from paribus.core.errors import Faults, RequestError, nearest, shown
+from paribus.core.errors import Faults, RequestError, shown
 from paribus.core.training.dry_run import try_fit
 from paribus.core.training.resolve import Resolver
 from paribus.core.training.train_state import make_train_state
-from paribus.sweeps.scaffold.from_images import image_problem
-from paribus.sweeps.scaffold.from_tables import file_problem
-from paribus.sweeps.scaffold.guess import Problem
-from paribus.sweeps.scaffold.page import TASK, WHY, literal, write_page, write_template
-
-
-def find_problem(data: str, target: str | None, missing: str | None) -> Problem:
-    """The problem that data poses.
-
-    Args:
-        data: A CSV or TSV file, or a folder of images.
-        target: The column to predict, for a file.
-        missing: What happens to empty cells of a table: ``mean`` or ``drop``; None: refused.
-
-    Raises:
-        RequestError: If there is no such data, or nothing can be learned from it.
-    """
-    path = _located(data)
-    if path.is_file():
-        return file_problem(path, target, missing)
-    if not path.is_dir():
-        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        near = nearest(path.name, siblings)
-        raise RequestError(
-            f"There is no file or folder {shown(data)} (looked for {shown(path, 200)}).",
-            f"Did you mean '{shown(Path(data).with_name(near))}'?"
-            if near
-            else "Give --data a CSV or TSV file, or a folder with one folder of images for each "
-            "class.",
-            "data",
-        )
-    if target is not None or missing is not None:
-        raise RequestError(
-            f"{'--target' if target is not None else 'data.missing'} is about the columns of a "
-            f"table, and {shown(data)} is a folder of images.",
-            "Leave it out.",
-            "data",
-        )
-    return image_problem(path)
-
-
-def _located(data: str) -> Path:
-    """The full path. Its own name is kept if that is a link."""
-    try:
-        data.encode()  # a name that is no text could not stand in a file
-        path = Path(data).expanduser()
-        path.is_file()
-        return path.resolve() if path.name in ("", "..") else path.parent.resolve() / path.name
-    except (ValueError, RuntimeError, OSError) as error:
-        raise RequestError(
-            f"--data {shown(data)} is no path: {shown(error)}.", kind="data"
-        ) from error
-
-
-# Checks a request for a new experiment, tries the file and writes it.
-
+from paribus.sweeps.scaffold.from_data import find_problem
+from paribus.sweeps.scaffold.problem import Problem
+from paribus.sweeps.scaffold.render import SPIRALS, render_experiment
 
 LONGEST_NAME = 80
 
@@ -87,7 +34,7 @@ class Written:
         file: Where it lies.
         task: The task that was guessed.
         why: The reason.
-        notes: What the person should know before a study.
+        notes: What to know before a study.
     """
 
     experiment: str
@@ -105,7 +52,7 @@ def write_experiment(
     model: str | None = None,
     overrides: Sequence[str] = (),
 ) -> Written:
-    """Writes ``NAME.py`` after its text has been tried on the data.
+    """Write ``NAME.py`` after its text has been tried on the data.
 
     Args:
         name: The experiment's name.
@@ -123,30 +70,50 @@ def write_experiment(
     with faults.collecting():
         _check_name(name, file)
     with faults.collecting():
-        if model is not None:
-            _check_model(model, folder)
+        if model is not None:  # any model will do, as it is named nowhere in the file
+            resolve_component("model", model, load_experiment(catalogue()["line"], (folder,)))
     with faults.collecting():
         missing = _read_missing(overrides)
     with faults.collecting():
-        problem = _find(data, target, missing)
+        if data is not None:
+            problem = find_problem(data, target, missing)
+        elif target is not None or missing is not None:
+            raise RequestError(
+                f"{'--target' if target is not None else 'data.missing'} is about the columns of a "
+                "table, and there is none.",
+                "Give --data FILE.csv too.",
+            )
     faults.check()
-    if problem is not None:
-        problem = _warned(problem, model)
+    if problem is not None and model not in (None, "linear"):
+        problem = _warned(problem, shown(model))
 
-    with TemporaryDirectory(prefix="paribus-new-") as elsewhere:
-        _try(Path(elsewhere) / file.name, _text(name, problem, model, Path(elsewhere)), folder)
-    _create(file, _text(name, problem, model, folder))
-    if problem is None:
-        return Written(name, file, TASK, WHY, ())
-    return Written(name, file, problem.guess.task, problem.guess.why, problem.notes)
+    with TemporaryDirectory(prefix="paribus-new-") as scratch:
+        trial = Path(scratch) / file.name
+        trial.write_text(render_experiment(name, problem, model, trial.parent), encoding="utf-8")
+        _try(trial, folder)
+    try:
+        with file.open("x", encoding="utf-8") as new:
+            new.write(render_experiment(name, problem, model, folder))
+    except FileExistsError:
+        raise _exists_already(file) from None
+    except OSError as error:
+        with suppress(OSError):  # what a full disk left of it
+            file.unlink()
+        raise RequestError(
+            f"{shown(file, 200)} cannot be written: {error.strerror}.",
+            "Change to a folder of your own.",
+            "disk",
+        ) from error
+    guess = SPIRALS if problem is None else problem.guess
+    return Written(name, file, guess.task, guess.why, problem.notes if problem else ())
 
 
-def _warned(problem: Problem, model: str | None) -> Problem:
-    """With a note where a model was asked for that hardly reaches the values of the target."""
-    if problem.guess.task != "regression" or problem.model != "linear" or model in (None, "linear"):
+def _warned(problem: Problem, model: str) -> Problem:
+    """Add a note where a model was asked for that hardly reaches the values of the target."""
+    if problem.guess.task != "regression" or problem.model != "linear":
         return problem
     note = (
-        f"The target's values are far from 0 and 1, where a network such as {shown(model)} begins: "
+        f"The target's values are far from 0 and 1, where a network such as {model} begins: "
         "it hardly reaches them. Divide the column in the file, or take --model linear."
     )
     return replace(problem, notes=(*problem.notes, note))
@@ -169,7 +136,7 @@ def _check_name(name: str, file: Path) -> None:
             "name",
         )
     if file.exists() or file.is_symlink():
-        raise _there_already(file)
+        raise _exists_already(file)
     module = find_spec(name)
     if module is not None and module.origin is not None:  # a mere folder hides behind the file
         raise RequestError(
@@ -179,19 +146,14 @@ def _check_name(name: str, file: Path) -> None:
         )
 
 
-def _there_already(file: Path) -> RequestError:
+def _exists_already(file: Path) -> RequestError:
     return RequestError(
         f"{file.name} is there already, and is never overwritten.", "Choose another name.", "name"
     )
 
 
-def _check_model(model: str, folder: Path) -> None:
-    """Looks a model up as in an experiment's file here: any will do, as it gives no names."""
-    resolve_component("model", model, load_experiment(catalogue()["line"], (folder,)))
-
-
 def _read_missing(overrides: Sequence[str]) -> str | None:
-    """``data.missing``, the only key that a file cannot be written without."""
+    """Return ``data.missing``, the only key that decides whether a file can be written."""
     faults = Faults()
     pairs = [pair for text in overrides if (pair := split_override(text, faults))]
     found = dict(pairs)
@@ -210,31 +172,12 @@ def _read_missing(overrides: Sequence[str]) -> str | None:
     return missing
 
 
-def _find(data: str | None, target: str | None, missing: str | None) -> Problem | None:
-    if data is not None:
-        return find_problem(data, target, missing)
-    if target is not None or missing is not None:
-        raise RequestError(
-            f"{'--target' if target is not None else 'data.missing'} is about the columns of a "
-            "table, and there is none.",
-            "Give --data FILE.csv too.",
-        )
-    return None
-
-
-def _text(name: str, problem: Problem | None, model: str | None, folder: Path) -> str:
-    if problem is None:
-        return write_template(name, None if model is None else literal(model))
-    return write_page(name, problem, model, folder)
-
-
-def _try(file: Path, text: str, import_path: Path) -> None:
-    """Loads the data and sends two examples through the model, as a run would.
+def _try(file: Path, import_path: Path) -> None:
+    """Load the data and send two examples through the model, as a run would.
 
     Raises:
         RequestError: Whatever a run would be refused for.
     """
-    file.write_text(text, encoding="utf-8")
     experiment = load_experiment(file, (import_path,))
     resolver, asked = Resolver(experiment), experiment.baseline
     hints = {
@@ -248,19 +191,3 @@ def _try(file: Path, text: str, import_path: Path) -> None:
             raise
         raise RequestError(error.message, hints[error.kind], error.kind) from None
     try_fit(make_train_state(resolved, experiment, resolver.data(asked), seed=0))
-
-
-def _create(file: Path, text: str) -> None:
-    try:
-        with file.open("x", encoding="utf-8") as new:
-            new.write(text)
-    except FileExistsError:
-        raise _there_already(file) from None
-    except OSError as error:
-        with suppress(OSError):  # what a full disk left of it
-            file.unlink()
-        raise RequestError(
-            f"{shown(file, 200)} cannot be written: {error.strerror}.",
-            "Change to a folder of your own.",
-            "disk",
-        ) from error

@@ -17,8 +17,8 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, make_
 from paribus.core.config.experiment import load_experiment
 from paribus.core.errors import RequestError, shown
 from paribus.sweeps.execution.planner import plan_runs, read_request
-from paribus.sweeps.scaffold.guess import Constant, Guess, Problem, guess_task
-from paribus.sweeps.scaffold.page import write_page
+from paribus.sweeps.scaffold.problem import Constant, Guess, Problem, guess_task
+from paribus.sweeps.scaffold.render import render_experiment
 from paribus.sweeps.scaffold.write_experiment import write_experiment
 from paribus.sweeps.study.request import Request
 from paribus.sweeps.study.settings import baseline_setting, setting_of
@@ -370,7 +370,7 @@ def a_page(place, name, target, file):
         notes=(f"Another value in every row: column '{shown(target, 40)}'.",),
     )
     path = place / f"{name}.py"
-    path.write_text(write_page(name, problem, None, place), encoding="utf-8")
+    path.write_text(render_experiment(name, problem, None, place), encoding="utf-8")
     return path
 
 

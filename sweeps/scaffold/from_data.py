@@ -1,0 +1,279 @@
+"""From what ``--data`` names to the problem that it poses: a table, texts or images."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pandas
+from PIL import Image
+
+from paribus.core.data.images import IN_MEMORY, images
+from paribus.core.data.tables import check_columns, read_frame
+from paribus.core.data.texts import text as labelled_texts
+from paribus.core.errors import RequestError, nearest, shown
+from paribus.sweeps.scaffold.problem import Constant, Problem, guess_classes, guess_task
+
+FEWEST_ROWS = 10  # in fewer rows any column may have another value in each
+NAMED = 5  # columns that a note or a message names
+WORDS_OF_TEXT = 3
+USUAL_SIDES = range(8, 129)  # pixels of an image's side that need no scaling
+
+
+def find_problem(data: str, target: str | None, missing: str | None) -> Problem:
+    """Return the problem that data poses.
+
+    Args:
+        data: A CSV or TSV file with a header, or a folder of images.
+        target: The column of a file to predict; may be left out for texts with labels.
+        missing: What happens to empty cells of a table: ``mean`` or ``drop``; None: refused.
+
+    Raises:
+        RequestError: If there is no such data, it is not clear what to predict, or nothing can be
+            learned from it.
+    """
+    try:
+        data.encode()  # half a character could not stand in a file
+        path = Path(data).expanduser()
+        # The data's own name is kept if that is a link.
+        path = path.resolve() if path.name in ("", "..") else path.parent.resolve() / path.name
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except (ValueError, RuntimeError, OSError) as error:
+        raise RequestError(
+            f"--data {shown(data)} is no path: {shown(error)}.", kind="data"
+        ) from error
+    if is_file:
+        return _of_file(path, target, missing)
+    if not is_folder:
+        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = nearest(path.name, siblings)
+        raise RequestError(
+            f"There is no file or folder {shown(data)} (looked for {shown(path, 200)}).",
+            f"Did you mean '{shown(Path(data).with_name(near))}'?"
+            if near
+            else "Give --data a CSV or TSV file, or a folder with one folder of images for each "
+            "class.",
+            "data",
+        )
+    if target is not None or missing is not None:
+        raise RequestError(
+            f"{'--target' if target is not None else 'data.missing'} is about the columns of a "
+            f"table, and {shown(data)} is a folder of images.",
+            "Leave it out.",
+            "data",
+        )
+    return _of_images(path)
+
+
+def _of_file(path: Path, target: str | None, missing: str | None) -> Problem:
+    frame = read_frame(str(path))
+    names = [str(name) for name in frame.columns]
+    frame.columns = pandas.Index(names)
+    name = shown(path.name)
+    if frame.empty:
+        raise RequestError(f"{name}: has no rows.", "Give a table with rows.", "data")
+    if len(names) < 2:
+        raise RequestError(
+            f"{name}: has a single column, '{shown(names[0])}': nothing to predict it from.",
+            "Separate cells by commas, in a .tsv file by tabs.",
+            "data",
+        )
+    if target is not None:
+        check_columns(frame, [target], path.name)
+    texts = [column for column in names if len(names) == 2 and _is_text(frame[column])]
+    if len(texts) == 1 and texts != [target]:
+        return _of_texts(path, texts[0], names[texts == names[:1]], missing)
+    if target is None:
+        raise RequestError(
+            f"{name}: which column is to be predicted? It has {shown(', '.join(names), 200)}.",
+            f"Add --target COLUMN, such as --target {shlex.quote(shown(names[-1], 40))}.",
+            "data",
+        )
+    return _of_table(path, _usable_rows(frame, name, target, missing), target, missing)
+
+
+def _is_text(cells: pandas.Series) -> bool:
+    """Return whether at least half of the cells are sentences."""
+    lengths = [len(cell.split()) if isinstance(cell, str) else 0 for cell in cells]
+    return bool(np.mean(np.array(lengths) >= WORDS_OF_TEXT) >= 0.5)
+
+
+def _of_texts(path: Path, text: str, label: str, missing: str | None) -> Problem:
+    if missing is not None:
+        raise RequestError(
+            f"{shown(path.name)}: texts have no mean.", "Leave data.missing out.", "data"
+        )
+    texts, labels = labelled_texts(str(path), text, label)
+    return Problem(
+        guess=guess_task(pandas.Series(labels), f"the column '{shown(label, 40)}'"),
+        question=f"What helps to tell '{shown(label, 30)}' from the texts in "
+        f"{shown(path.name, 30)}?",
+        facts=f"{_counted(len(texts), 'text')}.",
+        data="text",
+        constants={
+            "path": Constant("DATA", path),
+            "text": Constant("TEXT", text),
+            "label": Constant("LABEL", label),
+        },
+        model="text_bag",
+        examples=len(texts),
+    )
+
+
+def _usable_rows(
+    frame: pandas.DataFrame, name: str, target: str, missing: str | None
+) -> pandas.DataFrame:
+    """Return the rows that the experiment will have."""
+    empty = {str(column): int(count) for column, count in frame.isna().sum().items() if count}
+    if hollow := [column for column, count in empty.items() if count == len(frame)]:
+        raise RequestError(
+            f"{name}: every cell is empty in column {_listed(hollow)}.",
+            "Take it out of the file.",
+            "data",
+        )
+    if (empty and missing is None) or (target in empty and missing == "mean"):
+        counts = ", ".join(f"'{shown(column, 40)}' ({count})" for column, count in empty.items())
+        mean = "data.missing=mean to fill them (numbers: the training part's mean), or "
+        raise RequestError(
+            f"{name}: cells are empty in column {shown(counts, 400)}; NA, None and the like count "
+            "as empty.",
+            f"Add {'' if target in empty else mean}data.missing=drop to leave their rows out.",
+            "data",
+        )
+    whole = frame.dropna() if missing == "drop" else frame
+    if whole.empty:
+        raise RequestError(f"{name}: every row has an empty cell.", "Fill some.", "data")
+    return whole
+
+
+def _of_table(path: Path, frame: pandas.DataFrame, target: str, missing: str | None) -> Problem:
+    features = frame.drop(columns=target)
+    guess = guess_task(frame[target], f"the column '{shown(target, 40)}'")
+    constants = {"path": Constant("DATA", path), "target": Constant("TARGET", target)}
+    if missing is not None:
+        constants["missing"] = Constant("MISSING", missing)
+    numbers = sum(_is_numeric(features[name]) for name in features.columns)
+    kinds = {"of numbers": numbers, "of words": len(features.columns) - numbers}
+    columns = [f"{_counted(count, 'column')} {kind}" for kind, count in kinds.items() if count]
+    # A linear layer's weights reach values of any size; a network that begins near 0 does not.
+    far = guess.task == "regression" and not 0.1 <= guess.size <= 10
+    return Problem(
+        guess=guess,
+        question=f"What helps to predict '{shown(target, 30)}' in {shown(path.name, 30)}?",
+        facts=f"{_counted(len(frame), 'row')}; {' and '.join(columns)} besides the target.",
+        data="table",
+        constants=constants,
+        model="linear" if far else "mlp",
+        examples=len(frame),
+        notes=tuple(_notes(features)),
+    )
+
+
+def _notes(features: pandas.DataFrame) -> list[str]:
+    """Return notes on columns from which little can be learned."""
+    rows = len(features)
+    notes, ids, constants = [], [], []
+    for name, cells in features.items():
+        values = cells.nunique(dropna=False)
+        if odd := _not_numbers(cells):
+            notes.append(
+                f"Read as words, as it is not all numbers: column '{shown(name, 40)}' "
+                f"({len(odd)} of {rows} cells, such as '{shown(odd[0], 20)}'). Correct them, or "
+                "leave them empty."
+            )
+        elif values == rows and _is_id(cells):
+            ids.append(str(name))
+        if values == 1:
+            constants.append(str(name))
+    if ids and rows >= FEWEST_ROWS:
+        notes.append(
+            f"Another value in every row, as an id or a date has: column {_listed(ids)}. A model "
+            "can only memorize it; take it out of the file."
+        )
+    if constants and rows > 1:
+        notes.append(
+            f"The same value in every row: column {_listed(constants)}. It carries no information."
+        )
+    return notes
+
+
+def _not_numbers(cells: pandas.Series) -> list[str]:
+    """Return the cells that make a column, most of which are numbers, one of words."""
+    if _is_numeric(cells):
+        return []
+    texts = cells.astype(str)
+    # A comma may stand for the decimal point, or between the thousands.
+    readings = (texts.str.replace(",", other, regex=False) for other in (".", ""))
+    decimal, thousands = (pandas.to_numeric(r, errors="coerce").notna() for r in readings)
+    numbers = decimal | thousands
+    odd = texts[~numbers | texts.str.contains(",", regex=False)]
+    return list(odd) if numbers.mean() > 0.5 else []
+
+
+def _is_id(cells: pandas.Series) -> bool:
+    """Return whether values that all differ are an id: measured numbers differ in each row too."""
+    if not _is_numeric(cells):
+        return True
+    whole = bool((cells == np.round(cells)).all())
+    return whole and bool(cells.is_monotonic_increasing or np.ptp(cells) < 2 * len(cells))
+
+
+def _is_numeric(cells: pandas.Series) -> bool:
+    return cells.dtype.kind in "iuf"
+
+
+def _of_images(folder: Path) -> Problem:
+    """Return the problem of images in a folder for each class, or in such folders by part."""
+    found = images(str(folder))
+    parts = found if isinstance(found, dict) else {"all": found}
+    files = [path for some, _ in parts.values() for path in some.paths]
+    labels = pandas.Series([str(c) for _, labels in parts.values() for c in labels.tolist()])
+    counts = labels.value_counts()
+    if len(counts) < 2:
+        raise RequestError(
+            f"There is one folder of images, '{shown(counts.index[0], 20)}', so one class: nothing "
+            "to predict.",
+            "Give --data FOLDER with one folder of images for each class.",
+            "data",
+        )
+    sizes: set[tuple[int, int]] = set()  # (height, width)
+    modes: set[str] = set()
+    for file in files:
+        try:
+            with Image.open(file) as image:
+                sizes.add((image.height, image.width))
+                modes.add(image.mode)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            continue  # the trial of the experiment decodes it, and names it
+    grey = bool(modes) and modes <= {"1", "L"}
+    constants = {"root": Constant("DATA", folder)}
+    height, width = next(iter(sizes), (1, 1))
+    sides = sorted({side for size in sizes for side in size})
+    if len(sizes) > 1 or any(side not in USUAL_SIDES for side in sides):
+        height = width = min(max(sides[0], USUAL_SIDES[0]), USUAL_SIDES[-1])
+        why = f"pixels; sides in the folder are {sides[0]} to {sides[-1]}"
+        constants["size"] = Constant("SIZE", height, why)
+    if grey:
+        constants["channels"] = Constant("COLOURS", 1, "all images are grey")
+    ready = f" in the folders {' and '.join(parts)}" if isinstance(found, dict) else ""
+    return Problem(
+        guess=guess_classes(counts, f"there are {len(counts)} folders, one for each class"),
+        question=f"What helps a network tell the images in {shown(folder.name, 40)} apart?",
+        facts=f"{_counted(len(files), 'image')} of {len(counts)} classes{ready}.",
+        data="images",
+        constants=constants,
+        model="cnn",
+        examples=len(files),
+        standardize=4 * len(files) * (1 if grey else 3) * height * width <= IN_MEMORY,
+    )
+
+
+def _counted(number: int, what: str) -> str:
+    """Return ``1 column``, ``4 columns``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(f"'{shown(name, 40)}'" for name in names[:NAMED]) + more
