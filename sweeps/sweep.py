@@ -9,22 +9,21 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from paribus.core.errors import Faults, ParibusError
+from paribus.core.errors import Fault, Faults, ParibusError
 from paribus.core.records.record import RunRecord
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.analysis import power_analysis
 from paribus.sweeps.analysis.compare import best_setting, compare_document, judge_study
 from paribus.sweeps.analysis.power_analysis import PowerAnalysis, analyse_power
-from paribus.sweeps.execution import remote_planning
+from paribus.sweeps.execution import planner
 from paribus.sweeps.execution.driver import RunEvent, RunnerOptions, drive
-from paribus.sweeps.execution.early import data_of, early_request
 from paribus.sweeps.execution.pool import Pool
-from paribus.sweeps.execution.remote_planning import plan_run
 from paribus.sweeps.stats.sequential import seeds_can_decide
 from paribus.sweeps.study import optuna_export
 from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.design import Design
 from paribus.sweeps.study.designs import OneAtATime, UntilDecided
+from paribus.sweeps.study.lookup import data_of, request_for
 from paribus.sweeps.study.optuna_storage import checked_storage, without_credentials
 from paribus.sweeps.study.request import (
     USUAL_DECISION,
@@ -85,7 +84,7 @@ def planned_sweep(
         study = study if study is None else check_study_name(study)
     with faults.collecting():
         storage = storage and checked_storage(storage)
-    request = early_request(root, asked, faults)
+    request = request_for(root, asked, faults)
     with Pool(workers, data_of(request)) as pool:
         pool.start()
         # This process is idle while the workers import torch.
@@ -93,20 +92,17 @@ def planned_sweep(
         power_analysis.warm_up()
         tracker_callback.import_page()
         warm_up(enabled=wandb)
-        name = None if faults.found else study  # a bad name must not be looked up
-        with faults.collecting():
-            sweep = plan_sweep(
-                request,
-                seeds,
-                root,
-                pool,
-                search=search,
-                decision=decision,
-                name=name,
-                storage=storage,
-            )
-        faults.check()
-        yield sweep
+        yield plan_sweep(
+            request,
+            seeds,
+            root,
+            pool,
+            faults.found,
+            search=search,
+            decision=decision,
+            name=study,
+            storage=storage,
+        )
 
 
 def plan_sweep(
@@ -114,6 +110,7 @@ def plan_sweep(
     seeds: Sequence[int],
     root: ResultsDir,
     pool: Pool,
+    found: Sequence[Fault] = (),
     *,
     search: Search = USUAL_SEARCH,
     decision: Decision = USUAL_DECISION,
@@ -125,7 +122,7 @@ def plan_sweep(
     Raises:
         RequestError: With all faults of the request.
     """
-    question = pool.call(remote_planning.read_request, request)
+    question = pool.call(planner.read_request, request, found)
     check_search(search, question.axes)
     study = Study.open(root, name or study_name(question), question, storage, decision)
     optuna_export.check_stored(study, storage)
@@ -194,7 +191,7 @@ class Sweep:
         self._wanted = None
         if wanted:
             baseline = self.question.baseline
-            self._wanted = self.pool.call(remote_planning.plan_runs, self.request, baseline, wanted)
+            self._wanted = self.pool.call(planner.plan_runs, self.request, baseline, wanted)
             known = {setting.label for setting in self.settings}
             self.settings += [s for s in self._wanted[0] if s.label not in known]
             self.runs.update(self._wanted[1])
@@ -272,7 +269,7 @@ class Sweep:
 
     def time_updates(self, asked: Mapping[str, Any]) -> tuple[float, float]:
         """Seconds per update and per validation, from one short epoch; writes nothing."""
-        return self.pool.call(remote_planning.time_updates, self.request, asked)
+        return self.pool.call(planner.time_updates, self.request, asked)
 
     def power_analysis(self) -> PowerAnalysis:
         """What so many seeds can find, given what is known of the study."""
@@ -417,11 +414,9 @@ def planned_run(
     """
     with faults.collecting():
         root.check_writable()
-    request = early_request(root, asked, faults)
+    request = request_for(root, asked, faults)
     with Pool(1, data_of(request)) as pool:
-        with faults.collecting():
-            run = pool.call(plan_run, request, seed)
-        faults.check()
+        run = pool.call(planner.plan_run, request, seed, faults.found)
         yield SingleRun(run, root, pool)
 
 

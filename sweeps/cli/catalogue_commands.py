@@ -58,14 +58,12 @@ def show_command(
     as_json: bool,
 ) -> None:
     """Configuration, model, sizes of the splits and default axes of an experiment."""
-    from paribus.sweeps.execution.early import early_request
+    from paribus.sweeps.execution.planner import describe_request
+    from paribus.sweeps.study.lookup import request_for
     from paribus.sweeps.study.request import RawRequest
 
     asked = RawRequest(experiment, overrides, None, engine, trust)
-    request = early_request(root, asked, Faults())
-    from paribus.sweeps.execution.planner import describe_request
-
-    document = describe_request(request)
+    document = describe_request(request_for(root, asked, Faults()))
     if as_json:
         return print_json(document)
     say(f"{document['experiment']}: {document['question']}")
@@ -133,14 +131,12 @@ def check_command(
     as_json: bool,
 ) -> None:
     """Can an experiment learn at all? A few seconds; nothing is kept."""
-    from paribus.core.errors import Faults
-    from paribus.sweeps.execution.early import early_request
+    from paribus.sweeps.execution.planner import check_request
+    from paribus.sweeps.study.lookup import request_for
     from paribus.sweeps.study.request import RawRequest
 
-    request = early_request(root, RawRequest(experiment, overrides, trust=trust), Faults())
-    from paribus.sweeps.execution.planner import check_request
-
-    name, checks = check_request(request)
+    asked = RawRequest(experiment, overrides, trust=trust)
+    name, checks = check_request(request_for(root, asked, Faults()))
     failed = sum(check.passed is False for check in checks)
     if as_json:
         found = [vars(check) for check in checks]

@@ -1,4 +1,8 @@
-"""From a request to what will be trained. Needs torch, and a process that trains could run in."""
+"""From a request to what will be trained: the one validation of requests.
+
+These functions are called in a process that runs could be trained in. Torch is imported by the
+functions and not by the module, so that a driver can name them without it.
+"""
 
 from __future__ import annotations
 
@@ -10,63 +14,66 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from paribus.core.checks.runner import Check, check
 from paribus.core.config.experiment import Experiment
 from paribus.core.config.registry import check_components
-from paribus.core.config.schema import COMPONENTS, Configuration, Direction, flatten, with_value
+from paribus.core.config.schema import COMPONENTS, Configuration, flatten, with_value
 from paribus.core.config.values import show_value
-from paribus.core.errors import Faults, RequestError
+from paribus.core.errors import Fault, Faults, RequestError
 from paribus.core.run_spec import RunSpec, choose_engine
-from paribus.core.training.engine import Job
-from paribus.core.training.job import engine_of, resolver_for_file
-from paribus.core.training.loop import measure
-from paribus.core.training.resolve import Resolver
-from paribus.core.training.summary import summarize
 from paribus.sweeps.study.axes import Axis, Level, apply_overrides, only_the_baseline, read_axes
 from paribus.sweeps.study.levels import Range
 from paribus.sweeps.study.request import Request, StudySpec
-from paribus.sweeps.study.settings import BASELINE, Setting, prove_one_change
+from paribus.sweeps.study.settings import BASELINE, Setting, baseline_setting, prove_one_change
+
+if TYPE_CHECKING:
+    from paribus.core.checks.runner import Check
+    from paribus.core.training.resolve import Resolver
 
 
-def read_request(request: Request) -> StudySpec:
-    """Checks a request against the experiment, its components and its data.
+def _resolver(request: Request) -> Resolver:
+    from paribus.core.training.job import resolver_for_file
+
+    return resolver_for_file(request.path, request.import_paths)
+
+
+def read_request(request: Request, found: Sequence[Fault] = ()) -> StudySpec:
+    """Check a request against the experiment, its components and its data.
+
+    Args:
+        request: What is asked.
+        found: Faults of the command's options, to report with those of the request.
 
     Raises:
-        RequestError: With all faults found.
+        RequestError: With all faults of options, keys, names and values, before data are loaded;
+            else with those that only data, model and loss show.
     """
-    faults = Faults()
+    faults = Faults(list(found))
     with faults.collecting():
         choose_engine(request.engine)
-    resolver = resolver_for_file(request.path, request.import_paths)
-    experiment = resolver.experiment
-    start = start_of(request, experiment)
-    with faults.collecting():
-        start = apply_overrides(start, request.overrides, experiment)
-        # Full names and the parameters' own types, as levels have them.
-        start = check_components(start, experiment, faults)
     axes: list[Axis] = []
-    if request.axes is not None:
-        with faults.collecting():
-            axes = read_axes(request.axes, start, experiment, faults)
-    metric = ""
-    direction: Direction = "maximize"
     with faults.collecting():
-        select = resolver.configuration(start)["select"]
-        metric, direction = select["metric"], select["direction"]
-        if not faults.found:
-            resolver.specify(start, 0, request.engine)
-    if not faults.found:
-        axes = [_against_resolved(axis, start, resolver) for axis in axes]
-        for axis in axes:
-            if axis.range is not None:
-                _check_ends(axis.key, axis.range, start, resolver, request.engine, faults)
-            elif not axis.levels and request.axes:
-                faults.found += only_the_baseline(axis.key, axis.baseline_text).faults
-        axes = [axis for axis in axes if axis.levels or axis.range]
+        resolver = _resolver(request)
+        experiment = resolver.experiment
+        start = start_of(request, experiment)
+        with faults.collecting():
+            start = apply_overrides(start, request.overrides, experiment)
+            # Full names and the parameters' own types, as levels have them.
+            start = check_components(start, experiment, faults)
+        if request.axes is not None:
+            axes = read_axes(request.axes, start, experiment, faults)
+    faults.check()
+    select = resolver.configuration(start)["select"]
+    metric, direction = select["metric"], select["direction"]
+    resolver.specify(start, 0, request.engine)
+    axes = [_against_resolved(axis, start, resolver) for axis in axes]
+    for axis in axes:
+        if axis.range is not None:
+            _check_ends(axis.key, axis.range, start, resolver, request.engine, faults)
+        elif not axis.levels and request.axes:
+            faults.found += only_the_baseline(axis.key, axis.baseline_text).faults
+    axes = [axis for axis in axes if axis.levels or axis.range]
     for axis in axes:
         if metric == "val/loss" and axis.key.split(".")[0] == "loss":
             faults.add(
@@ -76,12 +83,7 @@ def read_request(request: Request) -> StudySpec:
             )
     faults.check()
     return StudySpec(
-        experiment.name,
-        experiment.question,
-        start.to_dict(),
-        tuple(axes),
-        metric,
-        direction,
+        experiment.name, experiment.question, start.to_dict(), tuple(axes), metric, direction
     )
 
 
@@ -141,7 +143,7 @@ def plan_runs(
     Raises:
         RequestError: With the faults of all settings.
     """
-    resolver = resolver_for_file(request.path, request.import_paths)
+    resolver = _resolver(request)
     noted = {"git": git_state(request.path.parent), "folder": str(Path.cwd())}
     faults = Faults()
     planned: list[Setting] = []
@@ -167,14 +169,23 @@ def plan_runs(
     return planned, runs
 
 
+def plan_run(request: Request, seed: int, found: Sequence[Fault] = ()) -> RunSpec:
+    """Return the run of a request's baseline with one seed; the rest as `read_request`."""
+    baseline = read_request(request, found).baseline
+    _, runs = plan_runs(request, baseline, [(baseline_setting(baseline), [seed])])
+    return runs[BASELINE, seed]
+
+
 def describe_request(request: Request) -> dict[str, Any]:
-    """What `show` tells: configuration, model, data and the experiment's own axes.
+    """Return what `show` prints: configuration, model, data and the experiment's own axes.
 
     Raises:
         RequestError: With all faults of the request.
     """
+    from paribus.core.training.summary import summarize
+
     question = read_request(replace(request, axes=None))
-    resolver = resolver_for_file(request.path, request.import_paths)
+    resolver = _resolver(request)
     asked = Configuration.parse(question.baseline, question.experiment)
     faults = Faults()
     axes = read_axes((), asked, resolver.experiment, faults) if resolver.experiment.axes else []
@@ -191,8 +202,12 @@ def describe_request(request: Request) -> dict[str, Any]:
 
 
 def time_updates(request: Request, asked: Mapping[str, Any]) -> tuple[float, float]:
-    """Seconds per update and per validation, from one short epoch here; writes nothing."""
-    resolver = resolver_for_file(request.path, request.import_paths)
+    """Return seconds per update and per validation, from one short epoch here; write nothing."""
+    from paribus.core.training.engine import Job
+    from paribus.core.training.job import engine_of
+    from paribus.core.training.loop import measure
+
+    resolver = _resolver(request)
     whole = Configuration.parse(asked, "baseline")
     updates = min(20, resolver.specify(whole, 0, request.engine).facts["updates"])
     full = whole.to_dict()
@@ -248,7 +263,7 @@ def _refuse_other_examples(
         ).val.inputs_of(10**9)
         for spec in (baseline, run)
     ]
-    if not all(torch.equal(a, b) for a, b in zip(*parts, strict=True)):
+    if not all(a.equal(b) for a, b in zip(*parts, strict=True)):
         raise RequestError(
             f"{setting.label} changes the validation examples: there is no pairing then.",
             f"Change it for all settings with --set {setting.label}, as a study of its own.",
@@ -265,7 +280,9 @@ def check_request(request: Request) -> tuple[str, list[Check]]:
     Raises:
         RequestError: With all faults of the request, or if its data cannot be had.
     """
-    resolver = resolver_for_file(request.path, request.import_paths)
+    from paribus.core.checks.runner import check
+
+    resolver = _resolver(request)
     experiment = resolver.experiment
     asked = apply_overrides(start_of(request, experiment), request.overrides, experiment)
     with redirect_stdout(sys.stderr):  # standard output is the command's own

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from paribus.core.config.experiment import catalogue, find_experiment, load_experiment
 from paribus.core.config.schema import Configuration
-from paribus.core.errors import DamagedError, RequestError, shown
+from paribus.core.errors import DamagedError, Faults, RequestError, shown
 from paribus.core.inference.load_run import check_trusted, with_places
 from paribus.core.records.record import RunRecord
 from paribus.core.records.run_dir import RunFolder
@@ -74,32 +74,46 @@ def find_trained_run(root: ResultsDir, text: str, purpose: str) -> tuple[RunFold
     return folder, record
 
 
-def request_for(root: ResultsDir, asked: RawRequest) -> Request:
-    """A request for an experiment's name, its file, or a run whose configuration is the baseline.
+def request_for(root: ResultsDir, asked: RawRequest, faults: Faults) -> Request:
+    """Return the request for an experiment's name, its file, or a run that is the baseline.
+
+    Args:
+        root: Where runs are looked for.
+        asked: What was typed.
+        faults: Faults of the command's options, to report with this one.
 
     Raises:
         DamagedError: If a file of the run is not what was written.
         RequestError: If there is no such thing, or the run names what only `trust` allows.
     """
     here = Path.cwd()
-    try:
-        path = find_experiment(asked.experiment)
-    except RequestError as error:
+    with faults.collecting():
         try:
-            folder = find_run(root, asked.experiment)
-        except RequestError as second:
-            # An experiment's name that was not typed to its end is no run's beginning.
-            of_catalogue = asked.experiment.startswith(tuple(catalogue()))
-            if second.kind == "ambiguous-run" and of_catalogue:
-                raise
-            raise error from None
-        record = folder.verified_record()
-        if not asked.trust:
-            check_trusted(folder, record, Configuration.parse(record.requested, folder.id))
-        path = folder.experiment_file(record)
-        paths, start = (path.parent, here), with_places(record.requested, record)
-        return Request(path, asked.overrides, asked.axes, asked.engine, paths, start)
-    return Request(path, asked.overrides, asked.axes, asked.engine, (here,))
+            path = find_experiment(asked.experiment)
+        except RequestError as error:
+            try:
+                folder = find_run(root, asked.experiment)
+            except RequestError as second:
+                # An experiment's name that was not typed to its end is no run's beginning.
+                of_catalogue = asked.experiment.startswith(tuple(catalogue()))
+                if second.kind == "ambiguous-run" and of_catalogue:
+                    raise
+                raise error from None
+            record = folder.verified_record()
+            if not asked.trust:
+                check_trusted(folder, record, Configuration.parse(record.requested, folder.id))
+            path = folder.experiment_file(record)
+            paths, start = (path.parent, here), with_places(record.requested, record)
+            return Request(path, asked.overrides, asked.axes, asked.engine, paths, start)
+        return Request(path, asked.overrides, asked.axes, asked.engine, (here,))
+    raise RequestError.of(faults.found)
+
+
+def data_of(request: Request) -> str:
+    """Return the module that the data probably come from, for workers to import early; or ""."""
+    file = request.path.read_text(encoding="utf-8", errors="replace")
+    named = f"{file} {request.overrides} {request.asked}"
+    return "sklearn.datasets" if "sklearn" in named else ""
 
 
 def start_of(study: Study) -> str:

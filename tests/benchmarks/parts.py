@@ -55,10 +55,10 @@ def _study(folder: Path, seconds: dict[str, float]) -> None:
 
     from paribus.core.errors import Faults
     from paribus.sweeps.execution.driver import schedule
-    from paribus.sweeps.execution.early import early_request
     from paribus.sweeps.execution.pool import Pool
     from paribus.sweeps.execution.worker import Task
     from paribus.sweeps.study import optuna_export
+    from paribus.sweeps.study.lookup import request_for
     from paribus.sweeps.study.request import RawRequest
     from paribus.sweeps.study.results_dir import ResultsDir
     from paribus.sweeps.study.study import Study
@@ -66,7 +66,7 @@ def _study(folder: Path, seconds: dict[str, float]) -> None:
 
     root = ResultsDir(folder / "results")
     axes = tuple(f"{KEYS[name]}={','.join(map(str, LEVELS[name]))}" for name in LEVELS)
-    request = early_request(root, RawRequest("digits", OVERRIDES, axes, "auto", False), Faults())
+    request = request_for(root, RawRequest("digits", OVERRIDES, axes, "auto", False), Faults())
     with Pool(1, "digits") as here, _timed(seconds, "planning"):
         sweep = plan_sweep(request, range(SEEDS), root, here)
     root.create()

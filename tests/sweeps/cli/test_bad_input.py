@@ -274,17 +274,11 @@ def test_two_faults_of_one_axis_are_two_lines(paribus, root):
     assert len(refused(done, root, "model.hidden_dim=a", "model.hidden_dim=0")) == 2
 
 
-def test_what_needs_no_torch_is_refused_before_it_is_imported(tmp_path):
+def test_what_names_no_experiment_s_keys_is_answered_without_torch(tmp_path):
     commands = [
-        "sweep digit", "run digits foo.bar=1", "show digits foo=1", "run digits lr=1",
-        "sweep digits learning_rate=0.1,0.2", "run digits train.epoch=1", "show digits split.sed=1",
-        "run digits model=mpl", "run digits loss=zzz", "sweep digits optimizer=sdg",
-        "sweep digits --seeds 0", "sweep digits --seeds x --workers 0", "run digits --seed x",
-        "sweep digits --study ../x", "sweep digits --engine foo", "run digits train.epochs=0",
-        "sweep digits train.batch_size=0,64", "sweep digits split.seed=1", "run digits --fo",
-        "sweep digits foo.bar=1 train.epochs=2 --seeds 0", "sweep digits hidden_units",
+        "sweep digit", "run nowhere.py", "show zzz", "check zzz", "run --fo", "sweep",
         "compare foo", "evaluate foo", "predict foo 1", "runs foo", "list", "studies", "runs",
-        "run --help", "sweep digits --storage foo", "run nowhere.py", "run digits train.epochs",
+        "run --help", "sweep -h", "--version", "remove foo",
     ]  # fmt: skip
     program = (
         "import sys, json\nfrom paribus.sweeps.cli.app import run\n"
@@ -299,6 +293,35 @@ def test_what_needs_no_torch_is_refused_before_it_is_imported(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+WRONG = [
+    ("run", "foo.bar=1", "'foo.bar'"),
+    ("show", "lr=1", "'lr'"),
+    ("check", "train.epoch=1", "'train.epoch'"),
+    ("run", "model=mpl", "model 'mpl'"),
+    ("run", "train.epochs=0", "train.epochs=0: must be at least 1."),
+    ("run", "--seed=x", "--seed x: must be a whole number"),
+    ("sweep", "model.hidden_dim=a", "model.hidden_dim=a: must be a whole number"),
+    ("sweep", "optimizer=sdg", "optimizer 'sdg'"),
+    ("sweep", "split.seed=1", "split.seed changes the validation examples"),
+    ("sweep", "--seeds=0", "--seeds 0: must be 1 to 10000 seeds."),
+    ("sweep", "--engine=foo", "engine 'foo'"),
+]
+
+
+@pytest.mark.parametrize(("command", "word", "said"), WRONG, ids=[w[1] for w in WRONG])
+def test_keys_names_values_and_options_are_answered_before_data_is_loaded(
+    paribus, own, root, tmp_path, command, word, said
+):
+    """Planning validates, once and with torch; data may take minutes, and are not needed for it."""
+    loads = f"def good(): open({str(tmp_path / 'loaded')!r}, 'w'); return X, Y"
+    text = OWN.replace("def good(): return X, Y", loads).replace('"linear"', '"mlp"')
+    (tmp_path / "loads.py").write_text(text + 'AXES = {"optimizer.lr": [0.1, 0.2]}\n')
+    where = () if command == "check" else ("--root", root)
+    done = paribus(command, "loads.py", word, *where, cwd=tmp_path)
+    assert len(refused(done, root, said)) == 1
+    assert not (tmp_path / "loaded").exists()
 
 
 def test_a_sweep_leaves_the_torch_of_its_experiment_to_the_workers(small, tmp_path):

@@ -6,11 +6,8 @@ from paribus.core.config.experiment import catalogue, load_experiment
 from paribus.core.config.registry import with_defaults
 from paribus.core.config.schema import Configuration
 from paribus.core.errors import Faults, RequestError
-from paribus.sweeps.execution.early import early_request
 from paribus.sweeps.study.axes import apply_overrides, changed, read_axes
 from paribus.sweeps.study.levels import Range
-from paribus.sweeps.study.request import RawRequest
-from paribus.sweeps.study.results_dir import ResultsDir
 
 
 @pytest.fixture(scope="module")
@@ -228,25 +225,6 @@ def test_levels_of_a_file_may_be_objects(write_small):
     (axis,) = read(small.experiment, "loss")
     assert [level.text for level in axis.levels] == ["small.py:soft"]
     assert Configuration.parse(axis.levels[0].asked, "it").loss.name == "small.py:soft"
-
-
-@pytest.mark.parametrize(
-    ("experiment", "overrides", "axes"),
-    [
-        ("digits", ("optimizer.lr=0.1",), ("model.hidden_dim=3", "loss")),
-        ("digits", (), ("train.epochs=1:9", "train.clip_grad_norm=0.1:10:log")),
-        ("digits", ("model=linear", "train.updates=5"), None),
-        ("line", (), ()),
-        ("line", ("data.weight=2",), ("train.batch_size", "train.batch_size=2,3")),
-    ],
-)
-def test_the_early_look_refuses_nothing_that_planning_would_take(
-    tmp_path, experiment, overrides, axes
-):
-    faults = Faults()
-    request = early_request(ResultsDir(tmp_path), RawRequest(experiment, overrides, axes), faults)
-    assert request.overrides == overrides
-    assert faults.found == []
 
 
 @pytest.mark.parametrize(
