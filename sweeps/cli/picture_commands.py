@@ -1,30 +1,29 @@
-"""What `plot` and `report` share: what is meant, where it is written, what a model answers."""
+"""`plot` and `report`: a picture or a page of a run or a study."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, shown
 from paribus.core.fileio import write_bytes
-from paribus.core.records.record import RunRecord
 from paribus.core.records.run_dir import RunFolder
 from paribus.sweeps.cli.console import print_json, say, warn
 from paribus.sweeps.cli.options import json_option, root_option, trust_option
 from paribus.sweeps.study.results_dir import ResultsDir
 
 if TYPE_CHECKING:
-    from paribus.core.inference.decision_surface import Surface
-    from paribus.sweeps.report.figure import Picture
+    from paribus.sweeps.report.run_report import RunView
+    from paribus.sweeps.report.study_plots import StudyView
     from paribus.sweeps.study.study import Study
 
 
 def find_subject(root: ResultsDir, text: str) -> RunFolder | Study:
-    """The study of this name, or the run that it means.
+    """Return the study of this name, or the run that it means.
 
     Raises:
         RequestError: If there is neither, or the run is not finished.
@@ -55,7 +54,7 @@ def find_subject(root: ResultsDir, text: str) -> RunFolder | Study:
 
 
 def checked_output(file: Path, suffixes: Sequence[str], what: str) -> Path:
-    """The file with ``~`` resolved, if it can be written: before anything is computed.
+    """Return the file with ``~`` resolved if it can be written: before anything is computed.
 
     Args:
         file: As it was typed.
@@ -67,7 +66,7 @@ def checked_output(file: Path, suffixes: Sequence[str], what: str) -> Path:
     """
     if file.suffix.lower() not in suffixes:
         raise RequestError(
-            f"--output {shown(file, 200)}: its suffix is to say the format.",
+            f"--output {shown(file, 200)}: its suffix must name the format.",
             f"Take {' or '.join(suffixes)}.",
             "output-format",
         )
@@ -90,7 +89,7 @@ def checked_output(file: Path, suffixes: Sequence[str], what: str) -> Path:
 
 
 def unwritable(what: str, file: Path, why: str) -> RequestError:
-    """The refusal of a file."""
+    """Return the error for a file that cannot be written."""
     return RequestError(
         f"{what} {shown(file, 200)} cannot be written: {why}.",
         "Name another place with --output FILE.",
@@ -98,41 +97,28 @@ def unwritable(what: str, file: Path, why: str) -> RequestError:
     )
 
 
-def shown_run(folder: RunFolder, trust: bool) -> tuple[Any, Any, Any, Surface | None]:
-    """What a run's picture and page are made of: record, history, predictions, answers."""
-    from paribus.sweeps.report.run_figure import asks_model
+def _run_view(folder: RunFolder, trust: bool) -> RunView:
+    """Read what a run's picture and page show; warn where its model could not be loaded."""
+    from paribus.sweeps.report.run_report import load_run_view
 
-    record = folder.verified_record()
-    surface = _surface_of(folder, record, trust) if asks_model(record) else None
-    has_model = record.status == "complete" and record.weights_sha256
-    predictions = folder.predictions() if has_model else None
-    return record, folder.history(), predictions, surface
-
-
-def _surface_of(folder: RunFolder, record: RunRecord, trust: bool) -> Surface | None:
-    """What the run's model answers; None, and a sentence, where it cannot be asked."""
-    from paribus.core.inference.decision_surface import surface_of_run
-    from paribus.sweeps.execution.pool import Pool
-
-    try:
-        with Pool(1, record.configuration["data"]["name"]) as pool:
-            return pool.call(surface_of_run, folder.folder, trust)
-    except RequestError as error:
-        warn(f"What the model answers is left out: {error}")
-        return None
+    view = load_run_view(folder, trust)
+    if view.left_out:
+        warn(view.left_out)
+    return view
 
 
-def name_of(subject: RunFolder | Study | None) -> str:
-    """The run's id or the study's name; of nothing, so that other faults can be looked for, any."""
-    if subject is None:
-        return "output"
-    return subject.id if isinstance(subject, RunFolder) else subject.name
+def _study_view(study: Study) -> StudyView:
+    """Read what a study's picture and page show; warn of damaged runs."""
+    from paribus.sweeps.report.study_plots import StudyView
+
+    view = StudyView(study)
+    for run, damage in study.outcomes.damaged.items():
+        warn(f"{run} is left out, as it is damaged: {damage}")
+    return view
 
 
-# `plot`: pictures of runs and studies.
-
-
-_SUFFIXES = (".svg", ".png")
+def _kind_and_name(subject: RunFolder | Study) -> tuple[str, str]:
+    return ("run", subject.id) if isinstance(subject, RunFolder) else ("study", subject.name)
 
 
 @click.command("plot")
@@ -155,43 +141,34 @@ def plot_command(
     faults, subject = Faults(), None
     with faults.collecting():
         subject = find_subject(root, name)
-    file = Path(f"{name_of(subject)}.svg" if output is None else output)
+    # Without a subject any name will do: the file's other faults are found too.
+    file = Path(output if output is not None else f"{_kind_and_name(subject)[1]}.svg"
+                if subject else "output.svg")  # fmt: skip
     with faults.collecting():
-        file = checked_output(file, _SUFFIXES, "The picture")
+        file = checked_output(file, (".svg", ".png"), "The picture")
     faults.check()
+    assert subject
     from paribus.sweeps.report.figure import figure_of, rendered
-    from paribus.sweeps.report.run_figure import picture_of_run
+    from paribus.sweeps.report.run_report import run_picture
+    from paribus.sweeps.report.study_plots import study_picture
 
-    damaged: Mapping[str, str] = {}
     if isinstance(subject, RunFolder):
-        kind, picture = "run", picture_of_run(*shown_run(subject, trust))
+        picture, damaged = run_picture(_run_view(subject, trust)), False
     else:
-        assert subject
-        kind, damaged, picture = "study", subject.outcomes.damaged, _picture_of_study(subject)
+        picture = study_picture(_study_view(subject))
+        damaged = bool(subject.outcomes.damaged)
     content = rendered(figure_of(picture), "png" if file.suffix.lower() == ".png" else "svg")
     try:
         write_bytes(file, content)
     except OSError as error:
         raise unwritable("The picture", file, shown(error.strerror or error, 200)) from error
-    panels = [panel.name for panel in picture.panels]
+    (kind, found), panels = _kind_and_name(subject), [panel.name for panel in picture.panels]
     if as_json:
-        print_json({kind: name_of(subject), "file": str(file.absolute()), "panels": panels})
+        print_json({kind: found, "file": str(file.absolute()), "panels": panels})
     else:
-        say(f"{kind} {name_of(subject)}: {shown(', '.join(panels), 1000)}")
+        say(f"{kind} {found}: {shown(', '.join(panels), 1000)}")
         say(f"picture: {file}")
     context.exit(1 if damaged else 0)
-
-
-def _picture_of_study(study: Study) -> Picture:
-    from paribus.sweeps.report.study_figure import picture_of_study
-
-    results = study.results()
-    for run, damage in study.outcomes.damaged.items():
-        warn(f"{run} is left out, as it is damaged: {damage}")
-    return picture_of_study(study, results)
-
-
-# `report`: one page that shows a study or a run, to look at and to send.
 
 
 @click.command("report")
@@ -226,45 +203,26 @@ def report_command(
         with faults.collecting():
             file = checked_output(file, (".html",), "The page")
     faults.check()
-    damaged: Mapping[str, str] = {}
+    assert subject
+    from paribus.sweeps.report.run_report import write_run_page
+    from paribus.sweeps.report.study_report import write_study_page
+
     if isinstance(subject, RunFolder):
         assert file
-        kind, written = "run", _write_run(subject, file, trust)
+        write_run_page(_run_view(subject, trust), file)
+        damaged = False
     else:
-        assert subject
-        kind, damaged, written = "study", subject.outcomes.damaged, _write_study(subject, file)
-    document = {kind: name_of(subject), "file": str(written.absolute())}
+        file = write_study_page(_study_view(subject), file)
+        damaged = bool(subject.outcomes.damaged)
+    kind, found = _kind_and_name(subject)
     if as_json:
-        print_json({**document, "bytes": written.stat().st_size})
+        print_json({kind: found, "file": str(file.absolute()), "bytes": file.stat().st_size})
     else:
-        say(f"{kind} {name_of(subject)}")
-        say(f"page: {written}")
+        say(f"{kind} {found}")
+        say(f"page: {file}")
     if show:
-        click.launch(str(written.absolute()))
+        click.launch(str(file.absolute()))
     context.exit(1 if damaged else 0)
-
-
-def _write_study(study: Study, file: Path | None) -> Path:
-    from paribus.sweeps.report.study_page import view_of, write_page
-
-    view = view_of(study)
-    for run, damage in study.outcomes.damaged.items():
-        warn(f"{run} is left out, as it is damaged: {damage}")
-    if not any(result.runs for result in view.results):
-        raise RequestError(
-            f"The study {study.name} has no finished run to show.",
-            f"Run its sweep again, which goes on; see: paribus runs {study.name}",
-            "nothing",
-        )
-    return write_page(view, file)
-
-
-def _write_run(folder: RunFolder, file: Path, trust: bool) -> Path:
-    from paribus.sweeps.report.html import write
-    from paribus.sweeps.report.run_page import run_page
-
-    write(file, run_page(*shown_run(folder, trust)))
-    return file
 
 
 COMMANDS = (plot_command, report_command)

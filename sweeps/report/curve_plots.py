@@ -1,7 +1,4 @@
-"""Curves over epochs: training against validation of a run, settings of an axis against each other.
-
-Every line is labelled at its right end.
-"""
+"""Curves over epochs: training and validation of a run, or the settings of an axis."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from paribus.sweeps.formatting import number
 from paribus.sweeps.report.figure import (
     FAINT,
     INK,
@@ -21,15 +19,18 @@ from paribus.sweeps.report.figure import (
     TRAIN,
     VAL,
     Panel,
+    Plot,
+    Table,
     number_axis,
     short,
     spans,
 )
 
-Numbers = NDArray[np.float64]
+Values = NDArray[np.float64]
 _LABEL = 0.15  # inches, from one label to the next
-_TOP = 0.95  # of the panel: the highest label, which would touch the title otherwise
-_MANY = 60  # epochs, from which on a line that jumps would become an area
+_TOP = 0.95  # of the panel: a higher label would touch the title
+_MANY = 60  # epochs: with more, a wide line that oscillates would fill an area
+_MOST_ROWS = 100  # epochs in a table
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,25 +39,25 @@ class Curve:
 
     Attributes:
         label: Stands at its end.
-        values: One per epoch, from the first: `[E]`; NaN where there is none.
+        values: One per epoch: `[E]`; NaN where there is none.
         look: Colour and dashes, as matplotlib's keywords.
         low: Lower edge of its band: `[E]`; None without a band.
         high: Upper edge.
-        is_behind: Whether it is faint behind the others: no label, and no say in the limits.
+        is_behind: Drawn faint behind the others, without a label; the limits ignore it.
     """
 
     label: str
-    values: Numbers
+    values: Values
     look: Mapping[str, Any]
-    low: Numbers | None = None
-    high: Numbers | None = None
+    low: Values | None = None
+    high: Values | None = None
     is_behind: bool = False
 
 
 def curves_panel(
     name: str, title: str, curves: Sequence[Curve], *, best_epoch: int | None = None
 ) -> Panel:
-    """Curves on common axes; the vertical axis is logarithmic where they span over two decades.
+    """Return curves on common axes; values over two decades make the vertical axis logarithmic.
 
     Args:
         name: The panel's.
@@ -65,6 +66,7 @@ def curves_panel(
         best_epoch: Marked by a dotted line.
     """
     front = [curve for curve in curves if not curve.is_behind]
+    height = max(2.0, 0.8 + _LABEL * len(front))
 
     def draw(axes: Axes) -> None:
         edges = [e for c in front for e in (c.values, c.low, c.high) if e is not None]
@@ -87,26 +89,51 @@ def curves_panel(
         axes.set_xlabel("epoch")
         _label_ends(axes, front, height)
 
-    height = max(2.0, 0.8 + _LABEL * len(front))
     return Panel(name, title, draw, height=height)
 
 
-def train_and_val(train: Numbers | None, val: Numbers | None) -> list[Curve]:
-    """A run's two curves of a quantity; one where only one was recorded."""
+def curves_plot(panel: Panel, quantity: str, curves: Sequence[Curve], caption: str) -> Plot:
+    """Describe a panel of curves: where each begins and ends, and values by epoch.
+
+    Args:
+        panel: The drawing.
+        quantity: What the curves are of.
+        curves: Those that are described.
+        caption: The plot's.
+    """
+    ends = [
+        f"{curve.label} from {number(float(curve.values[0]))} to {number(float(curve.values[-1]))}"
+        for curve in curves
+        if len(curve.values)
+    ]
+    epochs = max(len(curve.values) for curve in curves)
+    rows = [
+        [
+            str(epoch + 1),
+            *[number(float(c.values[epoch])) if epoch < len(c.values) else "" for c in curves],
+        ]
+        for epoch in sorted({*range(0, epochs, -(-epochs // _MOST_ROWS)), epochs - 1})
+    ]
+    table = Table(["epoch", *[curve.label for curve in curves]], rows)
+    return Plot(panel, f"{quantity} over epochs: {'; '.join(ends)}.", caption, table)
+
+
+def train_and_val(train: Values | None, val: Values | None) -> list[Curve]:
+    """Return the curves of a quantity of a run that were recorded."""
     named = (("train", train, TRAIN), ("val", val, VAL))
     return [Curve(name, v, {"color": colour}) for name, v, colour in named if v is not None]
 
 
 def mean_and_band(
-    label: str, look: Mapping[str, Any], seeds: Sequence[Sequence[float | None] | Numbers]
+    label: str, look: Mapping[str, Any], seeds: Sequence[Sequence[float | None] | Values]
 ) -> Curve:
-    """The mean over seeds, and the band from the lowest to the highest of them.
+    """Return the mean over seeds, with the band from the lowest to the highest of them.
 
     Args:
         label: The setting's.
         look: Its colour and dashes.
-        seeds: For each seed its value in each epoch. Seeds that trained longer than others are cut:
-            a mean over fewer would jump.
+        seeds: For each seed its value in each epoch. All are cut to the shortest: a mean over
+            fewer seeds would jump.
     """
     epochs = min(len(values) for values in seeds)
     table = np.array([values[:epochs] for values in seeds], dtype=np.float64)  # [S, E]; None is NaN
@@ -129,7 +156,7 @@ def _draw_curve(axes: Axes, curve: Curve) -> None:
 
 
 def _label_ends(axes: Axes, curves: Sequence[Curve], height: float) -> None:
-    """Names at the right edge, each as near to its line's end as the others let it."""
+    """Write names at the right edge, each as near to its line's end as the others allow."""
     to_axes = axes.transScale + axes.transLimits
     ends = []
     for curve in curves:
@@ -143,16 +170,13 @@ def _label_ends(axes: Axes, curves: Sequence[Curve], height: float) -> None:
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
-    """The places moved apart, at least `gap` between them, in their order and below the title."""
+    """Move places apart, in their order, to at least `gap` between them, below the title."""
     order = np.argsort(places, kind="stable")
-    moved = [places[i] for i in order]
-    for i in range(1, len(moved)):
-        moved[i] = max(moved[i], moved[i - 1] + gap)
-    if moved and moved[-1] > _TOP:
-        moved[-1] = _TOP
-        for i in reversed(range(len(moved) - 1)):
-            moved[i] = min(moved[i], moved[i + 1] - gap)
-    found = [0.0] * len(moved)
-    for i, place in zip(order, moved, strict=True):
-        found[int(i)] = place
-    return found
+    steps = gap * np.arange(len(places))
+    # Pushed up by those below, then down from the top by those above.
+    moved = np.maximum.accumulate(np.asarray(places, dtype=np.float64)[order] - steps) + steps
+    if len(moved) and moved[-1] > _TOP:
+        moved = np.minimum(moved, _TOP - steps[::-1])
+    found = np.empty(len(moved))
+    found[order] = moved
+    return [float(place) for place in found]

@@ -1,4 +1,4 @@
-"""Effects: each setting's difference to the baseline with its interval, grouped by axis."""
+"""Effects of settings with their intervals, and the response of the metric to an axis."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.ticker import NullLocator, SymmetricalLogLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 
 from paribus.sweeps.report.figure import (
-    BASELINE,
+    BASELINE_COLOUR,
     FAINT,
     GRID,
     INK,
@@ -28,8 +28,8 @@ from paribus.sweeps.report.figure import (
 MOST_EFFECTS = 60
 _ROW = 0.19  # inches, of a setting or an axis' name
 _AROUND = 0.75  # inches, above and below the rows
-_TEXT = 8.5  # points: this panel has to be read on a phone too
-_FAR = 4.0  # times the usual reach of intervals: what lies beyond would crush the rest
+_TEXT = 8.5  # points: this panel has to be readable on a phone
+_FAR = 4.0  # times the median reach of intervals: beyond it is an outlier
 _NO_VERDICT = {"color": FAINT, "marker": "."}
 
 
@@ -44,7 +44,7 @@ class Effect:
         interval: Of `mean`; None with one seed.
         verdict: Gives shape and colour; None without one.
         look: The setting's colour and dashes in other plots, as matplotlib's keywords.
-        said: Stands at the right.
+        text: Stands at the right.
     """
 
     axis: str
@@ -53,12 +53,7 @@ class Effect:
     interval: tuple[float, float] | None
     verdict: str | None
     look: Mapping[str, Any]
-    said: str
-
-    @property
-    def reach(self) -> float:
-        """The far end of its interval from 0."""
-        return max(abs(end) for end in self.interval or (self.mean, self.mean))
+    text: str
 
 
 def effects_panel(
@@ -68,9 +63,9 @@ def effects_panel(
     margin: float | None,
     baselines: Mapping[str, str],
 ) -> Panel:
-    """Differences with their intervals, and the margin as a band around 0.
+    """Return differences with their intervals, and the margin as a band around 0.
 
-    What lies far outside is drawn as an arrow at the edge; its number stands beside it.
+    An outlier is an arrow at the edge, with its number beside it: it does not set the scale.
 
     Args:
         name: The panel's.
@@ -112,25 +107,25 @@ def effects_panel(
 
 
 def _limit(effects: Sequence[Effect], margin: float | None) -> float:
-    """The edge of the plot: most effects, and all that are not far outside."""
-    reaches = np.array([effect.reach for effect in effects])
+    """Return the edge of the plot: all effects but outliers lie inside."""
+    ends = [effect.interval or (effect.mean, effect.mean) for effect in effects]
+    reaches = np.abs(ends).max(axis=1)
     usual = max(float(np.median(reaches)), 2 * (margin or 0.0))
-    near = reaches[reaches <= _FAR * usual]
-    return 1.05 * max(float(near.max()) if len(near) else usual, usual) or 1.0
+    return 1.05 * max(usual, *reaches[reaches <= _FAR * usual]) or 1.0
 
 
 def _draw_axis_name(axes: Axes, place: int, name: str, baseline: str) -> None:
-    """Above its settings, on paper of its own: it crosses the line at 0."""
+    """Write it above its settings, on a background: it crosses the line at 0."""
+    style: Any = {
+        "textcoords": "offset points", "va": "center", "fontsize": _TEXT,
+        "bbox": {"facecolor": PAPER, "linewidth": 0, "pad": 1},
+    }  # fmt: skip
     text = axes.annotate(
         short(name, 26), (0, place), xycoords=("axes fraction", "data"), xytext=(-14, 0),
-        textcoords="offset points", va="center", fontsize=_TEXT, fontweight="bold",
-        bbox={"facecolor": PAPER, "linewidth": 0, "pad": 1},
+        fontweight="bold", **style,
     )  # fmt: skip
-    axes.annotate(
-        f"baseline {short(baseline, 18)}", (1, 0.5), xycoords=text, xytext=(5, 0),
-        textcoords="offset points", va="center", fontsize=_TEXT, color=FAINT,
-        bbox={"facecolor": PAPER, "linewidth": 0, "pad": 1},
-    )  # fmt: skip
+    axes.annotate(f"baseline {short(baseline, 18)}", (1, 0.5), xycoords=text, xytext=(5, 0),
+                  color=FAINT, **style)  # fmt: skip
 
 
 def _draw_effect(axes: Axes, place: int, effect: Effect, limit: float) -> None:
@@ -140,16 +135,19 @@ def _draw_effect(axes: Axes, place: int, effect: Effect, limit: float) -> None:
     ends = np.clip([low, high], -0.97 * limit, 0.97 * limit)
     axes.plot(ends, (place, place), color=colour, linewidth=1.4)
     beyond = {-limit: min(low, effect.mean) < -limit, limit: max(high, effect.mean) > limit}
-    for edge, goes_on in beyond.items():
-        if goes_on:
+    for edge, continues in beyond.items():
+        if continues:
             axes.annotate(
                 "", (edge, place), xytext=(0.85 * edge, place),
                 arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 1.4},
             )  # fmt: skip
     if abs(effect.mean) <= limit:
         axes.plot(effect.mean, place, markersize=5.5, linestyle="", zorder=3, **look)
-    _beside(axes, place, effect.said)
-    # The sample of its line in the other plots: the key to them all.
+    axes.annotate(
+        effect.text, (1, place), xycoords=("axes fraction", "data"), xytext=(6, 0),
+        textcoords="offset points", va="center", fontsize=_TEXT, color=INK,
+    )  # fmt: skip
+    # A sample of the setting's line: this plot is the legend of the others.
     at = ("axes points", "data")
     axes.annotate(
         "", (-6, place), xycoords=at, xytext=(-18, place), textcoords=at, annotation_clip=False,
@@ -157,19 +155,12 @@ def _draw_effect(axes: Axes, place: int, effect: Effect, limit: float) -> None:
     )  # fmt: skip
 
 
-def _beside(axes: Axes, place: int, text: str) -> None:
-    axes.annotate(
-        text, (1, place), xycoords=("axes fraction", "data"), xytext=(6, 0),
-        textcoords="offset points", va="center", fontsize=_TEXT, color=INK,
-    )  # fmt: skip
-
-
 # The response to an axis: level against the best metric.
 
 
-_MOST_MARKED = 12  # levels that stand at the axis themselves
+_MOST_MARKED = 12  # levels that are ticks of the axis
 _LETTER = 0.035  # of the axis' width, that of a letter
-_STROKE = 14  # typographic points, as are a mean's width and all its seeds together
+_STROKE = 14  # typographic points: the width of a mean, and of all its seeds together
 
 
 @dataclass(frozen=True)
@@ -179,46 +170,52 @@ class Level:
     Attributes:
         text: As it is typed.
         value: A number, or anything else: then levels stand side by side.
-        seeds: The best epoch's metric, one per seed.
+        seeds: Seed to the best epoch's metric.
         look: The setting's colour, as matplotlib's keywords.
         baseline: Whether this is the baseline's.
     """
 
     text: str
     value: Any
-    seeds: Sequence[float]
+    seeds: Mapping[int, float]
     look: Mapping[str, Any]
     baseline: bool = False
+
+    @property
+    def mean(self) -> float:
+        return sum(self.seeds.values()) / len(self.seeds)
 
 
 def response_panel(
     name: str, title: str, key: str, levels: Sequence[Level], *, log: bool = False
 ) -> Panel:
-    """Seeds as points side by side, their mean as a stroke; numbers' means are joined by a line.
+    """Return seeds as points side by side, their mean as a stroke; a line joins means of numbers.
 
     Args:
         name: The panel's.
         title: Stands above it.
         key: The axis, which stands below it.
         levels: Those with at least one seed, in the study's order.
-        log: Whether the levels were asked for as a logarithmic range.
+        log: Whether the levels are from a logarithmic range.
     """
-    numeric = all(_is_number(level.value) for level in levels)
+    numeric = all(
+        isinstance(level.value, int | float) and not isinstance(level.value, bool)
+        for level in levels
+    )
 
     def draw(axes: Axes) -> None:
         axes.grid(axis="y")
         number_axis(axes.yaxis)
         places = _draw_numbers(axes, levels, log) if numeric else _draw_words(axes, levels)
         for level, place in zip(levels, places, strict=True):
-            colour = level.look["color"]
-            for seed, value in zip(_beside_level(axes, len(level.seeds)), level.seeds, strict=True):
-                axes.plot(place, value, "o", color=colour, transform=seed, zorder=3,
+            values = list(level.seeds.values())
+            for seed, value in zip(_beside(axes, len(values)), values, strict=True):
+                axes.plot(place, value, "o", color=level.look["color"], transform=seed, zorder=3,
                           markeredgewidth=0)  # fmt: skip
-            axes.update_datalim([(place, value) for value in level.seeds])
+            axes.update_datalim([(place, value) for value in values])
             if level.baseline:
-                mean = float(np.mean(level.seeds))
-                axes.axhline(mean, color=BASELINE, linewidth=0.8, linestyle=":")
-                axes.annotate("baseline", (1.03, mean), xycoords=("axes fraction", "data"),
+                axes.axhline(level.mean, color=BASELINE_COLOUR, linewidth=0.8, linestyle=":")
+                axes.annotate("baseline", (1.03, level.mean), xycoords=("axes fraction", "data"),
                               va="center", fontsize=SMALL)  # fmt: skip
         axes.set_xlabel(short(key, 40))
         axes.autoscale_view()
@@ -237,20 +234,19 @@ def _draw_numbers(axes: Axes, levels: Sequence[Level], log: bool) -> list[float]
         step = 100 if spans(positive, 1e4) else 10
         axes.xaxis.set_major_locator(SymmetricalLogLocator(base=step, linthresh=least))
     axes.margins(x=0.08)
-    axes.update_datalim([(place, levels[0].seeds[0]) for place in places])
+    axes.update_datalim([(place, levels[0].mean) for place in places])
     if len(levels) <= _MOST_MARKED:
         _mark_levels(axes, levels, places)
     else:
         number_axis(axes.xaxis, dense=not spans(places, 100))
     order = np.argsort(places, kind="stable")
-    means = [float(np.mean(levels[i].seeds)) for i in order]
-    axes.plot([places[i] for i in order], means, "_-", color=FAINT, linewidth=0.8,
-              markersize=_STROKE, markeredgewidth=1.4)  # fmt: skip
+    axes.plot([places[i] for i in order], [levels[i].mean for i in order], "_-", color=FAINT,
+              linewidth=0.8, markersize=_STROKE, markeredgewidth=1.4)  # fmt: skip
     return places
 
 
 def _mark_levels(axes: Axes, levels: Sequence[Level], places: Sequence[float]) -> None:
-    """The levels themselves stand at the axis, the baseline's first, as many as there is room."""
+    """Make the levels the ticks of the axis, the baseline's first, as far as there is room."""
     axes.autoscale_view()
     to_axes = axes.transScale + axes.transLimits
     marked: list[tuple[float, float]] = []  # left and right end, in parts of the axis
@@ -267,29 +263,21 @@ def _mark_levels(axes: Axes, levels: Sequence[Level], places: Sequence[float]) -
 
 def _draw_words(axes: Axes, levels: Sequence[Level]) -> list[float]:
     places = [float(number) for number in range(len(levels))]
-    means = [float(np.mean(level.seeds)) for level in levels]
+    means = [level.mean for level in levels]
     axes.plot(places, means, "_", color=FAINT, markersize=_STROKE, markeredgewidth=1.4)
     texts = [short(level.text, 18) for level in levels]
-    slanted = len(texts) * max(map(len, texts)) > 28
-    axes.set_xticks(
-        places,
-        texts,
-        rotation=25 if slanted else 0,
-        rotation_mode="anchor" if slanted else None,
-        ha="right" if slanted else "center",
-    )
+    if len(texts) * max(map(len, texts)) > 28:
+        axes.set_xticks(places, texts, rotation=25, rotation_mode="anchor", ha="right")
+    else:
+        axes.set_xticks(places, texts)
     axes.set_xlim(-0.6, len(levels) - 0.4)
     return places
 
 
-def _beside_level(axes: Axes, seeds: int) -> list[Transform]:
-    """Where the points of a level stand: a few typographic points apart, so that equals show."""
+def _beside(axes: Axes, seeds: int) -> list[Transform]:
+    """Return where the points of a level stand: side by side, so that equal ones show."""
     figure = axes.get_figure(root=True)
     assert figure
     apart = min(4.0, _STROKE / max(1, seeds - 1)) / 72
     steps = (apart * (number - (seeds - 1) / 2) for number in range(seeds))
     return [axes.transData + ScaledTranslation(step, 0, figure.dpi_scale_trans) for step in steps]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,4 +1,7 @@
-"""How every plot looks: one stylesheet, and colours that stay with what they stand for."""
+"""One stylesheet for all plots, their colours, and figures made of panels.
+
+Nothing here uses pyplot or leaves matplotlib's settings changed.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from typing import Any, Literal
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
@@ -27,8 +31,8 @@ COLOURS = ("#0F5398", "#BF4408", "#198669", "#871156", "#279EC5", "#C18719")
 MARKERS = ("o", "s", "^", "D", "v")
 _DASHES = ("-", "--", ":", "-.")
 INK, FAINT, GRID, PAPER = "#222222", "#666666", "#E4E4E4", "#FFFFFF"
-BASELINE, VAL, TRAIN = "#000000", COLOURS[0], COLOURS[5]
-# Colour, marker and face of each verdict: shapes tell them apart where colours do not.
+BASELINE_COLOUR, VAL, TRAIN = "#000000", COLOURS[0], COLOURS[5]
+# Shapes differ as well as colours, for readers and printers without colours.
 VERDICTS: dict[str, dict[str, Any]] = {
     "better": {"color": COLOURS[2], "marker": "^"},
     "worse": {"color": COLOURS[1], "marker": "v"},
@@ -36,13 +40,13 @@ VERDICTS: dict[str, dict[str, Any]] = {
     "undecided": {"color": FAINT, "marker": "o", "markerfacecolor": PAPER},
     "identical": {"color": FAINT, "marker": "x"},
 }
-SMALL = 7.5  # points, of what stands inside a panel
+SMALL = 7.5  # points: text inside a panel
 
 _STYLE: Any = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: it measures by it
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so its widths are always known
     "font.size": 8.0,
     "text.color": INK,
-    "text.parse_math": False,  # names are anybody's: a $ is a $
+    "text.parse_math": False,  # a $ in a user's name is a $
     "axes.titlesize": 9.0,
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
@@ -68,13 +72,13 @@ _STYLE: Any = {
     "figure.facecolor": PAPER,
     "savefig.facecolor": PAPER,
     "svg.fonttype": "none",  # text stays text: it can be searched, selected and read aloud
-    "svg.hashsalt": "paribus",  # else ids are drawn, and equal plots differ
+    "svg.hashsalt": "paribus",  # else ids are random, and equal plots differ
 }
 
 
 @contextmanager
 def stylesheet() -> Iterator[None]:
-    """The one look, whatever a matplotlibrc of the person or the folder says."""
+    """Use the stylesheet inside the block, whatever the user's matplotlibrc says."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
@@ -82,7 +86,7 @@ def stylesheet() -> Iterator[None]:
 
 
 def line_look(number: int) -> dict[str, Any]:
-    """Colour and dashes of the setting that is the `number`-th of its axis, from 0."""
+    """Return colour and dashes of the `number`-th setting of an axis, counted from 0."""
     return {
         "color": COLOURS[number % len(COLOURS)],
         "linestyle": _DASHES[number // len(COLOURS) % len(_DASHES)],
@@ -90,43 +94,40 @@ def line_look(number: int) -> dict[str, Any]:
 
 
 def marker_look(number: int) -> dict[str, Any]:
-    """Colour and marker of the class with this code."""
+    """Return colour and marker of the class with this code."""
     return {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
 
 
 def spans(values: Iterable[float], factor: float) -> bool:
-    """Whether values are positive, and the greatest is `factor` times the least or more."""
+    """Return whether values are positive and the largest is at least `factor` times the least."""
     known = [value for value in values if math.isfinite(value)]
     return bool(known) and min(known) > 0 and max(known) >= factor * (1 - 1e-9) * min(known)
 
 
 def number_axis(axis: Axis, ticks: int = 5, *, dense: bool = False, whole: bool = False) -> None:
-    """Numbers at an axis, linear or logarithmic, as they are typed, at round places.
+    """Label a linear or logarithmic axis at round values.
 
     Args:
         axis: The horizontal or the vertical one.
-        ticks: How many places there are at most.
-        dense: Whether a logarithmic axis is so short that powers of ten alone are too few.
-        whole: Whether only whole numbers have a meaning.
+        ticks: Their largest number.
+        dense: Also mark 3, 30, … on a logarithmic axis: it spans few powers of ten.
+        whole: Mark whole numbers only.
     """
     if axis.get_scale() == "log":
         axis.set_major_locator(LogLocator(subs=(1.0, 3.0) if dense else (1.0,), numticks=ticks))
         axis.set_minor_locator(NullLocator())
-    elif axis.get_scale() != "symlog":  # its own places are round
+    elif axis.get_scale() != "symlog":  # symlog has round ticks
         axis.set_major_locator(MaxNLocator(ticks, integer=whole, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:.6g}"))
 
 
 def short(text: object, limit: int = 22) -> str:
-    """A name of the user's as it fits beside a line: cut in its middle, for ends tell apart."""
+    """Cut a user's name in its middle: the ends tell names apart."""
     return shortened(shown(text, 10_000), limit)
 
 
-# Panels beside each other on one figure, and the figure as a file's bytes.
+# Panels, and the figures made of them.
 
-
-Format = Literal["svg", "png"]
-FORMATS: tuple[Format, ...] = ("svg", "png")
 
 # Half of a small screen, or all of a page: text is about a fiftieth of the width.
 _WIDTH = 5.4  # inches
@@ -141,7 +142,7 @@ class Panel:
     """One of the small plots of a figure.
 
     Attributes:
-        name: What it shows, as `--json` names it.
+        name: As `--json` names it.
         title: Stands above it.
         draw: Draws it on the axes it is given.
         width: In quarters of the figure, from 1 to 4.
@@ -156,65 +157,102 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """What a figure is made of.
+class Table:
+    """Headings, and rows of cells; the first cell names its row."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A panel with its description, for readers who see it and those who do not.
 
     Attributes:
-        title: Which run or study this is.
-        caption: Sentences on what is shown: units, seeds, what a band means, what is left out.
-        panels: At least one, in reading order.
+        panel: The drawing.
+        alt: What it shows, in words.
+        caption: Units, seeds, and what each mark means.
+        table: The numbers behind it.
     """
+
+    panel: Panel
+    alt: str
+    caption: str
+    table: Table
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of several panels: a title above and a caption below them."""
 
     title: str
     caption: str
     panels: Sequence[Panel]
 
 
-def figure_of(picture: Picture) -> Figure:
-    """The panels in rows, the title above them and the caption below."""
-    rows = _rows(picture.panels)
+class StyledFigure(Figure):
+    """A figure that looks the same wherever it is drawn or saved; a notebook shows it as an image.
+
+    Some of a figure is made while it is drawn, such as tick labels, by matplotlib's settings then.
+    """
+
+    def __init__(self, width: float, height: float) -> None:
+        with stylesheet():
+            layout = ConstrainedLayoutEngine(w_pad=_PAD, h_pad=_PAD)
+            super().__init__(figsize=(width, height), layout=layout)
+
+    def draw(self, renderer: RendererBase) -> None:
+        with stylesheet():
+            super().draw(renderer)
+
+    def _repr_png_(self) -> bytes:
+        return rendered(self, "png")
+
+
+def figure_of(picture: Picture) -> StyledFigure:
+    """Return the panels in rows, the title above them and the caption below."""
+    rows: list[list[Panel]] = [[]]
+    for panel in picture.panels:
+        if sum(other.width for other in rows[-1]) + panel.width > _QUARTERS:
+            rows.append([])
+        rows[-1].append(panel)
     heights = [max(panel.height for panel in row) for row in rows]
     lines = textwrap.wrap(shown(picture.caption, 10_000), _CAPTION_WIDTH)
+    figure = StyledFigure(_WIDTH, sum(heights) + 0.35 + _LINE * (len(lines) + 1))
     with stylesheet():
-        height = sum(heights) + 0.35 + _LINE * (len(lines) + 1)
-        layout = ConstrainedLayoutEngine(w_pad=_PAD, h_pad=_PAD)
-        figure = Figure(figsize=(_WIDTH, height), layout=layout)
-        left = _PAD / _WIDTH
-        figure.suptitle(
-            short(picture.title, 60), x=left, ha="left", fontsize=10.5, fontweight="bold"
-        )
-        figure.supxlabel("\n".join(lines), x=left, ha="left", fontsize=SMALL, color=FAINT)
+        place: Any = {"x": _PAD / _WIDTH, "ha": "left"}
+        figure.suptitle(short(picture.title, 60), fontsize=10.5, fontweight="bold", **place)
+        figure.supxlabel("\n".join(lines), fontsize=SMALL, color=FAINT, **place)
         grid = figure.add_gridspec(len(rows), _QUARTERS, height_ratios=heights)
         for number, row in enumerate(rows):
             column = 0
             for panel in row:
-                axes = figure.add_subplot(grid[number, column : column + panel.width])
-                axes.set_title(shown(panel.title))
-                panel.draw(axes)
+                _draw(panel, figure.add_subplot(grid[number, column : column + panel.width]))
                 column += panel.width
     return figure
 
 
-def figure_of_panel(panel: Panel) -> Figure:
-    """One panel by itself: what is narrow is larger than beside others."""
+def figure_of_panel(panel: Panel) -> StyledFigure:
+    """Return one panel as a figure: a narrow one is larger than beside others."""
     larger = 4 / 3 if panel.width <= _QUARTERS / 2 else 1.0
-    size = (_WIDTH * panel.width / _QUARTERS * larger, panel.height * larger)
+    figure = StyledFigure(_WIDTH * panel.width / _QUARTERS * larger, panel.height * larger)
     with stylesheet():
-        layout = ConstrainedLayoutEngine(w_pad=_PAD, h_pad=_PAD)
-        figure = Figure(figsize=size, layout=layout)
-        axes = figure.add_subplot()
-        axes.set_title(shown(panel.title))
-        panel.draw(axes)
+        _draw(panel, figure.add_subplot())
     return figure
 
 
-def rendered(figure: Figure, suffix: Format, *, transparent: bool = False) -> bytes:
-    """The figure as a file's content: the same figure gives the same bytes.
+def _draw(panel: Panel, axes: Axes) -> None:
+    axes.set_title(shown(panel.title))
+    panel.draw(axes)
+
+
+def rendered(figure: Figure, suffix: Literal["svg", "png"], *, transparent: bool = False) -> bytes:
+    """Return the content of the figure's file: equal figures give equal bytes.
 
     Args:
-        figure: What is drawn.
+        figure: The figure.
         suffix: The format.
-        transparent: Whether an SVG lets what is behind it show.
+        transparent: Whether an SVG has no background.
     """
     buffer = io.BytesIO()
     with stylesheet(), warnings.catch_warnings():
@@ -227,19 +265,7 @@ def rendered(figure: Figure, suffix: Format, *, transparent: bool = False) -> by
     return buffer.getvalue()
 
 
-def _rows(panels: Sequence[Panel]) -> list[list[Panel]]:
-    """Panels row by row, as many as the quarters last."""
-    rows: list[list[Panel]] = []
-    for panel in panels:
-        last = rows[-1] if rows else []
-        if last and sum(other.width for other in last) + panel.width <= _QUARTERS:
-            last.append(panel)
-        else:
-            rows.append([panel])
-    return rows
-
-
-# What captions are made of: units and counts.
+# Units and counts in captions.
 
 
 _UNITS = {
@@ -252,13 +278,16 @@ _BETTER = {"maximize": "higher is better", "minimize": "lower is better"}
 
 
 def explained(metric: str, direction: str) -> str:
-    """A metric with its unit, where that is known, and its direction."""
+    """Return a metric with its direction and, where that is known, its unit."""
     unit = _UNITS.get(metric.rpartition("/")[2])
-    return (
-        f"{metric} ({unit}, {_BETTER[direction]})" if unit else f"{metric} ({_BETTER[direction]})"
-    )
+    return f"{metric} ({f'{unit}, ' if unit else ''}{_BETTER[direction]})"
 
 
 def many(count: int, noun: str) -> str:
-    """A count with its noun in the singular or the plural."""
+    """Return a count with its noun in the singular or the plural."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def part_of(drawn: int, total: int, noun: str) -> str:
+    """Return ``5 seeds`` where all are drawn, else ``3 of 5 seeds``."""
+    return many(total, noun) if drawn == total else f"{drawn} of {many(total, noun)}"

@@ -1,10 +1,9 @@
-"""What a model answers: lines, probabilities and regions over its inputs, or against the truth."""
+"""A model's answers: over its one or two inputs, or against the true values."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -23,29 +22,15 @@ from paribus.sweeps.report.figure import (
     short,
 )
 
+if TYPE_CHECKING:
+    from paribus.core.inference.decision_surface import Examples
+
 Array = NDArray[Any]
 _MOST_NAMED = 8  # in the legend
 
 
-@dataclass(frozen=True, eq=False)
-class Points:
-    """Examples as the data has them.
-
-    Attributes:
-        inputs: `[N, D]`, in the units of the data as given.
-        targets: Codes `[N]`, or values `[N, K]`.
-        predicted: The model's, in the form of the targets.
-    """
-
-    inputs: Array
-    targets: Array
-    predicted: Array
-
-
-def line_panel(
-    name: str, title: str, x: Array, predicted: Array, train: Points, val: Points, label: str
-) -> Panel:
-    """Regression on one number: the points, and the prediction `[G, K]` at `x` `[G]`."""
+def line_panel(x: Array, predicted: Array, train: Examples, val: Examples, label: str) -> Panel:
+    """Return a regression on one number, `label`: examples, and predictions `[G, K]` at `x`."""
 
     def draw(axes: Axes) -> None:
         samples: list[Line2D] = []
@@ -65,11 +50,11 @@ def line_panel(
         axes.grid(axis="y")
         _legend(axes, samples[:_MOST_NAMED])
 
-    return Panel(name, title, draw, width=4, height=2.4)
+    return Panel("prediction", "prediction", draw, width=4, height=2.4)
 
 
-def agreement_panel(name: str, title: str, targets: Array, predicted: Array) -> Panel:
-    """Regression on any inputs: predicted values `[N, K]` against the true ones `[N, K]`."""
+def agreement_panel(targets: Array, predicted: Array) -> Panel:
+    """Return a regression on any inputs: predicted values `[N, K]` against true ones `[N, K]`."""
 
     def draw(axes: Axes) -> None:
         ends = [float(edge(values)) for edge in (np.min, np.max) for values in (targets, predicted)]
@@ -86,21 +71,23 @@ def agreement_panel(name: str, title: str, targets: Array, predicted: Array) -> 
         if len(samples) > 1:
             _legend(axes, samples[:_MOST_NAMED])
 
-    return Panel(name, title, draw, height=2.3)
+    return Panel("agreement", "predicted against true", draw, height=2.3)
 
 
 def probability_panel(
-    name: str,
-    title: str,
-    x: Array,
-    probabilities: Array,
-    val: Points,
-    classes: Sequence[str],
-    label: str,
+    title: str, x: Array, probabilities: Array, val: Examples, classes: Sequence[str], label: str
 ) -> Panel:
-    """Classes of one number: the probability of each `[G, C]`, the validation points as a rug.
+    """Return the probability of each class `[G, C]` over one number, with validation examples.
 
-    Of two classes only the second one's: the first's is what is left.
+    Of two classes only the second one's: the first's is the rest.
+
+    Args:
+        title: Stands above it.
+        x: Values of the input `[G]`.
+        probabilities: At each of them.
+        val: Drawn as strokes below.
+        classes: Their names.
+        label: The input's name.
     """
     drawn = [1] if len(classes) == 2 else list(range(len(classes)))
 
@@ -117,26 +104,22 @@ def probability_panel(
         axes.grid(axis="y")
         _legend(axes, _class_samples(classes, line=True))
 
-    return Panel(name, title, draw, height=2.4)
+    return Panel("probability", title, draw, height=2.4)
 
 
 def regions_panel(
-    name: str,
-    title: str,
     grid: tuple[Array, Array],
     predicted: Array,
-    val: Points,
+    val: Examples,
     classes: Sequence[str],
     labels: tuple[str, str],
 ) -> Panel:
-    """Classes of two numbers: the region of each class, and the validation points.
+    """Return the region of each class over two numbers, with validation examples.
 
     Args:
-        name: The panel's.
-        title: Stands above it.
-        grid: Where the model was asked, along each input: `[G]` and `[H]`.
-        predicted: Its answers, codes `[H, G]`.
-        val: The points; those that the model has wrong get a dark edge.
+        grid: Values of the inputs: `[G]` and `[H]`.
+        predicted: Codes of the predicted classes `[H, G]`.
+        val: Those classified wrongly get a dark edge.
         classes: Their names.
         labels: The names of the two inputs.
     """
@@ -144,7 +127,8 @@ def regions_panel(
     def draw(axes: Axes) -> None:
         x, y = grid
         edges = (float(x[0]), float(x[-1]), float(y[0]), float(y[-1]))
-        tints = np.array([_tint(marker_look(code)["color"]) for code in range(len(classes))])
+        # So transparent that points are visible on any paper.
+        tints = np.array([(*to_rgb(marker_look(c)["color"]), 0.28) for c in range(len(classes))])
         axes.imshow(
             tints[predicted], extent=edges, origin="lower", aspect="auto", interpolation="none"
         )
@@ -162,12 +146,12 @@ def regions_panel(
                           label=classes[code] if edge == PAPER else "", **look)  # fmt: skip
         axes.set(xlim=edges[:2], ylim=edges[2:])
         wide, high = edges[1] - edges[0], edges[3] - edges[2]
-        if 0.5 <= wide / high <= 2:  # likely of one unit: a circle is to look like one
+        if 0.5 <= wide / high <= 2:  # likely of one unit: a circle should look like one
             axes.set_aspect("equal", anchor="NW")
         _number_axes(axes, *labels)
         _legend(axes, _class_samples(classes, line=False))
 
-    return Panel(name, title, draw, height=2.3)
+    return Panel("decision regions", "decision regions", draw, height=2.3)
 
 
 def _number_axes(axes: Axes, x: str, y: str, ticks: int = 5) -> None:
@@ -175,11 +159,6 @@ def _number_axes(axes: Axes, x: str, y: str, ticks: int = 5) -> None:
     number_axis(axes.yaxis)
     axes.set_xlabel(short(x, 40))
     axes.set_ylabel(short(y, 24))
-
-
-def _tint(colour: str) -> tuple[float, ...]:
-    """The colour of a region: that of its class, so thin that points stand out on any paper."""
-    return (*to_rgb(colour), 0.28)
 
 
 def _class_samples(classes: Sequence[str], *, line: bool) -> list[Line2D]:
@@ -194,7 +173,7 @@ def _class_samples(classes: Sequence[str], *, line: bool) -> list[Line2D]:
 
 
 def _legend(axes: Axes, samples: Sequence[Line2D]) -> None:
-    """Beside the panel: points lie all over it, and a class has no line's end to stand at."""
+    """Draw it beside the panel: points may lie anywhere inside."""
     axes.legend(
         handles=list(samples), loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.2,
         handletextpad=0.4,

@@ -20,7 +20,7 @@ from paribus.sweeps.study.study import Study
 from paribus.sweeps.tracking.tracker import TrackedRun, TrackedStudy, Tracker
 
 if TYPE_CHECKING:
-    from paribus.sweeps.report.view import View
+    from paribus.sweeps.report.study_plots import StudyView
 
 
 class TrackerCallback:
@@ -147,7 +147,7 @@ def _tracked(
 
 def import_page() -> None:
     """Imports what drawing needs, which takes half a second."""
-    import paribus.sweeps.report.study_page  # noqa: F401
+    import paribus.sweeps.report.study_report  # noqa: F401
 
 
 def conclude(study: Study, tracker: Tracker) -> Path | None:
@@ -159,12 +159,13 @@ def conclude(study: Study, tracker: Tracker) -> Path | None:
     Raises:
         RequestError: If the page cannot be written. The tracker was told.
     """
-    from paribus.sweeps.report.study_page import view_of, write_page
+    from paribus.sweeps.report.study_plots import StudyView
+    from paribus.sweeps.report.study_report import write_study_page
 
-    view, page = view_of(study), None
+    view, page = StudyView(study), None
     try:
         if any(result.runs for result in view.results):
-            page = write_page(view)
+            page = write_study_page(view)
     finally:
         tracker.conclude(partial(_tracked_study, view, page))
     return page
@@ -172,31 +173,32 @@ def conclude(study: Study, tracker: Tracker) -> Path | None:
 
 def tracked_study(study: Study) -> TrackedStudy | None:
     """A study as it stands now, its page written anew; None where nothing can be compared yet."""
-    from paribus.sweeps.report.study_page import view_of, write_page
+    from paribus.sweeps.report.study_plots import StudyView
+    from paribus.sweeps.report.study_report import write_study_page
 
-    view, page = view_of(study), None
+    view, page = StudyView(study), None
     if _is_comparable(view):
         with suppress(ParibusError):  # a page that cannot be written is none to upload
-            page = write_page(view)
+            page = write_study_page(view)
     return _tracked_study(view, page)
 
 
-def _tracked_study(view: View, page: Path | None) -> TrackedStudy | None:
-    from paribus.sweeps.report.effect_sections import effects_panel_of
+def _tracked_study(view: StudyView, page: Path | None) -> TrackedStudy | None:
     from paribus.sweeps.report.figure import figure_of_panel, rendered
+    from paribus.sweeps.report.study_plots import effects_plot
 
     if not _is_comparable(view):
         return None
-    panel = effects_panel_of(view)
+    effects = effects_plot(view)
     return TrackedStudy(
         study=view.study.name,
         experiment=view.study.experiment,
         baseline=view.study.asked["baseline"],
         comparison=dict(view.comparison),
-        picture=rendered(figure_of_panel(panel), "png") if panel else None,
+        picture=rendered(figure_of_panel(effects.panel), "png") if effects else None,
         page=page,
     )
 
 
-def _is_comparable(view: View) -> bool:
+def _is_comparable(view: StudyView) -> bool:
     return any(setting["delta"] is not None for setting in view.comparison["settings"])

@@ -3,8 +3,15 @@
 import pytest
 
 from paribus.sweeps.report.effect_plots import Effect, effects_panel
-from paribus.sweeps.report.figure import VERDICTS, figure_of_panel, line_look, rendered
-from paribus.sweeps.report.html import inline_svg
+from paribus.sweeps.report.figure import (
+    VERDICTS,
+    Plot,
+    Table,
+    figure_of_panel,
+    line_look,
+    rendered,
+)
+from paribus.sweeps.report.html import plot_svg
 
 BASELINES = {"optimizer.lr": "0.001", "model.hidden_dim": "128"}
 
@@ -55,7 +62,7 @@ def test_levels_stand_below_the_name_of_their_axis_with_the_baseline():
     texts = [t.get_text() for t in axes.texts]
     assert [t for t in texts if t in BASELINES] == list(BASELINES)
     assert "baseline 128" in texts
-    assert all(e.said in texts for e in EFFECTS)
+    assert all(e.text in texts for e in EFFECTS)
 
 
 def test_what_lies_far_outside_does_not_crush_the_rest():
@@ -83,8 +90,8 @@ def test_any_effects_are_drawn(margin, recwarn):
 
 
 def test_every_colour_follows_the_theme():
-    figure = figure_of_panel(effects_panel("effects", "accuracy", EFFECTS, 0.005, BASELINES))
-    svg = inline_svg(rendered(figure, "svg", transparent=True), "here", 'a "plot" <of> effects')
+    panel = effects_panel("effects", "accuracy", EFFECTS, 0.005, BASELINES)
+    svg = plot_svg(Plot(panel, 'a "plot" <of> effects', "", Table([], [])), "here")
     assert "#" not in svg.replace("url(#here-", "").replace('href="#here-', "")
     assert "var(--c3)" in svg
     assert 'aria-label="a &quot;plot&quot; &lt;of&gt; effects"' in svg

@@ -11,8 +11,8 @@ import pytest
 from hostile import CLASSES, IMAGE, MARKUP
 
 from paribus.core.errors import shown
-from paribus.sweeps.report.study_table import headline
-from paribus.sweeps.report.view import View
+from paribus.sweeps.report.study_plots import StudyView
+from paribus.sweeps.report.study_report import headline
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study
 
@@ -69,7 +69,7 @@ def test_the_first_sentence_says_what_was_tried_and_found(page, study):
     said = Page(page).text("p", class_="lead")
     worse = sum(setting["verdict"] == "worse" for setting in study["settings"])
     assert said.startswith("Of 7 changes to digits, one at a time on 3 hyperparameters, ")
-    assert f"{worse} made it worse" in said
+    assert f"{worse} worse" in said
     assert "without a verdict" in said  # the level that failed
 
 
@@ -220,13 +220,14 @@ def test_the_numbers_of_an_axis_stand_under_their_seeds(page, study):
 
 
 def test_a_better_setting_one_of_whose_seeds_failed_is_the_one_told_of(paribus, place, page, study):
-    results = Study.load(ResultsDir(place / "results"), "seen")
+    view = StudyView(Study.load(ResultsDir(place / "results"), "seen"))
     rows = {row["label"]: dict(row) for row in study["settings"]}
     rows["optimizer.lr=0.1"] |= {"verdict": "better", "status": "failed"}
     rows["optimizer.lr=0.003"] |= {"verdict": "undecided"}
-    view = View(results, {**study, "settings": [*rows.values()]}, results.results())
+    view.comparison = {**study, "settings": [*rows.values()]}
     assert view.chosen == "optimizer.lr=0.1"
-    assert "one helped; it: optimizer.lr=0.1 raises val/accuracy" in headline(view)
+    assert "1 is better than the baseline" in headline(view)
+    assert "The best: optimizer.lr=0.1 raises val/accuracy by" in headline(view)
 
 
 def test_a_damaged_run_is_left_out_and_named(paribus, place, page, tmp_path):

@@ -1,5 +1,6 @@
 """The pictures: what stands in them, and that equal content gives equal bytes."""
 
+import io
 import math
 import re
 from itertools import pairwise
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib._pylab_helpers import Gcf
 
+from paribus.core.inference.decision_surface import Examples
 from paribus.sweeps.report.confusion_plots import MOST_LABELS, confusion_panel, label_panels
 from paribus.sweeps.report.curve_plots import (
     Curve,
@@ -30,7 +33,6 @@ from paribus.sweeps.report.figure import (
     short,
 )
 from paribus.sweeps.report.prediction_plots import (
-    Points,
     agreement_panel,
     line_panel,
     probability_panel,
@@ -55,6 +57,10 @@ def drawn(axes):
     return [text.get_text() for text in axes.texts]
 
 
+def examples(inputs, targets, predicted):
+    return Examples(inputs, targets, predicted, len(inputs))
+
+
 def curve(label, *values):
     return Curve(label, np.array(values, dtype=float), LOOK)
 
@@ -63,10 +69,10 @@ def plane():
     """A picture with everything that could differ from one time to the next: ids, images, text."""
     grid = np.linspace(0, 1, 20)
     codes = (grid[:, None] > grid[None, :]).astype(int)
-    points = Points(np.array([[0.2, 0.7], [0.7, 0.2]]), np.array([1, 0]), np.array([1, 1]))
+    points = examples(np.array([[0.2, 0.7], [0.7, 0.2]]), np.array([1, 0]), np.array([1, 1]))
     return Picture("run x", "Regions.", [
         curves_panel("loss", "loss", [curve("train", 2, 1), curve("val", 3, 2)], best_epoch=2),
-        regions_panel("r", "regions", (grid, grid), codes, points, ["a", "b"], ("x", "y")),
+        regions_panel((grid, grid), codes, points, ["a", "b"], ("x", "y")),
         confusion_panel("c", "confusion", np.array([[3, 1], [0, 4]]), ["a", "b"]),
     ])  # fmt: skip
 
@@ -79,6 +85,16 @@ def test_the_same_picture_has_the_same_bytes_whatever_the_person_s_style():
         assert matplotlib.rcParams["font.size"] == 30
     assert b"dc:date" not in svg
     assert png.startswith(b"\x89PNG\r\n")
+
+
+def test_a_notebook_s_figure_follows_the_stylesheet_and_changes_no_setting():
+    before, png = dict(matplotlib.rcParams), figure_of(plane())._repr_png_()
+    figure, file = figure_of(plane()), io.BytesIO()
+    with matplotlib.rc_context({"font.size": 30, "xtick.labelsize": 30}):
+        figure.savefig(file, format="png", dpi=160)
+    assert file.getvalue() == png
+    assert dict(matplotlib.rcParams) == before
+    assert not Gcf.figs  # pyplot keeps none of them
 
 
 def test_text_stays_text_and_markup_is_inert():
@@ -181,8 +197,8 @@ def points_of(axes):
 
 def test_a_response_over_numbers_shows_seeds_means_and_the_baseline():
     levels = [
-        Level("0.01", 0.01, [0.5, 0.7], LOOK, baseline=True),
-        Level("0.0001", 0.0001, [0.1, 0.2], LOOK),
+        Level("0.01", 0.01, {0: 0.5, 1: 0.7}, LOOK, baseline=True),
+        Level("0.0001", 0.0001, {0: 0.1, 1: 0.2}, LOOK),
     ]
     (axes,) = axes_of(response_panel("r", "best", "optimizer.lr", levels))
     assert axes.get_xscale() == "log"
@@ -208,13 +224,13 @@ def test_a_response_over_numbers_shows_seeds_means_and_the_baseline():
     ],
 )
 def test_the_axis_is_logarithmic_where_levels_are(values, asked_log, scale):
-    levels = [Level(str(value), value, [1.0], LOOK) for value in values]
+    levels = [Level(str(value), value, {0: 1.0}, LOOK) for value in values]
     (axes,) = axes_of(response_panel("r", "best", "key", levels, log=asked_log))
     assert axes.get_xscale() == scale
 
 
 def test_words_stand_side_by_side():
-    levels = [Level(text, value, [0.5, 0.6], LOOK) for text, value in
+    levels = [Level(text, value, {0: 0.5, 1: 0.6}, LOOK) for text, value in
               (("relu", "relu"), ("true", True), ("none", None), ("2", 2))]  # fmt: skip
     (axes,) = axes_of(response_panel("r", "best", "model.activation", levels))
     assert [t.get_text() for t in axes.get_xticklabels()] == ["relu", "true", "none", "2"]
@@ -224,8 +240,8 @@ def test_words_stand_side_by_side():
 def test_a_regression_is_a_line_over_points():
     x = np.linspace(0, 1, 5)
     predicted = np.stack([x, 2 * x], 1)
-    points = Points(x[:, None], predicted, predicted)
-    (axes,) = axes_of(line_panel("p", "prediction", x, predicted, points, points, "age"))
+    points = examples(x[:, None], predicted, predicted)
+    (axes,) = axes_of(line_panel(x, predicted, points, points, "age"))
     assert axes.get_xlabel() == "age"
     assert [t.get_text() for t in axes.get_legend().get_texts()] == [
         "train", "val", "predicted 1", "predicted 2",
@@ -234,7 +250,7 @@ def test_a_regression_is_a_line_over_points():
 
 def test_predictions_lie_on_the_diagonal_where_they_are_right():
     targets, predicted = np.array([[1.0], [5.0], [3.0]]), np.array([[1.0], [4.0], [9.0]])
-    (axes,) = axes_of(agreement_panel("agreement", "agreement", targets, predicted))
+    (axes,) = axes_of(agreement_panel(targets, predicted))
     diagonal, points = axes.lines
     assert diagonal.get_xydata().tolist() == [[1, 1], [9, 9]]
     assert points.get_xydata().tolist() == [[1, 1], [5, 4], [3, 9]]
@@ -244,10 +260,9 @@ def test_predictions_lie_on_the_diagonal_where_they_are_right():
 def test_two_classes_of_one_number_are_one_curve_and_three_are_three():
     x = np.linspace(0, 1, 5)
     for classes, curves in ((["a", "b"], 1), (["a", "b", "c"], 3)):
-        points = Points(x[:3, None], np.arange(3) % len(classes), np.arange(3) % len(classes))
-        panel = probability_panel(
-            "p", "probability", x, np.full((5, len(classes)), 0.2), points, classes, "age"
-        )
+        points = examples(x[:3, None], np.arange(3) % len(classes), np.arange(3) % len(classes))
+        flat = np.full((5, len(classes)), 0.2)
+        panel = probability_panel("probability", x, flat, points, classes, "age")
         (axes,) = axes_of(panel)
         assert sum(line.get_linestyle() == "-" for line in axes.lines) == curves
 
@@ -262,12 +277,10 @@ def test_regions_name_their_classes_and_mark_what_is_wrong():
 
 def test_a_boundary_is_drawn_where_the_answer_changes(recwarn):
     grid = np.linspace(0, 1, 11)
-    points = Points(np.array([[0.5, 0.5]]), np.array([0]), np.array([0]))
+    points = examples(np.array([[0.5, 0.5]]), np.array([0]), np.array([0]))
     for right, edges in ((2, [0.45]), (0, [])):  # classes 0 and 2, or 0 everywhere
         codes = np.where(np.arange(11) < 5, 0, right)[None, :].repeat(11, 0)
-        panel = regions_panel(
-            "r", "regions", (grid, grid), codes, points, ["a", "b", "c"], ("x", "y")
-        )
+        panel = regions_panel((grid, grid), codes, points, ["a", "b", "c"], ("x", "y"))
         (axes,) = axes_of(panel)
         lines = [path.vertices[:, 0] for c in axes.collections for path in c.get_paths()]
         assert [set(line.round(6)) for line in lines] == [{edge} for edge in edges]

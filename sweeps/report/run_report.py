@@ -1,0 +1,372 @@
+"""A run's figure and page: curves, confusion matrix, what its model answers, its configuration."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from paribus.core.config.schema import flatten, get
+from paribus.core.config.values import show_value
+from paribus.core.errors import RequestError, shown
+from paribus.core.records.record import Epoch, RunRecord
+from paribus.core.records.run_dir import RunFolder
+from paribus.sweeps.execution.pool import Pool
+from paribus.sweeps.formatting import number
+from paribus.sweeps.report.confusion_plots import confusion_panel, label_panels, matrix_table
+from paribus.sweeps.report.curve_plots import Values, curves_panel, curves_plot, train_and_val
+from paribus.sweeps.report.figure import (
+    Panel,
+    Picture,
+    Plot,
+    StyledFigure,
+    Table,
+    explained,
+    figure_of,
+    many,
+    part_of,
+    short,
+)
+from paribus.sweeps.report.html import write_page
+from paribus.sweeps.report.prediction_plots import (
+    agreement_panel,
+    line_panel,
+    probability_panel,
+    regions_panel,
+)
+
+if TYPE_CHECKING:
+    from paribus.core.inference.decision_surface import Surface
+
+_MOST_POINTS = 1000  # of a plot, evenly spaced: more would hide each other
+_MOST_EXAMPLES = 200  # rows of a table
+
+
+@dataclass(frozen=True, eq=False)
+class RunView:
+    """What a run's figure and page show.
+
+    Attributes:
+        record: Its record.
+        history: Its epochs.
+        predictions: Outputs and targets of its best epoch, as arrays; None if it has no model.
+        surface: What its model answers, where its inputs are one or two plain numbers.
+        left_out: Why `surface` is missing, as a sentence, where it was wanted.
+    """
+
+    record: RunRecord
+    history: Sequence[Epoch]
+    predictions: Mapping[str, Any] | None = None
+    surface: Surface | None = None
+    left_out: str | None = None
+
+
+def run_figure(folder: RunFolder, *, trust: bool = False) -> StyledFigure:
+    """Return a run's figure; it needs no pyplot, and a notebook shows it.
+
+    Args:
+        folder: The run.
+        trust: Whether whatever the record names may be imported and executed.
+
+    Raises:
+        DamagedError: If a file of the run is not what was written.
+        RequestError: If it has no number to draw.
+    """
+    view = load_run_view(folder, trust)
+    if view.left_out:
+        warnings.warn(view.left_out, stacklevel=2)
+    return figure_of(run_picture(view))
+
+
+def load_run_view(folder: RunFolder, trust: bool) -> RunView:
+    """Read what a run's figure and page show; its model is loaded in a process of its own.
+
+    Args:
+        folder: The run.
+        trust: Whether whatever the record names may be imported and executed.
+
+    Raises:
+        DamagedError: If a file of the run is not what was written.
+    """
+    record, surface, left_out = folder.verified_record(), None, None
+    if _has_surface(record):
+        from paribus.core.inference.decision_surface import surface_of_run
+
+        try:
+            with Pool(1, record.configuration["data"]["name"]) as pool:
+                surface = pool.call(surface_of_run, folder.folder, trust)
+        except RequestError as error:
+            left_out = f"What the model answers is left out: {error}"
+    has_model = record.is_complete and record.weights_sha256
+    predictions = folder.predictions() if has_model else None
+    return RunView(record, folder.history(), predictions, surface, left_out)
+
+
+def _has_surface(record: RunRecord) -> bool:
+    """Return whether the run has a model of one or two plain numbers."""
+    preprocessing = record.data.preprocessing
+    columns = (preprocessing.get("table") or {"columns": []})["columns"]
+    if "text" in preprocessing or any("categories" in column for column in columns):
+        return False
+    tasks = {1: ("regression", "binary", "multiclass"), 2: ("binary", "multiclass")}
+    shape = record.data.input_shape
+    if not record.is_complete or shape is None or len(shape) != 1:
+        return False
+    return get(record.configuration, "task.name") in tasks.get(shape[0], ())
+
+
+def run_picture(view: RunView) -> Picture:
+    """Return curves of loss, selection metric and accuracy; confusion matrix; the model's answers.
+
+    Raises:
+        RequestError: If the run has no finite number in any epoch.
+    """
+    record = view.record
+    panels = [plot.panel for plot in _curve_plots(view)]
+    caption = [
+        f"{shown(record.experiment)}, 1 seed ({record.seed}), {many(len(view.history), 'epoch')}."
+    ]
+    if "train" in record.configuration:
+        caption.append("Train: mean over the epoch's updates; val: after the epoch.")
+    if record.best is None:
+        caption.append(f"The run failed: {shown(record.reason, 300)}.")
+    else:
+        value = "" if record.value is None else f": {record.value:.4g}"
+        metric = explained(record.metric, record.select["direction"])
+        caption.append(f"Dotted: best epoch {record.best.epoch} by {metric}{value}.")
+    for plots in (_matrix_plots(record), _answer_plots(view)):
+        panels += [plot.panel for plot in plots]
+        caption += [plots[0].caption] if plots else []
+    return Picture(f"run {record.run}", " ".join(caption), panels)
+
+
+def write_run_page(view: RunView, file: Path) -> None:
+    """Write a run's page, whole or not at all.
+
+    Raises:
+        RequestError: If it has no number to show, or cannot be written.
+    """
+    record = view.record
+    write_page(
+        file,
+        "run",
+        record.run,
+        record=record,
+        metric=explained(record.metric, record.select["direction"]),
+        curves=_curve_plots(view),
+        matrices=_matrix_plots(record, half=True),
+        report=_classification_report(record),
+        # As wide as a phone.
+        answers=[replace(p, panel=replace(p.panel, width=2)) for p in _answer_plots(view)],
+        configuration=shown_configuration(record.configuration),
+        environment=shared_facts([record]),
+    )
+
+
+def shown_configuration(configuration: Mapping[str, Any]) -> dict[str, str]:
+    """Return the values of a configuration by key, as they are typed."""
+    return {key: show_value(value) for key, value in flatten(configuration).items()}
+
+
+def shared_facts(records: Sequence[RunRecord]) -> dict[str, str]:
+    """Return commit, versions, processor and data of runs; where they differ, all values."""
+    if not records:
+        return {}
+    environments = [record.identity["environment"] for record in records]
+    facts: dict[str, list[Any]] = {
+        "commit": [_commit(record) for record in records],
+        "data fingerprint": [record.data.fingerprint for record in records],
+        "examples": [
+            None
+            if (data := record.data).train is None  # a function keeps its data to itself
+            else f"{data.train} training, {data.val} validation, {data.test or 0} test"
+            for record in records
+        ],
+        "engine": [record.engine for record in records],
+        "device": [record.configuration["device"] for record in records],
+        **{key: [env.get(key) for env in environments] for key in environments[0]},
+    }
+    return {
+        name: ", ".join(dict.fromkeys(show_value(value) for value in values))
+        for name, values in facts.items()
+        if any(value is not None for value in values)
+    }
+
+
+def _commit(record: RunRecord) -> str | None:
+    git = (record.noted or {}).get("git") or {}
+    if not git.get("commit"):
+        return None
+    return f"{git['commit']}{' with uncommitted changes' if git.get('dirty') else ''}"
+
+
+def _curve_plots(view: RunView) -> list[Plot]:
+    """Return curves of loss, selection metric and accuracy.
+
+    Raises:
+        RequestError: If the run has no finite number in any epoch.
+    """
+    record, selected, found = view.record, view.record.metric, []
+    for name in dict.fromkeys(("loss", selected.removeprefix("val/"), "accuracy")):
+        curves = train_and_val(*(_column(view, f"{part}/{name}") for part in ("train", "val")))
+        if name == selected:  # a function's metric may be of no part
+            curves = train_and_val(None, _column(view, name))
+        if not curves:
+            continue
+        loss = get(record.configuration, "loss.name") if name == "loss" else None
+        title = f"loss ({short(loss, 24)})" if loss else short(name, 30)
+        what = name
+        if name == selected.removeprefix("val/"):
+            what = explained(f"val/{name}", record.select["direction"])
+        caption = f"{what}, one seed ({record.seed})."
+        if "train" in record.configuration and len(curves) > 1:
+            caption += " Train: mean over the epoch's updates; val: after the epoch."
+        if record.best:
+            caption += f" Dotted: best epoch {record.best.epoch}."
+        best_epoch = record.best.epoch if record.best else None
+        panel = curves_panel(name, title, curves, best_epoch=best_epoch)
+        found.append(curves_plot(panel, name, curves, caption))
+    if not found:
+        raise RequestError(
+            f"{record.run} failed before it had a number to draw: {shown(record.reason, 300)}.",
+            "Name another run; paribus runs lists them.",
+            "failed-run",
+        )
+    return found
+
+
+def _column(view: RunView, key: str) -> Values | None:
+    """Return a metric's values `[E]`, NaN where undefined; None if it was not recorded."""
+    values = [epoch.metrics.get(key) for epoch in view.history]
+    return None if all(v is None for v in values) else np.array(values, dtype=np.float64)
+
+
+def _matrix_plots(record: RunRecord, *, half: bool = False) -> list[Plot]:
+    """Return the confusion matrix, or those of the first labels of several.
+
+    Args:
+        record: The run's.
+        half: Take half of a figure's width whatever the number of classes.
+    """
+    if record.confusion_matrix is None:
+        return []
+    counts = np.array(record.confusion_matrix, dtype=np.int64)
+    names = [shown(name) for name in record.class_names or ()]
+    name, of_label, left = "confusion matrix", "", 0
+    if counts.ndim == 2:
+        panels, matrices = [confusion_panel(name, name, counts, names, half=half)], [counts]
+    else:
+        panels, left = label_panels(name, counts, names)
+        matrices, names, of_label = list(counts[: len(panels)]), ["no", "yes"], " of each label"
+    caption = (
+        f"Confusion matrix{of_label}: counts of the best epoch on the {record.data.val} "
+        "validation examples; empty: none; shade: share of the row."
+    )
+    if left:
+        caption += f" {many(left, 'label')} left out."
+    return [
+        Plot(
+            panel,
+            f"{panel.name}: {100 * np.trace(matrix) / max(matrix.sum(), 1):.1f} % of "
+            f"{matrix.sum()} are classified correctly.",
+            caption,
+            matrix_table(matrix, names, lambda count, share: f"{count} ({100 * share:.1f} %)"),
+        )
+        for panel, matrix in zip(panels, matrices, strict=True)
+    ]
+
+
+def _classification_report(record: RunRecord) -> Table | None:
+    """Return precision, recall, F1 and support of each class or label."""
+    if record.confusion_matrix is None:
+        return None
+    import torch
+
+    from paribus.core.components.metrics import per_class, per_label
+
+    matrix = torch.tensor(record.confusion_matrix)
+    columns = (per_class if matrix.ndim == 2 else per_label)(matrix)
+
+    def text(value: float) -> str:
+        return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+    rows = [
+        [shown(name), *[text(column[code].item()) for column in columns.values()]]
+        for code, name in enumerate(record.class_names or ())
+    ]
+    return Table(["class" if matrix.ndim == 2 else "label", *columns], rows)
+
+
+def _answer_plots(view: RunView) -> list[Plot]:
+    """Return what the model answers over its inputs; of other regressions, against the targets."""
+    if view.surface is not None:
+        panel, sentence = _surface_panel(view.record, view.surface)
+        return [Plot(panel, sentence, sentence, _examples(view.record, view.surface))]
+    if not view.predictions or get(view.record.configuration, "task.name") != "regression":
+        return []
+    targets, outputs = (view.predictions[name] for name in ("targets", "outputs"))
+    step = -(-len(targets) // _MOST_POINTS)
+    drawn = part_of(len(targets[::step]), len(targets), "validation example")
+    sentence = f"Predicted against true: the best epoch on {drawn}; on the line both are equal."
+    rows = [
+        [str(row + 1), _vector(targets[row]), _vector(outputs[row])]
+        for row in range(min(len(targets), _MOST_EXAMPLES))
+    ]
+    panel = agreement_panel(targets[::step], outputs[::step])
+    return [Plot(panel, sentence, sentence, Table(["example", "target", "predicted"], rows))]
+
+
+def _surface_panel(record: RunRecord, surface: Surface) -> tuple[Panel, str]:
+    """Return the panel of what the model answers over its inputs, and its caption."""
+    columns, axes, val = _columns(record, surface), surface.axes, surface.val
+    classes = [shown(name) for name in record.class_names or ()]
+    validation = part_of(len(val.inputs), val.total, "validation example")
+    validation += ", inputs in the units of the data"
+    if surface.probabilities is None:
+        train = part_of(len(surface.train.inputs), surface.train.total, "training example")
+        return (
+            line_panel(axes[0], surface.predicted, surface.train, val, columns[0]),
+            f"Prediction: the best epoch's model; {train} and {validation}.",
+        )
+    if len(axes) == 1:
+        which = f"of {short(classes[1], 18)}" if len(classes) == 2 else "of each class"
+        title = f"probability {which}"
+        return (
+            probability_panel(title, axes[0], surface.probabilities, val, classes, columns[0]),
+            f"Probability {which} by the best epoch's model; strokes: {validation}.",
+        )
+    return (
+        regions_panel(
+            (axes[0], axes[1]), surface.predicted, val, classes, (columns[0], columns[1])
+        ),
+        f"Decision regions: the best epoch's model; {validation}; dark edge: classified wrongly.",
+    )
+
+
+def _columns(record: RunRecord, surface: Surface) -> list[str]:
+    named = record.data.preprocessing["columns"]
+    return [*map(str, named or (f"input {i + 1}" for i in range(len(surface.axes))))]
+
+
+def _examples(record: RunRecord, surface: Surface) -> Table:
+    """Return validation examples: inputs, target and prediction."""
+    val, names = surface.val, record.class_names
+
+    def text(value: Any) -> str:
+        return _vector(value) if names is None else shown(names[int(value)])
+
+    rows = [
+        [str(row + 1), *[number(float(x)) for x in val.inputs[row]],
+         text(val.targets[row]), text(val.predicted[row])]
+        for row in range(min(len(val.inputs), _MOST_EXAMPLES))
+    ]  # fmt: skip
+    columns = [shown(column) for column in _columns(record, surface)]
+    return Table(["example", *columns, "target", "predicted"], rows)
+
+
+def _vector(values: Any) -> str:
+    return ", ".join(number(float(value)) for value in np.atleast_1d(values))

@@ -1,0 +1,455 @@
+"""The plots of a study: effects, responses to each axis, learning curves, confusion matrices."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paribus.core.config.values import show_value
+from paribus.core.errors import RequestError, shown
+from paribus.core.records.record import RunRecord
+from paribus.sweeps.analysis.compare import study_document
+from paribus.sweeps.analysis.verdict_text import in_order, interval_text, verdict_text, where
+from paribus.sweeps.formatting import number, signed
+from paribus.sweeps.report.confusion_plots import change_panel, confusion_panel, matrix_table
+from paribus.sweeps.report.curve_plots import (
+    Curve,
+    Values,
+    curves_panel,
+    curves_plot,
+    mean_and_band,
+)
+from paribus.sweeps.report.effect_plots import (
+    MOST_EFFECTS,
+    Effect,
+    Level,
+    effects_panel,
+    response_panel,
+)
+from paribus.sweeps.report.figure import (
+    BASELINE_COLOUR,
+    FAINT,
+    Panel,
+    Picture,
+    Plot,
+    Table,
+    explained,
+    line_look,
+    many,
+    short,
+)
+from paribus.sweeps.stats.confusion_cells import surely_changed
+from paribus.sweeps.study.results import SettingResult
+from paribus.sweeps.study.settings import BASELINE
+from paribus.sweeps.study.study import Study
+
+_MOST_BEHIND = 60  # settings drawn faint
+_BEHIND = {"color": FAINT, "linestyle": "-", "alpha": 0.35}
+
+
+class StudyView:
+    """A study as its plots and its page show it: its comparison, and what its runs recorded.
+
+    Args:
+        study: The study.
+
+    Attributes:
+        study: The study.
+        results: What happened with each setting, in the study's order.
+        by_label: The same by label.
+        looks: Label to colour and dashes in every plot: by the place on its axis, so that the
+            settings of a study that grows keep theirs.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study, self.results = study, study.results()
+        self.by_label = {result.setting.label: result for result in self.results}
+        self.looks: dict[str, dict[str, Any]] = {}
+        counts: Counter[str] = Counter()
+        for label, result in self.by_label.items():
+            key = result.setting.key
+            if key is None:
+                self.looks[label] = {"color": BASELINE_COLOUR, "linestyle": "-"}
+            else:
+                self.looks[label] = line_look(counts[key])
+                counts[key] += 1
+        self._curves: dict[str, dict[str, list[Values]]] = {}
+
+    @cached_property
+    def comparison(self) -> Mapping[str, Any]:
+        """The study's `compare` document, with ``linter``."""
+        return study_document(self.study)
+
+    @cached_property
+    def rows(self) -> dict[str, Mapping[str, Any]]:
+        """SETTING of the comparison by label."""
+        return {row["label"]: row for row in self.comparison["settings"]}
+
+    @property
+    def metric(self) -> str:
+        """The selection metric with its unit and direction."""
+        return explained(self.study.metric, self.study.direction)
+
+    @cached_property
+    def chosen(self) -> str | None:
+        """The label shown beside the baseline: the best of those that are better, else the best.
+
+        None where no level is complete.
+        """
+        sign = 1 if self.study.direction == "maximize" else -1
+        levels = [
+            row
+            for label, row in self.rows.items()
+            if label != BASELINE and row["delta"] is not None
+        ]
+        better = [row for row in levels if row["verdict"] == "better"]  # a seed may have failed
+        levels = [row for row in levels if row["status"] == "complete"]
+        best = max(better or levels, key=lambda row: sign * row["delta"], default=None)
+        return None if best is None else str(best["label"])
+
+    @property
+    def confidence(self) -> str:
+        """``95 %`` of the intervals; ``98.1 to 98.9 %`` where looks differ; empty without any."""
+        sure = sorted({row["confidence"] for row in self.rows.values() if row["confidence"]})
+        ends = dict.fromkeys(f"{100 * confidence:.3g}" for confidence in sure[:1] + sure[-1:])
+        return f"{' to '.join(ends)} %" if ends else ""
+
+    def seconds(self, label: str) -> float | None:
+        """Return the mean time of training of a setting's complete runs."""
+        found = [self.record(label, seed).seconds for seed in self.by_label[label].seeds]
+        return sum(found) / len(found) if found else None
+
+    def seeds(self) -> str:
+        """Return ``5 seeds``, or ``3 to 5 seeds``, of the settings that have any."""
+        counts = sorted({len(result.seeds) for result in self.results if result.seeds} or {0})
+        most = many(counts[-1], "seed")
+        return most if len(counts) == 1 else f"{counts[0]} to {most}"
+
+    def levels(self, axis: Mapping[str, Any]) -> list[Level]:
+        """Return the baseline's level and those of an axis that have a value."""
+        return [
+            Level(
+                show_value(axis["baseline"] if key is None else result.setting.level),
+                axis["baseline"] if key is None else result.setting.level,
+                dict(zip(result.seeds, result.values, strict=True)),
+                self.looks[result.setting.label],
+                key is None,
+            )
+            for result in self.results
+            if result.values and (key := result.setting.key) in (None, axis["key"])
+        ]
+
+    def curves(self, label: str, metric: str) -> list[Values]:
+        """Return a metric in each epoch `[E]`, for each complete seed; NaN where undefined."""
+        if label not in self._curves:  # each history is read once: there may be thousands
+            result = self.by_label[label]
+            wanted = ("val/loss", "train/loss", self.study.metric, _training(self.study.metric))
+            found: dict[str, list[Values]] = {name: [] for name in wanted}
+            for seed in result.seeds:
+                history = self.study.root.run(result.setting.runs[seed]).history()
+                for name, curves in found.items():
+                    values = [epoch.metrics.get(name) for epoch in history]
+                    curves.append(np.array(values, dtype=np.float64))
+            self._curves[label] = found
+        return self._curves[label][metric]
+
+    def record(self, label: str, seed: int) -> RunRecord:
+        """Return the record of a setting's complete run."""
+        record = self.study.outcomes.record(self.by_label[label].setting.runs[seed])
+        assert record is not None  # a value of it is in the result
+        return record
+
+
+def _training(metric: str) -> str:
+    """Return a metric of validation on the training part; any other as it is."""
+    return metric.replace("val/", "train/", 1)
+
+
+def study_picture(view: StudyView) -> Picture:
+    """Return for each axis the learning curves of its settings, and the response to its levels.
+
+    Raises:
+        RequestError: If no run is complete.
+    """
+    study, there = view.study, [result for result in view.results if result.values]
+    if not there:
+        raise RequestError(
+            f"The study {study.name} has no complete run to draw.",
+            "Run its sweep again; see: paribus compare.",
+            "nothing",
+        )
+    panels: list[Panel] = []
+    for axis in study.asked["axes"]:
+        key, levels, metric = axis["key"], view.levels(axis), short(study.metric, 16)
+        labels = [r.setting.label for r in there if r.setting.key in (None, key)]
+        curves = [
+            mean_and_band(
+                f"{short(level.text, 11)} (baseline)" if level.baseline else level.text,
+                level.look,
+                view.curves(label, study.metric),
+            )
+            for level, label in zip(levels, labels, strict=True)
+        ]
+        if levels:
+            panels += [
+                curves_panel(f"curves: {key}", f"{short(key, 22)}: {metric}", curves),
+                _response_panel(axis, f"best {metric}", levels),
+            ]
+    several = any(len(result.seeds) > 1 for result in there)
+    band = "mean over seeds, band from lowest to highest" if several else "by epoch"
+    caption = [
+        f"{shown(study.experiment)}, {view.seeds()} each; {view.metric}.",
+        f"Left: {band}.",
+        f"Right: each seed's best epoch{'; stroke: mean' * several}; dotted: the baseline's mean.",
+    ]
+    lengths = ({len(c) for c in view.curves(r.setting.label, study.metric)} for r in there)
+    if any(len(epochs) > 1 for epochs in lengths):
+        caption.append("Each curve ends where its shortest seed does.")
+    left_out = [f"{r.setting.label} ({r.status})" for r in view.results if not r.values]
+    if left_out:
+        caption.append(f"Left out: {shown(', '.join(left_out), 300)}.")
+    return Picture(f"study {study.name}", " ".join(caption), panels)
+
+
+# Effects.
+
+
+def effects_plot(view: StudyView) -> Plot | None:
+    """Return every setting's difference to the baseline; None where there is none yet."""
+    comparison, study = view.comparison, view.study
+    rows = [row for row in in_order(comparison) if row["label"] != BASELINE]
+    effects = [_effect(view, row) for row in rows if row["delta"] is not None]
+    if not effects:
+        return None
+    drawn = _most(effects)
+    panel = effects_panel(
+        "effects",
+        f"{study.metric}: setting minus baseline",
+        drawn,
+        comparison["margin"],
+        {axis["key"]: show_value(axis["baseline"]) for axis in study.asked["axes"]},
+    )
+    caption = [f"Setting minus baseline in {view.metric}, {view.seeds()}, {where(comparison)}."]
+    if view.confidence:
+        caption.append(f"Lines: {view.confidence} confidence intervals, each of its setting alone.")
+    if comparison["margin"] is not None:
+        caption.append(f"Band: the margin of {number(comparison['margin'])}.")
+    caption.append("Arrow: continues beyond the edge.")
+    if len(drawn) < len(effects):
+        caption.append(f"{len(effects) - len(drawn)} more settings are in the table below.")
+    counts = Counter(effect.verdict or "without a verdict" for effect in effects)
+    first = max(effects, key=lambda effect: abs(effect.mean))
+    alt = (
+        f"Differences of {many(len(effects), 'setting')} to the baseline with their intervals: "
+        f"{', '.join(f'{count} {verdict}' for verdict, count in counts.items())}. "
+        f"The largest: {first.axis} {first.level}, {signed(first.mean)}."
+    )
+    cells = [
+        [
+            row["label"],
+            signed(row["delta"]),
+            interval_text(row["interval"]),
+            "–" if row["p_holm"] is None else f"{row['p_holm']:.2g}",
+            verdict_text(comparison, row),
+        ]
+        for row in rows
+    ]
+    columns = ["setting", "difference", "confidence interval", "adjusted p (Holm)", "verdict"]
+    return Plot(panel, alt, " ".join(caption), Table(columns, cells))
+
+
+def _effect(view: StudyView, row: Mapping[str, Any]) -> Effect:
+    (axis,) = row["changed"]
+    return Effect(
+        axis=axis,
+        level=show_value(view.by_label[row["label"]].setting.level),
+        mean=row["delta"],
+        interval=row["interval"] and tuple(row["interval"]),
+        verdict=row["verdict"],
+        look=view.looks[row["label"]],
+        text=f"{signed(row['delta'])}  {verdict_text(view.comparison, row)}",
+    )
+
+
+def _most(effects: Sequence[Effect]) -> list[Effect]:
+    """Return as many as can be read: the first of each axis, and its last, which is the worst."""
+    if len(effects) <= MOST_EFFECTS:
+        return list(effects)
+    by_axis: dict[str, list[Effect]] = {}
+    for effect in effects:
+        by_axis.setdefault(effect.axis, []).append(effect)
+    each = max(2, MOST_EFFECTS // len(by_axis))
+    return [
+        effect
+        for own in by_axis.values()
+        for effect in (own if len(own) <= each else [*own[: each - 1], own[-1]])
+    ]
+
+
+# Responses.
+
+
+def response_plot(view: StudyView, axis: Mapping[str, Any]) -> Plot | None:
+    """Return the levels of an axis against the metric; None where only the baseline has values."""
+    key, metric, levels = axis["key"], view.study.metric, view.levels(axis)
+    if all(level.baseline for level in levels):
+        return None
+    names = [f"{level.text} (baseline)" if level.baseline else level.text for level in levels]
+    means = [number(level.mean) for level in levels]
+    pairs = ", ".join(f"{name} {mean}" for name, mean in zip(names, means, strict=True))
+    seeds = sorted({seed for level in levels for seed in level.seeds})
+    rows = [
+        [name, mean, *[number(level.seeds.get(seed)) for seed in seeds]]
+        for name, mean, level in zip(names, means, levels, strict=True)
+    ]
+    return Plot(
+        _response_panel(axis, f"{short(key, 30)}: {metric}", levels),
+        f"Mean {metric} at each level of {key}: {pairs}.",
+        f"Each seed's best epoch by {view.metric}, {view.seeds()}; stroke: mean; dotted: the "
+        "baseline's mean.",
+        Table(["level", "mean", *[f"seed {seed}" for seed in seeds]], rows),
+    )
+
+
+def _response_panel(axis: Mapping[str, Any], title: str, levels: Sequence[Level]) -> Panel:
+    key = axis["key"]
+    return response_panel(f"response: {key}", title, key, levels, log=bool(axis.get("log")))
+
+
+# Learning curves of the baseline and the chosen setting, in front of all others.
+
+
+def learning_plots(view: StudyView) -> list[Plot]:
+    """Return loss and selection metric over epochs, as far as they were recorded."""
+    found = []
+    for metric in dict.fromkeys(("val/loss", view.study.metric)):
+        labels = [
+            label
+            for label in dict.fromkeys((BASELINE, view.chosen))
+            if label in view.by_label and _has_units(view.by_label[label], metric)
+        ]
+        front = [curve for label in labels for curve in _front(view, label or "", metric)]
+        if not front:
+            continue
+        others = (
+            Curve("", curve.values, _BEHIND, is_behind=True)
+            for label, result in view.by_label.items()
+            if label not in labels and _has_units(result, metric)
+            for curve in _of_part(view, label, metric, "")
+        )
+        behind = list(islice(others, _MOST_BEHIND))  # no history is read beyond these
+        panel = curves_panel(f"learning: {metric}", metric.removeprefix("val/"), [*behind, *front])
+        is_selected = metric == view.study.metric
+        what = view.metric if is_selected else explained(metric, "minimize")
+        caption = f"{what}, mean and band from lowest to highest over {view.seeds()}."
+        if any(curve.look["linestyle"] == "--" for curve in front):
+            caption += " Dashed: training, mean over the epoch's updates; solid: validation, after "
+            caption += "the epoch."
+        if behind:
+            caption += " Faint: the other settings."
+        found.append(curves_plot(panel, metric, front, caption))
+    return found
+
+
+def _front(view: StudyView, label: str, metric: str) -> list[Curve]:
+    """Return validation, and training where it was recorded."""
+    setting = view.by_label[label].setting
+    name = label
+    if setting.key is not None:
+        name = f"{setting.key.rpartition('.')[2]}={short(show_value(setting.level), 10)}"
+    if not metric.startswith("val/"):  # a function's metric may be of no part
+        return _of_part(view, label, metric, name)
+    return [
+        *_of_part(view, label, metric, f"{name} val"),
+        *_of_part(view, label, _training(metric), f"{name} train", "--"),
+    ]
+
+
+def _of_part(view: StudyView, label: str, metric: str, name: str, dashes: str = "-") -> list[Curve]:
+    """Return the curve of a metric; none where it was never recorded."""
+    seeds = [values for values in view.curves(label, metric) if len(values)]
+    if not any(np.isfinite(values).any() for values in seeds):
+        return []
+    look = {"color": view.looks[label]["color"], "linestyle": dashes}
+    return [mean_and_band(name, look, seeds)]
+
+
+def _has_units(result: SettingResult, metric: str) -> bool:
+    """Return whether a setting's metric is in the baseline's units: another loss is not."""
+    return not (metric.endswith("/loss") and (result.setting.key or "").split(".")[0] == "loss")
+
+
+# Confusion matrices of the baseline, of the chosen setting, and their difference.
+
+
+def matrix_plots(view: StudyView) -> list[Plot]:
+    """Return means over the seeds that both have; nothing without a matrix of one label."""
+    if BASELINE not in view.by_label:
+        return []
+    seeds = set(view.by_label[BASELINE].seeds)
+    if view.chosen is not None:
+        seeds &= set(view.by_label[view.chosen].seeds)
+    base = _matrices(view, BASELINE, sorted(seeds))
+    if base is None:
+        return []
+    recorded = view.record(BASELINE, min(seeds)).class_names
+    names = [shown(name) for name in recorded or range(base.shape[1])]
+    found = [_matrix(BASELINE, base, names)]
+    level = None if view.chosen is None else _matrices(view, view.chosen, sorted(seeds))
+    if view.chosen is None or level is None or level.shape != base.shape:
+        return found
+    found.append(_matrix(view.chosen, level, names))
+    if len(seeds) > 1:
+        found.append(_change(view.chosen, level, base, names))
+    return found
+
+
+def _matrices(view: StudyView, label: str, seeds: Sequence[int]) -> NDArray[np.float64] | None:
+    """Return a matrix of counts for each seed: `[n, C, C]`; None where there is none."""
+    found = [view.record(label, seed).confusion_matrix for seed in seeds]
+    if not found or any(matrix is None for matrix in found):
+        return None
+    matrices = np.array(found, dtype=np.float64)
+    return matrices if matrices.ndim == 3 else None
+
+
+def _matrix(label: str, matrices: NDArray[np.float64], names: Sequence[str]) -> Plot:
+    mean = matrices.mean(0)
+    right = float(np.trace(mean) / max(mean.sum(), 1))
+    off = mean - np.diag(np.diag(mean))
+    true, predicted = divmod(int(off.argmax()), len(off))
+    most = "There is no error."
+    if off.any():
+        most = f"Most frequent error: {names[true]} predicted as {names[predicted]} "
+        most += f"({off[true, predicted]:.3g})."
+    return Plot(
+        confusion_panel(f"confusion: {label}", short(label, 34), mean, names, half=True),
+        f"Confusion matrix of {label}: {100 * right:.1f} % on the diagonal. {most}",
+        f"Counts of the best epoch on the {round(mean.sum())} validation examples, mean over "
+        f"{many(len(matrices), 'seed')}; empty: none; shade: share of the row.",
+        matrix_table(mean, names, lambda count, _share: f"{count:.4g}"),
+    )
+
+
+def _change(
+    label: str, level: NDArray[np.float64], base: NDArray[np.float64], names: Sequence[str]
+) -> Plot:
+    change, changed = (level - base).mean(0), surely_changed(level, base)
+    cells = int(changed.sum())
+    significant = many(cells, "cell") if cells else "none"
+    places = [f"{names[t]} → {names[p]} {change[t, p]:+.1f}" for t, p in np.argwhere(changed)[:8]]
+    return Plot(
+        change_panel(
+            "confusion: change", f"{short(label, 22)} minus baseline", change, changed, names
+        ),
+        f"Change of the confusion matrix; significant: {', '.join([significant, *places])}.",
+        f"Difference of counts, mean over {many(len(level), 'seed')}. Framed: significant over "
+        f"seeds, p adjusted for all cells (Holm): {significant}.",
+        matrix_table(change, names, lambda count, _share: f"{count:+.3g}"),
+    )

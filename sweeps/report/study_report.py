@@ -1,0 +1,193 @@
+"""A study's figure and page: the answer in a sentence, then what it rests on."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shlex
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from paribus.core.config.values import show_value
+from paribus.core.errors import RequestError, shown
+from paribus.core.records.record import RunRecord
+from paribus.sweeps.analysis import verdict_text as words
+from paribus.sweeps.formatting import number
+from paribus.sweeps.report.figure import StyledFigure, figure_of, many
+from paribus.sweeps.report.html import write_page
+from paribus.sweeps.report.run_report import shared_facts, shown_configuration
+from paribus.sweeps.report.study_plots import (
+    StudyView,
+    effects_plot,
+    learning_plots,
+    matrix_plots,
+    response_plot,
+    study_picture,
+)
+from paribus.sweeps.study.lookup import start_of, study_command
+from paribus.sweeps.study.optuna_storage import without_credentials
+from paribus.sweeps.study.request import seed_words
+from paribus.sweeps.study.settings import BASELINE
+from paribus.sweeps.study.study import Study
+
+_DASHES = {"-": "none", "--": "5 3", ":": "2 2", "-.": "6 2 2 2"}  # matplotlib's, as SVG has them
+
+
+def study_figure(study: Study) -> StyledFigure:
+    """Return a study's figure; it needs no pyplot, and a notebook shows it.
+
+    Raises:
+        RequestError: If no run is complete.
+    """
+    return figure_of(study_picture(StudyView(study)))
+
+
+def write_study_page(view: StudyView, file: Path | None = None) -> Path:
+    """Write a study's page, whole or not at all: equal records give equal bytes.
+
+    Args:
+        view: The study.
+        file: Where; None: ``report.html`` in its folder.
+
+    Raises:
+        RequestError: If no run is finished, or it cannot be written.
+    """
+    if not any(result.runs for result in view.results):
+        raise RequestError(
+            f"The study {view.study.name} has no finished run to show.",
+            f"Run its sweep again, which continues it; see: paribus runs {view.study.name}",
+            "nothing",
+        )
+    study, comparison = view.study, view.comparison
+    file = file or study.folder / "report.html"
+    seeds = view.by_label[BASELINE].seeds if BASELINE in view.by_label else ()
+    baseline = view.record(BASELINE, seeds[0]) if seeds else None
+    runs = [
+        (result.setting.label, seed, record, _link(study.root.run(run).folder.absolute(), file))
+        for result in view.results
+        for seed, run in sorted(result.setting.runs.items())
+        if run in result.runs and (record := study.outcomes.record(run))
+    ]
+    start = start_of(study)
+    needs_root = start != study.experiment
+    write_page(
+        file,
+        "study",
+        study.name,
+        is_reproducible=baseline is not None,
+        question=_question(view, baseline),
+        headline=headline(view),
+        meaning=words.meaning(comparison),
+        effects=effects_plot(view),
+        axes=_axes(view),
+        chosen=_chosen(view),
+        learning=learning_plots(view),
+        matrices=matrix_plots(view),
+        words=words,
+        view=view,
+        dashes=_DASHES,
+        warnings=[found for found in comparison["linter"] if found["judged"]],
+        unknown=[found["rule"] for found in comparison["linter"] if not found["judged"]],
+        sweep=_sweep_command(study, start) if baseline or not needs_root else None,
+        needs_root=needs_root,
+        configuration=shown_configuration(
+            baseline.configuration if baseline else study.asked["baseline"]
+        ),
+        environment=shared_facts([record for _, _, record, _ in runs]),
+        runs=runs,
+    )
+    return file
+
+
+def headline(view: StudyView) -> str:
+    """Return what was tried, what helped, by how much, and how sure that is."""
+    levels = [row for label, row in view.rows.items() if label != BASELINE]
+    tried = f"Of {many(len(levels), 'change')} to {shown(view.study.experiment)}, one at a time on "
+    tried += f"{many(len(view.study.asked['axes']), 'hyperparameter')},"
+    counts = Counter(row["verdict"] for row in levels)
+    if not any(counts.keys()):
+        why = next((row["no_verdict"] for row in levels if row["no_verdict"]), None)
+        return f"{tried} none has a verdict yet{f': {shown(why, 200)}' if why else ''}."
+    rest = ", ".join(
+        f"{counts[verdict]} {verdict or 'without a verdict'}"
+        for verdict in ("worse", "equivalent", "identical", "undecided", None)
+        if counts[verdict]
+    )
+    better = counts["better"]
+    if not better:
+        return f"{tried} none is better than the baseline: {rest}.{_effect(view)}"
+    verb, others = ("is" if better == 1 else "are"), (f"; {rest}" if rest else "")
+    return f"{tried} {better} {verb} better than the baseline{others}.{_effect(view)}"
+
+
+def _effect(view: StudyView) -> str:
+    """Return the chosen setting's effect as a sentence; nothing where it is for the worse."""
+    row, base = view.rows[view.chosen or BASELINE], view.rows[BASELINE]
+    sign = 1 if view.study.direction == "maximize" else -1
+    if row["verdict"] not in ("better", "undecided") or sign * row["delta"] <= 0:
+        return ""
+    best = "The best" if row["verdict"] == "better" else "The best mean, which may be chance"
+    return (
+        f" {best}: {shown(row['label'])} {'raises' if row['delta'] > 0 else 'lowers'} "
+        f"{view.study.metric} by {number(abs(row['delta']))}, from {number(base['mean'])} "
+        f"({100 * row['confidence']:.3g} % confidence interval "
+        f"{words.interval_text(row['interval'])} {words.QUESTIONS[row['question']]}, "
+        f"{many(row['pairs'], 'seed')})."
+    )
+
+
+def _question(view: StudyView, baseline: RunRecord | None) -> str:
+    """Return the first line of the experiment's file, as a run of the baseline carries it."""
+    if baseline is None:
+        return ""
+    file = view.study.root.run(baseline.run).experiment_file(baseline)
+    text = ast.get_docstring(ast.parse(file.read_bytes())) if file.is_file() else None
+    return (text or "").partition("\n")[0]
+
+
+def _axes(view: StudyView) -> list[dict[str, Any]]:
+    """Return plot and sentence of each axis of which a level has a value.
+
+    With the command that makes the best level the baseline, where one is better.
+    """
+    paste, found = study_command(view.study), []
+    for axis in view.study.asked["axes"]:
+        if plot := response_plot(view, axis):
+            text = words.axis_said(view.comparison, axis["key"])
+            command = paste(*text.change) if text.change else None
+            found.append({"plot": plot, "sentence": text.sentence, "command": command})
+    return found
+
+
+def _chosen(view: StudyView) -> str:
+    """Return which settings are shown in full."""
+    if view.chosen is None:
+        return "The baseline; no other setting is complete."
+    verdict = view.rows[view.chosen]["verdict"] or "without a verdict"
+    return f"The baseline, and {shown(view.chosen, 200)}: the best level, {verdict}."
+
+
+def _sweep_command(study: Study, start: str) -> str | None:
+    """Return one `sweep` that requests all of the study; None where no command can."""
+    seeds = sorted({seed for setting in study.settings for seed in setting.runs})
+    if len(seeds) == 1 and seeds != [0]:  # Python can request seed 7 alone
+        return None
+    axes = [
+        f"{axis['key']}={','.join(show_value(level) for level in axis['levels'])}"
+        for axis in study.asked["axes"]
+    ]
+    looks = study.asked.get("looks")
+    options = ["--until-decided", "--max-seeds", str(looks[-1])] if looks else seed_words(seeds)
+    if study.asked.get("margin") is not None:
+        options += ["--margin", str(study.asked["margin"])]
+    if study.asked["storage"]:
+        options += ["--storage", without_credentials(study.asked["storage"])]
+    return shlex.join(["paribus", "sweep", start, *axes, *options, "--study", study.name])
+
+
+def _link(folder: Path, file: Path) -> str:
+    """Return a link from a page to a folder, whatever characters their names have."""
+    path = Path(os.path.relpath(folder, file.absolute().parent)).as_posix()
+    return f"{quote(path if path.startswith('../') else f'./{path}')}/"
