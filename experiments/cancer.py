@@ -1,7 +1,7 @@
 """Does a network beat a linear model on a small table?
 
-569 tumours described by 30 numbers, malignant or benign; comes with scikit-learn. The baseline is
-the linear model, which is logistic regression.
+569 tumours described by 30 numbers, malignant or benign. The data comes with scikit-learn; the
+baseline is the linear model, which is logistic regression.
 
     paribus sweep cancer
 

@@ -1,7 +1,7 @@
 """What helps a small network read handwritten digits?
 
-1 797 grey images of 8×8 pixels that come with scikit-learn. The baseline is one hidden layer of
-128 units with dropout. The axes are what people try first.
+1 797 grey images of 8×8 pixels that come with scikit-learn. The baseline has one hidden layer
+of 128 units with dropout; the axes are the usual first things to tune.
 
     paribus sweep digits
 

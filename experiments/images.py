@@ -1,13 +1,13 @@
-"""Does a convolutional network see shapes that a plain one does not?
+"""Does a convolutional network recognize shapes better than a fully connected one?
 
-1 600 images of four shapes, which are drawn once, as PNG files, below the results (data/shapes):
-any place, size, turn and colour, on a noisy ground.
+1 600 images of four shapes of any position, size, rotation and colour, on a noisy background. They
+are drawn once, as PNG files, into the results' folder data/shapes.
 
     paribus sweep images augment standardize
 
 About a minute; the validation accuracy is above 0.95. The axis `model`, with torchvision's
-ResNet, takes two minutes more. Any folder with one folder of images for each class, or with such
-folders in train and val, is taken in their place:
+ResNet, takes two minutes more. To use images of your own, name a folder with one folder of images
+for each class, or with such folders in train and val:
 
     paribus sweep images --set data.root=FOLDER
 """
@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 
 from paribus.core.fileio import data_folder
 
-SHAPES = {  # corners on the unit circle, in turns
+SHAPES = {  # corners on the unit circle, in revolutions
     "circle": [n / 60 for n in range(60)],
     "square": [0, 0.25, 0.5, 0.75],
     "triangle": [0, 1 / 3, 2 / 3],
@@ -36,14 +36,14 @@ BATCH_SIZE = 64
 
 
 def pictures(root: str | None = None, size: int = SIZE) -> Any:
-    """The images of a folder, or of the drawn shapes, and the class of each."""
+    """Return the images of a folder, or of the drawn shapes, and the class of each."""
     from paribus.core.data.images import images
 
     return images(root or str(rendered()), size)
 
 
 def rendered() -> Path:
-    """The folder of the drawn shapes, made where it is missing."""
+    """Return the folder of the drawn shapes; draw them where it is missing."""
     folder = data_folder() / "shapes"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def rendered() -> Path:
 
 
 def drawn(corners: list[float], rng: np.random.Generator) -> Image.Image:
-    """One shape, drawn four times as large and made smaller: smooth edges."""
+    """Draw one shape four times as large and reduce it, for smooth edges."""
     side = 4 * SIZE
     ground, colour = rng.integers(0, 100, 3), rng.integers(150, 256, 3)
     radius, turn = side * rng.uniform(0.25, 0.4), rng.uniform()

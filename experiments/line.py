@@ -20,7 +20,7 @@ BATCH_SIZE = 8
 
 
 def points(weight: float = WEIGHT, bias: float = BIAS) -> tuple[np.ndarray, np.ndarray]:
-    """The inputs `[50, 1]` and the points of the line above them `[50, 1]`."""
+    """Return the inputs `[50, 1]` and the line's value at each `[50, 1]`."""
     x = np.arange(POINTS, dtype=np.float32)[:, None] * np.float32(STEP)
     return x, weight * x + bias
 

@@ -1,13 +1,13 @@
 """How well does the classic 784-128-10 network read handwritten digits?
 
-Without the real files a stand-in is drawn from scikit-learn's 1 797 digits: enlarged, shifted,
-turned and noised to 70 000 images of 28×28 pixels; no digit's variants stand in two parts. With a
-tenth of them:
+Without the real files a substitute is generated from scikit-learn's 1 797 digits: 70 000 images of
+28×28 pixels, scaled, shifted, rotated and with noise; all variants of a digit are in the same part.
+With a tenth of them:
 
     paribus sweep mnist model.dropout --set data.images=7000
 
-About twenty seconds; with all of them and all axes some minutes, and the validation accuracy is
-above 0.95. MNIST itself (60 000 images, of which the last 10 000 are for validation, and 10 000 to
+About twenty seconds; with all of them and all axes some minutes. The validation accuracy is above
+0.95. MNIST itself (60 000 images, of which the last 10 000 are for validation, and 10 000 to
 test) is read by torchvision from the idx files in MNIST/raw below `data.root`:
 
     paribus sweep mnist --set data.root=~/data --set data.download=true
@@ -35,7 +35,7 @@ Part = tuple[np.ndarray, np.ndarray]
 def digits(
     root: str | None = None, download: bool = False, images: int = 70_000
 ) -> dict[str, Part]:
-    """Training, validation and test part: images `[N, 1, 28, 28]` and digits `[N]`."""
+    """Return training, validation and test part: images `[N, 1, 28, 28]` and digits `[N]`."""
     parts = drawn(images) if root is None else read(Path(root).expanduser(), download)
     return {
         name: ((pixels[:, None] / np.float32(255) - MEAN) / DEVIATION, digit)
@@ -44,7 +44,7 @@ def digits(
 
 
 def read(root: Path, download: bool) -> dict[str, Part]:
-    """MNIST's own files; of the training images the last sixth is for validation."""
+    """Read MNIST's own files; of the training images the last sixth is for validation."""
     from torchvision.datasets import MNIST  # takes seconds
 
     raw = root / "MNIST" / "raw"
@@ -73,7 +73,7 @@ def read(root: Path, download: bool) -> dict[str, Part]:
 
 
 def drawn(images: int) -> dict[str, Part]:
-    """A stand-in of so many images, in MNIST's proportions: variants of scikit-learn's digits."""
+    """Generate so many images in MNIST's proportions: variants of scikit-learn's digits."""
     small, digit = load_digits(return_X_y=True)
     small = small.reshape(-1, 8, 8)
     rng = np.random.default_rng(0)
@@ -91,7 +91,7 @@ def drawn(images: int) -> dict[str, Part]:
 
 
 def variants(small: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Digits `[N, 8, 8]` as grey values `[N, 28, 28]`: 20 pixels high, shifted, turned, noised."""
+    """Return digits `[N, 8, 8]` 20 pixels high, shifted, rotated, noisy: greys `[N, 28, 28]`."""
     from torch import from_numpy  # takes seconds
     from torch.nn.functional import affine_grid, grid_sample
 

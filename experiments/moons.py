@@ -1,7 +1,7 @@
-"""What does a network need to follow a curved border?
+"""What does a network need to learn a curved decision boundary?
 
-Two half moons that reach into each other, 1 000 points in the plane; `paribus plot` draws the
-border that was learned.
+Two interleaved half moons, 1 000 points in the plane; `paribus plot` draws the boundary that was
+learned.
 
     paribus sweep moons
 
@@ -21,7 +21,7 @@ BATCH_SIZE = 64
 
 
 def moons(noise: float = NOISE) -> tuple[np.ndarray, np.ndarray]:
-    """Points `[1000, 2]` and which moon each is of `[1000]`."""
+    """Return points `[1000, 2]` and the moon that each belongs to `[1000]`."""
     points: tuple[np.ndarray, np.ndarray] = make_moons(POINTS, noise=noise, random_state=0)
     return points
 

@@ -1,7 +1,8 @@
-"""Can one network tell several things about an example at once?
+"""Can one network predict several labels of an example at once?
 
-2 000 examples with 20 numbers each, and any of five labels, about two at a time (scikit-learn's
-`make_multilabel_classification`). One logit for each label, each decided by itself.
+2 000 examples with 20 numbers each and any of five labels, about two at a time (scikit-learn's
+`make_multilabel_classification`). The network has one logit for each label, independent of the
+others.
 
     paribus sweep multilabel
 
@@ -19,7 +20,7 @@ BATCH_SIZE = 64
 
 
 def examples(classes: int = 5) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers `[2000, 20]` and a 1 for each label that holds `[2000, 5]`."""
+    """Return numbers `[2000, 20]` and a 1 for each label that applies `[2000, 5]`."""
     features, labels = make_multilabel_classification(
         n_samples=EXAMPLES, n_features=20, n_classes=classes, length=200, random_state=0
     )

@@ -1,7 +1,7 @@
 """What does one parameter do under squared error?
 
 Find w so that 2 w = 6: one point, one weight, no bias. Each update multiplies the distance to 3 by
-1 - 8 lr: with lr 0.1 by 0.2; with 0.125 one update is enough; beyond 0.25 it runs away.
+1 - 8 lr: with lr 0.1 by 0.2; with 0.125 one update is enough; beyond 0.25 it diverges.
 
     paribus sweep parabola
 
@@ -13,7 +13,7 @@ UPDATES = 10
 
 
 def point() -> tuple[list[list[float]], list[float]]:
-    """The input 2 and what is wanted for it, 6: `[1, 1]` and `[1]`."""
+    """Return the input 2 and its target 6: `[1, 1]` and `[1]`."""
     return [[2.0]], [6.0]
 
 

@@ -1,8 +1,8 @@
 """What does a training script of one's own need to become an experiment?
 
-A plain torch loop tells two noisy moons of 1 000 points apart. Nothing of it belongs to paribus but
-the keywords, which are the hyperparameters, and `yield`. For the price: of what happens inside
-nothing is known, so that all else was equal is not proved.
+A plain torch loop classifies 1 000 points of two noisy moons. Two things in it are for paribus:
+its keywords, which are the hyperparameters, and `yield`. The price: paribus does not know what
+happens inside, so it cannot prove that all else was equal.
 
     paribus sweep script
 
@@ -22,7 +22,7 @@ BATCH_SIZE = 64
 def train(
     lr: float = 0.03, hidden: int = 32, activation: str = "ReLU", *, seed: int
 ) -> Iterator[dict[str, Any]]:
-    """One hidden layer, Adam and cross-entropy; yields after each epoch."""
+    """Train one hidden layer with Adam and cross-entropy; yield metrics after each epoch."""
     import torch  # here, as `paribus list` can do without
     from torch import nn
 

@@ -1,8 +1,8 @@
-"""Do word vectors work for text?
+"""How many dimensions do word vectors need to classify text?
 
-2 000 sentences of 4 to 20 words of a made-up language. Its rule: a sentence is glad if it has more
-glad words than sad ones; most words are neither. A text becomes the mean of its words' vectors
-(`text_bag`); shorter ones are filled up with padding, which counts nothing.
+2 000 sentences of 4 to 20 words of an invented language. A sentence is glad if it has more glad
+words than sad ones; most words are neither. A text becomes the mean of its words' vectors
+(`text_bag`); shorter texts of a batch are padded, and padding is left out of the mean.
 
     paribus sweep text
 
@@ -23,7 +23,7 @@ BATCH_SIZE = 64
 
 
 def sentences(path: str | None = None) -> tuple[Any, Any]:
-    """Texts and a label for each; of a file, or generated."""
+    """Return texts and a label for each: of a file, or generated."""
     from paribus.core.data import texts as data
 
     if path is not None:

@@ -1,15 +1,15 @@
 """Does weighting the classes help to find a rare one, and at what price?
 
-4 000 generated examples, one in twenty of them of the rare class. Weighted by `balanced`, the few
-count as much as the many: more of them are found (recall), and more false alarms are raised
-(precision). Both have an interval:
+4 000 generated examples, one in twenty of them of the rare class. With `balanced` weights both
+classes count equally in the loss: recall of the rare class rises, and its precision falls. Both
+come with an interval:
 
     paribus sweep unbalanced loss.weight
     paribus compare --metric val/binary_recall
     paribus compare --metric val/binary_precision
 
-About ten seconds; the recall of the rare class rises by about 0.3. For tumours of which few are
-malignant: --set data=tumours.
+About ten seconds; the recall of the rare class rises by about 0.3. For real data, tumours of which
+few are malignant: --set data=tumours.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ BATCH_SIZE = 64
 
 
 def generated(rare: float = RARE) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers `[4000, 10]` and a 1 for the rare class `[4000]`."""
+    """Return numbers `[4000, 10]` and a 1 for the rare class `[4000]`."""
     made: tuple[np.ndarray, np.ndarray] = make_classification(
         EXAMPLES, 10, n_informative=5, weights=[1 - rare], class_sep=0.8, random_state=0
     )
@@ -33,7 +33,7 @@ def generated(rare: float = RARE) -> tuple[np.ndarray, np.ndarray]:
 
 
 def tumours(rare: float = RARE) -> tuple[np.ndarray, np.ndarray]:
-    """scikit-learn's tumours `[N, 30]`, with only so many malignant ones (1) left in `[N]`."""
+    """Return scikit-learn's tumours `[N, 30]`, of which so many are malignant (1) `[N]`."""
     features, benign = load_breast_cancer(return_X_y=True)
     malignant = np.flatnonzero(benign == 0)
     left = malignant[: round(rare / (1 - rare) * (benign == 1).sum())]

@@ -1,11 +1,11 @@
 """What does standardizing the inputs do for training?
 
-178 wines of three growers, described by 13 numbers of very different size (alcohol about 13,
-proline about 750); comes with scikit-learn.
+178 wines of three growers, described by 13 numbers of very different scale (alcohol about 13,
+proline about 750). The data comes with scikit-learn.
 
     paribus sweep wine
 
-About twenty seconds; the validation accuracy is above 0.95, far less without standardizing.
+About twenty seconds; the validation accuracy is above 0.95, and far lower without standardizing.
 """
 
 HIDDEN_DIM = 32
