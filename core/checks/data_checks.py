@@ -1,4 +1,4 @@
-"""Are the examples fit to be learned from?"""
+"""Checks of the data: its inputs, its labels, and whether labels follow from inputs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from paribus.core.checks.fit_checks import BATCH, FITS, by_adam, by_lbfgs
 from paribus.core.checks.subject import (
+    BATCH,
+    FITS,
     SEED,
     Subject,
     Verdict,
     affordable,
+    by_adam,
+    by_lbfgs,
     counted,
     failed,
     outputs_of,
@@ -40,9 +43,19 @@ FEWEST_ROWS = 10  # in fewer any column may differ in each
 MOST_NAMED = 5  # of words that training lacks
 MANY = 10_000  # training examples that are read again from files
 
+# Whether labels follow from inputs.
+HELD_OUT, FEWEST = 1000, 20  # examples
+UPDATES, FEWEST_UPDATES = 150, 40
+FITS_OF_CLASSES = (by_adam, by_lbfgs)
+RANDOM = 0.35  # share of labels that may look drawn at random; of half of them it is 0.5 and more
+ADVICE = (
+    "Look whether features and targets were sorted, shuffled or joined apart from each other; if "
+    "not, the inputs say little about the targets, or the model is too small."
+)
+
 
 def inputs(subject: Subject) -> Verdict:
-    """Inputs are finite, and about as large as initial weights expect."""
+    """Check that inputs are finite, and about as large as initial weights expect."""
     part = subject.data.train
     if isinstance(part.inputs, Tokens):
         return skipped("words have no size")
@@ -51,12 +64,12 @@ def inputs(subject: Subject) -> Verdict:
         return failed(
             f"{counted(bad, 'input')} of {len(values)} examples {'is' if bad == 1 else 'are'} NaN "
             "or infinite.",
-            "Mend the data function, or what it is scaled by.",
+            "Correct the data function, or what it is scaled by.",
         )
     by_column = values.transpose(0, 1).flatten(1)  # columns, or channels
     sizes = by_column.square().mean(1).sqrt()
     largest = int(sizes.argmax())
-    told = f"mean {values.mean().item():z.2f}, deviation {values.std(correction=0).item():.2f}"
+    summary = f"mean {values.mean().item():z.2f}, deviation {values.std(correction=0).item():.2f}"
     if sizes[largest] > LARGE:
         name = _column_names(subject.data)[largest]
         return failed(
@@ -65,28 +78,28 @@ def inputs(subject: Subject) -> Verdict:
         )
     if len(values) > 1 and by_column.std(1).max() < SMALL:
         return failed(
-            f"Inputs hardly differ from example to example: {told}.",
+            f"Inputs hardly differ from example to example: {summary}.",
             "Set standardize=true, and look at what the data function returns.",
         )
     unique = list(dict.fromkeys(_unique_columns(subject)))
     note = f"; another value in each row, an id? {', '.join(unique)}" if unique else ""
-    return passed(f"{told}{note}{_new_words(subject.data)}")
+    return passed(f"{summary}{note}{_new_words(subject.data)}")
 
 
 def _new_words(data: Data) -> str:
-    """Words that validation or test has and training lacks: they are inputs of zeros."""
+    """Return the words that validation or test has and training lacks: they are inputs of zeros."""
     found = [
         f"'{shown(word, 40)}' in column '{shown(name)}'"
         for name, words in data.new_words.items()
         for word in words
     ]
     more = f" and {len(found) - MOST_NAMED} more" if found[MOST_NAMED:] else ""
-    told = ", ".join(found[:MOST_NAMED])
-    return f"; words that no training example has, read as none: {told}{more}" if found else ""
+    named = ", ".join(found[:MOST_NAMED])
+    return f"; words that no training example has, read as none: {named}{more}" if found else ""
 
 
 def _column_names(data: Data) -> list[str]:
-    """What the numbers of an input are called, one for each column or channel."""
+    """Return what the numbers of an input are called, one for each column or channel."""
     if len(data.input_shape) > 1:
         return [f"channel {number}" for number in range(data.input_shape[0])]
     if table := data.preprocessing.get("table"):
@@ -101,7 +114,7 @@ def _column_names(data: Data) -> list[str]:
 
 
 def _unique_columns(subject: Subject) -> list[str]:
-    """Columns of a table whose whole numbers, or words, stand in one row each."""
+    """Return columns of a table whose whole numbers, or words, stand in one row each."""
     rows = len(subject.data.train)
     if len(subject.data.input_shape) != 1 or rows < FEWEST_ROWS:
         return []
@@ -123,7 +136,7 @@ def _all_differ(cells: Tensor) -> bool:
 
 
 def labels(subject: Subject) -> Verdict:
-    """Every class is there to be learned; quantities are not all the same."""
+    """Check that every class has training examples, and that quantities differ."""
     data = subject.data
     if data.class_names is None:
         return _values(data.train.targets)
@@ -134,7 +147,7 @@ def labels(subject: Subject) -> Verdict:
             return failed(
                 f"Labels of {name} are from {targets.min()} to {targets.max()}, not {least} to "
                 f"{most}.",
-                "Mend them in the data function.",
+                "Correct them in the data function.",
             )
     counts = class_counts(data.train.targets, data.outputs)
     rarest = min(range(len(counts)), key=counts.__getitem__)
@@ -165,7 +178,7 @@ def _values(targets: Tensor) -> Verdict:
 
 
 def no_shared_example(subject: Subject) -> Verdict:
-    """No example, input and target, stands in both training and validation."""
+    """Check that no example, input and target, stands in both training and validation."""
     data = subject.data
     if data.train.targets is data.val.targets:
         return skipped("split.method=none: training and validation are the same examples, as asked")
@@ -181,7 +194,7 @@ def no_shared_example(subject: Subject) -> Verdict:
 
 
 def _hashes(part: Part) -> Iterator[bytes]:
-    """One hash for each example's input and target."""
+    """Yield a hash of each example's input and target."""
     most = MANY if isinstance(part.inputs, Items) else len(part)
     for batch, targets in part.batches(1000, torch.arange(min(most, len(part)))):
         texts = batch.dtype == torch.int64
@@ -190,21 +203,8 @@ def _hashes(part: Part) -> Iterator[bytes]:
             yield hashlib.blake2b(one.tobytes() + b"\0" + y.tobytes(), digest_size=16).digest()
 
 
-# Do the labels follow from the inputs?
-
-
-HELD_OUT, FEWEST = 1000, 20  # examples
-UPDATES, FEWEST_UPDATES = 150, 40
-FITS_OF_CLASSES = (by_adam, by_lbfgs)
-RANDOM = 0.35  # share of labels that may look drawn at random; of half of them it is 0.5 and more
-ADVICE = (
-    "Look whether features and targets were sorted, shuffled or joined apart from each other; if "
-    "not, the inputs say little about the targets, or the model is too small."
-)
-
-
 def labels_follow(subject: Subject) -> Verdict:
-    """What is learned from some training examples holds for others.
+    """Check that what is learned from some training examples holds for others.
 
     Of classes and labels the surest third of the predictions is judged. Where classes overlap a
     model is unsure; where labels are wrong it is wrong while being sure.
@@ -233,7 +233,7 @@ def labels_follow(subject: Subject) -> Verdict:
 
 
 def _plain_loss(outputs: Tensor, aims: Tensor) -> Tensor:
-    """The usual loss of the task: weights of classes would change what is surely predicted."""
+    """Return the task's usual loss: class weights would change which predictions are sure."""
     if aims.dtype == torch.int64:
         return functional.cross_entropy(outputs, aims)
     return functional.binary_cross_entropy_with_logits(outputs, aims)
@@ -252,15 +252,15 @@ def _spread(examples: int, most: int) -> Tensor:
 
 
 def _of_values(outputs: Tensor, targets: Tensor) -> Verdict:
-    """Predictions of values rise and fall with the targets."""
+    """Check that predictions of values rise and fall with the targets."""
     found = []
     for column, aim in zip(outputs.double().T, targets.double().T, strict=True):
         found.append(torch.corrcoef(torch.stack([column, aim]))[0, 1].item())
     correlation = sum(found) / len(found)
-    told = f"correlation {correlation:.2f} with {counted(len(targets), 'target')} not trained on"
+    summary = f"correlation {correlation:.2f} with {counted(len(targets), 'target')} not trained on"
     if not correlation > 2 / math.sqrt(len(targets)):
-        return failed(f"Predictions have a {told}: no more than chance.", ADVICE)
-    return passed(told)
+        return failed(f"Predictions have a {summary}: no more than chance.", ADVICE)
+    return passed(summary)
 
 
 def _of_classes(train_state: TrainState, outputs: Tensor, targets: Tensor) -> Verdict:
@@ -277,8 +277,10 @@ def _of_classes(train_state: TrainState, outputs: Tensor, targets: Tensor) -> Ve
     surest = sure.flatten().argsort(descending=True, stable=True)[: math.ceil(sure.numel() / 3)]
     wrong = int((predicted != targets).flatten()[surest].sum())
     if_random = float((1 - by_chance).flatten()[surest].sum())
-    told = f"{wrong} of the {len(surest)} surest predictions for examples not trained on are wrong"
+    summary = (
+        f"{wrong} of the {len(surest)} surest predictions for examples not trained on are wrong"
+    )
     if wrong > RANDOM * if_random:
         share = min(1.0, wrong / if_random)
-        return failed(f"{told}, as if {share:.0%} of the labels were drawn at random.", ADVICE)
-    return passed(told)
+        return failed(f"{summary}, as if {share:.0%} of the labels were drawn at random.", ADVICE)
+    return passed(summary)

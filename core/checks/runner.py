@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from paribus.core.checks import data_checks, fit_checks, training_checks
+from paribus.core.checks import data_checks, optimization_checks
 from paribus.core.checks.subject import Subject, Verdict, skipped
 from paribus.core.config.schema import Configuration
 from paribus.core.errors import RequestError, shown
@@ -19,7 +19,7 @@ class Check:
     """One check, done.
 
     Attributes:
-        name: What it holds to be true.
+        name: What has to be true.
         passed: Whether it is; None: the check does not apply.
         detail: What was found, with advice where it failed; or why it was skipped.
     """
@@ -35,27 +35,27 @@ FITTED, FALLS = "one batch can be overfitted", "loss falls from the first update
 # Name, check, and the checks without which it would name the wrong fault.
 Table = tuple[tuple[str, Callable[[Subject], Verdict], tuple[str, ...]], ...]
 CHECKS: Table = (
-    (SHAPES, fit_checks.shapes, ()),
-    (LOSS, fit_checks.loss_fits, (SHAPES,)),
+    (SHAPES, optimization_checks.shapes, ()),
+    (LOSS, optimization_checks.loss_fits, (SHAPES,)),
     ("inputs are finite and normalised", data_checks.inputs, ()),
     ("labels are in range", data_checks.labels, ()),
     ("no example in training and validation", data_checks.no_shared_example, ()),
-    ("loss at the start is chance", training_checks.starts_at_chance, (SHAPES, LOSS)),
-    ("every parameter gets a gradient", training_checks.gradients, (SHAPES, LOSS)),
-    (FITTED, fit_checks.overfits_one_batch, (SHAPES, LOSS)),
-    (FALLS, training_checks.falls_in_one_epoch, (SHAPES, LOSS)),
+    ("loss at the start is chance", optimization_checks.starts_at_chance, (SHAPES, LOSS)),
+    ("every parameter gets a gradient", optimization_checks.gradients, (SHAPES, LOSS)),
+    (FITTED, optimization_checks.overfits_one_batch, (SHAPES, LOSS)),
+    (FALLS, optimization_checks.falls_in_one_epoch, (SHAPES, LOSS)),
     ("labels follow from inputs", data_checks.labels_follow, (SHAPES, LOSS, FITTED)),
-    ("same seed, same weights", training_checks.repeats, (SHAPES, LOSS)),
+    ("same seed, same weights", optimization_checks.repeats, (SHAPES, LOSS)),
 )
 YIELDS = "it yields metrics"
 CHECKS_OF_SCRIPT: Table = (
-    (YIELDS, training_checks.yields_metrics, ()),
-    ("same seed, same metrics", training_checks.repeats_metrics, (YIELDS,)),
+    (YIELDS, optimization_checks.yields_metrics, ()),
+    ("same seed, same metrics", optimization_checks.repeats_metrics, (YIELDS,)),
 )
 
 
 def check(resolver: Resolver, asked: Configuration) -> Iterator[Check]:
-    """Checks a configuration, yielding each check as it is done.
+    """Check a configuration, yielding each check as it is done.
 
     Args:
         resolver: Of its experiment.
@@ -76,13 +76,13 @@ def check(resolver: Resolver, asked: Configuration) -> Iterator[Check]:
         if missing:
             verdict = skipped(f"it needs {' and '.join(missing)}")
         else:
-            verdict = _judged(function, subject)
+            verdict = _run(function, subject)
         done[name] = verdict.passed
         yield Check(name, verdict.passed, verdict.detail)
 
 
-def _judged(function: Callable[[Subject], Verdict], subject: Subject) -> Verdict:
-    """What a check finds; what the experiment's code raises there is a failure too."""
+def _run(function: Callable[[Subject], Verdict], subject: Subject) -> Verdict:
+    """Return what a check finds; what the experiment's code raises there is a failure too."""
     try:
         return function(subject)
     except RequestError as error:

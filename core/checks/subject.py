@@ -1,23 +1,32 @@
-"""What every check is given, and what it answers."""
+"""The configuration that every check is given, what it returns, and quick fits of its model."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from paribus.core.components.models import Dropout, answers, count_parameters
+from paribus.core.components.tasks import Task
 from paribus.core.config.schema import Configuration
 from paribus.core.data.loader import Part
 from paribus.core.data.prepare import Data
-from paribus.core.rng import seeded_globals, stream
+from paribus.core.rng import epoch_order, seeded_globals, stream
 from paribus.core.training.resolve import Resolver
 from paribus.core.training.train_state import TrainState, checked_loss
 
 SEED = 0  # of every model and every choice of examples
 OPERATIONS = 5e10  # floating-point operations that one fit may take: a few seconds
+BATCH = 64
+RATES = (0.01, 0.1, 1.0)
+AT_ONCE = 300  # examples that L-BFGS sees in each step
 
 
 @dataclass(frozen=True)
@@ -37,16 +46,16 @@ class Subject:
         return self.resolver.data(self.asked)
 
     def train_state(self) -> TrainState:
-        """All parts of a run at its first step, built anew."""
+        """Return all parts of a run at its first step, built anew."""
         return self.resolver.train_state(self.asked, SEED)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-        passed: Whether it did; None: it does not apply.
+        passed: None: the check does not apply.
         detail: One line: what was found; of a failure also what to do, else why it was skipped.
     """
 
@@ -55,22 +64,22 @@ class Verdict:
 
 
 def passed(detail: str) -> Verdict:
-    """It is as it should be."""
+    """Return that all is as it should be."""
     return Verdict(True, detail)
 
 
 def failed(found: str, advice: str) -> Verdict:
-    """It is not; what was found, and one sentence of advice."""
+    """Return what was found, and one sentence of advice."""
     return Verdict(False, f"{found} {advice}")
 
 
 def skipped(reason: str) -> Verdict:
-    """It does not apply here."""
+    """Return why the check does not apply here."""
     return Verdict(None, reason)
 
 
 def some_rows(part: Part, most: int, *, alike: bool = False) -> Tensor:
-    """Positions of at most so many examples.
+    """Return the positions of at most so many examples.
 
     Args:
         part: Where they stand.
@@ -88,39 +97,36 @@ def some_rows(part: Part, most: int, *, alike: bool = False) -> Tensor:
 
 
 def batch_of(part: Part, rows: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The examples at these positions as one batch, not augmented."""
+    """Return the examples at these positions as one batch, not augmented."""
     inputs, targets = next(part.batches(len(rows), rows))
     return inputs.to(device), targets.to(device)
 
 
 def outputs_of(train_state: TrainState, part: Part, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Outputs and targets of the examples at these positions, as validation computes them."""
+    """Return outputs and targets of these examples, as validation computes them."""
     size = train_state.configuration["train"]["eval_batch_size"]
     batches = (inputs for inputs, _ in part.batches(size, rows))
     return answers(train_state.model, batches, train_state.device), part.targets[rows]
 
 
 def loss_of(train_state: TrainState, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Loss and outputs of a batch as in training, but without noise: a function of the weights.
+    """Return loss and outputs of a batch as in training, without noise: a function of the weights.
 
     Normalization is over the batch; nothing is dropped, and what else a model draws is the same
     each time.
     """
     train_state.model.train()
-    for layer in [*train_state.frozen, *_dropouts(train_state.model)]:
+    kinds = (Dropout, nn.modules.dropout._DropoutNd)
+    dropouts = [layer for layer in train_state.model.modules() if isinstance(layer, kinds)]
+    for layer in [*train_state.frozen, *dropouts]:
         layer.eval()
     with seeded_globals(SEED, "dropout"):
         outputs = train_state.model(inputs)
         return checked_loss(train_state, outputs, targets), outputs
 
 
-def _dropouts(model: nn.Module) -> list[nn.Module]:
-    kinds = (Dropout, nn.modules.dropout._DropoutNd)
-    return [layer for layer in model.modules() if isinstance(layer, kinds)]
-
-
 def affordable(train_state: TrainState, examples: int, most: int) -> int:
-    """How often so many examples can be trained on in a few seconds: 1 up to `most`.
+    """Return how often so many examples can be trained on in a few seconds: 1 up to `most`.
 
     By operations, not by time: the same on every machine.
     """
@@ -134,5 +140,107 @@ def affordable(train_state: TrainState, examples: int, most: int) -> int:
 
 
 def counted(number: int, what: str) -> str:
-    """``1 example``, ``3 examples``."""
+    """Return ``1 example``, ``3 examples``."""
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+# Fits of a model to a few examples, without its own optimizer: what it can learn at all
+# is not how it is trained.
+
+Fit = Callable[[TrainState, Part, int], Iterator[int]]
+
+
+def by_adam(train_state: TrainState, part: Part, most: int, lr: float = RATES[0]) -> Iterator[int]:
+    """Fit in small batches, at a rate that falls to 0; yield the number of each update.
+
+    Args:
+        train_state: Its model is changed.
+        part: All of what it is fitted to.
+        most: Updates, fewer where the model is large.
+        lr: The first rate.
+    """
+    optimizer = torch.optim.Adam(learning(train_state), lr=lr)
+    updates = affordable(train_state, min(BATCH, len(part)), most)
+    epochs = (epoch_order(SEED, epoch, len(part)) for epoch in count(1))
+    batches = (batch for order in epochs for batch in part.batches(BATCH, order))
+    for update in range(updates):
+        inputs, targets = (tensor.to(train_state.device) for tensor in next(batches))
+        optimizer.param_groups[0]["lr"] = lr * (1 - update / updates)
+        optimizer.zero_grad()
+        loss_of(train_state, inputs, targets)[0].backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        yield update + 1
+
+
+def by_lbfgs(train_state: TrainState, part: Part, most: int) -> Iterator[int]:
+    """Fit all examples at once with a line search, which goes as far as it has to.
+
+    Finds what is far away (a bias of 1000), and the weights of small models in a few steps; large
+    models are left alone.
+    """
+    if affordable(train_state, min(AT_ONCE, len(part)), most) < most:
+        return
+    inputs, targets = (tensor.to(train_state.device) for tensor in part.inputs_of(AT_ONCE))
+    optimizer = torch.optim.LBFGS(learning(train_state), max_iter=1, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss, _ = loss_of(train_state, inputs, targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    for update in range(most):
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
+        yield update + 1
+
+
+# Where one sticks, or goes too slowly for where the targets are, the next is tried.
+FITS: tuple[Fit, ...] = (*(partial(by_adam, lr=lr) for lr in RATES), by_lbfgs)
+FITS_OF_CONVEX: tuple[Fit, ...] = (by_lbfgs, partial(by_adam, lr=RATES[1]))
+
+
+def explained(task: Task, outputs: Tensor, targets: Tensor) -> float:
+    """Return how much of the best constant prediction's error is gone: 0 is chance, 1 no error.
+
+    Errors are squared distances for values, else wrong classes or labels.
+    """
+    if task.targets == "values":
+        errors = (outputs - targets).double().square().mean(0)
+        constant = targets.double().var(0, correction=0)
+        constant = constant.where(constant > 0, targets.double().square().mean(0).clamp(min=1e-12))
+        return float((1 - errors / constant).mean())
+    wrong = (task.predict(outputs) != targets).double().mean().item()
+    constant_wrong = 1 - _commonest(targets)
+    return 1 - wrong / constant_wrong if constant_wrong else 1 - wrong
+
+
+def ordered(task: Task, outputs: Tensor, targets: Tensor) -> float:
+    """Return how well outputs order the examples at any threshold: 2 AUC - 1, mean over classes.
+
+    A line that cuts a piece out of a ring has more right than wrong, and orders nothing. For
+    values it is what is `explained`.
+    """
+    probabilities = task.probabilities(outputs)
+    if probabilities is None:
+        return explained(task, outputs, targets)
+    if targets.ndim == 1:
+        targets = functional.one_hot(targets, probabilities.shape[1])
+    found = [
+        2 * float(roc_auc_score(aims, scores)) - 1
+        for aims, scores in zip(targets.T.cpu(), probabilities.T.cpu(), strict=True)
+        if 0 < aims.sum() < len(aims) and bool(scores.isfinite().all())
+    ]
+    return sum(found) / len(found) if found else 0.0
+
+
+def _commonest(targets: Tensor) -> float:
+    """Return the share of targets that the best constant prediction gets right."""
+    if targets.ndim == 1:
+        return float(targets.bincount().max()) / len(targets)
+    positive = targets.double().mean(0)
+    return float(positive.maximum(1 - positive).mean())
+
+
+def learning(train_state: TrainState) -> list[nn.Parameter]:
+    """Return the parameters that are trained."""
+    return [p for p in train_state.model.parameters() if p.requires_grad]

@@ -1,0 +1,390 @@
+"""Checks of model, loss and optimizer: do they fit each other, and does the model learn?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from paribus.core.checks.subject import (
+    AT_ONCE,
+    FITS,
+    FITS_OF_CONVEX,
+    SEED,
+    Subject,
+    Verdict,
+    affordable,
+    batch_of,
+    counted,
+    explained,
+    failed,
+    learning,
+    loss_of,
+    ordered,
+    passed,
+    skipped,
+    some_rows,
+)
+from paribus.core.components.models import weights_hash
+from paribus.core.config.values import null_if_not_finite
+from paribus.core.data.loader import Part
+from paribus.core.errors import RequestError, shown
+from paribus.core.rng import epoch_order, seeded_globals
+from paribus.core.training.dry_run import try_fit
+from paribus.core.training.engine import Job, Report
+from paribus.core.training.loop import train_epoch
+from paribus.core.training.script import epochs_of
+from paribus.core.training.summary import pass_two, watching
+from paribus.core.training.train_state import TrainState
+
+EXAMPLES, FEW = 32, 8  # the few are for large models
+UPDATES, LOOK_EVERY = 300, 5
+OVERFITTED = 0.7  # share of what a constant prediction gets wrong that must be put right
+BETTER = 0.3  # what is not fitted has to be ordered at least so well: 0 is chance, 1 perfect
+SAMPLE = 128  # examples that a loss is measured on
+GRADIENT_STEPS = 5
+GRADIENT_EXAMPLES = 33  # odd: l1's gradient is a sum of signs, which must not cancel
+REPEATED = 5  # updates after which equal seeds must have equal weights
+MOST_UPDATES, MOST_EXAMPLES, LEAST_UPDATES = 200, 20_000, 50  # of "one epoch"
+HARDLY = 1e-3  # share of a loss
+FAR = 100  # targets so large take many steps to reach
+BURST = 100  # a loss so much larger does not come down again
+
+
+def shapes(subject: Subject) -> Verdict:
+    """Check that inputs go through augmentation and model, and outputs are as wide as needed."""
+    train_state = subject.train_state()
+    layers = _layers(train_state)
+    # With a loss that takes anything, what is left to fit is shapes.
+    anything = {**train_state.configuration, "loss": {"name": "any"}}
+    try:
+        try_fit(
+            replace(
+                train_state,
+                loss=lambda outputs, _: outputs.sum(),
+                extra_metrics=[],
+                configuration=anything,
+            )
+        )
+    except RequestError as error:
+        through = f" Layers: {layers}." if layers else ""
+        return failed(f"{error.message}{through}", error.hint)
+    targets = list(subject.data.train.targets.shape[1:])
+    return passed(f"{layers}; targets {_shown(targets)}")
+
+
+def loss_fits(subject: Subject) -> Verdict:
+    """Check that loss and metrics are this task's."""
+    train_state = subject.train_state()
+    try:
+        try_fit(train_state)
+    except RequestError as error:
+        return failed(error.message, error.hint)
+    loss, task = (train_state.configuration[kind]["name"] for kind in ("loss", "task"))
+    more = len(train_state.extra_metrics)
+    extra = f" and {counted(more, 'metric')}" if more else ""
+    return passed(f"loss {loss}{extra} for task {task}")
+
+
+def _layers(train_state: TrainState) -> str:
+    """Return the shape of each layer's output, as far as two examples get."""
+    with watching(train_state.model) as rows, suppress(Exception):  # `try_fit` says what it raises
+        pass_two(train_state)
+    seen = [_shown(train_state.data.input_shape)]
+    for row in rows:
+        if row["output_shape"] is not None:
+            name = row["type"] if row["name"] == "(model)" else row["name"]
+            seen.append(f"{name} {_shown(row['output_shape'][1:])}")
+    most = 8
+    if len(seen) > most:
+        seen[most // 2 : -most // 2] = [f"… {len(seen) - most} more …"]
+    return " → ".join(seen)
+
+
+def _shown(shape: Sequence[int]) -> str:
+    return f"[{', '.join(['N', *map(str, shape)])}]"
+
+
+def overfits_one_batch(subject: Subject) -> Verdict:
+    """Check that the model can fit a few examples, with optimizers that need no learning rate.
+
+    A linear model cannot fit every batch. Where it does not, it has to be clearly better than
+    chance on more examples.
+    """
+    part, train_state = subject.data.train, subject.train_state()
+    batch = part.select(some_rows(part, _most(train_state), alike=True))
+    share, tried = _fitted(subject, batch)
+    if share >= OVERFITTED:
+        return passed(_share(share, len(batch)))
+    if not tried:
+        return skipped(f"the model is too large to be fitted quickly ({_share(share, len(batch))})")
+    found = f"The model cannot fit one batch: {_share(share, len(batch))}."
+    if not is_linear(train_state, batch):
+        return failed(
+            found,
+            "Give it more width or more layers; if it has them, look for a wrong sign in the loss, "
+            "or for targets that its last layer cannot reach.",
+        )
+    if _orders(subject):
+        return passed(f"{_share(share, len(batch))}: a linear model, which need not fit them all")
+    return failed(
+        found,
+        "The model is linear, without an activation between its layers: give it one "
+        "(model.activation=relu), or take a model that has (model=mlp).",
+    )
+
+
+def _fitted(subject: Subject, batch: Part) -> tuple[float, bool]:
+    """Return the share of a batch that can be explained, and whether it was tried long enough."""
+    best, updates = -math.inf, 0
+    for fit in FITS:
+        train_state = subject.train_state()
+        inputs, targets = batch_of(batch, torch.arange(len(batch)), train_state.device)
+        for update in fit(train_state, batch, UPDATES):
+            updates += 1
+            if update % LOOK_EVERY == 0:
+                with torch.no_grad():
+                    _, outputs = loss_of(train_state, inputs, targets)
+                best = max(best, explained(train_state.task, outputs, targets))
+            if best >= OVERFITTED:
+                return best, True
+    return best, updates >= UPDATES
+
+
+def _orders(subject: Subject) -> bool:
+    """Return whether a linear model is clearly better than chance on some hundred examples."""
+    part = subject.data.train
+    many = part.select(some_rows(part, AT_ONCE, alike=True))
+    for fit in FITS_OF_CONVEX:
+        train_state = subject.train_state()
+        inputs, targets = batch_of(many, torch.arange(len(many)), train_state.device)
+        for _ in fit(train_state, many, UPDATES // 3):
+            pass
+        with torch.no_grad():
+            _, outputs = loss_of(train_state, inputs, targets)
+        if ordered(train_state.task, outputs, targets) >= BETTER:
+            return True
+    return False
+
+
+def is_linear(train_state: TrainState, part: Part) -> bool:
+    """Return whether the output for the middle of two examples is the middle of their outputs."""
+    inputs, _ = part.inputs_of(len(part) // 2 * 2)
+    if inputs.dtype != torch.float32 or len(inputs) < 2:
+        return False
+    train_state.model.eval()
+    with torch.no_grad(), seeded_globals(SEED, "dropout"):
+        one, other, middle = (
+            train_state.model(batch.to(train_state.device))
+            for batch in (inputs[::2], inputs[1::2], (inputs[::2] + inputs[1::2]) / 2)
+        )
+    return torch.allclose(middle, (one + other) / 2, rtol=1e-3, atol=1e-5)
+
+
+def _most(train_state: TrainState) -> int:
+    """Return how many examples to fit: of values no more than a linear model of this size can."""
+    most = FEW if affordable(train_state, EXAMPLES, UPDATES) < UPDATES else EXAMPLES
+    if train_state.task.targets != "values":
+        return most
+    width = train_state.task.width(train_state.data.outputs)
+    trained = sum(parameter.numel() for parameter in learning(train_state))
+    return min(most, max(2, trained // (2 * width)))
+
+
+def _share(share: float, examples: int) -> str:
+    than = "better than a constant prediction"
+    return f"{max(share, 0.0):.0%} {than} on {counted(examples, 'example')}"
+
+
+def starts_at_chance(subject: Subject) -> Verdict:
+    """Check that the loss at the start is that of equal probabilities: ln C for C classes.
+
+    What the loss makes of class weights or label smoothing is in both numbers.
+    """
+    train_state = subject.train_state()
+    if train_state.task.targets == "values":
+        return skipped("for values there is no chance to compare with")
+    if reason := _begins_trained(train_state):
+        return skipped(reason)
+    part = train_state.data.train
+    inputs, targets = batch_of(part, some_rows(part, SAMPLE), train_state.device)
+    with torch.no_grad():
+        loss, outputs = loss_of(train_state, inputs, targets)
+        aims = train_state.task.aims(targets)
+        chance = float(train_state.loss(torch.zeros_like(outputs), aims))
+    start = loss.item()
+    if not (math.isfinite(chance) and chance > 0):
+        return skipped(f"this loss is {chance:.4g} for equal probabilities, which says nothing")
+    classes = train_state.data.outputs if train_state.task.targets == "classes" else 2
+    known = f"ln {classes} = " if math.isclose(chance, math.log(classes), rel_tol=1e-5) else ""
+    losses = f"{start:.4f}; equal probabilities would give {known}{chance:.4f}"
+    if not chance / 2 <= start <= chance * 2:
+        return failed(
+            f"The loss at the start is {losses}.",
+            "Make inputs and initial weights smaller, or repair the loss: the model begins sure.",
+        )
+    return passed(losses)
+
+
+def gradients(subject: Subject) -> Verdict:
+    """Check that every parameter gets a gradient, unless train.only leaves it out."""
+    train_state = subject.train_state()
+    named = dict(train_state.model.named_parameters())
+    only = train_state.configuration["train"]["only"]
+    frozen = [name for name, p in named.items() if not p.requires_grad]
+    if frozen and not only:
+        return failed(
+            f"Frozen (requires_grad is False): {_listed(frozen)}.",
+            "Unfreeze it in the model; if it is meant, name what is trained with train.only.",
+        )
+    trained = {name: p for name, p in named.items() if p.requires_grad}
+    reached: set[str] = set()
+    part = train_state.data.train
+    rows = some_rows(part, GRADIENT_EXAMPLES, alike=True)
+    inputs, targets = batch_of(part, rows, train_state.device)
+    # A few steps: behind a layer that begins with zeros gradients come with the second.
+    optimizer = torch.optim.Adam(trained.values(), lr=1e-3)
+    for _ in range(GRADIENT_STEPS):
+        if len(reached) == len(trained):
+            break
+        optimizer.zero_grad()
+        loss, _ = loss_of(train_state, inputs, targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        reached |= {n for n, p in trained.items() if p.grad is not None and bool(p.grad.any())}
+        optimizer.step()
+    unreached = [name for name in trained if name not in reached]
+    if unreached:
+        return failed(
+            f"No gradient reaches {_listed(unreached)}.",
+            "Look in forward for a layer that is not used, or that stands behind detach, argmax "
+            "or no_grad.",
+        )
+    note = f"; {len(frozen)} are frozen by train.only" if frozen else ""
+    return passed(f"all {counted(len(trained), 'tensor')} of parameters{note}")
+
+
+def falls_in_one_epoch(subject: Subject) -> Verdict:
+    """Check that the experiment's own optimizer reduces the loss."""
+    train_state = subject.train_state()
+    if (reason := _begins_trained(train_state)) and not train_state.fresh:
+        return skipped(reason)
+    part = train_state.data.train
+    inputs, targets = batch_of(part, some_rows(part, SAMPLE), train_state.device)
+    before = _measured(train_state, inputs, targets)
+    updates = _train_an_epoch(train_state)
+    after = _measured(train_state, inputs, targets)
+    course = f"from {before:.4g} to {after:.4g} in {counted(updates, 'update')}"
+    lr = train_state.optimizer.param_groups[0].get("lr")
+    named = f" (optimizer.lr={lr:g})" if isinstance(lr, float) else ""
+    if (
+        updates < LEAST_UPDATES
+        and updates < train_state.updates
+        and before <= after < BURST * before
+    ):
+        return skipped(f"the model is too large to train it for long enough ({course})")
+    if not after < before:
+        return failed(f"The loss does not fall: {course}{named}.", "Lower optimizer.lr tenfold.")
+    if before - after < HARDLY * abs(before):
+        size = targets.double().square().mean().sqrt().item()
+        far = train_state.task.targets == "values" and size > FAR
+        return failed(
+            f"The loss hardly falls: {course}{named}.",
+            "Raise optimizer.lr tenfold"
+            + (f", or divide the targets: they are about {size:.2g}." if far else "."),
+        )
+    return passed(course)
+
+
+def _measured(train_state: TrainState, inputs: Tensor, targets: Tensor) -> float:
+    with torch.no_grad():
+        return loss_of(train_state, inputs, targets)[0].item()
+
+
+def _train_an_epoch(train_state: TrainState, most: int = MOST_UPDATES) -> int:
+    """Train one epoch, cut short where it is long; short ones until there are some updates."""
+    size, examples = train_state.batch_size, len(train_state.data.train)
+    most = affordable(
+        train_state, size, min(most, max(1, MOST_EXAMPLES // size), train_state.updates)
+    )
+    done, epoch = 0, 0
+    with seeded_globals(SEED, "dropout"):
+        while done < min(most, LEAST_UPDATES):
+            epoch += 1
+            order = epoch_order(SEED, epoch, examples)[: (most - done) * size]
+            train_epoch(train_state, order, SEED, epoch)
+            done += math.ceil(len(order) / size)
+    return done
+
+
+def repeats(subject: Subject) -> Verdict:
+    """Check that equal seeds give equal weights, at the start and after some updates."""
+    first, second = subject.train_state(), subject.train_state()
+    if weights_hash(first.model.state_dict()) != weights_hash(second.model.state_dict()):
+        return failed(
+            "The same seed gives other initial weights.",
+            "Draw them from torch's, numpy's or Python's global generators, which are seeded.",
+        )
+    updates = _train_an_epoch(first, REPEATED)
+    _train_an_epoch(second, REPEATED)
+    found, again = weights_hash(first.model.state_dict()), weights_hash(second.model.state_dict())
+    if found != again:
+        return failed(
+            f"The same seed gives other weights after {counted(updates, 'update')}.",
+            "Draw what is random in model and loss from the global generators, which are seeded.",
+        )
+    return passed(f"{found[:12]} twice after {counted(updates, 'update')}")
+
+
+def _begins_trained(train_state: TrainState) -> str | None:
+    """Return why a model does not begin at chance."""
+    if train_state.configuration["train"]["start_from"] is not None:
+        return "it begins with the weights of train.start_from"
+    if train_state.configuration["model"].get("weights") is not None:
+        return "it begins with model.weights"
+    return None
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return shown(", ".join(names[:5]), 300) + more
+
+
+# Checks of a function as an experiment: what its first epoch shows.
+
+
+def yields_metrics(subject: Subject) -> Verdict:
+    """Check that the first epoch has the metric that SELECT names, and it is finite."""
+    report = _first_epoch(subject)
+    if report is None:
+        return failed("It yields nothing.", "Yield a dict of metrics after each epoch.")
+    if report.failure is not None:
+        return failed(f"{report.failure}.", "Epochs are chosen by it; try a lower learning rate.")
+    metrics = ", ".join(f"{name} {value:.4g}" for name, value in report.line["metrics"].items())
+    return passed(f"epoch 1: {metrics}")
+
+
+def repeats_metrics(subject: Subject) -> Verdict:
+    """Check that the same seed twice gives the same metrics in the first epoch."""
+    first, second = (_first_epoch(subject) for _ in range(2))
+    if first is None or second is None:
+        return failed("It yields nothing.", "Yield a dict of metrics after each epoch.")
+    then, now = (null_if_not_finite(report.line["metrics"]) for report in (first, second))
+    if then != now:
+        name = next(name for name in {**then, **now} if then.get(name) != now.get(name))
+        return failed(
+            f"The same seed gives {name} {then.get(name)} once and {now.get(name)} again.",
+            "Draw what is random from the global generators, which are seeded, or from `seed`.",
+        )
+    return passed("epoch 1 twice")
+
+
+def _first_epoch(subject: Subject) -> Report | None:
+    run = subject.resolver.specify(subject.asked, SEED)
+    epochs = epochs_of(Job((run,), subject.resolver))
+    report = next(epochs, None)
+    epochs.close()
+    return report
