@@ -17,19 +17,22 @@ NUMERIC = "biuf"  # numpy's kinds: bool, int, unsigned, float
 
 
 def is_frame(values: object) -> bool:
-    """Whether `values` is a DataFrame, told by what it can do: pandas is not imported."""
+    """Return whether `values` can do what a DataFrame can: pandas is not imported."""
     return all(hasattr(values, name) for name in ("columns", "iloc", "to_numpy"))
 
 
 def as_array(values: Any, what: str, where: str) -> Array:
-    """The values as an array `[N, ...]` of whatever dtype they have.
+    """Return the values as an array `[N, ...]` of whatever dtype they have.
 
     Raises:
         RequestError: The values are no array, tensor, list or frame, or do not fit in one array.
     """
     try:
         if isinstance(values, torch.Tensor):
-            array = _tensor_array(values)
+            dense = values.detach().cpu()
+            if dense.dtype == torch.bfloat16:  # numpy has none
+                dense = dense.float()
+            array: Array = dense.resolve_conj().resolve_neg().numpy()
         elif np.ma.is_masked(values):
             raise ValueError("it has masked values; drop or fill them")
         else:
@@ -48,16 +51,8 @@ def as_array(values: Any, what: str, where: str) -> Array:
     return array
 
 
-def _tensor_array(tensor: torch.Tensor) -> Array:
-    dense = tensor.detach().cpu()
-    if dense.dtype == torch.bfloat16:  # numpy has none
-        dense = dense.float()
-    array: Array = dense.resolve_conj().resolve_neg().numpy()
-    return array
-
-
 def features_array(features: Any, where: str) -> tuple[Array, tuple[str, ...] | None]:
-    """Features as a numeric array `[N, ...]` with at least two dimensions, and column names.
+    """Return features as a numeric array `[N, ...]` with at least two dimensions, and column names.
 
     Raises:
         RequestError: Something in them is not a number, or there is nothing in them.
@@ -99,18 +94,16 @@ def _frame_array(frame: Any, columns: Sequence[str], where: str) -> Array:
         )
     if not series:
         raise RequestError(f"{where}: the DataFrame of features has no columns.", kind="data")
-    return np.column_stack([_series_array(column) for column in series])
-
-
-def _series_array(column: Any) -> Array:
-    if isinstance(column.dtype, np.dtype):
-        plain: Array = column.to_numpy()
-    else:  # an extension type, whose missing values are no floats
-        plain = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    return plain
+    return np.column_stack([
+        column.to_numpy()
+        if isinstance(column.dtype, np.dtype)
+        else column.to_numpy(dtype=np.float64, na_value=np.nan)  # an extension type
+        for column in series
+    ])  # fmt: skip
 
 
 def _first_word(array: Array) -> str:
+    """Return where the first value stands that is no number, as part of a message."""
     for position, value in np.ndenumerate(array):
         if not isinstance(value, int | float | np.number):
             example, *rest = position
@@ -121,7 +114,7 @@ def _first_word(array: Array) -> str:
 
 
 def float32(array: npt.ArrayLike) -> torch.Tensor:
-    """A float32 copy in memory that torch aligned; values beyond float32 become infinite."""
+    """Return a float32 copy in memory that torch aligned; values beyond float32 become infinite."""
     values = np.asarray(array)
     copy = torch.empty(values.shape, dtype=torch.float32, device="cpu")
     with np.errstate(over="ignore"):
@@ -132,7 +125,7 @@ def float32(array: npt.ArrayLike) -> torch.Tensor:
 def check_finite(
     values: torch.Tensor, what: str, where: str, columns: Sequence[str] | None = None
 ) -> None:
-    """Checks that float32 `values` `[N, ...]` are finite; with `columns`, `[N, columns]`.
+    """Check that float32 `values` `[N, ...]` are finite; with `columns`, `[N, columns]`.
 
     Raises:
         RequestError: Some are not; says how many, and in which columns or from which example on.
@@ -154,23 +147,20 @@ def check_finite(
     )
 
 
-# Standardization: mean 0 and deviation 1 for each column or channel, as fitted on a part.
-
-
-# In numpy, whose sums do not depend on the number of threads.
+# Standardization: mean 0 and deviation 1 for each column or channel, as fitted on a part. In numpy,
+# whose sums do not depend on the number of threads.
 
 
 def fitted(inputs: torch.Tensor) -> dict[str, list[float]]:
-    """Mean and scale of each column of `[N, F]`, or of each channel of `[N, C, ...]`.
+    """Return mean and scale of each column of `[N, F]`, or of each channel of `[N, C, ...]`.
 
     The scale is the standard deviation (of the population), and 1 where all values are the same.
     Both are computed in float64.
     """
     values = inputs.numpy().astype(np.float64)
     axes = (0, *range(2, values.ndim))
-    deviation = values.std(
-        axis=axes
-    )  # exactly 0 for equal float32 values: float64 sums them exactly
+    # Exactly 0 for equal float32 values: float64 sums them exactly.
+    deviation = values.std(axis=axes)
     scale = np.where(deviation > 0, deviation, 1.0)
     return {"mean": values.mean(axis=axes).tolist(), "scale": scale.tolist()}
 
@@ -178,7 +168,7 @@ def fitted(inputs: torch.Tensor) -> dict[str, list[float]]:
 def standardized(
     inputs: torch.Tensor, preprocessing: Mapping[str, Sequence[float]] | None
 ) -> torch.Tensor:
-    """Inputs `[N, F]` or `[N, C, ...]` with the recorded mean and scale applied: float32.
+    """Return inputs `[N, F]` or `[N, C, ...]`, scaled by a recorded mean and scale: float32.
 
     Args:
         inputs: Features as the data function returned them.

@@ -14,7 +14,7 @@ from paribus.core.errors import Faults, RequestError, did_you_mean, shown
 
 
 def make_augment(components: Sequence[Component]) -> Augment | None:
-    """One function that applies the transforms in their order; None where there are none.
+    """Return a function that applies the transforms in their order; None where there are none.
 
     Args:
         components: Names of `torchvision.transforms.v2`, with their keywords.

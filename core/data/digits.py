@@ -15,7 +15,7 @@ SIDE = 8
 
 
 def digits(n_class: Annotated[int, Field(ge=2, le=10)] = 10) -> dict[str, Any]:
-    """1797 digits of 8×8 pixels from 0 to 16, as `sklearn.datasets.load_digits` gives them.
+    """Return 1797 digits of 8×8 pixels from 0 to 16, as `sklearn.datasets.load_digits` gives them.
 
     Importing scikit-learn takes longer than training on them does.
 

@@ -41,7 +41,7 @@ class Images:
     in_memory: bool = True
 
     def decoding(self) -> dict[str, Any]:
-        """What reads another file as these are read; can be written as JSON."""
+        """Return what decodes another file as these are decoded; can be written as JSON."""
         size = self.size or tuple(decode(self.paths[0], self.channels, None).shape[1:])
         return {"channels": self.channels, "size": list(size), "resize": self.size is not None}
 
@@ -61,7 +61,7 @@ class ImageFiles(Dataset[tuple[torch.Tensor, Any]]):
 
 
 def decode(path: Path, channels: int, size: Sequence[int] | None) -> torch.Tensor:
-    """An image file as float32 `[channels, height, width]` from 0 to 1.
+    """Decode an image file: float32 `[channels, height, width]` from 0 to 1.
 
     Raises:
         RequestError: If it cannot be decoded, naming it.
@@ -91,14 +91,31 @@ def decode(path: Path, channels: int, size: Sequence[int] | None) -> torch.Tenso
     return torch.from_numpy(pixels.repeat(channels // pixels.shape[2], axis=2)).permute(2, 0, 1)
 
 
+def decode_alike(path: Path, channels: int, size: Sequence[int], resize: bool) -> torch.Tensor:
+    """Decode an image as others were, by what `Images.decoding` gives.
+
+    Raises:
+        RequestError: If it cannot be decoded, or has another size and is not to be resized.
+    """
+    image = decode(path, channels, size if resize else None)
+    if list(image.shape[1:]) != list(size):
+        raise RequestError(
+            f"{shown(path, 300)} is {image.shape[1]}×{image.shape[2]} pixels (height×width); "
+            f"expected {size[0]}×{size[1]}, as all others are.",
+            f"Bring it to that size, or train with data.size=[{size[0]},{size[1]}].",
+            "shape",
+        )
+    return image
+
+
 def _is_16_bits(file: Any) -> bool:
-    """Whether a Pillow image is grey with 65536 levels."""
+    """Return whether a Pillow image is grey with 65536 levels."""
     # What Pillow gives of these two formats as 32-bit integers has 16 bits in the file.
     return file.mode.startswith("I;16") or (file.mode == "I" and file.format in ("PNG", "PPM"))
 
 
 def loaded(images: Images, targets: Array, where: str) -> tuple[torch.Tensor, Array] | ImageFiles:
-    """The images decoded, float32 `[N, C, H, W]`, or a data set of them if not kept in memory.
+    """Decode images: float32 `[N, C, H, W]`, or a data set of them if not kept in memory.
 
     Raises:
         RequestError: If one cannot be decoded, or they are of different sizes.
@@ -109,18 +126,10 @@ def loaded(images: Images, targets: Array, where: str) -> tuple[torch.Tensor, Ar
         )
     if not images.in_memory:
         return ImageFiles(images, targets)
-    height, width = images.decoding()["size"]
-    batch = torch.empty(len(targets), images.channels, height, width)
+    decoding = images.decoding()
+    batch = torch.empty(len(targets), images.channels, *decoding["size"])
     for row, path in enumerate(images.paths):
-        one = decode(path, images.channels, images.size)
-        if list(one.shape[1:]) != [height, width]:
-            raise RequestError(
-                f"{shown(path, 300)} is {one.shape[1]}×{one.shape[2]} pixels (height×width), "
-                f"others are {height}×{width}.",
-                f"Bring all to one size: data.size=[{height},{width}].",
-                "data",
-            )
-        batch[row] = one
+        batch[row] = decode_alike(path, **decoding)
     return batch, targets
 
 
@@ -129,7 +138,7 @@ def images(
     size: Side | list[Side] | None = None,
     channels: Literal[1, 3] = 3,
 ) -> tuple[Images, Array] | dict[str, tuple[Images, Array]]:
-    """A folder with one folder of images for each class; or with such folders in train and val.
+    """List a folder with one folder of images for each class, or with such folders by part.
 
     Args:
         root: The folder.
@@ -153,12 +162,20 @@ def images(
     if not ready:
         return _kept_alike({"all": _listed(folder, channels, sides)})["all"]
     parts = {part: _listed(place, channels, sides) for part, place in ready.items()}
-    _refuse_new_classes({part: set(labels.tolist()) for part, (_, labels) in parts.items()}, folder)
+    classes = {part: set(labels.tolist()) for part, (_, labels) in parts.items()}
+    for part, names in classes.items():
+        if new := sorted(names - classes["train"]):
+            raise RequestError(
+                f"{shown(folder, 200)}: {part} has the class {shown(', '.join(new), 200)}, which "
+                "train does not have.",
+                "Give training examples of it, or take it away.",
+                "data",
+            )
     return _kept_alike(parts)
 
 
 def _kept_alike(parts: Mapping[str, tuple[Images, Array]]) -> dict[str, tuple[Images, Array]]:
-    """The parts, all of them kept in memory, or none."""
+    """Return the parts, all of them kept in memory, or none."""
     first, _ = next(iter(parts.values()))
     height, width = first.decoding()["size"]
     count = sum(len(labels) for _, labels in parts.values())
@@ -167,7 +184,7 @@ def _kept_alike(parts: Mapping[str, tuple[Images, Array]]) -> dict[str, tuple[Im
 
 
 def _ready_made(folder: Path) -> dict[str, Path]:
-    """The folders of ready-made parts; none where there are folders of classes."""
+    """Return the folders of ready-made parts; none where there are folders of classes."""
     found: dict[str, Path] = {}
     for part, names in _PARTS.items():
         for place in (folder / name for name in names):
@@ -184,7 +201,7 @@ def _ready_made(folder: Path) -> dict[str, Path]:
 
 
 def _listed(folder: Path, channels: int, size: tuple[int, ...] | None) -> tuple[Images, Array]:
-    """The images of one folder of classes, in order of name, and their classes."""
+    """Return the images of one folder of classes, in order of name, and their classes."""
     classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
     found = {name: image_files(folder / name) for name in classes if not name.startswith(".")}
     if not found:
@@ -209,21 +226,9 @@ def _listed(folder: Path, channels: int, size: tuple[int, ...] | None) -> tuple[
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The images in a folder and in its folders, in order of name."""
+    """Return the images in a folder and in its folders, in order of name."""
     return sorted(
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
     )
-
-
-def _refuse_new_classes(classes: Mapping[str, set[str]], folder: Path) -> None:
-    for part, names in classes.items():
-        new = sorted(names - classes["train"])
-        if new:
-            raise RequestError(
-                f"{shown(folder, 200)}: {part} has the class {shown(', '.join(new), 200)}, which "
-                "train does not have.",
-                "Give training examples of it, or take it away.",
-                "data",
-            )

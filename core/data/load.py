@@ -1,4 +1,4 @@
-"""The forms that one set of examples may have, each turned into the same `Raw`."""
+"""Data as a function returns it, in any accepted form, normalised: `Raw` parts, then `Source`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from paribus.core.data.targets import (
     encode_quantities,
     targets_array,
 )
-from paribus.core.data.texts import Texts, checked, texts_of
+from paribus.core.data.texts import Texts, checked
 from paribus.core.errors import RequestError, did_you_mean, shown
 from paribus.core.rng import digest_of_globals, seeded_globals
 
@@ -41,6 +41,9 @@ ACCEPTED = (
     "Return (features, targets), a scikit-learn Bunch, a map-style torch Dataset, or parts of "
     "these as a dict with train, val and test or as a 3-tuple."
 )
+
+Targets = Literal["classes", "labels", "values"]
+_READY_MADE = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Raw:
 
 
 def raw_of(returned: Any, where: str) -> Raw:
-    """One set of examples of any accepted form.
+    """Normalise one set of examples of any accepted form.
 
     Raises:
         RequestError: It has none of the accepted forms, or what is inside cannot be used.
@@ -120,7 +123,7 @@ def _from_pair(features: Any, targets: Any, where: str) -> Raw:
 
 
 def _unfitted(features: Any, where: str) -> Table | Texts | None:
-    """Features that are encoded by what the training part holds; None for plain numbers."""
+    """Return features that the training part decides how to encode; None for plain numbers."""
     if isinstance(features, Table):
         return features
     if isinstance(features, Texts):
@@ -130,10 +133,10 @@ def _unfitted(features: Any, where: str) -> Table | Texts | None:
         return table_of(features, where) if kinds and set(kinds) - set(NUMERIC) else None
     if isinstance(features, list | tuple):
         plain = bool(features) and all(isinstance(item, str) for item in features)
-        return texts_of(features, where) if plain else None
+        return checked(Texts([str(text) for text in features]), where) if plain else None
     words = isinstance(features, np.ndarray) and features.ndim == 1 and len(features) > 0
     if words and all(isinstance(item, str) for item in features):
-        return texts_of(features.tolist(), where)
+        return checked(Texts([str(text) for text in features.tolist()]), where)
     return None
 
 
@@ -171,7 +174,7 @@ def _names(given: Any) -> tuple[str, ...] | None:
 
 
 def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
-    """Reads each item once: for the targets, the digest and the checks."""
+    """Read each item once: for the targets, the digest and the checks."""
     if isinstance(dataset, IterableDataset) or not isinstance(dataset, Sized):
         raise RequestError(
             f"{where} returned {type(dataset).__name__}, a data set without length or indices.",
@@ -187,26 +190,21 @@ def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
             x, y = _item(dataset, row, where)
             array = _item_array(x, row, where)
             update(digest, array)
-            shape = _checked_shape(as_input(array), shape, row, where)
+            tensor = as_input(array)
+            check_finite(tensor[None], "features", f"{where}, item {row}")
+            shape = shape or tuple(tensor.shape)
+            if tuple(tensor.shape) != shape:
+                raise RequestError(
+                    f"{where}: item {row} has shape {list(tensor.shape)}, item 0 has "
+                    f"{list(shape)}.",
+                    "Bring all items to one shape with a transform.",
+                    kind="data",
+                )
             targets.append(y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else y)
     names = getattr(dataset, "classes", None)  # torchvision's convention
     named = _names(names) if isinstance(names, list | tuple) else None
     labels = targets_array(targets, where)
     return Raw(dataset, shape or (), digest.hexdigest(), labels, None, named, where)
-
-
-def _checked_shape(
-    x: torch.Tensor, first: tuple[int, ...] | None, row: int, where: str
-) -> tuple[int, ...]:
-    check_finite(x[None], "features", f"{where}, item {row}")
-    shape = tuple(x.shape)
-    if first is not None and shape != first:
-        raise RequestError(
-            f"{where}: item {row} has shape {list(shape)}, item 0 has {list(first)}.",
-            "Bring all items to one shape with a transform.",
-            kind="data",
-        )
-    return shape
 
 
 def _item(dataset: Dataset[Any], row: int, where: str) -> tuple[Any, Any]:
@@ -243,17 +241,9 @@ def _item_array(x: Any, row: int, where: str) -> Array:
 
 
 def update(digest: Any, array: Array) -> None:
-    """Adds an array's dtype, shape and bytes to a hash."""
+    """Add an array's dtype, shape and bytes to a hash."""
     digest.update(json.dumps([array.dtype.str, array.shape]).encode())
     digest.update(np.ascontiguousarray(array).data)
-
-
-# Calls a data function and normalises what it returned.
-
-
-Targets = Literal["classes", "labels", "values"]
-
-_READY_MADE = ("train", "val", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,7 +281,7 @@ def load(
     seed: int,
     targets: Targets,
 ) -> Source:
-    """Calls `function(**keywords)` and normalises what it returns.
+    """Call `function(**keywords)` and normalise what it returns.
 
     The global generators of Python, numpy and torch are seeded during the call and restored after.
 
@@ -315,7 +305,7 @@ def load(
     except Exception as error:
         raise RequestError(
             f"{name} raised {type(error).__name__}: {shown(error, 200).rstrip('.')}.",
-            "Mend it, or give it other keywords: data.KEYWORD=VALUE.",
+            "Correct it, or give it other keywords: data.KEYWORD=VALUE.",
             "data",
         ) from error
     raws = _raw_parts(returned, name)
@@ -332,16 +322,17 @@ def load(
         exact, code = encode(labelled, class_names)
         names, outputs = code.names, len(code.names)
         ready = {key: torch.from_numpy(codes) for key, codes in exact.items()}
-    made = {key: _part(raw, ready[key], code) for key, raw in raws.items()}
-    fingerprint = _fingerprint(raws, exact, columns, names)
+    made: dict[str, Part] = {}
+    fingerprint = hashlib.sha256(json.dumps([columns, names]).encode())
+    for key, raw in raws.items():
+        inputs, rows = raw.inputs, torch.arange(len(ready[key]))
+        items = Items(inputs, rows, code.encode) if isinstance(inputs, Dataset) else inputs
+        made[key] = Part(items, ready[key])
+        fingerprint.update(json.dumps([key, raw.digest]).encode())
+        update(fingerprint, exact[key])
     decoding = next(iter(raws.values())).decoding
-    return Source(name, made, shape, outputs, names, columns, fingerprint, decoding, drawn)
-
-
-def _part(raw: Raw, targets: torch.Tensor, code: Classes | Labels | Quantities) -> Part:
-    if isinstance(raw.inputs, Dataset):
-        return Part(Items(raw.inputs, torch.arange(len(targets)), code.encode), targets)
-    return Part(raw.inputs, targets)
+    digest = fingerprint.hexdigest()
+    return Source(name, made, shape, outputs, names, columns, digest, decoding, drawn)
 
 
 def _raw_parts(returned: Any, name: str) -> dict[str, Raw]:
@@ -373,7 +364,7 @@ def _raw_parts(returned: Any, name: str) -> dict[str, Raw]:
 def _agreed(
     raws: Mapping[str, Raw], name: str
 ) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None, tuple[int, ...]]:
-    """What all parts must have in common: columns and what they hold, class names, shape."""
+    """Return what all parts must have in common: columns, class names and an input's shape."""
     first = next(iter(raws.values()))
     for key, raw in raws.items():
         for what, mine, theirs in (
@@ -384,9 +375,9 @@ def _agreed(
             ("inputs of type", (type(raw.inputs).__name__,), (type(first.inputs).__name__,)),
         ):
             if mine != theirs:
+                here, there = (None if some is None else list(some) for some in (mine, theirs))
                 raise RequestError(
-                    f"{name}: part {key} has {what} {shown(_listed(mine))}, part train has "
-                    f"{shown(_listed(theirs))}.",
+                    f"{name}: part {key} has {what} {shown(here)}, part train has {shown(there)}.",
                     "All parts need the same.",
                     kind="data",
                 )
@@ -394,24 +385,6 @@ def _agreed(
 
 
 def _word_columns(inputs: object) -> tuple[str, ...]:
-    """Columns of words; all others hold numbers."""
+    """Return the columns of words; all others hold numbers."""
     cells = inputs.columns if isinstance(inputs, Table) else {}
     return tuple(name for name, held in cells.items() if held.dtype.kind == "O")
-
-
-def _listed(given: tuple[Any, ...] | None) -> object:
-    return None if given is None else list(given)
-
-
-def _fingerprint(
-    raws: Mapping[str, Raw],
-    exact: Mapping[str, Array],
-    columns: tuple[str, ...] | None,
-    names: tuple[str, ...] | None,
-) -> str:
-    digest = hashlib.sha256()
-    digest.update(json.dumps([columns, names]).encode())
-    for key, raw in raws.items():
-        digest.update(json.dumps([key, raw.digest]).encode())
-        update(digest, exact[key])
-    return digest.hexdigest()

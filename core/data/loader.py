@@ -1,4 +1,4 @@
-"""Batches read ahead by processes of their own: torch's loader workers, which change no bit."""
+"""One part of the data and how its batches are read, also ahead of their use by loader workers."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from paribus.core.rng import derive, seed_globals, seeded_globals
 
 
 class ReaderDied(ParibusError):
-    """A loader worker ended in the middle of its work; whoever ended it was not the data set."""
+    """A loader worker was ended in the middle of its work, and not by the data set."""
 
 
 def read_ahead(
     dataset: Dataset[Any], batch_size: int | None, rows: Sequence[int], workers: int
 ) -> Iterator[Any]:
-    """The batches of a data set, read by so many processes.
+    """Read the batches of a data set by so many processes, which change no bit.
 
     Args:
         dataset: What they read; forked with them, where that is possible.
@@ -78,7 +78,7 @@ class _Raised:
 
     @classmethod
     def by(cls, error: Exception) -> _Raised:
-        """The exception itself, or one that says the same where it cannot be sent."""
+        """Return the exception itself, or one with its message where it cannot be sent."""
         frames = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
         try:
             sent: BaseException = pickle.loads(pickle.dumps(error))
@@ -111,7 +111,7 @@ def _unchanged(batch: Any) -> Any:
 
 
 def _begin(_: int) -> None:
-    """Called first in each process: it ends with the one that trains, and leaves Ctrl-C to it."""
+    """Prepare a process: it ends with the one that trains, and leaves Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         # It holds what that one has open, also its locks: they must not outlive it.
@@ -119,9 +119,6 @@ def _begin(_: int) -> None:
         trainer = multiprocessing.parent_process()
         if trainer is None or os.getppid() != trainer.pid:
             os._exit(1)
-
-
-# One part of the data, and how its batches are read.
 
 
 Draw = tuple[int, int]
@@ -147,7 +144,7 @@ class Items:
         return len(self.rows)
 
     def index_select(self, rows: torch.Tensor) -> Items:
-        """The examples at these positions."""
+        """Return the examples at these positions."""
         return Items(self.dataset, self.rows.index_select(0, rows), self.encode)
 
 
@@ -182,7 +179,7 @@ class Part:
         *,
         workers: int = 0,
     ) -> Iterator[Batch]:
-        """Inputs float32 `[B, *input_shape]` and targets, batch by batch; the last may be smaller.
+        """Yield inputs float32 `[B, *input_shape]` and targets; the last batch may be smaller.
 
         Sequences of tokens are filled up to the longest of the batch: int64 `[B, longest]`.
 
@@ -210,7 +207,7 @@ class Part:
         return self._indexed(self.inputs, batch_size, order)
 
     def inputs_of(self, rows: int) -> Batch:
-        """The first `rows` examples as one batch (all of them where there are fewer).
+        """Return the first `rows` examples as one batch (all of them where there are fewer).
 
         Raises:
             RequestError: The part is empty.
@@ -220,7 +217,7 @@ class Part:
         raise RequestError("This part of the data has no examples.", kind="data")
 
     def select(self, rows: torch.Tensor) -> Part:
-        """The examples at these positions: int64 `[M]`."""
+        """Return the examples at these positions: int64 `[M]`."""
         if isinstance(self.inputs, torch.Tensor):
             inputs: Inputs = self.inputs.index_select(0, rows)
         else:
@@ -327,10 +324,10 @@ class _Reader(Dataset[Batch]):
 
 
 def read_item(dataset: Dataset[Any], row: int, draw: Draw | None = None) -> Any:
-    """One item of a data set, its random draws taken from the example's own stream.
+    """Return one item of a data set, its random draws taken from the example's own stream.
 
-    Leaves the global generators seeded: restoring them costs more than many an item, so whoever
-    reads several restores them once.
+    Leaves the global generators seeded: restoring them costs more than many an item, so callers
+    restore them once for several.
     """
     seed_globals(
         derive(0, "data", row) if draw is None else derive(draw[0], "augment", draw[1], row)
@@ -339,6 +336,6 @@ def read_item(dataset: Dataset[Any], row: int, draw: Draw | None = None) -> Any:
 
 
 def as_input(x: Any) -> torch.Tensor:
-    """An item's `x` as float32 with at least one dimension."""
+    """Return an item's `x` as float32 with at least one dimension."""
     tensor = x.detach().to("cpu", torch.float32) if isinstance(x, torch.Tensor) else float32(x)
     return tensor.reshape(1) if tensor.ndim == 0 else tensor

@@ -50,11 +50,11 @@ class Data:
     new_words: Mapping[str, list[str]]
 
     def part(self, name: PartName) -> Part:
-        """The part of this name."""
+        """Return the part of this name."""
         return {"train": self.train, "val": self.val, "test": self.test}[name]
 
     def filled(self, width: int) -> dict[str, Any]:
-        """What follows from the data and a component's signature may name.
+        """Return what follows from the data and a component's signature may name.
 
         Args:
             width: Numbers that the model returns per example.
@@ -72,17 +72,17 @@ class Data:
         return known
 
     def sizes(self) -> dict[str, Any]:
-        """Examples in each part, an input's shape and, for classes, the examples of each."""
+        """Return each part's examples, an input's shape and, for classes, the examples of each."""
         parts: dict[str, Part] = {"train": self.train, "val": self.val, "test": self.test}
-        told: dict[str, Any] = {key: len(part) for key, part in parts.items()}
-        told["input_shape"] = list(self.input_shape)
+        sizes: dict[str, Any] = {key: len(part) for key, part in parts.items()}
+        sizes["input_shape"] = list(self.input_shape)
         if self.class_names is not None:
             counts = {key: class_counts(part.targets, self.outputs) for key, part in parts.items()}
-            told["classes"] = {
+            sizes["classes"] = {
                 name: {key: counts[key][code] for key in parts}
                 for code, name in enumerate(self.class_names)
             }
-        return told
+        return sizes
 
 
 def prepare(
@@ -95,7 +95,7 @@ def prepare(
     standardize: bool | None,
     augment: Augment | None = None,
 ) -> Data:
-    """Splits and standardizes a source; ready-made parts stay as they are.
+    """Split and standardize a source; ready-made parts stay as they are.
 
     Args:
         source: What `load` returned.
@@ -124,7 +124,11 @@ def prepare(
     recipe = _recipe(source, parts, shape, standardize)
     plain = parts["train"]
     if recipe is not None:
-        once = {id(part): _standardized(part, recipe) for part in parts.values()}
+        once: dict[int, Part] = {}  # split.method=none has one part under three names
+        for part in parts.values():
+            assert isinstance(part.inputs, torch.Tensor)
+            if id(part) not in once:
+                once[id(part)] = replace(part, inputs=standardized(part.inputs, recipe))
         parts = {key: once[id(part)] for key, part in parts.items()}
     if augment is not None:
         parts["train"] = replace(plain, augment=augment, recipe=recipe)
@@ -149,14 +153,14 @@ def prepare(
 
 
 def class_counts(targets: torch.Tensor, outputs: int) -> list[int]:
-    """Examples of each class, or with each label."""
+    """Return the number of examples of each class, or with each label."""
     counted = torch.bincount(targets, minlength=outputs) if targets.ndim == 1 else targets.sum(0)
     found: list[int] = counted.tolist()
     return found
 
 
 def _refuse_unseen(parts: Mapping[str, Part], source: Source) -> None:
-    """Refuses classes to be predicted that training never shows."""
+    """Refuse classes to be predicted that training never shows."""
     trained, *others = (
         class_counts(parts[key].targets, source.outputs) for key in ("train", "val", "test")
     )
@@ -178,7 +182,7 @@ def _refuse_unseen(parts: Mapping[str, Part], source: Source) -> None:
 def _encoded(
     parts: Mapping[str, Part], shape: tuple[int, ...]
 ) -> tuple[dict[str, Any], dict[str, list[str]], dict[str, Part], tuple[int, ...]]:
-    """Tables and texts as numbers, by what the training part holds.
+    """Encode tables and texts as numbers, by what the training part holds.
 
     Returns:
         The recipe, the words that training lacks, the parts, and an input's shape.
@@ -188,24 +192,18 @@ def _encoded(
         return {}, {}, dict(parts), shape
     recipe = train.fitted()
     once: dict[int, Part] = {}
+    new: dict[str, list[str]] = {}
     for part in parts.values():
         if isinstance(part.inputs, Table | Texts):
             once[id(part)] = replace(part, inputs=part.inputs.encoded(recipe))
+        if isinstance(part.inputs, Table):
+            for name, words in part.inputs.new_words(recipe).items():
+                new[name] = sorted({*new.get(name, []), *words})
     encoded = {key: once[id(part)] for key, part in parts.items()}
     inputs = encoded["train"].inputs
     longest = (int(inputs.lengths.max()),) if isinstance(inputs, Tokens) else None
     wide = tuple(inputs.shape[1:]) if isinstance(inputs, torch.Tensor) else ()
-    return {train.kind: recipe}, _new_words(parts, recipe), encoded, longest or wide
-
-
-def _new_words(parts: Mapping[str, Part], recipe: Mapping[str, Any]) -> dict[str, list[str]]:
-    """By column of a table the words that are none of its categories, of all parts."""
-    found: dict[str, list[str]] = {}
-    for part in parts.values():
-        held = part.inputs.new_words(recipe) if isinstance(part.inputs, Table) else {}
-        for name, words in held.items():
-            found[name] = sorted({*found.get(name, []), *words})
-    return found
+    return {train.kind: recipe}, new, encoded, longest or wide
 
 
 def _parts(
@@ -213,16 +211,13 @@ def _parts(
 ) -> dict[str, Part]:
     whole = source.parts.get("all")
     if whole is None:
-        return {"test": _empty(source), **source.parts}
+        empty = source.parts["train"].select(torch.empty(0, dtype=torch.int64))
+        return {"test": empty, **source.parts}
     if method == "none":
         return dict.fromkeys(PARTS, whole)
     codes = whole.targets.numpy() if source.class_names and whole.targets.ndim == 1 else None
     rows = split_rows(codes, len(whole), method, seed, fractions, source.class_names or ())
     return {key: whole.select(torch.from_numpy(r)) for key, r in zip(PARTS, rows, strict=True)}
-
-
-def _empty(source: Source) -> Part:
-    return source.parts["train"].select(torch.empty(0, dtype=torch.int64))
 
 
 def _recipe(
@@ -244,8 +239,3 @@ def _recipe(
             kind="data",
         )
     return fitted(train)
-
-
-def _standardized(part: Part, recipe: dict[str, list[float]]) -> Part:
-    assert isinstance(part.inputs, torch.Tensor)
-    return replace(part, inputs=standardized(part.inputs, recipe))

@@ -1,4 +1,4 @@
-"""Which example belongs to which part: a function of counts, labels and a seed."""
+"""The split of examples into parts: a function of counts, labels and a seed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MANY = 20  # classes; more may be meant as quantities
 
 
 def part_sizes(examples: int, val_fraction: float, test_fraction: float) -> tuple[int, int, int]:
-    """Examples in train, val and test; val and test are rounded, train gets the rest.
+    """Return the examples in train, val and test; val and test are rounded, train gets the rest.
 
     Raises:
         RequestError: A fraction is none, or nothing is left to train or to validate on.
@@ -56,7 +56,7 @@ def split_rows(
     fractions: tuple[float, float],
     class_names: Sequence[str] = (),
 ) -> tuple[Rows, Rows, Rows]:
-    """Sorted positions of the training, validation and test examples: int64 each.
+    """Return sorted positions of the training, validation and test examples: int64 each.
 
     Args:
         codes: Class of each example, int64 `[N]`, or None where targets are no classes.
@@ -124,7 +124,7 @@ def _stratified(
 
 
 def allot(counts: Rows, sizes: tuple[int, int, int]) -> Rows:
-    """Examples of each class for each part by largest remainder: int64 `[classes, 3]`.
+    """Allot examples of each class to each part by largest remainder: int64 `[classes, 3]`.
 
     Rows add up to `counts` and columns to `sizes`. Each entry is its exact share rounded down or
     up; a class is rounded up where it would be missing in train or val, as far as that can be.
@@ -151,7 +151,7 @@ def allot(counts: Rows, sizes: tuple[int, int, int]) -> Rows:
 def _cheapest_exchange(
     up: npt.NDArray[np.bool_], may_rise: npt.NDArray[np.bool_], value: Rows, excess: Rows
 ) -> list[tuple[int, int, int]]:
-    """Steps (class, from part, to part) from a part with too many to one with too few."""
+    """Return steps (class, from part, to part) from a part with too many to one with too few."""
     never = np.iinfo(np.int64).max // 4
     step: dict[tuple[int, int], tuple[int, int]] = {}  # cost and class of the cheapest step
     for giver, taker in ((a, b) for a in range(3) for b in range(3) if a != b):

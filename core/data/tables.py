@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -41,12 +41,12 @@ class Table:
         return len(next(iter(self.columns.values())))
 
     def index_select(self, rows: torch.Tensor) -> Table:
-        """The rows at these positions: int64 `[M]`."""
+        """Return the rows at these positions: int64 `[M]`."""
         some = rows.numpy()
         return replace(self, columns={name: cells[some] for name, cells in self.columns.items()})
 
     def digest(self) -> str:
-        """sha256 over names and cells."""
+        """Return the sha256 over names and cells."""
         found = hashlib.sha256(json.dumps(self.fill).encode())
         for name, cells in self.columns.items():
             words = cells.tolist() if cells.dtype.kind == "O" else cells.tobytes().hex()
@@ -54,7 +54,7 @@ class Table:
         return found.hexdigest()
 
     def fitted(self) -> dict[str, Any]:
-        """What encodes any such table as this one, the training part; can be written as JSON.
+        """Return what encodes such tables as this one, the training part; can be written as JSON.
 
         Raises:
             RequestError: If a column has empty cells only, or columns have too many words.
@@ -79,7 +79,7 @@ class Table:
         return {"columns": found, "fill": self.fill}
 
     def encoded(self, recipe: Mapping[str, Any]) -> torch.Tensor:
-        """float32 `[N, F]`: a number as it is, a word as one column for each category.
+        """Return float32 `[N, F]`: a number as it is, a word as one column for each category.
 
         A word that is none of the categories is 0 in all of these, as an empty cell is.
         """
@@ -94,7 +94,7 @@ class Table:
         return float32(np.stack(made, 1))
 
     def new_words(self, recipe: Mapping[str, Any]) -> dict[str, list[str]]:
-        """By column its words that are none of the categories, sorted."""
+        """Return by column its words that are none of the categories, sorted."""
         found: dict[str, list[str]] = {}
         for column in recipe["columns"]:
             cells = self.columns[column["name"]]
@@ -104,13 +104,13 @@ class Table:
 
 
 def is_new(cells: Array, categories: Sequence[str]) -> Array:
-    """Which words, object `[N]`, are none of the categories: bool `[N]`; empty cells are not."""
+    """Return which words, object `[N]`, are none of the categories: bool `[N]`; not empty cells."""
     known = {None, *categories}
     return np.array([cell not in known for cell in cells], dtype=bool)
 
 
 def table_of(frame: Any, where: str, *, fill: bool = False) -> Table:
-    """A DataFrame's columns as numbers or words.
+    """Return a DataFrame's columns as numbers or words.
 
     Raises:
         RequestError: If a column is neither, has another's name, or has empty cells that are not
@@ -130,15 +130,30 @@ def table_of(frame: Any, where: str, *, fill: bool = False) -> Table:
         with faults.collecting():
             columns[name] = _cells(frame.iloc[:, position], name, where)
     faults.check()
-    if not fill:
-        _refuse_empty(columns, where)
+    empty = {name: _count_empty(cells) for name, cells in columns.items()}
+    counts = [f"'{shown(name)}' ({count})" for name, count in empty.items() if count]
+    if counts and not fill:
+        raise RequestError(
+            f"{where}: cells are empty in column {', '.join(counts)}; NA, None and the like count "
+            "as empty.",
+            "data.missing=mean fills them (numbers: the training part's mean), data.missing=drop "
+            "leaves their rows out.",
+            "data",
+        )
     return Table(columns, fill, where)
 
 
 def _cells(series: Any, name: str, where: str) -> Array:
     if getattr(series.dtype, "kind", "O") in NUMERIC:
         numbers: Array = series.to_numpy(dtype=np.float64, na_value=np.nan)
-        _check_representable(numbers, name, where)
+        infinite = np.flatnonzero(torch.isinf(float32(numbers)).numpy())
+        if len(infinite):
+            raise RequestError(
+                f"{where}: column '{shown(name)}' holds numbers that are infinite as float32: "
+                f"{numbers[infinite[0]]:g} ({len(infinite)} in all).",
+                "Correct them, or scale the column.",
+                "data",
+            )
         return numbers
     cells = [None if missing else cell for cell, missing in zip(series, series.isna(), strict=True)]
     odd = next((c for c in cells if c is not None and not isinstance(c, str | bool)), None)
@@ -149,41 +164,19 @@ def _cells(series: Any, name: str, where: str) -> Array:
             "Drop it, or turn it into one of these.",
             "data",
         )
-    words = np.empty(len(cells), dtype=object)
-    words[:] = [None if cell is None else str(cell) for cell in cells]
-    return words
+    return words_array(cells)
 
 
-def _check_representable(numbers: Array, name: str, where: str) -> None:
-    """Refuses numbers of a column, float64 `[N]`, that float32 cannot hold; NaN is an empty cell.
-
-    Raises:
-        RequestError: With how many there are, and the first of them.
-    """
-    infinite = np.flatnonzero(torch.isinf(float32(numbers)).numpy())
-    if len(infinite):
-        raise RequestError(
-            f"{where}: column '{shown(name)}' holds numbers that are infinite as float32: "
-            f"{numbers[infinite[0]]:g} ({len(infinite)} in all).",
-            "Mend them, or scale the column.",
-            "data",
-        )
-
-
-def _refuse_empty(columns: Mapping[str, Array], where: str) -> None:
-    empty = {name: _count_empty(cells) for name, cells in columns.items()}
-    told = [f"'{shown(name)}' ({count})" for name, count in empty.items() if count]
-    if told:
-        raise RequestError(
-            f"{where}: cells are empty in column {', '.join(told)}; NA, None and the like are too.",
-            "data.missing=mean fills them (numbers: the training part's mean), data.missing=drop "
-            "leaves their rows out.",
-            "data",
-        )
+def words_array(cells: Iterable[object]) -> Array:
+    """Return cells as words, object `[N]`; None, an empty cell, stays."""
+    words = [None if cell is None else str(cell) for cell in cells]
+    array = np.empty(len(words), dtype=object)
+    array[:] = words
+    return array
 
 
 def _refuse_too_many_words(columns: Mapping[str, Array], where: str) -> None:
-    """Each word of a column is an input of its own: names or addresses would fill the memory."""
+    """Refuse columns of names or addresses: each word is an input of its own and takes memory."""
     texts = {name: cells for name, cells in columns.items() if cells.dtype.kind == "O"}
     counts = {name: len(set(cells.tolist())) for name, cells in texts.items()}
     rows = max((len(cells) for cells in texts.values()), default=0)
@@ -204,7 +197,7 @@ def _count_empty(cells: Array) -> int:
 
 
 def table(path: str, target: str | list[str], missing: Missing = "refuse") -> tuple[Table, Any]:
-    """A CSV or TSV file with a header: columns of numbers and of words.
+    """Read a CSV or TSV file with a header: columns of numbers and of words.
 
     Args:
         path: The file; ``.tsv`` and ``.tab`` are separated by tabs, all others by commas.
@@ -220,7 +213,8 @@ def table(path: str, target: str | list[str], missing: Missing = "refuse") -> tu
     if missing == "drop":
         frame = frame.dropna()
     if frame.empty:
-        raise RequestError(f"{shown(path)}: has no rows{_left(missing)}.", kind="data")
+        left = " without empty cells" if missing == "drop" else ""
+        raise RequestError(f"{shown(path)}: has no rows{left}.", kind="data")
     features = frame.drop(columns=wanted)
     if not len(features.columns):
         raise RequestError(f"{shown(path)}: has no column besides the target.", kind="data")
@@ -236,12 +230,8 @@ def table(path: str, target: str | list[str], missing: Missing = "refuse") -> tu
     return table_of(features, shown(path), fill=missing == "mean"), chosen
 
 
-def _left(missing: Missing) -> str:
-    return " without empty cells" if missing == "drop" else ""
-
-
 def read_frame(path: str, **options: Any) -> Any:
-    """A CSV or TSV file as a DataFrame.
+    """Read a CSV or TSV file as a DataFrame.
 
     Raises:
         RequestError: If there is no such file, or it is no table.
@@ -277,7 +267,7 @@ def read_frame(path: str, **options: Any) -> Any:
 
 
 def check_columns(frame: Any, wanted: Sequence[str], path: str) -> None:
-    """Refuses names that a table does not have.
+    """Refuse names that a table does not have.
 
     Raises:
         RequestError: With the nearest, or all.

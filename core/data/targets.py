@@ -14,6 +14,7 @@ from paribus.core.data.arrays import NUMERIC, Array, as_array, check_finite, flo
 from paribus.core.errors import RequestError, shown
 
 _LARGEST_WHOLE = 2.0**53  # beyond it float64 holds no odd numbers
+_KINDS = {"b": "bool", "i": "number", "U": "str"}  # of labels, by numpy's kind
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Classes:
     names: tuple[str, ...]
 
     def encode(self, label: object) -> torch.Tensor:
-        """One label's code: int64 without dimensions.
+        """Return one label's code: int64 without dimensions.
 
         Raises:
             RequestError: No example had this label when the data was loaded.
@@ -52,12 +53,12 @@ class Quantities:
     outputs: int
 
     def encode(self, target: object) -> torch.Tensor:
-        """One example's targets: float32 `[outputs]`."""
+        """Return one example's targets: float32 `[outputs]`."""
         return torch.as_tensor(target, dtype=torch.float32).reshape(self.outputs)
 
 
 def targets_array(targets: Any, where: str) -> Array:
-    """Targets as an array `[N, ...]`; lists keep each value's own type.
+    """Return targets as an array `[N, ...]`; lists keep each value's own type.
 
     Raises:
         RequestError: They are no array, tensor, list or frame.
@@ -73,7 +74,7 @@ def targets_array(targets: Any, where: str) -> Array:
 
 
 def encode_quantities(parts: Mapping[str, tuple[Array, str]]) -> tuple[dict[str, Array], int]:
-    """Targets of each part as float64 `[N, outputs]`, and the number of outputs.
+    """Return targets of each part as float64 `[N, outputs]`, and the number of outputs.
 
     Args:
         parts: For each part its targets and where they came from, as messages say it.
@@ -134,14 +135,14 @@ class Labels:
     names: tuple[str, ...]
 
     def encode(self, marks: object) -> torch.Tensor:
-        """One example's labels: int64 `[labels]` of 0 and 1."""
+        """Return one example's labels: int64 `[labels]` of 0 and 1."""
         return torch.as_tensor(marks).reshape(len(self.names)).long()
 
 
 def encode_labels(
     parts: Mapping[str, tuple[Array, str]], given_names: Sequence[str] | None
 ) -> tuple[dict[str, Array], Labels]:
-    """Labels of each part, int64 `[N, labels]` of 0 and 1, and their names.
+    """Return labels of each part, int64 `[N, labels]` of 0 and 1, and their names.
 
     Args:
         parts: For each part its targets and where they came from, as messages say it.
@@ -183,7 +184,7 @@ def _odd(marks: Array) -> object:
 def encode_classes(
     parts: Mapping[str, tuple[Array, str]], given_names: Sequence[str] | None
 ) -> tuple[dict[str, Array], Classes]:
-    """Codes of each part, int64 `[N]`, and the classes that all parts together define.
+    """Return codes of each part, int64 `[N]`, and the classes that all parts together define.
 
     Args:
         parts: For each part its labels and where they came from, as messages say it.
@@ -194,7 +195,7 @@ def encode_classes(
     """
     arrays = {key: _one_type(array, where) for key, (array, where) in parts.items()}
     _, where = next(iter(parts.values()))
-    kinds = {_kind(array) for array in arrays.values()}
+    kinds = {_KINDS[array.dtype.kind] for array in arrays.values()}
     if len(kinds) > 1:
         raise _mixture(kinds, where)
     found, codes = np.unique(np.concatenate(list(arrays.values())), return_inverse=True)
@@ -205,25 +206,16 @@ def encode_classes(
         )
     ends = np.cumsum([len(array) for array in arrays.values()])[:-1]
     values = tuple(found.tolist())
-    _refuse_outside(values, given_names, where)
-    classes = Classes(values, _names(values, given_names))
-    return dict(zip(arrays, np.split(codes.astype(np.int64), ends), strict=True)), classes
-
-
-def _refuse_outside(
-    values: Sequence[bool | int | str], given: Sequence[str] | None, where: str
-) -> None:
-    """Refuses numbers for which there is no name."""
-    if given is None or not all(type(value) is int for value in values):
-        return
-    outside = [value for value in values if not 0 <= int(value) < len(given)]
-    if outside:
+    outside = [v for v in values if type(v) is int and not 0 <= v < len(given_names or ())]
+    if given_names is not None and outside:
         raise RequestError(
-            f"{where}: the label {outside[0]} is outside of 0 to {len(given) - 1}: there are "
-            f"{len(given)} class names.",
-            "Mend the label, or name all classes.",
+            f"{where}: the label {outside[0]} is outside of 0 to {len(given_names) - 1}: there are "
+            f"{len(given_names)} class names.",
+            "Correct the label, or name all classes.",
             "data",
         )
+    classes = Classes(values, _names(values, given_names))
+    return dict(zip(arrays, np.split(codes.astype(np.int64), ends), strict=True)), classes
 
 
 def _names(values: Sequence[bool | int | str], given: Sequence[str] | None) -> tuple[str, ...]:
@@ -236,7 +228,7 @@ def _names(values: Sequence[bool | int | str], given: Sequence[str] | None) -> t
 
 
 def _one_type(array: Array, where: str) -> Array:
-    """Labels `[N]` as bools, int64 or strings."""
+    """Return labels `[N]` as bools, int64 or strings."""
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -290,10 +282,6 @@ def _whole(array: Array, where: str) -> Array:
     return array.astype(np.int64)
 
 
-def _kind(array: Array) -> str:
-    return {"b": "bool", "i": "number", "U": "str"}[array.dtype.kind]
-
-
 def _mixture(kinds: set[str], where: str) -> RequestError:
     return RequestError(
         f"{where}: labels are of different types: {', '.join(sorted(kinds))}.",
@@ -312,7 +300,7 @@ def _missing_labels(count: int, where: str) -> RequestError:
 
 
 def _plain(value: Any) -> Any:
-    """A label or number without its array: what Python's own types say of it."""
+    """Return a label or number without its array, in Python's own types."""
     if isinstance(value, torch.Tensor | np.ndarray | np.generic) and math.prod(value.shape) == 1:
         value = value.item()
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -44,23 +44,23 @@ class Texts:
         return len(self.texts)
 
     def index_select(self, rows: torch.Tensor) -> Texts:
-        """The texts at these positions: int64 `[M]`."""
+        """Return the texts at these positions: int64 `[M]`."""
         return replace(self, texts=[self.texts[row] for row in rows.tolist()])
 
     def digest(self) -> str:
-        """sha256 over the texts and how they are read."""
-        told = json.dumps([self.lowercase, self.min_count, list(self.texts)])
-        return hashlib.sha256(told.encode()).hexdigest()
+        """Return the sha256 over the texts and how they are read."""
+        content = json.dumps([self.lowercase, self.min_count, list(self.texts)])
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def fitted(self) -> dict[str, Any]:
-        """The vocabulary of these texts, the training part; can be written as JSON."""
+        """Return the vocabulary of these texts, the training part; can be written as JSON."""
         counts = Counter(token for text in self.texts for token in tokens(text, self.lowercase))
         words = [word for word, count in counts.items() if count >= self.min_count]
         words.sort(key=lambda word: (-counts[word], word))
         return {"lowercase": self.lowercase, "vocabulary": words, "column": self.column}
 
     def encoded(self, recipe: Mapping[str, Any]) -> Tokens:
-        """Sequences of ids, by a vocabulary."""
+        """Return sequences of ids, by a vocabulary."""
         ids = {word: 2 + place for place, word in enumerate(recipe["vocabulary"])}
         found = [
             [ids.get(token, UNKNOWN) for token in tokens(text, recipe["lowercase"])]
@@ -89,13 +89,13 @@ class Tokens:
         return len(self.starts)
 
     def index_select(self, rows: torch.Tensor) -> Tokens:
-        """The sequences at these positions: int64 `[M]`."""
+        """Return the sequences at these positions: int64 `[M]`."""
         return Tokens(
             self.ids, self.starts.index_select(0, rows), self.lengths.index_select(0, rows)
         )
 
     def padded(self) -> torch.Tensor:
-        """One batch of all sequences, filled up to the longest: int64 `[N, longest]`."""
+        """Return one batch of all sequences, filled up to the longest: int64 `[N, longest]`."""
         places = torch.arange(int(self.lengths.max()))
         inside = places < self.lengths[:, None]
         batch = torch.full(inside.shape, PADDING)
@@ -104,21 +104,12 @@ class Tokens:
 
 
 def tokens(text: str, lowercase: bool) -> list[str]:
-    """The words and signs of a text."""
+    """Return the words and signs of a text."""
     return _TOKEN.findall(text.lower() if lowercase else text)
 
 
-def texts_of(texts: Sequence[Any], where: str) -> Texts:
-    """Texts, each with at least one token.
-
-    Raises:
-        RequestError: If one is no text, or has no token.
-    """
-    return checked(Texts([str(text) for text in texts]), where)
-
-
 def checked(texts: Texts, where: str) -> Texts:
-    """The texts, if each has a token.
+    """Return the texts, if each has a token.
 
     Raises:
         RequestError: Naming those that have none.
@@ -141,7 +132,7 @@ def text(
     lowercase: bool = True,
     min_count: Annotated[int, Field(ge=1)] = 1,
 ) -> tuple[Texts, Array]:
-    """A CSV or TSV file with a header, a column of texts and one of labels.
+    """Read a CSV or TSV file with a header, a column of texts and one of labels.
 
     Args:
         path: The file; ``.tsv`` and ``.tab`` are separated by tabs, all others by commas.
@@ -168,13 +159,7 @@ def text(
         text = text or others.pop(0)
         label = label or others.pop(0)
     check_columns(frame, [text, label], path)
-    _refuse_cells(frame[text].tolist(), frame[label].tolist(), path)
-    found = Texts(frame[text].tolist(), lowercase, min_count, text)
-    return checked(found, shown(path)), np.array(frame[label].tolist())
-
-
-def _refuse_cells(texts: Sequence[str], labels: Sequence[str], path: str) -> None:
-    """Refuses empty labels, and lines that a stray quotation mark made one text."""
+    texts, labels = frame[text].tolist(), frame[label].tolist()
     unlabelled = sum(not label.strip() for label in labels)
     if unlabelled:
         raise RequestError(
@@ -182,6 +167,7 @@ def _refuse_cells(texts: Sequence[str], labels: Sequence[str], path: str) -> Non
             "Fill them, or take their rows out.",
             "data",
         )
+    # A quotation mark that is not closed makes one text of several lines.
     lines = next((text for text in texts if "\t" in text and "\n" in text), None)
     if lines is not None and path.lower().endswith((".tsv", ".tab")):
         raise RequestError(
@@ -190,3 +176,4 @@ def _refuse_cells(texts: Sequence[str], labels: Sequence[str], path: str) -> Non
             "Double it and put the cell in quotes, or take it out.",
             "data",
         )
+    return checked(Texts(texts, lowercase, min_count, text), shown(path)), np.array(labels)

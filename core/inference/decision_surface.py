@@ -1,4 +1,4 @@
-"""What a finished run's best model answers over the range of its one or two inputs."""
+"""A finished run's best model over the range of its one or two inputs: predictions on a grid."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Examples:
     Attributes:
         inputs: float64 `[N, D]`, in the units of the data as given.
         targets: Codes int64 `[N]`, or values `[N, K]`.
-        predicted: The model's answers, in the form of the targets.
+        predicted: The model's predictions, in the form of the targets.
         total: How many examples the part has.
     """
 
@@ -47,7 +47,7 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """A model's answers on a grid over its inputs.
+    """A model's predictions on a grid over its inputs.
 
     Attributes:
         axes: The grid's places along each of the D inputs, in the units of the data as given.
@@ -66,7 +66,7 @@ class Surface:
 
 
 def surface_of_run(path: Path, trust: bool = False) -> Surface:
-    """The answers of the best checkpoint of the run in a folder.
+    """Predict a grid of inputs with the best checkpoint of the run in a folder.
 
     Args:
         path: The folder.
@@ -94,15 +94,14 @@ def surface_of_run(path: Path, trust: bool = False) -> Surface:
     shape = tuple(len(axis) for axis in reversed(axes))
     inputs = np.stack([axis.ravel() for axis in np.meshgrid(*axes)], 1)
     grid = torch.from_numpy(inputs.astype(np.float32))
-    outputs = _answers(train_state, standardized(grid, data.preprocessing["standardize"]))
-    probabilities = train_state.task.probabilities(outputs)
-    return Surface(
-        axes,
-        _on_grid(train_state.task.predict(outputs), shape),
-        None if probabilities is None else _on_grid(probabilities, shape),
-        train,
-        val,
+    outputs = _outputs(train_state, standardized(grid, data.preprocessing["standardize"]))
+    shares = train_state.task.probabilities(outputs)
+    predicted, probabilities = (
+        None if some is None else some.numpy().reshape(*shape, *some.shape[1:])
+        for some in (train_state.task.predict(outputs), shares)
     )
+    assert predicted is not None
+    return Surface(axes, predicted, probabilities, train, val)
 
 
 def _examples(train_state: TrainState, part: Part) -> Examples:
@@ -112,12 +111,12 @@ def _examples(train_state: TrainState, part: Part) -> Examples:
     given = inputs.numpy().astype(np.float64)
     if recipe := train_state.data.preprocessing["standardize"]:
         given = given * np.asarray(recipe["scale"]) + np.asarray(recipe["mean"])
-    predicted = train_state.task.predict(_answers(train_state, inputs))
+    predicted = train_state.task.predict(_outputs(train_state, inputs))
     return Examples(given, targets.numpy(), predicted.numpy(), len(part))
 
 
 def _axes(inputs: Array) -> tuple[Array, ...]:
-    """Evenly spaced places along each column of `[N, D]`, a little beyond its ends."""
+    """Return evenly spaced places along each column of `[N, D]`, a little beyond its ends."""
     lows, highs = inputs.min(0), inputs.max(0)
     margins = np.where(highs > lows, _MARGIN * (highs - lows), 1.0)
     steps = _STEPS[inputs.shape[1]]
@@ -127,11 +126,6 @@ def _axes(inputs: Array) -> tuple[Array, ...]:
     )
 
 
-def _answers(train_state: TrainState, inputs: Tensor) -> Tensor:
+def _outputs(train_state: TrainState, inputs: Tensor) -> Tensor:
     size = train_state.configuration["train"]["eval_batch_size"]
     return answers(train_state.model, torch.split(inputs, size), train_state.device)
-
-
-def _on_grid(answers: Tensor, shape: tuple[int, ...]) -> Array:
-    found: Array = answers.numpy().reshape(*shape, *answers.shape[1:])
-    return found

@@ -1,7 +1,4 @@
-"""The model of a finished run, built from its record, and where it works.
-
-Its data need not be there.
-"""
+"""A finished run's best weights: its model, and its metrics on a part of its data."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from paribus.core.config.values import null_if_not_finite
 from paribus.core.data.prepare import Data
 from paribus.core.errors import DamagedError, RequestError
 from paribus.core.fingerprint import device_environment, environment
-from paribus.core.inference.load_run import recorded_run, told_of
+from paribus.core.inference.load_run import naming_missing_data, recorded_run
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.run_spec import RunSpec
 from paribus.core.training.engine import Job
@@ -31,7 +28,9 @@ from paribus.core.training.train_state import make_architecture
 
 
 def trained_model(run: RunSpec, weights: Mapping[str, Tensor]) -> tuple[Task, nn.Module]:
-    """A run's task, and its model with these weights, on the CPU and in evaluation mode.
+    """Return a run's task, and its model with these weights, on the CPU in evaluation mode.
+
+    Its data need not be there.
 
     Args:
         run: As `paribus.core.inference.load_run.recorded_run` gives it.
@@ -48,16 +47,13 @@ def trained_model(run: RunSpec, weights: Mapping[str, Tensor]) -> tuple[Task, nn
 
 
 def device_of(run: RunSpec) -> str:
-    """The device that a run was trained on; the CPU where that is not there."""
+    """Return the device that a run was trained on; the CPU where that is not there."""
     return "cpu" if run.configuration["device"] == "cpu" else choose_device("auto")
-
-
-# A finished run's best weights on a part of its data, by the code that made the record.
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What an evaluation found.
+    """Metrics of a run's best weights on a part of its data, by the code that made the record.
 
     Attributes:
         metrics: ``<split>/<metric>`` to its value.
@@ -80,7 +76,7 @@ class Evaluated:
 
 
 def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False) -> Evaluated:
-    """Evaluates the best checkpoint of the run in a folder.
+    """Evaluate the best checkpoint of the run in a folder.
 
     Args:
         path: The folder.
@@ -131,13 +127,13 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
 
 
 def data_as_trained(run: RunSpec, resolver: Resolver, asked: Configuration) -> Data:
-    """The data of a finished run.
+    """Load the data of a finished run.
 
     Raises:
         DamagedError: If it is not what the run was trained on.
         RequestError: If it cannot be loaded.
     """
-    with told_of(run.id):
+    with naming_missing_data(run.id):
         data = resolver.data(asked)
     if data.fingerprint != run.identity["data"]:
         raise DamagedError(

@@ -1,4 +1,4 @@
-"""A finished run as it was planned: what `evaluate`, `reproduce` and the API begin from."""
+"""A finished run as it was planned: where `evaluate`, `predict`, `reproduce` and the API begin."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TRUSTED = {
 
 
 def recorded_run(folder: RunFolder, record: RunRecord, *, trust: bool = False) -> RunSpec:
-    """A finished run as it was planned, with the sources it carries. Executes nothing.
+    """Return a finished run as it was planned, with the sources it carries. Executes nothing.
 
     Args:
         folder: Where it lies.
@@ -65,26 +65,26 @@ def recorded_run(folder: RunFolder, record: RunRecord, *, trust: bool = False) -
 
 
 def as_recorded(record: RunRecord) -> Configuration:
-    """The resolved configuration of a record, to be trained again; the device as it was asked."""
-    told = {**record.configuration, "device": record.requested["device"]}
-    return Configuration.parse(with_places(told, record), str(record.run))
+    """Return a record's resolved configuration, to train again; the device as it was requested."""
+    values = {**record.configuration, "device": record.requested["device"]}
+    return Configuration.parse(with_places(values, record), str(record.run))
 
 
 def with_places(configuration: Mapping[str, Any], record: RunRecord) -> dict[str, Any]:
-    """A run's configuration, with relative paths that lead nowhere from here as they were then.
+    """Return a run's configuration; relative paths that lead nowhere from here start from there.
 
     Args:
-        configuration: The record's, as it was asked for or resolved.
+        configuration: The record's, as it was requested or resolved.
         record: Notes the folder that the run was trained from.
     """
-    told, noted = dict(configuration), record.noted
+    found, noted = dict(configuration), record.noted
     folder = noted.get("folder") if isinstance(noted, Mapping) else None
     for key in ("data.root", "data.path", "train.start_from"):
-        place = get(told, key)
+        place = get(found, key)
         if isinstance(place, str) and isinstance(folder, str) and not _exists(Path(place)):
             then = Path(folder) / Path(place).expanduser()
-            told = with_value(told, key, str(then)) if _exists(then) else told
-    return told
+            found = with_value(found, key, str(then)) if _exists(then) else found
+    return found
 
 
 def _exists(path: Path) -> bool:
@@ -95,8 +95,8 @@ def _exists(path: Path) -> bool:
 
 
 @contextmanager
-def told_of(run: str) -> Iterator[None]:
-    """Says of data that is no longer there whose it is: no override can name another place.
+def naming_missing_data(run: str) -> Iterator[None]:
+    """Name the run whose data is no longer there: no override can name another place.
 
     Raises:
         RequestError: With the run and the next step.
@@ -112,7 +112,7 @@ def told_of(run: str) -> Iterator[None]:
 
 
 def check_trusted(folder: RunFolder, record: RunRecord, configuration: Configuration) -> None:
-    """Holds a record to what it may have imported and executed. Executes nothing.
+    """Check what a record may have imported and executed. Executes nothing.
 
     A record may come from anyone, and importing a module runs it.
 
@@ -121,7 +121,14 @@ def check_trusted(folder: RunFolder, record: RunRecord, configuration: Configura
         RequestError: If it names what is neither an installed library's nor its own.
     """
     carried = {key.partition(":")[0] for key in record.identity["sources"]}
-    names = [name for kind, name in _names(configuration) if not _is_trusted(kind, name, carried)]
+    used = [
+        (kind, component.name)
+        for kind, component in walk_components(configuration)
+        if component.name not in NAMES[kind]
+    ]
+    metrics = configuration.to_dict().get("metrics", ())
+    used += [("metrics", name) for name in metrics if "." in name]
+    names = [name for kind, name in used if not _is_trusted(kind, name, carried)]
     if names:
         raise RequestError(
             f"{record.run} names {', '.join(shown(name) for name in names)}, which is neither "
@@ -135,33 +142,7 @@ def check_trusted(folder: RunFolder, record: RunRecord, configuration: Configura
         if str(path.parent) in fault:
             raise DamagedError(fault, "To use what is there now, add --trust.", "sources-changed")
     extend_import_path(path)
-    _hold_sources(record, configuration, path)
-
-
-def _names(configuration: Configuration) -> Iterator[tuple[str, str]]:
-    for kind, component in walk_components(configuration):
-        if component.name not in NAMES[kind]:
-            yield kind, component.name
-    yield from (
-        ("metrics", name) for name in configuration.to_dict().get("metrics", ()) if "." in name
-    )
-
-
-def _is_trusted(kind: str, name: str, carried: set[str]) -> bool:
-    module = name.partition(":")[0]
-    if module in carried or any(name.startswith(f"{other}.") for other in carried):
-        return True
-    return kind in TRUSTED and re.fullmatch(TRUSTED[kind], name) is not None
-
-
-def _hold_sources(record: RunRecord, configuration: Configuration, path: Path) -> None:
-    """Refuses other sources than the run was trained with.
-
-    Raises:
-        DamagedError: Naming what differs.
-    """
-    here = trace_components(configuration, path).digests
-    then = record.identity["sources"]
+    here, then = trace_components(configuration, path).digests, record.identity["sources"]
     differs = sorted(k for k in {**then, **here} if then.get(k) != here.get(k))
     if differs:
         raise DamagedError(
@@ -169,3 +150,10 @@ def _hold_sources(record: RunRecord, configuration: Configuration, path: Path) -
             "To use what is there now, add --trust.",
             "sources-changed",
         )
+
+
+def _is_trusted(kind: str, name: str, carried: set[str]) -> bool:
+    module = name.partition(":")[0]
+    if module in carried or any(name.startswith(f"{other}.") for other in carried):
+        return True
+    return kind in TRUSTED and re.fullmatch(TRUSTED[kind], name) is not None

@@ -1,4 +1,4 @@
-"""A finished run's best weights on new inputs: labels and probabilities, or values."""
+"""Predictions of a finished run's best weights: labels and probabilities, or values."""
 
 from __future__ import annotations
 
@@ -7,29 +7,34 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from paribus.core.components.models import answers
 from paribus.core.components.tasks import Task
 from paribus.core.errors import ParibusError, RequestError, shown
 from paribus.core.inference.evaluate import device_of, trained_model
 from paribus.core.inference.load_run import recorded_run
-from paribus.core.inference.new_items import new_images, new_texts
+from paribus.core.inference.new_inputs import (
+    Given,
+    New,
+    expected,
+    new_images,
+    new_texts,
+    read_recipe,
+)
 from paribus.core.inference.new_rows import new_rows
-from paribus.core.inference.preprocessing import Given, New, Recipe, expected, read_recipe
 from paribus.core.records.run_dir import RunFolder
-from paribus.core.run_spec import RunSpec
 from paribus.core.runtime import settle
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What a model says of new data.
+    """What a model predicts for new data.
 
     Attributes:
         predictions: For each input ``{"input", "label", "probabilities"}`` or ``{"input",
             "value"}``, fit for JSON.
-        notes: What a person should know of the inputs.
+        notes: What to know of the inputs.
     """
 
     predictions: list[dict[str, Any]]
@@ -37,7 +42,7 @@ class Predicted:
 
 
 def predict_run(path: Path, given: Given, trust: bool = False) -> Predicted:
-    """Predicts new data with the best checkpoint of the run in a folder.
+    """Predict new data with the best checkpoint of the run in a folder.
 
     Its training data need not be there.
 
@@ -54,17 +59,7 @@ def predict_run(path: Path, given: Given, trust: bool = False) -> Predicted:
     record = folder.verified_record()
     run = recorded_run(folder, record, trust=trust)
     recipe = read_recipe(record.data.preprocessing, run.id)
-    new = _read(recipe, given)
-    task, model = trained_model(run, folder.weights())
-    settle()  # the user's modules, imported by now, may have changed threads or precision
-    outputs = _outputs(run, model, new)
-    told = _told(task, outputs, new.names, recipe["class_names"])
-    return Predicted(told, list(new.notes))
-
-
-def _read(recipe: Recipe, given: Given) -> New:
-    """What was given, read as the training data were."""
-    new = None
+    new = New([], lambda _: iter(()))
     if given.words or given.rows:
         if "image" in recipe:
             new = new_images(recipe["image"], recipe["standardize"], given)
@@ -72,21 +67,18 @@ def _read(recipe: Recipe, given: Given) -> New:
             new = new_texts(recipe["text"], given)
         else:
             new = new_rows(recipe, given)
-    if new is None or not new.names:
+    if not new.names:
         raise RequestError(
             "There is nothing to predict.",
             f"Give {expected(recipe)}; or rows as JSON on standard input, with --json.",
             "input",
         )
-    return new
-
-
-def _outputs(run: RunSpec, model: nn.Module, new: New) -> Tensor:
-    """The model's outputs: float `[N, …]`, on the CPU, in batches as `evaluate` takes them."""
+    task, model = trained_model(run, folder.weights())
+    settle()  # the user's modules, imported by now, may have changed threads or precision
     device = torch.device(device_of(run))
-    batches = new.batches(run.configuration["train"]["eval_batch_size"])
+    batches = new.batches(run.configuration["train"]["eval_batch_size"])  # as `evaluate` has them
     try:
-        return answers(model.to(device), batches, device)
+        outputs = answers(model.to(device), batches, device)
     except ParibusError:
         raise
     except Exception as error:
@@ -96,25 +88,28 @@ def _outputs(run: RunSpec, model: nn.Module, new: New) -> Tensor:
             "Give inputs like those of the training data.",
             "shape",
         ) from error
+    return Predicted(_documents(task, outputs, new.names, recipe["class_names"]), list(new.notes))
 
 
-def _told(
-    task: Task, outputs: Tensor, inputs: list[str], names: list[str] | None
+def _documents(
+    task: Task, outputs: Tensor, inputs: list[str], classes: list[str] | None
 ) -> list[dict[str, Any]]:
+    """Return each input's prediction from the model's outputs: float `[N, …]`."""
     probabilities = task.probabilities(outputs)
     predicted = task.predict(outputs).tolist()
-    if probabilities is None or names is None:
+    if probabilities is None or classes is None:
         return [
             {"input": given, "value": value[0] if len(value) == 1 else value}
             for given, value in zip(inputs, predicted, strict=True)
         ]
+    several = task.targets == "labels"
     return [
         {
             "input": given,
-            "label": [n for n, marked in zip(names, code, strict=True) if marked]
-            if task.targets == "labels"
-            else names[code],
-            "probabilities": dict(zip(names, row, strict=True)),
+            "label": [name for name, marked in zip(classes, code, strict=True) if marked]
+            if several
+            else classes[code],
+            "probabilities": dict(zip(classes, row, strict=True)),
         }
         for given, code, row in zip(inputs, predicted, probabilities.tolist(), strict=True)
     ]

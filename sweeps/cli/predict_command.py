@@ -1,4 +1,4 @@
-"""`predict`: what a run's model says of new data."""
+"""`predict`: predictions of a run's model for new data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WIDEST = 60  # characters of an input in the table
 def predict_command(
     run: str, inputs: tuple[str, ...], trust: bool, root: ResultsDir, as_json: bool
 ) -> None:
-    """What the best checkpoint of a RUN says of new data.
+    """Predict new data with the best checkpoint of a RUN.
 
     INPUT is what the run was trained on: CSV or TSV files or numbers (0.5,-1), images or folders
     of them, texts or files of texts (- reads lines from standard input). With --json and no INPUT,
@@ -40,8 +40,8 @@ def predict_command(
     from paribus.sweeps.study.lookup import find_trained_run
 
     folder, record = find_trained_run(root, run, "predict with")
+    from paribus.core.inference.new_inputs import Given
     from paribus.core.inference.predict import predict_run
-    from paribus.core.inference.preprocessing import Given
     from paribus.sweeps.execution.pool import Pool
 
     if inputs or not as_json:
@@ -56,13 +56,13 @@ def predict_command(
     if as_json:
         print_json({"run": record.run, "predictions": found.predictions})
     else:
-        _tell(found.predictions)
+        _print_table(found.predictions)
 
 
 def _document() -> list[Any]:
-    """The rows on standard input."""
+    """Return the rows of the JSON document on standard input."""
     try:
-        rows = json.loads(_standard_input(), parse_constant=_no_constant)
+        rows = json.loads(_standard_input(), parse_constant=_refuse_constant)
         json.dumps(rows, ensure_ascii=False).encode()  # an escape may be half a character
     except (ValueError, RecursionError) as error:
         raise RequestError(
@@ -90,11 +90,11 @@ def _standard_input() -> str:
         ) from error
 
 
-def _no_constant(word: str) -> None:
+def _refuse_constant(word: str) -> None:
     raise ValueError(f"{word} is no number")
 
 
-def _tell(predictions: list[dict[str, Any]]) -> None:
+def _print_table(predictions: list[dict[str, Any]]) -> None:
     if "value" in predictions[0]:
         rows = [[shown(one["input"], WIDEST), _values(one["value"])] for one in predictions]
         return table(("input", "value"), rows, right=(1,))
@@ -113,7 +113,7 @@ def _label(label: str | list[str]) -> str:
 
 
 def _likeliest(prediction: dict[str, Any]) -> str:
-    """The label's own probability where there are two classes; else the largest with names."""
+    """Return the label's own probability of two classes; of more the largest with names."""
     probabilities: dict[str, float] = prediction["probabilities"]
     if isinstance(prediction["label"], str) and len(probabilities) == 2:
         return number(probabilities[prediction["label"]])

@@ -246,7 +246,7 @@ def test_a_function_that_raises():
 
     with pytest.raises(
         RequestError,
-        match=r"^mydata raised FileNotFoundError: no file x\.csv\. Mend it, or give it",
+        match=r"^mydata raised FileNotFoundError: no file x\.csv\. Correct it, or give it",
     ) as e:
         load(broken, {"path": "x.csv"}, name="mydata", seed=0, targets="classes")
     assert isinstance(e.value.__cause__, FileNotFoundError)

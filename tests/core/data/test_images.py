@@ -156,8 +156,8 @@ def test_levels_of_no_known_range(tmp_path, kind, said):
 
 def test_sizes(folder):
     wide = draw(folder, "cat/wide.png", pixels(0, 6, 9))
-    words = f"{wide} is 6×9 pixels (height×width), others are 6×5."
-    assert said(folder) == f"{words} Bring all to one size: data.size=[6,5]."
+    words = f"{wide} is 6×9 pixels (height×width); expected 6×5, as all others are."
+    assert said(folder) == f"{words} Bring it to that size, or train with data.size=[6,5]."
     assert inputs(folder, size=[6, 5]).shape == (13, 3, 6, 5)
     assert inputs(folder, size=4, channels=1).shape == (13, 1, 4, 4)
     alike = inputs(folder, size=[6, 5])

@@ -122,8 +122,8 @@ GAPS = "n,w,y\n0,a,0\n2,,1\n,b,0\n4,b,1\n8,a,0\n,a,1\n6,c,0\n7,,1\n"
 def test_empty_cells_are_refused_by_column_and_count(tmp_path):
     path = write(tmp_path, GAPS)
     assert said(path) == (
-        f"{path}: cells are empty in column 'n' (2), 'w' (2); NA, None and the like are "
-        "too. data.missing=mean fills them (numbers: the training part's mean), "
+        f"{path}: cells are empty in column 'n' (2), 'w' (2); NA, None and the like count "
+        "as empty. data.missing=mean fills them (numbers: the training part's mean), "
         "data.missing=drop leaves their rows out."
     )
 

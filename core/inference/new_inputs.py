@@ -1,0 +1,280 @@
+"""New inputs, read as the training data were: the recipe that a record keeps, images and texts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NotRequired
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from paribus.core.data.arrays import standardized
+from paribus.core.data.images import decode_alike, image_files
+from paribus.core.data.loader import Inputs, Part
+from paribus.core.data.tables import check_columns, read_frame
+from paribus.core.data.texts import UNKNOWN, Texts
+from paribus.core.errors import DamagedError, Faults, RequestError, shown
+
+STANDARD_INPUT = "-"
+TEXT_FILES = (".txt", ".csv", ".tsv", ".tab")
+
+Scaling = dict[str, list[float]]  # `arrays.fitted`
+
+
+class Column(TypedDict):
+    """A column of a table: of words if it has categories, else of numbers."""
+
+    name: str
+    categories: NotRequired[list[str]]
+    mean: NotRequired[float | None]
+
+
+class TableRecipe(TypedDict):
+    """`Table.fitted`."""
+
+    columns: list[Column]
+    fill: bool
+
+
+class TextRecipe(TypedDict):
+    """`Texts.fitted`."""
+
+    lowercase: bool
+    vocabulary: list[str]
+    column: str | None
+
+
+class ImageRecipe(TypedDict):
+    """`Images.decoding`."""
+
+    channels: Literal[1, 3]
+    size: tuple[int, int]
+    resize: bool
+
+
+class Recipe(TypedDict):
+    """`Data.preprocessing`."""
+
+    table: NotRequired[TableRecipe]
+    text: NotRequired[TextRecipe]
+    image: NotRequired[ImageRecipe]
+    standardize: Scaling | None
+    class_names: list[str] | None
+    columns: list[str] | None
+    input_shape: list[int]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a person gave to be predicted.
+
+    Attributes:
+        words: Paths, texts or numbers, as they were typed.
+        lines: Lines of standard input, if one of the words asks for them.
+        rows: A JSON document's rows, instead of words.
+    """
+
+    words: Sequence[str] = ()
+    lines: Sequence[str] = ()
+    rows: Sequence[object] | None = None
+
+    def as_words(self, what: str, faults: Faults) -> list[str]:
+        """Return the words, or the rows of the document, each of which has to be one."""
+        if self.rows is None:
+            return list(self.words)
+        for number, row in enumerate(self.rows, 1):
+            if not isinstance(row, str):
+                faults.add(
+                    f"{STANDARD_INPUT}:{number} is {shown(repr(row), 40)}; expected {what}.",
+                    "The JSON document has to be a list of these.",
+                    "input",
+                )
+        return [row for row in self.rows if isinstance(row, str)]
+
+
+@dataclass(frozen=True, eq=False)
+class New:
+    """New inputs, treated as the training data were.
+
+    Attributes:
+        names: How each is called: a path, a text, ``file.csv:ROW`` counted from 1.
+        batches: Batch size to the batches, as the model takes them.
+        notes: What to know of them.
+    """
+
+    names: list[str]
+    batches: Callable[[int], Iterator[torch.Tensor]]
+    notes: Sequence[str] = ()
+
+    @classmethod
+    def in_memory(cls, names: list[str], inputs: Inputs, notes: Sequence[str] = ()) -> New:
+        """Return new inputs that were read already."""
+        part = Part(inputs, torch.zeros(len(inputs)))  # their targets are not known
+        return cls(names, lambda size: (batch for batch, _ in part.batches(size)), notes)
+
+
+def read_recipe(preprocessing: Any, run: str) -> Recipe:
+    """Return the preprocessing of a record.
+
+    Raises:
+        DamagedError: If it is something else.
+    """
+    try:
+        return TypeAdapter(Recipe).validate_python(preprocessing)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise DamagedError(
+            f"{run}: its record does not say how new data are to be treated: "
+            f"data.preprocessing.{shown(place)}: {shown(first['msg'])}.",
+            "Train it again: paribus run.",
+        ) from error
+
+
+def columns_of(recipe: Recipe) -> tuple[list[Column], bool]:
+    """Return a row's columns, and whether they have names; else they are counted from 1."""
+    if "table" in recipe:
+        return recipe["table"]["columns"], True
+    names = recipe["columns"]
+    named = names is not None and len(set(names)) == len(names)
+    if names is None or not named:
+        names = [str(place + 1) for place in range(math.prod(recipe["input_shape"]))]
+    return [{"name": name, "mean": None} for name in names], named
+
+
+def expected(recipe: Recipe) -> str:
+    """Return what may be given, in words."""
+    if "image" in recipe:
+        return "images by path, or folders of them"
+    if "text" in recipe:
+        return "texts, .txt files with a text on each line, .csv or .tsv files, or - for lines"
+    columns, named = columns_of(recipe)
+    if named:
+        names = shown(", ".join(column["name"] for column in columns), 200)
+        return f"CSV or TSV files with the columns {names}"
+    shape = recipe["input_shape"]
+    as_shape = f", an input of shape {shape}" if len(shape) > 1 else ""
+    count = "one number" if len(columns) == 1 else f"{len(columns)} numbers"
+    return f"CSV or TSV files with {count} on each line{as_shape}, or numbers with commas between"
+
+
+def existing(word: str) -> Path | None:
+    """Return the path that a word means, if there is something."""
+    try:
+        path = Path(word).expanduser()
+        return path if path.exists() else None
+    except (OSError, ValueError, RuntimeError):  # too long, a zero byte, nobody's home
+        return None
+
+
+def new_images(recipe: ImageRecipe, scaling: Scaling | None, given: Given) -> New:
+    """Find image files, and those in folders; they are decoded when they are needed.
+
+    Raises:
+        RequestError: With all files that are missing, no images, or of another size; from
+            ``batches``.
+    """
+    faults = Faults()
+    paths: list[Path] = []
+    for word in given.as_words("the path of an image", faults):
+        path = existing(word)
+        if path is None:
+            faults.add(
+                f"There is no file {shown(word, 200)}.", "Give images, or folders of them.", "input"
+            )
+            continue
+        found = image_files(path) if path.is_dir() else [path]
+        paths += found
+        if not found:
+            faults.add(f"{shown(word, 200)}: there is no image in this folder.", kind="input")
+    if not paths:
+        faults.check()
+
+    def batches(size: int) -> Iterator[torch.Tensor]:
+        for start in range(0, len(paths), size):
+            decoded = []
+            for path in paths[start : start + size]:
+                with faults.collecting():
+                    decoded.append(decode_alike(path, **recipe))
+            if not faults.found:
+                yield standardized(torch.stack(decoded), scaling)
+        faults.check()
+
+    return New([str(path) for path in paths], batches)
+
+
+def new_texts(recipe: TextRecipe, given: Given) -> New:
+    """Read texts as they were typed, and lines of files or of standard input.
+
+    Raises:
+        RequestError: With all files that cannot be read, and all texts of unknown words only.
+    """
+    faults = Faults()
+    found: list[tuple[str, str]] = []  # how a text is called, and the text
+    for word in given.as_words("a text", faults):
+        with faults.collecting():
+            typed = given.rows is not None
+            found += [(word, word)] if typed else _texts(word, recipe["column"], given.lines)
+    tokens = Texts([text for _, text in found]).encoded(recipe)
+    ids = torch.split(tokens.ids, tokens.lengths.tolist())
+    for (name, text), known in zip(found, [sequence != UNKNOWN for sequence in ids], strict=True):
+        if not known.any():
+            what = "none of the words that the run was trained with" if len(known) else "no word"
+            where = "" if name == text else f"{shown(name, 200)}: "
+            faults.add(
+                f"{where}'{shown(text)}' has {what}.",
+                f"It was trained with {shown(' '.join(recipe['vocabulary'][:8]), 100)} …",
+                "input",
+            )
+    faults.check()
+    return New.in_memory([name for name, _ in found], tokens)
+
+
+def _texts(word: str, column: str | None, lines: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the texts that a word stands for, with their names.
+
+    Args:
+        word: A text, a file, or `-`; what looks like a file's path has to be one.
+        column: The column of texts in tables.
+        lines: Of standard input.
+    """
+    path = existing(word)
+    if word != STANDARD_INPUT and (not word.lower().endswith(TEXT_FILES) or path is None):
+        if not word.lower().endswith(TEXT_FILES) or len(word.split()) > 1:
+            return [(word, word)]
+        raise RequestError(
+            f"There is no file {shown(word, 200)}.",
+            f"Texts are read from files that end in {', '.join(TEXT_FILES)}; all else is a text.",
+            "input",
+        )
+    if word != STANDARD_INPUT and path is not None:
+        if path.suffix.lower() != ".txt":
+            return _column_of_texts(path, column)
+        try:
+            word, lines = str(path), path.read_text("utf-8-sig").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RequestError(
+                f"{shown(path, 200)}: cannot be read: {shown(error, 120)}.",
+                "It has to be text (UTF-8).",
+                "input",
+            ) from error
+    return [(f"{word}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _column_of_texts(path: Path, column: str | None) -> list[tuple[str, str]]:
+    frame = read_frame(str(path), dtype=str, keep_default_na=False)
+    names = [str(name) for name in frame.columns]
+    column = names[0] if column is None and len(names) == 1 else column
+    if column is None:
+        raise RequestError(
+            f"{shown(path, 200)}: has the columns {shown(', '.join(names), 200)}; expected one, "
+            "of texts.",
+            "Give a file with that column alone.",
+            "input",
+        )
+    check_columns(frame, [column], str(path))
+    return [(f"{path}:{row}", text) for row, text in enumerate(frame[column].tolist(), 1)]
