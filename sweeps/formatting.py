@@ -9,6 +9,7 @@ from rich.cells import cell_len, set_cell_size
 from paribus.core.errors import shown
 
 _ROUNDING = 1e-12  # what float64 leaves of a difference that is none
+_LARGE = 1e7  # from which on decimals say nothing
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -17,6 +18,8 @@ def number(value: float | None, digits: int = 4) -> str:
         return "–"
     if abs(value) < _ROUNDING:
         value = 0.0
+    if abs(value) >= _LARGE:
+        return f"{value:.4g}"
     return f"{value:.{digits}f}" if abs(value) >= 0.001 or value == 0 else f"{value:.3g}"
 
 
@@ -26,6 +29,8 @@ def signed(value: float | None, digits: int = 4) -> str:
         return "–"
     if abs(value) < _ROUNDING:
         value = 0.0
+    if abs(value) >= _LARGE:
+        return f"{value:+.4g}"
     return f"{value:+.{digits}f}" if abs(value) >= 10**-digits or value == 0 else f"{value:+.2g}"
 
 

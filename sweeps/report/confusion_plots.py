@@ -30,12 +30,7 @@ def confusion_panel(
 ) -> Panel:
     """Return counts of (true, predicted) `[C, C]`, with shares of the row where there is room.
 
-    Args:
-        name: The panel's.
-        title: Stands above it.
-        matrix: Counts, or their means over seeds.
-        names: Of the classes, in the order of their codes.
-        half: Take half of the figure's width whatever the number of classes.
+    Many classes take all of the figure's width, unless `half` of it has to do.
     """
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     with_share = len(matrix) <= _MOST_RATES
@@ -52,15 +47,7 @@ def confusion_panel(
 def change_panel(
     name: str, title: str, change: Array, changed: NDArray[np.bool_], names: Sequence[str]
 ) -> Panel:
-    """Return the difference of two matrices of counts `[C, C]`, with some cells framed.
-
-    Args:
-        name: The panel's.
-        title: Stands above it.
-        change: Mean differences of counts.
-        changed: The cells that are framed `[C, C]`.
-        names: Of the classes, in the order of their codes.
-    """
+    """Return the difference of two matrices of counts `[C, C]`; `changed` cells are framed."""
     share = np.abs(change) / max(float(np.abs(change).max()), 1e-12)
     texts = [[f"{x:+.1f}" if x else "" for x in row] for row in change]
     return _panel(name, title, _shaded(share, change), texts, names, True, changed)
@@ -69,13 +56,7 @@ def change_panel(
 def label_panels(
     name: str, matrices: NDArray[np.int64], names: Sequence[str]
 ) -> tuple[list[Panel], int]:
-    """Return a small matrix for each of the first twelve labels `[L, 2, 2]`, and how many are left.
-
-    Args:
-        name: Of the panels, before the label.
-        matrices: Counts.
-        names: Of the labels.
-    """
+    """Return a small matrix of each of the first twelve labels `[L, 2, 2]`, and how many more."""
     panels = [
         replace(
             confusion_panel(f"{name}: {label}", short(label, 16), matrix, ("no", "yes")),
@@ -92,10 +73,7 @@ def matrix_table(
 ) -> Table:
     """Return the cells of a matrix `[C, C]`; of many classes the hundred largest.
 
-    Args:
-        matrix: Counts, or changes of them.
-        names: Of the classes, in the order of their codes.
-        form: From a cell's value and its share of the row to text.
+    The `form` of a cell is made of its value and its share of the row.
     """
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
 

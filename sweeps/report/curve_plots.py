@@ -57,13 +57,9 @@ class Curve:
 def curves_panel(
     name: str, title: str, curves: Sequence[Curve], *, best_epoch: int | None = None
 ) -> Panel:
-    """Return curves on common axes; values over two decades make the vertical axis logarithmic.
+    """Return curves on common axes, with the best epoch dotted.
 
-    Args:
-        name: The panel's.
-        title: The quantity and its unit.
-        curves: At least one.
-        best_epoch: Marked by a dotted line.
+    Values over two decades make the vertical axis logarithmic.
     """
     front = [curve for curve in curves if not curve.is_behind]
     height = max(2.0, 0.8 + _LABEL * len(front))
@@ -93,14 +89,7 @@ def curves_panel(
 
 
 def curves_plot(panel: Panel, quantity: str, curves: Sequence[Curve], caption: str) -> Plot:
-    """Describe a panel of curves: where each begins and ends, and values by epoch.
-
-    Args:
-        panel: The drawing.
-        quantity: What the curves are of.
-        curves: Those that are described.
-        caption: The plot's.
-    """
+    """Describe a panel of curves of a quantity: where each begins and ends, values by epoch."""
     ends = [
         f"{curve.label} from {number(float(curve.values[0]))} to {number(float(curve.values[-1]))}"
         for curve in curves
@@ -129,11 +118,7 @@ def mean_and_band(
 ) -> Curve:
     """Return the mean over seeds, with the band from the lowest to the highest of them.
 
-    Args:
-        label: The setting's.
-        look: Its colour and dashes.
-        seeds: For each seed its value in each epoch. All are cut to the shortest: a mean over
-            fewer seeds would jump.
+    All seeds are cut to the shortest: a mean over fewer of them would jump.
     """
     epochs = min(len(values) for values in seeds)
     table = np.array([values[:epochs] for values in seeds], dtype=np.float64)  # [S, E]; None is NaN

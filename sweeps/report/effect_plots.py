@@ -57,22 +57,17 @@ class Effect:
 
 
 def effects_panel(
-    name: str,
-    title: str,
-    effects: Sequence[Effect],
-    margin: float | None,
-    baselines: Mapping[str, str],
+    metric: str, effects: Sequence[Effect], margin: float | None, baselines: Mapping[str, str]
 ) -> Panel:
     """Return differences with their intervals, and the margin as a band around 0.
 
     An outlier is an arrow at the edge, with its number beside it: it does not set the scale.
 
     Args:
-        name: The panel's.
-        title: Stands above it.
+        metric: What the differences are of.
         effects: At least one, those of an axis together.
         margin: Differences smaller than this do not matter; None: no band.
-        baselines: For each axis the baseline's level.
+        baselines: Axis to the baseline's level.
     """
     rows: list[str | Effect] = []
     for effect in effects:
@@ -103,7 +98,8 @@ def effects_panel(
         )
         axes.tick_params(axis="y", length=0, pad=22, labelcolor=INK, labelsize=_TEXT)
 
-    return Panel(name, title, draw, width=3, height=_AROUND + _ROW * len(rows))
+    title = f"{metric}: setting minus baseline"
+    return Panel("effects", title, draw, width=3, height=_AROUND + _ROW * len(rows))
 
 
 def _limit(effects: Sequence[Effect], margin: float | None) -> float:
@@ -186,15 +182,12 @@ class Level:
         return sum(self.seeds.values()) / len(self.seeds)
 
 
-def response_panel(
-    name: str, title: str, key: str, levels: Sequence[Level], *, log: bool = False
-) -> Panel:
+def response_panel(title: str, key: str, levels: Sequence[Level], *, log: bool = False) -> Panel:
     """Return seeds as points side by side, their mean as a stroke; a line joins means of numbers.
 
     Args:
-        name: The panel's.
         title: Stands above it.
-        key: The axis, which stands below it.
+        key: The axis.
         levels: Those with at least one seed, in the study's order.
         log: Whether the levels are from a logarithmic range.
     """
@@ -220,7 +213,7 @@ def response_panel(
         axes.set_xlabel(short(key, 40))
         axes.autoscale_view()
 
-    return Panel(name, title, draw)
+    return Panel(f"response: {key}", title, draw)
 
 
 def _draw_numbers(axes: Axes, levels: Sequence[Level], log: bool) -> list[float]:

@@ -105,13 +105,9 @@ def spans(values: Iterable[float], factor: float) -> bool:
 
 
 def number_axis(axis: Axis, ticks: int = 5, *, dense: bool = False, whole: bool = False) -> None:
-    """Label a linear or logarithmic axis at round values.
+    """Label a linear or logarithmic axis at no more than `ticks` round values.
 
-    Args:
-        axis: The horizontal or the vertical one.
-        ticks: Their largest number.
-        dense: Also mark 3, 30, … on a logarithmic axis: it spans few powers of ten.
-        whole: Mark whole numbers only.
+    A `dense` logarithmic one has 3, 30, … too: it spans few powers of ten; `whole` ones only.
     """
     if axis.get_scale() == "log":
         axis.set_major_locator(LogLocator(subs=(1.0, 3.0) if dense else (1.0,), numticks=ticks))
@@ -166,14 +162,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Plot:
-    """A panel with its description, for readers who see it and those who do not.
-
-    Attributes:
-        panel: The drawing.
-        alt: What it shows, in words.
-        caption: Units, seeds, and what each mark means.
-        table: The numbers behind it.
-    """
+    """A panel with what it shows in words, its units and marks, and the numbers behind it."""
 
     panel: Panel
     alt: str
@@ -247,13 +236,7 @@ def _draw(panel: Panel, axes: Axes) -> None:
 
 
 def rendered(figure: Figure, suffix: Literal["svg", "png"], *, transparent: bool = False) -> bytes:
-    """Return the content of the figure's file: equal figures give equal bytes.
-
-    Args:
-        figure: The figure.
-        suffix: The format.
-        transparent: Whether an SVG has no background.
-    """
+    """Return the figure's file: equal figures give equal bytes; an SVG may be transparent."""
     buffer = io.BytesIO()
     with stylesheet(), warnings.catch_warnings():
         # A name in letters that the font lacks: in SVG the reader's own font has them.

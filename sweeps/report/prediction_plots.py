@@ -77,17 +77,9 @@ def agreement_panel(targets: Array, predicted: Array) -> Panel:
 def probability_panel(
     title: str, x: Array, probabilities: Array, val: Examples, classes: Sequence[str], label: str
 ) -> Panel:
-    """Return the probability of each class `[G, C]` over one number, with validation examples.
+    """Return the probability of each class `[G, C]` at `x` `[G]`, the input `label`.
 
-    Of two classes only the second one's: the first's is the rest.
-
-    Args:
-        title: Stands above it.
-        x: Values of the input `[G]`.
-        probabilities: At each of them.
-        val: Drawn as strokes below.
-        classes: Their names.
-        label: The input's name.
+    Validation examples are strokes below. Of two classes only the second is drawn.
     """
     drawn = [1] if len(classes) == 2 else list(range(len(classes)))
 
@@ -114,14 +106,9 @@ def regions_panel(
     classes: Sequence[str],
     labels: tuple[str, str],
 ) -> Panel:
-    """Return the region of each class over two numbers, with validation examples.
+    """Return the regions of predicted classes, codes `[H, G]`, over two inputs `[G]` and `[H]`.
 
-    Args:
-        grid: Values of the inputs: `[G]` and `[H]`.
-        predicted: Codes of the predicted classes `[H, G]`.
-        val: Those classified wrongly get a dark edge.
-        classes: Their names.
-        labels: The names of the two inputs.
+    Validation examples are points; those classified wrongly have a dark edge.
     """
 
     def draw(axes: Axes) -> None:

@@ -199,7 +199,7 @@ def study_picture(view: StudyView) -> Picture:
         if levels:
             panels += [
                 curves_panel(f"curves: {key}", f"{short(key, 22)}: {metric}", curves),
-                _response_panel(axis, f"best {metric}", levels),
+                response_panel(f"best {metric}", key, levels, log=bool(axis.get("log"))),
             ]
     several = any(len(result.seeds) > 1 for result in there)
     band = "mean over seeds, band from lowest to highest" if several else "by epoch"
@@ -228,13 +228,8 @@ def effects_plot(view: StudyView) -> Plot | None:
     if not effects:
         return None
     drawn = _most(effects)
-    panel = effects_panel(
-        "effects",
-        f"{study.metric}: setting minus baseline",
-        drawn,
-        comparison["margin"],
-        {axis["key"]: show_value(axis["baseline"]) for axis in study.asked["axes"]},
-    )
+    baselines = {axis["key"]: show_value(axis["baseline"]) for axis in study.asked["axes"]}
+    panel = effects_panel(study.metric, drawn, comparison["margin"], baselines)
     caption = [f"Setting minus baseline in {view.metric}, {view.seeds()}, {where(comparison)}."]
     if view.confidence:
         caption.append(f"Lines: {view.confidence} confidence intervals, each of its setting alone.")
@@ -309,17 +304,12 @@ def response_plot(view: StudyView, axis: Mapping[str, Any]) -> Plot | None:
         for name, mean, level in zip(names, means, levels, strict=True)
     ]
     return Plot(
-        _response_panel(axis, f"{short(key, 30)}: {metric}", levels),
+        response_panel(f"{short(key, 30)}: {metric}", key, levels, log=bool(axis.get("log"))),
         f"Mean {metric} at each level of {key}: {pairs}.",
         f"Each seed's best epoch by {view.metric}, {view.seeds()}; stroke: mean; dotted: the "
         "baseline's mean.",
         Table(["level", "mean", *[f"seed {seed}" for seed in seeds]], rows),
     )
-
-
-def _response_panel(axis: Mapping[str, Any], title: str, levels: Sequence[Level]) -> Panel:
-    key = axis["key"]
-    return response_panel(f"response: {key}", title, key, levels, log=bool(axis.get("log")))
 
 
 # Learning curves of the baseline and the chosen setting, in front of all others.
@@ -450,6 +440,6 @@ def _change(
         ),
         f"Change of the confusion matrix; significant: {', '.join([significant, *places])}.",
         f"Difference of counts, mean over {many(len(level), 'seed')}. Framed: significant over "
-        f"seeds, p adjusted for all cells (Holm): {significant}.",
+        f"seeds (p adjusted for all cells, Holm): {significant}.",
         matrix_table(change, names, lambda count, _share: f"{count:+.3g}"),
     )

@@ -32,7 +32,7 @@ EFFECTS = [
 
 
 def drawn(effects, margin=0.005):
-    figure = figure_of_panel(effects_panel("effects", "accuracy", effects, margin, BASELINES))
+    figure = figure_of_panel(effects_panel("accuracy", effects, margin, BASELINES))
     rendered(figure, "svg")
     return figure.axes[0]
 
@@ -90,7 +90,7 @@ def test_any_effects_are_drawn(margin, recwarn):
 
 
 def test_every_colour_follows_the_theme():
-    panel = effects_panel("effects", "accuracy", EFFECTS, 0.005, BASELINES)
+    panel = effects_panel("accuracy", EFFECTS, 0.005, BASELINES)
     svg = plot_svg(Plot(panel, 'a "plot" <of> effects', "", Table([], [])), "here")
     assert "#" not in svg.replace("url(#here-", "").replace('href="#here-', "")
     assert "var(--c3)" in svg
