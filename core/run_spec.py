@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from paribus.core.config.schema import Configuration
 from paribus.core.errors import RequestError, shown
 
 ENGINES = ("auto", "loop", "cohort", "script")
@@ -20,7 +21,7 @@ class RunSpec:
         id: From the content of `identity`.
         experiment: Its name.
         path: The experiment's file.
-        asked: The configuration as it was asked for.
+        requested: The configuration as it was requested.
         configuration: The resolved one.
         seed: The run's seed.
         engine: ``loop`` or ``cohort``; ``script`` for a function as an experiment.
@@ -37,7 +38,7 @@ class RunSpec:
     id: str
     experiment: str
     path: Path
-    asked: Mapping[str, Any]
+    requested: Configuration
     configuration: Mapping[str, Any]
     seed: int
     engine: str

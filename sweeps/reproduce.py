@@ -314,15 +314,13 @@ def planned_reproduction(
 
 def _plan(folder: RunFolder, record: RunRecord, trust: bool) -> RunSpec:
     """The recorded run as this machine would train it."""
-    from paribus.core.config.schema import Configuration
     from paribus.core.inference.load_run import naming_missing_data, recorded_run
     from paribus.core.training.job import resolver_for_file
 
     recorded = recorded_run(folder, record, trust=trust)
     resolver = resolver_for_file(recorded.path, recorded.import_paths)
-    asked = Configuration.parse(recorded.asked, recorded.id)
     with naming_missing_data(recorded.id):
-        return resolver.specify(asked, recorded.seed, recorded.engine)
+        return resolver.specify(recorded.requested, recorded.seed, recorded.engine)
 
 
 def _wanted(root: ResultsDir, text: str) -> tuple[list[RunFolder], list[int]]:

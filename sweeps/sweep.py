@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from paribus.core.config.schema import Configuration
 from paribus.core.errors import Fault, Faults, ParibusError
 from paribus.core.records.record import RunRecord
 from paribus.core.run_spec import RunSpec
@@ -267,9 +268,9 @@ class Sweep:
             )
         return len(self.distinct_runs()) + later
 
-    def time_updates(self, asked: Mapping[str, Any]) -> tuple[float, float]:
+    def time_updates(self, requested: Configuration) -> tuple[float, float]:
         """Seconds per update and per validation, from one short epoch; writes nothing."""
-        return self.pool.call(planner.time_updates, self.request, asked)
+        return self.pool.call(planner.time_updates, self.request, requested)
 
     def power_analysis(self) -> PowerAnalysis:
         """What so many seeds can find, given what is known of the study."""

@@ -34,7 +34,7 @@ from paribus.core.config.values import null_if_not_finite
 from paribus.core.data.loader import Part
 from paribus.core.errors import RequestError, shown
 from paribus.core.rng import epoch_order, seeded_globals
-from paribus.core.training.dry_run import try_fit
+from paribus.core.training.dry_run import dry_run
 from paribus.core.training.engine import Job, Report
 from paribus.core.training.loop import train_epoch
 from paribus.core.training.script import epochs_of
@@ -62,7 +62,7 @@ def shapes(subject: Subject) -> Verdict:
     # With a loss that takes anything, what is left to fit is shapes.
     anything = {**train_state.configuration, "loss": {"name": "any"}}
     try:
-        try_fit(
+        dry_run(
             replace(
                 train_state,
                 loss=lambda outputs, _: outputs.sum(),
@@ -81,7 +81,7 @@ def loss_fits(subject: Subject) -> Verdict:
     """Check that loss and metrics are this task's."""
     train_state = subject.train_state()
     try:
-        try_fit(train_state)
+        dry_run(train_state)
     except RequestError as error:
         return failed(error.message, error.hint)
     loss, task = (train_state.configuration[kind]["name"] for kind in ("loss", "task"))
@@ -92,7 +92,7 @@ def loss_fits(subject: Subject) -> Verdict:
 
 def _layers(train_state: TrainState) -> str:
     """Return the shape of each layer's output, as far as two examples get."""
-    with watching(train_state.model) as rows, suppress(Exception):  # `try_fit` says what it raises
+    with watching(train_state.model) as rows, suppress(Exception):  # `dry_run` says what it raises
         pass_two(train_state)
     seen = [_shown(train_state.data.input_shape)]
     for row in rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from paribus.core.components.models import answers, load_weights
-from paribus.core.config.schema import Configuration
 from paribus.core.data.arrays import standardized
 from paribus.core.data.loader import Part
 from paribus.core.errors import RequestError
@@ -80,14 +79,14 @@ def surface_of_run(path: Path, trust: bool = False) -> Surface:
     run = recorded_run(folder, folder.verified_record(), trust=trust)
     weights = folder.weights()
     resolver = resolver_for_file(run.path, run.import_paths)
-    asked = Configuration.parse({**run.asked, "device": device_of(run)}, run.id)
-    data = data_as_trained(run, resolver, asked)
+    requested = run.requested.model_copy(update={"device": device_of(run)})
+    data = data_as_trained(replace(run, requested=requested), resolver)
     if data.input_shape not in ((1,), (2,)):
         raise RequestError(
             f"{run.id}: its inputs have shape {list(data.input_shape)}, not one or two numbers.",
             kind="surface",
         )
-    train_state = resolver.train_state(asked, run.seed, pretrained=False)
+    train_state = resolver.train_state(requested, run.seed, pretrained=False)
     load_weights(train_state.model, weights, run.id)
     train, val = (_examples(train_state, part) for part in (data.train, data.val))
     axes = _axes(np.concatenate([train.inputs, val.inputs]))

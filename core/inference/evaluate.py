@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from paribus.core.components.models import load_weights
 from paribus.core.components.tasks import Matrix, Task
 from paribus.core.config.experiment import load_experiment
-from paribus.core.config.schema import Configuration
 from paribus.core.config.values import null_if_not_finite
 from paribus.core.data.prepare import Data
 from paribus.core.errors import DamagedError, RequestError
@@ -90,11 +89,10 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
     folder = RunFolder(path)
     run = recorded_run(folder, folder.verified_record(), trust=trust)
     device = device_of(run)
-    run = replace(run, asked={**run.asked, "device": device})
+    run = replace(run, requested=run.requested.model_copy(update={"device": device}))
     weights = folder.weights()
     resolver = resolver_for_file(run.path, run.import_paths)
-    asked = Configuration.parse(run.asked, run.id)
-    data = data_as_trained(run, resolver, asked)
+    data = data_as_trained(run, resolver)
     if not len(data.part(split)):
         raise RequestError(
             f"{run.id} has no {split} part (split.{split}_fraction is 0).", kind="split"
@@ -105,7 +103,7 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
     then = run.identity["environment"]
     recorded = folder.record().metrics
     report = None
-    rows = resolver.task(asked).report(found.outputs, found.targets)
+    rows = resolver.task(run.requested).report(found.outputs, found.targets)
     if data.class_names is not None and rows is not None:
         report = {
             name: {key: column[code].item() for key, column in rows.items()}
@@ -126,7 +124,7 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
     )
 
 
-def data_as_trained(run: RunSpec, resolver: Resolver, asked: Configuration) -> Data:
+def data_as_trained(run: RunSpec, resolver: Resolver) -> Data:
     """Load the data of a finished run.
 
     Raises:
@@ -134,7 +132,7 @@ def data_as_trained(run: RunSpec, resolver: Resolver, asked: Configuration) -> D
         RequestError: If it cannot be loaded.
     """
     with naming_missing_data(run.id):
-        data = resolver.data(asked)
+        data = resolver.data(run.requested)
     if data.fingerprint != run.identity["data"]:
         raise DamagedError(
             f"{run.id}: the data is not what the run was trained on (its fingerprint differs).",

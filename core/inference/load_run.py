@@ -43,14 +43,14 @@ def recorded_run(folder: RunFolder, record: RunRecord, *, trust: bool = False) -
     """
     path = folder.experiment_file(record)
     source = path.parent
-    asked = as_recorded(record)
+    requested = as_recorded(record)
     if not trust:
-        check_trusted(folder, record, asked)
+        check_trusted(folder, record, requested)
     return RunSpec(
         id=record.run,
         experiment=record.experiment,
         path=path,
-        asked=asked.to_dict(),
+        requested=requested,
         configuration=record.configuration,
         seed=record.seed,
         engine=record.engine,

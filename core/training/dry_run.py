@@ -27,7 +27,7 @@ _NO_LOGITS = (
 )
 
 
-def try_fit(train_state: TrainState, *, update: bool = True) -> None:
+def dry_run(train_state: TrainState, *, update: bool = True) -> None:
     """Sends a few training examples through model, loss and metrics, and updates the model once.
 
     Args:

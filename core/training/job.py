@@ -1,4 +1,4 @@
-"""Which engines there are, and which one an experiment is for."""
+"""A worker's job: runs trained together by one engine, each written to its attempt's folder."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import errno
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from paribus.core.config.experiment import Experiment, load_experiment
-from paribus.core.config.schema import Configuration, ScriptConfiguration
+from paribus.core.config.schema import ScriptConfiguration
 from paribus.core.data.loader import ReaderDied
 from paribus.core.errors import ParibusError, RequestError, shown
 from paribus.core.fingerprint import explain
@@ -24,13 +25,13 @@ from paribus.core.training.script import Script, ScriptResolver
 
 
 def engine_of(name: str) -> Engine:
-    """The engine of this name (as `paribus.core.run_spec.choose_engine` gives it)."""
+    """Return the engine of this name (as `paribus.core.run_spec.choose_engine` gives it)."""
     engines: dict[str, type[Engine]] = {"loop": Loop, "cohort": Cohort, "script": Script}
     return engines[name]()
 
 
 def resolver_of(experiment: Experiment) -> Resolver:
-    """What resolves an experiment's configurations for the engine that trains them."""
+    """Return what resolves an experiment's configurations for the engine that trains them."""
     is_script = isinstance(experiment.baseline, ScriptConfiguration)
     return ScriptResolver(experiment) if is_script else Resolver(experiment)
 
@@ -61,8 +62,7 @@ def train_job(
         resolver = resolver_for_file(runs[0].path, runs[0].import_paths)
         for run in runs:
             check_same(run, resolver)
-            asked = Configuration.parse(run.asked, run.id)
-            data = resolver.data_record(asked)
+            data = resolver.data_record(run.requested)
             writers[run.id] = RunWriter(attempts[run.id], run, data, checkpoint_every)
         settle()  # the user's modules, imported by now, may have changed threads or precision
         states = {run.id: state for run in runs if (state := writers[run.id].restore())}
@@ -120,22 +120,22 @@ def train_job(
 
 
 def resolver_for_file(path: Path, import_paths: tuple[Path, ...] = ()) -> Resolver:
-    """The resolver of an experiment's file; kept, so that a warm worker has its data."""
-    key = (path, path.stat().st_mtime_ns, import_paths)
-    if key not in _resolvers:
-        _resolvers.clear()  # one experiment's data at a time
-        _resolvers[key] = resolver_of(load_experiment(path, import_paths))
-    return _resolvers[key]
+    """Return the resolver of an experiment's file; kept, so that a warm worker has its data."""
+    return _load_resolver(path, path.stat().st_mtime_ns, import_paths)
+
+
+@lru_cache(maxsize=1)  # one experiment's data at a time
+def _load_resolver(path: Path, changed: int, import_paths: tuple[Path, ...]) -> Resolver:  # noqa: ARG001
+    return resolver_of(load_experiment(path, import_paths))
 
 
 def check_same(run: RunSpec, resolver: Resolver) -> None:
-    """Holds what would be trained here to what was planned: data, weights, sources, environment.
+    """Refuse to train what differs from the plan: data, weights, sources, environment.
 
     Raises:
         RequestError: Naming what differs.
     """
-    asked = Configuration.parse(run.asked, run.id)
-    here = resolver.specify(asked, run.seed, run.engine)
+    here = resolver.specify(run.requested, run.seed, run.engine)
     if here.id != run.id:
         differs = explain(run.identity, here.identity)
         text = "; ".join(f"{name}: {a} → {b}" for name, (a, b) in differs.items())
@@ -144,9 +144,6 @@ def check_same(run: RunSpec, resolver: Resolver) -> None:
             "Run the command again; data or weights that differ at each call have to be seeded.",
             "changed",
         )
-
-
-_resolvers: dict[tuple[Path, int, tuple[Path, ...]], Resolver] = {}
 
 
 def _ended_by(error: BaseException, run: RunSpec, writer: RunWriter | None) -> WorkerEvent:

@@ -1,4 +1,4 @@
-"""A run's course over its epochs: what every engine reports of it, whoever made the steps."""
+"""A run over its epochs: what every engine reports of it, whichever made the steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from paribus.core.components.metrics import is_better
 from paribus.core.components.models import tensor_hashes, weights_hash
-from paribus.core.config.schema import Configuration
 from paribus.core.run_spec import RunSpec
 from paribus.core.training.engine import Best, Evaluation, Job, Report, State
 from paribus.core.training.train_state import TrainState
@@ -37,13 +36,12 @@ class RunState:
 
     @classmethod
     def begin(cls, job: Job, spec: RunSpec) -> RunState:
-        """A run of a job at its first step."""
-        asked = Configuration.parse(spec.asked, spec.id)
-        train_state = job.resolver.train_state(asked, spec.seed)
+        """Build a run of a job, at its first step."""
+        train_state = job.resolver.train_state(spec.requested, spec.seed)
         return cls(spec, train_state, tensor_hashes(train_state.model.state_dict()))
 
     def resume(self, state: State) -> None:
-        """Goes on from what `report` put into a resume state."""
+        """Go on from what `report` put into a resume state."""
         best: Any = state["best"]
         self.initial, self.epoch = state["initial_weights"], state["epoch"]
         self.best = best and Best(**best)
@@ -54,7 +52,7 @@ class RunState:
 
     @property
     def examples(self) -> int:
-        """Those that the next epoch visits: all, or fewer in the last of a number of updates."""
+        """How many the next epoch visits: all, or fewer in the last of a number of updates."""
         train, size = len(self.train_state.data.train), self.train_state.batch_size
         steps = math.ceil(train / size)
         left = self.train_state.updates - self.epoch * steps
@@ -68,7 +66,7 @@ class RunState:
         order_sha256: str,
         state: Callable[[], State],
     ) -> Report:
-        """Ends an epoch: judges it, and tells of it.
+        """End an epoch: decide whether it is the best, the last or a failure, and report it.
 
         Args:
             trained: The running means as trained.
@@ -82,24 +80,33 @@ class RunState:
         if train_state.scheduler_steps == "validation":
             train_state.scheduler.step(found.metrics["loss"])  # type: ignore[arg-type]
         metrics = {**trained, **{f"val/{k}": v for k, v in found.metrics.items()}}
-        failure = _not_finite(metrics, train_state.metric, epoch)
-        if failure is None and self._is_best(metrics):
+        failure, metric = None, train_state.metric
+        for name in (metric, "val/loss", "train/loss"):
+            value = metrics[name]
+            if value is not None and not math.isfinite(value):
+                failure = f"non-finite: {name} is {value} at epoch {epoch}"
+        best = self.best
+        if failure is None and (
+            best is None or is_better(train_state.direction, metrics[metric], best.metrics[metric])
+        ):
             kept = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
-            self.best = Best(epoch, metrics, found.confusion_matrix, kept, found.outputs)
+            best = Best(epoch, metrics, found.confusion_matrix, kept, found.outputs)
+        self.best, initial = best, self.initial
+        patience = train_state.configuration["train"]["patience"]
+        since = epoch - (best.epoch if best else 0)  # epochs without a better one
         line = {
             "epoch": epoch,
             "metrics": metrics,
             "order_sha256": order_sha256,
             "weights_sha256": weights_hash(weights),
         }
-        best, initial = self.best, self.initial
         return Report(
             run=self.spec.id,
             line=line,
             best=best,
             finished=failure is not None
             or epoch == train_state.epochs
-            or self._is_out_of_patience(),
+            or (patience is not None and since >= patience),
             failure=failure,
             initial_weights=initial,
             state=lambda: {
@@ -110,23 +117,21 @@ class RunState:
             },
         )
 
-    def _is_best(self, metrics: Mapping[str, float | None]) -> bool:
-        """Whether an epoch is the first, or beats the best so far."""
-        name, best = self.train_state.metric, self.best
-        return best is None or is_better(
-            self.train_state.direction, metrics[name], best.metrics[name]
-        )  # fmt: skip
 
-    def _is_out_of_patience(self) -> bool:
-        """Whether there were as many epochs without a better one as patience allows."""
-        patience = self.train_state.configuration["train"]["patience"]
-        since = self.epoch - (self.best.epoch if self.best else 0)
-        return patience is not None and since >= patience
+def evaluate_outputs(
+    train_state: TrainState, loss: float, outputs: Tensor, targets: Tensor
+) -> Evaluation:
+    """Return the metrics of a part's outputs.
 
-
-def _not_finite(metrics: Mapping[str, float | None], metric: str, epoch: int) -> str | None:
-    for name in ("train/loss", "val/loss", metric):
-        value = metrics[name]
-        if value is not None and not math.isfinite(value):
-            return f"non-finite: {name} is {value} at epoch {epoch}"
-    return None
+    Args:
+        train_state: Has the task and the further metrics.
+        loss: The part's mean loss.
+        outputs: float `[N, …]`; may be a view of more.
+        targets: As the part has them.
+    """
+    outputs, targets = outputs.cpu().clone(), targets.cpu()
+    metrics: dict[str, float | None] = {"loss": loss, **train_state.task.measure(outputs, targets)}
+    for extra in train_state.extra_metrics:
+        metrics[extra.key] = extra.measure(outputs, targets)
+    matrix = train_state.task.confusion_matrix(outputs, targets)
+    return Evaluation(metrics, outputs, targets, matrix)

@@ -97,7 +97,7 @@ class RunWriter:
             "reason": failure,
             "engine": self.run.engine,
             "configuration": self.run.configuration,
-            "asked": self.run.asked,
+            "asked": self.run.requested.to_dict(),
             "experiment_file": self.run.path.name,
             "identity": self.run.identity,
             "facts": self.run.facts,

@@ -28,9 +28,9 @@ from paribus.core.training.train_state import checked_direction
 class ScriptResolver(Resolver):
     """Resolves what is known of a function: its keywords. It is not called to find out more."""
 
-    def configuration(self, asked: Configuration) -> dict[str, Any]:
+    def configuration(self, requested: Configuration) -> dict[str, Any]:
         faults = Faults()
-        full = with_defaults(check_components(asked, self.experiment, faults), self.experiment)
+        full = with_defaults(check_components(requested, self.experiment, faults), self.experiment)
         metric, direction = get(full, "select.metric"), None
         with faults.collecting():
             if metric is None:
@@ -41,10 +41,10 @@ class ScriptResolver(Resolver):
         device = choose_device("auto")
         return {**full, "select": {"metric": metric, "direction": direction}, "device": device}
 
-    def data_record(self, asked: Configuration) -> dict[str, Any]:  # noqa: ARG002
+    def data_record(self, requested: Configuration) -> dict[str, Any]:  # noqa: ARG002
         return {"fingerprint": None, "val": 0, "preprocessing": {"class_names": None}}
 
-    def _tried(self, asked: Configuration, resolved: dict[str, Any]) -> Probe:  # noqa: ARG002
+    def _probe(self, requested: Configuration) -> Probe:  # noqa: ARG002
         return Probe({"epochs": 0, "updates": 0, "parameters": 0}, None, SCRIPT)
 
 

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from paribus.core.components.losses import weighted
+from paribus.core.components.metrics import ExtraMetric
 from paribus.core.components.models import draw_parameters
 from paribus.core.components.optim import Moment, needs_closure, steps_after
 from paribus.core.components.pretrained import (
@@ -24,7 +25,6 @@ from paribus.core.components.pretrained import (
     without_weights,
 )
 from paribus.core.components.tasks import Task
-from paribus.core.components.torchmetrics_adapter import ExtraMetric
 from paribus.core.config.experiment import Experiment
 from paribus.core.config.registry import NAMES, build, resolve_component
 from paribus.core.config.schema import COMPONENTS, DIRECTIONS, Direction

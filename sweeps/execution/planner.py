@@ -201,19 +201,17 @@ def describe_request(request: Request) -> dict[str, Any]:
     }
 
 
-def time_updates(request: Request, asked: Mapping[str, Any]) -> tuple[float, float]:
+def time_updates(request: Request, whole: Configuration) -> tuple[float, float]:
     """Return seconds per update and per validation, from one short epoch here; write nothing."""
     from paribus.core.training.engine import Job
     from paribus.core.training.job import engine_of
     from paribus.core.training.loop import measure
 
     resolver = _resolver(request)
-    whole = Configuration.parse(asked, "baseline")
     updates = min(20, resolver.specify(whole, 0, request.engine).facts["updates"])
     full = whole.to_dict()
-    short = Configuration.parse(
-        {**full, "train": {**full["train"], "epochs": None, "updates": updates}}, "baseline"
-    )
+    full["train"] |= {"epochs": None, "updates": updates}
+    short = Configuration.parse(full, "baseline")
     run = resolver.specify(short, 0, request.engine)
     train_state = resolver.train_state(short, 0)
     started = time.perf_counter()
@@ -258,9 +256,7 @@ def _refuse_other_examples(
     if run.identity["data"] == baseline.identity["data"]:
         return
     parts = [
-        resolver.data(
-            Configuration.parse({**spec.asked, "standardize": False}, setting.label)
-        ).val.inputs_of(10**9)
+        resolver.data(spec.requested.model_copy(update={"standardize": False})).val.inputs_of(10**9)
         for spec in (baseline, run)
     ]
     if not all(a.equal(b) for a, b in zip(*parts, strict=True)):

@@ -15,7 +15,7 @@ from paribus.core.config.experiment import catalogue, load_experiment
 from paribus.core.config.registry import resolve_component
 from paribus.core.config.schema import split_override
 from paribus.core.errors import Faults, RequestError, shown
-from paribus.core.training.dry_run import try_fit
+from paribus.core.training.dry_run import dry_run
 from paribus.core.training.resolve import Resolver
 from paribus.core.training.train_state import make_train_state
 from paribus.sweeps.scaffold.from_data import find_problem
@@ -190,4 +190,4 @@ def _try(file: Path, import_path: Path) -> None:
         if error.kind not in hints:
             raise
         raise RequestError(error.message, hints[error.kind], error.kind) from None
-    try_fit(make_train_state(resolved, experiment, resolver.data(asked), seed=0))
+    dry_run(make_train_state(resolved, experiment, resolver.data(asked), seed=0))

@@ -69,7 +69,7 @@ def prove_one_change(setting: Setting, baseline: RunSpec, run: RunSpec) -> dict[
         RequestError: If anything else differs, or nothing does.
     """
     assert setting.key is not None
-    asked = difference(baseline.asked, run.asked)
+    asked = difference(baseline.requested.to_dict(), run.requested.to_dict())
     stray = [key for key in asked if not _belongs(key, setting.key)]
     resolved = difference(baseline.configuration, run.configuration)
     follows = {

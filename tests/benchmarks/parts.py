@@ -133,7 +133,7 @@ def _parts(seconds: dict[str, float]) -> Iterator[None]:
         (cohort_engine, "programs_of", "training: models, orders of memory"),
         (program.Program, "train_epoch", "training: steps"),
         (program.Program, "measure", "training: validation"),
-        (cohort_engine, "_evaluation", "training: metrics, matrices"),
+        (cohort_engine, "evaluate_outputs", "training: metrics, matrices"),
         (run_state.RunState, "report", "training: hashes, best weights"),
         (run_writer.RunWriter, "_finish", "training: records, synced"),
         (run_writer.RunWriter, "save", "training: checkpoints"),

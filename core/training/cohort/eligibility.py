@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -23,26 +23,26 @@ from paribus.core.data.prepare import Data, prepare
 from paribus.core.errors import shown
 from paribus.core.rng import stream
 from paribus.core.training.cohort.graph import LayerGraph, UnsupportedModel, read_graph
-from paribus.core.training.cohort.inputs import Inputs
 from paribus.core.training.cohort.loss_kernels import unfit_loss
 from paribus.core.training.cohort.optimizer_kernels import unfit_optimizer
 from paribus.core.training.cohort.program import Program
+from paribus.core.training.cohort.sampling import PaddedPart
 from paribus.core.training.train_state import TrainState
 
-_TASKS = (Binary, Multiclass, Multilabel, Regression)
-EXAMPLES = 16  # on which what was read is held to the module
+EXAMPLES = 16  # on which what was read is compared with the module
 # What members of one program may differ in besides the seed; of a model, only dropout.
 _OWN = ("optimizer", "scheduler", "train", "select", "metrics", "device", "loss", "model")
 
 
-def chain_of(train_state: TrainState) -> LayerGraph:
-    """What a run computes, if it can be a member.
+def cohort_group(train_state: TrainState, data_fingerprint: str | None) -> str:
+    """Return a name that runs share if, and only if, they can be members of one program.
 
     Args:
         train_state: At its first step. Is not changed.
+        data_fingerprint: Of its data.
 
     Raises:
-        UnsupportedModel: Why it cannot; a clause about the run.
+        UnsupportedModel: Why it cannot be a member; a clause about the run.
     """
     train, val = train_state.data.train, train_state.data.val
     if not (isinstance(train.inputs, torch.Tensor) and isinstance(val.inputs, torch.Tensor)):
@@ -54,12 +54,13 @@ def chain_of(train_state: TrainState) -> LayerGraph:
         raise UnsupportedModel("its data are changed as they are read")
     if not train.inputs.is_floating_point():
         raise UnsupportedModel("its inputs are not floats")
-    if not isinstance(train_state.task, _TASKS):
+    if not isinstance(train_state.task, (Binary, Multiclass, Multilabel, Regression)):
         raise UnsupportedModel("its task is not one of the harness's")
     if not all(parameter.requires_grad for parameter in train_state.model.parameters()):
         raise UnsupportedModel("only some of it is trained")
+    configuration = train_state.configuration
     for kind in ("loss", "optimizer", "scheduler"):
-        name = train_state.configuration[kind]["name"]
+        name = configuration[kind]["name"]
         if name not in NAMES[kind] and not name.startswith("torch."):
             raise UnsupportedModel(f"its {kind} is {shown(name)}, not one of torch's")
     why = unfit_loss(train_state.loss) or unfit_optimizer(train_state.optimizer)
@@ -68,25 +69,15 @@ def chain_of(train_state: TrainState) -> LayerGraph:
     if not members_keep_their_bits(train_state.device.type):
         raise UnsupportedModel("this machine does not keep the bits of members: see paribus doctor")
     example = train.inputs_of(EXAMPLES)[0].to(train_state.device)
-    return read_graph(train_state.model, example)
-
-
-def group_of(train_state: TrainState, chain: LayerGraph, data_fingerprint: str | None) -> str:
-    """A name that runs share if, and only if, they can be members of one program."""
-    configuration: Mapping[str, Any] = train_state.configuration
-    train = configuration["train"]
     same = [
-        repr(chain),
+        repr(read_graph(train_state.model, example)),
         data_fingerprint,
         {k: v for k, v in configuration.items() if k not in _OWN},
-        [train["batch_size"], train["eval_batch_size"]],
+        [configuration["train"]["batch_size"], configuration["train"]["eval_batch_size"]],
         [type(part).__name__ for part in (train_state.loss, train_state.optimizer)],
         train_state.device.type,
     ]
     return hashlib.sha256(canonical_json(same).encode()).hexdigest()[:12]
-
-
-# Whether members keep their bits on this machine: the promise, tried before it is made.
 
 
 _EPOCHS, _BATCH = 2, 19
@@ -105,10 +96,10 @@ class _Member:
 
 @cache
 def members_keep_their_bits(device: str) -> bool:
-    """Whether a member gets the same bits alone, and among others at any place.
+    """Return whether a member gets the same bits alone, and among others at any place.
 
-    Sides are odd, there are two hidden layers, and the last batch is not full: what a machine
-    rounds by its place in memory is rounded so here. Takes hundredths of a second, once a process.
+    Sides are odd, there are two hidden layers, and the last batch is not full: a machine that
+    rounds by place in memory does so here. Takes hundredths of a second, once a process.
 
     Args:
         device: ``cpu`` or ``cuda``.
@@ -119,16 +110,16 @@ def members_keep_their_bits(device: str) -> bool:
 
 
 def _trained(seeds: Sequence[int], device: str) -> dict[int, Tensor]:
-    """Parameters and validation outputs of these seeds, trained together."""
+    """Return parameters and validation outputs of these seeds, trained together."""
     data = _data()
-    members = [_Member(seed, _trainee(data, seed, device)) for seed in seeds]
+    members = [_Member(seed, _train_state(data, seed, device)) for seed in seeds]
     first = members[0].train_state
-    program = Program(_chain(device), members, Inputs(data.train, first.task, first.device))
+    program = Program(_graph(device), members, PaddedPart(data.train, first.task, first.device))
     for _ in range(_EPOCHS):
         program.train_epoch()
         for member in members:
             member.epoch += 1
-    losses, outputs = program.measure(Inputs(data.val, first.task, first.device))
+    losses, outputs = program.measure(PaddedPart(data.val, first.task, first.device))
     return {
         seed: torch.cat(
             [program.parameters[member], outputs[member].flatten(), losses[member, None]]
@@ -138,9 +129,9 @@ def _trained(seeds: Sequence[int], device: str) -> dict[int, Tensor]:
 
 
 @cache
-def _chain(device: str) -> LayerGraph:
-    """What every member computes; reading it takes longer than to train it."""
-    train_state = _trainee(_data(), 0, device)
+def _graph(device: str) -> LayerGraph:
+    """Return what every member computes; reading it takes longer than training it."""
+    train_state = _train_state(_data(), 0, device)
     return read_graph(train_state.model, _data().train.inputs_of(2)[0].to(device))
 
 
@@ -154,7 +145,7 @@ def _data() -> Data:
     )
 
 
-def _trainee(data: Data, seed: int, device: str) -> TrainState:
+def _train_state(data: Data, seed: int, device: str) -> TrainState:
     task: Any = Multiclass()
     model = MLP(13, 5, hidden_dim=37, num_layers=2, activation="silu", dropout=0.3)
     draw_parameters(model, seed)
@@ -169,7 +160,7 @@ def _trainee(data: Data, seed: int, device: str) -> TrainState:
         optimizer=optimizer,
         closure=False,
         scheduler=Constant(optimizer),
-        scheduler_steps="validation",  # which nobody steps here
+        scheduler_steps="validation",  # which is never stepped here
         frozen=[],
         fresh={},
         extra_metrics=[],

@@ -98,7 +98,7 @@ _FUNCTIONS: dict[Any, Activation] = {
 _METHODS = {name: Activation(name) for name in ("relu", "tanh", "sigmoid")}
 
 
-def follow(model: nn.Module, example: Tensor) -> LayerGraph:
+def trace_graph(model: nn.Module, example: Tensor) -> LayerGraph:
     """The chain that a module's forward is, in the mode it is in.
 
     Args:
@@ -306,7 +306,7 @@ def read_graph(model: nn.Module, example: Tensor) -> LayerGraph:
     try:
         copied = copy.deepcopy(model)
         memory, drawn = _memory(copied), digest_of_globals()
-        chains = {follow(copied.train(mode), example) for mode in (True, False)}
+        chains = {trace_graph(copied.train(mode), example) for mode in (True, False)}
         found = chains.pop()
         if chains:
             raise UnsupportedModel("its forward differs between training and evaluation")

@@ -1,4 +1,4 @@
-"""Where a chain's parameters lie in a member's flat row."""
+"""The batched program: the same step of an epoch for all members, forward and backward."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from paribus.core.training.cohort.graph import Activation, Dense, Drop, LayerGraph, dropout_rates
-from paribus.core.training.cohort.inputs import Inputs, Orders, noise
 from paribus.core.training.cohort.layer_kernels import (
     ACTIVATIONS,
     ActivationLayer,
@@ -21,6 +20,7 @@ from paribus.core.training.cohort.layer_kernels import (
 )
 from paribus.core.training.cohort.loss_kernels import LOSSES, MemberLoss
 from paribus.core.training.cohort.optimizer_kernels import UPDATES, Step, Update, hyperparameters
+from paribus.core.training.cohort.sampling import Orders, PaddedPart, noise
 from paribus.core.training.train_state import TrainState
 
 _SEGMENT = 32  # floats
@@ -48,17 +48,17 @@ class Place:
 
 
 class Layout:
-    """The places of all parameters, by name, in the order of the chain.
+    """The places of all parameters, by name, in the order of the graph.
 
     Attributes:
         places: Name to place.
         length: Floats in a row.
     """
 
-    def __init__(self, chain: LayerGraph) -> None:
+    def __init__(self, graph: LayerGraph) -> None:
         self.places: dict[str, Place] = {}
         self.length = 0
-        for step in chain.steps:
+        for step in graph.steps:
             if isinstance(step, Dense):
                 self._put(step.weight, (step.outputs, step.inputs))
                 if step.bias is not None:
@@ -86,9 +86,6 @@ def _inside(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     return tensor[tuple(slice(side) for side in shape)]
 
 
-# The batched program: all members' steps, forward and backward, as one.
-
-
 class Member(Protocol):
     """One run's own: what decides its numbers beside the data.
 
@@ -114,20 +111,20 @@ SomeMember = TypeVar("SomeMember", bound=Member)
 
 
 class Program(Generic[SomeMember]):
-    """Lanes in lockstep: the same step of an epoch for all of them.
+    """Members in lockstep: the same step of an epoch for all of them.
 
     Args:
-        chain: What each member computes.
+        graph: What each member computes.
         members: The members.
         train: The training part.
     """
 
-    def __init__(self, chain: LayerGraph, members: Sequence[SomeMember], train: Inputs) -> None:
+    def __init__(self, graph: LayerGraph, members: Sequence[SomeMember], train: PaddedPart) -> None:
         first = members[0].train_state
-        self.chain, self.members, self.train = chain, list(members), train
+        self.graph, self.members, self.train = graph, list(members), train
         self.task, self.device = first.task, first.device
         self.batch_size = min(first.batch_size, len(train))
-        self.layout = Layout(chain)
+        self.layout = Layout(graph)
         shape = len(members), self.layout.length
         self.parameters = torch.zeros(shape, device=self.device)
         self.gradients = torch.zeros(shape, device=self.device)
@@ -135,7 +132,7 @@ class Program(Generic[SomeMember]):
             self.layout.write(row, member.train_state.model.state_dict())
         self.update: Update = UPDATES[type(first.optimizer)](self.parameters, self.gradients)
         losses = [member.train_state.loss for member in members]
-        self.loss: MemberLoss = LOSSES[type(first.loss)](losses, chain.outputs, self.device)
+        self.loss: MemberLoss = LOSSES[type(first.loss)](losses, graph.outputs, self.device)
         self.drops: dict[str, tuple[DropLayer, int]] = {}  # by stream, with their units
         self.layers = list(self._layers(padded(self.batch_size)))
         dense = [isinstance(layer, DenseLayer) for layer in self.layers]
@@ -205,13 +202,13 @@ class Program(Generic[SomeMember]):
         """How many of a batch are right, member by member: float64 `[members]`."""
         if self.task.targets == "values":
             return 0.0
-        predicted = self.task.predict(outputs.flatten(0, 1)[:, : self.chain.outputs])
+        predicted = self.task.predict(outputs.flatten(0, 1)[:, : self.graph.outputs])
         hits = predicted == self.train.targets.index_select(0, rows.view(-1))
         each = hits.double().mean(1) if hits.ndim > 1 else hits
         return each.view(rows.shape)[:, :size].sum(1)
 
     @torch.inference_mode()
-    def measure(self, part: Inputs) -> tuple[Tensor, Tensor]:
+    def measure(self, part: PaddedPart) -> tuple[Tensor, Tensor]:
         """All members as they are on a part, without dropout.
 
         Returns:
@@ -227,14 +224,14 @@ class Program(Generic[SomeMember]):
             value = x.expand(len(self.members), -1, -1)
             for layer in self.layers:
                 value = layer.answer(value)
-            outputs.append(value[:, :size, : self.chain.outputs].clone())
+            outputs.append(value[:, :size, : self.graph.outputs].clone())
             # One after the other: a sum over a stack of them depends on how many members there are.
             loss += self.loss.losses(value)[:, :size].double().sum(1)
         return loss / len(part), torch.cat(outputs, 1)
 
     def of(self, members: Sequence[int]) -> Program[SomeMember]:
         """The same for some of the members, which go on as they are."""
-        found = Program(self.chain, [self.members[member] for member in members], self.train)
+        found = Program(self.graph, [self.members[member] for member in members], self.train)
         for row, member in enumerate(members):
             found.put(row, self.state(member))
         return found
@@ -257,10 +254,10 @@ class Program(Generic[SomeMember]):
         return self.layout.read(self.parameters[member])
 
     def _layers(self, rows: int) -> Iterator[Layer]:
-        units, first = self.chain.inputs, True
+        units, first = self.graph.inputs, True
         before: Dense | Activation | Drop | None = None
         rates = [dropout_rates(member.train_state.model) for member in self.members]
-        for step in self.chain.steps:
+        for step in self.graph.steps:
             if isinstance(step, Dense):
                 weight, weight_grad = self._places(step.weight)
                 bias, bias_grad = self._places(step.bias)

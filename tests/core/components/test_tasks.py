@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn
 from torchmetrics.functional import classification, regression
 
+from paribus.core.components.metrics import ExtraMetric
 from paribus.core.components.tasks import Binary, Multiclass, Multilabel, Regression
-from paribus.core.components.torchmetrics_adapter import ExtraMetric
 from paribus.core.errors import RequestError
 
 modest = settings(max_examples=50, deadline=None)

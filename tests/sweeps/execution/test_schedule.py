@@ -19,7 +19,7 @@ def run(number, group, parameters=10_000, updates=400):
         id=f"r{number}",
         experiment="e",
         path=Path("e.py"),
-        asked={},
+        requested=None,
         configuration={"train": {"batch_size": 64}},
         seed=number,
         engine="cohort" if group else "loop",

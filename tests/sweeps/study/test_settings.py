@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from paribus.core.config.experiment import catalogue
+from paribus.core.config.schema import Configuration
 from paribus.core.errors import RequestError
 from paribus.sweeps.execution.planner import plan_runs, read_request
 from paribus.sweeps.study.designs import OneAtATime
@@ -95,9 +96,10 @@ def test_the_proof_catches_a_second_change(planned):
     for group, key, value in (
         ("model", "dropout", 0.7), ("split", "seed", 1), ("train", "batch_size", 8),
     ):  # fmt: skip
-        asked = {**run.asked, group: {**run.asked[group], key: value}}
+        plain = run.requested.to_dict()
+        requested = Configuration.parse({**plain, group: {**plain[group], key: value}}, "here")
         with pytest.raises(RequestError, match=f"would also change {group}.{key}") as error:
-            prove_one_change(setting, base, replace(run, asked=asked))
+            prove_one_change(setting, base, replace(run, requested=requested))
         assert error.value.kind == "not-one-change"
         resolved = {
             **run.configuration, group: {**run.configuration[group], key: value},

@@ -1,4 +1,9 @@
-"""A part of the data, where all members read it."""
+"""What members read and draw: the data padded, the order of examples, the noise of dropout.
+
+Order and noise come from the streams that the loop takes them from (`paribus.core.rng`), and equal
+seeds share them. Noise is drawn for some steps at a time: drawing for each step would take twice as
+long.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +19,7 @@ from paribus.core.rng import epoch_order, stream
 from paribus.core.training.cohort.layer_kernels import padded
 
 
-class Inputs:
+class PaddedPart:
     """A part of the data as all members read it.
 
     Attributes:
@@ -57,12 +62,6 @@ def _within(values: Tensor, shape: Sequence[int]) -> Tensor:
     room = values.new_zeros(shape)
     room[tuple(slice(side) for side in values.shape)] = values
     return room
-
-
-# What members draw in an epoch: the order of the examples, and the noise of dropout.
-#
-# Both come from the streams that the loop takes them from (`seeding`), and equal seeds share
-# them. Noise is drawn for some steps at a time: drawing for each step would take twice as long.
 
 
 _BYTES = 1 << 24  # of noise that is kept
