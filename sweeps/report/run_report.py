@@ -20,7 +20,6 @@ from paribus.sweeps.formatting import number
 from paribus.sweeps.report.confusion_plots import confusion_panel, label_panels, matrix_table
 from paribus.sweeps.report.curve_plots import Values, curves_panel, curves_plot, train_and_val
 from paribus.sweeps.report.figure import (
-    Panel,
     Picture,
     Plot,
     StyledFigure,
@@ -32,12 +31,7 @@ from paribus.sweeps.report.figure import (
     short,
 )
 from paribus.sweeps.report.html import write_page
-from paribus.sweeps.report.prediction_plots import (
-    agreement_panel,
-    line_panel,
-    probability_panel,
-    regions_panel,
-)
+from paribus.sweeps.report.prediction_plots import agreement_panel, surface_panel
 
 if TYPE_CHECKING:
     from paribus.core.inference.decision_surface import Surface
@@ -304,8 +298,7 @@ def _classification_report(record: RunRecord) -> Table | None:
 def _answer_plots(view: RunView) -> list[Plot]:
     """Return what the model answers over its inputs; of other regressions, against the targets."""
     if view.surface is not None:
-        panel, sentence = _surface_panel(view.record, view.surface)
-        return [Plot(panel, sentence, sentence, _examples(view.record, view.surface))]
+        return [_surface_plot(view.record, view.surface)]
     if not view.predictions or get(view.record.configuration, "task.name") != "regression":
         return []
     targets, outputs = (view.predictions[name] for name in ("targets", "outputs"))
@@ -320,52 +313,33 @@ def _answer_plots(view: RunView) -> list[Plot]:
     return [Plot(panel, sentence, sentence, Table(["example", "target", "predicted"], rows))]
 
 
-def _surface_panel(record: RunRecord, surface: Surface) -> tuple[Panel, str]:
-    """Return the panel of what the model answers over its inputs, and its caption."""
-    columns, axes, val = _columns(record, surface), surface.axes, surface.val
-    classes = [shown(name) for name in record.class_names or ()]
-    validation = part_of(len(val.inputs), val.total, "validation example")
-    validation += ", inputs in the units of the data"
+def _surface_plot(record: RunRecord, surface: Surface) -> Plot:
+    """Return what the model answers over its inputs, with the validation examples as a table."""
+    names, val = record.class_names, surface.val
+    classes = [shown(name) for name in names or ()]
+    recorded = record.data.preprocessing["columns"]
+    columns = [shown(c) for c in recorded or (f"input {i + 1}" for i in range(len(surface.axes)))]
+    panel = surface_panel(surface, classes, columns)
+    model = f"{panel.title[0].upper()}{panel.title[1:]}: the best epoch's model"
+    drawn = part_of(len(val.inputs), val.total, "validation example")
+    drawn += ", inputs in the units of the data"
     if surface.probabilities is None:
         train = part_of(len(surface.train.inputs), surface.train.total, "training example")
-        return (
-            line_panel(axes[0], surface.predicted, surface.train, val, columns[0]),
-            f"Prediction: the best epoch's model; {train} and {validation}.",
-        )
-    if len(axes) == 1:
-        which = f"of {short(classes[1], 18)}" if len(classes) == 2 else "of each class"
-        title = f"probability {which}"
-        return (
-            probability_panel(title, axes[0], surface.probabilities, val, classes, columns[0]),
-            f"Probability {which} by the best epoch's model; strokes: {validation}.",
-        )
-    return (
-        regions_panel(
-            (axes[0], axes[1]), surface.predicted, val, classes, (columns[0], columns[1])
-        ),
-        f"Decision regions: the best epoch's model; {validation}; dark edge: classified wrongly.",
-    )
-
-
-def _columns(record: RunRecord, surface: Surface) -> list[str]:
-    named = record.data.preprocessing["columns"]
-    return [*map(str, named or (f"input {i + 1}" for i in range(len(surface.axes))))]
-
-
-def _examples(record: RunRecord, surface: Surface) -> Table:
-    """Return validation examples: inputs, target and prediction."""
-    val, names = surface.val, record.class_names
+        caption = f"{model}; {train} and {drawn}."
+    elif len(surface.axes) == 1:
+        caption = f"{model}; strokes: {drawn}."
+    else:
+        caption = f"{model}; {drawn}; dark edge: classified wrongly."
 
     def text(value: Any) -> str:
-        return _vector(value) if names is None else shown(names[int(value)])
+        return _vector(value) if names is None else classes[int(value)]
 
     rows = [
         [str(row + 1), *[number(float(x)) for x in val.inputs[row]],
          text(val.targets[row]), text(val.predicted[row])]
         for row in range(min(len(val.inputs), _MOST_EXAMPLES))
     ]  # fmt: skip
-    columns = [shown(column) for column in _columns(record, surface)]
-    return Table(["example", *columns, "target", "predicted"], rows)
+    return Plot(panel, caption, caption, Table(["example", *columns, "target", "predicted"], rows))
 
 
 def _vector(values: Any) -> str:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib._pylab_helpers import Gcf
 
-from paribus.core.inference.decision_surface import Examples
+from paribus.core.inference.decision_surface import Examples, Surface
 from paribus.sweeps.report.confusion_plots import MOST_LABELS, confusion_panel, label_panels
 from paribus.sweeps.report.curve_plots import (
     Curve,
@@ -32,12 +32,7 @@ from paribus.sweeps.report.figure import (
     rendered,
     short,
 )
-from paribus.sweeps.report.prediction_plots import (
-    agreement_panel,
-    line_panel,
-    probability_panel,
-    regions_panel,
-)
+from paribus.sweeps.report.prediction_plots import agreement_panel, surface_panel
 
 SVG = "{http://www.w3.org/2000/svg}"
 LOOK = {"color": "#0072B2", "linestyle": "-"}
@@ -72,7 +67,7 @@ def plane():
     points = examples(np.array([[0.2, 0.7], [0.7, 0.2]]), np.array([1, 0]), np.array([1, 1]))
     return Picture("run x", "Regions.", [
         curves_panel("loss", "loss", [curve("train", 2, 1), curve("val", 3, 2)], best_epoch=2),
-        regions_panel((grid, grid), codes, points, ["a", "b"], ("x", "y")),
+        surface_panel(Surface((grid, grid), codes, codes, points, points), ["a", "b"], ["x", "y"]),
         confusion_panel("c", "confusion", np.array([[3, 1], [0, 4]]), ["a", "b"]),
     ])  # fmt: skip
 
@@ -241,7 +236,7 @@ def test_a_regression_is_a_line_over_points():
     x = np.linspace(0, 1, 5)
     predicted = np.stack([x, 2 * x], 1)
     points = examples(x[:, None], predicted, predicted)
-    (axes,) = axes_of(line_panel(x, predicted, points, points, "age"))
+    (axes,) = axes_of(surface_panel(Surface((x,), predicted, None, points, points), [], ["age"]))
     assert axes.get_xlabel() == "age"
     assert [t.get_text() for t in axes.get_legend().get_texts()] == [
         "train", "val", "predicted 1", "predicted 2",
@@ -262,8 +257,8 @@ def test_two_classes_of_one_number_are_one_curve_and_three_are_three():
     for classes, curves in ((["a", "b"], 1), (["a", "b", "c"], 3)):
         points = examples(x[:3, None], np.arange(3) % len(classes), np.arange(3) % len(classes))
         flat = np.full((5, len(classes)), 0.2)
-        panel = probability_panel("probability", x, flat, points, classes, "age")
-        (axes,) = axes_of(panel)
+        surface = Surface((x,), flat.argmax(1), flat, points, points)
+        (axes,) = axes_of(surface_panel(surface, classes, ["age"]))
         assert sum(line.get_linestyle() == "-" for line in axes.lines) == curves
 
 
@@ -280,7 +275,8 @@ def test_a_boundary_is_drawn_where_the_answer_changes(recwarn):
     points = examples(np.array([[0.5, 0.5]]), np.array([0]), np.array([0]))
     for right, edges in ((2, [0.45]), (0, [])):  # classes 0 and 2, or 0 everywhere
         codes = np.where(np.arange(11) < 5, 0, right)[None, :].repeat(11, 0)
-        panel = regions_panel((grid, grid), codes, points, ["a", "b", "c"], ("x", "y"))
+        surface = Surface((grid, grid), codes, codes, points, points)
+        panel = surface_panel(surface, ["a", "b", "c"], ["x", "y"])
         (axes,) = axes_of(panel)
         lines = [path.vertices[:, 0] for c in axes.collections for path in c.get_paths()]
         assert [set(line.round(6)) for line in lines] == [{edge} for edge in edges]
