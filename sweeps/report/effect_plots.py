@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator, SymmetricalLogLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 
+from paribus.core.config.values import show_value
+from paribus.sweeps.analysis.compare import SettingComparison
 from paribus.sweeps.report.figure import (
     BASELINE_COLOUR,
     FAINT,
@@ -33,31 +36,12 @@ _FAR = 4.0  # times the median reach of intervals: beyond it is an outlier
 _NO_VERDICT = {"color": FAINT, "marker": "."}
 
 
-@dataclass(frozen=True)
-class Effect:
-    """A setting against the baseline.
-
-    Attributes:
-        axis: The hyperparameter, under whose name it stands.
-        level: Its level, as it is typed.
-        mean: Level minus baseline, in the metric's units.
-        interval: Of `mean`; None with one seed.
-        verdict: Gives shape and colour; None without one.
-        look: The setting's colour and dashes in other plots, as matplotlib's keywords.
-        text: Stands at the right.
-    """
-
-    axis: str
-    level: str
-    mean: float
-    interval: tuple[float, float] | None
-    verdict: str | None
-    look: Mapping[str, Any]
-    text: str
-
-
 def effects_panel(
-    metric: str, effects: Sequence[Effect], margin: float | None, baselines: Mapping[str, str]
+    metric: str,
+    settings: Sequence[SettingComparison],
+    margin: float | None,
+    looks: Mapping[str, Mapping[str, Any]],
+    texts: Mapping[str, str],
 ) -> Panel:
     """Return differences with their intervals, and the margin as a band around 0.
 
@@ -65,19 +49,17 @@ def effects_panel(
 
     Args:
         metric: What the differences are of.
-        effects: At least one, those of an axis together.
+        settings: Those with a difference, at least one; those of an axis together.
         margin: Differences smaller than this do not matter; None: no band.
-        baselines: Axis to the baseline's level.
+        looks: Label to the setting's colour and dashes in other plots, as matplotlib's keywords.
+        texts: Label to what stands at the right.
     """
-    rows: list[str | Effect] = []
-    for effect in effects:
-        if effect.axis not in rows:
-            rows.append(effect.axis)
-        rows.append(effect)
+    by_axis = [list(own) for _, own in groupby(settings, key=lambda setting: setting.key)]
+    rows = len(by_axis) + len(settings)
 
     def draw(axes: Axes) -> None:
-        limit = _limit(effects, margin)
-        axes.set(xlim=(-limit, limit), ylim=(len(rows) - 0.4, -0.6))
+        limit = _limit(settings, margin)
+        axes.set(xlim=(-limit, limit), ylim=(rows - 0.4, -0.6))
         number_axis(axes.xaxis)
         axes.grid(axis="x")
         axes.spines["left"].set_visible(False)
@@ -87,25 +69,33 @@ def effects_panel(
             for edge in (-margin, margin):
                 axes.axvline(edge, color=FAINT, linewidth=0.5, linestyle=":")
         axes.axvline(0, color=FAINT, linewidth=0.8)
-        for place, row in enumerate(rows):
-            if isinstance(row, str):
-                _draw_axis_name(axes, place, row, baselines[row])
-            else:
-                _draw_effect(axes, place, row, limit)
-        settings = [(place, row) for place, row in enumerate(rows) if isinstance(row, Effect)]
-        axes.set_yticks(
-            [place for place, _ in settings], [short(effect.level, 17) for _, effect in settings]
-        )
+        levels: dict[int, str] = {}
+        place = 0
+        for own in by_axis:
+            ((key, (baseline, _)),) = own[0].changed.items()
+            _draw_axis_name(axes, place, key, show_value(baseline))
+            for setting in own:
+                place, label = place + 1, setting.label
+                _draw_effect(axes, place, setting, limit, looks[label], texts[label])
+                levels[place] = short(show_value(setting.changed[key][1]), 17)
+            place += 1
+        axes.set_yticks(list(levels), list(levels.values()))
         axes.tick_params(axis="y", length=0, pad=22, labelcolor=INK, labelsize=_TEXT)
 
     title = f"{metric}: setting minus baseline"
-    return Panel("effects", title, draw, width=3, height=_AROUND + _ROW * len(rows))
+    return Panel("effects", title, draw, width=3, height=_AROUND + _ROW * rows)
 
 
-def _limit(effects: Sequence[Effect], margin: float | None) -> float:
+def _ends(setting: SettingComparison) -> tuple[float, float, float]:
+    """Return the difference, and the ends of its interval: itself where there is none."""
+    assert setting.delta is not None
+    low, high = setting.interval or (setting.delta, setting.delta)
+    return setting.delta, low, high
+
+
+def _limit(settings: Sequence[SettingComparison], margin: float | None) -> float:
     """Return the edge of the plot: all effects but outliers lie inside."""
-    ends = [effect.interval or (effect.mean, effect.mean) for effect in effects]
-    reaches = np.abs(ends).max(axis=1)
+    reaches = np.abs([_ends(setting)[1:] for setting in settings]).max(axis=1)
     usual = max(float(np.median(reaches)), 2 * (margin or 0.0))
     return 1.05 * max(usual, *reaches[reaches <= _FAR * usual]) or 1.0
 
@@ -124,30 +114,36 @@ def _draw_axis_name(axes: Axes, place: int, name: str, baseline: str) -> None:
                   color=FAINT, **style)  # fmt: skip
 
 
-def _draw_effect(axes: Axes, place: int, effect: Effect, limit: float) -> None:
-    look = VERDICTS.get(effect.verdict or "", _NO_VERDICT)
-    colour = look["color"]
-    low, high = effect.interval or (effect.mean, effect.mean)
+def _draw_effect(
+    axes: Axes,
+    place: int,
+    setting: SettingComparison,
+    limit: float,
+    look: Mapping[str, Any],
+    text: str,
+) -> None:
+    mark = VERDICTS.get(setting.verdict or "", _NO_VERDICT)
+    colour, (mean, low, high) = mark["color"], _ends(setting)
     ends = np.clip([low, high], -0.97 * limit, 0.97 * limit)
     axes.plot(ends, (place, place), color=colour, linewidth=1.4)
-    beyond = {-limit: min(low, effect.mean) < -limit, limit: max(high, effect.mean) > limit}
+    beyond = {-limit: min(low, mean) < -limit, limit: max(high, mean) > limit}
     for edge, continues in beyond.items():
         if continues:
             axes.annotate(
                 "", (edge, place), xytext=(0.85 * edge, place),
                 arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 1.4},
             )  # fmt: skip
-    if abs(effect.mean) <= limit:
-        axes.plot(effect.mean, place, markersize=5.5, linestyle="", zorder=3, **look)
+    if abs(mean) <= limit:
+        axes.plot(mean, place, markersize=5.5, linestyle="", zorder=3, **mark)
     axes.annotate(
-        effect.text, (1, place), xycoords=("axes fraction", "data"), xytext=(6, 0),
+        text, (1, place), xycoords=("axes fraction", "data"), xytext=(6, 0),
         textcoords="offset points", va="center", fontsize=_TEXT, color=INK,
     )  # fmt: skip
     # A sample of the setting's line: this plot is the legend of the others.
     at = ("axes points", "data")
     axes.annotate(
         "", (-6, place), xycoords=at, xytext=(-18, place), textcoords=at, annotation_clip=False,
-        arrowprops={"arrowstyle": "-", "linewidth": 1.8, "shrinkA": 0, "shrinkB": 0, **effect.look},
+        arrowprops={"arrowstyle": "-", "linewidth": 1.8, "shrinkA": 0, "shrinkB": 0, **look},
     )  # fmt: skip
 
 
@@ -164,18 +160,21 @@ class Level:
     """One level of an axis.
 
     Attributes:
-        text: As it is typed.
         value: A number, or anything else: then levels stand side by side.
         seeds: Seed to the best epoch's metric.
         look: The setting's colour, as matplotlib's keywords.
         baseline: Whether this is the baseline's.
     """
 
-    text: str
     value: Any
     seeds: Mapping[int, float]
     look: Mapping[str, Any]
     baseline: bool = False
+
+    @property
+    def text(self) -> str:
+        """The level as it is typed."""
+        return show_value(self.value)
 
     @property
     def mean(self) -> float:

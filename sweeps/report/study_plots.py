@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,12 @@ from numpy.typing import NDArray
 from paribus.core.config.values import show_value
 from paribus.core.errors import RequestError, shown
 from paribus.core.records.record import RunRecord
-from paribus.sweeps.analysis.compare import study_document
+from paribus.sweeps.analysis.compare import (
+    Comparison,
+    SettingComparison,
+    best_setting,
+    compare_and_lint,
+)
 from paribus.sweeps.analysis.verdict_text import in_order, interval_text, verdict_text, where
 from paribus.sweeps.formatting import number, signed
 from paribus.sweeps.report.confusion_plots import change_panel, confusion_panel, matrix_table
@@ -27,7 +32,6 @@ from paribus.sweeps.report.curve_plots import (
 )
 from paribus.sweeps.report.effect_plots import (
     MOST_EFFECTS,
-    Effect,
     Level,
     effects_panel,
     response_panel,
@@ -82,14 +86,9 @@ class StudyView:
         self._curves: dict[str, dict[str, list[Values]]] = {}
 
     @cached_property
-    def comparison(self) -> Mapping[str, Any]:
-        """The study's `compare` document, with ``linter``."""
-        return study_document(self.study)
-
-    @cached_property
-    def rows(self) -> dict[str, Mapping[str, Any]]:
-        """SETTING of the comparison by label."""
-        return {row["label"]: row for row in self.comparison["settings"]}
+    def comparison(self) -> Comparison:
+        """The study compared, with the linter's warnings."""
+        return compare_and_lint(self.study)
 
     @property
     def metric(self) -> str:
@@ -97,26 +96,23 @@ class StudyView:
         return explained(self.study.metric, self.study.direction)
 
     @cached_property
-    def chosen(self) -> str | None:
-        """The label shown beside the baseline: the best of those that are better, else the best.
+    def chosen(self) -> SettingComparison | None:
+        """The setting shown beside the baseline: the best of those that are better, else the best.
 
         None where no level is complete.
         """
         sign = 1 if self.study.direction == "maximize" else -1
-        levels = [
-            row
-            for label, row in self.rows.items()
-            if label != BASELINE and row["delta"] is not None
-        ]
-        better = [row for row in levels if row["verdict"] == "better"]  # a seed may have failed
-        levels = [row for row in levels if row["status"] == "complete"]
-        best = max(better or levels, key=lambda row: sign * row["delta"], default=None)
-        return None if best is None else str(best["label"])
+        settings = self.comparison.settings
+        better = [s for s in settings if s.verdict == "better"]  # a seed may have failed
+        if better:
+            return max(better, key=lambda setting: sign * (setting.delta or 0.0))
+        best = best_setting(settings, self.study.direction, besides_baseline=True)
+        return best if best and best.delta is not None else None
 
     @property
     def confidence(self) -> str:
         """``95 %`` of the intervals; ``98.1 to 98.9 %`` where looks differ; empty without any."""
-        sure = sorted({row["confidence"] for row in self.rows.values() if row["confidence"]})
+        sure = sorted({s.confidence for s in self.comparison.settings if s.confidence})
         ends = dict.fromkeys(f"{100 * confidence:.3g}" for confidence in sure[:1] + sure[-1:])
         return f"{' to '.join(ends)} %" if ends else ""
 
@@ -135,7 +131,6 @@ class StudyView:
         """Return the baseline's level and those of an axis that have a value."""
         return [
             Level(
-                show_value(axis["baseline"] if key is None else result.setting.level),
                 axis["baseline"] if key is None else result.setting.level,
                 dict(zip(result.seeds, result.values, strict=True)),
                 self.looks[result.setting.label],
@@ -222,68 +217,53 @@ def study_picture(view: StudyView) -> Picture:
 
 def effects_plot(view: StudyView) -> Plot | None:
     """Return every setting's difference to the baseline; None where there is none yet."""
-    comparison, study = view.comparison, view.study
-    rows = [row for row in in_order(comparison) if row["label"] != BASELINE]
-    effects = [_effect(view, row) for row in rows if row["delta"] is not None]
+    comparison, metric = view.comparison, view.study.metric
+    settings = [setting for setting in in_order(comparison) if setting.label != BASELINE]
+    effects = [setting for setting in settings if setting.delta is not None]
     if not effects:
         return None
     drawn = _most(effects)
-    baselines = {axis["key"]: show_value(axis["baseline"]) for axis in study.asked["axes"]}
-    panel = effects_panel(study.metric, drawn, comparison["margin"], baselines)
+    texts = {s.label: f"{signed(s.delta)}  {verdict_text(comparison, s)}" for s in drawn}
+    panel = effects_panel(metric, drawn, comparison.margin, view.looks, texts)
     caption = [f"Setting minus baseline in {view.metric}, {view.seeds()}, {where(comparison)}."]
     if view.confidence:
         caption.append(f"Lines: {view.confidence} confidence intervals, each of its setting alone.")
-    if comparison["margin"] is not None:
-        caption.append(f"Band: the margin of {number(comparison['margin'])}.")
+    if comparison.margin is not None:
+        caption.append(f"Band: the margin of {number(comparison.margin)}.")
     caption.append("Arrow: continues beyond the edge.")
     if len(drawn) < len(effects):
         caption.append(f"{len(effects) - len(drawn)} more settings are in the table below.")
-    counts = Counter(effect.verdict or "without a verdict" for effect in effects)
-    first = max(effects, key=lambda effect: abs(effect.mean))
+    counts = Counter(setting.verdict or "without a verdict" for setting in effects)
+    first = max(effects, key=lambda setting: abs(setting.delta or 0.0))
     alt = (
         f"Differences of {many(len(effects), 'setting')} to the baseline with their intervals: "
         f"{', '.join(f'{count} {verdict}' for verdict, count in counts.items())}. "
-        f"The largest: {first.axis} {first.level}, {signed(first.mean)}."
+        f"The largest: {first.label}, {signed(first.delta)}."
     )
     cells = [
         [
-            row["label"],
-            signed(row["delta"]),
-            interval_text(row["interval"]),
-            "–" if row["p_holm"] is None else f"{row['p_holm']:.2g}",
-            verdict_text(comparison, row),
+            setting.label,
+            signed(setting.delta),
+            interval_text(setting.interval),
+            "–" if setting.p_holm is None else f"{setting.p_holm:.2g}",
+            verdict_text(comparison, setting),
         ]
-        for row in rows
+        for setting in settings
     ]
     columns = ["setting", "difference", "confidence interval", "adjusted p (Holm)", "verdict"]
     return Plot(panel, alt, " ".join(caption), Table(columns, cells))
 
 
-def _effect(view: StudyView, row: Mapping[str, Any]) -> Effect:
-    (axis,) = row["changed"]
-    return Effect(
-        axis=axis,
-        level=show_value(view.by_label[row["label"]].setting.level),
-        mean=row["delta"],
-        interval=row["interval"] and tuple(row["interval"]),
-        verdict=row["verdict"],
-        look=view.looks[row["label"]],
-        text=f"{signed(row['delta'])}  {verdict_text(view.comparison, row)}",
-    )
-
-
-def _most(effects: Sequence[Effect]) -> list[Effect]:
+def _most(effects: Sequence[SettingComparison]) -> list[SettingComparison]:
     """Return as many as can be read: the first of each axis, and its last, which is the worst."""
     if len(effects) <= MOST_EFFECTS:
         return list(effects)
-    by_axis: dict[str, list[Effect]] = {}
-    for effect in effects:
-        by_axis.setdefault(effect.axis, []).append(effect)
-    each = max(2, MOST_EFFECTS // len(by_axis))
+    axes = [list(own) for _, own in groupby(effects, key=lambda setting: setting.key)]
+    each = max(2, MOST_EFFECTS // len(axes))
     return [
-        effect
-        for own in by_axis.values()
-        for effect in (own if len(own) <= each else [*own[: each - 1], own[-1]])
+        setting
+        for own in axes
+        for setting in (own if len(own) <= each else [*own[: each - 1], own[-1]])
     ]
 
 
@@ -321,10 +301,10 @@ def learning_plots(view: StudyView) -> list[Plot]:
     for metric in dict.fromkeys(("val/loss", view.study.metric)):
         labels = [
             label
-            for label in dict.fromkeys((BASELINE, view.chosen))
+            for label in (BASELINE, *([view.chosen.label] if view.chosen else []))
             if label in view.by_label and _has_units(view.by_label[label], metric)
         ]
-        front = [curve for label in labels for curve in _front(view, label or "", metric)]
+        front = [curve for label in labels for curve in _front(view, label, metric)]
         if not front:
             continue
         others = (
@@ -382,22 +362,21 @@ def matrix_plots(view: StudyView) -> list[Plot]:
     """Return means over the seeds that both have; nothing without a matrix of one label."""
     if BASELINE not in view.by_label:
         return []
-    seeds = set(view.by_label[BASELINE].seeds)
-    if view.chosen is not None:
-        seeds &= set(view.by_label[view.chosen].seeds)
-    base = _matrices(view, BASELINE, sorted(seeds))
+    chosen = view.chosen.label if view.chosen else None
+    seeds = sorted(
+        set(view.by_label[BASELINE].seeds) & set(view.by_label[chosen or BASELINE].seeds)
+    )
+    base = _matrices(view, BASELINE, seeds)
     if base is None:
         return []
-    recorded = view.record(BASELINE, min(seeds)).class_names
+    recorded = view.record(BASELINE, seeds[0]).class_names
     names = [shown(name) for name in recorded or range(base.shape[1])]
+    level = None if chosen is None else _matrices(view, chosen, seeds)
     found = [_matrix(BASELINE, base, names)]
-    level = None if view.chosen is None else _matrices(view, view.chosen, sorted(seeds))
-    if view.chosen is None or level is None or level.shape != base.shape:
+    if chosen is None or level is None or level.shape != base.shape:
         return found
-    found.append(_matrix(view.chosen, level, names))
-    if len(seeds) > 1:
-        found.append(_change(view.chosen, level, base, names))
-    return found
+    found.append(_matrix(chosen, level, names))
+    return [*found, _change(chosen, level, base, names)] if len(seeds) > 1 else found
 
 
 def _matrices(view: StudyView, label: str, seeds: Sequence[int]) -> NDArray[np.float64] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import os
 import shlex
-from collections import Counter
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -82,14 +81,13 @@ def write_study_page(view: StudyView, file: Path | None = None) -> Path:
         meaning=words.meaning(comparison),
         effects=effects_plot(view),
         axes=_axes(view),
-        chosen=_chosen(view),
         learning=learning_plots(view),
         matrices=matrix_plots(view),
         words=words,
         view=view,
         dashes=_DASHES,
-        warnings=[found for found in comparison["linter"] if found["judged"]],
-        unknown=[found["rule"] for found in comparison["linter"] if not found["judged"]],
+        warnings=[found for found in comparison.linter or () if found.judged],
+        unknown=[found.rule for found in comparison.linter or () if not found.judged],
         sweep=_sweep_command(study, start) if baseline or not needs_root else None,
         needs_root=needs_root,
         configuration=shown_configuration(
@@ -102,39 +100,25 @@ def write_study_page(view: StudyView, file: Path | None = None) -> Path:
 
 
 def headline(view: StudyView) -> str:
-    """Return what was tried, what helped, by how much, and how sure that is."""
-    levels = [row for label, row in view.rows.items() if label != BASELINE]
-    tried = f"Of {many(len(levels), 'change')} to {shown(view.study.experiment)}, one at a time on "
-    tried += f"{many(len(view.study.asked['axes']), 'hyperparameter')},"
-    counts = Counter(row["verdict"] for row in levels)
-    if not any(counts.keys()):
-        why = next((row["no_verdict"] for row in levels if row["no_verdict"]), None)
-        return f"{tried} none has a verdict yet{f': {shown(why, 200)}' if why else ''}."
-    rest = ", ".join(
-        f"{counts[verdict]} {verdict or 'without a verdict'}"
-        for verdict in ("worse", "equivalent", "identical", "undecided", None)
-        if counts[verdict]
+    """Return what was tried, the answer, and the chosen setting's effect with its interval."""
+    levels, chosen = len(view.comparison.settings) - 1, view.chosen
+    text = (
+        f"{many(levels, 'change')} to {shown(view.study.experiment)}, one at a time on "
+        f"{many(len(view.study.asked['axes']), 'hyperparameter')}. "
+        f"{words.answer(view.comparison)}"
     )
-    better = counts["better"]
-    if not better:
-        return f"{tried} none is better than the baseline: {rest}.{_effect(view)}"
-    verb, others = ("is" if better == 1 else "are"), (f"; {rest}" if rest else "")
-    return f"{tried} {better} {verb} better than the baseline{others}.{_effect(view)}"
-
-
-def _effect(view: StudyView) -> str:
-    """Return the chosen setting's effect as a sentence; nothing where it is for the worse."""
-    row, base = view.rows[view.chosen or BASELINE], view.rows[BASELINE]
     sign = 1 if view.study.direction == "maximize" else -1
-    if row["verdict"] not in ("better", "undecided") or sign * row["delta"] <= 0:
-        return ""
-    best = "The best" if row["verdict"] == "better" else "The best mean, which may be chance"
+    if chosen is None or chosen.verdict not in ("better", "undecided"):
+        return text
+    if chosen.delta is None or chosen.question is None or sign * chosen.delta <= 0:
+        return text
     return (
-        f" {best}: {shown(row['label'])} {'raises' if row['delta'] > 0 else 'lowers'} "
-        f"{view.study.metric} by {number(abs(row['delta']))}, from {number(base['mean'])} "
-        f"({100 * row['confidence']:.3g} % confidence interval "
-        f"{words.interval_text(row['interval'])} {words.QUESTIONS[row['question']]}, "
-        f"{many(row['pairs'], 'seed')})."
+        f"{text} {shown(chosen.label)} {'raises' if chosen.delta > 0 else 'lowers'} "
+        f"{view.study.metric} by {number(abs(chosen.delta))}, from "
+        f"{number(view.by_label[BASELINE].mean)} ({100 * (chosen.confidence or 0):.3g} % "
+        f"confidence interval {words.interval_text(chosen.interval)} "
+        f"{words.QUESTIONS[chosen.question]}, {many(chosen.pairs or 0, 'seed')})"
+        f"{'' if chosen.verdict == 'better' else ': it may be chance'}."
     )
 
 
@@ -159,14 +143,6 @@ def _axes(view: StudyView) -> list[dict[str, Any]]:
             command = paste(*text.change) if text.change else None
             found.append({"plot": plot, "sentence": text.sentence, "command": command})
     return found
-
-
-def _chosen(view: StudyView) -> str:
-    """Return which settings are shown in full."""
-    if view.chosen is None:
-        return "The baseline; no other setting is complete."
-    verdict = view.rows[view.chosen]["verdict"] or "without a verdict"
-    return f"The baseline, and {shown(view.chosen, 200)}: the best level, {verdict}."
 
 
 def _sweep_command(study: Study, start: str) -> str | None:
