@@ -364,7 +364,7 @@ class Sweep:
         stop: Callable[[], bool],
     ) -> Iterator[RunEvent]:
         viewed = time.monotonic()
-        with closing(TrackerCallback(tracker, self.root, self.study, runs)) as follower:
+        with closing(TrackerCallback(tracker, self.root, self.study, runs)) as callback:
             for step in drive(runs, self.root, self.pool, rules, stop=stop):
                 if step.record:
                     self.study.outcomes.take(step.record)
@@ -373,7 +373,7 @@ class Sweep:
                     if time.monotonic() - viewed > VIEW_EVERY:
                         self._view(only_add=True)
                         viewed = time.monotonic()
-                follower.follow(step)
+                callback.on_event(step)
                 yield step
 
     def _view(self, *, only_add: bool = False) -> None:
@@ -451,9 +451,9 @@ class SingleRun:
     ) -> Iterator[RunEvent]:
         """Trains the run, or takes it from the root, yielding its epochs and its end."""
         self.root.create()
-        follower = TrackerCallback(tracker, self.root, None, [self.run])
+        callback = TrackerCallback(tracker, self.root, None, [self.run])
         for step in drive([self.run], self.root, self._pool, rules, stop=stop):
-            follower.follow(step)
+            callback.on_event(step)
             self.record, self.reused = step.record, step.reused
             yield step
 

@@ -162,14 +162,10 @@ def _wandb_key() -> str:
     return next((f"in ~/.netrc for {host}" for host in hosts if file.authenticators(host)), _NO_KEY)
 
 
-# `sync`: what is offline goes to W&B's server.
+# `sync`: W&B's server gets what it has not confirmed.
 
 
-_DID = {
-    "uploaded": "uploaded",
-    "rebuilt": "built again, as W&B's own file was damaged or missing",
-    "amended": "brought up to date",
-}
+_DID = {"uploaded": "uploaded", "amended": "brought up to date"}
 
 
 @click.command("sync")
@@ -182,16 +178,15 @@ def sync_command(
 ) -> None:
     """Upload to Weights & Biases what was logged offline: all of it, or a STUDY's.
 
-    Built from the records, so W&B's own files need not be whole. Twice changes nothing.
+    The upload is made from the records; twice changes nothing. A run whose record is gone is left
+    to W&B's own command, which is printed: wandb sync FILE.
     """
-    from paribus.sweeps.tracking.ledger import find_offline
-    from paribus.sweeps.tracking.sync import nothing_waits, sync
+    from paribus.sweeps.tracking.sync import Sync
 
-    offline = find_offline(root, study)
-    if offline.waiting:
-        document = sync(root, offline, warn, bar("uploading to W&B"))
-    else:
-        document = nothing_waits(offline)
+    sync = Sync(root, study)
+    if sync.waiting:
+        sync.upload(warn, bar("uploading to W&B"))
+    document = sync.document
     if as_json:
         print_json(document)
     else:
@@ -204,7 +199,7 @@ def _tell(document: Mapping[str, Any]) -> None:
     if document["unchanged"]:
         did.append(f"there already: {document['unchanged']}")
     if document["gone"]:
-        did.append(f"removed, with W&B's file: {document['gone']}")
+        did.append(f"gone, with W&B's file: {document['gone']}")
     if document["server"]:
         say(f"W&B: {document['server']}")
     for line in did or ([] if document["failed"] else ["Nothing was logged to W&B offline."]):

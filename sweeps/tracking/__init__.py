@@ -1,1 +1,1 @@
-"""Weights & Biases: a view of the runs, never the record itself."""
+"""Trackers: views of runs in other tools (Weights & Biases), never the record itself."""

@@ -1,184 +1,156 @@
-"""Brings to W&B's server what is offline, from the records: `paribus sync`."""
+"""Brings W&B's server up to the records: `paribus sync` and `paribus compare STUDY --wandb`."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from paribus.core.errors import DamagedError, ParibusError, RequestError, shown
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study
-from paribus.sweeps.tracking import run_layout, study_layout
-from paribus.sweeps.tracking.background import BackgroundTracker, within
-from paribus.sweeps.tracking.ledger import (
-    LEDGER,
-    Folders,
-    Ledger,
-    Line,
-    Offline,
-    Waiting,
-    run_line,
-    study_line,
+from paribus.sweeps.tracking.tracker_callback import recorded_run, tracked_study
+from paribus.sweeps.tracking.wandb_layout import (
+    WandbRun,
+    run_id,
+    run_layout,
+    study_id,
+    study_layout,
 )
-from paribus.sweeps.tracking.session import LostFileError, Session, project_name, reason
-from paribus.sweeps.tracking.tracker_callback import (
-    as_recorded,
-    hand_over,
-    tracked_document,
-    tracked_study,
-)
-from paribus.sweeps.tracking.wandb_file import is_whole, upload
-from paribus.sweeps.tracking.wandb_tracker import WandbTracker, finish_run, open_run, write_study
+from paribus.sweeps.tracking.wandb_session import LostFileError, Session, reason, within
+from paribus.sweeps.tracking.wandb_tracker import WandbTracker
+from paribus.sweeps.tracking.wandb_writer import Ledger, WandbWriter
 
 FINISH_SECONDS = 15.0  # for the end of one run; nobody trains meanwhile
 PATIENCE = 60.0  # for all of one run
 MOST_FAILURES = 2  # one after the other: then it is the server
 
-Watched = Callable[[Sequence[Any]], Iterable[Any]]
-Became = Literal["uploaded", "rebuilt", "amended", "unchanged", "gone"]
+ProgressBar = Callable[[Sequence[Any]], Iterable[Any]]
 
 
-def sync(
-    root: ResultsDir,
-    offline: Offline,
-    warn: Callable[[str], None],
-    watched: Watched = list,
-) -> dict[str, Any]:
-    """Uploads what waits.
+@dataclass(frozen=True)
+class Unconfirmed:
+    """A run or a study's summary run (``run`` is None) that the server has not confirmed."""
+
+    study: str | None
+    run: str | None
+    wandb_id: str
+
+
+class Sync:
+    """What of a root is in W&B, and the upload of the rest.
 
     Args:
         root: Where results live.
-        offline: What waits.
-        warn: Shows a line.
-        watched: Shows how far it is.
+        study: Only what is of this study; None: everything.
 
-    Returns:
-        The `sync` document.
+    Attributes:
+        waiting: What the server has not confirmed.
+        document: The `sync` document so far.
 
     Raises:
-        RequestError: W&B has no key, or its settings are of no use.
-        ParibusError: The server does not answer.
+        RequestError: There is no such study, and none was logged.
     """
-    found, tried, failures = nothing_waits(offline), 0, 0
-    with root.lock("wandb", "The upload to W&B"), _online(root) as session:
-        found["server"] = session.server
-        uploader = _Uploader(root, session)
-        for item in watched(offline.waiting):
-            tried += 1
-            try:
-                with uploader.in_use_by_no_other(item):  # not in the thread, which may hang
-                    became = within(PATIENCE, partial(uploader.upload, item))
-            except Exception as error:
-                told = isinstance(error, ParibusError)
-                why = shown(error, 600) if told else reason(error)
-                found["failed"].append(item.document() | {"reason": why})
-                if told:  # it is not the server that fails
-                    continue
-                failures += 1
-                if not _answers_again(session, failures):
-                    break
-            else:
-                failures = 0
-                if became in ("unchanged", "gone"):
-                    found[became] += 1
-                else:
-                    found[became].append(item.document())
-    if left := offline.waiting[tried:]:
-        found["failed"] += [item.document() | {"reason": "not tried"} for item in left]
-        warn(
-            f"W&B: {found['server']} takes nothing more; {len(left)} of {len(offline.waiting)} are "
-            "left for the same command."
-        )
-    return found
 
-
-def nothing_waits(offline: Offline) -> dict[str, Any]:
-    """The `sync` document before anything was uploaded."""
-    found = {"server": "", "uploaded": [], "rebuilt": [], "amended": []}
-    return found | {"unchanged": offline.unchanged, "gone": 0, "failed": []}
-
-
-class _Uploader:
-    """Uploads one after the other; a study is read once."""
-
-    def __init__(self, root: ResultsDir, session: Session) -> None:
-        self._root, self._session = root, session
-        self._ledger = Ledger(root.path / LEDGER)
-        self._folders = Folders(root.path / "wandb")
+    def __init__(self, root: ResultsDir, study: str | None) -> None:
+        self._root, self._ledger = root, Ledger(root.path)
         self._studies: dict[str, Study | None] = {}
+        self.waiting: list[Unconfirmed] = []
+        self.document: dict[str, Any] = {"server": "", "uploaded": [], "rebuilt": [], "amended": []}
+        self.document |= {"unchanged": 0, "gone": 0, "failed": []}
+        if study and all(self._ledger.line(i).get("study") != study for i in self._ledger.ids()):
+            root.require_study(study)
+        named: dict[str, Unconfirmed] | None = None
+        for wandb_id in self._ledger.ids():
+            if line := self._ledger.line(wandb_id):
+                item = Unconfirmed(line.get("study"), line.get("run"), wandb_id)
+            else:  # the ledger was lost, or the folder is another program's
+                named = named or self._by_wandb_id()
+                item = named.get(wandb_id, Unconfirmed(None, None, wandb_id))
+            if study not in (None, item.study):
+                continue
+            if line.get("mode") == "online" and not self._ledger.files(wandb_id):
+                self.document["unchanged"] += 1
+            else:
+                self.waiting.append(item)
 
-    def upload(self, item: Waiting) -> Became:
-        """Uploads it from the record, or, where that is gone, by wandb's own file.
+    def upload(self, warn: Callable[[str], None], bar: ProgressBar = list) -> None:
+        """Write what waits, from the records.
+
+        Args:
+            warn: Shows a line.
+            bar: Shows the progress.
 
         Raises:
-            ParibusError: It cannot be uploaded.
-            Exception: The server is in trouble.
+            RequestError: W&B has no key, or its settings cannot be used.
+            ParibusError: The server does not answer.
         """
-        study = self._study(item.study) if item.study else None
-        try:
-            if item.run is None:
-                line = self._from_study(item, study) if study else None
-            else:
-                line = self._from_record(item, study)
-        except LostFileError:
-            self._ledger.add({**item.document(), **item.line, "mode": "offline", "lost": True})
-            raise
-        if line is None:
-            return self._from_file(item)
-        new = line.pop("new")
-        self._note(line)
-        if not new:
-            return "unchanged"
-        if item.line.get("mode") in ("owed", "online"):
-            return "amended"
-        return "uploaded" if item.files and all(map(is_whole, item.files)) else "rebuilt"
+        tried = failures = 0
+        lock = self._root.lock("wandb", "The upload to W&B")
+        with lock, _online(self._root) as session:
+            self.document["server"] = session.server
+            writer = WandbWriter(session, self._ledger)
+            for item in bar(self.waiting):
+                tried += 1
+                try:
+                    with self._lock(item):  # not in the thread, which may hang
+                        became = within(PATIENCE, partial(self._upload, writer, item))
+                except ParibusError as error:  # it is not the server that fails
+                    self._fail(item, shown(error, 600))
+                except Exception as error:
+                    self._fail(item, reason(error))
+                    failures += 1
+                    writer.live.clear()
+                    session.stop()
+                    if failures >= MOST_FAILURES or not _starts(session):
+                        break
+                else:
+                    failures = 0
+                    if became in ("uploaded", "amended"):
+                        self.document[became].append(vars(item))
+                    else:
+                        self.document[became] += 1
+        left = self.waiting[tried:]
+        for item in left:
+            self._fail(item, "not tried")
+        if left:
+            warn(
+                f"W&B: {self.document['server']} accepts nothing more; {len(left)} of "
+                f"{len(self.waiting)} are left for the same command."
+            )
 
-    def _from_record(self, item: Waiting, study: Study | None) -> Line | None:
-        assert item.run
-        folder = self._root.run(item.run)
+    def _upload(self, writer: WandbWriter, item: Unconfirmed) -> str:
+        """Write one of them, and return the category of the `sync` document that it is in then."""
+        contents = self._recorded(item)
+        files = self._ledger.files(item.wandb_id)
+        known = self._ledger.server_has(item.wandb_id)
+        if contents is None and files:
+            raise ParibusError(
+                f"its record is gone. W&B's own file is left: wandb sync {files[0]} (if the server "
+                f"has a part of it already: wandb sync --id {item.wandb_id}-2 {files[0]})"
+            )
+        if contents is None:
+            return "unchanged" if known else "gone"
+        try:
+            changed = writer.write(contents)
+        except LostFileError:
+            writer.note_lost(contents)
+            raise
+        return ("amended" if known else "uploaded") if changed else "unchanged"
+
+    def _recorded(self, item: Unconfirmed) -> WandbRun | None:
+        """Return what the record holds; None where there is none."""
+        study = self._study(item.study) if item.study else None
+        if item.run is None:
+            compared = tracked_study(study) if study else None
+            return study_layout(compared) if compared else None
         record = self._root.finished(item.run)
         if record is None or (item.study and (study is None or not study.place_of(item.run))):
             return None
-        told = as_recorded(item.run, record, study)
-        document = tracked_document(folder, record, study)
-        history = [epoch.to_json() for epoch in folder.history()]
-        live = open_run(self._session, told, item.line.get("project"))
-        finish_run(self._session, live, document, history, again=item.line.get("lost", False))
-        return run_line(told, document, history) | {"new": live.new}
-
-    def _from_study(self, item: Waiting, study: Study) -> Line | None:
-        told = tracked_study(study)
-        if told is None:
-            return None
-        project, again = item.line.get("project"), item.line.get("lost", False)
-        _, new = write_study(self._session, told, project, again=again)
-        return study_line(told) | {"new": new}
-
-    def _from_file(self, item: Waiting) -> Became:
-        """What no record is left of."""
-        if not item.files:  # nor any file: it was removed, or is there and cannot be amended
-            return "unchanged" if item.line.get("mode") == "owed" else "gone"
-        for file in item.files:
-            if not is_whole(file):
-                raise DamagedError(f"{file} is damaged, and there is no record to build it from.")
-            if self._session.has_rows(item.wandb_id, item.line.get("project")):
-                raise ParibusError(
-                    f"{file} is there in part; its record is gone, and wandb sync would write "
-                    f"rows twice. As another run: wandb sync --id {item.wandb_id}-2 {file}"
-                )
-            if why := upload(file):
-                raise ParibusError(f"{file}: {why}")
-        self._note(item.line or {"study": None, "run": None, "wandb_id": item.wandb_id})
-        return "uploaded"
-
-    def _note(self, line: Line) -> None:
-        wandb_id = line["wandb_id"]
-        self._folders.mark_uploaded(wandb_id)
-        project = (self._ledger.line(wandb_id) or {}).get("project") or project_name()
-        self._ledger.add(line | {"mode": "online", "project": project})
+        return run_layout(*recorded_run(self._root.run(item.run), record, study))
 
     def _study(self, name: str) -> Study | None:
         if name not in self._studies:
@@ -188,26 +160,28 @@ class _Uploader:
                     self._studies[name] = Study.load(self._root, name)
         return self._studies[name]
 
-    @contextmanager
-    def in_use_by_no_other(self, item: Waiting) -> Iterator[None]:
-        """Holds what it is of, while it is uploaded.
+    def _fail(self, item: Unconfirmed, why: str) -> None:
+        self.document["failed"].append(vars(item) | {"reason": why})
 
-        Raises:
-            RequestError: Another command does.
-        """
+    def _lock(self, item: Unconfirmed) -> AbstractContextManager[None]:
         if item.study:
-            with self._root.lock(f"study-{item.study}", f"The study {item.study}"):
-                yield
-        elif item.run:
-            with self._root.lock(item.run, f"The run {item.run}"):
-                yield
-        else:
-            yield
+            return self._root.lock(f"study-{item.study}", f"The study {item.study}")
+        return self._root.lock(item.run, f"The run {item.run}") if item.run else nullcontext()
+
+    def _by_wandb_id(self) -> dict[str, Unconfirmed]:
+        """Return all runs and studies of the root by their ids in W&B."""
+        found = [Unconfirmed(None, run, run_id(None, run)) for run in self._root.run_ids()]
+        for name in self._root.study_names():
+            found.append(Unconfirmed(name, None, study_id(name)))
+            if study := self._study(name):
+                runs = [run for setting in study.settings for run in setting.runs.values()]
+                found += [Unconfirmed(name, run, run_id(name, run)) for run in runs]
+        return {item.wandb_id: item for item in found}
 
 
 @contextmanager
 def _online(root: ResultsDir) -> Iterator[Session]:
-    """wandb, begun where its server answers; ended with the block."""
+    """Start wandb where its server answers; end it with the block."""
     session = Session(root.path, FINISH_SECONDS)
     try:
         try:
@@ -233,53 +207,45 @@ def _online(root: ResultsDir) -> Iterator[Session]:
         session.stop()
 
 
-def _answers_again(session: Session, failures: int) -> bool:
-    """Begins anew after a failure, unless it is the server that fails."""
-    session.stop()
-    if failures >= MOST_FAILURES:
-        return False
+def _starts(session: Session) -> bool:
+    """Start wandb once more after a failure."""
     try:
         return not within(PATIENCE, partial(session.start, only="online"))
     except Exception:
         return False
 
 
-# Brings a study that is recorded into W&B: `paribus compare STUDY --wandb`.
-
-
-def log_study(study: Study, warn: Callable[[str], None], watched: Watched) -> dict[str, Any]:
-    """Logs the runs that W&B has not, the differences it does not know, and the summary run.
+def log_study(study: Study, warn: Callable[[str], None], bar: ProgressBar) -> dict[str, Any]:
+    """Log the runs that W&B lacks, the differences it does not know, and the summary run.
 
     Args:
         study: The study; the caller holds its lock.
         warn: Shows a line.
-        watched: Shows how far it is.
+        bar: Shows the progress.
 
     Returns:
         ``wandb`` of the `compare` document.
     """
     names = [run for setting in study.settings for run in setting.runs.values()]
-    runs = [run for run in dict.fromkeys(names) if study.outcomes.record(run)]
-    concluded = tracked_study(study)
-    wandb = WandbTracker(study.root.path, warn)
-    with closing(BackgroundTracker(wandb)) as tracker:
-        for run in watched(runs):
-            record = study.outcomes.record(run)
-            assert record
-            hand_over(tracker, study.root.run(run), record, study)
+    records = {run: record for run in names if (record := study.outcomes.record(run))}
+    compared = tracked_study(study)
+    with closing(WandbTracker(study.root.path, warn)) as tracker:
+        for name in bar(list(records)):
+            run, document, history = recorded_run(study.root.run(name), records[name], study)
+            tracker.begin(run)
+            tracker.finish(name, document, history)
             if not tracker.settle():
                 break
         else:
-            tracker.conclude(lambda: concluded)
+            tracker.conclude(lambda: compared)
             tracker.settle()
-    ids = [run_layout.id_of(study.name, run) for run in runs]
-    summary = study_layout.wandb_id(study.name)
-    counts = Counter(wandb.given.get(wandb_id, "failed") for wandb_id in ids)
-    ledger = Ledger(study.root.path / LEDGER)
+    ids, summary = [run_id(study.name, run) for run in records], study_id(study.name)
+    counts = Counter(tracker.given.get(wandb_id, "failed") for wandb_id in ids)
+    ledger = Ledger(study.root.path)
     lines = [line for wandb_id in (*ids, summary) if (line := ledger.line(wandb_id))]
     return {
-        "mode": wandb.mode,
+        "mode": tracker.mode,
         **{what: counts[what] for what in ("logged", "amended", "unchanged", "failed")},
-        "study": wandb.given.get(summary, "failed") if concluded else None,
+        "study": tracker.given.get(summary, "failed") if compared else None,
         "waiting": sum(line.get("mode") != "online" for line in lines),
     }

@@ -1,18 +1,27 @@
-"""What a tracker is, and the one that does nothing."""
+"""The `Tracker` protocol: what is called while runs train, and which tracker a command gets.
+
+To add another tool (TensorBoard, MLflow), write a class with the five methods of `Tracker` in a
+module beside `wandb_tracker.py` and return it from `open_tracker`.
+"""
 
 from __future__ import annotations
 
 import os
+import queue
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+PATIENCE = 12.0  # seconds that `close` waits for one call
+
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """What a tracker is told about a run before its first epoch.
+    """What is known of a run before its first epoch.
 
     Attributes:
         run: The run's id, such as ``digits-s0-0123456789ab``.
@@ -23,8 +32,6 @@ class TrackedRun:
         seed: The run's seed.
         configuration: The resolved configuration: nested, fit for JSON.
         environment: Versions and the like, fit for JSON.
-        direction: ``maximize`` or ``minimize``: of the selection metric.
-        metric: The selection metric, such as ``val/accuracy``.
     """
 
     run: str
@@ -35,13 +42,11 @@ class TrackedRun:
     seed: int
     configuration: dict[str, Any]
     environment: dict[str, Any]
-    direction: str
-    metric: str
 
 
 @dataclass(frozen=True)
 class TrackedStudy:
-    """What a tracker is told about a study that has something to compare.
+    """A study that has something to compare.
 
     Attributes:
         study: Its name.
@@ -61,20 +66,27 @@ class TrackedStudy:
 
 
 class Tracker(Protocol):
-    """Follows runs. No call raises or waits for a server, except `close`, which is bounded.
+    """Follows the runs of one command. `TrackerCallback` makes these calls for a sweep.
 
-    What is handed over belongs to the tracker: it may be read after the call has returned.
-    Runs that were not begun are ignored.
+    Each run gets `begin`, then `log` for each epoch as it ends, then `finish` once it is recorded.
+    A reused run gets `begin` and `finish` only. The calls of different runs interleave; a call may
+    be repeated; `log` and `finish` of a run that was not begun do nothing; calls after `close` do
+    nothing. The same command given again makes the same calls: a tracker must not write twice.
+
+    No call raises an exception or waits for a server, except `close`, which waits a bounded time:
+    whatever a tracker does slowly it does on a thread of its own (see `CallThread`). The record is
+    the truth, so a tracker that fails only warns. It must not change what it is given, and may
+    read it after the call has returned.
     """
 
     def begin(self, run: TrackedRun) -> None:
-        """A run is about to train, or about to be logged from its record."""
+        """Announce a run that is about to train, or to be logged from its record."""
 
     def log(self, run: str, epoch: dict[str, Any]) -> None:
-        """One line of a run's history, as it is written to ``history.jsonl``."""
+        """Log one epoch of a run: a line of ``history.jsonl``."""
 
     def finish(self, run: str, document: dict[str, Any], history: list[dict[str, Any]]) -> None:
-        """A run ended and is recorded.
+        """Log the result of a run that is recorded.
 
         Args:
             run: The run's id.
@@ -84,15 +96,15 @@ class Tracker(Protocol):
         """
 
     def conclude(self, study: Callable[[], TrackedStudy | None]) -> None:
-        """A study is as complete as it will be for now.
+        """Log a study's comparison, after its last run.
 
         Args:
-            study: Called before this returns where the study is followed, and not called where it
-                is not; None: nothing of it can be compared.
+            study: Called before this returns, or never by a tracker that has no use for it; returns
+                None where nothing can be compared yet.
         """
 
     def close(self) -> None:
-        """No more calls follow. May be called twice."""
+        """End the tracker. May be called twice."""
 
 
 class NoTracker:
@@ -114,39 +126,79 @@ class NoTracker:
         pass
 
 
-# Trackers: views of runs for people who like to watch them. Never the record itself.
-#
-# A tracker is told what happens to each run. Whatever befalls it, training goes on, the results
-# are complete in the root, and the same command logs later what is missing.
+class CallThread:
+    """Makes calls one after the other on a daemon thread, so that training never waits for them.
+
+    The calls raise nothing.
+    """
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
+        self._closed = False
+        self._done = 0
+
+    def put(self, call: Callable[[], object]) -> None:
+        """Leave a call to the thread; ignored after `close`."""
+        if not self._closed:
+            self._calls.put(call)
+            if self._thread.ident is None:
+                self._thread.start()
+
+    def settle(self) -> bool:
+        """Wait until all calls were made, however many; False where one hangs."""
+        settled = threading.Event()
+        self.put(settled.set)
+        return self._closed or self._wait(settled.is_set, settled.wait)
+
+    def close(self, last: Callable[[], object]) -> bool:
+        """Make a last call, if there was any before, and wait for it; False where one hangs."""
+        if self._closed or not self._thread.is_alive():
+            self._closed = True
+            return True
+        self.put(last)
+        self._calls.put(None)
+        self._closed = True
+        return self._wait(lambda: not self._thread.is_alive(), self._thread.join)
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
+            self._done += 1
+
+    def _wait(self, ended: Callable[[], bool], wait: Callable[[float], object]) -> bool:
+        # Many short calls may be left, each of which comes to its end; one that hangs does not.
+        done, since = self._done, time.monotonic()
+        while not ended() and time.monotonic() - since < PATIENCE:
+            wait(0.5)
+            if self._done != done:
+                done, since = self._done, time.monotonic()
+        return ended()
 
 
 def open_tracker(root: Path, *, enabled: bool = True, warn: Callable[[str], None]) -> Tracker:
-    """The tracker of one command.
+    """Return the tracker of one command.
 
     Args:
         root: Where results live. W&B's files go to its folder ``wandb``.
-        enabled: Whether anything is tracked at all; ``WANDB_MODE=disabled`` says no as well.
+        enabled: Whether anything is tracked; ``WANDB_MODE=disabled`` switches tracking off too.
         warn: Shows one line. Called from another thread, at most once for where the runs go
-            and once for all trouble together.
-
-    Returns:
-        A tracker whose calls return at once and raise nothing; `close` waits, but not for long.
+            and once for all failures together.
     """
     if not (enabled and is_wanted()):
         return NoTracker()
-    from paribus.sweeps.tracking.background import BackgroundTracker
     from paribus.sweeps.tracking.wandb_tracker import WandbTracker
 
-    return BackgroundTracker(WandbTracker(root.absolute(), warn))
+    return WandbTracker(root.absolute(), warn)
 
 
 def warm_up(*, enabled: bool) -> None:
-    """Imports what the first call of a tracker needs, which takes half a second."""
+    """Import what the first call of a tracker needs, which takes half a second."""
     if enabled and is_wanted():
-        with suppress(Exception):  # the tracker says what is wrong with it
+        with suppress(Exception):  # the tracker reports what is wrong with it
             import wandb  # noqa: F401
 
 
 def is_wanted() -> bool:
-    """Whether W&B is not switched off by its own variable."""
+    """Return whether W&B is not switched off by its own variable."""
     return os.environ.get("WANDB_MODE", "").strip().lower() != "disabled"

@@ -1,4 +1,4 @@
-"""Tells a tracker what happens to runs, and what has happened to those that are recorded."""
+"""Calls a tracker for each event of a sweep, and for runs and studies that are recorded."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 
 class TrackerCallback:
-    """Hands each step of the driver to a tracker.
+    """Calls a tracker for each event of the driver.
 
     The end of a setting's run is held back until the baseline's run of its seed has ended, so that
-    it is known by how much the two differ.
+    the difference of the two is known.
 
     Args:
         tracker: Follows the runs.
         root: Where finished runs are.
-        study: The study they belong to, if any; it has taken in the record of each step.
+        study: The study they belong to, if any; it has taken in the record of each event.
         runs: What is driven.
     """
 
@@ -42,83 +42,68 @@ class TrackerCallback:
         self.tracker, self.root, self.study = tracker, root, study
         self._begun: set[str] = set()
         self._held: list[tuple[RunEvent, str | None]] = []  # with the run that each waits for
-        self._driven = {run.id for run in runs}
-        self._ended: set[str] = set()
+        self._unfinished = {run.id for run in runs}
 
-    def follow(self, step: RunEvent) -> None:
-        """Begins a run at its first step, logs its epochs, finishes it from its record."""
-        if step.said:
+    def on_event(self, event: RunEvent) -> None:
+        """Begin a run at its first event, log its epochs, finish it from its record."""
+        if event.said:
             return
-        run = step.run
+        run, progress = event.run, event.progress
         if run.id not in self._begun:
             self._begun.add(run.id)
-            self.tracker.begin(_as_planned(run, self.study))
-        if step.progress and step.progress.line:
-            self.tracker.log(run.id, step.progress.line)
-        if step.record:
-            self._held.append((step, self._waits_for(run)))
-        if step.record or (step.progress and step.progress.ended):
-            self._ended.add(run.id)
+            environment = run.identity["environment"]
+            self.tracker.begin(
+                _tracked_run(
+                    run.id, run.experiment, run.seed, run.configuration, environment, self.study
+                )
+            )
+        if progress and progress.line:
+            self.tracker.log(run.id, progress.line)
+        if event.record:
+            place = self.study.place_of(run.id) if self.study else None
+            baseline = self.study.baseline_of(place[1]) if self.study and place else None
+            self._held.append((event, baseline))
+        if event.record or (progress and progress.ended):
+            self._unfinished.discard(run.id)
             self._release()
 
     def close(self) -> None:
-        """Finishes what was held back for a baseline that has not ended."""
-        self._driven.clear()
+        """Finish what was held back for a baseline that has not ended."""
+        self._unfinished.clear()
         self._release()
 
     def _release(self) -> None:
         held, self._held = self._held, []
-        for step, other in held:
-            if other in self._driven and other not in self._ended:
-                self._held.append((step, other))
-            elif step.record:
-                folder = self.root.run(step.run.id)
-                _finish(self.tracker, folder, step.record, self.study, step.reused)
-
-    def _waits_for(self, run: RunSpec) -> str | None:
-        """The baseline's run of the same seed."""
-        place = self.study.place_of(run.id) if self.study else None
-        return self.study.baseline_of(place[1]) if self.study and place else None
+        for event, baseline in held:
+            if baseline in self._unfinished:
+                self._held.append((event, baseline))
+            elif event.record:
+                folder = self.root.run(event.run.id)
+                _, document, history = recorded_run(
+                    folder, event.record, self.study, reused=event.reused
+                )
+                self.tracker.finish(event.run.id, document, history)
 
 
-def hand_over(tracker: Tracker, folder: RunFolder, record: RunRecord, study: Study | None) -> None:
-    """Tells a tracker of a run from its record."""
-    tracker.begin(as_recorded(folder.id, record, study))
-    _finish(tracker, folder, record, study, reused=True)
-
-
-def as_recorded(run: str, record: RunRecord, study: Study | None) -> TrackedRun:
-    """What a tracker is told of a finished run."""
-    environment = record.identity["environment"]
-    configuration, seed = record.configuration, record.seed
-    return _tracked(run, record.experiment, seed, configuration, environment, study)
-
-
-def tracked_document(
+def recorded_run(
     folder: RunFolder, record: RunRecord, study: Study | None, *, reused: bool = True
-) -> dict[str, Any]:
-    """The run document with ``delta``."""
+) -> tuple[TrackedRun, dict[str, Any], list[dict[str, Any]]]:
+    """Return a finished run as a tracker takes it, with its document and its history."""
+    run = _tracked_run(
+        folder.id,
+        record.experiment,
+        record.seed,
+        record.configuration,
+        record.identity["environment"],
+        study,
+    )
     document = run_document(folder, record, study=study, reused=reused)
-    return document | {"delta": study.delta_of(folder.id) if study else None}
+    delta = study.delta_of(folder.id) if study else None
+    history = [epoch.to_json() for epoch in folder.history()]
+    return run, document | {"delta": delta}, history
 
 
-def _finish(
-    tracker: Tracker,
-    folder: RunFolder,
-    record: RunRecord,
-    study: Study | None,
-    reused: bool,
-) -> None:
-    document = tracked_document(folder, record, study, reused=reused)
-    tracker.finish(folder.id, document, [epoch.to_json() for epoch in folder.history()])
-
-
-def _as_planned(run: RunSpec, study: Study | None) -> TrackedRun:
-    environment = run.identity["environment"]
-    return _tracked(run.id, run.experiment, run.seed, run.configuration, environment, study)
-
-
-def _tracked(
+def _tracked_run(
     run: str,
     experiment: str,
     seed: int,
@@ -127,7 +112,6 @@ def _tracked(
     study: Study | None,
 ) -> TrackedRun:
     place = study.place_of(run) if study else None
-    select = configuration["select"]
     return TrackedRun(
         run=run,
         experiment=experiment,
@@ -137,27 +121,25 @@ def _tracked(
         seed=seed,
         configuration=dict(configuration),
         environment=dict(environment),
-        direction=select["direction"],
-        metric=select["metric"],
     )
 
 
-# What a study comes to: its page, and what a tracker is told of it.
+# A study's comparison: its page, and what a tracker gets of it.
 
 
 def import_page() -> None:
-    """Imports what drawing needs, which takes half a second."""
+    """Import what drawing needs, which takes half a second."""
     import paribus.sweeps.report.study_report  # noqa: F401
 
 
 def conclude(study: Study, tracker: Tracker) -> Path | None:
-    """Writes a study's page, and tells a tracker how the study stands.
+    """Write a study's page, and log its comparison with a tracker.
 
     Returns:
         The page; None where no run is finished.
 
     Raises:
-        RequestError: If the page cannot be written. The tracker was told.
+        RequestError: If the page cannot be written. The tracker was called.
     """
     from paribus.sweeps.report.study_plots import StudyView
     from paribus.sweeps.report.study_report import write_study_page
@@ -172,7 +154,7 @@ def conclude(study: Study, tracker: Tracker) -> Path | None:
 
 
 def tracked_study(study: Study) -> TrackedStudy | None:
-    """A study as it stands now, its page written anew; None where nothing can be compared yet."""
+    """Return a study as it is now, its page written anew; None if nothing can be compared yet."""
     from paribus.sweeps.report.study_plots import StudyView
     from paribus.sweeps.report.study_report import write_study_page
 

@@ -96,10 +96,9 @@ def _train(task: Any) -> None:
 
 
 def _track(place: Path, name: str) -> float:
-    from paribus.sweeps.analysis.compare import run_document
     from paribus.sweeps.study.results_dir import ResultsDir
     from paribus.sweeps.study.study import Study
-    from paribus.sweeps.tracking.tracker import TrackedRun
+    from paribus.sweeps.tracking.tracker_callback import recorded_run
     from paribus.sweeps.tracking.wandb_tracker import WandbTracker
 
     root = ResultsDir(place)
@@ -107,18 +106,12 @@ def _track(place: Path, name: str) -> float:
     tracker = WandbTracker(root.path, lambda _: None)
     started = time.perf_counter()
     for setting in study.settings:
-        for seed, run in setting.runs.items():
+        for run in setting.runs.values():
             folder = root.run(run)
-            record = folder.record()
-            told = TrackedRun(
-                run=run, experiment=study.experiment, study=study.name, label=setting.label,
-                changed=setting.key or "", seed=seed, configuration=record.configuration,
-                environment=record.identity["environment"], direction=study.direction,
-                metric=study.metric,
-            )  # fmt: skip
-            tracker.begin(told)
-            document = run_document(folder, record, study=study, reused=False)
-            tracker.finish(run, document, [epoch.to_json() for epoch in folder.history()])
+            tracked, document, history = recorded_run(folder, folder.record(), study)
+            tracker.begin(tracked)
+            tracker.finish(run, document, history)
+    tracker.settle()
     tracker.close()
     return time.perf_counter() - started
 

@@ -193,9 +193,9 @@ def harness() -> Train:
     def train(seed: int) -> tuple[float, float]:
         run = resolver.specify(asked, seed)
         started = time.perf_counter()
-        follower = TrackerCallback(tracker, root, None)
+        callback = TrackerCallback(tracker, root, None, [run])
         for step in drive([run], root, pool):
-            follower.follow(step)
+            callback.on_event(step)
         while not any(line["run"] == run.id for line in read_lines(root.path / "tracked.jsonl")):
             time.sleep(0.001)
             if time.perf_counter() - started > PATIENCE:

@@ -14,8 +14,6 @@ RUN = TrackedRun(
     seed=0,
     configuration={"optimizer": {"name": "adam", "lr": 0.01}},
     environment={"torch": "2.15.0"},
-    direction="maximize",
-    metric="val/accuracy",
 )
 HISTORY = [{"epoch": 1, "metrics": {"train/loss": 0.5, "val/loss": None, "val/accuracy": 0.8}}]
 COMPLETE = {

@@ -14,9 +14,8 @@ import pytest
 from processes import Started, wait_until
 
 from paribus.sweeps.study.results_dir import ResultsDir
-from paribus.sweeps.tracking import session
 from paribus.sweeps.tracking import sync as syncing
-from paribus.sweeps.tracking.ledger import find_offline
+from paribus.sweeps.tracking import wandb_session
 from tests.sweeps.wandb_reader import offline_runs
 from tests.sweeps.wandb_server import WandbServer
 
@@ -58,13 +57,14 @@ def sync(server, root, monkeypatch):
     for name, value in (environment(server) | OFFLINE).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(syncing, "FINISH_SECONDS", 2.0)  # what hangs is waited for so long
-    monkeypatch.setitem(session.SETTINGS, "init_timeout", 2.0)
+    monkeypatch.setitem(wandb_session.SETTINGS, "init_timeout", 2.0)
 
     def run(study=None):
-        place, warnings = ResultsDir(root), []
-        found = syncing.sync(place, find_offline(place, study), warnings.append)
+        found, warnings = syncing.Sync(ResultsDir(root), study), []
+        if found.waiting:
+            found.upload(warnings.append)
         assert len(warnings) <= 1
-        return found
+        return found.document
 
     return run
 
@@ -131,7 +131,7 @@ def test_files_that_are_damaged_or_missing(server, root, sync):
     empty.write_bytes(b"")
     shutil.rmtree(missing.parent)
     found = sync()
-    assert (len(found["rebuilt"]), found["uploaded"], found["failed"]) == (4, [], [])
+    assert (len(found["uploaded"]), found["rebuilt"], found["failed"]) == (4, [], [])
     assert set(rows(server).values()) == {1}
     assert len(rows(server)) == 9
     assert sync()["unchanged"] == 4
@@ -164,41 +164,31 @@ def test_what_becomes_known_after_wandb_sync(paribus, server, root, sync):
     assert rows(server) == once
 
 
-def test_a_run_that_was_removed_goes_by_its_own_file(paribus, server, root, sync):
+def test_a_run_that_was_removed_goes_by_wandb_sync(paribus, server, root, sync):
     alone = id_of(root, study=None)
     run = next(p.name for p in (root / "runs").glob("line-*"))
     assert paribus("remove", run, "--yes", "--root", root).code == 0
-    assert [item["wandb_id"] for item in sync()["uploaded"]].count(alone) == 1
+    found = sync()
+    ((file,), (failed,)) = files(root, alone), found["failed"]
+    assert (failed["wandb_id"], len(found["uploaded"])) == (alone, 3)
+    assert f"its record is gone. W&B's own file is left: wandb sync {file} " in failed["reason"]
+    assert alone not in server.runs
+    wandb_sync(root, server)
     assert [row["epoch"] for row in server.rows(alone)] == [1, 2]
     assert sync()["unchanged"] == 4
 
 
-def test_a_run_that_was_removed_and_whose_file_is_damaged(paribus, server, root, sync):
+def test_a_study_that_was_removed(paribus, server, root, sync):
     assert paribus("remove", "rates", "--yes", "--root", root).code == 0
     (file,) = files(root, id_of(root, study="rates", run="circles"))
-    file.write_bytes(file.read_bytes()[:-50])
     found = sync()
-    (failed,) = found["failed"]
-    assert "damaged, and there is no record" in failed["reason"]
-    assert len(found["uploaded"]) == 3
-    assert failed["wandb_id"] not in server.runs
-    assert len(sync()["failed"]) == 1  # until somebody deletes it
+    assert (len(found["uploaded"]), len(found["failed"])) == (1, 3)
+    assert sum(f"wandb sync {file} " in failed["reason"] for failed in found["failed"]) == 1
+    assert not {failed["wandb_id"] for failed in found["failed"]} & set(server.runs)
+    assert len(sync()["failed"]) == 3  # until they are uploaded, or deleted
     shutil.rmtree(file.parent)
-    assert sync()["gone"] == 1
-
-
-def test_wandb_sync_that_fails_and_says_it_worked(paribus, server, root, sync):
-    alone = id_of(root, study=None)
-    run = next(p.name for p in (root / "runs").glob("line-*"))
-    paribus("remove", run, "--yes", "--root", root)
-    sync("rates")
-    server.trouble = {"/files": 404}
     found = sync()
-    assert found["failed"][0]["wandb_id"] == alone
-    assert "Fatal error" in found["failed"][0]["reason"]
-    server.trouble = {}
-    assert len(sync()["uploaded"]) == 1
-    assert [row["epoch"] for row in server.rows(alone)] == [1, 2]
+    assert (found["gone"], len(found["failed"])) == (1, 2)
 
 
 def test_what_was_uploaded_in_part_and_has_no_record_is_not_forced(paribus, server, root, sync):

@@ -11,8 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from paribus.sweeps.tracking import run_layout
 from paribus.sweeps.tracking.tracker import TrackedRun, open_tracker
+from paribus.sweeps.tracking.wandb_layout import (
+    confusion_matrices,
+    epoch_row,
+    run_id,
+    run_layout,
+    run_summary,
+)
 from tests.sweeps.tracked import ROWS, grown, picture, whole_study
 from tests.sweeps.wandb_reader import offline_runs
 
@@ -26,8 +32,6 @@ RUN = TrackedRun(
     seed=0,
     configuration={"optimizer": {"name": "adam", "lr": 0.01}, "model": {"a.b": [{"c.d": None}]}},
     environment={"torch": "2.15.0"},
-    direction="maximize",
-    metric="val/accuracy",
 )
 SECRET = "5ec4e7" * 7
 
@@ -83,7 +87,7 @@ def test_a_folder_per_run(tmp_path, offline, runs):
     track(open_tracker(tmp_path, warn=warnings.append), *runs)
     found = offline_runs(tmp_path)
     assert [run.name for run in found] == [f"optimizer.lr=0.01-s{seed}" for seed in range(3)]
-    assert {run.id for run in found} == {run_layout.wandb_id(run) for run in runs}
+    assert {run.id for run in found} == {run_id(run.study, run.run) for run in runs}
     first = found[0]
     assert (first.project, first.group) == ("paribus", "rates: optimizer.lr=0.01")
     assert sorted(first.tags) == ["digits", "optimizer.lr", "rates"]
@@ -131,9 +135,8 @@ def test_nothing_is_logged_twice(tmp_path, offline, runs):
     assert noted[0] == {
         "study": "rates",
         "run": RUN.run,
-        "wandb_id": run_layout.wandb_id(RUN),
+        "wandb_id": run_id(RUN.study, RUN.run),
         "mode": "offline",
-        "epochs": 3,
         "status": "complete",
         "digest": noted[1]["digest"],  # equal summaries
         "project": "paribus",
@@ -147,7 +150,7 @@ def test_a_failed_run_until_it_is_complete(tmp_path, offline):
     for status in ("failed", "failed", "complete", "complete"):
         track(open_tracker(tmp_path, warn=lambda line: None), RUN, status=status)
     (found,) = offline_runs(tmp_path)  # one folder: of two an upload would make rows twice
-    assert (found.exit_code, found.id) == (0, run_layout.wandb_id(RUN))
+    assert (found.exit_code, found.id) == (0, run_id(RUN.study, RUN.run))
 
 
 def test_a_study_has_one_folder_however_it_grows(tmp_path, offline):
@@ -307,7 +310,7 @@ def test_nothing_is_written_elsewhere(tmp_path, key):
 
 def test_long_names_are_cut_and_stay_apart():
     runs = [replace(RUN, study="s" * 200 + end, changed="k" * 70 + end) for end in "ab"]
-    names = [run_layout.names(run) for run in runs]
+    names = [run_layout(run).names for run in runs]
     assert all(len(tag) <= 64 for name in names for tag in name["tags"])
     assert all(len(name["group"]) <= 128 for name in names)
     for key in ("id", "group"):
@@ -343,18 +346,16 @@ def test_a_matrix_for_each_label(tmp_path, offline):
 
 def test_matrices_too_large_or_too_many_are_left_out():
     large = {"best": {"confusion_matrix": [[0] * 101] * 101}}
-    assert run_layout.confusion_matrices(large) == {}
-    (rows,) = run_layout.confusion_matrices(
-        {"best": {"confusion_matrix": [[0] * 100] * 100}}
-    ).values()
+    assert confusion_matrices(large) == {}
+    (rows,) = confusion_matrices({"best": {"confusion_matrix": [[0] * 100] * 100}}).values()
     assert len(rows) == 10_000
     many = {"best": {"confusion_matrix": [[[1, 0], [0, 1]]] * 60}}
-    assert len(run_layout.confusion_matrices(many)) == 50
+    assert len(confusion_matrices(many)) == 50
 
 
 def test_what_is_not_known_is_left_out():
-    assert run_layout.row({"epoch": 2, "metrics": {"val/loss": None, "val/r2": 0.5}}) == {
+    assert epoch_row({"epoch": 2, "metrics": {"val/loss": None, "val/r2": 0.5}}) == {
         "epoch": 2,
         "val/r2": 0.5,
     }
-    assert run_layout.summary({"status": "failed", "best": None}) == {"status": "failed"}
+    assert run_summary({"status": "failed", "best": None}) == {"status": "failed"}

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from paribus.sweeps.tracking import run_layout, session, study_layout
+from paribus.sweeps.tracking import wandb_session
 from paribus.sweeps.tracking.tracker import TrackedRun, open_tracker
+from paribus.sweeps.tracking.wandb_layout import run_id, study_id
 from tests.sweeps.tracked import ROWS, grown, picture, whole_study
 from tests.sweeps.wandb_reader import offline_runs
 from tests.sweeps.wandb_server import WandbServer
@@ -29,8 +30,6 @@ RUN = TrackedRun(
     seed=0,
     configuration={"optimizer": {"lr": 0.001}},
     environment={},
-    direction="maximize",
-    metric="val/accuracy",
 )
 HOSTILE = [
     "[bold red]x[/]",
@@ -64,8 +63,10 @@ def server(monkeypatch):
         monkeypatch.setenv("no_proxy", "*")
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
-        monkeypatch.setattr(session, "FINISH_SECONDS", 2.0)  # what hangs is waited for so long
-        monkeypatch.setitem(session.SETTINGS, "init_timeout", 2.0)
+        monkeypatch.setattr(
+            wandb_session, "FINISH_SECONDS", 2.0
+        )  # what hangs is waited for so long
+        monkeypatch.setitem(wandb_session.SETTINGS, "init_timeout", 2.0)
         yield server
 
 
@@ -81,7 +82,7 @@ def track(root, *runs, warnings=None, study=None):
     tracker.close()
 
 
-SUMMARY_RUN = study_layout.wandb_id("rates")
+SUMMARY_RUN = study_id("rates")
 
 
 def noted(root):
@@ -90,7 +91,7 @@ def noted(root):
 
 
 def epochs(server, run):
-    rows = server.rows(run_layout.wandb_id(run))
+    rows = server.rows(run_id(run.study, run.run))
     return [row["epoch"] for row in rows if "val/accuracy" in row]
 
 
@@ -99,25 +100,25 @@ def test_runs_arrive(server, tmp_path):
     warnings = []
     track(tmp_path, RUN, other, warnings=warnings)
     assert warnings == []
-    assert set(server.runs) == {run_layout.wandb_id(RUN), run_layout.wandb_id(other)}
+    assert set(server.runs) == {run_id(RUN.study, RUN.run), run_id(other.study, other.run)}
     for run in (RUN, other):
-        given = server.runs[run_layout.wandb_id(run)]
+        given = server.runs[run_id(run.study, run.run)]
         assert given["displayName"] == f"baseline-s{run.seed}"
         assert given["groupName"] == "rates: baseline"
         assert sorted(given["tags"]) == ["baseline", "digits", "rates"]
         assert json.loads(given["config"])["optimizer"]["value"] == {"lr": 0.001}
         assert epochs(server, run) == [1, 2, 3, 4, 5]
-        summary = server.summaries[run_layout.wandb_id(run)]
+        summary = server.summaries[run_id(run.study, run.run)]
         assert (summary["best/accuracy"], summary["status"]) == (0.5, "complete")
         assert "best/confusion_matrix_table" in summary
         assert "delta" not in summary
-        assert server.exits[run_layout.wandb_id(run)] == 0
+        assert server.exits[run_id(run.study, run.run)] == 0
     assert [line["mode"] for line in noted(tmp_path)] == ["online", "online"]
     assert offline_runs(tmp_path) == []
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
     track(tmp_path, RUN, other)
-    assert len(server.rows(run_layout.wandb_id(RUN))) == 6  # five epochs and the matrix
+    assert len(server.rows(run_id(RUN.study, RUN.run))) == 6  # five epochs and the matrix
 
 
 def test_an_interrupted_run_is_continued(server, tmp_path):
@@ -127,11 +128,11 @@ def test_an_interrupted_run_is_continued(server, tmp_path):
         tracker.log(RUN.run, line)
     tracker.close()
     assert epochs(server, RUN) == [1, 2, 3]
-    assert server.exits[run_layout.wandb_id(RUN)] == 1
+    assert server.exits[run_id(RUN.study, RUN.run)] == 1
     assert noted(tmp_path) == []
     track(tmp_path, RUN)
     assert epochs(server, RUN) == [1, 2, 3, 4, 5]
-    assert server.exits[run_layout.wandb_id(RUN)] == 0
+    assert server.exits[run_id(RUN.study, RUN.run)] == 0
 
 
 def test_a_run_that_the_server_has_is_not_logged_again(server, tmp_path):
@@ -201,7 +202,7 @@ def test_trouble_after_a_good_start(server, tmp_path):
         tracker.begin(run)
     tracker.finish(first.run, COMPLETE, HISTORY)
     deadline = time.monotonic() + BOUND
-    while run_layout.wandb_id(first) not in server.exits and time.monotonic() < deadline:
+    while run_id(first.study, first.run) not in server.exits and time.monotonic() < deadline:
         time.sleep(0.05)
     server.trouble = {"/": 500}
     tracker.finish(second.run, COMPLETE, HISTORY)
@@ -256,7 +257,8 @@ def test_a_study_that_grew_has_one_more_row(server, tmp_path):
     rows = json.loads(server.files[SUMMARY_RUN][table])["data"]
     assert [row[0] for row in rows] == ["baseline", "optimizer.lr=0.01", "optimizer.lr=0.1"]
     assert server.summaries[SUMMARY_RUN]["verdicts/worse"] == 1
-    assert server.operations.count("CreateArtifact") == 3 + 2  # the page's bytes are the same
+    reports = [found for found in server.artifacts if found.type == "report"]
+    assert len(reports) == 1  # the page's bytes are the same
     track(tmp_path / "root", study=grown(whole_study(tmp_path, "<h1>more</h1>")))
     assert len([found for found in server.artifacts if found.type == "report"]) == 2
 
@@ -275,13 +277,13 @@ def test_a_difference_that_has_become_known_amends_a_run(server, tmp_path):
         tracker.begin(RUN)
         tracker.finish(RUN.run, document, HISTORY)
     tracker.close()
-    summary = server.summaries[run_layout.wandb_id(RUN)]
+    summary = server.summaries[run_id(RUN.study, RUN.run)]
     assert (summary["delta"], summary["last/accuracy"], summary["best/accuracy"]) == (
         0.25,
         0.5,
         0.5,
     )
-    assert len(server.rows(run_layout.wandb_id(RUN))) == 6  # five epochs and the matrix, once
+    assert len(server.rows(run_id(RUN.study, RUN.run))) == 6  # five epochs and the matrix, once
     assert len(noted(tmp_path)) == 2
 
 
@@ -292,7 +294,7 @@ def test_what_old_ledgers_noted_is_amended_once(server, tmp_path):
     (tmp_path / "tracked.jsonl").write_text(json.dumps(old) + "\n")
     for _ in range(2):
         track(tmp_path, RUN)
-    assert len(server.rows(run_layout.wandb_id(RUN))) == 6
+    assert len(server.rows(run_id(RUN.study, RUN.run))) == 6
     assert len(noted(tmp_path)) == 2
 
 
@@ -305,7 +307,7 @@ def test_a_run_that_the_server_has_is_amended_offline_by_nothing(server, tmp_pat
     tracker.finish(RUN.run, COMPLETE | {"delta": 0.25}, HISTORY)
     tracker.close()
     assert offline_runs(tmp_path) == []
-    assert [line["mode"] for line in noted(tmp_path)] == ["online", "owed"]
+    assert [line["mode"] for line in noted(tmp_path)] == ["online", "offline"]
 
 
 def test_the_project_is_the_one_where_the_run_is(server, tmp_path, monkeypatch):
@@ -335,7 +337,7 @@ def test_a_server_that_dies_in_the_middle(server, tmp_path, requests):
 
 def test_hostile_names_arrive_as_plain_text(server, tmp_path, monkeypatch):
     strangers = set(tmp_path.parent.rglob("evil*"))  # of other tests
-    monkeypatch.setattr(session, "FINISH_SECONDS", 20.0)
+    monkeypatch.setattr(wandb_session, "FINISH_SECONDS", 20.0)
     warnings = []
     label = f"data.path={''.join(HOSTILE[:-1])}"
     run = replace(RUN, label=label, changed="data.path", experiment=HOSTILE[1],
@@ -355,16 +357,16 @@ def test_hostile_names_arrive_as_plain_text(server, tmp_path, monkeypatch):
     tracker.conclude(lambda: study)
     tracker.close()
     assert warnings == []
-    given = server.runs[run_layout.wandb_id(run)]
+    given = server.runs[run_id(run.study, run.run)]
     for name in (given["displayName"], given["groupName"], *given["tags"]):
         assert name.isprintable()
         assert 0 < len(name) <= 128
     assert json.loads(given["config"])["setting"]["value"] == label
     matrices = [
-        key for key in server.summaries[run_layout.wandb_id(run)] if "confusion_matrix" in key
+        key for key in server.summaries[run_id(run.study, run.run)] if "confusion_matrix" in key
     ]
     assert len(matrices) == len(HOSTILE)
-    files = server.files[run_layout.wandb_id(run)]
+    files = server.files[run_id(run.study, run.run)]
     tables = [content for name, content in files.items() if name.startswith("media/table")]
     held = [json.loads(content)["data"][-1][0] for content in tables]
     assert sorted(held) == sorted(HOSTILE)
@@ -377,8 +379,8 @@ COMMAND = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
 from tests.sweeps.tracking.test_tracking_online import COMPLETE, HISTORY, RUN, open_tracker
-from paribus.sweeps.tracking import background
-background.PATIENCE = 3
+from paribus.sweeps.tracking import tracker as tracking
+tracking.PATIENCE = 3
 tracker = open_tracker(Path(sys.argv[1]), warn=lambda line: print(line, flush=True))
 tracker.begin(RUN)
 deadline = time.monotonic() + 20

@@ -6,11 +6,11 @@ from collections import Counter
 
 import pytest
 
-from paribus.sweeps.tracking import study_layout
+from paribus.sweeps.tracking.wandb_layout import SETTINGS, study_id
 from tests.sweeps.wandb_reader import offline_runs
 from tests.sweeps.wandb_server import WandbServer
 
-SUMMARY_RUN = study_layout.wandb_id("rates")
+SUMMARY_RUN = study_id("rates")
 SWEEP = ("sweep", "line", "optimizer.lr=0.1,0.2,0.3", "--set", "train.epochs=3", "--study", "rates")
 
 
@@ -117,7 +117,7 @@ def test_a_study_of_long_ago(online, server, root):
     assert len(rows(server)) == 12 * 3 + 1
     table = server.rows(SUMMARY_RUN)[0]["settings"]["path"]
     told = json.loads(server.files[SUMMARY_RUN][table])
-    assert told["columns"] == list(study_layout.SETTINGS)
+    assert told["columns"] == list(SETTINGS)
     for row, setting in zip(told["data"], found["settings"], strict=True):
         cells = dict(zip(told["columns"], row, strict=True))
         assert (cells["setting"], cells["mean"]) == (setting["label"], setting["mean"])

@@ -1,4 +1,4 @@
-"""What a tracker is told of a study's runs: the difference to the baseline, in whatever order."""
+"""The calls a tracker gets for a study: with the difference to the baseline, in any order."""
 
 import itertools
 import shutil
@@ -56,15 +56,15 @@ def test_whatever_ends_first(swept, order, tmp_path):
     root = ResultsDir(shutil.copytree(study.root.path, tmp_path / "r"))
     shutil.rmtree(root.runs)
     told = Told()
-    follower = TrackerCallback(
+    callback = TrackerCallback(
         told, root, Study.load(root, study.name), [step.run for step in steps]
     )
     for number in order:
         run = steps[number].run.id
         shutil.copytree(study.root.run(run).folder, root.run(run).folder)
-        follower.follow(steps[number])
+        callback.on_event(steps[number])
     assert told.deltas == {run: [delta] for run, delta in differences(study).items()}
-    follower.close()
+    callback.close()
     assert all(len(deltas) == 1 for deltas in told.deltas.values())
 
 
@@ -72,9 +72,9 @@ def test_a_baseline_of_an_earlier_command(swept):
     study, steps = swept
     told = Told()
     levels = [step for step in steps if study.place_of(step.run.id)[0].key]
-    follower = TrackerCallback(told, study.root, study, [step.run for step in levels])
+    callback = TrackerCallback(told, study.root, study, [step.run for step in levels])
     for step in levels:
-        follower.follow(step)
+        callback.on_event(step)
     expected = differences(study)
     assert told.deltas == {step.run.id: [expected[step.run.id]] for step in levels}
 
@@ -84,20 +84,20 @@ def test_a_baseline_that_never_ends(swept):
     told = Told()
     level = next(step for step in steps if study.place_of(step.run.id)[0].key)
     with_baseline: list[RunSpec] = [step.run for step in steps]
-    follower = TrackerCallback(told, study.root, study, with_baseline)
-    follower.follow(level)
+    callback = TrackerCallback(told, study.root, study, with_baseline)
+    callback.on_event(level)
     assert told.deltas == {}
-    follower.close()
+    callback.close()
     assert list(told.deltas) == [level.run.id]
 
 
 def test_a_run_of_its_own(swept):
     study, steps = swept
     told = Told()
-    follower = TrackerCallback(told, study.root, None, [steps[0].run])
-    follower.follow(RunEvent(steps[0].run, said="something"))
+    callback = TrackerCallback(told, study.root, None, [steps[0].run])
+    callback.on_event(RunEvent(steps[0].run, said="something"))
     assert told.begun == []
-    follower.follow(steps[0])
+    callback.on_event(steps[0])
     assert told.deltas == {steps[0].run.id: [None]}
 
 
