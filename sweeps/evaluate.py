@@ -11,10 +11,16 @@ from typing import Any, Literal
 from paribus.core.errors import RequestError
 from paribus.core.fileio import append_line, creating, read_lines
 from paribus.core.inference.evaluate import Evaluated
-from paribus.sweeps.analysis.compare import best_setting, compare_document
+from paribus.sweeps.analysis.compare import (
+    Comparison,
+    Metric,
+    SettingComparison,
+    best_setting,
+    compare_study,
+)
 from paribus.sweeps.analysis.example_scores import example_scores
-from paribus.sweeps.analysis.judge import EFFECT, Judged, Observed, judge_observed, standard_for
-from paribus.sweeps.stats.comparison import mean_and_std
+from paribus.sweeps.analysis.judge import Judged, Observed, judge_observed, standard_for
+from paribus.sweeps.stats.verdicts import mean_and_std
 from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.settings import BASELINE
@@ -22,6 +28,28 @@ from paribus.sweeps.study.study import Study
 
 Split = Literal["val", "test"]
 Evaluate = Callable[[Path, Split], Evaluated]
+
+
+class EvaluatedSetting(SettingComparison):
+    """A setting compared on a part of the data, with the means of all its metrics there."""
+
+    metrics: dict[str, float | None]
+
+
+class EvaluationComparison(Comparison):
+    """Chosen settings compared on a part of the data.
+
+    Attributes:
+        split: The part.
+        readings: How often the test part was read by the study or one of its runs.
+        environment: What of machine and versions is not as it was: ``{name: [then, now]}``.
+        differs: Metrics that are not as they were recorded: ``{name: [then, now]}``.
+    """
+
+    split: Split
+    readings: int
+    environment: dict[str, list[Any]]
+    differs: dict[str, list[Any]]
 
 
 def chosen_settings(study: Study, labels: Sequence[str]) -> list[SettingResult]:
@@ -63,8 +91,8 @@ def evaluate_settings(
     split: Split,
     evaluate: Evaluate,
     watched: Callable[[Sequence[str]], Iterable[str]] = iter,
-) -> dict[str, Any]:
-    """Evaluates all runs of settings, and judges them as `compare` does. One reading of the part.
+) -> EvaluationComparison:
+    """Evaluate all runs of settings, and judge them as `compare` does. One reading of the part.
 
     Args:
         study: Their study.
@@ -91,24 +119,24 @@ def evaluate_settings(
         else len(example.targets),
     )  # fmt: skip
     judged = judge_observed(seen[0], seen[1:], standard)
-    return {
-        "study": study.name,
-        "split": split,
-        "metric": {"name": metric, "direction": study.direction},
-        "question": judged.question,
-        "margin": standard.margin,
-        "tests": standard.planned,
-        "examples": len(example.targets),
-        "looks": [],
-        "sameness": sameness(study.asked["baseline"]),
-        "settings": [
-            _row(r, o, judged, [found[run] for run in r.setting.runs.values() if run in found])
+    return EvaluationComparison(
+        study=study.name,
+        split=split,
+        metric=Metric(name=metric, direction=study.direction),
+        question=judged.question,
+        margin=standard.margin,
+        tests=standard.planned,
+        examples=len(example.targets),
+        looks=[],
+        sameness=sameness(study.asked["baseline"]),
+        settings=[
+            _setting(r, o, judged, [found[run] for run in r.setting.runs.values() if run in found])
             for r, o in zip(chosen, seen, strict=True)
         ],
-        "readings": readings(study),
-        "environment": _differing(found, "environment"),
-        "differs": _differing(found, "differs"),
-    }
+        readings=readings(study),
+        environment=_differing(found, "environment"),
+        differs=_differing(found, "differs"),
+    )
 
 
 def readings(study: Study) -> int:
@@ -120,11 +148,10 @@ def readings(study: Study) -> int:
 
 
 def _better(study: Study, results: Mapping[str, SettingResult]) -> list[str]:
-    rows = compare_document(study, [*results.values()])["settings"]
-    better = [row["label"] for row in rows if row["verdict"] == "better"]
-    levels = [r for r in results.values() if r.setting.label != BASELINE]
-    best = best_setting(levels, study.direction)
-    return better or ([best.setting.label] if best else [])
+    compared = compare_study(study, [*results.values()])
+    better = [one.label for one in compared.settings if one.verdict == "better"]
+    best = best_setting(compared.settings, study.direction, besides_baseline=True)
+    return better or ([best.label] if best else [])
 
 
 def _count_reading(study: Study, runs: Sequence[str]) -> None:
@@ -156,28 +183,28 @@ def _outputs(by_seed: Mapping[int, Evaluated], seed: int) -> bytes:
     return by_seed[seed].outputs.tobytes()
 
 
-def _row(
+def _setting(
     result: SettingResult, seen: Observed, judged: Judged, evaluated: Sequence[Evaluated]
-) -> dict[str, Any]:
-    """SETTING of the contract, its values those of the part, with the means of all metrics."""
-    label, values = result.setting.label, [*seen.values.values()]
+) -> EvaluatedSetting:
+    """Return a setting with its values on the part, and the means of all metrics."""
+    values = [*seen.values.values()]
     mean, std = mean_and_std(values)
-    effect = dict.fromkeys(EFFECT) if label == BASELINE else judged.document(label)
     numbers = {
         name: [one.metrics[name] for one in evaluated if one.metrics[name] is not None]
         for name in evaluated[0].metrics
     }
-    return {
-        **result.document(),
+    setting = result.document() | {
         "runs": [result.setting.runs[seed] for seed in seen.values],
         "seeds": [*seen.values],
         "values": values,
         "mean": mean,
         "std": std,
-        "metrics": {name: mean_and_std(x)[0] for name, x in numbers.items()},  # type: ignore[arg-type]
-        "cells": None,
-        **effect,
     }
+    return EvaluatedSetting(
+        **setting,
+        **({} if result.label == BASELINE else judged.effect(result.label)),
+        metrics={name: mean_and_std(x)[0] for name, x in numbers.items()},  # type: ignore[arg-type]
+    )
 
 
 def _differing(found: Mapping[str, Evaluated], what: str) -> dict[str, list[Any]]:

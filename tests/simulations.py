@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from paribus.sweeps.stats.comparison import Pairs, Standard, judge
 from paribus.sweeps.stats.sequential import Look, judge_looks, looks
+from paribus.sweeps.stats.verdicts import Pairs, Standard, judge
 
 WRONG = ("better", "worse")
 

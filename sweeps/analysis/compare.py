@@ -1,21 +1,289 @@
-"""The documents that `--json` prints: built from records, never stored."""
+"""Records of a study compared: typed results that every `--json` document is dumped from."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
 from paribus.core.config.schema import Direction
 from paribus.core.records.record import RunRecord
 from paribus.core.records.run_dir import RunFolder
-from paribus.sweeps.analysis.changed_cells import cells_document
-from paribus.sweeps.analysis.judge import EFFECT, Judged, judge_observed, observed, standard_of
-from paribus.sweeps.analysis.linter.lint import linter_document
+from paribus.sweeps.analysis.judge import Judged, Question, judge_observed, observed, standard_of
+from paribus.sweeps.analysis.linter.evidence import Finding
+from paribus.sweeps.analysis.linter.lint import lint_study
+from paribus.sweeps.stats.confusion_cells import changed_cells
+from paribus.sweeps.stats.verdicts import Verdict
 from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import Study
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+
+class Metric(_Frozen):
+    """What settings are compared by."""
+
+    name: str
+    direction: Direction
+
+
+class PartAnswer(_Frozen):
+    """A verdict on one question: other seeds on this part of the data, or on new data too."""
+
+    interval: list[float]
+    p: float
+    p_holm: float
+    verdict: Verdict
+
+
+class ChangedCell(_Frozen):
+    """A cell of the confusion matrix: classes by name, change of its count, 95 % interval."""
+
+    label: str | None = None
+    true: str
+    predicted: str
+    mean: float
+    interval: list[float]
+
+
+class SettingComparison(_Frozen):
+    """A setting against the baseline: SETTING of the contract with its verdict.
+
+    Everything from `delta` on is None for the baseline, and where it is not known.
+
+    Attributes:
+        label: ``baseline`` or ``key=level``.
+        changed: ``{key: [baseline, level]}``.
+        derived: What follows from the change: ``{key: [baseline, level]}``.
+        runs: Ids of the runs that were found.
+        values: The metric of each complete run, one per seed in `seeds`.
+        delta: Mean of level minus baseline over the seeds of both, in the metric's units.
+        interval: Of `delta`, with the study's confidence; like `p` and `verdict` on new data where
+            that can be answered.
+        p_holm: `p` adjusted for all settings of the study (S. Holm 1979).
+        pairs: Seeds that both have.
+        lost: Seeds without a pair because a run failed.
+        look: After how many seeds this was decided, where seeds are added until it is.
+        detectable: The minimum detectable effect of an undecided setting.
+        seeds_to_decide: How many seeds would decide it; None also where none would.
+        no_verdict: Why there is no verdict.
+        cells: What changed most in the confusion matrix, where it is better or worse.
+    """
+
+    label: str
+    changed: dict[str, list[Any]]
+    derived: dict[str, list[Any]]
+    runs: list[str]
+    seeds: list[int] | list[str]
+    values: list[float]
+    mean: float | None
+    std: float | None
+    status: Literal["complete", "failed", "pruned", "interrupted"]
+    reason: str | None
+    pruned: str | None = None
+    shared_tensors: list[int] | None = None
+    delta: float | None = None
+    interval: list[float] | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    verdict: Verdict | None = None
+    pairs: int | None = None
+    question: Question | None = None
+    confidence: float | None = None
+    this_part: PartAnswer | None = None
+    new_data: PartAnswer | None = None
+    std_of_differences: float | None = None
+    correlation: float | None = None
+    unpaired_worth: float | None = None
+    lost: list[int] | None = None
+    look: int | None = None
+    detectable: float | None = None
+    seeds_to_decide: int | None = None
+    next_look: int | None = None
+    no_verdict: str | None = None
+    cells: list[ChangedCell] | None = None
+
+    @property
+    def key(self) -> str | None:
+        """The changed hyperparameter; None for the baseline."""
+        return next(iter(self.changed), None)
+
+
+class Comparison(_Frozen):
+    """The `compare` document: every setting against the baseline, on the seeds that both have.
+
+    Attributes:
+        study: Its name; None where the results are another tool's.
+        sameness: Whether the record proves that only one hyperparameter changed.
+        question: What the verdicts answer: ``new data`` or ``this part``.
+        margin: Differences smaller than this do not matter.
+        tests: Settings that p values are adjusted for.
+        examples: In the part that was measured on.
+        looks: After how many seeds verdicts are given, where seeds are added until it is decided.
+        settings: The baseline and the others, in the study's order.
+        linter: Warnings of method; None where they were not asked for.
+    """
+
+    study: str | None
+    metric: Metric
+    sameness: Literal["proven", "not proven"]
+    question: Question | None
+    margin: float | None
+    tests: int | None
+    examples: int | None
+    looks: list[int]
+    settings: Sequence[SerializeAsAny[SettingComparison]]
+    linter: list[Finding] | None = None
+
+    @property
+    def by_label(self) -> Mapping[str, SettingComparison]:
+        return {setting.label: setting for setting in self.settings}
+
+    @property
+    def best(self) -> SettingComparison | None:
+        """See `best_setting`."""
+        return best_setting(self.settings, self.metric.direction)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the `compare` document."""
+        found = self.model_dump(exclude={"linter"} if self.linter is None else None)
+        for setting in found["settings"]:
+            for cell in setting["cells"] or ():
+                if cell["label"] is None:
+                    del cell["label"]
+        return found
+
+
+class Ended(Protocol):
+    """What `best_setting` looks at, of a `SettingResult` or `SettingComparison`."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def seeds(self) -> Sequence[Any]: ...
+    @property
+    def values(self) -> Sequence[float]: ...
+    @property
+    def mean(self) -> float | None: ...
+
+
+T = TypeVar("T", bound=Ended)
+
+
+def best_setting(
+    settings: Sequence[T], direction: Direction, *, besides_baseline: bool = False
+) -> T | None:
+    """Return the complete setting that is best on the seeds it shares with the baseline.
+
+    Of equals the first; by its mean where there is no complete baseline.
+
+    Args:
+        settings: The baseline among them, if there is one.
+        direction: Which way of the metric is better.
+        besides_baseline: Whether the baseline itself is left out.
+    """
+    complete = [one for one in settings if one.status == "complete" and one.mean is not None]
+    baseline = next((one for one in complete if one.label == BASELINE), None)
+    base = dict(zip(baseline.seeds, baseline.values, strict=True)) if baseline else {}
+    sign = 1 if direction == "maximize" else -1
+
+    def gain(one: T) -> float:
+        if baseline is None:
+            return sign * (one.mean or 0.0)
+        shared = zip(one.seeds, one.values, strict=True)
+        gains = [sign * (value - base[seed]) for seed, value in shared if seed in base]
+        return sum(gains) / len(gains) if gains else -math.inf
+
+    levels = [one for one in complete if not (besides_baseline and one is baseline)]
+    return max(levels, key=gain, default=None)
+
+
+def compare_study(
+    study: Study,
+    results: Sequence[SettingResult] | None = None,
+    metric: str | None = None,
+    *,
+    margin: float | None = None,
+    labels: Sequence[str] | None = None,
+) -> Comparison:
+    """Compare every setting with the baseline, on the seeds that both have.
+
+    Args:
+        study: The study.
+        results: Of all its settings: p values are adjusted for how many there are; None: all that
+            happened.
+        metric: What the results are of; None: the selection metric.
+        margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
+        labels: Only these settings are in the comparison.
+
+    Raises:
+        RequestError: If the runs have no such metric.
+    """
+    metric = metric or study.metric
+    direction = study.direction_of(metric)
+    results = study.results(metric=metric) if results is None else results
+    judged = judge_study(study, results, metric, direction, margin)
+    baseline = next((r for r in results if r.label == BASELINE), None)
+    first = study.outcomes.record(baseline.runs[0]) if baseline and baseline.runs else None
+    return Comparison(
+        study=study.name,
+        metric=Metric(name=metric, direction=direction),
+        sameness=sameness(study.asked["baseline"]),
+        question=judged.question if judged else None,
+        margin=judged.standard.margin if judged else None,
+        tests=judged.standard.planned if judged else None,
+        examples=first.data.val if first else None,
+        looks=list(judged.looks) if judged else [],
+        settings=[
+            SettingComparison(
+                **result.document(),
+                **_effect(result, judged),
+                cells=_cells(study, result, baseline, judged),
+            )
+            for result in results
+            if labels is None or result.label in labels
+        ],
+    )
+
+
+def compare_and_lint(
+    study: Study,
+    metric: str | None = None,
+    margin: float | None = None,
+    options: Sequence[str] = (),
+) -> Comparison:
+    """Compare a study and add the linter's warnings: what `compare`, the page and W&B show.
+
+    Args:
+        study: The study.
+        metric: Another metric of the best epoch than the selection metric.
+        margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
+        options: For commands to paste, such as ``--root DIR``.
+    """
+    found = compare_study(study, metric=metric, margin=margin)
+    own = margin if metric in (None, study.metric) else None
+    return found.model_copy(update={"linter": lint_study(study, own, options)})
+
+
+def compare_document(study: Study, results: Sequence[SettingResult], metric: str | None = None, *,
+                     margin: float | None = None,
+                     labels: Sequence[str] | None = None) -> dict[str, Any]:  # fmt: skip
+    """Return `compare_study` as JSON."""
+    return compare_study(study, results, metric, margin=margin, labels=labels).to_json()
+
+
+def study_document(study: Study) -> dict[str, Any]:
+    """Return `compare_and_lint` as JSON."""
+    return compare_and_lint(study).to_json()
 
 
 def run_document(
@@ -49,73 +317,6 @@ def run_document(
     }
 
 
-def best_setting(results: Sequence[SettingResult], direction: Direction) -> SettingResult | None:
-    """The complete setting that is best on the seeds it shares with the baseline; else the first.
-
-    Without the baseline, by its mean.
-    """
-    complete = [r for r in results if r.status == "complete" and r.mean is not None]
-    if not complete:
-        return None
-    sign = 1 if direction == "maximize" else -1
-    baseline = next((r for r in complete if r.setting.label == BASELINE), None)
-    base = dict(zip(baseline.seeds, baseline.values, strict=True)) if baseline else {}
-
-    def gain(result: SettingResult) -> float:
-        values = zip(result.seeds, result.values, strict=True)
-        pairs = [value - base[seed] for seed, value in values if seed in base]
-        if baseline is None:
-            return sign * (result.mean or 0.0)
-        return sign * sum(pairs) / len(pairs) if pairs else -math.inf
-
-    return max(complete, key=gain)
-
-
-def compare_document(
-    study: Study,
-    results: Sequence[SettingResult],
-    metric: str | None = None,
-    *,
-    margin: float | None = None,
-    labels: Sequence[str] | None = None,
-) -> dict[str, Any]:
-    """Every setting against the baseline, on the seeds that both have.
-
-    Args:
-        study: The study.
-        results: Of all its settings: each verdict is held to how many there are.
-        metric: What the results are of; None: the selection metric.
-        margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
-        labels: Only these settings are told of.
-
-    Raises:
-        RequestError: If the runs have no such metric.
-    """
-    metric = metric or study.metric
-    direction = study.direction_of(metric)
-    judged = judge_study(study, results, metric, direction, margin)
-    told = [r for r in results if labels is None or r.setting.label in labels]
-    return {
-        "study": study.name,
-        "metric": {"name": metric, "direction": direction},
-        "sameness": sameness(study.asked["baseline"]),
-        "question": judged.question if judged else None,
-        "margin": judged.standard.margin if judged else None,
-        "tests": judged.standard.planned if judged else None,
-        "examples": _examples(study, results),
-        "looks": list(judged.looks) if judged else [],
-        "settings": [
-            {**r.document(), **_effect(r, judged), "cells": _cells(study, r, results, judged)}
-            for r in told
-        ],
-    }
-
-
-def study_document(study: Study) -> dict[str, Any]:
-    """The whole study compared, with what the linter says: what a page or W&B shows of it."""
-    return {**compare_document(study, study.results()), "linter": linter_document(study)}
-
-
 def judge_study(
     study: Study,
     results: Sequence[SettingResult],
@@ -123,8 +324,8 @@ def judge_study(
     direction: Direction,
     margin: float | None = None,
 ) -> Judged | None:
-    """Verdicts on all settings of a study; None where the baseline is not planned."""
-    by_label = {result.setting.label: result for result in results}
+    """Return verdicts on all settings of a study; None where the baseline is not planned."""
+    by_label = {result.label: result for result in results}
     if BASELINE not in by_label:
         return None
     standard = standard_of(study, results, metric, direction, margin)
@@ -145,14 +346,13 @@ def judge_study(
 
 
 def _effect(result: SettingResult, judged: Judged | None) -> dict[str, Any]:
-    """What a verdict says of a setting; null for the baseline."""
-    nothing: dict[str, Any] = dict.fromkeys(EFFECT)
-    if judged is None or result.setting.label == BASELINE:
-        return nothing
-    if result.setting.label not in judged.by_label:
+    """Return what a verdict adds to a setting; nothing for the baseline."""
+    if judged is None or result.label == BASELINE:
+        return {}
+    if result.label not in judged.by_label:
         why = "a change of the loss gives val/loss other units"
-        return {**nothing, "pairs": 0, "lost": [], "no_verdict": why}
-    return judged.document(result.setting.label)
+        return {"pairs": 0, "lost": [], "no_verdict": why}
+    return judged.effect(result.label)
 
 
 def _has_other_units(result: SettingResult, metric: str) -> bool:
@@ -162,21 +362,38 @@ def _has_other_units(result: SettingResult, metric: str) -> bool:
 
 
 def _cells(
-    study: Study,
-    result: SettingResult,
-    results: Sequence[SettingResult],
-    judged: Judged | None,
-) -> list[dict[str, Any]] | None:
-    """What changed most in the confusion matrix, of a setting that is better or worse."""
-    label = result.setting.label
-    found = judged.by_label.get(label) if judged else None
-    if found is None or found.verdict not in ("better", "worse"):
+    study: Study, result: SettingResult, baseline: SettingResult | None, judged: Judged | None
+) -> list[ChangedCell] | None:
+    """Return the three cells of the confusion matrix that a better or worse setting changed most.
+
+    None where there is no confusion matrix, or there are fewer than two pairs.
+    """
+    found = judged.by_label.get(result.label) if judged else None
+    if found is None or found.verdict not in ("better", "worse") or baseline is None:
         return None
-    baseline = next(r for r in results if r.setting.label == BASELINE)
-    return cells_document(study, result, baseline, found.look)
+    shared = sorted(set(result.seeds) & set(baseline.seeds))
+    shared = [seed for seed in shared if found.look is None or seed < found.look]
+    pairs = [
+        [study.outcomes.record(one.setting.runs[seed]) for seed in shared]
+        for one in (result, baseline)
+    ]
+    matrices = [[record and record.confusion_matrix for record in records] for records in pairs]
+    if len(shared) < 2 or any(matrix is None for part in matrices for matrix in part):
+        return None
+    level, base = (np.asarray(part, dtype=np.float64) for part in matrices)
+    if level.shape != base.shape:
+        return None
+    first = pairs[0][0]
+    names = (first.class_names if first else None) or []
+    return [
+        ChangedCell(**_named(cell.place, names), mean=cell.mean, interval=[cell.low, cell.high])
+        for cell in changed_cells(level, base)
+    ]
 
 
-def _examples(study: Study, results: Sequence[SettingResult]) -> int | None:
-    baseline = next((r for r in results if r.setting.label == BASELINE and r.runs), None)
-    record = study.outcomes.record(baseline.runs[0]) if baseline else None
-    return record.data.val if record else None
+def _named(place: tuple[int, ...], names: Sequence[str]) -> dict[str, str]:
+    words = [str(names[code]) if code < len(names) else str(code) for code in place]
+    if len(place) == 2:
+        return {"true": words[0], "predicted": words[1]}
+    yes = ("no", "yes")
+    return {"label": words[0], "true": yes[place[1]], "predicted": yes[place[2]]}

@@ -11,9 +11,10 @@ from typing import Any
 
 from paribus.core.config.schema import Direction
 from paribus.core.errors import Faults, RequestError, shown
-from paribus.sweeps.analysis.judge import EFFECT, Observed, judge_observed
-from paribus.sweeps.stats.comparison import Standard, mean_and_std
+from paribus.sweeps.analysis.compare import Comparison, Metric, SettingComparison
+from paribus.sweeps.analysis.judge import Observed, judge_observed
 from paribus.sweeps.stats.variance import step_of
+from paribus.sweeps.stats.verdicts import Standard, mean_and_std
 from paribus.sweeps.study.settings import BASELINE
 
 _COLUMNS = ("setting", "seed", "value")
@@ -38,10 +39,20 @@ class _Read:
         return list(dict.fromkeys([*self.values, *self.failed]))
 
 
-def compare_results(
-    path: Path, direction: Direction, margin: float | None = None
-) -> dict[str, Any]:
-    """The `compare` document of a file of results.
+class CsvComparison(Comparison):
+    """The comparison of a file of results.
+
+    Attributes:
+        results: The file's path.
+        step: The smallest step between its values.
+    """
+
+    results: str
+    step: float
+
+
+def compare_results(path: Path, direction: Direction, margin: float | None = None) -> CsvComparison:
+    """Compare the settings of a file of results.
 
     Args:
         path: The file. An empty value, or one that is no finite number, is a failed run.
@@ -64,21 +75,22 @@ def compare_results(
     standard = Standard(margin, len(settings), higher, step_of(values))
     judged = judge_observed(baseline, settings, standard)
     names = {number: seed for seed, number in read.seeds.items()}
-    rows = [{**_setting(baseline, names), **dict.fromkeys(EFFECT), "cells": None}]
-    rows += [{**_setting(s, names), **judged.document(s.label), "cells": None} for s in settings]
-    return {
-        "study": None,
-        "results": str(path),
-        "metric": {"name": "value", "direction": direction},
-        "sameness": "not proven",
-        "question": judged.question,
-        "margin": standard.margin,
-        "tests": standard.planned,
-        "examples": None,
-        "looks": [],
-        "step": standard.resolution,
-        "settings": rows,
-    }
+    return CsvComparison(
+        study=None,
+        results=str(path),
+        metric=Metric(name="value", direction=direction),
+        sameness="not proven",
+        question=judged.question,
+        margin=standard.margin,
+        tests=standard.planned,
+        examples=None,
+        looks=[],
+        step=standard.resolution,
+        settings=[
+            _setting(baseline, names, {}),
+            *[_setting(one, names, judged.effect(one.label)) for one in settings],
+        ],
+    )
 
 
 def _read(path: Path) -> _Read:
@@ -179,20 +191,23 @@ def _usual_margin(direction: Direction, values: list[float], baseline: list[floa
     return 0.02 * mean
 
 
-def _setting(one: Observed, names: Mapping[int, str]) -> dict[str, Any]:
-    """SETTING of the contract. A label ``key=level`` tells its axis."""
+def _setting(
+    one: Observed, names: Mapping[int, str], effect: Mapping[str, Any]
+) -> SettingComparison:
+    """Return a setting with its verdict. A label ``key=level`` names its axis."""
     values = list(one.values.values())
     mean, std = mean_and_std(values)
     key, equals, level = one.label.partition("=")
-    return {
-        "label": one.label,
-        "changed": {key: [None, level]} if equals else {},
-        "derived": {},
-        "runs": [],
-        "seeds": [names[number] for number in one.values],
-        "values": values,
-        "mean": mean,
-        "std": std,
-        "status": "failed" if one.failed else "complete",
-        "reason": None,
-    }
+    return SettingComparison(
+        label=one.label,
+        changed={key: [None, level]} if equals else {},
+        derived={},
+        runs=[],
+        seeds=[names[number] for number in one.values],
+        values=values,
+        mean=mean,
+        std=std,
+        status="failed" if one.failed else "complete",
+        reason=None,
+        **effect,
+    )

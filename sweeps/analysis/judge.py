@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from paribus.core.config.schema import Direction
 from paribus.core.records.run_dir import PREDICTIONS
 from paribus.sweeps.analysis.example_scores import example_scores
-from paribus.sweeps.stats.comparison import Answer, Judgement, Pairs, Standard, judge, mean_and_std
 from paribus.sweeps.stats.power import seeds_to_decide, smallest_difference
 from paribus.sweeps.stats.sequential import Look, judge_looks, seeds_can_decide
 from paribus.sweeps.stats.variance import step_of
+from paribus.sweeps.stats.verdicts import Answer, Judgement, Pairs, Standard, judge, mean_and_std
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.study import Study
 
@@ -110,12 +110,6 @@ def _predictions(study: Study, run: str) -> dict[str, NDArray[Any]] | None:
 
 Question = Literal["new data", "this part"]
 
-# What a verdict adds to SETTING of the contract.
-EFFECT = (
-    "delta", "interval", "p", "p_holm", "verdict", "pairs", "question", "confidence", "this_part",
-    "new_data", "std_of_differences", "correlation", "unpaired_worth", "lost", "look",
-    "detectable", "seeds_to_decide", "next_look", "no_verdict",
-)  # fmt: skip
 COUNTED = ("accuracy", "precision", "recall", "f1")  # they move in steps of one example
 
 
@@ -163,8 +157,8 @@ class Judged:
         answered = any(one.new_data for one in self.by_label.values())
         return "new data" if answered else "this part"
 
-    def document(self, label: str) -> dict[str, Any]:
-        """The keys that a verdict adds to SETTING of the contract."""
+    def effect(self, label: str) -> dict[str, Any]:
+        """Return what a verdict adds to a setting: fields of `SettingComparison`."""
         one, pairs = self.by_label[label], self.pairs[label]
         headline = one.headline
         found: dict[str, Any] = {

@@ -9,9 +9,9 @@ from statistics import median
 from typing import Any
 
 from paribus.sweeps.analysis.judge import standard_for, standard_of
-from paribus.sweeps.stats.comparison import ALPHA, Pairs, Standard, mean_and_std
 from paribus.sweeps.stats.power import MOST_SEEDS, detectable
 from paribus.sweeps.stats.variance import FEWEST_PAIRS, FEWEST_SETTINGS
+from paribus.sweeps.stats.verdicts import ALPHA, Pairs, Standard, mean_and_std
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.study import Study
 

@@ -119,17 +119,15 @@ def compare_command(
     if of_file:
         from paribus.sweeps.analysis.csv_results import compare_results
 
-        document = compare_results(Path(names[0]), direction or "maximize", margin)
+        document = compare_results(Path(names[0]), direction or "maximize", margin).to_json()
         _tell_comparison(document, form, as_json)
         return
-    from paribus.sweeps.analysis.linter.lint import linter_document
+    from paribus.sweeps.analysis.compare import compare_and_lint
 
     study = _study_named(root, names)
-    document = _study_document(study, metric, margin)
+    document = compare_and_lint(study, metric, margin, root_words(root)).to_json()
     if not study.outcomes.damaged:  # else that is the news
         _check_verdicts(document, margin)
-    own = margin if metric in (None, study.metric) else None  # in the units of what was selected by
-    document["linter"] = linter_document(study, own, root_words(root))
     for run, damage in study.outcomes.damaged.items():
         warn(f"{run} is left out, as it is damaged: {damage}")
     given = None
@@ -222,12 +220,6 @@ def _study_named(root: ResultsDir, names: Sequence[str]) -> Study:
             "one-run",
         )
     return Study.load(root, name)
-
-
-def _study_document(study: Study, metric: str | None, margin: float | None) -> dict[str, Any]:
-    from paribus.sweeps.analysis.compare import compare_document
-
-    return compare_document(study, study.results(metric=metric), metric, margin=margin)
 
 
 def _check_verdicts(document: Mapping[str, Any], margin: float | None) -> None:

@@ -80,13 +80,14 @@ def _evaluated_study(
     for result in chosen:
         find_trained_run(root, result.setting.runs[result.seeds[0]], "evaluate")
     with Pool(1, study.asked["baseline"]["data"]["name"]) as pool:
-        return evaluate_settings(
+        found = evaluate_settings(
             study,
             chosen,
             split,
             lambda folder, part: pool.call(evaluate_run, folder, part, trust),
             bar(f"evaluating on {split}"),
         )
+    return found.to_json()
 
 
 def _evaluated_run(

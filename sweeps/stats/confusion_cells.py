@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from paribus.sweeps.stats.comparison import ALPHA, holm
 from paribus.sweeps.stats.variance import Uncertainty, floored
+from paribus.sweeps.stats.verdicts import ALPHA, holm
 
 Array = NDArray[np.float64]
 

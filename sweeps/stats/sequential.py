@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from paribus.sweeps.stats.comparison import (
+from paribus.sweeps.stats.variance import Variances, floored, half_pooled
+from paribus.sweeps.stats.verdicts import (
     ALPHA,
     Judgement,
     Pairs,
@@ -22,7 +23,6 @@ from paribus.sweeps.stats.comparison import (
     Strictness,
     judgements,
 )
-from paribus.sweeps.stats.variance import Variances, floored, half_pooled
 
 _USUAL = (3, 5, 8, 12, 20)
 _GROWTH = 1.6  # from look to look, beyond the usual ones

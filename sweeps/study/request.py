@@ -9,8 +9,8 @@ from typing import Any
 
 from paribus.core.config.schema import Direction
 from paribus.core.errors import Faults, RequestError, did_you_mean, shown
-from paribus.sweeps.stats.comparison import ALPHA
 from paribus.sweeps.stats.sequential import looks
+from paribus.sweeps.stats.verdicts import ALPHA
 from paribus.sweeps.study.axes import Axis
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from paribus.core.errors import DamagedError
 from paribus.core.records.record import Epoch, RunRecord
-from paribus.sweeps.stats.comparison import mean_and_std
+from paribus.sweeps.stats.verdicts import mean_and_std
 from paribus.sweeps.study.controls import disagreement, same_surroundings, shared_tensors
 from paribus.sweeps.study.results_dir import ResultsDir
 
@@ -62,6 +62,10 @@ class SettingResult:
     reason: str | None
     failed: tuple[int, ...] = ()
     shared_tensors: tuple[int, int] | None = None
+
+    @property
+    def label(self) -> str:
+        return self.setting.label
 
     @property
     def by_seed(self) -> dict[int, float | None]:

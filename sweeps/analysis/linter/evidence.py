@@ -35,23 +35,13 @@ class Seen:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a rule saw, with its name and why that matters."""
+    """What a rule saw, with its name and why that matters: an entry of ``linter``."""
 
     rule: str
+    about: str | None
     sentence: str
     reason: str
-    about: str | None
     judged: bool = True
-
-    def document(self) -> dict[str, Any]:
-        """An entry of ``linter`` in the `compare` document."""
-        return {
-            "rule": self.rule,
-            "about": self.about,
-            "sentence": self.sentence,
-            "reason": self.reason,
-            "judged": self.judged,
-        }
 
 
 def not_judged(why: str, about: str | None = None) -> list[Seen]:

@@ -185,16 +185,16 @@ RULES = (
 def lint(evidence: Evidence) -> list[Finding]:
     """All that the rules see, in their order; what cannot be judged is among it."""
     return [
-        Finding(rule.name, seen.sentence, rule.reason, seen.about, seen.judged)
+        Finding(rule.name, seen.about, seen.sentence, rule.reason, seen.judged)
         for rule in RULES
         for seen in rule.look(evidence)
     ]
 
 
-def linter_document(
+def lint_study(
     study: Study, margin: float | None = None, options: Sequence[str] = ()
-) -> list[dict[str, Any]]:
-    """``linter`` of the `compare` document.
+) -> list[Finding]:
+    """Return what the rules see in a study.
 
     Args:
         study: What is looked at, by its selection metric.
@@ -205,4 +205,4 @@ def linter_document(
     results = study.results()
     if any(result.values for result in results if result.setting.key is None):
         margin = standard_of(study, results, study.metric, study.direction, margin).margin
-    return [found.document() for found in lint(evidence_of(study, results, margin, options))]
+    return lint(evidence_of(study, results, margin, options))

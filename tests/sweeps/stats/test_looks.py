@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paribus.sweeps.stats.comparison import ALPHA, Pairs, Standard
 from paribus.sweeps.stats.sequential import Look, judge_looks, looks
+from paribus.sweeps.stats.verdicts import ALPHA, Pairs, Standard
 
 
 def study(rng, means, n=20):

@@ -9,8 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import pearsonr, ttest_rel
 
-from paribus.sweeps.stats.comparison import Pairs, Standard, judge, mean_and_std
 from paribus.sweeps.stats.variance import step_of
+from paribus.sweeps.stats.verdicts import Pairs, Standard, judge, mean_and_std
 
 # Of metrics: thousandths, so that ties are common.
 VALUES = st.integers(0, 2000).map(lambda n: n / 1000)

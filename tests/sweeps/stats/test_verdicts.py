@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import ttest_1samp
 
-from paribus.sweeps.stats.comparison import Pairs, Standard, holm, judge
 from paribus.sweeps.stats.variance import Uncertainty, examples_variance, half_pooled
+from paribus.sweeps.stats.verdicts import Pairs, Standard, holm, judge
 
 NOISE = np.array([[0.3, -0.1, -0.2], [-0.2, 0.3, -0.1], [0.1, 0.1, -0.2], [0.2, -0.3, 0.1]])
 SIZES = st.floats(0.01, 100).map(lambda x: round(x, 3))

@@ -11,7 +11,7 @@ from paribus.core.errors import RequestError
 from paribus.core.fileio import write_json
 from paribus.sweeps.analysis.compare import best_setting, compare_document, run_document
 from paribus.sweeps.execution.driver import USUAL
-from paribus.sweeps.stats.comparison import Pairs
+from paribus.sweeps.stats.verdicts import Pairs
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study, check_study_name, latest_study, study_name
 from paribus.sweeps.tracking.tracker import NoTracker

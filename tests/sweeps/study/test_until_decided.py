@@ -6,8 +6,7 @@ import pytest
 from troubled import hashes
 
 from paribus.core.errors import RequestError
-from paribus.sweeps.analysis.compare import compare_document
-from paribus.sweeps.analysis.judge import EFFECT
+from paribus.sweeps.analysis.compare import SettingComparison, compare_document
 from paribus.sweeps.stats.sequential import looks
 from paribus.sweeps.study.request import Decision, Search, read_decision
 from paribus.sweeps.study.results_dir import ResultsDir
@@ -16,6 +15,9 @@ from paribus.sweeps.study.study import Study
 # One level that is far off, one that changes nothing a run could show, one that is seldom seen.
 AXES = ("optimizer.lr=1e-7", "optimizer.eps=1e-9", "model.width=5")
 DECISION = Decision(margin=0.3, looks=looks(8))
+
+FIELDS = [*SettingComparison.model_fields]
+EFFECT = FIELDS[FIELDS.index("delta") :]
 
 
 def seeds_of(study):
@@ -77,7 +79,7 @@ def test_what_was_decided_stays_so_when_more_seeds_are_trained(swept, tmp_path):
     assert more.trained
     before, after = (
         {
-            row["label"]: {key: row[key] for key in (*EFFECT, "cells")}
+            row["label"]: {key: row[key] for key in EFFECT}
             for row in compare_document(study, study.results())["settings"]
         }
         for study in (done.study, more.study)

@@ -51,7 +51,7 @@ def test_what_was_recorded_reaches_the_rules(swept):
     assert not by_rule["overfitting"].judged
     assert "accuracy-alone" not in by_rule  # 20 of each class
     for finding in by_rule.values():
-        assert json.loads(json.dumps(finding.document(), allow_nan=False)).keys() == {
+        assert json.loads(json.dumps(vars(finding), allow_nan=False)).keys() == {
             "rule", "about", "sentence", "reason", "judged"
         }  # fmt: skip
 
