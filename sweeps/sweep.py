@@ -1,4 +1,8 @@
-"""A sweep, end to end: ask, prove, plan, train, record, show. The main path of the harness."""
+"""A sweep, end to end: the main path of the harness.
+
+A design proposes settings, each one hyperparameter away from the baseline; the study plans their
+runs; workers train them; the record decides the next round.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,6 @@ from paribus.sweeps.study.request import (
     RawRequest,
     Request,
     Search,
-    StudySpec,
     check_search,
 )
 from paribus.sweeps.study.results import SettingResult
@@ -62,7 +65,7 @@ def planned_sweep(
     storage: str | None = None,
     wandb: bool = True,
 ) -> Iterator[Sweep]:
-    """What `paribus sweep` asks for, checked whole and planned; nothing is created yet.
+    """Check and plan what `paribus sweep` requests; nothing is created yet.
 
     Args:
         root: Where results live.
@@ -93,109 +96,67 @@ def planned_sweep(
         power_analysis.warm_up()
         tracker_callback.import_page()
         warm_up(enabled=wandb)
-        yield plan_sweep(
-            request,
-            seeds,
-            root,
-            pool,
-            faults.found,
-            search=search,
-            decision=decision,
-            name=study,
-            storage=storage,
-        )
-
-
-def plan_sweep(
-    request: Request,
-    seeds: Sequence[int],
-    root: ResultsDir,
-    pool: Pool,
-    found: Sequence[Fault] = (),
-    *,
-    search: Search = USUAL_SEARCH,
-    decision: Decision = USUAL_DECISION,
-    name: str | None = None,
-    storage: str | None = None,
-) -> Sweep:
-    """Checks a request against its experiment, its data and the root; plans its first round.
-
-    Raises:
-        RequestError: With all faults of the request.
-    """
-    question = pool.call(planner.read_request, request, found)
-    check_search(search, question.axes)
-    study = Study.open(root, name or study_name(question), question, storage, decision)
-    optuna_export.check_stored(study, storage)
-    sweep = Sweep(request, question, study, seeds, search, decision, pool, storage)
-    sweep.ask()
-    return sweep
+        yield Sweep(
+            request, seeds, root, pool, faults.found,
+            search=search, decision=decision, name=study, storage=storage,
+        )  # fmt: skip
 
 
 class Sweep:
-    """One command's part of a study.
+    """One command's part of a study: planned when it is made, trained by `train`.
 
     Args:
         request: Experiment, overrides, axes and engine.
-        question: The same, checked.
-        study: The study it adds to.
         seeds: The seeds of each setting.
+        root: Where results live.
+        pool: Where planning and training happen.
+        found: Faults of the command's options, to report with the request's.
         search: How levels are proposed and settings pruned.
         decision: How settings are decided on.
-        pool: Where planning and training happen.
+        name: The study's; None: it follows from the request.
         storage: URL of the Optuna storage, with its secrets; None: the study's own.
+
+    Raises:
+        RequestError: With all faults of the request.
     """
 
     def __init__(
         self,
         request: Request,
-        question: StudySpec,
-        study: Study,
         seeds: Sequence[int],
-        search: Search,
-        decision: Decision,
+        root: ResultsDir,
         pool: Pool,
-        storage: str | None,
+        found: Sequence[Fault] = (),
+        *,
+        search: Search = USUAL_SEARCH,
+        decision: Decision = USUAL_DECISION,
+        name: str | None = None,
+        storage: str | None = None,
     ) -> None:
-        self.request, self.question, self.study = request, question, study
-        self.search, self.decision = search, decision
+        self.request, self.root, self.pool = request, root, pool
+        self.search, self.decision, self._storage = search, decision, storage
         self.seeds = range(decision.looks[0]) if decision.looks else seeds
-        self.pool, self.root, self._storage = pool, study.root, storage
-        self.design: Design = OneAtATime(
-            question.baseline, question.axes, self.seeds, question.direction, search
-        )
-        if decision.looks:
-            self.design = UntilDecided(self.design, decision.looks, self._undecided)
         self.settings: list[Setting] = []
-        self.runs: dict[tuple[str, int], RunSpec] = {}
-        self._wanted: tuple[list[Setting], Runs] | None = None
+        self.runs: dict[tuple[str, int], RunSpec] = {}  # by label and seed
         self.notes: list[str] = []
-        # Looking once more, at the whole 5 %, is what looks are there to avoid.
-        self.replaces_verdicts = bool(decision.looks and study.settings and not study.had_looks)
         self.page: Path | None = None
         self.seconds = 0.0
         self._ended = {"trained": 0, "reused": 0, "failed": 0}
 
-    def ask(self) -> None:
-        """Asks the design for the next round, given what was found, and plans its runs.
-
-        What was asked for before and has no result was tried already: it is left to the next
-        command.
-
-        Raises:
-            RequestError: With the faults of all its settings.
-        """
-        wanted = []
-        for setting, seeds in self.design.propose(self._values()):
-            if new := [seed for seed in seeds if (setting.label, seed) not in self.runs]:
-                wanted.append((setting, new))
-        self._wanted = None
-        if wanted:
-            baseline = self.question.baseline
-            self._wanted = self.pool.call(planner.plan_runs, self.request, baseline, wanted)
-            known = {setting.label for setting in self.settings}
-            self.settings += [s for s in self._wanted[0] if s.label not in known]
-            self.runs.update(self._wanted[1])
+        self.question = pool.call(planner.read_request, request, found)
+        check_search(search, self.question.axes)
+        self.name = name or study_name(self.question)
+        self.study = Study.open(root, self.name, self.question, storage, decision)
+        optuna_export.check_stored(self.study, storage)
+        # Looking once more, at the whole 5 %, is what looks are there to avoid.
+        study = self.study
+        self.replaces_verdicts = bool(decision.looks and study.settings and not study.had_looks)
+        self.design: Design = OneAtATime(
+            self.question.baseline, self.question.axes, self.seeds, self.question.direction, search
+        )
+        if decision.looks:
+            self.design = UntilDecided(self.design, decision.looks, self._undecided)
+        self._propose()
 
     def train(
         self,
@@ -204,7 +165,7 @@ class Sweep:
         *,
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[RunEvent]:
-        """Trains what is not finished yet, yielding each run's epochs and end.
+        """Train what is not finished yet, yielding each run's epochs and end.
 
         Args:
             tracker: Follows the runs.
@@ -213,10 +174,10 @@ class Sweep:
         """
         started = time.monotonic()
         self.root.create()
-        with self.root.lock(f"study-{self.study.name}", f"The study {self.study.name}"):
+        with self.root.lock(f"study-{self.name}", f"The study {self.name}"):
             # Another command may have added to it until now.
             self.study = Study.open(
-                self.root, self.study.name, self.question, self._storage, self.decision
+                self.root, self.name, self.question, self._storage, self.decision
             )
             self.notes += optuna_export.repair(self.study, self._storage)
             driven: set[str] = set()  # a setting of a later round may be one of an earlier one
@@ -227,106 +188,66 @@ class Sweep:
                 driven.update(run.id for run in new)
                 yield from self._drive(new, tracker, rules, stop)
                 if not stop():
-                    self._note_pruned()
-                    self.ask()
+                    self._prune()
+                    self._propose()
             if not stop():
                 self.notes += self._fewer_trials()
             if self.study.settings:  # else it was stopped before anything was planned
-                self._view()
+                self._export_to_optuna()
             if not stop():
-                self._conclude(tracker)
+                self._write_page(tracker)
         self.seconds = time.monotonic() - started
 
-    def results(self) -> list[SettingResult]:
-        """What happened with this command's settings and seeds."""
-        return self.study.results([s.label for s in self.settings], self._asked_seeds)
+    def _propose(self) -> None:
+        """Ask the design for the next round, given what was found, and plan its runs.
 
-    @property
-    def _asked_seeds(self) -> Sequence[int] | None:
-        """None: as many as were planned, where it takes as many as it takes."""
-        return None if self.decision.looks else self.seeds
+        What was wanted before and has no result was tried already: it is left to the next command.
 
-    @property
-    def name(self) -> str:
-        """The study's."""
-        return self.study.name
+        Raises:
+            RequestError: With the faults of all its settings.
+        """
+        wanted = []
+        for setting, seeds in self.design.propose(self._values()):
+            if new := [seed for seed in seeds if (setting.label, seed) not in self.runs]:
+                wanted.append((setting, new))
+        self._wanted: tuple[list[Setting], Runs] | None = None
+        if wanted:
+            baseline = self.question.baseline
+            self._wanted = self.pool.call(planner.plan_runs, self.request, baseline, wanted)
+            known = {setting.label for setting in self.settings}
+            self.settings += [s for s in self._wanted[0] if s.label not in known]
+            self.runs.update(self._wanted[1])
 
-    def distinct_runs(self) -> list[RunSpec]:
-        """This command's runs as far as they are planned, each once."""
-        return list({run.id: run for run in self.runs.values()}.values())
+    def _drive(
+        self,
+        runs: Sequence[RunSpec],
+        tracker: Tracker,
+        rules: RunnerOptions,
+        stop: Callable[[], bool],
+    ) -> Iterator[RunEvent]:
+        """Train runs; the tracker and, from time to time, Optuna's view follow."""
+        viewed = time.monotonic()
+        with closing(TrackerCallback(tracker, self.root, self.study, runs)) as callback:
+            for event in drive(runs, self.root, self.pool, rules, stop=stop):
+                if event.record:
+                    self.study.outcomes.take(event.record)
+                    self._ended["reused" if event.reused else "trained"] += 1
+                    self._ended["failed"] += event.record.status == "failed"
+                    if time.monotonic() - viewed > VIEW_EVERY:
+                        self._export_to_optuna(only_add=True)
+                        viewed = time.monotonic()
+                callback.on_event(event)
+                yield event
 
-    def most_runs(self) -> int:
-        """How many runs there are at most, with those that later rounds may ask for."""
-        later = (self.design.size - len(self.settings)) * len(self.seeds)
-        if self.search.pruner is not None:
-            asked = Counter(label for label, _ in self.runs)
-            ended = {r.setting.label for r in self.results() if r.status in ("failed", "pruned")}
-            later += sum(
-                len(self.seeds) - asked[setting.label]
-                for setting in self.settings
-                if setting.label not in ended
-            )
-        return len(self.distinct_runs()) + later
-
-    def time_updates(self, requested: Configuration) -> tuple[float, float]:
-        """Seconds per update and per validation, from one short epoch; writes nothing."""
-        return self.pool.call(planner.time_updates, self.request, requested)
-
-    def power_analysis(self) -> PowerAnalysis:
-        """What so many seeds can find, given what is known of the study."""
-        seeds = self.decision.most_seeds if self.decision.looks else len(self.seeds)
-        labels = {setting.label for setting in self.settings}
-        # Those of an explored axis may be what it is about to propose again.
-        explored = {a.key for a in self.question.axes if self.search.trials_of(a) is not None}
-        others = sum(
-            setting.label not in labels and setting.key not in explored
-            for setting in self.study.settings
-        )
-        return analyse_power(self.study, seeds, self.design.size - 1 + others, self.decision.alpha)
-
-    def cost_of_deciding(self) -> dict[str, Any] | None:
-        """Runs that adding seeds took, and those that the most seeds for all would have taken."""
-        if not self.decision.looks:
-            return None
-        taken = sum(len(result.runs) for result in self.results())
-        fixed = len(self.settings) * self.decision.most_seeds
-        return {"looks": list(self.decision.looks), "runs": taken, "fixed": fixed}
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Runs ``planned``, ``trained`` by this command, ``reused``, and ``failed`` of these."""
-        return {"planned": len(self.distinct_runs()), **self._ended}
-
-    def document(self) -> dict[str, Any]:
-        """The `sweep` document of the contract."""
-        results = self.results()
-        best = best_setting(results, self.study.direction)
-        return {
-            "study": self.study.name,
-            "experiment": self.study.experiment,
-            "metric": {"name": self.study.metric, "direction": self.study.direction},
-            "sameness": sameness(self.question.baseline),
-            "runs": self.counts,
-            "settings": [result.document() for result in results],
-            "best": best.setting.label if best else None,
-            "seconds": round(self.seconds, 3),
-            "power": self.power_analysis().document(),
-            "until_decided": self.cost_of_deciding(),
-            "page": None if self.page is None else str(self.page.absolute()),
-            "storage": without_credentials(self._storage or optuna_export.storage_url(self.study)),
-        }
-
-    def comparison(self) -> dict[str, Any]:
-        """The `compare` document for this command's settings and seeds."""
-        family = self.study.results(seeds=self._asked_seeds)  # all of the study's settings
-        return compare_document(self.study, family, labels=[s.label for s in self.settings])
+    def _prune(self) -> None:
+        if self.search.pruner is not None and (labels := self.design.pruned(self._values())):
+            self.study.prune(labels, self.seeds, self.search.pruner)
 
     def _values(self) -> dict[str, dict[int, float | None]]:
         """What was found, of the runs that this command asked for: so it is as it would be anew."""
         return {
-            label: {seed: x for seed, x in r.by_seed.items() if (label, seed) in self.runs}
+            r.label: {seed: x for seed, x in r.by_seed.items() if (r.label, seed) in self.runs}
             for r in self.results()
-            for label in [r.setting.label]
         }
 
     def _undecided(self) -> dict[str, int]:
@@ -339,60 +260,114 @@ class Sweep:
             if judged and seeds_can_decide(one, judged.standard)
         }
 
-    def _note_pruned(self) -> None:
-        if self.search.pruner is not None and (labels := self.design.pruned(self._values())):
-            self.study.prune(labels, self.seeds, self.search.pruner)
-
     def _fewer_trials(self) -> list[str]:
         """Sentences on the axes whose range has fewer levels than trials were asked for."""
         if any(result.status == "interrupted" for result in self.results()):
             return []
-        asked = self.search.trials_of_a_range
+        wanted = self.search.trials_of_a_range
         counts = Counter(setting.key for setting in self.settings)
         return [
-            f"{axis.key}: {counts[axis.key]} trials instead of {asked}, as these are all levels "
+            f"{axis.key}: {counts[axis.key]} trials instead of {wanted}, as these are all levels "
             f"of {axis.range.text}."
             for axis in self.question.axes
-            if axis.range is not None and counts[axis.key] < asked
+            if axis.range is not None and counts[axis.key] < wanted
         ]
 
-    def _drive(
-        self,
-        runs: Sequence[RunSpec],
-        tracker: Tracker,
-        rules: RunnerOptions,
-        stop: Callable[[], bool],
-    ) -> Iterator[RunEvent]:
-        viewed = time.monotonic()
-        with closing(TrackerCallback(tracker, self.root, self.study, runs)) as callback:
-            for step in drive(runs, self.root, self.pool, rules, stop=stop):
-                if step.record:
-                    self.study.outcomes.take(step.record)
-                    self._ended["reused" if step.reused else "trained"] += 1
-                    self._ended["failed"] += step.record.status == "failed"
-                    if time.monotonic() - viewed > VIEW_EVERY:
-                        self._view(only_add=True)
-                        viewed = time.monotonic()
-                callback.on_event(step)
-                yield step
-
-    def _view(self, *, only_add: bool = False) -> None:
-        """Updates the Optuna view. Its trouble stops no training: the next command writes it."""
+    def _export_to_optuna(self, *, only_add: bool = False) -> None:
+        """Update the Optuna view. Its trouble stops no training: the next command writes it."""
         try:
-            unfinished = [r.setting.label for r in self.results() if r.status == "interrupted"]
+            unfinished = [r.label for r in self.results() if r.status == "interrupted"]
             optuna_export.write(self.study, self._storage, only_add=only_add, unfinished=unfinished)
         except Exception as error:
             if not only_add:
                 line = f"{type(error).__name__}: {error}".split("\n")[0]
                 self.notes.append(f"The Optuna view is not up to date ({line}); run this again.")
 
-    def _conclude(self, tracker: Tracker) -> None:
-        """Writes the page and tells the tracker. Trouble with the page costs no result."""
+    def _write_page(self, tracker: Tracker) -> None:
+        """Write the page and log the study. Trouble with the page costs no result."""
         try:
             self.page = tracker_callback.conclude(self.study, tracker)
         except Exception as error:
             line = f"{type(error).__name__}: {error}".split("\n")[0]
             self.notes.append(f"The page was not written ({line}); see: paribus report.")
+
+    # What it found, and what it is going to do.
+
+    def results(self) -> list[SettingResult]:
+        """Return what happened with this command's settings and seeds."""
+        return self.study.results([s.label for s in self.settings], self._fixed_seeds)
+
+    def comparison(self) -> dict[str, Any]:
+        """Return the `compare` document for this command's settings and seeds."""
+        family = self.study.results(seeds=self._fixed_seeds)  # all of the study's settings
+        return compare_document(self.study, family, labels=[s.label for s in self.settings])
+
+    @property
+    def _fixed_seeds(self) -> Sequence[int] | None:
+        """None: as many as were planned, where seeds are added until it is decided."""
+        return None if self.decision.looks else self.seeds
+
+    def document(self) -> dict[str, Any]:
+        """Return the `sweep` document of the contract."""
+        results = self.results()
+        best = best_setting(results, self.study.direction)
+        return {
+            "study": self.study.name,
+            "experiment": self.study.experiment,
+            "metric": {"name": self.study.metric, "direction": self.study.direction},
+            "sameness": sameness(self.question.baseline),
+            "runs": self.counts,
+            "settings": [result.document() for result in results],
+            "best": best.label if best else None,
+            "seconds": round(self.seconds, 3),
+            "power": self.power_analysis().document(),
+            "until_decided": self.cost_of_deciding(),
+            "page": None if self.page is None else str(self.page.absolute()),
+            "storage": without_credentials(self._storage or optuna_export.storage_url(self.study)),
+        }
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Runs ``planned``, ``trained`` by this command, ``reused``, and ``failed`` of these."""
+        return {"planned": len(self.distinct_runs()), **self._ended}
+
+    def distinct_runs(self) -> list[RunSpec]:
+        """Return this command's runs as far as they are planned, each once."""
+        return list({run.id: run for run in self.runs.values()}.values())
+
+    def most_runs(self) -> int:
+        """Return how many runs there are at most, with those that later rounds may ask for."""
+        later = (self.design.size - len(self.settings)) * len(self.seeds)
+        if self.search.pruner is not None:
+            planned = Counter(label for label, _ in self.runs)
+            ended = {r.label for r in self.results() if r.status in ("failed", "pruned")}
+            labels = (setting.label for setting in self.settings if setting.label not in ended)
+            later += sum(len(self.seeds) - planned[label] for label in labels)
+        return len(self.distinct_runs()) + later
+
+    def time_updates(self, requested: Configuration) -> tuple[float, float]:
+        """Return seconds per update and per validation, from one short epoch; writes nothing."""
+        return self.pool.call(planner.time_updates, self.request, requested)
+
+    def power_analysis(self) -> PowerAnalysis:
+        """Return what so many seeds can find, given what is known of the study."""
+        seeds = self.decision.most_seeds if self.decision.looks else len(self.seeds)
+        labels = {setting.label for setting in self.settings}
+        # Those of an explored axis may be what it is about to propose again.
+        explored = {a.key for a in self.question.axes if self.search.trials_of(a) is not None}
+        others = sum(
+            setting.label not in labels and setting.key not in explored
+            for setting in self.study.settings
+        )
+        return analyse_power(self.study, seeds, self.design.size - 1 + others, self.decision.alpha)
+
+    def cost_of_deciding(self) -> dict[str, Any] | None:
+        """Return the runs that adding seeds took, and how many the most seeds would have taken."""
+        if not self.decision.looks:
+            return None
+        taken = sum(len(result.runs) for result in self.results())
+        fixed = len(self.settings) * self.decision.most_seeds
+        return {"looks": list(self.decision.looks), "runs": taken, "fixed": fixed}
 
 
 # One run, planned and trained: what `paribus run` does.
@@ -402,7 +377,7 @@ class Sweep:
 def planned_run(
     root: ResultsDir, asked: RawRequest, seed: int, faults: Faults
 ) -> Iterator[SingleRun]:
-    """What `paribus run` asks for, checked whole; nothing is created yet.
+    """Check and plan what `paribus run` requests; nothing is created yet.
 
     Args:
         root: Where results live.
@@ -449,16 +424,16 @@ class SingleRun:
         *,
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[RunEvent]:
-        """Trains the run, or takes it from the root, yielding its epochs and its end."""
+        """Train the run, or take it from the root, yielding its epochs and its end."""
         self.root.create()
         callback = TrackerCallback(tracker, self.root, None, [self.run])
-        for step in drive([self.run], self.root, self._pool, rules, stop=stop):
-            callback.on_event(step)
-            self.record, self.reused = step.record, step.reused
-            yield step
+        for event in drive([self.run], self.root, self._pool, rules, stop=stop):
+            callback.on_event(event)
+            self.record, self.reused = event.record, event.reused
+            yield event
 
     def finished(self, again: str) -> RunRecord:
-        """The record.
+        """Return the record.
 
         Args:
             again: What to do where there is none.

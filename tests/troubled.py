@@ -14,7 +14,7 @@ from paribus.sweeps.execution.worker import Task
 from paribus.sweeps.study.designs import OneAtATime
 from paribus.sweeps.study.request import Request
 from paribus.sweeps.study.results_dir import ResultsDir
-from paribus.sweeps.sweep import Sweep, plan_sweep
+from paribus.sweeps.sweep import Sweep
 from paribus.sweeps.tracking.tracker import NoTracker
 
 TROUBLED = '''"""Does a net learn three kinds of waves, whatever happens to it?"""
@@ -138,7 +138,7 @@ class Troubled:
 
     def plan(self, *axes, seeds=(0, 1), overrides=(), root=None, **options) -> Sweep:
         request = Request(self.path, overrides, axes)
-        return plan_sweep(request, seeds, root or self.root, self.workplace, **options)
+        return Sweep(request, seeds, root or self.root, self.workplace, **options)
 
     def sweep(self, *axes, stop=lambda: False, rules=USUAL, name="study", **options) -> Done:
         """Sweeps a study of one name, so that it grows."""

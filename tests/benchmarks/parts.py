@@ -62,13 +62,13 @@ def _study(folder: Path, seconds: dict[str, float]) -> None:
     from paribus.sweeps.study.request import RawRequest
     from paribus.sweeps.study.results_dir import ResultsDir
     from paribus.sweeps.study.study import Study
-    from paribus.sweeps.sweep import plan_sweep
+    from paribus.sweeps.sweep import Sweep
 
     root = ResultsDir(folder / "results")
     axes = tuple(f"{KEYS[name]}={','.join(map(str, LEVELS[name]))}" for name in LEVELS)
     request = request_for(root, RawRequest("digits", OVERRIDES, axes, "auto", False), Faults())
     with Pool(1, "digits") as here, _timed(seconds, "planning"):
-        sweep = plan_sweep(request, range(SEEDS), root, here)
+        sweep = Sweep(request, range(SEEDS), root, here)
     root.create()
     sweep.study.plan(sweep.question, sweep.settings, sweep.runs)
     runs = sweep.distinct_runs()

@@ -17,9 +17,13 @@ from paribus.sweeps.analysis.linter.evidence import (
     curve_of,
     curves_of,
     fifth,
+    figure,
+    listed,
     not_judged,
+    span,
+    sweep,
+    sweep_again,
 )
-from paribus.sweeps.analysis.linter.linter_text import figure, listed, span, sweep, sweep_again
 
 TRAIN_LOSS, VAL_LOSS = "train/loss", "val/loss"
 

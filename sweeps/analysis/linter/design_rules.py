@@ -15,13 +15,11 @@ from paribus.sweeps.analysis.linter.evidence import (
     Evidence,
     Seen,
     SettingSeen,
-    not_judged,
-)
-from paribus.sweeps.analysis.linter.linter_text import (
     asked,
     figure,
     levels,
     listed,
+    not_judged,
     sweep,
     sweep_again,
 )

@@ -23,10 +23,12 @@ from paribus.sweeps.analysis.linter.evidence import (
     Finding,
     Seen,
     evidence_of,
+    listed,
+    many,
     not_judged,
     read_time,
+    sweep_again,
 )
-from paribus.sweeps.analysis.linter.linter_text import listed, many, sweep_again
 from paribus.sweeps.study.study import Study
 
 _MANY = 1 / 5  # of the planned runs
