@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,8 +17,7 @@ from paribus.sweeps.analysis.compare import (
     best_setting,
     compare_study,
 )
-from paribus.sweeps.analysis.example_scores import example_scores
-from paribus.sweeps.analysis.judge import Judged, Observed, judge_observed, standard_for
+from paribus.sweeps.analysis.judge import Judged, Observed, Outputs, judge_observed, standard_for
 from paribus.sweeps.stats.verdicts import mean_and_std
 from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.results import SettingResult
@@ -168,19 +166,13 @@ def _observed(
         seed: found[run] for seed, run in result.setting.runs.items()
         if run in found and found[run].metrics.get(metric) is not None
     }  # fmt: skip
+
+    def read(seed: int) -> Outputs | None:
+        record, one = study.outcomes.record(result.setting.runs[seed]), by_seed[seed]
+        return Outputs(record.configuration, one.outputs, one.targets) if record else None
+
     values = {seed: float(one.metrics[metric] or 0.0) for seed, one in sorted(by_seed.items())}
-
-    def scores(seed: int) -> Any:
-        record = study.outcomes.record(result.setting.runs[seed])
-        assert record is not None  # it was evaluated
-        one = by_seed[seed]
-        return example_scores(metric, values[seed], record.configuration, one.outputs, one.targets)
-
-    return Observed(result.setting.label, values, result.failed, scores, partial(_outputs, by_seed))
-
-
-def _outputs(by_seed: Mapping[int, Evaluated], seed: int) -> bytes:
-    return by_seed[seed].outputs.tobytes()
+    return Observed(result.label, values, result.failed, metric, read)
 
 
 def _setting(

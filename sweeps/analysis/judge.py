@@ -1,11 +1,14 @@
-"""What was recorded of a study's settings, as verdicts take it."""
+"""From what was observed of settings to verdicts, whatever tool the results come from.
+
+The statistics are in `paribus.sweeps.stats.verdicts`; here is what they are applied to, and by
+which margin.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,96 +24,16 @@ from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.study import Study
 
 Array = NDArray[np.float64]
-
-
-def observed(study: Study, result: SettingResult, metric: str) -> Observed:
-    """A setting's values by seed, and its recorded outputs, read when they are asked for.
-
-    Args:
-        study: Its study. The records were verified when `result` was made.
-        result: What happened with the setting.
-        metric: What the result is of.
-    """
-    values = dict(zip(result.seeds, result.values, strict=True))
-
-    @cache
-    def scores(seed: int) -> Array | None:
-        run = result.setting.runs[seed]
-        record, found = study.outcomes.record(run), _predictions(study, run)
-        if record is None or found is None:
-            return None
-        configuration = record.configuration
-        return example_scores(
-            metric, values[seed], configuration, found["outputs"], found["targets"]
-        )
-
-    def outputs(seed: int) -> bytes | None:
-        found = _predictions(study, result.setting.runs[seed])
-        return None if found is None else found["outputs"].tobytes()
-
-    return Observed(result.setting.label, values, result.failed, scores, outputs)
-
-
-def standard_of(
-    study: Study,
-    results: Sequence[SettingResult],
-    metric: str,
-    direction: Direction,
-    margin: float | None = None,
-) -> Standard:
-    """What the settings of a study are held to.
-
-    Args:
-        study: The study.
-        results: Of all its settings; the baseline is among them.
-        metric: What the results are of.
-        direction: Which way of it is better.
-        margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
-    """
-    baseline = next(result for result in results if result.setting.key is None)
-    if margin is None and metric == study.metric:
-        margin = study.asked.get("margin")
-    values = baseline.values
-    if looks := study.asked.get("looks"):  # what follows from it must not move from look to look
-        values = tuple(v for s, v in zip(baseline.seeds, values, strict=True) if s < looks[0])
-    return standard_for(
-        metric,
-        direction,
-        values,
-        len(results) - 1,
-        values=[value for result in results for value in result.values],
-        examples=decisions(study, baseline),
-        margin=margin,
-    )
-
-
-def decisions(study: Study, result: SettingResult) -> int | None:
-    """How many decisions an accuracy counts: validation examples, times the labels of each."""
-    run = result.setting.runs[result.seeds[0]] if result.seeds else None
-    record = study.outcomes.record(run) if run else None
-    if record is None or not record.data.val:
-        return None
-    matrix = record.confusion_matrix
-    labels = len(matrix) if matrix and isinstance(matrix[0][0], list) else 1
-    return int(record.data.val) * labels
-
-
-def _predictions(study: Study, run: str) -> dict[str, NDArray[Any]] | None:
-    """Outputs and targets of the best epoch; None where a function kept them to itself."""
-    file = study.root.run(run).folder / PREDICTIONS
-    if not file.is_file():
-        return None
-    from safetensors.numpy import load_file
-
-    return load_file(file)
-
-
-# From what was observed of settings to verdicts, whatever tool the results come from.
-
-
 Question = Literal["new data", "this part"]
-
 COUNTED = ("accuracy", "precision", "recall", "f1")  # they move in steps of one example
+
+
+class Outputs(NamedTuple):
+    """What a model answered on a part: outputs `[m, C]`, targets `[m]` or `[m, L]`."""
+
+    configuration: Mapping[str, Any]
+    outputs: NDArray[Any]
+    targets: NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,16 +44,82 @@ class Observed:
         label: Its name.
         values: Seed to the metric's value, of complete runs.
         failed: Seeds whose run failed by itself.
-        scores: From a seed to what each example adds to the metric: `[m]`; None where the metric is
-            no mean over examples.
-        outputs: From a seed to the bytes of all outputs, or None.
+        metric: ``<split>/<name>``.
+        read: Seed to what the model answered, or None.
     """
 
     label: str
     values: Mapping[int, float]
     failed: tuple[int, ...] = ()
-    scores: Callable[[int], Array | None] = field(default=lambda _seed: None)
-    outputs: Callable[[int], bytes | None] = field(default=lambda _seed: None)
+    metric: str = ""
+    read: Callable[[int], Outputs | None] = field(default=lambda _seed: None)
+    _scores: dict[int, Array | None] = field(default_factory=dict, init=False)
+
+    def scores(self, seed: int) -> Array | None:
+        """Return what each example adds to the metric: `[m]`; None where it is no mean of them."""
+        if seed not in self._scores:  # the baseline's are wanted for every setting
+            found = self.read(seed)
+            self._scores[seed] = found and example_scores(self.metric, self.values[seed], *found)
+        return self._scores[seed]
+
+    def pairs(self, baseline: Observed, seeds: Sequence[int] | None = None) -> Pairs:
+        """Pair a setting with the baseline, by the seeds of both; None: all of them."""
+        shared = sorted(self.values.keys() & baseline.values.keys())
+        shared = [seed for seed in shared if seeds is None or seed in seeds]
+        level = [self.values[seed] for seed in shared]
+        base = [baseline.values[seed] for seed in shared]
+        same = bool(shared) and level == base and all(
+            _same_outputs(self.read(seed), baseline.read(seed)) for seed in shared
+        )  # fmt: skip
+        return Pairs.of(level, base, self._differences(baseline, shared), identical=same)
+
+    def _differences(self, baseline: Observed, seeds: Sequence[int]) -> Array | None:
+        """Level minus baseline for each example: `[n, m]`; None unless all are known."""
+        rows = []
+        for seed in seeds:
+            ours, theirs = self.scores(seed), baseline.scores(seed)
+            if ours is None or theirs is None or len(ours) != len(theirs):
+                return None
+            rows.append(ours - theirs)
+        return np.stack(rows) if rows else None
+
+    def lost(self, baseline: Observed) -> tuple[int, ...]:
+        """Return the seeds that have no pair because one of the two runs failed."""
+        seeds = {*self.values, *self.failed}
+        return tuple(sorted({*self.failed, *(seed for seed in baseline.failed if seed in seeds)}))
+
+    def has_ended(self, seeds: Sequence[int]) -> bool:
+        return {*seeds} <= {*self.values, *self.failed}
+
+
+def _same_outputs(one: Outputs | None, other: Outputs | None) -> bool:
+    """Whether two models answered the same, bit for bit."""
+    if one is None or other is None:
+        return False
+    return one.outputs.tobytes() == other.outputs.tobytes()
+
+
+def observed(study: Study, result: SettingResult, metric: str) -> Observed:
+    """Return a setting's values by seed, and its recorded outputs, read when they are needed.
+
+    Args:
+        study: Its study. The records were verified when `result` was made.
+        result: What happened with the setting.
+        metric: What the result is of.
+    """
+
+    def read(seed: int) -> Outputs | None:
+        run = result.setting.runs[seed]
+        record, file = study.outcomes.record(run), study.root.run(run).folder / PREDICTIONS
+        if record is None or not file.is_file():  # a function kept its outputs to itself
+            return None
+        from safetensors.numpy import load_file
+
+        found = load_file(file)
+        return Outputs(record.configuration, found["outputs"], found["targets"])
+
+    values = dict(zip(result.seeds, result.values, strict=True))
+    return Observed(result.label, values, result.failed, metric, read)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,11 +127,11 @@ class Judged:
     """Verdicts on settings.
 
     Attributes:
-        standard: What they were held to.
+        standard: By which margin and for how many settings.
         by_label: Each setting's.
         lost: Seeds for which the setting or the baseline failed, by label.
         pairs: What the verdicts rest on, by label.
-        looks: After how many seeds it was looked, where they were added until it was decided.
+        looks: After how many seeds verdicts are given, where seeds are added until it is decided.
     """
 
     standard: Standard
@@ -161,7 +150,9 @@ class Judged:
         """Return what a verdict adds to a setting: fields of `SettingComparison`."""
         one, pairs = self.by_label[label], self.pairs[label]
         headline = one.headline
-        found: dict[str, Any] = {
+        # Whether the differences vary by more than the steps in which the metric moves.
+        varies = pairs.std is not None and pairs.std > self.standard.resolution / 2
+        return {
             "delta": one.mean,
             "interval": headline and [headline.low, headline.high],
             "p": headline and headline.p,
@@ -174,36 +165,30 @@ class Judged:
             "new_data": _answer(one.new_data, one),
             "std_of_differences": pairs.std,
             "correlation": pairs.correlation,
-            "unpaired_worth": pairs.unpaired_worth if self._varies(pairs) else None,
+            "unpaired_worth": pairs.unpaired_worth if varies else None,
             "lost": list(self.lost[label]),
             "look": one.look,
+            "no_verdict": _why_none(one, self.lost[label], self.looks),
+            **self._undecided(one),
         }
-        why = _why_none(one, self.lost[label], self.looks)
-        return {**found, **self._undecided(one), "no_verdict": why}
-
-    def _varies(self, pairs: Pairs) -> bool:
-        """Whether the differences vary by more than the steps in which the metric moves."""
-        return pairs.std is not None and pairs.std > self.standard.resolution / 2
 
     def _undecided(self, one: Judgement) -> dict[str, Any]:
-        """The smallest difference that this many seeds find, and how many would decide it."""
+        """Return the minimum detectable effect, and how many seeds would decide a setting."""
         headline = one.headline
         if headline is None or one.verdict != "undecided" or one.mean is None:
-            return {"detectable": None, "seeds_to_decide": None, "next_look": None}
+            return {}
         spent, sure = 1 - one.confidence, headline.uncertainty
         alpha = spent / max(1, self.standard.planned)
-        needed = seeds_to_decide(sure, one.pairs, one.mean, self.standard.margin, alpha, spent)
+        needed = next_look = None
+        if not self.looks:
+            needed = seeds_to_decide(sure, one.pairs, one.mean, self.standard.margin, alpha, spent)
+        elif seeds_can_decide(one, self.standard):
+            next_look = next((n for n in self.looks if n > (one.look or 0)), None)
         return {
             "detectable": smallest_difference(sure, one.pairs, alpha),
-            "seeds_to_decide": None if self.looks else needed,  # a look follows, or none does
-            "next_look": self._next_look(one),
+            "seeds_to_decide": needed,
+            "next_look": next_look,
         }
-
-    def _next_look(self, one: Judgement) -> int | None:
-        """After how many seeds a setting is looked at again; None if that would be in vain."""
-        if not seeds_can_decide(one, self.standard):
-            return None
-        return next((n for n in self.looks if n > (one.look or 0)), None)
 
 
 def judge_observed(
@@ -214,36 +199,81 @@ def judge_observed(
     planned_looks: tuple[int, ...] = (),
     seeds: Sequence[int] = (),
 ) -> Judged:
-    """Verdicts on settings against a baseline.
+    """Return verdicts on settings against a baseline.
 
     Args:
         baseline: What they are compared with.
         settings: Each with what was seen of it.
-        standard: What they are held to.
-        planned_looks: After how many of `seeds` it is looked; none where their number was fixed.
+        standard: By which margin and for how many settings.
+        planned_looks: After how many of `seeds` verdicts are given; none where their number was
+            fixed.
         seeds: All that may be used, in the order in which they were added.
     """
-    pairs = [_pairs(one, baseline, None) for one in settings]
+    pairs = [one.pairs(baseline) for one in settings]
     if planned_looks:
-        looks = [_look(baseline, settings, seeds[:n]) for n in planned_looks]
+        looks = []
+        for n in planned_looks:
+            here = [
+                one.pairs(baseline, seeds[:n])
+                if baseline.has_ended(seeds[:n]) and one.has_ended(seeds[:n])
+                else None
+                for one in settings
+            ]
+            looks.append(Look(n, here))
         judged = judge_looks(looks, planned_looks, standard)
-        pairs = [
-            _pairs(one, baseline, seeds[: found.look]) if found.look else whole
-            for one, found, whole in zip(settings, judged, pairs, strict=True)
-        ]
-        judged = [
-            found if found.look else replace(found, pairs=whole.n, mean=whole.mean)
-            for found, whole in zip(judged, pairs, strict=True)
-        ]
+        for place, (one, found) in enumerate(zip(settings, judged, strict=True)):
+            if found.look:
+                pairs[place] = one.pairs(baseline, seeds[: found.look])
+            else:
+                judged[place] = replace(found, pairs=pairs[place].n, mean=pairs[place].mean)
     else:
         judged = judge(pairs, standard)
     labels = [one.label for one in settings]
     return Judged(
         standard,
         dict(zip(labels, judged, strict=True)),
-        {one.label: _lost(one, baseline) for one in settings},
+        {one.label: one.lost(baseline) for one in settings},
         dict(zip(labels, pairs, strict=True)),
         planned_looks,
+    )
+
+
+def standard_of(
+    study: Study,
+    results: Sequence[SettingResult],
+    metric: str,
+    direction: Direction,
+    margin: float | None = None,
+) -> Standard:
+    """Return by which margin and for how many settings a study is judged.
+
+    Args:
+        study: The study.
+        results: Of all its settings; the baseline is among them.
+        metric: What the results are of.
+        direction: Which way of it is better.
+        margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
+    """
+    baseline = next(result for result in results if result.setting.key is None)
+    if margin is None and metric == study.metric:
+        margin = study.asked.get("margin")
+    values = baseline.values
+    if looks := study.asked.get("looks"):  # what follows from it must not move from look to look
+        values = tuple(v for s, v in zip(baseline.seeds, values, strict=True) if s < looks[0])
+    run = baseline.setting.runs[baseline.seeds[0]] if baseline.seeds else None
+    record, decisions = study.outcomes.record(run) if run else None, None
+    if record and record.data.val:  # how many decisions an accuracy counts: of each label one
+        matrix = record.confusion_matrix
+        labels = len(matrix) if matrix and isinstance(matrix[0][0], list) else 1
+        decisions = record.data.val * labels
+    return standard_for(
+        metric,
+        direction,
+        values,
+        len(results) - 1,
+        values=[value for result in results for value in result.values],
+        examples=decisions,
+        margin=margin,
     )
 
 
@@ -257,7 +287,7 @@ def standard_for(
     examples: int | None = None,
     margin: float | None = None,
 ) -> Standard:
-    """What settings are held to, by the metric.
+    """Return by which margin and for how many settings results of a metric are judged.
 
     Args:
         metric: ``<split>/<name>``.
@@ -277,61 +307,14 @@ def standard_for(
     if counted:
         step = 1 / examples if examples else step_of([*baseline, *values])
     if margin is None:
-        margin = max(_usual_margin(name, direction, mean, counted=counted), step)
+        if name == "r2":
+            usual = 0.01
+        elif counted or (direction == "maximize" and 0 <= mean <= 1):
+            usual = 0.005
+        else:
+            usual = 0.02 * abs(mean)
+        margin = max(usual, step)
     return Standard(margin, planned, direction == "maximize", step, counted)
-
-
-def _usual_margin(name: str, direction: Direction, mean: float, *, counted: bool) -> float:
-    if name == "r2":
-        return 0.01
-    if counted or (direction == "maximize" and 0 <= mean <= 1):
-        return 0.005
-    return 0.02 * abs(mean)
-
-
-def _pairs(setting: Observed, baseline: Observed, seeds: Sequence[int] | None) -> Pairs:
-    shared = sorted(setting.values.keys() & baseline.values.keys())
-    shared = [seed for seed in shared if seeds is None or seed in seeds]
-    examples = _differences(setting, baseline, shared)
-    level = [setting.values[seed] for seed in shared]
-    base = [baseline.values[seed] for seed in shared]
-    same = len(shared) > 0 and level == base and all(
-        map(partial(_same_outputs, setting, baseline), shared)
-    )  # fmt: skip
-    return Pairs.of(level, base, examples, identical=same)
-
-
-def _differences(setting: Observed, baseline: Observed, seeds: Sequence[int]) -> Array | None:
-    """Level minus baseline for each example: `[n, m]`; None unless all are known."""
-    rows = []
-    for seed in seeds:
-        ours, theirs = setting.scores(seed), baseline.scores(seed)
-        if ours is None or theirs is None or len(ours) != len(theirs):
-            return None
-        rows.append(ours - theirs)
-    return np.stack(rows) if rows else None
-
-
-def _same_outputs(setting: Observed, baseline: Observed, seed: int) -> bool:
-    ours = setting.outputs(seed)
-    return ours is not None and ours == baseline.outputs(seed)
-
-
-def _lost(one: Observed, baseline: Observed) -> tuple[int, ...]:
-    """Seeds that there would be pairs of, had not the one or the other failed."""
-    seeds = {*one.values, *one.failed}
-    return tuple(sorted({*one.failed, *(seed for seed in baseline.failed if seed in seeds)}))
-
-
-def _look(baseline: Observed, settings: Sequence[Observed], seeds: Sequence[int]) -> Look:
-    def ended(one: Observed) -> bool:
-        return {*seeds} <= {*one.values, *one.failed}
-
-    here = ended(baseline)
-    return Look(
-        len(seeds),
-        [_pairs(one, baseline, seeds) if here and ended(one) else None for one in settings],
-    )
 
 
 def _answer(answer: Answer | None, one: Judgement) -> dict[str, Any] | None:
@@ -346,6 +329,7 @@ def _answer(answer: Answer | None, one: Judgement) -> dict[str, Any] | None:
 
 
 def _why_none(one: Judgement, lost: Sequence[int], looks: Sequence[int]) -> str | None:
+    """Return why there is no verdict."""
     if one.verdict is not None:
         return None
     if looks and one.look is None:

@@ -46,7 +46,7 @@ def main():
               + "  ".join(f"{verdict:>10}" for verdict in VERDICTS))  # fmt: skip
         for metric in ("val/accuracy", "val/loss"):
             baseline, higher = (observed(study, r, metric) for r in study.results(metric=metric))
-            examples = study.outcomes.record(study.settings[0].runs[0])["data"]["val"]
+            examples = study.outcomes.record(study.settings[0].runs[0]).data.val
             for k, n in SIZES:
                 report("independent", metric, k, n, independent(baseline, k, n), examples)
             for n in (3, 5, 10):
@@ -76,7 +76,8 @@ def part(runs, seeds, label):
     return Observed(
         label,
         {place: runs.values[seed] for place, seed in enumerate(seeds)},
-        scores=lambda place: runs.scores(seeds[place]),
+        metric=runs.metric,
+        read=lambda place: runs.read(seeds[place]),
     )
 
 
