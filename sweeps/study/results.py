@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from paribus.core.errors import DamagedError
 from paribus.core.records.record import Epoch, RunRecord
 from paribus.sweeps.stats.verdicts import mean_and_std
 from paribus.sweeps.study.controls import disagreement, same_surroundings, shared_tensors
 from paribus.sweeps.study.results_dir import ResultsDir
+
+Status = Literal["complete", "failed", "pruned", "interrupted"]
 
 
 @dataclass
@@ -58,7 +59,7 @@ class SettingResult:
     seeds: tuple[int, ...]
     values: tuple[float, ...]
     runs: tuple[str, ...]
-    status: str
+    status: Status
     reason: str | None
     failed: tuple[int, ...] = ()
     shared_tensors: tuple[int, int] | None = None
@@ -81,7 +82,7 @@ class SettingResult:
         return mean_and_std(self.values)[1]
 
     def document(self) -> dict[str, Any]:
-        """SETTING of the contract."""
+        """Return SETTING of the contract."""
         return {
             "label": self.setting.label,
             "changed": self.setting.changed,
@@ -117,7 +118,7 @@ class Outcomes:
         self._histories: dict[str, list[Epoch]] = {}
 
     def record(self, run: str) -> RunRecord | None:
-        """A finished run's record, read once; None where there is none, or it is damaged."""
+        """Return a finished run's record, read once; None if there is none, or it is damaged."""
         if run not in self._records:
             folder = self._root.run(run)
             try:
@@ -129,7 +130,7 @@ class Outcomes:
         return self._records[run]
 
     def take(self, record: RunRecord) -> None:
-        """Notes the verified record of a run that has just ended, in place of an earlier one."""
+        """Note the verified record of a run that has just ended, in place of an earlier one."""
         run = record.run
         if run in self._records or run in self.damaged:
             self._proofs = {runs: p for runs, p in self._proofs.items() if run not in runs}
@@ -144,7 +145,7 @@ class Outcomes:
         metric: str,
         seeds: Sequence[int] | None = None,
     ) -> SettingResult:
-        """What happened with a setting, in the newest environment it was trained in.
+        """Return what happened with a setting, in the newest environment it was trained in.
 
         Args:
             setting: The setting.
@@ -155,92 +156,74 @@ class Outcomes:
         complete: dict[int, float] = {}
         found: list[str] = []
         failed: dict[int, str] = {}
-        asked = None if seeds is None else set(seeds)
-        wanted = sorted(s for s in setting.runs if asked is None or s in asked)
+        wanted = sorted(s for s in setting.runs if seeds is None or s in seeds)
         same_data = setting.key is None or setting.key.split(".")[0] != "data"
         newest = ((self._newest(setting), True), (self._newest(baseline), same_data))
         for seed in wanted:
             record = self.record(setting.runs[seed])
-            if record is None or not _belongs(record, newest):
+            if record is None or not all(
+                other is None or same_surroundings(other.identity, record.identity, data=data)
+                for other, data in newest
+            ):
                 continue
             found.append(setting.runs[seed])
-            reason, value = record.reason, None
-            if record.status == "complete":
-                reason = self._disagreement(setting, seed, record, baseline)
-                value = record.metrics.get(metric)
+            reason, value = record.reason, record.metrics.get(metric)
+            if record.is_complete and (base := self._complete(baseline, seed)):
+                reason = self._disagreement(setting, base, record)
             if reason is None and value is not None:
                 complete[seed] = value
             else:
                 failed[seed] = f"seed {seed}: {reason or f'{metric} is not defined'}"
         ended = bool(wanted) and len(complete) == len(wanted)
-        all_seeds = asked is None or len(wanted) == len(asked)
-        if ended and setting.pruned and (asked is None or not all_seeds):
+        all_seeds = seeds is None or len(wanted) == len(set(seeds))
+        if failed:
+            status: Status = "failed"
+        elif ended and setting.pruned and (seeds is None or not all_seeds):
             status = "pruned"
         else:
             status = "complete" if ended and all_seeds else "interrupted"
+        shared = None
+        if setting.key and setting.key.split(".")[0] == "model" and complete:
+            first = min(complete)
+            ours, theirs = self._complete(baseline, first), self._complete(setting, first)
+            shared = shared_tensors(ours, theirs) if ours and theirs else None
         return SettingResult(
             setting,
             tuple(complete),
             tuple(complete.values()),
             tuple(found),
-            "failed" if failed else status,
+            status,
             "; ".join(failed.values()) or None,
             tuple(failed),
-            self._shared_tensors(setting, baseline, [*complete]),
+            shared,
         )
 
     def _newest(self, setting: PlannedSetting | None) -> RunRecord | None:
-        """The record of the run that was planned last, of those that are finished."""
+        """Return the record of the run that was planned last, of those that are finished."""
         planned = reversed(setting.runs.values()) if setting else ()
         return next((record for run in planned if (record := self.record(run))), None)
 
+    def _complete(self, setting: PlannedSetting | None, seed: int) -> RunRecord | None:
+        """Return the record of a setting's run, if it is complete."""
+        record = self.record(setting.runs[seed]) if setting and seed in setting.runs else None
+        return record if record and record.is_complete else None
+
     def _disagreement(
-        self,
-        setting: PlannedSetting,
-        seed: int,
-        record: RunRecord,
-        baseline: PlannedSetting | None,
+        self, setting: PlannedSetting, base: RunRecord, record: RunRecord
     ) -> str | None:
-        """Why a run cannot be compared with the baseline's of the same seed, if so."""
-        base = self._complete(baseline, seed)
-        if setting.key is None or base is None:
+        """Return why a run cannot be compared with the baseline's of the same seed, if so."""
+        if setting.key is None:
             return None
         runs = (base.run, record.run)
         if runs not in self._proofs:
-            baseline_history = partial(self._baseline_history, base.run)
             history = self._root.run(record.run).history
-            self._proofs[runs] = disagreement(setting.key, base, record, baseline_history, history)
+            self._proofs[runs] = disagreement(
+                setting.key, base, record, lambda: self._baseline_history(base.run), history
+            )
         return self._proofs[runs]
 
     def _baseline_history(self, run: str) -> list[Epoch]:
-        """The epochs of a baseline's run, read once: every setting is held to them."""
+        """Return the epochs of a baseline's run, read once: every setting is checked against it."""
         if run not in self._histories:
             self._histories[run] = self._root.run(run).history()
         return self._histories[run]
-
-    def _shared_tensors(
-        self, setting: PlannedSetting, baseline: PlannedSetting | None, seeds: Sequence[int]
-    ) -> tuple[int, int] | None:
-        """Where the model changed: how many tensors began as the baseline's, of how many."""
-        if setting.key is None or setting.key.split(".")[0] != "model" or not seeds:
-            return None
-        base, record = self._complete(baseline, seeds[0]), self._complete(setting, seeds[0])
-        return shared_tensors(base, record) if base and record else None
-
-    def _complete(self, setting: PlannedSetting | None, seed: int) -> RunRecord | None:
-        """The record of a setting's run, if it is complete."""
-        record = self.record(setting.runs[seed]) if setting and seed in setting.runs else None
-        return record if record and record.status == "complete" else None
-
-
-def _belongs(record: RunRecord, newest: Sequence[tuple[RunRecord | None, bool]]) -> bool:
-    """Whether a run was trained by what trained the newest of its setting and the baseline.
-
-    Args:
-        record: The run's.
-        newest: Their records, each with whether the data's bytes have to be the same.
-    """
-    return all(
-        other is None or same_surroundings(other.identity, record.identity, data=data)
-        for other, data in newest
-    )
