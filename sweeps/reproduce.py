@@ -1,4 +1,4 @@
-"""Whether two finished runs are the same, bit for bit; and where they first differ."""
+"""Finished runs trained again from their records, and compared bit for bit."""
 
 from __future__ import annotations
 
@@ -26,6 +26,127 @@ from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import Study
 from paribus.sweeps.tracking.tracker import Tracker
 
+Grade = Literal["bit-exact", "agrees", "differs"]
+
+
+@contextmanager
+def planned_reproduction(
+    root: ResultsDir, text: str, *, workers: int | None = None, trust: bool = False
+) -> Iterator[Reproduction]:
+    """Plan what `paribus reproduce` requests; the scratch folder ends with the block.
+
+    Args:
+        root: Where runs are looked for.
+        text: A run, or ``STUDY/LABEL`` for all seeds of a setting.
+        workers: Processes; None: the machine's cores.
+        trust: Whether whatever the records name may be imported and executed.
+
+    Raises:
+        DamagedError: If a record cannot be parsed, or its sources are not what they were.
+        RequestError: If there is no such run, or it cannot be trained here.
+    """
+    folders, missing = _wanted(root, text)
+    records = [folder.record() for folder in folders]
+    data = str(get(records[0].configuration, "data.name") or "")
+    with (
+        Pool(1 if len(folders) == 1 else workers, data) as pool,
+        tempfile.TemporaryDirectory(prefix="paribus-reproduce-") as scratch,
+    ):
+        planned = []
+        for folder, record in zip(folders, records, strict=True):
+            damaged = (*manifest_faults(folder.folder), *_own_faults(record))
+            try:
+                run = pool.call(_plan, folder, record, trust)
+            except RequestError as error:
+                if not damaged or error.kind == "untrusted":
+                    raise
+                raise DamagedError(f"{damaged[0]} What it says cannot be trained: {error}") from (
+                    error
+                )
+            differs = explain(record.identity, run.identity)
+            planned.append(Again(folder, record, damaged, run, differs))
+        place = ResultsDir(Path(scratch))
+        place.create()
+        yield Reproduction(planned, place, pool, missing)
+
+
+class Reproduction:
+    """Finished runs that are trained again, in a root that is thrown away.
+
+    Args:
+        planned: What to train.
+        root: The scratch root.
+        pool: Where training happens.
+        missing: Seeds of the setting that have no finished run.
+
+    Attributes:
+        runs: What is trained, by label and seed.
+        name: No study's.
+    """
+
+    def __init__(
+        self,
+        planned: Sequence[Again],
+        root: ResultsDir,
+        pool: Pool,
+        missing: Sequence[int] = (),
+    ) -> None:
+        self.planned, self.root, self._pool = planned, root, pool
+        self.missing, self.name = missing, None
+        self.runs = {(BASELINE, again.run.seed): again.run for again in planned}
+
+    def most_runs(self) -> int:
+        """Return how many there are: none is planned later."""
+        return len(self.runs)
+
+    def train(
+        self,
+        tracker: Tracker,  # noqa: ARG002
+        rules: RunnerOptions,
+        *,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[RunEvent]:
+        """Train the runs, yielding their epochs and ends. Nothing is tracked."""
+        runs = list(self.runs.values())
+        yield from drive(runs, self.root, self._pool, rules, stop=stop)
+
+    def results(self) -> list[Reproduced]:
+        """Return each run compared with what it was."""
+        found = []
+        for again in self.planned:
+            record, difference = self.root.finished(again.run.id), None
+            if record is not None:
+                now = self.root.run(again.run.id)
+                difference = next(_differences(again.folder, now, again.record, record), None)
+            values = _values_over_seeds(again)
+            spread = prediction_interval(values)
+            found.append(Reproduced(again, record, difference, spread, len(values)))
+        return found
+
+
+@dataclass(frozen=True)
+class Again:
+    """A recorded run, and the same planned here.
+
+    Attributes:
+        folder: Where the recorded one lies.
+        record: Its record, as it is read.
+        damaged: A sentence for each part of it that is not what was written.
+        run: As it will be trained.
+        differs: What of its identity is not as it was: ``{name: [then, now]}``.
+    """
+
+    folder: RunFolder
+    record: RunRecord
+    damaged: tuple[str, ...]
+    run: RunSpec
+    differs: dict[str, list[Any]]
+
+    @property
+    def metric(self) -> str:
+        """The selection metric."""
+        return self.record.metric
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -44,20 +165,129 @@ class Difference:
     now: Any
 
 
-def first_difference(then: RunFolder, now: RunFolder, record: RunRecord) -> Difference | None:
-    """The first difference: epoch by epoch, then the end, then the best epoch's files.
+@dataclass(frozen=True)
+class Reproduced:
+    """A recorded run compared with the one trained again.
 
-    Args:
-        then: The one recorded.
-        now: The one trained again.
-        record: The record of the first, as it is read.
+    Attributes:
+        again: What was compared.
+        record: The new record; None if it was not finished.
+        difference: Where the two first differ.
+        spread: Where the selection metric of another seed would lie (95 %); None if not known.
+        seeds: From how many seeds that is known.
     """
-    return next(_differences(then, now, record, now.record()), None)
+
+    again: Again
+    record: RunRecord | None
+    difference: Difference | None
+    spread: tuple[float, float] | None
+    seeds: int
+
+    @property
+    def identical(self) -> bool:
+        return self.record is not None and self.difference is None and not self.again.damaged
+
+    @property
+    def grade(self) -> Grade:
+        """``agrees``: not the bits, but inside the setting's spread over seeds."""
+        if self.identical:
+            return "bit-exact"
+        now = self.values[1]
+        inside = self.spread and now is not None and self.spread[0] <= now <= self.spread[1]
+        return "agrees" if inside else "differs"
+
+    @property
+    def values(self) -> tuple[float | None, float | None]:
+        """The selection metric of the best epoch, then and now."""
+        return self.again.record.value, self.record.value if self.record else None
+
+    def document(self) -> dict[str, Any]:
+        """Return the `reproduce` document of the contract."""
+        then, now = self.again.record, self.record
+        return {
+            "run": then.run,
+            "identical": self.identical,
+            "grade": self.grade,
+            "first_difference": vars(self.difference) if self.difference else None,
+            "environment": self.again.differs,
+            "damaged": list(self.again.damaged),
+            "metric": self.again.metric,
+            "values": list(self.values),
+            "spread": self.spread and list(self.spread),
+            "certificate": {
+                "experiment": then.experiment,
+                "seed": then.seed,
+                "epochs": then.epochs,
+                "configuration": then.configuration,
+                "data_sha256": then.identity["data"],
+                "weights_sha256": [then.weights_sha256, now and now.weights_sha256],
+                "environment": [
+                    then.identity["environment"],
+                    self.again.run.identity["environment"],
+                ],
+                "distributions": then.identity["distributions"],
+                "command": f"paribus reproduce {then.run}",
+            },
+        }
+
+
+def _plan(folder: RunFolder, record: RunRecord, trust: bool) -> RunSpec:
+    """Return the recorded run as this machine would train it."""
+    from paribus.core.inference.load_run import naming_missing_data, recorded_run
+    from paribus.core.training.job import resolver_for_file
+
+    recorded = recorded_run(folder, record, trust=trust)
+    resolver = resolver_for_file(recorded.path, recorded.import_paths)
+    with naming_missing_data(recorded.id):
+        return resolver.specify(recorded.requested, recorded.seed, recorded.engine)
+
+
+def _wanted(root: ResultsDir, text: str) -> tuple[list[RunFolder], list[int]]:
+    """Return the run meant, or all finished runs of ``STUDY/LABEL`` and the seeds without one."""
+    name, slash, label = text.partition("/")
+    if slash and name in root.study_names():
+        study = Study.load(root, name)
+        if label in [setting.label for setting in study.settings]:
+            found = {seed: root.run(run) for seed, run in study.find(label).runs.items()}
+            missing = [seed for seed, folder in found.items() if not folder.folder.is_dir()]
+            if len(missing) == len(found):
+                raise RequestError(f"{text} has no finished run.", "Train it first.", "unknown-run")
+            return [folder for seed, folder in found.items() if seed not in missing], missing
+    return [find_run(root, text)], []
+
+
+def _own_faults(record: RunRecord) -> Iterator[str]:
+    """Yield what in a record does not fit its own id."""
+    identity = record.identity
+    if run_id(record.experiment, identity) != record.run:
+        yield f"{record.run}: the id does not follow from the identity in run.json."
+    told = {**record.configuration, "data": without_places(record.configuration)}
+    for key, (then, now) in explain(
+        {"configuration": identity["configuration"], "seed": identity["seed"]},
+        {"configuration": told, "seed": record.seed},
+    ).items():
+        yield f"{record.run}: run.json says {key} is {now}, its id was made of {then}."
+
+
+def _values_over_seeds(again: Again) -> list[float]:
+    """Return the recorded selection metric of the runs beside it that differ in the seed only."""
+    values = []
+    for folder in sorted(again.folder.folder.parent.glob("*-s*-*")):
+        try:
+            record = RunFolder(folder).verified_record()
+        except DamagedError:
+            continue
+        same = {**record.identity, "seed": 0} == {**again.record.identity, "seed": 0}
+        value = record.value
+        if same and value is not None:
+            values.append(value)
+    return values
 
 
 def _differences(
     then: RunFolder, now: RunFolder, before: RunRecord, after: RunRecord
 ) -> Iterator[Difference]:
+    """Yield differences epoch by epoch, then of the end, then of the best epoch's files."""
     if before.initial_weights != after.initial_weights:
         a, b = before.initial_weights or {}, after.initial_weights or {}
         name = next((k for k in {**a, **b} if a.get(k) != b.get(k)), "")
@@ -96,270 +326,14 @@ def _of_epoch(number: int, then: Epoch | None, now: Epoch | None) -> Iterator[Di
 
 
 def _differing_tensor(then: Path, now: Path) -> str | None:
-    """The first tensor of two files that differs; "" if a file cannot be read. None if none does.
+    """Return the first tensor that differs; "" if a file cannot be read, None if none does.
 
     Their metadata may differ: it names the run, and a run's id its environment.
     """
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError, deserialize
 
     try:
-        old, new = (_tensors(path) for path in (then, now))
+        old, new = (dict(deserialize(path.read_bytes())) for path in (then, now))  # type: ignore[no-untyped-call]
     except (OSError, SafetensorError):
         return ""
     return next((name for name in sorted({**old, **new}) if old.get(name) != new.get(name)), None)
-
-
-def _tensors(path: Path) -> dict[str, Any]:
-    from safetensors import deserialize
-
-    return dict(deserialize(path.read_bytes()))  # type: ignore[no-untyped-call]
-
-
-# Reproduce: finished runs trained again from their records, and compared bit for bit.
-
-
-Grade = Literal["bit-exact", "agrees", "differs"]
-
-
-@dataclass(frozen=True)
-class Again:
-    """A recorded run, and the same planned here.
-
-    Attributes:
-        folder: Where the recorded one lies.
-        record: Its record, as it is read.
-        damaged: A sentence for each thing of it that is not what was written.
-        run: As it will be trained.
-        differs: What of its identity is not as it was: ``{name: [then, now]}``.
-    """
-
-    folder: RunFolder
-    record: RunRecord
-    damaged: tuple[str, ...]
-    run: RunSpec
-    differs: dict[str, list[Any]]
-
-    @property
-    def metric(self) -> str:
-        """The selection metric."""
-        return str(self.record.metric)
-
-
-@dataclass(frozen=True)
-class Reproduced:
-    """What came of it.
-
-    Attributes:
-        again: What was compared.
-        record: The new record; None if it was not finished.
-        difference: Where the two first differ.
-        spread: Where the selection metric of another seed would lie (95 %); None if not known.
-        seeds: From how many seeds that is known.
-    """
-
-    again: Again
-    record: RunRecord | None
-    difference: Difference | None
-    spread: tuple[float, float] | None
-    seeds: int
-
-    @property
-    def identical(self) -> bool:
-        return self.record is not None and self.difference is None and not self.again.damaged
-
-    @property
-    def grade(self) -> Grade:
-        """``agrees``: not the bits, but inside the setting's spread over seeds."""
-        if self.identical:
-            return "bit-exact"
-        now = self.values[1]
-        inside = self.spread and now is not None and self.spread[0] <= now <= self.spread[1]
-        return "agrees" if inside else "differs"
-
-    @property
-    def values(self) -> tuple[float | None, float | None]:
-        """The selection metric of the best epoch, then and now."""
-        return self.again.record.value, self.record.value if self.record else None
-
-    def document(self) -> dict[str, Any]:
-        """The `reproduce` document of the contract."""
-        return {
-            "run": self.again.record.run,
-            "identical": self.identical,
-            "grade": self.grade,
-            "first_difference": vars(self.difference) if self.difference else None,
-            "environment": self.again.differs,
-            "damaged": list(self.again.damaged),
-            "metric": self.again.metric,
-            "values": list(self.values),
-            "spread": self.spread and list(self.spread),
-            "certificate": self._certificate(),
-        }
-
-    def _certificate(self) -> dict[str, Any]:
-        record = self.again.record
-        return {
-            "experiment": record.experiment,
-            "seed": record.seed,
-            "epochs": record.epochs,
-            "configuration": record.configuration,
-            "data_sha256": record.identity["data"],
-            "weights_sha256": [
-                record.weights_sha256,
-                self.record and self.record.weights_sha256,
-            ],
-            "environment": [
-                record.identity["environment"],
-                self.again.run.identity["environment"],
-            ],
-            "distributions": record.identity["distributions"],
-            "command": f"paribus reproduce {record.run}",
-        }
-
-
-class Reproduction:
-    """Finished runs that are trained again, in a root that is thrown away.
-
-    Args:
-        planned: What to train.
-        root: The scratch root.
-        pool: Where training happens.
-        missing: Seeds of the setting that have no finished run.
-
-    Attributes:
-        runs: What is trained, by label and seed.
-        name: No study's.
-    """
-
-    def __init__(
-        self,
-        planned: Sequence[Again],
-        root: ResultsDir,
-        pool: Pool,
-        missing: Sequence[int] = (),
-    ) -> None:
-        self.planned, self.root, self._pool = planned, root, pool
-        self.missing = missing
-        self.runs = {(BASELINE, again.run.seed): again.run for again in planned}
-        self.name = None
-
-    def most_runs(self) -> int:
-        """How many there are: none is planned later."""
-        return len(self.runs)
-
-    def train(
-        self,
-        tracker: Tracker,  # noqa: ARG002
-        rules: RunnerOptions,
-        *,
-        stop: Callable[[], bool] = lambda: False,
-    ) -> Iterator[RunEvent]:
-        """Trains the runs, yielding their epochs and ends. Nothing is tracked."""
-        runs = list(self.runs.values())
-        yield from drive(runs, self.root, self._pool, rules, stop=stop)
-
-    def results(self) -> list[Reproduced]:
-        """Each run compared with what it was."""
-        return [self._compared(again) for again in self.planned]
-
-    def _compared(self, again: Again) -> Reproduced:
-        values = _values_over_seeds(again)
-        record = self.root.finished(again.run.id)
-        difference = None
-        if record is not None:
-            difference = first_difference(again.folder, self.root.run(again.run.id), again.record)
-        return Reproduced(again, record, difference, prediction_interval(values), len(values))
-
-
-@contextmanager
-def planned_reproduction(
-    root: ResultsDir, text: str, *, workers: int | None = None, trust: bool = False
-) -> Iterator[Reproduction]:
-    """What `paribus reproduce` asks for, planned; the scratch folder ends with the block.
-
-    Args:
-        root: Where runs are looked for.
-        text: A run, or ``STUDY/LABEL`` for all seeds of a setting.
-        workers: Processes; None: the machine's cores.
-        trust: Whether whatever the records name may be imported and executed.
-
-    Raises:
-        DamagedError: If a record cannot be parsed, or its sources are not what they were.
-        RequestError: If there is no such run, or it cannot be trained here.
-    """
-    folders, missing = _wanted(root, text)
-    records = [folder.record() for folder in folders]
-    data = str(get(records[0].configuration, "data.name") or "")
-    with (
-        Pool(1 if len(folders) == 1 else workers, data) as pool,
-        tempfile.TemporaryDirectory(prefix="paribus-reproduce-") as scratch,
-    ):
-        planned = []
-        for folder, record in zip(folders, records, strict=True):
-            damaged = (*manifest_faults(folder.folder), *_own_faults(record))
-            try:
-                run = pool.call(_plan, folder, record, trust)
-            except RequestError as error:
-                if not damaged or error.kind == "untrusted":
-                    raise
-                raise DamagedError(f"{damaged[0]} What it says cannot be trained: {error}") from (
-                    error
-                )
-            differs = explain(record.identity, run.identity)
-            planned.append(Again(folder, record, damaged, run, differs))
-        place = ResultsDir(Path(scratch))
-        place.create()
-        yield Reproduction(planned, place, pool, missing)
-
-
-def _plan(folder: RunFolder, record: RunRecord, trust: bool) -> RunSpec:
-    """The recorded run as this machine would train it."""
-    from paribus.core.inference.load_run import naming_missing_data, recorded_run
-    from paribus.core.training.job import resolver_for_file
-
-    recorded = recorded_run(folder, record, trust=trust)
-    resolver = resolver_for_file(recorded.path, recorded.import_paths)
-    with naming_missing_data(recorded.id):
-        return resolver.specify(recorded.requested, recorded.seed, recorded.engine)
-
-
-def _wanted(root: ResultsDir, text: str) -> tuple[list[RunFolder], list[int]]:
-    """The run meant, or all finished runs of ``STUDY/LABEL`` and the seeds that have none."""
-    name, slash, label = text.partition("/")
-    if slash and name in root.study_names():
-        study = Study.load(root, name)
-        if label in [setting.label for setting in study.settings]:
-            found = {seed: root.run(run) for seed, run in study.find(label).runs.items()}
-            missing = [seed for seed, folder in found.items() if not folder.folder.is_dir()]
-            if len(missing) == len(found):
-                raise RequestError(f"{text} has no finished run.", "Train it first.", "unknown-run")
-            return [folder for seed, folder in found.items() if seed not in missing], missing
-    return [find_run(root, text)], []
-
-
-def _own_faults(record: RunRecord) -> Iterator[str]:
-    """What in a record does not fit its own id."""
-    identity = record.identity
-    if run_id(record.experiment, identity) != record.run:
-        yield f"{record.run}: the id does not follow from the identity in run.json."
-    told = {**record.configuration, "data": without_places(record.configuration)}
-    for key, (then, now) in explain(
-        {"configuration": identity["configuration"], "seed": identity["seed"]},
-        {"configuration": told, "seed": record.seed},
-    ).items():
-        yield f"{record.run}: run.json says {key} is {now}, its id was made of {then}."
-
-
-def _values_over_seeds(again: Again) -> list[float]:
-    """The recorded selection metric of the runs beside it that differ in the seed only."""
-    values = []
-    for folder in sorted(again.folder.folder.parent.glob("*-s*-*")):
-        try:
-            record = RunFolder(folder).verified_record()
-        except DamagedError:
-            continue
-        same = {**record.identity, "seed": 0} == {**again.record.identity, "seed": 0}
-        value = record.value
-        if same and value is not None:
-            values.append(value)
-    return values
