@@ -64,7 +64,7 @@ class RequestError(ParibusError):
 
     @classmethod
     def of(cls, faults: Iterable[Fault]) -> RequestError:
-        """One error for all faults of a request, each named once."""
+        """Return one error for all faults of a request, each named once."""
         distinct = list(dict.fromkeys(faults))
         error = cls(distinct[0].message, distinct[0].hint, distinct[0].kind)
         error.faults = distinct
@@ -93,32 +93,32 @@ class Faults:
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
-        """Turns a `RequestError` of the block into collected faults."""
+        """Turn a `RequestError` of the block into collected faults."""
         try:
             yield
         except RequestError as error:
             self.found.extend(error.faults)
 
     def check(self) -> None:
-        """Raises one `RequestError` if anything was found."""
+        """Raise one `RequestError` if anything was found."""
         if self.found:
             raise RequestError.of(self.found)
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
-    """The choice most like `name`, or None if none is close."""
+    """Return the choice most like `name`, or None if none is close."""
     close = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
     return close[0] if close else None
 
 
 def one_of(choices: Iterable[str]) -> str:
-    """The choices as they stand in a message: ``a, b or c``."""
+    """Return the choices as they stand in a message: ``a, b or c``."""
     items = sorted(choices)
     return " or ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """``Did you mean 'relu'?``, or the valid choices where none is close."""
+    """Return ``Did you mean 'relu'?``, or the valid choices where none is close."""
     choices = list(choices)
     close = nearest(name, choices)
     if close:
@@ -131,13 +131,13 @@ _HARMLESS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}\N{SOFT HYPHEN}"
 
 
 def _only_stands(character: str) -> bool:
-    """Whether a character moves no cursor and turns no letters."""
+    """Return whether a character moves no cursor and turns no letters."""
     harmless = character.isprintable() or character in _HARMLESS
     return harmless or unicodedata.category(character) == "Zs"  # spaces of all scripts
 
 
 def inert(text: str) -> str:
-    """Text that does nothing but stand there; its line breaks and tabs stay."""
+    """Return text without control characters; its line breaks and tabs stay."""
     if text.isprintable():
         return text
     return "".join(
@@ -146,7 +146,7 @@ def inert(text: str) -> str:
 
 
 def shortened(line: str, limit: int) -> str:
-    """At most `limit` characters of a line: cut in its middle, for ends tell apart."""
+    """Return at most `limit` characters of a line: cut in its middle, for ends tell apart."""
     if len(line) <= limit:
         return line
     end = (limit - 1) // 2
@@ -154,6 +154,6 @@ def shortened(line: str, limit: int) -> str:
 
 
 def shown(text: object, limit: int = 80) -> str:
-    """User's text inside a message: one line, no control characters, not too long."""
+    """Return a user's text for a message: one line, no control characters, not too long."""
     line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
     return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -21,13 +21,13 @@ MANIFEST = "manifest.json"
 
 
 def sha256_file(path: Path) -> str:
-    """The sha256 of a file's bytes, in hexadecimal."""
+    """Return the sha256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder durable."""
+    """Make the names in a folder durable."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -36,10 +36,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replaces a file as a whole; on any failure the old one stays and nothing else is left.
+    """Replace a file as a whole; on any failure the old one stays and nothing else is left.
 
     Only a kill leaves the temporary file, which the next write of the same file takes. Two
-    processes never write one file: whoever writes holds its lock, or owns its folder.
+    processes never write one file: the writer holds its lock, or owns its folder.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
@@ -55,7 +55,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Writes files into a folder that is nothing yet, and last the manifest that makes it whole.
+    """Write files into a folder that is nothing yet, and last the manifest that makes it whole.
 
     Raises:
         OSError: If one cannot be written.
@@ -75,7 +75,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def json_text(value: Any) -> str:
-    """JSON to be read by people: a line for each entry of a dictionary, numbers on one line.
+    """Return JSON to be read by people: a line for each entry of a dictionary, numbers on one line.
 
     Raises:
         ValueError: If a number is not finite.
@@ -97,12 +97,12 @@ def _indented(value: Any, line: str) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replaces a JSON file as a whole. Numbers that are not finite are refused."""
+    """Replace a JSON file as a whole. Numbers that are not finite are refused."""
     write_bytes(path, json_text(value).encode() + b"\n")
 
 
 def read_json(path: Path) -> Any:
-    """Reads a JSON file.
+    """Read a JSON file.
 
     Raises:
         DamagedError: If it cannot be read or parsed.
@@ -114,7 +114,7 @@ def read_json(path: Path) -> Any:
 
 
 def append_line(path: Path, value: Any) -> None:
-    """Appends one line of JSON, synced."""
+    """Append one line of JSON, synced."""
     line = json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
     with path.open("a+b") as file:
         if file.tell() and not _ends_a_line(file):
@@ -130,7 +130,7 @@ def _ends_a_line(file: BinaryIO) -> bool:
 
 
 def read_lines(path: Path) -> list[Any]:
-    """All lines of a file of JSON lines; lines that were cut off are left out."""
+    """Return all lines of a file of JSON lines; lines that were cut off are left out."""
     if not path.exists():
         return []
     lines = []
@@ -143,7 +143,7 @@ def read_lines(path: Path) -> list[Any]:
 
 
 def verify_manifest(folder: Path, only: tuple[str, ...] | None = None) -> None:
-    """Compares files with the manifest: all of them, or those named by `only`.
+    """Compare files with the manifest: all of them, or those named by `only`.
 
     Raises:
         DamagedError: Naming the first file that is missing or differs.
@@ -153,7 +153,7 @@ def verify_manifest(folder: Path, only: tuple[str, ...] | None = None) -> None:
 
 
 def manifest_faults(folder: Path, only: tuple[str, ...] | None = None) -> Iterator[str]:
-    """A sentence for each file that is not what the manifest says."""
+    """Yield a sentence for each file that is not what the manifest says."""
     try:
         manifest = read_json(folder / MANIFEST)
     except DamagedError as error:
@@ -180,7 +180,7 @@ def manifest_faults(folder: Path, only: tuple[str, ...] | None = None) -> Iterat
 
 
 def _is_within(folder: Path, path: Path) -> bool:
-    """Whether this is a file in the folder or its folders, and no link leads to it."""
+    """Return whether this is a file in the folder or its folders, and no link leads to it."""
     inside = path.relative_to(folder).parts if path.is_relative_to(folder) else ()
     if not inside or ".." in inside:
         return False
@@ -194,7 +194,7 @@ def _is_within(folder: Path, path: Path) -> bool:
 
 @contextmanager
 def creating(what: str) -> Iterator[None]:
-    """Turns a refusal of the file system into a message that says which place it was."""
+    """Turn a refusal of the file system into a message that says which place it was."""
     try:
         yield
     except OSError as error:
@@ -205,10 +205,10 @@ def creating(what: str) -> Iterator[None]:
         ) from error
 
 
-DATA_FOLDER = "PARIBUS_DATA"  # set by whoever knows the root, and inherited by workers
+DATA_FOLDER = "PARIBUS_DATA"  # set where the root is known, and inherited by workers
 
 
 def data_folder() -> Path:
-    """The root's folder ``data``, where data sets render and cache; it may not be there yet."""
+    """Return the root's folder ``data``, where data sets render and cache; it may not exist yet."""
     root = os.environ.get("PARIBUS_ROOT") or "results"
     return Path(os.environ.get(DATA_FOLDER) or Path(root, "data")).absolute()

@@ -51,7 +51,7 @@ class EvaluationComparison(Comparison):
 
 
 def chosen_settings(study: Study, labels: Sequence[str]) -> list[SettingResult]:
-    """The baseline, and what is evaluated beside it.
+    """Return the baseline, and what is evaluated beside it.
 
     Args:
         study: The study.
@@ -138,7 +138,7 @@ def evaluate_settings(
 
 
 def readings(study: Study) -> int:
-    """How often the test part was read by a run of a study, or by the study."""
+    """Return how often the test part was read by a run of a study, or by the study."""
     runs = {run for setting in study.settings for run in setting.runs.values()}
     lines = read_lines(study.root.path / "readings.jsonl")
     read = (line for line in lines if isinstance(line, dict))
@@ -200,5 +200,5 @@ def _setting(
 
 
 def _differing(found: Mapping[str, Evaluated], what: str) -> dict[str, list[Any]]:
-    """What any run's evaluation says was otherwise when it was trained."""
+    """Return what any run's evaluation says was otherwise when it was trained."""
     return {k: v for one in found.values() for k, v in getattr(one, what).items()}

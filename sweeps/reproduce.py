@@ -261,10 +261,10 @@ def _own_faults(record: RunRecord) -> Iterator[str]:
     identity = record.identity
     if run_id(record.experiment, identity) != record.run:
         yield f"{record.run}: the id does not follow from the identity in run.json."
-    told = {**record.configuration, "data": without_places(record.configuration)}
+    recorded = {**record.configuration, "data": without_places(record.configuration)}
     for key, (then, now) in explain(
         {"configuration": identity["configuration"], "seed": identity["seed"]},
-        {"configuration": told, "seed": record.seed},
+        {"configuration": recorded, "seed": record.seed},
     ).items():
         yield f"{record.run}: run.json says {key} is {now}, its id was made of {then}."
 

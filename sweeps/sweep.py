@@ -244,14 +244,14 @@ class Sweep:
             self.study.prune(labels, self.seeds, self.search.pruner)
 
     def _values(self) -> dict[str, dict[int, float | None]]:
-        """What was found, of the runs that this command asked for: so it is as it would be anew."""
+        """Return what was found of this command's own runs: so it is as it would be anew."""
         return {
             r.label: {seed: x for seed, x in r.by_seed.items() if (r.label, seed) in self.runs}
             for r in self.results()
         }
 
     def _undecided(self) -> dict[str, int]:
-        """Settings that more seeds may decide, and after how many each was looked at."""
+        """Return settings that more seeds may decide, and after how many each was looked at."""
         study = self.study
         judged = judge_study(study, study.results(), study.metric, study.direction)
         return {
@@ -261,7 +261,7 @@ class Sweep:
         }
 
     def _fewer_trials(self) -> list[str]:
-        """Sentences on the axes whose range has fewer levels than trials were asked for."""
+        """Return sentences on the axes whose range has fewer levels than trials were asked for."""
         if any(result.status == "interrupted" for result in self.results()):
             return []
         wanted = self.search.trials_of_a_range
@@ -414,7 +414,7 @@ class SingleRun:
         self.reused = False
 
     def most_runs(self) -> int:
-        """How many there are: none is planned later."""
+        """Return how many there are: none is planned later."""
         return 1
 
     def train(

@@ -28,17 +28,17 @@ class CheckpointClock:
         self._pause = every
 
     def due(self) -> bool:
-        """Whether it is time to save."""
+        """Return whether it is time to save."""
         return self.every == 0 or time.monotonic() - self._saved >= self._pause
 
     def saved(self, seconds: float) -> None:
-        """A save took this long; the next is at least 50 times as far away."""
+        """Note that a save took this long; the next is at least 50 times as far away."""
         self._saved = time.monotonic()
         self._pause = max(self.every, 50 * seconds)
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Writes the resume state whole; the one before stays as ``last.1.pt``.
+    """Write the resume state whole; the one before stays as ``last.1.pt``.
 
     Raises:
         OSError: If it cannot be written; what was there stays.
@@ -60,7 +60,7 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
 
 
 def read_state(path: Path) -> bytes:
-    """The bytes of a resume state, held to their sha256.
+    """Return the bytes of a resume state, after comparing their sha256.
 
     Raises:
         DamagedError: If the file does not hold what was written.
@@ -76,7 +76,7 @@ def read_state(path: Path) -> bytes:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """A resume state; nothing but tensors and plain values is unpickled.
+    """Load a resume state; nothing but tensors and plain values is unpickled.
 
     Raises:
         DamagedError: If the file does not hold what was written.
@@ -86,7 +86,7 @@ def load_state(path: Path) -> dict[str, Any]:
     body = read_state(path)
     try:
         state = torch.load(io.BytesIO(body), weights_only=True)
-    except Exception as error:  # what a stranger packed may fail in any way
+    except Exception as error:  # what another program packed may fail in any way
         raise DamagedError(
             f"{path}: holds more than tensors and plain values, or is no resume state."
         ) from error

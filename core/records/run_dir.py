@@ -61,7 +61,7 @@ class RunFolder:
         return found
 
     def weights(self) -> dict[str, Tensor]:
-        """The best epoch's weights, after their sha256 was compared with the manifest.
+        """Return the best epoch's weights, after their sha256 was compared with the manifest.
 
         Raises:
             DamagedError: If they are not what was written.
@@ -83,7 +83,7 @@ class RunFolder:
             raise DamagedError(f"{self.folder / BEST}: cannot be read ({error}).") from error
 
     def predictions(self) -> dict[str, NDArray[Any]]:
-        """The best epoch's outputs and targets of the validation part, by these names.
+        """Return the best epoch's outputs and targets of the validation part, by these names.
 
         Raises:
             DamagedError: If they are not what was written.
@@ -112,7 +112,7 @@ class RunFolder:
         return self.folder / "source" / name
 
     def size(self) -> int:
-        """Bytes of all its files."""
+        """Return bytes of all its files."""
         return _size(self.folder)
 
 
@@ -126,5 +126,5 @@ def _size(folder: Path) -> int:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether an attempt is whole: its manifest, written last, is there."""
+    """Return whether an attempt is whole: its manifest, written last, is there."""
     return (folder / MANIFEST).is_file()

@@ -294,7 +294,7 @@ def run_document(
     studies: Sequence[str] = (),
     reused: bool = False,
 ) -> dict[str, Any]:
-    """A run, with its setting if a study is asked about."""
+    """Return a run, with its setting if a study is asked about."""
     place = study.place_of(folder.id) if study else None
     return {
         "run": record.run,
@@ -356,7 +356,7 @@ def _effect(result: SettingResult, judged: Judged | None) -> dict[str, Any]:
 
 
 def _has_other_units(result: SettingResult, metric: str) -> bool:
-    """Whether a setting's metric is none that the baseline's can be subtracted from."""
+    """Return whether a setting's metric is none that the baseline's can be subtracted from."""
     key = result.setting.key or ""
     return key.split(".")[0] == "loss" and metric.rpartition("/")[2] == "loss"
 

@@ -166,7 +166,7 @@ def _number(text: str, where: str) -> float:
 
 
 def _check(path: Path, baseline: Observed, settings: list[Observed]) -> None:
-    """Refuses a file that no verdict can come from."""
+    """Refuse a file that no verdict can come from."""
     name = shown(path, 200)
     if not baseline.values:
         what = "has no complete run" if baseline.failed else "is not there"
@@ -184,7 +184,7 @@ def _check(path: Path, baseline: Observed, settings: list[Observed]) -> None:
 
 
 def _usual_margin(direction: Direction, values: list[float], baseline: list[float]) -> float:
-    """Half a point of what looks like shares or percentages, else 2 % of the baseline's mean."""
+    """Return half a point of shares or percentages, else 2 % of the baseline's mean."""
     mean = abs(sum(baseline) / len(baseline))
     if direction == "maximize" and min(values) >= 0 and max(values) <= 100:
         return 0.005 if max(values) <= 1 else 0.5

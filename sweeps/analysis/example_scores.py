@@ -16,7 +16,7 @@ _CLOSE = 1e-5  # relative; losses are summed in float32
 def example_scores(
     metric: str, value: float, configuration: Mapping[str, Any], outputs: Array, targets: Array
 ) -> Scores | None:
-    """One number for each example, whose mean is the metric.
+    """Return one number for each example, whose mean is the metric.
 
     Args:
         metric: ``<split>/<name>``.
@@ -45,7 +45,7 @@ def example_scores(
 
 
 def _are_codes(targets: Array, outputs: Array) -> bool:
-    """Whether all targets are classes that the outputs have a place for."""
+    """Return whether all targets are classes that the outputs have a place for."""
     return int(targets.min()) >= 0 and int(targets.max()) < max(2, outputs.shape[1])
 
 
@@ -91,7 +91,7 @@ def _huber(errors: Array, delta: float) -> Array:
 
 
 def _by_example(values: Array) -> Scores:
-    """The mean of each row: `[m, L]` to `[m]`."""
+    """Return the mean of each row: `[m, L]` to `[m]`."""
     means: Scores = values.reshape(len(values), -1).mean(1, dtype=np.float64)
     return means
 

@@ -74,7 +74,7 @@ class Observed:
         return Pairs.of(level, base, self._differences(baseline, shared), identical=same)
 
     def _differences(self, baseline: Observed, seeds: Sequence[int]) -> Array | None:
-        """Level minus baseline for each example: `[n, m]`; None unless all are known."""
+        """Return level minus baseline for each example: `[n, m]`; None unless all are known."""
         rows = []
         for seed in seeds:
             ours, theirs = self.scores(seed), baseline.scores(seed)
@@ -93,7 +93,7 @@ class Observed:
 
 
 def _same_outputs(one: Outputs | None, other: Outputs | None) -> bool:
-    """Whether two models answered the same, bit for bit."""
+    """Return whether two models answered the same, bit for bit."""
     if one is None or other is None:
         return False
     return one.outputs.tobytes() == other.outputs.tobytes()

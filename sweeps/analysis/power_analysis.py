@@ -45,17 +45,17 @@ class PowerAnalysis:
         return None if self.in_std is None or self.std is None else self.in_std * self.std
 
     def document(self) -> dict[str, Any]:
-        """``power`` of the `sweep` document."""
+        """Return ``power`` of the `sweep` document."""
         return {**vars(self), "difference": self.difference}
 
 
 def warm_up() -> None:
-    """Imports beforehand what verdicts are computed with."""
+    """Import beforehand what verdicts are computed with."""
     from scipy import special  # noqa: F401
 
 
 def analyse_power(study: Study, seeds: int, settings: int, alpha: float = ALPHA) -> PowerAnalysis:
-    """What a sweep can find out.
+    """Return what a sweep can find out.
 
     Args:
         study: What is known of it already counts.
@@ -77,7 +77,7 @@ def analyse_power(study: Study, seeds: int, settings: int, alpha: float = ALPHA)
 
 
 def _standard(study: Study, known: Sequence[SettingResult], settings: int) -> Standard:
-    """What the settings will be held to."""
+    """Return by which margin the settings will be judged."""
     metric, direction, margin = study.metric, study.direction, study.asked.get("margin")
     if any(result.setting.key is None for result in known):
         return standard_of(study, known, metric, direction)
@@ -90,7 +90,7 @@ def _detectable(seeds: int, settings: int, standard: Standard, alpha: float) -> 
 
 
 def _std(results: Sequence[SettingResult]) -> float | None:
-    """Of a paired difference, as far as is known."""
+    """Return the standard deviation of a paired difference, as far as is known."""
     baseline = next((r for r in results if r.setting.key is None), None)
     if baseline is None:
         return None
@@ -106,7 +106,7 @@ def _std(results: Sequence[SettingResult]) -> float | None:
 
 
 def _seeds_for(in_std: float, settings: int, standard: Standard, alpha: float) -> int | None:
-    """The fewest seeds that find a difference of so many standard deviations."""
+    """Return the fewest seeds that find a difference of so many standard deviations."""
     if not settings or _detectable(MOST_SEEDS, settings, standard, alpha) > in_std:
         return None
     low, high = 1, MOST_SEEDS  # the first does not, the last does

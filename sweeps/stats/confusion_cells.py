@@ -31,7 +31,7 @@ class Cell:
 
 
 def changed_cells(level: Array, baseline: Array, most: int = 3) -> list[Cell]:
-    """The cells whose counts changed most, the largest change first.
+    """Return the cells whose counts changed most, the largest change first.
 
     Args:
         level: Confusion matrices of a setting, one per seed: `[n, C, C]` or `[n, L, 2, 2]`, n > 1.
@@ -54,9 +54,9 @@ def changed_cells(level: Array, baseline: Array, most: int = 3) -> list[Cell]:
 
 
 def surely_changed(level: Array, baseline: Array) -> NDArray[np.bool_]:
-    """Where counts changed by more than chance over seeds would have it: `[C, C]`.
+    """Return where counts changed by more than chance over seeds would have it: `[C, C]`.
 
-    A paired t-test of each cell, held to all cells that ever count anything (S. Holm 1979): at
+    A paired t-test of each cell, adjusted for all cells that ever count anything (S. Holm 1979): at
     most one study in twenty marks any cell where nothing changed. Counts are whole numbers, so
     that three equal differences are no certainty: variances have a floor, as those of accuracies.
 

@@ -13,7 +13,7 @@ MOST_SEEDS = 1000  # beyond, more seeds are no advice
 
 @lru_cache(maxsize=4096)
 def detectable(n: int, df: float, alpha: float, power: float = POWER) -> float:
-    """The smallest true mean difference that a two-sided t test finds with this probability.
+    """Return the smallest true mean difference that a two-sided t test finds (power).
 
     By the noncentral t distribution; the usual sum of two quantiles is up to 17 % too low.
 
@@ -44,7 +44,7 @@ def detectable(n: int, df: float, alpha: float, power: float = POWER) -> float:
 
 @lru_cache(maxsize=4096)
 def equivalence_needs(n: int, df: float, alpha: float, power: float = POWER) -> float:
-    """The smallest margin within which equal settings are shown to lie, with this probability.
+    """Return the smallest margin within which equal settings are shown to lie (power).
 
     Two one-sided tests both have to succeed at a true difference of 0, hence the halved miss.
 
@@ -60,7 +60,7 @@ def equivalence_needs(n: int, df: float, alpha: float, power: float = POWER) -> 
 def smallest_difference(
     uncertainty: Uncertainty, n: int, alpha: float, power: float = POWER
 ) -> float:
-    """What `detectable` says, in the metric's units, with the part of the examples.
+    """Return what `detectable` says, in the metric's units, with the part of the examples.
 
     Both parts are added as in the interval: in squares.
     """
@@ -74,7 +74,7 @@ def smallest_difference(
 def seeds_to_decide(
     uncertainty: Uncertainty, n: int, mean: float, margin: float, alpha: float, equivalence: float
 ) -> int | None:
-    """How many seeds would decide it, were the true difference the one seen.
+    """Return how many seeds would decide it, were the true difference the one seen.
 
     Either it is large enough to be found, or it lies within the margin and that can be shown, with
     a probability of 80 %; whichever needs fewer seeds.

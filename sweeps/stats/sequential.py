@@ -1,6 +1,6 @@
 """Adding seeds until it is decided, without deciding too often by chance.
 
-Whoever looks after every seed and stops at p < 0.05 calls 16 % of changes that do nothing better or
+Looking after every seed and stopping at p < 0.05 calls 16 % of changes that do nothing better or
 worse. Here the 5 % are spent over the looks in proportion to the seeds that each adds (linear
 spending; K. K. G. Lan and D. L. DeMets 1983, by Bonferroni's inequality), and over the settings
 by Holm's procedure with what was rejected taken out (W. Maurer and F. Bretz 2013).
@@ -29,7 +29,7 @@ _GROWTH = 1.6  # from look to look, beyond the usual ones
 
 
 def looks(most: int) -> tuple[int, ...]:
-    """After how many seeds the data are looked at, up to the most that are affordable (3 or more).
+    """Return after how many seeds the data are looked at, up to `most` (3 or more).
 
     Raises:
         ValueError: If there are fewer than three.
@@ -59,12 +59,12 @@ class Look:
 def judge_looks(
     found: Sequence[Look], planned: Sequence[int], standard: Standard
 ) -> list[Judgement]:
-    """Verdicts on a study to which seeds were added, look by look. Decided settings stay so.
+    """Return verdicts on a study to which seeds were added, look by look. Decided settings stay so.
 
     Args:
         found: The looks there were, the first ones of those planned.
         planned: After how many seeds all looks are.
-        standard: What settings are held to.
+        standard: By which margin and for how many settings.
     """
     number = len(found[0].settings) if found else 0
     judged: list[Judgement | None] = [None] * number
@@ -98,7 +98,7 @@ def judge_looks(
 
 
 def seeds_can_decide(judgement: Judgement, standard: Standard) -> bool:
-    """Whether more seeds may still decide a setting, however many there will be.
+    """Return whether more seeds may still decide a setting, however many there will be.
 
     With endless seeds only the draw of examples is left. Where no difference that the seeds so far
     allow would then be found, or shown to be within the margin, more seeds are spent in vain.

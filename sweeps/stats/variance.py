@@ -38,7 +38,7 @@ class Variances:
 
 
 def floored(variances: Array, resolution: float) -> Array:
-    """Variances `[k]`, not below a quarter of the resolution's square.
+    """Return variances `[k]`, not below a quarter of the resolution's square.
 
     Three equal differences of one example are no certainty: with accuracies on few examples such
     ties are common, and would make any difference significant.
@@ -47,7 +47,7 @@ def floored(variances: Array, resolution: float) -> Array:
 
 
 def half_pooled(variances: Array, df: Array) -> Variances:
-    """Each setting's variance, averaged with the common one where there are enough settings.
+    """Return variances averaged with the common one where there are enough settings.
 
     Args:
         variances: Each setting's own, above 0: `[k]`.
@@ -69,7 +69,7 @@ def half_pooled(variances: Array, df: Array) -> Variances:
 
 
 def _prior_df(variances: Array, df: Array) -> float:
-    """How many degrees of freedom the settings' agreement is worth; infinite if they all agree."""
+    """Return how many degrees of freedom the settings' agreement is worth."""
     from scipy import special
 
     logs = np.log(variances) - special.digamma(df / 2) + np.log(df / 2)
@@ -78,7 +78,7 @@ def _prior_df(variances: Array, df: Array) -> float:
 
 
 def _common(variances: Array, df: Array) -> float:
-    """The mean variance of settings, those far above the median cut."""
+    """Return the mean variance of settings, those far above the median cut."""
     from scipy import special
 
     median = float(np.median(variances * df / special.chdtri(df, 0.5)))
@@ -86,7 +86,7 @@ def _common(variances: Array, df: Array) -> float:
 
 
 def _inverse_trigamma(value: float) -> float:
-    """X with trigamma(x) = value, by Newton's method (Smyth 2004, appendix)."""
+    """Return x with trigamma(x) = value, by Newton's method (Smyth 2004, appendix)."""
     from scipy import special
 
     if value > 1e7:
@@ -127,7 +127,7 @@ class Uncertainty:
     examples: float = 0.0
 
     def reach(self, alpha: float) -> float:
-        """Half the width of the interval that covers the truth but for `alpha`."""
+        """Return half the width of the interval that covers the truth but for `alpha`."""
         from scipy import special
 
         t = float(special.stdtrit(self.df, alpha / 2))
@@ -135,7 +135,7 @@ class Uncertainty:
         return math.hypot(t * self.error, z * math.sqrt(self.examples))
 
     def p(self, mean: float) -> float:
-        """Two-sided p of a mean difference: the alpha whose interval just reaches 0."""
+        """Return two-sided p of a mean difference: the alpha whose interval just reaches 0."""
         from scipy import special
 
         if mean == 0:
@@ -150,7 +150,7 @@ class Uncertainty:
 
 
 def examples_variance(differences: Array) -> float:
-    """Variance that the draw of examples brings to a mean difference over seeds and examples.
+    """Return the variance that the draw of examples brings to a mean difference.
 
     The seeds' own part, which averages over examples contain too, is taken out (two-way analysis
     of variance without replication; J. Cornfield and J. W. Tukey 1956).
@@ -174,7 +174,7 @@ def examples_variance(differences: Array) -> float:
 def prediction_interval(
     values: Sequence[float], confidence: float = 0.95
 ) -> tuple[float, float] | None:
-    """Where one more value of the same normal distribution lies with this confidence.
+    """Return where one more value of the same normal distribution lies with this confidence.
 
     mean ± t · s · √(1 + 1/n); G. J. Hahn and W. Q. Meeker, Statistical Intervals (1991), 4.8.
 
@@ -206,7 +206,7 @@ _ROUNDED = 0.05  # how far multiples may be off, in steps: values are often prin
 
 
 def step_of(values: Sequence[float]) -> float:
-    """The step that all gaps between values are multiples of: 1/m for accuracies of m examples.
+    """Return the step that all gaps are multiples of: 1/m for accuracies of m examples.
 
     Args:
         values: Of all settings and seeds.
@@ -232,7 +232,7 @@ _HALVINGS = 100  # until neighbouring numbers, from any interval
 
 
 def root(function: Callable[[float], float], low: float, high: float) -> float:
-    """By bisection.
+    """Find where a function is zero, by bisection.
 
     Args:
         function: Rises from below 0 at `low` to above it at `high`.

@@ -46,7 +46,7 @@ class Pairs:
         *,
         identical: bool = False,
     ) -> Pairs:
-        """Pairs of plain numbers.
+        """Pair plain numbers.
 
         Raises:
             ValueError: If the lengths differ.
@@ -97,7 +97,7 @@ class Pairs:
 
 
 def mean_and_std(values: Sequence[float] | Array) -> tuple[float | None, float | None]:
-    """Mean, and standard deviation with n - 1; None where there are too few values."""
+    """Return mean, and standard deviation with n - 1; None where there are too few values."""
     array = np.asarray(values, dtype=np.float64)
     mean = float(array.mean()) if len(array) else None
     return mean, float(array.std(ddof=1)) if len(array) > 1 else None
@@ -112,7 +112,7 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Standard:
-    """What settings are held to.
+    """By which margin and for how many settings verdicts are given.
 
     Attributes:
         margin: Differences smaller than this do not matter, in the metric's units.
@@ -138,7 +138,7 @@ class Answer:
         low: Lower end of the interval of the mean difference, in the metric's units.
         high: Upper end.
         p: Two-sided, of the test whose interval this is.
-        p_holm: The same, held to all planned settings (S. Holm 1979).
+        p_holm: The same, adjusted for all planned settings (S. Holm 1979).
         verdict: What follows.
         uncertainty: Where all of that comes from.
     """
@@ -205,11 +205,11 @@ class Strictness:
 
 
 def judge(settings: Sequence[Pairs], standard: Standard) -> list[Judgement]:
-    """Verdicts on a study whose number of seeds was fixed beforehand.
+    """Return verdicts on a study whose number of seeds was fixed beforehand.
 
     Args:
         settings: Each with its pairs.
-        standard: What they are held to.
+        standard: By which margin and for how many settings.
     """
     spreads = variances_of(settings, standard)
     return judgements(settings, spreads, standard, Strictness(ALPHA, standard.planned))
@@ -221,7 +221,7 @@ def judgements(
     standard: Standard,
     strictness: Strictness,
 ) -> list[Judgement]:
-    """Verdicts of one look, given the variances of the settings' differences."""
+    """Return verdicts of one look, given the variances of the settings' differences."""
     on_validation = [
         _uncertainty(pairs, v, df, 0.0)
         for pairs, v, df in zip(settings, spreads.values, spreads.df, strict=True)
@@ -242,7 +242,7 @@ def judgements(
 
 
 def variances_of(settings: Sequence[Pairs], standard: Standard) -> Variances:
-    """Variances of all settings' differences; NaN with fewer than two pairs."""
+    """Return variances of all settings' differences; NaN with fewer than two pairs."""
     own = np.array([np.nan if pairs.std is None else pairs.std**2 for pairs in settings])
     df = np.array([max(0, pairs.n - 1) for pairs in settings], dtype=np.float64)
     found = Variances(floored(own, standard.resolution), df)
@@ -250,7 +250,7 @@ def variances_of(settings: Sequence[Pairs], standard: Standard) -> Variances:
 
 
 def holm(p: Array, multiplicity: int) -> Array:
-    """Adjusted p of the most significant of `multiplicity` tests: `[k]`, k <= multiplicity.
+    """Return adjusted p of the most significant of `multiplicity` tests: `[k]`, k <= multiplicity.
 
     S. Holm (1979), A simple sequentially rejective multiple test procedure, Scand. J. Stat. 6.
     """
@@ -298,7 +298,7 @@ def _verdict(
     standard: Standard,
     strictness: Strictness,
 ) -> Verdict:
-    """Equivalence first: a difference that is surely too small to matter is not *better*.
+    """Decide. Equivalence first: a difference that is surely too small to matter is not *better*.
 
     Two one-sided tests (D. J. Schuirmann 1987): the interval of twice the error lies inside the
     margin.

@@ -17,7 +17,7 @@ History = Callable[[], Sequence[Epoch]]
 
 
 def sameness(*configurations: Mapping[str, Any]) -> Literal["proven", "not proven"]:
-    """Whether runs can be proved to differ in nothing but the changed hyperparameter.
+    """Return whether runs can be proved to differ in nothing but the changed hyperparameter.
 
     A function keeps its model, data and order of examples to itself: nobody can tell.
     """
@@ -25,7 +25,7 @@ def sameness(*configurations: Mapping[str, Any]) -> Literal["proven", "not prove
 
 
 def same_surroundings(one: Mapping[str, Any], other: Mapping[str, Any], *, data: bool) -> bool:
-    """Whether two identities differ in nothing but configuration, engine and seed.
+    """Return whether two identities differ in nothing but configuration, engine and seed.
 
     Args:
         one: Identity of a run.
@@ -47,7 +47,7 @@ def disagreement(
     baseline_history: History,
     history: History,
 ) -> str | None:
-    """Why a run is not the baseline's run with one hyperparameter changed; None if it is.
+    """Return why a run is not the baseline's run with one hyperparameter changed; None if it is.
 
     Args:
         key: The changed hyperparameter.
@@ -74,12 +74,12 @@ def disagreement(
 
 
 def shared_tensors(baseline: RunRecord, run: RunRecord) -> tuple[int, int]:
-    """(tensors that began equal by name and bytes, tensors of the run)."""
+    """Return (tensors that began equal by name and bytes, tensors of the run)."""
     ours, theirs = baseline.initial_weights or {}, run.initial_weights or {}
     return sum(ours.get(name) == digest for name, digest in theirs.items()), len(theirs)
 
 
 def _cut_short(baseline: RunRecord, run: RunRecord, line: Epoch) -> bool:
-    """Whether this is the last epoch of one of them, ended early by a number of updates."""
+    """Return whether this is the last epoch of one of them, ended early by a number of updates."""
     by_updates = [r for r in (baseline, run) if r.configuration["train"]["updates"] is not None]
     return any(line.epoch == r.facts.epochs for r in by_updates)

@@ -24,22 +24,22 @@ _MARK = "paribus_root"
 
 @cache
 def warm_up() -> None:
-    """Does beforehand what only the first `write` of a process takes long for, in memory."""
+    """Do beforehand what only the first `write` of a process takes long for, in memory."""
     open_storage("sqlite://").remove_session()
 
 
 def default_storage(root: ResultsDir) -> str:
-    """The SQLite file under the root."""
+    """Return the SQLite file under the root."""
     return f"{SQLITE}{root.path / 'optuna.db'}"
 
 
 def storage_url(study: Study) -> str:
-    """The storage's URL, with an absolute path for SQLite."""
+    """Return the storage's URL, with an absolute path for SQLite."""
     return study.asked["storage"] or default_storage(study.root)
 
 
 def check_stored(study: Study, storage: str | None = None) -> None:
-    """Refuses a storage that cannot be opened, or that is no place for this study.
+    """Refuse a storage that cannot be opened, or that is no place for this study.
 
     A database that is not there yet is not looked for: `write` makes it.
 
@@ -58,7 +58,7 @@ def check_stored(study: Study, storage: str | None = None) -> None:
 
 
 def repair(study: Study, storage: str | None = None) -> list[str]:
-    """Called when a sweep begins: sets a damaged SQLite file aside, refuses a foreign study.
+    """Set a damaged SQLite file aside and refuse a foreign study, when a sweep begins.
 
     Returns:
         A sentence on what has to be built anew: a file that is damaged, a study that has results
@@ -70,7 +70,7 @@ def repair(study: Study, storage: str | None = None) -> list[str]:
     url = storage or storage_url(study)
     file = sqlite_file(url)
     said: list[str] = []
-    with study.root.lock("optuna", "The Optuna storage", wait=True):  # another may be mending it
+    with study.root.lock("optuna", "The Optuna storage", wait=True):  # another may be repairing it
         if file is not None and (found := damage(url)):
             new = set_aside(url)
             return [f"The Optuna storage was damaged ({found}); it is now {new}, and built anew."]
@@ -90,7 +90,7 @@ def write(
     only_add: bool = False,
     unfinished: Collection[str] = (),
 ) -> None:
-    """Brings the stored study up to date: one trial for each setting that has ended.
+    """Bring the stored study up to date: one trial for each setting that has ended.
 
     It is built anew where a finished setting changed or Optuna cannot change it in place. The same
     call rebuilds a lost database.
@@ -127,7 +127,7 @@ def write(
 
 
 def remove(study: Study) -> None:
-    """Deletes the stored study, if it is there and this root's.
+    """Delete the stored study, if it is there and this root's.
 
     Raises:
         RequestError: If it is not this root's, or the storage cannot be opened.
@@ -145,7 +145,7 @@ def remove(study: Study) -> None:
 
 @contextmanager
 def _room(study: Study, url: str) -> Iterator[Any]:
-    """Optuna's storage, for this command alone: two cannot both make its tables."""
+    """Open Optuna's storage, for this command alone: two cannot both make its tables."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -159,7 +159,7 @@ def _room(study: Study, url: str) -> Iterator[Any]:
 
 
 def _stored(study: Study, opened: Any) -> Any:
-    """The stored study of this name; None if there is none.
+    """Return the stored study of this name; None if there is none.
 
     Raises:
         RequestError: If it is not this root's.
@@ -197,7 +197,7 @@ def _foreign(study: Study) -> RequestError:
 
 
 def _created(study: Study, opened: Any, *, anew: bool) -> Any:
-    """A new stored study, marked as this root's, in place of the one that is there."""
+    """Return a new stored study, marked as this root's, in place of the one that is there."""
     import optuna
 
     _note(study).touch()
@@ -211,14 +211,14 @@ def _created(study: Study, opened: Any, *, anew: bool) -> Any:
 
 
 def _note(study: Study) -> Path:
-    """Says that the view is being created."""
+    """Say that the view is being created."""
     return study.folder / "optuna.new"
 
 
 def _continuation(
     stored: Sequence[Any], wanted: Sequence[Any], distributions: Mapping[str, Any]
 ) -> list[Any] | None:
-    """The trials to add to those that are there; None if one of those is not as wanted."""
+    """Return the trials to add to those that are there; None if one of those is not as wanted."""
     left = {trial.user_attrs["label"]: trial for trial in wanted}
     for there in stored:
         trial = left.pop(there.user_attrs.get("label"), None)
@@ -238,7 +238,7 @@ def _said(trial: Any) -> tuple[Any, ...]:
 
 
 def _in_order(wanted: Sequence[Any], before: Sequence[Any]) -> list[Any]:
-    """The trials in the order they had before, then the new ones: numbers stay what they were."""
+    """Return the trials in the order they had before, then the new ones: numbers stay."""
     places = {trial.user_attrs.get("label"): place for place, trial in enumerate(before)}
     return sorted(wanted, key=lambda trial: places.get(trial.user_attrs["label"], len(places)))
 
@@ -248,7 +248,7 @@ def _distributions(study: Study) -> dict[str, Any]:
 
 
 def _distribution(axis: Mapping[str, Any]) -> Any:
-    """Float or int for numbers, else categorical; lists as their JSON text."""
+    """Return float or int for numbers, else categorical; lists as their JSON text."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     levels = [axis["baseline"], *axis["levels"], *(axis.get("range") or ())]

@@ -13,14 +13,14 @@ SQLITE = "sqlite:///"
 
 
 def absolute(url: str) -> str:
-    """The same URL with a relative SQLite path made absolute."""
+    """Return the same URL with a relative SQLite path made absolute."""
     if url.startswith(SQLITE) and not url.startswith(SQLITE + "/"):
         return SQLITE + str(Path(url.removeprefix(SQLITE)).expanduser().absolute())
     return url
 
 
 def checked_storage(url: str) -> str:
-    """A storage's URL with an absolute path, refused if it cannot work; creates nothing.
+    """Return a storage's URL with an absolute path, refused if it cannot work; creates nothing.
 
     Raises:
         RequestError: If it is no URL of a database, or its folder is not there.
@@ -51,7 +51,7 @@ def checked_storage(url: str) -> str:
 
 
 def damage(url: str) -> str | None:
-    """What is wrong with a SQLite file, whole or not; None if nothing, or if there is none."""
+    """Return what is wrong with a SQLite file; None if nothing, or if there is none."""
     file = sqlite_file(url)
     if file is None or not file.exists() or file.stat().st_size == 0:
         return None
@@ -66,7 +66,7 @@ def damage(url: str) -> str | None:
 
 
 def set_aside(url: str) -> Path:
-    """Renames a damaged SQLite file, with the journals beside it; returns its new name."""
+    """Rename a damaged SQLite file, with the journals beside it; return its new name."""
     file = sqlite_file(url)
     assert file is not None
     number = 1
@@ -81,12 +81,12 @@ def set_aside(url: str) -> Path:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file of a SQLite URL; None for a server's."""
+    """Return the file of a SQLite URL; None for a server's."""
     return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
 
 
 def without_credentials(url: str) -> str:
-    """The URL as it may be written down: no user, no password, no options."""
+    """Return the URL as it may be written down: no user, no password, no options."""
     scheme, separator, rest = url.partition("://")
     if scheme.startswith("sqlite"):
         return url
@@ -95,7 +95,7 @@ def without_credentials(url: str) -> str:
 
 
 def open_storage(url: str) -> Any:
-    """Optuna's storage of a URL.
+    """Open Optuna's storage of a URL.
 
     Raises:
         RequestError: If it cannot be opened.

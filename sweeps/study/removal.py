@@ -32,7 +32,7 @@ class Removal:
 
 
 def plan_removal(root: ResultsDir, names: Sequence[str]) -> Removal:
-    """What goes with these studies and runs; removes nothing.
+    """Return what goes with these studies and runs; removes nothing.
 
     Raises:
         RequestError: With all names that mean nothing.
@@ -56,7 +56,7 @@ def plan_removal(root: ResultsDir, names: Sequence[str]) -> Removal:
 
 
 def _kept(root: ResultsDir, runs: Sequence[str], studies: Sequence[str]) -> dict[str, list[str]]:
-    """Runs that other studies than these use, with their names.
+    """Return runs that other studies than these use, with their names.
 
     Raises:
         DamagedError: If a study cannot be read: it may use any of them.
@@ -71,7 +71,7 @@ def _kept(root: ResultsDir, runs: Sequence[str], studies: Sequence[str]) -> dict
 
 
 def remove(removal: Removal, root: ResultsDir) -> list[str]:
-    """Removes it: runs first, each study last, so that the same command goes on after a kill.
+    """Remove runs first, each study last, so that the same command goes on after a kill.
 
     Returns:
         Sentences on what could not be removed.
@@ -115,7 +115,7 @@ def _run_of(root: ResultsDir, name: str) -> str:
 
 
 def _places(root: ResultsDir, run: str) -> list[Path]:
-    """Its folder and those of its attempts, as far as they are there."""
+    """Return its folder and those of its attempts, as far as they are there."""
     finished = root.run(run).folder
     return [*([finished] if finished.is_dir() else []), *root.attempts_of(run)]
 

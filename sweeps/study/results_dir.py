@@ -42,7 +42,7 @@ class ResultsDir:
         self.studies = self.path / "studies"
 
     def create(self) -> None:
-        """Makes the folders.
+        """Make the folders.
 
         Raises:
             RequestError: If the place cannot be written.
@@ -56,11 +56,11 @@ class ResultsDir:
                         write_json(self.path / "root.json", {"format": 1, "id": uuid.uuid4().hex})
 
     def lend_data_folder(self) -> None:
-        """Lets data sets render and cache below this root, here and in processes begun later."""
+        """Let data sets render and cache below this root, here and in processes begun later."""
         os.environ[DATA_FOLDER] = str(self.path / "data")
 
     def check_writable(self) -> None:
-        """Refuses a place that cannot be written, creating nothing.
+        """Refuse a place that cannot be written, creating nothing.
 
         Raises:
             RequestError: Naming the place.
@@ -82,23 +82,23 @@ class ResultsDir:
         return str(read_json(self.path / "root.json")["id"])
 
     def run(self, name: str) -> RunFolder:
-        """The folder of a finished run, whether it is there or not."""
+        """Return the folder of a finished run, whether it is there or not."""
         return RunFolder(self.runs / name)
 
     def run_ids(self) -> list[str]:
-        """Ids of all finished runs, in order of name."""
+        """Return ids of all finished runs, in order of name."""
         if not self.runs.is_dir():
             return []
         return sorted(p.name for p in self.runs.iterdir() if (p / RECORD).is_file())
 
     def study_names(self) -> list[str]:
-        """Names of all studies, in order of name."""
+        """Return names of all studies, in order of name."""
         if not self.studies.is_dir():
             return []
         return sorted(p.name for p in self.studies.iterdir() if (p / "study.json").is_file())
 
     def finished(self, name: str) -> RunRecord | None:
-        """The verified record of a run that need not be trained; None if it must be."""
+        """Return the verified record of a run that need not be trained; None if it must be."""
         folder = self.run(name)
         if not folder.folder.is_dir():
             return None
@@ -108,7 +108,7 @@ class ResultsDir:
             return None
 
     def damage(self, name: str) -> str | None:
-        """What is wrong with a finished run; None if nothing is, or if it is not there."""
+        """Return what is wrong with a finished run; None if nothing is, or if it is not there."""
         folder = self.run(name)
         if not folder.folder.is_dir():
             return None
@@ -119,11 +119,11 @@ class ResultsDir:
         return None
 
     def has_finished_attempt(self, name: str) -> bool:
-        """Whether an attempt of a run seems to be whole."""
+        """Return whether an attempt of a run seems to be whole."""
         return any(is_finished(attempt) for attempt in self.attempts_of(name))
 
     def adopt(self, name: str) -> RunRecord | None:
-        """Takes in a finished attempt that was never renamed; None if there is no good one.
+        """Take in a finished attempt that was never renamed; None if there is no good one.
 
         A complete one before one that failed: that one was set aside for it.
         """
@@ -135,7 +135,7 @@ class ResultsDir:
         return self.accept(name, good[0][0]) if good else None
 
     def new_attempt(self, name: str) -> tuple[Path, list[str]]:
-        """A folder for the next attempt, beginning with the newest good state of earlier ones.
+        """Make a folder for the next attempt, with the newest good state of earlier ones.
 
         Earlier ones without a resume state are cleared.
 
@@ -161,7 +161,7 @@ class ResultsDir:
                     try:
                         shutil.copyfile(state, folder / LAST)
                     except OSError:
-                        shutil.rmtree(folder)  # half a copy would be told as damage
+                        shutil.rmtree(folder)  # half a copy would be reported as damage
                         raise
                     return folder, said
                 if not states and not is_finished(attempt):
@@ -169,14 +169,14 @@ class ResultsDir:
         return folder, said
 
     def clear_attempts(self, name: str) -> None:
-        """Removes what is left of attempts at a run that is finished, unless it is in use."""
+        """Remove what is left of attempts at a run that is finished, unless it is in use."""
         if left := self.attempts_of(name):
             with suppress(RequestError), self.lock(name, name):
                 for attempt in left:
                     shutil.rmtree(attempt, ignore_errors=True)
 
     def accept(self, name: str, attempt: Path) -> RunRecord:
-        """Verifies a finished attempt and makes it the run, by one rename.
+        """Verify a finished attempt and make it the run, by one rename.
 
         Raises:
             DamagedError: If a file does not hold what was written.
@@ -197,7 +197,7 @@ class ResultsDir:
         return record
 
     def remove_run(self, name: str) -> None:
-        """Removes a run and its attempts; the caller holds its lock."""
+        """Remove a run and its attempts; the caller holds its lock."""
         folder = self.run(name).folder
         if folder.is_dir():  # renamed first: half a folder must not look like a run
             folder.rename(self.attempts / f"{name}.{_next(self.attempts_of(name))}")
@@ -206,19 +206,19 @@ class ResultsDir:
             shutil.rmtree(attempt)
 
     def attempts_of(self, name: str) -> list[Path]:
-        """The folders of attempts at a run, in order of their numbers."""
+        """Return the folders of attempts at a run, in order of their numbers."""
         found = [p for p in self.attempts.glob(f"{name}.*") if p.suffix[1:].isdecimal()]
         return sorted(found, key=_number)
 
     def interrupted(self) -> list[str]:
-        """Ids of runs that have an attempt and are not finished."""
+        """Return ids of runs that have an attempt and are not finished."""
         if not self.attempts.is_dir():
             return []
         names = {p.name.rsplit(".", 1)[0] for p in self.attempts.iterdir() if p.is_dir()}
         return sorted(names - set(self.run_ids()))
 
     def find_run(self, text: str) -> RunFolder:
-        """The run meant by an id, a unique beginning of one, or a folder's path.
+        """Return the run meant by an id, a unique beginning of one, or a folder's path.
 
         Raises:
             RequestError: If none or several fit.
@@ -251,7 +251,7 @@ class ResultsDir:
         )
 
     def require_study(self, name: str) -> None:
-        """Raises a `RequestError` unless there is a study of this name."""
+        """Raise a `RequestError` unless there is a study of this name."""
         if name not in self.study_names():
             raise RequestError(
                 f"There is no study '{shown(name)}' in {self.path}.",
@@ -261,7 +261,7 @@ class ResultsDir:
 
     @contextmanager
     def lock(self, name: str, what: str, *, wait: bool = False) -> Iterator[None]:
-        """Holds a name for this driver; the lock ends with the process, however that ends.
+        """Hold a name for this driver; the lock ends with the process, however that ends.
 
         Args:
             name: The name.
@@ -290,7 +290,7 @@ class ResultsDir:
 
 
 def split_seed(text: str) -> tuple[str, int] | None:
-    """``LABEL-sSEED`` as (label, seed); None if it is not of that form."""
+    """Return ``LABEL-sSEED`` as (label, seed); None if it is not of that form."""
     match = _SEED.fullmatch(text)
     return (match.group(1), int(match.group(2))) if match else None
 
@@ -300,5 +300,5 @@ def _number(attempt: Path) -> int:
 
 
 def _next(attempts: list[Path]) -> int:
-    """The next free number, after attempts in the order of theirs."""
+    """Return the next free number, after attempts in the order of theirs."""
     return _number(attempts[-1]) + 1 if attempts else 1

@@ -45,7 +45,7 @@ class Study:
 
     @classmethod
     def load(cls, root: ResultsDir, name: str) -> Study:
-        """Reads a study.
+        """Read a study.
 
         Raises:
             RequestError: If there is none of this name.
@@ -78,7 +78,7 @@ class Study:
         storage: str | None,
         decision: Decision = USUAL_DECISION,
     ) -> Study:
-        """The study of this name, or a new one; nothing is written before `plan`.
+        """Return the study of this name, or a new one; nothing is written before `plan`.
 
         Args:
             root: Where it lives.
@@ -136,7 +136,7 @@ class Study:
         settings: Sequence[Setting],
         runs: Mapping[tuple[str, int], RunSpec],
     ) -> list[str]:
-        """Adds settings and runs; on disk, synced, when this returns.
+        """Add settings and runs; on disk, synced, when this returns.
 
         Returns:
             Sentences on runs whose id is not what it was: which part changed.
@@ -163,7 +163,7 @@ class Study:
         return list(dict.fromkeys(notes))
 
     def prune(self, labels: Collection[str], seeds: Sequence[int], pruner: str) -> None:
-        """Notes that settings get no more of these seeds; on disk, synced, when this returns.
+        """Note that settings get no more of these seeds; on disk, synced, when this returns.
 
         Seeds that an earlier command asked for, and that are not finished, are asked for no more.
         A setting that has them all is left as it is.
@@ -182,7 +182,7 @@ class Study:
         seeds: Sequence[int] | None = None,
         metric: str | None = None,
     ) -> list[SettingResult]:
-        """What happened, in the settings' order; of one environment only, the newest baseline's.
+        """Return what happened, by setting; of one environment only, the newest baseline's.
 
         Args:
             labels: Only these settings.
@@ -197,7 +197,7 @@ class Study:
         ]
 
     def direction_of(self, metric: str) -> Direction:
-        """Which way is better, of any metric that the study's runs have.
+        """Return which way is better, of any metric that the study's runs have.
 
         Raises:
             RequestError: If they have no such metric, or it is not known.
@@ -225,7 +225,7 @@ class Study:
         return found
 
     def place_of(self, run: str) -> tuple[PlannedSetting, int] | None:
-        """The setting and seed that a run is for, if it is one of this study's."""
+        """Return the setting and seed that a run is for, if it is one of this study's."""
         for setting in self.settings:
             for seed, name in setting.runs.items():
                 if name == run:
@@ -233,12 +233,12 @@ class Study:
         return None
 
     def baseline_of(self, seed: int) -> str | None:
-        """The baseline's run of a seed, if it is planned."""
+        """Return the baseline's run of a seed, if it is planned."""
         baseline = self._baseline()
         return baseline.runs.get(seed) if baseline else None
 
     def delta_of(self, run: str) -> float | None:
-        """The run's setting minus the baseline, of its seed, by the selection metric.
+        """Return the run's setting minus the baseline, of its seed, by the selection metric.
 
         None for the baseline's own runs, and where either is not known or they are not comparable.
         """
@@ -252,7 +252,7 @@ class Study:
         return None if level is None or base is None else level - base
 
     def find(self, label: str) -> PlannedSetting:
-        """The setting of this label.
+        """Return the setting of this label.
 
         Raises:
             RequestError: If there is none.
@@ -303,7 +303,7 @@ class Study:
         self.asked["axes"] = list(axes.values())
 
     def _refuse_other_looks(self, decision: Decision) -> None:
-        """The error that earlier looks were allowed cannot be spent again."""
+        """Refuse other looks: the error that earlier ones were allowed cannot be spent again."""
         there = tuple(self.asked.get("looks") or ())
         if there and decision.looks and there != decision.looks:
             raise RequestError(
@@ -331,13 +331,13 @@ class Study:
 
 
 def _kept(decision: Decision) -> dict[str, Any]:
-    """What `study.json` holds of a decision: only what was asked for."""
+    """Return what `study.json` holds of a decision: only what was asked for."""
     margin = {} if decision.margin is None else {"margin": decision.margin}
     return {**margin, **({"looks": list(decision.looks)} if decision.looks else {})}
 
 
 def _digest(asked: Mapping[str, Any]) -> str:
-    """The sha256 of a study's content, kept beside it."""
+    """Return the sha256 of a study's content, kept beside it."""
     return hashlib.sha256(canonical_json(json.loads(json.dumps(asked))).encode()).hexdigest()
 
 
@@ -345,14 +345,14 @@ def _short(value: Any) -> str:
     return shown(show_value(value), 40)
 
 
-# What a study is called, by itself or by whoever asks.
+# What a study is called, by itself or by a request.
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def study_name(question: StudySpec) -> str:
-    """The name that follows from the experiment, its baseline and the names of the axes."""
+    """Return the name that follows from the experiment, its baseline and the names of the axes."""
     keys = sorted(axis.key for axis in question.axes)
     digest = hashlib.sha256(
         canonical_json([question.experiment, question.baseline, keys]).encode()
@@ -364,7 +364,7 @@ def study_name(question: StudySpec) -> str:
 
 
 def check_study_name(name: str) -> str:
-    """Refuses a name that is no plain folder's name.
+    """Refuse a name that is no plain folder's name.
 
     Raises:
         RequestError: Saying what a name may hold.
@@ -379,7 +379,7 @@ def check_study_name(name: str) -> str:
 
 
 def latest_study(root: ResultsDir) -> str:
-    """The study that was planned last.
+    """Return the study that was planned last.
 
     Raises:
         RequestError: If there is none.

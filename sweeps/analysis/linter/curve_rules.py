@@ -30,11 +30,11 @@ TRAIN_LOSS, VAL_LOSS = "train/loss", "val/loss"
 _OF_RANGE = 0.005  # of a curve's whole improvement, below which more of it is not worth having
 _RISE = 0.05  # of the smallest validation loss, and of how far it fell before
 _SURE = 2.0  # standard errors
-_ZERO = 1e-12  # a loss of which no share can be told
+_ZERO = 1e-12  # a loss of which no share can be given
 
 
 def still_improving(evidence: Evidence) -> list[Seen]:
-    """Settings whose selection metric was still getting better when training ended.
+    """Find settings whose selection metric was still getting better when training ended.
 
     For each seed the mean of the last fifth of the epochs is set against the mean of the fifth
     before it. A setting counts if that gain, mean over seeds, is above the margin and above half a
@@ -78,7 +78,7 @@ def still_improving(evidence: Evidence) -> list[Seen]:
 
 
 def overfitting(evidence: Evidence) -> list[Seen]:
-    """Settings whose validation loss rises again while the training loss goes on falling.
+    """Find settings whose validation loss rises again while the training loss goes on falling.
 
     For each seed: the mean of the last fifth of the epochs less the smallest mean of any fifth. A
     setting counts if this rise, mean over seeds, is above 5 % of that smallest loss and of how far
@@ -112,7 +112,7 @@ def overfitting(evidence: Evidence) -> list[Seen]:
 
 
 def _late_gain(curves: Sequence[Curve], margin: float) -> float | None:
-    """What the last fifth is above the one before it, if that shows that training was too short."""
+    """Return the gain of the last fifth over the one before, if training was too short."""
     if not curves:
         return None
     gains, ranges, late = [], [], 0
@@ -127,7 +127,7 @@ def _late_gain(curves: Sequence[Curve], margin: float) -> float | None:
 
 
 def _rise(pairs: Sequence[tuple[Curve, Curve]]) -> float | None:
-    """By what share of its smallest the validation loss rose again, if it did for sure.
+    """Return by what share of its smallest the validation loss rose again, if it did for sure.
 
     Args:
         pairs: Training and validation loss, one pair per seed.
@@ -160,7 +160,7 @@ def _why_no_curves(evidence: Evidence) -> str:
 
 
 def _twice_as_long(evidence: Evidence) -> str | None:
-    """``train.epochs=40`` where the baseline trains for 20; None if its function decides that."""
+    """Return ``train.epochs=40`` where the baseline trains for 20; None for a function."""
     for key in LENGTH:
         length = get(evidence.configuration, key)
         if isinstance(length, int):
@@ -169,7 +169,7 @@ def _twice_as_long(evidence: Evidence) -> str | None:
 
 
 def _against_overfitting(evidence: Evidence, label: str) -> str:
-    """What to try at a setting that overfits."""
+    """Return what to try at a setting that overfits."""
     setting = next(s for s in evidence.settings if s.label == label)
     at = [] if setting.key is None else ["--set", label]
     if get(evidence.configuration, "model.dropout") is not None and setting.key != "model":
@@ -191,7 +191,7 @@ _SHARE = 1 / 5  # of a difference
 
 
 def different_curves(evidence: Evidence) -> list[Seen]:
-    """Settings that the choice of the best epoch favours more, or less, than the baseline.
+    """Find settings that the choice of the best epoch favours more, or less, than the baseline.
 
     The best of many epochs that jump lies above what the model is worth; the best of a smooth
     curve does not. This optimism of a setting is, mean over seeds, the best value less the mean of
@@ -235,9 +235,9 @@ def different_curves(evidence: Evidence) -> list[Seen]:
 
 
 def _optimism(curves: Sequence[Curve]) -> float | None:
-    """How far the best epoch is likely to lie above what it stands for; curves: higher is better.
+    """Return how far the best epoch is likely to lie above what it stands for.
 
-    None without curves.
+    Curves: higher is better; None without any.
     """
     if not curves:
         return None
@@ -247,7 +247,7 @@ def _optimism(curves: Sequence[Curve]) -> float | None:
 
 
 def _above_neighbours(curve: Curve) -> float:
-    """The best value less the straight line through the epochs around it, at its place."""
+    """Return the best value less the straight line through the epochs around it, at its place."""
     best = int(curve.argmax())
     at = np.arange(max(0, best - _NEAR), min(len(curve), best + _NEAR + 1))
     at = at[at != best]
@@ -257,7 +257,7 @@ def _above_neighbours(curve: Curve) -> float:
 
 
 def _one_example(evidence: Evidence) -> float:
-    """What a single validation example adds to accuracy; 0 for other metrics."""
+    """Return what a single validation example adds to accuracy; 0 for other metrics."""
     matrix = evidence.confusion_matrix
     if not matrix or evidence.metric.split("/")[-1] != "accuracy":
         return 0.0
@@ -265,7 +265,7 @@ def _one_example(evidence: Evidence) -> float:
 
 
 def _smoother(evidence: Evidence, labels: Iterable[str]) -> str:
-    """How the bias can be seen, and made smaller."""
+    """Return how the bias can be seen, and made smaller."""
     confirm = "Confirm it where no epoch was chosen: on the test part, once, when all is decided"
     if get(evidence.configuration, "scheduler.name") != "constant":
         return confirm

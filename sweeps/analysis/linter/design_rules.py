@@ -35,7 +35,7 @@ _WIDE_FACTORS = (0.1, 10.0, 100.0)  # and where each level has a scale of its ow
 
 
 def derived_quantity(evidence: Evidence) -> list[Seen]:
-    """An axis along which the number of updates, or the engine, changed as well.
+    """Find an axis along which the number of updates, or the engine, changed as well.
 
     Other derived quantities, such as the parameters of a wider model, are the axis itself.
     """
@@ -60,7 +60,7 @@ def derived_quantity(evidence: Evidence) -> list[Seen]:
 
 
 def not_tuned_again(evidence: Evidence) -> list[Seen]:
-    """Levels that lost with the baseline's learning rate, on an axis that shifts the best one.
+    """Find levels that lost with the baseline's learning rate where another may be best.
 
     Such axes are the batch size, the width of the model, the model and the optimizer. A level that
     loses by more than the margin may only want another learning rate; one that does as well, or
@@ -100,7 +100,7 @@ def _untuned(axis: AxisSeen, rate: tuple[str, float], evidence: Evidence) -> See
 
 
 def _learning_rate(evidence: Evidence) -> tuple[str, float] | None:
-    """The key of the baseline's learning rate, and its level."""
+    """Return the key of the baseline's learning rate, and its level."""
     for key, value in flatten(evidence.configuration).items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if key.split(".")[-1] in _RATES and number and value > 0:
@@ -115,13 +115,13 @@ def _shifts_rate(key: str) -> bool:
 
 
 def _derived(settings: Sequence[SettingSeen], name: str) -> list[Sequence[Any]]:
-    """(baseline's, level's) of a derived quantity, of the settings where it changed."""
+    """Return (baseline's, level's) of a derived quantity, of the settings where it changed."""
     pairs = [setting.derived[name] for setting in settings if name in setting.derived]
     return [pair for pair in pairs if None not in pair and 0 not in pair]
 
 
 def _pairs(pairs: Sequence[Sequence[Any]]) -> str:
-    """``1000 → 8000 and 200``"""
+    """Return ``1000 → 8000 and 200``"""
     others = list(dict.fromkeys(show_value(pair[1]) for pair in pairs))
     return f"{show_value(pairs[0][0])} → {listed(others)}"
 
@@ -136,7 +136,7 @@ _MOST, _MOST_WHOLE = math.sqrt(10), 4  # the largest factor to go on by
 
 
 def edge_of_axis(evidence: Evidence) -> list[Seen]:
-    """A numeric axis whose best level is the first or the last of those tried.
+    """Find a numeric axis whose best level is the first or the last of those tried.
 
     It must be better than the baseline's by more than the margin: a hair's breadth at the edge
     promises nothing beyond it. Levels that failed count as tried. Where the hyperparameter cannot
@@ -171,7 +171,7 @@ def _edge(axis: AxisSeen, evidence: Evidence) -> Seen | None:
 
 
 def _beyond(axis: AxisSeen, tried: Sequence[Any]) -> list[Any]:
-    """Two levels further on than the last one; fewer where there is no more room.
+    """Return two levels further on than the last one; fewer where there is no more room.
 
     Args:
         axis: The axis.
@@ -198,7 +198,7 @@ def _beyond(axis: AxisSeen, tried: Sequence[Any]) -> list[Any]:
 
 
 def _rounded(value: float, before: float) -> float:
-    """The shortest number near a value that is still beyond the one before."""
+    """Return the shortest number near a value that is still beyond the one before."""
     for digits in range(1, 6):
         short = float(f"{value:.{digits}g}")
         if (short > before) is (value > before) and short != before:
@@ -220,7 +220,7 @@ _OF_MANY = 3.0
 
 
 def accuracy_alone(evidence: Evidence) -> list[Seen]:
-    """Accuracy chooses the best epoch and the winner, and the classes are unbalanced.
+    """Find that accuracy chooses the best epoch and the winner, and the classes are unbalanced.
 
     The validation examples are counted by the rows of the baseline's confusion matrix. Of two
     classes one must be more than twice as frequent as the other, of more the most frequent more
@@ -246,7 +246,7 @@ def accuracy_alone(evidence: Evidence) -> list[Seen]:
 
 
 def _counts(matrix: Sequence[Sequence[object]] | None) -> list[int] | None:
-    """Validation examples of each class; of several labels those of no and of yes."""
+    """Return validation examples of each class; of several labels those of no and of yes."""
     if not matrix or not matrix[0]:
         return None
     if isinstance(matrix[0][0], Sequence):

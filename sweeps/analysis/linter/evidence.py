@@ -49,7 +49,7 @@ class Finding:
 
 
 def not_judged(why: str, about: str | None = None) -> list[Seen]:
-    """The answer of a rule that cannot be evaluated."""
+    """Return the answer of a rule that cannot be evaluated."""
     return [Seen(f"cannot be judged: {why}", about, judged=False)]
 
 
@@ -63,7 +63,7 @@ FEWEST = 5  # epochs, below which a curve has no form
 
 
 def curve_of(history: History, metric: str, fewest: int) -> Curve | None:
-    """A metric over epochs `[E]`; None if it has a gap or is too short."""
+    """Return a metric over epochs `[E]`; None if it has a gap or is too short."""
     values = [line.get(metric) for line in history]
     if len(values) < fewest or not all(isinstance(value, int | float) for value in values):
         return None
@@ -72,13 +72,13 @@ def curve_of(history: History, metric: str, fewest: int) -> Curve | None:
 
 
 def curves_of(setting: SettingSeen, evidence: Evidence) -> list[Curve]:
-    """The selection metric over epochs, one `[E]` per seed; higher is better."""
+    """Return the selection metric over epochs, one `[E]` per seed; higher is better."""
     curves = (curve_of(h, evidence.metric, FEWEST) for h in setting.histories.values())
     return [evidence.sign * curve for curve in curves if curve is not None]
 
 
 def fifth(curve: Curve) -> int:
-    """The epochs of a fifth of a curve, at least one."""
+    """Return the epochs of a fifth of a curve, at least one."""
     return max(1, len(curve) // 5)
 
 
@@ -183,11 +183,11 @@ class Evidence:
         return next((s for s in self.settings if s.key is None and s.values), None)
 
     def on(self, key: str) -> list[SettingSeen]:
-        """The settings of an axis, in order."""
+        """Return the settings of an axis, in order."""
         return [setting for setting in self.settings if setting.key == key]
 
     def gain(self, setting: SettingSeen) -> float | None:
-        """By how much a setting is better than the baseline, mean over the seeds of both."""
+        """Return by how much a setting is better than the baseline, mean over the seeds of both."""
         ours, theirs = setting.values, self.baseline.values if self.baseline else {}
         pairs = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
         return self.sign * sum(pairs) / len(pairs) if pairs else None
@@ -199,7 +199,7 @@ def evidence_of(
     margin: float | None,
     options: Sequence[str] = (),
 ) -> Evidence:
-    """Reads what the rules look at.
+    """Read what the rules look at.
 
     Args:
         study: The study.
@@ -238,7 +238,7 @@ def evidence_of(
 
 
 def read_time(text: Any) -> datetime | None:
-    """A recorded time; None where it is none."""
+    """Return a recorded time; None where it is none."""
     try:
         time = datetime.fromisoformat(text)
     except (TypeError, ValueError):
@@ -287,12 +287,12 @@ _MOST = 3  # names in a sentence
 
 
 def many(count: int, word: str) -> str:
-    """``1 run`` or ``3 runs``"""
+    """Return ``1 run`` or ``3 runs``"""
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def listed(names: Sequence[str]) -> str:
-    """``the baseline, b, c and 5 more``"""
+    """Return ``the baseline, b, c and 5 more``"""
     names = ["the baseline" if name == BASELINE else name for name in names]
     more = len(names) - _MOST
     if more > 0:
@@ -301,23 +301,23 @@ def listed(names: Sequence[str]) -> str:
 
 
 def figure(value: float) -> str:
-    """A number as a person reads it."""
+    """Return a number as a person reads it."""
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 def span(values: Sequence[float]) -> str:
-    """``0.1`` or ``0.1 to 0.3``"""
+    """Return ``0.1`` or ``0.1 to 0.3``"""
     ends = dict.fromkeys(figure(value) for value in (min(values), max(values)))
     return " to ".join(ends)
 
 
 def levels(key: str, values: Iterable[Any]) -> str:
-    """``KEY=a,b,c``"""
+    """Return ``KEY=a,b,c``"""
     return f"{key}={','.join(show_value(value) for value in values)}"
 
 
 def sweep(evidence: Evidence, axes: Sequence[str], *options: str) -> str:
-    """A `sweep` from the study's baseline with the study's seeds, to paste."""
+    """Return a `sweep` from the study's baseline with the study's seeds, to paste."""
     seeds = sorted({seed for setting in evidence.settings for seed in setting.runs})
     words = ["--until-decided"] if evidence.looks else seed_words(seeds)
     words = [] if "--seeds" in options else words
@@ -327,7 +327,7 @@ def sweep(evidence: Evidence, axes: Sequence[str], *options: str) -> str:
 
 
 def sweep_again(evidence: Evidence, keys: Iterable[str | None], *options: str) -> str:
-    """The same sweep with other options: a command to paste where it is a short one.
+    """Return the same sweep with other options: a command to paste where it is a short one.
 
     Args:
         evidence: The study.
@@ -342,5 +342,5 @@ def sweep_again(evidence: Evidence, keys: Iterable[str | None], *options: str) -
 
 
 def asked(axis: AxisSeen) -> str:
-    """An axis as it is typed."""
+    """Return an axis as it is typed."""
     return levels(axis.key, axis.levels)

@@ -35,7 +35,7 @@ _MANY = 1 / 5  # of the planned runs
 
 
 def many_failures(evidence: Evidence) -> list[Seen]:
-    """More than a fifth of the planned runs failed by themselves, non-finite ones among them."""
+    """Find that more than a fifth of the planned runs failed, non-finite ones among them."""
     planned = sum(len(setting.runs) for setting in evidence.settings)
     reasons = [reason for s in evidence.settings for reason in s.failures.values()]
     if len(reasons) <= _MANY * planned:
@@ -55,7 +55,7 @@ def many_failures(evidence: Evidence) -> list[Seen]:
 
 
 def one_seed(evidence: Evidence) -> list[Seen]:
-    """Settings of which no second seed is planned."""
+    """Find settings of which no second seed is planned."""
     alone = [setting for setting in evidence.settings if len(setting.runs) == 1]
     if not alone:
         return []
@@ -69,7 +69,7 @@ def one_seed(evidence: Evidence) -> list[Seen]:
 
 
 def reading_of_test(evidence: Evidence) -> list[Seen]:
-    """The test part was read more than once, or before the study ended.
+    """Find that the test part was read more than once, or before the study ended.
 
     Readings of one setting beside the baseline, each seed once, are one reading: nothing was
     chosen by them. So is a line that is of a whole study.
@@ -96,7 +96,7 @@ def reading_of_test(evidence: Evidence) -> list[Seen]:
 
 
 def _is_of(line: Any, study: str, of_run: Mapping[str, str]) -> bool:
-    """Whether a line tells of a reading of this study's test part."""
+    """Return whether a line tells of a reading of this study's test part."""
     if not isinstance(line, dict) or line.get("split") != "test":
         return False
     runs = line.get("runs")
@@ -173,7 +173,7 @@ RULES = (
     ),
     Rule(
         "derived-quantity",
-        "the verdict is on both changes together; which of them did it cannot be told.",
+        "the verdict is on both changes together; which of them did it is not known.",
         derived_quantity,
     ),
     Rule(
@@ -185,7 +185,7 @@ RULES = (
 
 
 def lint(evidence: Evidence) -> list[Finding]:
-    """All that the rules see, in their order; what cannot be judged is among it."""
+    """Return all that the rules see, in their order; what cannot be judged is among it."""
     return [
         Finding(rule.name, seen.about, seen.sentence, rule.reason, seen.judged)
         for rule in RULES
