@@ -130,19 +130,14 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
 _HARMLESS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}\N{SOFT HYPHEN}"
 
 
-def _only_stands(character: str) -> bool:
-    """Return whether a character moves no cursor and turns no letters."""
-    harmless = character.isprintable() or character in _HARMLESS
-    return harmless or unicodedata.category(character) == "Zs"  # spaces of all scripts
-
-
 def inert(text: str) -> str:
     """Return text without control characters; its line breaks and tabs stay."""
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c in "\n\t" or _only_stands(c) else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
+
+    def stands(c: str) -> bool:
+        """Return whether a character moves no cursor and turns no letters."""
+        return c.isprintable() or c in _HARMLESS or unicodedata.category(c) == "Zs"
+
+    return "".join(c if c in "\n\t" or stands(c) else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def shortened(line: str, limit: int) -> str:

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from paribus.core.errors import DamagedError, RequestError
 
@@ -117,16 +117,13 @@ def append_line(path: Path, value: Any) -> None:
     """Append one line of JSON, synced."""
     line = json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
     with path.open("a+b") as file:
-        if file.tell() and not _ends_a_line(file):
-            line = "\n" + line  # a line that a kill cut off must not take this one with it
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":  # a line that a kill cut off must not take this one with it
+                line = "\n" + line
         file.write(line.encode())
         file.flush()
         os.fsync(file.fileno())
-
-
-def _ends_a_line(file: BinaryIO) -> bool:
-    file.seek(-1, os.SEEK_END)
-    return file.read(1) == b"\n"
 
 
 def read_lines(path: Path) -> list[Any]:

@@ -71,7 +71,12 @@ def chosen_settings(study: Study, labels: Sequence[str]) -> list[SettingResult]:
             "Finish it first: the sweep's command goes on where it stopped.",
             "no-baseline",
         )
-    wanted = [label for label in labels if label != BASELINE] or _better(study, results)
+    wanted = [label for label in labels if label != BASELINE]
+    if not wanted:  # those that are better on validation, or where there is none, the best one
+        compared = compare_study(study, [*results.values()])
+        best = best_setting(compared.settings, study.direction, besides_baseline=True)
+        better = [one.label for one in compared.settings if one.verdict == "better"]
+        wanted = better or ([best.label] if best else [])
     few = [x for x in wanted if len({*results[x].seeds} & {*baseline.seeds}) < 2]
     if few or not wanted:
         raise RequestError(
@@ -103,7 +108,10 @@ def evaluate_settings(
     runs = [r.setting.runs[s] for r in chosen for s in r.seeds if s in shared]
     found = {run: evaluate(study.root.run(run).folder, split) for run in watched(runs)}
     if split == "test":
-        _count_reading(study, runs)
+        with creating("The count of test readings"):
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            line = {"study": study.name, "runs": runs, "split": "test", "at": now}
+            append_line(study.root.path / "readings.jsonl", line)
     metric = f"{split}/{study.metric.rpartition('/')[2]}"
     seen = [_observed(study, result, found, metric) for result in chosen]
     example = next(iter(found.values()))
@@ -143,20 +151,6 @@ def readings(study: Study) -> int:
     lines = read_lines(study.root.path / "readings.jsonl")
     read = (line for line in lines if isinstance(line, dict))
     return sum(bool(runs & {line.get("run"), *line.get("runs", ())}) for line in read)
-
-
-def _better(study: Study, results: Mapping[str, SettingResult]) -> list[str]:
-    compared = compare_study(study, [*results.values()])
-    better = [one.label for one in compared.settings if one.verdict == "better"]
-    best = best_setting(compared.settings, study.direction, besides_baseline=True)
-    return better or ([best.label] if best else [])
-
-
-def _count_reading(study: Study, runs: Sequence[str]) -> None:
-    with creating("The count of test readings"):
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        line = {"study": study.name, "runs": list(runs), "split": "test", "at": now}
-        append_line(study.root.path / "readings.jsonl", line)
 
 
 def _observed(

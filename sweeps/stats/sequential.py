@@ -76,7 +76,7 @@ def judge_looks(
         at_hand = {
             place: pairs
             for place, pairs in enumerate(look.settings)
-            if pairs is not None and not _is_decided(judged[place])
+            if pairs is not None and not ((one := judged[place]) and one.decided)
         }
         for place, pairs in at_hand.items():
             own.values[place] = np.nan if pairs.std is None else pairs.std**2
@@ -113,7 +113,3 @@ def seeds_can_decide(judgement: Judgement, standard: Standard) -> bool:
     smallest = 0.0 if here.low <= 0 <= here.high else min(abs(here.low), abs(here.high))
     found = largest > -float(special.ndtri(ALPHA / 2)) * left
     return found or smallest - float(special.ndtri(ALPHA)) * left < standard.margin
-
-
-def _is_decided(judgement: Judgement | None) -> bool:
-    return judgement is not None and judgement.decided

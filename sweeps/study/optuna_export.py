@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from itertools import takewhile
@@ -53,8 +53,12 @@ def check_stored(study: Study, storage: str | None = None) -> None:
     if (study.root.path / "root.json").exists():
         with _room(study, url) as opened:
             _stored(study, opened)
-    elif study.name in _names(url):  # a root that is not there yet can own no study
-        raise _foreign(study)
+    else:  # a root that is not there yet can own no study
+        import optuna
+
+        with _opened(url) as opened:
+            if study.name in optuna.study.get_all_study_names(opened):
+                raise _foreign(study)
 
 
 def repair(study: Study, storage: str | None = None) -> list[str]:
@@ -112,18 +116,29 @@ def write(
 
     results = study.results()
     ended = list(takewhile(has_ended, results) if only_add else filter(has_ended, results))
-    distributions = _distributions(study)
+    distributions = {axis["key"]: _distribution(axis) for axis in study.asked["axes"]}
     # A step is a seed's place among the baseline's: by it, Optuna's pruners pair settings.
     steps = {seed: step for step, seed in enumerate(sorted(study.find(BASELINE).runs))}
     trials = [_trial(study, result, distributions, steps) for result in ended]
     with _room(study, storage or storage_url(study)) as opened:
         stored = _stored(study, opened)
         old = stored.get_trials(deepcopy=False) if stored else []
-        new = _continuation(old, trials, distributions)
-        if stored is None or (new is None and not only_add):
-            stored = _created(study, opened, anew=stored is not None)
-            new = _in_order(trials, old)
-        stored.add_trials(new or [])
+        left = {trial.user_attrs["label"]: trial for trial in trials}
+        as_stored = [left.pop(there.user_attrs.get("label"), None) for there in old]
+        changed = any(
+            trial is None
+            or there.distributions != distributions
+            or _content(there) != _content(trial)
+            for there, trial in zip(old, as_stored, strict=True)
+        )
+        if stored is None or (changed and not only_add):
+            stored = _create(study, opened, anew=stored is not None)
+            # In the order they had before, then the new ones: numbers stay what they were.
+            places = {there.user_attrs.get("label"): place for place, there in enumerate(old)}
+            trials.sort(key=lambda trial: places.get(trial.user_attrs["label"], len(places)))
+            stored.add_trials(trials)
+        elif not changed:
+            stored.add_trials(list(left.values()))
 
 
 def remove(study: Study) -> None:
@@ -150,12 +165,17 @@ def _room(study: Study, url: str) -> Iterator[Any]:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    with study.root.lock("optuna", "The Optuna storage", wait=True):
-        opened = open_storage(url)
-        try:
-            yield opened
-        finally:
-            opened.remove_session()
+    with study.root.lock("optuna", "The Optuna storage", wait=True), _opened(url) as opened:
+        yield opened
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[Any]:
+    opened = open_storage(url)
+    try:
+        yield opened
+    finally:
+        opened.remove_session()
 
 
 def _stored(study: Study, opened: Any) -> Any:
@@ -178,16 +198,6 @@ def _stored(study: Study, opened: Any) -> Any:
     raise _foreign(study)
 
 
-def _names(url: str) -> list[str]:
-    import optuna
-
-    opened = open_storage(url)
-    try:
-        return optuna.study.get_all_study_names(opened)
-    finally:
-        opened.remove_session()
-
-
 def _foreign(study: Study) -> RequestError:
     return RequestError(
         f"The Optuna storage has a study '{study.name}' that is not this root's.",
@@ -196,8 +206,8 @@ def _foreign(study: Study) -> RequestError:
     )
 
 
-def _created(study: Study, opened: Any, *, anew: bool) -> Any:
-    """Return a new stored study, marked as this root's, in place of the one that is there."""
+def _create(study: Study, opened: Any, *, anew: bool) -> Any:
+    """Create a stored study, marked as this root's, in place of the one that is there."""
     import optuna
 
     _note(study).touch()
@@ -211,23 +221,11 @@ def _created(study: Study, opened: Any, *, anew: bool) -> Any:
 
 
 def _note(study: Study) -> Path:
-    """Say that the view is being created."""
+    """Return the file that is there while the view is being created."""
     return study.folder / "optuna.new"
 
 
-def _continuation(
-    stored: Sequence[Any], wanted: Sequence[Any], distributions: Mapping[str, Any]
-) -> list[Any] | None:
-    """Return the trials to add to those that are there; None if one of those is not as wanted."""
-    left = {trial.user_attrs["label"]: trial for trial in wanted}
-    for there in stored:
-        trial = left.pop(there.user_attrs.get("label"), None)
-        if trial is None or there.distributions != distributions or _said(there) != _said(trial):
-            return None
-    return list(left.values())
-
-
-def _said(trial: Any) -> tuple[Any, ...]:
+def _content(trial: Any) -> tuple[Any, ...]:
     return (
         trial.state,
         trial.values,
@@ -235,16 +233,6 @@ def _said(trial: Any) -> tuple[Any, ...]:
         trial.user_attrs,
         trial.intermediate_values,
     )
-
-
-def _in_order(wanted: Sequence[Any], before: Sequence[Any]) -> list[Any]:
-    """Return the trials in the order they had before, then the new ones: numbers stay."""
-    places = {trial.user_attrs.get("label"): place for place, trial in enumerate(before)}
-    return sorted(wanted, key=lambda trial: places.get(trial.user_attrs["label"], len(places)))
-
-
-def _distributions(study: Study) -> dict[str, Any]:
-    return {axis["key"]: _distribution(axis) for axis in study.asked["axes"]}
 
 
 def _distribution(axis: Mapping[str, Any]) -> Any:

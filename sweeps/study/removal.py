@@ -47,11 +47,21 @@ def plan_removal(root: ResultsDir, names: Sequence[str]) -> Removal:
                 wanted += setting.runs.values()
             continue
         with faults.collecting():
-            wanted.append(name if name in root.interrupted() else _run_of(root, name))
+            if name not in root.interrupted():
+                folder = find_run(root, name)
+                if folder.folder.parent != root.runs:
+                    raise RequestError(
+                        f"{folder.folder} is not in this root.",
+                        "Delete the folder by hand.",
+                        "other-root",
+                    )
+                name = folder.id
+            wanted.append(name)
     faults.check()
     kept = _kept(root, wanted, studies)
     runs = [run for run in dict.fromkeys(wanted) if run not in kept and _places(root, run)]
-    freed = sum(_size(place) for run in runs for place in _places(root, run))
+    files = (path for run in runs for place in _places(root, run) for path in place.rglob("*"))
+    freed = sum(path.stat().st_size for path in files if path.is_file())
     return Removal(tuple(studies), tuple(runs), kept, freed)
 
 
@@ -105,20 +115,7 @@ def remove(removal: Removal, root: ResultsDir) -> list[str]:
     return said
 
 
-def _run_of(root: ResultsDir, name: str) -> str:
-    folder = find_run(root, name)
-    if folder.folder.parent != root.runs:
-        raise RequestError(
-            f"{folder.folder} is not in this root.", "Delete the folder by hand.", "other-root"
-        )
-    return folder.id
-
-
 def _places(root: ResultsDir, run: str) -> list[Path]:
     """Return its folder and those of its attempts, as far as they are there."""
     finished = root.run(run).folder
     return [*([finished] if finished.is_dir() else []), *root.attempts_of(run)]
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from paribus.core.config.schema import Direction
 from paribus.core.config.values import show_value
 from paribus.core.fileio import read_lines
-from paribus.core.records.record import RunRecord
 from paribus.sweeps.study.lookup import start_of
 from paribus.sweeps.study.request import seed_words
 from paribus.sweeps.study.results import SettingResult
@@ -261,7 +260,8 @@ def _setting_seen(study: Study, result: SettingResult) -> SettingSeen:
         elif seed in result.seeds:
             lines = study.root.run(run).history()
             histories[seed] = [line.metrics for line in lines]
-            if _has_patience(record) and record.epochs < record.facts.epochs:
+            patience = record.configuration.get("train", {}).get("patience")
+            if patience is not None and record.epochs < record.facts.epochs:
                 stopped.add(seed)
     return SettingSeen(
         label=setting.label,
@@ -274,10 +274,6 @@ def _setting_seen(study: Study, result: SettingResult) -> SettingSeen:
         failures=failures,
         stopped=frozenset(stopped),
     )
-
-
-def _has_patience(record: RunRecord) -> bool:
-    return record.configuration.get("train", {}).get("patience") is not None
 
 
 # How sentences are put together.
