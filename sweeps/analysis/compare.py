@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, SerializeAsAny
@@ -21,6 +21,9 @@ from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import Study
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 class _Frozen(BaseModel):
@@ -145,6 +148,16 @@ class Comparison(_Frozen):
     @property
     def by_label(self) -> Mapping[str, SettingComparison]:
         return {setting.label: setting for setting in self.settings}
+
+    def __getitem__(self, label: str) -> SettingComparison:
+        """Return the setting of this label."""
+        return self.by_label[label]
+
+    def to_frame(self) -> DataFrame:
+        """Return one row per setting, with its attributes as columns."""
+        from pandas import DataFrame
+
+        return DataFrame(self.to_json()["settings"]).set_index("label")
 
     @property
     def best(self) -> SettingComparison | None:
