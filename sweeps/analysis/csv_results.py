@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,22 +21,6 @@ _COLUMNS = ("setting", "seed", "value")
 _FORM = "The first line is setting,seed,value, and each further one a run; one setting is baseline."
 _MOST_FAULTS = 5
 _LARGEST = 1e100  # whose squares are numbers still
-
-
-@dataclass
-class _Read:
-    """What was read: values and failed seeds by setting; seeds are numbered as they come."""
-
-    values: dict[str, dict[int, float]] = field(default_factory=dict)
-    failed: dict[str, list[int]] = field(default_factory=dict)
-    seeds: dict[str, int] = field(default_factory=dict)
-
-    def observed(self, label: str) -> Observed:
-        return Observed(label, self.values.get(label, {}), tuple(self.failed.get(label, ())))
-
-    @property
-    def labels(self) -> list[str]:
-        return list(dict.fromkeys([*self.values, *self.failed]))
 
 
 class CsvComparison(Comparison):
@@ -69,8 +53,10 @@ def compare_results(path: Path, direction: Direction, margin: float | None = Non
     settings = [read.observed(label) for label in read.labels if label != BASELINE]
     _check(path, baseline, settings)
     values = [value for one in read.values.values() for value in one.values()]
-    if margin is None:
-        margin = _usual_margin(direction, values, [*baseline.values.values()])
+    if margin is None:  # half a point of shares or percentages, else 2 % of the baseline's mean
+        margin = 0.02 * abs(sum(baseline.values.values()) / len(baseline.values))
+        if direction == "maximize" and min(values) >= 0 and max(values) <= 100:
+            margin = 0.005 if max(values) <= 1 else 0.5
     higher = direction == "maximize"
     standard = Standard(margin, len(settings), higher, step_of(values))
     judged = judge_observed(baseline, settings, standard)
@@ -93,76 +79,85 @@ def compare_results(path: Path, direction: Direction, margin: float | None = Non
     )
 
 
+@dataclass
+class _Read:
+    """What was read: values and failed seeds by setting; seeds are numbered as they come."""
+
+    values: dict[str, dict[int, float]] = field(default_factory=dict)
+    failed: dict[str, list[int]] = field(default_factory=dict)
+    seeds: dict[str, int] = field(default_factory=dict)
+
+    def observed(self, label: str) -> Observed:
+        return Observed(label, self.values.get(label, {}), tuple(self.failed.get(label, ())))
+
+    @property
+    def labels(self) -> list[str]:
+        return list(dict.fromkeys([*self.values, *self.failed]))
+
+    def add(self, line: Mapping[str, str | None], where: str) -> None:
+        """Add the run of a line.
+
+        Raises:
+            RequestError: If it is not one; `where` is the place that the message names.
+        """
+        if None in line or None in line.values():
+            many = "many" if None in line else "few"
+            raise RequestError(f"{where}: has too {many} fields.", _FORM, "results")
+        label, seed, text = ((line[name] or "").strip() for name in _COLUMNS)
+        if not label or not seed:
+            missing = "seed" if label else "setting"
+            raise RequestError(f"{where}: has no {missing}.", _FORM, "results")
+        number = self.seeds.setdefault(seed, len(self.seeds))
+        if number in self.values.get(label, {}) or number in self.failed.get(label, ()):
+            raise RequestError(
+                f"{where}: a second value of setting {shown(label)} and seed {shown(seed, 40)}.",
+                "Give each run one line: the metric of its chosen epoch.",
+                "results",
+            )
+        try:
+            value = float(text) if text else math.nan
+        except ValueError:
+            raise RequestError(
+                f"{where}: value {shown(text, 40)} is no number.",
+                "Leave the value of a failed run empty.",
+                "results",
+            ) from None
+        if not math.isfinite(value):
+            self.failed.setdefault(label, []).append(number)
+        elif abs(value) > _LARGEST:
+            raise RequestError(f"{where}: value {shown(text, 40)} is too large.", _FORM, "results")
+        else:
+            self.values.setdefault(label, {})[number] = value
+
+
 def _read(path: Path) -> _Read:
+    name = shown(path, 200)
     try:
         text = path.expanduser().read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise RequestError(
-            f"{shown(path, 200)}: cannot be read ({reason}).", _FORM, "results"
-        ) from error
+        raise RequestError(f"{name}: cannot be read ({reason}).", _FORM, "results") from error
     lines = csv.DictReader(text.splitlines())
-    names = [name.strip() for name in lines.fieldnames or ()]
-    lines.fieldnames = names
-    missing = [name for name in _COLUMNS if names.count(name) != 1]
+    lines.fieldnames = columns = [column.strip() for column in lines.fieldnames or ()]
+    missing = [column for column in _COLUMNS if columns.count(column) != 1]
     if missing:
-        there = ", ".join(shown(name, 40) for name in names) or "none"
+        there = ", ".join(shown(column, 40) for column in columns) or "none"
         raise RequestError(
-            f"{shown(path, 200)}: needs one column {' and '.join(missing)} each; it has {there}.",
+            f"{name}: needs one column {' and '.join(missing)} each; it has {there}.",
             _FORM,
             "results",
         )
     read, faults = _Read(), Faults()
-    for line in _lines(lines, path):
-        where = f"{shown(path, 200)}, line {lines.line_num}"
-        if len(faults.found) < _MOST_FAULTS:
-            with faults.collecting():
-                _take(read, line, where)
+    try:
+        for line in lines:
+            if len(faults.found) < _MOST_FAULTS:
+                with faults.collecting():
+                    read.add(line, f"{name}, line {lines.line_num}")
+    except csv.Error as error:
+        message = f"{name}, line {lines.line_num}: cannot be read ({error})."
+        raise RequestError(message, _FORM, "results") from error
     faults.check()
     return read
-
-
-def _lines(lines: csv.DictReader[str], path: Path) -> Iterator[dict[str, str | None]]:
-    try:
-        yield from lines
-    except csv.Error as error:
-        message = f"{shown(path, 200)}, line {lines.line_num}: cannot be read ({error})."
-        raise RequestError(message, _FORM, "results") from error
-
-
-def _take(read: _Read, line: Mapping[str, str | None], where: str) -> None:
-    if None in line or None in line.values():
-        raise RequestError(
-            f"{where}: has too {'many' if None in line else 'few'} fields.", _FORM, "results"
-        )
-    label, seed, text = ((line[name] or "").strip() for name in _COLUMNS)
-    if not label or not seed:
-        raise RequestError(f"{where}: has no {'seed' if label else 'setting'}.", _FORM, "results")
-    number = read.seeds.setdefault(seed, len(read.seeds))
-    if number in read.values.get(label, {}) or number in read.failed.get(label, ()):
-        raise RequestError(
-            f"{where}: a second value of setting {shown(label)} and seed {shown(seed, 40)}.",
-            "Give each run one line: the metric of its chosen epoch.",
-            "results",
-        )
-    value = _number(text, where)
-    if math.isfinite(value) and abs(value) > _LARGEST:
-        raise RequestError(f"{where}: value {shown(text, 40)} is too large.", _FORM, "results")
-    if math.isfinite(value):
-        read.values.setdefault(label, {})[number] = value
-    else:
-        read.failed.setdefault(label, []).append(number)
-
-
-def _number(text: str, where: str) -> float:
-    try:
-        return float(text) if text else math.nan
-    except ValueError:
-        raise RequestError(
-            f"{where}: value {shown(text, 40)} is no number.",
-            "Leave the value of a failed run empty.",
-            "results",
-        ) from None
 
 
 def _check(path: Path, baseline: Observed, settings: list[Observed]) -> None:
@@ -181,14 +176,6 @@ def _check(path: Path, baseline: Observed, settings: list[Observed]) -> None:
             "Train settings and baseline with the same seeds, three or more.",
             "one-seed",
         )
-
-
-def _usual_margin(direction: Direction, values: list[float], baseline: list[float]) -> float:
-    """Return half a point of shares or percentages, else 2 % of the baseline's mean."""
-    mean = abs(sum(baseline) / len(baseline))
-    if direction == "maximize" and min(values) >= 0 and max(values) <= 100:
-        return 0.005 if max(values) <= 1 else 0.5
-    return 0.02 * mean
 
 
 def _setting(
