@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -63,8 +64,11 @@ def analyse_power(study: Study, seeds: int, settings: int, alpha: float = ALPHA)
         settings: Besides the baseline.
         alpha: Of the test over all settings: what the last look spends, where there are looks.
     """
-    known = study.results()
-    standard = _standard(study, known, settings)
+    known, metric, direction = study.results(), study.metric, study.direction
+    if any(result.setting.key is None for result in known):
+        standard = standard_of(study, known, metric, direction)
+    else:
+        standard = standard_for(metric, direction, [], settings, margin=study.asked.get("margin"))
     std = _std(known)
     return PowerAnalysis(
         seeds,
@@ -74,14 +78,6 @@ def analyse_power(study: Study, seeds: int, settings: int, alpha: float = ALPHA)
         standard.margin if std else None,
         _seeds_for(standard.margin / std, settings, standard, alpha) if std else None,
     )
-
-
-def _standard(study: Study, known: Sequence[SettingResult], settings: int) -> Standard:
-    """Return by which margin the settings will be judged."""
-    metric, direction, margin = study.metric, study.direction, study.asked.get("margin")
-    if any(result.setting.key is None for result in known):
-        return standard_of(study, known, metric, direction)
-    return standard_for(metric, direction, [], settings, margin=margin)
 
 
 def _detectable(seeds: int, settings: int, standard: Standard, alpha: float) -> float:
@@ -109,9 +105,8 @@ def _seeds_for(in_std: float, settings: int, standard: Standard, alpha: float) -
     """Return the fewest seeds that find a difference of so many standard deviations."""
     if not settings or _detectable(MOST_SEEDS, settings, standard, alpha) > in_std:
         return None
-    low, high = 1, MOST_SEEDS  # the first does not, the last does
-    while high - low > 1:
-        middle = (low + high) // 2
-        finds = _detectable(middle, settings, standard, alpha) <= in_std
-        low, high = (low, middle) if finds else (middle, high)
-    return high
+
+    def finds(seeds: int) -> bool:
+        return _detectable(seeds, settings, standard, alpha) <= in_std
+
+    return 2 + bisect_left(range(2, MOST_SEEDS), True, key=finds)

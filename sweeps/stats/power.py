@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from functools import lru_cache
 
 from paribus.sweeps.stats.variance import Uncertainty, root
@@ -91,28 +92,19 @@ def seeds_to_decide(
         None if `MOST_SEEDS` are not enough: the examples are too few, or the difference is too
         close to the margin.
     """
+    from scipy import special
+
     spread = uncertainty.error * math.sqrt(n)
-    room = margin - abs(mean)
 
     def decides(seeds: int) -> bool:
         df = uncertainty.df * (seeds - 1) / (n - 1)
         then = Uncertainty(spread / math.sqrt(seeds), df, uncertainty.examples)
         if smallest_difference(then, seeds, alpha) <= abs(mean):
             return True
-        return _equivalence_room(then, seeds, equivalence) <= room
+        by_seeds = equivalence_needs(seeds, df, equivalence) * then.error * math.sqrt(seeds)
+        z = -float(special.ndtri(equivalence)) - float(special.ndtri((1 - POWER) / 2))
+        return math.hypot(by_seeds, z * math.sqrt(then.examples)) <= margin - abs(mean)
 
     if n >= MOST_SEEDS or not decides(MOST_SEEDS):
         return None
-    low, high = n, MOST_SEEDS  # the first does not, the last does
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if decides(middle) else (middle, high)
-    return high
-
-
-def _equivalence_room(uncertainty: Uncertainty, n: int, alpha: float) -> float:
-    from scipy import special
-
-    by_seeds = equivalence_needs(n, uncertainty.df, alpha) * uncertainty.error * math.sqrt(n)
-    z = -float(special.ndtri(alpha)) - float(special.ndtri((1 - POWER) / 2))
-    return math.hypot(by_seeds, z * math.sqrt(uncertainty.examples))
+    return n + 1 + bisect_left(range(n + 1, MOST_SEEDS), True, key=decides)

@@ -20,7 +20,6 @@ from paribus.sweeps.stats.verdicts import (
     Judgement,
     Pairs,
     Standard,
-    Strictness,
     judgements,
 )
 
@@ -89,7 +88,8 @@ def judge_looks(
             list(at_hand.values()),
             Variances(spreads.values[places], spreads.df[places]),
             standard,
-            Strictness(spent, standard.planned - rejected),
+            spent,
+            standard.planned - rejected,
         )
         for place, one in zip(places, new, strict=True):
             judged[place] = replace(one, look=look.seeds)

@@ -190,20 +190,6 @@ class Judgement:
         return self.verdict not in (None, "undecided")
 
 
-@dataclass(frozen=True)
-class Strictness:
-    """Error rates of one look at the data.
-
-    Attributes:
-        alpha: For better and worse over all settings, for equivalent per setting; 1 - alpha is the
-            intervals' confidence.
-        multiplicity: Settings that may still be called better or worse.
-    """
-
-    alpha: float
-    multiplicity: int
-
-
 def judge(settings: Sequence[Pairs], standard: Standard) -> list[Judgement]:
     """Return verdicts on a study whose number of seeds was fixed beforehand.
 
@@ -212,18 +198,28 @@ def judge(settings: Sequence[Pairs], standard: Standard) -> list[Judgement]:
         standard: By which margin and for how many settings.
     """
     spreads = variances_of(settings, standard)
-    return judgements(settings, spreads, standard, Strictness(ALPHA, standard.planned))
+    return judgements(settings, spreads, standard, ALPHA, standard.planned)
 
 
 def judgements(
     settings: Sequence[Pairs],
     spreads: Variances,
     standard: Standard,
-    strictness: Strictness,
+    alpha: float,
+    multiplicity: int,
 ) -> list[Judgement]:
-    """Return verdicts of one look, given the variances of the settings' differences."""
+    """Return verdicts of one look at the data.
+
+    Args:
+        settings: Each with its pairs.
+        spreads: The variances of their differences.
+        standard: By which margin.
+        alpha: For better and worse over all settings, for equivalent per setting; 1 - alpha is the
+            intervals' confidence.
+        multiplicity: Settings that may still be called better or worse.
+    """
     on_validation = [
-        _uncertainty(pairs, v, df, 0.0)
+        Uncertainty(float(np.sqrt(v / pairs.n)), float(df)) if pairs.n > 1 else None
         for pairs, v, df in zip(settings, spreads.values, spreads.df, strict=True)
     ]
     on_new_data = [
@@ -231,12 +227,10 @@ def judgements(
         else replace(found, examples=examples_variance(pairs.examples))
         for pairs, found in zip(settings, on_validation, strict=True)
     ]  # fmt: skip
-    validation = _answers(settings, on_validation, standard, strictness)
-    new_data = _answers(settings, on_new_data, standard, strictness)
+    validation = _answers(settings, on_validation, standard, alpha, multiplicity)
+    new_data = _answers(settings, on_new_data, standard, alpha, multiplicity)
     return [
-        Judgement(
-            pairs.n, pairs.mean, one, other, 1 - strictness.alpha, pairs.identical and pairs.n > 1
-        )
+        Judgement(pairs.n, pairs.mean, one, other, 1 - alpha, pairs.identical and pairs.n > 1)
         for pairs, one, other in zip(settings, validation, new_data, strict=True)
     ]
 
@@ -261,17 +255,12 @@ def holm(p: Array, multiplicity: int) -> Array:
     return adjusted
 
 
-def _uncertainty(pairs: Pairs, variance: float, df: float, examples: float) -> Uncertainty | None:
-    if pairs.n < 2:
-        return None
-    return Uncertainty(float(np.sqrt(variance / pairs.n)), float(df), examples)
-
-
 def _answers(
     settings: Sequence[Pairs],
     uncertainties: Sequence[Uncertainty | None],
     standard: Standard,
-    strictness: Strictness,
+    alpha: float,
+    multiplicity: int,
 ) -> list[Answer | None]:
     known = [
         (number, float(pairs.differences.mean()), found)
@@ -280,11 +269,9 @@ def _answers(
     ]
     p = np.array([found.p(mean) for _, mean, found in known])
     answers: list[Answer | None] = [None] * len(settings)
-    for (number, mean, found), one, adjusted in zip(
-        known, p, holm(p, strictness.multiplicity), strict=True
-    ):
-        reach = found.reach(strictness.alpha)
-        verdict = _verdict(mean, found, float(adjusted), standard, strictness)
+    for (number, mean, found), one, adjusted in zip(known, p, holm(p, multiplicity), strict=True):
+        reach = found.reach(alpha)
+        verdict = _verdict(mean, found, float(adjusted), standard, alpha)
         answers[number] = Answer(
             mean - reach, mean + reach, float(one), float(adjusted), verdict, found
         )
@@ -296,15 +283,15 @@ def _verdict(
     uncertainty: Uncertainty,
     p_holm: float,
     standard: Standard,
-    strictness: Strictness,
+    alpha: float,
 ) -> Verdict:
     """Decide. Equivalence first: a difference that is surely too small to matter is not *better*.
 
     Two one-sided tests (D. J. Schuirmann 1987): the interval of twice the error lies inside the
     margin.
     """
-    if abs(mean) + uncertainty.reach(2 * strictness.alpha) < standard.margin:
+    if abs(mean) + uncertainty.reach(2 * alpha) < standard.margin:
         return "equivalent"
-    if p_holm > strictness.alpha:
+    if p_holm > alpha:
         return "undecided"
     return "better" if (mean > 0) == standard.higher_is_better else "worse"
