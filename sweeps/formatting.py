@@ -1,19 +1,25 @@
-"""Numbers as a person reads them."""
+"""Numbers, times and names of the user's as a person reads them, in the room there is."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from rich.cells import cell_len, set_cell_size
 
 from paribus.core.errors import shown
 
+_ITEM = re.compile(r"[,;] ")  # what stands between items
+_WORD = re.compile(r"[ ,;]+")
+_NUMBER_BEGUN = re.compile(r"[-+]?\d[\d.]*(e[-+]?\d*)?$")
+_NUMBER_GOES_ON = re.compile(r"^[\d.]*\d(e[-+]?\d+)?")
 _ROUNDING = 1e-12  # what float64 leaves of a difference that is none
 _LARGE = 1e7  # from which on decimals say nothing
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A metric as a person reads it."""
+    """Return a metric in four decimals, or three digits if it is small."""
     if value is None:
         return "–"
     if abs(value) < _ROUNDING:
@@ -24,7 +30,7 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def signed(value: float | None, digits: int = 4) -> str:
-    """A difference with its sign."""
+    """Return a difference with its sign."""
     if value is None:
         return "–"
     if abs(value) < _ROUNDING:
@@ -35,7 +41,7 @@ def signed(value: float | None, digits: int = 4) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says it."""
+    """Return seconds, minutes or hours, rounded."""
     if seconds < 1:
         return f"{seconds:.2g} s"
     if seconds < 90:
@@ -43,18 +49,15 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-# How numbers, times and names of the user's are told while runs are trained.
-
-
 def brief_number(value: float | None) -> str:
-    """A metric, in about as many places whatever it is, so that columns keep still."""
+    """Return a metric in about as many places whatever it is, so that columns keep still."""
     if value is None:
         return "–"
     return f"{value:.4f}" if 0.001 <= abs(value) < 10_000 or value == 0 else f"{value:.3g}"
 
 
 def about(seconds: float) -> str:
-    """Seconds as a person guesses them; coarse, so that they do not flicker."""
+    """Return an estimate of a time; coarse, so that it does not flicker."""
     if seconds < 10:
         return f"{max(1, round(seconds))} s"
     if seconds < 90:
@@ -62,9 +65,37 @@ def about(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def cut(text: str, cells: int, *, items: bool = False) -> str:
+    """Return a line that fits into so many cells: cut after a whole word, with an ellipsis.
+
+    Args:
+        text: One line.
+        cells: Columns of the terminal.
+        items: Cut after a whole item of a list. What is too long by itself is cut anywhere but
+            within a number.
+    """
+    if cell_len(text) <= cells:
+        return text
+    head = set_cell_size(text, max(0, cells - 1)).rstrip()
+    pattern, most = (_ITEM, len(head) - 2) if items else (_WORD, len(head))
+    ends = [match.start() for match in pattern.finditer(text) if match.start() <= most]
+    if ends and ends[-1] > len(head) // 2:
+        return f"{text[: ends[-1] + 1]} …" if items else f"{text[: ends[-1]]}…"
+    return f"{_whole(text, len(head))}…"
+
+
+def told_apart(texts: Sequence[str], cells: int) -> list[str]:
+    """Cut texts; those that would look the same keep their ends instead."""
+    short = [cut(text, cells) for text in texts]
+    return [
+        one if one == text or short.count(one) == 1 else cut_middle(text, cells)
+        for text, one in zip(texts, short, strict=True)
+    ]
+
+
 @lru_cache(maxsize=4096)
-def cut(text: str, cells: int) -> str:
-    """Text of the user's as it fits into so many cells of a terminal: inert, on one line.
+def cut_middle(text: str, cells: int) -> str:
+    """Return text of the user's that fits into so many cells: inert, on one line.
 
     It is cut in its middle, for the ends of labels tell them apart.
     """
@@ -73,8 +104,17 @@ def cut(text: str, cells: int) -> str:
         return line
     if cells < 1:
         return ""
-    end = (cells - 1) // 2
-    tail = line[len(line) - end :]
-    while cell_len(tail) > end:
-        tail = tail[1:]
-    return f"{set_cell_size(line, cells - 1 - cell_len(tail))}…{tail}"
+    start = len(line)
+    while cell_len(line[start - 1 :]) <= (cells - 1) // 2:
+        start -= 1
+    tail = line[start:]
+    if line[start - 1].isdigit() or line[start - 1] == ".":
+        tail = _NUMBER_GOES_ON.sub("", tail)
+    head = set_cell_size(line, cells - 1 - cell_len(tail))
+    return f"{_whole(line, len(head)) if line.startswith(head) else head}…{tail}"
+
+
+def _whole(text: str, end: int) -> str:
+    """The text up to there, without a number that goes on."""
+    head, more = text[:end], text[end : end + 1]
+    return _NUMBER_BEGUN.sub("", head) if more.isdigit() or more in (".", "e") else head

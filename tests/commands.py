@@ -42,7 +42,7 @@ class Commands:
         self._home = tempfile.TemporaryDirectory()
         self._process = subprocess.Popen(
             [sys.executable, __file__],
-            env=clean_environment(self._home.name),
+            env=clean_environment(self._home.name) | {"COLUMNS": "1000"},  # no line is broken
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

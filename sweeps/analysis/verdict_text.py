@@ -1,12 +1,13 @@
-"""What a study says of its settings: the table, what it means, a sentence for each axis."""
+"""What a comparison means, in words: its answer, what is undecided, a sentence for each axis."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from paribus.core.config.values import show_value
 from paribus.sweeps.formatting import number, signed
@@ -14,57 +15,26 @@ from paribus.sweeps.study.settings import BASELINE
 
 _SAME = 1e-12  # means this close differ by rounding only
 _MOST_UNDECIDED = 6  # lines
+_MOST_SEEDS = 20  # that are proposed where fewer would decide nothing
 _FINE = 1e-6  # steps below are those of floating-point numbers
 NOT_PROVEN = "sameness not proven: a function keeps its model, data and random draws to itself"
 QUESTIONS = {"new data": "on new data", "this part": "on this validation part"}
+# Rules of the linter, those first that put a verdict most in doubt.
+_WARNINGS = ("test-read", "many-failures", "one-seed", "not-tuned-again", "edge-of-axis",
+             "still-improving", "derived-quantity", "overfitting", "accuracy-alone",
+             "different-curves")  # fmt: skip
 
 Paste = Callable[[str, str, str], str]
 Comparison = Mapping[str, Any]
+Setting = Mapping[str, Any]
 
 
-def meaning(comparison: Comparison) -> list[str]:
-    """Which question the verdicts answer, what is undecided and why, what was lost."""
-    lines = [*_legend(comparison), *_undecided(comparison), *_lost(comparison)]
-    proven = comparison["sameness"] == "proven" or not comparison["study"]
-    return lines if proven else [*lines, NOT_PROVEN]
-
-
-def table_cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells; *here* is the verdict on this validation part where another is shown."""
-    metric, on_new = comparison["metric"]["name"], comparison["question"] == "new data"
-    interval = "interval" if comparison["looks"] else "95 % interval"
-    columns = ["setting", f"{metric} mean ± sd", "vs baseline", interval, "verdict"]
-    columns += [*(["here"] if on_new else []), "seeds", "derived"]
-    rows = []
-    for setting in in_order(comparison):
-        here = setting["this_part"]
-        rows.append([
-            setting["label"],
-            _value(setting),
-            signed(setting["delta"]),
-            interval_text(setting["interval"]),
-            verdict_text(comparison, setting),
-            *([here["verdict"] if here else "–"] if on_new else []),
-            seeds_text(setting, len(comparison["settings"][0]["runs"])),
-            derived_text(setting["derived"]),
-        ])  # fmt: skip
-    return columns, rows
-
-
-def verdict_text(comparison: Comparison, setting: Mapping[str, Any]) -> str:
-    """The verdict; *(here)* where it is on this validation part, and others are on new data."""
-    verdict: str = setting["verdict"] or "–"
-    if setting["verdict"] and comparison["question"] == "new data" != setting["question"]:
-        verdict += " (here)"  # that is all that can be said of it
-    return verdict
-
-
-def in_order(comparison: Comparison) -> list[Mapping[str, Any]]:
-    """The baseline, then the settings by axis, the best of each first."""
-    sign = 1 if comparison["metric"]["direction"] == "maximize" else -1
+def in_order(comparison: Comparison) -> list[Setting]:
+    """Return the baseline, then the settings by axis, the best of each first."""
+    sign = _sign(comparison)
     axes = list(dict.fromkeys(key for s in comparison["settings"] for key in s["changed"]))
 
-    def place(setting: Mapping[str, Any]) -> tuple[bool, int, float]:
+    def place(setting: Setting) -> tuple[bool, int, float]:
         axis = next((axes.index(key) for key in setting["changed"]), len(axes))
         delta = -math.inf if setting["delta"] is None else sign * setting["delta"]
         return setting["label"] != BASELINE, axis, -delta
@@ -73,19 +43,220 @@ def in_order(comparison: Comparison) -> list[Mapping[str, Any]]:
 
 
 def where(comparison: Comparison) -> str:
-    """Which question the headline verdicts answer."""
+    """Return which question the headline verdicts answer."""
     if not comparison["study"]:
         return "on the same data"
     return QUESTIONS[comparison["question"]].replace("validation", _part(comparison))
 
 
-def _part(comparison: Comparison) -> str:
-    return "test" if comparison.get("split") == "test" else "validation"
-
-
 def interval_text(interval: Sequence[float] | None) -> str:
-    """``-0.01 to +0.02``"""
+    """Return ``-0.01 to +0.02``."""
     return "–" if interval is None else f"{signed(interval[0])} to {signed(interval[1])}"
+
+
+def value_text(setting: Setting) -> str:
+    """Return mean ± standard deviation over seeds, or why there is none."""
+    if setting["mean"] is None:
+        return "failed" if setting["status"] == "failed" else "not finished"
+    spread = "" if setting["std"] is None else f" ± {number(setting['std'])}"
+    return number(setting["mean"]) + spread
+
+
+def verdict_text(comparison: Comparison, setting: Setting) -> str:
+    """Return the verdict; *(here)* where it is on this validation part, and others on new data."""
+    verdict: str = setting["verdict"] or "–"
+    if setting["verdict"] and comparison["question"] == "new data" != setting["question"]:
+        verdict += " (here)"
+    return verdict
+
+
+def seeds_text(setting: Setting, all_seeds: int) -> str:
+    """Return how many seeds a setting has, and how many of them decided."""
+    count, look = len(setting["seeds"]), setting["look"]
+    if setting["status"] == "pruned":
+        return f"pruned after {count} of {all_seeds}"
+    return f"{look} of {count}" if look and look < count else str(count)
+
+
+def derived_text(derived: Mapping[str, Sequence[Any]], limit: int = 3) -> str:
+    """Return what else changed; keywords that came or went without effect are counted only."""
+    names = {key: key.rsplit(".", 1)[-1] for key in derived}
+    texts = [
+        f"{names[key]} {show_value(a)} → {show_value(b)}"
+        for key, (a, b) in derived.items()
+        if a is not None and b is not None
+    ]
+    new = [f"{names[key]} {show_value(b)}" for key, (a, b) in derived.items() if a is None]
+    gone = [names[key] for key, (_, b) in derived.items() if b is None]
+    for word, found in (("new", new), ("dropped", gone)):
+        texts += [f"{word}: {', '.join(found[:limit])}{_more(found, limit)}"] if found else []
+    return "; ".join(texts)
+
+
+def answer(comparison: Comparison) -> str:
+    """Return the answer of a study in one sentence."""
+    base, *_ = settings = in_order(comparison)
+    if base["label"] != BASELINE or not base["values"]:
+        return f"No answer: {_no_baseline(base)}."
+    others = settings[1:]
+    judged = [s for s in others if s["verdict"]]
+    best = _best(comparison, others)
+    if not judged or best is None:
+        why = next((s["no_verdict"] for s in others if s["no_verdict"]), "no setting has finished")
+        one_seed = max((len(s["seeds"]) for s in settings), default=0) < 2
+        why = "one seed may be chance; --seeds 3 gives verdicts" if one_seed else why
+        nearest = f"; best mean: {best['label']} ({signed(best['delta'])})" if best else ""
+        return f"No verdict: {why}{nearest}."
+    if len(others) == 1:
+        verdict = judged[0]["verdict"]
+        is_so = f"{verdict} than" if verdict in ("better", "worse") else f"{verdict} to"
+        is_so = "not shown to differ from" if verdict == "undecided" else is_so
+        return f"{judged[0]['label']} is {is_so} the baseline ({_effect(judged[0])})."
+    better = [s for s in judged if s["verdict"] == "better"]
+    left = Counter(s["verdict"] or s["status"] for s in others if s["verdict"] != "better")
+    order = ("worse", "equivalent", "identical", "undecided", *left)
+    counts = ", ".join(f"{left[what]} {what}" for what in dict.fromkeys(order) if left[what])
+    if not better:
+        return f"No setting is better than the baseline: {counts}."
+    better.sort(key=lambda s: -_sign(comparison) * s["delta"])
+    names = [f"{s['label']} ({signed(s['delta'])})" for s in better]
+    text = f"{_few(names, 2)} {'is' if len(better) == 1 else 'are'} better than the baseline"
+    return f"{text}; {counts}." if counts else f"{text}."
+
+
+class Deciding(NamedTuple):
+    """What would decide what is undecided.
+
+    Attributes:
+        sentence: What is undecided, and why.
+        settings: Those that more seeds would decide.
+        seeds: How many seeds; None: the next look's, or seeds would not decide it.
+        next_look: Whether the same sweep goes on with another look.
+    """
+
+    sentence: str
+    settings: list[Setting]
+    seeds: int | None = None
+    next_look: bool = False
+
+
+def deciding(comparison: Comparison) -> Deciding | None:
+    """Return what would decide the undecided settings; None where all are decided."""
+    left = [s for s in in_order(comparison) if s["verdict"] == "undecided"]
+    if not left:
+        return None
+    judged = sum(bool(s["verdict"]) for s in comparison["settings"])
+    text = f"undecided: {len(left)} of {judged} settings" if judged > 1 else "undecided"
+    if looking := [s for s in left if s["next_look"]]:
+        look = min(s["next_look"] for s in looking)
+        return Deciding(f"{text}; the next look is after {look} seeds", looking, None, True)
+    by_seeds = sorted((s for s in left if s["seeds_to_decide"]), key=lambda s: s["seeds_to_decide"])
+    if not by_seeds:
+        return Deciding(f"{text}; {_why_undecided(comparison, left[0])}", [])
+    few = [s for s in by_seeds if s["seeds_to_decide"] <= _MOST_SEEDS] or by_seeds[:1]
+    seeds = few[-1]["seeds_to_decide"]
+    them = "it" if judged == 1 else f"{len(few)} of them" if len(few) < len(left) else "them"
+    return Deciding(f"{text}; {seeds} seeds would decide {them}", few, seeds)
+
+
+def warnings(comparison: Comparison, findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the linter's warnings: one of each rule, the most important first.
+
+    Of a rule's that is the one on the axis with the largest difference.
+    """
+    deltas: dict[str | None, float] = {}
+    for setting in comparison["settings"]:
+        for name in (setting["label"], *setting["changed"]):
+            deltas[name] = max(deltas.get(name, 0.0), abs(setting["delta"] or 0.0))
+
+    def place(finding: Mapping[str, Any]) -> tuple[int, float]:
+        return _WARNINGS.index(finding["rule"]), -deltas.get(finding["about"], 0.0)
+
+    first: dict[str, str] = {}
+    for finding in sorted((f for f in findings if f["judged"]), key=place):
+        first.setdefault(finding["rule"], finding["sentence"])
+    return [f"{rule}: {sentence}" for rule, sentence in first.items()]
+
+
+def meaning(comparison: Comparison) -> list[str]:
+    """Return what the verdicts rest on, what is undecided and why, what was lost."""
+    return [*legend(comparison), *_undecided(comparison), *remarks(comparison)]
+
+
+def legend(comparison: Comparison) -> list[str]:
+    """Return which question the verdicts answer, and by which procedure."""
+    if not any(setting["verdict"] for setting in comparison["settings"]):
+        why = next((s["no_verdict"] for s in comparison["settings"] if s["no_verdict"]), None)
+        return [f"no verdict: {why}"] if why else []
+    settings, tests = comparison["settings"], comparison["tests"]
+    others = f" and other examples than these {comparison['examples']}"
+    on_new = comparison["question"] == "new data"
+    lines = [f"verdict: {where(comparison)}, for other seeds{others if on_new else ''}"]
+    better = "higher" if comparison["metric"]["direction"] == "maximize" else "lower"
+    sure = {s["look"]: f"{100 * s['confidence']:.4g} %" for s in settings if s["confidence"]}
+    levels = ", ".join(
+        f"{sure[look]} after {look} seeds" if look else sure[look]
+        for look in sorted(sure, key=lambda look: look or 0)
+    )
+    lines.append(
+        f"{better} is better, margin {number(comparison['margin'])}; p adjusted for "
+        f"{'one setting' if tests == 1 else f'{tests} settings'}; confidence of intervals: {levels}"
+    )
+    if worth := [s["unpaired_worth"] / s["pairs"] for s in settings if s["unpaired_worth"]]:
+        lines.append(f"pairing: as precise as {median(worth):.1f}× the seeds unpaired")
+    counts = {len(s["seeds"]) for s in settings if s["seeds"]}
+    if len(counts | {s["pairs"] for s in settings if s["pairs"]}) > 1:
+        lines.append("differences are over the seeds that both have, means over all")
+    step = comparison.get("step")  # a file does not say how many examples its values are of
+    return lines + ([f"steps of the values: {step:.3g}"] if step and step > _FINE else [])
+
+
+def remarks(comparison: Comparison) -> list[str]:
+    """Return which seeds were lost to failures, and whether sameness is proven."""
+    lines = [
+        f"{s['label']}: {_and([f'seed {seed}' for seed in s['lost']])} lost to failures of it or "
+        "the baseline; runs that fail are often the worst, so the rest is a selection"
+        for s in comparison["settings"]
+        if s["lost"] and s["pairs"]
+    ]
+    proven = comparison["sameness"] == "proven" or not comparison["study"]
+    return lines if proven else [*lines, NOT_PROVEN]
+
+
+def _undecided(comparison: Comparison) -> list[str]:
+    """The minimum detectable effect of undecided settings, and how many seeds would decide them."""
+    left = [s for s in in_order(comparison) if s["verdict"] == "undecided"]
+    by_seeds = sorted((s for s in left if s["seeds_to_decide"]), key=lambda s: s["seeds_to_decide"])
+    lines = [
+        f"undecided: {s['label']}: minimum detectable effect {number(s['detectable'])} "
+        f"({s['pairs']} seeds, 80 % power); {s['seeds_to_decide']} seeds would decide it"
+        for s in by_seeds[:_MOST_UNDECIDED]
+    ]
+    if len(by_seeds) > _MOST_UNDECIDED:
+        lines.append(f"undecided: {len(by_seeds) - _MOST_UNDECIDED} more (see --json)")
+    rest: dict[str, list[Setting]] = {}
+    for setting in left:
+        if not setting["seeds_to_decide"]:
+            rest.setdefault(_why_undecided(comparison, setting), []).append(setting)
+    for why, settings in rest.items():
+        labels = [setting["label"] for setting in settings]
+        ends = {number(end([s["detectable"] for s in settings])): None for end in (min, max)}
+        lines.append(
+            f"undecided: {', '.join(labels[:3])}{_more(labels, 3)}: minimum detectable effect "
+            f"{' to '.join(ends)}; {why}"
+        )
+    return lines
+
+
+def _why_undecided(comparison: Comparison, setting: Setting) -> str:
+    """Why a setting is undecided for which no number of seeds is known to decide it."""
+    if setting["next_look"]:
+        return f"the next look is after {setting['next_look']} seeds: run the sweep again"
+    if comparison["looks"] and setting["look"] == comparison["looks"][-1]:
+        return f"{setting['look']} seeds are the most that were requested"
+    if comparison["question"] == "new data":
+        return f"limited by {comparison['examples']} {_part(comparison)} examples"
+    return "no 1000 seeds would decide it, a larger --margin may"
 
 
 @dataclass(frozen=True)
@@ -95,7 +266,7 @@ class AxisSaid:
     Attributes:
         sentence: What was best, by how much, how sure.
         change: Key, the baseline's level and the best one; None where no level beat the baseline.
-        it: What the best level is called where that is told.
+        it: What the best level is called where it is proposed as the baseline.
     """
 
     sentence: str
@@ -104,216 +275,81 @@ class AxisSaid:
 
 
 def axis_lines(comparison: Comparison, key: str, paste: Paste) -> list[str]:
-    """What was best on an axis, by how much, how sure; and how to make it the baseline.
-
-    Args:
-        comparison: The `compare` document.
-        key: The axis.
-        paste: From key, baseline's level and new level to a command.
-    """
-    said = axis_said(comparison, key)
-    if said.change is None:
-        return [said.sentence]
-    return [said.sentence, f"  to make {said.it} the baseline: {paste(*said.change)}"]
+    """Return what was best on an axis, and the command that makes it the baseline."""
+    found = axis_said(comparison, key)
+    again = [f"  to make {found.it} the baseline: {paste(*found.change)}"] if found.change else []
+    return [found.sentence, *again]
 
 
 def axis_said(comparison: Comparison, key: str) -> AxisSaid:
-    """What a study says of an axis."""
-    base = comparison["settings"][0]
+    """Return what was best on an axis, by how much, how sure."""
+    base, metric = comparison["settings"][0], comparison["metric"]["name"]
     on_axis = [s for s in comparison["settings"] if key in s["changed"]]
     failed = [show_value(s["changed"][key][1]) for s in on_axis if s["status"] == "failed"]
     end = f" {_and(failed)} failed." if failed else ""
     if pruned := sum(s["status"] == "pruned" for s in on_axis):
         end += f" {pruned} {'level was' if pruned == 1 else 'levels were'} pruned."
     if not base["values"]:
-        what = "failed" if base["status"] == "failed" else "is not finished"
-        return AxisSaid(f"{key}: the baseline {what}, so there is nothing to compare with.{end}")
-    ended = [s for s in on_axis if s["status"] == "complete" and s["delta"] is not None]
-    if not ended:
+        return AxisSaid(f"{key}: {_no_baseline(base)}.{end}")
+    best = _best(comparison, on_axis)
+    if best is None:
         unfinished = len(failed) + pruned < len(on_axis) or not on_axis
-        none = " no level has finished." if unfinished else ""
-        return AxisSaid(f"{key}:{none}{end}")
-    sign = 1 if comparison["metric"]["direction"] == "maximize" else -1
-    gain = max(sign * s["delta"] for s in ended)
-    best = [s for s in ended if math.isclose(sign * s["delta"], gain, abs_tol=_SAME)]
-    before, level = (show_value(value) for value in best[0]["changed"][key])
-    levels = _few([show_value(s["changed"][key][1]) for s in best])
-    metric = f"{comparison['metric']['name']} {number(base['mean'])}"
+        return AxisSaid(f"{key}:{' no level has finished.' if unfinished else ''}{end}")
+    gain = _sign(comparison) * best["delta"]
+    equal = [
+        s for s in on_axis
+        if s["status"] == "complete" and s["delta"] is not None
+        and math.isclose(s["delta"], best["delta"], abs_tol=_SAME)
+    ]  # fmt: skip
+    before, level = (show_value(value) for value in best["changed"][key])
+    levels = _few([show_value(s["changed"][key][1]) for s in equal], 4)
+    apart = f"{number(abs(best['delta']))} {'higher' if best['delta'] > 0 else 'lower'}"
+    sure = _how_sure(best)
     if gain <= _SAME:
-        how = (
-            f"did exactly as well{_how_sure(best[0])}"
-            if gain >= -_SAME
-            else f"came nearest, {_apart(best[0])}{_how_sure(best[0])}"
-        )
-        told = f"{key}: no level beat the baseline's {before} ({metric}); {levels} {how}.{end}"
-        return AxisSaid(told)
-    metric = f"{comparison['metric']['name']} {number(best[0]['mean'])}"
-    were, it = ("was", "it") if len(best) == 1 else ("were equally", level)
-    told = f"{key}: {levels} {were} best ({metric}), {_apart(best[0])} than the baseline's {before}"
-    return AxisSaid(f"{told}{_how_sure(best[0])}.{end}", (key, before, level), it)
+        how = "did exactly as well" if gain >= -_SAME else f"came nearest, {apart}"
+        mean = f"{metric} {number(base['mean'])}"
+        sentence = f"no level beat the baseline's {before} ({mean}); {levels} {how}{sure}.{end}"
+        return AxisSaid(f"{key}: {sentence}")
+    were, it = ("was", "it") if len(equal) == 1 else ("were equally", level)
+    mean = f"{metric} {number(best['mean'])}"
+    sentence = f"{levels} {were} best ({mean}), {apart} than the baseline's {before}{sure}.{end}"
+    return AxisSaid(f"{key}: {sentence}", (key, before, level), it)
 
 
 def cell_lines(comparison: Comparison) -> list[str]:
-    """Of better and worse settings, the cells of the confusion matrix that changed most."""
-    lines = []
-    for setting in in_order(comparison):
-        if setting["cells"]:
-            texts = [_cell(cell) for cell in setting["cells"]]
-            lines.append(f"  {setting['label']}: {', '.join(texts)}")
-    return ["confusion matrix, what changed most (examples, true → told):", *lines] if lines else []
-
-
-def derived_text(derived: Mapping[str, Sequence[Any]], limit: int = 3) -> str:
-    """What else changed, in short; keywords that came or went without effect are counted only."""
-    telling = {
-        k: pair for k, pair in derived.items() if pair[0] is not None and pair[1] is not None
-    }
-    texts = [f"{_last(k)} {show_value(a)} → {show_value(b)}" for k, (a, b) in telling.items()]
-    new = [f"{_last(k)} {show_value(b)}" for k, (a, b) in derived.items() if a is None]
-    gone = [_last(k) for k, (a, b) in derived.items() if b is None]
-    texts += [f"new: {', '.join(new[:limit])}{_more(new, limit)}"] if new else []
-    texts += [f"dropped: {', '.join(gone[:limit])}{_more(gone, limit)}"] if gone else []
-    return "; ".join(texts)
-
-
-def _legend(comparison: Comparison) -> list[str]:
-    """Which question the verdicts answer, and what they are held to."""
-    if not any(setting["verdict"] for setting in comparison["settings"]):
-        why = next((s["no_verdict"] for s in comparison["settings"] if s["no_verdict"]), None)
-        return [f"no verdict: {why}"] if why else []
-    examples, tests = comparison["examples"], comparison["tests"]
-    if comparison["question"] == "new data":
-        told = (
-            f"verdict: on new data, for other seeds and other examples than these {examples}; "
-            "here: on these examples, for other seeds."
-        )
-    else:
-        told = f"verdict: {where(comparison)}, for other seeds."
-    many = "one setting" if tests == 1 else f"{tests} settings"
-    metric = comparison["metric"]
-    better = "higher" if metric["direction"] == "maximize" else "lower"
-    held = f"{better} is better, margin {number(comparison['margin'])}; a verdict is held to "
-    held += f"{many} together, an interval to its own alone" if tests != 1 else many
-    worth = [
-        s["unpaired_worth"] / s["pairs"] for s in comparison["settings"] if s["unpaired_worth"]
-    ]
-    pairing = f"; a pair was worth {median(worth):.1f} unpaired seeds of each" if worth else ""
-    return [
-        told,
-        f"{held}{pairing}",
-        *_unpaired(comparison),
-        *_steps(comparison),
-        *_looks(comparison),
-    ]
-
-
-def _unpaired(comparison: Comparison) -> list[str]:
-    """Means are over all seeds of a setting, differences over those of pairs."""
-    counts = {len(s["seeds"]) for s in comparison["settings"] if s["seeds"]}
-    counts |= {s["pairs"] for s in comparison["settings"] if s["pairs"]}
-    return (
-        ["differences are over the seeds that both have, means over all"] if len(counts) > 1 else []
-    )
-
-
-def _steps(comparison: Comparison) -> list[str]:
-    """Of a file nobody says how many examples its values are of."""
-    step = comparison.get("step")
-    return [f"values are taken to move in steps of {step:.3g}"] if step and step > _FINE else []
-
-
-def _looks(comparison: Comparison) -> list[str]:
-    """Where seeds were added until it was decided: how sure an interval is after each look."""
-    sure = {s["look"]: s["confidence"] for s in comparison["settings"] if s["look"]}
-    texts = [f"{100 * sure[look]:.4g} % after {look} seeds" for look in sorted(sure)]
-    return [f"intervals hold with {', '.join(texts)}"] if texts else []
-
-
-def _undecided(comparison: Comparison) -> list[str]:
-    """What so many seeds find four times in five, and how many would decide it."""
-    left = [s for s in in_order(comparison) if s["verdict"] == "undecided"]
-    by_seeds = sorted((s for s in left if s["seeds_to_decide"]), key=lambda s: s["seeds_to_decide"])
+    """Return of better and worse settings the cells of the confusion matrix that changed most."""
     lines = [
-        f"undecided: {s['label']}: {s['pairs']} seeds find {number(s['detectable'])} four times in "
-        f"five; {s['seeds_to_decide']} seeds would decide it"
-        for s in by_seeds[:_MOST_UNDECIDED]
+        f"  {setting['label']}: {', '.join(map(_cell, setting['cells']))}"
+        for setting in in_order(comparison)
+        if setting["cells"]
     ]
-    if len(by_seeds) > _MOST_UNDECIDED:
-        lines.append(f"undecided: {len(by_seeds) - _MOST_UNDECIDED} more (see --json)")
-    rest: dict[str, list[Mapping[str, Any]]] = {}
-    for setting in left:
-        if not setting["seeds_to_decide"]:
-            rest.setdefault(_why_undecided(comparison, setting), []).append(setting)
-    for why, settings in rest.items():
-        labels = [setting["label"] for setting in settings]
-        ends = {number(end([s["detectable"] for s in settings])): None for end in (min, max)}
-        lines.append(
-            f"undecided: {', '.join(labels[:3])}{_more(labels, 3)}: differences of "
-            f"{' to '.join(ends)} would be found four times in five; {why}"
-        )
-    return lines
+    return ["confusion matrix, largest changes (examples, true → predicted):", *lines] * bool(lines)
 
 
-def _why_undecided(comparison: Comparison, setting: Mapping[str, Any]) -> str:
-    """Why a setting is still undecided that no number of seeds is told for."""
-    if setting["next_look"]:
-        return f"the next look is after {setting['next_look']} seeds: run the sweep again"
-    if comparison["looks"] and setting["look"] == comparison["looks"][-1]:
-        return f"{setting['look']} seeds are the most that were asked for"
-    if comparison["question"] == "new data":
-        return f"more seeds alone will not decide it, more {_part(comparison)} examples would"
-    return "no 1000 seeds would decide it, a larger --margin may"
+def _best(comparison: Comparison, settings: Sequence[Setting]) -> Setting | None:
+    """The complete setting with the best difference; the first of equal ones."""
+    ended = [s for s in settings if s["status"] == "complete" and s["delta"] is not None]
+    return max(ended, key=lambda s: round(_sign(comparison) * s["delta"], 12), default=None)
 
 
-def _lost(comparison: Comparison) -> list[str]:
-    """Seeds lost to failures: the runs that fail may be the worst ones."""
-    return [
-        f"{setting['label']}: {_and([f'seed {seed}' for seed in setting['lost']])} lost to "
-        "failures, of it or the baseline: what is left is a selection, and those that fail are "
-        "often the worst"
-        for setting in comparison["settings"]
-        if setting["lost"] and setting["pairs"]
-    ]
+def _effect(setting: Setting) -> str:
+    return f"{signed(setting['delta'])}, {interval_text(setting['interval'])}"
 
 
-def _value(setting: Mapping[str, Any]) -> str:
-    spread = f" ± {number(setting['std'])}" if setting["std"] is not None else ""
-    if setting["mean"] is None:
-        return "failed" if setting["status"] == "failed" else "not finished"
-    return number(setting["mean"]) + spread
-
-
-def seeds_text(setting: Mapping[str, Any], all_seeds: int) -> str:
-    """How many seeds a setting has, and how many of them decided."""
-    count, look = len(setting["seeds"]), setting["look"]
-    if setting["status"] == "pruned":
-        return f"pruned after {count} of {all_seeds}"
-    return f"{look} of {count}" if look and look < count else str(count)
-
-
-def _apart(setting: Mapping[str, Any]) -> str:
-    """``0.0123 higher``"""
-    way = "higher" if setting["delta"] > 0 else "lower"
-    return f"{number(abs(setting['delta']))} {way}"
-
-
-def _how_sure(setting: Mapping[str, Any]) -> str:
+def _how_sure(setting: Setting) -> str:
+    seeds = "1 seed" if setting["pairs"] == 1 else f"{setting['pairs']} seeds"
     if setting["interval"] is None:
         return " (one seed only: it may be chance)"
     if setting["verdict"] == "identical":
-        return f" ({_seeds(setting)}: identical, all outputs are equal)"
-    question, verdict = QUESTIONS[setting["question"]], setting["verdict"]
-    low, high = setting["interval"]
+        return f" ({seeds}: identical, all outputs are equal)"
+    (low, high), verdict = setting["interval"], setting["verdict"]
     if verdict == "equivalent" and setting["p_holm"] <= 1 - setting["confidence"]:
         verdict = "equivalent, though there is a difference"
     if verdict == "undecided":
-        among = "" if low <= 0 <= high else f", p {setting['p_holm']:.2g} among all settings"
-        verdict = f"undecided, it may be chance{among}"
-    return f" ({_seeds(setting)}; {question} {signed(low)} to {signed(high)}: {verdict})"
-
-
-def _seeds(setting: Mapping[str, Any]) -> str:
-    return "1 seed" if setting["pairs"] == 1 else f"{setting['pairs']} seeds"
+        adjusted = "" if low <= 0 <= high else f", adjusted p {setting['p_holm']:.2g}"
+        verdict = f"undecided, it may be chance{adjusted}"
+    question = QUESTIONS[setting["question"]]
+    return f" ({seeds}; {question} {signed(low)} to {signed(high)}: {verdict})"
 
 
 def _cell(cell: Mapping[str, Any]) -> str:
@@ -322,18 +358,26 @@ def _cell(cell: Mapping[str, Any]) -> str:
     return f"{label}{cell['true']} → {cell['predicted']} {cell['mean']:+.1f} ({low} to {high})"
 
 
+def _no_baseline(base: Setting) -> str:
+    what = "failed" if base["status"] == "failed" else "is not finished"
+    return f"the baseline {what}, so there is nothing to compare with"
+
+
+def _part(comparison: Comparison) -> str:
+    return "test" if comparison.get("split") == "test" else "validation"
+
+
+def _sign(comparison: Comparison) -> int:
+    return 1 if comparison["metric"]["direction"] == "maximize" else -1
+
+
 def _and(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
-def _few(words: Sequence[str]) -> str:
+def _few(words: Sequence[str], most: int) -> str:
     """All of a few, or the first of many."""
-    most = 4
     return _and(words) if len(words) <= most else f"{', '.join(words[:most])}{_more(words, most)}"
-
-
-def _last(key: str) -> str:
-    return key.rsplit(".", 1)[-1]
 
 
 def _more(items: Sequence[Any], limit: int) -> str:

@@ -1,31 +1,145 @@
-"""How `compare` shows what the linter found."""
+"""`compare`: verdicts on the settings of a study, or what differs between runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from paribus.core.config.schema import Direction, difference
+from paribus.core.config.schema import Direction, difference, flatten
 from paribus.core.config.values import show_value
-from paribus.core.errors import Faults, RequestError
+from paribus.core.errors import Faults, RequestError, inert, shown
 from paribus.core.records.run_dir import RunFolder
-from paribus.sweeps.cli.console import bar, print_json, root_words, say, table, warn
-from paribus.sweeps.cli.options import json_option, root_option
-from paribus.sweeps.formatting import number
+from paribus.sweeps.analysis.verdict_text import (
+    NOT_PROVEN,
+    Comparison,
+    Setting,
+    answer,
+    axis_lines,
+    cell_lines,
+    deciding,
+    derived_text,
+    in_order,
+    interval_text,
+    legend,
+    meaning,
+    remarks,
+    seeds_text,
+    value_text,
+    verdict_text,
+)
+from paribus.sweeps.cli.console import (
+    bar,
+    command,
+    has_symbols,
+    print_json,
+    root_words,
+    say,
+    table,
+    warn,
+    width,
+)
+from paribus.sweeps.cli.options import json_option, plain_option, root_option, verbose_option
+from paribus.sweeps.formatting import cut, number, signed, told_apart
 from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.results_dir import ResultsDir
 
 if TYPE_CHECKING:
-    from paribus.sweeps.analysis.verdict_text import Comparison
     from paribus.sweeps.study.study import Study
 
+_LOOKS = {  # of a verdict on a terminal: its symbol and its colour
+    "better": ("▲", "green"),
+    "worse": ("▼", "red"),
+    "equivalent": ("=", "blue"),
+    "identical": ("=", "blue"),
+    "undecided": ("?", ""),
+}
 
-def tell_linter(findings: Sequence[Mapping[str, Any]]) -> None:
-    """A line for each finding, below those of a rule the reason, and a line of what is unknown."""
+
+def print_comparison(comparison: Comparison, *, verbose: bool = False) -> None:
+    """Print the table of settings, and below it what else changed with each of them.
+
+    Args:
+        comparison: A `compare` document.
+        verbose: A second table too: seeds, p, and the verdict on this validation part.
+    """
+    settings, base = in_order(comparison), comparison["settings"][0]
+    metric, looks = comparison["metric"]["name"], comparison["looks"]
+    interval = "interval" if looks else "95 % interval"
+    columns = ["setting", f"{metric} ± sd", f"vs baseline ({interval})", "verdict"]
+    seeds = {
+        s["label"]: seeds_text(s, len(base["runs"])).removeprefix("pruned after ") for s in settings
+    }
+    if len(set(seeds.values())) > 1:
+        columns.append("seeds")
+
+    def cells(setting: Setting) -> list[str]:
+        verdict, pruned = verdict_text(comparison, setting), setting["status"] == "pruned"
+        if pruned and setting["verdict"] in (None, "undecided"):
+            verdict = "pruned"
+        elif setting["verdict"] and has_symbols():
+            verdict = f"{_LOOKS[setting['verdict']][0]} {verdict}"
+        difference = "–" if setting["delta"] is None else signed(setting["delta"])
+        if setting["interval"] is not None:
+            difference += f" ({interval_text(setting['interval'])})"
+        row = [_level(setting), value_text(setting), difference, verdict]
+        return [*row, seeds[setting["label"]]][: len(columns)]
+
+    _by_axis(columns, settings, cells)
+    derived = {s["label"]: derived_text(s["derived"]) for s in settings if s["derived"]}
+    if derived:
+        say("derived:")
+    names = told_apart([inert(shown(label, 200)) for label in derived], max(20, width() // 2))
+    for name, text in zip(names, derived.values(), strict=True):
+        say(cut(f"  {name}: {text}", width(), items=True))
+    if verbose and any(s["verdict"] for s in settings):
+
+        def more(setting: Setting) -> list[str]:
+            part = setting["this_part"] or dict.fromkeys(("interval", "verdict"))
+            p = "–" if setting["p_holm"] is None else f"{setting['p_holm']:.2g}"
+            row = [_level(setting), seeds[setting["label"]], p]
+            return [*row, interval_text(part["interval"]), part["verdict"] or "–"]
+
+        part = "this part: interval"
+        _by_axis(["setting", "seeds", "adjusted p", part, "verdict"], settings, more)
+
+
+def _by_axis(
+    columns: Sequence[str], settings: Sequence[Setting], cells: Callable[[Setting], list[str]]
+) -> None:
+    """A table of settings, each axis under its name; the last but one columns hold numbers."""
+    rows: list[list[str] | str] = []
+    styles, axis = [], None
+    for setting in settings:
+        changed = next(iter(setting["changed"]), None)
+        if changed != axis:
+            before = setting["changed"][changed][0] if changed else None
+            known = "" if before is None else f" (baseline {show_value(before)})"
+            rows.append(f"{changed}{known}")
+            styles.append("")
+            axis = changed
+        rows.append(cells(setting))
+        styles.append(_LOOKS[setting["verdict"]][1] if setting["verdict"] else "")
+    right = [n for n, name in enumerate(columns) if n and name != "verdict"]
+    table(columns, rows, right=right, styles=styles)
+
+
+def _level(setting: Setting) -> str:
+    """What a row of an axis' settings is called: its level."""
+    changed = next(iter(setting["changed"].values()), None)
+    return f"  {show_value(changed[1])}" if changed else setting["label"]
+
+
+def print_warnings(findings: Sequence[Mapping[str, Any]], *, verbose: bool = False) -> None:
+    """Print a line for each finding and, below those of a rule, the reason.
+
+    Args:
+        findings: Of the linter.
+        verbose: Also what could not be judged.
+    """
     judged = [finding for finding in findings if finding["judged"]]
     if judged:
         say("warnings of method:")
@@ -35,39 +149,34 @@ def tell_linter(findings: Sequence[Mapping[str, Any]]) -> None:
         say(f"    why: {reason}")
     unknown: dict[str, list[str]] = {}
     for finding in findings:
-        if not finding["judged"]:
+        if verbose and not finding["judged"]:
             unknown.setdefault(finding["sentence"], []).append(finding["rule"])
     for why, rules in unknown.items():
         say(f"{', '.join(rules)} {why}")
 
 
-# How a comparison stands on the terminal: the table of settings, and what it means.
+def undecided_text(comparison: Comparison, study: Study | None, again: str = "") -> str:
+    """Return what is undecided, and the command that would decide it; empty if all is decided.
 
+    Args:
+        comparison: A `compare` document.
+        study: The study that a command adds seeds to; None: no command would.
+        again: The command that goes on with the next look.
+    """
+    found = deciding(comparison)
+    if found is None:
+        return ""
+    if found.seeds and study:
+        from paribus.sweeps.study.lookup import start_of
 
-_STYLES = {"better": "green", "worse": "red", "equivalent": "blue", "identical": "dim"}
-
-
-def tell(comparison: Comparison) -> None:
-    """The table of settings, and what its verdicts rest on."""
-    from paribus.sweeps.analysis.verdict_text import meaning
-
-    settings_table(comparison)
-    for line in meaning(comparison):
-        say(line)
-
-
-def settings_table(comparison: Comparison) -> None:
-    """One row per setting: mean ± deviation, difference, interval and verdict."""
-    from paribus.sweeps.analysis.verdict_text import in_order, table_cells
-
-    columns, rows = table_cells(comparison)
-    ordered = in_order(comparison)
-    styles = [_STYLES.get(setting["verdict"] or "", "") for setting in ordered]
-    right = [columns.index(name) for name in columns[1:] if name not in ("verdict", "here")]
-    table(columns, rows, right=right[:-1], styles=styles)
-
-
-# `compare`: verdicts on the settings of a study, or what differs between runs.
+        axes: dict[str, list[str]] = {}
+        for setting in found.settings:
+            for key, (_, level) in setting["changed"].items():
+                axes.setdefault(key, []).append(show_value(level))
+        words = [f"{key}={','.join(levels)}" for key, levels in axes.items()]
+        options = ["--seeds", str(found.seeds), "--study", study.name, *root_words(study.root)]
+        again = command("sweep", start_of(study), *words, *options)
+    return f"{found.sentence}: {again}" if again and found.settings else found.sentence
 
 
 @click.command("compare")
@@ -84,6 +193,8 @@ def settings_table(comparison: Comparison) -> None:
 @click.option("--wandb", is_flag=True,
               help="Log the study to Weights & Biases: what it has not of the runs, and a summary "
               "run.")  # fmt: skip
+@verbose_option
+@plain_option
 @root_option
 @json_option
 @click.pass_context
@@ -95,6 +206,7 @@ def compare_command(
     direction: Direction | None,
     form: str,
     wandb: bool,
+    verbose: bool,
     root: ResultsDir,
     as_json: bool,
 ) -> None:
@@ -120,7 +232,7 @@ def compare_command(
         from paribus.sweeps.analysis.csv_results import compare_results
 
         document = compare_results(Path(names[0]), direction or "maximize", margin).to_json()
-        _tell_comparison(document, form, as_json)
+        _print_document(document, form, as_json, verbose)
         return
     from paribus.sweeps.analysis.compare import compare_and_lint
 
@@ -133,10 +245,7 @@ def compare_command(
     given = None
     if wandb and as_json:  # one document, so it comes first
         given = document["wandb"] = _log_to_wandb(study)
-    if as_json or form != "table":
-        _tell_comparison(document, form, as_json)
-    else:
-        _tell_study(study, document)
+    _print_document(document, form, as_json, verbose, study)
     if wandb and not as_json:
         given = _log_to_wandb(study)
         (say if form == "table" else warn)(_wandb_line(given))
@@ -251,34 +360,39 @@ def _check_verdicts(document: Mapping[str, Any], margin: float | None) -> None:
         )
 
 
-def _tell_comparison(document: Mapping[str, Any], form: str, as_json: bool) -> None:
-    from paribus.sweeps.cli import table_formats
-
+def _print_document(
+    document: dict[str, Any], form: str, as_json: bool, verbose: bool, study: Study | None = None
+) -> None:
+    """Print a comparison as it was asked for; of a study also its axes and warnings."""
     if as_json:
         print_json(document)
-    elif form != "table":
-        say(table_formats.FORMATS[form](document))
-    else:
-        say(f"results {document['results']}")
-        tell(document)
+        return
+    if form != "table":
+        from paribus.sweeps.cli import table_formats
 
-
-def _tell_study(study: Study, document: Mapping[str, Any]) -> None:
-    from paribus.sweeps.analysis import verdict_text
+        click.echo(inert(table_formats.FORMATS[form](document)))
+        return
+    say(f"study {study.name}" if study else f"results {document['results']}")
+    print_comparison(document, verbose=verbose)
+    say(answer(document))
+    if undecided := undecided_text(document, study):
+        say(undecided)
+    for line in meaning(document) if verbose else [*legend(document), *remarks(document)]:
+        say(line)
+    if study is None:
+        return
     from paribus.sweeps.study.lookup import study_command
 
-    say(f"study {study.name}")
-    tell(document)
     for setting in document["settings"]:
         if setting["status"] == "failed":
             say(f"{setting['label']} failed: {setting['reason']}")
     paste = study_command(study, root_words(study.root))
     for axis in study.asked["axes"]:
-        for line in verdict_text.axis_lines(document, axis["key"], paste):
+        for line in axis_lines(document, axis["key"], paste):
             say(line)
-    for line in verdict_text.cell_lines(document):
+    for line in cell_lines(document):
         say(line)
-    tell_linter(document["linter"])
+    print_warnings(document["linter"], verbose=verbose)
 
 
 def _compare_runs(root: ResultsDir, names: Sequence[str], as_json: bool) -> None:
@@ -294,7 +408,7 @@ def _compare_runs(root: ResultsDir, names: Sequence[str], as_json: bool) -> None
     configuration: dict[str, list[Any]] = {}
     for record in records[1:]:
         for key in difference(records[0].configuration, record.configuration):
-            configuration[key] = [_at(r.configuration, key) for r in records]
+            configuration[key] = [flatten(r.configuration).get(key) for r in records]
     seeds = [record.seed for record in records]
     environments = [{**r.identity["environment"], "engine": r.engine} for r in records]
     metrics = [record.metrics for record in records]
@@ -314,8 +428,6 @@ def _compare_runs(root: ResultsDir, names: Sequence[str], as_json: bool) -> None
         cells = [[k, *[cell(v) for v in values]] for k, values in rows.items()]
         table((part, *[folder.id for folder in folders]), cells)
     if proven != "proven":
-        from paribus.sweeps.analysis.verdict_text import NOT_PROVEN
-
         say(NOT_PROVEN)
     return None
 
@@ -324,12 +436,6 @@ def _differing(parts: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     keys = dict.fromkeys(key for part in parts for key in part)
     rows = {key: [part.get(key) for part in parts] for key in keys}
     return {key: row for key, row in rows.items() if any(value != row[0] for value in row)}
-
-
-def _at(configuration: Mapping[str, Any], key: str) -> Any:
-    from paribus.core.config.schema import flatten
-
-    return flatten(configuration).get(key)
 
 
 def _metric(value: Any) -> str:

@@ -1,40 +1,97 @@
-"""What commands print: lines, tables, JSON; and the clean stop."""
+"""What commands print: lines and tables that fit the terminal, JSON; and the clean stop."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
+import re
 import shlex
+import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import rich_click as click
+from rich.cells import cell_len, set_cell_size
 
 from paribus.core.config.values import null_if_not_finite
 from paribus.core.errors import inert, shortened
 from paribus.core.records.run_dir import BEST
+from paribus.sweeps.formatting import cut, told_apart
 from paribus.sweeps.study.optuna_storage import without_credentials
 from paribus.sweeps.study.results_dir import ResultsDir
 
 INTERRUPTED = 130  # exit code
 
-
+PLAIN = "paribus.plain"  # where click's context keeps whether `--plain` was given
+_WIDTH = 100  # columns, where there is no terminal
 _LONGEST_CELL = 120  # characters
+_NARROWEST = 8  # columns that a text column keeps
+_PASTED = re.compile(r"(?<=: )paribus (?=[a-z])")  # where a command to paste begins
+_GAP = "  "
+
+
+def width() -> int:
+    """Return the columns of the terminal; 100 where there is none."""
+    return max(20, shutil.get_terminal_size((_WIDTH, 24)).columns)
+
+
+def is_plain() -> bool:
+    """Whether ``--plain`` was given."""
+    context = click.get_current_context(silent=True)
+    return bool(context and context.meta.get(PLAIN))
+
+
+def has_symbols() -> bool:
+    """Whether standard output may have symbols and colours: a terminal, without ``--plain``."""
+    return sys.stdout.isatty() and not is_plain()
+
+
+def fitted(text: str) -> str:
+    """Break lines that are too long between words; a command to paste stays one for the shell.
+
+    A word that is too long by itself, such as a path, stays whole.
+    """
+    return "\n".join(part for line in text.split("\n") for part in _broken(line, width()))
+
+
+def _broken(line: str, cells: int) -> list[str]:
+    if cell_len(line) <= cells:
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    pasted = _PASTED.search(line)
+    start = line[: pasted.start()] if pasted else line
+    lines = textwrap.wrap(
+        start, cells, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    if not pasted:
+        return lines
+    try:
+        words = [shlex.quote(word) for word in shlex.split(line[pasted.start() :])]
+    except ValueError:  # a sentence that goes on
+        words = line[pasted.start() :].split(" ")
+    row = indent + words[0]
+    for word in words[1:]:
+        if cell_len(row) + 1 + cell_len(word) > cells - 2:
+            lines.append(f"{row} \\")
+            row = f"{indent}  {word}"
+        else:
+            row += f" {word}"
+    return [*lines, row]
 
 
 def root_words(root: ResultsDir) -> list[str]:
-    """``--root DIR`` for a command to paste; nothing where that is where it looks anyway."""
+    """Return ``--root DIR`` for a command to paste; nothing where that is the usual place."""
     usual = ResultsDir(Path(os.environ.get("PARIBUS_ROOT") or "results"))
     return [] if usual.path == root.path else ["--root", str(root.path)]
 
 
 def command(*words: str) -> str:
-    """A command to paste, without the secrets of a ``--storage``."""
+    """Return a command to paste, without the secrets of a ``--storage``."""
     shown_words = list(words)
     for number, word in enumerate(words):
         if word.startswith("--storage="):
@@ -45,70 +102,88 @@ def command(*words: str) -> str:
 
 
 def print_json(document: Any) -> None:
-    """One JSON document on standard output; numbers that are not finite are null."""
+    """Print one JSON document; numbers that are not finite are null."""
     text = json.dumps(null_if_not_finite(document), indent=2, ensure_ascii=False)
-    # Half a character, as in the name of a file, stands there as JSON's own escape.
+    # Half a character, as in the name of a file, becomes JSON's own escape.
     click.echo(text.encode("utf-8", "backslashreplace").decode())
 
 
 def say(text: str = "") -> None:
-    """A line on standard output."""
-    click.echo(inert(text))
+    """Print a text on standard output, broken into lines that fit."""
+    click.echo(fitted(inert(text)))
 
 
 def warn(text: str) -> None:
-    """A line on standard error, above what is drawn there: click would write past it."""
+    """Print a line on standard error, above what is drawn there: click would write past it."""
     sys.stderr.write(f"{inert(text)}\n")
 
 
 def table(
     columns: Sequence[str],
-    rows: Sequence[Sequence[str]],
+    rows: Sequence[Sequence[str] | str],
     right: Sequence[int] = (),
     styles: Sequence[str] = (),
 ) -> None:
-    """A table on standard output. Markup in cells is inert, very long ones are cut in the middle.
+    """Print a table that fits the terminal's width.
+
+    Columns set to the right hold numbers, which are never cut. Of the others the widest is cut
+    until the row fits; a last column of text is broken into lines instead.
 
     Args:
         columns: Headings.
-        rows: Cells.
+        rows: Cells, or the heading of the rows that follow.
         right: Columns that are set to the right.
-        styles: Of each row, on a terminal; none at all: plain.
+        styles: A colour of each row, on a terminal; none at all: plain.
     """
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    rows = [
-        [shortened(" ".join(inert(cell).split("\n")), _LONGEST_CELL) for cell in row]
+    cells = [
+        row if isinstance(row, str)
+        else [shortened(" ".join(inert(cell).split("\n")), _LONGEST_CELL) for cell in row]
         for row in rows
-    ]
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, column in enumerate(columns):
-        side: Literal["left", "right"] = "right" if number in right else "left"
-        # What names a row, and numbers, are never cut; the last column gives way.
-        widest = max(len(cell) for cell in (column, *(row[number] for row in rows)))
-        last = number == len(columns) - 1 and number > 0
-        drawn.add_column(
-            Text(column), justify=side, overflow="fold", min_width=None if last else widest
+    ]  # fmt: skip
+    body = [row for row in cells if not isinstance(row, str)]
+    sizes = [max(map(cell_len, column)) for column in zip(columns, *body, strict=True)]
+    last, most = len(columns) - 1, width()
+    folds = last > 0 and last not in right
+    flexible = [n for n in range(len(columns)) if n not in right]
+    while flexible and (over := 1 + sum(sizes) + len(_GAP) * last - most) > 0:
+        widest = last if folds and sizes[last] > 30 else max(flexible, key=sizes.__getitem__)
+        floor = max((sizes[n] for n in flexible if n != widest), default=0)
+        if sizes[widest] <= _NARROWEST:
+            break
+        sizes[widest] = max(_NARROWEST, sizes[widest] - over, min(floor, sizes[widest] - 1))
+    for number in flexible:
+        if not (folds and number == last):
+            short = told_apart([row[number] for row in body], sizes[number])
+            for row, cell in zip(body, short, strict=True):
+                row[number] = cell
+    coloured = styles and has_symbols() and not os.environ.get("NO_COLOR")
+
+    def line(row: Sequence[str], size: Sequence[int]) -> str:
+        aligned = [
+            " " * (n - cell_len(cell)) + cell if number in right else set_cell_size(cell, n)
+            for number, (cell, n) in enumerate(zip(row, size, strict=True))
+        ]
+        return f" {_GAP.join(aligned)}".rstrip()
+
+    click.echo()
+    click.echo(line([cut(c, n) for c, n in zip(columns, sizes, strict=True)], sizes))
+    click.echo(" " + "─" * (sum(sizes) + len(_GAP) * last))
+    for number, row in enumerate(cells):
+        if isinstance(row, str):
+            click.echo(f" {cut(inert(row), most - 1)}")
+            continue
+        folded = textwrap.wrap(row[last], sizes[last]) if folds else []
+        text = "\n".join(
+            line([*(row[:last] if not n else [""] * last), part], sizes)
+            for n, part in enumerate(folded or [row[last]])
         )
-    for number, row in enumerate(rows):
-        drawn.add_row(*[Text(cell) for cell in row], style=styles[number] if styles else None)
-    console = Console(highlight=False)
-    if console.is_terminal:
-        # A narrow terminal folds the lines itself; cutting columns off would hide results.
-        needed = sum((column.min_width or 12) + 3 for column in drawn.columns)
-        Console(highlight=False, width=max(console.width, needed)).print(drawn)
-        return
-    # To a pipe or a file: as wide as it has to be, and no spaces at the ends of lines.
-    text = io.StringIO()
-    Console(file=text, highlight=False, width=10_000, color_system=None).print(drawn)
-    click.echo("\n".join(line.rstrip() for line in text.getvalue().rstrip("\n").split("\n")))
+        colour = styles[number] if coloured else ""
+        click.echo(click.style(text, fg=colour) if colour else text)
+    click.echo()
 
 
 def bar(what: str) -> Callable[[Sequence[Any]], Iterable[Any]]:
-    """Shows on a terminal how far one is in going through something."""
+    """Return what shows on a terminal how many of some items are done."""
 
     def watched(items: Sequence[Any]) -> Iterable[Any]:
         from rich.console import Console
@@ -122,36 +197,48 @@ def bar(what: str) -> Callable[[Sequence[Any]], Iterable[Any]]:
 
 @contextmanager
 def clean_stop() -> Iterator[Callable[[], bool]]:
-    """Gives a function that says whether to stop.
+    """Give a function that returns whether to stop.
 
-    The first Ctrl-C or SIGTERM asks for a clean stop, a second Ctrl-C stops at once.
+    The first Ctrl-C or SIGTERM requests a clean stop, a second Ctrl-C stops at once.
     """
-    asked: list[int] = []
+    requests: list[int] = []
 
-    def ask(number: int, _frame: Any) -> None:
-        if asked:
+    def request(number: int, _frame: Any) -> None:
+        if requests:
             raise KeyboardInterrupt
-        asked.append(number)
-        warn("Stopping after this epoch; once more to stop at once.")
+        requests.append(number)
+        warn("Stopping after this epoch; press Ctrl-C again to stop at once.")
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(requests)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
+def warn_stopped(again: str) -> None:
+    """Say after a clean stop that finished runs are kept, and which command goes on."""
+    line = f"to continue: {again}"
+    warn(f"Stopped. Finished runs are kept.\n{fitted(line) if sys.stderr.isatty() else line}")
+
+
+def nearby(path: Path) -> str:
+    """Return a path as it is typed here: relative below the working directory."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 def best_of_run(folder: Path) -> str:
-    """Where the best of a run lies: its model, if it has one."""
+    """Return where the best of a run lies: its model, if it has one."""
     file = folder / BEST
-    return f"best model: {file}" if file.exists() else f"best run: {folder}"
+    return f"best model: {nearby(file)}" if file.exists() else f"best run: {nearby(folder)}"
 
 
-def size(count: int) -> str:
-    """Bytes as a person reads them."""
+def size(count: float) -> str:
+    """Return bytes as a person reads them."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000  # type: ignore[assignment]
+        count /= 1000
     return f"{count:.1f} GB"

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import rich_click as click
 
 from paribus.core.errors import Faults, RequestError, shown
+from paribus.sweeps.cli.console import PLAIN
 from paribus.sweeps.execution.driver import RunnerOptions
 from paribus.sweeps.study.results_dir import ResultsDir
 
@@ -41,6 +42,26 @@ def json_option(command: Command) -> Command:
     """``--json``."""
     return click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
+    )(command)
+
+
+def verbose_option(command: Command) -> Command:
+    """``--verbose``."""
+    return click.option("--verbose", is_flag=True, help="Say all that is known.")(command)
+
+
+def plain_option(command: Command) -> Command:
+    """``--plain``, which `console.is_plain` reads."""
+
+    def keep(context: click.Context, _parameter: Any, plain: bool) -> None:
+        context.meta[PLAIN] = plain
+
+    return click.option(
+        "--plain",
+        is_flag=True,
+        expose_value=False,
+        callback=keep,
+        help="No colours, no symbols, no live table.",
     )(command)
 
 
@@ -79,6 +100,7 @@ def training_options(command: Command) -> Command:
             help="Processes of each trainer that read files and augment ahead.",
         ),
         click.option("--no-wandb", is_flag=True, help="Track nothing in Weights & Biases."),
+        plain_option,
     ):
         command = option(command)
     return command

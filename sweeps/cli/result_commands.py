@@ -221,10 +221,13 @@ def runs_command(study: str | None, root: ResultsDir, as_json: bool) -> None:
 
 def _tell_evaluation(document: Mapping[str, Any]) -> None:
     if "study" in document:
-        from paribus.sweeps.cli import compare_command
+        from paribus.sweeps.analysis.verdict_text import answer, meaning
+        from paribus.sweeps.cli.compare_command import print_comparison
 
         say(f"study {document['study']} on its {document['split']} part")
-        compare_command.tell(document)
+        print_comparison(document)
+        for line in (answer(document), *meaning(document)):
+            say(line)
         _tell_readings("this study", document["readings"])
         return
     say(f"{document['run']} on its {document['split']} part")

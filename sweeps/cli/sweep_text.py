@@ -1,4 +1,4 @@
-"""What a sweep says before and after, and the table of settings."""
+"""What a sweep prints before training, at its end, and for a dry run."""
 
 from __future__ import annotations
 
@@ -6,45 +6,73 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.cells import cell_len
+
 from paribus.core.config.schema import COMPONENTS, Configuration, flatten
 from paribus.core.config.values import show_value
-from paribus.core.errors import shortened
+from paribus.core.errors import inert, shortened
 from paribus.core.run_spec import RunSpec
-from paribus.sweeps.analysis import verdict_text
+from paribus.sweeps.analysis.compare import best_setting
+from paribus.sweeps.analysis.linter.lint import linter_document
 from paribus.sweeps.analysis.power_analysis import PowerAnalysis
-from paribus.sweeps.analysis.verdict_text import NOT_PROVEN, Paste
-from paribus.sweeps.cli import compare_command
-from paribus.sweeps.cli.console import best_of_run, command, print_json, root_words, say, table
+from paribus.sweeps.analysis.verdict_text import (
+    NOT_PROVEN,
+    Paste,
+    answer,
+    axis_lines,
+    derived_text,
+    meaning,
+    warnings,
+)
+from paribus.sweeps.cli.compare_command import print_comparison, print_warnings, undecided_text
+from paribus.sweeps.cli.console import (
+    best_of_run,
+    command,
+    fitted,
+    nearby,
+    print_json,
+    root_words,
+    say,
+    table,
+    width,
+)
 from paribus.sweeps.execution.driver import cost, length, schedule
-from paribus.sweeps.formatting import duration, number
+from paribus.sweeps.formatting import cut, cut_middle, duration, number
 from paribus.sweeps.study.axes import Axis
 from paribus.sweeps.study.request import seed_words
 from paribus.sweeps.study.settings import Setting
 from paribus.sweeps.sweep import Sweep
 
 _LONGEST_LEVEL = 120  # characters, in a list of them
+_MOST_LINES = 8  # below the table
 
 
-def begin(sweep: Sweep) -> None:
-    """The first lines: the baseline, each axis with its levels, settings × seeds = runs."""
-    question = sweep.question
-    say(f"study {sweep.study.name}: {question.question}")
-    say(f"baseline: {short_configuration(question.baseline)}")
-    for axis in question.axes:
+def begin(sweep: Sweep, *, verbose: bool = False) -> None:
+    """Print study, settings × seeds = runs, the minimum detectable effect, and the baseline.
+
+    Args:
+        sweep: As planned.
+        verbose: The whole baseline and each axis with its levels, too.
+    """
+    question, metric = sweep.question, sweep.study.metric
+    better = "higher" if sweep.study.direction == "maximize" else "lower"
+    for line in (
+        f"study {sweep.study.name}: {question.question}",
+        f"{_how_many(sweep)}, compared by {metric} ({better} is better)",
+        _power_text(sweep.power_analysis()),
+        f"baseline: {short_configuration(question.baseline)}",
+    ):
+        say(line if verbose else cut(inert(line), width(), items=line.startswith("baseline")))
+    for axis in question.axes if verbose else ():
         levels = _levels(sweep, axis)
         say(f"  {axis.key} = {levels}   (baseline {axis.baseline_text})")
         if len(axis.levels) == 1:
             fixed = shlex.quote(f"{axis.key}={levels}")
             say(f"    a single level; to change the baseline instead: --set {fixed}")
-    say(
-        f"{_how_many(sweep)}, compared by {sweep.study.metric} "
-        f"({_better(sweep.study.direction)} is better)"
-    )
-    say(_power_text(sweep.power_analysis()))
     if sweep.replaces_verdicts:
-        say("  what was said of this study at a fixed number of seeds counts no more")
+        say("  verdicts at a fixed number of seeds are replaced by those of the looks")
     if sweep.search.pruner == "wilcoxon" and len(sweep.seeds) < 5:
-        say("  wilcoxon can tell after four seeds at the earliest, so it prunes nothing here")
+        say("  the wilcoxon pruner needs four seeds for a decision, so it prunes nothing here")
 
 
 def _how_many(sweep: Sweep) -> str:
@@ -60,24 +88,18 @@ def _how_many(sweep: Sweep) -> str:
 
 
 def _power_text(found: PowerAnalysis) -> str:
-    """What so many seeds can tell from chance, and what they cannot."""
+    """The smallest difference that is found with a probability of 80 %."""
     if not found.settings:
-        return "power: there is no setting to compare with the baseline"
+        return "minimum detectable effect: there is no setting to compare with the baseline"
     if found.in_std is None:
-        return "power: one seed gives no verdict, --seeds 3 do"
-    seeds, among = _many(found.seeds, "seed"), _many(found.settings, "setting")
+        return "minimum detectable effect: none, one seed gives no verdict; --seeds 3 does"
+    effect = f"{found.in_std:.1f} sd" if found.difference is None else number(found.difference)
+    text = f"minimum detectable effect: {effect} ({_many(found.seeds, 'seed')}, 80 % power)"
     if found.difference is None or found.margin is None:
-        return (
-            f"power: {seeds} find a difference of {found.in_std:.1f} sd four times in five "
-            f"({among}; sd: of setting minus baseline over seeds); smaller ones will mostly stay "
-            "undecided"
-        )
-    margin, needed = number(found.margin), found.seeds_for_margin
-    takes = f"takes {_many(needed, 'seed')}" if needed else "takes more than 1000 seeds"
-    return (
-        f"power: {seeds} find a difference of {number(found.difference)} on this validation part "
-        f"four times in five ({among}); the margin, {margin}, {takes}"
-    )
+        return text
+    needed = found.seeds_for_margin
+    takes = _many(needed, "seed") if needed else "more than 1000 seeds"
+    return f"{text}; the margin, {number(found.margin)}, needs {takes}"
 
 
 def _levels(sweep: Sweep, axis: Axis) -> str:
@@ -107,7 +129,7 @@ def dry_run(sweep: Sweep, as_json: bool) -> None:
             "seconds": seconds,
         })  # fmt: skip
         return
-    rows = [[s.label, verdict_text.derived_text(s.derived)] for s in sweep.settings]
+    rows = [[s.label, derived_text(s.derived)] for s in sweep.settings]
     for axis in sweep.question.axes:
         known = sum(s.key == axis.key for s in sweep.settings)
         if trials := sweep.search.trials_of(axis):
@@ -153,38 +175,69 @@ def _planned(sweep: Sweep, setting: Setting) -> dict[str, Any]:
     }
 
 
-def end(sweep: Sweep, experiment: str) -> None:
-    """The table, a sentence for each axis, where the best model lies, the next command."""
+def end(sweep: Sweep, experiment: str, again: str = "", *, verbose: bool = False) -> None:
+    """Print the table and, in eight lines at most, what it means and what comes next.
+
+    Args:
+        sweep: Trained.
+        experiment: As it was typed.
+        again: The command that goes on with the next look, where seeds are added.
+        verbose: All that the verdicts rest on, a sentence for each axis, and all warnings, too.
+    """
     say(f"{_counts(sweep.counts)}, in {duration(sweep.seconds)}")
     if cost := sweep.cost_of_deciding():
-        most, saved = sweep.decision.most_seeds, cost["fixed"] - cost["runs"]
-        runs = _many(cost["runs"], "run")
-        say(
-            f"until decided: these settings have {runs} of the {cost['fixed']} that {most} seeds "
-            f"for each take; {saved} saved"
-        )
+        runs, saved = _many(cost["runs"], "run"), cost["fixed"] - cost["runs"]
+        say(f"until decided: {runs} instead of {cost['fixed']} ({saved} saved)")
     comparison = sweep.comparison()
-    if comparison["sameness"] != "proven" and sweep.counts["reused"]:
-        say("reused runs are of the files that they read then; paribus remove lets them go")
-    compare_command.tell(comparison)
+    if comparison["sameness"] != "proven":
+        say(NOT_PROVEN)
+        if sweep.counts["reused"]:
+            say("reused runs are of the files as they were then; paribus remove deletes them")
+    print_comparison(comparison, verbose=verbose)
+    root = root_words(sweep.root)
+    findings = linter_document(sweep.study, None, root)
+    if verbose:
+        _print_all(sweep, experiment, comparison)
+        print_warnings(findings, verbose=True)
+    undecided = undecided_text(comparison, sweep.study, again)
+    first = [answer(comparison), *([undecided] if undecided else [])]
+    last = [*_best_model(sweep), f"Next: {command('compare', sweep.study.name, *root)}"]
+    if sweep.page:
+        page = f"page: {nearby(sweep.page)}"
+        one_line = cell_len(page) + len(f"; {last[-1]}") <= width()
+        last[-1:] = [f"{page}; {last[-1]}"] if one_line else [page, last[-1]]
+    left = _MOST_LINES - sum(fitted(line).count("\n") + 1 for line in (*first, *last))
+    warned = [] if verbose else warnings(comparison, findings)[: min(2, max(0, left))]
+    for line in (*first, *[cut(line, width()) for line in warned], *last):
+        say(line)
+
+
+def _print_all(sweep: Sweep, experiment: str, comparison: Mapping[str, Any]) -> None:
+    """What `compare` says of the settings of this command."""
+    for line in meaning(comparison):
+        say(line)
     paste = baseline_command(sweep, experiment)
     for axis in sweep.question.axes:
-        for line in verdict_text.axis_lines(comparison, axis.key, paste):
+        for line in axis_lines(comparison, axis.key, paste):
             say(line)
         if others := sum(s.key == axis.key for s in sweep.study.settings) - sum(
             s.key == axis.key for s in sweep.settings
         ):
             say(f"  the study has {_many(others, 'other level')} of it; compare shows all")
-    best = sweep.document()["best"]
-    if best:
-        result = next(r for r in sweep.results() if r.setting.label == best)
-        sign = 1 if sweep.study.direction == "maximize" else -1
-        seed = max(zip(result.seeds, result.values, strict=True), key=lambda p: sign * p[1])[0]
-        folder = sweep.root.run(result.setting.runs[seed]).folder
-        say(f"{best_of_run(folder)} ({best}, seed {seed})")
-    if sweep.page:
-        say(f"page: {sweep.page}")
-    say(f"Next: {command('compare', sweep.study.name, *root_words(sweep.root))}")
+
+
+def _best_model(sweep: Sweep) -> list[str]:
+    """Where the model of the best setting's best seed lies."""
+    best = best_setting(sweep.results(), sweep.study.direction)
+    if best is None:
+        return []
+    sign = 1 if sweep.study.direction == "maximize" else -1
+    seed = max(zip(best.seeds, best.values, strict=True), key=lambda p: sign * p[1])[0]
+    text = best_of_run(sweep.root.run(best.setting.runs[seed]).folder)
+    room = width() - len(text) - len(f" (, seed {seed})")
+    whole = len(best.setting.label) <= room or room < 12
+    label = best.setting.label if whole else cut_middle(best.setting.label, room)
+    return [text if room < 12 else f"{text} ({label}, seed {seed})"]
 
 
 def baseline_command(sweep: Sweep, experiment: str) -> Paste:
@@ -247,10 +300,6 @@ def _counts(counts: Mapping[str, int]) -> str:
     if left:
         parts.append(f"{left} not finished")
     return f"{_many(counts['planned'], 'run')}: {', '.join(parts)}"
-
-
-def _better(direction: str) -> str:
-    return "higher" if direction == "maximize" else "lower"
 
 
 def _many(number: int, word: str) -> str:

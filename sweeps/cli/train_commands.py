@@ -14,10 +14,12 @@ from paribus.sweeps.cli.console import (
     best_of_run,
     clean_stop,
     command,
+    is_plain,
     print_json,
     root_words,
     say,
     warn,
+    warn_stopped,
 )
 from paribus.sweeps.cli.options import (
     json_option,
@@ -27,6 +29,7 @@ from paribus.sweeps.cli.options import (
     root_option,
     training_options,
     trust_option,
+    verbose_option,
 )
 from paribus.sweeps.execution.driver import RunnerOptions
 from paribus.sweeps.formatting import number
@@ -74,10 +77,18 @@ def run_command(
     again = command(*context.obj)
     asked = RawRequest(experiment, overrides, None, engine, trust)
     with clean_stop() as stop, planned_run(root, asked, number_of_seed, faults) as single:
-        train_watched(single, warn=warn, wandb=not no_wandb, rules=rules, stop=stop, quiet=as_json)
+        train_watched(
+            single,
+            warn=warn,
+            wandb=not no_wandb,
+            rules=rules,
+            stop=stop,
+            quiet=as_json,
+            plain=is_plain(),
+        )
         interrupted = stop()
     if interrupted and single.record is None:
-        warn(f"Stopped; to continue: {again}")
+        warn_stopped(again)
         context.exit(INTERRUPTED)
     record = single.finished(f"To try again: {again}")
     document = run_document(
@@ -122,6 +133,7 @@ def run_command(
               help="Seconds without an epoch after which a worker is ended and its run tried once "
               "more; default: ten times the median epoch, at least 60.")  # fmt: skip
 @training_options
+@verbose_option
 @trust_option
 @root_option
 @json_option
@@ -143,6 +155,7 @@ def sweep_command(
     storage: str | None,
     dry_run: bool,
     run_timeout: str | None,
+    verbose: bool,
     engine: str,
     trust: bool,
     checkpoint_every: str,
@@ -205,7 +218,7 @@ def sweep_command(
         ) as sweep,
     ):
         if not as_json:
-            sweep_text.begin(sweep)
+            sweep_text.begin(sweep, verbose=verbose or dry_run)
         if dry_run:
             sweep_text.dry_run(sweep, as_json)
             return
@@ -216,6 +229,7 @@ def sweep_command(
             rules=rules,
             stop=stop,
             quiet=as_json,
+            plain=is_plain(),
             lines=True,
         )
         interrupted = stop()
@@ -224,7 +238,7 @@ def sweep_command(
     if as_json:
         print_json(sweep.document())
     elif sweep.results():  # else it was stopped before anything was planned
-        sweep_text.end(sweep, experiment)
+        sweep_text.end(sweep, experiment, command(*context.obj), verbose=verbose)
     context.exit(_answer(sweep, interrupted, command(*context.obj)))
 
 
@@ -233,14 +247,16 @@ def _is_given(context: click.Context, option: str) -> bool:
 
 
 def _answer(sweep: Sweep, interrupted: bool, again: str) -> int:
-    """Says what is not finished and what failed; the exit code."""
+    """Say what is not finished and what failed; return the exit code."""
     if interrupted:
-        warn(f"Stopped; to continue: {again}")
+        warn_stopped(again)
         return INTERRUPTED
     results = sweep.results()
     unfinished = [r.setting.label for r in results if r.status == "interrupted"]
     if unfinished:
-        warn(f"Not finished: {', '.join(unfinished)}. To try again: {again}")
+        warn(
+            f"Not finished: {', '.join(unfinished)}. Finished runs are kept. To try again: {again}"
+        )
     failed = [r for r in results if r.status == "failed"]
     for result in failed:
         warn(f"{result.setting.label} failed: {result.reason}")

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.segment import ControlType, Segment, Segments
 from rich.text import Text
 
-from paribus.sweeps.formatting import about, brief_number, cut
+from paribus.sweeps.formatting import about, brief_number, cut_middle
 from paribus.sweeps.progress.progress_state import ProgressState, SettingProgress, State
 
 _REFRESHES = 4  # a second
@@ -175,7 +175,7 @@ class _Form:
         runs = max(len(f"{s.runs}/{s.runs}") for s in settings)
         epochs = max(len(_epoch(s.epoch[1], s.epoch[1])) for s in settings)
         state = max(len("waiting"), epochs + (0 if self._narrow else len("training ")))
-        labels = max(cell_len(cut(s.label, width)) for s in settings)
+        labels = max(cell_len(cut_middle(s.label, width)) for s in settings)
         gaps = 4 if self._narrow else 7
         left = width - gaps - max(4, runs) - state
         heading = "mean" if self._narrow else "mean so far"
@@ -203,7 +203,7 @@ class _Form:
     def _text(self, cells: Sequence[str], styles: Sequence[str]) -> Text:
         gap = " " if self._narrow else "  "
         label, runs, value, state = (
-            cut(cell, size) for cell, size in zip(cells, self._sizes, strict=True)
+            cut_middle(cell, size) for cell, size in zip(cells, self._sizes, strict=True)
         )
         sizes = self._sizes
         return _line(
@@ -218,7 +218,7 @@ class _Form:
 def _bar(standing: ProgressState, width: int, best: SettingProgress | None = None) -> Text:
     """Runs done, how much of all epochs that is, the best value, the time left, what failed."""
     narrow = width < _NARROW
-    name = "" if narrow or not standing.name else cut(standing.name, width // 3) + "  "
+    name = "" if narrow or not standing.name else cut_middle(standing.name, width // 3) + "  "
     head = f"{name}{standing.done}/{standing.total} runs "
     words = [f"{standing.share:4.0%}".replace("%", " %")]
     if best:
@@ -249,7 +249,7 @@ def _best(standing: ProgressState, best: SettingProgress | None, width: int) -> 
     head = f"best {standing.metric} so far " if width >= _NARROW else "best "
     head += f"{brief_number(best.value)}: "
     tail = f" (mean of {best.of})" if best.of > 1 else " (one run)"
-    label = cut(best.label, max(8, width - len(head) - len(tail)))
+    label = cut_middle(best.label, max(8, width - len(head) - len(tail)))
     return _line(width, (head, ""), (label, "bold"), (tail, "dim"))
 
 
@@ -272,7 +272,7 @@ def _line(width: int, *parts: tuple[str, str]) -> Text:
     """One line; a part of the user's that is too wide is cut in its middle."""
     line, left = Text(no_wrap=True, end=""), width
     for text, style in parts:
-        text = cut(text, left)
+        text = cut_middle(text, left)
         line.append(text, style)
         left -= cell_len(text)
     return line

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from paribus.core.errors import shown
-from paribus.sweeps.formatting import about, brief_number, cut
+from paribus.sweeps.formatting import about, brief_number, cut_middle
 from paribus.sweeps.progress.progress_state import ProgressState
 
 _PARTS = 10  # of what is to be trained: a line when another one is done
@@ -43,7 +43,7 @@ def _line(standing: ProgressState) -> str:
     words = [f"{standing.done}/{standing.total} runs ({share} of all epochs)"]
     if best := standing.best(standing.settings()):
         mean = f"mean of {best.of} runs" if best.of > 1 else "one run"
-        label = cut(best.label, _LABEL)
+        label = cut_middle(best.label, _LABEL)
         words.append(f"best {shown(standing.metric)} {brief_number(best.value)} ({label}, {mean})")
     for state in ("failed", "stopped"):
         if count := standing.states[state]:

@@ -35,6 +35,7 @@ def train_watched(
     rules: RunnerOptions = USUAL,
     stop: Callable[[], bool] = lambda: False,
     quiet: bool = False,
+    plain: bool = False,
     lines: bool = False,
 ) -> None:
     """Trains what was planned, telling a terminal and W&B how it goes.
@@ -46,10 +47,11 @@ def train_watched(
         rules: How runs are looked after.
         stop: Asked between epochs; true makes a clean stop.
         quiet: Say nothing of how it goes.
+        plain: No live table, whatever the terminal can show.
         lines: Where standard error is no terminal, say in a few lines how it goes.
     """
     tracker = open_tracker(training.root.path, enabled=wandb, warn=warn)
-    with watched(training, warn, quiet=quiet, lines=lines) as show, closing(tracker):
+    with watched(training, warn, quiet=quiet, plain=plain, lines=lines) as show, closing(tracker):
         for step in training.train(tracker, rules, stop=stop):
             show(step)
             if step.said:
@@ -60,10 +62,15 @@ def train_watched(
 
 @contextmanager
 def watched(
-    training: Planned, say: Callable[[str], None], *, quiet: bool, lines: bool
+    training: Planned,
+    say: Callable[[str], None],
+    *,
+    quiet: bool,
+    lines: bool,
+    plain: bool = False,
 ) -> Iterator[Callable[[RunEvent], None]]:
     """Gives what shows the driver's steps: at a terminal's lower end, else in lines, or nowhere."""
-    if quiet or not (console := _terminal()):
+    if quiet or plain or not (console := _terminal()):
         yield _in_lines(training, say) if lines and not quiet else lambda _step: None
         return
     from paribus.sweeps.progress.live_table import LowerEnd, Table

@@ -144,27 +144,37 @@ def test_a_run_is_reused(paribus, root, at):
     assert "(was there already)" in paribus(*words[:-1]).out
 
 
+def verbose(paribus, root):
+    """The sweep again, with all that is known."""
+    words = ("sweep", "line", "optimizer.lr=0.001,0.1", "loss=mse", "--set", "train.epochs=5")
+    more = ("--seeds", "2", "--study", "mine", "--no-wandb", "--verbose")
+    return paribus(*words, *more, "--root", root)
+
+
 def test_a_sweep_s_first_lines_say_what_is_compared(swept):
     lines = lines_of(swept)
     assert lines[0] == "study mine: Does gradient descent find the weight and the bias of a line?"
-    assert lines[1].startswith("baseline: task regression, data line.py:points, model linear, ")
-    assert lines[1].endswith(
+    assert lines[1] == "4 settings × 2 seeds = 8 runs, compared by val/mae (lower is better)"
+    assert lines[2] == "minimum detectable effect: 34.6 sd (2 seeds, 80 % power)"
+    assert lines[3].startswith("baseline: task regression, data line.py:points, model linear, ")
+    assert lines[3].endswith(
         "optimizer sgd(lr=0.01), scheduler constant, epochs 5, batch_size 8, split.method "
         "in_order, split.val_fraction 0.1, split.test_fraction 0.1, standardize false"
     )
-    assert lines[2:6] == [
+    assert lines[4].startswith("8 runs: 8 trained, in ")
+
+
+def test_verbose_says_each_axis_with_its_levels(paribus, swept, root):
+    assert lines_of(verbose(paribus, root))[4:7] == [
         "  optimizer.lr = 0.001, 0.1   (baseline 0.01)",
         "  loss = mse   (baseline l1)",
         "    a single level; to change the baseline instead: --set loss=mse",
-        "4 settings × 2 seeds = 8 runs, compared by val/mae (lower is better)",
     ]
-    told = "power: 2 seeds find a difference of 34.6 sd four times in five (3 settings; sd: of "
-    assert lines[6].startswith(told)
-    assert lines[7].startswith("8 runs: 8 trained, in ")
 
 
 def test_a_sweep_ends_with_the_best_model_and_the_next_command(paribus, swept, root):
-    best, page, following = lines_of(swept)[-3:]
+    best, last = lines_of(swept)[-2:]
+    page, following = last.split("; ")
     path, label = re.fullmatch(r"best model: (\S+) \((\S+), seed \d\)", best).groups()
     assert Path(path).is_file()
     assert label == "optimizer.lr=0.1"
@@ -174,8 +184,14 @@ def test_a_sweep_ends_with_the_best_model_and_the_next_command(paribus, swept, r
     assert paribus(*shlex.split(following.removeprefix("Next: paribus "))).code == 0
 
 
+def test_below_the_table_are_eight_lines_at_most(swept):
+    lines = lines_of(swept)
+    start = next(n for n, line in enumerate(lines) if re.match(r"(No |.+ (is|are) better)", line))
+    assert len(lines[start:]) <= 8
+
+
 def test_each_axis_ends_with_a_sentence_and_a_command_that_runs(paribus, swept, root):
-    text = swept.out
+    text = verbose(paribus, root).out
     assert re.search(
         r"^optimizer\.lr: 0\.1 was best \(val/mae 0\.\d+\), 0\.\d+ lower than the baseline's 0\.01 "
         r"\(2 seeds; on new data [-+]\d\.\d+ to [-+]\d\.\d+: (better|undecided, .+)\)\.$",
@@ -188,8 +204,8 @@ def test_each_axis_ends_with_a_sentence_and_a_command_that_runs(paribus, swept, 
     words = shlex.split(command.group(1))
     assert words[:3] == ["sweep", "line", "loss=mse"]
     done = paribus(*words, "--no-wandb", "--workers", "1")
-    assert "optimizer sgd(lr=0.1)" in lines_of(done)[1]
-    assert "epochs 5" in lines_of(done)[1]
+    assert "optimizer sgd(lr=0.1)" in lines_of(done)[3]
+    assert "epochs 5" in lines_of(done)[3]
     assert "4 runs: 2 trained, 2 reused, in" in done.out
 
 
@@ -218,9 +234,10 @@ def test_what_is_known_of_the_baseline_says_what_seeds_find(paribus, swept, root
     assert found["difference"] == pytest.approx(found["in_std"] * found["std"])
     assert found["margin"] > 0
     line = next(x for x in lines_of(paribus(*words, "--dry-run", "--root", root)) if "power" in x)
-    assert re.match(r"power: 3 seeds find a difference of \d\.\d+ on this validation part", line)
+    effect = r"minimum detectable effect: \d\.\d+ \(3 seeds, 80 % power\); the margin, \S+, needs "
+    assert re.match(effect, line)
     one = lines_of(paribus(*words, "--seeds", "1", "--dry-run", "--root", root))
-    assert "power: one seed gives no verdict, --seeds 3 do" in one
+    assert "minimum detectable effect: none, one seed gives no verdict; --seeds 3 does" in one
 
 
 def test_dry_run_creates_nothing(paribus, tmp_path):
@@ -399,8 +416,8 @@ def test_an_experiment_of_one_s_own(paribus, tmp_path):
     )
     lines = lines_of(done)
     assert lines[0].endswith(": Does [bold]my own[/bold] net learn?")
-    assert "model own.py:Net, loss own.py:margin(gap=0.5)" in lines[1]
-    assert "(one seed only: it may be chance)" in done.out
+    assert "model own.py:Net, loss own.py:margin(gap=0.5)" in lines[3]
+    assert "No verdict: one seed may be chance; --seeds 3 gives verdicts; best mean: " in done.out
     assert re.search(r"parameters 44 → 23", done.out)
     run = next(iter((tmp_path / "results" / "runs").iterdir()))
     assert (run / "source" / "own.py").read_text() == OWN
@@ -415,8 +432,10 @@ def test_one_asked_axis_of_a_file_without_axes(paribus, tmp_path):
     """The command to paste must run: the old baseline is what is left to compare with."""
     (tmp_path / "own.py").write_text(OWN)
     done = paribus(
-        *("sweep", "own.py", "optimizer.lr=1e-9,0.1", "--seeds", "1", "--no-wandb"), cwd=tmp_path
+        *("sweep", "own.py", "optimizer.lr=1e-9,0.1", "--seeds", "1", "--no-wandb", "--verbose"),
+        cwd=tmp_path,
     )
+    assert "(one seed only: it may be chance)" in done.out
     line = next(line for line in lines_of(done) if "to make it the baseline" in line)
     words = shlex.split(line.split("paribus ", 1)[1])
     assert words == [
@@ -428,11 +447,11 @@ def test_one_asked_axis_of_a_file_without_axes(paribus, tmp_path):
 def test_a_run_that_diverges_fails_and_the_study_goes_on(paribus, tmp_path):
     at = ("--set", "train.epochs=3", "--seeds", "2", "--no-wandb", "--root", tmp_path / "r")
     words = ("sweep", "line", "optimizer.lr=1e30,0.1", "--set", "loss=mse", *at)
-    done = paribus(*words)
+    done = paribus(*words, "--verbose")
     text = "\n".join(lines_of(done, code=1))
     assert "6 runs: 6 trained, 2 of them failed, in" in text
     assert "optimizer.lr=1e+30 failed: seed 0: non-finite: train/loss is" in done.err
-    assert re.search(r"^ optimizer\.lr=1e\+30 +failed ", text, re.M)
+    assert re.search(r"^   1e\+30 +failed ", text, re.M)
     assert re.search(r"^optimizer\.lr: .+ 1e\+30 failed\.$", text, re.M)
     found = paribus(*words, "--json")
     assert found.code == 1
@@ -455,7 +474,7 @@ def test_a_failed_baseline_is_said_so(paribus, tmp_path):
         *("sweep", "line", "optimizer.lr=0.1", "--set", "train.epochs=2", "--set", "loss=mse"),
         *("--set", "optimizer.lr=1e30", "--seeds", "1", "--no-wandb", "--root", tmp_path / "r"),
     )
-    assert "optimizer.lr: the baseline failed, so there is nothing to compare with." in done.out
+    assert "No answer: the baseline failed, so there is nothing to compare with." in done.out
     assert done.code == 1
 
 

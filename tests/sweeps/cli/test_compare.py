@@ -46,8 +46,8 @@ def test_verdicts_on_a_file_are_scipys_paired_test(paribus, results):
 def test_the_table_says_which_question_it_answers(paribus, results):
     lines = paribus("compare", results).out.splitlines()
     assert lines[0] == f"results {results}"
-    assert [line.split()[0] for line in lines[4:7]] == ["baseline", "lr=0.1", "odd_%&"]
-    assert "verdict: on the same data, for other seeds." in lines
+    assert [line.split()[0] for line in lines[4:8]] == ["baseline", "lr", "0.1", "odd_%&"]
+    assert "verdict: on the same data, for other seeds" in lines
     assert any("seed 1 lost to failures" in line for line in lines)
 
 

@@ -28,7 +28,7 @@ def test_the_command_to_paste_goes_on_exploring(paribus, tmp_path):
     root = tmp_path / "root"
     axes = (LR, "train.batch_size=3,5,7,11")
     search = ("--trials", "2", "--pruner", "median")
-    words = ("--seeds", "1", "--no-wandb", "--root", root, "--set", "train.epochs=2")
+    words = ("--seeds", "1", "--no-wandb", "--verbose", "--root", root, "--set", "train.epochs=2")
     done = paribus("sweep", "line", *axes, *search, *words)
     assert done.code == 0, done
     pasted = [line for line in done.out.splitlines() if "to make it the baseline: " in line]
@@ -36,4 +36,5 @@ def test_the_command_to_paste_goes_on_exploring(paribus, tmp_path):
     for line in pasted:
         assert "--trials 2 --pruner median" in line
     assert "train.batch_size = among 3, 5, 7, 11, 2 trials by tpe" in done.out
-    assert done.out.count("\n train.batch_size=") == 2
+    table = done.out.split("\n train.batch_size (baseline ")[1].split("\n\n")[0]
+    assert len(table.splitlines()) == 3  # the axis and two levels

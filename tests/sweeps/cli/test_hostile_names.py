@@ -48,4 +48,4 @@ def test_the_terminal_shows_names_and_obeys_none(named):
     assert IMAGE in seen
     assert EMOJI in seen  # with its [bold], which is no markup
     assert "�[31mred�[0m�" in seen
-    assert LONG not in seen.split("no level beat")[0]  # the table cuts it in the middle
+    assert LONG not in seen.split("no level beat")[0]  # the table cuts it

@@ -32,7 +32,7 @@ def swept(paribus, tmp_path_factory):
         return paribus(*words, "--root", folder / "r", cwd=folder)
 
     words = ("sweep", "climb.py", "--study", "s", "--seeds", "2", "--workers", "1", "--no-wandb")
-    call.done = call(*words)
+    call.done = call(*words, "--verbose")
     call.again = call(*words, "--json")
     return call
 
