@@ -17,6 +17,14 @@ SECONDS = 60
 PICTURE_ENDS = b"\x1b[?2026l"
 
 
+def shown_lines(text: str, columns: int) -> list[str]:
+    """What stands on a terminal so wide after a text, row by row."""
+    screen = pyte.Screen(columns, 500)
+    pyte.Stream(screen).feed(text.replace("\n", "\r\n"))
+    rows = [row.rstrip() for row in screen.display]
+    return rows[: screen.cursor.y]
+
+
 class Screen:
     """A pseudo-terminal of some size, and a person's view of it.
 

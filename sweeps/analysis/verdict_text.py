@@ -146,7 +146,8 @@ def deciding(comparison: Comparison) -> Deciding | None:
     if not left:
         return None
     judged = sum(bool(s["verdict"]) for s in comparison["settings"])
-    text = f"undecided: {len(left)} of {judged} settings" if judged > 1 else "undecided"
+    many = f"{len(left)} of {judged}" if len(left) < judged else f"all {judged}"
+    text = f"undecided: {many} settings" if judged > 1 else "undecided"
     if looking := [s for s in left if s["next_look"]]:
         look = min(s["next_look"] for s in looking)
         return Deciding(f"{text}; the next look is after {look} seeds", looking, None, True)

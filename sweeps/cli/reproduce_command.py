@@ -1,16 +1,23 @@
-"""`reproduce`: is it the same again?"""
+"""`reproduce`: train a run again and compare."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from paribus.core.config.values import show_value
-from paribus.sweeps.cli.console import INTERRUPTED, clean_stop, command, print_json, say, warn
-from paribus.sweeps.cli.options import json_option, root_option, trust_option
+from paribus.sweeps.cli.console import (
+    INTERRUPTED,
+    clean_stop,
+    command,
+    is_plain,
+    print_json,
+    say,
+    warn,
+)
+from paribus.sweeps.cli.options import json_option, plain_option, root_option, trust_option
 from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir
 
@@ -30,6 +37,7 @@ _MACHINE = ("cpu", "cpu_capability", "gpu", "driver", "cuda", "cudnn")  # of the
 @click.command("reproduce")
 @click.argument("run", metavar="RUN | STUDY/LABEL")
 @trust_option
+@plain_option
 @root_option
 @json_option
 @click.pass_context
@@ -43,41 +51,42 @@ def reproduce_command(
     from paribus.sweeps.progress.progress import train_watched
     from paribus.sweeps.reproduce import planned_reproduction
 
-    tell = warn if as_json else say
+    again, tell = command(*context.obj), warn if as_json else say
     with clean_stop() as stop, planned_reproduction(root, run, trust=trust) as reproduction:
-        for again in reproduction.planned:
-            for line in _announced(again):
-                tell(line)
+        for planned in reproduction.planned:
+            record = planned.record
+            tell(f"run {record.run}: {record.experiment}, seed {record.seed}, "
+                 f"{record.epochs} epochs")  # fmt: skip
+            for sentence in planned.damaged:
+                tell(f"  damaged: {sentence}")
+            for name, (then, now) in planned.differs.items():
+                tell(f"  {_what(name, planned)} was {_short(then)}, is {_short(now)}")
         for seed in reproduction.missing:
             warn(f"{run}: seed {seed} has no finished run, so it is not compared.")
-        train_watched(reproduction, warn=warn, wandb=False, stop=stop, quiet=as_json)
+        train_watched(
+            reproduction, warn=warn, wandb=False, stop=stop, quiet=as_json, plain=is_plain()
+        )
         if stop():
-            warn(f"Stopped; to begin again: {command(*context.obj)}")
+            warn(f"Stopped; to begin again: {again}")
             context.exit(INTERRUPTED)
         results = reproduction.results()
-    documents = [result.document() for result in results]
+    one, setting = results[0], _of_setting(run, results)
     if as_json:
-        print_json(documents[0] if len(documents) == 1 else _of_setting(run, results))
+        print_json(one.document() if len(results) == 1 else setting)
     else:
         for result in results:
-            _tell(result)
+            _print_result(result)
         if len(results) > 1:
-            _tell_setting(run, results, command(*context.obj))
-        elif results[0].grade != "differs" and results[0].values[1] is not None:
-            say(f"  {_sentence(results[0], command(*context.obj))}")
+            exact = sum(result.identical for result in results)
+            then, now = (
+                f"{number(mean)} ± {number(std)}"
+                for mean, std in zip(setting["mean"], setting["std"], strict=True)
+            )
+            say(f"{run}: {exact} of {len(results)} seeds bit-exact; mean {then} then, {now} now")
+        if setting["grade"] != "differs" and setting["mean"][1] is not None:
+            say(f"  {_for_a_paper(results, setting, again)}")
     identical = all(result.identical for result in results) and not reproduction.missing
     context.exit(0 if identical else 1)
-
-
-def _announced(again: Again) -> list[str]:
-    """What is trained, and what could make it differ; before it is trained."""
-    record = again.record
-    what = f"{record.experiment}, seed {record.seed}, {record.epochs} epochs"
-    lines = [f"run {record.run}: {what}"]
-    lines += [f"  damaged: {sentence}" for sentence in again.damaged]
-    for name, (then, now) in again.differs.items():
-        lines.append(f"  {_what(name, again)} was {_short(then)}, is {_short(now)}")
-    return lines
 
 
 def _what(name: str, again: Again) -> str:
@@ -89,8 +98,8 @@ def _what(name: str, again: Again) -> str:
     return f"the source of {name}" if name in sources else name
 
 
-def _tell(result: Reproduced) -> None:
-    """The last lines: for a reviewer, and to paste into a paper."""
+def _print_result(result: Reproduced) -> None:
+    """Whether a run is the same again; else where it differs, and what to install."""
     record, metric = result.again.record, result.again.metric
     then, now = result.values
     if result.record is None:
@@ -152,91 +161,52 @@ def _install(again: Again) -> str:
     return f"for the bits: {', '.join(words)}" if words else ""
 
 
-def _sentence(result: Reproduced, command: str) -> str:
-    """A sentence for a paper."""
-    again = result.again
-    assert result.record is not None
-    return (
-        f"For a paper: {again.record.experiment} ({_configuration(again)}), seed "
-        f"{again.record.seed}, was trained again and agrees {_how(again, result.grade)}: "
-        f"{again.metric} {_exact(result.values[1])}, {_hashes([result])}"
-        f"{_place(again)}; {command}."
-    )
-
-
-def _configuration(again: Again) -> str:
+def _for_a_paper(results: Sequence[Reproduced], setting: dict[str, Any], again: str) -> str:
+    """A sentence for a paper: what was trained again, how far it agrees, and where."""
     from paribus.sweeps.cli.sweep_text import short_configuration
 
-    return short_configuration(again.record.requested)
-
-
-def _how(again: Again, grade: str) -> str:
-    if grade == "bit-exact" and not again.record.weights_sha256:
-        return "bit for bit (metrics of every epoch; of a function nothing more is known)"
-    return _HOW[grade]
-
-
-def _hashes(results: Sequence[Reproduced]) -> str:
-    """The beginnings of the hashes of weights and data as they are now, where there are any."""
-    weights = [result.record and result.record.weights_sha256 for result in results]
-    found = {"weights": weights, "data": [results[0].again.record.identity["data"]]}
-    parts = [f"{name} sha256 {_and_so_on(known)}, " for name, known in found.items() if any(known)]
-    return "".join(parts)
-
-
-def _and_so_on(digests: Sequence[str | None]) -> str:
-    return ", ".join(f"{str(digest)[:16]}…" for digest in digests)
-
-
-def _place(again: Again) -> str:
-    place = again.run.identity["environment"]
-    return f"torch {place['torch']}, {place['python']}, {place['cpu']}"
+    one, *others = results
+    record, place = one.again.record, one.again.run.identity["environment"]
+    how = _HOW[setting["grade"]]
+    if setting["grade"] == "bit-exact" and not record.weights_sha256:
+        how = "bit for bit (metrics of every epoch; of a function nothing more is known)"
+    seeds = ", ".join(str(result.again.record.seed) for result in results)
+    were = "seed {}, was trained again and agrees"
+    were = "seeds {}, were trained again and agree" if others else were
+    hashes = {
+        "weights": [result.record and result.record.weights_sha256 for result in results],
+        "data": [record.identity["data"]],
+    }
+    known = "".join(
+        f"{name} sha256 {', '.join(f'{str(digest)[:16]}…' for digest in digests)}, "
+        for name, digests in hashes.items()
+        if any(digests)
+    )
+    return (
+        f"For a paper: {record.experiment} ({short_configuration(record.asked)}), "
+        f"{were.format(seeds)} {how}: {'mean ' if others else ''}{one.again.metric} "
+        f"{_exact(setting['mean'][1])}, {known}torch {place['torch']}, {place['python']}, "
+        f"{place['cpu']}; {again}."
+    )
 
 
 def _of_setting(name: str, results: Sequence[Reproduced]) -> dict[str, Any]:
     """The document of ``STUDY/LABEL``."""
+    from paribus.sweeps.stats.comparison import mean_and_std
+
     grades = [result.grade for result in results]
-    worst = next(g for g in ("differs", "agrees", "bit-exact") if g in grades)
-    then, now = ([r.values[i] for r in results] for i in (0, 1))
+    found = [mean_and_std([v for r in results if (v := r.values[i]) is not None]) for i in (0, 1)]
     differing = [result for result in results if result.difference]
     return {
         "run": name,
         "identical": all(result.identical for result in results),
-        "grade": worst,
+        "grade": next(g for g in ("differs", "agrees", "bit-exact") if g in grades),
         "first_difference": vars(differing[0].difference) if differing else None,
         "environment": {k: pair for result in results for k, pair in result.again.differs.items()},
-        "mean": [_mean(then), _mean(now)],
-        "std": [_std(then), _std(now)],
+        "mean": [mean for mean, _ in found],
+        "std": [std for _, std in found],
         "runs": [result.document() for result in results],
     }
-
-
-def _tell_setting(name: str, results: Sequence[Reproduced], command: str) -> None:
-    document = _of_setting(name, results)
-    exact = sum(result.identical for result in results)
-    (m1, m2), (s1, s2) = document["mean"], document["std"]
-    say(
-        f"{name}: {exact} of {len(results)} seeds bit-exact; mean {number(m1)} ± {number(s1)} "
-        f"then, {number(m2)} ± {number(s2)} now"
-    )
-    if document["grade"] != "differs" and m2 is not None:
-        again = results[0].again
-        seeds = ", ".join(str(result.again.record.seed) for result in results)
-        say(
-            f"  For a paper: {again.record.experiment} ({_configuration(again)}), seeds "
-            f"{seeds}, were trained again and agree {_how(again, document['grade'])}: mean "
-            f"{again.metric} {_exact(m2)}, {_hashes(results)}{_place(again)}; {command}."
-        )
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if known else None
-
-
-def _std(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.stdev(known) if len(known) > 1 else None
 
 
 def _exact(value: float | None) -> str:

@@ -271,15 +271,15 @@ def test_compare_a_study(paribus, swept, root):
         assert level["interval"][0] <= level["delta"] <= level["interval"][1]
     lines = lines_of(paribus("compare", "mine", "--root", root))
     assert lines[0] == "study mine"
-    row = next(line for line in lines if line.startswith(" optimizer.lr=0.1"))
-    told = r"0\.\d+ ± 0\.\d+ +-0\.\d+ +[-+]\d.\d+ to [-+]\d.\d+ +[a-z]+ +[a-z]+ +2"
+    row = next(line for line in lines if line.startswith("   0.1 "))
+    told = r"0\.\d+ ± 0\.\d+ +-0\.\d+ \([-+]\d.\d+ to [-+]\d.\d+\) +[a-z]+$"
     assert re.search(told, row)
     command = next(line for line in lines if "optimizer.lr=0.1 " in line and "paribus" in line)
     words = shlex.split(command.split("paribus ", 1)[1])
     assert words[:4] == ["sweep", "mine/baseline-s0", "--set", "optimizer.lr=0.1"]
     again = lines_of(paribus(*words, "--dry-run"))
-    assert "optimizer sgd(lr=0.1)" in again[1]
-    assert "epochs 5" in again[1]
+    assert "optimizer sgd(lr=0.1)" in again[3]
+    assert "epochs 5" in again[3]
 
 
 def test_compare_without_a_name_takes_the_latest(paribus, swept, root):

@@ -27,7 +27,7 @@ def test_one_reading_for_the_better_settings_over_all_seeds(paribus, root):
     assert done.code == 0, done
     lines = done.out.splitlines()
     assert lines[0] == "study rates on its test part"
-    assert [line.split()[0] for line in lines[4:6]] == ["baseline", "optimizer.lr=0.01"]
+    assert [line.split()[0] for line in lines[4:7]] == ["baseline", "optimizer.lr", "0.01"]
     assert lines[-1] == "The test part of this study has been read once."
     (reading,) = readings(root)
     assert (reading["study"], reading["split"], len(reading["runs"])) == ("rates", "test", 6)
