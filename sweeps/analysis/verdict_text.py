@@ -10,12 +10,13 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from paribus.core.config.values import show_value
-from paribus.sweeps.formatting import number, signed
+from paribus.sweeps.formatting import cut_middle, number, signed
 from paribus.sweeps.study.settings import BASELINE
 
 _SAME = 1e-12  # means this close differ by rounding only
 _MOST_UNDECIDED = 6  # lines
 _MOST_SEEDS = 20  # that are proposed where fewer would decide nothing
+_LONGEST_NAME = 40  # columns, in a sentence
 _FINE = 1e-6  # steps below are those of floating-point numbers
 NOT_PROVEN = "sameness not proven: a function keeps its model, data and random draws to itself"
 QUESTIONS = {"new data": "on new data", "this part": "on this validation part"}
@@ -105,13 +106,14 @@ def answer(comparison: Comparison) -> str:
         why = next((s["no_verdict"] for s in others if s["no_verdict"]), "no setting has finished")
         one_seed = max((len(s["seeds"]) for s in settings), default=0) < 2
         why = "one seed may be chance; --seeds 3 gives verdicts" if one_seed else why
-        nearest = f"; best mean: {best['label']} ({signed(best['delta'])})" if best else ""
+        nearest = f"; best mean: {_name(best)} ({signed(best['delta'])})" if best else ""
         return f"No verdict: {why}{nearest}."
     if len(others) == 1:
         verdict = judged[0]["verdict"]
         is_so = f"{verdict} than" if verdict in ("better", "worse") else f"{verdict} to"
         is_so = "not shown to differ from" if verdict == "undecided" else is_so
-        return f"{judged[0]['label']} is {is_so} the baseline ({_effect(judged[0])})."
+        effect = f"{signed(judged[0]['delta'])}, {interval_text(judged[0]['interval'])}"
+        return f"{_name(judged[0])} is {is_so} the baseline ({effect})."
     better = [s for s in judged if s["verdict"] == "better"]
     left = Counter(s["verdict"] or s["status"] for s in others if s["verdict"] != "better")
     order = ("worse", "equivalent", "identical", "undecided", *left)
@@ -119,7 +121,7 @@ def answer(comparison: Comparison) -> str:
     if not better:
         return f"No setting is better than the baseline: {counts}."
     better.sort(key=lambda s: -_sign(comparison) * s["delta"])
-    names = [f"{s['label']} ({signed(s['delta'])})" for s in better]
+    names = [f"{_name(s)} ({signed(s['delta'])})" for s in better]
     text = f"{_few(names, 2)} {'is' if len(better) == 1 else 'are'} better than the baseline"
     return f"{text}; {counts}." if counts else f"{text}."
 
@@ -140,8 +142,13 @@ class Deciding(NamedTuple):
     next_look: bool = False
 
 
-def deciding(comparison: Comparison) -> Deciding | None:
-    """Return what would decide the undecided settings; None where all are decided."""
+def deciding(comparison: Comparison, most: int | None = None) -> Deciding | None:
+    """Return what would decide the undecided settings; None where all are decided.
+
+    Args:
+        comparison: The `compare` document.
+        most: How many settings to decide at most: those that need the fewest seeds.
+    """
     left = [s for s in in_order(comparison) if s["verdict"] == "undecided"]
     if not left:
         return None
@@ -154,13 +161,13 @@ def deciding(comparison: Comparison) -> Deciding | None:
     by_seeds = sorted((s for s in left if s["seeds_to_decide"]), key=lambda s: s["seeds_to_decide"])
     if not by_seeds:
         return Deciding(f"{text}; {_why_undecided(comparison, left[0])}", [])
-    few = [s for s in by_seeds if s["seeds_to_decide"] <= _MOST_SEEDS] or by_seeds[:1]
+    few = [s for s in by_seeds if s["seeds_to_decide"] <= _MOST_SEEDS][:most] or by_seeds[:1]
     seeds = few[-1]["seeds_to_decide"]
     them = "it" if judged == 1 else f"{len(few)} of them" if len(few) < len(left) else "them"
     return Deciding(f"{text}; {seeds} seeds would decide {them}", few, seeds)
 
 
-def warnings(comparison: Comparison, findings: Sequence[Mapping[str, Any]]) -> list[str]:
+def method_warnings(comparison: Comparison, findings: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the linter's warnings: one of each rule, the most important first.
 
     Of a rule's that is the one on the axis with the largest difference.
@@ -333,8 +340,8 @@ def _best(comparison: Comparison, settings: Sequence[Setting]) -> Setting | None
     return max(ended, key=lambda s: round(_sign(comparison) * s["delta"], 12), default=None)
 
 
-def _effect(setting: Setting) -> str:
-    return f"{signed(setting['delta'])}, {interval_text(setting['interval'])}"
+def _name(setting: Setting) -> str:
+    return cut_middle(setting["label"], _LONGEST_NAME)
 
 
 def _how_sure(setting: Setting) -> str:

@@ -13,24 +13,8 @@ from paribus.core.config.schema import Direction, difference, flatten
 from paribus.core.config.values import show_value
 from paribus.core.errors import Faults, RequestError, inert, shown
 from paribus.core.records.run_dir import RunFolder
-from paribus.sweeps.analysis.verdict_text import (
-    NOT_PROVEN,
-    Comparison,
-    Setting,
-    answer,
-    axis_lines,
-    cell_lines,
-    deciding,
-    derived_text,
-    in_order,
-    interval_text,
-    legend,
-    meaning,
-    remarks,
-    seeds_text,
-    value_text,
-    verdict_text,
-)
+from paribus.sweeps.analysis import verdict_text as words
+from paribus.sweeps.analysis.verdict_text import NOT_PROVEN, Comparison, Setting
 from paribus.sweeps.cli.console import (
     bar,
     command,
@@ -66,30 +50,31 @@ def print_comparison(comparison: Comparison, *, verbose: bool = False) -> None:
         comparison: A `compare` document.
         verbose: A second table too: seeds, p, and the verdict on this validation part.
     """
-    settings, base = in_order(comparison), comparison["settings"][0]
+    settings, base = words.in_order(comparison), comparison["settings"][0]
     metric, looks = comparison["metric"]["name"], comparison["looks"]
     interval = "interval" if looks else "95 % interval"
     columns = ["setting", f"{metric} ± sd", f"vs baseline ({interval})", "verdict"]
     seeds = {
-        s["label"]: seeds_text(s, len(base["runs"])).removeprefix("pruned after ") for s in settings
+        s["label"]: words.seeds_text(s, len(base["runs"])).removeprefix("pruned after ")
+        for s in settings
     }
     if len(set(seeds.values())) > 1:
         columns.append("seeds")
 
     def cells(setting: Setting) -> list[str]:
-        verdict, pruned = verdict_text(comparison, setting), setting["status"] == "pruned"
+        verdict, pruned = words.verdict_text(comparison, setting), setting["status"] == "pruned"
         if pruned and setting["verdict"] in (None, "undecided"):
             verdict = "pruned"
         elif setting["verdict"] and has_symbols():
             verdict = f"{_LOOKS[setting['verdict']][0]} {verdict}"
         difference = "–" if setting["delta"] is None else signed(setting["delta"])
         if setting["interval"] is not None:
-            difference += f" ({interval_text(setting['interval'])})"
-        row = [_level(setting), value_text(setting), difference, verdict]
+            difference += f" ({words.interval_text(setting['interval'])})"
+        row = [_level(setting), words.value_text(setting), difference, verdict]
         return [*row, seeds[setting["label"]]][: len(columns)]
 
     _by_axis(columns, settings, cells)
-    derived = {s["label"]: derived_text(s["derived"]) for s in settings if s["derived"]}
+    derived = {s["label"]: words.derived_text(s["derived"]) for s in settings if s["derived"]}
     if derived:
         say("derived:")
     names = told_apart([inert(shown(label, 200)) for label in derived], max(20, width() // 2))
@@ -101,7 +86,7 @@ def print_comparison(comparison: Comparison, *, verbose: bool = False) -> None:
             part = setting["this_part"] or dict.fromkeys(("interval", "verdict"))
             p = "–" if setting["p_holm"] is None else f"{setting['p_holm']:.2g}"
             row = [_level(setting), seeds[setting["label"]], p]
-            return [*row, interval_text(part["interval"]), part["verdict"] or "–"]
+            return [*row, words.interval_text(part["interval"]), part["verdict"] or "–"]
 
         part = "this part: interval"
         _by_axis(["setting", "seeds", "adjusted p", part, "verdict"], settings, more)
@@ -155,27 +140,32 @@ def print_warnings(findings: Sequence[Mapping[str, Any]], *, verbose: bool = Fal
         say(f"{', '.join(rules)} {why}")
 
 
-def undecided_text(comparison: Comparison, study: Study | None, again: str = "") -> str:
+def undecided_text(
+    comparison: Comparison, study: Study | None, again: str = "", most: int | None = None
+) -> str:
     """Return what is undecided, and the command that would decide it; empty if all is decided.
 
     Args:
         comparison: A `compare` document.
         study: The study that a command adds seeds to; None: no command would.
         again: The command that goes on with the next look.
+        most: How many settings the command is for; None: all that few seeds would decide.
     """
-    found = deciding(comparison)
+    found = words.deciding(comparison, most)
     if found is None:
         return ""
     if found.seeds and study:
         from paribus.sweeps.study.lookup import start_of
 
-        axes: dict[str, list[str]] = {}
+        levels: dict[str, list[str]] = {}
         for setting in found.settings:
             for key, (_, level) in setting["changed"].items():
-                axes.setdefault(key, []).append(show_value(level))
-        words = [f"{key}={','.join(levels)}" for key, levels in axes.items()]
+                levels.setdefault(key, []).append(show_value(level))
+        axes = [f"{key}={','.join(texts)}" for key, texts in levels.items()]
+        if len(found.settings) > 1 and max(map(len, axes)) > width() - 10:
+            return undecided_text(comparison, study, again, 1)  # the terminal would break a word
         options = ["--seeds", str(found.seeds), "--study", study.name, *root_words(study.root)]
-        again = command("sweep", start_of(study), *words, *options)
+        again = command("sweep", start_of(study), *axes, *options)
     return f"{found.sentence}: {again}" if again and found.settings else found.sentence
 
 
@@ -221,9 +211,7 @@ def compare_command(
     with faults.collecting():
         check_margin(margin)
     with faults.collecting():
-        _check_options(names, metric, margin, direction, form, of_file=of_file, as_json=as_json)
-    with faults.collecting():
-        _check_wandb(names, metric, margin, of_file=of_file, wandb=wandb)
+        _check_options(names, context.params, of_file=of_file, as_json=as_json)
     faults.check()
     if len(names) > 1:
         _compare_runs(root, names, as_json)
@@ -254,51 +242,33 @@ def compare_command(
 
 
 def _check_options(
-    names: Sequence[str],
-    metric: str | None,
-    margin: float | None,
-    direction: str | None,
-    form: str,
-    *,
-    of_file: bool,
-    as_json: bool,
+    names: Sequence[str], options: Mapping[str, Any], *, of_file: bool, as_json: bool
 ) -> None:
-    """Refuses options that have no meaning for what is compared."""
-    faults = Faults()
-    if len(names) > 1 and (metric or margin is not None or form != "table"):
-        faults.add("--metric, --margin and --format are for a study; runs are compared by all.",
-                   "Leave them out.", "options")  # fmt: skip
-    if of_file and metric:
-        faults.add("--metric is for a study; a file has one value for each run.",
-                   "Leave it out.", "options")  # fmt: skip
-    if direction and not of_file:
-        faults.add("--direction is for RESULTS.csv; a study knows its metric's.",
-                   "Leave it out.", "options")  # fmt: skip
-    if as_json and form != "table":
-        faults.add(f"--json and --format {form} both say how it is written.",
-                   "Name one of them.", "options")  # fmt: skip
-    faults.check()
-
-
-def _check_wandb(
-    names: Sequence[str],
-    metric: str | None,
-    margin: float | None,
-    *,
-    of_file: bool,
-    wandb: bool,
-) -> None:
-    """Refuses `--wandb` where there is no study to log, or W&B is switched off."""
+    """Refuse options that have no meaning for what is compared."""
     from paribus.sweeps.tracking.tracker import is_wanted
 
-    faults = Faults()
-    if wandb and (len(names) > 1 or of_file):
-        faults.add("--wandb logs a study.", "Name one, or leave --wandb out.", "options")
-    if wandb and (metric or margin is not None):
-        faults.add("--wandb logs a study by its own metric and margin.",
-                   "Leave --metric and --margin out.", "options")  # fmt: skip
-    if wandb and not is_wanted():
-        faults.add("--wandb: WANDB_MODE is 'disabled'.", "Unset it.", "wandb")
+    faults, leave_out = Faults(), "Leave it out."
+    of_runs, wandb = len(names) > 1, options["wandb"]
+    other = options["metric"] or options["margin"] is not None
+    for refused, message, hint, kind in (
+        (of_runs and (other or options["form"] != "table"),
+         "--metric, --margin and --format are for a study; runs are compared by all.",
+         "Leave them out.", "options"),
+        (of_file and options["metric"],
+         "--metric is for a study; a file has one value for each run.", leave_out, "options"),
+        (options["direction"] and not of_file,
+         "--direction is for RESULTS.csv; a study knows its metric's.", leave_out, "options"),
+        (as_json and options["form"] != "table",
+         f"--json and --format {options['form']} both say how it is written.",
+         "Name one of them.", "options"),
+        (wandb and (of_runs or of_file),
+         "--wandb logs a study.", "Name one, or leave --wandb out.", "options"),
+        (wandb and other, "--wandb logs a study by its own metric and margin.",
+         "Leave --metric and --margin out.", "options"),
+        (wandb and not is_wanted(), "--wandb: WANDB_MODE is 'disabled'.", "Unset it.", "wandb"),
+    ):  # fmt: skip
+        if refused:
+            faults.add(message, hint, kind)
     faults.check()
 
 
@@ -374,10 +344,12 @@ def _print_document(
         return
     say(f"study {study.name}" if study else f"results {document['results']}")
     print_comparison(document, verbose=verbose)
-    say(answer(document))
+    say(words.answer(document))
     if undecided := undecided_text(document, study):
         say(undecided)
-    for line in meaning(document) if verbose else [*legend(document), *remarks(document)]:
+    for line in (
+        words.meaning(document) if verbose else [*words.legend(document), *words.remarks(document)]
+    ):
         say(line)
     if study is None:
         return
@@ -388,9 +360,9 @@ def _print_document(
             say(f"{setting['label']} failed: {setting['reason']}")
     paste = study_command(study, root_words(study.root))
     for axis in study.asked["axes"]:
-        for line in axis_lines(document, axis["key"], paste):
+        for line in words.axis_lines(document, axis["key"], paste):
             say(line)
-    for line in cell_lines(document):
+    for line in words.cell_lines(document):
         say(line)
     print_warnings(document["linter"], verbose=verbose)
 

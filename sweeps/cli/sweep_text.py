@@ -22,7 +22,7 @@ from paribus.sweeps.analysis.verdict_text import (
     axis_lines,
     derived_text,
     meaning,
-    warnings,
+    method_warnings,
 )
 from paribus.sweeps.cli.compare_command import print_comparison, print_warnings, undecided_text
 from paribus.sweeps.cli.console import (
@@ -207,7 +207,7 @@ def end(sweep: Sweep, experiment: str, again: str = "", *, verbose: bool = False
         one_line = cell_len(page) + len(f"; {last[-1]}") <= width()
         last[-1:] = [f"{page}; {last[-1]}"] if one_line else [page, last[-1]]
     left = _MOST_LINES - sum(fitted(line).count("\n") + 1 for line in (*first, *last))
-    warned = [] if verbose else warnings(comparison, findings)[: min(2, max(0, left))]
+    warned = [] if verbose else method_warnings(comparison, findings)[: min(2, max(0, left))]
     for line in (*first, *[cut(line, width()) for line in warned], *last):
         say(line)
 
