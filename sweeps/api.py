@@ -26,11 +26,10 @@ from paribus.sweeps.analysis.compare import compare_document, run_document, stud
 from paribus.sweeps.progress.progress import train_watched
 from paribus.sweeps.study.lookup import find_run
 from paribus.sweeps.study.request import (
-    USUAL_DECISION,
-    USUAL_SEARCH,
     RawRequest,
-    read_decision,
-    read_search,
+    Search,
+    decision_of,
+    read_option,
     read_seeds,
 )
 from paribus.sweeps.study.results_dir import ResultsDir
@@ -222,22 +221,21 @@ def sweep(
     """
     refuse_while_loading("sweep")
     place, faults, wanted = _root(root), Faults(), [0]
-    search, decision = USUAL_SEARCH, USUAL_DECISION
     with faults.collecting():
         wanted = _seeds(3 if seeds is None else seeds)
-    with faults.collecting():
-        search = read_search(None if trials is None else str(trials), sampler, pruner)
-    with faults.collecting():
-        decision = read_decision(
-            margin,
-            search,
-            until_decided=until_decided,
-            max_seeds=max_seeds,
-            seeds_given=seeds is not None,
-        )
-    if workers is not None and not 1 <= workers <= 1024:
-        faults.add(f"workers={workers}: must be 1 to 1024.", "None takes all cores.", "workers")
-        workers = None
+    search = Search(
+        read_option("trials", trials, faults),
+        read_option("sampler", sampler, faults),
+        read_option("pruner", None if pruner == "none" else pruner, faults),
+    )
+    decision = decision_of(
+        read_option("margin", margin, faults),
+        search,
+        until_decided=until_decided,
+        max_seeds=read_option("max-seeds", max_seeds, faults),
+        seeds_given=seeds is not None,
+        faults=faults,
+    )
     asked = RawRequest(str(experiment), _pairs(overrides), _axes(axes), engine, trust)
     with planned_sweep(
         place,
@@ -247,7 +245,7 @@ def sweep(
         search=search,
         decision=decision,
         study=study,
-        workers=workers,
+        workers=read_option("workers", workers, faults),
         storage=storage,
         wandb=wandb,
     ) as planned:

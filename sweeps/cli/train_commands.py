@@ -8,7 +8,6 @@ import rich_click as click
 from click.core import ParameterSource
 
 from paribus.core.config.values import show_value
-from paribus.core.errors import Faults
 from paribus.sweeps.cli.console import (
     INTERRUPTED,
     best_of_run,
@@ -22,10 +21,9 @@ from paribus.sweeps.cli.console import (
     warn_stopped,
 )
 from paribus.sweeps.cli.options import (
+    checked_option,
+    faults_of,
     json_option,
-    read_runner_options,
-    read_seed,
-    read_workers,
     root_option,
     training_options,
     trust_option,
@@ -42,7 +40,7 @@ if TYPE_CHECKING:
 @click.command("run")
 @click.argument("experiment")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--seed", default="0", metavar="N", show_default=True, help="The run's seed.")
+@checked_option("seed", default="0", metavar="N", show_default=True, help="The run's seed.")
 @training_options
 @trust_option
 @root_option
@@ -52,12 +50,12 @@ def run_command(
     context: click.Context,
     experiment: str,
     overrides: tuple[str, ...],
-    seed: str,
+    seed: int,
     engine: str,
     trust: bool,
-    checkpoint_every: str,
+    checkpoint_every: float,
     retry_failed: bool,
-    loader_workers: str,
+    loader_workers: int,
     no_wandb: bool,
     root: ResultsDir,
     as_json: bool,
@@ -69,14 +67,10 @@ def run_command(
     from paribus.sweeps.study.request import RawRequest
     from paribus.sweeps.sweep import planned_run
 
-    faults, number_of_seed, rules = Faults(), 0, RunnerOptions()
-    with faults.collecting():
-        number_of_seed = read_seed(seed)
-    with faults.collecting():
-        rules = read_runner_options(checkpoint_every, None, retry_failed, loader_workers)
+    rules = RunnerOptions(checkpoint_every, None, retry_failed, loader_workers)
     again = command(*context.obj)
     asked = RawRequest(experiment, overrides, None, engine, trust)
-    with clean_stop() as stop, planned_run(root, asked, number_of_seed, faults) as single:
+    with clean_stop() as stop, planned_run(root, asked, seed, faults_of(context)) as single:
         train_watched(
             single,
             warn=warn,
@@ -109,29 +103,30 @@ def run_command(
 @click.argument("axes", nargs=-1, metavar="[KEY=LEVELS | KEY]...")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
               help="Change the baseline that levels are compared with.")  # fmt: skip
-@click.option("--seeds", default="3", metavar="N|A,B,C", show_default=True,
-              help="How many seeds, or which.")  # fmt: skip
-@click.option("--trials", metavar="N",
-              help="Levels that a sampler proposes for each range without a number of points; "
-              "default: 8. If given, it also chooses N levels of longer lists.")  # fmt: skip
-@click.option("--sampler", metavar="tpe|random|gp|qmc", help="What proposes levels; default: tpe.")
-@click.option("--pruner", metavar="none|wilcoxon|median",
-              help="Asked between seeds: a setting whose first seeds lose gets no more; default: "
-              "none. wilcoxon needs four seeds to tell.")  # fmt: skip
-@click.option("--margin", type=float, metavar="SIZE",
-              help="Differences smaller than this do not matter; default: half a point of "
-              "accuracy, F1 and the like, 0.01 of R², 2 % of a loss or error.")  # fmt: skip
+@checked_option("seeds", default="3", metavar="N|A,B,C", show_default=True,
+                help="How many seeds, or which.")  # fmt: skip
+@checked_option("trials", metavar="N",
+                help="Levels that a sampler proposes for each range without a number of points; "
+                "default: 8. If given, it also chooses N levels of longer lists.")  # fmt: skip
+@checked_option("sampler", metavar="tpe|random|gp|qmc",
+                help="What proposes levels; default: tpe.")  # fmt: skip
+@checked_option("pruner", metavar="none|wilcoxon|median",
+                help="Asked between seeds: a setting whose first seeds lose gets no more; default: "
+                "none. wilcoxon needs four seeds to tell.")  # fmt: skip
+@checked_option("margin", metavar="SIZE",
+                help="Differences smaller than this do not matter; default: half a point of "
+                "accuracy, F1 and the like, 0.01 of R², 2 % of a loss or error.")  # fmt: skip
 @click.option("--until-decided", is_flag=True,
               help="Add seeds to undecided settings until they are decided.")  # fmt: skip
-@click.option("--max-seeds", type=int, metavar="N",
-              help="Where --until-decided gives up; default: 20.")  # fmt: skip
+@checked_option("max-seeds", metavar="N",
+                help="Where --until-decided gives up; default: 20.")  # fmt: skip
 @click.option("--study", metavar="NAME", help="The study's name; else it follows from the request.")
-@click.option("--workers", metavar="N", help="Processes; default: the machine's cores.")
+@checked_option("workers", metavar="N", help="Processes; default: the machine's cores.")
 @click.option("--storage", metavar="URL", help="Optuna storage; default: SQLite under the root.")
 @click.option("--dry-run", is_flag=True, help="Print settings, runs and time; create nothing.")
-@click.option("--run-timeout", metavar="S",
-              help="Seconds without an epoch after which a worker is ended and its run tried once "
-              "more; default: ten times the median epoch, at least 60.")  # fmt: skip
+@checked_option("run-timeout", metavar="S",
+                help="Seconds without an epoch after which a worker is ended and its run tried "
+                "once more; default: ten times the median epoch, at least 60.")  # fmt: skip
 @training_options
 @verbose_option
 @trust_option
@@ -143,24 +138,24 @@ def sweep_command(
     experiment: str,
     axes: tuple[str, ...],
     overrides: tuple[str, ...],
-    seeds: str,
-    trials: str | None,
+    seeds: list[int],
+    trials: int | None,
     sampler: str | None,
     pruner: str | None,
     margin: float | None,
     until_decided: bool,
     max_seeds: int | None,
     study: str | None,
-    workers: str | None,
+    workers: int | None,
     storage: str | None,
     dry_run: bool,
-    run_timeout: str | None,
+    run_timeout: float | None,
     verbose: bool,
     engine: str,
     trust: bool,
-    checkpoint_every: str,
+    checkpoint_every: float,
     retry_failed: bool,
-    loader_workers: str,
+    loader_workers: int,
     no_wandb: bool,
     root: ResultsDir,
     as_json: bool,
@@ -173,46 +168,32 @@ def sweep_command(
     """
     from paribus.sweeps.cli import sweep_text
     from paribus.sweeps.progress.progress import train_watched
-    from paribus.sweeps.study.request import (
-        USUAL_DECISION,
-        USUAL_SEARCH,
-        RawRequest,
-        read_decision,
-        read_search,
-        read_seeds,
-    )
+    from paribus.sweeps.study.request import RawRequest, Search, decision_of
     from paribus.sweeps.sweep import planned_sweep
 
-    faults, numbers, processes, rules = Faults(), [0], None, RunnerOptions()
-    search, decision = USUAL_SEARCH, USUAL_DECISION
-    with faults.collecting():
-        numbers = read_seeds(seeds)
-    with faults.collecting():
-        search = read_search(trials, sampler, pruner)
-    with faults.collecting():
-        decision = read_decision(
-            margin,
-            search,
-            until_decided=until_decided,
-            max_seeds=max_seeds,
-            seeds_given=_is_given(context, "seeds"),
-        )
-    with faults.collecting():
-        processes = read_workers(workers)
-    with faults.collecting():
-        rules = read_runner_options(checkpoint_every, run_timeout, retry_failed, loader_workers)
+    faults = faults_of(context)
+    search = Search(trials, sampler, None if pruner == "none" else pruner)
+    decision = decision_of(
+        margin,
+        search,
+        until_decided=until_decided,
+        max_seeds=max_seeds,
+        seeds_given=context.get_parameter_source("seeds") is not ParameterSource.DEFAULT,
+        faults=faults,
+    )
+    rules = RunnerOptions(checkpoint_every, run_timeout, retry_failed, loader_workers)
     asked = RawRequest(experiment, overrides, axes, engine, trust)
     with (
         clean_stop() as stop,
         planned_sweep(
             root,
             asked,
-            numbers,
+            seeds,
             faults,
             search=search,
             decision=decision,
             study=study,
-            workers=processes,
+            workers=workers,
             storage=storage,
             wandb=not no_wandb,
         ) as sweep,
@@ -240,10 +221,6 @@ def sweep_command(
     elif sweep.results():  # else it was stopped before anything was planned
         sweep_text.end(sweep, experiment, command(*context.obj), verbose=verbose)
     context.exit(_answer(sweep, interrupted, command(*context.obj)))
-
-
-def _is_given(context: click.Context, option: str) -> bool:
-    return context.get_parameter_source(option) is not ParameterSource.DEFAULT
 
 
 def _answer(sweep: Sweep, interrupted: bool, again: str) -> int:

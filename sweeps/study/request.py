@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
+
 from paribus.core.config.schema import Direction
-from paribus.core.errors import Faults, RequestError, did_you_mean, shown
+from paribus.core.errors import Faults, did_you_mean, shown
 from paribus.sweeps.stats.sequential import looks
 from paribus.sweeps.stats.verdicts import ALPHA
 from paribus.sweeps.study.axes import Axis
@@ -75,28 +78,110 @@ class StudySpec:
     direction: Direction
 
 
-def read_seeds(text: str) -> list[int]:
-    """``--seeds``: ``3`` is 0, 1, 2; ``3,7,11`` just those.
+# What options take: the command line's and the API's are read by the same types.
+
+
+class Number(click.FloatRange):
+    """A finite number of at least `min`; of seconds where it is a duration."""
+
+    def __init__(self, min: float = 0.0, unit: str = "") -> None:
+        super().__init__(min=min)
+        self.wanted = f"a number{unit}, {min:.0f} or more"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail("not finite")
+        return number
+
+
+class Whole(click.IntRange):
+    """A whole number from `min` to `max`."""
+
+    def __init__(self, min: int, max: int) -> None:
+        super().__init__(min=min, max=max)
+        self.wanted = f"a whole number from {min} to {max}"
+
+
+class Seeds(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5
+    """``3`` is the seeds 0, 1, 2; ``3,7,11`` just those."""
+
+    name = "seeds"
+    wanted = "how many seeds (1 to 10000), or different seeds from 0 to 999999999"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> list[int]:  # noqa: ARG002
+        words = [word.strip() for word in str(value).split(",")]
+        if not all(word.isascii() and word.isdigit() and len(word) < 10 for word in words):
+            self.fail("not seeds")
+        seeds = [int(word) for word in words]
+        if len(seeds) == 1 and 1 <= seeds[0] <= 10_000:
+            return list(range(seeds[0]))
+        if len(seeds) == 1 or len(set(seeds)) < len(seeds):
+            self.fail("not seeds")
+        return seeds
+
+
+_FEWEST, _USUAL, _MOST = 3, 20, 10_000
+SAMPLERS = ("tpe", "random", "gp", "qmc")
+PRUNERS = ("wilcoxon", "median")
+# Name of an option: its type, and an example.
+OPTIONS: dict[str, tuple[click.ParamType[Any], str]] = {
+    "seed": (Whole(0, 999_999_999), "42"),
+    "seeds": (Seeds(), "3, or 3,7,11"),
+    "trials": (Whole(1, 1000), "8"),
+    "sampler": (click.Choice(SAMPLERS), ""),
+    "pruner": (click.Choice(("none", *PRUNERS)), ""),
+    "margin": (Number(), "0.005 for half a point of accuracy"),
+    "max-seeds": (Whole(_FEWEST, _MOST), "20; no verdict rests on fewer than 3"),
+    "workers": (Whole(1, 1024), "4; or leave it out for all cores"),
+    "run-timeout": (Number(1, " of seconds"), "600"),
+    "checkpoint-every": (Number(0, " of seconds"), "5; 0: after each epoch"),
+    "loader-workers": (Whole(0, 1024), "2; 0 for none"),
+}
+
+
+def read_option(name: str, value: Any, faults: Faults) -> Any:
+    """Return an option's value as its type takes it; None where it is not given, or at fault."""
+    kind, example = OPTIONS[name]
+    if value is None:
+        return None
+    try:
+        return kind.convert(str(value), None, None)
+    except click.BadParameter:
+        text = shown(value, 40)
+        if isinstance(kind, click.Choice):
+            message = f"There is no {name} '{text}'."
+            faults.add(message, did_you_mean(str(value), kind.choices), f"unknown-{name}")
+        else:
+            wanted = getattr(kind, "wanted", "")
+            faults.add(
+                f"--{name} {text}: must be {wanted}.", f"Such as --{name} {example}.", "bad-value"
+            )
+        return None
+
+
+def read_seeds(seeds: str) -> list[int]:
+    """Return what ``--seeds`` means.
 
     Raises:
-        RequestError: If it is neither.
+        RequestError: If it is neither a number of seeds nor a list of them.
     """
-    words = [word.strip() for word in text.split(",")]
-    hint = "Write a number of seeds (3), or the seeds themselves (3,7,11)."
-    if not all(word.isascii() and word.isdigit() and len(word) < 10 for word in words):
-        raise RequestError(
-            f"--seeds {shown(text, 40)}: neither a number of seeds nor a list of them.",
-            hint,
-            "seeds",
-        )
-    if len(words) == 1:
-        if not 1 <= int(words[0]) <= 10_000:
-            raise RequestError(f"--seeds {words[0]}: must be 1 to 10000 seeds.", hint, "seeds")
-        return list(range(int(words[0])))
-    seeds = [int(word) for word in words]
-    if len(set(seeds)) < len(seeds):
-        raise RequestError(f"--seeds {shown(text, 40)}: a seed stands twice.", hint, "seeds")
-    return seeds
+    faults = Faults()
+    found: list[int] = read_option("seeds", seeds, faults)
+    faults.check()
+    return found
+
+
+def check_margin(margin: float | None) -> float | None:
+    """Refuse a margin that is not a size.
+
+    Raises:
+        RequestError: If it is negative or not finite.
+    """
+    faults = Faults()
+    read_option("margin", margin, faults)
+    faults.check()
+    return margin
 
 
 def seed_words(seeds: list[int]) -> list[str]:
@@ -111,8 +196,6 @@ def seed_words(seeds: list[int]) -> list[str]:
 # How levels are proposed and settings pruned: `--trials`, `--sampler` and `--pruner`.
 
 
-SAMPLERS = ("tpe", "random", "gp", "qmc")
-PRUNERS = ("wilcoxon", "median")
 _USUAL_TRIALS = 8
 
 
@@ -157,34 +240,6 @@ class Search:
 USUAL_SEARCH = Search()
 
 
-def read_search(trials: str | None, sampler: str | None, pruner: str | None) -> Search:
-    """``--trials``, ``--sampler`` and ``--pruner``; None where an option is not given.
-
-    Raises:
-        RequestError: With the faults of all three.
-    """
-    faults = Faults()
-    number = None
-    if trials is not None:
-        if trials.isascii() and trials.isdigit() and len(trials) < 9 and 1 <= int(trials) <= 1000:
-            number = int(trials)
-        else:
-            faults.add(
-                f"--trials {shown(trials, 40)}: must be a whole number from 1 to 1000.",
-                "It counts the levels that are proposed for each axis.",
-                "trials",
-            )
-    if sampler is not None and sampler not in SAMPLERS:
-        message = f"There is no sampler '{shown(sampler, 40)}'."
-        faults.add(message, did_you_mean(sampler, SAMPLERS), "unknown-sampler")
-    choices = ("none", *PRUNERS)
-    if pruner is not None and pruner not in choices:
-        message = f"There is no pruner '{shown(pruner, 40)}'."
-        faults.add(message, did_you_mean(pruner, choices), "unknown-pruner")
-    faults.check()
-    return Search(number, sampler, None if pruner == "none" else pruner)
-
-
 def check_search(search: Search, axes: Sequence[Axis]) -> None:
     """Holds the options to the axes.
 
@@ -214,9 +269,6 @@ def check_search(search: Search, axes: Sequence[Axis]) -> None:
 
 
 # What a sweep is to decide: `--margin`, `--until-decided` and `--max-seeds`.
-
-
-_FEWEST, _USUAL, _MOST = 3, 20, 10_000
 
 
 @dataclass(frozen=True)
@@ -254,15 +306,16 @@ class Decision:
 USUAL_DECISION = Decision()
 
 
-def read_decision(
+def decision_of(
     margin: float | None,
     search: Search,
     *,
     until_decided: bool,
     max_seeds: int | None,
     seeds_given: bool,
+    faults: Faults,
 ) -> Decision:
-    """Holds the options to each other.
+    """Check the options of a decision against each other.
 
     Args:
         margin: ``--margin``.
@@ -270,21 +323,10 @@ def read_decision(
         until_decided: ``--until-decided``.
         max_seeds: ``--max-seeds``; None where it is not given.
         seeds_given: Whether ``--seeds`` is given too.
-
-    Raises:
-        RequestError: With all that is wrong with them.
+        faults: Takes all that is wrong with them.
     """
-    faults = Faults()
-    with faults.collecting():
-        check_margin(margin)
     if max_seeds is not None and not until_decided:
         faults.add("--max-seeds is for --until-decided.", "Add that, or say --seeds N.", "seeds")
-    elif max_seeds is not None and not _FEWEST <= max_seeds <= _MOST:
-        faults.add(
-            f"--max-seeds {max_seeds}: must be {_FEWEST} to {_MOST}; no verdict rests on fewer.",
-            f"The usual is {_USUAL}.",
-            "seeds",
-        )
     if until_decided and seeds_given:
         faults.add("--until-decided chooses the number of seeds itself.",
                    "Leave --seeds out; --max-seeds N says when to give up.", "seeds")  # fmt: skip
@@ -294,20 +336,4 @@ def read_decision(
             "Name one of them.",
             "options",
         )
-    faults.check()
     return Decision(margin, looks(max_seeds or _USUAL) if until_decided else ())
-
-
-def check_margin(margin: float | None) -> float | None:
-    """Refuses a margin that is no size.
-
-    Raises:
-        RequestError: If it is negative or not finite.
-    """
-    if margin is not None and not 0 <= margin < float("inf"):
-        raise RequestError(
-            f"--margin {margin}: must be 0 or more, in the metric's own units.",
-            "Such as 0.005 for half a point of accuracy.",
-            "margin",
-        )
-    return margin

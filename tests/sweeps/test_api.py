@@ -156,12 +156,15 @@ def test_the_root_from_the_environment(root, trained, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"seeds": 0}, "--seeds 0: must be 1 to 10000 seeds"),
+        ({"seeds": 0}, "--seeds 0: must be how many seeds (1 to 10000)"),
         ({"seeds": []}, "must be different whole numbers"),
         ({"seeds": [3, 3]}, "must be different whole numbers"),
         ({"seeds": [-1]}, "must be different whole numbers"),
         ({"seeds": "3"}, "must be different whole numbers"),
-        ({"workers": 0}, "workers=0: must be 1 to 1024"),
+        ({"workers": 0}, "--workers 0: must be a whole number from 1 to 1024"),
+        ({"trials": 1.5}, "--trials 1.5: must be a whole number from 1 to 1000"),
+        ({"sampler": "tpee"}, "Did you mean 'tpe'?"),
+        ({"margin": -1}, "--margin -1: must be a number, 0 or more"),
         ({"study": "../x"}, "is no name for a study"),
         ({"storage": "foo"}, "is no URL of a database"),
         ({"axes": {"optimizer.lr": [float("nan")]}}, "not a finite number"),

@@ -5,10 +5,11 @@ import shutil
 import pytest
 from troubled import hashes
 
-from paribus.core.errors import RequestError
+from paribus.core.errors import Faults, RequestError
 from paribus.sweeps.analysis.compare import SettingComparison, compare_document
+from paribus.sweeps.analysis.judge import EFFECT
 from paribus.sweeps.stats.sequential import looks
-from paribus.sweeps.study.request import Decision, Search, read_decision
+from paribus.sweeps.study.request import Decision, Search, decision_of, read_option
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study
 
@@ -113,17 +114,30 @@ def test_other_looks_are_refused_and_nothing_is_trained(swept):
     ("asked", "told"),
     [
         ({"max_seeds": 10, "until_decided": False}, "--max-seeds is for --until-decided."),
-        ({"max_seeds": 2}, "--max-seeds 2: must be 3 to 10000; no verdict rests on fewer."),
         ({"seeds_given": True}, "--until-decided chooses the number of seeds itself."),
         ({"search": Search(pruner="median")}, "--until-decided and --pruner median both decide"),
-        ({"margin": -0.1}, "--margin -0.1: must be 0 or more"),
     ],
 )
 def test_options_that_contradict_each_other(asked, told):
     usual = {"margin": None, "search": Search(), "until_decided": True, "max_seeds": None}
-    with pytest.raises(RequestError, match="--") as caught:
-        read_decision(**{**usual, "seeds_given": False, **asked})
-    assert told in str(caught.value)
+    faults = Faults()
+    decision_of(**{**usual, "seeds_given": False, "faults": faults, **asked})
+    assert told in str(faults.found)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("max-seeds", 2, "--max-seeds 2: must be a whole number from 3 to 10000."),
+        ("max-seeds", 2, "no verdict rests on fewer than 3."),
+        ("margin", -0.1, "--margin -0.1: must be a number, 0 or more."),
+        ("margin", float("nan"), "--margin nan: must be a number, 0 or more."),
+    ],
+)
+def test_options_of_the_wrong_size(option, value, message):
+    faults = Faults()
+    assert read_option(option, value, faults) is None
+    assert message in str(faults.found[0])
 
 
 def test_what_is_kept_for_a_command_to_paste():
