@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paribus.core.config.experiment import refuse_while_loading
-from paribus.core.config.values import as_plain, show_value
+from paribus.core.config.values import as_plain
 from paribus.core.errors import Faults, RequestError, inert, shown
 from paribus.core.records.record import Best, Epoch, RunRecord
 from paribus.core.records.run_dir import RunFolder
 from paribus.sweeps.analysis.compare import compare_document, run_document, study_document
 from paribus.sweeps.progress.progress import train_watched
+from paribus.sweeps.study.axes import Requested
 from paribus.sweeps.study.lookup import find_run
 from paribus.sweeps.study.request import (
     RawRequest,
@@ -302,31 +303,31 @@ def _root(root: str | Path | None) -> ResultsDir:
     return place
 
 
-def _pairs(overrides: Mapping[str, Any] | Sequence[str] | None) -> tuple[str, ...]:
+def _pairs(overrides: Mapping[str, Any] | Sequence[str] | None) -> tuple[Requested, ...]:
     if isinstance(overrides, str):
         return (overrides,)
     if overrides is not None and not isinstance(overrides, Mapping):
         return tuple(overrides)
-    return tuple(f"{k}={show_value(as_plain(v, k))}" for k, v in (overrides or {}).items())
+    return tuple((key, as_plain(value, key)) for key, value in (overrides or {}).items())
 
 
-def _axes(axes: Mapping[str, Any] | Sequence[str] | None) -> tuple[str, ...]:
+def _axes(axes: Mapping[str, Any] | Sequence[str] | None) -> tuple[Requested, ...]:
     if axes is None:
         return ()
     if isinstance(axes, str):
         return (axes,)
     if not isinstance(axes, Mapping):
         return tuple(axes)
-    return tuple(f"{key}={_levels(key, levels)}" for key, levels in axes.items())
+    return tuple((key, _levels(key, levels)) for key, levels in axes.items())
 
 
-def _levels(key: str, levels: Any) -> str:
-    """LEVELS as they are typed: text as it stands, a list, or one level."""
+def _levels(key: str, levels: Any) -> str | list[Any]:
+    """Return LEVELS as they are typed, or a list of values; one value is a list of one."""
     if isinstance(levels, str):
         return levels
     if isinstance(levels, Mapping) or not isinstance(levels, Iterable):
         levels = [levels]
-    return ",".join(show_value(as_plain(level, key)) for level in levels)
+    return [as_plain(level, key) for level in levels]
 
 
 def _warn(message: str) -> None:

@@ -315,7 +315,7 @@ class Sweep:
             "study": self.study.name,
             "experiment": self.study.experiment,
             "metric": {"name": self.study.metric, "direction": self.study.direction},
-            "sameness": sameness(self.question.baseline),
+            "sameness": sameness(self.question.baseline.to_dict()),
             "runs": self.counts,
             "settings": [result.document() for result in results],
             "best": best.label if best else None,

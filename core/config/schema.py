@@ -160,6 +160,14 @@ class Configuration(_Frozen):
         """Nested plain values, as JSON holds them."""
         return self.model_dump(mode="json")
 
+    def replace(self, key: str, value: Any) -> Configuration:
+        """Return a copy with one dotted key set, checked; as `with_value`.
+
+        Raises:
+            RequestError: If the value does not fit the key.
+        """
+        return Configuration.parse(with_value(self.to_dict(), key, value), key)
+
     def component(self, kind: str) -> Component:
         """The component of one of the kinds `COMPONENTS` that it has."""
         found: Component = getattr(self, kind)
@@ -342,6 +350,14 @@ def read_value(key: str, text: str, where: str | None = None) -> Any:
         return None
     if key in ("metrics", "train.only") and isinstance(value, str):
         return [word.strip() for word in value.split(",")]
+    return value
+
+
+def accept_value(key: str, value: Any) -> Any:
+    """Return a Python value for a key; a text where a component or a word is expected is read."""
+    is_component = isinstance(value, Mapping) and "name" in value
+    if (key in COMPONENTS and not is_component) or (key in WORDS and isinstance(value, str)):
+        return read_value(key, show_value(value))
     return value
 
 

@@ -60,7 +60,7 @@ def begin(sweep: Sweep, *, verbose: bool = False) -> None:
         f"study {sweep.study.name}: {question.question}",
         f"{_how_many(sweep)}, compared by {metric} ({better} is better)",
         _power_text(sweep.power_analysis()),
-        f"baseline: {short_configuration(question.baseline)}",
+        f"baseline: {short_configuration(question.baseline.to_dict())}",
     ):
         say(line if verbose else cut(inert(line), width(), items=line.startswith("baseline")))
     for axis in question.axes if verbose else ():
@@ -245,7 +245,7 @@ def baseline_command(sweep: Sweep, experiment: str) -> Paste:
 
     What was asked for besides stays: other axes, other overrides, seeds and root.
     """
-    asked = sweep.request.axes or ()
+    asked = [text for text in sweep.request.axes or () if isinstance(text, str)]
 
     def paste(key: str, before: str, level: str) -> str:
         left = [axis for axis in sweep.question.axes if not (asked and _within(axis.key, key))]
@@ -268,9 +268,9 @@ def _kept_overrides(sweep: Sweep, key: str, level: str) -> list[str]:
 
     A changed component does not have all keywords of the old one, or brings its own values.
     """
-    asked = next(s.asked for s in sweep.settings if s.label == f"{key}={level}")
+    asked = next(s.configuration.to_dict() for s in sweep.settings if s.label == f"{key}={level}")
     kept = []
-    for text in sweep.request.overrides:
+    for text in map(str, sweep.request.overrides):
         name, _, inner = _key(text).partition(".")
         gone = name == key and (inner not in asked[key] or f"{inner}=" in level)
         if _key(text) != key and not gone:

@@ -9,16 +9,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paribus.core.config.experiment import Experiment
 from paribus.core.config.registry import check_components
-from paribus.core.config.schema import COMPONENTS, Configuration, flatten, with_value
+from paribus.core.config.schema import COMPONENTS, Configuration, flatten
 from paribus.core.config.values import show_value
 from paribus.core.errors import Fault, Faults, RequestError
 from paribus.core.run_spec import RunSpec, choose_engine
@@ -56,7 +55,7 @@ def read_request(request: Request, found: Sequence[Fault] = ()) -> StudySpec:
     with faults.collecting():
         resolver = _resolver(request)
         experiment = resolver.experiment
-        start = start_of(request, experiment)
+        start = request.start or experiment.baseline
         with faults.collecting():
             start = apply_overrides(start, request.overrides, experiment)
             # Full names and the parameters' own types, as levels have them.
@@ -82,9 +81,7 @@ def read_request(request: Request, found: Sequence[Fault] = ()) -> StudySpec:
                 "axis-loss",
             )
     faults.check()
-    return StudySpec(
-        experiment.name, experiment.question, start.to_dict(), tuple(axes), metric, direction
-    )
+    return StudySpec(experiment.name, experiment.question, start, tuple(axes), metric, direction)
 
 
 def _check_ends(
@@ -94,15 +91,7 @@ def _check_ends(
     for end in (range.low, range.high):
         label = f"{key}={show_value(end)}"
         with faults.collecting(), _labelled(label):
-            asked = Configuration.parse(with_value(start.to_dict(), key, end), label)
-            resolver.specify(asked, 0, engine)
-
-
-def start_of(request: Request, experiment: Experiment) -> Configuration:
-    """What the overrides change: the experiment's baseline, or a run's configuration."""
-    if request.asked is None:
-        return experiment.baseline
-    return Configuration.parse(request.asked, "the run's record")
+            resolver.specify(start.replace(key, end), 0, engine)
 
 
 def _against_resolved(axis: Axis, baseline: Configuration, resolver: Resolver) -> Axis:
@@ -114,7 +103,7 @@ def _against_resolved(axis: Axis, baseline: Configuration, resolver: Resolver) -
 
     def is_the_baseline(level: Level) -> bool:
         try:
-            return resolver.configuration(Configuration.parse(level.asked, axis.key)) == resolved
+            return resolver.configuration(level.configuration) == resolved
         except RequestError:  # told with its label when its runs are planned
             return False
 
@@ -127,7 +116,7 @@ def _against_resolved(axis: Axis, baseline: Configuration, resolver: Resolver) -
 
 def plan_runs(
     request: Request,
-    baseline: Mapping[str, Any],
+    baseline: Configuration,
     wanted: Sequence[tuple[Setting, Sequence[int]]],
 ) -> tuple[list[Setting], dict[tuple[str, int], RunSpec]]:
     """The runs of settings, each proved to differ from the baseline in one key.
@@ -149,10 +138,10 @@ def plan_runs(
     planned: list[Setting] = []
     runs: dict[tuple[str, int], RunSpec] = {}
     seed = wanted[0][1][0]  # any one: of a single seed's runs only what is not its is compared
-    base = resolver.specify(Configuration.parse(baseline, BASELINE), seed, request.engine)
+    base = resolver.specify(baseline, seed, request.engine)
     for setting, seeds in wanted:
         with faults.collecting():
-            asked = Configuration.parse(setting.asked, setting.label)
+            asked = setting.configuration
             if setting.label != BASELINE:
                 with _labelled(setting.label):
                     first = resolver.specify(asked, seed, request.engine)
@@ -186,8 +175,7 @@ def describe_request(request: Request) -> dict[str, Any]:
 
     question = read_request(replace(request, axes=None))
     resolver = _resolver(request)
-    asked = Configuration.parse(question.baseline, question.experiment)
-    faults = Faults()
+    faults, asked = Faults(), question.baseline
     axes = read_axes((), asked, resolver.experiment, faults) if resolver.experiment.axes else []
     faults.check()
     return {
@@ -209,9 +197,7 @@ def time_updates(request: Request, whole: Configuration) -> tuple[float, float]:
 
     resolver = _resolver(request)
     updates = min(20, resolver.specify(whole, 0, request.engine).facts["updates"])
-    full = whole.to_dict()
-    full["train"] |= {"epochs": None, "updates": updates}
-    short = Configuration.parse(full, "baseline")
+    short = whole.replace("train.updates", updates)
     run = resolver.specify(short, 0, request.engine)
     train_state = resolver.train_state(short, 0)
     started = time.perf_counter()
@@ -256,7 +242,7 @@ def _refuse_other_examples(
     if run.identity["data"] == baseline.identity["data"]:
         return
     parts = [
-        resolver.data(spec.requested.model_copy(update={"standardize": False})).val.inputs_of(10**9)
+        resolver.data(spec.requested.replace("standardize", False)).val.inputs_of(10**9)
         for spec in (baseline, run)
     ]
     if not all(a.equal(b) for a, b in zip(*parts, strict=True)):
@@ -280,6 +266,6 @@ def check_request(request: Request) -> tuple[str, list[Check]]:
 
     resolver = _resolver(request)
     experiment = resolver.experiment
-    asked = apply_overrides(start_of(request, experiment), request.overrides, experiment)
+    asked = apply_overrides(request.start or experiment.baseline, request.overrides, experiment)
     with redirect_stdout(sys.stderr):  # standard output is the command's own
         return experiment.name, list(check(resolver, asked))

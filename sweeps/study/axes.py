@@ -19,17 +19,18 @@ from paribus.core.config.registry import (
 from paribus.core.config.schema import (
     COMPONENTS,
     Configuration,
+    accept_value,
     full_key,
     get,
     read_value,
     split_override,
-    with_value,
 )
 from paribus.core.config.signatures import check_keyword
 from paribus.core.config.values import show_value
 from paribus.core.errors import Faults, RequestError, one_of
 from paribus.sweeps.study.levels import Range, read_levels
 
+Requested = str | tuple[str, Any]  # KEY=VALUE as it is typed, or a key and a value
 _VALUE = ("bad-value", "not-finite")  # kinds of faults that an example helps against
 
 
@@ -39,7 +40,7 @@ class Level:
 
     value: Any
     text: str
-    asked: Mapping[str, Any]
+    configuration: Configuration
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,13 @@ class Axis:
 
 
 def read_axes(
-    asked: Sequence[str], baseline: Configuration, experiment: Experiment, faults: Faults
+    asked: Sequence[Requested], baseline: Configuration, experiment: Experiment, faults: Faults
 ) -> list[Axis]:
     """The axes of a sweep.
 
     Args:
-        asked: ``KEY=LEVELS`` or ``KEY``; none at all takes all axes of the experiment's file, but
-            for those of a component that the baseline has another of.
+        asked: ``KEY=LEVELS``, ``KEY`` or (key, levels); none at all takes all axes of the
+            experiment's file, but for those of a component that the baseline has another of.
         baseline: What the levels are compared with.
         experiment: Its `AXES` give the levels of a bare ``KEY``.
         faults: Takes everything that is wrong.
@@ -88,16 +89,21 @@ def read_axes(
             "and none were asked for.",
             f"Name one, such as {_an_example(full, known)}.",
         )
-    for text in asked:
-        key, equals, levels = text.partition("=")
+    for each in asked:
+        levels: Any = None  # the experiment's own
+        if isinstance(each, str):
+            key, equals, text = each.partition("=")
+            levels = text if equals else None
+        else:
+            key, levels = each
         with faults.collecting():
             key = axis_key(key.strip(), known)
-            if not equals and key not in own:
+            if levels is None and key not in own:
                 raise RequestError(
                     f"{key}: {experiment.path.name} has no levels for this axis.",
                     f"Write {key}=LEVELS" + (f", or take {one_of(own)}." if own else "."),
                 )
-            pairs.append((key, levels if equals else own[key]))
+            pairs.append((key, own[key] if levels is None else levels))
     found: list[Axis] = []
     for key, levels in pairs if asked else own.items():
         with faults.collecting():
@@ -152,19 +158,17 @@ def changed(
     Raises:
         RequestError: If the value does not fit the key.
     """
-    plain = baseline.to_dict()
+    kind, _, inner = key.partition(".")
     if key in COMPONENTS:
         new = resolve_component(key, value["name"], experiment)
-        kept = {k: v for k, v in plain[key].items() if k in new.signature.parameters}
-        value = {**kept, **value}
-    elif key.split(".")[0] in COMPONENTS:
-        kind, inner = key.split(".", 1)
-        parameter = resolve_component(kind, plain[kind]["name"], experiment).parameter(inner)
-        if parameter is not None:
+        before = baseline.component(key).keywords
+        value = {**{k: v for k, v in before.items() if k in new.signature.parameters}, **value}
+    elif kind in COMPONENTS:
+        name = baseline.component(kind).name
+        if parameter := resolve_component(kind, name, experiment).parameter(inner):
             value = check_keyword(parameter, value, key)
     faults = Faults()
-    new_configuration = Configuration.parse(with_value(plain, key, value), key)
-    checked = check_components(new_configuration, experiment, faults)
+    checked = check_components(baseline.replace(key, value), experiment, faults)
     if not whole:
         faults.found = [fault for fault in faults.found if fault.kind != "missing-keyword"]
     faults.check()
@@ -172,20 +176,25 @@ def changed(
 
 
 def apply_overrides(
-    baseline: Configuration, overrides: Sequence[str], experiment: Experiment
+    baseline: Configuration, overrides: Sequence[Requested], experiment: Experiment
 ) -> Configuration:
-    """The baseline with each ``KEY=VALUE`` set: components first, then keywords.
+    """The baseline with each ``KEY=VALUE`` or (key, value) set: components first, then keywords.
 
     Raises:
         RequestError: With all faults of all overrides.
     """
     faults = Faults()
-    pairs = [pair for text in overrides if (pair := split_override(text, faults))]
+    pairs: list[tuple[str, Any, bool]] = []  # key, value, whether it is text to be read
+    for each in overrides:
+        if not isinstance(each, str):
+            pairs.append((*each, False))
+        elif pair := split_override(each, faults):
+            pairs.append((*pair, True))
     pairs.sort(key=lambda pair: pair[0].endswith("direction"))  # after the metric that it is of
     seen: set[str] = set()
     for names_first in (True, False):
         full = None
-        for key, text in pairs:
+        for key, given, typed in pairs:
             if (key in COMPONENTS) is not names_first:
                 continue
             with faults.collecting():
@@ -203,7 +212,7 @@ def apply_overrides(
                     )
                 with with_example(key, get(full, key)):
                     # A keyword that a component needs may be among the pairs that follow.
-                    new = read_value(key, text)
+                    new = read_value(key, given) if typed else accept_value(key, given)
                     baseline = changed(baseline, key, new, experiment, whole=False)
     faults.check()
     return baseline
@@ -265,11 +274,10 @@ def _read_axis(
                 configuration = changed(baseline, key, value, experiment)
             if read.range or with_defaults(configuration, experiment) == full:
                 continue
-            asked_form = configuration.to_dict()
-            level = value if key in COMPONENTS else get(asked_form, key)
+            level = value if key in COMPONENTS else get(configuration.to_dict(), key)
             text = show_value(level)
             if text not in [other.text for other in kept]:
-                kept.append(Level(level, text, asked_form))
+                kept.append(Level(level, text, configuration))
     faults.check()
     text = show_value(current)
     if key in COMPONENTS:  # its keywords only where a level differs in nothing else

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from paribus.core.config.schema import Direction
+from paribus.core.config.schema import Configuration, Direction
 from paribus.sweeps.study.axes import Axis, Level
 from paribus.sweeps.study.design import Design, Ended, Values, Wanted
 from paribus.sweeps.study.request import USUAL_SEARCH, Search
@@ -36,7 +36,7 @@ class AxisRounds:
     def __init__(
         self,
         axis: Axis,
-        configuration: Mapping[str, Any],
+        configuration: Configuration,
         seeds: Sequence[int],
         direction: Direction,
         search: Search,
@@ -143,7 +143,7 @@ class OneAtATime:
 
     def __init__(
         self,
-        baseline: Mapping[str, Any],
+        baseline: Configuration,
         axes: Sequence[Axis],
         seeds: Sequence[int],
         direction: Direction,

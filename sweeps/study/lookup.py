@@ -100,10 +100,11 @@ def request_for(root: ResultsDir, asked: RawRequest, faults: Faults) -> Request:
                     raise
                 raise error from None
             record = folder.verified_record()
+            start = Configuration.parse(with_places(record.requested, record), folder.id)
             if not asked.trust:
-                check_trusted(folder, record, Configuration.parse(record.requested, folder.id))
+                check_trusted(folder, record, start)
             path = folder.experiment_file(record)
-            paths, start = (path.parent, here), with_places(record.requested, record)
+            paths = (path.parent, here)
             return Request(path, asked.overrides, asked.axes, asked.engine, paths, start)
         return Request(path, asked.overrides, asked.axes, asked.engine, (here,))
     raise RequestError.of(faults.found)
@@ -112,7 +113,7 @@ def request_for(root: ResultsDir, asked: RawRequest, faults: Faults) -> Request:
 def data_of(request: Request) -> str:
     """Return the module that the data probably come from, for workers to import early; or ""."""
     file = request.path.read_text(encoding="utf-8", errors="replace")
-    named = f"{file} {request.overrides} {request.asked}"
+    named = f"{file} {request.overrides} {request.start}"
     return "sklearn.datasets" if "sklearn" in named else ""
 
 

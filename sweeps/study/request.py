@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from paribus.core.config.schema import Direction
+from paribus.core.config.schema import Configuration, Direction
 from paribus.core.errors import Faults, did_you_mean, shown
 from paribus.sweeps.stats.sequential import looks
 from paribus.sweeps.stats.verdicts import ALPHA
-from paribus.sweeps.study.axes import Axis
+from paribus.sweeps.study.axes import Axis, Requested
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,16 @@ class RawRequest:
 
     Attributes:
         experiment: A name of the catalogue, a ``.py`` file, or a run.
-        overrides: ``KEY=VALUE`` of the baseline.
-        axes: ``KEY=LEVELS`` or ``KEY``; none takes the experiment's own. None: no axes at all.
+        overrides: ``KEY=VALUE`` of the baseline, or (key, value).
+        axes: ``KEY=LEVELS``, ``KEY`` or (key, levels); none takes the experiment's own. None: no
+            axes at all.
         engine: ``auto`` or an engine's name.
         trust: Whether whatever the record of a run names may be imported and executed.
     """
 
     experiment: str
-    overrides: tuple[str, ...] = ()
-    axes: tuple[str, ...] | None = None
+    overrides: tuple[Requested, ...] = ()
+    axes: tuple[Requested, ...] | None = None
     engine: str = "auto"
     trust: bool = False
 
@@ -42,19 +43,20 @@ class Request:
 
     Attributes:
         path: The experiment's file.
-        overrides: ``KEY=VALUE`` of the baseline.
-        axes: ``KEY=LEVELS`` or ``KEY``; none takes the experiment's own. None: no axes at all.
+        overrides: ``KEY=VALUE`` of the baseline, or (key, value).
+        axes: ``KEY=LEVELS``, ``KEY`` or (key, levels); none takes the experiment's own. None: no
+            axes at all.
         engine: ``auto`` or an engine's name.
         import_paths: Folders appended to the import path.
-        asked: A run's recorded configuration, in place of the file's `BASELINE`.
+        start: A run's recorded configuration, in place of the file's `BASELINE`.
     """
 
     path: Path
-    overrides: tuple[str, ...] = ()
-    axes: tuple[str, ...] | None = None
+    overrides: tuple[Requested, ...] = ()
+    axes: tuple[Requested, ...] | None = None
     engine: str = "auto"
     import_paths: tuple[Path, ...] = ()
-    asked: Mapping[str, Any] | None = None
+    start: Configuration | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class StudySpec:
 
     experiment: str
     question: str
-    baseline: Mapping[str, Any]
+    baseline: Configuration
     axes: tuple[Axis, ...]
     metric: str
     direction: Direction

@@ -6,11 +6,11 @@ import hashlib
 import itertools
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, Protocol
 
-from paribus.core.config.schema import Direction, with_value
+from paribus.core.config.schema import Configuration, Direction
 from paribus.core.config.values import show_value
 from paribus.sweeps.study.axes import Axis, Level
 from paribus.sweeps.study.design import Ended
@@ -38,7 +38,7 @@ class Space(Protocol):
 class Numbers:
     """A range: whole numbers, or numbers of three digits, so that labels read well."""
 
-    def __init__(self, axis: Axis, range: Range, configuration: Mapping[str, Any]) -> None:
+    def __init__(self, axis: Axis, range: Range, configuration: Configuration) -> None:
         from optuna.distributions import FloatDistribution, IntDistribution
 
         self._key, self._range, self._configuration = axis.key, range, configuration
@@ -68,7 +68,7 @@ class Numbers:
             yield from map(self._rounded, inside)
 
     def level(self, chosen: float) -> Level:
-        return Level(chosen, show_value(chosen), with_value(self._configuration, self._key, chosen))
+        return Level(chosen, show_value(chosen), self._configuration.replace(self._key, chosen))
 
     def _rounded(self, number: float) -> float:
         if self._range.whole:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from paribus.core.config.registry import FROM_DATA, FROM_LENGTH, FROM_LR
-from paribus.core.config.schema import COMPONENTS, difference
+from paribus.core.config.schema import COMPONENTS, Configuration, difference
 from paribus.core.errors import RequestError
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.study.axes import Axis, Level
@@ -24,7 +23,7 @@ class Setting:
         key: The changed hyperparameter, None for the baseline.
         level: Its value.
         changed: ``{key: [baseline, level]}``.
-        asked: The whole configuration as asked.
+        configuration: The whole configuration as asked.
         derived: What else differs because of the change: ``{key: [baseline, level]}``.
         stated: Where the level is a component, the keywords that it names.
     """
@@ -33,14 +32,14 @@ class Setting:
     key: str | None
     level: Any
     changed: dict[str, list[Any]]
-    asked: Mapping[str, Any] = field(repr=False)
+    configuration: Configuration = field(repr=False)
     derived: dict[str, list[Any]] = field(default_factory=dict)
     stated: tuple[str, ...] = ()
 
 
-def baseline_setting(asked: Mapping[str, Any]) -> Setting:
+def baseline_setting(configuration: Configuration) -> Setting:
     """The baseline itself."""
-    return Setting(BASELINE, None, None, {}, asked)
+    return Setting(BASELINE, None, None, {}, configuration)
 
 
 def setting_of(axis: Axis, level: Level) -> Setting:
@@ -51,7 +50,7 @@ def setting_of(axis: Axis, level: Level) -> Setting:
         key=axis.key,
         level=value,
         changed={axis.key: [axis.baseline, value]},
-        asked=level.asked,
+        configuration=level.configuration,
         stated=tuple(level.value) if axis.key in COMPONENTS else (),
     )
 

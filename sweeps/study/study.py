@@ -104,7 +104,7 @@ class Study:
             "format": 1,
             "study": name,
             "experiment": question.experiment,
-            "baseline": question.baseline,
+            "baseline": question.baseline.to_dict(),
             "metric": {"name": question.metric, "direction": question.direction},
             "axes": [],
             "settings": [],
@@ -315,7 +315,7 @@ class Study:
 
     def _refuse_other(self, question: StudySpec) -> None:
         metric = {"name": question.metric, "direction": question.direction}
-        differs = difference(self.asked["baseline"], question.baseline)
+        differs = difference(self.asked["baseline"], question.baseline.to_dict())
         if question.experiment != self.experiment:
             differs = {"experiment": [self.experiment, question.experiment], **differs}
         if metric != self.asked["metric"] and not differs:
@@ -355,7 +355,7 @@ def study_name(question: StudySpec) -> str:
     """Return the name that follows from the experiment, its baseline and the names of the axes."""
     keys = sorted(axis.key for axis in question.axes)
     digest = hashlib.sha256(
-        canonical_json([question.experiment, question.baseline, keys]).encode()
+        canonical_json([question.experiment, question.baseline.to_dict(), keys]).encode()
     ).hexdigest()[:6]
     words = [key.rsplit(".", 1)[-1] for key in keys]
     middle = "-".join(words) if len(words) <= 3 else f"{len(words)}-axes"

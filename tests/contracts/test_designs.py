@@ -6,12 +6,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paribus.core.config.schema import Configuration
 from paribus.sweeps.study.axes import Axis, Level
 from paribus.sweeps.study.designs import OneAtATime, UntilDecided
 from paribus.sweeps.study.levels import Range
 from paribus.sweeps.study.request import PRUNERS, SAMPLERS, Search
 
-BASELINE = {"optimizer": {"name": "adam", "lr": 0.1}, "train": {"batch_size": 8}}
+BASELINE = Configuration.parse(
+    {
+        **dict.fromkeys(("task", "data", "model", "loss"), "any"),
+        "optimizer": {"name": "adam", "lr": 0.1},
+        "train": {"epochs": 1, "batch_size": 8},
+    },
+    "the baseline",
+)
 LEVELS = {"optimizer.lr": [0.2, 1.0, 10.0], "train.batch_size": [4], "loss": list("abcdefg")}
 SEEDS = (3, 0, 7, 1, 2)
 
@@ -134,7 +142,7 @@ def test_settings_that_failed_do_not_end_it(make):
 def test_each_setting_changes_one_key(make):
     for setting in proposed(run_to_the_end(make())[0]):
         if setting.label == "baseline":
-            assert (setting.key, setting.changed, setting.asked) == (None, {}, BASELINE)
+            assert (setting.key, setting.changed, setting.configuration) == (None, {}, BASELINE)
         else:
             assert [setting.key] == list(setting.changed)
 
@@ -147,7 +155,7 @@ def test_lists_are_proposed_whole_in_the_order_asked():
     ]
     setting = wanted[2][0]
     assert (setting.key, setting.level) == ("optimizer.lr", 1.0)
-    assert setting.asked == {"asked": ["optimizer.lr", 1.0]}
+    assert setting.configuration == {"asked": ["optimizer.lr", 1.0]}
 
 
 def test_without_axes_it_is_the_baseline_alone():
@@ -178,8 +186,7 @@ def test_levels_lie_in_the_range_read_well_and_change_nothing_else(sampler, rang
         assert range.low <= setting.level <= range.high
         assert setting.level == rounded(setting.level)
         assert type(setting.level) is (int if range.whole else float)
-        group, inner = key.split(".")
-        assert setting.asked == BASELINE | {group: BASELINE[group] | {inner: setting.level}}
+        assert setting.configuration == BASELINE.replace(key, setting.level)
     assert len({setting.level for setting in found}) == 6
 
 

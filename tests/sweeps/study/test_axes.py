@@ -4,7 +4,6 @@ import pytest
 
 from paribus.core.config.experiment import catalogue, load_experiment
 from paribus.core.config.registry import with_defaults
-from paribus.core.config.schema import Configuration
 from paribus.core.errors import Faults, RequestError
 from paribus.sweeps.study.axes import apply_overrides, changed, read_axes
 from paribus.sweeps.study.levels import Range
@@ -224,7 +223,7 @@ def test_levels_of_a_file_may_be_objects(write_small):
     small = write_small()
     (axis,) = read(small.experiment, "loss")
     assert [level.text for level in axis.levels] == ["small.py:soft"]
-    assert Configuration.parse(axis.levels[0].asked, "it").loss.name == "small.py:soft"
+    assert axis.levels[0].configuration.loss.name == "small.py:soft"
 
 
 @pytest.mark.parametrize(

@@ -96,8 +96,7 @@ def test_the_proof_catches_a_second_change(planned):
     for group, key, value in (
         ("model", "dropout", 0.7), ("split", "seed", 1), ("train", "batch_size", 8),
     ):  # fmt: skip
-        plain = run.requested.to_dict()
-        requested = Configuration.parse({**plain, group: {**plain[group], key: value}}, "here")
+        requested = run.requested.replace(f"{group}.{key}", value)
         with pytest.raises(RequestError, match=f"would also change {group}.{key}") as error:
             prove_one_change(setting, base, replace(run, requested=requested))
         assert error.value.kind == "not-one-change"
