@@ -133,7 +133,7 @@ class Sweep:
         name: str | None = None,
         storage: str | None = None,
     ) -> None:
-        self.request, self.root, self.pool = request, root, pool
+        self.root, self.pool = root, pool
         self.search, self.decision, self._storage = search, decision, storage
         self.seeds = range(decision.looks[0]) if decision.looks else seeds
         self.settings: list[Setting] = []
@@ -144,6 +144,7 @@ class Sweep:
         self._ended = {"trained": 0, "reused": 0, "failed": 0}
 
         self.question = pool.call(planner.read_request, request, found)
+        self.request = self.question.request  # with full keys
         check_search(search, self.question.axes)
         self.name = name or study_name(self.question)
         self.study = Study.open(root, self.name, self.question, storage, decision)

@@ -6,7 +6,7 @@ A configuration is what was *asked*. What follows from signatures, data and mach
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -19,7 +19,7 @@ from paribus.core.config.values import (
     parse_value,
     show_value,
 )
-from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, shown
+from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, one_of, shown
 
 SCRIPT = "script"  # a function as an experiment, in place of all other components
 COMPONENTS = ("task", "data", "model", "loss", "optimizer", "scheduler", SCRIPT)
@@ -282,15 +282,29 @@ def with_value(configuration: Mapping[str, Any], key: str, value: Any) -> dict[s
 
 
 def full_key(key: str, known: Iterable[str]) -> str:
-    """The dotted key meant by `key`.
+    """Return the dotted key: itself, or the one of which ``lr`` is the last part.
 
     Raises:
-        RequestError: If there is no such key, with the nearest: ``lr`` and ``learning_rate`` are
-            both answered with ``optimizer.lr``.
+        RequestError: If there is no such key, or several.
     """
     known = list(known)
     if key in known:
         return key
+    ends = [name for name in known if name.rpartition(".")[2] == key]
+    if len(ends) == 1:
+        return ends[0]
+    if ends:
+        choices = one_of(f"'{name}'" for name in ends)
+        raise RequestError(
+            f"'{shown(key)}' may be {choices}.", "Write the whole key.", "ambiguous-key"
+        )
+    raise unknown_key(key, known)
+
+
+def unknown_key(key: str, known: Sequence[str]) -> RequestError:
+    """Return the error of a key that there is not, with the nearest: 'learning_rate' is answered
+    with 'optimizer.lr'.
+    """
     last = key.rsplit(".", 1)[-1]
     by_last = {name.rsplit(".", 1)[-1]: name for name in reversed(known)}  # the first one wins
     meant = by_last.get(last) or _synonym(last, known)
@@ -306,10 +320,10 @@ def full_key(key: str, known: Iterable[str]) -> str:
         hint = did_you_mean(key, siblings)
     else:
         hint = f"Groups are {', '.join(groups)}; paribus show EXPERIMENT lists their keys."
-    raise RequestError(f"There is no hyperparameter '{shown(key)}'.", hint, "unknown-key")
+    return RequestError(f"There is no hyperparameter '{shown(key)}'.", hint, "unknown-key")
 
 
-def _synonym(word: str, known: list[str]) -> str | None:
+def _synonym(word: str, known: Sequence[str]) -> str | None:
     """The key that is meant by a word of other houses, if this configuration has it."""
     meant = SYNONYMS.get(word)
     if meant is None or meant in known:
@@ -354,9 +368,9 @@ def read_value(key: str, text: str, where: str | None = None) -> Any:
 
 
 def accept_value(key: str, value: Any) -> Any:
-    """Return a Python value for a key; a text where a component or a word is expected is read."""
+    """Return a value for a key; a text is read as typed, a Python value stays as it is."""
     is_component = isinstance(value, Mapping) and "name" in value
-    if (key in COMPONENTS and not is_component) or (key in WORDS and isinstance(value, str)):
+    if isinstance(value, str) or (key in COMPONENTS and not is_component):
         return read_value(key, show_value(value))
     return value
 
@@ -395,10 +409,8 @@ def _explain(item: Any, where: str, known: list[str], faults: Faults) -> None:
     key = ".".join(str(part) for part in item["loc"] if not str(part).startswith("function"))
     kind, given = item["type"], item.get("input")
     if kind == "extra_forbidden":
-        try:
-            full_key(key, known)
-        except RequestError as error:
-            faults.add(f"{where}: {error.message}", error.hint, "unknown-key")
+        error = unknown_key(key, known)
+        faults.add(f"{where}: {error.message}", error.hint, "unknown-key")
     elif kind == "missing":
         faults.add(f"{where}: '{key}' is missing.", "Add it.", "missing-key")
     elif kind == "value_error" and key == "train":

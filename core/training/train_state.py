@@ -291,6 +291,10 @@ def selection(
     known = {f"val/{name}": DIRECTIONS[name] for name in ("loss", *task.metrics)}
     ways: dict[str, Direction | None] = {**known, **{f"val/{e.key}": e.direction for e in extra}}
     metric = select["metric"] or task.select
+    if f"val/{metric}" in ways:
+        metric = f"val/{metric}"
+    elif len(found := [name for name in ways if name.endswith(f"_{metric}")]) == 1:
+        (metric,) = found  # auroc: val/binary_auroc
     if metric not in ways:
         raise RequestError(
             f"select.metric={shown(metric)}: the runs have no such metric.",

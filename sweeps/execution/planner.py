@@ -16,12 +16,19 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paribus.core.config.registry import check_components
+from paribus.core.config.registry import check_components, known_keys, with_defaults
 from paribus.core.config.schema import COMPONENTS, Configuration, flatten
 from paribus.core.config.values import show_value
 from paribus.core.errors import Fault, Faults, RequestError
 from paribus.core.run_spec import RunSpec, choose_engine
-from paribus.sweeps.study.axes import Axis, Level, apply_overrides, only_the_baseline, read_axes
+from paribus.sweeps.study.axes import (
+    Axis,
+    Level,
+    apply_overrides,
+    only_the_baseline,
+    read_axes,
+    with_full_keys,
+)
 from paribus.sweeps.study.levels import Range
 from paribus.sweeps.study.request import Request, StudySpec
 from paribus.sweeps.study.settings import BASELINE, Setting, baseline_setting, prove_one_change
@@ -65,6 +72,9 @@ def read_request(request: Request, found: Sequence[Fault] = ()) -> StudySpec:
     faults.check()
     select = resolver.configuration(start)["select"]
     metric, direction = select["metric"], select["direction"]
+    given = start.to_dict()["select"]
+    if given["metric"] not in (None, metric):  # a short name; the full one is recorded
+        start = start.replace("select", {**given, "metric": metric})
     resolver.specify(start, 0, request.engine)
     axes = [_against_resolved(axis, start, resolver) for axis in axes]
     for axis in axes:
@@ -81,7 +91,15 @@ def read_request(request: Request, found: Sequence[Fault] = ()) -> StudySpec:
                 "axis-loss",
             )
     faults.check()
-    return StudySpec(experiment.name, experiment.question, start, tuple(axes), metric, direction)
+    known = known_keys(with_defaults(start, experiment), experiment)
+    request = replace(
+        request,
+        overrides=with_full_keys(request.overrides, known),
+        axes=None if request.axes is None else with_full_keys(request.axes, known),
+    )
+    return StudySpec(
+        experiment.name, experiment.question, start, tuple(axes), metric, direction, request
+    )
 
 
 def _check_ends(

@@ -22,7 +22,6 @@ from paribus.core.config.schema import (
     accept_value,
     full_key,
     get,
-    read_value,
     split_override,
 )
 from paribus.core.config.signatures import check_keyword
@@ -184,17 +183,13 @@ def apply_overrides(
         RequestError: With all faults of all overrides.
     """
     faults = Faults()
-    pairs: list[tuple[str, Any, bool]] = []  # key, value, whether it is text to be read
-    for each in overrides:
-        if not isinstance(each, str):
-            pairs.append((*each, False))
-        elif pair := split_override(each, faults):
-            pairs.append((*pair, True))
+    split = (split_override(e, faults) if isinstance(e, str) else e for e in overrides)
+    pairs = [pair for pair in split if pair]
     pairs.sort(key=lambda pair: pair[0].endswith("direction"))  # after the metric that it is of
     seen: set[str] = set()
     for names_first in (True, False):
         full = None
-        for key, given, typed in pairs:
+        for key, given in pairs:
             if (key in COMPONENTS) is not names_first:
                 continue
             with faults.collecting():
@@ -212,10 +207,22 @@ def apply_overrides(
                     )
                 with with_example(key, get(full, key)):
                     # A keyword that a component needs may be among the pairs that follow.
-                    new = read_value(key, given) if typed else accept_value(key, given)
+                    new = accept_value(key, given)
                     baseline = changed(baseline, key, new, experiment, whole=False)
     faults.check()
     return baseline
+
+
+def with_full_keys(requested: Sequence[Requested], known: Sequence[str]) -> tuple[Requested, ...]:
+    """Return valid requests with the full key in place of a short one."""
+
+    def full(each: Requested) -> Requested:
+        if not isinstance(each, str):
+            return (full_key(each[0], known), each[1])
+        key, equals, value = each.partition("=")
+        return f"{full_key(key.strip(), known)}{equals}{value}"
+
+    return tuple(map(full, requested))
 
 
 def axis_key(key: str, known: list[str]) -> str:

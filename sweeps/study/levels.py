@@ -11,7 +11,7 @@ import numpy as np
 
 from paribus.core.config.experiment import Experiment
 from paribus.core.config.registry import resolve_component
-from paribus.core.config.schema import COMPONENTS, accept_value, form_of, read_value
+from paribus.core.config.schema import COMPONENTS, WORDS, accept_value, form_of, read_value
 from paribus.core.config.signatures import check_keyword
 from paribus.core.config.values import parse_component, parse_value, show_value, split_commas
 from paribus.core.errors import RequestError, shown
@@ -58,7 +58,8 @@ def read_levels(key: str, levels: Any, full: Mapping[str, Any], experiment: Expe
     if not (levels.strip(" ,") if isinstance(levels, str) else levels):
         raise RequestError(f"{key}: the list of levels is empty.", f"Write {key}=a,b,c.", "levels")
     if not isinstance(levels, str):
-        return Levels(tuple(accept_value(key, value) for value in levels))
+        text = key in (*COMPONENTS, *WORDS)  # of other keys, a text is a value
+        return Levels(tuple(accept_value(key, v) if text else v for v in levels))
     parts = split_commas(levels)
     if not all(part.strip() for part in parts):
         raise RequestError(

@@ -70,6 +70,7 @@ class StudySpec:
         axes: What to try.
         metric: The selection metric.
         direction: Which way of it is better.
+        request: The same as it was asked, with full keys.
     """
 
     experiment: str
@@ -78,6 +79,7 @@ class StudySpec:
     axes: tuple[Axis, ...]
     metric: str
     direction: Direction
+    request: Request
 
 
 # What options take: the command line's and the API's are read by the same types.

@@ -169,7 +169,7 @@ def test_the_root_from_the_environment(root, trained, monkeypatch, tmp_path):
         ({"storage": "foo"}, "is no URL of a database"),
         ({"axes": {"optimizer.lr": [float("nan")]}}, "not a finite number"),
         ({"axes": {"optimizer.lr": []}}, "the list of levels is empty"),
-        ({"axes": {"lr": [1]}}, "Did you mean 'optimizer.lr'"),
+        ({"axes": {"lrr": [1]}}, "Did you mean 'optimizer.lr'"),
         ({"overrides": {"model": print}}, "is not a number, a word"),
         ({"engine": "foo"}, "There is no engine 'foo'"),
     ],

@@ -148,18 +148,16 @@ def test_known_keys(key, digits_keys):
 @pytest.mark.parametrize(
     ("key", "meant"),
     [
-        ("lr", "optimizer.lr"),
         ("learning_rate", "optimizer.lr"),
         ("optimizer.learning_rate", "optimizer.lr"),
         ("hidden_units", "model.hidden_dim"),
         ("model.hidden_units", "model.hidden_dim"),
         ("hiden_dim", "model.hidden_dim"),
         ("model.num_layer", "model.num_layers"),
-        ("epochs", "train.epochs"),
-        ("batch_size", "train.batch_size"),
+        ("epoch", "train.epochs"),
         ("optimiser", "optimizer"),
         ("criterion", "loss"),
-        ("weight_decay", "optimizer.weight_decay"),
+        ("optimizr.weight_decay", "optimizer.weight_decay"),
     ],
 )
 def test_the_key_that_is_meant(key, meant, digits_keys):
@@ -173,8 +171,34 @@ def test_no_key_is_suggested_that_there_is_not():
     with pytest.raises(RequestError) as caught:
         full_key("hidden_units", keys)
     assert "hidden_dim" not in str(caught.value)
-    with pytest.raises(RequestError, match=r"'train\.epochs'"):
+
+
+@pytest.mark.parametrize(
+    ("key", "full"),
+    [
+        ("lr", "optimizer.lr"),
+        ("epochs", "train.epochs"),
+        ("batch_size", "train.batch_size"),
+        ("hidden_dim", "model.hidden_dim"),
+        ("weight_decay", "optimizer.weight_decay"),
+    ],
+)
+def test_a_short_key_that_fits_one(key, full, digits_keys):
+    assert full_key(key, digits_keys) == full
+
+
+def test_a_short_key_that_fits_several_names_them():
+    keys = [*fixed_keys(), "model.bias", "scheduler.epochs"]
+    with pytest.raises(RequestError, match=r"'epochs' may be '.*'\.") as caught:
         full_key("epochs", keys)
+    assert "'scheduler.epochs' or 'train.epochs'" in str(caught.value)
+    assert caught.value.kind == "ambiguous-key"
+
+
+@pytest.mark.parametrize("key", ["epochs", "lr"])
+def test_a_file_writes_the_whole_key(key):
+    with pytest.raises(RequestError, match=f"There is no hyperparameter '{key}'"):
+        Configuration.parse({**GIVEN, key: 3}, "mine.py")
 
 
 def test_flatten_and_get():

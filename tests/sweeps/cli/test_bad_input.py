@@ -23,7 +23,13 @@ BAD = [
     ("show zzz", ["There is no experiment 'zzz'.", "Choose cancer, circles, "]),
     ("run digits foo.bar=1", ["There is no hyperparameter 'foo.bar'.", GROUPS]),
     ("run digits foo=1", ["There is no hyperparameter 'foo'.", GROUPS]),
-    ("run digits lr=1", ["There is no hyperparameter 'lr'.", "Did you mean 'optimizer.lr'?"]),
+    ("run digits lrr=1", ["There is no hyperparameter 'lrr'.", "Did you mean 'optimizer.lr'?"]),
+    (
+        "run digits scheduler=one_cycle epochs=3",
+        ["'epochs' may be 'scheduler.epochs' or 'train.epochs'.", "Write the whole key."],
+    ),
+    ("run digits lr=1 optimizer.lr=2", ["optimizer.lr is set twice.", "Set it once."]),
+    ("sweep digits lr=0.1,fast", ["optimizer.lr=fast: must be a number."]),
     ("run digits learning_rate=1", ["'learning_rate'", "Did you mean 'optimizer.lr'?"]),
     ("sweep digits hidden_units=64", ["'hidden_units'", "Did you mean 'model.hidden_dim'?"]),
     ("sweep digits optimizr.lr=1", ["'optimizr.lr'", "Did you mean 'optimizer.lr'?"]),
@@ -297,7 +303,7 @@ def test_what_names_no_experiment_s_keys_is_answered_without_torch(tmp_path):
 
 WRONG = [
     ("run", "foo.bar=1", "'foo.bar'"),
-    ("show", "lr=1", "'lr'"),
+    ("show", "lrr=1", "'lrr'"),
     ("check", "train.epoch=1", "'train.epoch'"),
     ("run", "model=mpl", "model 'mpl'"),
     ("run", "train.epochs=0", "train.epochs=0: must be at least 1."),
@@ -539,7 +545,7 @@ def test_a_run_as_experiment_that_is_none(paribus, filled):
 def test_through_the_console_script(tmp_path):
     """The form is the program's own, not only the function's."""
     script = "import sys; from paribus.sweeps.cli.main import main; main()"
-    for words, as_json in itertools.product((["run", "digits", "lr=1"], ["run", "--x"]), (0, 1)):
+    for words, as_json in itertools.product((["run", "digits", "lrr=1"], ["run", "--x"]), (0, 1)):
         done = subprocess.run(
             [sys.executable, "-c", script, *words, *(["--json"] if as_json else [])],
             cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,

@@ -125,3 +125,33 @@ def test_faults_of_settings_are_told_with_their_labels(planned):
         planned("optimizer.lr=-1,0.1", "train.batch_size=32")
     (fault,) = error.value.faults
     assert str(fault).startswith("optimizer.lr=-1.0: optimizer adam cannot be made")
+
+
+def test_short_names_are_recorded_whole():
+    short = ("epochs=1", "metrics=MulticlassAUROC", "select.metric=auroc")
+    whole = ("train.epochs=1", "metrics=MulticlassAUROC", "select.metric=val/multiclass_auroc")
+    asked, written_out = (
+        read_request(Request(catalogue()["digits"], overrides, (f"{key}=0.1",)))
+        for overrides, key in ((short, "lr"), (whole, "optimizer.lr"))
+    )
+    assert asked.baseline == written_out.baseline
+    assert asked.baseline.select.metric == asked.metric == "val/multiclass_auroc"
+    assert [axis.key for axis in asked.axes] == ["optimizer.lr"]
+    assert asked.request.axes == ("optimizer.lr=0.1",)
+    assert asked.request.overrides == ("train.epochs=1", *short[1:])
+
+
+def test_python_values_are_not_made_text():
+    axes = (("optimizer.lr", [0.1, 1]), ("loss", [{"name": "cross_entropy", "weight": "balanced"}]))
+    overrides = (("clip_grad_norm", 2.0), ("model", "mlp(dropout=0.5)"), ("metrics", "none"))
+    typed = read_request(
+        Request(
+            catalogue()["digits"],
+            ("train.clip_grad_norm=2.0", "model=mlp(dropout=0.5)", "metrics=none"),
+            ("optimizer.lr=0.1,1", "loss=cross_entropy(weight=balanced)"),
+        )
+    )
+    given = read_request(Request(catalogue()["digits"], overrides, axes))
+    assert (given.baseline, given.axes) == (typed.baseline, typed.axes)
+    text = read_request(Request(catalogue()["digits"], (("optimizer.lr", "1e-2"),), None))
+    assert text.baseline.optimizer.keywords["lr"] == 0.01
