@@ -22,6 +22,7 @@ from paribus.sweeps.cli import (
     train_commands,
     upkeep_commands,
 )
+from paribus.sweeps.cli.completion import complete_arguments, completion_command
 from paribus.sweeps.cli.console import INTERRUPTED
 
 
@@ -44,8 +45,10 @@ for _command in (
     *predict_command.COMMANDS,
     *picture_commands.COMMANDS,
     *upkeep_commands.COMMANDS,
+    completion_command,
 ):
     app.add_command(_command)
+complete_arguments(app.commands.values())
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,12 +25,23 @@ def _as_root(_context: Any, _parameter: Any, value: str) -> ResultsDir:
     return root
 
 
+def root_of(context: click.Context) -> ResultsDir:
+    """Return the root of a command that is being completed."""
+    found = context.params.get("root")
+    return (
+        found
+        if isinstance(found, ResultsDir)
+        else ResultsDir(Path(os.environ.get("PARIBUS_ROOT", "results")))
+    )
+
+
 def root_option(command: Command) -> Command:
     """``--root DIR``, as a `ResultsDir`."""
     return click.option(
         "--root",
         metavar="DIR",
         envvar="PARIBUS_ROOT",
+        show_envvar=True,
         default="results",
         show_default=True,
         callback=_as_root,
@@ -112,7 +124,10 @@ def training_options(command: Command) -> Command:
             "loader-workers", default="0", metavar="N", show_default=True,
             help="Processes of each trainer that read files and augment ahead.",
         ),
-        click.option("--no-wandb", is_flag=True, help="Track nothing in Weights & Biases."),
+        click.option(
+            "--no-wandb", is_flag=True,
+            help="Track nothing in Weights & Biases; so does WANDB_MODE=disabled.",
+        ),
         plain_option,
     ):  # fmt: skip
         command = option(command)

@@ -37,7 +37,17 @@ if TYPE_CHECKING:
     from paribus.sweeps.sweep import Sweep
 
 
+_HOW_TO_RUN = [
+    "--engine", "--workers", "--run-timeout", "--checkpoint-every", "--loader-workers",
+    "--retry-failed", "--trust", "--root", "--study", "--storage", "--no-wandb",
+]  # fmt: skip
+_WHAT_TO_SHOW = ["--dry-run", "--json", "--help"]
+
+
 @click.command("run")
+@click.option_panel("What to try", options=["--seed"])
+@click.option_panel("How to run", options=_HOW_TO_RUN)
+@click.option_panel("What to show", options=_WHAT_TO_SHOW)
 @click.argument("experiment")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @checked_option("seed", default="0", metavar="N", show_default=True, help="The run's seed.")
@@ -99,6 +109,11 @@ def run_command(
 
 
 @click.command("sweep")
+@click.option_panel("What to try", options=["--set", "--seeds"])
+@click.option_panel("How to search", options=["--trials", "--sampler", "--pruner", "--margin",
+                    "--until-decided", "--max-seeds"])  # fmt: skip
+@click.option_panel("How to run", options=_HOW_TO_RUN)
+@click.option_panel("What to show", options=_WHAT_TO_SHOW)
 @click.argument("experiment")
 @click.argument("axes", nargs=-1, metavar="[KEY=LEVELS | KEY]...")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",

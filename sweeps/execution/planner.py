@@ -29,9 +29,10 @@ from paribus.sweeps.study.axes import (
     read_axes,
     with_full_keys,
 )
+from paribus.sweeps.study.controls import prove_one_change, refuse_other_examples
 from paribus.sweeps.study.levels import Range
 from paribus.sweeps.study.request import Request, StudySpec
-from paribus.sweeps.study.settings import BASELINE, Setting, baseline_setting, prove_one_change
+from paribus.sweeps.study.settings import BASELINE, Setting, baseline_setting
 
 if TYPE_CHECKING:
     from paribus.core.checks.runner import Check
@@ -164,7 +165,7 @@ def plan_runs(
                 with _labelled(setting.label):
                     first = resolver.specify(asked, seed, request.engine)
                 derived = prove_one_change(setting, base, first)
-                _refuse_other_examples(setting, base, first, resolver)
+                refuse_other_examples(setting, base, first, resolver)
                 setting = replace(setting, derived=derived)
             planned.append(setting)
             for each in seeds:
@@ -251,24 +252,6 @@ def _labelled(label: str) -> Iterator[None]:
             raise
         faults = [replace(fault, message=f"{label}: {fault.message}") for fault in error.faults]
         raise RequestError.of(faults) from error
-
-
-def _refuse_other_examples(
-    setting: Setting, baseline: RunSpec, run: RunSpec, resolver: Resolver
-) -> None:
-    """Refuses a change of data after which other examples are validated on."""
-    if run.identity["data"] == baseline.identity["data"]:
-        return
-    parts = [
-        resolver.data(spec.requested.replace("standardize", False)).val.inputs_of(10**9)
-        for spec in (baseline, run)
-    ]
-    if not all(a.equal(b) for a, b in zip(*parts, strict=True)):
-        raise RequestError(
-            f"{setting.label} changes the validation examples: there is no pairing then.",
-            f"Change it for all settings with --set {setting.label}, as a study of its own.",
-            "axis-examples",
-        )
 
 
 # `paribus check`, in a process that trains could run in. It alone imports scikit-learn.

@@ -1,11 +1,18 @@
-"""The proof on the record that all else was equal: code, machine, initial weights, batch order."""
+"""The proof that only one thing changed: before training on configurations, after it on records."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from paribus.core.config.schema import SCRIPT
+from paribus.core.config.registry import FROM_DATA, FROM_LENGTH, FROM_LR
+from paribus.core.config.schema import COMPONENTS, SCRIPT, difference
+from paribus.core.errors import RequestError
+from paribus.core.run_spec import RunSpec
+from paribus.sweeps.study.settings import Setting
+
+if TYPE_CHECKING:
+    from paribus.core.training.resolve import Resolver
 from paribus.core.records.record import Epoch, RunRecord
 
 # A change under these may give other initial weights; any other change may not.
@@ -83,3 +90,95 @@ def _cut_short(baseline: RunRecord, run: RunRecord, line: Epoch) -> bool:
     """Return whether this is the last epoch of one of them, ended early by a number of updates."""
     by_updates = [r for r in (baseline, run) if r.configuration["train"]["updates"] is not None]
     return any(line.epoch == r.facts.epochs for r in by_updates)
+
+
+# Before training: a setting's configuration and data against the baseline's.
+
+
+def prove_one_change(setting: Setting, baseline: RunSpec, run: RunSpec) -> dict[str, list[Any]]:
+    """Check that a setting changes one hyperparameter, and return what follows from the change.
+
+    Everything in which the two resolved configurations differ must be the changed key, or a value
+    that the harness computed from it.
+
+    Returns:
+        What is derived: ``{key: [baseline, level]}``.
+
+    Raises:
+        RequestError: If anything else differs, or nothing does.
+    """
+    assert setting.key is not None
+    asked = difference(baseline.asked.to_dict(), run.asked.to_dict())
+    stray = [key for key in asked if not _belongs(key, setting.key)]
+    resolved = difference(baseline.configuration, run.configuration)
+    follows = {
+        key: pair
+        for key, pair in resolved.items()
+        if not _is_change(key, setting) and pair != [None, None]  # a keyword unset, and none there
+    }
+    stray += [key for key in follows if not _belongs(key, setting.key) and not _computed(key)]
+    if stray:
+        raise RequestError(
+            f"{setting.label} would also change {', '.join(dict.fromkeys(stray))}.",
+            "Only one hyperparameter may differ from the baseline.",
+            "not-one-change",
+        )
+    if not resolved:
+        raise RequestError(
+            f"{setting.label} changes nothing: it resolves to the baseline's configuration.",
+            "Leave it out; the baseline is trained anyway.",
+            "levels",
+        )
+    for name in dict.fromkeys([*baseline.facts, *run.facts]):
+        before, value = baseline.facts.get(name), run.facts.get(name)
+        if value != before and f"train.{name}" != setting.key:
+            follows[name] = [before, value]
+    if run.engine != baseline.engine:
+        follows["engine"] = [baseline.engine, run.engine]
+    return follows
+
+
+def _belongs(key: str, changed: str) -> bool:
+    """Whether a key is the changed one, or a keyword of the changed component."""
+    if {key, changed} == {"train.epochs", "train.updates"}:
+        return True
+    return key == changed or (changed in COMPONENTS and key.startswith(f"{changed}."))
+
+
+def _is_change(key: str, setting: Setting) -> bool:
+    """Whether a difference is what was asked for, and so not derived."""
+    if key == setting.key:
+        return True
+    kind, _, keyword = key.partition(".")
+    return kind == setting.key and keyword in setting.stated
+
+
+def _computed(key: str) -> bool:
+    kind, _, keyword = key.partition(".")
+    return (
+        (kind == "model" and keyword in FROM_DATA)
+        or (kind == "scheduler" and keyword in (*FROM_LENGTH, *FROM_LR))
+        or key == "optimizer.fused"
+    )
+
+
+def refuse_other_examples(
+    setting: Setting, baseline: RunSpec, run: RunSpec, resolver: Resolver
+) -> None:
+    """Refuse a change of data after which other examples are validated on.
+
+    Raises:
+        RequestError: If the validation examples of the two runs differ.
+    """
+    if run.identity["data"] == baseline.identity["data"]:
+        return
+    parts = [
+        resolver.data(spec.asked.replace("standardize", False)).val.inputs_of(10**9)
+        for spec in (baseline, run)
+    ]
+    if not all(a.equal(b) for a, b in zip(*parts, strict=True)):
+        raise RequestError(
+            f"{setting.label} changes the validation examples: there is no pairing then.",
+            f"Change it for all settings with --set {setting.label}, as a study of its own.",
+            "axis-examples",
+        )

@@ -8,9 +8,9 @@ from paribus.core.config.experiment import catalogue
 from paribus.core.config.schema import Configuration
 from paribus.core.errors import RequestError
 from paribus.sweeps.execution.planner import plan_runs, read_request
+from paribus.sweeps.study.controls import prove_one_change
 from paribus.sweeps.study.designs import OneAtATime
 from paribus.sweeps.study.request import Request
-from paribus.sweeps.study.settings import prove_one_change
 
 
 @pytest.fixture(scope="module")
