@@ -75,6 +75,11 @@ class RequestError(ParibusError):
         return RequestError.of, (self.faults,)
 
 
+def bad_data(message: str, hint: str = "") -> RequestError:
+    """Return the error of data that cannot be used."""
+    return RequestError(message, hint, "data")
+
+
 class DamagedError(ParibusError):
     """A file does not hold what was written to it. Exit code 1."""
 

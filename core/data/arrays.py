@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from paribus.core.errors import RequestError, shown
+from paribus.core.errors import bad_data, shown
 
 Array = npt.NDArray[Any]
 
@@ -38,15 +38,12 @@ def as_array(values: Any, what: str, where: str) -> Array:
         else:
             array = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
     except (ValueError, TypeError, RuntimeError) as error:
-        raise RequestError(
-            f"{where}: the {what} cannot be one array: {shown(error, 200)}.", kind="data"
-        ) from error
+        raise bad_data(f"{where}: the {what} cannot be one array: {shown(error, 200)}.") from error
     if array.ndim == 0:
-        raise RequestError(
+        raise bad_data(
             f"{where}: the {what} are of type {type(values).__name__}; valid are an array, a "
             "tensor, a list, a DataFrame or a Series.",
             "Sparse matrices: call .toarray()." if hasattr(values, "toarray") else "",
-            kind="data",
         )
     return array
 
@@ -64,17 +61,14 @@ def features_array(features: Any, where: str) -> tuple[Array, tuple[str, ...] | 
     else:
         array = as_array(features, "features", where)
     if array.dtype.kind not in NUMERIC:
-        raise RequestError(
+        raise bad_data(
             f"{where}: the features are not numbers (dtype {array.dtype}){_first_word(array)}.",
             "Encode or drop what is not a number in the data function.",
-            kind="data",
         )
     if len(array) == 0:
-        raise RequestError(f"{where}: there are no examples.", kind="data")
+        raise bad_data(f"{where}: there are no examples.")
     if array.size == 0:
-        raise RequestError(
-            f"{where}: an example has no features (shape {list(array.shape)}).", kind="data"
-        )
+        raise bad_data(f"{where}: an example has no features (shape {list(array.shape)}).")
     return (array[:, None] if array.ndim == 1 else array), columns
 
 
@@ -86,14 +80,13 @@ def _frame_array(frame: Any, columns: Sequence[str], where: str) -> Array:
         if getattr(column.dtype, "kind", "O") not in NUMERIC
     ]
     if words:
-        raise RequestError(
+        raise bad_data(
             f"{where}: {'columns are' if len(words) > 1 else 'a column is'} not numeric: "
             f"{', '.join(words)}.",
             "Encode or drop them in the data function.",
-            kind="data",
         )
     if not series:
-        raise RequestError(f"{where}: the DataFrame of features has no columns.", kind="data")
+        raise bad_data(f"{where}: the DataFrame of features has no columns.")
     return np.column_stack([
         column.to_numpy()
         if isinstance(column.dtype, np.dtype)
@@ -139,11 +132,10 @@ def check_finite(
         place = "in column " + ", ".join(f"'{shown(c)}' ({n})" for c, n in per_column if n)
     else:
         place = f"first in example {int(bad.flatten(1).any(1).nonzero()[0])}"
-    raise RequestError(
+    raise bad_data(
         f"{where}: {count} of the {what} {'is' if count == 1 else 'are'} NaN or infinite as "
         f"float32, {place}.",
         "Drop or fill what is missing in the data function.",
-        kind="data",
     )
 
 

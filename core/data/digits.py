@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from paribus.core.errors import RequestError
+from paribus.core.errors import bad_data
 
 SIDE = 8
 
@@ -29,9 +29,7 @@ def digits(n_class: Annotated[int, Field(ge=2, le=10)] = 10) -> dict[str, Any]:
     folder = Path(spec.origin or "").parent if spec else Path()
     file = folder / "datasets" / "data" / "digits.csv.gz"
     if not file.is_file():
-        raise RequestError(
-            f"There is no file {file}.", "Take data=sklearn.datasets.load_digits.", "data"
-        )
+        raise bad_data(f"There is no file {file}.", "Take data=sklearn.datasets.load_digits.")
     rows = np.loadtxt(file, delimiter=",")
     rows = rows[rows[:, -1] < n_class]
     return {

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch.utils.data import Dataset
 
 from paribus.core.data.arrays import Array
-from paribus.core.errors import MISSING, RequestError, shown
+from paribus.core.errors import MISSING, RequestError, bad_data, shown
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 IN_MEMORY = 2**30  # bytes of float32; more is read from the files each time it is needed
@@ -121,9 +121,7 @@ def loaded(images: Images, targets: Array, where: str) -> tuple[torch.Tensor, Ar
         RequestError: If one cannot be decoded, or they are of different sizes.
     """
     if len(images.paths) != len(targets):
-        raise RequestError(
-            f"{where}: {len(images.paths)} images and {len(targets)} targets.", kind="data"
-        )
+        raise bad_data(f"{where}: {len(images.paths)} images and {len(targets)} targets.")
     if not images.in_memory:
         return ImageFiles(images, targets)
     decoding = images.decoding()
@@ -165,11 +163,10 @@ def images(
     classes = {part: set(labels.tolist()) for part, (_, labels) in parts.items()}
     for part, names in classes.items():
         if new := sorted(names - classes["train"]):
-            raise RequestError(
+            raise bad_data(
                 f"{shown(folder, 200)}: {part} has the class {shown(', '.join(new), 200)}, which "
                 "train does not have.",
                 "Give training examples of it, or take it away.",
-                "data",
             )
     return _kept_alike(parts)
 
@@ -191,11 +188,10 @@ def _ready_made(folder: Path) -> dict[str, Path]:
             if place.is_dir() and any(entry.is_dir() for entry in os.scandir(place)):
                 found.setdefault(part, place)
     if "train" in found and "val" not in found:
-        raise RequestError(
+        raise bad_data(
             f"{shown(folder, 200)} has {', '.join(found)}, but no folders of classes in "
             f"{' or '.join(_PARTS['val'])}.",
             f"Add one, or give data.root={shown(found['train'], 200)}, which is then split.",
-            "data",
         )
     return found if "train" in found else {}
 
@@ -205,19 +201,17 @@ def _listed(folder: Path, channels: int, size: tuple[int, ...] | None) -> tuple[
     classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
     found = {name: image_files(folder / name) for name in classes if not name.startswith(".")}
     if not found:
-        raise RequestError(
+        raise bad_data(
             f"{shown(folder, 200)} has no folders; one for each class was looked for, such as "
             f"{shown(folder / 'cat' / '1.png', 200)}, or the folders train and val with these.",
             "Put each class's images into a folder of its own, and name the folder of these.",
-            "data",
         )
     empty = [name for name, files in found.items() if not files]
     if empty:
-        raise RequestError(
+        raise bad_data(
             f"{shown(folder, 200)}: no image in the folder of class {shown(', '.join(empty), 200)} "
             f"(looked for {', '.join(SUFFIXES)}).",
             "Fill it, or take it away.",
-            "data",
         )
     paths = [path for files in found.values() for path in files]
     labels = np.array([name for name, files in found.items() for _ in files])

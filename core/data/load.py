@@ -34,7 +34,7 @@ from paribus.core.data.targets import (
     targets_array,
 )
 from paribus.core.data.texts import Texts, checked
-from paribus.core.errors import RequestError, did_you_mean, shown
+from paribus.core.errors import RequestError, bad_data, did_you_mean, shown
 from paribus.core.rng import digest_of_globals, seeded_globals
 
 ACCEPTED = (
@@ -85,14 +85,13 @@ def raw_of(returned: Any, where: str) -> Raw:
         return _from_bunch(returned, where)
     if isinstance(returned, tuple) and len(returned) == 2:
         if isinstance(returned[0], Dataset | Mapping | tuple):
-            raise RequestError(
+            raise bad_data(
                 f"{where} returned a pair of {type(returned[0]).__name__} and "
                 f"{type(returned[1]).__name__}; a pair is (features, targets).",
                 "Ready-made parts: return a dict with train, val and test.",
-                kind="data",
             )
         return _from_pair(*returned, where)
-    raise RequestError(f"{where} returned {_described(returned)}.", ACCEPTED, kind="data")
+    raise bad_data(f"{where} returned {_described(returned)}.", ACCEPTED)
 
 
 def _described(returned: Any) -> str:
@@ -142,10 +141,9 @@ def _unfitted(features: Any, where: str) -> Table | Texts | None:
 
 def _same_length(examples: int, targets: int, where: str) -> None:
     if examples != targets:
-        raise RequestError(
+        raise bad_data(
             f"{where}: {examples} examples have features and {targets} have targets.",
             "Return as many targets as examples.",
-            kind="data",
         )
 
 
@@ -162,9 +160,7 @@ def _from_bunch(bunch: Mapping[str, Any], where: str) -> Raw:
     raw = _from_pair(bunch["data"], bunch["target"], where)
     if raw.columns is None and columns and len(raw.shape) == 1:
         if len(columns) != raw.shape[0]:
-            raise RequestError(
-                f"{where}: {len(columns)} feature_names for {raw.shape[0]} columns.", kind="data"
-            )
+            raise bad_data(f"{where}: {len(columns)} feature_names for {raw.shape[0]} columns.")
         raw = replace(raw, columns=columns)
     return replace(raw, class_names=_names(bunch.get("target_names")) or raw.class_names)
 
@@ -176,13 +172,12 @@ def _names(given: Any) -> tuple[str, ...] | None:
 def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
     """Read each item once: for the targets, the digest and the checks."""
     if isinstance(dataset, IterableDataset) or not isinstance(dataset, Sized):
-        raise RequestError(
+        raise bad_data(
             f"{where} returned {type(dataset).__name__}, a data set without length or indices.",
             ACCEPTED,
-            kind="data",
         )
     if len(dataset) == 0:
-        raise RequestError(f"{where}: there are no examples.", kind="data")
+        raise bad_data(f"{where}: there are no examples.")
     digest, targets = hashlib.sha256(), []
     shape: tuple[int, ...] | None = None
     with seeded_globals(0, "data"):  # restores them once for all items
@@ -194,11 +189,10 @@ def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
             check_finite(tensor[None], "features", f"{where}, item {row}")
             shape = shape or tuple(tensor.shape)
             if tuple(tensor.shape) != shape:
-                raise RequestError(
+                raise bad_data(
                     f"{where}: item {row} has shape {list(tensor.shape)}, item 0 has "
                     f"{list(shape)}.",
                     "Bring all items to one shape with a transform.",
-                    kind="data",
                 )
             targets.append(y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else y)
     names = getattr(dataset, "classes", None)  # torchvision's convention
@@ -211,14 +205,11 @@ def _item(dataset: Dataset[Any], row: int, where: str) -> tuple[Any, Any]:
     try:
         item = read_item(dataset, row)
     except Exception as error:
-        raise RequestError(
-            f"{where}: reading item {row} raised {type(error).__name__}: {shown(error, 200)}",
-            kind="data",
+        raise bad_data(
+            f"{where}: reading item {row} raised {type(error).__name__}: {shown(error, 200)}"
         ) from error
     if not isinstance(item, tuple | list) or len(item) != 2:
-        raise RequestError(
-            f"{where}: item {row} is {_described(item)}; an item has to be (x, y).", kind="data"
-        )
+        raise bad_data(f"{where}: item {row} is {_described(item)}; an item has to be (x, y).")
     return item[0], item[1]
 
 
@@ -232,10 +223,9 @@ def _item_array(x: Any, row: int, where: str) -> Array:
         array = as_array(x, f"x of item {row}", where)
     if array is None or array.dtype.kind not in NUMERIC:
         found = type(x).__name__ if array is None else f"of dtype {array.dtype}"
-        raise RequestError(
+        raise bad_data(
             f"{where}: x of item {row} is {found}; valid are a tensor, an array or a number.",
             "Images: give the data set a transform to tensors.",
-            kind="data",
         )
     return array
 
@@ -303,10 +293,9 @@ def load(
     except RequestError:
         raise
     except Exception as error:
-        raise RequestError(
+        raise bad_data(
             f"{name} raised {type(error).__name__}: {shown(error, 200).rstrip('.')}.",
             "Correct it, or give it other keywords: data.KEYWORD=VALUE.",
-            "data",
         ) from error
     raws = _raw_parts(returned, name)
     columns, class_names, shape = _agreed(raws, name)
@@ -344,19 +333,17 @@ def _raw_parts(returned: Any, name: str) -> dict[str, Raw]:
     for key in given:
         if key not in _READY_MADE:
             hint = did_you_mean(str(key), _READY_MADE)
-            raise RequestError(
+            raise bad_data(
                 f"{name} returned parts with an unknown one, '{shown(key)}'; valid are train, "
                 "val and test.",
                 hint,
-                kind="data",
             )
     for key in ("train", "val"):
         if key not in given:
-            raise RequestError(
+            raise bad_data(
                 f"{name} returned ready-made parts without {key}; train and val are needed, test "
                 "may be missing.",
                 ACCEPTED,
-                kind="data",
             )
     return {key: raw_of(given[key], f"{name}, {key}") for key in _READY_MADE if key in given}
 
@@ -376,10 +363,9 @@ def _agreed(
         ):
             if mine != theirs:
                 here, there = (None if some is None else list(some) for some in (mine, theirs))
-                raise RequestError(
+                raise bad_data(
                     f"{name}: part {key} has {what} {shown(here)}, part train has {shown(there)}.",
                     "All parts need the same.",
-                    kind="data",
                 )
     return first.columns, first.class_names, first.shape
 

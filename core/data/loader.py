@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from paribus.core.data.arrays import float32, standardized
 from paribus.core.data.tables import Table
 from paribus.core.data.texts import Texts, Tokens
-from paribus.core.errors import ParibusError, RequestError
+from paribus.core.errors import ParibusError, bad_data
 from paribus.core.rng import derive, seed_globals, seeded_globals
 
 
@@ -214,7 +214,7 @@ class Part:
         """
         for batch in self.batches(rows):
             return batch
-        raise RequestError("This part of the data has no examples.", kind="data")
+        raise bad_data("This part of the data has no examples.")
 
     def select(self, rows: torch.Tensor) -> Part:
         """Return the examples at these positions: int64 `[M]`."""

@@ -15,7 +15,7 @@ from paribus.core.data.loader import Augment, Part
 from paribus.core.data.split import PARTS, Method, split_rows
 from paribus.core.data.tables import Table
 from paribus.core.data.texts import Texts, Tokens
-from paribus.core.errors import RequestError, shown
+from paribus.core.errors import RequestError, bad_data, shown
 
 PartName = Literal["train", "val", "test"]
 
@@ -231,11 +231,10 @@ def _recipe(
     train = parts["train"].inputs
     if not in_memory or not isinstance(train, torch.Tensor):
         text = isinstance(train, Tokens)
-        raise RequestError(
+        raise bad_data(
             f"standardize=true needs numbers in memory, and {source.name} returned "
             f"{'texts' if text else 'a Dataset'}.",
             "Set standardize=false"
             + ("." if text else "; the data set's own transform should do it."),
-            kind="data",
         )
     return fitted(train)

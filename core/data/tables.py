@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from paribus.core.data.arrays import NUMERIC, Array, float32
-from paribus.core.errors import MISSING, Faults, RequestError, did_you_mean, shown
+from paribus.core.errors import MISSING, Faults, RequestError, bad_data, did_you_mean, shown
 
 Missing = Literal["refuse", "mean", "drop"]
 IN_MEMORY = 2**30  # bytes of float32 that words may become
@@ -63,11 +63,10 @@ class Table:
         found: list[dict[str, Any]] = []
         for name, cells in self.columns.items():
             if _count_empty(cells) == len(cells):
-                raise RequestError(
+                raise bad_data(
                     f"{self.where}: column '{shown(name)}' has no value in the training part, so "
                     "there is nothing to fill it with.",
                     "Take it out of the file, or fill it there.",
-                    "data",
                 )
             if cells.dtype.kind == "O":
                 words = sorted({word for word in cells if word is not None})
@@ -121,10 +120,9 @@ def table_of(frame: Any, where: str, *, fill: bool = False) -> Table:
     names = [str(name) for name in frame.columns]
     twice = [f"'{shown(name)}'" for name in dict.fromkeys(names) if names.count(name) > 1]
     if twice:
-        raise RequestError(
+        raise bad_data(
             f"{where}: several columns are called {', '.join(twice)}.",
             "Give each column a name of its own.",
-            "data",
         )
     for position, name in enumerate(names):
         with faults.collecting():
@@ -133,12 +131,11 @@ def table_of(frame: Any, where: str, *, fill: bool = False) -> Table:
     empty = {name: _count_empty(cells) for name, cells in columns.items()}
     counts = [f"'{shown(name)}' ({count})" for name, count in empty.items() if count]
     if counts and not fill:
-        raise RequestError(
+        raise bad_data(
             f"{where}: cells are empty in column {', '.join(counts)}; NA, None and the like count "
             "as empty.",
             "data.missing=mean fills them (numbers: the training part's mean), data.missing=drop "
             "leaves their rows out.",
-            "data",
         )
     return Table(columns, fill, where)
 
@@ -148,21 +145,19 @@ def _cells(series: Any, name: str, where: str) -> Array:
         numbers: Array = series.to_numpy(dtype=np.float64, na_value=np.nan)
         infinite = np.flatnonzero(torch.isinf(float32(numbers)).numpy())
         if len(infinite):
-            raise RequestError(
+            raise bad_data(
                 f"{where}: column '{shown(name)}' holds numbers that are infinite as float32: "
                 f"{numbers[infinite[0]]:g} ({len(infinite)} in all).",
                 "Correct them, or scale the column.",
-                "data",
             )
         return numbers
     cells = [None if missing else cell for cell, missing in zip(series, series.isna(), strict=True)]
     odd = next((c for c in cells if c is not None and not isinstance(c, str | bool)), None)
     if odd is not None or all(cell is None for cell in cells):
         held = "is empty" if odd is None else f"holds {shown(repr(odd), 40)} ({series.dtype})"
-        raise RequestError(
+        raise bad_data(
             f"{where}: column '{shown(name)}' {held}, which is neither a number nor a word.",
             "Drop it, or turn it into one of these.",
-            "data",
         )
     return words_array(cells)
 
@@ -182,11 +177,10 @@ def _refuse_too_many_words(columns: Mapping[str, Array], where: str) -> None:
     rows = max((len(cells) for cells in texts.values()), default=0)
     if 4 * rows * sum(counts.values()) > IN_MEMORY:
         name = max(counts, key=lambda name: counts[name])
-        raise RequestError(
+        raise bad_data(
             f"{where}: column '{shown(name)}' has {counts[name]} different words in {rows} rows, "
             "each of which would be an input of its own: too many for memory.",
             "Take it out of the file.",
-            "data",
         )
 
 
@@ -214,17 +208,16 @@ def table(path: str, target: str | list[str], missing: Missing = "refuse") -> tu
         frame = frame.dropna()
     if frame.empty:
         left = " without empty cells" if missing == "drop" else ""
-        raise RequestError(f"{shown(path)}: has no rows{left}.", kind="data")
+        raise bad_data(f"{shown(path)}: has no rows{left}.")
     features = frame.drop(columns=wanted)
     if not len(features.columns):
-        raise RequestError(f"{shown(path)}: has no column besides the target.", kind="data")
+        raise bad_data(f"{shown(path)}: has no column besides the target.")
     targets = frame[wanted]
     empty = targets.isna().sum().sum()
     if empty:
-        raise RequestError(
+        raise bad_data(
             f"{shown(path)}: empty cells of the target: {empty}.",
             "data.missing=drop leaves their rows out.",
-            "data",
         )
     chosen = targets.iloc[:, 0].to_numpy() if isinstance(target, str) else targets
     return table_of(features, shown(path), fill=missing == "mean"), chosen
@@ -253,16 +246,14 @@ def read_frame(path: str, **options: Any) -> Any:
             warnings.simplefilter("error", ParserWarning)
             return pandas.read_csv(file, sep=separator, index_col=False, **options)
     except ParserWarning as error:
-        raise RequestError(
+        raise bad_data(
             f"{shown(path)}: the header has fewer names than lines have cells.",
             "Name each column in the header; put text that has commas in quotes.",
-            "data",
         ) from error
     except (ValueError, UnicodeDecodeError, OSError) as error:  # pandas' errors are ValueErrors
-        raise RequestError(
+        raise bad_data(
             f"{shown(path)}: cannot be read as a table: {shown(str(error).strip(), 200)}.",
             "It has to be text (UTF-8) with a header and the same number of cells in each line.",
-            "data",
         ) from error
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from paribus.core.data.arrays import NUMERIC, Array, as_array, check_finite, float32, is_frame
-from paribus.core.errors import RequestError, shown
+from paribus.core.errors import RequestError, bad_data, shown
 
 _LARGEST_WHOLE = 2.0**53  # beyond it float64 holds no odd numbers
 _KINDS = {"b": "bool", "i": "number", "U": "str"}  # of labels, by numpy's kind
@@ -37,11 +37,10 @@ class Classes:
         """
         plain = _plain(label)
         if plain not in self.values:
-            raise RequestError(
+            raise bad_data(
                 f"The data set gave the label {shown(repr(plain), 40)}, which no example had when "
                 "it was loaded.",
                 "A label has to follow from the example's index.",
-                kind="data",
             )
         return torch.tensor(self.values.index(plain))
 
@@ -86,7 +85,7 @@ def encode_quantities(parts: Mapping[str, tuple[Array, str]]) -> tuple[dict[str,
     widths = {key: array.shape[1] for key, array in encoded.items()}
     if len(set(widths.values())) > 1:
         _, where = next(iter(parts.values()))
-        raise RequestError(f"{where}: parts differ in target columns: {widths}.", kind="data")
+        raise bad_data(f"{where}: parts differ in target columns: {widths}.")
     for key, (_, where) in parts.items():
         check_finite(float32(encoded[key]), "targets", where)
     return encoded, next(iter(widths.values()))
@@ -94,10 +93,9 @@ def encode_quantities(parts: Mapping[str, tuple[Array, str]]) -> tuple[dict[str,
 
 def _numbers(array: Array, where: str) -> Array:
     if array.ndim not in (1, 2) or array.size == 0:
-        raise RequestError(
+        raise bad_data(
             f"{where}: regression targets have shape {list(array.shape)}; valid are [N] and "
-            "[N, outputs].",
-            kind="data",
+            "[N, outputs]."
         )
     if array.dtype.kind == "O":
         plain = [_plain(value) for value in array.flat]
@@ -113,11 +111,10 @@ def _numbers(array: Array, where: str) -> Array:
 
 def _not_a_quantity(value: object, where: str) -> RequestError:
     words = isinstance(value, str)
-    return RequestError(
+    return bad_data(
         f"{where}: regression targets have to be numbers, not "
         f"{'class words' if words else type(value).__name__} such as {shown(repr(value), 40)}.",
         "For classes set task=binary or task=multiclass." if words else "",
-        kind="data",
     )
 
 
@@ -156,17 +153,16 @@ def encode_labels(
         marks = array if array.dtype.kind in NUMERIC else array.astype(object)
         if marks.ndim != 2 or marks.shape[1] < 2 or not np.isin(marks, (0, 1)).all():
             odd = "" if marks.ndim != 2 else f" and values such as {_odd(marks)}"
-            raise RequestError(
+            raise bad_data(
                 f"{where}: labels have shape {list(array.shape)}{odd}; task multilabel needs a "
                 "column of 0 and 1 for each of two labels or more, [N, labels].",
                 "For one class per example take task=multiclass or task=binary.",
-                "data",
             )
         encoded[key] = marks.astype(np.int64)
     widths = {key: array.shape[1] for key, array in encoded.items()}
     if len(set(widths.values())) > 1:
         _, where = next(iter(parts.values()))
-        raise RequestError(f"{where}: parts differ in labels: {widths}.", kind="data")
+        raise bad_data(f"{where}: parts differ in labels: {widths}.")
     width = next(iter(widths.values()))
     fits = given_names is not None and len(set(given_names)) == len(given_names) == width
     names = given_names if fits and given_names else [f"label {n}" for n in range(width)]
@@ -200,19 +196,17 @@ def encode_classes(
         raise _mixture(kinds, where)
     found, codes = np.unique(np.concatenate(list(arrays.values())), return_inverse=True)
     if len(found) == 1:
-        raise RequestError(
-            f"{where}: there is only one class, '{shown(found[0])}'; at least two are needed.",
-            kind="data",
+        raise bad_data(
+            f"{where}: there is only one class, '{shown(found[0])}'; at least two are needed."
         )
     ends = np.cumsum([len(array) for array in arrays.values()])[:-1]
     values = tuple(found.tolist())
     outside = [v for v in values if type(v) is int and not 0 <= v < len(given_names or ())]
     if given_names is not None and outside:
-        raise RequestError(
+        raise bad_data(
             f"{where}: the label {outside[0]} is outside of 0 to {len(given_names) - 1}: there are "
             f"{len(given_names)} class names.",
             "Correct the label, or name all classes.",
-            "data",
         )
     classes = Classes(values, _names(values, given_names))
     return dict(zip(arrays, np.split(codes.astype(np.int64), ends), strict=True)), classes
@@ -232,10 +226,9 @@ def _one_type(array: Array, where: str) -> Array:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        raise RequestError(
+        raise bad_data(
             f"{where}: labels have shape {list(array.shape)}; valid is one label per example, [N].",
             "One-hot labels: return targets.argmax(1).",
-            kind="data",
         )
     if array.dtype.kind == "O":
         array = _from_objects(array, where)
@@ -244,9 +237,8 @@ def _one_type(array: Array, where: str) -> Array:
     if array.dtype.kind in "iu":
         return array.astype(np.int64)
     if array.dtype.kind not in "bU":
-        raise RequestError(
-            f"{where}: labels of dtype {array.dtype}; valid are numbers, strings and bools.",
-            kind="data",
+        raise bad_data(
+            f"{where}: labels of dtype {array.dtype}; valid are numbers, strings and bools."
         )
     return array
 
@@ -260,9 +252,8 @@ def _from_objects(array: Array, where: str) -> Array:
     if len(types) > 1:
         raise _mixture(types, where)
     if not types <= {"number", "str", "bool"}:
-        raise RequestError(
-            f"{where}: labels of type {types.pop()}; valid are numbers, strings and bools.",
-            kind="data",
+        raise bad_data(
+            f"{where}: labels of type {types.pop()}; valid are numbers, strings and bools."
         )
     return np.array(plain)
 
@@ -273,29 +264,26 @@ def _whole(array: Array, where: str) -> Array:
         raise _missing_labels(missing, where)
     odd = array[(array != np.round(array)) | (np.abs(array) > _LARGEST_WHOLE)]
     if len(odd):
-        raise RequestError(
+        raise bad_data(
             f"{where}: labels are numbers that are not whole, such as {float(odd[0])!r}; this "
             "looks like regression.",
             "Set task=regression.",
-            kind="data",
         )
     return array.astype(np.int64)
 
 
 def _mixture(kinds: set[str], where: str) -> RequestError:
-    return RequestError(
+    return bad_data(
         f"{where}: labels are of different types: {', '.join(sorted(kinds))}.",
         "Return labels of one type.",
-        kind="data",
     )
 
 
 def _missing_labels(count: int, where: str) -> RequestError:
-    return RequestError(
+    return bad_data(
         f"{where}: {count} {'label is' if count == 1 else 'labels are'} missing (None, NaN or "
         "infinite).",
         "Drop these examples in the data function.",
-        kind="data",
     )
 
 

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from paribus.core.data.arrays import Array
 from paribus.core.data.tables import check_columns, read_frame
-from paribus.core.errors import RequestError, shown
+from paribus.core.errors import bad_data, shown
 
 PADDING, UNKNOWN = 0, 1  # the first two ids; words follow
 _TOKEN = re.compile(r"\w+|[^\w\s]")  # words, and every other sign by itself
@@ -117,10 +117,8 @@ def checked(texts: Texts, where: str) -> Texts:
     bare = [row for row, text in enumerate(texts.texts) if not _TOKEN.search(text)]
     if bare:
         rows = ", ".join(map(str, bare[:5])) + (f" and {len(bare) - 5} more" if bare[5:] else "")
-        raise RequestError(
-            f"{where}: texts without any word: example {rows} (counted from 0).",
-            "Drop them.",
-            "data",
+        raise bad_data(
+            f"{where}: texts without any word: example {rows} (counted from 0).", "Drop them."
         )
     return texts
 
@@ -146,14 +144,13 @@ def text(
     """
     frame = read_frame(path, dtype=str, keep_default_na=False).fillna("")
     if frame.empty:
-        raise RequestError(f"{shown(path)}: has no rows.", kind="data")
+        raise bad_data(f"{shown(path)}: has no rows.")
     names = [str(name) for name in frame.columns]
     if text is None or label is None:
         if len(names) != 2:
-            raise RequestError(
+            raise bad_data(
                 f"{shown(path)}: has the columns {shown(', '.join(names), 200)}; which are meant?",
                 "Give data.text=COLUMN and data.label=COLUMN.",
-                "data",
             )
         others = [name for name in names if name not in (text, label)]
         text = text or others.pop(0)
@@ -162,18 +159,16 @@ def text(
     texts, labels = frame[text].tolist(), frame[label].tolist()
     unlabelled = sum(not label.strip() for label in labels)
     if unlabelled:
-        raise RequestError(
+        raise bad_data(
             f"{shown(path)}: empty cells of the label: {unlabelled}.",
             "Fill them, or take their rows out.",
-            "data",
         )
     # A quotation mark that is not closed makes one text of several lines.
     lines = next((text for text in texts if "\t" in text and "\n" in text), None)
     if lines is not None and path.lower().endswith((".tsv", ".tab")):
-        raise RequestError(
+        raise bad_data(
             f"{shown(path)}: a quotation mark at the beginning of a cell is not closed in its "
             f"line: {shown(repr(lines), 60)}.",
             "Double it and put the cell in quotes, or take it out.",
-            "data",
         )
     return checked(Texts(texts, lowercase, min_count, text), shown(path)), np.array(labels)

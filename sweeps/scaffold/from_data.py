@@ -12,7 +12,7 @@ from PIL import Image
 from paribus.core.data.images import IN_MEMORY, images
 from paribus.core.data.tables import check_columns, read_frame
 from paribus.core.data.texts import text as labelled_texts
-from paribus.core.errors import RequestError, nearest, shown
+from paribus.core.errors import bad_data, nearest, shown
 from paribus.sweeps.scaffold.problem import Constant, Problem, guess_classes, guess_task
 
 FEWEST_ROWS = 10  # in fewer rows any column may have another value in each
@@ -40,28 +40,24 @@ def find_problem(data: str, target: str | None, missing: str | None) -> Problem:
         path = path.resolve() if path.name in ("", "..") else path.parent.resolve() / path.name
         is_file, is_folder = path.is_file(), path.is_dir()
     except (ValueError, RuntimeError, OSError) as error:
-        raise RequestError(
-            f"--data {shown(data)} is no path: {shown(error)}.", kind="data"
-        ) from error
+        raise bad_data(f"--data {shown(data)} is no path: {shown(error)}.") from error
     if is_file:
         return _of_file(path, target, missing)
     if not is_folder:
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         near = nearest(path.name, siblings)
-        raise RequestError(
+        raise bad_data(
             f"There is no file or folder {shown(data)} (looked for {shown(path, 200)}).",
             f"Did you mean '{shown(Path(data).with_name(near))}'?"
             if near
             else "Give --data a CSV or TSV file, or a folder with one folder of images for each "
             "class.",
-            "data",
         )
     if target is not None or missing is not None:
-        raise RequestError(
+        raise bad_data(
             f"{'--target' if target is not None else 'data.missing'} is about the columns of a "
             f"table, and {shown(data)} is a folder of images.",
             "Leave it out.",
-            "data",
         )
     return _of_images(path)
 
@@ -72,12 +68,11 @@ def _of_file(path: Path, target: str | None, missing: str | None) -> Problem:
     frame.columns = pandas.Index(names)
     name = shown(path.name)
     if frame.empty:
-        raise RequestError(f"{name}: has no rows.", "Give a table with rows.", "data")
+        raise bad_data(f"{name}: has no rows.", "Give a table with rows.")
     if len(names) < 2:
-        raise RequestError(
+        raise bad_data(
             f"{name}: has a single column, '{shown(names[0])}': nothing to predict it from.",
             "Separate cells by commas, in a .tsv file by tabs.",
-            "data",
         )
     if target is not None:
         check_columns(frame, [target], path.name)
@@ -85,10 +80,9 @@ def _of_file(path: Path, target: str | None, missing: str | None) -> Problem:
     if len(texts) == 1 and texts != [target]:
         return _of_texts(path, texts[0], names[texts == names[:1]], missing)
     if target is None:
-        raise RequestError(
+        raise bad_data(
             f"{name}: which column is to be predicted? It has {shown(', '.join(names), 200)}.",
             f"Add --target COLUMN, such as --target {shlex.quote(shown(names[-1], 40))}.",
-            "data",
         )
     return _of_table(path, _usable_rows(frame, name, target, missing), target, missing)
 
@@ -101,9 +95,7 @@ def _is_text(cells: pandas.Series) -> bool:
 
 def _of_texts(path: Path, text: str, label: str, missing: str | None) -> Problem:
     if missing is not None:
-        raise RequestError(
-            f"{shown(path.name)}: texts have no mean.", "Leave data.missing out.", "data"
-        )
+        raise bad_data(f"{shown(path.name)}: texts have no mean.", "Leave data.missing out.")
     texts, labels = labelled_texts(str(path), text, label)
     return Problem(
         guess=guess_task(pandas.Series(labels), f"the column '{shown(label, 40)}'"),
@@ -127,23 +119,20 @@ def _usable_rows(
     """Return the rows that the experiment will have."""
     empty = {str(column): int(count) for column, count in frame.isna().sum().items() if count}
     if hollow := [column for column, count in empty.items() if count == len(frame)]:
-        raise RequestError(
-            f"{name}: every cell is empty in column {_listed(hollow)}.",
-            "Take it out of the file.",
-            "data",
+        raise bad_data(
+            f"{name}: every cell is empty in column {_listed(hollow)}.", "Take it out of the file."
         )
     if (empty and missing is None) or (target in empty and missing == "mean"):
         counts = ", ".join(f"'{shown(column, 40)}' ({count})" for column, count in empty.items())
         mean = "data.missing=mean to fill them (numbers: the training part's mean), or "
-        raise RequestError(
+        raise bad_data(
             f"{name}: cells are empty in column {shown(counts, 400)}; NA, None and the like count "
             "as empty.",
             f"Add {'' if target in empty else mean}data.missing=drop to leave their rows out.",
-            "data",
         )
     whole = frame.dropna() if missing == "drop" else frame
     if whole.empty:
-        raise RequestError(f"{name}: every row has an empty cell.", "Fill some.", "data")
+        raise bad_data(f"{name}: every row has an empty cell.", "Fill some.")
     return whole
 
 
@@ -231,11 +220,10 @@ def _of_images(folder: Path) -> Problem:
     labels = pandas.Series([str(c) for _, labels in parts.values() for c in labels.tolist()])
     counts = labels.value_counts()
     if len(counts) < 2:
-        raise RequestError(
+        raise bad_data(
             f"There is one folder of images, '{shown(counts.index[0], 20)}', so one class: nothing "
             "to predict.",
             "Give --data FOLDER with one folder of images for each class.",
-            "data",
         )
     sizes: set[tuple[int, int]] = set()  # (height, width)
     modes: set[str] = set()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from paribus.core.errors import RequestError, shown
+from paribus.core.errors import bad_data, shown
 
 if TYPE_CHECKING:
     import pandas
@@ -86,11 +86,10 @@ def guess_task(targets: pandas.Series, what: str) -> Guess:
     counts = targets.value_counts()
     subject = f"{what[0].upper()}{what[1:]}"
     if len(counts) < 2:
-        raise RequestError(
+        raise bad_data(
             f"{subject} has the same value in every row, {_quoted(counts.index)}: there is nothing "
             "to predict.",
             "Name another with --target.",
-            "data",
         )
     numeric = targets.dtype.kind in "iuf"
     if numeric and (why := _why_quantity(counts, what)):
@@ -100,12 +99,11 @@ def guess_task(targets: pandas.Series, what: str) -> Guess:
     few = counts[counts < FEWEST_ROWS]
     if len(few):
         more = f" and {len(few) - 5} more" if len(few) > 5 else ""
-        raise RequestError(
+        raise bad_data(
             f"{subject} has {len(counts)} classes, and some of them have fewer than {FEWEST_ROWS} "
             f"of the {counts.sum()} rows: {_quoted(few.index[:5])}{more}. Training, validation and "
             "test need one each.",
             "Leave these rows out, or name another column with --target.",
-            "data",
         )
     if len(counts) == 2:
         why = f"{what} has 2 values: {_quoted(sorted(counts.index, key=str))}"
