@@ -18,7 +18,7 @@ from paribus.core.errors import Fault, Faults, ParibusError
 from paribus.core.records.record import RunRecord
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.analysis import power_analysis
-from paribus.sweeps.analysis.compare import best_setting, compare_document, judge_study
+from paribus.sweeps.analysis.compare import Comparison, best_setting, compare_study, judge_study
 from paribus.sweeps.analysis.power_analysis import PowerAnalysis, analyse_power
 from paribus.sweeps.execution import planner
 from paribus.sweeps.execution.driver import RunEvent, RunnerOptions, drive
@@ -298,10 +298,10 @@ class Sweep:
         """Return what happened with this command's settings and seeds."""
         return self.study.results([s.label for s in self.settings], self._fixed_seeds)
 
-    def comparison(self) -> dict[str, Any]:
-        """Return the `compare` document for this command's settings and seeds."""
+    def comparison(self) -> Comparison:
+        """Compare this command's settings on its seeds."""
         family = self.study.results(seeds=self._fixed_seeds)  # all of the study's settings
-        return compare_document(self.study, family, labels=[s.label for s in self.settings])
+        return compare_study(self.study, family, labels=[s.label for s in self.settings])
 
     @property
     def _fixed_seeds(self) -> Sequence[int] | None:

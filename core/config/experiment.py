@@ -131,7 +131,7 @@ def _baseline(path: Path, objects: Mapping[str, Any]) -> dict[str, Any]:
         return script_baseline(where, objects)
     if not isinstance(objects.get("BASELINE"), Mapping):
         raise RequestError(
-            f"{where} defines no BASEline.",
+            f"{where} defines no BASELINE.",
             "BASELINE is a dict with task, data, model, loss, optimizer and train; or define a "
             f"generator {FUNCTION} that yields metrics.",
         )

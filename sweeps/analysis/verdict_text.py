@@ -10,6 +10,8 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from paribus.core.config.values import show_value
+from paribus.sweeps.analysis.compare import ChangedCell, Comparison, SettingComparison
+from paribus.sweeps.analysis.linter.evidence import Finding
 from paribus.sweeps.formatting import cut_middle, number, signed
 from paribus.sweeps.study.settings import BASELINE
 
@@ -26,28 +28,27 @@ _WARNINGS = ("test-read", "many-failures", "one-seed", "not-tuned-again", "edge-
              "different-curves")  # fmt: skip
 
 Paste = Callable[[str, str, str], str]
-Comparison = Mapping[str, Any]
-Setting = Mapping[str, Any]
+Setting = SettingComparison
 
 
 def in_order(comparison: Comparison) -> list[Setting]:
     """Return the baseline, then the settings by axis, the best of each first."""
     sign = _sign(comparison)
-    axes = list(dict.fromkeys(key for s in comparison["settings"] for key in s["changed"]))
+    axes = list(dict.fromkeys(key for s in comparison.settings for key in s.changed))
 
     def place(setting: Setting) -> tuple[bool, int, float]:
-        axis = next((axes.index(key) for key in setting["changed"]), len(axes))
-        delta = -math.inf if setting["delta"] is None else sign * setting["delta"]
-        return setting["label"] != BASELINE, axis, -delta
+        axis = next((axes.index(key) for key in setting.changed), len(axes))
+        delta = -math.inf if setting.delta is None else sign * setting.delta
+        return setting.label != BASELINE, axis, -delta
 
-    return sorted(comparison["settings"], key=place)
+    return sorted(comparison.settings, key=place)
 
 
 def where(comparison: Comparison) -> str:
     """Return which question the headline verdicts answer."""
-    if not comparison["study"]:
+    if not comparison.study:
         return "on the same data"
-    return QUESTIONS[comparison["question"]].replace("validation", _part(comparison))
+    return QUESTIONS[comparison.question or "this part"].replace("validation", _part(comparison))
 
 
 def interval_text(interval: Sequence[float] | None) -> str:
@@ -57,24 +58,24 @@ def interval_text(interval: Sequence[float] | None) -> str:
 
 def value_text(setting: Setting) -> str:
     """Return mean ± standard deviation over seeds, or why there is none."""
-    if setting["mean"] is None:
-        return "failed" if setting["status"] == "failed" else "not finished"
-    spread = "" if setting["std"] is None else f" ± {number(setting['std'])}"
-    return number(setting["mean"]) + spread
+    if setting.mean is None:
+        return "failed" if setting.status == "failed" else "not finished"
+    spread = "" if setting.std is None else f" ± {number(setting.std)}"
+    return number(setting.mean) + spread
 
 
 def verdict_text(comparison: Comparison, setting: Setting) -> str:
     """Return the verdict; *(here)* where it is on this validation part, and others on new data."""
-    verdict: str = setting["verdict"] or "–"
-    if setting["verdict"] and comparison["question"] == "new data" != setting["question"]:
+    verdict: str = setting.verdict or "–"
+    if setting.verdict and comparison.question == "new data" != setting.question:
         verdict += " (here)"
     return verdict
 
 
 def seeds_text(setting: Setting, all_seeds: int) -> str:
     """Return how many seeds a setting has, and how many of them decided."""
-    count, look = len(setting["seeds"]), setting["look"]
-    if setting["status"] == "pruned":
+    count, look = len(setting.seeds), setting.look
+    if setting.status == "pruned":
         return f"pruned after {count} of {all_seeds}"
     return f"{look} of {count}" if look and look < count else str(count)
 
@@ -97,31 +98,31 @@ def derived_text(derived: Mapping[str, Sequence[Any]], limit: int = 3) -> str:
 def answer(comparison: Comparison) -> str:
     """Return the answer of a study in one sentence."""
     base, *_ = settings = in_order(comparison)
-    if base["label"] != BASELINE or not base["values"]:
+    if base.label != BASELINE or not base.values:
         return f"No answer: {_no_baseline(base)}."
     others = settings[1:]
-    judged = [s for s in others if s["verdict"]]
+    judged = [s for s in others if s.verdict]
     best = _best(comparison, others)
     if not judged or best is None:
-        why = next((s["no_verdict"] for s in others if s["no_verdict"]), "no setting has finished")
-        one_seed = max((len(s["seeds"]) for s in settings), default=0) < 2
+        why = next((s.no_verdict for s in others if s.no_verdict), "no setting has finished")
+        one_seed = max((len(s.seeds) for s in settings), default=0) < 2
         why = "one seed may be chance; --seeds 3 gives verdicts" if one_seed else why
-        nearest = f"; best mean: {_name(best)} ({signed(best['delta'])})" if best else ""
+        nearest = f"; best mean: {_name(best)} ({signed(best.delta)})" if best else ""
         return f"No verdict: {why}{nearest}."
     if len(others) == 1:
-        verdict = judged[0]["verdict"]
+        verdict = judged[0].verdict
         is_so = f"{verdict} than" if verdict in ("better", "worse") else f"{verdict} to"
         is_so = "not shown to differ from" if verdict == "undecided" else is_so
-        effect = f"{signed(judged[0]['delta'])}, {interval_text(judged[0]['interval'])}"
+        effect = f"{signed(judged[0].delta)}, {interval_text(judged[0].interval)}"
         return f"{_name(judged[0])} is {is_so} the baseline ({effect})."
-    better = [s for s in judged if s["verdict"] == "better"]
-    left = Counter(s["verdict"] or s["status"] for s in others if s["verdict"] != "better")
+    better = [s for s in judged if s.verdict == "better"]
+    left = Counter(s.verdict or s.status for s in others if s.verdict != "better")
     order = ("worse", "equivalent", "identical", "undecided", *left)
     counts = ", ".join(f"{left[what]} {what}" for what in dict.fromkeys(order) if left[what])
     if not better:
         return f"No setting is better than the baseline: {counts}."
-    better.sort(key=lambda s: -_sign(comparison) * s["delta"])
-    names = [f"{_name(s)} ({signed(s['delta'])})" for s in better]
+    better.sort(key=lambda s: -_sign(comparison) * (s.delta or 0.0))
+    names = [f"{_name(s)} ({signed(s.delta)})" for s in better]
     text = f"{_few(names, 2)} {'is' if len(better) == 1 else 'are'} better than the baseline"
     return f"{text}; {counts}." if counts else f"{text}."
 
@@ -149,40 +150,40 @@ def deciding(comparison: Comparison, most: int | None = None) -> Deciding | None
         comparison: The `compare` document.
         most: How many settings to decide at most: those that need the fewest seeds.
     """
-    left = [s for s in in_order(comparison) if s["verdict"] == "undecided"]
+    left = [s for s in in_order(comparison) if s.verdict == "undecided"]
     if not left:
         return None
-    judged = sum(bool(s["verdict"]) for s in comparison["settings"])
+    judged = sum(bool(s.verdict) for s in comparison.settings)
     many = f"{len(left)} of {judged}" if len(left) < judged else f"all {judged}"
     text = f"undecided: {many} settings" if judged > 1 else "undecided"
-    if looking := [s for s in left if s["next_look"]]:
-        look = min(s["next_look"] for s in looking)
+    if looking := [s for s in left if s.next_look]:
+        look = min(s.next_look for s in looking if s.next_look)
         return Deciding(f"{text}; the next look is after {look} seeds", looking, None, True)
-    by_seeds = sorted((s for s in left if s["seeds_to_decide"]), key=lambda s: s["seeds_to_decide"])
+    by_seeds = _by_seeds(left)
     if not by_seeds:
         return Deciding(f"{text}; {_why_undecided(comparison, left[0])}", [])
-    few = [s for s in by_seeds if s["seeds_to_decide"] <= _MOST_SEEDS][:most] or by_seeds[:1]
-    seeds = few[-1]["seeds_to_decide"]
+    few = [s for s in by_seeds if (s.seeds_to_decide or 0) <= _MOST_SEEDS][:most] or by_seeds[:1]
+    seeds = few[-1].seeds_to_decide
     them = "it" if judged == 1 else f"{len(few)} of them" if len(few) < len(left) else "them"
     return Deciding(f"{text}; {seeds} seeds would decide {them}", few, seeds)
 
 
-def method_warnings(comparison: Comparison, findings: Sequence[Mapping[str, Any]]) -> list[str]:
+def method_warnings(comparison: Comparison, findings: Sequence[Finding]) -> list[str]:
     """Return the linter's warnings: one of each rule, the most important first.
 
     Of a rule's that is the one on the axis with the largest difference.
     """
     deltas: dict[str | None, float] = {}
-    for setting in comparison["settings"]:
-        for name in (setting["label"], *setting["changed"]):
-            deltas[name] = max(deltas.get(name, 0.0), abs(setting["delta"] or 0.0))
+    for setting in comparison.settings:
+        for name in (setting.label, *setting.changed):
+            deltas[name] = max(deltas.get(name, 0.0), abs(setting.delta or 0.0))
 
-    def place(finding: Mapping[str, Any]) -> tuple[int, float]:
-        return _WARNINGS.index(finding["rule"]), -deltas.get(finding["about"], 0.0)
+    def place(finding: Finding) -> tuple[int, float]:
+        return _WARNINGS.index(finding.rule), -deltas.get(finding.about, 0.0)
 
     first: dict[str, str] = {}
-    for finding in sorted((f for f in findings if f["judged"]), key=place):
-        first.setdefault(finding["rule"], finding["sentence"])
+    for finding in sorted((f for f in findings if f.judged), key=place):
+        first.setdefault(finding.rule, finding.sentence)
     return [f"{rule}: {sentence}" for rule, sentence in first.items()]
 
 
@@ -193,62 +194,65 @@ def meaning(comparison: Comparison) -> list[str]:
 
 def legend(comparison: Comparison) -> list[str]:
     """Return which question the verdicts answer, and by which procedure."""
-    if not any(setting["verdict"] for setting in comparison["settings"]):
-        why = next((s["no_verdict"] for s in comparison["settings"] if s["no_verdict"]), None)
+    if not any(setting.verdict for setting in comparison.settings):
+        why = next((s.no_verdict for s in comparison.settings if s.no_verdict), None)
         return [f"no verdict: {why}"] if why else []
-    settings, tests = comparison["settings"], comparison["tests"]
-    others = f" and other examples than these {comparison['examples']}"
-    on_new = comparison["question"] == "new data"
+    settings, tests = comparison.settings, comparison.tests
+    others = f" and other examples than these {comparison.examples}"
+    on_new = comparison.question == "new data"
     lines = [f"verdict: {where(comparison)}, for other seeds{others if on_new else ''}"]
-    better = "higher" if comparison["metric"]["direction"] == "maximize" else "lower"
-    sure = {s["look"]: f"{100 * s['confidence']:.4g} %" for s in settings if s["confidence"]}
+    better = "higher" if comparison.metric.direction == "maximize" else "lower"
+    sure = {s.look: f"{100 * s.confidence:.4g} %" for s in settings if s.confidence}
     levels = ", ".join(
         f"{sure[look]} after {look} seeds" if look else sure[look]
         for look in sorted(sure, key=lambda look: look or 0)
     )
     lines.append(
-        f"{better} is better, margin {number(comparison['margin'])}; p adjusted for "
+        f"{better} is better, margin {number(comparison.margin)}; p adjusted for "
         f"{'one setting' if tests == 1 else f'{tests} settings'}; confidence of intervals: {levels}"
     )
-    if worth := [s["unpaired_worth"] / s["pairs"] for s in settings if s["unpaired_worth"]]:
+    worth = [s.unpaired_worth / s.pairs for s in settings if s.unpaired_worth and s.pairs]
+    if worth:
         lines.append(f"pairing: as precise as {median(worth):.1f}× the seeds unpaired")
-    counts = {len(s["seeds"]) for s in settings if s["seeds"]}
-    if len(counts | {s["pairs"] for s in settings if s["pairs"]}) > 1:
+    counts = {len(s.seeds) for s in settings if s.seeds}
+    if len(counts | {s.pairs for s in settings if s.pairs}) > 1:
         lines.append("differences are over the seeds that both have, means over all")
-    step = comparison.get("step")  # a file does not say how many examples its values are of
+    step = getattr(
+        comparison, "step", None
+    )  # a file does not say how many examples its values are of
     return lines + ([f"steps of the values: {step:.3g}"] if step and step > _FINE else [])
 
 
 def remarks(comparison: Comparison) -> list[str]:
     """Return which seeds were lost to failures, and whether sameness is proven."""
     lines = [
-        f"{s['label']}: {_and([f'seed {seed}' for seed in s['lost']])} lost to failures of it or "
+        f"{s.label}: {_and([f'seed {seed}' for seed in s.lost])} lost to failures of it or "
         "the baseline; runs that fail are often the worst, so the rest is a selection"
-        for s in comparison["settings"]
-        if s["lost"] and s["pairs"]
+        for s in comparison.settings
+        if s.lost and s.pairs
     ]
-    proven = comparison["sameness"] == "proven" or not comparison["study"]
+    proven = comparison.sameness == "proven" or not comparison.study
     return lines if proven else [*lines, NOT_PROVEN]
 
 
 def _undecided(comparison: Comparison) -> list[str]:
     """The minimum detectable effect of undecided settings, and how many seeds would decide them."""
-    left = [s for s in in_order(comparison) if s["verdict"] == "undecided"]
-    by_seeds = sorted((s for s in left if s["seeds_to_decide"]), key=lambda s: s["seeds_to_decide"])
+    left = [s for s in in_order(comparison) if s.verdict == "undecided"]
+    by_seeds = _by_seeds(left)
     lines = [
-        f"undecided: {s['label']}: minimum detectable effect {number(s['detectable'])} "
-        f"({s['pairs']} seeds, 80 % power); {s['seeds_to_decide']} seeds would decide it"
+        f"undecided: {s.label}: minimum detectable effect {number(s.detectable)} "
+        f"({s.pairs} seeds, 80 % power); {s.seeds_to_decide} seeds would decide it"
         for s in by_seeds[:_MOST_UNDECIDED]
     ]
     if len(by_seeds) > _MOST_UNDECIDED:
         lines.append(f"undecided: {len(by_seeds) - _MOST_UNDECIDED} more (see --json)")
     rest: dict[str, list[Setting]] = {}
     for setting in left:
-        if not setting["seeds_to_decide"]:
+        if not setting.seeds_to_decide:
             rest.setdefault(_why_undecided(comparison, setting), []).append(setting)
     for why, settings in rest.items():
-        labels = [setting["label"] for setting in settings]
-        ends = {number(end([s["detectable"] for s in settings])): None for end in (min, max)}
+        labels = [setting.label for setting in settings]
+        ends = {number(end(s.detectable or 0.0 for s in settings)): None for end in (min, max)}
         lines.append(
             f"undecided: {', '.join(labels[:3])}{_more(labels, 3)}: minimum detectable effect "
             f"{' to '.join(ends)}; {why}"
@@ -258,12 +262,12 @@ def _undecided(comparison: Comparison) -> list[str]:
 
 def _why_undecided(comparison: Comparison, setting: Setting) -> str:
     """Why a setting is undecided for which no number of seeds is known to decide it."""
-    if setting["next_look"]:
-        return f"the next look is after {setting['next_look']} seeds: run the sweep again"
-    if comparison["looks"] and setting["look"] == comparison["looks"][-1]:
-        return f"{setting['look']} seeds are the most that were requested"
-    if comparison["question"] == "new data":
-        return f"limited by {comparison['examples']} {_part(comparison)} examples"
+    if setting.next_look:
+        return f"the next look is after {setting.next_look} seeds: run the sweep again"
+    if comparison.looks and setting.look == comparison.looks[-1]:
+        return f"{setting.look} seeds are the most that were requested"
+    if comparison.question == "new data":
+        return f"limited by {comparison.examples} {_part(comparison)} examples"
     return "no 1000 seeds would decide it, a larger --margin may"
 
 
@@ -291,35 +295,36 @@ def axis_lines(comparison: Comparison, key: str, paste: Paste) -> list[str]:
 
 def axis_said(comparison: Comparison, key: str) -> AxisSaid:
     """Return what was best on an axis, by how much, how sure."""
-    base, metric = comparison["settings"][0], comparison["metric"]["name"]
-    on_axis = [s for s in comparison["settings"] if key in s["changed"]]
-    failed = [show_value(s["changed"][key][1]) for s in on_axis if s["status"] == "failed"]
+    base, metric = comparison.settings[0], comparison.metric.name
+    on_axis = [s for s in comparison.settings if key in s.changed]
+    failed = [show_value(s.changed[key][1]) for s in on_axis if s.status == "failed"]
     end = f" {_and(failed)} failed." if failed else ""
-    if pruned := sum(s["status"] == "pruned" for s in on_axis):
+    if pruned := sum(s.status == "pruned" for s in on_axis):
         end += f" {pruned} {'level was' if pruned == 1 else 'levels were'} pruned."
-    if not base["values"]:
+    if not base.values:
         return AxisSaid(f"{key}: {_no_baseline(base)}.{end}")
     best = _best(comparison, on_axis)
     if best is None:
         unfinished = len(failed) + pruned < len(on_axis) or not on_axis
         return AxisSaid(f"{key}:{' no level has finished.' if unfinished else ''}{end}")
-    gain = _sign(comparison) * best["delta"]
+    assert best.delta is not None
+    gain = _sign(comparison) * best.delta
     equal = [
         s for s in on_axis
-        if s["status"] == "complete" and s["delta"] is not None
-        and math.isclose(s["delta"], best["delta"], abs_tol=_SAME)
+        if s.status == "complete" and s.delta is not None
+        and math.isclose(s.delta, best.delta, abs_tol=_SAME)
     ]  # fmt: skip
-    before, level = (show_value(value) for value in best["changed"][key])
-    levels = _few([show_value(s["changed"][key][1]) for s in equal], 4)
-    apart = f"{number(abs(best['delta']))} {'higher' if best['delta'] > 0 else 'lower'}"
+    before, level = (show_value(value) for value in best.changed[key])
+    levels = _few([show_value(s.changed[key][1]) for s in equal], 4)
+    apart = f"{number(abs(best.delta))} {'higher' if best.delta > 0 else 'lower'}"
     sure = _how_sure(best)
     if gain <= _SAME:
         how = "did exactly as well" if gain >= -_SAME else f"came nearest, {apart}"
-        mean = f"{metric} {number(base['mean'])}"
+        mean = f"{metric} {number(base.mean)}"
         sentence = f"no level beat the baseline's {before} ({mean}); {levels} {how}{sure}.{end}"
         return AxisSaid(f"{key}: {sentence}")
     were, it = ("was", "it") if len(equal) == 1 else ("were equally", level)
-    mean = f"{metric} {number(best['mean'])}"
+    mean = f"{metric} {number(best.mean)}"
     sentence = f"{levels} {were} best ({mean}), {apart} than the baseline's {before}{sure}.{end}"
     return AxisSaid(f"{key}: {sentence}", (key, before, level), it)
 
@@ -327,56 +332,63 @@ def axis_said(comparison: Comparison, key: str) -> AxisSaid:
 def cell_lines(comparison: Comparison) -> list[str]:
     """Return of better and worse settings the cells of the confusion matrix that changed most."""
     lines = [
-        f"  {setting['label']}: {', '.join(map(_cell, setting['cells']))}"
+        f"  {setting.label}: {', '.join(map(_cell, setting.cells))}"
         for setting in in_order(comparison)
-        if setting["cells"]
+        if setting.cells
     ]
     return ["confusion matrix, largest changes (examples, true → predicted):", *lines] * bool(lines)
 
 
 def _best(comparison: Comparison, settings: Sequence[Setting]) -> Setting | None:
     """The complete setting with the best difference; the first of equal ones."""
-    ended = [s for s in settings if s["status"] == "complete" and s["delta"] is not None]
-    return max(ended, key=lambda s: round(_sign(comparison) * s["delta"], 12), default=None)
+    ended = [s for s in settings if s.status == "complete" and s.delta is not None]
+    return max(ended, key=lambda s: round(_sign(comparison) * (s.delta or 0.0), 12), default=None)
+
+
+def _by_seeds(settings: Sequence[Setting]) -> list[Setting]:
+    """Those that more seeds would decide, by how many."""
+    found = [s for s in settings if s.seeds_to_decide]
+    return sorted(found, key=lambda s: s.seeds_to_decide or 0)
 
 
 def _name(setting: Setting) -> str:
-    return cut_middle(setting["label"], _LONGEST_NAME)
+    return cut_middle(setting.label, _LONGEST_NAME)
 
 
 def _how_sure(setting: Setting) -> str:
-    seeds = "1 seed" if setting["pairs"] == 1 else f"{setting['pairs']} seeds"
-    if setting["interval"] is None:
+    seeds = "1 seed" if setting.pairs == 1 else f"{setting.pairs} seeds"
+    if setting.interval is None:
         return " (one seed only: it may be chance)"
-    if setting["verdict"] == "identical":
+    if setting.verdict == "identical":
         return f" ({seeds}: identical, all outputs are equal)"
-    (low, high), verdict = setting["interval"], setting["verdict"]
-    if verdict == "equivalent" and setting["p_holm"] <= 1 - setting["confidence"]:
+    low, high = setting.interval
+    verdict, p = str(setting.verdict), setting.p_holm
+    if verdict == "equivalent" and p is not None and p <= 1 - (setting.confidence or 0.95):
         verdict = "equivalent, though there is a difference"
     if verdict == "undecided":
-        adjusted = "" if low <= 0 <= high else f", adjusted p {setting['p_holm']:.2g}"
+        adjusted = "" if low <= 0 <= high else f", adjusted p {p:.2g}"
         verdict = f"undecided, it may be chance{adjusted}"
-    question = QUESTIONS[setting["question"]]
+    question = QUESTIONS[setting.question or "this part"]
     return f" ({seeds}; {question} {signed(low)} to {signed(high)}: {verdict})"
 
 
-def _cell(cell: Mapping[str, Any]) -> str:
-    label = f"{cell['label']}: " if "label" in cell else ""
-    low, high = (f"{end:+.1f}" for end in cell["interval"])
-    return f"{label}{cell['true']} → {cell['predicted']} {cell['mean']:+.1f} ({low} to {high})"
+def _cell(cell: ChangedCell) -> str:
+    label = f"{cell.label}: " if cell.label else ""
+    low, high = (f"{end:+.1f}" for end in cell.interval)
+    return f"{label}{cell.true} → {cell.predicted} {cell.mean:+.1f} ({low} to {high})"
 
 
 def _no_baseline(base: Setting) -> str:
-    what = "failed" if base["status"] == "failed" else "is not finished"
+    what = "failed" if base.status == "failed" else "is not finished"
     return f"the baseline {what}, so there is nothing to compare with"
 
 
 def _part(comparison: Comparison) -> str:
-    return "test" if comparison.get("split") == "test" else "validation"
+    return "test" if getattr(comparison, "split", None) == "test" else "validation"
 
 
 def _sign(comparison: Comparison) -> int:
-    return 1 if comparison["metric"]["direction"] == "maximize" else -1
+    return 1 if comparison.metric.direction == "maximize" else -1
 
 
 def _and(words: Sequence[str]) -> str:

@@ -14,7 +14,9 @@ from paribus.core.config.values import show_value
 from paribus.core.errors import Faults, RequestError, inert, shown
 from paribus.core.records.run_dir import RunFolder
 from paribus.sweeps.analysis import verdict_text as words
-from paribus.sweeps.analysis.verdict_text import NOT_PROVEN, Comparison, Setting
+from paribus.sweeps.analysis.compare import Comparison
+from paribus.sweeps.analysis.linter.evidence import Finding
+from paribus.sweeps.analysis.verdict_text import NOT_PROVEN, Setting
 from paribus.sweeps.cli.console import (
     bar,
     command,
@@ -50,43 +52,44 @@ def print_comparison(comparison: Comparison, *, verbose: bool = False) -> None:
         comparison: A `compare` document.
         verbose: A second table too: seeds, p, and the verdict on this validation part.
     """
-    settings, base = words.in_order(comparison), comparison["settings"][0]
-    metric, looks = comparison["metric"]["name"], comparison["looks"]
+    settings, base = words.in_order(comparison), comparison.settings[0]
+    metric, looks = comparison.metric.name, comparison.looks
     interval = "interval" if looks else "95 % interval"
     columns = ["setting", f"{metric} ± sd", f"vs baseline ({interval})", "verdict"]
     seeds = {
-        s["label"]: words.seeds_text(s, len(base["runs"])).removeprefix("pruned after ")
-        for s in settings
+        s.label: words.seeds_text(s, len(base.runs)).removeprefix("pruned after ") for s in settings
     }
     if len(set(seeds.values())) > 1:
         columns.append("seeds")
 
     def cells(setting: Setting) -> list[str]:
-        verdict, pruned = words.verdict_text(comparison, setting), setting["status"] == "pruned"
-        if pruned and setting["verdict"] in (None, "undecided"):
+        verdict, pruned = words.verdict_text(comparison, setting), setting.status == "pruned"
+        if pruned and setting.verdict in (None, "undecided"):
             verdict = "pruned"
-        elif setting["verdict"] and has_symbols():
-            verdict = f"{_LOOKS[setting['verdict']][0]} {verdict}"
-        difference = "–" if setting["delta"] is None else signed(setting["delta"])
-        if setting["interval"] is not None:
-            difference += f" ({words.interval_text(setting['interval'])})"
+        elif setting.verdict and has_symbols():
+            verdict = f"{_LOOKS[setting.verdict][0]} {verdict}"
+        difference = "–" if setting.delta is None else signed(setting.delta)
+        if setting.interval is not None:
+            difference += f" ({words.interval_text(setting.interval)})"
         row = [_level(setting), words.value_text(setting), difference, verdict]
-        return [*row, seeds[setting["label"]]][: len(columns)]
+        return [*row, seeds[setting.label]][: len(columns)]
 
     _by_axis(columns, settings, cells)
-    derived = {s["label"]: words.derived_text(s["derived"]) for s in settings if s["derived"]}
+    derived = {s.label: words.derived_text(s.derived) for s in settings if s.derived}
     if derived:
         say("derived:")
     names = told_apart([inert(shown(label, 200)) for label in derived], max(20, width() // 2))
     for name, text in zip(names, derived.values(), strict=True):
         say(cut(f"  {name}: {text}", width(), items=True))
-    if verbose and any(s["verdict"] for s in settings):
+    if verbose and any(s.verdict for s in settings):
 
         def more(setting: Setting) -> list[str]:
-            part = setting["this_part"] or dict.fromkeys(("interval", "verdict"))
-            p = "–" if setting["p_holm"] is None else f"{setting['p_holm']:.2g}"
-            row = [_level(setting), seeds[setting["label"]], p]
-            return [*row, words.interval_text(part["interval"]), part["verdict"] or "–"]
+            part = setting.this_part
+            p = "–" if setting.p_holm is None else f"{setting.p_holm:.2g}"
+            row = [_level(setting), seeds[setting.label], p]
+            if part is None:
+                return [*row, "–", "–"]
+            return [*row, words.interval_text(part.interval), part.verdict]
 
         part = "this part: interval"
         _by_axis(["setting", "seeds", "adjusted p", part, "verdict"], settings, more)
@@ -99,43 +102,43 @@ def _by_axis(
     rows: list[list[str] | str] = []
     styles, axis = [], None
     for setting in settings:
-        changed = next(iter(setting["changed"]), None)
+        changed = next(iter(setting.changed), None)
         if changed != axis:
-            before = setting["changed"][changed][0] if changed else None
+            before = setting.changed[changed][0] if changed else None
             known = "" if before is None else f" (baseline {show_value(before)})"
             rows.append(f"{changed}{known}")
             styles.append("")
             axis = changed
         rows.append(cells(setting))
-        styles.append(_LOOKS[setting["verdict"]][1] if setting["verdict"] else "")
+        styles.append(_LOOKS[setting.verdict][1] if setting.verdict else "")
     right = [n for n, name in enumerate(columns) if n and name != "verdict"]
     table(columns, rows, right=right, styles=styles)
 
 
 def _level(setting: Setting) -> str:
     """What a row of an axis' settings is called: its level."""
-    changed = next(iter(setting["changed"].values()), None)
-    return f"  {show_value(changed[1])}" if changed else setting["label"]
+    changed = next(iter(setting.changed.values()), None)
+    return f"  {show_value(changed[1])}" if changed else setting.label
 
 
-def print_warnings(findings: Sequence[Mapping[str, Any]], *, verbose: bool = False) -> None:
+def print_warnings(findings: Sequence[Finding], *, verbose: bool = False) -> None:
     """Print a line for each finding and, below those of a rule, the reason.
 
     Args:
         findings: Of the linter.
         verbose: Also what could not be judged.
     """
-    judged = [finding for finding in findings if finding["judged"]]
+    judged = [finding for finding in findings if finding.judged]
     if judged:
         say("warnings of method:")
-    for (rule, reason), group in groupby(judged, key=lambda f: (f["rule"], f["reason"])):
+    for (rule, reason), group in groupby(judged, key=lambda f: (f.rule, f.reason)):
         for finding in group:
-            say(f"  {rule}: {finding['sentence']}")
+            say(f"  {rule}: {finding.sentence}")
         say(f"    why: {reason}")
     unknown: dict[str, list[str]] = {}
     for finding in findings:
-        if verbose and not finding["judged"]:
-            unknown.setdefault(finding["sentence"], []).append(finding["rule"])
+        if verbose and not finding.judged:
+            unknown.setdefault(finding.sentence, []).append(finding.rule)
     for why, rules in unknown.items():
         say(f"{', '.join(rules)} {why}")
 
@@ -159,7 +162,7 @@ def undecided_text(
 
         levels: dict[str, list[str]] = {}
         for setting in found.settings:
-            for key, (_, level) in setting["changed"].items():
+            for key, (_, level) in setting.changed.items():
                 levels.setdefault(key, []).append(show_value(level))
         axes = [f"{key}={','.join(texts)}" for key, texts in levels.items()]
         if len(found.settings) > 1 and max(map(len, axes)) > width() - 10:
@@ -219,21 +222,21 @@ def compare_command(
     if of_file:
         from paribus.sweeps.analysis.csv_results import compare_results
 
-        document = compare_results(Path(names[0]), direction or "maximize", margin).to_json()
-        _print_document(document, form, as_json, verbose)
+        found = compare_results(Path(names[0]), direction or "maximize", margin)
+        _print(found, form, as_json, verbose)
         return
     from paribus.sweeps.analysis.compare import compare_and_lint
 
     study = _study_named(root, names)
-    document = compare_and_lint(study, metric, margin, root_words(root)).to_json()
+    comparison = compare_and_lint(study, metric, margin, root_words(root))
     if not study.outcomes.damaged:  # else that is the news
-        _check_verdicts(document, margin)
+        _check_verdicts(comparison, margin)
     for run, damage in study.outcomes.damaged.items():
         warn(f"{run} is left out, as it is damaged: {damage}")
     given = None
     if wandb and as_json:  # one document, so it comes first
-        given = document["wandb"] = _log_to_wandb(study)
-    _print_document(document, form, as_json, verbose, study)
+        given = _log_to_wandb(study)
+    _print(comparison, form, as_json, verbose, study, given)
     if wandb and not as_json:
         given = _log_to_wandb(study)
         (say if form == "table" else warn)(_wandb_line(given))
@@ -301,7 +304,7 @@ def _study_named(root: ResultsDir, names: Sequence[str]) -> Study:
     return Study.load(root, name)
 
 
-def _check_verdicts(document: Mapping[str, Any], margin: float | None) -> None:
+def _check_verdicts(comparison: Comparison, margin: float | None) -> None:
     """Refuses a study that nothing can be said of yet, or not what is asked.
 
     Raises:
@@ -309,10 +312,10 @@ def _check_verdicts(document: Mapping[str, Any], margin: float | None) -> None:
     """
     from paribus.sweeps.study.settings import BASELINE
 
-    name, settings = document["study"], document["settings"]
-    baseline = next((s for s in settings if s["label"] == BASELINE), None)
-    if baseline is None or not baseline["values"]:
-        why = f": {baseline['reason']}" if baseline and baseline["reason"] else ""
+    name, settings = comparison.study, comparison.settings
+    baseline = next((s for s in settings if s.label == BASELINE), None)
+    if baseline is None or not baseline.values:
+        why = f": {baseline.reason}" if baseline and baseline.reason else ""
         raise RequestError(
             f"The study {name} has no complete run of its baseline, so there is nothing to compare "
             f"with{why}.",
@@ -321,7 +324,7 @@ def _check_verdicts(document: Mapping[str, Any], margin: float | None) -> None:
             else f"Run its sweep again, which goes on; see: paribus runs {name}",
             "no-baseline",
         )
-    if margin is not None and not any(setting["verdict"] for setting in settings):
+    if margin is not None and not any(setting.verdict for setting in settings):
         raise RequestError(
             f"--margin {margin}: no setting of {name} shares two seeds with the baseline, and a "
             "verdict needs two.",
@@ -330,41 +333,48 @@ def _check_verdicts(document: Mapping[str, Any], margin: float | None) -> None:
         )
 
 
-def _print_document(
-    document: dict[str, Any], form: str, as_json: bool, verbose: bool, study: Study | None = None
+def _print(
+    comparison: Comparison,
+    form: str,
+    as_json: bool,
+    verbose: bool,
+    study: Study | None = None,
+    wandb: Mapping[str, Any] | None = None,
 ) -> None:
     """Print a comparison as it was asked for; of a study also its axes and warnings."""
     if as_json:
-        print_json(document)
+        print_json({**comparison.to_json(), **({"wandb": wandb} if wandb else {})})
         return
     if form != "table":
         from paribus.sweeps.cli import table_formats
 
-        click.echo(inert(table_formats.FORMATS[form](document)))
+        click.echo(inert(table_formats.FORMATS[form](comparison)))
         return
-    say(f"study {study.name}" if study else f"results {document['results']}")
-    print_comparison(document, verbose=verbose)
-    say(words.answer(document))
-    if undecided := undecided_text(document, study):
+    say(f"study {study.name}" if study else f"results {getattr(comparison, 'results', '')}")
+    print_comparison(comparison, verbose=verbose)
+    say(words.answer(comparison))
+    if undecided := undecided_text(comparison, study):
         say(undecided)
     for line in (
-        words.meaning(document) if verbose else [*words.legend(document), *words.remarks(document)]
+        words.meaning(comparison)
+        if verbose
+        else [*words.legend(comparison), *words.remarks(comparison)]
     ):
         say(line)
     if study is None:
         return
     from paribus.sweeps.study.lookup import study_command
 
-    for setting in document["settings"]:
-        if setting["status"] == "failed":
-            say(f"{setting['label']} failed: {setting['reason']}")
+    for setting in comparison.settings:
+        if setting.status == "failed":
+            say(f"{setting.label} failed: {setting.reason}")
     paste = study_command(study, root_words(study.root))
     for axis in study.asked["axes"]:
-        for line in words.axis_lines(document, axis["key"], paste):
+        for line in words.axis_lines(comparison, axis["key"], paste):
             say(line)
-    for line in words.cell_lines(document):
+    for line in words.cell_lines(comparison):
         say(line)
-    print_warnings(document["linter"], verbose=verbose)
+    print_warnings(comparison.linter or (), verbose=verbose)
 
 
 def _compare_runs(root: ResultsDir, names: Sequence[str], as_json: bool) -> None:

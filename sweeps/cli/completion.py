@@ -6,6 +6,7 @@ import ast
 import importlib.util
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 from click.shell_completion import CompletionItem, get_completion_class
@@ -43,8 +44,10 @@ def completion_command(context: click.Context, shell: str) -> None:
     click.echo(script.replace(_ADD.get(shell, ""), _NO_SPACE.get(shell, "")))
 
 
-class _Completed(click.types.StringParamType):
+class _Completed(click.ParamType[str]):
     """A word that is completed by those that a function gives."""
+
+    name = "text"
 
     def __init__(self, words: Callable[[click.Context], Iterable[str]]) -> None:
         self._words = words
@@ -94,9 +97,9 @@ def _keys(context: click.Context) -> list[str]:
     """Return ``KEY=`` of the hyperparameters of the experiment that was typed."""
     experiment = context.params["experiment"]
     try:
-        keys = _keys_of_file(find_experiment(experiment))
+        keys = list(_keys_of_file(find_experiment(experiment)))
     except ParibusError:
-        keys = flatten(find_run(root_of(context), experiment).record().configuration)
+        keys = list(flatten(find_run(root_of(context), experiment).record().configuration))
     return [f"{key}=" for key in keys]
 
 
@@ -121,7 +124,7 @@ def _keys_of_file(path: Path) -> Iterator[str]:
     for key, value in zip(dicts["BASELINE"].keys, dicts["BASELINE"].values, strict=True):
         if not isinstance(key, ast.Constant) or key.value not in COMPONENTS:
             continue
-        kind, given = str(key.value), {}
+        kind, given = str(key.value), dict[Any, ast.expr]()
         if isinstance(value, ast.Dict):
             given = {k.value: v for k, v in zip(value.keys, value.values, strict=True)
                      if isinstance(k, ast.Constant)}  # fmt: skip

@@ -168,10 +168,11 @@ def table(
     click.echo()
     click.echo(line([cut(c, n) for c, n in zip(columns, sizes, strict=True)], sizes))
     click.echo(" " + "─" * (sum(sizes) + len(_GAP) * last))
-    for number, row in enumerate(cells):
-        if isinstance(row, str):
-            click.echo(f" {cut(inert(row), most - 1)}")
+    for number, cell_or_row in enumerate(cells):
+        if isinstance(cell_or_row, str):
+            click.echo(f" {cut(inert(cell_or_row), most - 1)}")
             continue
+        row = cell_or_row
         folded = textwrap.wrap(row[last], sizes[last]) if folds else []
         text = "\n".join(
             line([*(row[:last] if not n else [""] * last), part], sizes)

@@ -183,7 +183,7 @@ def _for_a_paper(results: Sequence[Reproduced], setting: dict[str, Any], again: 
         if any(digests)
     )
     return (
-        f"For a paper: {record.experiment} ({short_configuration(record.asked)}), "
+        f"For a paper: {record.experiment} ({short_configuration(record.requested)}), "
         f"{were.format(seeds)} {how}: {'mean ' if others else ''}{one.again.metric} "
         f"{_exact(setting['mean'][1])}, {known}torch {place['torch']}, {place['python']}, "
         f"{place['cpu']}; {again}."

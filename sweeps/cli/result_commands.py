@@ -19,6 +19,7 @@ from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.results_dir import ResultsDir
 
 if TYPE_CHECKING:
+    from paribus.sweeps.evaluate import EvaluationComparison
     from paribus.sweeps.study.study import Study
 
 
@@ -46,7 +47,10 @@ def evaluate_command(
     named, else those that are better, or where none is, the best one; all seeds in one reading.
     """
     if name in root.study_names():
-        document = _evaluated_study(root, name, labels, split, trust)
+        study = _evaluated_study(root, name, labels, split, trust)
+        document = study.to_json()
+        if not as_json:
+            _print_study(study)
     else:
         if labels:
             raise RequestError(
@@ -55,10 +59,10 @@ def evaluate_command(
                 "options",
             )
         document = _evaluated_run(root, name, split, trust)
+        if not as_json:
+            _print_run(document)
     if as_json:
         print_json(document)
-    else:
-        _tell_evaluation(document)
     for what, (then, now) in document["environment"].items():
         warn(f"environment: {what} was {then}, is {now}")
     for what, (then, now) in document["differs"].items():
@@ -68,7 +72,7 @@ def evaluate_command(
 
 def _evaluated_study(
     root: ResultsDir, name: str, labels: Sequence[str], split: Literal["val", "test"], trust: bool
-) -> dict[str, Any]:
+) -> EvaluationComparison:
     from paribus.core.inference.evaluate import evaluate_run
     from paribus.sweeps.evaluate import chosen_settings, evaluate_settings
     from paribus.sweeps.execution.pool import Pool
@@ -80,14 +84,13 @@ def _evaluated_study(
     for result in chosen:
         find_trained_run(root, result.setting.runs[result.seeds[0]], "evaluate")
     with Pool(1, study.asked["baseline"]["data"]["name"]) as pool:
-        found = evaluate_settings(
+        return evaluate_settings(
             study,
             chosen,
             split,
             lambda folder, part: pool.call(evaluate_run, folder, part, trust),
             bar(f"evaluating on {split}"),
         )
-    return found.to_json()
 
 
 def _evaluated_run(
@@ -219,17 +222,18 @@ def runs_command(study: str | None, root: ResultsDir, as_json: bool) -> None:
     return None
 
 
-def _tell_evaluation(document: Mapping[str, Any]) -> None:
-    if "study" in document:
-        from paribus.sweeps.analysis.verdict_text import answer, meaning
-        from paribus.sweeps.cli.compare_command import print_comparison
+def _print_study(found: EvaluationComparison) -> None:
+    from paribus.sweeps.analysis.verdict_text import answer, meaning
+    from paribus.sweeps.cli.compare_command import print_comparison
 
-        say(f"study {document['study']} on its {document['split']} part")
-        print_comparison(document)
-        for line in (answer(document), *meaning(document)):
-            say(line)
-        _tell_readings("this study", document["readings"])
-        return
+    say(f"study {found.study} on its {found.split} part")
+    print_comparison(found)
+    for line in (answer(found), *meaning(found)):
+        say(line)
+    _tell_readings("this study", found.readings)
+
+
+def _print_run(document: Mapping[str, Any]) -> None:
     say(f"{document['run']} on its {document['split']} part")
     table(("metric", "value"), [[k, number(v, 6)] for k, v in document["metrics"].items()], (1,))
     if document["report"]:

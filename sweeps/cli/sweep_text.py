@@ -12,8 +12,8 @@ from paribus.core.config.schema import COMPONENTS, Configuration, flatten
 from paribus.core.config.values import show_value
 from paribus.core.errors import inert, shortened
 from paribus.core.run_spec import RunSpec
-from paribus.sweeps.analysis.compare import best_setting
-from paribus.sweeps.analysis.linter.lint import linter_document
+from paribus.sweeps.analysis.compare import Comparison, best_setting
+from paribus.sweeps.analysis.linter.lint import lint_study
 from paribus.sweeps.analysis.power_analysis import PowerAnalysis
 from paribus.sweeps.analysis.verdict_text import (
     NOT_PROVEN,
@@ -189,13 +189,13 @@ def end(sweep: Sweep, experiment: str, again: str = "", *, verbose: bool = False
         runs, saved = _many(cost["runs"], "run"), cost["fixed"] - cost["runs"]
         say(f"until decided: {runs} instead of {cost['fixed']} ({saved} saved)")
     comparison = sweep.comparison()
-    if comparison["sameness"] != "proven":
+    if comparison.sameness != "proven":
         say(NOT_PROVEN)
         if sweep.counts["reused"]:
             say("reused runs are of the files as they were then; paribus remove deletes them")
     print_comparison(comparison, verbose=verbose)
     root = root_words(sweep.root)
-    findings = linter_document(sweep.study, None, root)
+    findings = lint_study(sweep.study, None, root)
     if verbose:
         _print_all(sweep, experiment, comparison)
         print_warnings(findings, verbose=True)
@@ -212,7 +212,7 @@ def end(sweep: Sweep, experiment: str, again: str = "", *, verbose: bool = False
         say(line)
 
 
-def _print_all(sweep: Sweep, experiment: str, comparison: Mapping[str, Any]) -> None:
+def _print_all(sweep: Sweep, experiment: str, comparison: Comparison) -> None:
     """What `compare` says of the settings of this command."""
     for line in meaning(comparison):
         say(line)

@@ -6,7 +6,8 @@ import csv
 import io
 import re
 
-from paribus.sweeps.analysis.verdict_text import Comparison, in_order, interval_text, where
+from paribus.sweeps.analysis.compare import Comparison
+from paribus.sweeps.analysis.verdict_text import in_order, interval_text, where
 from paribus.sweeps.formatting import number, signed
 
 _LATEX = {
@@ -36,11 +37,11 @@ def as_csv(comparison: Comparison) -> str:
     lines = csv.DictWriter(file, _COLUMNS, extrasaction="ignore", lineterminator="\n")
     lines.writeheader()
     for setting in in_order(comparison):
-        part = setting["this_part"] or {}
-        ends, part_ends = setting["interval"] or (None, None), part.get("interval", (None, None))
+        part = setting.this_part.model_dump() if setting.this_part else {}
+        ends, part_ends = setting.interval or (None, None), part.get("interval", (None, None))
         lines.writerow({
-            **setting, "setting": setting["label"], "seeds": len(setting["seeds"]),
-            "sd": setting["std"], "difference": setting["delta"], "low": ends[0], "high": ends[1],
+            **setting.model_dump(), "setting": setting.label, "seeds": len(setting.seeds),
+            "sd": setting.std, "difference": setting.delta, "low": ends[0], "high": ends[1],
             **{f"this_part_{name}": part.get(name) for name in ("p", "p_holm", "verdict")},
             "this_part_low": part_ends[0], "this_part_high": part_ends[1],
         })  # fmt: skip
@@ -79,22 +80,22 @@ FORMATS = {"markdown": as_markdown, "latex": as_latex, "csv": as_csv}
 
 def _paper(comparison: Comparison) -> list[list[str]]:
     """The headings, then the cells of each setting."""
-    metric = comparison["metric"]["name"]
-    interval = "interval" if comparison["looks"] else "95 % interval"
+    metric = comparison.metric.name
+    interval = "interval" if comparison.looks else "95 % interval"
     head = ["setting", "seeds", f"{metric}, mean ± sd", "difference", interval]
     rows = [[*head, "p (Holm)", "verdict"]]
     for s in in_order(comparison):
-        spread = "" if s["std"] is None else f" ± {number(s['std'])}"
-        p = "–" if s["p_holm"] is None else f"{s['p_holm']:.2g}"
-        cells = [s["label"], str(len(s["seeds"])), f"{number(s['mean'])}{spread}"]
-        cells += [signed(s["delta"]), interval_text(s["interval"]), p, s["verdict"] or "–"]
+        spread = "" if s.std is None else f" ± {number(s.std)}"
+        p = "–" if s.p_holm is None else f"{s.p_holm:.2g}"
+        cells = [s.label, str(len(s.seeds)), f"{number(s.mean)}{spread}"]
+        cells += [signed(s.delta), interval_text(s.interval), p, s.verdict or "–"]
         rows.append(cells)
     return rows
 
 
 def _caption(comparison: Comparison) -> str:
     """Which question, by which procedure: what a reader of the table needs."""
-    tests, looks = comparison["tests"], ", ".join(map(str, comparison["looks"]))
+    tests, looks = comparison.tests, ", ".join(map(str, comparison.looks))
     settings = "one setting" if tests == 1 else f"{tests} settings"
     intervals = "95 % intervals"
     if looks:
@@ -102,7 +103,7 @@ def _caption(comparison: Comparison) -> str:
     return (
         f"Differences to the baseline, paired by seed, {where(comparison)}; {intervals} of each "
         f"setting, p adjusted for {settings} by Holm's procedure; equivalent: within "
-        f"{number(comparison['margin'])} by two one-sided tests."
+        f"{number(comparison.margin)} by two one-sided tests."
     )
 
 

@@ -133,7 +133,7 @@ def _draw_regions(
     wide, high = edges[1] - edges[0], edges[3] - edges[2]
     if 0.5 <= wide / high <= 2:  # likely of one unit: a circle should look like one
         axes.set_aspect("equal", anchor="NW")
-    _number_axes(axes, *columns)
+    _number_axes(axes, columns[0], columns[1])
     _legend(axes, _class_samples(classes, line=False))
 
 

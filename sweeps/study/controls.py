@@ -108,7 +108,7 @@ def prove_one_change(setting: Setting, baseline: RunSpec, run: RunSpec) -> dict[
         RequestError: If anything else differs, or nothing does.
     """
     assert setting.key is not None
-    asked = difference(baseline.asked.to_dict(), run.asked.to_dict())
+    asked = difference(baseline.requested.to_dict(), run.requested.to_dict())
     stray = [key for key in asked if not _belongs(key, setting.key)]
     resolved = difference(baseline.configuration, run.configuration)
     follows = {
@@ -173,7 +173,7 @@ def refuse_other_examples(
     if run.identity["data"] == baseline.identity["data"]:
         return
     parts = [
-        resolver.data(spec.asked.replace("standardize", False)).val.inputs_of(10**9)
+        resolver.data(spec.requested.replace("standardize", False)).val.inputs_of(10**9)
         for spec in (baseline, run)
     ]
     if not all(a.equal(b) for a, b in zip(*parts, strict=True)):

@@ -176,11 +176,11 @@ def _tracked_study(view: StudyView, page: Path | None) -> TrackedStudy | None:
         study=view.study.name,
         experiment=view.study.experiment,
         baseline=view.study.asked["baseline"],
-        comparison=dict(view.comparison),
+        comparison=view.comparison.to_json(),
         picture=rendered(figure_of_panel(effects.panel), "png") if effects else None,
         page=page,
     )
 
 
 def _is_comparable(view: StudyView) -> bool:
-    return any(setting["delta"] is not None for setting in view.comparison["settings"])
+    return any(setting.delta is not None for setting in view.comparison.settings)

@@ -85,7 +85,7 @@ def test_runs_that_fail_by_themselves_are_recorded_and_the_study_goes_on(trouble
 def test_where_everything_fails_nothing_is_best(troubled):
     done = troubled.sweep(LR, seeds=[0], overrides=("model.trouble=nan",))
     assert done.sweep.document()["best"] is None
-    assert {s["status"] for s in done.sweep.comparison()["settings"]} == {"failed"}
+    assert {s.status for s in done.sweep.comparison().settings} == {"failed"}
 
 
 def test_the_tracker_hears_everything_once(troubled):

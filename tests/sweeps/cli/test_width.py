@@ -15,7 +15,7 @@ from paribus.sweeps.cli.app import run
 
 WIDTHS = (80, 100, 160)
 NUMBER = re.compile(r"\d[\d.]*(?:e[-+]?\d+)?")
-NOTES = [f"{'a-note-of-sixty-characters-whose-end-alone-differs-1234567{n}" for n in (12, 34, 56)]
+NOTES = [f"a-note-of-sixty-characters-whose-end-alone-differs-1234567{n}" for n in (12, 34, 56)]
 SCRIPT = '''"""Which note is best?"""
 
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from paribus.core.config.experiment import catalogue
-from paribus.core.config.schema import Configuration
 from paribus.core.errors import RequestError
 from paribus.sweeps.execution.planner import plan_runs, read_request
 from paribus.sweeps.study.controls import prove_one_change

@@ -99,7 +99,7 @@ def test_documents_have_the_contracts_keys(swept):
     assert document["sameness"] == "proven"
     assert document["runs"] == {"planned": 8, "trained": 8, "reused": 0, "failed": 0}
     assert document["storage"] == f"sqlite:///{swept.study.root.path}/optuna.db"
-    compared = strict(swept.sweep.comparison())
+    compared = strict(swept.sweep.comparison().to_json())
     for setting in document["settings"]:
         assert set(setting) >= SETTING_KEYS
     extra = {"delta", "interval", "p", "p_holm", "verdict"}

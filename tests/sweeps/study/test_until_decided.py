@@ -7,7 +7,6 @@ from troubled import hashes
 
 from paribus.core.errors import Faults, RequestError
 from paribus.sweeps.analysis.compare import SettingComparison, compare_document
-from paribus.sweeps.analysis.judge import EFFECT
 from paribus.sweeps.stats.sequential import looks
 from paribus.sweeps.study.request import Decision, Search, decision_of, read_option
 from paribus.sweeps.study.results_dir import ResultsDir
@@ -96,10 +95,10 @@ def test_without_a_look_there_is_no_verdict(swept, tmp_path):
     root = ResultsDir(tmp_path / "few")
     shutil.copytree(troubled.root.path, root.path)
     new = troubled.sweep("train.batch_size=8", seeds=[0, 1], root=root).sweep.comparison()
-    row = next(row for row in new["settings"] if row["changed"])
-    assert (row["verdict"], row["pairs"]) == (None, 2)
-    assert row["delta"] is not None
-    assert "3 seeds of it and the baseline have to be finished" in row["no_verdict"]
+    row = next(row for row in new.settings if row.changed)
+    assert (row.verdict, row.pairs) == (None, 2)
+    assert row.delta is not None
+    assert "3 seeds of it and the baseline have to be finished" in row.no_verdict
 
 
 def test_other_looks_are_refused_and_nothing_is_trained(swept):
