@@ -11,7 +11,7 @@ import math
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +21,7 @@ from paribus.core.config.schema import COMPONENTS, SCRIPT, Configuration, same_v
 from paribus.core.config.signatures import plain_default, read_signature
 from paribus.core.config.values import as_plain, parse_component
 from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, shown
+from paribus.core.records.old_names import has_old_names, read_old_source, with_present_names
 from paribus.core.records.run_dir import RECORD, RunFolder
 
 
@@ -48,19 +49,18 @@ class Experiment:
 
 
 def catalogue_folder() -> Path:
-    """The folder of the experiments that come with the package."""
-    # Beside this package, not by import: a folder `experiments` of the user's must not hide it.
+    """Return the folder of the experiments that come with the package."""
     return Path(__file__).parents[2] / "experiments"
 
 
 def catalogue() -> dict[str, Path]:
-    """Name to file of the experiments that come with the package, in order of name."""
+    """Return name to file of the experiments that come with the package, in order of name."""
     files = sorted(catalogue_folder().glob("*.py"))
     return {path.stem: path for path in files if not path.stem.startswith("_")}
 
 
 def find_experiment(name: str) -> Path:
-    """The file of an experiment: a name of the catalogue, or the path of a ``.py`` file.
+    """Return the file of an experiment: a name of the catalogue, or the path of a ``.py`` file.
 
     Raises:
         RequestError: If there is neither.
@@ -68,50 +68,55 @@ def find_experiment(name: str) -> Path:
     known = catalogue()
     if name in known:
         return known[name]
-    if name.endswith(".py"):
-        try:
-            path = Path(name).expanduser()
-            if path.is_file():
-                return path.resolve()
-        except (OSError, ValueError, RuntimeError):
-            pass
-        near = nearest(Path(name).name, [path.name for path in Path(name).parent.glob("*.py")])
-        raise RequestError(
-            f"There is no file '{shown(name)}'.",
-            (f"Did you mean '{shown(near)}'? " if near else "")
-            + "Give the path of an experiment, or a name that paribus list shows.",
-            "unknown-experiment",
-        )
-    raise RequestError(
-        f"There is no experiment '{shown(name)}'.", _other_than(name, known), "unknown-experiment"
-    )
-
-
-def _other_than(name: str, known: Iterable[str]) -> str:
-    """What may have been meant by a name that is no experiment's."""
-    try:
-        if Path(f"{name}.py").is_file():
-            return f"Did you mean '{shown(name)}.py'?"
-        if Path(name).suffix.lower() in (".csv", ".tsv") and Path(name).is_file():
-            return f"To make one of this table: paribus new NAME --data {shown(name)}"
-    except (OSError, ValueError):
-        pass
-    return f"{did_you_mean(name, known)} The path of a .py file or a run is valid too."
+    is_file = name.endswith(".py")
+    hint = "Give the path of an experiment, or a name that paribus list shows."
+    if not is_file:
+        hint = f"{did_you_mean(name, known)} The path of a .py file or a run is valid too."
+    with suppress(OSError, ValueError, RuntimeError):  # a name too long, a null byte, no such home
+        path = Path(name)
+        if is_file and path.expanduser().is_file():
+            return path.expanduser().resolve()
+        if is_file and (near := nearest(path.name, [f.name for f in path.parent.glob("*.py")])):
+            hint = f"Did you mean '{shown(near)}'? {hint}"
+        elif not is_file and Path(f"{name}.py").is_file():
+            hint = f"Did you mean '{shown(name)}.py'?"
+        elif path.suffix.lower() in (".csv", ".tsv") and path.is_file():
+            hint = f"To make one of this table: paribus new NAME --data {shown(name)}"
+    what = "file" if is_file else "experiment"
+    raise RequestError(f"There is no {what} '{shown(name)}'.", hint, "unknown-experiment")
 
 
 def load_experiment(path: Path, extra_paths: tuple[Path, ...] = ()) -> Experiment:
-    """Runs an experiment file and validates what it defines.
+    """Run an experiment file and validate what it defines.
+
+    A finished run's file is executed only if it defines what the run uses, or is the catalogue's:
+    a run may come from anyone.
 
     Raises:
         RequestError: If the file raises, or `BASELINE` or `AXES` is not what it should be.
     """
     extend_import_path(path, extra_paths)
-    if _carries(path) and not _needs_executing(path):
-        return _of_record(path)
+    where, known = path.name, catalogue().get(path.stem)
+    if _carries(path) and not (known and known.read_bytes() == path.read_bytes()):
+        record = RunFolder(path.parent.parent).record()
+        if all(name.partition(":")[0] != where for name in record.identity["sources"]):
+            requested = Configuration.parse(with_present_names(record.requested, record), path.stem)
+            return Experiment(path.stem, path, "", requested, {}, {})
     objects = vars(_execute(path))
-    where = path.name
-    baseline = _baseline(path, objects)
-    axes = objects.get("AXES", {})
+    baseline, axes = objects.get("BASELINE"), objects.get("AXES", {})
+    if isinstance(baseline, Mapping):
+        baseline = {
+            key: _named(value, path, objects, f"{where}: {key}") if key in COMPONENTS else value
+            for key, value in baseline.items()
+        }
+    elif "BASELINE" not in objects and FUNCTION in objects:
+        baseline = script_baseline(where, objects)
+    else:
+        raise RequestError(
+            f"{where} defines no BASELINE.",
+            "BASELINE is a dict with task, data, model, loss, optimizer and train; or define a "
+            f"generator {FUNCTION} that yields metrics.",
+        )
     if not isinstance(axes, Mapping):
         raise RequestError(f"{where}: AXES is not a dict from hyperparameter to levels.")
     return Experiment(
@@ -124,25 +129,8 @@ def load_experiment(path: Path, extra_paths: tuple[Path, ...] = ()) -> Experimen
     )
 
 
-def _baseline(path: Path, objects: Mapping[str, Any]) -> dict[str, Any]:
-    """`BASELINE` with objects replaced by their names, else what follows from the function."""
-    where = path.name
-    if "BASELINE" not in objects and FUNCTION in objects:
-        return script_baseline(where, objects)
-    if not isinstance(objects.get("BASELINE"), Mapping):
-        raise RequestError(
-            f"{where} defines no BASELINE.",
-            "BASELINE is a dict with task, data, model, loss, optimizer and train; or define a "
-            f"generator {FUNCTION} that yields metrics.",
-        )
-    return {
-        key: _named(value, path, objects, f"{where}: {key}") if key in COMPONENTS else value
-        for key, value in objects["BASELINE"].items()
-    }
-
-
 def extend_import_path(path: Path, extra_paths: tuple[Path, ...] = ()) -> None:
-    """Lets an experiment import what lies beside it.
+    """Let an experiment import what lies beside it.
 
     The file's folder and the extra ones are appended, never put first: an experiment hides no
     installed module. Only the sources that a finished run carries come first, as they are what it
@@ -156,30 +144,12 @@ def extend_import_path(path: Path, extra_paths: tuple[Path, ...] = ()) -> None:
 
 
 def _carries(path: Path) -> bool:
-    """Whether a finished run carries this file."""
+    """Return whether a finished run carries this file."""
     return path.parent.name == "source" and (path.parent.parent / RECORD).is_file()
 
 
-def _needs_executing(path: Path) -> bool:
-    """Whether a run's file defines what the run uses, or is one of the catalogue's.
-
-    A run may come from anyone. What it does not need is not executed.
-    """
-    known = catalogue().get(path.stem)
-    if known is not None and known.read_bytes() == path.read_bytes():
-        return True
-    sources = RunFolder(path.parent.parent).record().identity["sources"]
-    return any(name.partition(":")[0] == path.name for name in sources)
-
-
-def _of_record(path: Path) -> Experiment:
-    """The experiment of a run whose file has nothing that the run uses."""
-    asked = RunFolder(path.parent.parent).record().requested
-    return Experiment(path.stem, path, "", Configuration.parse(asked, path.stem), {}, {})
-
-
 def refuse_while_loading(call: str) -> None:
-    """Refuses to train from within an experiment's file that is just being loaded.
+    """Refuse to train from within an experiment's file that is being loaded.
 
     Raises:
         RequestError: Saying how a file can be an experiment and a script.
@@ -193,21 +163,17 @@ def refuse_while_loading(call: str) -> None:
 
 
 def object_name(value: Any, path: Path, objects: Mapping[str, Any], where: str) -> str:
-    """The name by which the configuration refers to an object: ``file.py:name`` or a dotted path.
+    """Return a configuration's name for an object: ``file.py:name`` or a dotted path.
 
     Raises:
         RequestError: If it can be found by neither.
     """
-    module = getattr(value, "__module__", None)
-    if module == objects["__name__"]:
+    if getattr(value, "__module__", None) == objects["__name__"]:
         for name, candidate in objects.items():
             if candidate is value:
                 return f"{path.name}:{name}"
-    qualified = getattr(value, "__qualname__", "")
-    if module and qualified.isidentifier() and module in sys.modules:
-        for owner in _shortest_owners(module):
-            if getattr(sys.modules.get(owner), qualified, None) is value:
-                return f"{owner}.{qualified}"
+    if dotted := dotted_name(value):
+        return dotted
     if callable(value) and type(value).__module__ == objects["__name__"]:
         made = type(value).__name__
         raise RequestError(
@@ -220,21 +186,26 @@ def object_name(value: Any, path: Path, objects: Mapping[str, Any], where: str) 
     )
 
 
-def _shortest_owners(module: str) -> list[str]:
-    parts = module.split(".")
-    return [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
+def dotted_name(value: Any) -> str | None:
+    """Return the shortest dotted path that a class or function can be imported by, if any."""
+    parts = (getattr(value, "__module__", None) or "__main__").split(".")
+    name = getattr(value, "__qualname__", "")
+    if parts != ["__main__"] and name.isidentifier():
+        for length in range(1, len(parts) + 1):
+            owner = ".".join(parts[:length])
+            if getattr(sys.modules.get(owner), name, None) is value:
+                return f"{owner}.{name}"
+    return None
 
 
 def _named(value: Any, path: Path, objects: Mapping[str, Any], where: str) -> Any:
-    """The same component with objects replaced by their names."""
+    """Return the same component with objects replaced by their names."""
     if isinstance(value, str):
         return parse_component(value, where)
-    if isinstance(value, Mapping):
-        inner = dict(value)
-        if "name" in inner and not isinstance(inner["name"], str):
-            inner["name"] = object_name(inner["name"], path, objects, where)
-        return inner
-    return {"name": object_name(value, path, objects, where)}
+    inner = dict(value) if isinstance(value, Mapping) else {"name": value}
+    if not isinstance(inner.get("name", ""), str):
+        inner["name"] = object_name(inner["name"], path, objects, where)
+    return inner
 
 
 def _levels(key: str, levels: Any, path: Path, objects: Mapping[str, Any]) -> Any:
@@ -258,10 +229,15 @@ def _execute(path: Path) -> ModuleType:
         raise RequestError(f"{shown(path)} is not a Python file.", kind="unknown-experiment")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    is_old = _carries(path) and has_old_names(RunFolder(path.parent.parent).record())
     _loading.append(path)
     try:
         with redirect_stdout(sys.stderr):  # standard output is the command's own
-            spec.loader.exec_module(module)
+            if is_old:
+                source = read_old_source(path.read_bytes(), str(path))
+                exec(compile(source, path, "exec", dont_inherit=True), vars(module))
+            else:
+                spec.loader.exec_module(module)
     except RequestError:
         raise
     except SyntaxError as error:
@@ -277,11 +253,10 @@ def _execute(path: Path) -> ModuleType:
     return module
 
 
-# A function as an experiment: what an experiment file's `train` and `SELECT` must be.
+# A function as an experiment: what an experiment file's `train` and `SELECT` have to be.
 #
 # `train` is a generator: each dict of metrics that it yields ends an epoch. Its keywords are the
-# hyperparameters. This module imports no torch.
-
+# hyperparameters.
 
 FUNCTION = "train"
 HIDDEN = ("seed",)  # keywords that are no hyperparameters
@@ -289,7 +264,7 @@ _YIELD = 'Such as yield {"val/accuracy": accuracy, "val/loss": loss}.'
 
 
 def script_baseline(file: str, objects: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of a file's function, with its defaults as the baseline's levels.
+    """Return the configuration of a file's function, its defaults as the baseline's levels.
 
     Args:
         file: The file's name.
@@ -315,7 +290,7 @@ def script_baseline(file: str, objects: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_function(function: Any, where: str) -> None:
-    """Refuses what cannot be an experiment, as far as that shows without calling it.
+    """Refuse what cannot be an experiment, as far as that shows without calling it.
 
     Raises:
         RequestError: With every fault.
@@ -335,7 +310,7 @@ def check_function(function: Any, where: str) -> None:
         if name in HIDDEN:
             continue
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            what = f"{where} takes {parameter}, which can be held to no signature."
+            what = f"{where} takes {parameter}, which has no signature to check keywords against."
             faults.add(what, "Name its keywords, each with a default.", "script")
         elif parameter.kind is parameter.POSITIONAL_ONLY:
             faults.add(f"{where} takes '{name}' by position only.", "Take out the '/'.", "script")
@@ -348,10 +323,10 @@ def check_function(function: Any, where: str) -> None:
 
 
 def read_metrics(item: Any, metric: str) -> dict[str, float]:
-    """One yielded dict as names to numbers.
+    """Read one yielded dict as names to numbers; these need not be finite.
 
     Args:
-        item: What was yielded.
+        item: What was yielded. A number may be an array or tensor of one element.
         metric: The one that `SELECT` names.
 
     Raises:
@@ -359,34 +334,27 @@ def read_metrics(item: Any, metric: str) -> dict[str, float]:
     """
     if not isinstance(item, Mapping):
         raise RequestError(f"{shown(repr(item))} is not a dict of names to numbers.", _YIELD)
-    found = {_name(name): _number(name, value) for name, value in item.items()}
+    found: dict[str, float] = {}
+    for name, value in item.items():
+        # It has to be fit for history, tables and W&B.
+        fits = isinstance(name, str) and 0 < len(name) <= 100 and name.isprintable()
+        if not fits or name.startswith("_") or name == "epoch":
+            raise RequestError(
+                f"{shown(repr(name))} is no name for a metric.",
+                "Take up to 100 printable characters, not beginning with '_', and not 'epoch'.",
+            )
+        shape = getattr(value, "shape", None)
+        if shape is not None and math.prod(shape) == 1:
+            value = value.item()
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            text = shown(repr(value)) if shape is None else f"of shape {list(shape)}"
+            raise RequestError(f"'{shown(name)}' is {text}, not a number.")
+        try:
+            found[name] = float(value)
+        except OverflowError:
+            raise RequestError(f"'{shown(name)}' is larger than any float.") from None
     if metric not in found:
         raise RequestError(
             f"'{shown(metric)}' is missing, which SELECT names.", did_you_mean(metric, found)
         )
     return found
-
-
-def _name(name: Any) -> str:
-    """A metric's name, fit for history, tables and W&B."""
-    fits = isinstance(name, str) and 0 < len(name) <= 100 and name.isprintable()
-    if not fits or name.startswith("_") or name == "epoch":
-        raise RequestError(
-            f"{shown(repr(name))} is no name for a metric.",
-            "Take up to 100 printable characters, not beginning with '_', and not 'epoch'.",
-        )
-    return str(name)
-
-
-def _number(name: str, value: Any) -> float:
-    """A number, also as an array or tensor of one element; it need not be finite."""
-    shape = getattr(value, "shape", None)
-    if shape is not None and math.prod(shape) == 1:
-        value = value.item()
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        text = shown(repr(value)) if shape is None else f"of shape {list(shape)}"
-        raise RequestError(f"'{shown(name)}' is {text}, not a number.")
-    try:
-        return float(value)
-    except OverflowError:
-        raise RequestError(f"'{shown(name)}' is larger than any float.") from None

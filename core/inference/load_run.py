@@ -14,6 +14,7 @@ from paribus.core.config.schema import Configuration, get, walk_components, with
 from paribus.core.errors import MISSING, DamagedError, RequestError, shown
 from paribus.core.fileio import manifest_faults
 from paribus.core.fingerprint import trace_components
+from paribus.core.records.old_names import with_present_names
 from paribus.core.records.record import RunRecord
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.run_spec import RunSpec
@@ -51,7 +52,7 @@ def recorded_run(folder: RunFolder, record: RunRecord, *, trust: bool = False) -
         experiment=record.experiment,
         path=path,
         requested=requested,
-        configuration=record.configuration,
+        configuration=with_present_names(record.configuration, record),
         seed=record.seed,
         engine=record.engine,
         identity=record.identity,
@@ -71,13 +72,15 @@ def as_recorded(record: RunRecord) -> Configuration:
 
 
 def with_places(configuration: Mapping[str, Any], record: RunRecord) -> dict[str, Any]:
-    """Return a run's configuration; relative paths that lead nowhere from here start from there.
+    """Return a run's configuration as it is to be read here.
+
+    Relative paths that lead nowhere from here are as they were then, and old names as they are now.
 
     Args:
         configuration: The record's, as it was requested or resolved.
         record: Notes the folder that the run was trained from.
     """
-    found, noted = dict(configuration), record.noted
+    found, noted = with_present_names(configuration, record), record.noted
     folder = noted.get("folder") if isinstance(noted, Mapping) else None
     for key in ("data.root", "data.path", "train.start_from"):
         place = get(found, key)
@@ -155,5 +158,7 @@ def check_trusted(folder: RunFolder, record: RunRecord, configuration: Configura
 def _is_trusted(kind: str, name: str, carried: set[str]) -> bool:
     module = name.partition(":")[0]
     if module in carried or any(name.startswith(f"{other}.") for other in carried):
+        return True
+    if name in NAMES.get(kind, {}).values():  # one of the short names, written in full
         return True
     return kind in TRUSTED and re.fullmatch(TRUSTED[kind], name) is not None

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-FORMAT: Literal[1] = 1  # of what is written; `read_record` reads this one
+# Of what is written. 1 named objects of this package ``core.…``; see `old_names`.
+FORMAT: Literal[2] = 2
 
 
 def _scalar(value: Any) -> Any:
@@ -114,7 +115,7 @@ class RunRecord(_Frozen):
         noted: Recorded without being part of the identity: git, the working directory.
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[1, 2] = FORMAT
     run: str
     experiment: str
     seed: int
@@ -212,7 +213,7 @@ def read_record(value: Any) -> RunRecord:
         and value["format"] > FORMAT
     ):
         raise ValueError(
-            f"has format {value['format']}; this version of paribus reads format {FORMAT}"
+            f"has format {value['format']}; this version of paribus reads up to format {FORMAT}"
         )
     try:
         return RunRecord.model_validate(value)

@@ -17,13 +17,14 @@ from typing import Literal
 
 Owner = Literal["stdlib", "installed", "own", "user"]
 
-_OWN = frozenset({"paribus"})
+# Where the repository is on the path, what is found there by its short name is ours all the same.
+_ROOMS = [str(Path(__file__).resolve().parents[2] / room) for room in ("core", "sweeps")]
 
 
 def known_owner(module: str) -> Owner | None:
-    """Whose a module is, where its name alone tells: ours, or the standard library's."""
+    """Return whose a module is, where its name alone tells: ours, or the standard library's."""
     top = module.partition(".")[0]
-    if top in _OWN:
+    if top == "paribus":
         return "own"
     return "stdlib" if top in sys.stdlib_module_names else None
 
@@ -45,6 +46,7 @@ class Finder:
         self._places: dict[str, Place | None] = {}
 
     def find(self, module: str) -> Place | None:
+        """Return where a module lies, or None."""
         if module not in self._places:
             self._places[module] = self._find(module)
         return self._places[module]
@@ -52,16 +54,14 @@ class Finder:
     def _find(self, module: str) -> Place | None:
         parent, _, last = module.rpartition(".")
         spec = None
-        if parent:
-            above = self.find(parent)
-            if above is not None and above.folders:
-                # By its last name alone: a namespace package asks sys.modules for its parent.
-                spec = PathFinder.find_spec(last, above.folders)
-        else:
+        if not parent:
             # Not importlib.util.find_spec: it answers for what happens to be imported already.
             for finder in sys.meta_path:
                 path = self._path if finder is PathFinder else None
                 spec = spec or finder.find_spec(last, path)
+        elif (above := self.find(parent)) and above.folders:
+            # By its last name alone: a namespace package asks sys.modules for its parent.
+            spec = PathFinder.find_spec(last, above.folders)
         if spec is None:
             return None
         file = Path(spec.origin or "").absolute()
@@ -69,17 +69,19 @@ class Finder:
         return Place(file if file.is_file() else None, folders)
 
     def owner(self, module: str) -> Owner:
+        """Return whose a module is; one that cannot be found counts as the user's."""
         if known := known_owner(module):
             return known
-        top = module.partition(".")[0]
+        top, _, rest = module.partition(".")
         place = self.find(module)
         if place is None:
-            parent = module.rpartition(".")[0]
-            return self.owner(parent) if parent else "user"
+            return self.owner(module.rpartition(".")[0]) if rest else "user"
         homes = [place.file] if place.file else [Path(folder) for folder in place.folders]
+        stdlib = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
+        if homes and all(_within(home, _ROOMS) for home in homes):
+            return "own"
         if homes and all(_within(home, _site_folders()) for home in homes):
             return "installed" if version_of(top) else "user"
-        stdlib = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
         return "stdlib" if homes and all(_within(home, stdlib) for home in homes) else "user"
 
 
@@ -91,7 +93,7 @@ def _site_folders() -> list[str]:
 
 
 def _within(path: Path, folders: Iterable[str]) -> bool:
-    """Whether a path lies in one of the folders, as it is spelled or with its links resolved."""
+    """Return whether a path lies in one of the folders, as spelled or with its links resolved."""
     real = Path(os.path.realpath(path))
     return any(
         path.is_relative_to(folder) or real.is_relative_to(os.path.realpath(folder))
@@ -101,7 +103,7 @@ def _within(path: Path, folders: Iterable[str]) -> bool:
 
 @lru_cache
 def version_of(top: str) -> str:
-    """The version of the distribution that owns an import name; empty if none does."""
+    """Return the version of the distribution that owns an import name; empty if none does."""
     try:
         return str(importlib.metadata.version(top))
     except importlib.metadata.PackageNotFoundError:

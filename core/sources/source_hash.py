@@ -1,4 +1,10 @@
-"""Follows the names that an object uses through the user's modules."""
+"""Which source text an object of a user's file or module depends on.
+
+An object depends on its definition and on every top-level name that this uses, through imports
+into the user's other modules. Files are parsed and modules found, but nothing is executed. A
+module that cannot be found is left out: importing it fails elsewhere, with its own message. A
+name in a string (`importlib.import_module("mine")`) is not followed.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +15,7 @@ from pathlib import Path
 
 from paribus.core.errors import Faults, RequestError, did_you_mean, shown
 from paribus.core.sources.module_finder import Finder, Owner, known_owner, version_of
-from paribus.core.sources.statements import (
-    Module,
-    Statement,
-    read_statements,
-    with_parents,
-)
+from paribus.core.sources.statements import Module, Statement, read_statements, with_parents
 
 _ALWAYS_RECORDED = frozenset({"torch", "numpy"})  # part of every run's environment
 
@@ -31,29 +32,28 @@ class Trace:
         self.distributions: dict[str, str] = {}
 
     def note(self, module: str) -> None:
-        """Records the version of an installed module."""
+        """Record the version of an installed module."""
         top = module.partition(".")[0]
         if top not in _ALWAYS_RECORDED and self._finder.owner(module) == "installed":
             self.distributions[top] = version_of(top)
 
     def load(self, name: str) -> Module | None:
-        """The user's module of that name, or None if there is none."""
+        """Return the user's module of that name, or None if there is none."""
         if name not in self._loaded:
-            self._loaded[name] = self._load(name)
+            place = self._finder.find(name) if self._finder.owner(name) == "user" else None
+            root, path = self._root, place.file if place else None
+            if place is None:
+                self._loaded[name] = None
+            elif root and path and root.path and path.samefile(root.path):
+                self._loaded[name] = root
+            else:
+                package = name if place.folders else name.rpartition(".")[0]
+                statements = read_statements(path) if path else []
+                self._loaded[name] = Module(name, package, path, statements)
         return self._loaded[name]
 
-    def _load(self, name: str) -> Module | None:
-        place = self._finder.find(name) if self._finder.owner(name) == "user" else None
-        if place is None:
-            return None
-        root, path = self._root, place.file
-        if root and path and root.path and path.samefile(root.path):
-            return root
-        package = name if place.folders else name.rpartition(".")[0]
-        return Module(name, package, path, read_statements(path) if path else [])
-
     def reach(self, name: str, member: str | None, asker: Module | None = None) -> Bindings:
-        """The statements that bind a member of a module; all of the module for None."""
+        """Return the statements that bind a member of a module; all of the module for None."""
         module = self.load(name)
         if module is None:
             self.note(name)
@@ -67,20 +67,27 @@ class Trace:
         return self.bindings(module, member)
 
     def bindings(self, module: Module, name: str) -> Bindings:
-        """The statements of a module that bind a name."""
+        """Return the statements of a module that bind a name."""
         found = module.binding(name) or module.binding("__getattr__")
         return [(module, statement) for statement in [*found, *module.binding_any]]
 
     def digest(self, module: Module, dotted: str, where: str) -> str:
-        """The sha256 of all that an object (`Net`, `Net.small`; "" for all) depends on."""
+        """Return the sha256 of all that an object (`Net`, `Net.small`; "" for all) depends on."""
         name = dotted.partition(".")[0]
-        found = (
-            self.reach(module.name, name or None) if module.name else self.bindings(module, name)
-        )
-        if not found and name and module.path:
+        todo = self.reach(module.name, name or None) if module.name else self.bindings(module, name)
+        if not todo and name and module.path:
             message = f"{shown(where)} has no object named '{shown(name)}'."
             raise RequestError(message, did_you_mean(name, module.names()), "unknown-object")
-        closure = self._closure(found)
+        closure: dict[Module, set[Statement]] = {}
+        while todo:
+            part, statement = todo.pop()
+            if statement in closure.setdefault(part, set()):
+                continue
+            closure[part].add(statement)
+            todo += [(part, s) for used in statement.uses for s in part.binding(used)]
+            for node in statement.imports:
+                for other, member in part.targets(node):
+                    todo += self.reach(other, member, asker=part)
         self.modules.update(closure)
         text = hashlib.sha256()
         for part in sorted(closure, key=lambda part: part.name):
@@ -88,22 +95,8 @@ class Trace:
             text.update("\n".join([part.name, *lines, ""]).encode())
         return text.hexdigest()
 
-    def _closure(self, todo: Bindings) -> dict[Module, set[Statement]]:
-        closure: dict[Module, set[Statement]] = {}
-        while todo:
-            module, statement = todo.pop()
-            seen = closure.setdefault(module, set())
-            if statement in seen:
-                continue
-            seen.add(statement)
-            todo += [(module, s) for name in statement.uses for s in module.binding(name)]
-            for node in statement.imports:
-                for name, member in module.targets(node):
-                    todo += self.reach(name, member, asker=module)
-        return closure
-
     def files(self) -> dict[str, Path]:
-        """The files of all modules reached, and of all that importing these imports."""
+        """Return the files of all modules reached, and of all that importing these imports."""
         found: dict[str, Path] = {}
         todo, seen = list(self.modules), set()
         while todo:
@@ -122,14 +115,6 @@ class Trace:
             parts = {part for name in names if name for part in with_parents(name)}
             todo += [other for part in parts if (other := self.load(part))]
         return dict(sorted(found.items()))
-
-
-# Which source text an object of a user's file or module depends on.
-#
-# An object depends on its definition and on every top-level name that this uses, through imports
-# into the user's other modules. Files are parsed and modules found, but nothing is executed. A
-# module that cannot be found is left out: importing it fails elsewhere, with its own message. A
-# name in a string (`importlib.import_module("mine")`) is not followed.
 
 
 _CONFIGURATION = frozenset({"BASELINE", "AXES"})  # counts as resolved values, not as source
@@ -159,7 +144,7 @@ class Sources:
 
 
 def trace_file(file: Path, names: Iterable[str]) -> Sources:
-    """What objects of an experiment file depend on.
+    """Trace what objects of an experiment file depend on.
 
     Raises:
         RequestError: If the file lacks one of the names, or a file cannot be read or parsed.
@@ -182,7 +167,7 @@ def trace_file(file: Path, names: Iterable[str]) -> Sources:
 
 
 def trace_module(dotted: str) -> Sources:
-    """What the object at a dotted path depends on: for an installed one, a name and a version.
+    """Trace what the object at a dotted path depends on: an installed one, a name and a version.
 
     Raises:
         RequestError: If a module of the user's lacks the name, or cannot be read or parsed.
@@ -202,5 +187,5 @@ def trace_module(dotted: str) -> Sources:
 
 
 def owner(module: str) -> Owner:
-    """Whose a module is; 'own' is this package. One that cannot be found counts as the user's."""
+    """Return whose a module is; 'own' is this package. One not found counts as the user's."""
     return known_owner(module) or Finder().owner(module)

@@ -47,8 +47,10 @@ def test_keys_of_another_version_are_no_damage():
 
 
 def test_a_later_format_is_named():
-    with pytest.raises(ValueError, match="has format 2; this version of paribus reads format 1"):
-        read_record({**WHOLE, "format": 2})
+    with pytest.raises(
+        ValueError, match="has format 3; this version of paribus reads up to format 2"
+    ):
+        read_record({**WHOLE, "format": 3})
 
 
 @pytest.mark.parametrize("path", [

@@ -390,6 +390,9 @@ def test_a_dotted_path_into_the_users_source(tmp_path: Path, monkeypatch: pytest
 def test_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write(tmp_path, {"editable_one/__init__.py": ""})
     monkeypatch.syspath_prepend(tmp_path)
+    repository = Path(__file__).parents[3]
+    elsewhere = [path for path in sys.path if Path(path).resolve() != repository]
+    monkeypatch.setattr(sys, "path", elsewhere)
     wanted = {
         "os.path": "stdlib",
         "sys": "stdlib",
@@ -402,6 +405,8 @@ def test_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         "nowhere": "user",
     }
     assert {name: owner(name) for name in wanted} == wanted
+    monkeypatch.setattr(sys, "path", [*elsewhere, str(repository)])
+    assert (owner("sweeps.api"), owner("tests")) == ("own", "user")
 
 
 def test_an_editable_install_by_an_import_hook_is_the_users(
