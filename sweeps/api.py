@@ -1,11 +1,8 @@
-"""The Python API: what the commands call, for notebooks and scripts.
+"""The Python API: what the commands do, for notebooks and scripts; `import paribus` gives it.
 
-from paribus.core.records.record import RunRecord
-from paribus.sweeps.api import sweep, train, load_run, load_study
-
-study = sweep("digits", {"optimizer.lr": [1e-3, 1e-2]}, seeds=3)
-for row in study.rows():
-    print(row["label"], row["mean"], row["interval"])
+study = paribus.sweep("digits", {"optimizer.lr": [1e-3, 1e-2]}, seeds=3)
+for setting in paribus.compare(study).settings:
+    print(setting.label, setting.mean, setting.interval, setting.verdict)
 """
 
 from __future__ import annotations
@@ -15,33 +12,53 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any
 
-from paribus.core.config.experiment import refuse_while_loading
+from paribus.core.config.experiment import dotted_name, refuse_while_loading
+from paribus.core.config.schema import Direction
 from paribus.core.config.values import as_plain
 from paribus.core.errors import Faults, RequestError, inert, shown
-from paribus.core.records.record import Best, Epoch, RunRecord
+from paribus.core.records.record import Best, RunRecord
 from paribus.core.records.run_dir import RunFolder
-from paribus.sweeps.analysis.compare import compare_document, run_document, study_document
+from paribus.core.sources.cells import is_of_cell, write_cells
+from paribus.sweeps.analysis.compare import (
+    Comparison,
+    checked_comparison,
+    compare_and_lint,
+    compare_study,
+    html_table,
+    run_document,
+)
+from paribus.sweeps.execution.pool import Pool
+from paribus.sweeps.formatting import number
 from paribus.sweeps.progress.progress import train_watched
 from paribus.sweeps.study.axes import Requested
-from paribus.sweeps.study.lookup import find_run
+from paribus.sweeps.study.lookup import find_run, find_subject, find_trained_run
 from paribus.sweeps.study.request import (
     RawRequest,
     Search,
+    check_margin,
     decision_of,
     read_option,
     read_seeds,
 )
-from paribus.sweeps.study.results_dir import ResultsDir
+from paribus.sweeps.study.results_dir import ResultsDir, root_words
 from paribus.sweeps.study.study import Study, latest_study
 from paribus.sweeps.sweep import planned_run, planned_sweep
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from torch import nn
 
+    from paribus.core.inference.predict import Predictions
+    from paribus.sweeps.evaluate import Evaluation, EvaluationComparison, Split
+    from paribus.sweeps.report.figure import StyledFigure
+    from paribus.sweeps.report.output import Report
+    from paribus.sweeps.reproduce import Reproduced, ReproducedSetting
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Run:
     """A finished run.
 
@@ -65,12 +82,53 @@ class Run:
         """The best epoch: ``epoch``, ``metrics`` and ``confusion_matrix``; None if it failed."""
         return self.record.best
 
-    def history(self) -> list[Epoch]:
-        """Its epochs: metrics and hashes."""
-        return self.folder.history()
+    @property
+    def history(self) -> DataFrame:
+        """One row per epoch: metrics, hashes of batch order and weights, seconds."""
+        from pandas import DataFrame
+
+        lines = [epoch.to_json() | epoch.metrics for epoch in self.folder.history()]
+        return DataFrame(lines).drop(columns="metrics", errors="ignore").set_index("epoch")
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The document that ``paribus run --json`` prints."""
+        return run_document(self.folder, self.record)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return `document`."""
+        return self.document
+
+    def __repr__(self) -> str:
+        record = self.record
+        if record.best is None:
+            return f"<run {self.id}: failed: {shown(record.reason)}>"
+        epoch = f"epoch {record.best.epoch} of {record.epochs}"
+        return f"<run {self.id}: {record.metric} {number(record.value)} at {epoch}>"
+
+    def _repr_html_(self) -> str:
+        epochs = {"best": self.record.best, "last": self.record.last}
+        columns = {name: epoch.metrics for name, epoch in epochs.items() if epoch}
+        names = dict.fromkeys(key for column in columns.values() for key in column)
+        rows = [[name, *(number(c.get(name)) for c in columns.values())] for name in names]
+        return html_table(repr(self), ["metric", *columns], rows)
+
+    def plot(self, *, trust: bool = False) -> StyledFigure:
+        """Draw its curves, its confusion matrix and its model's answers.
+
+        Args:
+            trust: Whether whatever the record names may be imported and executed.
+
+        Raises:
+            DamagedError: If a file is not what was written.
+            RequestError: If there is nothing to draw.
+        """
+        from paribus.sweeps.report.run_report import run_figure
+
+        return run_figure(self.folder, trust=trust)
 
     def model(self, *, trust: bool = False) -> nn.Module:
-        """The model with the best epoch's weights, on the CPU and in evaluation mode.
+        """Return the model with the best epoch's weights, on the CPU and in evaluation mode.
 
         The training data need not be there. It takes inputs as the training did: see
         ``record.data.preprocessing``.
@@ -89,10 +147,6 @@ class Run:
         _, model = trained_model(run, self.folder.weights())
         return model
 
-    def document(self) -> dict[str, Any]:
-        """The document that ``paribus run --json`` prints."""
-        return run_document(self.folder, self.record)
-
 
 @dataclass(frozen=True, repr=False)
 class StudyResult:
@@ -108,32 +162,51 @@ class StudyResult:
     def name(self) -> str:
         return self.study.name
 
-    def __repr__(self) -> str:
-        document = self._comparison()
-        metric = document["metric"]
-        rows = [row for row in document["settings"] if row["mean"] is not None]
-        means = ", ".join(f"{row['label']} {row['mean']:.4g}" for row in rows)
-        return f"<study {self.name}: mean best {metric['name']} of {means or 'nothing yet'}>"
-
+    @property
     def document(self) -> dict[str, Any]:
         """The document that ``paribus compare --json`` prints."""
-        return study_document(self.study)
+        return compare_and_lint(self.study).to_json()
 
+    @property
     def rows(self) -> list[dict[str, Any]]:
         """One dict per setting: label, changed, derived, seeds, values, mean, std, delta, …"""
-        rows: list[dict[str, Any]] = self._comparison()["settings"]
+        rows: list[dict[str, Any]] = compare_study(self.study).to_json()["settings"]
         return rows
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return `document`."""
+        return self.document
+
+    def to_frame(self) -> DataFrame:
+        """Return one row per setting, with the keys of `rows` as columns."""
+        return compare_study(self.study).to_frame()
+
+    def __repr__(self) -> str:
+        found = compare_study(self.study)
+        settings = [setting for setting in found.settings if setting.mean is not None]
+        means = ", ".join(f"{setting.label} {setting.mean:.4g}" for setting in settings)
+        return f"<study {self.name}: mean best {found.metric.name} of {means or 'nothing yet'}>"
+
+    def _repr_html_(self) -> str:
+        return compare_study(self.study)._repr_html_()
+
+    def plot(self) -> StyledFigure:
+        """Draw the learning curves, and the metric over each axis.
+
+        Raises:
+            RequestError: If there is nothing to draw.
+        """
+        from paribus.sweeps.report.study_report import study_figure
+
+        return study_figure(self.study)
+
     def run(self, label: str, seed: int) -> Run:
-        """A run of a setting.
+        """Return a run of a setting.
 
         Raises:
             RequestError: If there is no such setting, seed or finished run.
         """
         return Run(find_run(self.study.root, f"{self.name}/{label}-s{seed}"))
-
-    def _comparison(self) -> dict[str, Any]:
-        return compare_document(self.study, self.study.results())
 
 
 def train(
@@ -146,9 +219,9 @@ def train(
     engine: str = "auto",
     trust: bool = False,
 ) -> Run:
-    """Trains one run, or takes it from the root if it is there.
+    """Train one run, or take it from the root if it is there.
 
-    A terminal shows how far it is; elsewhere, as in a notebook, only warnings are printed.
+    A terminal and a notebook show how far it is; elsewhere only warnings are printed.
 
     Args:
         experiment: A name of the catalogue, a ``.py`` file, or a run.
@@ -166,7 +239,7 @@ def train(
     place, faults = _root(root), Faults()
     with faults.collecting():
         _seeds([seed])
-    asked = RawRequest(str(experiment), _pairs(overrides), None, engine, trust)
+    asked = RawRequest(str(experiment), _pairs(overrides, place), None, engine, trust)
     with planned_run(place, asked, seed, faults) as planned:
         train_watched(planned, wandb=wandb, warn=_warn)
     planned.finished("Once its cause is gone, call train again.")
@@ -193,9 +266,9 @@ def sweep(
     storage: str | None = None,
     trust: bool = False,
 ) -> StudyResult:
-    """Trains a study: the baseline, and each level of each axis with all else left alone.
+    """Train a study: the baseline, and each level of each axis with all else left alone.
 
-    A terminal shows how its settings stand; elsewhere, as in a notebook, only warnings are printed.
+    A terminal and a notebook show how it stands; elsewhere only warnings are printed.
 
     Args:
         experiment: A name of the catalogue, a ``.py`` file, or a run.
@@ -237,7 +310,7 @@ def sweep(
         seeds_given=seeds is not None,
         faults=faults,
     )
-    asked = RawRequest(str(experiment), _pairs(overrides), _axes(axes), engine, trust)
+    asked = RawRequest(str(experiment), _pairs(overrides, place), _axes(axes, place), engine, trust)
     with planned_sweep(
         place,
         asked,
@@ -257,7 +330,7 @@ def sweep(
 
 
 def load_study(name: str | None = None, *, root: str | Path | None = None) -> StudyResult:
-    """A study by name; None: the latest.
+    """Return a study by name; None: the latest.
 
     Raises:
         RequestError: If there is none.
@@ -267,12 +340,204 @@ def load_study(name: str | None = None, *, root: str | Path | None = None) -> St
 
 
 def load_run(run: str, *, root: str | Path | None = None) -> Run:
-    """A finished run by id, the beginning of one, its folder, or ``STUDY/LABEL-sSEED``.
+    """Return a finished run by id, the beginning of one, its folder, or ``STUDY/LABEL-sSEED``.
 
     Raises:
         RequestError: If there is none.
     """
     return Run(find_run(_root(root), run))
+
+
+def compare(
+    study_or_csv: StudyResult | str | Path | None = None,
+    *,
+    metric: str | None = None,
+    margin: float | None = None,
+    direction: Direction | None = None,
+    root: str | Path | None = None,
+) -> Comparison:
+    """Compare every setting of a study, or of any tool's results, with the baseline.
+
+    Args:
+        study_or_csv: A study, its name, or a CSV file with the columns setting, seed and value;
+            None: the latest study.
+        metric: Of a study, another metric of each run's best epoch; None: the selection metric.
+        margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
+        direction: Of a CSV file, which way is better; None: ``maximize``.
+        root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
+
+    Raises:
+        RequestError: If there is no such study or file, or nothing can be said of it yet.
+    """
+    place, name = _named(study_or_csv, root)
+    faults = Faults()
+    with faults.collecting():
+        check_margin(margin)
+    if name.lower().endswith(".csv") and name not in place.study_names():
+        if metric is not None:
+            faults.add("metric: a file has one value for each run.", "Leave it out.", "options")
+        faults.check()
+        from paribus.sweeps.analysis.csv_results import compare_results
+
+        return compare_results(Path(name), direction or "maximize", margin)
+    if direction is not None:
+        faults.add("direction: a study knows its metric's.", "Leave it out.", "options")
+    faults.check()
+    study = Study.load(place, name or latest_study(place))
+    comparison = checked_comparison(study, metric, margin, root_words(place))
+    for run, damage in study.outcomes.damaged.items():
+        _warn(f"{run} is left out, as it is damaged: {damage}")
+    return comparison
+
+
+def evaluate(
+    run_or_study: Run | StudyResult | str | Path,
+    split: Split = "val",
+    *,
+    labels: Sequence[str] = (),
+    root: str | Path | None = None,
+    trust: bool = False,
+) -> Evaluation | EvaluationComparison:
+    """Evaluate the best checkpoint of a run, or of a study's chosen settings.
+
+    Readings of the test part are counted.
+
+    Args:
+        run_or_study: A run or a study, or what `load_run` and `load_study` take.
+        split: ``val`` or ``test``.
+        labels: Settings of the study beside the baseline; none takes those that are better, or
+            where none is, the best one.
+        root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
+        trust: Whether whatever the record of a run names may be imported and executed.
+
+    Raises:
+        DamagedError: If a file of the run, or the data, is not what it was.
+        RequestError: If there is no such run or study, it has no model, or the part is empty.
+    """
+    from paribus.sweeps.evaluate import evaluate_recorded, evaluate_study
+
+    if split not in ("val", "test"):
+        raise RequestError(f"split={shown(repr(split), 40)}: must be 'val' or 'test'.")
+    place, name = _named(run_or_study, root)
+    if name in place.study_names():
+        return evaluate_study(Study.load(place, name), labels, split, trust)
+    if labels:
+        raise RequestError(f"{shown(name)} is no study, so it has no settings to name.")
+    return evaluate_recorded(place, name, split, trust)
+
+
+def predict(
+    run: Run | str | Path, inputs: Any, *, root: str | Path | None = None, trust: bool = False
+) -> Predictions:
+    """Predict new data with the best checkpoint of a run.
+
+    Args:
+        run: A run, or what `load_run` takes.
+        inputs: What the run was trained on: an array, a data frame, a list of rows (numbers, or
+            dicts by column), texts, images by path, or the path of a file of them.
+        root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
+        trust: Whether whatever the record of the run names may be imported and executed.
+
+    Raises:
+        DamagedError: If a file of the run is not what it was.
+        RequestError: If there is no such run, it has no model, or an input is not as its training
+            data were.
+    """
+    place, name = _named(run, root)
+    folder, record = find_trained_run(place, name, "predict with")
+    from paribus.core.inference.new_inputs import Given
+    from paribus.core.inference.predict import predict_run
+
+    items = [inputs] if isinstance(inputs, str | Path) else _rows(inputs)
+    if all(isinstance(item, str | Path) for item in items):
+        given = Given([str(item) for item in items])
+    else:
+        given = Given(rows=items)
+    with Pool(1, record.configuration["data"]["name"]) as pool:
+        found = pool.call(predict_run, folder.folder, given, trust)
+    for note in found.notes:
+        _warn(note)
+    return found
+
+
+def reproduce(
+    run: Run | str | Path,
+    *,
+    workers: int | None = None,
+    root: str | Path | None = None,
+    trust: bool = False,
+) -> Reproduced | ReproducedSetting:
+    """Train a run again from its record alone, and compare every epoch bit for bit.
+
+    Nothing in the root is changed.
+
+    Args:
+        run: A run, what `load_run` takes, or ``STUDY/LABEL`` for all seeds of a setting.
+        workers: Processes; None: the machine's cores.
+        root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
+        trust: Whether whatever the record names may be imported and executed.
+
+    Raises:
+        DamagedError: If its record cannot be read, or its sources are not what they were.
+        RequestError: If there is no such run, or it cannot be trained here.
+    """
+    refuse_while_loading("reproduce")
+    from paribus.sweeps.reproduce import ReproducedSetting, planned_reproduction
+
+    place, name = _named(run, root)
+    with planned_reproduction(place, name, workers=workers, trust=trust) as planned:
+        for seed in planned.missing:
+            _warn(f"{name}: seed {seed} has no finished run, so it is not compared.")
+        train_watched(planned, warn=_warn, wandb=False)
+        results = planned.results()
+    return results[0] if len(results) == 1 else ReproducedSetting(name, results)
+
+
+def report(
+    study_or_run: StudyResult | Run | str | Path | None = None,
+    *,
+    output: str | Path | None = None,
+    root: str | Path | None = None,
+    trust: bool = False,
+) -> Report:
+    """Write a page on a study or a run: one self-contained HTML file.
+
+    Args:
+        study_or_run: A study, a run, or the name of one; None: the latest study.
+        output: The file; None: ``report.html`` in the study's folder, ``RUN.html`` in this one.
+        root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
+        trust: Whether whatever a run's record names may be imported and executed.
+
+    Raises:
+        DamagedError: If a file of the run is not what was written.
+        RequestError: If there is nothing to show, or the file cannot be written.
+    """
+    from paribus.sweeps.report.output import report_file, write_report
+
+    place, name = _named(study_or_run, root)
+    subject = find_subject(place, name or latest_study(place))
+    file = report_file(subject, output)
+    assert file
+    return write_report(subject, file, _warn, trust=trust)
+
+
+def _named(
+    what: StudyResult | Run | str | Path | None, root: str | Path | None
+) -> tuple[ResultsDir, str]:
+    """Return the root and the name of a study or run; the name is empty for None."""
+    if isinstance(what, StudyResult):
+        return _root(root or what.study.root.path), what.name
+    if isinstance(what, Run):
+        return _root(root or what.folder.folder.parent.parent), str(what.folder.folder)
+    return _root(root), "" if what is None else str(what)
+
+
+def _rows(inputs: Any) -> list[Any]:
+    """Return an array, a data frame or a sequence as a list of rows fit for JSON."""
+    if hasattr(inputs, "to_dict"):  # a data frame; its empty cells are NaN
+        inputs = inputs.astype(object).where(inputs.notna(), None).to_dict("records")
+    rows = inputs.tolist() if hasattr(inputs, "tolist") else list(inputs)
+    return [row.tolist() if hasattr(row, "tolist") else row for row in rows]
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
@@ -303,31 +568,61 @@ def _root(root: str | Path | None) -> ResultsDir:
     return place
 
 
-def _pairs(overrides: Mapping[str, Any] | Sequence[str] | None) -> tuple[Requested, ...]:
+def _pairs(
+    overrides: Mapping[str, Any] | Sequence[str] | None, root: ResultsDir
+) -> tuple[Requested, ...]:
     if isinstance(overrides, str):
         return (overrides,)
     if overrides is not None and not isinstance(overrides, Mapping):
         return tuple(overrides)
-    return tuple((key, as_plain(value, key)) for key, value in (overrides or {}).items())
+    return tuple((key, _plain(value, key, root)) for key, value in (overrides or {}).items())
 
 
-def _axes(axes: Mapping[str, Any] | Sequence[str] | None) -> tuple[Requested, ...]:
+def _axes(
+    axes: Mapping[str, Any] | Sequence[str] | None, root: ResultsDir
+) -> tuple[Requested, ...]:
     if axes is None:
         return ()
     if isinstance(axes, str):
         return (axes,)
     if not isinstance(axes, Mapping):
         return tuple(axes)
-    return tuple((key, _levels(key, levels)) for key, levels in axes.items())
+    return tuple((key, _levels(key, levels, root)) for key, levels in axes.items())
 
 
-def _levels(key: str, levels: Any) -> str | list[Any]:
+def _levels(key: str, levels: Any, root: ResultsDir) -> str | list[Any]:
     """Return LEVELS as they are typed, or a list of values; one value is a list of one."""
     if isinstance(levels, str):
         return levels
     if isinstance(levels, Mapping) or not isinstance(levels, Iterable):
         levels = [levels]
-    return [as_plain(level, key) for level in levels]
+    return [_plain(level, key, root) for level in levels]
+
+
+def _plain(value: Any, key: str, root: ResultsDir) -> Any:
+    """Return a value as a configuration holds it; a class or function by a name it is found by.
+
+    Raises:
+        RequestError: If it is another object, or uses one that lives in the notebook only.
+    """
+    if isinstance(value, Mapping) and "name" in value:
+        return {**as_plain({**value, "name": ""}, key), "name": _plain(value["name"], key, root)}
+    if isinstance(value, type | FunctionType):
+        if is_of_cell(value):
+            return write_cells(value, root.path / "cells")
+        if found := dotted_name(value):
+            return found
+        raise RequestError(
+            f"{key}: {shown(repr(value))} has no name at the top level of a module or cell.",
+            "Define it there with def or class.",
+        )
+    if callable(value) and not isinstance(value, BuiltinFunctionType):
+        kind = type(value).__name__
+        raise RequestError(
+            f"{key} is a {kind} that was made already; each run makes its own, by its seed.",
+            f'Name the class, and its keywords beside it: {{"name": {kind}, "KEYWORD": VALUE}}.',
+        )
+    return as_plain(value, key)
 
 
 def _warn(message: str) -> None:

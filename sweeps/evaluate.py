@@ -1,15 +1,14 @@
-"""A study's chosen settings on a part of the data: the test part, once, when all is decided."""
+"""Best checkpoints on a part of the data: a run's, or those of a study's chosen settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from paribus.core.errors import RequestError
 from paribus.core.fileio import append_line, creating, read_lines
-from paribus.core.inference.evaluate import Evaluated
 from paribus.sweeps.analysis.compare import (
     Comparison,
     Metric,
@@ -18,14 +17,49 @@ from paribus.sweeps.analysis.compare import (
     compare_study,
 )
 from paribus.sweeps.analysis.judge import Judged, Observed, Outputs, judge_observed, standard_for
+from paribus.sweeps.execution.pool import Pool
 from paribus.sweeps.stats.verdicts import mean_and_std
 from paribus.sweeps.study.controls import sameness
+from paribus.sweeps.study.lookup import find_trained_run
 from paribus.sweeps.study.results import SettingResult
+from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import Study
 
+if TYPE_CHECKING:
+    from paribus.core.inference.evaluate import Evaluated
+
 Split = Literal["val", "test"]
-Evaluate = Callable[[Path, Split], Evaluated]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A run's best checkpoint on a part of the data.
+
+    Attributes:
+        run: The run's id.
+        split: The part.
+        metrics: ``<split>/<metric>`` to its value.
+        confusion_matrix: Counts of (target, prediction), for several labels one matrix each, or
+            None.
+        report: Class or label to precision, recall, f1 and support; None for values.
+        readings: How often the run's test part was read.
+        environment: What of machine and versions is not as it was: ``{name: [then, now]}``.
+        differs: On validation, the metrics that are not the recorded ones: ``{name: [then, now]}``.
+    """
+
+    run: str
+    split: Split
+    metrics: dict[str, float | None]
+    confusion_matrix: list[Any] | None
+    report: dict[str, dict[str, float]] | None
+    readings: int
+    environment: dict[str, list[Any]]
+    differs: dict[str, list[Any]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``paribus evaluate RUN --json`` prints."""
+        return asdict(self)
 
 
 class EvaluatedSetting(SettingComparison):
@@ -88,30 +122,68 @@ def chosen_settings(study: Study, labels: Sequence[str]) -> list[SettingResult]:
     return [baseline, *[results[label] for label in wanted]]
 
 
-def evaluate_settings(
+def evaluate_recorded(root: ResultsDir, name: str, split: Split, trust: bool = False) -> Evaluation:
+    """Evaluate the best checkpoint of a run; a reading of its test part is counted.
+
+    Raises:
+        DamagedError: If a file of the run, or the data, is not what it was.
+        RequestError: If there is no such run, it failed, or the part is empty.
+    """
+    folder, record = find_trained_run(root, name, "evaluate")
+    from paribus.core.inference.evaluate import evaluate_run
+
+    with Pool(1, record.configuration["data"]["name"]) as pool:
+        found = pool.call(evaluate_run, folder.folder, split, trust)
+    # Beside the run, wherever that lies: readings of a test part count where the run is.
+    beside = ResultsDir(folder.folder.parent.parent)
+    if split == "test":
+        _count_reading(beside, {"run": folder.id})
+    return Evaluation(
+        run=record.run,
+        split=split,
+        metrics=found.metrics,
+        confusion_matrix=found.confusion_matrix,
+        report=found.report,
+        readings=_readings(beside, {folder.id}),
+        environment=found.environment,
+        differs=found.differs,
+    )
+
+
+def evaluate_study(
     study: Study,
-    chosen: Sequence[SettingResult],
+    labels: Sequence[str],
     split: Split,
-    evaluate: Evaluate,
+    trust: bool = False,
     watched: Callable[[Sequence[str]], Iterable[str]] = iter,
 ) -> EvaluationComparison:
-    """Evaluate all runs of settings, and judge them as `compare` does. One reading of the part.
+    """Evaluate all runs of chosen settings, and judge them as `compare` does.
 
     Args:
         study: Their study.
-        chosen: The baseline first.
-        split: The part.
-        evaluate: Evaluates the run in a folder.
+        labels: As `chosen_settings` takes them.
+        split: The part: one reading of it.
+        trust: Whether whatever the records name may be imported and executed.
         watched: Shows how far it is while runs are gone through.
+
+    Raises:
+        DamagedError: If a file of a run, or the data, is not what it was.
+        RequestError: If a setting is unknown, has too few seeds or no model, or the part is empty.
     """
+    chosen = chosen_settings(study, labels)
+    for result in chosen:
+        find_trained_run(study.root, result.setting.runs[result.seeds[0]], "evaluate")
+    from paribus.core.inference.evaluate import evaluate_run
+
     shared = {seed for result in chosen for seed in result.seeds} & {*chosen[0].seeds}
     runs = [r.setting.runs[s] for r in chosen for s in r.seeds if s in shared]
-    found = {run: evaluate(study.root.run(run).folder, split) for run in watched(runs)}
+    with Pool(1, study.asked["baseline"]["data"]["name"]) as pool:
+        found: dict[str, Evaluated] = {
+            run: pool.call(evaluate_run, study.root.run(run).folder, split, trust)
+            for run in watched(runs)
+        }
     if split == "test":
-        with creating("The count of test readings"):
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            line = {"study": study.name, "runs": runs, "split": "test", "at": now}
-            append_line(study.root.path / "readings.jsonl", line)
+        _count_reading(study.root, {"study": study.name, "runs": runs})
     metric = f"{split}/{study.metric.rpartition('/')[2]}"
     seen = [_observed(study, result, found, metric) for result in chosen]
     example = next(iter(found.values()))
@@ -139,18 +211,22 @@ def evaluate_settings(
             _setting(r, o, judged, [found[run] for run in r.setting.runs.values() if run in found])
             for r, o in zip(chosen, seen, strict=True)
         ],
-        readings=readings(study),
+        readings=_readings(study.root, {run for s in study.settings for run in s.runs.values()}),
         environment=_differing(found, "environment"),
         differs=_differing(found, "differs"),
     )
 
 
-def readings(study: Study) -> int:
-    """Return how often the test part was read by a run of a study, or by the study."""
-    runs = {run for setting in study.settings for run in setting.runs.values()}
-    lines = read_lines(study.root.path / "readings.jsonl")
-    read = (line for line in lines if isinstance(line, dict))
-    return sum(bool(runs & {line.get("run"), *line.get("runs", ())}) for line in read)
+def _count_reading(root: ResultsDir, line: Mapping[str, Any]) -> None:
+    with creating("The count of test readings"):
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        append_line(root.path / "readings.jsonl", {**line, "split": "test", "at": now})
+
+
+def _readings(root: ResultsDir, runs: set[str]) -> int:
+    """Return how often the test part was read by one of the runs, alone or in its study."""
+    lines = (line for line in read_lines(root.path / "readings.jsonl") if isinstance(line, dict))
+    return sum(bool(runs & {line.get("run"), *line.get("runs", ())}) for line in lines)
 
 
 def _observed(

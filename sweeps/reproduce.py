@@ -20,6 +20,7 @@ from paribus.core.run_spec import RunSpec
 from paribus.sweeps.execution.driver import RunEvent, RunnerOptions, drive
 from paribus.sweeps.execution.pool import Pool
 from paribus.sweeps.stats.variance import prediction_interval
+from paribus.sweeps.stats.verdicts import mean_and_std
 from paribus.sweeps.study.lookup import find_run
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.settings import BASELINE
@@ -201,15 +202,25 @@ class Reproduced:
         """The selection metric of the best epoch, then and now."""
         return self.again.record.value, self.record.value if self.record else None
 
-    def document(self) -> dict[str, Any]:
-        """Return the `reproduce` document of the contract."""
+    @property
+    def run(self) -> str:
+        """The run's id."""
+        return self.again.record.run
+
+    @property
+    def environment(self) -> dict[str, list[Any]]:
+        """What of its identity is not as it was: ``{name: [then, now]}``."""
+        return self.again.differs
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``paribus reproduce RUN --json`` prints."""
         then, now = self.again.record, self.record
         return {
-            "run": then.run,
+            "run": self.run,
             "identical": self.identical,
             "grade": self.grade,
             "first_difference": vars(self.difference) if self.difference else None,
-            "environment": self.again.differs,
+            "environment": self.environment,
             "damaged": list(self.again.damaged),
             "metric": self.again.metric,
             "values": list(self.values),
@@ -228,6 +239,60 @@ class Reproduced:
                 "distributions": then.identity["distributions"],
                 "command": f"paribus reproduce {then.run}",
             },
+        }
+
+
+@dataclass(frozen=True)
+class ReproducedSetting:
+    """All seeds of a setting, trained again.
+
+    Attributes:
+        run: ``STUDY/LABEL``.
+        runs: Each seed's run compared.
+    """
+
+    run: str
+    runs: Sequence[Reproduced]
+
+    @property
+    def identical(self) -> bool:
+        return all(result.identical for result in self.runs)
+
+    @property
+    def grade(self) -> Grade:
+        """The worst of its runs."""
+        order: tuple[Grade, ...] = ("differs", "agrees", "bit-exact")
+        return min((result.grade for result in self.runs), key=order.index)
+
+    @property
+    def difference(self) -> Difference | None:
+        """Where the first run that differs does so first."""
+        return next((result.difference for result in self.runs if result.difference), None)
+
+    @property
+    def environment(self) -> dict[str, list[Any]]:
+        """What of their identities is not as it was: ``{name: [then, now]}``."""
+        return {k: pair for result in self.runs for k, pair in result.environment.items()}
+
+    @property
+    def statistics(self) -> list[tuple[float | None, float | None]]:
+        """Mean and standard deviation of the selection metric, then and now."""
+        return [
+            mean_and_std([v for r in self.runs if (v := r.values[i]) is not None]) for i in (0, 1)
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``paribus reproduce STUDY/LABEL --json`` prints."""
+        means, deviations = zip(*self.statistics, strict=True)
+        return {
+            "run": self.run,
+            "identical": self.identical,
+            "grade": self.grade,
+            "first_difference": vars(self.difference) if self.difference else None,
+            "environment": self.environment,
+            "mean": list(means),
+            "std": list(deviations),
+            "runs": [result.to_dict() for result in self.runs],
         }
 
 

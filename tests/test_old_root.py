@@ -12,6 +12,7 @@ import pytest
 
 from paribus.core.records.old_names import present_name, read_old_source
 from paribus.core.records.run_dir import RunFolder
+from paribus.sweeps import api
 
 OLD = Path(__file__).parent / "old_root"
 OF_STUDY, BY_PATH = "waves/baseline-s0", "waves-s0-2fc237e53e31"
@@ -81,6 +82,12 @@ def test_its_runs_are_a_beginning(ask):
     found = ask("run", BY_PATH, "train.epochs=1", "--no-wandb")
     record = json.loads((Path(found["dir"]) / "run.json").read_text())
     assert record["configuration"]["model"]["name"] == "paribus.core.components.models.MLP"
+
+
+def test_it_is_read_by_the_api(root):
+    study = api.load_study("waves", root=root)
+    assert study.run("baseline", 1).history.index.tolist() == [1, 2, 3, 4]
+    assert {row["label"] for row in study.rows} == {"baseline", "optimizer.lr=0.1"}
 
 
 @pytest.mark.parametrize(

@@ -28,20 +28,46 @@ from paribus.core.runtime import settle
 
 
 @dataclass(frozen=True)
-class Predicted:
-    """What a model predicts for new data.
+class Prediction:
+    """What a model predicts for one input.
 
     Attributes:
-        predictions: For each input ``{"input", "label", "probabilities"}`` or ``{"input",
-            "value"}``, fit for JSON.
+        input: What the input is called: a path, a text, ``file.csv:ROW`` counted from 1.
+        label: The class, or the labels; None for values.
+        probabilities: Of each class or label; None for values.
+        value: The number, or the numbers; None for classes.
+    """
+
+    input: str
+    label: str | list[str] | None = None
+    probabilities: dict[str, float] | None = None
+    value: float | list[float] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is known of it, as JSON."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a run's model predicts for new data.
+
+    Attributes:
+        run: The run's id.
+        predictions: One for each input.
         notes: What to know of the inputs.
     """
 
-    predictions: list[dict[str, Any]]
+    run: str
+    predictions: list[Prediction]
     notes: list[str]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``paribus predict RUN --json`` prints."""
+        return {"run": self.run, "predictions": [one.to_dict() for one in self.predictions]}
 
-def predict_run(path: Path, given: Given, trust: bool = False) -> Predicted:
+
+def predict_run(path: Path, given: Given, trust: bool = False) -> Predictions:
     """Predict new data with the best checkpoint of the run in a folder.
 
     Its training data need not be there.
@@ -88,28 +114,29 @@ def predict_run(path: Path, given: Given, trust: bool = False) -> Predicted:
             "Give inputs like those of the training data.",
             "shape",
         ) from error
-    return Predicted(_documents(task, outputs, new.names, recipe["class_names"]), list(new.notes))
+    predictions = _predictions(task, outputs, new.names, recipe["class_names"])
+    return Predictions(run.id, predictions, list(new.notes))
 
 
-def _documents(
+def _predictions(
     task: Task, outputs: Tensor, inputs: list[str], classes: list[str] | None
-) -> list[dict[str, Any]]:
+) -> list[Prediction]:
     """Return each input's prediction from the model's outputs: float `[N, …]`."""
     probabilities = task.probabilities(outputs)
     predicted = task.predict(outputs).tolist()
     if probabilities is None or classes is None:
         return [
-            {"input": given, "value": value[0] if len(value) == 1 else value}
+            Prediction(given, value=value[0] if len(value) == 1 else value)
             for given, value in zip(inputs, predicted, strict=True)
         ]
     several = task.targets == "labels"
     return [
-        {
-            "input": given,
-            "label": [name for name, marked in zip(classes, code, strict=True) if marked]
+        Prediction(
+            given,
+            [name for name, marked in zip(classes, code, strict=True) if marked]
             if several
             else classes[code],
-            "probabilities": dict(zip(classes, row, strict=True)),
-        }
+            dict(zip(classes, row, strict=True)),
+        )
         for given, code, row in zip(inputs, predicted, probabilities.tolist(), strict=True)
     ]

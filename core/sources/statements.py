@@ -16,12 +16,12 @@ from paribus.core.errors import RequestError, shown
 
 
 def tree_digest(text: str) -> str:
-    """The sha256 of a file's whole syntax tree, without comments and docstrings."""
+    """Return the sha256 of a file's whole syntax tree, without comments and docstrings."""
     return hashlib.sha256(_dump(ast.parse(text)).encode()).hexdigest()
 
 
 def _inert(node: object) -> bool:
-    """Whether it is a statement without effect: `pass`, a docstring, `...`."""
+    """Return whether it is a statement without effect: `pass`, a docstring, `...`."""
     return isinstance(node, ast.Pass) or (
         isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     )
@@ -82,12 +82,12 @@ class Module:
         return [statement for statement in self.statements if statement.any_name]
 
     def names(self) -> list[str]:
-        """The names to offer to a person: its own, or where it has none, those it imports."""
+        """Return the names to offer to a person: its own, or if it has none, those it imports."""
         public = [name for name in self._by_name if not name.startswith("_")]
         return [n for n in public if not all(s.is_import for s in self.binding(n))] or public
 
     def targets(self, node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str | None]]:
-        """(module, name in it) that an import statement here reads; None for all of it."""
+        """Yield (module, name in it) that an import statement here reads; None for all of it."""
         if isinstance(node, ast.Import):
             for alias in node.names:
                 # `import a.b` binds a, `import a.b as c` binds b.
@@ -104,13 +104,13 @@ class Module:
 
 
 def with_parents(module: str) -> list[str]:
-    """`a`, `a.b` and `a.b.c` of ``a.b.c``."""
+    """Return `a`, `a.b` and `a.b.c` of ``a.b.c``."""
     parts = module.split(".")
     return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
 
 
 def read_statements(path: Path, hidden: frozenset[str] = frozenset()) -> list[Statement]:
-    """The top-level statements of a file, without those that only concern hidden names."""
+    """Return the top-level statements of a file, without those that only concern hidden names."""
     try:
         content = path.read_bytes()
         if path.suffix != ".py":
@@ -134,8 +134,8 @@ def read_statements(path: Path, hidden: frozenset[str] = frozenset()) -> list[St
 
 
 def _read(node: ast.stmt, hidden: frozenset[str]) -> Iterator[Statement]:
-    """The statement, unless it only concerns hidden names."""
-    bound, used = _scan(node)
+    """Yield the statement, unless it only concerns hidden names."""
+    bound, used = scan(node)
     bound |= _changed(node, hidden)
     if not bound or bound - hidden:
         imports = tuple(n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom))
@@ -144,7 +144,7 @@ def _read(node: ast.stmt, hidden: frozenset[str]) -> Iterator[Statement]:
 
 
 def _flatten(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements that an import runs, with one name per import statement."""
+    """Yield the statements that an import runs, with one name per import statement."""
     for node in body:
         if isinstance(node, ast.Import):
             yield from (ast.Import([alias]) for alias in node.names)
@@ -156,8 +156,8 @@ def _flatten(body: list[ast.stmt]) -> Iterator[ast.stmt]:
             yield node
 
 
-def _scan(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:
-    """The top-level names that a top-level statement binds, and those that it uses."""
+def scan(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the top-level names that a top-level statement binds, and those that it uses."""
     try:
         top = symtable.symtable(ast.unparse(node), "", "exec")
     except (SyntaxError, ValueError):  # ast.unparse fails at some f-strings: all names count
@@ -183,7 +183,7 @@ def _used(table: symtable.SymbolTable) -> Iterator[str]:
 
 
 def _changed(node: ast.stmt, hidden: frozenset[str]) -> set[str]:
-    """Names whose values a statement may change in place: `SIZES["a"] = 1`, `shuffle(LAYERS)`."""
+    """Return names whose values a statement may change: `SIZES["a"] = 1`, `shuffle(LAYERS)`."""
     found: set[str] = set()
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return found

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
 from paribus.core.config.schema import Direction
+from paribus.core.errors import RequestError
 from paribus.core.records.record import RunRecord
 from paribus.core.records.run_dir import RunFolder
 from paribus.sweeps.analysis.judge import Judged, Question, judge_observed, observed, standard_of
@@ -164,6 +165,16 @@ class Comparison(_Frozen):
         """See `best_setting`."""
         return best_setting(self.settings, self.metric.direction)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the command prints with ``--json``."""
+        return self.to_json()
+
+    def _repr_html_(self) -> str:
+        from paribus.sweeps.analysis.verdict_text import paper_table
+
+        columns, *rows = paper_table(self)
+        return html_table(f"study {self.study}" if self.study else "results", columns, rows)
+
     def to_json(self) -> dict[str, Any]:
         """Return the `compare` document."""
         found = self.model_dump(exclude={"linter"} if self.linter is None else None)
@@ -172,6 +183,15 @@ class Comparison(_Frozen):
                 if cell["label"] is None:
                     del cell["label"]
         return found
+
+
+def html_table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table as a notebook shows it; markup in names stays text."""
+    from markupsafe import escape
+    from pandas import DataFrame
+
+    table = DataFrame(rows, columns=list(columns)).to_html(index=False, border=0)
+    return f"<p>{escape(caption)}</p>{table}"
 
 
 class Ended(Protocol):
@@ -287,16 +307,37 @@ def compare_and_lint(
     return found.model_copy(update={"linter": lint_study(study, own, options)})
 
 
-def compare_document(study: Study, results: Sequence[SettingResult], metric: str | None = None, *,
-                     margin: float | None = None,
-                     labels: Sequence[str] | None = None) -> dict[str, Any]:  # fmt: skip
-    """Return `compare_study` as JSON."""
-    return compare_study(study, results, metric, margin=margin, labels=labels).to_json()
+def checked_comparison(
+    study: Study, metric: str | None, margin: float | None, options: Sequence[str] = ()
+) -> Comparison:
+    """Return `compare_and_lint` of a study that something can be said of.
 
-
-def study_document(study: Study) -> dict[str, Any]:
-    """Return `compare_and_lint` as JSON."""
-    return compare_and_lint(study).to_json()
+    Raises:
+        RequestError: If no run of the baseline is complete, the runs have no such metric, or a
+            verdict is requested of single seeds.
+    """
+    comparison = compare_and_lint(study, metric, margin, options)
+    if study.outcomes.damaged:  # which is what a person is shown then
+        return comparison
+    name, baseline = study.name, comparison.by_label.get(BASELINE)
+    if baseline is None or not baseline.values:
+        why = f": {baseline.reason}" if baseline and baseline.reason else ""
+        raise RequestError(
+            f"The study {name} has no complete run of its baseline, so there is nothing to compare "
+            f"with{why}.",
+            f"Name another metric, or run its sweep again, which goes on; see: paribus runs {name}"
+            if why
+            else f"Run its sweep again, which goes on; see: paribus runs {name}",
+            "no-baseline",
+        )
+    if margin is not None and not any(setting.verdict for setting in comparison.settings):
+        raise RequestError(
+            f"--margin {margin}: no setting of {name} shares two seeds with the baseline, and a "
+            "verdict needs two.",
+            "Train more: the sweep's command with --seeds 3.",
+            "one-seed",
+        )
+    return comparison
 
 
 def run_document(

@@ -95,6 +95,21 @@ def derived_text(derived: Mapping[str, Sequence[Any]], limit: int = 3) -> str:
     return "; ".join(texts)
 
 
+def paper_table(comparison: Comparison) -> list[list[str]]:
+    """Return a table to publish: the headings, then the cells of each setting."""
+    metric = comparison.metric.name
+    interval = "interval" if comparison.looks else "95 % interval"
+    head = ["setting", "seeds", f"{metric}, mean ± sd", "difference", interval]
+    rows = [[*head, "p (Holm)", "verdict"]]
+    for s in in_order(comparison):
+        spread = "" if s.std is None else f" ± {number(s.std)}"
+        p = "–" if s.p_holm is None else f"{s.p_holm:.2g}"
+        cells = [s.label, str(len(s.seeds)), f"{number(s.mean)}{spread}"]
+        cells += [signed(s.delta), interval_text(s.interval), p, s.verdict or "–"]
+        rows.append(cells)
+    return rows
+
+
 def answer(comparison: Comparison) -> str:
     """Return the answer of a study in one sentence."""
     base, *_ = settings = in_order(comparison)

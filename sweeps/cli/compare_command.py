@@ -14,7 +14,7 @@ from paribus.core.config.values import show_value
 from paribus.core.errors import Faults, RequestError, inert, shown
 from paribus.core.records.run_dir import RunFolder
 from paribus.sweeps.analysis import verdict_text as words
-from paribus.sweeps.analysis.compare import Comparison
+from paribus.sweeps.analysis.compare import Comparison, checked_comparison
 from paribus.sweeps.analysis.linter.evidence import Finding
 from paribus.sweeps.analysis.verdict_text import NOT_PROVEN, Setting
 from paribus.sweeps.cli.console import (
@@ -225,12 +225,8 @@ def compare_command(
         found = compare_results(Path(names[0]), direction or "maximize", margin)
         _print(found, form, as_json, verbose)
         return
-    from paribus.sweeps.analysis.compare import compare_and_lint
-
     study = _study_named(root, names)
-    comparison = compare_and_lint(study, metric, margin, root_words(root))
-    if not study.outcomes.damaged:  # else that is the news
-        _check_verdicts(comparison, margin)
+    comparison = checked_comparison(study, metric, margin, root_words(root))
     for run, damage in study.outcomes.damaged.items():
         warn(f"{run} is left out, as it is damaged: {damage}")
     given = None
@@ -302,35 +298,6 @@ def _study_named(root: ResultsDir, names: Sequence[str]) -> Study:
             "one-run",
         )
     return Study.load(root, name)
-
-
-def _check_verdicts(comparison: Comparison, margin: float | None) -> None:
-    """Refuses a study that nothing can be said of yet, or not what is asked.
-
-    Raises:
-        RequestError: If no run of the baseline is complete, or a verdict is asked of single seeds.
-    """
-    from paribus.sweeps.study.settings import BASELINE
-
-    name, settings = comparison.study, comparison.settings
-    baseline = next((s for s in settings if s.label == BASELINE), None)
-    if baseline is None or not baseline.values:
-        why = f": {baseline.reason}" if baseline and baseline.reason else ""
-        raise RequestError(
-            f"The study {name} has no complete run of its baseline, so there is nothing to compare "
-            f"with{why}.",
-            f"Name another metric, or run its sweep again, which goes on; see: paribus runs {name}"
-            if why
-            else f"Run its sweep again, which goes on; see: paribus runs {name}",
-            "no-baseline",
-        )
-    if margin is not None and not any(setting.verdict for setting in settings):
-        raise RequestError(
-            f"--margin {margin}: no setting of {name} shares two seeds with the baseline, and a "
-            "verdict needs two.",
-            "Train more: the sweep's command with --seeds 3.",
-            "one-seed",
-        )
 
 
 def _print(

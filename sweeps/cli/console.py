@@ -23,7 +23,7 @@ from paribus.core.errors import inert, shortened
 from paribus.core.records.run_dir import BEST
 from paribus.sweeps.formatting import cut, told_apart
 from paribus.sweeps.study.optuna_storage import without_credentials
-from paribus.sweeps.study.results_dir import ResultsDir
+from paribus.sweeps.study.results_dir import root_words as root_words
 
 INTERRUPTED = 130  # exit code
 
@@ -82,12 +82,6 @@ def _broken(line: str, cells: int) -> list[str]:
         else:
             row += f" {word}"
     return [*lines, row]
-
-
-def root_words(root: ResultsDir) -> list[str]:
-    """Return ``--root DIR`` for a command to paste; nothing where that is the usual place."""
-    usual = ResultsDir(Path(os.environ.get("PARIBUS_ROOT") or "results"))
-    return [] if usual.path == root.path else ["--root", str(root.path)]
 
 
 def command(*words: str) -> str:

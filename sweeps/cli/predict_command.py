@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
@@ -14,6 +15,9 @@ from paribus.sweeps.cli.console import print_json, table, warn
 from paribus.sweeps.cli.options import json_option, root_option, trust_option
 from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir
+
+if TYPE_CHECKING:
+    from paribus.core.inference.predict import Prediction
 
 LIKELIEST = 3  # classes of which the table gives the probability
 WIDEST = 60  # characters of an input in the table
@@ -54,7 +58,7 @@ def predict_command(
     for note in found.notes:
         warn(note)
     if as_json:
-        print_json({"run": record.run, "predictions": found.predictions})
+        print_json(found.to_dict())
     else:
         _print_table(found.predictions)
 
@@ -94,29 +98,30 @@ def _refuse_constant(word: str) -> None:
     raise ValueError(f"{word} is no number")
 
 
-def _print_table(predictions: list[dict[str, Any]]) -> None:
-    if "value" in predictions[0]:
-        rows = [[shown(one["input"], WIDEST), _values(one["value"])] for one in predictions]
-        return table(("input", "value"), rows, right=(1,))
-    rows = [
-        [shown(one["input"], WIDEST), _label(one["label"]), _likeliest(one)] for one in predictions
-    ]
-    return table(("input", "label", "probability"), rows)
+def _print_table(predictions: Sequence[Prediction]) -> None:
+    names = [shown(one.input, WIDEST) for one in predictions]
+    if predictions[0].value is not None:
+        values = [_values(one.value) for one in predictions]
+        return table(("input", "value"), [*zip(names, values, strict=True)], right=(1,))
+    labels = [_label(one.label) for one in predictions]
+    likeliest = [_likeliest(one) for one in predictions]
+    columns = ("input", "label", "probability")
+    return table(columns, [*zip(names, labels, likeliest, strict=True)])
 
 
-def _values(value: float | list[float]) -> str:
+def _values(value: float | list[float] | None) -> str:
     return ", ".join(number(v) for v in (value if isinstance(value, list) else [value]))
 
 
-def _label(label: str | list[str]) -> str:
-    return shown(label if isinstance(label, str) else ", ".join(label) or "–", WIDEST)
+def _label(label: str | list[str] | None) -> str:
+    return shown(label if isinstance(label, str) else ", ".join(label or ()) or "–", WIDEST)
 
 
-def _likeliest(prediction: dict[str, Any]) -> str:
+def _likeliest(prediction: Prediction) -> str:
     """Return the label's own probability of two classes; of more the largest with names."""
-    probabilities: dict[str, float] = prediction["probabilities"]
-    if isinstance(prediction["label"], str) and len(probabilities) == 2:
-        return number(probabilities[prediction["label"]])
+    probabilities = prediction.probabilities or {}
+    if isinstance(prediction.label, str) and len(probabilities) == 2:
+        return number(probabilities[prediction.label])
     largest = sorted(probabilities.items(), key=lambda item: -item[1])[:LIKELIEST]
     return ", ".join(f"{shown(name, WIDEST)} {number(value)}" for name, value in largest)
 

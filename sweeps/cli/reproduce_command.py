@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -22,7 +21,7 @@ from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir
 
 if TYPE_CHECKING:
-    from paribus.sweeps.reproduce import Again, Reproduced
+    from paribus.sweeps.reproduce import Again, Reproduced, ReproducedSetting
 
 
 # What can be installed at the version it had, by the name it is recorded under.
@@ -49,7 +48,7 @@ def reproduce_command(
     STUDY/LABEL trains all seeds of a setting again. Nothing in the root is changed.
     """
     from paribus.sweeps.progress.progress import train_watched
-    from paribus.sweeps.reproduce import planned_reproduction
+    from paribus.sweeps.reproduce import ReproducedSetting, planned_reproduction
 
     again, tell = command(*context.obj), warn if as_json else say
     with clean_stop() as stop, planned_reproduction(root, run, trust=trust) as reproduction:
@@ -70,23 +69,19 @@ def reproduce_command(
             warn(f"Stopped; to begin again: {again}")
             context.exit(INTERRUPTED)
         results = reproduction.results()
-    one, setting = results[0], _of_setting(run, results)
+    setting = ReproducedSetting(run, results)
     if as_json:
-        print_json(one.document() if len(results) == 1 else setting)
+        print_json((results[0] if len(results) == 1 else setting).to_dict())
     else:
         for result in results:
             _print_result(result)
         if len(results) > 1:
             exact = sum(result.identical for result in results)
-            then, now = (
-                f"{number(mean)} ± {number(std)}"
-                for mean, std in zip(setting["mean"], setting["std"], strict=True)
-            )
+            then, now = (f"{number(mean)} ± {number(std)}" for mean, std in setting.statistics)
             say(f"{run}: {exact} of {len(results)} seeds bit-exact; mean {then} then, {now} now")
-        if setting["grade"] != "differs" and setting["mean"][1] is not None:
-            say(f"  {_for_a_paper(results, setting, again)}")
-    identical = all(result.identical for result in results) and not reproduction.missing
-    context.exit(0 if identical else 1)
+        if setting.grade != "differs" and setting.statistics[1][0] is not None:
+            say(f"  {_for_a_paper(setting, again)}")
+    context.exit(0 if setting.identical and not reproduction.missing else 1)
 
 
 def _what(name: str, again: Again) -> str:
@@ -161,20 +156,20 @@ def _install(again: Again) -> str:
     return f"for the bits: {', '.join(words)}" if words else ""
 
 
-def _for_a_paper(results: Sequence[Reproduced], setting: dict[str, Any], again: str) -> str:
+def _for_a_paper(setting: ReproducedSetting, again: str) -> str:
     """A sentence for a paper: what was trained again, how far it agrees, and where."""
     from paribus.sweeps.cli.sweep_text import short_configuration
 
-    one, *others = results
+    one, *others = setting.runs
     record, place = one.again.record, one.again.run.identity["environment"]
-    how = _HOW[setting["grade"]]
-    if setting["grade"] == "bit-exact" and not record.weights_sha256:
+    how = _HOW[setting.grade]
+    if setting.grade == "bit-exact" and not record.weights_sha256:
         how = "bit for bit (metrics of every epoch; of a function nothing more is known)"
-    seeds = ", ".join(str(result.again.record.seed) for result in results)
+    seeds = ", ".join(str(result.again.record.seed) for result in setting.runs)
     were = "seed {}, was trained again and agrees"
     were = "seeds {}, were trained again and agree" if others else were
     hashes = {
-        "weights": [result.record and result.record.weights_sha256 for result in results],
+        "weights": [result.record and result.record.weights_sha256 for result in setting.runs],
         "data": [record.identity["data"]],
     }
     known = "".join(
@@ -185,28 +180,9 @@ def _for_a_paper(results: Sequence[Reproduced], setting: dict[str, Any], again: 
     return (
         f"For a paper: {record.experiment} ({short_configuration(record.requested)}), "
         f"{were.format(seeds)} {how}: {'mean ' if others else ''}{one.again.metric} "
-        f"{_exact(setting['mean'][1])}, {known}torch {place['torch']}, {place['python']}, "
+        f"{_exact(setting.statistics[1][0])}, {known}torch {place['torch']}, {place['python']}, "
         f"{place['cpu']}; {again}."
     )
-
-
-def _of_setting(name: str, results: Sequence[Reproduced]) -> dict[str, Any]:
-    """The document of ``STUDY/LABEL``."""
-    from paribus.sweeps.stats.comparison import mean_and_std
-
-    grades = [result.grade for result in results]
-    found = [mean_and_std([v for r in results if (v := r.values[i]) is not None]) for i in (0, 1)]
-    differing = [result for result in results if result.difference]
-    return {
-        "run": name,
-        "identical": all(result.identical for result in results),
-        "grade": next(g for g in ("differs", "agrees", "bit-exact") if g in grades),
-        "first_difference": vars(differing[0].difference) if differing else None,
-        "environment": {k: pair for result in results for k, pair in result.again.differs.items()},
-        "mean": [mean for mean, _ in found],
-        "std": [std for _, std in found],
-        "runs": [result.document() for result in results],
-    }
 
 
 def _exact(value: float | None) -> str:

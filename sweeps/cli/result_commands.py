@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import rich_click as click
 
 from paribus.core.errors import DamagedError, RequestError, shown
-from paribus.core.fileio import append_line, creating, read_lines, verify_manifest
+from paribus.core.fileio import verify_manifest
 from paribus.core.records.run_dir import HISTORY, RECORD, RunFolder
 from paribus.sweeps.cli.console import bar, print_json, say, size, table, warn
 from paribus.sweeps.cli.options import json_option, root_option, trust_option
@@ -19,7 +18,7 @@ from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.results_dir import ResultsDir
 
 if TYPE_CHECKING:
-    from paribus.sweeps.evaluate import EvaluationComparison
+    from paribus.sweeps.evaluate import Evaluation, EvaluationComparison
     from paribus.sweeps.study.study import Study
 
 
@@ -46,11 +45,13 @@ def evaluate_command(
     Readings of the test part are counted. Of a study the baseline is evaluated and the settings
     named, else those that are better, or where none is, the best one; all seeds in one reading.
     """
+    from paribus.sweeps.evaluate import Evaluation, evaluate_recorded, evaluate_study
+    from paribus.sweeps.study.study import Study
+
+    found: Evaluation | EvaluationComparison
     if name in root.study_names():
-        study = _evaluated_study(root, name, labels, split, trust)
-        document = study.to_json()
-        if not as_json:
-            _print_study(study)
+        study = Study.load(root, name)
+        found = evaluate_study(study, labels, split, trust, bar(f"evaluating on {split}"))
     else:
         if labels:
             raise RequestError(
@@ -58,73 +59,18 @@ def evaluate_command(
                 "Name one run, or a study and its settings.",
                 "options",
             )
-        document = _evaluated_run(root, name, split, trust)
-        if not as_json:
-            _print_run(document)
+        found = evaluate_recorded(root, name, split, trust)
     if as_json:
-        print_json(document)
-    for what, (then, now) in document["environment"].items():
+        print_json(found.to_dict())
+    elif isinstance(found, Evaluation):
+        _print_run(found)
+    else:
+        _print_study(found)
+    for what, (then, now) in found.environment.items():
         warn(f"environment: {what} was {then}, is {now}")
-    for what, (then, now) in document["differs"].items():
+    for what, (then, now) in found.differs.items():
         warn(f"{what} was recorded as {then!r}, is {now!r}")
-    context.exit(1 if document["differs"] and not document["environment"] else 0)
-
-
-def _evaluated_study(
-    root: ResultsDir, name: str, labels: Sequence[str], split: Literal["val", "test"], trust: bool
-) -> EvaluationComparison:
-    from paribus.core.inference.evaluate import evaluate_run
-    from paribus.sweeps.evaluate import chosen_settings, evaluate_settings
-    from paribus.sweeps.execution.pool import Pool
-    from paribus.sweeps.study.lookup import find_trained_run
-    from paribus.sweeps.study.study import Study
-
-    study = Study.load(root, name)
-    chosen = chosen_settings(study, labels)
-    for result in chosen:
-        find_trained_run(root, result.setting.runs[result.seeds[0]], "evaluate")
-    with Pool(1, study.asked["baseline"]["data"]["name"]) as pool:
-        return evaluate_settings(
-            study,
-            chosen,
-            split,
-            lambda folder, part: pool.call(evaluate_run, folder, part, trust),
-            bar(f"evaluating on {split}"),
-        )
-
-
-def _evaluated_run(
-    root: ResultsDir, name: str, split: Literal["val", "test"], trust: bool
-) -> dict[str, Any]:
-    from paribus.sweeps.study.lookup import find_trained_run
-
-    folder, record = find_trained_run(root, name, "evaluate")
-    from paribus.core.inference.evaluate import evaluate_run
-    from paribus.sweeps.execution.pool import Pool
-
-    with Pool(1, record.configuration["data"]["name"]) as pool:
-        found = pool.call(evaluate_run, folder.folder, split, trust)
-    # Beside the run, wherever that lies: readings of a test part count where the run is.
-    readings_file = folder.folder.parent.parent / "readings.jsonl"
-    if split == "test":
-        with creating("The count of test readings"):
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            append_line(readings_file, {"run": folder.id, "split": split, "at": now})
-    lines = read_lines(readings_file)
-    return {
-        "run": record.run,
-        "split": split,
-        "metrics": found.metrics,
-        "confusion_matrix": found.confusion_matrix,
-        "report": found.report,
-        "readings": sum(
-            folder.id in (line.get("run"), *line.get("runs", ()))
-            for line in lines
-            if isinstance(line, dict)
-        ),
-        "environment": found.environment,
-        "differs": found.differs,
-    }
+    context.exit(1 if found.differs and not found.environment else 0)
 
 
 @click.command("studies")
@@ -233,20 +179,20 @@ def _print_study(found: EvaluationComparison) -> None:
     _tell_readings("this study", found.readings)
 
 
-def _print_run(document: Mapping[str, Any]) -> None:
-    say(f"{document['run']} on its {document['split']} part")
-    table(("metric", "value"), [[k, number(v, 6)] for k, v in document["metrics"].items()], (1,))
-    if document["report"]:
-        several = isinstance(document["confusion_matrix"][0][0], list)
+def _print_run(found: Evaluation) -> None:
+    say(f"{found.run} on its {found.split} part")
+    table(("metric", "value"), [[k, number(v, 6)] for k, v in found.metrics.items()], (1,))
+    if found.report and found.confusion_matrix:
+        several = isinstance(found.confusion_matrix[0][0], list)
         rows = [
             [name, *[number(row[k]) for k in ("precision", "recall", "f1")], str(row["support"])]
-            for name, row in document["report"].items()
+            for name, row in found.report.items()
         ]
         what = "label" if several else "class"
         table((what, "precision", "recall", "f1", "examples"), rows, right=(1, 2, 3, 4))
         tell = _tell_matrices if several else _tell_matrix
-        tell(list(document["report"]), document["confusion_matrix"])
-    _tell_readings("this run", document["readings"])
+        tell(list(found.report), found.confusion_matrix)
+    _tell_readings("this run", found.readings)
 
 
 def _tell_readings(whose: str, readings: int) -> None:

@@ -7,8 +7,8 @@ import io
 import re
 
 from paribus.sweeps.analysis.compare import Comparison
-from paribus.sweeps.analysis.verdict_text import in_order, interval_text, where
-from paribus.sweeps.formatting import number, signed
+from paribus.sweeps.analysis.verdict_text import in_order, paper_table, where
+from paribus.sweeps.formatting import number
 
 _LATEX = {
     **{c: f"\\{c}" for c in "&%$#_{}"},
@@ -50,7 +50,7 @@ def as_csv(comparison: Comparison) -> str:
 
 def as_markdown(comparison: Comparison) -> str:
     """Return a table as GitHub and most editors read it, and what it rests on."""
-    columns, *rows = _paper(comparison)
+    columns, *rows = paper_table(comparison)
     marks = [":--", *["--:"] * (len(columns) - 2), ":--"]
     cells = [columns, marks, *[[_markdown(cell) for cell in row] for row in rows]]
     lines = [f"| {' | '.join(row)} |" for row in cells]
@@ -59,7 +59,7 @@ def as_markdown(comparison: Comparison) -> str:
 
 def as_latex(comparison: Comparison) -> str:
     """Return a table for the package booktabs, and what it rests on as its caption."""
-    rows = _paper(comparison)
+    rows = paper_table(comparison)
     head, *body = [" & ".join(map(_latex, row)) + r" \\" for row in rows]
     return "\n".join([
         r"\begin{table}",
@@ -76,21 +76,6 @@ def as_latex(comparison: Comparison) -> str:
 
 
 FORMATS = {"markdown": as_markdown, "latex": as_latex, "csv": as_csv}
-
-
-def _paper(comparison: Comparison) -> list[list[str]]:
-    """The headings, then the cells of each setting."""
-    metric = comparison.metric.name
-    interval = "interval" if comparison.looks else "95 % interval"
-    head = ["setting", "seeds", f"{metric}, mean ± sd", "difference", interval]
-    rows = [[*head, "p (Holm)", "verdict"]]
-    for s in in_order(comparison):
-        spread = "" if s.std is None else f" ± {number(s.std)}"
-        p = "–" if s.p_holm is None else f"{s.p_holm:.2g}"
-        cells = [s.label, str(len(s.seeds)), f"{number(s.mean)}{spread}"]
-        cells += [signed(s.delta), interval_text(s.interval), p, s.verdict or "–"]
-        rows.append(cells)
-    return rows
 
 
 def _caption(comparison: Comparison) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from paribus.core.config.experiment import catalogue, find_experiment, load_experiment
 from paribus.core.config.schema import Configuration
-from paribus.core.errors import DamagedError, Faults, RequestError, shown
+from paribus.core.errors import DamagedError, Faults, RequestError, did_you_mean, nearest, shown
 from paribus.core.inference.load_run import check_trusted, with_places
 from paribus.core.records.record import RunRecord
 from paribus.core.records.run_dir import RunFolder
@@ -42,6 +42,34 @@ def find_run(root: ResultsDir, text: str) -> RunFolder:
             )
         return folder
     return root.find_run(text)
+
+
+def find_subject(root: ResultsDir, text: str) -> RunFolder | Study:
+    """Return the study of this name, or the run that it means.
+
+    Raises:
+        RequestError: If there is neither, or the run is not finished.
+    """
+    if text in root.study_names():
+        return Study.load(root, text)
+    try:
+        return find_run(root, text)
+    except RequestError as error:
+        if error.kind != "unknown-run" or "/" in text:
+            raise
+        if unfinished := [run for run in root.interrupted() if text and run.startswith(text)]:
+            raise RequestError(
+                f"{unfinished[0]} is not finished, so there is nothing to draw yet.",
+                "Give the command that trained it again; it continues.",
+                "unfinished-run",
+            ) from None
+        known = [*root.study_names(), *root.run_ids()]
+        raise RequestError(
+            f"There is no run or study '{shown(text)}' in {root.path}.",
+            did_you_mean(text, known) if nearest(text, known) else
+            "See: paribus studies, and paribus runs",
+            "unknown-name",
+        ) from None  # fmt: skip
 
 
 def find_trained_run(root: ResultsDir, text: str, purpose: str) -> tuple[RunFolder, RunRecord]:

@@ -289,6 +289,12 @@ class ResultsDir:
             yield
 
 
+def root_words(root: ResultsDir) -> list[str]:
+    """Return ``--root DIR`` for a command to paste; nothing where that is where it looks anyway."""
+    usual = ResultsDir(Path(os.environ.get("PARIBUS_ROOT") or "results"))
+    return [] if usual.path == root.path else ["--root", str(root.path)]
+
+
 def split_seed(text: str) -> tuple[str, int] | None:
     """Return ``LABEL-sSEED`` as (label, seed); None if it is not of that form."""
     match = _SEED.fullmatch(text)

@@ -1,13 +1,18 @@
 """The Python API: what a notebook sees is what the command line sees, bit for bit."""
 
+import inspect
 import io
+import subprocess
+import sys
 from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 
+import paribus as public
 from paribus.core.config.experiment import catalogue
 from paribus.core.config.schema import Configuration
 from paribus.core.errors import ParibusError, RequestError
@@ -64,9 +69,9 @@ def test_a_run_and_its_record(trained, root):
     assert isinstance(trained.folder, RunFolder)
     assert trained.folder.folder.parent == root / "runs"
     assert (trained.record.seed, trained.record.status) == (1, "complete")
-    assert len(trained.history()) == 3
+    assert len(trained.history) == 3
     assert trained.best.metrics["val/accuracy"] > 0.5
-    assert trained.document()["run"] == trained.id
+    assert trained.document["run"] == trained.id
 
 
 def test_its_model_gives_the_recorded_accuracy(trained):
@@ -115,7 +120,7 @@ def test_a_run_is_loaded_again(trained, root):
 
 
 def test_a_study_as_rows(study, trained):
-    rows = {row["label"]: row for row in study.rows()}
+    rows = {row["label"]: row for row in study.rows}
     assert list(rows) == [
         "baseline", "optimizer.lr=0.5", "optimizer.lr=0.01", "model.activation=tanh",
     ]  # fmt: skip
@@ -132,7 +137,7 @@ def test_a_study_as_rows(study, trained):
 def test_a_study_is_loaded_again(study, root):
     for found in (api.load_study("mine", root=root), api.load_study(root=root)):
         assert found.name == "mine"
-        assert found.document() == study.document()
+        assert found.document == study.document
     with pytest.raises(RequestError, match="There is no study 'yours'"):
         api.load_study("yours", root=root)
 
@@ -141,7 +146,7 @@ def test_axes_as_names_of_the_experiment_s_own(root):
     found = api.sweep(
         "line", ["loss"], overrides={"train.epochs": 1}, seeds=1, root=root, wandb=False, workers=1
     )
-    assert [row["label"] for row in found.rows()] == ["baseline", "loss=mse"]
+    assert [row["label"] for row in found.rows] == ["baseline", "loss=mse"]
 
 
 def test_the_root_from_the_environment(root, trained, monkeypatch, tmp_path):
@@ -222,3 +227,126 @@ def test_a_run_that_its_surroundings_stopped(tmp_path, capfd):
     with pytest.raises(ParibusError, match="was not finished"):
         api.train(script, root=tmp_path / "results", wandb=False)
     assert "stopped: memory: MemoryError: no room" in capfd.readouterr().err
+
+
+CHEAP = """
+import sys, time
+started = time.perf_counter()
+import paribus
+took = time.perf_counter() - started
+assert not {"torch", "numpy", "pydantic"} & sys.modules.keys()
+started = time.perf_counter()
+import torch
+print(took / (time.perf_counter() - started))
+"""
+
+
+def test_importing_the_package_is_cheap():
+    done = subprocess.run(
+        [sys.executable, "-c", CHEAP], capture_output=True, text=True, check=True, cwd="/"
+    )
+    assert float(done.stdout) < 0.2
+
+
+def test_the_package_lists_what_it_has():
+    assert dir(public) == sorted(public.__all__)
+    assert public.sweep is api.sweep
+    assert public.__version__[0].isdecimal()
+    for name in set(public.__all__) - {"__version__"}:
+        assert inspect.getdoc(getattr(public, name))
+    with pytest.raises(AttributeError, match="has no attribute 'swep'"):
+        public.swep  # noqa: B018
+
+
+def test_a_comparison_is_what_the_command_prints(study, root, paribus):
+    found = public.compare(study)
+    assert found.to_dict() == paribus("compare", "mine", "--json", "--root", root).json
+    assert found.study == public.compare("mine", root=root).study == "mine"
+    assert found.settings[0].label == "baseline"
+    assert found["optimizer.lr=0.01"].seeds == [1, 4]
+    assert found["optimizer.lr=0.01"].verdict in ("better", "worse", "equivalent", "undecided")
+    other = public.compare(study, metric="val/loss", margin=0.5)
+    words = ("--metric", "val/loss", "--margin", "0.5", "--json", "--root", root)
+    assert other.to_dict() == paribus("compare", "mine", *words).json
+    with pytest.raises(ValueError, match="frozen"):
+        found.study = "yours"
+
+
+def test_a_comparison_of_any_tool_s_results(tmp_path, paribus):
+    file = tmp_path / "results.csv"
+    lines = [f"{label},{s},{s / 100 + gain}" for label, gain in (("baseline", 0), ("b", 1))
+             for s in range(3)]  # fmt: skip
+    file.write_text("\n".join(["setting,seed,value", *lines]))
+    found = public.compare(file, direction="minimize")
+    done = paribus("compare", file, "--direction", "minimize", "--json")
+    assert found.to_dict() == done.json
+    assert found["b"].verdict == "worse"
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda study: public.compare(study, margin=-1), "margin"),
+        (lambda study: public.compare(study, direction="maximize"), "a study knows its metric's"),
+        (lambda study: public.compare("nothing.csv"), "cannot be read"),
+        (lambda study: public.compare("nothing"), "There is no study 'nothing'"),
+        (lambda study: public.evaluate(study, "train"), "must be 'val' or 'test'"),
+        (lambda study: public.evaluate(study, labels=["x"]), "has no setting 'x'"),
+        (lambda study: public.predict("nothing", [1]), "There is no run 'nothing'"),
+        (lambda study: public.reproduce("nothing"), "There is no run 'nothing'"),
+        (lambda study: public.report("nothing"), "There is no run or study 'nothing'"),
+        (lambda study: public.report(study, output="x.pdf"), "its suffix"),
+    ],
+)
+def test_bad_requests_of_results(study, call, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RequestError) as error:
+        call(study)
+    assert said in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_evaluation_is_what_the_command_prints(trained, study, root, paribus):
+    found = public.evaluate(trained)
+    assert found.to_dict() == paribus("evaluate", trained.id, "--json", "--root", root).json
+    assert found.metrics["val/accuracy"] == trained.best.metrics["val/accuracy"]
+    assert not found.differs
+    assert public.evaluate(trained, "test").readings == found.readings + 1
+    of_study = public.evaluate(study)
+    assert of_study.to_dict() == paribus("evaluate", "mine", "--json", "--root", root).json
+    assert of_study.split == "val"
+
+
+def test_predictions_are_what_the_command_prints(trained, root, paribus):
+    rows = np.arange(128.0).reshape(2, 64) / 8
+    columns = trained.record.data.preprocessing["columns"]
+    frame = pd.DataFrame(rows, columns=columns)
+    file = root / "rows.csv"
+    frame.to_csv(file, index=False)
+    found = public.predict(trained, file)
+    assert found.to_dict() == paribus("predict", trained.id, file, "--json", "--root", root).json
+    assert found.predictions[0].input == f"{file}:1"
+    assert sum(found.predictions[0].probabilities.values()) == pytest.approx(1)
+    labels = [one.label for one in found.predictions]
+    for inputs in (frame, rows, rows.tolist(), torch.from_numpy(rows), list(rows)):
+        assert [one.label for one in public.predict(trained, inputs).predictions] == labels
+
+
+def test_a_run_is_reproduced(trained, study, root, paribus):
+    found = public.reproduce(trained)
+    assert (found.identical, found.grade, found.difference) == (True, "bit-exact", None)
+    assert found.to_dict() == paribus("reproduce", trained.id, "--json", "--root", root).json
+    setting = public.reproduce(f"{study.name}/baseline", root=root)
+    assert setting.identical
+    assert [result.again.run.seed for result in setting.runs] == [1, 4]
+
+
+def test_a_page_is_written(trained, study, root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    of_study, of_run = public.report(study), public.report(trained)
+    assert of_study.file == root / "studies" / "mine" / "report.html"
+    assert of_run.file == tmp_path / f"{trained.id}.html"
+    for page in (of_study, of_run):
+        assert page.to_dict() == {
+            page.kind: page.name, "file": str(page.file), "bytes": page.file.stat().st_size,
+        }  # fmt: skip

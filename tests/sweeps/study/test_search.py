@@ -19,7 +19,7 @@ from troubled import Troubled
 from paribus.core.config.values import canonical_json
 from paribus.core.errors import RequestError
 from paribus.sweeps import api
-from paribus.sweeps.analysis.compare import compare_document
+from paribus.sweeps.analysis.compare import compare_study
 from paribus.sweeps.cli import sweep_text
 from paribus.sweeps.execution.driver import USUAL
 from paribus.sweeps.progress.progress_state import ProgressState
@@ -146,7 +146,7 @@ def test_a_pruned_setting_is_one_on_the_record_and_in_the_storage(pruned):
         "optimizer.lr": FloatDistribution(1e-5, 1.0, log=True)
     }
     assert study.asked["axes"][0]["range"] == [1e-5, 1.0]
-    again = compare_document(study, study.results())
+    again = compare_study(study, study.results()).to_json()
     for row in again["settings"]:
         if row["label"] in labels:
             assert (row["status"], row["pruned"]) == ("pruned", "median")

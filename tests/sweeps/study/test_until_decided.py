@@ -6,7 +6,7 @@ import pytest
 from troubled import hashes
 
 from paribus.core.errors import Faults, RequestError
-from paribus.sweeps.analysis.compare import SettingComparison, compare_document
+from paribus.sweeps.analysis.compare import SettingComparison, compare_study
 from paribus.sweeps.stats.sequential import looks
 from paribus.sweeps.study.request import Decision, Search, decision_of, read_option
 from paribus.sweeps.study.results_dir import ResultsDir
@@ -34,7 +34,7 @@ def swept(tmp_path_factory, workplace):
 
 def test_decided_settings_get_no_more_seeds(swept):
     _, done = swept
-    rows = compare_document(done.study, done.study.results())["settings"]
+    rows = compare_study(done.study, done.study.results()).to_json()["settings"]
     for row in rows[1:]:
         assert len(row["seeds"]) in DECISION.looks
         assert (row["verdict"] != "undecided") or len(row["seeds"]) == 8
@@ -80,7 +80,7 @@ def test_what_was_decided_stays_so_when_more_seeds_are_trained(swept, tmp_path):
     before, after = (
         {
             row["label"]: {key: row[key] for key in EFFECT}
-            for row in compare_document(study, study.results())["settings"]
+            for row in compare_study(study, study.results()).to_json()["settings"]
         }
         for study in (done.study, more.study)
     )

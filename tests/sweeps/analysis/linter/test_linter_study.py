@@ -107,7 +107,7 @@ def test_compare_shows_warnings_with_reasons_and_commands(paribus, tmp_path):
     judged = [finding for finding in document["linter"] if finding["judged"]]
     assert {f["rule"] for f in judged} >= {"derived-quantity", "still-improving"}
     assert len(reasons) == len({f["rule"] for f in judged})
-    read = load_study("mine", root=at[1]).document()["linter"]
+    read = load_study("mine", root=at[1]).document["linter"]
     assert [f["rule"] for f in read] == [f["rule"] for f in document["linter"]]
     other = paribus("compare", "mine", "--json", "--metric", "val/loss", *at[:2]).json
     assert other["linter"] == document["linter"]  # it is of the study, not of what is looked at
