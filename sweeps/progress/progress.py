@@ -69,7 +69,15 @@ def watched(
     lines: bool,
     plain: bool = False,
 ) -> Iterator[Callable[[RunEvent], None]]:
-    """Gives what shows the driver's steps: at a terminal's lower end, else in lines, or nowhere."""
+    """Give what shows the driver's steps: on a terminal, in a notebook's cell, in lines, or not."""
+    ipython = sys.modules.get("IPython")
+    if not quiet and ipython and hasattr(ipython.get_ipython(), "kernel"):
+        from paribus.sweeps.progress.plain_lines import NotebookBar
+
+        bar = NotebookBar(ProgressState(training))
+        yield bar.take
+        bar.show()
+        return
     if quiet or plain or not (console := _terminal()):
         yield _in_lines(training, say) if lines and not quiet else lambda _step: None
         return
