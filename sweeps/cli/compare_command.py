@@ -13,10 +13,6 @@ from paribus.core.config.schema import Direction, difference, flatten
 from paribus.core.config.values import show_value
 from paribus.core.errors import Faults, RequestError, inert, shown
 from paribus.core.records.run_dir import RunFolder
-from paribus.sweeps.analysis import verdict_text as words
-from paribus.sweeps.analysis.compare import Comparison, checked_comparison
-from paribus.sweeps.analysis.linter.evidence import Finding
-from paribus.sweeps.analysis.verdict_text import NOT_PROVEN, Setting
 from paribus.sweeps.cli.console import (
     bar,
     command,
@@ -34,6 +30,9 @@ from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.results_dir import ResultsDir
 
 if TYPE_CHECKING:
+    from paribus.sweeps.analysis.compare import Comparison
+    from paribus.sweeps.analysis.linter.evidence import Finding
+    from paribus.sweeps.analysis.verdict_text import Setting
     from paribus.sweeps.study.study import Study
 
 _LOOKS = {  # of a verdict on a terminal: its symbol and its colour
@@ -52,6 +51,8 @@ def print_comparison(comparison: Comparison, *, verbose: bool = False) -> None:
         comparison: A `compare` document.
         verbose: A second table too: seeds, p, and the verdict on this validation part.
     """
+    from paribus.sweeps.analysis import verdict_text as words
+
     settings, base = words.in_order(comparison), comparison.settings[0]
     metric, looks = comparison.metric.name, comparison.looks
     interval = "interval" if looks else "95 % interval"
@@ -103,8 +104,8 @@ def _by_axis(
     styles, axis = [], None
     for setting in settings:
         changed = next(iter(setting.changed), None)
-        if changed != axis:
-            before = setting.changed[changed][0] if changed else None
+        if changed and changed != axis:
+            before = setting.changed[changed][0]
             known = "" if before is None else f" (baseline {show_value(before)})"
             rows.append(f"{changed}{known}")
             styles.append("")
@@ -154,6 +155,8 @@ def undecided_text(
         again: The command that goes on with the next look.
         most: How many settings the command is for; None: all that few seeds would decide.
     """
+    from paribus.sweeps.analysis import verdict_text as words
+
     found = words.deciding(comparison, most)
     if found is None:
         return ""
@@ -309,6 +312,8 @@ def _print(
     wandb: Mapping[str, Any] | None = None,
 ) -> None:
     """Print a comparison as it was asked for; of a study also its axes and warnings."""
+    from paribus.sweeps.analysis import verdict_text as words
+
     if as_json:
         print_json({**comparison.to_json(), **({"wandb": wandb} if wandb else {})})
         return
@@ -345,6 +350,7 @@ def _print(
 
 
 def _compare_runs(root: ResultsDir, names: Sequence[str], as_json: bool) -> None:
+    from paribus.sweeps.analysis import verdict_text as words
     from paribus.sweeps.study.lookup import find_run
 
     folders: list[RunFolder] = []
@@ -377,7 +383,7 @@ def _compare_runs(root: ResultsDir, names: Sequence[str], as_json: bool) -> None
         cells = [[k, *[cell(v) for v in values]] for k, values in rows.items()]
         table((part, *[folder.id for folder in folders]), cells)
     if proven != "proven":
-        say(NOT_PROVEN)
+        say(words.NOT_PROVEN)
     return None
 
 

@@ -191,7 +191,7 @@ def test_the_split_seed_of_parts_that_are_drawn(write_small):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"select": {"metric": "accuracy"}}, "Did you mean 'val/accuracy'?"),
+        ({"select": {"metric": "acuracy"}}, "Did you mean 'val/accuracy'?"),
         ({"select": {"metric": "val/mae"}}, "the runs have no such metric"),
         ({"select": {"metric": "train/loss"}}, "the runs have no such metric"),
         ({"select": {"metric": "val/f1", "direction": "minimize"}}, "of val/f1 more is better"),

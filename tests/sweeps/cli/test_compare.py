@@ -102,7 +102,7 @@ def test_a_file_that_no_verdict_can_come_from(paribus, tmp_path, text, told):
 
 def test_options_that_have_no_meaning_are_refused_together(paribus, results, tmp_path):
     root = tmp_path / "root"
-    told = ["--margin -1.0: must be 0 or more", "--metric is for a study"]
+    told = ["--margin -1.0: must be a number, 0 or more", "--metric is for a study"]
     refused(paribus("compare", results, "--margin=-1", "--metric=x", "--root", root), root, *told)
     told = ["--margin nan", "--direction is for RESULTS.csv"]
     refused(

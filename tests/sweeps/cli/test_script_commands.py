@@ -119,7 +119,7 @@ def test_a_function_that_raises_fails_its_run(swept):
     ("words", "told"),
     [
         (("script.stop=1",), "There is no hyperparameter 'script.stop'. Did you mean"),
-        (("step=1",), "Did you mean 'script.step'?"),
+        (("stepp=1",), "Did you mean 'script.step'?"),
         (("optimizer.lr=1",), "There is no hyperparameter 'optimizer.lr'."),
         (("script.seed=1",), "There is no hyperparameter 'script.seed'."),
         (("script.step=high",), "script.step=high: must be a number."),

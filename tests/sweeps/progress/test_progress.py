@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from screen import Screen
 
+from paribus.core.records.record import Best, RunRecord
 from paribus.core.run_spec import RunSpec, WorkerEvent
 from paribus.sweeps.execution.driver import RunEvent
 from paribus.sweeps.progress.live_table import Table, choose
@@ -54,9 +55,10 @@ class Plan:
         return RunEvent(self.runs[label, seed], WorkerEvent("", self.epochs, line))
 
     def end(self, label, seed, value, *, reused=False):
-        best = None if value is None else {"metrics": {"val/accuracy": value}}
+        metrics = {"val/accuracy": value}
+        best = None if value is None else Best.model_construct(epoch=1, metrics=metrics)
         status, reason = ("failed", "non-finite") if value is None else ("complete", None)
-        record = {"status": status, "reason": reason, "best": best}
+        record = RunRecord.model_construct(status=status, reason=reason, best=best)
         progress = None if reused else WorkerEvent("", self.epochs, None, status)
         return RunEvent(self.runs[label, seed], progress, record, reused)
 
