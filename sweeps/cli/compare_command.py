@@ -26,7 +26,6 @@ from paribus.sweeps.cli.console import (
 )
 from paribus.sweeps.cli.options import json_option, plain_option, root_option, verbose_option
 from paribus.sweeps.formatting import cut, number, signed, told_apart
-from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.results_dir import ResultsDir
 
 if TYPE_CHECKING:
@@ -228,6 +227,8 @@ def compare_command(
         found = compare_results(Path(names[0]), direction or "maximize", margin)
         _print(found, form, as_json, verbose)
         return
+    from paribus.sweeps.analysis.compare import checked_comparison
+
     study = _study_named(root, names)
     comparison = checked_comparison(study, metric, margin, root_words(root))
     for run, damage in study.outcomes.damaged.items():
@@ -351,6 +352,7 @@ def _print(
 
 def _compare_runs(root: ResultsDir, names: Sequence[str], as_json: bool) -> None:
     from paribus.sweeps.analysis import verdict_text as words
+    from paribus.sweeps.study.controls import sameness
     from paribus.sweeps.study.lookup import find_run
 
     folders: list[RunFolder] = []

@@ -14,7 +14,6 @@ from paribus.core.records.run_dir import HISTORY, RECORD, RunFolder
 from paribus.sweeps.cli.console import bar, print_json, say, size, table, warn
 from paribus.sweeps.cli.options import json_option, root_option, trust_option
 from paribus.sweeps.formatting import number
-from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.results_dir import ResultsDir
 
 if TYPE_CHECKING:
@@ -161,6 +160,8 @@ def runs_command(study: str | None, root: ResultsDir, as_json: bool) -> None:
         for d in documents
     ]
     table(("run", "setting", "seed", "status", "size", "best"), rows, right=(2, 4))
+    from paribus.sweeps.study.controls import sameness
+
     if of and sameness(of.asked["baseline"]) != "proven":
         from paribus.sweeps.analysis.verdict_text import NOT_PROVEN
 

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-import numpy as np
-
 from paribus.core.config.experiment import Experiment
 from paribus.core.config.registry import resolve_component
 from paribus.core.config.schema import COMPONENTS, WORDS, accept_value, form_of, read_value
@@ -108,6 +106,8 @@ def _range(key: str, match: re.Match[str], whole: bool) -> Levels | None:
         raise RequestError(
             f"{where}: a range has 2 to 1000 points.", f"Such as {key}={low}:{high}:5.", "range"
         )
+    import numpy as np  # here, so that --help needs none
+
     space = np.geomspace(low, high, number) if log else np.linspace(low, high, number)
     if whole:
         return Levels(tuple(dict.fromkeys(int(x) for x in np.rint(space))), log)

@@ -6,15 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from paribus.core.config.schema import Configuration, Direction
 from paribus.core.errors import Faults, did_you_mean, shown
-from paribus.sweeps.stats.sequential import looks
-from paribus.sweeps.stats.verdicts import ALPHA
-from paribus.sweeps.study.axes import Axis, Requested
+
+if TYPE_CHECKING:
+    from paribus.sweeps.study.axes import Axis, Requested
 
 
 @dataclass(frozen=True)
@@ -295,6 +295,8 @@ class Decision:
     @property
     def alpha(self) -> float:
         """What the test of the last look, or the only one, may err by."""
+        from paribus.sweeps.stats.verdicts import ALPHA
+
         if len(self.looks) < 2:
             return ALPHA
         return ALPHA * (self.looks[-1] - self.looks[-2]) / self.most_seeds
@@ -340,4 +342,6 @@ def decision_of(
             "Name one of them.",
             "options",
         )
+    from paribus.sweeps.stats.sequential import looks
+
     return Decision(margin, looks(max_seeds or _USUAL) if until_decided else ())

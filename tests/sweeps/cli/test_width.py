@@ -124,6 +124,6 @@ def test_no_colour_but_symbols_where_none_is_wanted(studies, monkeypatch, variab
     monkeypatch.chdir(studies[0])
     if variable:
         monkeypatch.setenv(variable, "1")
-    text = on_terminal(100, "compare", "digits")[1]
-    assert "? undecided" in text
+    text = on_terminal(100, "compare", "long")[1]
+    assert "▲ better" in text
     assert ("\x1b" in text) == (variable is None)
