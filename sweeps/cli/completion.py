@@ -16,7 +16,6 @@ from paribus.core.config.registry import NAMES
 from paribus.core.config.schema import COMPONENTS, SCRIPT, fixed_keys, flatten
 from paribus.core.errors import ParibusError
 from paribus.sweeps.cli.options import root_of
-from paribus.sweeps.study.lookup import find_run
 
 _VARIABLE = "_PARIBUS_COMPLETE"  # click's, for a program of this name
 # A completed KEY= is followed by its value, not by a space.
@@ -99,6 +98,8 @@ def _keys(context: click.Context) -> list[str]:
     try:
         keys = list(_keys_of_file(find_experiment(experiment)))
     except ParibusError:
+        from paribus.sweeps.study.lookup import find_run
+
         keys = list(flatten(find_run(root_of(context), experiment).record().configuration))
     return [f"{key}=" for key in keys]
 
