@@ -27,7 +27,7 @@ def on_terminal(folder, *words):
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(folder)
-        os.execve(sys.executable, [*COMMAND, *words], {**unpinned(), "TERM": "xterm"})
+        os.execve(sys.executable, [*COMMAND, *words], {**unpinned(), "TERM": "xterm", "COLUMNS": "300"})
     written = b""
     while True:
         try:
