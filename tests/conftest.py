@@ -22,7 +22,7 @@ def pytest_addoption(parser):
 
 def pytest_collection_modifyitems(items):
     """The files that take minutes come first, so that no process waits for the other at the end."""
-    slow = ("test_readme.py", "test_kills.py", "test_disk.py", "test_hostile.py")
+    slow = ("test_docs.py", "test_kills.py", "test_disk.py", "test_hostile.py")
     items.sort(key=lambda item: slow.index(item.path.name) if item.path.name in slow else len(slow))
 
 

@@ -86,7 +86,14 @@ AComponent = Annotated[Component, BeforeValidator(_component)]
 
 
 class Split(_Frozen):
-    """How the examples are divided; None: stratified for classes, else random."""
+    """How the examples are divided.
+
+    Attributes:
+        method: stratified, random, in_order or none; default: stratified for classes, else random.
+        seed: Decides which examples; apart from the run's seed.
+        val_fraction: Share of validation.
+        test_fraction: Share of test.
+    """
 
     method: Literal["stratified", "random", "in_order", "none"] | None = None
     seed: int = Field(default=0, ge=0)
@@ -98,8 +105,8 @@ class Train(_Frozen):
     """How training goes.
 
     Attributes:
-        epochs: Its length; else
-        updates: its length in optimizer steps.
+        epochs: Length of training in epochs; or
+        updates: in optimizer steps.
         batch_size: Examples of an update.
         eval_batch_size: Examples of a batch that is only evaluated.
         clip_grad_norm: The gradient's norm is cut to this before each update; None: never.
@@ -125,7 +132,12 @@ class Train(_Frozen):
 
 
 class Select(_Frozen):
-    """The validation metric that chooses the best epoch; None: the task's own."""
+    """What chooses the best epoch.
+
+    Attributes:
+        metric: A validation metric; default: val/accuracy, val/f1 (multilabel) or val/mae.
+        direction: maximize or minimize; default: as the metric is known.
+    """
 
     metric: str | None = None
     direction: Direction | None = None
@@ -175,7 +187,14 @@ class Configuration(_Frozen):
 
 
 class ModelConfiguration(Configuration):
-    """Of an experiment that names its parts, which are trained here."""
+    """Of an experiment that names its parts, which are trained here.
+
+    Attributes:
+        standardize: Mean 0 and deviation 1 by the training part; default: true for tables.
+        augment: Transforms of torchvision.transforms.v2, for the training part only.
+        metrics: Further validation metrics by torchmetrics' names, such as MulticlassAUROC.
+        device: auto, cpu or cuda.
+    """
 
     task: AComponent
     data: AComponent
