@@ -40,7 +40,10 @@ class Commands:
 
     def __init__(self) -> None:
         self._home = tempfile.TemporaryDirectory()
-        self._process = subprocess.Popen(
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
             [sys.executable, __file__],
             env=clean_environment(self._home.name) | {"COLUMNS": "1000"},  # no line is broken
             stdin=subprocess.PIPE,
@@ -55,6 +58,7 @@ class Commands:
         self._process.stdin.flush()
         if not select.select([self._process.stdout], [], [], SECONDS)[0]:
             self._process.kill()
+            self._process = self._start()  # so that this failure stays one
             raise TimeoutError(f"{words} took more than {SECONDS} s")
         return Done(**json.loads(self._process.stdout.readline()))
 

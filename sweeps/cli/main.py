@@ -11,10 +11,13 @@ def main() -> None:
     import sys
 
     gc.disable()  # imports leave no garbage, and looking for it takes a tenth of their time
-    from paribus.sweeps.cli.app import run
+    try:
+        from paribus.sweeps.cli.app import run
 
-    gc.enable()
-    code = run(sys.argv[1:])
+        gc.enable()
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # while modules are imported; `run` handles all later ones
+        sys.exit(130)
     if "triton" not in sys.modules:  # it says that it leaks when nobody searches it
         gc.freeze()  # else Python searches all that was imported when it ends: 0.5 s
     sys.exit(code)

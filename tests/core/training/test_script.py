@@ -77,7 +77,7 @@ def lines(resolver, seed=0, between=lambda: None):
         (function("yield {}", "lr=0.1"), "takes no 'seed' by keyword only. Write def train(..., *"),
         (function("yield {}", "seed, lr=0.1"), "takes no 'seed' by keyword only."),
         (function("yield {}", "lr, *, seed"), "the keyword 'lr' has no default. Give it the"),
-        (function("yield {}", "lr=1, *, seed, **more"), "takes **more, which can be held to no"),
+        (function("yield {}", "lr=1, *, seed, **more"), "takes **more, which has no signature"),
         (function("yield {}", "lr=1, /, *, seed"), "takes 'lr' by position only."),
         (function("yield {}", "name=1, *, seed"), "'name' is the function's own."),
         (function("yield {}").replace(SELECT, ""), "SELECT does not say which metric chooses"),

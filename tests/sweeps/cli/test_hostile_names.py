@@ -27,7 +27,8 @@ def on_terminal(folder, *words):
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(folder)
-        os.execve(sys.executable, [*COMMAND, *words], {**unpinned(), "TERM": "xterm", "COLUMNS": "300"})
+        terminal = {"TERM": "xterm", "COLUMNS": "300"}
+        os.execve(sys.executable, [*COMMAND, *words], {**unpinned(), **terminal})
     written = b""
     while True:
         try:
