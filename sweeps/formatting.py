@@ -40,6 +40,11 @@ def signed(value: float | None, digits: int = 4) -> str:
     return f"{value:+.{digits}f}" if abs(value) >= 10**-digits or value == 0 else f"{value:+.2g}"
 
 
+def many(count: int, noun: str) -> str:
+    """Return a count with its noun: ``1 run``, ``3 runs``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def duration(seconds: float) -> str:
     """Return seconds, minutes or hours, rounded."""
     if seconds < 1:

@@ -16,8 +16,7 @@ from paribus.core.records.run_dir import RunFolder
 from paribus.sweeps.analysis.judge import Judged, Question, judge_observed, observed, standard_of
 from paribus.sweeps.analysis.linter.evidence import Finding
 from paribus.sweeps.analysis.linter.lint import lint_study
-from paribus.sweeps.stats.confusion_cells import changed_cells
-from paribus.sweeps.stats.verdicts import Verdict
+from paribus.sweeps.stats.verdicts import Verdict, changed_cells
 from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.settings import BASELINE

@@ -48,7 +48,7 @@ from paribus.sweeps.report.figure import (
     many,
     short,
 )
-from paribus.sweeps.stats.confusion_cells import surely_changed
+from paribus.sweeps.stats.verdicts import surely_changed
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import Study

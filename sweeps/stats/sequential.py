@@ -1,4 +1,4 @@
-"""Adding seeds until it is decided, without deciding too often by chance.
+"""Add seeds until it is decided, without deciding too often by chance.
 
 Looking after every seed and stopping at p < 0.05 calls 16 % of changes that do nothing better or
 worse. Here the 5 % are spent over the looks in proportion to the seeds that each adds (linear
@@ -12,15 +12,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from paribus.sweeps.stats.variance import Variances, floored, half_pooled
+from paribus.sweeps.stats.variance import Variances
 from paribus.sweeps.stats.verdicts import (
     ALPHA,
     Judgement,
     Pairs,
     Standard,
     judgements,
+    variances_of,
 )
 
 _USUAL = (3, 5, 8, 12, 20)
@@ -46,9 +45,9 @@ class Look:
     """The data after a number of seeds.
 
     Attributes:
-        seeds: How many were asked for.
-        settings: Each setting's pairs among these seeds; None for one that they are not finished
-            of, and which so is not looked at.
+        seeds: How many were requested.
+        settings: Each setting's pairs among these seeds; None for one whose runs with these seeds
+            are not all finished: it is not looked at.
     """
 
     seeds: int
@@ -62,39 +61,32 @@ def judge_looks(
 
     Args:
         found: The looks there were, the first ones of those planned.
-        planned: After how many seeds all looks are.
-        standard: By which margin and for how many settings.
+        planned: The numbers of seeds of all looks.
+        standard: The margin, and how many settings there are.
     """
     number = len(found[0].settings) if found else 0
-    judged: list[Judgement | None] = [None] * number
-    own = Variances(np.full(number, np.nan), np.zeros(number))  # as of each one's last look
+    judged = [Judgement(0, None, None, None)] * number
+    latest = [Pairs.of([], [])] * number  # each setting's, as of the last look at it
     before = 0
     for look in found:
         spent = ALPHA * (look.seeds - before) / planned[-1]
         before = look.seeds
-        at_hand = {
-            place: pairs
-            for place, pairs in enumerate(look.settings)
-            if pairs is not None and not ((one := judged[place]) and one.decided)
-        }
-        for place, pairs in at_hand.items():
-            own.values[place] = np.nan if pairs.std is None else pairs.std**2
-            own.df[place] = max(0, pairs.n - 1)
-        spreads = Variances(floored(own.values, standard.resolution), own.df)
-        spreads = half_pooled(spreads.values, spreads.df) if standard.pooled else spreads
-        rejected = sum(one is not None and one.verdict in ("better", "worse") for one in judged)
-        places = list(at_hand)
+        places = []
+        for place, pairs in enumerate(look.settings):
+            if pairs is not None and not judged[place].decided:
+                latest[place] = pairs
+                places.append(place)
+        spreads = variances_of(latest, standard)
         new = judgements(
-            list(at_hand.values()),
+            [latest[place] for place in places],
             Variances(spreads.values[places], spreads.df[places]),
             standard,
             spent,
-            standard.planned - rejected,
+            standard.planned - sum(one.verdict in ("better", "worse") for one in judged),
         )
         for place, one in zip(places, new, strict=True):
             judged[place] = replace(one, look=look.seeds)
-    none = Judgement(0, None, None, None)
-    return [one or none for one in judged]
+    return judged
 
 
 def seeds_can_decide(judgement: Judgement, standard: Standard) -> bool:

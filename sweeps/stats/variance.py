@@ -1,4 +1,4 @@
-"""How much differences vary from seed to seed, borrowing from other settings of the study.
+"""How much differences vary from seed to seed, by the study's other settings as well.
 
 With three seeds a setting's own variance is known badly. Where a study has at least five settings,
 it is averaged with what the others say, as far as they agree with each other: the empirical Bayes
@@ -53,12 +53,16 @@ def half_pooled(variances: Array, df: Array) -> Variances:
         variances: Each setting's own, above 0: `[k]`.
         df: Its degrees of freedom, pairs - 1: `[k]`. Those below 2 take no part.
     """
+    from scipy import special
+
     takes_part = df >= FEWEST_PAIRS - 1
     if takes_part.sum() < FEWEST_SETTINGS:
         return Variances(variances, df)
     own, own_df = variances[takes_part], df[takes_part]
     prior_df = _prior_df(own, own_df)
-    common = _common(own, own_df)
+    # The mean, without the excess of variances far above the median.
+    median = float(np.median(own * own_df / special.chdtri(own_df, 0.5)))
+    common = float(np.minimum(own, _NOISIER * median).mean())
     weight = np.minimum(prior_df, own_df)
     alike = own <= _NOISIER * common
     values, shared_df = variances.copy(), df.copy()
@@ -75,14 +79,6 @@ def _prior_df(variances: Array, df: Array) -> float:
     logs = np.log(variances) - special.digamma(df / 2) + np.log(df / 2)
     excess = float(logs.var(ddof=1) - special.polygamma(1, df / 2).mean())
     return 2 * _inverse_trigamma(excess) if excess > 0 else math.inf
-
-
-def _common(variances: Array, df: Array) -> float:
-    """Return the mean variance of settings, those far above the median cut."""
-    from scipy import special
-
-    median = float(np.median(variances * df / special.chdtri(df, 0.5)))
-    return float(np.minimum(variances, _NOISIER * median).mean())
 
 
 def _inverse_trigamma(value: float) -> float:
@@ -186,13 +182,13 @@ def prediction_interval(
         Low and high, in the values' units; None for fewer than three values, of which the interval
         would exclude nothing.
     """
-    from scipy import stats
+    from scipy import special  # scipy.stats takes longer to import than all that is done here
 
     n = len(values)
     if n < 3:
         return None
     array = np.asarray(values, dtype=np.float64)
-    t = stats.t.ppf((1 + confidence) / 2, n - 1)
+    t = special.stdtrit(n - 1, (1 + confidence) / 2)
     half = float(t * array.std(ddof=1) * np.sqrt(1 + 1 / n))
     mean = float(array.mean())
     return mean - half, mean + half

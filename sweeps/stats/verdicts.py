@@ -1,4 +1,8 @@
-"""What a setting and the baseline gave for the same seeds."""
+"""Decide verdicts: better, worse, equivalent, undecided or identical.
+
+`decide` is the rule, `judge` applies it to all settings of a study. What it is applied to, read
+from records, is in `paribus.sweeps.analysis.judge`; `sequential` adds seeds until it is decided.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,8 @@ from paribus.sweeps.stats.variance import (
 )
 
 Array = NDArray[np.float64]
+Verdict = Literal["better", "worse", "equivalent", "undecided", "identical"]
+ALPHA = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,16 +109,9 @@ def mean_and_std(values: Sequence[float] | Array) -> tuple[float | None, float |
     return mean, float(array.std(ddof=1)) if len(array) > 1 else None
 
 
-# Better, worse, equivalent, undecided or identical: what a study says of each setting.
-
-
-Verdict = Literal["better", "worse", "equivalent", "undecided", "identical"]
-ALPHA = 0.05
-
-
 @dataclass(frozen=True)
 class Standard:
-    """By which margin and for how many settings verdicts are given.
+    """The margin, and how many settings p is adjusted for.
 
     Attributes:
         margin: Differences smaller than this do not matter, in the metric's units.
@@ -132,15 +131,15 @@ class Standard:
 
 @dataclass(frozen=True)
 class Answer:
-    """To one question about one setting.
+    """The answer to one question about one setting.
 
     Attributes:
         low: Lower end of the interval of the mean difference, in the metric's units.
         high: Upper end.
         p: Two-sided, of the test whose interval this is.
         p_holm: The same, adjusted for all planned settings (S. Holm 1979).
-        verdict: What follows.
-        uncertainty: Where all of that comes from.
+        verdict: What follows, by `decide`.
+        uncertainty: Of the mean difference; interval, p and verdict come from it.
     """
 
     low: float
@@ -153,7 +152,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Judgement:
-    """Of one setting.
+    """The verdict on one setting.
 
     Attributes:
         pairs: Complete pairs.
@@ -190,12 +189,35 @@ class Judgement:
         return self.verdict not in (None, "undecided")
 
 
+def decide(
+    mean: float, uncertainty: Uncertainty, p_holm: float, standard: Standard, alpha: float
+) -> Verdict:
+    """Return the verdict on one mean difference.
+
+    Equivalence comes first: a difference that is surely too small to matter is not *better*. It
+    is shown by two one-sided tests (D. J. Schuirmann 1987): the interval of confidence 1 - 2 alpha
+    lies inside the margin.
+
+    Args:
+        mean: Level minus baseline, in the metric's units.
+        uncertainty: Of this mean.
+        p_holm: Of the two-sided test, adjusted for all settings.
+        standard: The margin, and which direction is better.
+        alpha: The level of both tests.
+    """
+    if abs(mean) + uncertainty.reach(2 * alpha) < standard.margin:
+        return "equivalent"
+    if p_holm > alpha:
+        return "undecided"
+    return "better" if (mean > 0) == standard.higher_is_better else "worse"
+
+
 def judge(settings: Sequence[Pairs], standard: Standard) -> list[Judgement]:
     """Return verdicts on a study whose number of seeds was fixed beforehand.
 
     Args:
         settings: Each with its pairs.
-        standard: By which margin and for how many settings.
+        standard: The margin, and how many settings there are.
     """
     spreads = variances_of(settings, standard)
     return judgements(settings, spreads, standard, ALPHA, standard.planned)
@@ -213,7 +235,7 @@ def judgements(
     Args:
         settings: Each with its pairs.
         spreads: The variances of their differences.
-        standard: By which margin.
+        standard: The margin.
         alpha: For better and worse over all settings, for equivalent per setting; 1 - alpha is the
             intervals' confidence.
         multiplicity: Settings that may still be called better or worse.
@@ -243,18 +265,6 @@ def variances_of(settings: Sequence[Pairs], standard: Standard) -> Variances:
     return half_pooled(found.values, found.df) if standard.pooled else found
 
 
-def holm(p: Array, multiplicity: int) -> Array:
-    """Return adjusted p of the most significant of `multiplicity` tests: `[k]`, k <= multiplicity.
-
-    S. Holm (1979), A simple sequentially rejective multiple test procedure, Scand. J. Stat. 6.
-    """
-    order = np.argsort(p, kind="stable")
-    factors = multiplicity - np.arange(len(p))
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * factors))
-    return adjusted
-
-
 def _answers(
     settings: Sequence[Pairs],
     uncertainties: Sequence[Uncertainty | None],
@@ -271,27 +281,87 @@ def _answers(
     answers: list[Answer | None] = [None] * len(settings)
     for (number, mean, found), one, adjusted in zip(known, p, holm(p, multiplicity), strict=True):
         reach = found.reach(alpha)
-        verdict = _verdict(mean, found, float(adjusted), standard, alpha)
+        verdict = decide(mean, found, float(adjusted), standard, alpha)
         answers[number] = Answer(
             mean - reach, mean + reach, float(one), float(adjusted), verdict, found
         )
     return answers
 
 
-def _verdict(
-    mean: float,
-    uncertainty: Uncertainty,
-    p_holm: float,
-    standard: Standard,
-    alpha: float,
-) -> Verdict:
-    """Decide. Equivalence first: a difference that is surely too small to matter is not *better*.
+def holm(p: Array, multiplicity: int) -> Array:
+    """Return adjusted p of the most significant of `multiplicity` tests: `[k]`, k <= multiplicity.
 
-    Two one-sided tests (D. J. Schuirmann 1987): the interval of twice the error lies inside the
-    margin.
+    S. Holm (1979), A simple sequentially rejective multiple test procedure, Scand. J. Stat. 6.
     """
-    if abs(mean) + uncertainty.reach(2 * alpha) < standard.margin:
-        return "equivalent"
-    if p_holm > alpha:
-        return "undecided"
-    return "better" if (mean > 0) == standard.higher_is_better else "worse"
+    order = np.argsort(p, kind="stable")
+    factors = multiplicity - np.arange(len(p))
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * factors))
+    return adjusted
+
+
+# Cells of the confusion matrix.
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell, level minus baseline.
+
+    Attributes:
+        place: Its indices: (true, predicted), or (label, true, predicted).
+        mean: Mean difference of the count over seeds.
+        low: Lower end of the 95 % interval over seeds, of this cell alone.
+        high: Upper end.
+    """
+
+    place: tuple[int, ...]
+    mean: float
+    low: float
+    high: float
+
+
+def changed_cells(level: Array, baseline: Array, most: int = 3) -> list[Cell]:
+    """Return the cells whose counts changed most, the largest change first.
+
+    Args:
+        level: Confusion matrices of a setting, one per seed: `[n, C, C]` or `[n, L, 2, 2]`, n > 1.
+        baseline: The baseline's for the same seeds.
+        most: How many.
+    """
+    from scipy import special
+
+    d = np.asarray(level, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
+    n = len(d)
+    mean, error = d.mean(0), d.std(0, ddof=1) / np.sqrt(n)
+    reach = float(special.stdtrit(n - 1, 0.975)) * error
+    order = np.argsort(-np.abs(mean), axis=None, kind="stable")[:most]
+    places = [tuple(int(i) for i in np.unravel_index(flat, mean.shape)) for flat in order]
+    return [
+        Cell(at, float(mean[at]), float(mean[at] - reach[at]), float(mean[at] + reach[at]))
+        for at in places
+        if mean[at]
+    ]
+
+
+def surely_changed(level: Array, baseline: Array) -> NDArray[np.bool_]:
+    """Return where counts changed by more than chance over seeds would have it: `[C, C]`.
+
+    A paired t-test of each cell, adjusted for all cells that ever count anything (S. Holm 1979): at
+    most one study in twenty marks any cell where nothing changed. Counts are whole numbers, so
+    that three equal differences are no certainty: variances have a floor, as those of accuracies.
+
+    Args:
+        level: Confusion matrices of a setting, one per seed: `[n, C, C]`, n > 1.
+        baseline: The baseline's for the same seeds.
+    """
+    d = np.asarray(level, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
+    n, mean = len(d), d.mean(0)
+    alive = (np.asarray(level) + np.asarray(baseline)).any(0)
+    errors = np.sqrt(floored(d.var(0, ddof=1), 1.0) / n)
+    p = [
+        Uncertainty(float(error), n - 1).p(float(m))
+        for m, error in zip(mean[alive], errors[alive], strict=True)
+    ]
+    changed = np.zeros(mean.shape, dtype=bool)
+    changed[alive] = holm(np.array(p), len(p)) <= ALPHA
+    return changed

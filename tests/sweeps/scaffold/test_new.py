@@ -18,8 +18,7 @@ from paribus.core.config.experiment import load_experiment
 from paribus.core.errors import RequestError, shown
 from paribus.sweeps.execution.planner import plan_runs, read_request
 from paribus.sweeps.scaffold.problem import Constant, Guess, Problem, guess_task
-from paribus.sweeps.scaffold.render import render_experiment
-from paribus.sweeps.scaffold.write_experiment import write_experiment
+from paribus.sweeps.scaffold.write_experiment import render_experiment, write_experiment
 from paribus.sweeps.study.request import Request
 from paribus.sweeps.study.settings import baseline_setting, setting_of
 

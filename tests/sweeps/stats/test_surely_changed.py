@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from paribus.sweeps.stats.confusion_cells import surely_changed
+from paribus.sweeps.stats.verdicts import surely_changed
 
 
 def drawn(generator, seeds, classes, examples, right):
