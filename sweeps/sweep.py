@@ -43,9 +43,8 @@ from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.settings import BASELINE, Setting
 from paribus.sweeps.study.study import Study, check_study_name, study_name
-from paribus.sweeps.tracking import tracker_callback
-from paribus.sweeps.tracking.tracker import Tracker, warm_up
-from paribus.sweeps.tracking.tracker_callback import TrackerCallback
+from paribus.sweeps.tracking import tracker as tracking
+from paribus.sweeps.tracking.tracker import Tracker, TrackerCallback
 
 Runs = Mapping[tuple[str, int], RunSpec]  # by label and seed
 VIEW_EVERY = 5.0  # seconds between updates of the Optuna view while a sweep goes on
@@ -94,8 +93,7 @@ def planned_sweep(
         # This process is idle while the workers import torch.
         optuna_export.warm_up()
         power_analysis.warm_up()
-        tracker_callback.import_page()
-        warm_up(enabled=wandb)
+        tracking.warm_up(enabled=wandb)
         yield Sweep(
             request, seeds, root, pool, faults.found,
             search=search, decision=decision, name=study, storage=storage,
@@ -287,7 +285,7 @@ class Sweep:
     def _write_page(self, tracker: Tracker) -> None:
         """Write the page and log the study. Trouble with the page costs no result."""
         try:
-            self.page = tracker_callback.conclude(self.study, tracker)
+            self.page = tracking.conclude(self.study, tracker)
         except Exception as error:
             line = f"{type(error).__name__}: {error}".split("\n")[0]
             self.notes.append(f"The page was not written ({line}); see: paribus report.")

@@ -276,7 +276,7 @@ def _check_options(
 
 
 def _log_to_wandb(study: Study) -> dict[str, Any]:
-    from paribus.sweeps.tracking.sync import log_study
+    from paribus.sweeps.tracking.wandb_sync import log_study
 
     with study.root.lock(f"study-{study.name}", f"The study {study.name}"):
         return log_study(study, warn, bar("logging to W&B"))

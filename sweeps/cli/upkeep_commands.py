@@ -181,12 +181,9 @@ def sync_command(
     The upload is made from the records; twice changes nothing. A run whose record is gone is left
     to W&B's own command, which is printed: wandb sync FILE.
     """
-    from paribus.sweeps.tracking.sync import Sync
+    from paribus.sweeps.tracking.wandb_sync import sync
 
-    sync = Sync(root, study)
-    if sync.waiting:
-        sync.upload(warn, bar("uploading to W&B"))
-    document = sync.document
+    document = sync(root, study, warn, bar("uploading to W&B"))
     if as_json:
         print_json(document)
     else:

@@ -1,22 +1,31 @@
-"""The `Tracker` protocol: what is called while runs train, and which tracker a command gets.
+"""The `Tracker` protocol: what is called while runs train, who calls it, which tracker is chosen.
 
 To add another tool (TensorBoard, MLflow), write a class with the five methods of `Tracker` in a
-module beside `wandb_tracker.py` and return it from `open_tracker`.
+module beside `wandb_sync.py` and return it from `open_tracker`.
 """
 
 from __future__ import annotations
 
 import os
-import queue
-import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-PATIENCE = 12.0  # seconds that `close` waits for one call
+from paribus.core.errors import ParibusError
+from paribus.core.records.record import RunRecord
+from paribus.core.records.run_dir import RunFolder
+from paribus.core.run_spec import RunSpec
+from paribus.sweeps.analysis.compare import Comparison, run_document
+from paribus.sweeps.study.results_dir import ResultsDir
+from paribus.sweeps.study.settings import BASELINE
+from paribus.sweeps.study.study import Study
+
+if TYPE_CHECKING:
+    from paribus.sweeps.execution.driver import RunEvent
+    from paribus.sweeps.report.study_plots import StudyView
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class TrackedStudy:
         study: Its name.
         experiment: The experiment's name.
         baseline: The baseline's configuration: nested, fit for JSON.
-        comparison: The `compare` document of all its settings, with ``linter``.
+        comparison: All its settings compared, with the linter's warnings.
         picture: The plot of effects, as a PNG; None: there is none.
         page: The study's page, an HTML file; None: there is none.
     """
@@ -60,7 +69,7 @@ class TrackedStudy:
     study: str
     experiment: str
     baseline: dict[str, Any]
-    comparison: dict[str, Any]
+    comparison: Comparison
     picture: bytes | None = None
     page: Path | None = None
 
@@ -126,56 +135,6 @@ class NoTracker:
         pass
 
 
-class CallThread:
-    """Makes calls one after the other on a daemon thread, so that training never waits for them.
-
-    The calls raise nothing.
-    """
-
-    def __init__(self) -> None:
-        self._calls: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
-        self._closed = False
-        self._done = 0
-
-    def put(self, call: Callable[[], object]) -> None:
-        """Leave a call to the thread; ignored after `close`."""
-        if not self._closed:
-            self._calls.put(call)
-            if self._thread.ident is None:
-                self._thread.start()
-
-    def settle(self) -> bool:
-        """Wait until all calls were made, however many; False where one hangs."""
-        settled = threading.Event()
-        self.put(settled.set)
-        return self._closed or self._wait(settled.is_set, settled.wait)
-
-    def close(self, last: Callable[[], object]) -> bool:
-        """Make a last call, if there was any before, and wait for it; False where one hangs."""
-        if self._closed or not self._thread.is_alive():
-            self._closed = True
-            return True
-        self.put(last)
-        self._calls.put(None)
-        self._closed = True
-        return self._wait(lambda: not self._thread.is_alive(), self._thread.join)
-
-    def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
-            call()
-            self._done += 1
-
-    def _wait(self, ended: Callable[[], bool], wait: Callable[[float], object]) -> bool:
-        # Many short calls may be left, each of which comes to its end; one that hangs does not.
-        done, since = self._done, time.monotonic()
-        while not ended() and time.monotonic() - since < PATIENCE:
-            wait(0.5)
-            if self._done != done:
-                done, since = self._done, time.monotonic()
-        return ended()
-
-
 def open_tracker(root: Path, *, enabled: bool = True, warn: Callable[[str], None]) -> Tracker:
     """Return the tracker of one command.
 
@@ -187,18 +146,149 @@ def open_tracker(root: Path, *, enabled: bool = True, warn: Callable[[str], None
     """
     if not (enabled and is_wanted()):
         return NoTracker()
-    from paribus.sweeps.tracking.wandb_tracker import WandbTracker
+    from paribus.sweeps.tracking.wandb_sync import WandbTracker
 
     return WandbTracker(root.absolute(), warn)
-
-
-def warm_up(*, enabled: bool) -> None:
-    """Import what the first call of a tracker needs, which takes half a second."""
-    if enabled and is_wanted():
-        with suppress(Exception):  # the tracker reports what is wrong with it
-            import wandb  # noqa: F401
 
 
 def is_wanted() -> bool:
     """Return whether W&B is not switched off by its own variable."""
     return os.environ.get("WANDB_MODE", "").strip().lower() != "disabled"
+
+
+def warm_up(*, enabled: bool) -> None:
+    """Import what drawing a page and the first call of a tracker need: a second altogether."""
+    import paribus.sweeps.report.study_report  # noqa: F401
+
+    if enabled and is_wanted():
+        with suppress(Exception):  # the tracker reports what is wrong with it
+            import wandb  # noqa: F401
+
+
+class TrackerCallback:
+    """Calls a tracker for each event of the driver.
+
+    The end of a setting's run is held back until the baseline's run of its seed has ended, so that
+    the difference of the two is known.
+
+    Args:
+        tracker: Follows the runs.
+        root: Where finished runs are.
+        study: The study they belong to, if any; it has taken in the record of each event.
+        runs: What is driven.
+    """
+
+    def __init__(
+        self, tracker: Tracker, root: ResultsDir, study: Study | None, runs: Sequence[RunSpec]
+    ) -> None:
+        self.tracker, self.root, self.study = tracker, root, study
+        self._begun: set[str] = set()
+        self._held: list[tuple[RunEvent, str | None]] = []  # with the run that each waits for
+        self._unfinished = {run.id for run in runs}
+
+    def on_event(self, event: RunEvent) -> None:
+        """Begin a run at its first event, log its epochs, finish it from its record."""
+        if event.said:
+            return
+        run, progress = event.run, event.progress
+        if run.id not in self._begun:
+            self._begun.add(run.id)
+            self.tracker.begin(_tracked_run(run.id, run, self.study))
+        if progress and progress.line:
+            self.tracker.log(run.id, progress.line)
+        if event.record:
+            place = self.study.place_of(run.id) if self.study else None
+            baseline = self.study.baseline_of(place[1]) if self.study and place else None
+            self._held.append((event, baseline))
+        if event.record or (progress and progress.ended):
+            self._unfinished.discard(run.id)
+            self._release()
+
+    def close(self) -> None:
+        """Finish what was held back for a baseline that has not ended."""
+        self._unfinished.clear()
+        self._release()
+
+    def _release(self) -> None:
+        held, self._held = self._held, []
+        for event, baseline in held:
+            if baseline in self._unfinished:
+                self._held.append((event, baseline))
+            elif event.record:
+                folder = self.root.run(event.run.id)
+                recorded = recorded_run(folder, event.record, self.study, reused=event.reused)
+                self.tracker.finish(event.run.id, *recorded[1:])
+
+
+def recorded_run(
+    folder: RunFolder, record: RunRecord, study: Study | None, *, reused: bool = True
+) -> tuple[TrackedRun, dict[str, Any], list[dict[str, Any]]]:
+    """Return a finished run as a tracker takes it, with its document and its history."""
+    document = run_document(folder, record, study=study, reused=reused)
+    delta = study.delta_of(folder.id) if study else None
+    history = [epoch.to_json() for epoch in folder.history()]
+    return _tracked_run(folder.id, record, study), document | {"delta": delta}, history
+
+
+def _tracked_run(run: str, known: RunSpec | RunRecord, study: Study | None) -> TrackedRun:
+    place = study.place_of(run) if study else None
+    return TrackedRun(
+        run=run,
+        experiment=known.experiment,
+        study=study.name if study else None,
+        label=place[0].label if place else BASELINE,
+        changed=(place[0].key or "") if place else "",
+        seed=known.seed,
+        configuration=dict(known.configuration),
+        environment=dict(known.identity["environment"]),
+    )
+
+
+def conclude(study: Study, tracker: Tracker) -> Path | None:
+    """Write a study's page, and log its comparison with a tracker.
+
+    Returns:
+        The page; None where no run is finished.
+
+    Raises:
+        RequestError: If the page cannot be written. The tracker was called.
+    """
+    from paribus.sweeps.report.study_plots import StudyView
+    from paribus.sweeps.report.study_report import write_study_page
+
+    view, page = StudyView(study), None
+    try:
+        if any(result.runs for result in view.results):
+            page = write_study_page(view)
+    finally:
+        tracker.conclude(partial(_tracked_study, view, page))
+    return page
+
+
+def tracked_study(study: Study) -> TrackedStudy | None:
+    """Return a study as it is now, its page written anew; None if nothing can be compared yet."""
+    from paribus.sweeps.report.study_plots import StudyView
+    from paribus.sweeps.report.study_report import write_study_page
+
+    view, page = StudyView(study), None
+    if any(result.runs for result in view.results):
+        with suppress(ParibusError):  # a page that cannot be written is none to upload
+            page = write_study_page(view)
+    return _tracked_study(view, page)
+
+
+def _tracked_study(view: StudyView, page: Path | None) -> TrackedStudy | None:
+    from paribus.sweeps.report.figure import figure_of_panel, rendered
+    from paribus.sweeps.report.study_plots import effects_plot
+
+    if all(setting.delta is None for setting in view.comparison.settings):
+        return None
+    effects = effects_plot(view)
+    return TrackedStudy(
+        study=view.study.name,
+        experiment=view.study.experiment,
+        baseline=view.study.asked["baseline"],
+        comparison=view.comparison,
+        picture=rendered(figure_of_panel(effects.panel), "png") if effects else None,
+        page=page,
+    )

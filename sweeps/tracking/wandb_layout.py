@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
 from paribus.core.config.values import canonical_json, null_if_not_finite, show_value
 from paribus.core.errors import shown
 from paribus.core.fileio import sha256_file
+from paribus.sweeps.analysis.compare import SettingComparison
+from paribus.sweeps.stats.verdicts import Verdict
 from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.tracking.tracker import TrackedRun, TrackedStudy
 
@@ -22,15 +24,38 @@ TABLE_ROWS = 10_000  # W&B's limit for a logged table
 MATRIX = "best/confusion_matrix"
 MOST_LABELS = 50  # each matrix is a file to upload and a panel on the page
 KEY_LENGTH = 48  # of a label in a key: it becomes part of a file's and an artifact's name
-VERDICTS = ("better", "worse", "equivalent", "undecided", "identical")
-SETTINGS = (
-    "setting", "changed", "mean", "standard error", "sd", "seeds", "difference", "low", "high",
-    "confidence", "verdict", "question", "p (Holm)", "derived",
-)  # fmt: skip
+VERDICTS = get_args(Verdict)
+SETTINGS: dict[str, Callable[[SettingComparison], Any]] = {  # heading to cell
+    "setting": lambda s: s.label,
+    "changed": lambda s: ", ".join(s.changed),
+    "mean": lambda s: s.mean,
+    "standard error": lambda s: None if s.std is None else s.std / math.sqrt(len(s.seeds)),
+    "sd": lambda s: s.std,
+    "seeds": lambda s: len(s.seeds),
+    "difference": lambda s: s.delta,
+    "low": lambda s: s.interval and s.interval[0],
+    "high": lambda s: s.interval and s.interval[1],
+    "confidence": lambda s: s.confidence,
+    "verdict": lambda s: s.verdict,
+    "question": lambda s: s.question,
+    "p (Holm)": lambda s: s.p_holm,
+    "derived": lambda s: "; ".join(
+        f"{key}: {show_value(before)} → {show_value(after)}"
+        for key, (before, after) in s.derived.items()
+    ),
+}
 WARNINGS = ("rule", "about", "sentence", "reason")
 CONTENTS = "contents"  # summary key of a study's digest: equal contents are not logged again
 
 Rows = list[list[Any]]
+
+
+class Table(NamedTuple):
+    """A table in W&B; with a title it is drawn as a confusion matrix."""
+
+    columns: Sequence[str]
+    rows: Rows
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,28 +67,26 @@ class WandbRun:
         run: The run; None: it is the study's summary run.
         names: Arguments of ``wandb.init`` under which it is found and grouped, with its ``id``.
         config: Nested dictionaries without dots in their keys.
-        rows: One row per epoch, in order.
         summary: Flat keys.
-        tables: Key to columns and rows.
-        matrices: Key to rows (actual, predicted, count) of a confusion matrix.
+        digest: Distinguishes contents: what has the same digest need not be logged again.
+        rows: One row per epoch, in order.
+        tables: Key to table.
         picture: A PNG, logged as ``effects``.
         page: An HTML file, logged as the artifact ``report-STUDY``.
         status: ``complete`` or ``failed``; ``interrupted`` for a run that is not recorded.
-        digest: Distinguishes contents: what has the same digest need not be logged again.
     """
 
     study: str | None
     run: str | None
     names: dict[str, Any]
     config: dict[str, Any]
-    rows: list[dict[str, Any]]
     summary: dict[str, Any]
-    tables: dict[str, tuple[Sequence[str], Rows]]
-    matrices: dict[str, Rows]
-    picture: bytes | None
-    page: Path | None
-    status: str
     digest: str
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    tables: dict[str, Table] = field(default_factory=dict)
+    picture: bytes | None = None
+    page: Path | None = None
+    status: str = "complete"
 
     @property
     def id(self) -> str:
@@ -116,14 +139,11 @@ def run_layout(
             "run": run.run,
             "environment": _undotted(run.environment),
         },
-        rows=[epoch_row(epoch) for epoch in history],
         summary=summary,
-        tables={},
-        matrices=confusion_matrices(document),
-        picture=None,
-        page=None,
-        status=document.get("status", "complete"),
         digest=_hash(canonical_json(summary)),
+        rows=[epoch_row(epoch) for epoch in history],
+        tables=confusion_matrices(document),
+        status=document.get("status", "complete"),
     )
 
 
@@ -145,45 +165,58 @@ def run_summary(document: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in null_if_not_finite(values).items() if v is not None}
 
 
-def confusion_matrices(document: Mapping[str, Any]) -> dict[str, Rows]:
-    """Return key to rows (actual, predicted, count) of the best epoch's matrix, or of each label's.
+def confusion_matrices(document: Mapping[str, Any]) -> dict[str, Table]:
+    """Return the best epoch's confusion matrix, or each label's, by key.
 
     What is too large for W&B is left out.
     """
     matrix = (document.get("best") or {}).get("confusion_matrix") or []
     names = [str(name) for name in document.get("class_names") or range(len(matrix))]
     if matrix and isinstance(matrix[0][0], list):
-        pairs = list(zip(names, matrix, strict=True))[:MOST_LABELS]
-        return {f"{MATRIX}/{_key(name)}": _cells([f"not {name}", name], one) for name, one in pairs}
-    return {MATRIX: _cells(names, matrix)} if 0 < len(matrix) ** 2 <= TABLE_ROWS else {}
+        return {
+            f"{MATRIX}/{_key(name)}": _matrix([f"not {name}", name], counts, f": {_key(name)}")
+            for name, counts in list(zip(names, matrix, strict=True))[:MOST_LABELS]
+        }
+    return {MATRIX: _matrix(names, matrix)} if 0 < len(matrix) ** 2 <= TABLE_ROWS else {}
+
+
+def _matrix(names: list[str], matrix: list[list[int]], label: str = "") -> Table:
+    rows = [
+        [names[actual], names[predicted], count]
+        for actual, counts in enumerate(matrix)
+        for predicted, count in enumerate(counts)
+    ]
+    title = f"Confusion matrix of the best epoch{label}"
+    return Table(("Actual", "Predicted", "nPredictions"), rows, title)
 
 
 def study_layout(study: TrackedStudy) -> WandbRun:
     """Lay out the summary run of a study."""
     comparison = study.comparison
-    metric, settings = comparison["metric"], comparison["settings"]
+    metric, settings = comparison.metric, comparison.settings
     nested: dict[str, Any] = _undotted(study.baseline)
     config = nested | {
         "study": study.study,
         "experiment": study.experiment,
-        "metric": metric["name"],
-        "direction": metric["direction"],
-        "margin": comparison["margin"],
-        "question": comparison["question"],
+        "metric": metric.name,
+        "direction": metric.direction,
+        "margin": comparison.margin,
+        "question": comparison.question,
         "settings": len(settings),
-        "seeds": len({seed for setting in settings for seed in setting["seeds"]}),
-        "runs": sum(len(setting["runs"]) for setting in settings),
+        "seeds": len({seed for setting in settings for seed in setting.seeds}),
+        "runs": sum(len(setting.runs) for setting in settings),
     }
-    rows = [_setting_row(setting) for setting in settings[:TABLE_ROWS]]
-    judged = [found for found in comparison["linter"] if found["judged"]]
-    warnings = [[found[column] for column in WARNINGS] for found in judged[:TABLE_ROWS]]
-    best = _best(settings, metric["direction"])
-    verdicts = Counter(setting["verdict"] for setting in settings)
+    cells = SETTINGS.values()
+    rows = [[null_if_not_finite(cell(s)) for cell in cells] for s in settings[:TABLE_ROWS]]
+    judged = [finding for finding in comparison.linter or () if finding.judged]
+    warnings = [[getattr(found, column) for column in WARNINGS] for found in judged[:TABLE_ROWS]]
+    best = comparison.best or comparison[BASELINE]
+    verdicts = Counter(setting.verdict for setting in settings)
     summary = {  # each key is always there, as W&B keeps what an update leaves out
-        "best/setting": best["label"],
-        "best/delta": best["delta"] or 0.0,
-        "best/verdict": best["verdict"] or "none",
-        "baseline/mean": next(s["mean"] for s in settings if s["label"] == BASELINE),
+        "best/setting": best.label,
+        "best/delta": best.delta or 0.0,
+        "best/verdict": best.verdict or "none",
+        "baseline/mean": comparison[BASELINE].mean,
         **{f"verdicts/{verdict}": verdicts[verdict] for verdict in VERDICTS},
         "warnings": len(warnings),
     }
@@ -202,62 +235,17 @@ def study_layout(study: TrackedStudy) -> WandbRun:
             "tags": _tags(study.study, study.experiment),
         },
         config=config,
-        rows=[],
         summary=summary | {CONTENTS: digest},
-        tables={"settings": (SETTINGS, rows), "linter": (WARNINGS, warnings)},
-        matrices={},
+        digest=digest,
+        tables={"settings": Table(tuple(SETTINGS), rows), "linter": Table(WARNINGS, warnings)},
         picture=study.picture,
         page=study.page,
-        status="complete",
-        digest=digest,
     )
 
 
 def artifact_name(study: str) -> str:
     """Return the page's name; a study's name holds nothing that an artifact's may not."""
     return _cut(f"report-{study}", NAME_LENGTH)
-
-
-def _setting_row(setting: Mapping[str, Any]) -> list[Any]:
-    """Return a row of `SETTINGS`; None where a number is not known."""
-    sd = setting["std"]
-    values = (
-        setting["label"],
-        ", ".join(setting["changed"]),
-        setting["mean"],
-        None if sd is None else sd / math.sqrt(len(setting["seeds"])),
-        sd,
-        len(setting["seeds"]),
-        setting["delta"],
-        *(setting["interval"] or (None, None)),
-        setting["confidence"],
-        setting["verdict"],
-        setting["question"],
-        setting["p_holm"],
-        "; ".join(
-            f"{key}: {show_value(before)} → {show_value(after)}"
-            for key, (before, after) in setting["derived"].items()
-        ),
-    )
-    return [null_if_not_finite(value) for value in values]
-
-
-def _best(settings: Sequence[Mapping[str, Any]], direction: str) -> Mapping[str, Any]:
-    """Return the complete setting with the largest gain; the baseline's own is 0."""
-    sign = 1 if direction == "maximize" else -1
-    complete = [
-        s for s in settings
-        if s["label"] == BASELINE or (s["status"] == "complete" and s["delta"] is not None)
-    ]  # fmt: skip
-    return max(complete, key=lambda s: (sign * (s["delta"] or 0.0), s["label"] == BASELINE))
-
-
-def _cells(names: list[str], matrix: list[list[int]]) -> Rows:
-    return [
-        [names[actual], names[predicted], count]
-        for actual, counts in enumerate(matrix)
-        for predicted, count in enumerate(counts)
-    ]
 
 
 def _tags(*tags: str | None) -> list[str]:

@@ -180,8 +180,11 @@ class Session:
         self._open.clear()
         if self._started:
             self._started = False
-            with suppress(TimeoutError):
-                within(seconds, _teardown)
+            import wandb
+
+            with suppress(Exception, SystemExit):
+                # Its first act takes wandb's exit hook away, which would wait without bound.
+                within(seconds, wandb.teardown)
         for name in self._environment:
             os.environ.pop(name, None)
 
@@ -254,11 +257,3 @@ def _connect(url: str) -> None:
         socket.create_connection((target.hostname or "", port), CONNECT_SECONDS).close()
     except OSError as error:
         raise ConnectionError(f"{target.hostname}:{port} does not answer") from error
-
-
-def _teardown() -> None:
-    # Its first act takes wandb's exit hook away, which would wait without bound.
-    import wandb
-
-    with suppress(Exception, SystemExit):
-        wandb.teardown()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paribus.core.fileio import append_line, read_lines
-from paribus.sweeps.tracking.wandb_layout import CONTENTS, MATRIX, Rows, WandbRun, artifact_name
+from paribus.sweeps.tracking.wandb_layout import CONTENTS, Table, WandbRun, artifact_name
 from paribus.sweeps.tracking.wandb_session import LostFileError, Session
 
 if TYPE_CHECKING:
@@ -53,10 +52,6 @@ class Ledger:
     def line(self, wandb_id: str) -> dict[str, Any]:
         """Return what was noted last; empty where nothing was."""
         return self._lines.get(wandb_id, {})
-
-    def is_given(self, contents: WandbRun) -> bool:
-        """Return whether W&B, or wandb's offline folder, has these contents."""
-        return self.line(contents.id).get("digest") == contents.digest
 
     def files(self, wandb_id: str) -> list[Path]:
         """Return wandb's own offline files that have not been uploaded."""
@@ -101,8 +96,9 @@ class Ledger:
             "mode": mode,
             "project": project,
         } | ({"lost": True} if lost else {})
-        append_line(self._path, line)
-        self._take(line)
+        if line != self.line(contents.id):
+            append_line(self._path, line)
+            self._take(line)
 
     def _take(self, line: dict[str, Any]) -> None:
         self._lines[line["wandb_id"]] = line
@@ -118,19 +114,11 @@ class _OpenRun:
         opened: wandb's own object.
         there: The summary that the server had when it was opened; empty for a new run.
         rows: How many rows it has: the first lines of its history, in order.
-        wrote: Whether a row was written.
     """
 
     opened: wandb.Run
     there: dict[str, Any]
     rows: int
-    wrote: bool = False
-
-    def log(self, rows: Sequence[dict[str, Any]]) -> None:
-        for row in rows:
-            self.opened.log(row)
-            self.rows += 1
-            self.wrote = True
 
 
 class WandbWriter:
@@ -147,12 +135,6 @@ class WandbWriter:
     def __init__(self, session: Session, ledger: Ledger) -> None:
         self.session, self.ledger = session, ledger
         self.live: dict[str, _OpenRun] = {}
-        self._lost: set[str] = set()  # ids of which files are to be written again
-
-    def project(self, wandb_id: str) -> str:
-        """Return the project that has a run, else the one that this command logs to."""
-        known = self.ledger.line(wandb_id).get("project")
-        return known or os.environ.get("WANDB_PROJECT") or "paribus"
 
     def log(self, contents: WandbRun, epoch: dict[str, Any] | None = None) -> None:
         """Open a run that trains, and write an epoch's row that follows its last one.
@@ -160,9 +142,10 @@ class WandbWriter:
         Other rows are left to `write`: only where rows are in order does their number tell, after
         a kill, which are there.
         """
-        live = self._opened(contents)
+        live = self._open(contents)
         if epoch and epoch["epoch"] == live.rows + 1:
-            live.log([epoch])
+            live.opened.log(epoch)
+            live.rows += 1
 
     def write(self, contents: WandbRun) -> bool:
         """Bring a run or a study's summary run up to its contents, close it, note it in the ledger.
@@ -176,48 +159,52 @@ class WandbWriter:
         Raises:
             TimeoutError, UploadError: It did not reach the server as a whole.
         """
-        mode, project = self.session.mode, self.project(contents.id)
-        lost = contents.id in self._lost or self.ledger.line(contents.id).get("lost", False)
+        mode, project = self.session.mode, self._project(contents)
+        lost = self.ledger.line(contents.id).get("lost", False)
         if mode == "offline" and self.ledger.server_has(contents.id):
             # `wandb sync` of a file would write every row again. `paribus sync` writes the rest.
             self.ledger.note(contents, mode, project, lost=lost)
             return True
-        live = self._opened(contents)
+        live = self._open(contents)
         del self.live[contents.id]
-        live.log(contents.rows[live.rows :])
-        again = lost or contents.summary.get(CONTENTS) != live.there.get(CONTENTS)
+        opened, there = live.opened, live.there
+        missing = contents.rows[live.rows :]
+        for row in missing:
+            opened.log(row)
+        again = lost or contents.summary.get(CONTENTS) != there.get(CONTENTS)
         media = {
-            key: _chart(key, rows)
-            for key, rows in contents.matrices.items()
-            if again or f"{key}_table" not in live.there
+            key: _chart(table) if table.title else _table(table)
+            for key, table in contents.tables.items()
+            if again or (f"{key}_table" if table.title else key) not in there
         }
-        if again:
-            media |= _study_media(live.opened, contents)
+        if contents.picture and again:
+            picture = Path(opened.settings.sync_dir, "effects.png")
+            picture.write_bytes(contents.picture)
+            media["effects"] = _image(picture)
         if media:
-            live.opened.log(media)
-        live.opened.summary.update(contents.summary)
-        if again and contents.page:
-            _log_page(live.opened, contents.page, artifact_name(contents.study or ""))
+            opened.log(media)
+        opened.summary.update(contents.summary)
+        if contents.page and again:
+            _log_page(opened, contents.page, artifact_name(contents.study or ""))
         try:
-            self.session.finish(live.opened, 0 if contents.status == "complete" else 1)
+            self.session.finish(opened, 0 if contents.status == "complete" else 1)
         except LostFileError:
-            self._lost.add(contents.id)
+            self.ledger.note(contents, "offline", project, lost=True)
             raise
         if contents.status != "interrupted":
-            file = None if mode == "online" else Path(live.opened.settings.sync_file)
+            file = None if mode == "online" else Path(opened.settings.sync_file)
             self.ledger.note(contents, mode, project, file=file, lost=lost and mode != "online")
-            self._lost.discard(contents.id)
-        differs = any(live.there.get(key) != value for key, value in contents.summary.items())
-        return live.wrote or bool(media) or differs
+        differs = any(there.get(key) != value for key, value in contents.summary.items())
+        return bool(missing) or bool(media) or differs
 
-    def note_lost(self, contents: WandbRun) -> None:
-        """Note that files of a run have to be written again, by a later command."""
-        self.ledger.note(contents, "offline", self.project(contents.id), lost=True)
+    def _project(self, contents: WandbRun) -> str:
+        """Return the project that has a run, else the one that this command logs to."""
+        known = self.ledger.line(contents.id).get("project")
+        return known or os.environ.get("WANDB_PROJECT") or "paribus"
 
-    def _opened(self, contents: WandbRun) -> _OpenRun:
+    def _open(self, contents: WandbRun) -> _OpenRun:
         if contents.id not in self.live:
-            project = self.project(contents.id)
-            opened = self.session.open(contents.names, contents.config, project)
+            opened = self.session.open(contents.names, contents.config, self._project(contents))
             there = dict(opened.summary) if opened.resumed else {}
             # A summary may be ahead of the rows when the process that sent it was killed, and be
             # missing where an upload was cut off. After the epochs there may be a row of matrices.
@@ -233,19 +220,6 @@ def _mark(file: Path) -> Path:
     return file.with_name(f"{file.name}.synced")
 
 
-def _study_media(opened: wandb.Run, contents: WandbRun) -> dict[str, Any]:
-    import wandb
-
-    media: dict[str, Any] = {
-        key: _table(columns, rows) for key, (columns, rows) in contents.tables.items()
-    }
-    if contents.picture:
-        picture = Path(opened.settings.sync_dir, "effects.png")
-        picture.write_bytes(contents.picture)
-        media["effects"] = wandb.Image(str(picture))
-    return media
-
-
 def _log_page(opened: wandb.Run, page: Path, name: str) -> None:
     import wandb
 
@@ -258,22 +232,26 @@ def _log_page(opened: wandb.Run, page: Path, name: str) -> None:
     opened.log_artifact(artifact)
 
 
-def _table(columns: Sequence[str], rows: Rows) -> wandb.Table:
+def _image(file: Path) -> wandb.Image:
     import wandb
 
-    table = wandb.Table(columns=list(columns), data=rows[:TYPED_ROWS])
-    table.data += rows[TYPED_ROWS:]  # wandb would infer the types of each anew, for long
-    return table
+    return wandb.Image(str(file))
 
 
-def _chart(key: str, rows: Rows) -> Any:
+def _table(table: Table) -> wandb.Table:
     import wandb
 
-    columns = ("Actual", "Predicted", "nPredictions")
-    label = key.removeprefix(MATRIX).replace("/", ": ", 1)
+    written = wandb.Table(columns=list(table.columns), data=table.rows[:TYPED_ROWS])
+    written.data += table.rows[TYPED_ROWS:]  # wandb would infer the types of each anew, for long
+    return written
+
+
+def _chart(matrix: Table) -> Any:
+    import wandb
+
     return wandb.plot_table(
         vega_spec_name="wandb/confusion_matrix/v1",
-        data_table=_table(columns, rows),
-        fields={name: name for name in columns},
-        string_fields={"title": f"Confusion matrix of the best epoch{label}"},
+        data_table=_table(matrix),
+        fields={name: name for name in matrix.columns},
+        string_fields={"title": matrix.title},
     )

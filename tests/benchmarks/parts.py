@@ -98,8 +98,9 @@ def _train(task: Any) -> None:
 def _track(place: Path, name: str) -> float:
     from paribus.sweeps.study.results_dir import ResultsDir
     from paribus.sweeps.study.study import Study
-    from paribus.sweeps.tracking.tracker_callback import recorded_run
-    from paribus.sweeps.tracking.wandb_tracker import WandbTracker
+    from paribus.sweeps.tracking.tracker import recorded_run
+    from paribus.sweeps.tracking.wandb_layout import run_layout
+    from paribus.sweeps.tracking.wandb_sync import WandbTracker
 
     root = ResultsDir(place)
     study = Study.load(root, name)
@@ -108,10 +109,7 @@ def _track(place: Path, name: str) -> float:
     for setting in study.settings:
         for run in setting.runs.values():
             folder = root.run(run)
-            tracked, document, history = recorded_run(folder, folder.record(), study)
-            tracker.begin(tracked)
-            tracker.finish(run, document, history)
-    tracker.settle()
+            tracker.bring(run_layout(*recorded_run(folder, folder.record(), study))).result()
     tracker.close()
     return time.perf_counter() - started
 

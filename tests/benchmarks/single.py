@@ -179,8 +179,7 @@ def harness() -> Train:
     from paribus.sweeps.execution.driver import drive
     from paribus.sweeps.execution.pool import Pool
     from paribus.sweeps.study.results_dir import ResultsDir
-    from paribus.sweeps.tracking.tracker import open_tracker
-    from paribus.sweeps.tracking.tracker_callback import TrackerCallback
+    from paribus.sweeps.tracking.tracker import TrackerCallback, open_tracker
 
     resolver, asked = _digits()
     root = ResultsDir(Path("results"))

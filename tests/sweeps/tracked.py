@@ -5,54 +5,59 @@ from dataclasses import replace
 
 from PIL import Image
 
+from paribus.sweeps.analysis.compare import Comparison, Metric, SettingComparison
+from paribus.sweeps.analysis.linter.evidence import Finding
 from paribus.sweeps.tracking.tracker import TrackedStudy
 
-_BASELINE = {
-    "label": "baseline",
-    "changed": {},
-    "derived": {},
-    "runs": ["a", "b"],
-    "seeds": [0, 1],
-    "mean": 0.75,
-    "std": 0.1,
-    "status": "complete",
-    "delta": None,
-    "interval": None,
-    "confidence": None,
-    "verdict": None,
-    "question": None,
-    "p_holm": None,
-}
-_LEVEL = _BASELINE | {
-    "label": "optimizer.lr=0.01",
-    "changed": {"optimizer.lr": [0.001, 0.01]},
-    "derived": {"scheduler.T_max": [10, 20], "engine": ["cohort", "loop"]},
-    "mean": 0.875,
-    "delta": 0.125,
-    "interval": [0.0625, 0.1875],
-    "confidence": 0.95,
-    "verdict": "better",
-    "question": "new data",
-    "p_holm": 0.03125,
-}
-_SEEN = {
-    "rule": "edge-of-axis",
-    "about": "optimizer.lr",
-    "sentence": "the best level, 0.01, is the highest one tried.",
-    "reason": "the best value may lie beyond.",
-    "judged": True,
-}
+_BASELINE = SettingComparison(
+    label="baseline",
+    changed={},
+    derived={},
+    runs=["a", "b"],
+    seeds=[0, 1],
+    values=[0.625, 0.875],
+    mean=0.75,
+    std=0.1,
+    status="complete",
+    reason=None,
+)
+_LEVEL = _BASELINE.model_copy(
+    update={
+        "label": "optimizer.lr=0.01",
+        "changed": {"optimizer.lr": [0.001, 0.01]},
+        "derived": {"scheduler.T_max": [10, 20], "engine": ["cohort", "loop"]},
+        "values": [0.75, 1.0],
+        "mean": 0.875,
+        "delta": 0.125,
+        "interval": [0.0625, 0.1875],
+        "confidence": 0.95,
+        "verdict": "better",
+        "question": "new data",
+        "p_holm": 0.03125,
+    }
+)
+_SEEN = Finding(
+    rule="edge-of-axis",
+    about="optimizer.lr",
+    sentence="the best level, 0.01, is the highest one tried.",
+    reason="the best value may lie beyond.",
+)
 STUDY = TrackedStudy(
     study="rates",
     experiment="digits",
     baseline={"optimizer": {"name": "adam", "lr": 0.001}, "model": {"a.b": 1}},
-    comparison={
-        "metric": {"name": "val/accuracy", "direction": "maximize"},
-        "margin": 0.005,
-        "question": "new data",
-        "settings": [_BASELINE, _LEVEL],
-        "linter": [_SEEN, _SEEN | {"rule": "overfitting", "judged": False}],
-    },
+    comparison=Comparison(
+        study="rates",
+        metric=Metric(name="val/accuracy", direction="maximize"),
+        sameness="proven",
+        question="new data",
+        margin=0.005,
+        tests=1,
+        examples=270,
+        looks=[],
+        settings=[_BASELINE, _LEVEL],
+        linter=[_SEEN, replace(_SEEN, rule="overfitting", judged=False)],
+    ),
 )
 ROWS = [
     ["baseline", "", 0.75, 0.1 / 2**0.5, 0.1, 2, *[None] * 7, ""],
@@ -77,6 +82,6 @@ def whole_study(folder, text="<h1>rates</h1>"):
 
 def grown(study):
     """The same study with one setting more."""
-    worse = _LEVEL | {"label": "optimizer.lr=0.1", "delta": -0.25, "verdict": "worse"}
-    comparison = study.comparison | {"settings": [*study.comparison["settings"], worse]}
-    return replace(study, comparison=comparison)
+    worse = {"label": "optimizer.lr=0.1", "values": [0.5, 0.5], "delta": -0.25, "verdict": "worse"}
+    settings = [*study.comparison.settings, _LEVEL.model_copy(update=worse)]
+    return replace(study, comparison=study.comparison.model_copy(update={"settings": settings}))

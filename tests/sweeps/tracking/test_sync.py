@@ -14,8 +14,8 @@ import pytest
 from processes import Started, wait_until
 
 from paribus.sweeps.study.results_dir import ResultsDir
-from paribus.sweeps.tracking import sync as syncing
 from paribus.sweeps.tracking import wandb_session
+from paribus.sweeps.tracking import wandb_sync as syncing
 from tests.sweeps.wandb_reader import offline_runs
 from tests.sweeps.wandb_server import WandbServer
 
@@ -60,11 +60,10 @@ def sync(server, root, monkeypatch):
     monkeypatch.setitem(wandb_session.SETTINGS, "init_timeout", 2.0)
 
     def run(study=None):
-        found, warnings = syncing.Sync(ResultsDir(root), study), []
-        if found.waiting:
-            found.upload(warnings.append)
+        warnings = []
+        document = syncing.sync(ResultsDir(root), study, warnings.append)
         assert len(warnings) <= 1
-        return found.document
+        return document
 
     return run
 

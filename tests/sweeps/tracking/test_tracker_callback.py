@@ -9,8 +9,7 @@ from paribus.core.run_spec import RunSpec
 from paribus.sweeps.execution.driver import USUAL, RunEvent
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study
-from paribus.sweeps.tracking.tracker import NoTracker
-from paribus.sweeps.tracking.tracker_callback import TrackerCallback
+from paribus.sweeps.tracking.tracker import NoTracker, TrackerCallback
 
 LR = "optimizer.lr=0.1"
 

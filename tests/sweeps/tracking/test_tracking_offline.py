@@ -347,8 +347,8 @@ def test_a_matrix_for_each_label(tmp_path, offline):
 def test_matrices_too_large_or_too_many_are_left_out():
     large = {"best": {"confusion_matrix": [[0] * 101] * 101}}
     assert confusion_matrices(large) == {}
-    (rows,) = confusion_matrices({"best": {"confusion_matrix": [[0] * 100] * 100}}).values()
-    assert len(rows) == 10_000
+    (table,) = confusion_matrices({"best": {"confusion_matrix": [[0] * 100] * 100}}).values()
+    assert len(table.rows) == 10_000
     many = {"best": {"confusion_matrix": [[[1, 0], [0, 1]]] * 60}}
     assert len(confusion_matrices(many)) == 50
 

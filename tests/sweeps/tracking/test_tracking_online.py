@@ -343,11 +343,9 @@ def test_hostile_names_arrive_as_plain_text(server, tmp_path, monkeypatch):
     run = replace(RUN, label=label, changed="data.path", experiment=HOSTILE[1],
                   configuration={"data": {"path": HOSTILE[0], HOSTILE[1]: 1}})  # fmt: skip
     study = whole_study(tmp_path)
-    setting = study.comparison["settings"][1] | {
-        "label": label,
-        "changed": {"data.path": ["a", "b"]},
-    }
-    comparison = study.comparison | {"settings": [study.comparison["settings"][0], setting]}
+    baseline, setting = study.comparison.settings
+    setting = setting.model_copy(update={"label": label, "changed": {"data.path": ["a", "b"]}})
+    comparison = study.comparison.model_copy(update={"settings": [baseline, setting]})
     study = replace(study, experiment=HOSTILE[1], comparison=comparison)
     one = COMPLETE["best"]["confusion_matrix"]
     best = COMPLETE["best"] | {"confusion_matrix": [one] * len(HOSTILE)}
@@ -379,7 +377,7 @@ COMMAND = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
 from tests.sweeps.tracking.test_tracking_online import COMPLETE, HISTORY, RUN, open_tracker
-from paribus.sweeps.tracking import tracker as tracking
+from paribus.sweeps.tracking import wandb_sync as tracking
 tracking.PATIENCE = 3
 tracker = open_tracker(Path(sys.argv[1]), warn=lambda line: print(line, flush=True))
 tracker.begin(RUN)
