@@ -96,7 +96,7 @@ def test_it_is_read_by_the_api(root):
         ("core.models.MLP", "paribus.core.components.models.MLP"),
         ("core.data.tables.table", "paribus.core.data.tables.table"),
         ("core.optimizers.Constant", "paribus.core.components.optim.Constant"),
-        ("core.data.digits.digits", "paribus.core.data.digits.digits"),
+        ("core.data.digits.digits", "paribus.core.data.images.digits"),
         ("mycore.models.MLP", "mycore.models.MLP"),
         ("core.nets.Net", "core.nets.Net"),
         ("torch.optim.Adam", "torch.optim.Adam"),

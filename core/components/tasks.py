@@ -14,9 +14,9 @@ from torch import Tensor
 
 from paribus.core.components import metrics
 from paribus.core.config.schema import DEFAULT_METRICS
+from paribus.core.data.targets import Targets
 from paribus.core.errors import RequestError
 
-Targets = Literal["classes", "labels", "values"]
 Threshold = Annotated[float, Field(gt=0, lt=1)]
 Matrix = list[list[int]] | list[list[list[int]]]
 

@@ -40,7 +40,7 @@ NAMES: dict[str, dict[str, str]] = {
         "regression": "paribus.core.components.tasks.Regression",
     },
     "data": {
-        "digits": "paribus.core.data.digits.digits",
+        "digits": "paribus.core.data.images.digits",
         "images": "paribus.core.data.images.images",
         "table": "paribus.core.data.tables.table",
         "text": "paribus.core.data.texts.text",

@@ -51,18 +51,36 @@ def as_array(values: Any, what: str, where: str) -> Array:
 def features_array(features: Any, where: str) -> tuple[Array, tuple[str, ...] | None]:
     """Return features as a numeric array `[N, ...]` with at least two dimensions, and column names.
 
+    Args:
+        features: An array, a tensor, a list, or a DataFrame with columns of numbers.
+        where: Where they came from, as messages say it.
+
     Raises:
         RequestError: Something in them is not a number, or there is nothing in them.
     """
     columns = None
     if is_frame(features):
         columns = tuple(str(column) for column in features.columns)
-        array = _frame_array(features, columns, where)
+        if not columns:
+            raise bad_data(f"{where}: the DataFrame of features has no columns.")
+        array = np.column_stack([
+            column.to_numpy()
+            if isinstance(column.dtype, np.dtype)
+            else column.to_numpy(dtype=np.float64, na_value=np.nan)  # an extension type
+            for _, column in features.items()
+        ])  # fmt: skip
     else:
         array = as_array(features, "features", where)
     if array.dtype.kind not in NUMERIC:
+        first = ""
+        for (example, *column), value in np.ndenumerate(array):
+            if not isinstance(value, int | float | np.number):
+                place = f"example {example}" + f", column {column[0]}" * (len(column) == 1)
+                word = value.item() if isinstance(value, np.generic) else value
+                first = f": {place} is {shown(repr(word), 40)}"
+                break
         raise bad_data(
-            f"{where}: the features are not numbers (dtype {array.dtype}){_first_word(array)}.",
+            f"{where}: the features are not numbers (dtype {array.dtype}){first}.",
             "Encode or drop what is not a number in the data function.",
         )
     if len(array) == 0:
@@ -70,40 +88,6 @@ def features_array(features: Any, where: str) -> tuple[Array, tuple[str, ...] | 
     if array.size == 0:
         raise bad_data(f"{where}: an example has no features (shape {list(array.shape)}).")
     return (array[:, None] if array.ndim == 1 else array), columns
-
-
-def _frame_array(frame: Any, columns: Sequence[str], where: str) -> Array:
-    series = [frame.iloc[:, position] for position in range(len(columns))]
-    words = [
-        f"'{shown(name)}' ({column.dtype})"
-        for name, column in zip(columns, series, strict=True)
-        if getattr(column.dtype, "kind", "O") not in NUMERIC
-    ]
-    if words:
-        raise bad_data(
-            f"{where}: {'columns are' if len(words) > 1 else 'a column is'} not numeric: "
-            f"{', '.join(words)}.",
-            "Encode or drop them in the data function.",
-        )
-    if not series:
-        raise bad_data(f"{where}: the DataFrame of features has no columns.")
-    return np.column_stack([
-        column.to_numpy()
-        if isinstance(column.dtype, np.dtype)
-        else column.to_numpy(dtype=np.float64, na_value=np.nan)  # an extension type
-        for column in series
-    ])  # fmt: skip
-
-
-def _first_word(array: Array) -> str:
-    """Return where the first value stands that is no number, as part of a message."""
-    for position, value in np.ndenumerate(array):
-        if not isinstance(value, int | float | np.number):
-            example, *rest = position
-            place = f"example {example}" + (f", column {rest[0]}" if len(rest) == 1 else "")
-            word = value.item() if isinstance(value, np.generic) else value
-            return f": {place} is {shown(repr(word), 40)}"
-    return ""
 
 
 def float32(array: npt.ArrayLike) -> torch.Tensor:
@@ -139,8 +123,8 @@ def check_finite(
     )
 
 
-# Standardization: mean 0 and deviation 1 for each column or channel, as fitted on a part. In numpy,
-# whose sums do not depend on the number of threads.
+# Standardization: mean 0 and deviation 1 for each column or channel, as fitted on a part. In numpy:
+# its sums do not depend on the number of threads, as torch's do.
 
 
 def fitted(inputs: torch.Tensor) -> dict[str, list[float]]:

@@ -1,10 +1,11 @@
-"""Images: folders of files, and how a file becomes an input."""
+"""Images: folders of files and how they are decoded, the bundled digits, and augmentation."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,8 +14,11 @@ import torch
 from pydantic import Field
 from torch.utils.data import Dataset
 
+from paribus.core.config.schema import Component
+from paribus.core.config.signatures import check_keywords, read_signature
 from paribus.core.data.arrays import Array
-from paribus.core.errors import MISSING, RequestError, bad_data, shown
+from paribus.core.data.loader import Augment
+from paribus.core.errors import MISSING, Faults, RequestError, bad_data, did_you_mean, shown
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 IN_MEMORY = 2**30  # bytes of float32; more is read from the files each time it is needed
@@ -45,6 +49,18 @@ class Images:
         size = self.size or tuple(decode(self.paths[0], self.channels, None).shape[1:])
         return {"channels": self.channels, "size": list(size), "resize": self.size is not None}
 
+    def decoded(self) -> torch.Tensor:
+        """Return all of them: float32 `[N, channels, height, width]` from 0 to 1.
+
+        Raises:
+            RequestError: If one cannot be decoded, or they are of different sizes.
+        """
+        decoding = self.decoding()
+        batch = torch.empty(len(self.paths), self.channels, *decoding["size"])
+        for row, path in enumerate(self.paths):
+            batch[row] = decode_alike(path, **decoding)
+        return batch
+
 
 class ImageFiles(Dataset[tuple[torch.Tensor, Any]]):
     """Images that are decoded each time they are needed."""
@@ -70,7 +86,9 @@ def decode(path: Path, channels: int, size: Sequence[int] | None) -> torch.Tenso
 
     try:
         with Image.open(path) as file:
-            if _is_16_bits(file):  # convert() would make nearly everything white
+            # What Pillow gives of these two formats as 32-bit integers has 16 bits in the file.
+            wide = file.mode == "I" and file.format in ("PNG", "PPM")
+            if wide or file.mode.startswith("I;16"):  # convert() would make nearly all white
                 image = Image.fromarray(np.asarray(file, dtype=np.float32) / np.float32(65535))
             elif file.mode in _NO_RANGE:
                 raise ValueError(
@@ -108,29 +126,6 @@ def decode_alike(path: Path, channels: int, size: Sequence[int], resize: bool) -
     return image
 
 
-def _is_16_bits(file: Any) -> bool:
-    """Return whether a Pillow image is grey with 65536 levels."""
-    # What Pillow gives of these two formats as 32-bit integers has 16 bits in the file.
-    return file.mode.startswith("I;16") or (file.mode == "I" and file.format in ("PNG", "PPM"))
-
-
-def loaded(images: Images, targets: Array, where: str) -> tuple[torch.Tensor, Array] | ImageFiles:
-    """Decode images: float32 `[N, C, H, W]`, or a data set of them if not kept in memory.
-
-    Raises:
-        RequestError: If one cannot be decoded, or they are of different sizes.
-    """
-    if len(images.paths) != len(targets):
-        raise bad_data(f"{where}: {len(images.paths)} images and {len(targets)} targets.")
-    if not images.in_memory:
-        return ImageFiles(images, targets)
-    decoding = images.decoding()
-    batch = torch.empty(len(targets), images.channels, *decoding["size"])
-    for row, path in enumerate(images.paths):
-        batch[row] = decode_alike(path, **decoding)
-    return batch, targets
-
-
 def images(
     root: str,
     size: Side | list[Side] | None = None,
@@ -153,13 +148,14 @@ def images(
             "Give data.root=FOLDER, with one folder of images for each class.",
             MISSING,
         )
-    sides = (size, size) if isinstance(size, int) else None if size is None else tuple(size)
-    if sides is not None and len(sides) != 2:
-        raise RequestError(f"data.size={list(sides)}: must be one number or two.", kind="bad-value")
-    ready = _ready_made(folder)
-    if not ready:
-        return _kept_alike({"all": _listed(folder, channels, sides)})["all"]
-    parts = {part: _listed(place, channels, sides) for part, place in ready.items()}
+    height_width = [size, size] if isinstance(size, int) else size
+    if height_width is not None and len(height_width) != 2:
+        raise RequestError(f"data.size={size}: must be one number or two.", kind="bad-value")
+    sides = None if height_width is None else (height_width[0], height_width[1])
+    parts = {
+        part: _listed(place, channels, sides)
+        for part, place in (_ready_made(folder) or {"train": folder}).items()
+    }
     classes = {part: set(labels.tolist()) for part, (_, labels) in parts.items()}
     for part, names in classes.items():
         if new := sorted(names - classes["train"]):
@@ -168,16 +164,12 @@ def images(
                 "train does not have.",
                 "Give training examples of it, or take it away.",
             )
-    return _kept_alike(parts)
-
-
-def _kept_alike(parts: Mapping[str, tuple[Images, Array]]) -> dict[str, tuple[Images, Array]]:
-    """Return the parts, all of them kept in memory, or none."""
-    first, _ = next(iter(parts.values()))
-    height, width = first.decoding()["size"]
+    # All parts are kept in memory, or none.
+    height, width = parts["train"][0].decoding()["size"]
     count = sum(len(labels) for _, labels in parts.values())
-    fit = 4 * count * first.channels * height * width <= IN_MEMORY
-    return {part: (replace(some, in_memory=fit), labels) for part, (some, labels) in parts.items()}
+    fit = 4 * count * channels * height * width <= IN_MEMORY
+    parts = {part: (replace(some, in_memory=fit), labels) for part, (some, labels) in parts.items()}
+    return parts if "val" in parts else parts["train"]
 
 
 def _ready_made(folder: Path) -> dict[str, Path]:
@@ -196,7 +188,7 @@ def _ready_made(folder: Path) -> dict[str, Path]:
     return found if "train" in found else {}
 
 
-def _listed(folder: Path, channels: int, size: tuple[int, ...] | None) -> tuple[Images, Array]:
+def _listed(folder: Path, channels: int, size: tuple[int, int] | None) -> tuple[Images, Array]:
     """Return the images of one folder of classes, in order of name, and their classes."""
     classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
     found = {name: image_files(folder / name) for name in classes if not name.startswith(".")}
@@ -215,8 +207,7 @@ def _listed(folder: Path, channels: int, size: tuple[int, ...] | None) -> tuple[
         )
     paths = [path for files in found.values() for path in files]
     labels = np.array([name for name, files in found.items() for _ in files])
-    height_width = None if size is None else (size[0], size[1])
-    return Images(paths, channels, height_width), labels
+    return Images(paths, channels, size), labels
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -226,3 +217,73 @@ def image_files(folder: Path) -> list[Path]:
         for path in folder.rglob("*")
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
     )
+
+
+def digits(n_class: Annotated[int, Field(ge=2, le=10)] = 10) -> dict[str, Any]:
+    """Return 1797 digits of 8×8 pixels from 0 to 16, as `sklearn.datasets.load_digits` gives them.
+
+    Reads scikit-learn's file: importing scikit-learn takes longer than training on them does.
+
+    Args:
+        n_class: Digits from 0 on that are kept.
+
+    Raises:
+        RequestError: If the file is not where it was.
+    """
+    spec = find_spec("sklearn")
+    folder = Path(spec.origin or "").parent if spec else Path()
+    file = folder / "datasets" / "data" / "digits.csv.gz"
+    if not file.is_file():
+        raise bad_data(f"There is no file {file}.", "Take data=sklearn.datasets.load_digits.")
+    rows = np.loadtxt(file, delimiter=",")
+    rows = rows[rows[:, -1] < n_class]
+    return {
+        "data": rows[:, :-1],
+        "target": rows[:, -1].astype(int),
+        "feature_names": [f"pixel_{y}_{x}" for y in range(8) for x in range(8)],
+        "target_names": np.arange(n_class),
+    }
+
+
+def make_augment(components: Sequence[Component]) -> Augment | None:
+    """Return a function that applies the transforms in their order; None where there are none.
+
+    Args:
+        components: Names of `torchvision.transforms.v2`, with their keywords.
+
+    Raises:
+        RequestError: With all faults of all of them.
+    """
+    if not components:
+        return None
+    from torchvision.transforms import v2
+
+    faults, made = Faults(), []
+    for component in components:
+        name = component.name
+        kind = getattr(v2, name, None)
+        if not (isinstance(kind, type) and issubclass(kind, v2.Transform)):
+            names = [n for n in dir(v2) if isinstance(getattr(v2, n), type) and n != "Transform"]
+            near = did_you_mean(name, names)
+            faults.add(
+                f"augment: torchvision.transforms.v2 has no '{shown(name)}'.",
+                near if near.startswith("Did") else "Such as RandomHorizontalFlip or RandomCrop.",
+                "unknown-component",
+            )
+            continue
+        signature = read_signature(kind, 0)
+        keywords, errors = check_keywords(signature, component.keywords, "augment", name)
+        faults.found += [fault for error in errors for fault in error.faults]
+        if errors:
+            continue
+        try:
+            made.append(kind(**keywords))
+        except Exception as error:
+            faults.add(
+                f"augment {name} cannot be made: {type(error).__name__}: {shown(error, 200)}.",
+                "Give it other keywords, as in augment=[RandomCrop(size=28, padding=2)].",
+                "component-fails",
+            )
+    faults.check()
+    transform: Augment = v2.Compose(made)
+    return transform

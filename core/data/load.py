@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,18 +21,10 @@ from paribus.core.data.arrays import (
     float32,
     is_frame,
 )
-from paribus.core.data.images import Images, loaded
+from paribus.core.data.images import ImageFiles, Images
 from paribus.core.data.loader import Inputs, Items, Part, as_input, read_item
 from paribus.core.data.tables import Table, table_of
-from paribus.core.data.targets import (
-    Classes,
-    Labels,
-    Quantities,
-    encode_classes,
-    encode_labels,
-    encode_quantities,
-    targets_array,
-)
+from paribus.core.data.targets import ENCODERS, Targets, targets_array
 from paribus.core.data.texts import Texts, checked
 from paribus.core.errors import RequestError, bad_data, did_you_mean, shown
 from paribus.core.rng import digest_of_globals, seeded_globals
@@ -42,7 +34,6 @@ ACCEPTED = (
     "these as a dict with train, val and test or as a 3-tuple."
 )
 
-Targets = Literal["classes", "labels", "values"]
 _READY_MADE = ("train", "val", "test")
 
 
@@ -52,22 +43,22 @@ class Raw:
 
     Attributes:
         inputs: float32 `[N, *shape]`, a table, texts, or the data set that reads them.
-        shape: Shape of one example's input; empty where it follows from the training part.
         digest: sha256 over the inputs' dtype, shape and bytes.
         targets: `[N, ...]` of any dtype.
+        where: Where this came from, as messages say it.
+        shape: Shape of one example's input; empty where it follows from the training part.
         columns: Names of the features, if known.
         class_names: Names for the labels 0, 1, …, if known.
-        where: Where this came from, as messages say it.
         decoding: How a file becomes an input, for images.
     """
 
     inputs: Inputs | Dataset[Any]
-    shape: tuple[int, ...]
     digest: str
     targets: Array
-    columns: tuple[str, ...] | None
-    class_names: tuple[str, ...] | None
     where: str
+    shape: tuple[int, ...] = ()
+    columns: tuple[str, ...] | None = None
+    class_names: tuple[str, ...] | None = None
     decoding: Mapping[str, Any] | None = None
 
 
@@ -82,7 +73,13 @@ def raw_of(returned: Any, where: str) -> Raw:
     if isinstance(returned, Dataset):
         return _from_dataset(returned, where)
     if isinstance(returned, Mapping) and {"data", "target"} <= set(returned):
-        return _from_bunch(returned, where)
+        columns = _names(returned.get("feature_names"))
+        raw = _from_pair(returned["data"], returned["target"], where)
+        if raw.columns is None and columns and len(raw.shape) == 1:
+            if len(columns) != raw.shape[0]:
+                raise bad_data(f"{where}: {len(columns)} feature_names for {raw.shape[0]} columns.")
+            raw = replace(raw, columns=columns)
+        return replace(raw, class_names=_names(returned.get("target_names")) or raw.class_names)
     if isinstance(returned, tuple) and len(returned) == 2:
         if isinstance(returned[0], Dataset | Mapping | tuple):
             raise bad_data(
@@ -102,71 +99,55 @@ def _described(returned: Any) -> str:
     return "None" if returned is None else f"an object of type {type(returned).__name__}"
 
 
+def _names(given: Any) -> tuple[str, ...] | None:
+    return None if given is None or isinstance(given, str) else tuple(str(name) for name in given)
+
+
 def _from_pair(features: Any, targets: Any, where: str) -> Raw:
     labels = targets_array(targets, where)
-    if isinstance(features, Images):
-        return _from_images(features, labels, where)
     named = _names(targets.columns) if is_frame(targets) and labels.ndim == 2 else None
-    if kept := _unfitted(features, where):
-        _same_length(len(kept), len(labels), where)
-        names = tuple(kept.columns) if isinstance(kept, Table) else None
-        return Raw(kept, (), kept.digest(), labels, names, named, where)
+    decoding = None
+    if isinstance(features, Images):
+        _check_lengths(len(features.paths), len(labels), where)
+        decoding = features.decoding()
+        if not features.in_memory:
+            return replace(_from_dataset(ImageFiles(features, labels), where), decoding=decoding)
+        features = features.decoded()
+    if unfitted := _unfitted(features, where):
+        _check_lengths(len(unfitted), len(labels), where)
+        columns = tuple(unfitted.columns) if isinstance(unfitted, Table) else None
+        return Raw(unfitted, unfitted.digest(), labels, where, columns=columns, class_names=named)
     array, columns = features_array(features, where)
-    _same_length(len(array), len(labels), where)
+    _check_lengths(len(array), len(labels), where)
     inputs = float32(array)
     check_finite(inputs, "features", where, columns)
     digest = hashlib.sha256()
     update(digest, array)
     shape = tuple(array.shape[1:])
-    return Raw(inputs, shape, digest.hexdigest(), labels, columns, named, where)
+    return Raw(inputs, digest.hexdigest(), labels, where, shape, columns, named, decoding)
 
 
 def _unfitted(features: Any, where: str) -> Table | Texts | None:
     """Return features that the training part decides how to encode; None for plain numbers."""
     if isinstance(features, Table):
         return features
-    if isinstance(features, Texts):
-        return checked(features, where)
     if is_frame(features):
-        kinds = [getattr(dtype, "kind", "O") for dtype in features.dtypes]
-        return table_of(features, where) if kinds and set(kinds) - set(NUMERIC) else None
-    if isinstance(features, list | tuple):
-        plain = bool(features) and all(isinstance(item, str) for item in features)
-        return checked(Texts([str(text) for text in features]), where) if plain else None
-    words = isinstance(features, np.ndarray) and features.ndim == 1 and len(features) > 0
+        kinds = {getattr(dtype, "kind", "O") for dtype in features.dtypes}
+        return table_of(features, where) if kinds - set(NUMERIC) else None
+    if isinstance(features, np.ndarray) and features.ndim == 1 and features.dtype.kind in "OU":
+        features = features.tolist()
+    words = isinstance(features, list | tuple) and len(features) > 0
     if words and all(isinstance(item, str) for item in features):
-        return checked(Texts([str(text) for text in features.tolist()]), where)
-    return None
+        features = Texts([str(text) for text in features])
+    return checked(features, where) if isinstance(features, Texts) else None
 
 
-def _same_length(examples: int, targets: int, where: str) -> None:
+def _check_lengths(examples: int, targets: int, where: str) -> None:
     if examples != targets:
         raise bad_data(
             f"{where}: {examples} examples have features and {targets} have targets.",
             "Return as many targets as examples.",
         )
-
-
-def _from_images(images: Images, labels: Array, where: str) -> Raw:
-    found = loaded(images, labels, where)
-    decoding = images.decoding()
-    if isinstance(found, Dataset):
-        return replace(_from_dataset(found, where), decoding=decoding)
-    return replace(_from_pair(*found, where), decoding=decoding)
-
-
-def _from_bunch(bunch: Mapping[str, Any], where: str) -> Raw:
-    columns = _names(bunch.get("feature_names"))
-    raw = _from_pair(bunch["data"], bunch["target"], where)
-    if raw.columns is None and columns and len(raw.shape) == 1:
-        if len(columns) != raw.shape[0]:
-            raise bad_data(f"{where}: {len(columns)} feature_names for {raw.shape[0]} columns.")
-        raw = replace(raw, columns=columns)
-    return replace(raw, class_names=_names(bunch.get("target_names")) or raw.class_names)
-
-
-def _names(given: Any) -> tuple[str, ...] | None:
-    return None if given is None or isinstance(given, str) else tuple(str(name) for name in given)
 
 
 def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
@@ -183,9 +164,8 @@ def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
     with seeded_globals(0, "data"):  # restores them once for all items
         for row in range(len(dataset)):
             x, y = _item(dataset, row, where)
-            array = _item_array(x, row, where)
-            update(digest, array)
-            tensor = as_input(array)
+            update(digest, x)
+            tensor = as_input(x)
             check_finite(tensor[None], "features", f"{where}, item {row}")
             shape = shape or tuple(tensor.shape)
             if tuple(tensor.shape) != shape:
@@ -198,10 +178,11 @@ def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
     names = getattr(dataset, "classes", None)  # torchvision's convention
     named = _names(names) if isinstance(names, list | tuple) else None
     labels = targets_array(targets, where)
-    return Raw(dataset, shape or (), digest.hexdigest(), labels, None, named, where)
+    return Raw(dataset, digest.hexdigest(), labels, where, shape or (), class_names=named)
 
 
-def _item(dataset: Dataset[Any], row: int, where: str) -> tuple[Any, Any]:
+def _item(dataset: Dataset[Any], row: int, where: str) -> tuple[Array, Any]:
+    """Return an item's `x` as a numeric array with at least one dimension, and its `y`."""
     try:
         item = read_item(dataset, row)
     except Exception as error:
@@ -210,10 +191,7 @@ def _item(dataset: Dataset[Any], row: int, where: str) -> tuple[Any, Any]:
         ) from error
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise bad_data(f"{where}: item {row} is {_described(item)}; an item has to be (x, y).")
-    return item[0], item[1]
-
-
-def _item_array(x: Any, row: int, where: str) -> Array:
+    x, y = item
     if isinstance(x, bool | int | float | np.generic):
         x = [x]
     elif isinstance(x, torch.Tensor | np.ndarray) and x.ndim == 0:
@@ -227,7 +205,7 @@ def _item_array(x: Any, row: int, where: str) -> Array:
             f"{where}: x of item {row} is {found}; valid are a tensor, an array or a number.",
             "Images: give the data set a transform to tensors.",
         )
-    return array
+    return array, y
 
 
 def update(digest: Any, array: Array) -> None:
@@ -243,6 +221,7 @@ class Source:
     Attributes:
         name: The data function's name, for messages.
         parts: `{"all": …}`, or ready-made parts by name (`test` may be missing).
+        targets: Whether an example has one class, several labels, or quantities.
         input_shape: Shape of one example's input.
         outputs: Number of classes, of labels, or of target columns.
         class_names: Names in the order of the codes; None for quantities.
@@ -254,13 +233,14 @@ class Source:
 
     name: str
     parts: Mapping[str, Part]
+    targets: Targets
     input_shape: tuple[int, ...]
     outputs: int
     class_names: tuple[str, ...] | None
     columns: tuple[str, ...] | None
     fingerprint: str
-    decoding: Mapping[str, Any] | None = None
-    drawn: bool = False
+    decoding: Mapping[str, Any] | None
+    drawn: bool
 
 
 def load(
@@ -298,33 +278,37 @@ def load(
             "Correct it, or give it other keywords: data.KEYWORD=VALUE.",
         ) from error
     raws = _raw_parts(returned, name)
-    columns, class_names, shape = _agreed(raws, name)
-    labelled = {key: (raw.targets, raw.where) for key, raw in raws.items()}
-    names: tuple[str, ...] | None = None
-    code: Classes | Labels | Quantities
-    if targets == "values":
-        exact, outputs = encode_quantities(labelled)
-        code = Quantities(outputs)
-        ready = {key: float32(numbers) for key, numbers in exact.items()}
-    else:
-        encode = encode_classes if targets == "classes" else encode_labels
-        exact, code = encode(labelled, class_names)
-        names, outputs = code.names, len(code.names)
-        ready = {key: torch.from_numpy(codes) for key, codes in exact.items()}
-    made: dict[str, Part] = {}
-    fingerprint = hashlib.sha256(json.dumps([columns, names]).encode())
+    _check_alike(raws, name)
+    first = next(iter(raws.values()))
+    code, exact = ENCODERS[targets](
+        {key: (raw.targets, raw.where) for key, raw in raws.items()}, first.class_names
+    )
+    parts: dict[str, Part] = {}
+    fingerprint = hashlib.sha256(json.dumps([first.columns, code.names]).encode())
     for key, raw in raws.items():
-        inputs, rows = raw.inputs, torch.arange(len(ready[key]))
+        encoded = exact[key]
+        ready = float32(encoded) if targets == "values" else torch.from_numpy(encoded)
+        inputs, rows = raw.inputs, torch.arange(len(ready))
         items = Items(inputs, rows, code.encode) if isinstance(inputs, Dataset) else inputs
-        made[key] = Part(items, ready[key])
+        parts[key] = Part(items, ready)
         fingerprint.update(json.dumps([key, raw.digest]).encode())
-        update(fingerprint, exact[key])
-    decoding = next(iter(raws.values())).decoding
-    digest = fingerprint.hexdigest()
-    return Source(name, made, shape, outputs, names, columns, digest, decoding, drawn)
+        update(fingerprint, encoded)
+    return Source(
+        name=name,
+        parts=parts,
+        targets=targets,
+        input_shape=first.shape,
+        outputs=code.outputs,
+        class_names=code.names,
+        columns=first.columns,
+        fingerprint=fingerprint.hexdigest(),
+        decoding=first.decoding,
+        drawn=drawn,
+    )
 
 
 def _raw_parts(returned: Any, name: str) -> dict[str, Raw]:
+    """Return all examples as the part `all`, or ready-made parts by name."""
     if isinstance(returned, tuple) and len(returned) == 3:
         returned = dict(zip(_READY_MADE, returned, strict=True))
     elif not (isinstance(returned, Mapping) and set(returned) & set(_READY_MADE)):
@@ -332,11 +316,10 @@ def _raw_parts(returned: Any, name: str) -> dict[str, Raw]:
     given = {key: part for key, part in returned.items() if part is not None}
     for key in given:
         if key not in _READY_MADE:
-            hint = did_you_mean(str(key), _READY_MADE)
             raise bad_data(
                 f"{name} returned parts with an unknown one, '{shown(key)}'; valid are train, "
                 "val and test.",
-                hint,
+                did_you_mean(str(key), _READY_MADE),
             )
     for key in ("train", "val"):
         if key not in given:
@@ -348,10 +331,8 @@ def _raw_parts(returned: Any, name: str) -> dict[str, Raw]:
     return {key: raw_of(given[key], f"{name}, {key}") for key in _READY_MADE if key in given}
 
 
-def _agreed(
-    raws: Mapping[str, Raw], name: str
-) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None, tuple[int, ...]]:
-    """Return what all parts must have in common: columns, class names and an input's shape."""
+def _check_alike(raws: Mapping[str, Raw], name: str) -> None:
+    """Check that all parts have the same columns, class names, and shape and type of inputs."""
     first = next(iter(raws.values()))
     for key, raw in raws.items():
         for what, mine, theirs in (
@@ -367,7 +348,6 @@ def _agreed(
                     f"{name}: part {key} has {what} {shown(here)}, part train has {shown(there)}.",
                     "All parts need the same.",
                 )
-    return first.columns, first.class_names, first.shape
 
 
 def _word_columns(inputs: object) -> tuple[str, ...]:

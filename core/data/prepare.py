@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import torch
 
 from paribus.core.data.arrays import fitted, standardized
 from paribus.core.data.load import Source
-from paribus.core.data.loader import Augment, Part
+from paribus.core.data.loader import Augment, Inputs, Part
 from paribus.core.data.split import PARTS, Method, split_rows
 from paribus.core.data.tables import Table
 from paribus.core.data.texts import Texts, Tokens
@@ -112,24 +112,43 @@ def prepare(
             is nothing to augment.
     """
     parts = _parts(source, method, seed, (val_fraction, test_fraction))
-    if source.class_names is not None and parts["train"].targets.ndim == 1:
+    if source.targets == "classes":
         _refuse_unseen(parts, source)
-    encoding, new_words, parts, shape = _encoded(parts, source.input_shape)
+    encoding: dict[str, Any] = {}
+    new_words: dict[str, list[str]] = {}
+    train, shape = parts["train"].inputs, source.input_shape
+    if isinstance(train, Table | Texts):
+        encoding = {train.kind: (found := train.fitted())}
+        for part in parts.values():
+            if isinstance(part.inputs, Table):
+                for name, words in part.inputs.new_words(found).items():
+                    new_words[name] = sorted({*new_words.get(name, []), *words})
+        parts = _changed(parts, lambda inputs: inputs.encoded(found))
+        train = parts["train"].inputs
+        if isinstance(train, Tokens):
+            shape = (int(train.lengths.max()),)
+        elif isinstance(train, torch.Tensor):
+            shape = tuple(train.shape[1:])
     if augment is not None and len(shape) != 3:
         raise RequestError(
             f"augment is for images, and {source.name} gives inputs of shape {list(shape)}.",
             "Leave it out: augment=none.",
             "augment",
         )
-    recipe = _recipe(source, parts, shape, standardize)
-    plain = parts["train"]
-    if recipe is not None:
-        once: dict[int, Part] = {}  # split.method=none has one part under three names
-        for part in parts.values():
-            assert isinstance(part.inputs, torch.Tensor)
-            if id(part) not in once:
-                once[id(part)] = replace(part, inputs=standardized(part.inputs, recipe))
-        parts = {key: once[id(part)] for key, part in parts.items()}
+    plain, recipe = parts["train"], None
+    if standardize is None:
+        standardize = isinstance(train, torch.Tensor) and len(shape) == 1
+    if standardize:
+        if not isinstance(train, torch.Tensor):
+            text = isinstance(train, Tokens)
+            raise bad_data(
+                f"standardize=true needs numbers in memory, and {source.name} returned "
+                f"{'texts' if text else 'a Dataset'}.",
+                "Set standardize=false"
+                + ("." if text else "; the data set's own transform should do it."),
+            )
+        recipe = fitted(train)
+        parts = _changed(parts, lambda inputs: standardized(inputs, recipe))
     if augment is not None:
         parts["train"] = replace(plain, augment=augment, recipe=recipe)
     columns, names = source.columns, source.class_names
@@ -152,6 +171,13 @@ def prepare(
     )
 
 
+def _changed(parts: Mapping[str, Part], change: Callable[[Any], Inputs]) -> dict[str, Part]:
+    """Return the parts with changed inputs; split.method=none has one part under three names."""
+    once = {id(part): part for part in parts.values()}
+    made = {key: replace(part, inputs=change(part.inputs)) for key, part in once.items()}
+    return {key: made[id(part)] for key, part in parts.items()}
+
+
 def class_counts(targets: torch.Tensor, outputs: int) -> list[int]:
     """Return the number of examples of each class, or with each label."""
     counted = torch.bincount(targets, minlength=outputs) if targets.ndim == 1 else targets.sum(0)
@@ -161,9 +187,7 @@ def class_counts(targets: torch.Tensor, outputs: int) -> list[int]:
 
 def _refuse_unseen(parts: Mapping[str, Part], source: Source) -> None:
     """Refuse classes to be predicted that training never shows."""
-    trained, *others = (
-        class_counts(parts[key].targets, source.outputs) for key in ("train", "val", "test")
-    )
+    trained, *others = (class_counts(parts[key].targets, source.outputs) for key in PARTS)
     names = source.class_names or ()
     unseen = [
         f"'{shown(names[code])}' ({sum(other[code] for other in others)} examples)"
@@ -179,62 +203,16 @@ def _refuse_unseen(parts: Mapping[str, Part], source: Source) -> None:
         )
 
 
-def _encoded(
-    parts: Mapping[str, Part], shape: tuple[int, ...]
-) -> tuple[dict[str, Any], dict[str, list[str]], dict[str, Part], tuple[int, ...]]:
-    """Encode tables and texts as numbers, by what the training part holds.
-
-    Returns:
-        The recipe, the words that training lacks, the parts, and an input's shape.
-    """
-    train = parts["train"].inputs
-    if not isinstance(train, Table | Texts):
-        return {}, {}, dict(parts), shape
-    recipe = train.fitted()
-    once: dict[int, Part] = {}
-    new: dict[str, list[str]] = {}
-    for part in parts.values():
-        if isinstance(part.inputs, Table | Texts):
-            once[id(part)] = replace(part, inputs=part.inputs.encoded(recipe))
-        if isinstance(part.inputs, Table):
-            for name, words in part.inputs.new_words(recipe).items():
-                new[name] = sorted({*new.get(name, []), *words})
-    encoded = {key: once[id(part)] for key, part in parts.items()}
-    inputs = encoded["train"].inputs
-    longest = (int(inputs.lengths.max()),) if isinstance(inputs, Tokens) else None
-    wide = tuple(inputs.shape[1:]) if isinstance(inputs, torch.Tensor) else ()
-    return {train.kind: recipe}, new, encoded, longest or wide
-
-
 def _parts(
     source: Source, method: Method, seed: int, fractions: tuple[float, float]
 ) -> dict[str, Part]:
+    """Return the parts of a source: as they were returned, all alike, or as they are split."""
     whole = source.parts.get("all")
     if whole is None:
         empty = source.parts["train"].select(torch.empty(0, dtype=torch.int64))
         return {"test": empty, **source.parts}
     if method == "none":
         return dict.fromkeys(PARTS, whole)
-    codes = whole.targets.numpy() if source.class_names and whole.targets.ndim == 1 else None
+    codes = whole.targets.numpy() if source.targets == "classes" else None
     rows = split_rows(codes, len(whole), method, seed, fractions, source.class_names or ())
     return {key: whole.select(torch.from_numpy(r)) for key, r in zip(PARTS, rows, strict=True)}
-
-
-def _recipe(
-    source: Source, parts: Mapping[str, Part], shape: tuple[int, ...], standardize: bool | None
-) -> dict[str, list[float]] | None:
-    in_memory = all(isinstance(part.inputs, torch.Tensor) for part in parts.values())
-    if standardize is None:
-        standardize = in_memory and len(shape) == 1
-    if not standardize:
-        return None
-    train = parts["train"].inputs
-    if not in_memory or not isinstance(train, torch.Tensor):
-        text = isinstance(train, Tokens)
-        raise bad_data(
-            f"standardize=true needs numbers in memory, and {source.name} returned "
-            f"{'texts' if text else 'a Dataset'}.",
-            "Set standardize=false"
-            + ("." if text else "; the data set's own transform should do it."),
-        )
-    return fitted(train)

@@ -18,36 +18,6 @@ PARTS = ("train", "val", "test")
 MANY = 20  # classes; more may be meant as quantities
 
 
-def part_sizes(examples: int, val_fraction: float, test_fraction: float) -> tuple[int, int, int]:
-    """Return the examples in train, val and test; val and test are rounded, train gets the rest.
-
-    Raises:
-        RequestError: A fraction is none, or nothing is left to train or to validate on.
-    """
-    faults = Faults()
-    for key, fraction in (("val", val_fraction), ("test", test_fraction)):
-        if not 0 <= fraction < 1:
-            faults.add(
-                f"split.{key}_fraction={fraction!r} is no fraction; valid is 0 up to (not "
-                "including) 1.",
-                kind="split",
-            )
-    faults.check()
-    val, test = round(examples * val_fraction), round(examples * test_fraction)
-    train = examples - val - test
-    asked = f"split.val_fraction={val_fraction!r} and split.test_fraction={test_fraction!r}"
-    if val < 1:
-        faults.add(
-            f"{asked} leave no validation example of {examples}.",
-            "Raise split.val_fraction.",
-            kind="split",
-        )
-    if train < 1:
-        faults.add(f"{asked} leave no training example of {examples}.", "Lower them.", kind="split")
-    faults.check()
-    return train, val, test
-
-
 def split_rows(
     codes: Rows | None,
     examples: int,
@@ -63,7 +33,8 @@ def split_rows(
         examples: N.
         method: How examples are chosen; `none` puts all of them in every part.
         seed: The configuration's `split.seed`.
-        fractions: Of the validation and of the test part.
+        fractions: Of the validation and of the test part; these sizes are rounded, the training
+            part gets the rest.
         class_names: For messages.
 
     Raises:
@@ -75,7 +46,7 @@ def split_rows(
     everything = np.arange(examples)
     if method == "none":
         return everything, everything, everything
-    sizes = part_sizes(examples, *fractions)
+    sizes = _part_sizes(examples, *fractions)
     train, val, _ = sizes
     generator = np.random.Generator(np.random.PCG64(derive(seed, "data", "split")))
     if method == "stratified":
@@ -85,13 +56,40 @@ def split_rows(
                 "Use split.method=random or split.method=in_order.",
                 kind="split",
             )
-        return _stratified(codes, sizes, generator, class_names)
-    order = everything if method == "in_order" else generator.permutation(examples)
-    return (
-        np.sort(order[:train]),
-        np.sort(order[train : train + val]),
-        np.sort(order[train + val :]),
-    )
+        chosen = _stratified(codes, sizes, generator, class_names)
+    else:
+        order = everything if method == "in_order" else generator.permutation(examples)
+        chosen = np.split(order, [train, train + val])
+    train_rows, val_rows, test_rows = map(np.sort, chosen)
+    return train_rows, val_rows, test_rows
+
+
+def _part_sizes(examples: int, val_fraction: float, test_fraction: float) -> tuple[int, int, int]:
+    """Return the number of examples in train, val and test."""
+    faults = Faults()
+    for key, fraction in (("val", val_fraction), ("test", test_fraction)):
+        if not 0 <= fraction < 1:
+            faults.add(
+                f"split.{key}_fraction={fraction!r} is no fraction; valid is 0 up to (not "
+                "including) 1.",
+                kind="split",
+            )
+    faults.check()
+    val, test = round(examples * val_fraction), round(examples * test_fraction)
+    train = examples - val - test
+    for size, what, hint in (
+        (val, "validation", "Raise split.val_fraction."),
+        (train, "training", "Lower them."),
+    ):
+        if size < 1:
+            faults.add(
+                f"split.val_fraction={val_fraction!r} and split.test_fraction={test_fraction!r} "
+                f"leave no {what} example of {examples}.",
+                hint,
+                kind="split",
+            )
+    faults.check()
+    return train, val, test
 
 
 def _stratified(
@@ -99,7 +97,8 @@ def _stratified(
     sizes: tuple[int, int, int],
     generator: np.random.Generator,
     class_names: Sequence[str],
-) -> tuple[Rows, Rows, Rows]:
+) -> list[Rows]:
+    """Return the positions for each part, class after class."""
     counts = np.bincount(codes)
     allotted = allot(counts, sizes)
     lacking = np.flatnonzero((allotted[:, :2] == 0).any(axis=1))
@@ -114,13 +113,11 @@ def _stratified(
             else f"Are these {len(counts)} different values quantities? Then task=regression.",
             kind="split",
         )
-    chosen: list[list[Rows]] = [[], [], []]
+    chosen = []
     for code, (train, val, _) in enumerate(allotted):
         rows = generator.permutation(np.flatnonzero(codes == code))
-        for into, some in zip(chosen, np.split(rows, [train, train + val]), strict=True):
-            into.append(some)
-    train_rows, val_rows, test_rows = (np.sort(np.concatenate(rows)) for rows in chosen)
-    return train_rows, val_rows, test_rows
+        chosen.append(np.split(rows, [train, train + val]))
+    return [np.concatenate(part) for part in zip(*chosen, strict=True)]
 
 
 def allot(counts: Rows, sizes: tuple[int, int, int]) -> Rows:

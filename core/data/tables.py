@@ -59,22 +59,29 @@ class Table:
         Raises:
             RequestError: If a column has empty cells only, or columns have too many words.
         """
-        _refuse_too_many_words(self.columns, self.where)
+        words = {n: set(c.tolist()) for n, c in self.columns.items() if c.dtype.kind == "O"}
+        # A column of names or addresses would fill the memory: each word is an input of its own.
+        if words and 4 * len(self) * sum(map(len, words.values())) > IN_MEMORY:
+            name = max(words, key=lambda name: len(words[name]))
+            raise bad_data(
+                f"{self.where}: column '{shown(name)}' has {len(words[name])} different words in "
+                f"{len(self)} rows, each of which would be an input of its own: too many for "
+                "memory.",
+                "Take it out of the file.",
+            )
         found: list[dict[str, Any]] = []
         for name, cells in self.columns.items():
-            if _count_empty(cells) == len(cells):
+            known = cells[~_empty(cells)]
+            if not len(known):
                 raise bad_data(
                     f"{self.where}: column '{shown(name)}' has no value in the training part, so "
                     "there is nothing to fill it with.",
                     "Take it out of the file, or fill it there.",
                 )
-            if cells.dtype.kind == "O":
-                words = sorted({word for word in cells if word is not None})
-                found.append({"name": name, "categories": words})
+            if name in words:
+                found.append({"name": name, "categories": sorted(words[name] - {None})})
             else:
-                known = cells[~np.isnan(cells)]
-                mean = float(known.mean()) if self.fill and len(known) else None
-                found.append({"name": name, "mean": mean})
+                found.append({"name": name, "mean": float(known.mean()) if self.fill else None})
         return {"columns": found, "fill": self.fill}
 
     def encoded(self, recipe: Mapping[str, Any]) -> torch.Tensor:
@@ -111,6 +118,11 @@ def is_new(cells: Array, categories: Sequence[str]) -> Array:
 def table_of(frame: Any, where: str, *, fill: bool = False) -> Table:
     """Return a DataFrame's columns as numbers or words.
 
+    Args:
+        frame: Its columns are of numbers, or of words and booleans.
+        where: Where it came from, as messages say it.
+        fill: Whether empty cells are filled. Else they are refused.
+
     Raises:
         RequestError: If a column is neither, has another's name, or has empty cells that are not
             to be filled.
@@ -124,12 +136,31 @@ def table_of(frame: Any, where: str, *, fill: bool = False) -> Table:
             f"{where}: several columns are called {', '.join(twice)}.",
             "Give each column a name of its own.",
         )
-    for position, name in enumerate(names):
-        with faults.collecting():
-            columns[name] = _cells(frame.iloc[:, position], name, where)
+    for name, (_, series) in zip(names, frame.items(), strict=True):
+        place = f"{where}: column '{shown(name)}'"
+        if getattr(series.dtype, "kind", "O") in NUMERIC:
+            columns[name] = numbers = series.to_numpy(dtype=np.float64, na_value=np.nan)
+            infinite = numbers[torch.isinf(float32(numbers)).numpy()]
+            if len(infinite):
+                faults.add(
+                    f"{place} holds numbers that are infinite as float32: {infinite[0]:g} "
+                    f"({len(infinite)} in all).",
+                    "Correct them, or scale the column.",
+                    "data",
+                )
+            continue
+        cells = [None if empty else c for c, empty in zip(series, series.isna(), strict=True)]
+        odd = [cell for cell in cells if not isinstance(cell, str | bool | None)]
+        if odd or not any(cell is not None for cell in cells):
+            held = f"holds {shown(repr(odd[0]), 40)} ({series.dtype})" if odd else "is empty"
+            faults.add(
+                f"{place} {held}, which is neither a number nor a word.",
+                "Drop it, or turn it into one of these.",
+                "data",
+            )
+        columns[name] = words_array(cells)
     faults.check()
-    empty = {name: _count_empty(cells) for name, cells in columns.items()}
-    counts = [f"'{shown(name)}' ({count})" for name, count in empty.items() if count]
+    counts = [f"'{shown(n)}' ({count})" for n, c in columns.items() if (count := _empty(c).sum())]
     if counts and not fill:
         raise bad_data(
             f"{where}: cells are empty in column {', '.join(counts)}; NA, None and the like count "
@@ -140,28 +171,6 @@ def table_of(frame: Any, where: str, *, fill: bool = False) -> Table:
     return Table(columns, fill, where)
 
 
-def _cells(series: Any, name: str, where: str) -> Array:
-    if getattr(series.dtype, "kind", "O") in NUMERIC:
-        numbers: Array = series.to_numpy(dtype=np.float64, na_value=np.nan)
-        infinite = np.flatnonzero(torch.isinf(float32(numbers)).numpy())
-        if len(infinite):
-            raise bad_data(
-                f"{where}: column '{shown(name)}' holds numbers that are infinite as float32: "
-                f"{numbers[infinite[0]]:g} ({len(infinite)} in all).",
-                "Correct them, or scale the column.",
-            )
-        return numbers
-    cells = [None if missing else cell for cell, missing in zip(series, series.isna(), strict=True)]
-    odd = next((c for c in cells if c is not None and not isinstance(c, str | bool)), None)
-    if odd is not None or all(cell is None for cell in cells):
-        held = "is empty" if odd is None else f"holds {shown(repr(odd), 40)} ({series.dtype})"
-        raise bad_data(
-            f"{where}: column '{shown(name)}' {held}, which is neither a number nor a word.",
-            "Drop it, or turn it into one of these.",
-        )
-    return words_array(cells)
-
-
 def words_array(cells: Iterable[object]) -> Array:
     """Return cells as words, object `[N]`; None, an empty cell, stays."""
     words = [None if cell is None else str(cell) for cell in cells]
@@ -170,24 +179,11 @@ def words_array(cells: Iterable[object]) -> Array:
     return array
 
 
-def _refuse_too_many_words(columns: Mapping[str, Array], where: str) -> None:
-    """Refuse columns of names or addresses: each word is an input of its own and takes memory."""
-    texts = {name: cells for name, cells in columns.items() if cells.dtype.kind == "O"}
-    counts = {name: len(set(cells.tolist())) for name, cells in texts.items()}
-    rows = max((len(cells) for cells in texts.values()), default=0)
-    if 4 * rows * sum(counts.values()) > IN_MEMORY:
-        name = max(counts, key=lambda name: counts[name])
-        raise bad_data(
-            f"{where}: column '{shown(name)}' has {counts[name]} different words in {rows} rows, "
-            "each of which would be an input of its own: too many for memory.",
-            "Take it out of the file.",
-        )
-
-
-def _count_empty(cells: Array) -> int:
+def _empty(cells: Array) -> Array:
+    """Return which cells are empty: bool `[N]`."""
     if cells.dtype.kind == "O":
-        return sum(cell is None for cell in cells)
-    return int(np.isnan(cells).sum())
+        return np.array([cell is None for cell in cells], dtype=bool)
+    return np.isnan(cells)
 
 
 def table(path: str, target: str | list[str], missing: Missing = "refuse") -> tuple[Table, Any]:

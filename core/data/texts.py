@@ -90,9 +90,8 @@ class Tokens:
 
     def index_select(self, rows: torch.Tensor) -> Tokens:
         """Return the sequences at these positions: int64 `[M]`."""
-        return Tokens(
-            self.ids, self.starts.index_select(0, rows), self.lengths.index_select(0, rows)
-        )
+        starts, lengths = (n.index_select(0, rows) for n in (self.starts, self.lengths))
+        return replace(self, starts=starts, lengths=lengths)
 
     def padded(self) -> torch.Tensor:
         """Return one batch of all sequences, filled up to the longest: int64 `[N, longest]`."""

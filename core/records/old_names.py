@@ -14,11 +14,12 @@ from paribus.core.records.record import RunRecord
 _MOVED = {
     f"core.{old}": f"paribus.core.{new}"
     for old, new in {
-        "augment": "data.augment",
+        "augment": "data.images",
         "components": "config.registry",
         "config": "config.schema",
         "data": "data",
         "data.ahead": "data.loader",
+        "data.digits": "data.images",
         "data.forms": "data.load",
         "data.part": "data.loader",
         "data.prepared": "data.prepare",

@@ -19,7 +19,7 @@ from paribus.core.config.experiment import Experiment
 from paribus.core.config.registry import build, check_components, resolve_component, with_defaults
 from paribus.core.config.schema import Component, Configuration, ModelConfiguration, Split
 from paribus.core.config.values import canonical_json
-from paribus.core.data.augment import make_augment
+from paribus.core.data.images import make_augment
 from paribus.core.data.load import Source, load
 from paribus.core.data.prepare import Data, prepare
 from paribus.core.data.split import Method

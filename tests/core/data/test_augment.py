@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from paribus.core.config.schema import Component
 from paribus.core.data import images as module
-from paribus.core.data.augment import make_augment
-from paribus.core.data.images import Images
+from paribus.core.data.images import Images, make_augment
 from paribus.core.data.load import load
 from paribus.core.data.prepare import prepare
 from paribus.core.errors import RequestError
