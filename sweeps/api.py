@@ -165,12 +165,12 @@ class StudyResult:
     @property
     def document(self) -> dict[str, Any]:
         """The document that ``paribus compare --json`` prints."""
-        return compare_and_lint(self.study).to_json()
+        return compare_and_lint(self.study).to_dict()
 
     @property
     def rows(self) -> list[dict[str, Any]]:
         """One dict per setting: label, changed, derived, seeds, values, mean, std, delta, …"""
-        rows: list[dict[str, Any]] = compare_study(self.study).to_json()["settings"]
+        rows: list[dict[str, Any]] = compare_study(self.study).to_dict()["settings"]
         return rows
 
     def to_dict(self) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from paribus.sweeps.analysis.compare import (
     best_setting,
     compare_study,
 )
-from paribus.sweeps.analysis.judge import Judged, Observed, Outputs, judge_observed, standard_for
+from paribus.sweeps.analysis.judge import Judged, judge_observed, standard_for
+from paribus.sweeps.analysis.observed import Observed, Outputs
 from paribus.sweeps.execution.pool import Pool
 from paribus.sweeps.stats.verdicts import mean_and_std
 from paribus.sweeps.study.controls import sameness
@@ -264,7 +265,7 @@ def _setting(
     }
     return EvaluatedSetting(
         **setting,
-        **({} if result.label == BASELINE else judged.effect(result.label)),
+        **judged.effect(result.label),
         metrics={name: mean_and_std(x)[0] for name, x in numbers.items()},  # type: ignore[arg-type]
     )
 

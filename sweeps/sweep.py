@@ -18,7 +18,8 @@ from paribus.core.errors import Fault, Faults, ParibusError
 from paribus.core.records.record import RunRecord
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.analysis import power_analysis
-from paribus.sweeps.analysis.compare import Comparison, best_setting, compare_study, judge_study
+from paribus.sweeps.analysis.compare import Comparison, best_setting, compare_study
+from paribus.sweeps.analysis.judge import judge_study
 from paribus.sweeps.analysis.power_analysis import PowerAnalysis, analyse_power
 from paribus.sweeps.execution import planner
 from paribus.sweeps.execution.driver import RunEvent, RunnerOptions, drive

@@ -1,4 +1,4 @@
-"""Records of a study compared: typed results that every `--json` document is dumped from."""
+"""Compare a study's records: typed results that every `--json` document is dumped from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from paribus.core.config.schema import Direction
 from paribus.core.errors import RequestError
 from paribus.core.records.record import RunRecord
 from paribus.core.records.run_dir import RunFolder
-from paribus.sweeps.analysis.judge import Judged, Question, judge_observed, observed, standard_of
+from paribus.sweeps.analysis.judge import Judged, Question, judge_study
 from paribus.sweeps.analysis.linter.evidence import Finding
 from paribus.sweeps.analysis.linter.lint import lint_study
 from paribus.sweeps.stats.verdicts import Verdict, changed_cells
@@ -31,14 +31,14 @@ class _Frozen(BaseModel):
 
 
 class Metric(_Frozen):
-    """What settings are compared by."""
+    """The metric that settings are compared by, and which direction of it is better."""
 
     name: str
     direction: Direction
 
 
 class PartAnswer(_Frozen):
-    """A verdict on one question: other seeds on this part of the data, or on new data too."""
+    """The verdict on one question: other seeds on this part of the data, or on new data too."""
 
     interval: list[float]
     p: float
@@ -47,7 +47,7 @@ class PartAnswer(_Frozen):
 
 
 class ChangedCell(_Frozen):
-    """A cell of the confusion matrix: classes by name, change of its count, 95 % interval."""
+    """A cell of the confusion matrix: its classes, the change of its count, 95 % interval."""
 
     label: str | None = None
     true: str
@@ -57,7 +57,7 @@ class ChangedCell(_Frozen):
 
 
 class SettingComparison(_Frozen):
-    """A setting against the baseline: SETTING of the contract with its verdict.
+    """A setting compared with the baseline, and its verdict: an entry of ``settings``.
 
     Everything from `delta` on is None for the baseline, and where it is not known.
 
@@ -73,11 +73,11 @@ class SettingComparison(_Frozen):
         p_holm: `p` adjusted for all settings of the study (S. Holm 1979).
         pairs: Seeds that both have.
         lost: Seeds without a pair because a run failed.
-        look: After how many seeds this was decided, where seeds are added until it is.
+        look: The number of seeds after which it was decided, where seeds are added until it is.
         detectable: The minimum detectable effect of an undecided setting.
-        seeds_to_decide: How many seeds would decide it; None also where none would.
+        seeds_to_decide: How many seeds would decide it; None also where no number would.
         no_verdict: Why there is no verdict.
-        cells: What changed most in the confusion matrix, where it is better or worse.
+        cells: The cells of the confusion matrix that changed most, where it is better or worse.
     """
 
     label: str
@@ -120,18 +120,19 @@ class SettingComparison(_Frozen):
 
 
 class Comparison(_Frozen):
-    """The `compare` document: every setting against the baseline, on the seeds that both have.
+    """Every setting compared with the baseline, on the seeds that both have.
 
     Attributes:
         study: Its name; None where the results are another tool's.
         sameness: Whether the record proves that only one hyperparameter changed.
-        question: What the verdicts answer: ``new data`` or ``this part``.
+        question: The question that verdicts answer: ``new data`` or ``this part``.
         margin: Differences smaller than this do not matter.
-        tests: Settings that p values are adjusted for.
-        examples: In the part that was measured on.
-        looks: After how many seeds verdicts are given, where seeds are added until it is decided.
+        tests: How many settings p values are adjusted for.
+        examples: How many the part has that was measured on.
+        looks: The numbers of seeds after which verdicts are given, where seeds are added until it
+            is decided.
         settings: The baseline and the others, in the study's order.
-        linter: Warnings of method; None where they were not asked for.
+        linter: Warnings of method; None where they were not requested.
     """
 
     study: str | None
@@ -157,16 +158,12 @@ class Comparison(_Frozen):
         """Return one row per setting, with its attributes as columns."""
         from pandas import DataFrame
 
-        return DataFrame(self.to_json()["settings"]).set_index("label")
+        return DataFrame(self.to_dict()["settings"]).set_index("label")
 
     @property
     def best(self) -> SettingComparison | None:
         """See `best_setting`."""
         return best_setting(self.settings, self.metric.direction)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what the command prints with ``--json``."""
-        return self.to_json()
 
     def _repr_html_(self) -> str:
         from paribus.sweeps.analysis.verdict_text import paper_table
@@ -174,8 +171,8 @@ class Comparison(_Frozen):
         columns, *rows = paper_table(self)
         return html_table(f"study {self.study}" if self.study else "results", columns, rows)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the `compare` document."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the `compare` document: what the command prints with ``--json``."""
         found = self.model_dump(exclude={"linter"} if self.linter is None else None)
         for setting in found["settings"]:
             for cell in setting["cells"] or ():
@@ -193,52 +190,6 @@ def html_table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str
     return f"<p>{escape(caption)}</p>{table}"
 
 
-class Ended(Protocol):
-    """What `best_setting` looks at, of a `SettingResult` or `SettingComparison`."""
-
-    @property
-    def label(self) -> str: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def seeds(self) -> Sequence[Any]: ...
-    @property
-    def values(self) -> Sequence[float]: ...
-    @property
-    def mean(self) -> float | None: ...
-
-
-T = TypeVar("T", bound=Ended)
-
-
-def best_setting(
-    settings: Sequence[T], direction: Direction, *, besides_baseline: bool = False
-) -> T | None:
-    """Return the complete setting that is best on the seeds it shares with the baseline.
-
-    Of equals the first; by its mean where there is no complete baseline.
-
-    Args:
-        settings: The baseline among them, if there is one.
-        direction: Which way of the metric is better.
-        besides_baseline: Whether the baseline itself is left out.
-    """
-    complete = [one for one in settings if one.status == "complete" and one.mean is not None]
-    baseline = next((one for one in complete if one.label == BASELINE), None)
-    base = dict(zip(baseline.seeds, baseline.values, strict=True)) if baseline else {}
-    sign = 1 if direction == "maximize" else -1
-
-    def gain(one: T) -> float:
-        if baseline is None:
-            return sign * (one.mean or 0.0)
-        shared = zip(one.seeds, one.values, strict=True)
-        gains = [sign * (value - base[seed]) for seed, value in shared if seed in base]
-        return sum(gains) / len(gains) if gains else -math.inf
-
-    levels = [one for one in complete if not (besides_baseline and one is baseline)]
-    return max(levels, key=gain, default=None)
-
-
 def compare_study(
     study: Study,
     results: Sequence[SettingResult] | None = None,
@@ -251,8 +202,8 @@ def compare_study(
 
     Args:
         study: The study.
-        results: Of all its settings: p values are adjusted for how many there are; None: all that
-            happened.
+        results: Of all its settings: p values are adjusted for how many there are; None: read
+            from its records.
         metric: What the results are of; None: the selection metric.
         margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
         labels: Only these settings are in the comparison.
@@ -278,13 +229,51 @@ def compare_study(
         settings=[
             SettingComparison(
                 **result.document(),
-                **_effect(result, judged),
+                **(judged.effect(result.label) if judged else {}),
                 cells=_cells(study, result, baseline, judged),
             )
             for result in results
             if labels is None or result.label in labels
         ],
     )
+
+
+def _cells(
+    study: Study, result: SettingResult, baseline: SettingResult | None, judged: Judged | None
+) -> list[ChangedCell] | None:
+    """Return the three cells of the confusion matrix that a better or worse setting changed most.
+
+    None where there is no confusion matrix, or there are fewer than two pairs.
+    """
+    found = judged.by_label.get(result.label) if judged else None
+    if found is None or found.verdict not in ("better", "worse") or baseline is None:
+        return None
+    shared = sorted(set(result.seeds) & set(baseline.seeds))
+    shared = [seed for seed in shared if found.look is None or seed < found.look]
+    pairs = [
+        [study.outcomes.record(one.setting.runs[seed]) for seed in shared]
+        for one in (result, baseline)
+    ]
+    matrices = [[record and record.confusion_matrix for record in records] for records in pairs]
+    if len(shared) < 2 or any(matrix is None for part in matrices for matrix in part):
+        return None
+    level, base = (np.asarray(part, dtype=np.float64) for part in matrices)
+    if level.shape != base.shape:
+        return None
+    first = pairs[0][0]
+    names = [str(name) for name in (first and first.class_names) or range(max(base.shape))]
+    cells = []
+    for cell in changed_cells(level, base):
+        *label, true, predicted = cell.place  # of several labels each matrix is of no and yes
+        classes = ("no", "yes") if label else names
+        cells.append(ChangedCell(
+            label=names[label[0]] if label else None,
+            true=classes[true],
+            predicted=classes[predicted],
+            mean=cell.mean,
+            interval=[cell.low, cell.high],
+        ))  # fmt: skip
+    return cells
 
 
 def compare_and_lint(
@@ -316,7 +305,7 @@ def checked_comparison(
             verdict is requested of single seeds.
     """
     comparison = compare_and_lint(study, metric, margin, options)
-    if study.outcomes.damaged:  # which is what a person is shown then
+    if study.outcomes.damaged:  # the caller reports these instead
         return comparison
     name, baseline = study.name, comparison.by_label.get(BASELINE)
     if baseline is None or not baseline.values:
@@ -339,6 +328,52 @@ def checked_comparison(
     return comparison
 
 
+class WithValues(Protocol):
+    """A setting with its values: a `SettingResult` or a `SettingComparison`."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def seeds(self) -> Sequence[Any]: ...
+    @property
+    def values(self) -> Sequence[float]: ...
+    @property
+    def mean(self) -> float | None: ...
+
+
+T = TypeVar("T", bound=WithValues)
+
+
+def best_setting(
+    settings: Sequence[T], direction: Direction, *, besides_baseline: bool = False
+) -> T | None:
+    """Return the complete setting that is best on the seeds it shares with the baseline.
+
+    Of equals the first; by its mean where there is no complete baseline.
+
+    Args:
+        settings: The baseline among them, if there is one.
+        direction: Which way of the metric is better.
+        besides_baseline: Whether the baseline itself is left out.
+    """
+    complete = [one for one in settings if one.status == "complete" and one.mean is not None]
+    baseline = next((one for one in complete if one.label == BASELINE), None)
+    base = dict(zip(baseline.seeds, baseline.values, strict=True)) if baseline else {}
+    sign = 1 if direction == "maximize" else -1
+
+    def gain(one: T) -> float:
+        if baseline is None:
+            return sign * (one.mean or 0.0)
+        shared = zip(one.seeds, one.values, strict=True)
+        gains = [sign * (value - base[seed]) for seed, value in shared if seed in base]
+        return sum(gains) / len(gains) if gains else -math.inf
+
+    levels = [one for one in complete if not (besides_baseline and one is baseline)]
+    return max(levels, key=gain, default=None)
+
+
 def run_document(
     folder: RunFolder,
     record: RunRecord,
@@ -347,7 +382,7 @@ def run_document(
     studies: Sequence[str] = (),
     reused: bool = False,
 ) -> dict[str, Any]:
-    """Return a run, with its setting if a study is asked about."""
+    """Return the `run` document; its setting in the study, if one is given."""
     place = study.place_of(folder.id) if study else None
     return {
         "run": record.run,
@@ -368,85 +403,3 @@ def run_document(
         "seconds": record.seconds,
         "class_names": record.class_names,
     }
-
-
-def judge_study(
-    study: Study,
-    results: Sequence[SettingResult],
-    metric: str,
-    direction: Direction,
-    margin: float | None = None,
-) -> Judged | None:
-    """Return verdicts on all settings of a study; None where the baseline is not planned."""
-    by_label = {result.label: result for result in results}
-    if BASELINE not in by_label:
-        return None
-    standard = standard_of(study, results, metric, direction, margin)
-    baseline = by_label.pop(BASELINE)
-    looks = tuple(study.asked.get("looks") or ())
-    settings = [
-        observed(study, result, metric)
-        for result in by_label.values()
-        if not _has_other_units(result, metric)
-    ]
-    return judge_observed(
-        observed(study, baseline, metric),
-        settings,
-        standard,
-        planned_looks=looks,
-        seeds=range(looks[-1]) if looks else (),
-    )
-
-
-def _effect(result: SettingResult, judged: Judged | None) -> dict[str, Any]:
-    """Return what a verdict adds to a setting; nothing for the baseline."""
-    if judged is None or result.label == BASELINE:
-        return {}
-    if result.label not in judged.by_label:
-        why = "a change of the loss gives val/loss other units"
-        return {"pairs": 0, "lost": [], "no_verdict": why}
-    return judged.effect(result.label)
-
-
-def _has_other_units(result: SettingResult, metric: str) -> bool:
-    """Return whether a setting's metric is none that the baseline's can be subtracted from."""
-    key = result.setting.key or ""
-    return key.split(".")[0] == "loss" and metric.rpartition("/")[2] == "loss"
-
-
-def _cells(
-    study: Study, result: SettingResult, baseline: SettingResult | None, judged: Judged | None
-) -> list[ChangedCell] | None:
-    """Return the three cells of the confusion matrix that a better or worse setting changed most.
-
-    None where there is no confusion matrix, or there are fewer than two pairs.
-    """
-    found = judged.by_label.get(result.label) if judged else None
-    if found is None or found.verdict not in ("better", "worse") or baseline is None:
-        return None
-    shared = sorted(set(result.seeds) & set(baseline.seeds))
-    shared = [seed for seed in shared if found.look is None or seed < found.look]
-    pairs = [
-        [study.outcomes.record(one.setting.runs[seed]) for seed in shared]
-        for one in (result, baseline)
-    ]
-    matrices = [[record and record.confusion_matrix for record in records] for records in pairs]
-    if len(shared) < 2 or any(matrix is None for part in matrices for matrix in part):
-        return None
-    level, base = (np.asarray(part, dtype=np.float64) for part in matrices)
-    if level.shape != base.shape:
-        return None
-    first = pairs[0][0]
-    names = (first.class_names if first else None) or []
-    return [
-        ChangedCell(**_named(cell.place, names), mean=cell.mean, interval=[cell.low, cell.high])
-        for cell in changed_cells(level, base)
-    ]
-
-
-def _named(place: tuple[int, ...], names: Sequence[str]) -> dict[str, str]:
-    words = [str(names[code]) if code < len(names) else str(code) for code in place]
-    if len(place) == 2:
-        return {"true": words[0], "predicted": words[1]}
-    yes = ("no", "yes")
-    return {"label": words[0], "true": yes[place[1]], "predicted": yes[place[2]]}

@@ -1,18 +1,18 @@
-"""Results of any tool: a CSV file with the columns setting, seed and value."""
+"""Compare the results of any tool: a CSV file with the columns setting, seed and value."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from paribus.core.config.schema import Direction
 from paribus.core.errors import Faults, RequestError, shown
 from paribus.sweeps.analysis.compare import Comparison, Metric, SettingComparison
-from paribus.sweeps.analysis.judge import Observed, judge_observed
+from paribus.sweeps.analysis.judge import judge_observed
+from paribus.sweeps.analysis.observed import Observed
 from paribus.sweeps.stats.variance import step_of
 from paribus.sweeps.stats.verdicts import Standard, mean_and_std
 from paribus.sweeps.study.settings import BASELINE
@@ -48,11 +48,11 @@ def compare_results(path: Path, direction: Direction, margin: float | None = Non
     Raises:
         RequestError: With all that is wrong with the file.
     """
-    read = _read(path)
-    baseline = read.observed(BASELINE)
-    settings = [read.observed(label) for label in read.labels if label != BASELINE]
+    found, seeds = _read(path)
+    baseline = found.pop(BASELINE, Observed(BASELINE, {}))
+    settings = list(found.values())
     _check(path, baseline, settings)
-    values = [value for one in read.values.values() for value in one.values()]
+    values = [value for one in (baseline, *settings) for value in one.values.values()]
     if margin is None:  # half a point of shares or percentages, else 2 % of the baseline's mean
         margin = 0.02 * abs(sum(baseline.values.values()) / len(baseline.values))
         if direction == "maximize" and min(values) >= 0 and max(values) <= 100:
@@ -60,7 +60,6 @@ def compare_results(path: Path, direction: Direction, margin: float | None = Non
     higher = direction == "maximize"
     standard = Standard(margin, len(settings), higher, step_of(values))
     judged = judge_observed(baseline, settings, standard)
-    names = {number: seed for seed, number in read.seeds.items()}
     return CsvComparison(
         study=None,
         results=str(path),
@@ -72,65 +71,12 @@ def compare_results(path: Path, direction: Direction, margin: float | None = Non
         examples=None,
         looks=[],
         step=standard.resolution,
-        settings=[
-            _setting(baseline, names, {}),
-            *[_setting(one, names, judged.effect(one.label)) for one in settings],
-        ],
+        settings=[_setting(one, seeds, judged.effect(one.label)) for one in (baseline, *settings)],
     )
 
 
-@dataclass
-class _Read:
-    """What was read: values and failed seeds by setting; seeds are numbered as they come."""
-
-    values: dict[str, dict[int, float]] = field(default_factory=dict)
-    failed: dict[str, list[int]] = field(default_factory=dict)
-    seeds: dict[str, int] = field(default_factory=dict)
-
-    def observed(self, label: str) -> Observed:
-        return Observed(label, self.values.get(label, {}), tuple(self.failed.get(label, ())))
-
-    @property
-    def labels(self) -> list[str]:
-        return list(dict.fromkeys([*self.values, *self.failed]))
-
-    def add(self, line: Mapping[str, str | None], where: str) -> None:
-        """Add the run of a line.
-
-        Raises:
-            RequestError: If it is not one; `where` is the place that the message names.
-        """
-        if None in line or None in line.values():
-            many = "many" if None in line else "few"
-            raise RequestError(f"{where}: has too {many} fields.", _FORM, "results")
-        label, seed, text = ((line[name] or "").strip() for name in _COLUMNS)
-        if not label or not seed:
-            missing = "seed" if label else "setting"
-            raise RequestError(f"{where}: has no {missing}.", _FORM, "results")
-        number = self.seeds.setdefault(seed, len(self.seeds))
-        if number in self.values.get(label, {}) or number in self.failed.get(label, ()):
-            raise RequestError(
-                f"{where}: a second value of setting {shown(label)} and seed {shown(seed, 40)}.",
-                "Give each run one line: the metric of its chosen epoch.",
-                "results",
-            )
-        try:
-            value = float(text) if text else math.nan
-        except ValueError:
-            raise RequestError(
-                f"{where}: value {shown(text, 40)} is no number.",
-                "Leave the value of a failed run empty.",
-                "results",
-            ) from None
-        if not math.isfinite(value):
-            self.failed.setdefault(label, []).append(number)
-        elif abs(value) > _LARGEST:
-            raise RequestError(f"{where}: value {shown(text, 40)} is too large.", _FORM, "results")
-        else:
-            self.values.setdefault(label, {})[number] = value
-
-
-def _read(path: Path) -> _Read:
+def _read(path: Path) -> tuple[dict[str, Observed], list[str]]:
+    """Return the settings by label, and the names of their seeds, which are numbered in order."""
     name = shown(path, 200)
     try:
         text = path.expanduser().read_text(encoding="utf-8-sig")
@@ -147,17 +93,59 @@ def _read(path: Path) -> _Read:
             _FORM,
             "results",
         )
-    read, faults = _Read(), Faults()
+    runs: dict[tuple[str, str], float | None] = {}  # (label, seed) to value; None: it failed
+    faults = Faults()
     try:
         for line in lines:
             if len(faults.found) < _MOST_FAULTS:
                 with faults.collecting():
-                    read.add(line, f"{name}, line {lines.line_num}")
+                    _add(line, runs, f"{name}, line {lines.line_num}")
     except csv.Error as error:
         message = f"{name}, line {lines.line_num}: cannot be read ({error})."
         raise RequestError(message, _FORM, "results") from error
     faults.check()
-    return read
+    numbers = {seed: number for number, seed in enumerate(dict.fromkeys(s for _, s in runs))}
+    settings = {}
+    for label in dict.fromkeys(label for label, _ in runs):
+        own = {numbers[seed]: value for (name, seed), value in runs.items() if name == label}
+        values = {seed: value for seed, value in own.items() if value is not None}
+        failed = tuple(seed for seed, value in own.items() if value is None)
+        settings[label] = Observed(label, values, failed)
+    return settings, list(numbers)
+
+
+def _add(
+    line: Mapping[str, str | None], runs: dict[tuple[str, str], float | None], where: str
+) -> None:
+    """Add the run of a line.
+
+    Raises:
+        RequestError: If it is not one; `where` is the place that the message names.
+    """
+    if None in line or None in line.values():
+        many = "many" if None in line else "few"
+        raise RequestError(f"{where}: has too {many} fields.", _FORM, "results")
+    label, seed, text = ((line[name] or "").strip() for name in _COLUMNS)
+    if not label or not seed:
+        missing = "seed" if label else "setting"
+        raise RequestError(f"{where}: has no {missing}.", _FORM, "results")
+    if (label, seed) in runs:
+        raise RequestError(
+            f"{where}: a second value of setting {shown(label)} and seed {shown(seed, 40)}.",
+            "Give each run one line: the metric of its chosen epoch.",
+            "results",
+        )
+    try:
+        value = float(text) if text else math.nan
+    except ValueError:
+        raise RequestError(
+            f"{where}: value {shown(text, 40)} is no number.",
+            "Leave the value of a failed run empty.",
+            "results",
+        ) from None
+    if math.isfinite(value) and abs(value) > _LARGEST:
+        raise RequestError(f"{where}: value {shown(text, 40)} is too large.", _FORM, "results")
+    runs[label, seed] = value if math.isfinite(value) else None
 
 
 def _check(path: Path, baseline: Observed, settings: list[Observed]) -> None:
@@ -178,9 +166,7 @@ def _check(path: Path, baseline: Observed, settings: list[Observed]) -> None:
         )
 
 
-def _setting(
-    one: Observed, names: Mapping[int, str], effect: Mapping[str, Any]
-) -> SettingComparison:
+def _setting(one: Observed, names: Sequence[str], effect: Mapping[str, Any]) -> SettingComparison:
     """Return a setting with its verdict. A label ``key=level`` names its axis."""
     values = list(one.values.values())
     mean, std = mean_and_std(values)

@@ -1,4 +1,4 @@
-"""Before anything is trained: which differences a number of seeds can tell from chance."""
+"""Estimate before training which differences a number of seeds can detect."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from typing import Any
 from paribus.sweeps.analysis.judge import standard_for, standard_of
 from paribus.sweeps.stats.power import MOST_SEEDS, detectable
 from paribus.sweeps.stats.variance import FEWEST_PAIRS, FEWEST_SETTINGS
-from paribus.sweeps.stats.verdicts import ALPHA, Pairs, Standard, mean_and_std
+from paribus.sweeps.stats.verdicts import ALPHA, Pairs, mean_and_std
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.study import Study
 
 
 @dataclass(frozen=True)
 class PowerAnalysis:
-    """What seeds can find on this validation part, with a probability of 80 %.
+    """The minimum detectable effect on this validation part, with 80 % power.
 
     Attributes:
         seeds: Of each setting.
-        settings: Besides the baseline: each of them is a chance to err.
-        in_std: The smallest difference, in standard deviations of the paired differences; None with
-            one seed.
-        std: Those, as far as is known: the median of the settings that have pairs, else what the
-            baseline's spread would give without any pairing; None before it was trained.
-        margin: What does not matter, in the metric's units; None before the baseline was trained.
-        seeds_for_margin: How many seeds find a difference of the margin; None if that is not known,
-            or more than `MOST_SEEDS`.
+        settings: Besides the baseline: p is adjusted for them.
+        in_std: The effect, in standard deviations of the paired differences; None with one seed.
+        std: This standard deviation, as far as it is known: the median of the settings that have
+            pairs, else that of unpaired seeds with the baseline's spread; None before it was
+            trained.
+        margin: In the metric's units; None before the baseline was trained.
+        seeds_for_margin: How many seeds detect a difference of the margin; None if that is not
+            known, or more than `MOST_SEEDS`.
     """
 
     seeds: int
@@ -42,7 +42,7 @@ class PowerAnalysis:
 
     @property
     def difference(self) -> float | None:
-        """The smallest difference in the metric's own units; None where it is not known."""
+        """The effect in the metric's units; None where it is not known."""
         return None if self.in_std is None or self.std is None else self.in_std * self.std
 
     def document(self) -> dict[str, Any]:
@@ -51,15 +51,15 @@ class PowerAnalysis:
 
 
 def warm_up() -> None:
-    """Import beforehand what verdicts are computed with."""
+    """Import what verdicts are computed with, while others wait for the first run."""
     from scipy import special  # noqa: F401
 
 
 def analyse_power(study: Study, seeds: int, settings: int, alpha: float = ALPHA) -> PowerAnalysis:
-    """Return what a sweep can find out.
+    """Return the minimum detectable effect of a sweep.
 
     Args:
-        study: What is known of it already counts.
+        study: The study; its finished runs are used.
         seeds: Of each setting.
         settings: Besides the baseline.
         alpha: Of the test over all settings: what the last look spends, where there are looks.
@@ -69,20 +69,25 @@ def analyse_power(study: Study, seeds: int, settings: int, alpha: float = ALPHA)
         standard = standard_of(study, known, metric, direction)
     else:
         standard = standard_for(metric, direction, [], settings, margin=study.asked.get("margin"))
-    std = _std(known)
+    std, needed = _std(known), None
+
+    def in_std(seeds: int) -> float:
+        pools = standard.pooled and settings >= FEWEST_SETTINGS and seeds >= FEWEST_PAIRS
+        return detectable(seeds, (seeds - 1) * (2 if pools else 1), alpha / settings)
+
+    def detects_margin(seeds: int) -> bool:
+        return std is not None and in_std(seeds) <= standard.margin / std
+
+    if std and settings and detects_margin(MOST_SEEDS):
+        needed = 2 + bisect_left(range(2, MOST_SEEDS), True, key=detects_margin)
     return PowerAnalysis(
         seeds,
         settings,
-        _detectable(seeds, settings, standard, alpha) if seeds > 1 and settings else None,
+        in_std(seeds) if seeds > 1 and settings else None,
         std,
         standard.margin if std else None,
-        _seeds_for(standard.margin / std, settings, standard, alpha) if std else None,
+        needed,
     )
-
-
-def _detectable(seeds: int, settings: int, standard: Standard, alpha: float) -> float:
-    borrows = standard.pooled and settings >= FEWEST_SETTINGS and seeds >= FEWEST_PAIRS
-    return detectable(seeds, (seeds - 1) * (2 if borrows else 1), alpha / settings)
 
 
 def _std(results: Sequence[SettingResult]) -> float | None:
@@ -99,14 +104,3 @@ def _std(results: Sequence[SettingResult]) -> float | None:
             found.append(std)
     spread = mean_and_std(baseline.values)[1]
     return median(found) if found else spread and spread * math.sqrt(2)
-
-
-def _seeds_for(in_std: float, settings: int, standard: Standard, alpha: float) -> int | None:
-    """Return the fewest seeds that find a difference of so many standard deviations."""
-    if not settings or _detectable(MOST_SEEDS, settings, standard, alpha) > in_std:
-        return None
-
-    def finds(seeds: int) -> bool:
-        return _detectable(seeds, settings, standard, alpha) <= in_std
-
-    return 2 + bisect_left(range(2, MOST_SEEDS), True, key=finds)

@@ -316,7 +316,7 @@ def _print(
     from paribus.sweeps.analysis import verdict_text as words
 
     if as_json:
-        print_json({**comparison.to_json(), **({"wandb": wandb} if wandb else {})})
+        print_json({**comparison.to_dict(), **({"wandb": wandb} if wandb else {})})
         return
     if form != "table":
         from paribus.sweeps.cli import table_formats

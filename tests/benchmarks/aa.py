@@ -17,12 +17,8 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
-from paribus.sweeps.analysis.judge import (  # noqa: E402
-    Observed,
-    judge_observed,
-    observed,
-    standard_for,
-)
+from paribus.sweeps.analysis.judge import judge_observed, standard_for  # noqa: E402
+from paribus.sweeps.analysis.observed import Observed, observed  # noqa: E402
 from paribus.sweeps.study.results_dir import ResultsDir  # noqa: E402
 from paribus.sweeps.study.study import Study  # noqa: E402
 

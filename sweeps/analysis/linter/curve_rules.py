@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from paribus.core.config.schema import get
 from paribus.sweeps.analysis.linter.evidence import (
-    FEWEST,
     LENGTH,
     NO_BASELINE,
-    Curve,
     Evidence,
+    History,
     Seen,
-    curve_of,
-    curves_of,
-    fifth,
+    SettingSeen,
     figure,
     listed,
     not_judged,
@@ -31,6 +29,11 @@ _OF_RANGE = 0.005  # of a curve's whole improvement, below which more of it is n
 _RISE = 0.05  # of the smallest validation loss, and of how far it fell before
 _SURE = 2.0  # standard errors
 _ZERO = 1e-12  # a loss of which no share can be given
+_FEWEST = 5  # epochs, below which a curve has no form
+_NEAR = 2  # epochs on either side of the best one
+_SHARE = 1 / 5  # of a difference
+
+Curve = NDArray[np.float64]  # one value per epoch: `[E]`
 
 
 def still_improving(evidence: Evidence) -> list[Seen]:
@@ -50,7 +53,7 @@ def still_improving(evidence: Evidence) -> list[Seen]:
         curves = [
             evidence.sign * curve
             for seed, history in setting.histories.items()
-            if seed not in setting.stopped and (curve := curve_of(history, evidence.metric, 2))
+            if seed not in setting.stopped and (curve := _curve_of(history, evidence.metric, 2))
             is not None
         ]  # fmt: skip
         judged = judged or bool(curves)
@@ -59,15 +62,16 @@ def still_improving(evidence: Evidence) -> list[Seen]:
             gains[setting.label] = gain
             keys.append(setting.key)
     if not judged:
-        return not_judged(_why_no_curves(evidence))
+        patience = any(setting.stopped for setting in evidence.settings)
+        no_curve = f"no complete run has {evidence.metric} of two epochs"
+        return not_judged("patience ended the runs" if patience else no_curve)
     if not gains:
         return []
-    longer = _twice_as_long(evidence)
-    remedy = (
-        f"Train longer: {sweep_again(evidence, keys, '--set', longer)}"
-        if longer
-        else "Train for more epochs"
-    )
+    remedy = "Train for more epochs"
+    for key in LENGTH:  # a function has neither
+        if isinstance(length := get(evidence.configuration, key), int):
+            remedy = f"Train longer: {sweep_again(evidence, keys, '--set', f'{key}={2 * length}')}"
+            break
     were = "was" if len(gains) == 1 else "were"
     return [Seen(
         f"{listed([*gains])} {were} still improving when training ended: in the last fifth of "
@@ -91,22 +95,22 @@ def overfitting(evidence: Evidence) -> list[Seen]:
         pairs = [
             (train, val)
             for history in setting.histories.values()
-            if (train := curve_of(history, TRAIN_LOSS, FEWEST)) is not None
-            and (val := curve_of(history, VAL_LOSS, FEWEST)) is not None
+            if (train := _curve_of(history, TRAIN_LOSS, _FEWEST)) is not None
+            and (val := _curve_of(history, VAL_LOSS, _FEWEST)) is not None
         ]
         judged = judged or bool(pairs)
         rise = _rise(pairs)
         if rise is not None:
             rises[setting.label] = rise
     if not judged:
-        return not_judged(f"no complete run has {TRAIN_LOSS} and {VAL_LOSS} of {FEWEST} epochs")
+        return not_judged(f"no complete run has {TRAIN_LOSS} and {VAL_LOSS} of {_FEWEST} epochs")
     if not rises:
         return []
     worst = max(rises, key=lambda label: rises[label])
     times = span([1 + rise for rise in rises.values()])
     return [Seen(
-        f"at {listed([*rises])} {VAL_LOSS} ended at {times} times its smallest while "
-        f"{TRAIN_LOSS} went on falling. {_against_overfitting(evidence, worst)}",
+        f"at {listed([*rises])} {VAL_LOSS} ended at {times} times its minimum while {TRAIN_LOSS} "
+        f"went on falling. {_against_overfitting(evidence, worst)}",
         worst if len(rises) == 1 else None,
     )]  # fmt: skip
 
@@ -117,7 +121,7 @@ def _late_gain(curves: Sequence[Curve], margin: float) -> float | None:
         return None
     gains, ranges, late = [], [], 0
     for curve in curves:
-        part = fifth(curve)
+        part = _fifth(curve)
         gains.append(curve[-part:].mean() - curve[-2 * part : -part].mean())
         ranges.append(curve.max() - curve[0])
         late += int(curve.argmax()) >= len(curve) - part
@@ -136,7 +140,7 @@ def _rise(pairs: Sequence[tuple[Curve, Curve]]) -> float | None:
         return None
     found = []
     for train, val in pairs:
-        part = fifth(val)
+        part = _fifth(val)
         val_means, train_means = _moving_mean(val, part), _moving_mean(train, part)
         lowest = int(val_means.argmin())
         rise = val_means[-1] - val_means[lowest]
@@ -153,21 +157,6 @@ def _moving_mean(curve: Curve, width: int) -> Curve:
     return np.convolve(curve, np.full(width, 1 / width), "valid")
 
 
-def _why_no_curves(evidence: Evidence) -> str:
-    if any(s.stopped for s in evidence.settings):
-        return "patience ended the runs"
-    return f"no complete run has {evidence.metric} of two epochs"
-
-
-def _twice_as_long(evidence: Evidence) -> str | None:
-    """Return ``train.epochs=40`` where the baseline trains for 20; None for a function."""
-    for key in LENGTH:
-        length = get(evidence.configuration, key)
-        if isinstance(length, int):
-            return f"{key}={2 * length}"
-    return None
-
-
 def _against_overfitting(evidence: Evidence, label: str) -> str:
     """Return what to try at a setting that overfits."""
     setting = next(s for s in evidence.settings if s.label == label)
@@ -180,14 +169,7 @@ def _against_overfitting(evidence: Evidence, label: str) -> str:
         return "Regularize it, or take a smaller model"
     if setting.key == tries[0]:
         return "Regularize it more, or take a smaller model"
-    return f"Regularize it, as by {sweep(evidence, [tries[1]], *at)}"
-
-
-# The rule on the form of curves: whom the choice of the best epoch favours.
-
-
-_NEAR = 2  # epochs on either side
-_SHARE = 1 / 5  # of a difference
+    return f"Regularize it: {sweep(evidence, [tries[1]], *at)}"
 
 
 def different_curves(evidence: Evidence) -> list[Seen]:
@@ -196,24 +178,26 @@ def different_curves(evidence: Evidence) -> list[Seen]:
     The best of many epochs that jump lies above what the model is worth; the best of a smooth
     curve does not. This optimism of a setting is, mean over seeds, the best value less the mean of
     the last fifth of the epochs, or less the straight line through the two epochs on either side
-    of the best, whichever is smaller: the first is fooled by curves that still rise or that fall
-    again, the second by curves that bend sharply. A setting counts if its optimism is further from
-    the baseline's than half the margin and than one validation example, and makes out at least a
-    fifth of the difference between them, unless the one that is favoured loses all the same.
+    of the best, whichever is smaller: the first is too large on curves that still rise or that
+    fall again, the second on curves that bend sharply. A setting counts if its optimism differs
+    from the baseline's by more than half the margin, by more than one validation example, and by at
+    least a fifth of the difference between them, unless the one that is favoured loses anyway.
     """
     baseline = evidence.baseline
     if baseline is None:
         return not_judged(NO_BASELINE)
     if evidence.margin is None:
         return not_judged("what difference would matter is not known")
-    own = _optimism(curves_of(baseline, evidence))
+    own = _optimism(_curves_of(baseline, evidence))
     if own is None:
-        return not_judged(f"the baseline has no curve of {FEWEST} epochs")
-    least = max(evidence.margin / 2, _one_example(evidence))
+        return not_judged(f"the baseline has no curve of {_FEWEST} epochs")
+    least = evidence.margin / 2
+    if evidence.confusion_matrix and evidence.metric.split("/")[-1] == "accuracy":
+        least = max(least, 1 / max(1.0, float(np.sum(evidence.confusion_matrix))))
     favoured: dict[str, float] = {}
     for setting in evidence.settings:
         gain = evidence.gain(setting)
-        other = _optimism(curves_of(setting, evidence))
+        other = _optimism(_curves_of(setting, evidence))
         if setting is baseline or gain is None or other is None:
             continue
         bias = other - own
@@ -225,11 +209,15 @@ def different_curves(evidence: Evidence) -> list[Seen]:
     label = max(favoured, key=lambda name: abs(favoured[name]))
     way = "in its favour" if favoured[label] > 0 else "in the baseline's favour"
     others = [name for name in favoured if name != label]
-    also = f" (so it is with {listed(others)})" if others else ""
+    also = f" (likewise {listed(others)})" if others else ""
+    remedy = "Confirm it where no epoch was chosen: on the test part, once, when all is decided"
+    if get(evidence.configuration, "scheduler.name") == "constant":
+        keys = [setting.key for setting in evidence.settings if setting.label in favoured]
+        calmer = sweep_again(evidence, keys, "--set", "scheduler=cosine")
+        remedy += f". Or decay the learning rate, which smooths the curves: {calmer}"
     return [Seen(
         f"the curves of {label} and the baseline differ in form, and choosing the best epoch "
-        f"shifts {evidence.metric} by about {figure(abs(favoured[label]))} {way}{also}. "
-        f"{_smoother(evidence, favoured)}",
+        f"shifts {evidence.metric} by about {figure(abs(favoured[label]))} {way}{also}. {remedy}",
         label if len(favoured) == 1 else None,
     )]  # fmt: skip
 
@@ -241,7 +229,7 @@ def _optimism(curves: Sequence[Curve]) -> float | None:
     """
     if not curves:
         return None
-    above_end = np.mean([curve.max() - curve[-fifth(curve) :].mean() for curve in curves])
+    above_end = np.mean([curve.max() - curve[-_fifth(curve) :].mean() for curve in curves])
     above_line = np.mean([_above_neighbours(curve) for curve in curves])
     return max(0.0, float(min(above_end, above_line)))
 
@@ -256,19 +244,21 @@ def _above_neighbours(curve: Curve) -> float:
     return float(curve[best] - (y.mean() - slope * x.mean()))
 
 
-def _one_example(evidence: Evidence) -> float:
-    """Return what a single validation example adds to accuracy; 0 for other metrics."""
-    matrix = evidence.confusion_matrix
-    if not matrix or evidence.metric.split("/")[-1] != "accuracy":
-        return 0.0
-    return 1 / max(1.0, float(np.sum(matrix)))
+def _curve_of(history: History, metric: str, fewest: int) -> Curve | None:
+    """Return a metric over epochs `[E]`; None if it has a gap or is too short."""
+    values = [line.get(metric) for line in history]
+    if len(values) < fewest or not all(isinstance(value, int | float) for value in values):
+        return None
+    found = np.array(values, dtype=np.float64)
+    return found if np.isfinite(found).all() else None
 
 
-def _smoother(evidence: Evidence, labels: Iterable[str]) -> str:
-    """Return how the bias can be seen, and made smaller."""
-    confirm = "Confirm it where no epoch was chosen: on the test part, once, when all is decided"
-    if get(evidence.configuration, "scheduler.name") != "constant":
-        return confirm
-    keys = [setting.key for setting in evidence.settings if setting.label in set(labels)]
-    calmer = sweep_again(evidence, keys, "--set", "scheduler=cosine")
-    return f"{confirm}. Or let the curves end calmly: {calmer}"
+def _curves_of(setting: SettingSeen, evidence: Evidence) -> list[Curve]:
+    """Return the selection metric over epochs, one `[E]` per seed; higher is better."""
+    curves = (_curve_of(h, evidence.metric, _FEWEST) for h in setting.histories.values())
+    return [evidence.sign * curve for curve in curves if curve is not None]
+
+
+def _fifth(curve: Curve) -> int:
+    """Return the epochs of a fifth of a curve, at least one."""
+    return max(1, len(curve) // 5)

@@ -1,4 +1,4 @@
-"""What a rule of the linter has to say."""
+"""What the linter's rules look at: a study as plain data. Only `evidence_of` reads files."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from paribus.core.config.schema import Direction
 from paribus.core.config.values import show_value
@@ -20,13 +17,19 @@ from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import Study
 
+LENGTH = ("train.epochs", "train.updates")  # the keys of the length of training
+NO_BASELINE = "the baseline has no complete run"
+_MOST_NAMED = 3  # names in a sentence
+
+History = Sequence[Mapping[str, Any]]  # the metrics of each epoch, from the first
+
 
 @dataclass(frozen=True)
 class Seen:
-    """What a rule saw in a study.
+    """What a rule found in a study.
 
     Attributes:
-        sentence: What was seen, with numbers, and what to do about it; why, where it is not judged.
+        sentence: The problem, with numbers, and the remedy; why, where it is not judged.
         about: The label of a setting or the key of an axis; None: several, or the whole study.
         judged: False where the rule could not be evaluated.
     """
@@ -38,7 +41,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a rule saw, with its name and why that matters: an entry of ``linter``."""
+    """What a rule found, with its name and why that matters: an entry of ``linter``."""
 
     rule: str
     about: str | None
@@ -47,56 +50,20 @@ class Finding:
     judged: bool = True
 
 
-def not_judged(why: str, about: str | None = None) -> list[Seen]:
+def not_judged(why: str) -> list[Seen]:
     """Return the answer of a rule that cannot be evaluated."""
-    return [Seen(f"cannot be judged: {why}", about, judged=False)]
-
-
-# Curves over epochs, as the rules read them.
-
-
-Curve = NDArray[np.float64]
-
-LENGTH = ("train.epochs", "train.updates")  # the keys of the length of training
-FEWEST = 5  # epochs, below which a curve has no form
-
-
-def curve_of(history: History, metric: str, fewest: int) -> Curve | None:
-    """Return a metric over epochs `[E]`; None if it has a gap or is too short."""
-    values = [line.get(metric) for line in history]
-    if len(values) < fewest or not all(isinstance(value, int | float) for value in values):
-        return None
-    found = np.array(values, dtype=np.float64)
-    return found if np.isfinite(found).all() else None
-
-
-def curves_of(setting: SettingSeen, evidence: Evidence) -> list[Curve]:
-    """Return the selection metric over epochs, one `[E]` per seed; higher is better."""
-    curves = (curve_of(h, evidence.metric, FEWEST) for h in setting.histories.values())
-    return [evidence.sign * curve for curve in curves if curve is not None]
-
-
-def fifth(curve: Curve) -> int:
-    """Return the epochs of a fifth of a curve, at least one."""
-    return max(1, len(curve) // 5)
-
-
-# What the linter looks at: a study as plain data. Only `evidence_of` reads files.
-
-
-History = Sequence[Mapping[str, Any]]  # the metrics of each epoch, from the first
-NO_BASELINE = "the baseline has no complete run"
+    return [Seen(f"cannot be judged: {why}", judged=False)]
 
 
 @dataclass(frozen=True)
 class AxisSeen:
-    """An axis as it was asked for.
+    """An axis as it was requested.
 
     Attributes:
         key: The hyperparameter.
         baseline: The baseline's level.
         levels: The levels to try, without the baseline's.
-        log: Whether they were asked for as a logarithmic range.
+        log: Whether they were requested as a logarithmic range.
     """
 
     key: str
@@ -131,10 +98,6 @@ class SettingSeen:
     failures: Mapping[int, str] = field(default_factory=dict)
     stopped: frozenset[int] = frozenset()
 
-    @property
-    def mean(self) -> float | None:
-        return sum(self.values.values()) / len(self.values) if self.values else None
-
 
 @dataclass(frozen=True)
 class Evidence:
@@ -142,19 +105,19 @@ class Evidence:
 
     Attributes:
         study: Its name.
-        start: What EXPERIMENT of a command begins where its baseline is.
+        start: EXPERIMENT of a command that begins at its baseline.
         metric: The selection metric.
         direction: Which way it is better.
         margin: The smallest difference of the metric that matters; None where it is not known.
-        axes: As asked for.
+        axes: As requested.
         settings: The baseline and the others.
         configuration: The baseline's, with all defaults where one of its runs is finished.
         confusion_matrix: Of a baseline's best epoch on validation, rows are true classes
             `[C, C]`; for several labels `[L, 2, 2]`; None where there is none.
         readings: Lines of ``readings.jsonl``.
         ended: When the last of its runs ended.
-        options: What every command to paste needs, such as ``--root DIR``.
-        looks: Whether its seeds are added until it is decided.
+        options: Of every command to paste, such as ``--root DIR``.
+        looks: Whether seeds are added until it is decided.
     """
 
     study: str
@@ -206,16 +169,15 @@ def evidence_of(
         margin: The smallest difference of that metric that matters; None: not known.
         options: For commands to paste.
     """
-    records = [r for result in results for run in result.runs if (r := study.outcomes.record(run))]
-    baseline = [
-        record
+    found = [
+        (result, record)
         for result in results
-        if result.setting.key is None
         for run in result.runs
         if (record := study.outcomes.record(run))
     ]
+    baseline = [record for result, record in found if result.setting.key is None]
     complete = [record for record in baseline if record.status == "complete"]
-    times = [time for record in records if (time := read_time(record.ended))]
+    times = [time for _, record in found if (time := read_time(record.ended))]
     return Evidence(
         study=study.name,
         start=start_of(study),
@@ -276,23 +238,15 @@ def _setting_seen(study: Study, result: SettingResult) -> SettingSeen:
     )
 
 
-# How sentences are put together.
-
-
-_MOST = 3  # names in a sentence
-
-
-def many(count: int, word: str) -> str:
-    """Return ``1 run`` or ``3 runs``"""
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+# Parts of sentences, and commands to paste.
 
 
 def listed(names: Sequence[str]) -> str:
     """Return ``the baseline, b, c and 5 more``"""
     names = ["the baseline" if name == BASELINE else name for name in names]
-    more = len(names) - _MOST
+    more = len(names) - _MOST_NAMED
     if more > 0:
-        return f"{', '.join(names[:_MOST])} and {more} more"
+        return f"{', '.join(names[:_MOST_NAMED])} and {more} more"
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
 
 
@@ -313,7 +267,7 @@ def levels(key: str, values: Iterable[Any]) -> str:
 
 
 def sweep(evidence: Evidence, axes: Sequence[str], *options: str) -> str:
-    """Return a `sweep` from the study's baseline with the study's seeds, to paste."""
+    """Return the command of a sweep from the study's baseline with the study's seeds."""
     seeds = sorted({seed for setting in evidence.settings for seed in setting.runs})
     words = ["--until-decided"] if evidence.looks else seed_words(seeds)
     words = [] if "--seeds" in options else words
@@ -323,7 +277,7 @@ def sweep(evidence: Evidence, axes: Sequence[str], *options: str) -> str:
 
 
 def sweep_again(evidence: Evidence, keys: Iterable[str | None], *options: str) -> str:
-    """Return the same sweep with other options: a command to paste where it is a short one.
+    """Return the study's sweep with other options: as a command where that is short.
 
     Args:
         evidence: The study.

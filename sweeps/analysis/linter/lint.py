@@ -1,54 +1,258 @@
-"""Rules on the runs: how many, how many failed, and when the test part was read."""
+"""The linter of method: rules that warn of how a study was made, and what they find in one."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from paribus.core.config.schema import flatten
+from paribus.core.config.values import show_value
 from paribus.sweeps.analysis.judge import standard_of
 from paribus.sweeps.analysis.linter.curve_rules import (
     different_curves,
     overfitting,
     still_improving,
 )
-from paribus.sweeps.analysis.linter.design_rules import (
-    accuracy_alone,
-    derived_quantity,
-    edge_of_axis,
-    not_tuned_again,
-)
 from paribus.sweeps.analysis.linter.evidence import (
+    LENGTH,
+    NO_BASELINE,
+    AxisSeen,
     Evidence,
     Finding,
     Seen,
+    SettingSeen,
+    asked,
     evidence_of,
+    figure,
+    levels,
     listed,
-    many,
     not_judged,
     read_time,
+    sweep,
     sweep_again,
 )
+from paribus.sweeps.formatting import many
 from paribus.sweeps.study.study import Study
 
-_MANY = 1 / 5  # of the planned runs
+_TOO_MANY_FAILED = 1 / 5  # of the planned runs
+# Keywords that make a model wider.
+_WIDTHS = (
+    *("hidden", "hidden_dim", "hidden_size", "hidden_units", "units", "width", "dim", "d_model"),
+    *("channels", "filters", "num_filters", "embedding_dim", "embed_dim"),
+)
+_RATES = ("lr", "learning_rate")
+_FACTORS = (0.3, 3.0)  # learning rates to try where the axis shifts the best one a little,
+_WIDE_FACTORS = (0.1, 10.0, 100.0)  # and where each level has a scale of its own
+_BELOW_ONE = ("dropout", "momentum", "label_smoothing")  # hyperparameters that stay below 1
+_FACTOR = 2  # from this ratio of the last two on, levels are taken to be factors apart
+_LARGEST_FACTOR, _LARGEST_WHOLE = math.sqrt(10), 4  # to go on by
+# How many times as frequent as the rarest class the most frequent of two, or of more, may be.
+_OF_TWO, _OF_MANY = 2.0, 3.0
+
+
+def edge_of_axis(evidence: Evidence) -> list[Seen]:
+    """Find a numeric axis whose best level is the first or the last of those tried.
+
+    It must be better than the baseline's by more than the margin: less than that promises nothing
+    beyond the edge. Levels that failed count as tried. There is no warning where the hyperparameter
+    cannot go further, at 0 or at a single unit.
+    """
+    axes = [
+        axis
+        for axis in evidence.axes
+        if axis.levels and all(map(_is_number, (axis.baseline, *axis.levels)))
+    ]
+    if axes and evidence.baseline is None:
+        return not_judged(NO_BASELINE)
+    seen = []
+    for axis in axes:
+        on_axis = evidence.on(axis.key)
+        tried = sorted({axis.baseline, *[s.level for s in on_axis if s.values or s.failures]})
+        gains = {s.level: gain for s in on_axis if (gain := evidence.gain(s)) is not None}
+        best = max(gains, key=lambda level: gains[level], default=None)
+        if best not in (tried[0], tried[-1]) or gains.get(best, 0.0) <= (evidence.margin or 0.0):
+            continue
+        if beyond := _beyond(axis, tried if best == tried[-1] else tried[::-1]):
+            go_on = sweep(evidence, [levels(axis.key, beyond)], "--study", evidence.study)
+            which = "highest" if best == tried[-1] else "lowest"
+            seen.append(Seen(
+                f"the best level of {axis.key}, {show_value(best)}, is the {which} one tried "
+                f"({evidence.metric} better by {figure(gains[best])} than the baseline's "
+                f"{show_value(axis.baseline)}). Go on: {go_on}",
+                axis.key,
+            ))  # fmt: skip
+    return seen
+
+
+def _beyond(axis: AxisSeen, tried: Sequence[Any]) -> list[Any]:
+    """Return two levels further on than the last one; fewer where there is no more room.
+
+    Args:
+        axis: The axis.
+        tried: Its levels in the order in which they lead to the edge.
+    """
+    whole = all(isinstance(level, int) for level in tried)
+    floor = (1 if whole else 0) if min(tried) >= 0 else -math.inf
+    before, last = tried[-2:]
+    found: list[Any] = []
+    for number in (1, 2):
+        if axis.key.split(".")[-1] in _BELOW_ONE and before < tried[-1] < 1:
+            new = 1 - (1 - tried[-1]) / 2**number
+        elif min(tried) > 0 and (axis.log or max(before, tried[-1]) >= _FACTOR * min(tried[-2:])):
+            most = _LARGEST_WHOLE if whole else _LARGEST_FACTOR
+            new = tried[-1] * min(max(tried[-1] / before, 1 / most), most) ** number
+        else:
+            new = tried[-1] + number * (tried[-1] - before)
+        new = max(round(new), floor) if whole else _rounded(new, last)
+        if new == last or new < floor:
+            break
+        found.append(new)
+        last = new
+    return found
+
+
+def _rounded(value: float, before: float) -> float:
+    """Return the shortest number near a value that is still beyond the one before."""
+    for digits in range(1, 6):
+        short = float(f"{value:.{digits}g}")
+        if (short > before) is (value > before) and short != before:
+            return short
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def derived_quantity(evidence: Evidence) -> list[Seen]:
+    """Find an axis along which the number of updates, or the engine, changed as well.
+
+    Other derived quantities, such as the parameters of a wider model, are the axis itself.
+    """
+    seen = []
+    for axis in evidence.axes:
+        on_axis = evidence.on(axis.key)
+        if axis.key not in LENGTH and (more := _derived(on_axis, "updates")):
+            again = sweep(evidence, [asked(axis)], "--set", f"train.updates={more[0][0]}")
+            seen.append(Seen(
+                f"{axis.key} changed the number of updates too: {_pairs(more)}. "
+                f"To keep it constant: {again}",
+                axis.key,
+            ))  # fmt: skip
+        if other := _derived(on_axis, "engine"):
+            again = sweep(evidence, [asked(axis)], "--engine", "loop")
+            seen.append(Seen(
+                f"{axis.key} changed the engine too: {_pairs(other)}. "
+                f"To train all with the same one: {again}",
+                axis.key,
+            ))  # fmt: skip
+    return seen
+
+
+def not_tuned_again(evidence: Evidence) -> list[Seen]:
+    """Find levels that lost with the baseline's learning rate where another may be best.
+
+    Such axes are the batch size, the width of the model, the model and the optimizer. A level that
+    loses by more than the margin may only need another learning rate. A level with a learning rate
+    of its own is left out, and so is one that does as well as the baseline.
+    """
+    configuration = flatten(evidence.configuration).items()
+    rates = [
+        (key, value) for key, value in configuration
+        if key.split(".")[-1] in _RATES and _is_number(value) and value > 0
+    ]  # fmt: skip
+    axes = [axis for axis in evidence.axes if _shifts_rate(axis.key)]
+    if not rates or not axes:
+        return []
+    if evidence.baseline is None:
+        return not_judged(NO_BASELINE)
+    seen, (rate, value) = [], rates[0]
+    for axis in axes:
+        lost: dict[str, float] = {}
+        for setting in evidence.on(axis.key):
+            gain, level = evidence.gain(setting), show_value(setting.level)
+            has_own = rate in setting.derived or any(f"{name}=" in level for name in _RATES)
+            if gain is not None and gain < -(evidence.margin or 0.0) and not has_own:
+                lost[setting.label] = gain
+        if not lost:
+            continue
+        nearest = max(lost, key=lambda label: lost[label])
+        factors = _WIDE_FACTORS if axis.key in ("optimizer", "model") else _FACTORS
+        others = [float(f"{value * factor:.1g}") for factor in factors]
+        tune = sweep(evidence, [levels(rate, others)], "--set", nearest)
+        seen.append(Seen(
+            f"{listed([*lost])} did worse than the baseline at its {rate} {show_value(value)}, "
+            f"which usually has to be tuned again along {axis.key}. Tune it there: {tune}",
+            axis.key,
+        ))  # fmt: skip
+    return seen
+
+
+def _shifts_rate(key: str) -> bool:
+    """Return whether another learning rate is usually best along an axis."""
+    group, last = key.split(".")[0], key.split(".")[-1]
+    is_wider = last in _WIDTHS and group in ("model", "script")
+    return key in ("optimizer", "model") or last == "batch_size" or is_wider
+
+
+def _derived(settings: Sequence[SettingSeen], name: str) -> list[Sequence[Any]]:
+    """Return (baseline's, level's) of a derived quantity, of the settings where it changed."""
+    pairs = [setting.derived[name] for setting in settings if name in setting.derived]
+    return [pair for pair in pairs if None not in pair and 0 not in pair]
+
+
+def _pairs(pairs: Sequence[Sequence[Any]]) -> str:
+    """Return ``1000 → 8000 and 200``"""
+    others = list(dict.fromkeys(show_value(pair[1]) for pair in pairs))
+    return f"{show_value(pairs[0][0])} → {listed(others)}"
+
+
+def accuracy_alone(evidence: Evidence) -> list[Seen]:
+    """Find that accuracy selects epochs and settings where the classes are unbalanced.
+
+    The validation examples are counted by the rows of the baseline's confusion matrix. Of two
+    classes one must be more than twice as frequent as the other, of more the most frequent more
+    than three times as the rarest. Of several labels, yes and no are counted over all of them.
+    """
+    if evidence.metric.split("/")[-1] != "accuracy":
+        return []
+    if evidence.baseline is None:
+        return not_judged(NO_BASELINE)
+    counts = np.sum(evidence.confusion_matrix or [[0]], axis=-1)
+    if counts.ndim == 2:
+        counts = counts.sum(0)
+    if len(counts) < 2 or not counts.any():
+        return not_judged("the runs do not say how many examples each class has")
+    most, least = counts.max(), counts.min()
+    if most <= (_OF_TWO if len(counts) == 2 else _OF_MANY) * least:
+        return []
+    again = sweep_again(evidence, [None], "--set", "select.metric=val/f1")
+    return [Seen(
+        f"{evidence.metric} selects, and the classes are unbalanced: {most} validation examples "
+        f"of the most frequent, {least} of the rarest. Always predicting the most frequent gives "
+        f"{figure(most / counts.sum())}. Select by F1, as a study of its own: {again}"
+    )]  # fmt: skip
 
 
 def many_failures(evidence: Evidence) -> list[Seen]:
     """Find that more than a fifth of the planned runs failed, non-finite ones among them."""
     planned = sum(len(setting.runs) for setting in evidence.settings)
     reasons = [reason for s in evidence.settings for reason in s.failures.values()]
-    if len(reasons) <= _MANY * planned:
+    if len(reasons) <= _TOO_MANY_FAILED * planned:
         return []
     not_finite = sum(reason.startswith("non-finite") for reason in reasons)
     which = "all" if not_finite == len(reasons) else not_finite
-    kinds = f", {which} of them as numbers were not finite" if not_finite else ""
+    kinds = f", {which} of them with non-finite numbers" if not_finite else ""
     where = [f"{s.label} ({len(s.failures)})" for s in evidence.settings if s.failures]
     at_baseline = any(s.failures for s in evidence.settings if s.key is None)
     remedy = (
-        f"See what is wrong with the baseline: paribus check {evidence.start}"
+        f"Check the baseline: paribus check {evidence.start}"
         if at_baseline
-        else "Take levels that can be trained, or repair what makes these fail"
+        else "Choose levels that can be trained, or repair what makes these fail"
     )
     return [Seen(f"{len(reasons)} of {many(planned, 'run')} failed{kinds}: {listed(where)}. "
                  f"{remedy}")]  # fmt: skip
@@ -65,14 +269,14 @@ def one_seed(evidence: Evidence) -> list[Seen]:
         who = f"{listed([s.label for s in alone])} {'have' if len(alone) > 1 else 'has'}"
     keys = [setting.key for setting in alone]
     again = sweep_again(evidence, keys, "--seeds", "3", "--study", evidence.study)
-    return [Seen(f"{who} one seed only. Give more: {again}")]
+    return [Seen(f"{who} one seed only. Add seeds: {again}")]
 
 
 def reading_of_test(evidence: Evidence) -> list[Seen]:
     """Find that the test part was read more than once, or before the study ended.
 
     Readings of one setting beside the baseline, each seed once, are one reading: nothing was
-    chosen by them. So is a line that is of a whole study.
+    chosen by them. So is a line of ``readings.jsonl`` on a whole study.
     """
     of_run = {run: s.label for s in evidence.settings for run in s.runs.values()}
     lines = [line for line in evidence.readings if _is_of(line, evidence.study, of_run)]
@@ -80,23 +284,23 @@ def reading_of_test(evidence: Evidence) -> list[Seen]:
     times = _times_read(lines, of_run)
     if times > 1:
         seen.append(Seen(
-            f"the test part was read {times} times. Report what was read first, and choose by "
-            "the validation part alone"
+            f"the test part was read {times} times. Report the first reading, and choose by the "
+            "validation part alone"
         ))  # fmt: skip
     at = [time for line in lines if (time := read_time(line.get("at")))]
     if at and evidence.ended and min(at) < evidence.ended:
         seen.append(Seen(
             f"the test part was read at {min(at).isoformat(sep=' ')}, and runs were trained until "
-            f"{evidence.ended.isoformat(sep=' ')}. Of what was decided in between it is no "
-            "untouched test; say so, or keep other data for one"
+            f"{evidence.ended.isoformat(sep=' ')}. It does not test choices made in between: say "
+            "so, or keep other data for that"
         ))  # fmt: skip
     if lines and not at:
-        return seen + not_judged("the readings of the test part bear no time")
+        return seen + not_judged("the readings of the test part have no time")
     return seen
 
 
 def _is_of(line: Any, study: str, of_run: Mapping[str, str]) -> bool:
-    """Return whether a line tells of a reading of this study's test part."""
+    """Return whether a line is on a reading of this study's test part."""
     if not isinstance(line, dict) or line.get("split") != "test":
         return False
     runs = line.get("runs")
@@ -116,76 +320,41 @@ def _times_read(lines: list[Any], of_run: Mapping[str, str]) -> int:
     return whole + max(baseline, sum(by_setting.values()))
 
 
-# The rules, and what they see in a study.
-
-
 class Rule(NamedTuple):
-    """A rule: its name, why it matters, and what it looks at."""
+    """A rule: its name, what it finds in a study, and why that matters."""
 
     name: str
-    reason: str
     look: Callable[[Evidence], list[Seen]]
+    reason: str
 
 
 RULES = (
-    Rule(
-        "edge-of-axis",
-        "the best value may lie beyond the levels that were tried.",
-        edge_of_axis,
-    ),
-    Rule(
-        "many-failures",
-        "what is left is a selection: runs that fail are seldom those that would have done well.",
-        many_failures,
-    ),
-    Rule(
-        "still-improving",
-        "the comparison is of how fast settings learn, and may turn round with longer training.",
-        still_improving,
-    ),
-    Rule(
-        "overfitting",
-        "from there on the model learns its training examples by heart; a fair comparison needs "
-        "each setting at its best.",
-        overfitting,
-    ),
-    Rule(
-        "one-seed",
-        "with one seed nothing tells a difference from chance.",
-        one_seed,
-    ),
-    Rule(
-        "test-read",
-        "a test part that choices can have been made by no longer tells how well a model does on "
-        "new data.",
-        reading_of_test,
-    ),
-    Rule(
-        "accuracy-alone",
-        "a model that never finds the rare class can still have a high accuracy.",
-        accuracy_alone,
-    ),
-    Rule(
-        "different-curves",
-        "the best of many epochs is partly luck, and a curve that jumps has more of it than a "
-        "smooth one.",
-        different_curves,
-    ),
-    Rule(
-        "derived-quantity",
-        "the verdict is on both changes together; which of them did it is not known.",
-        derived_quantity,
-    ),
-    Rule(
-        "not-tuned-again",
-        "a learning rate chosen for the baseline favours the baseline.",
-        not_tuned_again,
-    ),
-)
+    Rule("edge-of-axis", edge_of_axis,
+         "the best value may lie beyond the levels that were tried."),
+    Rule("many-failures", many_failures,
+         "the finished runs are a biased sample: those that fail would seldom have done well."),
+    Rule("still-improving", still_improving,
+         "the comparison is of how fast settings learn, and longer training may reverse it."),
+    Rule("overfitting", overfitting,
+         "from there on the model memorizes its training examples; a fair comparison needs each "
+         "setting at its best."),
+    Rule("one-seed", one_seed,
+         "one seed cannot distinguish a difference from chance."),
+    Rule("test-read", reading_of_test,
+         "a test part that choices were made by no longer estimates performance on new data."),
+    Rule("accuracy-alone", accuracy_alone,
+         "a model that never predicts the rare class can still have a high accuracy."),
+    Rule("different-curves", different_curves,
+         "the best of many epochs is partly luck, more so on a noisy curve than on a smooth one."),
+    Rule("derived-quantity", derived_quantity,
+         "the verdict is on both changes together; which of them caused it is not known."),
+    Rule("not-tuned-again", not_tuned_again,
+         "a learning rate chosen for the baseline favours the baseline."),
+)  # fmt: skip
 
 
 def lint(evidence: Evidence) -> list[Finding]:
-    """Return all that the rules see, in their order; what cannot be judged is among it."""
+    """Return all that the rules find, in their order; also which rules cannot be judged."""
     return [
         Finding(rule.name, seen.about, seen.sentence, rule.reason, seen.judged)
         for rule in RULES
@@ -196,10 +365,10 @@ def lint(evidence: Evidence) -> list[Finding]:
 def lint_study(
     study: Study, margin: float | None = None, options: Sequence[str] = ()
 ) -> list[Finding]:
-    """Return what the rules see in a study.
+    """Return what the rules find in a study.
 
     Args:
-        study: What is looked at, by its selection metric.
+        study: The study, by its selection metric.
         margin: Differences of it smaller than this do not matter; None: the study's, or else the
             metric's own.
         options: For commands to paste, such as ``--root DIR``.

@@ -28,7 +28,7 @@ def comparison(tmp_path):
 
 
 def test_attributes_are_what_the_document_holds(comparison):
-    document = comparison.to_json()
+    document = comparison.to_dict()
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     setting = comparison["lr=0.1"]
     assert (setting.key, setting.verdict, setting.pairs) == ("lr", "better", 3)
@@ -45,7 +45,7 @@ def test_attributes_are_what_the_document_holds(comparison):
 def test_the_baseline_has_no_effect(comparison):
     fields = [*SettingComparison.model_fields]
     effect = fields[fields.index("delta") :]
-    assert {comparison.to_json()["settings"][0][key] for key in effect} == {None}
+    assert {comparison.to_dict()["settings"][0][key] for key in effect} == {None}
 
 
 def test_the_best_setting(comparison):

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from paribus.core.components.tasks import Binary, Multiclass, Multilabel, Regression
-from paribus.sweeps.analysis.example_scores import example_scores
+from paribus.sweeps.analysis.observed import example_scores
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(40, 3)).astype(np.float32)

@@ -146,7 +146,7 @@ def test_a_pruned_setting_is_one_on_the_record_and_in_the_storage(pruned):
         "optimizer.lr": FloatDistribution(1e-5, 1.0, log=True)
     }
     assert study.asked["axes"][0]["range"] == [1e-5, 1.0]
-    again = compare_study(study, study.results()).to_json()
+    again = compare_study(study, study.results()).to_dict()
     for row in again["settings"]:
         if row["label"] in labels:
             assert (row["status"], row["pruned"]) == ("pruned", "median")

@@ -99,7 +99,7 @@ def test_documents_have_the_contracts_keys(swept):
     assert document["sameness"] == "proven"
     assert document["runs"] == {"planned": 8, "trained": 8, "reused": 0, "failed": 0}
     assert document["storage"] == f"sqlite:///{swept.study.root.path}/optuna.db"
-    compared = strict(swept.sweep.comparison().to_json())
+    compared = strict(swept.sweep.comparison().to_dict())
     for setting in document["settings"]:
         assert set(setting) >= SETTING_KEYS
     extra = {"delta", "interval", "p", "p_holm", "verdict"}
@@ -120,7 +120,7 @@ def test_documents_have_the_contracts_keys(swept):
 def test_verdicts_pair_the_seeds_that_both_have(swept):
     study = swept.study
     baseline, other = study.results()[:2]
-    found = strict(compare_study(study, study.results()).to_json())["settings"][1]
+    found = strict(compare_study(study, study.results()).to_dict())["settings"][1]
     pairs = Pairs.of(other.values, baseline.values)
     assert (found["delta"], found["pairs"]) == (pairs.mean, 2)
     for answer in (found["this_part"], found["new_data"]):
@@ -130,19 +130,19 @@ def test_verdicts_pair_the_seeds_that_both_have(swept):
     assert found["interval"] == found["new_data"]["interval"]
     assert found["question"] == "new data"
     one = [study.results(seeds=[1])[0], *study.results()[1:]]
-    found = compare_study(study, one).to_json()["settings"][1]
+    found = compare_study(study, one).to_dict()["settings"][1]
     assert (found["delta"], found["interval"], found["pairs"], found["verdict"]) == (
         other.values[1] - one[0].values[0], None, 1, None
     )  # fmt: skip
     assert found["no_verdict"] == "one complete pair of seeds, and a verdict needs two"
-    assert compare_study(study, study.results()[1:]).to_json()["settings"][0]["delta"] is None
+    assert compare_study(study, study.results()[1:]).to_dict()["settings"][0]["delta"] is None
 
 
 def test_the_study_s_margin_is_in_the_units_of_what_it_was_selected_by(copied):
     study = Study.load(copied, "study")
     study.asked["margin"] = 0.9
-    own = compare_study(study, study.results()).to_json()
-    other = compare_study(study, study.results(metric="val/loss"), "val/loss").to_json()
+    own = compare_study(study, study.results()).to_dict()
+    other = compare_study(study, study.results(metric="val/loss"), "val/loss").to_dict()
     assert own["margin"] == 0.9
     assert other["margin"] < 0.1
     rows = {row["label"]: row for row in other["settings"]}
@@ -155,7 +155,7 @@ def test_the_study_s_margin_is_in_the_units_of_what_it_was_selected_by(copied):
 def test_a_seed_that_failed_is_shown_beside_the_verdict(copied):
     study = Study.load(copied, "study")
     edit(copied, run_of(study, LR, 1), status="failed", reason="non-finite: it was", best=None)
-    found = compare_study(study, study.results()).to_json()["settings"][1]
+    found = compare_study(study, study.results()).to_dict()["settings"][1]
     assert (found["lost"], found["verdict"]) == ([1], None)
     assert found["no_verdict"].endswith("lost to failures: 1")
 
@@ -200,7 +200,7 @@ def test_growing_trains_only_what_is_new(troubled):
         ("train.batch_size", [8]),
     ]
     rows = {
-        row["label"]: row for row in compare_study(study, study.results()).to_json()["settings"]
+        row["label"]: row for row in compare_study(study, study.results()).to_dict()["settings"]
     }
     assert rows[LR]["pairs"] == 3
     assert rows["train.batch_size=8"]["pairs"] == 1

@@ -34,7 +34,7 @@ def swept(tmp_path_factory, workplace):
 
 def test_decided_settings_get_no_more_seeds(swept):
     _, done = swept
-    rows = compare_study(done.study, done.study.results()).to_json()["settings"]
+    rows = compare_study(done.study, done.study.results()).to_dict()["settings"]
     for row in rows[1:]:
         assert len(row["seeds"]) in DECISION.looks
         assert (row["verdict"] != "undecided") or len(row["seeds"]) == 8
@@ -80,7 +80,7 @@ def test_what_was_decided_stays_so_when_more_seeds_are_trained(swept, tmp_path):
     before, after = (
         {
             row["label"]: {key: row[key] for key in EFFECT}
-            for row in compare_study(study, study.results()).to_json()["settings"]
+            for row in compare_study(study, study.results()).to_dict()["settings"]
         }
         for study in (done.study, more.study)
     )

@@ -90,7 +90,7 @@ def test_validation_loss_that_rises_again_is_overfitting():
     assert found.sentence.endswith(
         "paribus sweep digits model.dropout=0.2,0.5 --set optimizer.lr=0.1"
     )
-    assert "times its smallest while train/loss went on falling" in found.sentence
+    assert "times its minimum while train/loss went on falling" in found.sentence
 
 
 def test_what_regularizes_already_is_not_proposed_again():

@@ -5,7 +5,7 @@ import shlex
 import pytest
 from evidences import evidence, only, setting, why_not
 
-from paribus.sweeps.analysis.linter.design_rules import edge_of_axis
+from paribus.sweeps.analysis.linter.lint import edge_of_axis
 
 LR = "optimizer.lr"
 

@@ -23,7 +23,7 @@ def with_failures(*failed):
 
 def test_more_than_a_fifth_of_the_runs_failed():
     found = only(many_failures(with_failures(0, 0, 2))).sentence
-    assert "2 of 9 runs failed, all of them as numbers were not finite" in found
+    assert "2 of 9 runs failed, all of them with non-finite numbers" in found
     assert "optimizer.lr=1.0 (2)" in found
     assert "paribus check digits" in only(many_failures(with_failures(3, 3, 3))).sentence
 
@@ -37,7 +37,7 @@ def test_one_seed_is_too_few():
     study = evidence(setting(seeds=[0]), setting(LR, 0.1, seeds=[0]))
     found = only(one_seed(study)).sentence
     assert found == (
-        "every setting has one seed only. Give more: "
+        "every setting has one seed only. Add seeds: "
         "paribus sweep digits optimizer.lr=0.1 --seeds 3 --study mine"
     )
     assert "optimizer.lr=0.1 has one seed only" in only(

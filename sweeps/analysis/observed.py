@@ -1,0 +1,196 @@
+"""What was seen of a setting: a value per seed, and what each example adds to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paribus.core.records.run_dir import PREDICTIONS
+from paribus.sweeps.stats.verdicts import Pairs
+from paribus.sweeps.study.results import SettingResult
+from paribus.sweeps.study.study import Study
+
+Array = NDArray[Any]
+Scores = NDArray[np.float64]
+_CLOSE = 1e-5  # relative; losses are summed in float32
+
+
+class Outputs(NamedTuple):
+    """A model's outputs on a part `[m, C]`, with the targets `[m]` or `[m, L]`."""
+
+    configuration: Mapping[str, Any]
+    outputs: Array
+    targets: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What was seen of a setting.
+
+    Attributes:
+        label: Its name.
+        values: Seed to the metric's value, of complete runs.
+        failed: Seeds whose run failed by itself.
+        metric: ``<split>/<name>``.
+        read: Seed to the model's outputs, or None.
+    """
+
+    label: str
+    values: Mapping[int, float]
+    failed: tuple[int, ...] = ()
+    metric: str = ""
+    read: Callable[[int], Outputs | None] = field(default=lambda _seed: None)
+    _scores: dict[int, Scores | None] = field(default_factory=dict, init=False)
+
+    def scores(self, seed: int) -> Scores | None:
+        """Return what each example adds to the metric: `[m]`; None where it is no mean of them."""
+        if seed not in self._scores:  # the baseline's are wanted for every setting
+            found = self.read(seed)
+            self._scores[seed] = found and example_scores(self.metric, self.values[seed], *found)
+        return self._scores[seed]
+
+    def pairs(self, baseline: Observed, seeds: Sequence[int] | None = None) -> Pairs:
+        """Pair a setting with the baseline, by the seeds of both; None: all of them."""
+        shared = sorted(self.values.keys() & baseline.values.keys())
+        shared = [seed for seed in shared if seeds is None or seed in seeds]
+        level = [self.values[seed] for seed in shared]
+        base = [baseline.values[seed] for seed in shared]
+        same = bool(shared) and level == base and all(
+            (ours := self.read(seed)) and (theirs := baseline.read(seed))
+            and ours.outputs.tobytes() == theirs.outputs.tobytes()
+            for seed in shared
+        )  # fmt: skip
+        return Pairs.of(level, base, self._differences(baseline, shared), identical=same)
+
+    def _differences(self, baseline: Observed, seeds: Sequence[int]) -> Scores | None:
+        """Return level minus baseline for each example: `[n, m]`; None unless all are known."""
+        rows = []
+        for seed in seeds:
+            ours, theirs = self.scores(seed), baseline.scores(seed)
+            if ours is None or theirs is None or len(ours) != len(theirs):
+                return None
+            rows.append(ours - theirs)
+        return np.stack(rows) if rows else None
+
+    def lost(self, baseline: Observed) -> tuple[int, ...]:
+        """Return the seeds that have no pair because one of the two runs failed."""
+        seeds = {*self.values, *self.failed}
+        return tuple(sorted({*self.failed, *(seed for seed in baseline.failed if seed in seeds)}))
+
+    def has_ended(self, seeds: Sequence[int]) -> bool:
+        return {*seeds} <= {*self.values, *self.failed}
+
+
+def observed(study: Study, result: SettingResult, metric: str) -> Observed:
+    """Return a setting's values by seed; its recorded outputs are read when they are needed.
+
+    Args:
+        study: Its study. The records were verified when `result` was made.
+        result: What happened with the setting.
+        metric: What the result is of.
+    """
+
+    def read(seed: int) -> Outputs | None:
+        run = result.setting.runs[seed]
+        record, file = study.outcomes.record(run), study.root.run(run).folder / PREDICTIONS
+        if record is None or not file.is_file():  # a function kept its outputs to itself
+            return None
+        from safetensors.numpy import load_file
+
+        found = load_file(file)
+        return Outputs(record.configuration, found["outputs"], found["targets"])
+
+    values = dict(zip(result.seeds, result.values, strict=True))
+    return Observed(result.label, values, result.failed, metric, read)
+
+
+def example_scores(
+    metric: str, value: float, configuration: Mapping[str, Any], outputs: Array, targets: Array
+) -> Scores | None:
+    """Return one number for each example, whose mean is the metric.
+
+    Args:
+        metric: ``<split>/<name>``.
+        value: The recorded value. The mean has to equal it: a loss with weights, or one of the
+            user's own, may have the name of one that is known here.
+        configuration: The run's, resolved.
+        outputs: `[m, C]`, as the model returned them.
+        targets: `[m]` or `[m, L]`, as the data has them.
+
+    Returns:
+        `[m]`; None where the metric is no mean over examples, or it is not known how.
+    """
+    task, name = configuration.get("task"), metric.rpartition("/")[2]
+    if not isinstance(task, Mapping) or not len(outputs) or outputs.ndim != 2:
+        return None
+    classes = max(2, outputs.shape[1])
+    are_codes = targets.ndim == 1 and targets.dtype.kind in "iu"
+    if are_codes and (targets.min() < 0 or targets.max() >= classes):
+        return None
+    loss = configuration.get("loss") or {}
+    if name == "loss":
+        name = str(loss.get("name"))  # metrics and losses of one name have one formula
+    with np.errstate(all="ignore"):
+        if name == "accuracy":
+            scores = _correct(outputs, targets, task)
+        elif name in _SCORES:
+            scores = _SCORES[name](outputs.astype(np.float64), targets, loss)
+        else:
+            return None
+    same = abs(float(scores.mean()) - value) <= _CLOSE * max(abs(value), 1e-2)
+    return scores if same else None
+
+
+def _correct(outputs: Array, targets: Array, task: Mapping[str, Any]) -> Scores:
+    if task.get("name") == "multiclass":
+        return _by_example(outputs.argmax(1) == targets)
+    above = 1 / (1 + np.exp(-outputs.astype(np.float64))) > float(task.get("threshold") or 0.5)
+    return _by_example(above == targets.reshape(above.shape))
+
+
+def _cross_entropy(outputs: Array, targets: Array, loss: Mapping[str, Any]) -> Scores:
+    smoothing = float(loss.get("label_smoothing") or 0.0)
+    shifted = outputs - outputs.max(1, keepdims=True)
+    logs = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    right = logs[np.arange(len(logs)), targets]
+    scores: Scores = -(1 - smoothing) * right - smoothing * logs.mean(1)
+    return scores
+
+
+def _binary_cross_entropy(outputs: Array, targets: Array, _loss: Mapping[str, Any]) -> Scores:
+    targets = targets.reshape(outputs.shape)
+    return _by_example(np.logaddexp(0, outputs) - targets * outputs)
+
+
+def _huber(outputs: Array, targets: Array, loss: Mapping[str, Any]) -> Scores:
+    delta, errors = float(loss.get("delta") or 1.0), np.abs(outputs - targets)
+    return _by_example(np.where(errors <= delta, errors**2 / 2, delta * (errors - delta / 2)))
+
+
+def _absolute(outputs: Array, targets: Array, _loss: Mapping[str, Any]) -> Scores:
+    return _by_example(np.abs(outputs - targets))
+
+
+def _squared(outputs: Array, targets: Array, _loss: Mapping[str, Any]) -> Scores:
+    return _by_example((outputs - targets) ** 2)
+
+
+def _by_example(values: Array) -> Scores:
+    """Return the mean of each row: `[m, L]` to `[m]`."""
+    means: Scores = values.reshape(len(values), -1).mean(1, dtype=np.float64)
+    return means
+
+
+_SCORES = {
+    "cross_entropy": _cross_entropy,
+    "bce_with_logits": _binary_cross_entropy,
+    "bce": _binary_cross_entropy,
+    "huber": _huber,
+    "mae": _absolute,
+    "l1": _absolute,
+    "mse": _squared,
+}
