@@ -29,12 +29,12 @@ from paribus.core.checks.subject import (
     skipped,
     some_rows,
 )
+from paribus.core.components.tasks import Task
 from paribus.core.data.loader import Items, Part
 from paribus.core.data.prepare import Data, class_counts
 from paribus.core.data.texts import Tokens
 from paribus.core.errors import shown
 from paribus.core.rng import stream
-from paribus.core.training.train_state import TrainState
 
 SAMPLE = 1000  # examples whose inputs are looked at
 LARGE, SMALL = 10.0, 0.01  # sizes of inputs at which usual initial weights stop working
@@ -83,19 +83,16 @@ def inputs(subject: Subject) -> Verdict:
         )
     unique = list(dict.fromkeys(_unique_columns(subject)))
     note = f"; another value in each row, an id? {', '.join(unique)}" if unique else ""
-    return passed(f"{summary}{note}{_new_words(subject.data)}")
-
-
-def _new_words(data: Data) -> str:
-    """Return the words that validation or test has and training lacks: they are inputs of zeros."""
-    found = [
-        f"'{shown(word, 40)}' in column '{shown(name)}'"
-        for name, words in data.new_words.items()
+    new = [  # of validation or test
+        f"'{shown(word, 40)}' in column '{shown(column)}'"
+        for column, words in subject.data.new_words.items()
         for word in words
     ]
-    more = f" and {len(found) - MOST_NAMED} more" if found[MOST_NAMED:] else ""
-    named = ", ".join(found[:MOST_NAMED])
-    return f"; words that no training example has, read as none: {named}{more}" if found else ""
+    if new:
+        more = f" and {len(new) - MOST_NAMED} more" if new[MOST_NAMED:] else ""
+        named = ", ".join(new[:MOST_NAMED])
+        note += f"; words that no training example has, read as none: {named}{more}"
+    return passed(f"{summary}{note}")
 
 
 def _column_names(data: Data) -> list[str]:
@@ -127,19 +124,26 @@ def _unique_columns(subject: Subject) -> list[str]:
     return [
         name
         for name, cells in zip(names, values.T, strict=True)
-        if (words[name] == 1 and _all_differ(cells)) or words[name] == rows
+        if words[name] == rows
+        or (
+            words[name] == 1
+            and bool((cells == cells.round()).all())
+            and len(cells.unique()) == rows
+        )
     ]
-
-
-def _all_differ(cells: Tensor) -> bool:
-    return bool((cells == cells.round()).all()) and len(set(cells.tolist())) == len(cells)
 
 
 def labels(subject: Subject) -> Verdict:
     """Check that every class has training examples, and that quantities differ."""
     data = subject.data
     if data.class_names is None:
-        return _values(data.train.targets)
+        low, high = data.train.targets.min().item(), data.train.targets.max().item()
+        if low == high and len(data.train) > 1:
+            return failed(
+                f"All targets are {low:g}: there is nothing to learn.",
+                "Look at what the data function returns as targets.",
+            )
+        return passed(f"values from {low:.4g} to {high:.4g}")
     for name in ("train", "val"):
         targets = data.part(name).targets
         least, most = (0, data.outputs - 1) if targets.ndim == 1 else (0, 1)
@@ -149,32 +153,20 @@ def labels(subject: Subject) -> Verdict:
                 f"{most}.",
                 "Correct them in the data function.",
             )
+    what, several = ("class", "classes") if data.train.targets.ndim == 1 else ("label", "labels")
     counts = class_counts(data.train.targets, data.outputs)
     rarest = min(range(len(counts)), key=counts.__getitem__)
-    what, name = ("class", shown(data.class_names[rarest]))
-    if data.train.targets.ndim == 2:
-        what = "label"
+    name = shown(data.class_names[rarest])
     if counts[rarest] == 0:
         return failed(
             f"No training example has {what} '{name}'.",
             "Give examples of it, or leave it out in the data function.",
         )
     few = counted(counts[rarest], "training example")
-    plural = "classes" if what == "class" else "labels"
     validated = class_counts(data.val.targets, data.outputs)
     lacking = [shown(n) for n, count in zip(data.class_names, validated, strict=True) if not count]
     note = f"; validation has none of '{lacking[0]}', so nothing is known of it" if lacking else ""
-    return passed(f"{data.outputs} {plural}; the rarest, '{name}', has {few}{note}")
-
-
-def _values(targets: Tensor) -> Verdict:
-    low, high = targets.min().item(), targets.max().item()
-    if low == high and len(targets) > 1:
-        return failed(
-            f"All targets are {low:g}: there is nothing to learn.",
-            "Look at what the data function returns as targets.",
-        )
-    return passed(f"values from {low:.4g} to {high:.4g}")
+    return passed(f"{data.outputs} {several}; the rarest, '{name}', has {few}{note}")
 
 
 def no_shared_example(subject: Subject) -> Verdict:
@@ -184,13 +176,14 @@ def no_shared_example(subject: Subject) -> Verdict:
         return skipped("split.method=none: training and validation are the same examples, as asked")
     trained = set(_hashes(data.train))
     shared = sum(one in trained for one in _hashes(data.val))
-    share = f"{shared} of {counted(len(data.val), 'validation example')}"
+    found = (
+        f"{shared} of {counted(len(data.val), 'validation example')} "
+        f"{'stands' if shared == 1 else 'stand'} in training too"
+    )
     if shared > max(1, SHARED * len(data.val)):  # in a small part one is more than that
-        return failed(
-            f"{share} {'stands' if shared == 1 else 'stand'} in training too.",
-            "Take equal rows out of the data, or divide it so that they stay together.",
-        )
-    return passed(f"{share} {'stands' if shared == 1 else 'stand'} in training too")
+        advice = "Take equal rows out of the data, or divide it so that they stay together."
+        return failed(f"{found}.", advice)
+    return passed(found)
 
 
 def _hashes(part: Part) -> Iterator[bytes]:
@@ -226,7 +219,13 @@ def labels_follow(subject: Subject) -> Verdict:
             train_state = replace(train_state, loss=_plain_loss)
         for _ in fit(train_state, learned, UPDATES):
             pass
-        verdicts.append(_judged(train_state, (others, data.val)))
+        pairs = []
+        for part in (others, data.val):
+            rows = torch.linspace(0, len(part) - 1, min(len(part), HELD_OUT)).round().long()
+            pairs.append(outputs_of(train_state, part, rows))
+        outputs, targets = (torch.cat(both) for both in zip(*pairs, strict=True))
+        judge = _of_values if train_state.task.targets == "values" else _of_classes
+        verdicts.append(judge(train_state.task, outputs, targets))
         if verdicts[-1].passed:
             return verdicts[-1]
     return verdicts[0]
@@ -239,19 +238,7 @@ def _plain_loss(outputs: Tensor, aims: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(outputs, aims)
 
 
-def _judged(train_state: TrainState, parts: tuple[Part, Part]) -> Verdict:
-    pairs = [outputs_of(train_state, part, _spread(len(part), HELD_OUT)) for part in parts]
-    outputs, aims = (torch.cat(both) for both in zip(*pairs, strict=True))
-    if train_state.task.targets == "values":
-        return _of_values(outputs, aims)
-    return _of_classes(train_state, outputs, aims)
-
-
-def _spread(examples: int, most: int) -> Tensor:
-    return torch.linspace(0, examples - 1, min(examples, most)).round().long()
-
-
-def _of_values(outputs: Tensor, targets: Tensor) -> Verdict:
+def _of_values(_: Task, outputs: Tensor, targets: Tensor) -> Verdict:
     """Check that predictions of values rise and fall with the targets."""
     found = []
     for column, aim in zip(outputs.double().T, targets.double().T, strict=True):
@@ -263,8 +250,9 @@ def _of_values(outputs: Tensor, targets: Tensor) -> Verdict:
     return passed(summary)
 
 
-def _of_classes(train_state: TrainState, outputs: Tensor, targets: Tensor) -> Verdict:
-    probabilities = train_state.task.probabilities(outputs)
+def _of_classes(task: Task, outputs: Tensor, targets: Tensor) -> Verdict:
+    """Check that few of the surest predictions are wrong, next to labels drawn at random."""
+    probabilities = task.probabilities(outputs)
     assert probabilities is not None
     if targets.ndim == 1:
         sure, predicted = probabilities.max(1)

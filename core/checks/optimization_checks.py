@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from paribus.core.checks.subject import (
     AT_ONCE,
@@ -274,9 +273,11 @@ def falls_in_one_epoch(subject: Subject) -> Verdict:
         return skipped(reason)
     part = train_state.data.train
     inputs, targets = batch_of(part, some_rows(part, SAMPLE), train_state.device)
-    before = _measured(train_state, inputs, targets)
+    with torch.no_grad():
+        before = loss_of(train_state, inputs, targets)[0].item()
     updates = _train_an_epoch(train_state)
-    after = _measured(train_state, inputs, targets)
+    with torch.no_grad():
+        after = loss_of(train_state, inputs, targets)[0].item()
     course = f"from {before:.4g} to {after:.4g} in {counted(updates, 'update')}"
     lr = train_state.optimizer.param_groups[0].get("lr")
     named = f" (optimizer.lr={lr:g})" if isinstance(lr, float) else ""
@@ -297,11 +298,6 @@ def falls_in_one_epoch(subject: Subject) -> Verdict:
             + (f", or divide the targets: they are about {size:.2g}." if far else "."),
         )
     return passed(course)
-
-
-def _measured(train_state: TrainState, inputs: Tensor, targets: Tensor) -> float:
-    with torch.no_grad():
-        return loss_of(train_state, inputs, targets)[0].item()
 
 
 def _train_an_epoch(train_state: TrainState, most: int = MOST_UPDATES) -> int:

@@ -73,19 +73,11 @@ def check(resolver: Resolver, asked: Configuration) -> Iterator[Check]:
     done: dict[str, bool | None] = {}
     for name, function, needs in checks:
         missing = [f"'{need}'" for need in needs if done[need] is False]
-        if missing:
-            verdict = skipped(f"it needs {' and '.join(missing)}")
-        else:
-            verdict = _run(function, subject)
+        try:
+            verdict = skipped(f"it needs {' and '.join(missing)}") if missing else function(subject)
+        except RequestError as error:  # what the experiment's code raises is a failure too
+            verdict = Verdict(False, str(error))
+        except (Exception, SystemExit) as error:
+            verdict = Verdict(False, f"{type(error).__name__}: {shown(error, 300)}.")
         done[name] = verdict.passed
         yield Check(name, verdict.passed, verdict.detail)
-
-
-def _run(function: Callable[[Subject], Verdict], subject: Subject) -> Verdict:
-    """Return what a check finds; what the experiment's code raises there is a failure too."""
-    try:
-        return function(subject)
-    except RequestError as error:
-        return Verdict(False, str(error))
-    except (Exception, SystemExit) as error:
-        return Verdict(False, f"{type(error).__name__}: {shown(error, 300)}.")

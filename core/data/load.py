@@ -22,7 +22,7 @@ from paribus.core.data.arrays import (
     is_frame,
 )
 from paribus.core.data.images import ImageFiles, Images
-from paribus.core.data.loader import Inputs, Items, Part, as_input, read_item
+from paribus.core.data.loader import PARTS, Inputs, Items, Part, as_input, read_item
 from paribus.core.data.tables import Table, table_of
 from paribus.core.data.targets import ENCODERS, Targets, targets_array
 from paribus.core.data.texts import Texts, checked
@@ -33,8 +33,6 @@ ACCEPTED = (
     "Return (features, targets), a scikit-learn Bunch, a map-style torch Dataset, or parts of "
     "these as a dict with train, val and test or as a 3-tuple."
 )
-
-_READY_MADE = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -310,16 +308,16 @@ def load(
 def _raw_parts(returned: Any, name: str) -> dict[str, Raw]:
     """Return all examples as the part `all`, or ready-made parts by name."""
     if isinstance(returned, tuple) and len(returned) == 3:
-        returned = dict(zip(_READY_MADE, returned, strict=True))
-    elif not (isinstance(returned, Mapping) and set(returned) & set(_READY_MADE)):
+        returned = dict(zip(PARTS, returned, strict=True))
+    elif not (isinstance(returned, Mapping) and set(returned) & set(PARTS)):
         return {"all": raw_of(returned, name)}
     given = {key: part for key, part in returned.items() if part is not None}
     for key in given:
-        if key not in _READY_MADE:
+        if key not in PARTS:
             raise bad_data(
                 f"{name} returned parts with an unknown one, '{shown(key)}'; valid are train, "
                 "val and test.",
-                did_you_mean(str(key), _READY_MADE),
+                did_you_mean(str(key), PARTS),
             )
     for key in ("train", "val"):
         if key not in given:
@@ -328,7 +326,7 @@ def _raw_parts(returned: Any, name: str) -> dict[str, Raw]:
                 "may be missing.",
                 ACCEPTED,
             )
-    return {key: raw_of(given[key], f"{name}, {key}") for key in _READY_MADE if key in given}
+    return {key: raw_of(given[key], f"{name}, {key}") for key in PARTS if key in given}
 
 
 def _check_alike(raws: Mapping[str, Raw], name: str) -> None:

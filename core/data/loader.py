@@ -23,6 +23,7 @@ from paribus.core.data.texts import Texts, Tokens
 from paribus.core.errors import ParibusError, bad_data
 from paribus.core.rng import derive, seed_globals, seeded_globals
 
+PARTS = ("train", "val", "test")
 Draw = tuple[int, int]
 Batch = tuple[torch.Tensor, torch.Tensor]
 Augment = Callable[[torch.Tensor], torch.Tensor]

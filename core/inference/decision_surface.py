@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from paribus.core.components.models import answers, load_weights
-from paribus.core.data.arrays import standardized
+from paribus.core.data.arrays import float32, standardized
 from paribus.core.data.loader import Part
 from paribus.core.errors import RequestError
-from paribus.core.inference.evaluate import data_as_trained, device_of
-from paribus.core.inference.load_run import recorded_run
-from paribus.core.records.run_dir import RunFolder
-from paribus.core.training.job import resolver_for_file
+from paribus.core.inference.evaluate import reopened
 from paribus.core.training.train_state import TrainState
 
 Array = NDArray[Any]
@@ -75,32 +72,31 @@ def surface_of_run(path: Path, trust: bool = False) -> Surface:
         DamagedError: If a file of the run, or the data, is not what it was.
         RequestError: If the run failed, or its inputs are not one or two numbers.
     """
-    folder = RunFolder(path)
-    run = recorded_run(folder, folder.verified_record(), trust=trust)
-    weights = folder.weights()
-    resolver = resolver_for_file(run.path, run.import_paths)
-    requested = run.requested.model_copy(update={"device": device_of(run)})
-    data = data_as_trained(replace(run, requested=requested), resolver)
+    run, resolver, data, weights = reopened(path, trust)
     if data.input_shape not in ((1,), (2,)):
         raise RequestError(
             f"{run.id}: its inputs have shape {list(data.input_shape)}, not one or two numbers.",
             kind="surface",
         )
-    train_state = resolver.train_state(requested, run.seed, pretrained=False)
+    train_state = resolver.train_state(run.requested, run.seed, pretrained=False)
     load_weights(train_state.model, weights, run.id)
+    task, scaling = train_state.task, data.preprocessing["standardize"]
     train, val = (_examples(train_state, part) for part in (data.train, data.val))
-    axes = _axes(np.concatenate([train.inputs, val.inputs]))
+    axes = []
+    for column in np.concatenate([train.inputs, val.inputs]).T:
+        low, high = column.min(), column.max()
+        margin = _MARGIN * (high - low) if high > low else 1.0
+        axes.append(np.linspace(low - margin, high + margin, _STEPS[data.input_shape[0]]))
     shape = tuple(len(axis) for axis in reversed(axes))
     inputs = np.stack([axis.ravel() for axis in np.meshgrid(*axes)], 1)
-    grid = torch.from_numpy(inputs.astype(np.float32))
-    outputs = _outputs(train_state, standardized(grid, data.preprocessing["standardize"]))
-    shares = train_state.task.probabilities(outputs)
+    outputs = _outputs(train_state, standardized(float32(inputs), scaling))
+    shares = task.probabilities(outputs)
     predicted, probabilities = (
         None if some is None else some.numpy().reshape(*shape, *some.shape[1:])
-        for some in (train_state.task.predict(outputs), shares)
+        for some in (task.predict(outputs), shares)
     )
     assert predicted is not None
-    return Surface(axes, predicted, probabilities, train, val)
+    return Surface(tuple(axes), predicted, probabilities, train, val)
 
 
 def _examples(train_state: TrainState, part: Part) -> Examples:
@@ -112,17 +108,6 @@ def _examples(train_state: TrainState, part: Part) -> Examples:
         given = given * np.asarray(recipe["scale"]) + np.asarray(recipe["mean"])
     predicted = train_state.task.predict(_outputs(train_state, inputs))
     return Examples(given, targets.numpy(), predicted.numpy(), len(part))
-
-
-def _axes(inputs: Array) -> tuple[Array, ...]:
-    """Return evenly spaced places along each column of `[N, D]`, a little beyond its ends."""
-    lows, highs = inputs.min(0), inputs.max(0)
-    margins = np.where(highs > lows, _MARGIN * (highs - lows), 1.0)
-    steps = _STEPS[inputs.shape[1]]
-    return tuple(
-        np.linspace(low - margin, high + margin, steps)
-        for low, high, margin in zip(lows, highs, margins, strict=True)
-    )
 
 
 def _outputs(train_state: TrainState, inputs: Tensor) -> Tensor:

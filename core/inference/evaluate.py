@@ -86,22 +86,16 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
         DamagedError: If a file of the run, or the data, is not what it was.
         RequestError: If the run failed, or the part is empty.
     """
-    folder = RunFolder(path)
-    run = recorded_run(folder, folder.verified_record(), trust=trust)
-    device = device_of(run)
-    run = replace(run, requested=run.requested.model_copy(update={"device": device}))
-    weights = folder.weights()
-    resolver = resolver_for_file(run.path, run.import_paths)
-    data = data_as_trained(run, resolver)
+    run, resolver, data, weights = reopened(path, trust)
     if not len(data.part(split)):
         raise RequestError(
             f"{run.id} has no {split} part (split.{split}_fraction is 0).", kind="split"
         )
     found = engine_of(run.engine).evaluate(Job((run,), resolver), weights, split)
     metrics = null_if_not_finite({f"{split}/{k}": v for k, v in found.metrics.items()})
-    now = {**environment(), **device_environment(device)}
+    now = {**environment(), **device_environment(device_of(run))}
     then = run.identity["environment"]
-    recorded = folder.record().metrics
+    recorded = RunFolder(path).record().metrics
     report = None
     rows = resolver.task(run.requested).report(found.outputs, found.targets)
     if data.class_names is not None and rows is not None:
@@ -124,13 +118,18 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
     )
 
 
-def data_as_trained(run: RunSpec, resolver: Resolver) -> Data:
-    """Load the data of a finished run.
+def reopened(path: Path, trust: bool) -> tuple[RunSpec, Resolver, Data, dict[str, Tensor]]:
+    """Return a finished run on the device that is here, with its data and its best weights.
 
     Raises:
-        DamagedError: If it is not what the run was trained on.
-        RequestError: If it cannot be loaded.
+        DamagedError: If a file of the run, or the data, is not what it was.
+        RequestError: If the run failed, or its data cannot be loaded.
     """
+    folder = RunFolder(path)
+    run = recorded_run(folder, folder.verified_record(), trust=trust)
+    run = replace(run, requested=run.requested.model_copy(update={"device": device_of(run)}))
+    weights = folder.weights()
+    resolver = resolver_for_file(run.path, run.import_paths)
     with naming_missing_data(run.id):
         data = resolver.data(run.requested)
     if data.fingerprint != run.identity["data"]:
@@ -139,4 +138,4 @@ def data_as_trained(run: RunSpec, resolver: Resolver) -> Data:
             "Bring the data back, or train again: paribus run.",
             "data-changed",
         )
-    return data
+    return run, resolver, data, weights

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +117,7 @@ class New:
 
 
 def read_recipe(preprocessing: Any, run: str) -> Recipe:
-    """Return the preprocessing of a record.
+    """Return the preprocessing of a record, validated.
 
     Raises:
         DamagedError: If it is something else.
@@ -135,33 +134,6 @@ def read_recipe(preprocessing: Any, run: str) -> Recipe:
         ) from error
 
 
-def columns_of(recipe: Recipe) -> tuple[list[Column], bool]:
-    """Return a row's columns, and whether they have names; else they are counted from 1."""
-    if "table" in recipe:
-        return recipe["table"]["columns"], True
-    names = recipe["columns"]
-    named = names is not None and len(set(names)) == len(names)
-    if names is None or not named:
-        names = [str(place + 1) for place in range(math.prod(recipe["input_shape"]))]
-    return [{"name": name, "mean": None} for name in names], named
-
-
-def expected(recipe: Recipe) -> str:
-    """Return what may be given, in words."""
-    if "image" in recipe:
-        return "images by path, or folders of them"
-    if "text" in recipe:
-        return "texts, .txt files with a text on each line, .csv or .tsv files, or - for lines"
-    columns, named = columns_of(recipe)
-    if named:
-        names = shown(", ".join(column["name"] for column in columns), 200)
-        return f"CSV or TSV files with the columns {names}"
-    shape = recipe["input_shape"]
-    as_shape = f", an input of shape {shape}" if len(shape) > 1 else ""
-    count = "one number" if len(columns) == 1 else f"{len(columns)} numbers"
-    return f"CSV or TSV files with {count} on each line{as_shape}, or numbers with commas between"
-
-
 def existing(word: str) -> Path | None:
     """Return the path that a word means, if there is something."""
     try:
@@ -171,110 +143,127 @@ def existing(word: str) -> Path | None:
         return None
 
 
-def new_images(recipe: ImageRecipe, scaling: Scaling | None, given: Given) -> New:
-    """Find image files, and those in folders; they are decoded when they are needed.
+@dataclass(frozen=True)
+class ImageReader:
+    """Finds image files, and those in folders; they are decoded when they are needed.
 
-    Raises:
-        RequestError: With all files that are missing, no images, or of another size; from
-            ``batches``.
+    Attributes:
+        recipe: How a file is decoded.
+        scaling: Mean and scale of each channel, if any.
     """
-    faults = Faults()
-    paths: list[Path] = []
-    for word in given.as_words("the path of an image", faults):
+
+    recipe: ImageRecipe
+    scaling: Scaling | None
+    expected = "images by path, or folders of them"
+
+    def read(self, given: Given) -> New:
+        """Return the images; those that cannot be used are refused together, by ``batches``."""
+        faults = Faults()
+        paths: list[Path] = []
+        for word in given.as_words("the path of an image", faults):
+            path = existing(word)
+            if path is None:
+                faults.add(
+                    f"There is no file {shown(word, 200)}.",
+                    "Give images, or folders of them.",
+                    "input",
+                )
+                continue
+            found = image_files(path) if path.is_dir() else [path]
+            paths += found
+            if not found:
+                faults.add(f"{shown(word, 200)}: there is no image in this folder.", kind="input")
+        if not paths:
+            faults.check()
+
+        def batches(size: int) -> Iterator[torch.Tensor]:
+            for start in range(0, len(paths), size):
+                decoded = []
+                for path in paths[start : start + size]:
+                    with faults.collecting():
+                        decoded.append(decode_alike(path, **self.recipe))
+                if not faults.found:
+                    yield standardized(torch.stack(decoded), self.scaling)
+            faults.check()
+
+        return New([str(path) for path in paths], batches)
+
+
+@dataclass(frozen=True)
+class TextReader:
+    """Reads texts as they were typed, and lines of files or of standard input.
+
+    Attributes:
+        recipe: The vocabulary, and the column of texts in tables.
+    """
+
+    recipe: TextRecipe
+    expected = "texts, .txt files with a text on each line, .csv or .tsv files, or - for lines"
+
+    def read(self, given: Given) -> New:
+        """Return the texts; refused are files that cannot be read, and texts of unknown words."""
+        faults = Faults()
+        found: list[tuple[str, str]] = []  # how a text is called, and the text
+        for word in given.as_words("a text", faults):
+            with faults.collecting():
+                typed = given.rows is not None
+                found += [(word, word)] if typed else self._texts(word, given.lines)
+        tokens = Texts([text for _, text in found]).encoded(self.recipe)
+        ids = torch.split(tokens.ids, tokens.lengths.tolist())
+        for (name, text), sequence in zip(found, ids, strict=True):
+            if not (sequence != UNKNOWN).any():
+                words = "none of the words that the run was trained with"
+                where = "" if name == text else f"{shown(name, 200)}: "
+                faults.add(
+                    f"{where}'{shown(text)}' has {words if len(sequence) else 'no word'}.",
+                    f"It was trained with {shown(' '.join(self.recipe['vocabulary'][:8]), 100)} …",
+                    "input",
+                )
+        faults.check()
+        return New.in_memory([name for name, _ in found], tokens)
+
+    def _texts(self, word: str, lines: Sequence[str]) -> list[tuple[str, str]]:
+        """Return the texts that a word stands for, with their names.
+
+        Args:
+            word: A text, a file, or `-`; what looks like a file's path has to be one.
+            lines: Of standard input.
+        """
         path = existing(word)
-        if path is None:
-            faults.add(
-                f"There is no file {shown(word, 200)}.", "Give images, or folders of them.", "input"
-            )
-            continue
-        found = image_files(path) if path.is_dir() else [path]
-        paths += found
-        if not found:
-            faults.add(f"{shown(word, 200)}: there is no image in this folder.", kind="input")
-    if not paths:
-        faults.check()
+        if word != STANDARD_INPUT:
+            if not word.lower().endswith(TEXT_FILES):
+                return [(word, word)]
+            if path is None:
+                if len(word.split()) > 1:  # a sentence about a file
+                    return [(word, word)]
+                raise RequestError(
+                    f"There is no file {shown(word, 200)}.",
+                    f"Texts are read from files that end in {', '.join(TEXT_FILES)}; all else is a "
+                    "text.",
+                    "input",
+                )
+            if path.suffix.lower() != ".txt":
+                return self._column_of_texts(path)
+            try:
+                word, lines = str(path), path.read_text("utf-8-sig").split("\n")
+            except (OSError, UnicodeDecodeError) as error:
+                raise RequestError(
+                    f"{shown(path, 200)}: cannot be read: {shown(error, 120)}.",
+                    "It has to be text (UTF-8).",
+                    "input",
+                ) from error
+        return [(f"{word}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()]
 
-    def batches(size: int) -> Iterator[torch.Tensor]:
-        for start in range(0, len(paths), size):
-            decoded = []
-            for path in paths[start : start + size]:
-                with faults.collecting():
-                    decoded.append(decode_alike(path, **recipe))
-            if not faults.found:
-                yield standardized(torch.stack(decoded), scaling)
-        faults.check()
-
-    return New([str(path) for path in paths], batches)
-
-
-def new_texts(recipe: TextRecipe, given: Given) -> New:
-    """Read texts as they were typed, and lines of files or of standard input.
-
-    Raises:
-        RequestError: With all files that cannot be read, and all texts of unknown words only.
-    """
-    faults = Faults()
-    found: list[tuple[str, str]] = []  # how a text is called, and the text
-    for word in given.as_words("a text", faults):
-        with faults.collecting():
-            typed = given.rows is not None
-            found += [(word, word)] if typed else _texts(word, recipe["column"], given.lines)
-    tokens = Texts([text for _, text in found]).encoded(recipe)
-    ids = torch.split(tokens.ids, tokens.lengths.tolist())
-    for (name, text), known in zip(found, [sequence != UNKNOWN for sequence in ids], strict=True):
-        if not known.any():
-            what = "none of the words that the run was trained with" if len(known) else "no word"
-            where = "" if name == text else f"{shown(name, 200)}: "
-            faults.add(
-                f"{where}'{shown(text)}' has {what}.",
-                f"It was trained with {shown(' '.join(recipe['vocabulary'][:8]), 100)} …",
-                "input",
-            )
-    faults.check()
-    return New.in_memory([name for name, _ in found], tokens)
-
-
-def _texts(word: str, column: str | None, lines: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the texts that a word stands for, with their names.
-
-    Args:
-        word: A text, a file, or `-`; what looks like a file's path has to be one.
-        column: The column of texts in tables.
-        lines: Of standard input.
-    """
-    path = existing(word)
-    if word != STANDARD_INPUT and (not word.lower().endswith(TEXT_FILES) or path is None):
-        if not word.lower().endswith(TEXT_FILES) or len(word.split()) > 1:
-            return [(word, word)]
-        raise RequestError(
-            f"There is no file {shown(word, 200)}.",
-            f"Texts are read from files that end in {', '.join(TEXT_FILES)}; all else is a text.",
-            "input",
-        )
-    if word != STANDARD_INPUT and path is not None:
-        if path.suffix.lower() != ".txt":
-            return _column_of_texts(path, column)
-        try:
-            word, lines = str(path), path.read_text("utf-8-sig").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
+    def _column_of_texts(self, path: Path) -> list[tuple[str, str]]:
+        frame = read_frame(str(path), dtype=str, keep_default_na=False)
+        names = [str(name) for name in frame.columns]
+        column = self.recipe["column"] or (names[0] if len(names) == 1 else None)
+        if column is None:
             raise RequestError(
-                f"{shown(path, 200)}: cannot be read: {shown(error, 120)}.",
-                "It has to be text (UTF-8).",
+                f"{shown(path, 200)}: has the columns {shown(', '.join(names), 200)}; expected "
+                "one, of texts.",
+                "Give a file with that column alone.",
                 "input",
-            ) from error
-    return [(f"{word}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()]
-
-
-def _column_of_texts(path: Path, column: str | None) -> list[tuple[str, str]]:
-    frame = read_frame(str(path), dtype=str, keep_default_na=False)
-    names = [str(name) for name in frame.columns]
-    column = names[0] if column is None and len(names) == 1 else column
-    if column is None:
-        raise RequestError(
-            f"{shown(path, 200)}: has the columns {shown(', '.join(names), 200)}; expected one, "
-            "of texts.",
-            "Give a file with that column alone.",
-            "input",
-        )
-    check_columns(frame, [column], str(path))
-    return [(f"{path}:{row}", text) for row, text in enumerate(frame[column].tolist(), 1)]
+            )
+        check_columns(frame, [column], str(path))
+        return [(f"{path}:{row}", text) for row, text in enumerate(frame[column].tolist(), 1)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,7 @@ from paribus.core.inference.new_inputs import (
     Given,
     New,
     Recipe,
-    columns_of,
     existing,
-    expected,
 )
 
 if TYPE_CHECKING:
@@ -30,70 +28,234 @@ if TYPE_CHECKING:
 _BOOLEANS = {"True", "False"}
 
 
-def new_rows(recipe: Recipe, given: Given) -> New:
-    """Read rows, encoded and standardized as the training's were.
-
-    Raises:
-        RequestError: With all that cannot be used, and what was expected.
-    """
-    columns, _ = columns_of(recipe)
-    fill = "table" in recipe and recipe["table"]["fill"]
-    faults = Faults()
-    frames: list[pandas.DataFrame] = []  # the index says how each row is called
-    if given.rows is not None:
-        document = [(f"{STANDARD_INPUT}:{n}", row) for n, row in enumerate(given.rows, 1)]
-        frames.append(_of_values(document, recipe, faults))
-    for word in given.words:
-        with faults.collecting():
-            try:
-                typed = [float(cell) for cell in word.split(",")]
-            except ValueError:
-                frames.append(_of_file(word, recipe))
-            else:
-                frames.append(_of_values([(word, typed)], recipe, faults))
-    read = [{c["name"]: _cells(f[c["name"]], c, fill, faults) for c in columns} for f in frames]
-    faults.check()
-    cells = {c["name"]: np.concatenate([some[c["name"]] for some in read]) for c in columns}
-    names = [name for frame in frames for name in frame.index]
-    inputs = Table(cells).encoded({"columns": columns}).reshape(-1, *recipe["input_shape"])
-    scaled = standardized(inputs, recipe["standardize"])
-    return New.in_memory(names, scaled, list(_notes_on_new_words(cells, names, columns)))
-
-
-def _cells(cells: pandas.Series, column: Column, fill: bool, faults: Faults) -> Array:
-    """Return a column as float64 `[N]` (NaN: empty), or as words, object `[N]` (None: empty).
+class RowReader:
+    """Reads rows of numbers and words: of files, typed, or of a JSON document.
 
     Args:
-        cells: Numbers of any type, or Python's own values.
-        column: The training's.
-        fill: Whether empty words are filled.
-        faults: Takes one for each kind of cell that cannot be used, with the first of them.
+        recipe: The record's, of a table or of numbers in memory.
     """
-    words = "categories" in column
-    empty = cells.isna().to_numpy()
-    odd = infinite = np.zeros(len(cells), dtype=bool)
-    if words or getattr(cells.dtype, "kind", "O") not in NUMERIC:
-        kinds = (str, bool, int, float) if words else (bool, int, float)
-        odd = np.array([not isinstance(c, kinds) for c in cells], bool) & ~empty
-        usable = [None if bad else c for c, bad in zip(cells, odd | empty, strict=True)]
-        held = words_array(usable) if words else np.array([_float(c) for c in usable], np.float64)
-    else:
-        held = cells.to_numpy(dtype=np.float64, na_value=np.nan)
-    if not words:
-        infinite = np.isinf(float32(held).numpy())
-    filled = fill if words else column.get("mean") is not None
-    kind = "word" if words else "number"
-    for bad, what, hint in (
-        (odd, "holds {}, which is no " + kind, f"The run was trained with {kind}s there."),
-        (infinite, "is not finite as float32", "Leave the row out."),
-        (empty & (not filled), "is empty", "Fill it: the training data had no empty cells."),
-    ):
-        if bad.any():
-            row = int(np.argmax(bad))
-            place = f"{shown(cells.index[row], 200)}, column '{shown(column['name'])}'"
-            what = what.format(shown(repr(cells.iloc[row]), 40))
-            faults.add(f"{place} {what}{_and_more(int(bad.sum()))}.", hint, "input")
-    return held
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.words = "table" in recipe  # columns may be of words, and cells empty
+        self.fill = "table" in recipe and recipe["table"]["fill"]
+        names = recipe["columns"]
+        self.named = self.words or (names is not None and len(set(names)) == len(names))
+        if names is None or not self.named:
+            names = [str(place + 1) for place in range(math.prod(recipe["input_shape"]))]
+        self.columns: list[Column] = [{"name": name, "mean": None} for name in names]
+        if "table" in recipe:
+            self.columns = recipe["table"]["columns"]
+        self._names = [column["name"] for column in self.columns]
+
+    @property
+    def expected(self) -> str:
+        """What may be given, in words."""
+        if self.named:
+            return f"CSV or TSV files with the columns {shown(', '.join(self._names), 200)}"
+        shape, count = self.recipe["input_shape"], len(self.columns)
+        as_shape = f", an input of shape {shape}" if len(shape) > 1 else ""
+        numbers = "one number" if count == 1 else f"{count} numbers"
+        return (
+            f"CSV or TSV files with {numbers} on each line{as_shape}, or numbers with commas "
+            "between"
+        )
+
+    def read(self, given: Given) -> New:
+        """Return the rows, encoded and standardized as the training's were."""
+        faults = Faults()
+        frames: list[pandas.DataFrame] = []  # the index says how each row is called
+        if given.rows is not None:
+            document = [(f"{STANDARD_INPUT}:{n}", row) for n, row in enumerate(given.rows, 1)]
+            frames.append(self._of_values(document, faults))
+        for word in given.words:
+            with faults.collecting():
+                try:
+                    numbers = [float(cell) for cell in word.split(",")]
+                except ValueError:
+                    frames.append(self._of_file(word))
+                else:
+                    frames.append(self._of_values([(word, numbers)], faults))
+        read = [{c["name"]: self._cells(f[c["name"]], c, faults) for c in self.columns}
+                for f in frames]  # fmt: skip
+        faults.check()
+        cells = {name: np.concatenate([some[name] for some in read]) for name in self._names}
+        names = [name for frame in frames for name in frame.index]
+        notes = []
+        for column in self.columns:
+            held, known = cells[column["name"]], column.get("categories")
+            if known is not None and len(new := np.flatnonzero(is_new(held, known))):
+                # It is read as none of them, as such words are in validation and test.
+                notes.append(
+                    f"{shown(names[new[0]], 200)}, column '{shown(column['name'])}' holds "
+                    f"{shown(repr(held[new[0]]), 40)}{_and_more(len(new))}: it counts as none of "
+                    f"the training part's words {shown(', '.join(known), 160)}."
+                )
+        inputs = Table(cells).encoded({"columns": self.columns})
+        inputs = inputs.reshape(-1, *self.recipe["input_shape"])
+        return New.in_memory(names, standardized(inputs, self.recipe["standardize"]), notes)
+
+    def _cells(self, cells: pandas.Series, column: Column, faults: Faults) -> Array:
+        """Return a column as float64 `[N]` (NaN: empty), or words, object `[N]` (None: empty).
+
+        Args:
+            cells: Numbers of any type, or Python's own values.
+            column: The training's.
+            faults: Takes one for each kind of cell that cannot be used, with the first of them.
+        """
+        words = "categories" in column
+        empty = cells.isna().to_numpy()
+        odd = infinite = np.zeros(len(cells), dtype=bool)
+        if words or getattr(cells.dtype, "kind", "O") not in NUMERIC:
+            kinds = (str, bool, int, float) if words else (bool, int, float)
+            odd = np.array([not isinstance(c, kinds) for c in cells], bool) & ~empty
+            usable = [None if bad else c for c, bad in zip(cells, odd | empty, strict=True)]
+            held = words_array(usable) if words else np.array([*map(_float, usable)], np.float64)
+        else:
+            held = cells.to_numpy(dtype=np.float64, na_value=np.nan)
+        if not words:
+            infinite = np.isinf(float32(held).numpy())
+        filled = self.fill if words else column.get("mean") is not None
+        kind = "word" if words else "number"
+        for bad, what, hint in (
+            (odd, "holds {}, which is no " + kind, f"The run was trained with {kind}s there."),
+            (infinite, "is not finite as float32", "Leave the row out."),
+            (empty & (not filled), "is empty", "Fill it: the training data had no empty cells."),
+        ):
+            if bad.any():
+                row = int(np.argmax(bad))
+                place = f"{shown(cells.index[row], 200)}, column '{shown(column['name'])}'"
+                what = what.format(shown(repr(cells.iloc[row]), 40))
+                faults.add(f"{place} {what}{_and_more(int(bad.sum()))}.", hint, "input")
+        return held
+
+    def _of_file(self, word: str) -> pandas.DataFrame:
+        """Read a file's rows, in columns as the training's.
+
+        Raises:
+            RequestError: If it is no table, or its columns are not the training's.
+        """
+        import pandas
+
+        path = existing(word)
+        if path is None or path.is_dir() or path.suffix.lower() in SUFFIXES:
+            what = "there is no such file" if path is None else "is no table"
+            raise RequestError(f"{shown(word, 200)}: {what}.", f"Give {self.expected}.", "input")
+        exact: dict[str, Any] = {} if self.words else {"float_precision": "round_trip"}
+        if self.named:  # a table is read as `data.tables.table` reads the training's
+            words = {
+                c["name"]: str
+                for c in self.columns
+                if not _BOOLEANS.issuperset(c.get("categories", ()))
+            }
+            frame = read_frame(str(path), dtype=words, **exact)
+            self._refuse_missing([str(name) for name in frame.columns], str(path))
+        else:
+            frame = read_frame(str(path), header=self._header(path), **exact)
+            frame.columns = self._names
+        if frame.empty:
+            raise RequestError(f"{shown(word, 200)}: has no rows.", kind="input")
+        found = {}
+        for column in self.columns:
+            cells = found[column["name"]] = frame[column["name"]]
+            if "categories" not in column:
+                numbers = pandas.to_numeric(cells, errors="coerce")
+                odd = numbers.isna() & cells.notna()
+                found[column["name"]] = (
+                    numbers.astype(object).where(~odd, cells) if any(odd) else numbers
+                )
+        return pandas.DataFrame(found).set_axis([f"{word}:{n + 1}" for n in range(len(frame))])
+
+    def _header(self, path: Path) -> int | None:
+        """Return 0 if a file of so many numbers on each line has a header, else None.
+
+        Raises:
+            RequestError: If its first line is neither a header nor a row of them.
+        """
+        first = read_frame(str(path), header=None, nrows=1, dtype=str).iloc[0].tolist()
+        if len(first) != len(self.columns):
+            raise RequestError(
+                f"{shown(path, 200)}: has {len(first)} columns; expected {len(self.columns)}, one "
+                "for each number of an input.",
+                "Take away what is not an input.",
+                "shape",
+            )
+        if len(first) > 1 and first == [str(place) for place in range(len(first))]:
+            raise RequestError(
+                f"{shown(path, 200)}: its first line, {shown(', '.join(first))}, may be a header "
+                "as well as a row.",
+                "Take it away, or put a header of words above it.",
+                "input",
+            )
+        words = []
+        for cell in first:
+            try:
+                float(str(cell))
+            except ValueError:
+                words.append(cell)
+        if 0 < len(words) < len(first):
+            raise RequestError(
+                f"{shown(path, 200)}:1: {shown(repr(words[0]), 40)} is no number.",
+                "The first line is a header of words, or a row of numbers.",
+                "input",
+            )
+        return 0 if words else None
+
+    def _of_values(self, rows: Sequence[tuple[str, object]], faults: Faults) -> pandas.DataFrame:
+        """Return rows that were typed or stand in a document, with their names, as they are."""
+        import pandas
+
+        kept: list[list[Any]] = []
+        named: list[str] = []
+        for name, row in rows:
+            with faults.collecting():
+                kept.append(self._row(row, name))
+                named.append(name)
+        return pandas.DataFrame(kept, named, self._names, dtype=object)
+
+    def _row(self, row: object, name: str) -> list[Any]:
+        """Return the cells of a row in the order of the columns.
+
+        Raises:
+            RequestError: If there are others than the training's.
+        """
+        if isinstance(row, Mapping):
+            self._refuse_missing([str(key) for key in row], name)
+            return [row[column] for column in self._names]
+        flat = (len(self.columns),)
+        wanted = flat if self.words else tuple(self.recipe["input_shape"])
+        try:
+            array = np.array(row if isinstance(row, list) else [row], dtype=object)
+        except ValueError:  # lists of different lengths inside
+            array = np.empty((0,))
+        if array.shape not in (wanted, flat):
+            words = " and words, or an object by column." * self.named or "."
+            raise RequestError(
+                f"{shown(name)} has shape {list(array.shape)}; expected shape {list(wanted)}.",
+                f"A row is a list of numbers{words}",
+                "shape",
+            )
+        cells: list[Any] = array.reshape(-1).tolist()
+        return cells
+
+    def _refuse_missing(self, given: Sequence[str], where: str) -> None:
+        """Refuse rows that lack columns, naming what may be meant by them."""
+        lacking = [name for name in self._names if name not in given]
+        if not lacking:
+            return
+        spare = [name for name in given if name not in self._names]
+        close = {name: nearest(name, spare) for name in lacking[:5]}
+        named = ", ".join(
+            f"'{shown(name)}'" + (f" (is it '{shown(like)}'?)" if like else "")
+            for name, like in close.items()
+        )
+        more = f" and {len(lacking) - 5} more" if lacking[5:] else ""
+        raise RequestError(
+            f"{shown(where, 200)}: lacks {len(lacking)} of the {len(self.columns)} columns that "
+            f"the run was trained with: {named}{more}; it has {shown(', '.join(given), 200)}.",
+            "Further columns, such as the target, are ignored.",
+            "missing-column",
+        )
 
 
 def _float(cell: Any) -> float:
@@ -103,166 +265,6 @@ def _float(cell: Any) -> float:
         return math.inf
 
 
-def _notes_on_new_words(
-    cells: Mapping[str, Array], names: Sequence[str], columns: Sequence[Column]
-) -> Iterator[str]:
-    """Yield a note on each column with words that the training part did not have.
-
-    They are read as none of its categories, as they are in validation and test.
-    """
-    for column in columns:
-        if "categories" not in column:
-            continue
-        held, known = cells[column["name"]], column["categories"]
-        new = np.flatnonzero(is_new(held, known))
-        if len(new):
-            yield (
-                f"{shown(names[new[0]], 200)}, column '{shown(column['name'])}' holds "
-                f"{shown(repr(held[new[0]]), 40)}{_and_more(len(new))}: it counts as none of the "
-                f"training part's words {shown(', '.join(known), 160)}."
-            )
-
-
 def _and_more(count: int) -> str:
     """Return how many rows besides the first have the same fault."""
     return f" (and in {count - 1} more rows)" if count > 1 else ""
-
-
-def _of_file(word: str, recipe: Recipe) -> pandas.DataFrame:
-    """Read a file's rows, in columns as the training's.
-
-    Raises:
-        RequestError: If it is no table, or its columns are not the training's.
-    """
-    import pandas
-
-    path = existing(word)
-    if path is None or path.is_dir() or path.suffix.lower() in SUFFIXES:
-        what = "there is no such file" if path is None else "is no table"
-        raise RequestError(f"{shown(word, 200)}: {what}.", f"Give {expected(recipe)}.", "input")
-    columns, named = columns_of(recipe)
-    names = [column["name"] for column in columns]
-    if named:  # a table is read as `data.tables.table` reads the training's
-        words = {
-            c["name"]: str for c in columns if not _BOOLEANS.issuperset(c.get("categories", ()))
-        }
-        exact = {} if "table" in recipe else {"float_precision": "round_trip"}
-        frame = read_frame(str(path), dtype=words, **exact)
-        _refuse_missing([str(name) for name in frame.columns], names, str(path))
-    else:
-        header = _header(path, len(columns))
-        frame = read_frame(str(path), header=header, float_precision="round_trip")
-        frame.columns = names
-    if frame.empty:
-        raise RequestError(f"{shown(word, 200)}: has no rows.", kind="input")
-    found = {}
-    for column in columns:
-        cells = found[column["name"]] = frame[column["name"]]
-        if "categories" not in column:
-            numbers = pandas.to_numeric(cells, errors="coerce")
-            odd = numbers.isna() & cells.notna()
-            found[column["name"]] = (
-                numbers.astype(object).where(~odd, cells) if any(odd) else numbers
-            )
-    return pandas.DataFrame(found).set_axis([f"{word}:{row + 1}" for row in range(len(frame))])
-
-
-def _header(path: Path, columns: int) -> int | None:
-    """Return 0 if a file of so many numbers on each line has a header, else None.
-
-    Raises:
-        RequestError: If its first line is neither a header nor a row of them.
-    """
-    first = read_frame(str(path), header=None, nrows=1, dtype=str).iloc[0].tolist()
-    if len(first) != columns:
-        raise RequestError(
-            f"{shown(path, 200)}: has {len(first)} columns; expected {columns}, one for each "
-            "number of an input.",
-            "Take away what is not an input.",
-            "shape",
-        )
-    if len(first) > 1 and first == [str(place) for place in range(len(first))]:
-        raise RequestError(
-            f"{shown(path, 200)}: its first line, {shown(', '.join(first))}, may be a header as "
-            "well as a row.",
-            "Take it away, or put a header of words above it.",
-            "input",
-        )
-    words = []
-    for cell in first:
-        try:
-            float(str(cell))
-        except ValueError:
-            words.append(cell)
-    if 0 < len(words) < len(first):
-        raise RequestError(
-            f"{shown(path, 200)}:1: {shown(repr(words[0]), 40)} is no number.",
-            "The first line is a header of words, or a row of numbers.",
-            "input",
-        )
-    return 0 if words else None
-
-
-def _of_values(
-    rows: Sequence[tuple[str, object]], recipe: Recipe, faults: Faults
-) -> pandas.DataFrame:
-    """Return rows that were typed or stand in a document, with their names, as Python's values."""
-    import pandas
-
-    kept: list[tuple[str, list[Any]]] = []
-    for name, row in rows:
-        with faults.collecting():
-            kept.append((name, _row(row, recipe, name)))
-    names = [column["name"] for column in columns_of(recipe)[0]]
-    return pandas.DataFrame(
-        [cells for _, cells in kept], [name for name, _ in kept], names, dtype=object
-    )
-
-
-def _row(row: object, recipe: Recipe, name: str) -> list[Any]:
-    """Return the cells of a row in the order of the columns.
-
-    Raises:
-        RequestError: If there are others than the training's.
-    """
-    columns, named = columns_of(recipe)
-    if isinstance(row, Mapping):
-        _refuse_missing([str(key) for key in row], [c["name"] for c in columns], name)
-        return [row[column["name"]] for column in columns]
-    wanted = (len(columns),) if "table" in recipe else tuple(recipe["input_shape"])
-    try:
-        array = np.array(row if isinstance(row, list) else [row], dtype=object)
-    except ValueError:  # lists of different lengths inside
-        array = np.empty((0,))
-    if array.shape not in (wanted, (len(columns),)):
-        raise RequestError(
-            f"{shown(name)} has shape {list(array.shape)}; expected shape {list(wanted)}.",
-            "A row is a list of numbers" + (" and words, or an object by column." * named or "."),
-            "shape",
-        )
-    cells: list[Any] = array.reshape(-1).tolist()
-    return cells
-
-
-def _refuse_missing(given: Sequence[str], wanted: Sequence[str], where: str) -> None:
-    """Refuse rows that lack columns.
-
-    Raises:
-        RequestError: Naming them, and what may be meant by them.
-    """
-    lacking = [name for name in wanted if name not in given]
-    if not lacking:
-        return
-    spare = [name for name in given if name not in wanted]
-    close = {name: nearest(name, spare) for name in lacking[:5]}
-    named = ", ".join(
-        f"'{shown(name)}'" + (f" (is it '{shown(like)}'?)" if like else "")
-        for name, like in close.items()
-    )
-    more = f" and {len(lacking) - 5} more" if lacking[5:] else ""
-    raise RequestError(
-        f"{shown(where, 200)}: lacks {len(lacking)} of the {len(wanted)} columns that the run was "
-        f"trained with: {named}{more}; it has {shown(', '.join(given), 200)}.",
-        "Further columns, such as the target, are ignored.",
-        "missing-column",
-    )

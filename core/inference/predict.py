@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from paribus.core.components.models import answers
-from paribus.core.components.tasks import Task
 from paribus.core.errors import ParibusError, RequestError, shown
 from paribus.core.inference.evaluate import device_of, trained_model
 from paribus.core.inference.load_run import recorded_run
-from paribus.core.inference.new_inputs import (
-    Given,
-    New,
-    expected,
-    new_images,
-    new_texts,
-    read_recipe,
-)
-from paribus.core.inference.new_rows import new_rows
+from paribus.core.inference.new_inputs import Given, ImageReader, TextReader, read_recipe
+from paribus.core.inference.new_rows import RowReader
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.runtime import settle
 
@@ -85,18 +77,16 @@ def predict_run(path: Path, given: Given, trust: bool = False) -> Predictions:
     record = folder.verified_record()
     run = recorded_run(folder, record, trust=trust)
     recipe = read_recipe(record.data.preprocessing, run.id)
-    new = New([], lambda _: iter(()))
-    if given.words or given.rows:
-        if "image" in recipe:
-            new = new_images(recipe["image"], recipe["standardize"], given)
-        elif "text" in recipe:
-            new = new_texts(recipe["text"], given)
-        else:
-            new = new_rows(recipe, given)
-    if not new.names:
+    reader: ImageReader | TextReader | RowReader
+    if "image" in recipe:
+        reader = ImageReader(recipe["image"], recipe["standardize"])
+    else:
+        reader = TextReader(recipe["text"]) if "text" in recipe else RowReader(recipe)
+    new = reader.read(given) if given.words or given.rows else None
+    if new is None or not new.names:
         raise RequestError(
             "There is nothing to predict.",
-            f"Give {expected(recipe)}; or rows as JSON on standard input, with --json.",
+            f"Give {reader.expected}; or rows as JSON on standard input, with --json.",
             "input",
         )
     task, model = trained_model(run, folder.weights())
@@ -114,29 +104,14 @@ def predict_run(path: Path, given: Given, trust: bool = False) -> Predictions:
             "Give inputs like those of the training data.",
             "shape",
         ) from error
-    predictions = _predictions(task, outputs, new.names, recipe["class_names"])
+    probabilities, classes = task.probabilities(outputs), recipe["class_names"]
+    predictions = []
+    for row, code in enumerate(task.predict(outputs).tolist()):
+        if probabilities is None or classes is None:
+            value = code[0] if len(code) == 1 else code
+            predictions.append(Prediction(new.names[row], value=value))
+            continue
+        label = classes[code] if isinstance(code, int) else [*compress(classes, code)]
+        shares = dict(zip(classes, probabilities[row].tolist(), strict=True))
+        predictions.append(Prediction(new.names[row], label, shares))
     return Predictions(run.id, predictions, list(new.notes))
-
-
-def _predictions(
-    task: Task, outputs: Tensor, inputs: list[str], classes: list[str] | None
-) -> list[Prediction]:
-    """Return each input's prediction from the model's outputs: float `[N, …]`."""
-    probabilities = task.probabilities(outputs)
-    predicted = task.predict(outputs).tolist()
-    if probabilities is None or classes is None:
-        return [
-            Prediction(given, value=value[0] if len(value) == 1 else value)
-            for given, value in zip(inputs, predicted, strict=True)
-        ]
-    several = task.targets == "labels"
-    return [
-        Prediction(
-            given,
-            [name for name, marked in zip(classes, code, strict=True) if marked]
-            if several
-            else classes[code],
-            dict(zip(classes, row, strict=True)),
-        )
-        for given, code, row in zip(inputs, predicted, probabilities.tolist(), strict=True)
-    ]

@@ -18,7 +18,7 @@ from typing import Any
 
 from paribus.core.errors import RequestError, shown
 from paribus.core.fileio import creating, write_bytes
-from paribus.core.sources.statements import scan, tree_digest
+from paribus.core.sources.source_hash import scan, tree_digest
 
 _CONSTANTS = (bool, int, float, str, bytes, type(None))
 

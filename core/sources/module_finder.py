@@ -47,11 +47,8 @@ class Finder:
 
     def find(self, module: str) -> Place | None:
         """Return where a module lies, or None."""
-        if module not in self._places:
-            self._places[module] = self._find(module)
-        return self._places[module]
-
-    def _find(self, module: str) -> Place | None:
+        if module in self._places:
+            return self._places[module]
         parent, _, last = module.rpartition(".")
         spec = None
         if not parent:
@@ -62,11 +59,13 @@ class Finder:
         elif (above := self.find(parent)) and above.folders:
             # By its last name alone: a namespace package asks sys.modules for its parent.
             spec = PathFinder.find_spec(last, above.folders)
-        if spec is None:
-            return None
-        file = Path(spec.origin or "").absolute()
-        folders = tuple(spec.submodule_search_locations or ())
-        return Place(file if file.is_file() else None, folders)
+        place = None
+        if spec is not None:
+            file = Path(spec.origin or "").absolute()
+            folders = tuple(spec.submodule_search_locations or ())
+            place = Place(file if file.is_file() else None, folders)
+        self._places[module] = place
+        return place
 
     def owner(self, module: str) -> Owner:
         """Return whose a module is; one that cannot be found counts as the user's."""

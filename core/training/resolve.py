@@ -21,8 +21,7 @@ from paribus.core.config.schema import Component, Configuration, ModelConfigurat
 from paribus.core.config.values import canonical_json
 from paribus.core.data.images import make_augment
 from paribus.core.data.load import Source, load
-from paribus.core.data.prepare import Data, prepare
-from paribus.core.data.split import Method
+from paribus.core.data.prepare import Data, Method, prepare
 from paribus.core.errors import Faults, RequestError
 from paribus.core.fingerprint import identity_parts, run_id, trace_components
 from paribus.core.run_spec import RunSpec, choose_engine

@@ -9,8 +9,13 @@ from pathlib import Path
 import pytest
 
 from paribus.core.errors import RequestError
-from paribus.core.sources.source_hash import Sources, owner, trace_file, trace_module
-from paribus.core.sources.statements import tree_digest
+from paribus.core.sources.source_hash import (
+    Sources,
+    owner,
+    trace_file,
+    trace_module,
+    tree_digest,
+)
 
 MINE = '''"""The question."""
 import math
