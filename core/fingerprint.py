@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from paribus.core.config.schema import Configuration, walk_components, with_value
+from paribus.core.config.schema import Configuration, difference, walk_components, with_value
 from paribus.core.config.values import canonical_json
 from paribus.core.runtime import settle
 from paribus.core.sources.source_hash import Sources, owner, trace_file, trace_module
@@ -30,24 +30,23 @@ NO_NUMBERS = ("root", "path", "download", "num_workers")
 
 @cache
 def environment() -> dict[str, Any]:
-    """What of this process and machine decides bits, by name.
+    """Return the properties of process and machine that can change floating-point results, by name.
 
-    Settles the process first (`paribus.core.runtime.settle`), and says what mode it is really in.
+    Settles the process first (`paribus.core.runtime.settle`).
     """
     import numpy
     import torch
 
     mode = settle()
     built = torch.__config__.show()
-    mkl = re.search(r"Math Kernel Library Version (\S+)", built)
-    onednn = re.search(r"MKL-DNN v(\S+)", built)
+    mkl = _group(r"Math Kernel Library Version (\S+)", built)
     found = {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "torch": str(torch.__version__),
         "torch_build": (torch.version.git_version or "")[:12],
         "numpy": numpy.__version__,
-        "mkl": mkl.group(1) if mkl else None,
-        "onednn": onednn.group(1) if onednn else None,
+        "mkl": mkl,
+        "onednn": _group(r"MKL-DNN v(\S+)", built),
         "cpu": cpu_model(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": mode["threads"],
@@ -55,14 +54,12 @@ def environment() -> dict[str, Any]:
         "MKL_CBWR": os.environ.get("MKL_CBWR") if mkl else None,
         "aligned": mode["aligned"],
     }
-    for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"):
-        if name in os.environ:
-            found[name] = os.environ[name]
-    return found
+    settings = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
+    return found | {name: os.environ[name] for name in settings if name in os.environ}
 
 
 def device_environment(device: str) -> dict[str, Any]:
-    """What of a GPU decides bits; nothing for the CPU."""
+    """Return GPU properties that can change floating-point results; nothing for the CPU."""
     if device != "cuda":
         return {}
     import torch
@@ -71,21 +68,32 @@ def device_environment(device: str) -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name(),
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
-        "driver": _driver(),
+        "driver": _group(
+            r"Kernel Module\s+(?:for \S+\s+)?(\S+)", _text_of("/proc/driver/nvidia/version")
+        ),
     }
 
 
 def cpu_model() -> str:
-    """The processor's name as the system gives it."""
+    """Return the processor's name as the system gives it."""
+    found = _group(r"model name\s*:\s*(.+)", _text_of("/proc/cpuinfo"))
+    return found.strip() if found else platform.processor() or platform.machine()
+
+
+def _group(pattern: str, text: str) -> str | None:
+    match = re.search(pattern, text)
+    return match.group(1) if match else None
+
+
+def _text_of(file: str) -> str:
     try:
-        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+        return Path(file).read_text()
     except OSError:
-        found = None
-    return found.group(1).strip() if found else platform.processor() or platform.machine()
+        return ""
 
 
 def trace_components(configuration: Configuration, file: Path) -> Sources:
-    """Sources and distributions that a configuration's components depend on; executes nothing.
+    """Return sources and distributions that the components depend on; executes nothing.
 
     Args:
         configuration: Names the components.
@@ -96,16 +104,10 @@ def trace_components(configuration: Configuration, file: Path) -> Sources:
     in_file: list[str] = []
     found = Sources()
     for kind, component in walk_components(configuration):
-        name = component.name
-        if name in NAMES[kind]:
-            name = NAMES[kind][name]
-        elif ":" in name:
-            in_file.append(name.partition(":")[2])
-            continue
-        elif "." not in name:
-            in_file.append(name)
-            continue
-        if owner(name.split(".")[0]) in ("installed", "user"):
+        name = NAMES[kind].get(component.name, component.name)
+        if ":" in name or "." not in name:  # FILE:NAME, or a name of the experiment's file
+            in_file.append(name.partition(":")[2] or name)
+        elif owner(name.split(".")[0]) in ("installed", "user"):
             found |= trace_module(name)
     plain = configuration.to_dict()
     if plain.get("augment"):
@@ -125,7 +127,7 @@ def identity_parts(
     weights: Mapping[str, str],
     sources: Sources,
 ) -> dict[str, Any]:
-    """All that decides a run's numbers, by name.
+    """Return all that decides a run's numbers, by name.
 
     Args:
         resolved: The resolved configuration.
@@ -158,42 +160,29 @@ def identity_parts(
 
 
 def without_places(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """The data component without what only says where its data lies; {} if there is none."""
+    """Return the data component without keywords that only say where its data lies, or {}."""
     return {k: v for k, v in configuration.get("data", {}).items() if k not in NO_NUMBERS}
 
 
 def run_id(experiment: str, parts: Mapping[str, Any]) -> str:
-    """``<experiment>-s<seed>-<12 hex>``."""
+    """Return ``<experiment>-s<seed>-<12 hex>``."""
     digest = hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:12]
     word = re.sub(r"[^A-Za-z0-9_]+", "-", experiment).strip("-")[:40] or "experiment"
     return f"{word}-s{parts['seed']}-{digest}"
 
 
 def explain(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """The parts of two identities that differ: ``{name: [then, now]}``, with dotted names."""
-    from paribus.core.config.schema import difference
-
+    """Return the parts of two identities that differ: ``{name: [then, now]}``, dotted names."""
     found: dict[str, list[Any]] = {}
     for name in dict.fromkeys([*then, *now]):
         first, second = then.get(name), now.get(name)
         if first == second:
             continue
         if name == "configuration":
-            found.update(difference(first or {}, second or {}))
+            found |= difference(first or {}, second or {})
         elif isinstance(first, Mapping) and isinstance(second, Mapping):
-            keys = dict.fromkeys([*first, *second])
-            found.update(
-                {k: [first.get(k), second.get(k)] for k in keys if first.get(k) != second.get(k)}
-            )
+            pairs = {k: [first.get(k), second.get(k)] for k in dict.fromkeys([*first, *second])}
+            found |= {k: pair for k, pair in pairs.items() if pair[0] != pair[1]}
         else:
             found[name] = [first, second]
     return found
-
-
-def _driver() -> str | None:
-    try:
-        text = Path("/proc/driver/nvidia/version").read_text()
-    except OSError:
-        return None
-    found = re.search(r"Kernel Module\s+(?:for \S+\s+)?(\S+)", text)
-    return found.group(1) if found else None

@@ -1,4 +1,4 @@
-"""Noise is an input: every random draw comes from a stream named by its purpose.
+"""Random streams: every random draw comes from a stream named by its purpose.
 
 A stream follows from (seed, purpose, epoch or name) alone: not from workers, order, attempts or
 time. Streams are made anew for each epoch, so a run resumed at an epoch's end needs no generator
@@ -21,18 +21,18 @@ Purpose = Literal["init", "shuffle", "dropout", "augment", "data", "script"]
 
 
 def derive(seed: int, purpose: Purpose, *rest: int | str) -> int:
-    """A 63-bit seed for the stream (seed, purpose, *rest)."""
+    """Return a 63-bit seed for the stream (seed, purpose, *rest)."""
     text = json.dumps([seed, purpose, *rest])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def stream(seed: int, purpose: Purpose, *rest: int | str) -> torch.Generator:
-    """A torch generator (CPU) at the start of the stream (seed, purpose, *rest)."""
+    """Return a torch generator (CPU) at the start of the stream (seed, purpose, *rest)."""
     return torch.Generator().manual_seed(derive(seed, purpose, *rest))
 
 
 def seed_globals(value: int) -> None:
-    """Seeds the global generators of Python, numpy and torch (CPU).
+    """Seed the global generators of Python, numpy and torch (CPU).
 
     Not `torch.manual_seed`: it reseeds every GPU as well, and takes a hundred times as long.
     """
@@ -42,21 +42,21 @@ def seed_globals(value: int) -> None:
 
 
 def globals_now() -> tuple[Any, Any, torch.Tensor]:
-    """The states of the global generators of Python, numpy and torch (CPU)."""
+    """Return the states of the global generators of Python, numpy and torch (CPU)."""
     return random.getstate(), np.random.get_state(), torch.get_rng_state()
 
 
 def digest_of_globals() -> str:
-    """sha256 over the states of the global generators: whoever draws changes it."""
+    """Return the sha256 over the states of the global generators; any draw changes it."""
     python, numpy, torch_cpu = globals_now()
-    told = [python, [part.tolist() if isinstance(part, np.ndarray) else part for part in numpy]]
-    found = hashlib.sha256(json.dumps(told).encode())
+    plain = [part.tolist() if isinstance(part, np.ndarray) else part for part in numpy]
+    found = hashlib.sha256(json.dumps([python, plain]).encode())
     found.update(torch_cpu.numpy().data)
     return found.hexdigest()
 
 
 def put_globals(states: tuple[Any, Any, torch.Tensor]) -> None:
-    """Puts the global generators back to what they were."""
+    """Set the global generators to states that `globals_now` returned."""
     python, numpy, torch_cpu = states
     random.setstate(python)
     np.random.set_state(numpy)
@@ -65,7 +65,7 @@ def put_globals(states: tuple[Any, Any, torch.Tensor]) -> None:
 
 @contextmanager
 def seeded_globals(seed: int, purpose: Purpose, *rest: int | str) -> Iterator[None]:
-    """Global generators at the start of the stream (seed, purpose, *rest), restored after."""
+    """Set the global generators to the start of a stream for the block, and restore them after."""
     before = globals_now()
     seed_globals(derive(seed, purpose, *rest))
     try:
@@ -75,5 +75,5 @@ def seeded_globals(seed: int, purpose: Purpose, *rest: int | str) -> Iterator[No
 
 
 def epoch_order(seed: int, epoch: int, examples: int) -> torch.Tensor:
-    """The order in which an epoch visits the training part: int64 `[examples]`."""
+    """Return the order in which an epoch visits the training part: int64 `[examples]`."""
     return torch.randperm(examples, generator=stream(seed, "shuffle", epoch))

@@ -1,4 +1,4 @@
-"""What a process must be before it trains: one thread, MKL's fixed rounding, no random hashes.
+"""The process before it trains: one thread, MKL's fixed rounding, no random hashes.
 
 These variables are read when Python and torch start, so they are set before either: the console
 script starts itself again with them, worker processes inherit them. This module imports neither
@@ -25,15 +25,15 @@ PINNED = {
 
 
 def is_pinned() -> bool:
-    """Whether this process started with the variables above in force."""
+    """Return whether this process started with these variables set."""
     set_now = all(os.environ.get(name) == value for name, value in PINNED.items())
     return set_now and not sys.flags.hash_randomization
 
 
 def restart_pinned() -> None:
-    """Starts this program again with the variables set; returns only if they are already.
+    """Start this program again with the variables set; return only if they are already.
 
-    Starting again costs about as much as starting Python, some 20 ms.
+    It takes as long as starting Python, some 20 ms.
     """
     if is_pinned() or "PARIBUS_RESTARTED" in os.environ:
         return
@@ -59,7 +59,7 @@ _claimed = False
 
 @contextmanager
 def pinned_environment(more: Mapping[str, str] | None = None) -> Iterator[None]:
-    """These variables (and `more`) set for processes that start in the block, restored after."""
+    """Set these variables, and `more`, for processes that start in the block; then restore them."""
     wanted = PINNED | dict(more or {})
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
@@ -74,7 +74,7 @@ def pinned_environment(more: Mapping[str, str] | None = None) -> Iterator[None]:
 
 
 def settle() -> dict[str, object]:
-    """Puts torch into the one mode that training uses, and says what mode that really is.
+    """Put torch into the one mode that training uses, and return the mode that it is really in.
 
     Returns:
         ``threads``, ``pinned``, and ``aligned``: whether a matrix product gives the same bits
@@ -92,6 +92,7 @@ def settle() -> dict[str, object]:
 
 
 def _aligned() -> bool:
+    """Return whether a product's bits do not depend on where in memory its output lies."""
     import torch
 
     generator = torch.Generator().manual_seed(0)

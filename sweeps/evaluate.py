@@ -11,7 +11,6 @@ from paribus.core.errors import RequestError
 from paribus.core.fileio import append_line, creating, read_lines
 from paribus.sweeps.analysis.compare import (
     Comparison,
-    Metric,
     SettingComparison,
     best_setting,
     compare_study,
@@ -25,7 +24,7 @@ from paribus.sweeps.study.lookup import find_trained_run
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.settings import BASELINE
-from paribus.sweeps.study.study import Study
+from paribus.sweeps.study.study import Metric, Study
 
 if TYPE_CHECKING:
     from paribus.core.inference.evaluate import Evaluated
@@ -178,7 +177,7 @@ def evaluate_study(
 
     shared = {seed for result in chosen for seed in result.seeds} & {*chosen[0].seeds}
     runs = [r.setting.runs[s] for r in chosen for s in r.seeds if s in shared]
-    with Pool(1, study.asked["baseline"]["data"]["name"]) as pool:
+    with Pool(1, study.requested.baseline["data"]["name"]) as pool:
         found: dict[str, Evaluated] = {
             run: pool.call(evaluate_run, study.root.run(run).folder, split, trust)
             for run in watched(runs)
@@ -193,7 +192,7 @@ def evaluate_study(
         study.direction,
         [*seen[0].values.values()],
         len(seen) - 1,
-        margin=study.asked.get("margin"),
+        margin=study.requested.margin,
         examples=example.outputs.size if example.outputs.shape == example.targets.shape
         else len(example.targets),
     )  # fmt: skip
@@ -207,12 +206,12 @@ def evaluate_study(
         tests=standard.planned,
         examples=len(example.targets),
         looks=[],
-        sameness=sameness(study.asked["baseline"]),
+        sameness=sameness(study.requested.baseline),
         settings=[
             _setting(r, o, judged, [found[run] for run in r.setting.runs.values() if run in found])
             for r, o in zip(chosen, seen, strict=True)
         ],
-        readings=_readings(study.root, {run for s in study.settings for run in s.runs.values()}),
+        readings=_readings(study.root, {*study.run_ids}),
         environment=_differing(found, "environment"),
         differs=_differing(found, "differs"),
     )

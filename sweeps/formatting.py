@@ -123,3 +123,12 @@ def _whole(text: str, end: int) -> str:
     """The text up to there, without a number that goes on."""
     head, more = text[:end], text[end : end + 1]
     return _NUMBER_BEGUN.sub("", head) if more.isdigit() or more in (".", "e") else head
+
+
+def without_credentials(url: str) -> str:
+    """Return a database's URL without user, password and options, to be shown or stored."""
+    scheme, separator, rest = url.partition("://")
+    if scheme.startswith("sqlite"):
+        return url
+    # A password may hold '/', ':' and '@': nothing before the last '@' is shown.
+    return scheme + separator + rest.partition("?")[0].rpartition("@")[2]

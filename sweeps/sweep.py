@@ -24,13 +24,14 @@ from paribus.sweeps.analysis.power_analysis import PowerAnalysis, analyse_power
 from paribus.sweeps.execution import planner
 from paribus.sweeps.execution.driver import RunEvent, RunnerOptions, drive
 from paribus.sweeps.execution.pool import Pool
+from paribus.sweeps.formatting import without_credentials
 from paribus.sweeps.stats.sequential import seeds_can_decide
-from paribus.sweeps.study import optuna_export
+from paribus.sweeps.study import optuna_studies
 from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.design import Design
 from paribus.sweeps.study.designs import OneAtATime, UntilDecided
 from paribus.sweeps.study.lookup import data_of, request_for
-from paribus.sweeps.study.optuna_storage import checked_storage, without_credentials
+from paribus.sweeps.study.optuna_studies import checked_storage
 from paribus.sweeps.study.request import (
     USUAL_DECISION,
     USUAL_SEARCH,
@@ -92,7 +93,7 @@ def planned_sweep(
     with Pool(workers, data_of(request)) as pool:
         pool.start()
         # This process is idle while the workers import torch.
-        optuna_export.warm_up()
+        optuna_studies.warm_up()
         power_analysis.warm_up()
         tracking.warm_up(enabled=wandb)
         yield Sweep(
@@ -147,7 +148,7 @@ class Sweep:
         check_search(search, self.question.axes)
         self.name = name or study_name(self.question)
         self.study = Study.open(root, self.name, self.question, storage, decision)
-        optuna_export.check_stored(self.study, storage)
+        optuna_studies.check_stored(self.study, storage)
         # Looking once more, at the whole 5 %, is what looks are there to avoid.
         study = self.study
         self.replaces_verdicts = bool(decision.looks and study.settings and not study.had_looks)
@@ -179,7 +180,7 @@ class Sweep:
             self.study = Study.open(
                 self.root, self.name, self.question, self._storage, self.decision
             )
-            self.notes += optuna_export.repair(self.study, self._storage)
+            self.notes += optuna_studies.repair(self.study, self._storage)
             driven: set[str] = set()  # a setting of a later round may be one of an earlier one
             while self._wanted and not stop():
                 settings, runs = self._wanted
@@ -277,7 +278,9 @@ class Sweep:
         """Update the Optuna view. Its trouble stops no training: the next command writes it."""
         try:
             unfinished = [r.label for r in self.results() if r.status == "interrupted"]
-            optuna_export.write(self.study, self._storage, only_add=only_add, unfinished=unfinished)
+            optuna_studies.write(
+                self.study, self._storage, only_add=only_add, unfinished=unfinished
+            )
         except Exception as error:
             if not only_add:
                 line = f"{type(error).__name__}: {error}".split("\n")[0]
@@ -323,7 +326,7 @@ class Sweep:
             "power": self.power_analysis().document(),
             "until_decided": self.cost_of_deciding(),
             "page": None if self.page is None else str(self.page.absolute()),
-            "storage": without_credentials(self._storage or optuna_export.storage_url(self.study)),
+            "storage": without_credentials(self._storage or optuna_studies.storage_url(self.study)),
         }
 
     @property

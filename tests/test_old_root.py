@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from paribus.core.records.old_names import present_name, read_old_source
+from paribus.core.records.record import present_name, read_old_source
 from paribus.core.records.run_dir import RunFolder
 from paribus.sweeps import api
 
@@ -108,7 +108,7 @@ def test_old_names_and_new_ones(old, new):
 
 def test_a_name_that_is_the_user_s_own_stays(root):
     """A record that carries a module `core`, or is of today's format, is of a project's own one."""
-    from paribus.core.records.old_names import with_present_names
+    from paribus.core.records.record import with_present_names
 
     record = RunFolder(root / "runs" / BY_PATH).record()
     asked = {"model": {"name": "core.models.MLP", "width": 3}, "seed": 1}

@@ -21,7 +21,7 @@ from paribus.core.config.schema import COMPONENTS, SCRIPT, Configuration, same_v
 from paribus.core.config.signatures import plain_default, read_signature
 from paribus.core.config.values import as_plain, parse_component
 from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, shown
-from paribus.core.records.old_names import has_old_names, read_old_source, with_present_names
+from paribus.core.records.record import has_old_names, read_old_source, with_present_names
 from paribus.core.records.run_dir import RECORD, RunFolder
 
 

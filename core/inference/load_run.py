@@ -14,8 +14,7 @@ from paribus.core.config.schema import Configuration, get, walk_components, with
 from paribus.core.errors import MISSING, DamagedError, RequestError, shown
 from paribus.core.fileio import manifest_faults
 from paribus.core.fingerprint import trace_components
-from paribus.core.records.old_names import with_present_names
-from paribus.core.records.record import RunRecord
+from paribus.core.records.record import RunRecord, with_present_names
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.run_spec import RunSpec
 

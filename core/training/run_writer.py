@@ -16,10 +16,18 @@ from paribus.core.config.values import null_if_not_finite
 from paribus.core.errors import DamagedError
 from paribus.core.fileio import json_text, write_folder
 from paribus.core.fingerprint import FORMAT
-from paribus.core.records.checkpoint import LAST, CheckpointClock, load_state, save_state
 from paribus.core.records.record import FORMAT as RECORD_FORMAT
 from paribus.core.records.record import RunRecord
-from paribus.core.records.run_dir import BEST, HISTORY, PREDICTIONS, RECORD
+from paribus.core.records.run_dir import (
+    BEST,
+    HISTORY,
+    LAST,
+    PREDICTIONS,
+    RECORD,
+    CheckpointClock,
+    load_state,
+    save_state,
+)
 from paribus.core.run_spec import RunSpec
 from paribus.core.training.engine import Report, State
 

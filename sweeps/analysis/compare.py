@@ -20,7 +20,7 @@ from paribus.sweeps.stats.verdicts import Verdict, changed_cells
 from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.settings import BASELINE
-from paribus.sweeps.study.study import Study
+from paribus.sweeps.study.study import Metric, Study
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -28,13 +28,6 @@ if TYPE_CHECKING:
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
-
-
-class Metric(_Frozen):
-    """The metric that settings are compared by, and which direction of it is better."""
-
-    name: str
-    direction: Direction
 
 
 class PartAnswer(_Frozen):
@@ -220,7 +213,7 @@ def compare_study(
     return Comparison(
         study=study.name,
         metric=Metric(name=metric, direction=direction),
-        sameness=sameness(study.asked["baseline"]),
+        sameness=sameness(study.requested.baseline),
         question=judged.question if judged else None,
         margin=judged.standard.margin if judged else None,
         tests=judged.standard.planned if judged else None,

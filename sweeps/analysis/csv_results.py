@@ -10,12 +10,13 @@ from typing import Any
 
 from paribus.core.config.schema import Direction
 from paribus.core.errors import Faults, RequestError, shown
-from paribus.sweeps.analysis.compare import Comparison, Metric, SettingComparison
+from paribus.sweeps.analysis.compare import Comparison, SettingComparison
 from paribus.sweeps.analysis.judge import judge_observed
 from paribus.sweeps.analysis.observed import Observed
 from paribus.sweeps.stats.variance import step_of
 from paribus.sweeps.stats.verdicts import Standard, mean_and_std
 from paribus.sweeps.study.settings import BASELINE
+from paribus.sweeps.study.study import Metric
 
 _COLUMNS = ("setting", "seed", "value")
 _FORM = "The first line is setting,seed,value, and each further one a run; one setting is baseline."

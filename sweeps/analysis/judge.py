@@ -47,7 +47,7 @@ def judge_study(
         return None
     standard = standard_of(study, results, metric, direction, margin)
     baseline = by_label.pop(BASELINE)
-    looks = tuple(study.asked.get("looks") or ())
+    looks = tuple(study.requested.looks or ())
     settings = [
         observed(study, result, metric)
         for result in by_label.values()
@@ -130,9 +130,9 @@ def standard_of(
     """
     baseline = next(result for result in results if result.setting.key is None)
     if margin is None and metric == study.metric:
-        margin = study.asked.get("margin")
+        margin = study.requested.margin
     values = baseline.values
-    if looks := study.asked.get("looks"):  # the same margin at every look
+    if looks := study.requested.looks:  # the same margin at every look
         values = tuple(v for s, v in zip(baseline.seeds, values, strict=True) if s < looks[0])
     run = baseline.setting.runs[baseline.seeds[0]] if baseline.seeds else None
     record, decisions = study.outcomes.record(run) if run else None, None

@@ -68,7 +68,7 @@ def analyse_power(study: Study, seeds: int, settings: int, alpha: float = ALPHA)
     if any(result.setting.key is None for result in known):
         standard = standard_of(study, known, metric, direction)
     else:
-        standard = standard_for(metric, direction, [], settings, margin=study.asked.get("margin"))
+        standard = standard_for(metric, direction, [], settings, margin=study.requested.margin)
     std, needed = _std(known), None
 
     def in_std(seeds: int) -> float:

@@ -342,8 +342,8 @@ def _print(
         if setting.status == "failed":
             say(f"{setting.label} failed: {setting.reason}")
     paste = study_command(study, root_words(study.root))
-    for axis in study.asked["axes"]:
-        for line in words.axis_lines(comparison, axis["key"], paste):
+    for axis in study.requested.axes:
+        for line in words.axis_lines(comparison, axis.key, paste):
             say(line)
     for line in words.cell_lines(comparison):
         say(line)

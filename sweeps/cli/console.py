@@ -21,8 +21,7 @@ from rich.cells import cell_len, set_cell_size
 from paribus.core.config.values import null_if_not_finite
 from paribus.core.errors import inert, shortened
 from paribus.core.records.run_dir import BEST
-from paribus.sweeps.formatting import cut, told_apart
-from paribus.sweeps.study.optuna_storage import without_credentials
+from paribus.sweeps.formatting import cut, told_apart, without_credentials
 from paribus.sweeps.study.results_dir import root_words as root_words
 
 INTERRUPTED = 130  # exit code

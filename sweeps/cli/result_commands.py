@@ -81,7 +81,7 @@ def studies_command(root: ResultsDir, as_json: bool) -> None:
     from paribus.sweeps.study.results import Outcomes
     from paribus.sweeps.study.study import Study
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in root.study_names():
         try:
             study = Study.load(root, name)
@@ -97,7 +97,7 @@ def studies_command(root: ResultsDir, as_json: bool) -> None:
             "settings": len(study.settings),
             "runs": sum(len(result.runs) for result in results),
             "best": best.setting.label if best else None,
-            "created": study.asked["created"],
+            "created": study.requested.created,
             "bytes": sum(root.run(run).size() for result in results for run in result.runs),
         })  # fmt: skip
     if as_json:
@@ -123,7 +123,7 @@ def runs_command(study: str | None, root: ResultsDir, as_json: bool) -> None:
 
     of = Study.load(root, study) if study else None
     owners = studies_of(root)
-    wanted = {r for s in of.settings for r in s.runs.values()} if of else None
+    wanted = {*of.run_ids} if of else None
     documents = []
     for name in root.run_ids():
         if wanted is None or name in wanted:
@@ -162,7 +162,7 @@ def runs_command(study: str | None, root: ResultsDir, as_json: bool) -> None:
     table(("run", "setting", "seed", "status", "size", "best"), rows, right=(2, 4))
     from paribus.sweeps.study.controls import sameness
 
-    if of and sameness(of.asked["baseline"]) != "proven":
+    if of and sameness(of.requested.baseline) != "proven":
         from paribus.sweeps.analysis.verdict_text import NOT_PROVEN
 
         say(NOT_PROVEN)

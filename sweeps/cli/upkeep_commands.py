@@ -1,4 +1,4 @@
-"""`remove`: makes room."""
+"""`remove`, `doctor` and `sync`: make room, examine the machine, bring W&B up to date."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import rich_click as click
 
-from paribus.core.errors import ParibusError, RequestError
+from paribus.core.errors import Faults, ParibusError, RequestError
 from paribus.sweeps.cli.console import bar, print_json, say, size, table, warn
 from paribus.sweeps.cli.options import json_option, root_option
 from paribus.sweeps.study.results_dir import ResultsDir
@@ -24,8 +26,6 @@ from paribus.sweeps.study.results_dir import ResultsDir
 @json_option
 def remove_command(names: tuple[str, ...], yes: bool, root: ResultsDir, as_json: bool) -> None:
     """Remove studies and runs; asks first. Runs that other studies use stay."""
-    from paribus.sweeps.study.removal import plan_removal, remove
-
     removal = plan_removal(root, names)
     for run, studies in removal.kept.items():
         warn(f"{run} stays: {', '.join(studies)} uses it.")
@@ -42,22 +42,119 @@ def remove_command(names: tuple[str, ...], yes: bool, root: ResultsDir, as_json:
             )
         click.confirm(f"Remove {' and '.join(what)} from {root.path}?", abort=True)
     try:
-        said = remove(removal, root)
+        notes = remove_planned(removal, root)
     except OSError as error:
         raise ParibusError(
             f"Not all could be removed: {error}.", "Run the same command again.", "disk"
         ) from error
-    for line in said:
-        warn(line)
+    for note in notes:
+        warn(note)
     if as_json:
-        return print_json({
-            "studies": list(removal.studies),
-            "runs": list(removal.runs),
-            "kept": removal.kept,
-            "bytes": removal.bytes,
-        })  # fmt: skip
+        return print_json(asdict(removal))
     say(f"Removed {' and '.join(what)}.")
     return None
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What would be removed.
+
+    Attributes:
+        studies: Names.
+        runs: Ids, of finished and of interrupted ones.
+        kept: Run id to the studies that still need it.
+        bytes: What it frees.
+    """
+
+    studies: list[str]
+    runs: list[str]
+    kept: dict[str, list[str]]
+    bytes: int
+
+
+def plan_removal(root: ResultsDir, names: Sequence[str]) -> Removal:
+    """Return what goes with these studies and runs; removes nothing.
+
+    Raises:
+        RequestError: With all names that mean nothing.
+    """
+    from paribus.sweeps.study.lookup import find_run
+    from paribus.sweeps.study.study import Study
+
+    faults = Faults()
+    studies: list[str] = []
+    wanted: list[str] = []
+    for name in dict.fromkeys(names):
+        with faults.collecting():
+            if name in root.study_names():
+                studies.append(name)
+                wanted += Study.load(root, name).run_ids
+            elif name in root.interrupted():
+                wanted.append(name)
+            elif (folder := find_run(root, name)).folder.parent == root.runs:
+                wanted.append(folder.id)
+            else:
+                where = f"{folder.folder} is not in this root."
+                raise RequestError(where, "Delete the folder by hand.", "other-root")
+    faults.check()
+    kept = _kept(root, wanted, studies)
+    places = {run: root.places_of(run) for run in wanted if run not in kept}
+    freed = sum(place.size() for found in places.values() for place in found)
+    return Removal(studies, [run for run, found in places.items() if found], kept, freed)
+
+
+def _kept(root: ResultsDir, runs: Sequence[str], studies: Sequence[str]) -> dict[str, list[str]]:
+    """Return runs that other studies than these use, with their names.
+
+    Raises:
+        DamagedError: If a study cannot be read: it may use any of them.
+    """
+    from paribus.sweeps.study.study import Study
+
+    kept: dict[str, list[str]] = {}
+    for name in root.study_names():
+        if name not in studies:
+            for run in {*Study.load(root, name).run_ids}.intersection(runs):
+                kept.setdefault(run, []).append(name)
+    return dict(sorted(kept.items()))
+
+
+def remove_planned(removal: Removal, root: ResultsDir) -> list[str]:
+    """Remove runs first, each study last, so that the same command goes on after a kill.
+
+    Returns:
+        Sentences on what could not be removed.
+
+    Raises:
+        RequestError: If another command has one of them in use; then nothing is removed.
+    """
+    from paribus.sweeps.study import optuna_studies
+    from paribus.sweeps.study.study import Study
+
+    notes: list[str] = []
+    with ExitStack() as locks:
+        for name in removal.studies:
+            locks.enter_context(root.lock(f"study-{name}", f"The study {name}"))
+        for run in removal.runs:
+            locks.enter_context(root.lock(run, f"The run {run}"))
+        kept = _kept(root, removal.runs, removal.studies)  # a study may have come meanwhile
+        for run in removal.runs:
+            if run in kept:
+                notes.append(f"{run} stays: {', '.join(kept[run])} uses it now.")
+            else:
+                root.remove_run(run)
+        for name in removal.studies:
+            study = Study.load(root, name)
+            try:
+                optuna_studies.remove(study)
+            except Exception as error:
+                notes.append(f"The Optuna study {name} stays: {str(error).splitlines()[0]}")
+            for path in study.folder.iterdir():
+                if path.name != "study.json":
+                    path.unlink()
+            (study.folder / "study.json").unlink()
+            study.folder.rmdir()
+    return notes
 
 
 # `doctor`: the machine, the libraries, and what is missing.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import groupby, islice
 from typing import Any
@@ -51,7 +51,7 @@ from paribus.sweeps.report.figure import (
 from paribus.sweeps.stats.verdicts import surely_changed
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.settings import BASELINE
-from paribus.sweeps.study.study import Study
+from paribus.sweeps.study.study import AxisRecord, Study
 
 _MOST_BEHIND = 60  # settings drawn faint
 _BEHIND = {"color": FAINT, "linestyle": "-", "alpha": 0.35}
@@ -127,17 +127,17 @@ class StudyView:
         most = many(counts[-1], "seed")
         return most if len(counts) == 1 else f"{counts[0]} to {most}"
 
-    def levels(self, axis: Mapping[str, Any]) -> list[Level]:
+    def levels(self, axis: AxisRecord) -> list[Level]:
         """Return the baseline's level and those of an axis that have a value."""
         return [
             Level(
-                axis["baseline"] if key is None else result.setting.level,
+                axis.baseline if key is None else result.setting.level,
                 dict(zip(result.seeds, result.values, strict=True)),
                 self.looks[result.setting.label],
                 key is None,
             )
             for result in self.results
-            if result.values and (key := result.setting.key) in (None, axis["key"])
+            if result.values and (key := result.setting.key) in (None, axis.key)
         ]
 
     def curves(self, label: str, metric: str) -> list[Values]:
@@ -180,8 +180,8 @@ def study_picture(view: StudyView) -> Picture:
             "nothing",
         )
     panels: list[Panel] = []
-    for axis in study.asked["axes"]:
-        key, levels, metric = axis["key"], view.levels(axis), short(study.metric, 16)
+    for axis in study.requested.axes:
+        key, levels, metric = axis.key, view.levels(axis), short(study.metric, 16)
         labels = [r.setting.label for r in there if r.setting.key in (None, key)]
         curves = [
             mean_and_band(
@@ -194,7 +194,7 @@ def study_picture(view: StudyView) -> Picture:
         if levels:
             panels += [
                 curves_panel(f"curves: {key}", f"{short(key, 22)}: {metric}", curves),
-                response_panel(f"best {metric}", key, levels, log=bool(axis.get("log"))),
+                response_panel(f"best {metric}", key, levels, log=axis.log),
             ]
     several = any(len(result.seeds) > 1 for result in there)
     band = "mean over seeds, band from lowest to highest" if several else "by epoch"
@@ -270,9 +270,9 @@ def _most(effects: Sequence[SettingComparison]) -> list[SettingComparison]:
 # Responses.
 
 
-def response_plot(view: StudyView, axis: Mapping[str, Any]) -> Plot | None:
+def response_plot(view: StudyView, axis: AxisRecord) -> Plot | None:
     """Return the levels of an axis against the metric; None where only the baseline has values."""
-    key, metric, levels = axis["key"], view.study.metric, view.levels(axis)
+    key, metric, levels = axis.key, view.study.metric, view.levels(axis)
     if all(level.baseline for level in levels):
         return None
     names = [f"{level.text} (baseline)" if level.baseline else level.text for level in levels]
@@ -284,7 +284,7 @@ def response_plot(view: StudyView, axis: Mapping[str, Any]) -> Plot | None:
         for name, mean, level in zip(names, means, levels, strict=True)
     ]
     return Plot(
-        response_panel(f"{short(key, 30)}: {metric}", key, levels, log=bool(axis.get("log"))),
+        response_panel(f"{short(key, 30)}: {metric}", key, levels, log=axis.log),
         f"Mean {metric} at each level of {key}: {pairs}.",
         f"Each seed's best epoch by {view.metric}, {view.seeds()}; stroke: mean; dotted: the "
         "baseline's mean.",

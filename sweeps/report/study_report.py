@@ -13,7 +13,7 @@ from paribus.core.config.values import show_value
 from paribus.core.errors import RequestError, shown
 from paribus.core.records.record import RunRecord
 from paribus.sweeps.analysis import verdict_text as words
-from paribus.sweeps.formatting import number
+from paribus.sweeps.formatting import number, without_credentials
 from paribus.sweeps.report.figure import StyledFigure, figure_of, many
 from paribus.sweeps.report.html import write_page
 from paribus.sweeps.report.run_report import shared_facts, shown_configuration
@@ -26,7 +26,6 @@ from paribus.sweeps.report.study_plots import (
     study_picture,
 )
 from paribus.sweeps.study.lookup import start_of, study_command
-from paribus.sweeps.study.optuna_storage import without_credentials
 from paribus.sweeps.study.request import seed_words
 from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import Study
@@ -91,7 +90,7 @@ def write_study_page(view: StudyView, file: Path | None = None) -> Path:
         sweep=_sweep_command(study, start) if baseline or not needs_root else None,
         needs_root=needs_root,
         configuration=shown_configuration(
-            baseline.configuration if baseline else study.asked["baseline"]
+            baseline.configuration if baseline else study.requested.baseline
         ),
         environment=shared_facts([record for _, _, record, _ in runs]),
         runs=runs,
@@ -104,7 +103,7 @@ def headline(view: StudyView) -> str:
     levels, chosen = len(view.comparison.settings) - 1, view.chosen
     text = (
         f"{many(levels, 'change')} to {shown(view.study.experiment)}, one at a time on "
-        f"{many(len(view.study.asked['axes']), 'hyperparameter')}. "
+        f"{many(len(view.study.requested.axes), 'hyperparameter')}. "
         f"{words.answer(view.comparison)}"
     )
     sign = 1 if view.study.direction == "maximize" else -1
@@ -137,9 +136,9 @@ def _axes(view: StudyView) -> list[dict[str, Any]]:
     With the command that makes the best level the baseline, where one is better.
     """
     paste, found = study_command(view.study), []
-    for axis in view.study.asked["axes"]:
+    for axis in view.study.requested.axes:
         if plot := response_plot(view, axis):
-            text = words.axis_said(view.comparison, axis["key"])
+            text = words.axis_said(view.comparison, axis.key)
             command = paste(*text.change) if text.change else None
             found.append({"plot": plot, "sentence": text.sentence, "command": command})
     return found
@@ -151,15 +150,15 @@ def _sweep_command(study: Study, start: str) -> str | None:
     if len(seeds) == 1 and seeds != [0]:  # Python can request seed 7 alone
         return None
     axes = [
-        f"{axis['key']}={','.join(show_value(level) for level in axis['levels'])}"
-        for axis in study.asked["axes"]
+        f"{axis.key}={','.join(show_value(level) for level in axis.levels)}"
+        for axis in study.requested.axes
     ]
-    looks = study.asked.get("looks")
+    looks = study.requested.looks
     options = ["--until-decided", "--max-seeds", str(looks[-1])] if looks else seed_words(seeds)
-    if study.asked.get("margin") is not None:
-        options += ["--margin", str(study.asked["margin"])]
-    if study.asked["storage"]:
-        options += ["--storage", without_credentials(study.asked["storage"])]
+    if study.requested.margin is not None:
+        options += ["--margin", str(study.requested.margin)]
+    if study.requested.storage:
+        options += ["--storage", without_credentials(study.requested.storage)]
     return shlex.join(["paribus", "sweep", start, *axes, *options, "--study", study.name])
 
 

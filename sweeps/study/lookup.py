@@ -148,7 +148,7 @@ def data_of(request: Request) -> str:
 def start_of(study: Study) -> str:
     """What EXPERIMENT of a command begins at a study's baseline: a name, or else its run."""
     path = catalogue().get(study.experiment)
-    if path and load_experiment(path).baseline.to_dict() == study.asked["baseline"]:
+    if path and load_experiment(path).baseline.to_dict() == study.requested.baseline:
         return study.experiment
     return f"{study.name}/{BASELINE}-s{min(study.find(BASELINE).runs, default=0)}"
 
@@ -173,14 +173,13 @@ def study_command(study: Study, options: Sequence[str] = ()) -> Callable[[str, s
 
 
 def studies_of(root: ResultsDir) -> dict[str, list[str]]:
-    """Run id to the names of the studies it is planned in."""
+    """Return run ids with the names of the studies they are planned in."""
     found: dict[str, list[str]] = {}
     for name in root.study_names():
         try:
-            settings = Study.load(root, name).settings
+            runs = Study.load(root, name).run_ids
         except DamagedError:  # named by what shows studies
             continue
-        for setting in settings:
-            for run in setting.runs.values():
-                found.setdefault(run, []).append(name)
+        for run in runs:
+            found.setdefault(run, []).append(name)
     return found

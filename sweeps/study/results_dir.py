@@ -21,9 +21,8 @@ from paribus.core.fileio import (
     verify_manifest,
     write_json,
 )
-from paribus.core.records.checkpoint import BEFORE, LAST, read_state
 from paribus.core.records.record import RunRecord
-from paribus.core.records.run_dir import RECORD, RunFolder, is_finished
+from paribus.core.records.run_dir import BEFORE, LAST, RECORD, RunFolder, is_finished, read_state
 
 _SEED = re.compile(r"(.+)-s(\d+)$")
 
@@ -77,9 +76,10 @@ class ResultsDir:
             )
 
     @property
-    def id(self) -> str:
-        """What marks views (the Optuna storage) as this root's."""
-        return str(read_json(self.path / "root.json")["id"])
+    def id(self) -> str | None:
+        """What marks stored Optuna studies as this root's; None where the root is not there yet."""
+        file = self.path / "root.json"
+        return str(read_json(file)["id"]) if file.exists() else None
 
     def run(self, name: str) -> RunFolder:
         """Return the folder of a finished run, whether it is there or not."""
@@ -209,6 +209,11 @@ class ResultsDir:
         """Return the folders of attempts at a run, in order of their numbers."""
         found = [p for p in self.attempts.glob(f"{name}.*") if p.suffix[1:].isdecimal()]
         return sorted(found, key=_number)
+
+    def places_of(self, name: str) -> list[RunFolder]:
+        """Return the folders of a run and its attempts, as far as they are there."""
+        places = [self.runs / name, *self.attempts_of(name)]
+        return [RunFolder(place) for place in places if place.is_dir()]
 
     def interrupted(self) -> list[str]:
         """Return ids of runs that have an attempt and are not finished."""

@@ -1,4 +1,4 @@
-"""A study: what was asked, in `study.json`, and what happened, read from the runs."""
+"""A study: what was requested, in `study.json`, and what happened, read from the runs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict
 
 from paribus.core.config.schema import DIRECTIONS, Direction, difference
 from paribus.core.config.values import canonical_json, show_value
@@ -16,7 +17,7 @@ from paribus.core.errors import DamagedError, RequestError, did_you_mean, shown
 from paribus.core.fileio import creating, read_json, write_json
 from paribus.core.fingerprint import explain
 from paribus.core.run_spec import RunSpec
-from paribus.sweeps.study.optuna_storage import without_credentials
+from paribus.sweeps.formatting import without_credentials
 from paribus.sweeps.study.request import USUAL_DECISION, Decision, StudySpec
 from paribus.sweeps.study.results import Outcomes, PlannedSetting, SettingResult
 from paribus.sweeps.study.results_dir import ResultsDir
@@ -25,23 +26,82 @@ from paribus.sweeps.study.settings import Setting
 RUN_ID = re.compile(r"(\w[\w-]*)-s(\d+)-[0-9a-f]{12}", re.ASCII)
 
 
+class Metric(BaseModel):
+    """The metric that settings are compared by, and which direction of it is better."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    direction: Direction
+
+
+class AxisRecord(BaseModel):
+    """An axis as `study.json` holds it; it grows with the commands given to the study.
+
+    Attributes:
+        key: The hyperparameter.
+        baseline: Its value in the baseline.
+        levels: Those that were requested or proposed.
+        log: Whether it is searched by its logarithm.
+        range: Where levels were proposed: the lowest and the highest.
+    """
+
+    key: str
+    baseline: Any
+    levels: list[Any]
+    log: bool = False
+    range: list[float | int] | None = None
+
+
+class StudyRecord(BaseModel):
+    """`study.json`: what was requested.
+
+    Attributes:
+        baseline: The baseline's configuration.
+        storage: URL of the Optuna storage without its secrets; None: the root's own.
+        created: When, in UTC.
+        margin: Differences smaller than this do not matter; None: the metric's own.
+        looks: After how many seeds verdicts are given, where seeds are added until it is decided.
+    """
+
+    format: int = 1
+    study: str
+    experiment: str
+    baseline: dict[str, Any]
+    metric: Metric
+    axes: list[AxisRecord]
+    settings: list[PlannedSetting]
+    storage: str | None
+    created: str
+    margin: float | None = None
+    looks: tuple[int, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return `study.json`'s content without its sha256."""
+        content = self.model_dump(mode="json")
+        if self.margin is None:  # which was not requested
+            del content["margin"]
+        if not self.looks:
+            del content["looks"]
+        return content
+
+
 class Study:
     """All settings of a question; grows with every command given to it.
 
     Args:
         root: Where it lives.
-        name: Its folder's name.
-        asked: The content of `study.json`.
+        requested: The content of `study.json`.
     """
 
-    def __init__(self, root: ResultsDir, name: str, asked: dict[str, Any]) -> None:
-        self.root, self.name, self.asked = root, name, asked
-        self.settings = [
-            PlannedSetting(**{**s, "runs": {int(k): v for k, v in s["runs"].items()}})
-            for s in asked["settings"]
-        ]
+    def __init__(self, root: ResultsDir, requested: StudyRecord) -> None:
+        self.root, self.requested = root, requested
+        self.name, self.experiment = requested.study, requested.experiment
+        self.metric, self.direction = requested.metric.name, requested.metric.direction
+        self.settings = requested.settings
+        self.folder = root.studies / self.name
         self.outcomes = Outcomes(root)
-        self.had_looks = bool(asked.get("looks"))  # before this command
+        self.had_looks = bool(requested.looks)  # before this command
 
     @classmethod
     def load(cls, root: ResultsDir, name: str) -> Study:
@@ -53,16 +113,13 @@ class Study:
         """
         root.require_study(name)
         file = root.studies / name / "study.json"
-        asked = read_json(file)
+        content = read_json(file)
         try:
-            if asked.pop("sha256") != _digest(asked):
+            if content.pop("sha256") != _digest(content):
                 raise ValueError("sha256")
-            study = cls(root, name, asked)
-            asked["baseline"], asked["axes"], asked["metric"]["name"], asked["experiment"]
-            for setting in study.settings:
-                for run in setting.runs.values():
-                    if not RUN_ID.fullmatch(run):  # it becomes part of paths
-                        raise ValueError(run)
+            study = cls(root, StudyRecord.model_validate({**content, "study": name}))
+            if not all(map(RUN_ID.fullmatch, study.run_ids)):  # they become part of paths
+                raise ValueError("runs")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DamagedError(
                 f"{file}: is not a study.", "Bring it back, or delete it."
@@ -83,7 +140,7 @@ class Study:
         Args:
             root: Where it lives.
             name: Its name.
-            question: What is asked.
+            question: What is requested.
             storage: URL of the Optuna storage, kept without its secrets; None: the root's own.
             decision: How its settings are decided on, where the command says so.
 
@@ -93,42 +150,26 @@ class Study:
         """
         check_study_name(name)
         storage = storage and without_credentials(storage)
-        if name in root.study_names():
-            study = cls.load(root, name)
-            study._refuse_other(question)
-            study._refuse_other_looks(decision)
-            study.asked["storage"] = storage or study.asked["storage"]
-            study.asked |= _kept(decision)
-            return study
-        return cls(root, name, {
-            "format": 1,
-            "study": name,
-            "experiment": question.experiment,
-            "baseline": question.baseline.to_dict(),
-            "metric": {"name": question.metric, "direction": question.direction},
-            "axes": [],
-            "settings": [],
-            "storage": storage,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            **_kept(decision),
-        })  # fmt: skip
-
-    @property
-    def experiment(self) -> str:
-        return str(self.asked["experiment"])
-
-    @property
-    def metric(self) -> str:
-        return str(self.asked["metric"]["name"])
-
-    @property
-    def direction(self) -> Direction:
-        found: Direction = self.asked["metric"]["direction"]
-        return found
-
-    @property
-    def folder(self) -> Path:
-        return self.root.studies / self.name
+        if name not in root.study_names():
+            return cls(root, StudyRecord(
+                study=name,
+                experiment=question.experiment,
+                baseline=question.baseline.to_dict(),
+                metric=Metric(name=question.metric, direction=question.direction),
+                axes=[],
+                settings=[],
+                storage=storage,
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+                margin=decision.margin,
+                looks=decision.looks,
+            ))  # fmt: skip
+        study = cls.load(root, name)
+        study._refuse_other(question, decision)
+        requested = study.requested
+        requested.storage = storage or requested.storage
+        requested.margin = requested.margin if decision.margin is None else decision.margin
+        requested.looks = decision.looks or requested.looks
+        return study
 
     def plan(
         self,
@@ -204,7 +245,7 @@ class Study:
         """
         if metric == self.metric:
             return self.direction
-        records = (self.outcomes.record(run) for s in self.settings for run in s.runs.values())
+        records = map(self.outcomes.record, self.run_ids)
         best = next((r for r in records if r is not None and r.best), None)
         known = list(best.metrics) if best else []
         if best is None or metric not in known:
@@ -251,6 +292,11 @@ class Study:
         )
         return None if level is None or base is None else level - base
 
+    @property
+    def run_ids(self) -> list[str]:
+        """Ids of all runs that are planned."""
+        return [run for setting in self.settings for run in setting.runs.values()]
+
     def find(self, label: str) -> PlannedSetting:
         """Return the setting of this label.
 
@@ -284,41 +330,35 @@ class Study:
     def _write(self) -> None:
         with creating(f"The study {self.folder}"):
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.asked["settings"] = [vars(setting) for setting in self.settings]
-            write_json(self.folder / "study.json", {**self.asked, "sha256": _digest(self.asked)})
+            content = self.requested.to_json()
+            write_json(self.folder / "study.json", {**content, "sha256": _digest(content)})
 
     def _merge_axes(self, question: StudySpec, settings: Sequence[Setting]) -> None:
-        axes = {axis["key"]: axis for axis in self.asked["axes"]}
+        axes = {axis.key: axis for axis in self.requested.axes}
         for axis in question.axes:
-            known = axes.setdefault(axis.key, {"key": axis.key, "baseline": axis.baseline,
-                                               "levels": [], "log": axis.log})  # fmt: skip
+            known = axes.setdefault(
+                axis.key,
+                AxisRecord(key=axis.key, baseline=axis.baseline, levels=[], log=axis.log),
+            )
             levels = [level.value for level in axis.levels]
-            known.setdefault("range", None)  # not in the studies of old
             if axis.range is not None:
                 levels = [setting.level for setting in settings if setting.key == axis.key]
-                ends = [axis.range.low, axis.range.high, *(known["range"] or ())]
-                known |= {"range": [min(ends), max(ends)], "log": axis.log}
-            texts = [show_value(level) for level in known["levels"]]
-            known["levels"] += [level for level in levels if show_value(level) not in texts]
-        self.asked["axes"] = list(axes.values())
+                ends = [axis.range.low, axis.range.high, *(known.range or ())]
+                known.range, known.log = [min(ends), max(ends)], axis.log
+            texts = [show_value(level) for level in known.levels]
+            known.levels += [level for level in levels if show_value(level) not in texts]
+        self.requested.axes = list(axes.values())
 
-    def _refuse_other_looks(self, decision: Decision) -> None:
-        """Refuse other looks: the error that earlier ones were allowed cannot be spent again."""
-        there = tuple(self.asked.get("looks") or ())
-        if there and decision.looks and there != decision.looks:
-            raise RequestError(
-                f"The study {self.name} was begun with --max-seeds {there[-1]}, and its looks have "
-                "spent their share of the errors.",
-                f"Take --max-seeds {there[-1]}, or name another study with --study.",
-                "other-looks",
-            )
+    def _refuse_other(self, question: StudySpec, decision: Decision) -> None:
+        """Refuse another baseline or metric, and other looks.
 
-    def _refuse_other(self, question: StudySpec) -> None:
-        metric = {"name": question.metric, "direction": question.direction}
-        differs = difference(self.asked["baseline"], question.baseline.to_dict())
+        The error probability that earlier looks have spent cannot be spent again.
+        """
+        there = self.requested
+        differs = difference(there.baseline, question.baseline.to_dict())
         if question.experiment != self.experiment:
             differs = {"experiment": [self.experiment, question.experiment], **differs}
-        if metric != self.asked["metric"] and not differs:
+        if (question.metric, question.direction) != (self.metric, self.direction) and not differs:
             differs["select.metric"] = [self.metric, question.metric]
         if differs:
             text = ", ".join(f"{k}: {_short(a)} there, {_short(b)} here"
@@ -328,17 +368,19 @@ class Study:
                 "Name another study with --study, or leave --study out.",
                 "other-baseline",
             )
+        if there.looks and decision.looks and there.looks != decision.looks:
+            most = there.looks[-1]
+            raise RequestError(
+                f"The study {self.name} was begun with --max-seeds {most}, and its looks have "
+                "spent their share of the errors.",
+                f"Take --max-seeds {most}, or name another study with --study.",
+                "other-looks",
+            )
 
 
-def _kept(decision: Decision) -> dict[str, Any]:
-    """Return what `study.json` holds of a decision: only what was asked for."""
-    margin = {} if decision.margin is None else {"margin": decision.margin}
-    return {**margin, **({"looks": list(decision.looks)} if decision.looks else {})}
-
-
-def _digest(asked: Mapping[str, Any]) -> str:
+def _digest(content: Mapping[str, Any]) -> str:
     """Return the sha256 of a study's content, kept beside it."""
-    return hashlib.sha256(canonical_json(json.loads(json.dumps(asked))).encode()).hexdigest()
+    return hashlib.sha256(canonical_json(json.loads(json.dumps(content))).encode()).hexdigest()
 
 
 def _short(value: Any) -> str:

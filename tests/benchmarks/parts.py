@@ -57,7 +57,7 @@ def _study(folder: Path, seconds: dict[str, float]) -> None:
     from paribus.sweeps.execution.driver import schedule
     from paribus.sweeps.execution.pool import Pool
     from paribus.sweeps.execution.worker import Task
-    from paribus.sweeps.study import optuna_export
+    from paribus.sweeps.study import optuna_studies
     from paribus.sweeps.study.lookup import request_for
     from paribus.sweeps.study.request import RawRequest
     from paribus.sweeps.study.results_dir import ResultsDir
@@ -80,9 +80,9 @@ def _study(folder: Path, seconds: dict[str, float]) -> None:
                 for run in job:
                     root.accept(run.id, attempts[run.id])
     study = Study.load(root, sweep.study.name)
-    optuna_export.warm_up()
+    optuna_studies.warm_up()
     with _timed(seconds, "driver: the Optuna view"):
-        optuna_export.write(study)
+        optuna_studies.write(study)
     track = [sys.executable, __file__, "--track", root.path, study.name]  # no torch, as the driver
     done = subprocess.run(track, check=True, text=True, stdout=subprocess.PIPE)
     seconds["driver: W&B, beside training"] = float(done.stdout)

@@ -9,8 +9,7 @@ from troubled import TROUBLED, planned_runs, tasks_of
 
 from paribus.core.errors import RequestError
 from paribus.core.fileio import verify_manifest
-from paribus.core.records.checkpoint import LAST
-from paribus.core.records.run_dir import RunFolder
+from paribus.core.records.run_dir import LAST, RunFolder
 from paribus.core.runtime import PINNED, is_pinned
 from paribus.sweeps.execution.pool import Pool
 from paribus.sweeps.study.request import Request

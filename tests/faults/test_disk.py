@@ -10,8 +10,7 @@ from faulty import LR, broken
 
 from paribus.core.errors import DamagedError
 from paribus.core.fileio import verify_manifest
-from paribus.core.records.checkpoint import LAST, load_state, save_state
-from paribus.core.records.run_dir import RECORD, RunFolder
+from paribus.core.records.run_dir import LAST, RECORD, RunFolder, load_state, save_state
 from paribus.sweeps.study.results_dir import ResultsDir
 
 KB = 1024

@@ -17,9 +17,9 @@ from processes import COMMAND, pids, unpinned, wait_until
 from safetensors.torch import save
 
 from paribus.core.fileio import write_bytes, write_json
-from paribus.core.records.checkpoint import LAST, read_state, save_state
+from paribus.core.records.run_dir import LAST, read_state, save_state
 from paribus.sweeps.cli.console import command as command_to_paste
-from paribus.sweeps.study.optuna_storage import without_credentials
+from paribus.sweeps.formatting import without_credentials
 
 
 def test_row_12_a_loss_that_is_not_finite(troubled, tally):

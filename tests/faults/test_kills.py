@@ -117,7 +117,7 @@ def test_row_04_the_group_is_killed_again_and_again_until_done(
 
 def progress(root):
     """(finished runs, bytes of history in no run): grows with every epoch that is saved."""
-    from paribus.core.records.checkpoint import load_state
+    from paribus.core.records.run_dir import load_state
 
     saved = 0
     for attempt in root.attempts.glob("*.*") if root.attempts.is_dir() else ():

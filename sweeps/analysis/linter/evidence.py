@@ -185,16 +185,16 @@ def evidence_of(
         direction=study.direction,
         margin=margin,
         axes=tuple(
-            AxisSeen(axis["key"], axis["baseline"], tuple(axis["levels"]), bool(axis.get("log")))
-            for axis in study.asked["axes"]
+            AxisSeen(axis.key, axis.baseline, tuple(axis.levels), axis.log)
+            for axis in study.requested.axes
         ),
         settings=tuple(_setting_seen(study, result) for result in results),
-        configuration=baseline[0].configuration if baseline else study.asked["baseline"],
+        configuration=baseline[0].configuration if baseline else study.requested.baseline,
         confusion_matrix=complete[0].confusion_matrix if complete else None,
         readings=read_lines(study.root.path / "readings.jsonl"),
         ended=max(times, default=None),
         options=tuple(options),
-        looks=bool(study.asked.get("looks")),
+        looks=bool(study.requested.looks),
     )
 
 

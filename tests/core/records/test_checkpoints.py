@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paribus.core.errors import DamagedError
-from paribus.core.records.checkpoint import (
+from paribus.core.records.run_dir import (
     BEFORE,
     LAST,
     CheckpointClock,

@@ -11,8 +11,18 @@ from safetensors import safe_open
 
 from paribus.core.errors import DamagedError, RequestError
 from paribus.core.fileio import MANIFEST, verify_manifest
-from paribus.core.records.checkpoint import BEFORE, LAST, load_state, save_state
-from paribus.core.records.run_dir import BEST, HISTORY, PREDICTIONS, RECORD, RunFolder, is_finished
+from paribus.core.records.run_dir import (
+    BEFORE,
+    BEST,
+    HISTORY,
+    LAST,
+    PREDICTIONS,
+    RECORD,
+    RunFolder,
+    is_finished,
+    load_state,
+    save_state,
+)
 from paribus.core.training.job import train_job
 
 FILES = {RECORD, HISTORY, BEST, PREDICTIONS, MANIFEST, "source/small.py"}

@@ -103,14 +103,14 @@ def test_an_unreadable_study_keeps_everything(paribus, place):
 
 
 def test_a_study_that_came_between_keeps_its_runs(paribus, place):
-    from paribus.sweeps.study.removal import plan_removal, remove
+    from paribus.sweeps.cli.upkeep_commands import plan_removal, remove_planned
     from paribus.sweeps.study.results_dir import ResultsDir
 
     root = ResultsDir(place / "results")
     planned = plan_removal(root, ["first", "second"])
     words = ("sweep", "line", "optimizer.lr=0.1", "--study", "third", *SHORT)
     assert paribus(*words, cwd=place).code == 0
-    said = remove(planned, root)
+    said = remove_planned(planned, root)
     assert len([line for line in said if line.endswith("third uses it now.")]) == 4
     assert {*studies(paribus, place)} == {"third"}
     assert studies(paribus, place)["third"]["runs"] == 4

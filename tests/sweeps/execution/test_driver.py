@@ -8,8 +8,7 @@ import pytest
 from processes import is_alive, pids
 from troubled import planned_runs
 
-from paribus.core.records.checkpoint import BEFORE, LAST
-from paribus.core.records.run_dir import BEST, HISTORY, RECORD
+from paribus.core.records.run_dir import BEFORE, BEST, HISTORY, LAST, RECORD
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.execution.driver import USUAL, RunnerOptions, drive
 from paribus.sweeps.study.request import Request

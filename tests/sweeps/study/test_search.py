@@ -145,7 +145,7 @@ def test_a_pruned_setting_is_one_on_the_record_and_in_the_storage(pruned):
     assert trials["baseline"].distributions == {
         "optimizer.lr": FloatDistribution(1e-5, 1.0, log=True)
     }
-    assert study.asked["axes"][0]["range"] == [1e-5, 1.0]
+    assert study.requested.axes[0].range == [1e-5, 1.0]
     again = compare_study(study, study.results()).to_dict()
     for row in again["settings"]:
         if row["label"] in labels:
@@ -202,12 +202,12 @@ def test_a_study_of_old_grows_a_range(troubled):
     digest = hashlib.sha256(canonical_json(asked).encode()).hexdigest()
     file.write_text(json.dumps({**asked, "sha256": digest}))
     study = troubled.sweep("optimizer.lr=1e-3:1:log", seeds=[0], search=Search(2)).study
-    (axis,) = study.asked["axes"]
-    assert axis["range"] == [1e-3, 1.0]
-    assert axis["log"]
-    assert len(axis["levels"]) == 3
+    (axis,) = study.requested.axes
+    assert axis.range == [1e-3, 1.0]
+    assert axis.log
+    assert len(axis.levels) == 3
     study = troubled.sweep("optimizer.lr=1e-4:1e-2", seeds=[0], search=Search(1)).study
-    assert study.asked["axes"][0]["range"] == [1e-4, 1.0]
+    assert study.requested.axes[0].range == [1e-4, 1.0]
 
 
 def test_fewer_levels_than_trials_are_said(troubled):

@@ -140,7 +140,7 @@ def test_verdicts_pair_the_seeds_that_both_have(swept):
 
 def test_the_study_s_margin_is_in_the_units_of_what_it_was_selected_by(copied):
     study = Study.load(copied, "study")
-    study.asked["margin"] = 0.9
+    study.requested.margin = 0.9
     own = compare_study(study, study.results()).to_dict()
     other = compare_study(study, study.results(metric="val/loss"), "val/loss").to_dict()
     assert own["margin"] == 0.9
@@ -195,7 +195,7 @@ def test_growing_trains_only_what_is_new(troubled):
         ("optimizer.lr=1.0", [0]),
         ("train.batch_size=8", [0]),
     ]
-    assert [(a["key"], a["levels"]) for a in study.asked["axes"]] == [
+    assert [(a.key, a.levels) for a in study.requested.axes] == [
         ("optimizer.lr", [0.1, 1.0]),
         ("train.batch_size", [8]),
     ]

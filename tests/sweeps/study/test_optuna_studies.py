@@ -11,8 +11,9 @@ from troubled import Troubled
 
 from paribus.core.errors import RequestError
 from paribus.sweeps.execution.driver import USUAL
-from paribus.sweeps.study import optuna_export
-from paribus.sweeps.study.optuna_storage import checked_storage, without_credentials
+from paribus.sweeps.formatting import without_credentials
+from paribus.sweeps.study import optuna_studies
+from paribus.sweeps.study.optuna_studies import checked_storage
 from paribus.sweeps.study.study import Study
 from paribus.sweeps.tracking.tracker import NoTracker
 
@@ -35,7 +36,7 @@ def check(study, url=None):
     assert len(trials) == len(found.trials) == len(results)
     assert [trial.number for trial in found.trials] == [*range(len(results))]
     assert found.direction.name.lower() == study.direction
-    keys = [axis["key"] for axis in study.asked["axes"]]
+    keys = [axis.key for axis in study.requested.axes]
     for result in results:
         trial = trials[result.setting.label]
         assert trial.user_attrs["changed"] == (result.setting.key or "")
@@ -103,8 +104,8 @@ def test_nothing_is_written_again_that_is_there(troubled):
     study = troubled.sweep(LR, seeds=[0]).study
     times = [t.datetime_complete for t in stored(troubled.root).trials]
     ids = [t._trial_id for t in stored(troubled.root).trials]
-    optuna_export.write(study)
-    optuna_export.write(Study.load(troubled.root, "study"))
+    optuna_studies.write(study)
+    optuna_studies.write(Study.load(troubled.root, "study"))
     assert [t.datetime_complete for t in stored(troubled.root).trials] == times
     troubled.sweep("optimizer.lr=0.05", seeds=[0])  # inside the range: the rest stays
     assert [t._trial_id for t in stored(troubled.root).trials[:2]] == ids
@@ -207,7 +208,7 @@ def test_trials_that_were_added_by_hand_go_with_the_next_sweep(troubled):
     study = troubled.sweep(LR, seeds=[0]).study
     extra = optuna.trial.create_trial(state=TrialState.COMPLETE, value=99)
     stored(troubled.root).add_trial(extra)
-    optuna_export.write(study)
+    optuna_studies.write(study)
     check(study)
 
 
@@ -215,10 +216,10 @@ def test_while_training_only_what_ended_before_the_first_that_has_not_is_added(t
     troubled.switch("full")
     study = troubled.sweep(LR, "model.trouble=memory", "train.batch_size=8", seeds=[0]).study
     (troubled.root.path / "optuna.db").unlink()
-    optuna_export.write(study, only_add=True)
+    optuna_studies.write(study, only_add=True)
     labels = [t.user_attrs["label"] for t in stored(troubled.root).trials]
     assert labels == ["baseline", LR]
-    optuna_export.write(study)
+    optuna_studies.write(study)
     check(study)
 
 

@@ -1,0 +1,354 @@
+"""The stored Optuna study: a view of the whole, for Optuna's dashboard, plots and API.
+
+It is written from the record and never read by a sweep; only a study that bears the root's id is
+replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from functools import cache
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from paribus.core.config.values import show_value
+from paribus.core.errors import RequestError
+from paribus.sweeps.formatting import without_credentials
+from paribus.sweeps.study.results import SettingResult
+from paribus.sweeps.study.settings import BASELINE
+from paribus.sweeps.study.study import AxisRecord, Study
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
+
+SQLITE = "sqlite:///"
+_MARK = "paribus_root"  # attribute of a stored study: the id of its root
+
+
+def checked_storage(url: str) -> str:
+    """Return a storage's URL, a SQLite path made absolute, if it can work; creates nothing.
+
+    Raises:
+        RequestError: If it is no URL of a database, or its folder is not there.
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+    hint, shown = "Such as sqlite:///FILE, or leave it out.", without_credentials(url)[:100]
+    if (file := _sqlite_file(url)) is not None and not file.is_absolute():
+        url = SQLITE + str(file.expanduser().absolute())
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect().import_dbapi()
+    except ImportError as error:
+        why = f"--storage {shown}: its driver is not installed: {error}."
+        raise RequestError(why, hint, "storage") from error
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        raise RequestError(
+            f"--storage {shown} is no URL of a database.", hint, "storage"
+        ) from error
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        folder = Path(parsed.database).parent
+        if not folder.is_dir():
+            raise RequestError(f"--storage: there is no folder {folder}.", hint, "storage")
+    return url
+
+
+def storage_url(study: Study) -> str:
+    """Return the study's own storage, or the SQLite file under the root."""
+    return study.requested.storage or f"{SQLITE}{study.root.path / 'optuna.db'}"
+
+
+@cache
+def warm_up() -> None:
+    """Do beforehand what only the first `write` of a process takes long for, in memory."""
+    _open("sqlite://").remove_session()
+
+
+def check_stored(study: Study, storage: str | None = None) -> None:
+    """Refuse a storage that cannot be opened, or that has another root's study of this name.
+
+    A database that is not there yet is not looked for: `write` makes it.
+
+    Raises:
+        RequestError: As `write` does.
+    """
+    url = storage or storage_url(study)
+    file = _sqlite_file(url)
+    if file is not None and (not file.exists() or _damage(file)):
+        return  # `repair` makes it
+    with _opened(study, url) as opened:
+        _stored(study, opened)
+
+
+def repair(study: Study, storage: str | None = None) -> list[str]:
+    """Set a damaged SQLite file aside and refuse a foreign study, when a sweep begins.
+
+    Returns:
+        A sentence on what has to be built anew: a file that is damaged, a study that has results
+        and is not stored.
+
+    Raises:
+        RequestError: As `write` does.
+    """
+    url = storage or storage_url(study)
+    file = _sqlite_file(url)
+    with _lock(study):  # another command may be repairing it
+        if file is not None and (found := _damage(file)):
+            new = _set_aside(file)
+            return [f"The Optuna storage was damaged ({found}); it is now {new}, and built anew."]
+    stored = None
+    if file is None or file.exists():
+        with _opened(study, url) as opened:
+            stored = _stored(study, opened)
+    if stored is None and any(result.runs for result in study.results()):
+        return [f"{study.name} was not in the Optuna storage; it is built anew from the runs."]
+    return []
+
+
+def write(
+    study: Study,
+    storage: str | None = None,
+    *,
+    only_add: bool = False,
+    unfinished: Collection[str] = (),
+) -> None:
+    """Bring the stored study up to date: one trial for each setting that has ended.
+
+    It is built anew where a finished setting changed or Optuna cannot change it in place. The same
+    call rebuilds a lost database.
+
+    Args:
+        study: What was requested and what happened.
+        storage: The storage's URL; None: the study's own.
+        only_add: While settings are being trained: adds those that ended before the first that has
+            not, so that trials have the settings' order; leaves the rest to a later call.
+        unfinished: Labels of the settings that may get more seeds.
+
+    Raises:
+        RequestError: If the storage cannot be opened, or holds a study of this name that is not
+            this root's.
+    """
+
+    def has_ended(result: SettingResult) -> bool:
+        return result.status != "interrupted" and result.label not in unfinished
+
+    results = study.results()
+    ended = takewhile(has_ended, results) if only_add else filter(has_ended, results)
+    distributions = {axis.key: _distribution(axis) for axis in study.requested.axes}
+    # A step is a seed's place among the baseline's: by it, Optuna's pruners pair settings.
+    steps = {seed: step for step, seed in enumerate(sorted(study.find(BASELINE).runs))}
+    trials = [_trial(study, result, distributions, steps) for result in ended]
+    with _opened(study, storage or storage_url(study)) as opened:
+        stored = _stored(study, opened)
+        old = stored.get_trials(deepcopy=False) if stored else []
+        left = {trial.user_attrs["label"]: trial for trial in trials}
+        as_stored = [left.pop(there.user_attrs.get("label", ""), None) for there in old]
+        changed = any(
+            trial is None
+            or there.distributions != distributions
+            or _content(there) != _content(trial)
+            for there, trial in zip(old, as_stored, strict=True)
+        )
+        if stored is None or (changed and not only_add):
+            stored = _create(study, opened, anew=stored is not None)
+            # In the order they had before, then the new ones: numbers stay what they were.
+            places = {there.user_attrs.get("label"): place for place, there in enumerate(old)}
+            trials.sort(key=lambda trial: places.get(trial.user_attrs["label"], len(places)))
+            stored.add_trials(trials)
+        elif not changed:
+            stored.add_trials(list(left.values()))
+
+
+def remove(study: Study) -> None:
+    """Delete the stored study, if it is there and this root's.
+
+    Raises:
+        RequestError: If it is not this root's, or the storage cannot be opened.
+    """
+    import optuna
+
+    url = storage_url(study)
+    file = _sqlite_file(url)
+    if file is not None and not file.exists():
+        return
+    with _opened(study, url) as opened:
+        if _stored(study, opened) is not None:
+            optuna.delete_study(study_name=study.name, storage=opened)
+
+
+# The storage: a SQLite file or a server.
+
+
+def _sqlite_file(url: str) -> Path | None:
+    """Return the file of a SQLite URL; None for a server's."""
+    return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
+
+
+def _damage(file: Path) -> str | None:
+    """Return what is wrong with a SQLite file; None if nothing, or if there is none."""
+    if not file.exists() or file.stat().st_size == 0:
+        return None
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.OperationalError:  # locked or unreadable, which is no damage
+        return None
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return None if found == "ok" else str(found).replace("\n", " ")
+
+
+def _set_aside(file: Path) -> Path:
+    """Rename a damaged SQLite file, with the journals beside it; return its new name."""
+    number = 1
+    while (new := file.with_name(f"{file.name}.damaged-{number}")).exists():
+        number += 1
+    for suffix in ("-wal", "-shm", "-journal", ""):
+        beside = file.with_name(file.name + suffix)
+        if beside.exists():
+            beside.rename(f"{new}{suffix}")
+    return new
+
+
+def _open(url: str) -> BaseStorage:
+    """Open Optuna's storage of a URL.
+
+    Raises:
+        RequestError: If it cannot be opened.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        return optuna.storages.get_storage(url)
+    except Exception as error:
+        shown = without_credentials(url)
+        text = str(error).split("\n")[0].replace(url, shown)
+        raise RequestError(
+            f"The Optuna storage {shown} cannot be opened: {text}",
+            "Give --storage sqlite:///FILE, or leave it out.",
+            "storage",
+        ) from None
+
+
+def _lock(study: Study) -> AbstractContextManager[None]:
+    return study.root.lock("optuna", "The Optuna storage", wait=True)
+
+
+@contextmanager
+def _opened(study: Study, url: str) -> Iterator[BaseStorage]:
+    """Open the storage for this command alone: two cannot both make its tables."""
+    with _lock(study) if study.root.id else nullcontext():
+        storage = _open(url)
+        try:
+            yield storage
+        finally:
+            storage.remove_session()
+
+
+def _stored(study: Study, opened: BaseStorage) -> optuna.Study | None:
+    """Return the stored study of this name; None if there is none.
+
+    Raises:
+        RequestError: If it is not this root's.
+    """
+    import optuna
+
+    if study.name not in optuna.study.get_all_study_names(opened):
+        return None
+    stored = optuna.load_study(study_name=study.name, storage=opened)
+    if stored.user_attrs.get(_MARK, "") == study.root.id:
+        return stored
+    if not stored.user_attrs and not stored.trials and _note(study).exists():
+        # A kill came between its creation and its mark.
+        optuna.delete_study(study_name=study.name, storage=opened)
+        return None
+    raise RequestError(
+        f"The Optuna storage has a study '{study.name}' that is not this root's.",
+        "Name another study with --study, or another storage with --storage.",
+        "foreign-study",
+    )
+
+
+def _create(study: Study, opened: BaseStorage, *, anew: bool) -> optuna.Study:
+    """Create a stored study, marked as this root's, in place of the one that is there."""
+    import optuna
+
+    _note(study).touch()
+    if anew:
+        optuna.delete_study(study_name=study.name, storage=opened)
+    stored = optuna.create_study(study_name=study.name, storage=opened, direction=study.direction)
+    stored.set_user_attr(_MARK, study.root.id)
+    stored.set_user_attr("experiment", study.experiment)
+    _note(study).unlink()
+    return stored
+
+
+def _note(study: Study) -> Path:
+    """Return the file that is there while the stored study is being created."""
+    return study.folder / "optuna.new"
+
+
+# A setting as a trial.
+
+
+def _content(trial: FrozenTrial) -> tuple[Any, ...]:
+    return trial.state, trial.values, trial.params, trial.user_attrs, trial.intermediate_values
+
+
+def _distribution(axis: AxisRecord) -> BaseDistribution:
+    """Return float or int for numbers, else categorical; lists as their JSON text."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    levels = [axis.baseline, *axis.levels, *(axis.range or ())]
+    if all(isinstance(x, int | float) and not isinstance(x, bool) for x in levels):
+        whole = all(isinstance(x, int) for x in levels)
+        kind = IntDistribution if whole else FloatDistribution
+        return kind(min(levels), max(levels), log=axis.log and min(levels) > 0)
+    return CategoricalDistribution(list(dict.fromkeys(_category(x) for x in levels)))
+
+
+def _category(level: Any) -> Any:
+    if isinstance(level, list):
+        return json.dumps(level)
+    return show_value(level) if isinstance(level, Mapping) else level
+
+
+def _trial(
+    study: Study,
+    result: SettingResult,
+    distributions: Mapping[str, BaseDistribution],
+    steps: Mapping[int, int],
+) -> FrozenTrial:
+    from optuna.trial import TrialState, create_trial
+
+    setting = result.setting
+    params = {axis.key: _category(axis.baseline) for axis in study.requested.axes}
+    if setting.key is not None:
+        params[setting.key] = _category(setting.level)
+    states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+    by_seed = dict(zip(result.seeds, result.values, strict=True))
+    return create_trial(
+        state=states.get(result.status, TrialState.FAIL),
+        value=result.mean if result.status == "complete" else None,
+        intermediate_values={steps[seed]: x for seed, x in by_seed.items() if seed in steps},
+        params=params,
+        distributions=dict(distributions),
+        user_attrs={
+            "label": setting.label,
+            "changed": setting.key or "",
+            "runs": list(result.runs),
+            "values": {str(seed): value for seed, value in by_seed.items()},
+            **({"reason": result.reason} if result.reason else {}),
+        },
+    )
