@@ -5,16 +5,28 @@
     study = paribus.sweep("digits", {"optimizer.lr": [1e-3, 1e-2]}, seeds=3)
     print(paribus.compare(study).settings[1].verdict)
 
-Importing this package imports no torch; the first use of a function imports the rest.
+Importing this package imports no torch; the first use of a name imports what it needs.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "Comparison",
+    "DamagedError",
+    "Evaluation",
+    "EvaluationComparison",
+    "ParibusError",
+    "Predictions",
+    "Report",
+    "Reproduced",
+    "ReproducedSetting",
+    "RequestError",
     "Run",
+    "RunRecord",
+    "SettingComparison",
     "StudyResult",
     "__version__",
     "compare",
@@ -29,7 +41,10 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from paribus.sweeps.analysis.compare import Comparison
+    from paribus.core.errors import DamagedError, ParibusError, RequestError
+    from paribus.core.inference.predict import Predictions
+    from paribus.core.records.record import RunRecord
+    from paribus.sweeps.analysis.compare import Comparison, SettingComparison
     from paribus.sweeps.api import (
         Run,
         StudyResult,
@@ -43,9 +58,22 @@ if TYPE_CHECKING:
         sweep,
         train,
     )
+    from paribus.sweeps.evaluate import Evaluation, EvaluationComparison
+    from paribus.sweeps.report.output import Report
+    from paribus.sweeps.reproduce import Reproduced, ReproducedSetting
 
     __version__: str
 else:
+    # Types that `paribus.sweeps.api` does not define, by module.
+    _ELSEWHERE = {
+        "core.errors": ("DamagedError", "ParibusError", "RequestError"),
+        "core.inference.predict": ("Predictions",),
+        "core.records.record": ("RunRecord",),
+        "sweeps.analysis.compare": ("Comparison", "SettingComparison"),
+        "sweeps.evaluate": ("Evaluation", "EvaluationComparison"),
+        "sweeps.report.output": ("Report",),
+        "sweeps.reproduce": ("Reproduced", "ReproducedSetting"),
+    }
 
     def __getattr__(name: str) -> Any:
         """Import a name of the public API when it is first used."""
@@ -56,9 +84,8 @@ else:
 
             found = version("paribus")
         else:
-            from paribus.sweeps import api
-
-            found = getattr(api, name)
+            home = next((home for home, names in _ELSEWHERE.items() if name in names), "sweeps.api")
+            found = getattr(import_module(f"paribus.{home}"), name)
         globals()[name] = found
         return found
 

@@ -8,17 +8,20 @@ for setting in paribus.compare(study).settings:
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial, wraps
+from inspect import signature
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from paribus.core.config.experiment import dotted_name, refuse_while_loading
 from paribus.core.config.schema import Direction
 from paribus.core.config.values import as_plain
-from paribus.core.errors import Faults, RequestError, inert, shown
+from paribus.core.errors import Faults, ParibusError, RequestError, inert, shown
 from paribus.core.records.record import Best, RunRecord
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.sources.cells import is_of_cell, write_cells
@@ -30,15 +33,15 @@ from paribus.sweeps.analysis.compare import (
     html_table,
     run_document,
 )
-from paribus.sweeps.execution.pool import Pool
 from paribus.sweeps.formatting import number
 from paribus.sweeps.progress.progress import train_watched
 from paribus.sweeps.study.axes import Requested
-from paribus.sweeps.study.lookup import find_run, find_subject, find_trained_run
+from paribus.sweeps.study.lookup import find_run, find_subject
 from paribus.sweeps.study.request import (
+    PRUNERS,
+    SAMPLERS,
     RawRequest,
     Search,
-    check_margin,
     decision_of,
     read_option,
     read_seeds,
@@ -57,6 +60,26 @@ if TYPE_CHECKING:
     from paribus.sweeps.report.output import Report
     from paribus.sweeps.reproduce import Reproduced, ReproducedSetting
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _for_python(function: Callable[P, R]) -> Callable[P, R]:
+    """Make errors of a function name arguments of Python, where those of a command name options."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except ParibusError as error:
+            error.faults = [
+                replace(fault, message=in_python(fault.message), hint=in_python(fault.hint))
+                for fault in error.faults
+            ]
+            raise
+
+    return call
+
 
 @dataclass(frozen=True, repr=False)
 class Run:
@@ -72,7 +95,7 @@ class Run:
     def id(self) -> str:
         return self.folder.id
 
-    @property
+    @cached_property
     def record(self) -> RunRecord:
         """Everything recorded about it: configuration, identity, environment, result."""
         return self.folder.record()
@@ -95,10 +118,6 @@ class Run:
         """The document that ``paribus run --json`` prints."""
         return run_document(self.folder, self.record)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return `document`."""
-        return self.document
-
     def __repr__(self) -> str:
         record = self.record
         if record.best is None:
@@ -113,6 +132,7 @@ class Run:
         rows = [[name, *(number(c.get(name)) for c in columns.values())] for name in names]
         return html_table(repr(self), ["metric", *columns], rows)
 
+    @_for_python
     def plot(self, *, trust: bool = False) -> StyledFigure:
         """Draw its curves, its confusion matrix and its model's answers.
 
@@ -127,6 +147,7 @@ class Run:
 
         return run_figure(self.folder, trust=trust)
 
+    @_for_python
     def model(self, *, trust: bool = False) -> nn.Module:
         """Return the model with the best epoch's weights, on the CPU and in evaluation mode.
 
@@ -173,23 +194,19 @@ class StudyResult:
         rows: list[dict[str, Any]] = compare_study(self.study).to_dict()["settings"]
         return rows
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return `document`."""
-        return self.document
-
     def to_frame(self) -> DataFrame:
         """Return one row per setting, with the keys of `rows` as columns."""
         return compare_study(self.study).to_frame()
 
     def __repr__(self) -> str:
-        found = compare_study(self.study)
-        settings = [setting for setting in found.settings if setting.mean is not None]
-        means = ", ".join(f"{setting.label} {setting.mean:.4g}" for setting in settings)
-        return f"<study {self.name}: mean best {found.metric.name} of {means or 'nothing yet'}>"
+        results = [result for result in self.study.results() if result.mean is not None]
+        means = ", ".join(f"{result.label} {result.mean:.4g}" for result in results)
+        return f"<study {self.name}: mean best {self.study.metric} of {means or 'nothing yet'}>"
 
     def _repr_html_(self) -> str:
         return compare_study(self.study)._repr_html_()
 
+    @_for_python
     def plot(self) -> StyledFigure:
         """Draw the learning curves, and the metric over each axis.
 
@@ -200,6 +217,7 @@ class StudyResult:
 
         return study_figure(self.study)
 
+    @_for_python
     def run(self, label: str, seed: int) -> Run:
         """Return a run of a setting.
 
@@ -209,6 +227,7 @@ class StudyResult:
         return Run(find_run(self.study.root, f"{self.name}/{label}-s{seed}"))
 
 
+@_for_python
 def train(
     experiment: str | Path,
     overrides: Mapping[str, Any] | Sequence[str] | None = None,
@@ -237,15 +256,15 @@ def train(
     """
     refuse_while_loading("train")
     place, faults = _root(root), Faults()
-    with faults.collecting():
-        _seeds([seed])
-    asked = RawRequest(str(experiment), _pairs(overrides, place), None, engine, trust)
-    with planned_run(place, asked, seed, faults) as planned:
+    read_option("seed", seed, faults)
+    requested = RawRequest(str(experiment), _values(overrides, place), None, engine, trust)
+    with planned_run(place, requested, seed, faults) as planned:
         train_watched(planned, wandb=wandb, warn=_warn)
     planned.finished("Once its cause is gone, call train again.")
     return Run(place.run(planned.run.id))
 
 
+@_for_python
 def sweep(
     experiment: str | Path,
     axes: Mapping[str, Any] | Sequence[str] | None = None,
@@ -310,10 +329,12 @@ def sweep(
         seeds_given=seeds is not None,
         faults=faults,
     )
-    asked = RawRequest(str(experiment), _pairs(overrides, place), _axes(axes, place), engine, trust)
+    requested = RawRequest(
+        str(experiment), _values(overrides, place), _levels(axes, place), engine, trust
+    )
     with planned_sweep(
         place,
-        asked,
+        requested,
         wanted,
         faults,
         search=search,
@@ -329,6 +350,7 @@ def sweep(
     return StudyResult(planned.study)
 
 
+@_for_python
 def load_study(name: str | None = None, *, root: str | Path | None = None) -> StudyResult:
     """Return a study by name; None: the latest.
 
@@ -339,6 +361,7 @@ def load_study(name: str | None = None, *, root: str | Path | None = None) -> St
     return StudyResult(Study.load(place, name or latest_study(place)))
 
 
+@_for_python
 def load_run(run: str, *, root: str | Path | None = None) -> Run:
     """Return a finished run by id, the beginning of one, its folder, or ``STUDY/LABEL-sSEED``.
 
@@ -348,6 +371,7 @@ def load_run(run: str, *, root: str | Path | None = None) -> Run:
     return Run(find_run(_root(root), run))
 
 
+@_for_python
 def compare(
     study_or_csv: StudyResult | str | Path | None = None,
     *,
@@ -370,19 +394,18 @@ def compare(
         RequestError: If there is no such study or file, or nothing can be said of it yet.
     """
     place, name = _named(study_or_csv, root)
+    of_file = name.lower().endswith(".csv") and name not in place.study_names()
     faults = Faults()
-    with faults.collecting():
-        check_margin(margin)
-    if name.lower().endswith(".csv") and name not in place.study_names():
-        if metric is not None:
-            faults.add("metric: a file has one value for each run.", "Leave it out.", "options")
-        faults.check()
+    read_option("margin", margin, faults)
+    if of_file and metric is not None:
+        faults.add("--metric: a file has one value for each run.", "Leave it out.", "options")
+    if direction is not None and not of_file:
+        faults.add("--direction: a study knows its metric's.", "Leave it out.", "options")
+    faults.check()
+    if of_file:
         from paribus.sweeps.analysis.csv_results import compare_results
 
         return compare_results(Path(name), direction or "maximize", margin)
-    if direction is not None:
-        faults.add("direction: a study knows its metric's.", "Leave it out.", "options")
-    faults.check()
     study = Study.load(place, name or latest_study(place))
     comparison = checked_comparison(study, metric, margin, root_words(place))
     for run, damage in study.outcomes.damaged.items():
@@ -390,6 +413,7 @@ def compare(
     return comparison
 
 
+@_for_python
 def evaluate(
     run_or_study: Run | StudyResult | str | Path,
     split: Split = "val",
@@ -414,18 +438,15 @@ def evaluate(
         DamagedError: If a file of the run, or the data, is not what it was.
         RequestError: If there is no such run or study, it has no model, or the part is empty.
     """
-    from paribus.sweeps.evaluate import evaluate_recorded, evaluate_study
+    from paribus.sweeps.evaluate import evaluate_named
 
     if split not in ("val", "test"):
         raise RequestError(f"split={shown(repr(split), 40)}: must be 'val' or 'test'.")
     place, name = _named(run_or_study, root)
-    if name in place.study_names():
-        return evaluate_study(Study.load(place, name), labels, split, trust)
-    if labels:
-        raise RequestError(f"{shown(name)} is no study, so it has no settings to name.")
-    return evaluate_recorded(place, name, split, trust)
+    return evaluate_named(place, name, split, labels, trust)
 
 
+@_for_python
 def predict(
     run: Run | str | Path, inputs: Any, *, root: str | Path | None = None, trust: bool = False
 ) -> Predictions:
@@ -443,23 +464,20 @@ def predict(
         RequestError: If there is no such run, it has no model, or an input is not as its training
             data were.
     """
-    place, name = _named(run, root)
-    folder, record = find_trained_run(place, name, "predict with")
     from paribus.core.inference.new_inputs import Given
-    from paribus.core.inference.predict import predict_run
+    from paribus.sweeps.evaluate import predict_named
 
+    place, name = _named(run, root)
     items = [inputs] if isinstance(inputs, str | Path) else _rows(inputs)
-    if all(isinstance(item, str | Path) for item in items):
-        given = Given([str(item) for item in items])
-    else:
-        given = Given(rows=items)
-    with Pool(1, record.configuration["data"]["name"]) as pool:
-        found = pool.call(predict_run, folder.folder, given, trust)
+    texts = [str(item) for item in items if isinstance(item, str | Path)]
+    given = Given(texts) if len(texts) == len(items) else Given(rows=items)
+    found = predict_named(place, name, given, trust)
     for note in found.notes:
         _warn(note)
     return found
 
 
+@_for_python
 def reproduce(
     run: Run | str | Path,
     *,
@@ -493,6 +511,7 @@ def reproduce(
     return results[0] if len(results) == 1 else ReproducedSetting(name, results)
 
 
+@_for_python
 def report(
     study_or_run: StudyResult | Run | str | Path | None = None,
     *,
@@ -540,16 +559,23 @@ def _rows(inputs: Any) -> list[Any]:
     return [row.tolist() if hasattr(row, "tolist") else row for row in rows]
 
 
+def _root(root: str | Path | None) -> ResultsDir:
+    place = ResultsDir(Path(root or os.environ.get("PARIBUS_ROOT") or "results"))
+    place.share_data_folder()
+    return place
+
+
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    """How many seeds, or which, as a list.
+    """Return how many seeds, or which, as a list.
 
     Raises:
         RequestError: If there is none, one stands twice, or one is no whole number from 0 on.
     """
-    if isinstance(seeds, int) and not isinstance(seeds, bool):
+    if isinstance(seeds, int):
         return read_seeds(str(seeds))
-    wanted = [] if isinstance(seeds, str | bool) else list(seeds)
-    if not wanted or len(set(wanted)) < len(wanted) or not all(map(_is_seed, wanted)):
+    wanted = [] if isinstance(seeds, str) else list(seeds)
+    are_seeds = all(type(seed) is int and 0 <= seed < 10**9 for seed in wanted)
+    if not wanted or not are_seeds or len(set(wanted)) < len(wanted):
         raise RequestError(
             f"seeds={shown(repr(seeds), 40)}: must be different whole numbers from 0 to 999999999.",
             "Write how many (3), or which ([3, 7, 11]).",
@@ -558,45 +584,31 @@ def _seeds(seeds: int | Sequence[int]) -> list[int]:
     return wanted
 
 
-def _is_seed(seed: object) -> bool:
-    return isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 10**9
+Words = Mapping[str, Any] | Sequence[str] | None
 
 
-def _root(root: str | Path | None) -> ResultsDir:
-    place = ResultsDir(Path(root or os.environ.get("PARIBUS_ROOT") or "results"))
-    place.lend_data_folder()
-    return place
+def _values(words: Words, root: ResultsDir) -> tuple[Requested, ...]:
+    """Return ``KEY=VALUE`` as it is typed, and a mapping's values as configurations hold them."""
+    return _requested(words, partial(_plain, root=root))
 
 
-def _pairs(
-    overrides: Mapping[str, Any] | Sequence[str] | None, root: ResultsDir
-) -> tuple[Requested, ...]:
-    if isinstance(overrides, str):
-        return (overrides,)
-    if overrides is not None and not isinstance(overrides, Mapping):
-        return tuple(overrides)
-    return tuple((key, _plain(value, key, root)) for key, value in (overrides or {}).items())
+def _levels(words: Words, root: ResultsDir) -> tuple[Requested, ...]:
+    """Return ``KEY=LEVELS`` as it is typed; of a mapping a value that is no list is one level."""
+
+    def read(levels: Any, key: str) -> str | list[Any]:
+        if isinstance(levels, str):
+            return levels
+        if isinstance(levels, Mapping) or not isinstance(levels, Iterable):
+            levels = [levels]
+        return [_plain(level, key, root) for level in levels]
+
+    return _requested(words, read)
 
 
-def _axes(
-    axes: Mapping[str, Any] | Sequence[str] | None, root: ResultsDir
-) -> tuple[Requested, ...]:
-    if axes is None:
-        return ()
-    if isinstance(axes, str):
-        return (axes,)
-    if not isinstance(axes, Mapping):
-        return tuple(axes)
-    return tuple((key, _levels(key, levels, root)) for key, levels in axes.items())
-
-
-def _levels(key: str, levels: Any, root: ResultsDir) -> str | list[Any]:
-    """Return LEVELS as they are typed, or a list of values; one value is a list of one."""
-    if isinstance(levels, str):
-        return levels
-    if isinstance(levels, Mapping) or not isinstance(levels, Iterable):
-        levels = [levels]
-    return [_plain(level, key, root) for level in levels]
+def _requested(words: Words, read: Callable[[Any, str], Any]) -> tuple[Requested, ...]:
+    if isinstance(words, Mapping):
+        return tuple((key, read(value, key)) for key, value in words.items())
+    return (words,) if isinstance(words, str) else tuple(words or ())
 
 
 def _plain(value: Any, key: str, root: ResultsDir) -> Any:
@@ -626,4 +638,39 @@ def _plain(value: Any, key: str, root: ResultsDir) -> Any:
 
 
 def _warn(message: str) -> None:
-    print(inert(message), file=sys.stderr)
+    print(inert(in_python(message)), file=sys.stderr)
+
+
+_ARGUMENTS = {
+    name
+    for function in (sweep, train, compare, evaluate, predict, reproduce, report)
+    for name in signature(function).parameters
+}
+_OF_FLAGS = {"until-decided": "until_decided=True", "trust": "trust=True"}
+_OPTION = re.compile(
+    r"paribus [a-z]+ .*"  # a command to paste stays as it is
+    r"|(?P<overrides>--set [^\s,]*[^\s,.](?: --set [^\s,]*[^\s,.])*)"
+    r"|--(?P<name>[a-z][a-z-]*)"
+    r"(?: (?P<value>'[^']*'|-?\d[\d.]*(?<!\.)|[A-Z]+\b|"
+    rf"(?P<word>[^\s:]+(?=: )|sqlite:///\w+|(?:{'|'.join((*SAMPLERS, *PRUNERS))})\b)))?"
+)
+
+
+def in_python(text: str) -> str:
+    """Return a message with arguments of Python in place of the command line's options.
+
+    ``--max-seeds 9`` becomes ``max_seeds=9``, ``--set optimizer.lr=0.1`` becomes
+    ``overrides=['optimizer.lr=0.1']``. Options that no function has stay.
+    """
+
+    def argument(match: re.Match[str]) -> str:
+        if match["overrides"]:
+            return f"overrides={match['overrides'].split()[1::2]}"
+        option = match["name"] or ""
+        name = option.replace("-", "_")
+        if name not in _ARGUMENTS:
+            return match[0]
+        value = repr(match["word"]) if match["word"] else match["value"] or ""
+        return _OF_FLAGS.get(option) or f"{name}={value}"
+
+    return _OPTION.sub(argument, text)

@@ -1,4 +1,4 @@
-"""Best checkpoints on a part of the data: a run's, or those of a study's chosen settings."""
+"""Best checkpoints asked: a run's or a chosen setting's on a part of the data, or on new data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from paribus.core.errors import RequestError
+from paribus.core.errors import RequestError, shown
 from paribus.core.fileio import append_line, creating, read_lines
 from paribus.sweeps.analysis.compare import (
     Comparison,
@@ -28,6 +28,8 @@ from paribus.sweeps.study.study import Metric, Study
 
 if TYPE_CHECKING:
     from paribus.core.inference.evaluate import Evaluated
+    from paribus.core.inference.new_inputs import Given
+    from paribus.core.inference.predict import Predictions
 
 Split = Literal["val", "test"]
 
@@ -96,8 +98,8 @@ def chosen_settings(study: Study, labels: Sequence[str]) -> list[SettingResult]:
         RequestError: If there is no such setting, or too few seeds for a verdict.
     """
     for label in labels:
-        study.find(label)
-    results = {r.setting.label: r for r in study.results()}
+        study.find(label)  # raises, where there is none
+    results = {r.label: r for r in study.results()}
     baseline = results.get(BASELINE)
     if baseline is None or not baseline.seeds:
         raise RequestError(
@@ -122,13 +124,58 @@ def chosen_settings(study: Study, labels: Sequence[str]) -> list[SettingResult]:
     return [baseline, *[results[label] for label in wanted]]
 
 
-def evaluate_recorded(root: ResultsDir, name: str, split: Split, trust: bool = False) -> Evaluation:
-    """Evaluate the best checkpoint of a run; a reading of its test part is counted.
+def evaluate_named(
+    root: ResultsDir,
+    name: str,
+    split: Split,
+    labels: Sequence[str] = (),
+    trust: bool = False,
+    watched: Callable[[Sequence[str]], Iterable[str]] = iter,
+) -> Evaluation | EvaluationComparison:
+    """Evaluate the best checkpoint of a run, or those of a study's chosen settings.
+
+    A reading of the test part is counted.
+
+    Args:
+        root: Where to look.
+        name: A study, or what `find_run` takes.
+        split: The part.
+        labels: Of a study, as `chosen_settings` takes them.
+        trust: Whether whatever the records name may be imported and executed.
+        watched: Shows how far it is while the runs of a study are gone through.
 
     Raises:
-        DamagedError: If a file of the run, or the data, is not what it was.
-        RequestError: If there is no such run, it failed, or the part is empty.
+        DamagedError: If a file of a run, or the data, is not what it was.
+        RequestError: If there is no such run or study, it has no model or a setting too few seeds,
+            or the part is empty.
     """
+    if name in root.study_names():
+        return _evaluate_study(Study.load(root, name), labels, split, trust, watched)
+    if labels:
+        raise RequestError(
+            f"{shown(name)} is no study, so it has no settings to name.",
+            "Name one run, or a study and its settings.",
+            "options",
+        )
+    return _evaluate_run(root, name, split, trust)
+
+
+def predict_named(root: ResultsDir, name: str, given: Given, trust: bool = False) -> Predictions:
+    """Predict new data with the best checkpoint of a run.
+
+    Raises:
+        DamagedError: If a file of the run is not what it was.
+        RequestError: If there is no such run, it has no model, or an input is not as its training
+            data were.
+    """
+    folder, record = find_trained_run(root, name, "predict with")
+    from paribus.core.inference.predict import predict_run
+
+    with Pool(1, record.configuration["data"]["name"]) as pool:
+        return pool.call(predict_run, folder.folder, given, trust)
+
+
+def _evaluate_run(root: ResultsDir, name: str, split: Split, trust: bool) -> Evaluation:
     folder, record = find_trained_run(root, name, "evaluate")
     from paribus.core.inference.evaluate import evaluate_run
 
@@ -150,26 +197,14 @@ def evaluate_recorded(root: ResultsDir, name: str, split: Split, trust: bool = F
     )
 
 
-def evaluate_study(
+def _evaluate_study(
     study: Study,
     labels: Sequence[str],
     split: Split,
-    trust: bool = False,
-    watched: Callable[[Sequence[str]], Iterable[str]] = iter,
+    trust: bool,
+    watched: Callable[[Sequence[str]], Iterable[str]],
 ) -> EvaluationComparison:
-    """Evaluate all runs of chosen settings, and judge them as `compare` does.
-
-    Args:
-        study: Their study.
-        labels: As `chosen_settings` takes them.
-        split: The part: one reading of it.
-        trust: Whether whatever the records name may be imported and executed.
-        watched: Shows how far it is while runs are gone through.
-
-    Raises:
-        DamagedError: If a file of a run, or the data, is not what it was.
-        RequestError: If a setting is unknown, has too few seeds or no model, or the part is empty.
-    """
+    """Evaluate all runs of chosen settings in one reading, and judge them as `compare` does."""
     chosen = chosen_settings(study, labels)
     for result in chosen:
         find_trained_run(study.root, result.setting.runs[result.seeds[0]], "evaluate")

@@ -21,7 +21,7 @@ def _as_root(_context: Any, _parameter: Any, value: str) -> ResultsDir:
     if "\0" in value or not value:
         raise RequestError("--root is no path.", "Name a folder with --root DIR.", "root")
     root = ResultsDir(Path(value))
-    root.lend_data_folder()
+    root.share_data_folder()
     return root
 
 

@@ -41,20 +41,15 @@ def predict_command(
     for word in inputs:  # -0.5 is a number, but no other option is known
         if re.match(r"--?[a-zA-Z][\w-]*(=|$)", word):
             raise click.NoSuchOption(word)
-    from paribus.sweeps.study.lookup import find_trained_run
-
-    folder, record = find_trained_run(root, run, "predict with")
     from paribus.core.inference.new_inputs import Given
-    from paribus.core.inference.predict import predict_run
-    from paribus.sweeps.execution.pool import Pool
+    from paribus.sweeps.evaluate import predict_named
 
     if inputs or not as_json:
         lines = _standard_input().split("\n") if "-" in inputs else []
         given = Given(inputs, lines)
     else:
         given = Given(rows=_document())
-    with Pool(1, record.configuration["data"]["name"]) as pool:
-        found = pool.call(predict_run, folder.folder, given, trust)
+    found = predict_named(root, run, given, trust)
     for note in found.notes:
         warn(note)
     if as_json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import rich_click as click
 
-from paribus.core.errors import DamagedError, RequestError, shown
+from paribus.core.errors import DamagedError
 from paribus.core.fileio import verify_manifest
 from paribus.core.records.run_dir import HISTORY, RECORD, RunFolder
 from paribus.sweeps.cli.console import bar, print_json, say, size, table, warn
@@ -44,21 +44,9 @@ def evaluate_command(
     Readings of the test part are counted. Of a study the baseline is evaluated and the settings
     named, else those that are better, or where none is, the best one; all seeds in one reading.
     """
-    from paribus.sweeps.evaluate import Evaluation, evaluate_recorded, evaluate_study
-    from paribus.sweeps.study.study import Study
+    from paribus.sweeps.evaluate import Evaluation, evaluate_named
 
-    found: Evaluation | EvaluationComparison
-    if name in root.study_names():
-        study = Study.load(root, name)
-        found = evaluate_study(study, labels, split, trust, bar(f"evaluating on {split}"))
-    else:
-        if labels:
-            raise RequestError(
-                f"{shown(name)} is no study, so it has no settings to name.",
-                "Name one run, or a study and its settings.",
-                "options",
-            )
-        found = evaluate_recorded(root, name, split, trust)
+    found = evaluate_named(root, name, split, labels, trust, bar(f"evaluating on {split}"))
     if as_json:
         print_json(found.to_dict())
     elif isinstance(found, Evaluation):

@@ -54,7 +54,7 @@ class ResultsDir:
                     if not (self.path / "root.json").exists():
                         write_json(self.path / "root.json", {"format": 1, "id": uuid.uuid4().hex})
 
-    def lend_data_folder(self) -> None:
+    def share_data_folder(self) -> None:
         """Let data sets render and cache below this root, here and in processes begun later."""
         os.environ[DATA_FOLDER] = str(self.path / "data")
 

@@ -287,7 +287,7 @@ def _tracked_study(view: StudyView, page: Path | None) -> TrackedStudy | None:
     return TrackedStudy(
         study=view.study.name,
         experiment=view.study.experiment,
-        baseline=view.study.asked["baseline"],
+        baseline=view.study.requested.baseline,
         comparison=view.comparison,
         picture=rendered(figure_of_panel(effects.panel), "png") if effects else None,
         page=page,

@@ -161,17 +161,19 @@ def test_the_root_from_the_environment(root, trained, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"seeds": 0}, "--seeds 0: must be how many seeds (1 to 10000)"),
+        ({"seeds": 0}, "seeds=0: must be how many seeds (1 to 10000)"),
         ({"seeds": []}, "must be different whole numbers"),
         ({"seeds": [3, 3]}, "must be different whole numbers"),
         ({"seeds": [-1]}, "must be different whole numbers"),
         ({"seeds": "3"}, "must be different whole numbers"),
-        ({"workers": 0}, "--workers 0: must be a whole number from 1 to 1024"),
-        ({"trials": 1.5}, "--trials 1.5: must be a whole number from 1 to 1000"),
+        ({"workers": 0}, "workers=0: must be a whole number from 1 to 1024"),
+        ({"trials": 1.5}, "trials=1.5: must be a whole number from 1 to 1000"),
         ({"sampler": "tpee"}, "Did you mean 'tpe'?"),
-        ({"margin": -1}, "--margin -1: must be a number, 0 or more"),
-        ({"study": "../x"}, "is no name for a study"),
-        ({"storage": "foo"}, "is no URL of a database"),
+        ({"margin": -1}, "margin=-1: must be a number, 0 or more"),
+        ({"study": "../x"}, "study='../x' is no name for a study"),
+        ({"storage": "foo"}, "storage='foo' is no URL of a database"),
+        ({"max_seeds": 9}, "max_seeds= is for until_decided=True"),
+        ({"trials": 9}, "trials=9: no axis is explored"),
         ({"axes": {"optimizer.lr": [float("nan")]}}, "not a finite number"),
         ({"axes": {"optimizer.lr": []}}, "the list of levels is empty"),
         ({"axes": {"lrr": [1]}}, "Did you mean 'optimizer.lr'"),
@@ -183,7 +185,26 @@ def test_bad_requests_of_a_sweep(tmp_path, arguments, said):
     with pytest.raises(RequestError) as error:
         api.sweep("digits", root=tmp_path / "r", wandb=False, **arguments)
     assert said in str(error.value)
+    assert "--" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "argument"),
+    [
+        ("Leave --metric and --margin out.", "Leave metric= and margin= out."),
+        ("Take --sampler tpe.", "Take sampler='tpe'."),
+        ("--output 'a b.pdf': its suffix", "output='a b.pdf': its suffix"),
+        ("--output x.pdf: its suffix", "output='x.pdf': its suffix"),
+        ("Name another place with --root DIR.", "Name another place with root=DIR."),
+        ("To use what is there now, add --trust.", "To use what is there now, add trust=True."),
+        ("Take --set a.b=1 --set c=d, or wait.", "Take overrides=['a.b=1', 'c=d'], or wait."),
+        ("See: paribus sweep x --seeds 3", "See: paribus sweep x --seeds 3"),
+        ("as JSON, with --json", "as JSON, with --json"),
+    ],
+)
+def test_messages_name_arguments(option, argument):
+    assert api.in_python(option) == argument
 
 
 def test_faults_of_a_request_are_told_together(tmp_path):
@@ -286,8 +307,11 @@ def test_a_comparison_of_any_tool_s_results(tmp_path, paribus):
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda study: public.compare(study, margin=-1), "margin"),
-        (lambda study: public.compare(study, direction="maximize"), "a study knows its metric's"),
+        (lambda study: public.compare(study, margin=-1), "margin=-1: must be"),
+        (
+            lambda study: public.compare(study, direction="maximize"),
+            "direction=: a study knows its metric's",
+        ),
         (lambda study: public.compare("nothing.csv"), "cannot be read"),
         (lambda study: public.compare("nothing"), "There is no study 'nothing'"),
         (lambda study: public.evaluate(study, "train"), "must be 'val' or 'test'"),
@@ -303,6 +327,7 @@ def test_bad_requests_of_results(study, call, said, tmp_path, monkeypatch):
     with pytest.raises(RequestError) as error:
         call(study)
     assert said in str(error.value)
+    assert "--" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
 
 
