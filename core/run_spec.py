@@ -63,7 +63,7 @@ class WorkerEvent:
         line: The epoch's line of the history, if an epoch ended.
         ended: ``complete`` and ``failed`` are finished; ``attempt``: the surroundings stopped it.
         reason: Why it failed or stopped.
-        said: Something a person should know; then nothing else.
+        message: Something a person should know; then nothing else.
     """
 
     run: str
@@ -71,7 +71,7 @@ class WorkerEvent:
     line: dict[str, Any] | None = None
     ended: Ended | None = None
     reason: str | None = None
-    said: str | None = None
+    message: str | None = None
 
 
 def unfinished(runs: Iterable[RunSpec], reason: str) -> list[WorkerEvent]:

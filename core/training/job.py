@@ -69,7 +69,7 @@ def train_job(
         for run in runs:
             if why := writers[run.id].unused_state:
                 text = f"{why} {run.id} begins at the start."
-                yield WorkerEvent(run.id, int(run.facts["epochs"]), said=text)
+                yield WorkerEvent(run.id, int(run.facts["epochs"]), message=text)
         engine = engine_of(runs[0].engine)
         for reports in engine.train(Job(runs, resolver, loader_workers), states):
             events = []
@@ -115,7 +115,7 @@ def train_job(
         for event in train_job((run,), attempts, checkpoint_every, loader_workers, stop):
             if event.line and event.line["epoch"] <= yielded.get(run.id, 0):
                 event = replace(event, line=None)
-            if event.line or event.ended or event.said:
+            if event.line or event.ended or event.message:
                 yield event
 
 

@@ -1,11 +1,15 @@
-"""Which runs are trained together, and in which order jobs begin. Changes no bit of any run."""
+"""The driver: which runs are trained together and when, and what becomes of them.
+
+Nothing here changes a bit of any run.
+"""
 
 from __future__ import annotations
 
 import heapq
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
@@ -22,12 +26,12 @@ Job = tuple[RunSpec, ...]
 # Measured (digits, one core): a member's step takes 152 to 180 µs alone, 63 to 73 among 20, 65
 # to 67 among 32, 68 to 70 among 50. What a step touches, four numbers for each parameter, should
 # stay in a core's cache.
-_LANES = 32
+_MEMBERS = 32
 _NUMBERS = 1 << 20
 
 
 def schedule(runs: Sequence[RunSpec], workers: int) -> list[Job]:
-    """The jobs that these runs make, the costliest first.
+    """Return the jobs that these runs make, the costliest first.
 
     Runs of one group are members of as few jobs as their size allows; a group whose jobs take
     longest is divided further for as long as the study ends sooner by it.
@@ -39,25 +43,28 @@ def schedule(runs: Sequence[RunSpec], workers: int) -> list[Job]:
     groups: dict[str, list[RunSpec]] = {}
     for run in runs:
         groups.setdefault(run.group or run.id, []).append(run)
-    parts = {name: _parts(group) for name, group in groups.items()}
-    while jobs := _jobs(groups, parts):
+    parts = {}
+    for name, group in groups.items():
+        parameters = max(1, int(group[0].facts["parameters"]))
+        parts[name] = math.ceil(len(group) / max(1, min(_MEMBERS, _NUMBERS // (4 * parameters))))
+
+    def divided(parts: Mapping[str, int]) -> list[Job]:
+        return [job for name, group in groups.items() for job in _divided(group, parts[name])]
+
+    while jobs := divided(parts):
         longest = max(jobs, key=cost)
         name = longest[0].group or longest[0].id
         more = range(parts[name] + 1, min(parts[name] + workers, len(groups[name])) + 1)
-        better = [n for n in more if length(_jobs(groups, parts | {name: n}), workers)
-                  < length(jobs, workers)]  # fmt: skip
-        if not better:
+        now = length(jobs, workers)
+        better = (n for n in more if length(divided(parts | {name: n}), workers) < now)
+        if (fewest := next(better, None)) is None:
             break
-        parts[name] = better[0]
+        parts[name] = fewest
     return sorted(jobs, key=cost, reverse=True)
 
 
-def _jobs(groups: Mapping[str, Sequence[RunSpec]], parts: Mapping[str, int]) -> list[Job]:
-    return [job for name, group in groups.items() for job in _divided(group, parts[name])]
-
-
 def cost(job: Job) -> float:
-    """About how long a job takes; only to be compared."""
+    """Return about how long a job takes; only to be compared."""
     first = job[0]
     batch_size = first.configuration.get("train", {}).get("batch_size", 1)
     member = 20 + first.facts["parameters"] * batch_size / 16_000  # microseconds of an update
@@ -66,31 +73,26 @@ def cost(job: Job) -> float:
 
 
 def length(jobs: Sequence[Job], workers: int) -> float:
-    """When the last worker is done, each taking the costliest that is left; as `cost` counts."""
+    """Return when the last worker is done, each taking the costliest that is left, as `cost`."""
     loads = [0.0] * workers
     for each in sorted((cost(job) for job in jobs), reverse=True):
         heapq.heapreplace(loads, loads[0] + each)
     return max(loads)
 
 
-def _parts(group: Sequence[RunSpec]) -> int:
-    members = max(1, min(_LANES, _NUMBERS // (4 * max(1, int(group[0].facts["parameters"])))))
-    return -(-len(group) // members)
-
-
 def _divided(runs: Sequence[RunSpec], parts: int) -> list[Job]:
-    """Runs in so many parts that differ by at most one run."""
+    """Return runs in so many parts that differ by at most one run."""
     size, more = divmod(len(runs), parts)
     ends = [size * part + min(part, more) for part in range(parts + 1)]
     return [tuple(runs[begin:end]) for begin, end in pairwise(ends)]
 
 
-# Drives runs: reuses what is finished, trains the rest, makes verified attempts into runs.
+# What drives runs: reuses those that are finished, trains the rest, renames verified attempts.
 
 
 @dataclass(frozen=True)
 class RunnerOptions:
-    """How runs are looked after; none of it changes a bit of theirs.
+    """How runs are trained and kept; none of it changes a bit of theirs.
 
     Attributes:
         checkpoint_every: Seconds between saves of a run's resume state; 0: each epoch.
@@ -111,21 +113,21 @@ USUAL = RunnerOptions()
 
 @dataclass(frozen=True)
 class RunEvent:
-    """What the driver has to say of a run.
+    """An event of the driver.
 
     Attributes:
         run: The run.
         progress: After an epoch or at its end; None for a run that is reused.
         record: Its record, once it is finished.
         reused: Whether it was finished before.
-        said: Something a person should know; then nothing else.
+        message: Something a person should know; then nothing else.
     """
 
     run: RunSpec
     progress: WorkerEvent | None = None
     record: RunRecord | None = None
     reused: bool = False
-    said: str | None = None
+    message: str | None = None
 
 
 def drive(
@@ -145,10 +147,10 @@ def drive(
         runs: What is wanted; each once.
         root: Where results live.
         pool: Trains.
-        options: How runs are looked after.
+        options: How runs are trained and kept.
         stop: Asked between epochs; true makes a clean stop.
     """
-    pool.fit(runs)
+    pool.resize_for(runs)
     left = {run.id: run for run in runs}
     tried_again: set[str] = set()
     reported_damage: set[str] = set()
@@ -160,7 +162,9 @@ def drive(
                 yield RunEvent(run, record=record, reused=True)
             elif run.id not in reported_damage and (damage := root.damage(run.id)):
                 reported_damage.add(run.id)
-                yield RunEvent(run, said=f"{damage} It is trained again; that goes to attempts/.")
+                yield RunEvent(
+                    run, message=f"{damage} It is trained again; that goes to attempts/."
+                )
         began = False
         # What stopped once is tried again by itself: it may have taken others with it.
         wanted = {r.id: replace(r, group=None) if r.id in tried_again else r for r in left.values()}
@@ -170,8 +174,8 @@ def drive(
                 began, run = True, wanted[event.run]
                 while claims.warnings:
                     yield claims.warnings.pop(0)
-                if event.said:
-                    yield RunEvent(run, said=event.said)
+                if event.message:
+                    yield RunEvent(run, message=event.message)
                     continue
                 record = None
                 if event.ended in ("complete", "failed"):
@@ -187,7 +191,9 @@ def drive(
                 again = event.ended == "attempt" and passing and run.id not in tried_again
                 if again and not stop():
                     tried_again.add(run.id)
-                    yield RunEvent(run, said=f"{run.id} stopped ({reason}); it is tried once more.")
+                    yield RunEvent(
+                        run, message=f"{run.id} stopped ({reason}); it is tried once more."
+                    )
                     continue
                 if event.ended:
                     del left[run.id]
@@ -198,12 +204,7 @@ def drive(
 
 def _finished_record(run: RunSpec, root: ResultsDir, options: RunnerOptions) -> RunRecord | None:
     """Return the record of a run that need not be trained."""
-    record = root.finished(run.id)
-    is_there = root.run(run.id).folder.is_dir()
-    if record is None and not is_there and root.has_finished_attempt(run.id):
-        # It was never renamed and becomes the run now, unless another driver is about to do so.
-        with suppress(RequestError), root.lock(run.id, run.id):
-            record = root.finished(run.id) or root.adopt(run.id)
+    record = root.finished(run.id) or root.adopt(run.id)
     again = options.retry_failed and record is not None and record.status == "failed"
     return None if again else record
 
@@ -255,5 +256,5 @@ class _Claims:
         except (OSError, RequestError) as error:
             self.lost.append(WorkerEvent(run.id, 0, None, "attempt", f"disk: {error}"))
             return False
-        self.warnings += [RunEvent(run, said=warning) for warning in warnings]
+        self.warnings += [RunEvent(run, message=warning) for warning in warnings]
         return True

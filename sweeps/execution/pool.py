@@ -1,4 +1,4 @@
-"""Where runs are planned and trained: worker processes, or the console script's own process."""
+"""The pool: worker processes that plan and train, or the console script's own process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Pool:
 
     Attributes:
         workers: As given.
-        size: How many tasks are trained at the same time; `fit` sets it.
+        size: How many tasks are trained at the same time; `resize_for` sets it.
     """
 
     def __init__(self, workers: int | None = None, data: str = "") -> None:
@@ -69,7 +69,7 @@ class Pool:
         # When this process exits multiprocessing would wait for its workers, which wait for it.
         register(self.close)
 
-    def fit(self, runs: Sequence[RunSpec]) -> None:
+    def resize_for(self, runs: Sequence[RunSpec]) -> None:
         """Set the size for these runs: at most as many workers as runs, on CUDA one per GPU."""
         self.size = max(1, min(self.workers, len(runs)))
         if any(run.configuration["device"] == "cuda" for run in runs):

@@ -54,8 +54,8 @@ def train_watched(
     with watched(training, warn, quiet=quiet, plain=plain, lines=lines) as show, closing(tracker):
         for step in training.train(tracker, rules, stop=stop):
             show(step)
-            if step.said:
-                warn(step.said)
+            if step.message:
+                warn(step.message)
             elif step.progress and step.progress.ended == "attempt":
                 warn(f"{step.run.id} stopped: {step.progress.reason}")
 

@@ -116,8 +116,8 @@ class ProgressState:
 
     def take(self, step: RunEvent) -> None:
         """Takes in a step of the driver."""
-        if step.said:
-            self.warning = step.said
+        if step.message:
+            self.warning = step.message
             return
         if len(self._planned.runs) > self._places:  # a later round's
             self._count()

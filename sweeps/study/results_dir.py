@@ -99,40 +99,39 @@ class ResultsDir:
 
     def finished(self, name: str) -> RunRecord | None:
         """Return the verified record of a run that need not be trained; None if it must be."""
-        folder = self.run(name)
-        if not folder.folder.is_dir():
-            return None
-        try:
-            return folder.verified_record()
-        except DamagedError:
-            return None
+        with suppress(DamagedError):
+            return self.run(name).verified_record()
+        return None
 
     def damage(self, name: str) -> str | None:
         """Return what is wrong with a finished run; None if nothing is, or if it is not there."""
         folder = self.run(name)
-        if not folder.folder.is_dir():
-            return None
         try:
             folder.verified_record()
         except DamagedError as error:
-            return str(error)
+            return str(error) if folder.folder.is_dir() else None
         return None
 
-    def has_finished_attempt(self, name: str) -> bool:
-        """Return whether an attempt of a run seems to be whole."""
-        return any(is_finished(attempt) for attempt in self.attempts_of(name))
-
     def adopt(self, name: str) -> RunRecord | None:
-        """Take in a finished attempt that was never renamed; None if there is no good one.
+        """Take in a finished attempt that was never renamed.
 
-        A complete one before one that failed: that one was set aside for it.
+        A complete one before one that failed, which was set aside for it.
+
+        Returns:
+            Its record; None if there is no good one, or another driver is about to take it in.
         """
-        good = []
-        for attempt in reversed(self.attempts_of(name)):
-            with suppress(DamagedError):
-                good.append((attempt, RunFolder(attempt).verified_record().status))
-        good.sort(key=lambda pair: pair[1] != "complete")
-        return self.accept(name, good[0][0]) if good else None
+        if self.run(name).folder.is_dir() or not any(map(is_finished, self.attempts_of(name))):
+            return None
+        with suppress(RequestError), self.lock(name, name):
+            if record := self.finished(name):
+                return record
+            good = []
+            for attempt in reversed(self.attempts_of(name)):
+                with suppress(DamagedError):
+                    good.append((attempt, RunFolder(attempt).verified_record().is_complete))
+            if good:
+                return self.accept(name, max(good, key=lambda pair: pair[1])[0])
+        return None
 
     def new_attempt(self, name: str) -> tuple[Path, list[str]]:
         """Make a folder for the next attempt, with the newest good state of earlier ones.
@@ -147,7 +146,7 @@ class ResultsDir:
         """
         earlier = self.attempts_of(name)
         folder = self.attempts / f"{name}.{_next(earlier)}"
-        said: list[str] = []
+        notes: list[str] = []
         with creating(f"The attempt {folder}"):
             folder.mkdir()
             for attempt in reversed(earlier):
@@ -156,17 +155,17 @@ class ResultsDir:
                     try:
                         read_state(state)
                     except DamagedError as error:
-                        said.append(f"{error} {name} goes on from an earlier one, or the start.")
+                        notes.append(f"{error} {name} goes on from an earlier one, or the start.")
                         continue
                     try:
                         shutil.copyfile(state, folder / LAST)
                     except OSError:
                         shutil.rmtree(folder)  # half a copy would be reported as damage
                         raise
-                    return folder, said
+                    return folder, notes
                 if not states and not is_finished(attempt):
                     shutil.rmtree(attempt, ignore_errors=True)
-        return folder, said
+        return folder, notes
 
     def clear_attempts(self, name: str) -> None:
         """Remove what is left of attempts at a run that is finished, unless it is in use."""

@@ -188,7 +188,7 @@ class TrackerCallback:
 
     def on_event(self, event: RunEvent) -> None:
         """Begin a run at its first event, log its epochs, finish it from its record."""
-        if event.said:
+        if event.message:
             return
         run, progress = event.run, event.progress
         if run.id not in self._begun:

@@ -210,7 +210,7 @@ def test_row_13_out_of_memory(troubled, tally):
         for end in of[f"model.trouble={label}"]:
             if end.ended != "attempt" or not end.reason.startswith(why):
                 violations.append(f"{label} ended {end.ended}, {end.reason}")
-    said = [s.said for s in done.steps if s.said]
+    said = [s.message for s in done.steps if s.message]
     violations += [] if len(said) == 4 else [f"tried again: {said}"]
     for name in ("full", "deadly"):
         troubled.switch(name, on=False)

@@ -216,7 +216,7 @@ def test_a_damaged_state_is_named_and_not_used(how, small, tmp_path):
     last.unlink()
     last.write_bytes({"truncated": content[:100], "flipped": content, "empty": b""}[how])
     said, *progress = train(run, tmp_path / "parts")
-    assert said.said == (
+    assert said.message == (
         f"{last}: does not hold what was written (sha256 differs). {run.id} begins at the start."
     )
     assert [p.line["epoch"] for p in progress] == [1, 2, 3, 4]
@@ -231,7 +231,7 @@ def test_a_state_of_another_program_is_named_and_not_used(state, small, tmp_path
     (tmp_path / "a").mkdir()
     save_state(tmp_path / "a", state)
     said, *progress = train(run, tmp_path / "a")
-    assert "is no resume state of this version" in said.said
+    assert "is no resume state of this version" in said.message
     assert [p.line["epoch"] for p in progress] == [1, 2, 3, 4]
 
 

@@ -114,7 +114,7 @@ def killed(root, workplace, troubled):
     run = planned_runs(workplace, request, [0])["baseline", 0]
     troubled.switch("deadly")
     steps = driven([run], root, workplace, rules=RunnerOptions(checkpoint_every=0))
-    told = [s.said or (s.progress.line and s.progress.line["epoch"]) for s in steps]
+    told = [s.message or (s.progress.line and s.progress.line["epoch"]) for s in steps]
     assert told[:4] == [1, 2, 3, 4]
     assert told[4].endswith(" died (SIGKILL)); it is tried once more.")
     assert told[5:] == [5, 6, 7, 8, None]
@@ -136,7 +136,7 @@ def test_a_new_attempt_begins_with_the_newest_good_state(killed, whole, root, wo
     for name in (LAST, BEFORE):
         flip(damaged / name, 1000)
     steps = driven([killed], root, workplace)
-    assert [step.said for step in steps[:2]] == [
+    assert [step.message for step in steps[:2]] == [
         f"{damaged / name}: does not hold what was written (sha256 differs). {killed.id} goes on "
         "from an earlier one, or the start."
         for name in (LAST, BEFORE)
@@ -150,7 +150,7 @@ def test_a_new_attempt_begins_with_the_newest_good_state(killed, whole, root, wo
 def test_the_state_before_is_taken_where_the_last_is_damaged(killed, whole, root, workplace):
     flip(root.attempts / f"{killed.id}.2" / LAST, 1000)
     steps = driven([killed], root, workplace)
-    assert "does not hold what was written" in steps[0].said
+    assert "does not hold what was written" in steps[0].message
     assert [s.progress.line["epoch"] for s in steps[1:]] == [8, 9, 10]
     assert steps[-1].record.weights_sha256 == whole.weights_sha256
     assert steps[-1].record.best == whole.best
@@ -265,7 +265,7 @@ def test_a_damaged_run_is_trained_anew_saying_so(runs, root, workplace):
     driven(runs[:1], root, workplace)
     (root.runs / runs[0].id / BEST).unlink()
     steps = driven(runs[:1], root, workplace)
-    assert steps[0].said == (
+    assert steps[0].message == (
         f"{root.runs / runs[0].id / BEST}: is missing, though the manifest names it. It is trained "
         "again; that goes to attempts/."
     )
@@ -276,7 +276,7 @@ def test_a_worker_that_hangs_is_ended_and_its_run_tried_once_more(troubled):
     troubled.switch("hold")
     rules = RunnerOptions(run_timeout=1.5)
     done = troubled.sweep("optimizer.lr=0.1", seeds=[0], rules=rules)
-    told = [s.said for s in done.steps if s.said]
+    told = [s.message for s in done.steps if s.message]
     assert len(told) == 2
     assert all("stopped (timeout: no epoch ended for " in said for said in told)
     ends = [s.progress for s in done.steps if s.progress and s.progress.ended]

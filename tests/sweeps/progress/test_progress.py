@@ -135,7 +135,7 @@ def test_the_last_thing_that_went_wrong_is_known_by_setting_and_seed():
     assert standing.warning == "optimizer.lr=0.1, seed 1 failed: non-finite"
     standing.take(plan.stop("baseline", 0))
     assert standing.warning == "baseline, seed 0 stopped: killed"
-    standing.take(RunEvent(plan.runs["baseline", 0], said="the disk is nearly full"))
+    standing.take(RunEvent(plan.runs["baseline", 0], message="the disk is nearly full"))
     standing.take(plan.end("baseline", 1, 0.5))
     assert drawn(standing)[-1] == "the disk is nearly full"
 

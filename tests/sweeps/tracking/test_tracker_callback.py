@@ -94,7 +94,7 @@ def test_a_run_of_its_own(swept):
     study, steps = swept
     told = Told()
     callback = TrackerCallback(told, study.root, None, [steps[0].run])
-    callback.on_event(RunEvent(steps[0].run, said="something"))
+    callback.on_event(RunEvent(steps[0].run, message="something"))
     assert told.begun == []
     callback.on_event(steps[0])
     assert told.deltas == {steps[0].run.id: [None]}
