@@ -61,9 +61,7 @@ def planned_reproduction(
             except RequestError as error:
                 if not damaged or error.kind == "untrusted":
                     raise
-                raise DamagedError(f"{damaged[0]} What it says cannot be trained: {error}") from (
-                    error
-                )
+                raise DamagedError(f"{damaged[0]} It cannot be trained: {error}") from (error)
             differs = explain(record.identity, run.identity)
             planned.append(Again(folder, record, damaged, run, differs))
         place = ResultsDir(Path(scratch))
@@ -71,30 +69,28 @@ def planned_reproduction(
         yield Reproduction(planned, place, pool, missing)
 
 
+@dataclass
 class Reproduction:
     """Finished runs that are trained again, in a root that is thrown away.
 
-    Args:
+    Attributes:
         planned: What to train.
         root: The scratch root.
         pool: Where training happens.
         missing: Seeds of the setting that have no finished run.
-
-    Attributes:
-        runs: What is trained, by label and seed.
         name: No study's.
     """
 
-    def __init__(
-        self,
-        planned: Sequence[Again],
-        root: ResultsDir,
-        pool: Pool,
-        missing: Sequence[int] = (),
-    ) -> None:
-        self.planned, self.root, self._pool = planned, root, pool
-        self.missing, self.name = missing, None
-        self.runs = {(BASELINE, again.run.seed): again.run for again in planned}
+    planned: Sequence[Again]
+    root: ResultsDir
+    pool: Pool
+    missing: Sequence[int]
+    name: None = None
+
+    @property
+    def runs(self) -> dict[tuple[str, int], RunSpec]:
+        """What is trained, by label and seed."""
+        return {(BASELINE, again.run.seed): again.run for again in self.planned}
 
     def most_runs(self) -> int:
         """Return how many there are: none is planned later."""
@@ -103,13 +99,13 @@ class Reproduction:
     def train(
         self,
         tracker: Tracker,  # noqa: ARG002
-        rules: RunnerOptions,
+        options: RunnerOptions,
         *,
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[RunEvent]:
         """Train the runs, yielding their epochs and ends. Nothing is tracked."""
         runs = list(self.runs.values())
-        yield from drive(runs, self.root, self._pool, rules, stop=stop)
+        yield from drive(runs, self.root, self.pool, options, stop=stop)
 
     def results(self) -> list[Reproduced]:
         """Return each run compared with what it was."""

@@ -55,7 +55,7 @@ VIEW_EVERY = 5.0  # seconds between updates of the Optuna view while a sweep goe
 @contextmanager
 def planned_sweep(
     root: ResultsDir,
-    asked: RawRequest,
+    requested: RawRequest,
     seeds: Sequence[int],
     faults: Faults,
     *,
@@ -70,7 +70,7 @@ def planned_sweep(
 
     Args:
         root: Where results live.
-        asked: What was typed.
+        requested: What was typed.
         seeds: The seeds of each setting.
         faults: What was found so far, of the command's options.
         search: How levels are proposed and settings pruned.
@@ -89,7 +89,7 @@ def planned_sweep(
         study = study if study is None else check_study_name(study)
     with faults.collecting():
         storage = storage and checked_storage(storage)
-    request = request_for(root, asked, faults)
+    request = request_for(root, requested, faults)
     with Pool(workers, data_of(request)) as pool:
         pool.start()
         # This process is idle while the workers import torch.
@@ -162,7 +162,7 @@ class Sweep:
     def train(
         self,
         tracker: Tracker,
-        rules: RunnerOptions,
+        options: RunnerOptions,
         *,
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[RunEvent]:
@@ -170,7 +170,7 @@ class Sweep:
 
         Args:
             tracker: Follows the runs.
-            rules: How runs are looked after.
+            options: How runs are trained and kept.
             stop: Asked between epochs; true makes a clean stop.
         """
         started = time.monotonic()
@@ -187,9 +187,10 @@ class Sweep:
                 self.notes += self.study.plan(self.question, settings, runs)
                 new = [run for run in runs.values() if run.id not in driven]
                 driven.update(run.id for run in new)
-                yield from self._drive(new, tracker, rules, stop)
+                yield from self._drive(new, tracker, options, stop)
                 if not stop():
-                    self._prune()
+                    if self.search.pruner and (labels := self.design.pruned(self._values())):
+                        self.study.prune(labels, self.seeds, self.search.pruner)
                     self._propose()
             if not stop():
                 self.notes += self._fewer_trials()
@@ -202,7 +203,7 @@ class Sweep:
     def _propose(self) -> None:
         """Ask the design for the next round, given what was found, and plan its runs.
 
-        What was wanted before and has no result was tried already: it is left to the next command.
+        A run of an earlier round that has no result is left to the next command.
 
         Raises:
             RequestError: With the faults of all its settings.
@@ -223,13 +224,13 @@ class Sweep:
         self,
         runs: Sequence[RunSpec],
         tracker: Tracker,
-        rules: RunnerOptions,
+        options: RunnerOptions,
         stop: Callable[[], bool],
     ) -> Iterator[RunEvent]:
         """Train runs; the tracker and, from time to time, Optuna's view follow."""
         viewed = time.monotonic()
         with closing(TrackerCallback(tracker, self.root, self.study, runs)) as callback:
-            for event in drive(runs, self.root, self.pool, rules, stop=stop):
+            for event in drive(runs, self.root, self.pool, options, stop=stop):
                 if event.record:
                     self.study.outcomes.take(event.record)
                     self._ended["reused" if event.reused else "trained"] += 1
@@ -240,19 +241,15 @@ class Sweep:
                 callback.on_event(event)
                 yield event
 
-    def _prune(self) -> None:
-        if self.search.pruner is not None and (labels := self.design.pruned(self._values())):
-            self.study.prune(labels, self.seeds, self.search.pruner)
-
     def _values(self) -> dict[str, dict[int, float | None]]:
-        """Return what was found of this command's own runs: so it is as it would be anew."""
+        """Return the values of this command's own runs, by label and seed; None of failed ones."""
         return {
             r.label: {seed: x for seed, x in r.by_seed.items() if (r.label, seed) in self.runs}
             for r in self.results()
         }
 
     def _undecided(self) -> dict[str, int]:
-        """Return settings that more seeds may decide, and after how many each was looked at."""
+        """Return settings that more seeds may decide, with the seeds of their last look."""
         study = self.study
         judged = judge_study(study, study.results(), study.metric, study.direction)
         return {
@@ -262,7 +259,7 @@ class Sweep:
         }
 
     def _fewer_trials(self) -> list[str]:
-        """Return sentences on the axes whose range has fewer levels than trials were asked for."""
+        """Return sentences on the axes whose range has fewer levels than trials were requested."""
         if any(result.status == "interrupted" for result in self.results()):
             return []
         wanted = self.search.trials_of_a_range
@@ -275,7 +272,7 @@ class Sweep:
         ]
 
     def _export_to_optuna(self, *, only_add: bool = False) -> None:
-        """Update the Optuna view. Its trouble stops no training: the next command writes it."""
+        """Update the Optuna view; where that fails, the next command writes it."""
         try:
             unfinished = [r.label for r in self.results() if r.status == "interrupted"]
             optuna_studies.write(
@@ -287,14 +284,12 @@ class Sweep:
                 self.notes.append(f"The Optuna view is not up to date ({line}); run this again.")
 
     def _write_page(self, tracker: Tracker) -> None:
-        """Write the page and log the study. Trouble with the page costs no result."""
+        """Write the page and log the study; if that fails, the results are still there."""
         try:
             self.page = tracking.conclude(self.study, tracker)
         except Exception as error:
             line = f"{type(error).__name__}: {error}".split("\n")[0]
             self.notes.append(f"The page was not written ({line}); see: paribus report.")
-
-    # What it found, and what it is going to do.
 
     def results(self) -> list[SettingResult]:
         """Return what happened with this command's settings and seeds."""
@@ -378,13 +373,13 @@ class Sweep:
 
 @contextmanager
 def planned_run(
-    root: ResultsDir, asked: RawRequest, seed: int, faults: Faults
+    root: ResultsDir, requested: RawRequest, seed: int, faults: Faults
 ) -> Iterator[SingleRun]:
     """Check and plan what `paribus run` requests; nothing is created yet.
 
     Args:
         root: Where results live.
-        asked: What was typed.
+        requested: What was typed.
         seed: The run's seed.
         faults: What was found so far, of the command's options.
 
@@ -393,7 +388,7 @@ def planned_run(
     """
     with faults.collecting():
         root.check_writable()
-    request = request_for(root, asked, faults)
+    request = request_for(root, requested, faults)
     with Pool(1, data_of(request)) as pool:
         run = pool.call(planner.plan_run, request, seed, faults.found)
         yield SingleRun(run, root, pool)
@@ -423,14 +418,14 @@ class SingleRun:
     def train(
         self,
         tracker: Tracker,
-        rules: RunnerOptions,
+        options: RunnerOptions,
         *,
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[RunEvent]:
         """Train the run, or take it from the root, yielding its epochs and its end."""
         self.root.create()
         callback = TrackerCallback(tracker, self.root, None, [self.run])
-        for event in drive([self.run], self.root, self._pool, rules, stop=stop):
+        for event in drive([self.run], self.root, self._pool, options, stop=stop):
             callback.on_event(event)
             self.record, self.reused = event.record, event.reused
             yield event
