@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 import torch
@@ -33,11 +32,10 @@ from paribus.core.config.values import null_if_not_finite
 from paribus.core.data.loader import Part
 from paribus.core.errors import RequestError, shown
 from paribus.core.rng import epoch_order, seeded_globals
-from paribus.core.training.dry_run import dry_run
+from paribus.core.training.dry_run import dry_run, layer_outputs
 from paribus.core.training.engine import Job, Report
 from paribus.core.training.loop import train_epoch
 from paribus.core.training.script import epochs_of
-from paribus.core.training.summary import pass_two, watching
 from paribus.core.training.train_state import TrainState
 
 EXAMPLES, FEW = 32, 8  # the few are for large models
@@ -91,10 +89,8 @@ def loss_fits(subject: Subject) -> Verdict:
 
 def _layers(train_state: TrainState) -> str:
     """Return the shape of each layer's output, as far as two examples get."""
-    with watching(train_state.model) as rows, suppress(Exception):  # `dry_run` says what it raises
-        pass_two(train_state)
     seen = [_shown(train_state.data.input_shape)]
-    for row in rows:
+    for row in layer_outputs(train_state):
         if row["output_shape"] is not None:
             name = row["type"] if row["name"] == "(model)" else row["name"]
             seen.append(f"{name} {_shown(row['output_shape'][1:])}")

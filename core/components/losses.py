@@ -1,7 +1,7 @@
-"""Losses that weight classes. Each is a mean over the examples, whatever the weights.
+"""Losses with class weights. Each is a mean over the examples, whatever the weights.
 
-The weights are words or a list: ``balanced`` is replaced by `balanced_weights` of the training
-part before a loss is made.
+The weights are a list, or the word ``balanced``, which `weight_keyword` replaces by the
+`balanced_weights` of the training part before a loss is made.
 """
 
 from __future__ import annotations
@@ -46,9 +46,8 @@ class CrossEntropy(nn.CrossEntropyLoss):
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         if self.weight is None:
             return super().forward(input, target)
-        smoothing = self.label_smoothing
         each = functional.cross_entropy(
-            input, target, self.weight, reduction="none", label_smoothing=smoothing
+            input, target, self.weight, reduction="none", label_smoothing=self.label_smoothing
         )
         return each.mean()
 
@@ -66,29 +65,31 @@ class BCEWithLogits(nn.BCEWithLogitsLoss):
 
 
 class BCE(BCEWithLogits):
-    """The same from probabilities: the logits' sigmoid first, then the logarithms.
+    """Binary cross entropy as `torch.nn.BCELoss` computes it: sigmoid first, then logarithms.
 
-    What tutorials begin with (`torch.nn.BCELoss`). In float32 a probability near 0 or 1 has lost
-    its digits, which `BCEWithLogits` keeps.
+    It is what tutorials begin with. In float32 a probability near 0 or 1 has lost its digits, which
+    `BCEWithLogits` keeps.
     """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        weight = None
-        if self.pos_weight is not None:
-            weight = 1 + (self.pos_weight - 1) * target
+        # torch's function has no pos_weight: each element gets the weight of its target.
+        weight = None if self.pos_weight is None else 1 + (self.pos_weight - 1) * target
         return functional.binary_cross_entropy(input.sigmoid(), target, weight)
 
 
 def balanced_weights(train: Part, width: int, classes: int) -> list[float]:
-    """The weights by which every class counts the same in the training part.
+    """Return the weights by which every class counts the same in the training part.
 
-    For classes N / (C · examples of the class), as in scikit-learn; for one logit per label
-    negative examples / positive ones.
+    For classes they are N / (C · examples of the class), as scikit-learn's ``balanced``; for
+    logits of labels negative examples / positive ones, as torch's ``pos_weight`` wants them.
 
     Args:
         train: The training part.
         width: Numbers that the model returns per example.
         classes: Classes, or labels, of the data.
+
+    Returns:
+        One number for each class or logit.
     """
     targets = train.targets
     if targets.ndim == 1 and width > 1:
@@ -102,8 +103,8 @@ def balanced_weights(train: Part, width: int, classes: int) -> list[float]:
     return ratios
 
 
-def weighted(keywords: Mapping[str, Any], data: Data, task: Task) -> dict[str, Any]:
-    """The keyword ``weight`` as a loss takes it: a list, or none.
+def weight_keyword(keywords: Mapping[str, Any], data: Data, task: Task) -> dict[str, Any]:
+    """Return ``{"weight": [...]}`` where the keyword says ``balanced``, else nothing.
 
     Raises:
         RequestError: If the list is not as long as there are classes or logits.

@@ -9,102 +9,95 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from paribus.core.config.schema import Direction
-from paribus.core.errors import RequestError, did_you_mean, shown
+from paribus.core.config.schema import DIRECTIONS, Direction
+from paribus.core.errors import RequestError, did_you_mean, nearest, shown
 
 if TYPE_CHECKING:
     from paribus.core.components.tasks import Task
 
 
-def confusion_matrix(targets: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Counts of (target, predicted label).
+def confusion_matrix(targets: Tensor, predicted: Tensor, classes: int) -> Tensor:
+    """Count the pairs of (target, predicted class).
 
     Args:
         targets: int64 `[N]`.
-        labels: int64 `[N]`.
+        predicted: int64 `[N]`.
         classes: C.
 
     Returns:
         int64 `[C, C]`; rows are targets, columns predictions.
     """
-    return torch.bincount(targets * classes + labels, minlength=classes * classes).view(
-        classes, classes
-    )
+    code = targets * classes + predicted
+    return torch.bincount(code, minlength=classes * classes).view(classes, classes)
 
 
-def per_class(matrix: Tensor) -> dict[str, Tensor]:
-    """Precision, recall, f1 and support of each class: float64 `[C]` (support int64)."""
-    counts = matrix.double()
-    hit, support, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
-    return {
-        "precision": _ratio(hit, predicted),
-        "recall": _ratio(hit, support),
-        "f1": _ratio(2 * hit, support + predicted),
-        "support": matrix.sum(1),
-    }
-
-
-def classification_metrics(matrix: Tensor) -> dict[str, float]:
-    """Accuracy, and macro precision, recall and F1.
-
-    Args:
-        matrix: int64 `[C, C]` of `confusion_matrix`, of at least one example.
-    """
-    present = (matrix.sum(0) + matrix.sum(1)) > 0
-    rows = per_class(matrix)
-    accuracy = matrix.diagonal().sum().double() / matrix.sum()
-    macro = {name: rows[name][present].mean().item() for name in ("precision", "recall", "f1")}
-    return {"accuracy": accuracy.item(), **macro}
-
-
-def confusion_matrices(targets: Tensor, labels: Tensor) -> Tensor:
-    """Counts of (target, predicted) of each label.
+def confusion_matrices(targets: Tensor, predicted: Tensor) -> Tensor:
+    """Count the pairs of (target, prediction) of each label.
 
     Args:
         targets: int64 `[N, L]` of 0 and 1.
-        labels: int64 `[N, L]` of 0 and 1, the predicted ones.
+        predicted: int64 `[N, L]` of 0 and 1.
 
     Returns:
         int64 `[L, 2, 2]`; rows are targets, columns predictions.
     """
-    code = targets * 2 + labels
+    code = targets * 2 + predicted
     return torch.stack([(code == k).sum(0) for k in range(4)], 1).view(-1, 2, 2)
 
 
-def per_label(matrices: Tensor) -> dict[str, Tensor]:
-    """Precision, recall, f1 and support of each label: float64 `[L]` (support int64)."""
-    counts = matrices.double()
-    hit, support, predicted = counts[:, 1, 1], counts[:, 1].sum(1), counts[:, :, 1].sum(1)
+def per_class(counts: Tensor) -> dict[str, Tensor]:
+    """Return precision, recall, f1 and support of each class or label.
+
+    Args:
+        counts: int64 `[C, C]` of `confusion_matrix`, or `[L, 2, 2]` of `confusion_matrices`.
+
+    Returns:
+        By name float64 `[C]` or `[L]`; the support is int64.
+    """
+    if counts.ndim == 3:
+        hits, support, predicted = counts[:, 1, 1], counts[:, 1].sum(1), counts[:, :, 1].sum(1)
+    else:
+        hits, support, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
+
+    def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+        return torch.where(denominator > 0, numerator.double() / denominator.clamp(min=1), 0.0)
+
     return {
-        "precision": _ratio(hit, predicted),
-        "recall": _ratio(hit, support),
-        "f1": _ratio(2 * hit, support + predicted),
-        "support": matrices[:, 1].sum(1),
+        "precision": ratio(hits, predicted),
+        "recall": ratio(hits, support),
+        "f1": ratio(2 * hits, support + predicted),
+        "support": support,
     }
 
 
-def multilabel_metrics(matrices: Tensor) -> dict[str, float]:
-    """Accuracy over all decisions, and precision, recall and F1 averaged over the labels.
+def classification_metrics(counts: Tensor) -> dict[str, float]:
+    """Return accuracy (over all decisions), and macro precision, recall and F1.
 
-    A label that no example has, and that was never predicted, counts 0 in the averages, as it does
-    in torchmetrics and scikit-learn.
+    A class that no example has and that was never predicted is left out of the macro means; such a
+    label counts 0. torchmetrics and scikit-learn do the same.
 
     Args:
-        matrices: int64 `[L, 2, 2]` of `confusion_matrices`, of at least one example.
+        counts: int64 `[C, C]` of `confusion_matrix`, or `[L, 2, 2]` of `confusion_matrices`; of at
+            least one example.
     """
-    rows = per_label(matrices)
-    right = matrices.diagonal(dim1=1, dim2=2).sum().double() / matrices.sum()
+    rows = per_class(counts)
+    if counts.ndim == 2:
+        occurs = (counts.sum(0) + counts.sum(1)) > 0
+        rows = {name: row[occurs] for name, row in rows.items()}
+    accuracy = counts.diagonal(dim1=-2, dim2=-1).sum().double() / counts.sum()
     macro = {name: rows[name].mean().item() for name in ("precision", "recall", "f1")}
-    return {"accuracy": right.item(), **macro}
+    return {"accuracy": accuracy.item(), **macro}
 
 
 def regression_metrics(outputs: Tensor, targets: Tensor) -> dict[str, float | None]:
-    """MAE, MSE and R² (mean over the target columns).
+    """Return MAE, MSE and R² (mean over the target columns).
 
     Args:
         outputs: float `[N, K]`.
@@ -122,12 +115,70 @@ def regression_metrics(outputs: Tensor, targets: Tensor) -> dict[str, float | No
     return {"mae": error.abs().mean().item(), "mse": error.square().mean().item(), "r2": r2}
 
 
-def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    return torch.where(denominator > 0, numerator / denominator.clamp(min=1), 0.0)
+def choose_selection(
+    select: Mapping[str, Any], task: Task, extra: Sequence[ExtraMetric]
+) -> dict[str, str]:
+    """Return metric and direction by which the best epoch is chosen.
+
+    Args:
+        select: What was requested: ``metric``, in full or by its last part (``auroc`` finds
+            ``val/binary_auroc``), and ``direction``; None where the task decides.
+        task: Has metrics and a usual choice.
+        extra: Further metrics.
+
+    Raises:
+        RequestError: If the runs have no such metric, or it is not known which way is better.
+    """
+    directions: dict[str, Direction | None] = {
+        **{f"val/{name}": DIRECTIONS[name] for name in ("loss", *task.metrics)},
+        **{f"val/{metric.key}": metric.direction for metric in extra},
+    }
+    metric = select["metric"] or task.select
+    if f"val/{metric}" in directions:
+        metric = f"val/{metric}"
+    elif len(found := [name for name in directions if name.endswith(f"_{metric}")]) == 1:
+        (metric,) = found
+    if metric not in directions:
+        raise RequestError(
+            f"select.metric={shown(metric)}: the runs have no such metric.",
+            did_you_mean(metric if "/" in metric else f"val/{metric}", directions),
+            "unknown-metric",
+        )
+    direction = checked_direction(metric, select["direction"], directions[metric])
+    return {"metric": metric, "direction": direction}
+
+
+def checked_direction(metric: str, requested: str | None, known: str | None) -> str:
+    """Return which way of a metric is better.
+
+    Args:
+        metric: Its name.
+        requested: `select.direction`.
+        known: What is known of the metric.
+
+    Raises:
+        RequestError: If both are None, or they differ.
+    """
+    if requested is None and known is None:
+        raise RequestError(
+            f"select.metric={shown(metric)}: it is not known which way is better.",
+            "Give select.direction=maximize or minimize.",
+            "missing-key",
+        )
+    if requested and known and requested != known:
+        raise RequestError(
+            f"select.direction={requested}: of {shown(metric)} "
+            f"{'less' if known == 'minimize' else 'more'} is better.",
+            "Leave select.direction out.",
+            "bad-value",
+        )
+    return requested or known or ""
 
 
 def is_better(direction: Direction, new: float | None, old: float | None) -> bool:
-    """Whether a value of the selection metric beats the best so far; of equal ones the first stays.
+    """Return whether a value of the selection metric beats the best so far.
+
+    Of equal values the first stays the best.
 
     Args:
         direction: Which way is better.
@@ -139,36 +190,35 @@ def is_better(direction: Direction, new: float | None, old: float | None) -> boo
     return new > old if direction == "maximize" else new < old
 
 
-def metric_key(name: str) -> str:
-    """The key of a metric's class: ``torchmetrics.MulticlassAUROC`` → ``multiclass_auroc``."""
-    word = name.rsplit(".", 1)[-1]
-    word = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", word)
-    return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", word).lower()
-
-
 class ExtraMetric:
     """One torchmetrics metric, made for a task.
 
     Args:
         name: A class name of torchmetrics, or a dotted path.
         task: The task whose outputs it measures.
-        outputs: Number of classes or target columns.
+        outputs: Number of classes, labels or target columns.
+
+    Attributes:
+        key: The name in the history: ``torchmetrics.MulticlassAUROC`` → ``multiclass_auroc``.
 
     Raises:
         RequestError: If there is no such metric, or it cannot be made for this task.
     """
 
     def __init__(self, name: str, task: Task, outputs: int) -> None:
-        self.name, self.key, self.task = name, metric_key(name), task
+        word = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name.rsplit(".", 1)[-1])
+        self.name, self.task = name, task
+        self.key = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", word).lower()
         if self.key in ("loss", *task.metrics):
             raise RequestError(
                 f"metrics: {name} would be logged as val/{self.key}, which every run has already.",
                 "Leave it out, or name another class (torchmetrics averages in its own way).",
             )
-        kind = _find(name)
+        kind = _find_metric(name)
+        # `AUROC` and its like make a `MulticlassAUROC` or another when they are called with `task`.
+        makes_another = "task" in inspect.signature(kind.__new__).parameters
+        wanted = inspect.signature(kind.__new__ if makes_another else kind.__init__).parameters
         known = task.metric_keywords(outputs)
-        maker: Any = kind.__new__ if _picks_by_task(kind) else kind.__init__
-        wanted = inspect.signature(maker).parameters
         try:
             self.metric: Any = kind(**{k: v for k, v in known.items() if k in wanted})
         except Exception as error:
@@ -181,7 +231,11 @@ class ExtraMetric:
         return None if better is None else "maximize" if better else "minimize"
 
     def measure(self, outputs: Tensor, targets: Tensor) -> float:
-        """The metric over a whole part.
+        """Return the metric over a whole part.
+
+        Args:
+            outputs: float `[N, …]` of the model.
+            targets: `[N]` or `[N, …]`, as the part has them.
 
         Raises:
             RequestError: If it is not one number.
@@ -198,37 +252,21 @@ class ExtraMetric:
         return float(value)
 
 
-def _find(name: str) -> Any:
-    import torchmetrics
+def _find_metric(name: str) -> Any:
+    import torchmetrics.classification
 
-    if "." not in name:
-        for module in ("torchmetrics", "torchmetrics.classification", "torchmetrics.regression"):
-            found = getattr(importlib.import_module(module), name, None)
-            if found is not None:
-                break
-    else:
-        module, _, last = name.rpartition(".")
-        try:
-            found = getattr(importlib.import_module(module), last, None)
-        except ImportError:
-            found = None
-    if not (inspect.isclass(found) and issubclass(found, torchmetrics.Metric)):
-        import torchmetrics.classification
-
-        words = [w for w in dir(torchmetrics.classification) if w[0].isupper()]
-        raise RequestError(
-            f"metrics: there is no torchmetrics metric '{shown(name)}'.",
-            did_you_mean(name, words) if len(words) < 10 else _close(name, words),
-            "unknown-metric",
-        )
-    return found
-
-
-def _close(name: str, words: list[str]) -> str:
-    hint = did_you_mean(name, words)
-    return hint if hint.startswith("Did") else "Name a class of torchmetrics, such as CohenKappa."
-
-
-def _picks_by_task(kind: Any) -> bool:
-    """Whether the class is one of those that choose another by their argument `task`."""
-    return "task" in inspect.signature(kind.__new__).parameters
+    module, _, word = name.rpartition(".")
+    own = ("torchmetrics", "torchmetrics.classification", "torchmetrics.regression")
+    for place in [module] if module else own:
+        with suppress(ImportError):
+            found = getattr(importlib.import_module(place), word, None)
+            if inspect.isclass(found) and issubclass(found, torchmetrics.Metric):
+                return found
+    close = nearest(name, [w for w in dir(torchmetrics.classification) if w[0].isupper()])
+    raise RequestError(
+        f"metrics: there is no torchmetrics metric '{shown(name)}'.",
+        f"Did you mean '{close}'?"
+        if close
+        else "Name a class of torchmetrics, such as CohenKappa.",
+        "unknown-metric",
+    )

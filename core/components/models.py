@@ -207,10 +207,11 @@ class TextBag(nn.Module):
 
 
 def draw_parameters(model: nn.Module, seed: int) -> None:
-    """Draws the parameters of a model of ours, each from the stream (seed, init, its name).
+    """Draw the parameters of a model of ours, each from the stream (seed, init, its name).
 
-    As torch does: linear and convolutional layers uniform within ±1/sqrt(inputs of a unit),
-    embeddings standard normal with zeros for padding. Normalization begins as the identity.
+    The distributions are torch's defaults: linear and convolutional layers uniform within
+    ±1/sqrt(inputs of a unit), embeddings standard normal with zeros for padding, normalization the
+    identity.
     """
     with torch.no_grad():
         for prefix, module in model.named_modules():
@@ -226,19 +227,19 @@ def draw_parameters(model: nn.Module, seed: int) -> None:
 
 
 def set_dropout_streams(model: nn.Module, seed: int, epoch: int) -> None:
-    """Puts each of our dropout layers at the start of its stream for an epoch."""
+    """Put each of our dropout layers at the start of its stream for an epoch."""
     for name, module in model.named_modules():
         if isinstance(module, Dropout):
             module.generator = stream(seed, "dropout", epoch, name)
 
 
 def count_parameters(model: nn.Module) -> int:
-    """The number of trainable values."""
+    """Return the number of trainable values."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def answers(model: nn.Module, batches: Iterable[Tensor], device: torch.device) -> Tensor:
-    """A model's outputs in evaluation: float `[N, …]`, on the CPU.
+    """Return a model's outputs in evaluation: float `[N, …]`, on the CPU.
 
     A model that draws in evaluation too gets the same draws for the same inputs, always.
 
@@ -253,7 +254,7 @@ def answers(model: nn.Module, batches: Iterable[Tensor], device: torch.device) -
 
 
 def tensor_hashes(state: Mapping[str, Tensor]) -> dict[str, str]:
-    """Name to sha256 (of dtype, shape and bytes) of each tensor of a model's state."""
+    """Return the sha256 (of dtype, shape and bytes) of each tensor of a model's state, by name."""
     return {
         name: hashlib.sha256(_tensor_bytes(tensor)).hexdigest()
         for name, tensor in sorted(state.items())
@@ -261,7 +262,7 @@ def tensor_hashes(state: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def weights_hash(state: Mapping[str, Tensor]) -> str:
-    """One sha256 over names, dtypes, shapes and bytes of a model's state, in order of name."""
+    """Return one sha256 over names, dtypes, shapes and bytes of a model's state, sorted by name."""
     digest = hashlib.sha256()
     for name, tensor in sorted(state.items()):
         digest.update(name.encode() + b"\0")
@@ -276,7 +277,7 @@ def _tensor_bytes(tensor: Tensor) -> bytes:
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
-    """Puts weights into a model, all of them.
+    """Put weights into a model, all of them.
 
     Args:
         model: Takes them.

@@ -1,4 +1,8 @@
-"""Optimizers and learning-rate schedulers: which form is used, and when a scheduler steps."""
+"""Optimizers and learning-rate schedulers: which form is used, and when a scheduler steps.
+
+They are torch's own. Weight decay is a keyword of the optimizer (`optimizer.weight_decay`) and is
+applied in its `step` (`core/training/loop.py: train_epoch`).
+"""
 
 from __future__ import annotations
 
@@ -52,7 +56,7 @@ def _without_compiler(step: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Constant(LRScheduler):
-    """The learning rate stays what it is."""
+    """Keep the learning rate as it is."""
 
     def get_lr(self) -> list[float | Tensor]:
         return [group["lr"] for group in self.optimizer.param_groups]
@@ -92,17 +96,17 @@ class LinearWarmup(LambdaLR):
 
 
 def never_steps(optimizer: Optimizer) -> None:
-    """Says of an optimizer that others make its steps: else its scheduler would warn of it."""
+    """Mark an optimizer whose updates others compute: else its scheduler would warn."""
     optimizer._opt_called = True  # type: ignore[attr-defined]
 
 
 def fused_by_default(optimizer: Callable[..., Optimizer], device: str) -> bool:
-    """Whether the optimizer is used in its fused form where the user does not choose."""
+    """Return whether an optimizer's fused form is used where the user does not choose."""
     return device == "cuda" or getattr(optimizer, "__name__", "") in FUSED_ON_CPU
 
 
 def needs_closure(optimizer: Callable[..., Optimizer]) -> bool:
-    """Whether an optimizer evaluates the loss itself, as often as it likes (`LBFGS`)."""
+    """Return whether an optimizer's step evaluates the loss itself, several times (`LBFGS`)."""
     step = getattr(optimizer, "step", None)
     closure = inspect.signature(step).parameters.get("closure") if step else None
     return closure is not None and closure.default is inspect.Parameter.empty
@@ -112,7 +116,7 @@ Moment = Literal["update", "epoch", "validation"]
 
 
 def steps_after(scheduler: Callable[..., Any]) -> Moment:
-    """When a scheduler steps.
+    """Return after what a scheduler steps.
 
     One that asks for ``total_steps`` or ``step_size_up`` counts updates, one whose step takes
     ``metrics`` is given the validation loss, any other counts epochs. So `OneCycleLR` and

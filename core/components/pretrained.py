@@ -1,32 +1,31 @@
-"""Beginning with weights that were trained before, and training only some of a model."""
+"""Begin with weights that were trained before, and train only some layers of a model."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 
-from paribus.core.components.input_schema import (
-    TrainedOn,
-    other_classes,
-    refuse_other_inputs,
-    trained_on,
-)
 from paribus.core.config.schema import get, with_value
 from paribus.core.errors import Faults, RequestError, did_you_mean, shown
+
+_LEAVE_OUT = "Leave train.start_from out."
 
 
 def begin_from(
     model: nn.Module, path: str | None, width: int, preprocessing: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Puts every tensor of a file that fits into a model.
+    """Put every tensor of a file that fits into a model.
 
-    Layers sized by the number of classes stay as they were drawn where that number or, as far as
-    the file tells them, the classes' names differ. Any other difference is refused.
+    Layers sized by the number of classes stay as they were drawn where that number or, if the file
+    has them, the classes' names differ. Any other difference is refused. Mean and scale of
+    standardized inputs are always those of the training part here.
 
     Args:
         model: Takes the weights.
@@ -43,12 +42,17 @@ def begin_from(
     """
     if path is None:
         return {}
-    weights, source = read_weights(path), shown(path, 200)
-    then, here = trained_on(_file(path)), TrainedOn.of(preprocessing)
-    if then is None:
-        return put_weights(model, weights, width, source)
-    refuse_other_inputs(then, here, source)
-    return put_weights(model, weights, width, source, other_classes(then, here))
+    weights, source, renamed = read_weights(path), shown(path, 200), None
+    then, here = InputSchema.of_file(_existing(path)), InputSchema.of(preprocessing)
+    if then is not None:
+        _refuse_other_inputs(then, here, source)
+        if then.class_names != here.class_names:
+            names = [
+                "none" if names is None else shown(", ".join(names))
+                for names in (then.class_names, here.class_names)
+            ]
+            renamed = f"classes {names[0]} in the file, {names[1]} here"
+    return put_weights(model, weights, width, source, renamed)
 
 
 def put_weights(
@@ -58,57 +62,62 @@ def put_weights(
     source: str,
     renamed: str | None = None,
 ) -> dict[str, str]:
-    """The same for weights that were read already.
+    """Put tensors that fit into a model; arguments and result else as of `begin_from`.
 
     Args:
         model: Takes the weights.
         weights: Name to tensor.
         width: Numbers that the model returns per example.
         source: What a message calls the file.
-        renamed: How its classes are others, though there may be as many; None: they are not.
+        renamed: How its classes differ, though there may be as many; None: they do not.
 
     Raises:
         RequestError: Listing what is missing, unexpected, or of another shape.
     """
     own: Mapping[str, Tensor] = model.state_dict()
     fresh: dict[str, str] = {}
-    as_many: list[str] = []
+    same_width: dict[str, str] = {}
     for name, tensor in own.items():
-        other = weights.get(name)
-        layer = name.rpartition(".")[0] or name
-        if other is None or not _is_head(tensor, other, width):
+        other, layer = weights.get(name), name.rpartition(".")[0] or name
+        # A head differs at most in the number of classes, its first dimension.
+        if other is None or tensor.ndim != other.ndim or tensor.shape[:1] != (width,):
+            continue
+        if tensor.shape[1:] != other.shape[1:]:
             continue
         if other.shape != tensor.shape:
             fresh[layer] = f"{width} classes, file has {len(other)}"
-        elif tensor.ndim > 1:  # not a normalization of as many numbers
-            as_many.append(layer)
+        elif tensor.ndim > 1 and renamed is not None:  # not a normalization of as many numbers
+            same_width[layer] = renamed
+    fresh = fresh or same_width
+
+    def stays_fresh(name: str) -> bool:
+        return name in fresh or name.rpartition(".")[0] in fresh
+
+    kept = {name: value for name, value in weights.items() if not stays_fresh(name)}
+    needed = {name: value for name, value in own.items() if not stays_fresh(name)}
+    # Files of old torch lack batch normalization's count of batches.
+    missing = [
+        name for name in needed.keys() - kept if name.rpartition(".")[2] != "num_batches_tracked"
+    ]
+    faults, other_model = Faults(), "Take the model that the weights are of."
     if renamed is not None and not fresh:
-        fresh = dict.fromkeys(as_many, renamed)
-    kept = {name: value for name, value in weights.items() if not _within(name, fresh)}
-    needed = {name: value for name, value in own.items() if not _within(name, fresh)}
-    faults = Faults()
-    if renamed is not None and not fresh:
-        faults.add(
-            f"{source}: {renamed}, and no layer that could start anew is sized by their number.",
-            "Leave train.start_from out.",
-            "weights",
-        )
-    lacking = sorted(name for name in needed.keys() - kept.keys() if not _is_counter(name))
-    _refuse_names(lacking, source, "lacks", faults)
-    _refuse_names(sorted(kept.keys() - needed.keys()), source, "has unexpected", faults)
-    for name in sorted(needed.keys() & kept.keys()):
-        if needed[name].shape != kept[name].shape:
-            faults.add(
-                f"{source}: {shown(name)} has shape {list(kept[name].shape)}, the model's has "
-                f"{list(needed[name].shape)}.",
-                "Take the model that the weights are of.",
-                "weights",
-            )
+        text = f"{source}: {renamed}, and no layer that could start anew is sized by their number."
+        faults.add(text, _LEAVE_OUT, "weights")
+    for what, names in (("lacks", missing), ("has unexpected", kept.keys() - needed)):
+        if names:
+            more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+            listed = ", ".join(map(shown, sorted(names)[:8]))
+            faults.add(f"{source} {what} {listed}{more}.", other_model, "weights")
+    for name in sorted(needed.keys() & kept):
+        found, wanted = list(kept[name].shape), list(needed[name].shape)
+        if found != wanted:
+            text = f"{source}: {shown(name)} has shape {found}, the model's has {wanted}."
+            faults.add(text, other_model, "weights")
     if not faults.found and not kept:
         faults.add(
             f"{source}: only layers sized by the number of classes have their names in the model, "
             "so nothing would begin with it.",
-            "Leave train.start_from out.",
+            _LEAVE_OUT,
             "weights",
         )
     faults.check()
@@ -116,13 +125,90 @@ def put_weights(
     return fresh
 
 
+class InputSchema(BaseModel, frozen=True):
+    """What a model's inputs and outputs mean; None: unknown, or there is no such thing.
+
+    Attributes:
+        class_names: In the order of the outputs.
+        words: The vocabulary of texts, in the order of the ids.
+        columns: Of a table; those of words with their categories.
+        standardized: Whether inputs had mean 0 and deviation 1.
+    """
+
+    class_names: list[str] | None
+    words: list[str] | None
+    columns: list[str] | None
+    standardized: bool
+
+    @classmethod
+    def of(cls, preprocessing: Mapping[str, Any]) -> InputSchema:
+        """Return that of `paribus.core.data.Data.preprocessing`."""
+        columns = preprocessing["columns"]
+        if "table" in preprocessing:
+            columns = [
+                f"{c['name']} ({', '.join(c['categories'])})" if "categories" in c else c["name"]
+                for c in preprocessing["table"]["columns"]
+            ]
+        return cls(
+            class_names=preprocessing["class_names"],
+            words=preprocessing["text"]["vocabulary"] if "text" in preprocessing else None,
+            columns=columns,
+            standardized=preprocessing["standardize"] is not None,
+        )
+
+    @classmethod
+    def of_file(cls, file: Path) -> InputSchema | None:
+        """Return that of a run's ``best.safetensors``; None of any other file of weights."""
+        from safetensors import safe_open
+
+        if file.suffix != ".safetensors":
+            return None
+        with safe_open(file, "pt") as opened:
+            text = (opened.metadata() or {}).get("preprocessing", "")
+        try:
+            return cls.of(json.loads(text))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return None  # another program means something else by "preprocessing"
+
+
+def _refuse_other_inputs(then: InputSchema, here: InputSchema, source: str) -> None:
+    """Refuse weights whose inputs meant something else than those of the data here."""
+    faults = Faults()
+    for what in ("words", "columns"):
+        first, second = getattr(then, what), getattr(here, what)
+        if first is None or second is None or first == second:
+            continue
+        differences = []
+        for names, others, place in ((first, second, "in the file"), (second, first, "here")):
+            known = set(others)
+            if only := [name for name in names if name not in known]:
+                more = f" and {len(only) - 5} more" if len(only) > 5 else ""
+                differences.append(f"only {place} {shown(', '.join(only[:5]))}{more}")
+        faults.add(
+            f"{source} was trained on other {what}: "
+            f"{'; '.join(differences) or 'they are in another order'}.",
+            f"Take data with the {what} of the file, in their order, or leave "
+            "train.start_from out.",
+            "weights",
+        )
+    if then.standardized != here.standardized:
+        inputs = "standardized inputs" if then.standardized else "inputs as they are"
+        faults.add(
+            f"{source} was trained on {inputs}, and standardize={str(here.standardized).lower()} "
+            "here.",
+            f"Set standardize={str(then.standardized).lower()}, or leave train.start_from out.",
+            "weights",
+        )
+    faults.check()
+
+
 def is_torchvision(name: str) -> bool:
-    """Whether a model is one of torchvision's builders."""
+    """Return whether a model is one of torchvision's builders."""
     return name.startswith("torchvision.models.")
 
 
 def pretrained_file(name: str, weights: str) -> tuple[str, Path]:
-    """The address of torchvision's own weights, and the file in which torch keeps them here.
+    """Return the address of torchvision's own weights, and the file in which torch keeps them here.
 
     Args:
         name: The builder's path, such as ``torchvision.models.resnet18``.
@@ -151,7 +237,7 @@ def pretrained_file(name: str, weights: str) -> tuple[str, Path]:
 def put_pretrained(
     model: nn.Module, name: str, builder: Callable[..., nn.Module], keywords: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Puts torchvision's own weights into a model that was built for other classes.
+    """Put torchvision's own weights into a model that was built for other classes.
 
     The builder itself reads them into a second model: it knows the names that older files have.
 
@@ -165,102 +251,83 @@ def put_pretrained(
         As `begin_from`.
 
     Raises:
-        RequestError: If there are no such weights, or they cannot be had.
+        RequestError: If there are no such weights, or they cannot be downloaded.
     """
     word = keywords["weights"].rpartition(".")[2]
-    url, place = pretrained_file(name, word)
+    url, file = pretrained_file(name, word)
     others = {k: v for k, v in keywords.items() if k not in ("weights", "num_classes", "progress")}
     try:
         filled = builder(weights=word, progress=False, **others)
     except Exception as error:
-        there = place.is_file()
+        there = file.is_file()
         wrong = "holds no such weights" if there else "is not there and cannot be downloaded"
         raise RequestError(
-            f"model.weights={word}: {shown(place, 300)} {wrong}: {type(error).__name__}: "
+            f"model.weights={word}: {shown(file, 300)} {wrong}: {type(error).__name__}: "
             f"{shown(error, 160)}.",
             f"{'Replace it by' if there else 'Put there'} {url}, or leave model.weights out.",
             "weights",
         ) from error
-    width = keywords["num_classes"]
-    return put_weights(model, filled.state_dict(), width, f"{name}, weights {word}")
+    source = f"{name}, weights {word}"
+    return put_weights(model, filled.state_dict(), keywords["num_classes"], source)
 
 
 def without_weights(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The same run beginning with weights of no file, for whoever puts others in anyway."""
+    """Return the same run beginning with weights of no file, for where others are put in anyway."""
     bare = with_value(configuration, "train.start_from", None)
     named = is_torchvision(bare["model"]["name"]) and "weights" in bare["model"]
     return with_value(bare, "model.weights", None) if named else bare
 
 
-def _is_head(own: Tensor, other: Tensor, width: int) -> bool:
-    """Whether two tensors differ at most in the number of classes, their first dimension."""
-    same = own.ndim == other.ndim and own.ndim > 0 and own.shape[1:] == other.shape[1:]
-    return same and len(own) == width
-
-
-def _is_counter(name: str) -> bool:
-    """Whether it is batch normalization's count of batches, which files of old torch lack."""
-    return name.rpartition(".")[2] == "num_batches_tracked"
-
-
-def _within(name: str, layers: Mapping[str, str]) -> bool:
-    return name in layers or name.rpartition(".")[0] in layers
-
-
-def _refuse_names(names: Sequence[str], source: str, what: str, faults: Faults) -> None:
-    if names:
-        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-        faults.add(
-            f"{source} {what} {', '.join(map(shown, names[:8]))}{more}.",
-            "Take the model that the weights are of.",
-            "weights",
-        )
-
-
 def read_weights(path: str) -> dict[str, Tensor]:
-    """The tensors of a file; executes nothing of it.
+    """Read the tensors of a file; execute nothing of it.
 
     Raises:
         RequestError: If there is no such file, or it holds no weights.
     """
-    file = _file(path)
+    file = _existing(path)
+
+    def refusal(why: str) -> RequestError:
+        return RequestError(
+            f"train.start_from: {shown(path, 200)} holds no weights: {why}.",
+            "Give a .safetensors file, or a state dict saved by torch.save.",
+            "weights",
+        )
+
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return dict(load_file(file))
         held = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a file that is none makes of its reader
-        raise _no_weights(path, f"{type(error).__name__}: {shown(error, 160)}") from error
+    except Exception as error:  # readers raise anything for a file of another kind
+        raise refusal(f"{type(error).__name__}: {shown(error, 160)}") from error
     if isinstance(held, Mapping) and isinstance(held.get("state_dict"), Mapping):
         held = held["state_dict"]  # as many training scripts save it
-    if not (
-        isinstance(held, Mapping) and held and all(isinstance(v, Tensor) for v in held.values())
-    ):
-        raise _no_weights(path, f"it holds {type(held).__name__}")
+    tensors = isinstance(held, Mapping) and all(isinstance(v, Tensor) for v in held.values())
+    if not (held and tensors):
+        raise refusal(f"it holds {type(held).__name__}")
     return {str(name): tensor for name, tensor in held.items()}
 
 
 def weights_digests(configuration: Mapping[str, Any]) -> dict[str, str]:
-    """For each key of a configuration that names a file of weights the sha256 of that file.
+    """Return the sha256 of each file of weights, by the key of the configuration that names it.
 
     Raises:
         RequestError: If there is no such file.
     """
-    model, files = configuration.get("model", {"name": ""}), {}
+    model, digests = configuration.get("model", {"name": ""}), {}
+    files = {}
     if path := get(configuration, "train.start_from"):
-        files["train.start_from"] = _file(path)
+        files["train.start_from"] = _existing(path)
     if is_torchvision(model["name"]) and model.get("weights"):
         files["model.weights"] = pretrained_file(model["name"], model["weights"])[1]
-    return {key: _sha256(path) for key, path in files.items()}
+    for key, file in files.items():
+        with file.open("rb") as opened:
+            digests[key] = hashlib.file_digest(opened, "sha256").hexdigest()
+    return digests
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _file(path: str) -> Path:
+def _existing(path: str) -> Path:
     file = Path(path).expanduser()
     if not file.is_file():
         raise RequestError(
@@ -271,16 +338,8 @@ def _file(path: str) -> Path:
     return file
 
 
-def _no_weights(path: str, why: str) -> RequestError:
-    return RequestError(
-        f"train.start_from: {shown(path, 200)} holds no weights: {why}.",
-        "Give a .safetensors file, or a state dict saved by torch.save.",
-        "weights",
-    )
-
-
 def train_only(model: nn.Module, prefixes: Sequence[str]) -> list[nn.Module]:
-    """Freezes all parameters that begin with none of the prefixes.
+    """Freeze all parameters that begin with none of the prefixes.
 
     Returns:
         The layers with parameters or statistics of their own of which nothing is trained. In
@@ -291,29 +350,31 @@ def train_only(model: nn.Module, prefixes: Sequence[str]) -> list[nn.Module]:
     """
     if not prefixes:
         return []
-    names = [name for name, _ in model.named_parameters()]
-    faults = Faults()
+
+    def begins(name: str, prefix: str) -> bool:
+        return name == prefix or name.startswith(f"{prefix}.")
+
+    def is_chosen(name: str) -> bool:
+        return any(begins(name, prefix) for prefix in prefixes)
+
+    parameters, faults = dict(model.named_parameters()), Faults()
+    layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in parameters))
     for prefix in prefixes:
-        if not any(_begins(name, prefix) for name in names):
-            tops = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
-            hint = did_you_mean(prefix, tops)
+        if not any(begins(name, prefix) for name in parameters):
+            hint = did_you_mean(prefix, layers)
             faults.add(
                 f"train.only: no parameter begins with '{shown(prefix)}'.",
                 hint if len(hint) < 200 else "paribus show EXPERIMENT lists the layers.",
                 "unknown-key",
             )
     faults.check()
-    for name, parameter in model.named_parameters():
-        if not any(_begins(name, prefix) for prefix in prefixes):
+    for name, parameter in parameters.items():
+        if not is_chosen(name):
             parameter.requires_grad_(False)
     return [
         module
         for name, module in model.named_modules()
-        if not any(_begins(name, prefix) for prefix in prefixes)
+        if not is_chosen(name)
         and [*module.parameters(recurse=False), *module.buffers(recurse=False)]
         and not any(parameter.requires_grad for parameter in module.parameters(recurse=False))
     ]
-
-
-def _begins(name: str, prefix: str) -> bool:
-    return name == prefix or name.startswith(f"{prefix}.")

@@ -1,6 +1,6 @@
-"""Tasks: from a model's outputs to probabilities to labels, and the metrics of these.
+"""Tasks: from a model's outputs to probabilities and predictions, and the metrics of these.
 
-Each task does this in one place; the engine, `evaluate` and `predict` ask it.
+Each task does this in one place; the engines, `evaluate` and `predict` ask it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,9 @@ from paribus.core.errors import RequestError
 Threshold = Annotated[float, Field(gt=0, lt=1)]
 Matrix = list[list[int]] | list[list[list[int]]]
 
-CLASSIFICATION = ("accuracy", "precision", "recall", "f1")
-
 
 class Task(Protocol):
-    """What the engine asks of a task.
+    """What the engines ask of a task.
 
     Attributes:
         targets: The data's targets: one class per example (int64 `[N]`), several labels (int64
@@ -40,7 +38,7 @@ class Task(Protocol):
     loss: tuple[str, ...]
 
     def width(self, outputs: int) -> int:
-        """Numbers that the model returns per example.
+        """Return how many numbers the model returns per example.
 
         Args:
             outputs: Classes, labels or target columns of the data.
@@ -50,38 +48,43 @@ class Task(Protocol):
         """
 
     def aims(self, targets: Tensor) -> Tensor:
-        """The targets as the losses of this task take them."""
+        """Return the targets as the losses of this task take them."""
 
     def probabilities(self, outputs: Tensor) -> Tensor | None:
-        """Of each class or label: float `[N, C]`; None for values."""
+        """Return those of each class or label: float `[N, C]`; None for values."""
 
     def predict(self, outputs: Tensor) -> Tensor:
-        """The targets that the outputs stand for, in the form of the data's."""
+        """Return the targets that the outputs stand for, in the form of the data's."""
 
     def correct(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
-        """How many examples of a batch are right (0-dim), or None where that has no meaning."""
+        """Return how right each example is: bool `[N]`; None for values.
+
+        For labels it is the share of right decisions: float64 `[N]`.
+        """
 
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float | None]:
-        """The metrics of a whole part."""
+        """Return the metrics of a whole part."""
 
     def confusion_matrix(self, outputs: Tensor, targets: Tensor) -> Matrix | None:
-        """Counts of (target, prediction); one matrix for each label; None for values."""
+        """Count (target, prediction); one matrix for each label; None for values."""
 
     def report(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor] | None:
-        """Precision, recall, f1 and support of each class or label; None for values."""
+        """Return precision, recall, f1 and support of each class or label; None for values."""
 
     def scores(self, outputs: Tensor) -> Tensor:
-        """What torchmetrics' classes take as predictions: probabilities, or values."""
+        """Return what torchmetrics' classes take as predictions: probabilities, or values."""
 
     def metric_keywords(self, outputs: int) -> Mapping[str, Any]:
-        """What a torchmetrics class may name in its signature for this task."""
+        """Return what a torchmetrics class may name in its signature for this task."""
 
 
-class _OneClass:
-    """What tasks with one class per example share: everything follows from counts."""
+class _Classification:
+    """What tasks with classes or labels share: all metrics follow from counts."""
 
-    targets: Literal["classes"] = "classes"
-    metrics = CLASSIFICATION
+    metrics = ("accuracy", "precision", "recall", "f1")
+
+    def width(self, outputs: int) -> int:
+        return outputs
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         raise NotImplementedError
@@ -90,31 +93,35 @@ class _OneClass:
         raise NotImplementedError
 
     def correct(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
-        return (self.predict(outputs) == targets).sum()
+        right = self.predict(outputs) == targets
+        return right if right.ndim == 1 else right.double().mean(1)
 
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float | None]:
-        return {**metrics.classification_metrics(self._matrix(outputs, targets))}
+        return {**metrics.classification_metrics(self._counts(outputs, targets))}
 
     def confusion_matrix(self, outputs: Tensor, targets: Tensor) -> Matrix | None:
-        rows: list[list[int]] = self._matrix(outputs, targets).tolist()
-        return rows
+        counts: Matrix = self._counts(outputs, targets).tolist()
+        return counts
 
     def report(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor] | None:
-        return metrics.per_class(self._matrix(outputs, targets))
+        return metrics.per_class(self._counts(outputs, targets))
 
-    def _matrix(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        classes = max(2, outputs.shape[1])
-        return metrics.confusion_matrix(targets, self.predict(outputs), classes)
+    def scores(self, outputs: Tensor) -> Tensor:
+        return self.probabilities(outputs)
+
+    def _counts(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        predicted = self.predict(outputs)
+        if targets.ndim == 2:
+            return metrics.confusion_matrices(targets, predicted)
+        return metrics.confusion_matrix(targets, predicted, max(2, outputs.shape[1]))
 
 
-class Multiclass(_OneClass):
+class Multiclass(_Classification):
     """One of C classes: outputs are logits `[N, C]`, targets int64 `[N]`; softmax, the largest."""
 
+    targets: Literal["classes"] = "classes"
     select = DEFAULT_METRICS["multiclass"]
     loss = ("cross_entropy",)
-
-    def width(self, outputs: int) -> int:
-        return outputs
 
     def aims(self, targets: Tensor) -> Tensor:
         return targets
@@ -125,14 +132,11 @@ class Multiclass(_OneClass):
     def predict(self, outputs: Tensor) -> Tensor:
         return outputs.argmax(1)
 
-    def scores(self, outputs: Tensor) -> Tensor:
-        return self.probabilities(outputs)
-
     def metric_keywords(self, outputs: int) -> Mapping[str, Any]:
         return {"task": "multiclass", "num_classes": outputs}
 
 
-class Binary(_OneClass):
+class Binary(_Classification):
     """One of two classes: outputs are one logit `[N, 1]`, targets int64 `[N]` of 0 and 1.
 
     Args:
@@ -140,6 +144,7 @@ class Binary(_OneClass):
             above it.
     """
 
+    targets: Literal["classes"] = "classes"
     select = DEFAULT_METRICS["binary"]
     loss = ("bce_with_logits", "bce")
 
@@ -163,7 +168,7 @@ class Binary(_OneClass):
         return torch.cat([1 - positive, positive], 1)
 
     def predict(self, outputs: Tensor) -> Tensor:
-        return (outputs.sigmoid() > self.threshold).squeeze(1).long()
+        return (self.scores(outputs) > self.threshold).long()
 
     def scores(self, outputs: Tensor) -> Tensor:
         return outputs.sigmoid().squeeze(1)
@@ -172,7 +177,7 @@ class Binary(_OneClass):
         return {"task": "binary", "threshold": self.threshold}
 
 
-class Multilabel:
+class Multilabel(_Classification):
     """Any of L labels: outputs are a logit for each, `[N, L]`, targets int64 `[N, L]` of 0 and 1.
 
     Accuracy is the share of right decisions, one for each example and label.
@@ -182,15 +187,11 @@ class Multilabel:
     """
 
     targets: Literal["labels"] = "labels"
-    metrics = CLASSIFICATION
     select = DEFAULT_METRICS["multilabel"]
     loss = ("bce_with_logits", "bce")
 
     def __init__(self, threshold: Threshold = 0.5) -> None:
         self.threshold = threshold
-
-    def width(self, outputs: int) -> int:
-        return outputs
 
     def aims(self, targets: Tensor) -> Tensor:
         return targets.float()
@@ -201,27 +202,8 @@ class Multilabel:
     def predict(self, outputs: Tensor) -> Tensor:
         return (outputs.sigmoid() > self.threshold).long()
 
-    def correct(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
-        return (self.predict(outputs) == targets).double().mean(1).sum()
-
-    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float | None]:
-        return {**metrics.multilabel_metrics(self._matrices(outputs, targets))}
-
-    def confusion_matrix(self, outputs: Tensor, targets: Tensor) -> Matrix | None:
-        rows: list[list[list[int]]] = self._matrices(outputs, targets).tolist()
-        return rows
-
-    def report(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor] | None:
-        return metrics.per_label(self._matrices(outputs, targets))
-
-    def scores(self, outputs: Tensor) -> Tensor:
-        return self.probabilities(outputs)
-
     def metric_keywords(self, outputs: int) -> Mapping[str, Any]:
         return {"task": "multilabel", "num_labels": outputs, "threshold": self.threshold}
-
-    def _matrices(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return metrics.confusion_matrices(targets, self.predict(outputs))
 
 
 class Regression:
@@ -238,26 +220,26 @@ class Regression:
     def aims(self, targets: Tensor) -> Tensor:
         return targets
 
-    def probabilities(self, outputs: Tensor) -> Tensor | None:  # noqa: ARG002
-        return None
-
     def predict(self, outputs: Tensor) -> Tensor:
         return outputs
 
-    def correct(self, outputs: Tensor, targets: Tensor) -> Tensor | None:  # noqa: ARG002
-        return None
-
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float | None]:
         return metrics.regression_metrics(outputs, targets)
-
-    def confusion_matrix(self, outputs: Tensor, targets: Tensor) -> Matrix | None:  # noqa: ARG002
-        return None
-
-    def report(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor] | None:  # noqa: ARG002
-        return None
 
     def scores(self, outputs: Tensor) -> Tensor:
         return outputs.squeeze(1) if outputs.shape[1] == 1 else outputs
 
     def metric_keywords(self, outputs: int) -> Mapping[str, Any]:
         return {"num_outputs": outputs}
+
+    def probabilities(self, outputs: Tensor) -> None:
+        """Return None: values have neither probabilities nor counts of right ones."""
+
+    def correct(self, outputs: Tensor, targets: Tensor) -> None:
+        """Return None."""
+
+    def confusion_matrix(self, outputs: Tensor, targets: Tensor) -> None:
+        """Return None."""
+
+    def report(self, outputs: Tensor, targets: Tensor) -> None:
+        """Return None."""

@@ -1,8 +1,9 @@
-"""Whether the parts of a run fit each other, tried on a few examples before it is trained."""
+"""Try on a few examples whether the parts of a run fit each other, before it is trained."""
 
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -12,126 +13,68 @@ from paribus.core.components.models import set_dropout_streams
 from paribus.core.components.optim import never_steps
 from paribus.core.config.registry import LOSS_TASKS
 from paribus.core.config.values import show_value
-from paribus.core.errors import RequestError, one_of, shown
+from paribus.core.errors import RequestError, one_of
 from paribus.core.rng import seeded_globals
-from paribus.core.training.train_state import TrainState, checked_loss
+from paribus.core.training.train_state import TrainState, checked_loss, refusing
 
-# Losses that take no logits: of torch, by class and function; what they take; what to do.
+# Losses of torch that take no logits, by class and function; what they take; what to do.
 _NO_LOGITS = (
     (
-        ("BCELoss", "binary_cross_entropy"),
+        {"BCELoss", "binary_cross_entropy"},
         "probabilities",
         "Take bce, which takes their sigmoid itself, or bce_with_logits.",
     ),
-    (("NLLLoss", "nll_loss"), "logarithms of probabilities", "Take cross_entropy."),
+    ({"NLLLoss", "nll_loss"}, "logarithms of probabilities", "Take cross_entropy."),
 )
 
 
 def dry_run(train_state: TrainState, *, update: bool = True) -> None:
-    """Sends a few training examples through model, loss and metrics, and updates the model once.
+    """Send a few training examples through model, loss and metrics, and update the model once.
 
     Args:
         train_state: Not to be trained with any more.
-        update: Whether its own optimizer makes that update. A cohort makes its own, of what it
-            knows; and torch imports its compiler when an optimizer first steps, which takes a
-            second.
+        update: Whether the optimizer makes that update. A cohort computes its own with optimizers
+            that it knows, and torch imports its compiler when an optimizer first steps, which
+            takes a second.
 
     Raises:
         RequestError: If something does not fit, with both shapes and where they come from.
     """
-    _refuse_loss_of_another_task(train_state)
+    _check_loss_kind(train_state)
+    _check_scheduler(train_state)
+    data, size = train_state.data, train_state.batch_size
     # Not as many as there are classes: a loss that broadcasts [N, C] against [N] must fail here.
-    rows = 3 if train_state.data.outputs == 2 else 2
-    inputs, targets = train_state.data.train.inputs_of(rows)
+    inputs, targets = data.train.inputs_of(3 if data.outputs == 2 else 2)
     _try_augment(train_state, inputs)
     inputs, targets = inputs.to(train_state.device), targets.to(train_state.device)
     with seeded_globals(0, "dropout"):
         outputs = _try_model(train_state, inputs)
         _try_loss(train_state, outputs, targets)
         _try_metrics(train_state, outputs.detach().cpu(), targets.cpu())
-        # In training with as few examples as its last batch may have.
-        last = len(train_state.data.train) % train_state.batch_size or train_state.batch_size
+        # In training mode with as few examples as the last batch may have.
+        last = len(data.train) % size or size
         outputs = _try_model(train_state, inputs[:last], training=True)
-        _try_update(train_state, _try_loss(train_state, outputs, targets[:last]), steps=update)
+        loss = _try_loss(train_state, outputs, targets[:last])
+        _try_update(train_state, loss, update=update)
 
 
-def _refuse_loss_of_another_task(train_state: TrainState) -> None:
-    loss, task = _name(train_state, "loss"), _name(train_state, "task")
-    kinds = [kind.__name__ for kind in type(train_state.loss).__mro__]
-    if loss.startswith("torch."):  # a function of torch.nn.functional
-        kinds.append(loss.rpartition(".")[2])
-    for names, wants, hint in _NO_LOGITS:
-        if set(names) & set(kinds):
-            raise RequestError(
-                f"loss {loss} takes {wants}, and every task's model returns logits.",
-                hint,
-                "loss-task",
-            )
-    if isinstance(train_state.loss, nn.Module) and any(True for _ in train_state.loss.parameters()):
-        raise RequestError(
-            f"loss {loss} has parameters of its own, which no optimizer would train.",
-            "Move them into the model.",
-            "loss-task",
-        )
-    fitting = next((LOSS_TASKS[kind] for kind in kinds if kind in LOSS_TASKS), (task,))
-    if task not in fitting:
-        raise RequestError(
-            f"loss {loss} is for task {one_of(fitting)}, not for task {task}.",
-            f"Take {one_of(train_state.task.loss)}.",
-            "loss-task",
-        )
-
-
-def _try_augment(train_state: TrainState, inputs: Tensor) -> None:
-    if train_state.data.train.augment is None:
-        return
-    names = show_value(train_state.configuration["augment"])
-    some = torch.arange(len(inputs))
-    try:
-        drawn, _ = next(train_state.data.train.batches(len(inputs), some, (0, 0)))
-    except Exception as error:
-        raise RequestError(
-            f"augment={names} cannot take an image of shape {list(inputs.shape[1:])}: "
-            f"{type(error).__name__}: {shown(error, 200)}.",
-            "Leave it out, or give it other keywords.",
-            "augment",
-        ) from error
-    if drawn.shape != inputs.shape or drawn.dtype != inputs.dtype:
-        raise RequestError(
-            f"augment={names} makes {list(drawn.shape[1:])} ({drawn.dtype}) of an image of shape "
-            f"{list(inputs.shape[1:])} ({inputs.dtype}).",
-            "It has to keep the shape: give a crop the image's size.",
-            "augment",
-        )
-
-
-def _try_model(train_state: TrainState, inputs: Tensor, *, training: bool = False) -> Tensor:
-    if training:
-        train_state.begin_training()
-    else:
-        train_state.model.eval()
-    set_dropout_streams(train_state.model, seed=0, epoch=0)
-    try:
-        outputs: Tensor = train_state.model(inputs.clone())
-    except Exception as error:
-        where = f"data {_name(train_state, 'data')} gives"
-        hint = "Let the model take in_features or input_shape, which are filled in from the data."
-        if training:
-            where = "training's last batch has" if len(inputs) == 1 else f"{where} in training"
-            hint = (
-                "Another train.batch_size leaves a larger last batch." if len(inputs) == 1 else ""
-            )
-        raise RequestError(
-            f"model {_name(train_state, 'model')} cannot take a batch of shape "
-            f"{list(inputs.shape)}, which {where}: {type(error).__name__}: {shown(error, 200)}.",
-            hint,
-            "shape",
-        ) from error
-    return outputs
-
-
-def _try_loss(train_state: TrainState, outputs: Tensor, targets: Tensor) -> Tensor:
-    name = _name(train_state, "loss")
+def _check_loss_kind(train_state: TrainState) -> None:
+    """Refuse losses of another task, that take no logits, have parameters, or are no mean."""
+    loss, name, task = train_state.loss, _name(train_state, "loss"), _name(train_state, "task")
+    kinds = [kind.__name__ for kind in type(loss).__mro__]
+    if name.startswith("torch."):  # a function of torch.nn.functional
+        kinds.append(name.rpartition(".")[2])
+    for names, takes, hint in _NO_LOGITS:
+        if names & set(kinds):
+            text = f"loss {name} takes {takes}, and every task's model returns logits."
+            raise RequestError(text, hint, "loss-task")
+    if isinstance(loss, nn.Module) and any(True for _ in loss.parameters()):
+        text = f"loss {name} has parameters of its own, which no optimizer would train."
+        raise RequestError(text, "Move them into the model.", "loss-task")
+    tasks = next((LOSS_TASKS[kind] for kind in kinds if kind in LOSS_TASKS), (task,))
+    if task not in tasks:
+        text = f"loss {name} is for task {one_of(tasks)}, not for task {task}."
+        raise RequestError(text, f"Take {one_of(train_state.task.loss)}.", "loss-task")
     if train_state.configuration["loss"].get("reduction") == "sum":
         raise RequestError(
             "A loss must be a mean over examples: with reduction=sum it grows with the batch, and "
@@ -139,21 +82,81 @@ def _try_loss(train_state: TrainState, outputs: Tensor, targets: Tensor) -> Tens
             "Leave it out, and scale optimizer.lr where the sum was meant.",
             "loss-reduction",
         )
-    with warnings.catch_warnings():
-        # Of a loss that broadcasts torch only warns.
+
+
+def _check_scheduler(train_state: TrainState) -> None:
+    """Refuse what would raise during training, or turn the learning rate the wrong way."""
+    name, scheduler = _name(train_state, "scheduler"), train_state.scheduler
+    ends, updates = getattr(scheduler, "total_steps", None), train_state.updates
+    if train_state.scheduler_steps == "update" and ends is not None and ends < updates:
+        raise RequestError(
+            f"scheduler {name} ends after {ends} updates, and training takes {updates}.",
+            "Leave its length out; it follows from train.epochs.",
+            "update",
+        )
+    maximizes = getattr(scheduler, "mode", "") == "max"
+    if train_state.scheduler_steps == "validation" and maximizes:
+        raise RequestError(
+            f"scheduler {name} is given the validation loss, of which less is better.",
+            "Leave scheduler.mode out.",
+            "update",
+        )
+
+
+def _try_augment(train_state: TrainState, inputs: Tensor) -> None:
+    train = train_state.data.train
+    if train.augment is None:
+        return
+    names = show_value(train_state.configuration["augment"])
+    shape = list(inputs.shape[1:])
+    with refusing(
+        f"augment={names} cannot take an image of shape {shape}",
+        "Leave it out, or give it other keywords.",
+        "augment",
+    ):
+        drawn, _ = next(train.batches(len(inputs), torch.arange(len(inputs)), (0, 0)))
+    if drawn.shape != inputs.shape or drawn.dtype != inputs.dtype:
+        raise RequestError(
+            f"augment={names} makes {list(drawn.shape[1:])} ({drawn.dtype}) of an image of shape "
+            f"{shape} ({inputs.dtype}).",
+            "It has to keep the shape: give a crop the image's size.",
+            "augment",
+        )
+
+
+def _try_model(train_state: TrainState, inputs: Tensor, *, training: bool = False) -> Tensor:
+    where = f"data {_name(train_state, 'data')} gives"
+    hint = "Let the model take in_features or input_shape, which are filled in from the data."
+    train_state.model.eval()
+    if training:
+        train_state.begin_training()
+        where, hint = f"{where} in training", ""
+        if len(inputs) == 1:
+            where = "training's last batch has"
+            hint = "Another train.batch_size leaves a larger last batch."
+    set_dropout_streams(train_state.model, seed=0, epoch=0)
+    name, shape = _name(train_state, "model"), list(inputs.shape)
+    what = f"model {name} cannot take a batch of shape {shape}, which {where}"
+    with refusing(what, hint, "shape"):
+        outputs: Tensor = train_state.model(inputs.clone())
+    return outputs
+
+
+def _try_loss(train_state: TrainState, outputs: Tensor, targets: Tensor) -> Tensor:
+    name, task = _name(train_state, "loss"), _name(train_state, "task")
+    shape = list(getattr(outputs, "shape", ()))  # a model may return anything
+    with (
+        refusing(
+            f"loss {name} cannot take outputs {shape} and targets {list(targets.shape)} "
+            f"({targets.dtype}) of task {task}",
+            "Take another loss: loss=NAME.",
+            "loss-task",
+        ),
+        warnings.catch_warnings(),
+    ):
+        # torch only warns of a loss that broadcasts.
         warnings.filterwarnings("error", message="Using a target size")
-        try:
-            loss = checked_loss(train_state, outputs, targets)
-        except RequestError:
-            raise
-        except Exception as error:
-            raise RequestError(
-                f"loss {name} cannot take outputs {list(outputs.shape)} and targets "
-                f"{list(targets.shape)} ({targets.dtype}) of task {_name(train_state, 'task')}: "
-                f"{shown(error, 200)}.",
-                "Take another loss: loss=NAME.",
-                "loss-task",
-            ) from error
+        loss = checked_loss(train_state, outputs, targets)
     if not isinstance(loss, Tensor) or loss.ndim != 0 or not loss.requires_grad:
         got = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise RequestError(
@@ -164,78 +167,75 @@ def _try_loss(train_state: TrainState, outputs: Tensor, targets: Tensor) -> Tens
     return loss
 
 
-def _try_update(train_state: TrainState, loss: Tensor, *, steps: bool) -> None:
-    """One step: an optimizer may be for some models only, and says so when it meets gradients."""
-    model, optimizer, scheduler = (
-        _name(train_state, k) for k in ("model", "optimizer", "scheduler")
-    )
-    _refuse_scheduler(train_state, scheduler)
-    measured: list[Any] = [loss.item()] if train_state.scheduler_steps == "validation" else []
-    if not steps:
-        never_steps(train_state.optimizer)
-    for what, act, hint in (
-        (
-            f"model {model} cannot be trained",
-            loss.backward,
-            "Let each step of its forward be differentiable.",
-        ),
-        (
-            f"optimizer {optimizer} cannot update model {model}",
-            lambda: steps and train_state.optimizer.step(lambda: loss),  # type: ignore[arg-type,return-value]
-            "Take another, such as optimizer=adam.",
-        ),
-        (
-            f"scheduler {scheduler} cannot step",
-            lambda: train_state.scheduler.step(*measured),
-            "Give it other keywords: scheduler.KEYWORD=VALUE.",
-        ),
-    ):
-        try:
-            act()
-        except Exception as error:
-            why = f"{type(error).__name__}: {shown(error, 200).rstrip('.')}"
-            raise RequestError(f"{what}: {why}.", hint, "update") from error
-
-
-def _refuse_scheduler(train_state: TrainState, name: str) -> None:
-    """What would raise in the middle of training, or turn the learning rate the wrong way."""
-    ends = getattr(train_state.scheduler, "total_steps", None)
-    if train_state.scheduler_steps == "update" and ends is not None and ends < train_state.updates:
-        raise RequestError(
-            f"scheduler {name} ends after {ends} updates, and training takes "
-            f"{train_state.updates}.",
-            "Leave its length out; it follows from train.epochs.",
-            "update",
-        )
-    if (
-        train_state.scheduler_steps == "validation"
-        and getattr(train_state.scheduler, "mode", "") == "max"
-    ):
-        raise RequestError(
-            f"scheduler {name} is given the validation loss, of which less is better.",
-            "Leave scheduler.mode out.",
-            "update",
-        )
-
-
 def _try_metrics(train_state: TrainState, outputs: Tensor, targets: Tensor) -> None:
     times = -(-4 // len(targets))  # a metric may need a few examples
     outputs = outputs.repeat(times, *[1] * (outputs.ndim - 1))
     targets = targets.repeat(times, *[1] * (targets.ndim - 1))
     for metric in train_state.extra_metrics:
-        try:
+        what = f"metrics: {metric.name} does not fit task {_name(train_state, 'task')}"
+        with refusing(what, "Leave it out, or name another.", "metric-task"):
             metric.measure(outputs, targets)
-        except RequestError:
-            raise
-        except Exception as error:
-            raise RequestError(
-                f"metrics: {metric.name} does not fit task {_name(train_state, 'task')}: "
-                f"{shown(error)}.",
-                "Leave it out, or name another.",
-                "metric-task",
-            ) from error
+
+
+def _try_update(train_state: TrainState, loss: Tensor, *, update: bool) -> None:
+    """Make one step: an optimizer for some models only says so when it meets gradients."""
+    model, optimizer, scheduler = (
+        _name(train_state, k) for k in ("model", "optimizer", "scheduler")
+    )
+    validation_loss = [loss.item()] if train_state.scheduler_steps == "validation" else []
+    with refusing(
+        f"model {model} cannot be trained",
+        "Let each step of its forward be differentiable.",
+        "update",
+    ):
+        loss.backward()  # type: ignore[no-untyped-call]
+    with refusing(
+        f"optimizer {optimizer} cannot update model {model}",
+        "Take another, such as optimizer=adam.",
+        "update",
+    ):
+        if update:
+            train_state.optimizer.step(lambda: loss)  # type: ignore[arg-type,return-value]
+        else:
+            never_steps(train_state.optimizer)
+    with refusing(
+        f"scheduler {scheduler} cannot step",
+        "Give it other keywords: scheduler.KEYWORD=VALUE.",
+        "update",
+    ):
+        train_state.scheduler.step(*validation_loss)  # type: ignore[arg-type]
 
 
 def _name(train_state: TrainState, kind: str) -> str:
     name: str = train_state.configuration[kind]["name"]
     return name
+
+
+def layer_outputs(train_state: TrainState) -> list[dict[str, Any]]:
+    """Return name, type, output shape and parameters of each layer, in the order of their calls.
+
+    Two examples go through the model as in evaluation. Where a layer raises, those before it are
+    returned; `dry_run` reports the error.
+    """
+    rows: list[dict[str, Any]] = []
+
+    def watch(name: str, layer: nn.Module) -> Any:
+        def note(_layer: nn.Module, _inputs: Any, output: Any) -> None:
+            rows.append({
+                "name": name or "(model)",
+                "type": type(layer).__name__,
+                "output_shape": ["N", *output.shape[1:]] if isinstance(output, Tensor) else None,
+                "parameters": sum(p.numel() for p in layer.parameters(recurse=False)),
+            })  # fmt: skip
+
+        return layer.register_forward_hook(note)
+
+    model = train_state.model.eval()
+    modules = model.named_modules()
+    hooks = [watch(name, layer) for name, layer in modules if not list(layer.children())]
+    with suppress(Exception), torch.inference_mode():
+        inputs, _ = train_state.data.train.inputs_of(2)
+        model(inputs.to(train_state.device))
+    for hook in hooks:
+        hook.remove()
+    return rows

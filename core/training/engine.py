@@ -1,29 +1,37 @@
-"""The seam between how runs are trained and everything else: the Engine Protocol."""
+"""The engine: how runs are trained and evaluated, and what is reported of them after an epoch.
+
+Training is a generator: it yields reports, and the caller acts. Nothing behind `Engine` knows which
+engine trained.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch import Tensor
 
+from paribus.core.components.metrics import is_better
+from paribus.core.components.models import tensor_hashes, weights_hash
 from paribus.core.components.tasks import Matrix
 from paribus.core.data.prepare import PartName
 from paribus.core.run_spec import RunSpec
 from paribus.core.training.resolve import Resolver
+from paribus.core.training.train_state import TrainState
 
 State = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker gets: one run for the loop, several of the same shape for a cohort.
+    """What an engine trains: one run in the loop, several of the same shape in a cohort.
 
     Attributes:
         runs: The runs.
         resolver: Gives their configurations and data.
-        loader_workers: Processes that read and augment batches ahead; 0: the trainer itself does.
+        loader_workers: Processes that read and augment batches ahead; 0: this one does.
     """
 
     runs: tuple[RunSpec, ...]
@@ -40,7 +48,7 @@ class Best:
         metrics: The epoch's metrics.
         confusion_matrix: Counts of (target, prediction) on validation, for several labels one
             matrix each, or None.
-        weights: The model's state, on the CPU; empty where a function keeps it to itself.
+        weights: The model's state, on the CPU; empty for a function, whose weights are unknown.
         outputs: The model's outputs on the validation part: float `[N, …]`, on the CPU.
     """
 
@@ -57,13 +65,13 @@ class Report:
 
     Attributes:
         run: The run's id.
-        line: The epoch's line of the history: epoch, metrics, order and weights hashes (None where
-            a function keeps them to itself), seconds.
+        line: The epoch's line of the history: epoch, metrics, hashes of order and weights (None for
+            a function), seconds.
         best: The best epoch so far; None if the run failed before there was one.
         finished: Whether this is the run's last report.
-        failure: Why the run failed by itself, if it did.
+        failure: Why the run itself failed, if it did.
         initial_weights: Name to sha256 of each tensor before the first step.
-        state: Makes the resume state as of this epoch; None: it can only begin again.
+        state: Makes the resume state as of this epoch; None: the run can only begin again.
     """
 
     run: str
@@ -97,14 +105,13 @@ class Engine(Protocol):
     """Trains jobs and evaluates weights.
 
     Every engine takes initial weights, batch order and dropout masks of our own layers from the
-    same streams (`seeding`), and yields the same reports: nothing behind it knows which one
-    trained.
+    same streams (`paribus.core.rng`).
     """
 
     name: str
 
     def train(self, job: Job, states: Mapping[str, State]) -> Iterator[list[Report]]:
-        """Trains the job's runs, yielding after an epoch one report of each run that had it.
+        """Train the job's runs, yielding after an epoch one report of each run that had it.
 
         Closing the iterator after a report is the clean stop.
 
@@ -114,4 +121,116 @@ class Engine(Protocol):
         """
 
     def evaluate(self, job: Job, weights: Mapping[str, Tensor], split: PartName) -> Evaluation:
-        """The job's one run with these weights on one part: the code that made the record."""
+        """Evaluate the job's one run with these weights on one part, as its record was made."""
+
+
+@dataclass
+class RunState:
+    """A run over its epochs: what every engine keeps and reports of it.
+
+    Attributes:
+        spec: The run.
+        train_state: Model, optimizer and the like.
+        initial_weights: Name to sha256 of each tensor before the first step.
+        epoch: Epochs done.
+        best: The best of them.
+    """
+
+    spec: RunSpec
+    train_state: TrainState
+    initial_weights: dict[str, str] = field(default_factory=dict)
+    epoch: int = 0
+    best: Best | None = None
+
+    @classmethod
+    def begin(cls, job: Job, spec: RunSpec) -> RunState:
+        """Build a run of a job, at its first step."""
+        train_state = job.resolver.train_state(spec.requested, spec.seed)
+        return cls(spec, train_state, tensor_hashes(train_state.model.state_dict()))
+
+    def resume(self, state: State) -> None:
+        """Go on from what `report` put into a resume state."""
+        self.epoch = state["epoch"]
+        self.best = state["best"] and Best(**state["best"])
+
+    @property
+    def seed(self) -> int:
+        return self.spec.seed
+
+    @property
+    def examples(self) -> int:
+        """Examples of the next epoch: all, or fewer in the last one of `train.updates`."""
+        train, size = len(self.train_state.data.train), self.train_state.batch_size
+        steps = math.ceil(train / size)
+        left = self.train_state.updates - self.epoch * steps
+        return train if left >= steps else left * size
+
+    def report(
+        self,
+        train_means: Mapping[str, float | None],
+        validation: Evaluation,
+        weights: Mapping[str, Tensor],
+        order_sha256: str,
+        engine_state: Callable[[], State],
+    ) -> Report:
+        """End an epoch: decide whether it is the best, the last or a failure, and report it.
+
+        Args:
+            train_means: The running means of loss and accuracy as trained.
+            validation: The model as it is now on the validation part.
+            weights: The model's state as it is now.
+            order_sha256: Digest of the order of the examples.
+            engine_state: Makes what the engine itself needs to go on from here.
+        """
+        self.epoch = epoch = self.epoch + 1
+        train_state, metric = self.train_state, self.train_state.metric
+        if train_state.scheduler_steps == "validation":
+            train_state.scheduler.step(validation.metrics["loss"])  # type: ignore[arg-type]
+        metrics = {**train_means, **{f"val/{k}": v for k, v in validation.metrics.items()}}
+        failure, best = None, self.best
+        for name in (metric, "val/loss", "train/loss"):
+            value = metrics[name]
+            if value is not None and not math.isfinite(value):
+                failure = f"non-finite: {name} is {value} at epoch {epoch}"
+        if failure is None and (
+            best is None or is_better(train_state.direction, metrics[metric], best.metrics[metric])
+        ):
+            copied = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
+            best = Best(epoch, metrics, validation.confusion_matrix, copied, validation.outputs)
+        self.best = best
+        patience = train_state.configuration["train"]["patience"]
+        since_best = epoch - (best.epoch if best else 0)
+        out_of_patience = patience is not None and since_best >= patience
+        return Report(
+            run=self.spec.id,
+            line={
+                "epoch": epoch,
+                "metrics": metrics,
+                "order_sha256": order_sha256,
+                "weights_sha256": weights_hash(weights),
+            },
+            best=best,
+            finished=failure is not None or epoch == train_state.epochs or out_of_patience,
+            failure=failure,
+            initial_weights=self.initial_weights,
+            state=lambda: {**engine_state(), "epoch": epoch, "best": best and vars(best)},
+        )
+
+
+def evaluate_outputs(
+    train_state: TrainState, loss: float, outputs: Tensor, targets: Tensor
+) -> Evaluation:
+    """Return an evaluation with the metrics of a part's outputs.
+
+    Args:
+        train_state: Has the task and the extra metrics.
+        loss: The part's mean loss.
+        outputs: float `[N, …]`; may be a view of more.
+        targets: As the part has them.
+    """
+    outputs, targets = outputs.cpu().clone(), targets.cpu()
+    metrics: dict[str, float | None] = {"loss": loss, **train_state.task.measure(outputs, targets)}
+    for extra in train_state.extra_metrics:
+        metrics[extra.key] = extra.measure(outputs, targets)
+    matrix = train_state.task.confusion_matrix(outputs, targets)
+    return Evaluation(metrics, outputs, targets, matrix)

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from paribus.core.components.models import load_weights, set_dropout_streams
 from paribus.core.data.prepare import PartName
 from paribus.core.rng import derive, epoch_order, seed_globals, seeded_globals
-from paribus.core.training.engine import Evaluation, Job, Report, State
-from paribus.core.training.run_state import RunState, evaluate_outputs
+from paribus.core.training.engine import Evaluation, Job, Report, RunState, State, evaluate_outputs
 from paribus.core.training.train_state import TrainState, checked_loss
 
 # What steps go on from; streams are made anew each epoch, so no generators.
@@ -111,7 +110,7 @@ def train_epoch(
         with torch.no_grad():
             total += loss * len(targets)
             right = train_state.task.correct(outputs, targets)
-            correct += 0 if right is None else right
+            correct += 0 if right is None else right.sum()
     if train_state.scheduler_steps == "epoch":
         train_state.scheduler.step()
     means: dict[str, float | None] = {"train/loss": total.item() / len(order)}

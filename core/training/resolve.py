@@ -1,4 +1,10 @@
-"""From a requested configuration to what is trained: defaults, data, length, machine filled in."""
+"""From a requested configuration to what is trained: defaults, data, length, machine filled in.
+
+This is the one place that decides whether a configuration can be trained: its keywords fit their
+signatures (`check_components`), what they leave open follows from data and length
+(`Resolver.configuration`), and the parts fit each other on a few examples (`dry_run`). Whether a
+cohort may train it is decided by `eligibility`.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +16,14 @@ from typing import Any, TypeVar
 
 import torch
 
-from paribus.core.components.metrics import ExtraMetric
+from paribus.core.components.metrics import ExtraMetric, choose_selection
 from paribus.core.components.models import count_parameters, weights_hash
 from paribus.core.components.optim import fused_by_default, skip_compiler_import
 from paribus.core.components.pretrained import weights_digests, without_weights
 from paribus.core.components.tasks import Task
 from paribus.core.config.experiment import Experiment
 from paribus.core.config.registry import build, check_components, resolve_component, with_defaults
-from paribus.core.config.schema import Component, Configuration, ModelConfiguration, Split
+from paribus.core.config.schema import SCRIPT, Component, Configuration, ModelConfiguration, Split
 from paribus.core.config.values import canonical_json
 from paribus.core.data.images import make_augment
 from paribus.core.data.load import Source, load
@@ -29,8 +35,10 @@ from paribus.core.runtime import is_claimed
 from paribus.core.sources.source_hash import Sources
 from paribus.core.training.cohort.eligibility import cohort_group
 from paribus.core.training.cohort.graph import UnsupportedModel
-from paribus.core.training.dry_run import dry_run
-from paribus.core.training.train_state import TrainState, length, make_train_state, selection
+from paribus.core.training.dry_run import dry_run, layer_outputs
+from paribus.core.training.train_state import TrainState, length, make_train_state
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -52,25 +60,19 @@ class Probe:
     group: str | None = None
 
 
-Found = TypeVar("Found")
-
-
 def _once(method: Callable[[Any, Any], Found]) -> Callable[[Any, Configuration], Found]:
     """Call a resolver's method once for each configuration; equal ones get what it returned."""
 
     @functools.wraps(method)
-    def found(resolver: Resolver, requested: Configuration) -> Found:
-        key = method.__name__, canonical_json(requested.to_dict())
-        if key not in resolver.memory:
-            resolver.memory[key] = method(resolver, requested)
-        value: Found = resolver.memory[key]
-        return value
+    def remembered(resolver: Resolver, requested: Configuration) -> Found:
+        call = functools.partial(method, resolver, requested)
+        return resolver.remember(method.__name__, requested.to_dict(), call)
 
-    return found
+    return remembered
 
 
 class Resolver:
-    """Resolves configurations of one experiment; loads its data once.
+    """Resolve configurations of one experiment; load its data once.
 
     Args:
         experiment: The experiment whose file components may come from.
@@ -80,79 +82,18 @@ class Resolver:
         if is_claimed():  # the console script trains here; workers have done it themselves
             skip_compiler_import()
         self.experiment = experiment
-        self.memory: dict[tuple[str, str], Any] = {}  # by method, and what its result is made of
+        self._memory: dict[tuple[str, str], Any] = {}
 
-    @_once
-    def data(self, requested: Configuration) -> Data:
-        """Return the prepared parts that a configuration is trained on.
-
-        Raises:
-            RequestError: If the data cannot be loaded or divided, or a function keeps it to itself.
-        """
-        configuration = self._checked(requested)
-        full = with_defaults(configuration, self.experiment)
-        targets = self.task(requested).targets
-        source_key = canonical_json([full["data"], targets, full["split"]["seed"]])
-        if ("source", source_key) not in self.memory:
-            name = configuration.data.name
-            self.memory["source", source_key] = load(
-                resolve_component("data", name, self.experiment).function,
-                configuration.data.keywords,
-                name=f"data {name}",
-                seed=configuration.split.seed,
-                targets=targets,
-            )
-        key = canonical_json([source_key, full["split"], full["standardize"], full["augment"]])
-        if ("prepared", key) not in self.memory:
-            split, source = configuration.split, self.memory["source", source_key]
-            usual: Method = "stratified" if targets == "classes" else "random"
-            _refuse_unused_split(split, source, usual)
-            self.memory["prepared", key] = prepare(
-                source,
-                method=split.method or usual,
-                seed=split.seed,
-                val_fraction=split.val_fraction,
-                test_fraction=split.test_fraction,
-                standardize=configuration.standardize,
-                augment=make_augment(configuration.augment),
-            )
-        data: Data = self.memory["prepared", key]
-        return data
-
-    @_once
-    def configuration(self, requested: Configuration) -> dict[str, Any]:
-        """Return the resolved configuration, in which nothing is left to be decided.
-
-        Raises:
-            RequestError: With all faults found in components, data and their fit.
-        """
-        checked = self._checked(requested)
-        full = with_defaults(checked, self.experiment)
-        data, task = self.data(requested), self.task(requested)
-        width = task.width(data.outputs)
-        steps = math.ceil(len(data.train) / checked.train.batch_size)
-        epochs, updates = length(full["train"], steps)
-        self._fill(full, "model", data.filled(width))
-        # The length of training in the units that a scheduler counts.
-        scheduler = resolve_component("scheduler", full["scheduler"]["name"], self.experiment)
-        known = {"T_max": epochs, "epochs": epochs, "steps_per_epoch": steps}
-        counted = {"epochs", "steps_per_epoch"} & full["scheduler"].keys()
-        if scheduler.parameter("total_steps") and not counted:
-            known = {"total_steps": updates}
-        self._fill(full, "scheduler", {**known, "max_lr": full["optimizer"].get("lr")})
-        full["device"] = choose_device(checked.device)
-        self._fuse(full, checked.optimizer)
-        full["split"]["method"] = checked.split.method or (
-            "stratified" if task.targets == "classes" else "random"
-        )
-        full["standardize"] = data.preprocessing["standardize"] is not None
-        extra = [ExtraMetric(name, task, data.outputs) for name in checked.metrics]
-        metric, direction = selection(full, task, extra)
-        full["select"] = {"metric": metric, "direction": direction}
-        return full
+    def remember(self, what: str, key: Any, make: Callable[[], Found]) -> Found:
+        """Return what `make` returned when it was first called for this key."""
+        place = what, canonical_json(key)
+        if place not in self._memory:
+            self._memory[place] = make()
+        found: Found = self._memory[place]
+        return found
 
     def specify(self, requested: Configuration, seed: int, engine: str = "auto") -> RunSpec:
-        """Return a run of this configuration, after two examples went through model and loss.
+        """Return a run of this configuration, after a few examples went through model and loss.
 
         Raises:
             RequestError: If the run cannot be trained as requested.
@@ -184,13 +125,97 @@ class Resolver:
             group=probe.group if chosen == "cohort" else None,
         )
 
-    def why_no_cohort(self, requested: Configuration) -> str | None:
-        """Return why a cohort cannot train this, a clause about it; None if one can.
+    def summary(self, requested: Configuration, engine: str) -> dict[str, Any]:
+        """Return configuration, engine, the model's layers and the data's sizes, for `show`.
+
+        Model and data of a function are None.
 
         Raises:
-            RequestError: If it cannot be trained at all.
+            RequestError: If it cannot be trained as requested.
         """
-        return self._probe(requested).why
+        run = self.specify(requested, 0, engine)
+        model = data = None
+        if run.engine != SCRIPT:
+            layers = layer_outputs(self.train_state(requested, 0))
+            model = {"parameters": run.facts["parameters"], "layers": layers}
+            prepared = self.data(requested)
+            data = {"fingerprint": prepared.fingerprint, **prepared.sizes()}
+        return {
+            "configuration": run.configuration,
+            "engine": run.engine,
+            "why_no_cohort": self.why_no_cohort(requested),
+            "facts": run.facts,
+            "model": model,
+            "data": data,
+        }
+
+    @_once
+    def configuration(self, requested: Configuration) -> dict[str, Any]:
+        """Return the resolved configuration, in which nothing is left to be decided.
+
+        Raises:
+            RequestError: With all faults found in components, data and their fit.
+        """
+        checked = self._checked(requested)
+        full = with_defaults(checked, self.experiment)
+        data, task = self.data(requested), self.task(requested)
+        steps = math.ceil(len(data.train) / checked.train.batch_size)
+        epochs, updates = length(full["train"], steps)
+        self._fill(full, "model", data.filled(task.width(data.outputs)))
+        # The length of training in the units that a scheduler counts.
+        scheduler = resolve_component("scheduler", full["scheduler"]["name"], self.experiment)
+        known = {"T_max": epochs, "epochs": epochs, "steps_per_epoch": steps}
+        counted = {"epochs", "steps_per_epoch"} & full["scheduler"].keys()
+        if scheduler.parameter("total_steps") and not counted:
+            known = {"total_steps": updates}
+        self._fill(full, "scheduler", {**known, "max_lr": full["optimizer"].get("lr")})
+        full["device"] = choose_device(checked.device)
+        self._choose_fused(full, checked.optimizer)
+        full["split"]["method"] = checked.split.method or _usual_method(task)
+        full["standardize"] = data.preprocessing["standardize"] is not None
+        extra = [ExtraMetric(name, task, data.outputs) for name in checked.metrics]
+        full["select"] = choose_selection(full["select"], task, extra)
+        return full
+
+    @_once
+    def data(self, requested: Configuration) -> Data:
+        """Return the prepared parts that a configuration is trained on.
+
+        Raises:
+            RequestError: If the data cannot be loaded or divided, or a function keeps it to itself.
+        """
+        checked, task = self._checked(requested), self.task(requested)
+        full, name, split = (
+            with_defaults(checked, self.experiment),
+            checked.data.name,
+            checked.split,
+        )
+        source_key = [full["data"], task.targets, split.seed]
+        source = self.remember(
+            "source",
+            source_key,
+            lambda: load(
+                resolve_component("data", name, self.experiment).function,
+                checked.data.keywords,
+                name=f"data {name}",
+                seed=split.seed,
+                targets=task.targets,
+            ),
+        )
+        _refuse_unused_split(split, source, _usual_method(task))
+        return self.remember(
+            "prepared",
+            [source_key, full["split"], full["standardize"], full["augment"]],
+            lambda: prepare(
+                source,
+                method=split.method or _usual_method(task),
+                seed=split.seed,
+                val_fraction=split.val_fraction,
+                test_fraction=split.test_fraction,
+                standardize=checked.standardize,
+                augment=make_augment(checked.augment),
+            ),
+        )
 
     def data_record(self, requested: Configuration) -> dict[str, Any]:
         """Return what a record says of the data, and the validation targets."""
@@ -201,6 +226,14 @@ class Resolver:
             "preprocessing": data.preprocessing,
             "targets": data.val.targets,
         }
+
+    @_once
+    def task(self, requested: Configuration) -> Task:
+        """Return the task, made with its keywords."""
+        keywords = with_defaults(self._checked(requested), self.experiment)["task"]
+        component = resolve_component("task", keywords.pop("name"), self.experiment)
+        task: Task = build(component, keywords)
+        return task
 
     def train_state(
         self, requested: Configuration, seed: int, *, pretrained: bool = True
@@ -213,21 +246,21 @@ class Resolver:
             pretrained: Whether the files of weights that it names are read; not where others are
                 put in its model anyway.
         """
-        found: Mapping[str, Any] = self.configuration(requested)
-        found = found if pretrained else without_weights(found)
-        return make_train_state(found, self.experiment, self.data(requested), seed)
+        resolved: Mapping[str, Any] = self.configuration(requested)
+        resolved = resolved if pretrained else without_weights(resolved)
+        return make_train_state(resolved, self.experiment, self.data(requested), seed)
 
-    @_once
-    def task(self, requested: Configuration) -> Task:
-        """Return the task, made with its keywords."""
-        keywords = with_defaults(self._checked(requested), self.experiment)["task"]
-        component = resolve_component("task", keywords.pop("name"), self.experiment)
-        task: Task = build(component, keywords)
-        return task
+    def why_no_cohort(self, requested: Configuration) -> str | None:
+        """Return why a cohort cannot train this, a clause about it; None if one can.
+
+        Raises:
+            RequestError: If it cannot be trained at all.
+        """
+        return self._probe(requested).why
 
     @_once
     def _checked(self, requested: Configuration) -> ModelConfiguration:
-        """Return it with keywords as their parameters take them: ``none`` as null, 1 as 1.0."""
+        """Return it with keywords in the types of their parameters: ``none`` as None, 1 as 1.0."""
         if not isinstance(requested, ModelConfiguration):
             raise RequestError(
                 f"{self.experiment.path.name} is a function as an experiment, which keeps its "
@@ -250,8 +283,7 @@ class Resolver:
     @_once
     def _probe(self, requested: Configuration) -> Probe:
         """Build the configuration once, and try it."""
-        data = self.data(requested)
-        train_state = make_train_state(self.configuration(requested), self.experiment, data, seed=0)
+        data, train_state = self.data(requested), self.train_state(requested, seed=0)
         initial = weights_hash(train_state.model.state_dict())
         engine, why, group = "cohort", None, None
         try:
@@ -285,7 +317,7 @@ class Resolver:
                     "missing-keyword",
                 )
 
-    def _fuse(self, full: dict[str, Any], requested: Component) -> None:
+    def _choose_fused(self, full: dict[str, Any], requested: Component) -> None:
         """Take the optimizer's fused form unless the user chose another."""
         component = resolve_component("optimizer", requested.name, self.experiment)
         defaults, keywords = component.defaults(), requested.keywords
@@ -297,12 +329,12 @@ class Resolver:
             full["optimizer"]["fused"] = fused_by_default(component.function, full["device"])
 
 
-def _refuse_unused_split(split: Split, source: Source, usual: Method) -> None:
-    """Refuse what was requested of a split where the data function made the parts itself.
+def _usual_method(task: Task) -> Method:
+    return "stratified" if task.targets == "classes" else "random"
 
-    Raises:
-        RequestError: Naming the keys; it would be recorded, and change nothing.
-    """
+
+def _refuse_unused_split(split: Split, source: Source, usual: Method) -> None:
+    """Refuse keys of a split that would change nothing: the data function made the parts itself."""
     if "all" in source.parts:
         return
     requested = split.model_copy(update={"method": split.method or usual})
@@ -320,7 +352,7 @@ def choose_device(device: str) -> str:
     """Return ``cpu`` or ``cuda``; auto takes a GPU where there is one.
 
     Raises:
-        RequestError: If a GPU is asked for and there is none.
+        RequestError: If a GPU is requested and there is none.
     """
     there = torch.cuda.is_available()
     if device == "cuda" and not there:

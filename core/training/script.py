@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from paribus.core.components.metrics import is_better
+from paribus.core.components.metrics import checked_direction, is_better
 from paribus.core.config.experiment import Experiment, load_experiment, read_metrics
 from paribus.core.config.registry import build, check_components, resolve_component, with_defaults
 from paribus.core.config.schema import DIRECTIONS, SCRIPT, Configuration, get
@@ -22,7 +22,6 @@ from paribus.core.rng import globals_now, put_globals, seeded_globals
 from paribus.core.run_spec import RunSpec
 from paribus.core.training.engine import Best, Evaluation, Job, Report, State
 from paribus.core.training.resolve import Probe, Resolver, choose_device
-from paribus.core.training.train_state import checked_direction
 
 
 class ScriptResolver(Resolver):

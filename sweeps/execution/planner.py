@@ -190,8 +190,6 @@ def describe_request(request: Request) -> dict[str, Any]:
     Raises:
         RequestError: With all faults of the request.
     """
-    from paribus.core.training.summary import summarize
-
     question = read_request(replace(request, axes=None))
     resolver = _resolver(request)
     faults, asked = Faults(), question.baseline
@@ -200,7 +198,7 @@ def describe_request(request: Request) -> dict[str, Any]:
     return {
         "experiment": question.experiment,
         "question": question.question,
-        **summarize(resolver, asked, request.engine),
+        **resolver.summary(asked, request.engine),
         "axes": {
             axis.key: [axis.range.text] if axis.range else [level.text for level in axis.levels]
             for axis in axes

@@ -280,10 +280,10 @@ def _classification_report(record: RunRecord) -> Table | None:
         return None
     import torch
 
-    from paribus.core.components.metrics import per_class, per_label
+    from paribus.core.components.metrics import per_class
 
     matrix = torch.tensor(record.confusion_matrix)
-    columns = (per_class if matrix.ndim == 2 else per_label)(matrix)
+    columns = per_class(matrix)
 
     def text(value: float) -> str:
         return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -117,7 +117,7 @@ def _track(place: Path, name: str) -> float:
 @contextmanager
 def _parts(seconds: dict[str, float]) -> Iterator[None]:
     """Times what workers do, by the functions that do it."""
-    from paribus.core.training import run_state, run_writer
+    from paribus.core.training import engine, run_writer
     from paribus.core.training.cohort import cohort_engine, program
 
     places: list[tuple[Any, str, str]] = [
@@ -125,7 +125,7 @@ def _parts(seconds: dict[str, float]) -> Iterator[None]:
         (program.Program, "train_epoch", "training: steps"),
         (program.Program, "measure", "training: validation"),
         (cohort_engine, "evaluate_outputs", "training: metrics, matrices"),
-        (run_state.RunState, "report", "training: hashes, best weights"),
+        (engine.RunState, "report", "training: hashes, best weights"),
         (run_writer.RunWriter, "_finish", "training: records, synced"),
         (run_writer.RunWriter, "save", "training: checkpoints"),
     ]

@@ -15,8 +15,7 @@ from paribus.core.training.cohort.eligibility import EXAMPLES
 from paribus.core.training.cohort.graph import LayerGraph, read_graph, trace_graph
 from paribus.core.training.cohort.program import Program
 from paribus.core.training.cohort.sampling import PaddedPart
-from paribus.core.training.engine import Evaluation, Job, Report, State
-from paribus.core.training.run_state import RunState, evaluate_outputs
+from paribus.core.training.engine import Evaluation, Job, Report, RunState, State, evaluate_outputs
 
 
 class Cohort:

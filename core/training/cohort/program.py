@@ -202,10 +202,10 @@ class Program(Generic[SomeMember]):
         """How many of a batch are right, member by member: float64 `[members]`."""
         if self.task.targets == "values":
             return 0.0
-        predicted = self.task.predict(outputs.flatten(0, 1)[:, : self.graph.outputs])
-        hits = predicted == self.train.targets.index_select(0, rows.view(-1))
-        each = hits.double().mean(1) if hits.ndim > 1 else hits
-        return each.view(rows.shape)[:, :size].sum(1)
+        targets = self.train.targets.index_select(0, rows.view(-1))
+        right = self.task.correct(outputs.flatten(0, 1)[:, : self.graph.outputs], targets)
+        assert right is not None
+        return right.view(rows.shape)[:, :size].sum(1)
 
     @torch.inference_mode()
     def measure(self, part: PaddedPart) -> tuple[Tensor, Tensor]:

@@ -159,7 +159,7 @@ def test_other_columns_and_another_standardization_are_refused(begun):
     assert "; only here e. Take data with the columns of the file" in first
     assert "was trained on standardized inputs, and standardize=false here." in second
     assert "Set standardize=true, or leave train.start_from out." in second
-    with pytest.raises(RequestError, match="they stand in another order"):
+    with pytest.raises(RequestError, match="they are in another order"):
         begin(data=NAMED | {"columns": ["b", "a", "c", "d"]})
     begin(split={"seed": 4})  # another mean and scale is none of it
 
