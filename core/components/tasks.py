@@ -5,8 +5,9 @@ Each task does this in one place; the engines, `evaluate` and `predict` ask it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -21,8 +22,8 @@ Threshold = Annotated[float, Field(gt=0, lt=1)]
 Matrix = list[list[int]] | list[list[list[int]]]
 
 
-class Task(Protocol):
-    """What the engines ask of a task.
+class Task(ABC):
+    """What the engines ask of a task; what is not abstract is as for values.
 
     Attributes:
         targets: The data's targets: one class per example (int64 `[N]`), several labels (int64
@@ -46,51 +47,55 @@ class Task(Protocol):
         Raises:
             RequestError: If the data is another task's.
         """
+        return outputs
 
     def aims(self, targets: Tensor) -> Tensor:
         """Return the targets as the losses of this task take them."""
+        return targets
 
-    def probabilities(self, outputs: Tensor) -> Tensor | None:
+    def probabilities(self, outputs: Tensor) -> Tensor | None:  # noqa: ARG002
         """Return those of each class or label: float `[N, C]`; None for values."""
+        return None
 
+    @abstractmethod
     def predict(self, outputs: Tensor) -> Tensor:
         """Return the targets that the outputs stand for, in the form of the data's."""
 
-    def correct(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+    def correct(self, outputs: Tensor, targets: Tensor) -> Tensor | None:  # noqa: ARG002
         """Return how right each example is: bool `[N]`; None for values.
 
         For labels it is the share of right decisions: float64 `[N]`.
         """
+        return None
 
+    @abstractmethod
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float | None]:
         """Return the metrics of a whole part."""
 
-    def confusion_matrix(self, outputs: Tensor, targets: Tensor) -> Matrix | None:
+    def confusion_matrix(self, outputs: Tensor, targets: Tensor) -> Matrix | None:  # noqa: ARG002
         """Count (target, prediction); one matrix for each label; None for values."""
+        return None
 
-    def report(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor] | None:
+    def report(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor] | None:  # noqa: ARG002
         """Return precision, recall, f1 and support of each class or label; None for values."""
+        return None
 
+    @abstractmethod
     def scores(self, outputs: Tensor) -> Tensor:
         """Return what torchmetrics' classes take as predictions: probabilities, or values."""
 
+    @abstractmethod
     def metric_keywords(self, outputs: int) -> Mapping[str, Any]:
         """Return what a torchmetrics class may name in its signature for this task."""
 
 
-class _Classification:
+class _Classification(Task):
     """What tasks with classes or labels share: all metrics follow from counts."""
 
     metrics = ("accuracy", "precision", "recall", "f1")
 
-    def width(self, outputs: int) -> int:
-        return outputs
-
-    def probabilities(self, outputs: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def predict(self, outputs: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def probabilities(self, outputs: Tensor) -> Tensor: ...
 
     def correct(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
         right = self.predict(outputs) == targets
@@ -119,12 +124,9 @@ class _Classification:
 class Multiclass(_Classification):
     """One of C classes: outputs are logits `[N, C]`, targets int64 `[N]`; softmax, the largest."""
 
-    targets: Literal["classes"] = "classes"
+    targets = "classes"
     select = DEFAULT_METRICS["multiclass"]
     loss = ("cross_entropy",)
-
-    def aims(self, targets: Tensor) -> Tensor:
-        return targets
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         return outputs.softmax(1)
@@ -144,7 +146,7 @@ class Binary(_Classification):
             above it.
     """
 
-    targets: Literal["classes"] = "classes"
+    targets = "classes"
     select = DEFAULT_METRICS["binary"]
     loss = ("bce_with_logits", "bce")
 
@@ -186,7 +188,7 @@ class Multilabel(_Classification):
         threshold: A label is predicted where its probability (the logit's sigmoid) is above it.
     """
 
-    targets: Literal["labels"] = "labels"
+    targets = "labels"
     select = DEFAULT_METRICS["multilabel"]
     loss = ("bce_with_logits", "bce")
 
@@ -206,19 +208,13 @@ class Multilabel(_Classification):
         return {"task": "multilabel", "num_labels": outputs, "threshold": self.threshold}
 
 
-class Regression:
+class Regression(Task):
     """Values: outputs and targets are float32 `[N, K]`."""
 
-    targets: Literal["values"] = "values"
+    targets = "values"
     metrics = ("mae", "mse", "r2")
     select = DEFAULT_METRICS["regression"]
     loss = ("mse", "l1", "huber")
-
-    def width(self, outputs: int) -> int:
-        return outputs
-
-    def aims(self, targets: Tensor) -> Tensor:
-        return targets
 
     def predict(self, outputs: Tensor) -> Tensor:
         return outputs
@@ -231,15 +227,3 @@ class Regression:
 
     def metric_keywords(self, outputs: int) -> Mapping[str, Any]:
         return {"num_outputs": outputs}
-
-    def probabilities(self, outputs: Tensor) -> None:
-        """Return None: values have neither probabilities nor counts of right ones."""
-
-    def correct(self, outputs: Tensor, targets: Tensor) -> None:
-        """Return None."""
-
-    def confusion_matrix(self, outputs: Tensor, targets: Tensor) -> None:
-        """Return None."""
-
-    def report(self, outputs: Tensor, targets: Tensor) -> None:
-        """Return None."""

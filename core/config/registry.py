@@ -371,7 +371,7 @@ def _is_of_kind(kind: str, function: Any, trusted: bool) -> bool:
     foreign = owner(module) == "stdlib"
     if kind == "task":
         own = module == "paribus" and hasattr(function, "width")
-        return own and not getattr(function, "_is_protocol", False)
+        return own and not inspect.isabstract(function)
     if kind == "script":
         return inspect.isfunction(function)
     if kind == "data":

@@ -75,7 +75,8 @@ def _check_loss_kind(train_state: TrainState) -> None:
     if task not in tasks:
         text = f"loss {name} is for task {one_of(tasks)}, not for task {task}."
         raise RequestError(text, f"Take {one_of(train_state.task.loss)}.", "loss-task")
-    if train_state.configuration["loss"].get("reduction") == "sum":
+    reduction = getattr(loss, "reduction", train_state.configuration["loss"].get("reduction"))
+    if reduction == "sum":
         raise RequestError(
             "A loss must be a mean over examples: with reduction=sum it grows with the batch, and "
             "val/loss with train.eval_batch_size.",

@@ -61,7 +61,7 @@ def train_job(
     try:
         resolver = resolver_for_file(runs[0].path, runs[0].import_paths)
         for run in runs:
-            check_same(run, resolver)
+            _refuse_changed(run, resolver)
             data = resolver.data_record(run.requested)
             writers[run.id] = RunWriter(attempts[run.id], run, data, checkpoint_every)
         settle()  # the user's modules, imported by now, may have changed threads or precision
@@ -129,12 +129,8 @@ def _load_resolver(path: Path, changed: int, import_paths: tuple[Path, ...]) -> 
     return resolver_of(load_experiment(path, import_paths))
 
 
-def check_same(run: RunSpec, resolver: Resolver) -> None:
-    """Refuse to train what differs from the plan: data, weights, sources, environment.
-
-    Raises:
-        RequestError: Naming what differs.
-    """
+def _refuse_changed(run: RunSpec, resolver: Resolver) -> None:
+    """Refuse a run whose data, weights, sources or environment differ from the plan's."""
     here = resolver.specify(run.requested, run.seed, run.engine)
     if here.id != run.id:
         differs = explain(run.identity, here.identity)

@@ -13,10 +13,17 @@ from torch import Tensor, nn
 from paribus.core.components.models import load_weights, set_dropout_streams
 from paribus.core.data.prepare import PartName
 from paribus.core.rng import derive, epoch_order, seed_globals, seeded_globals
-from paribus.core.training.engine import Evaluation, Job, Report, RunState, State, evaluate_outputs
+from paribus.core.training.engine import (
+    Evaluation,
+    Job,
+    Report,
+    RunState,
+    State,
+    evaluate_outputs,
+)
 from paribus.core.training.train_state import TrainState, checked_loss
 
-# What steps go on from; streams are made anew each epoch, so no generators.
+# What steps go on from. Streams of random numbers are made anew each epoch: no generators.
 _STATEFUL = ("model", "optimizer", "scheduler")
 
 
@@ -33,28 +40,28 @@ class Loop:
             run.resume(state)
             for part in _STATEFUL:
                 getattr(train_state, part).load_state_dict(state[part])
+        finished = False
         with seeded_globals(spec.seed, "dropout"):  # leaves the process's generators as they were
-            finished = False
             while not finished:
                 started = time.perf_counter()
                 epoch = run.epoch + 1
                 order = epoch_order(spec.seed, epoch, len(train_state.data.train))[: run.examples]
-                trained = train_epoch(train_state, order, spec.seed, epoch, job.loader_workers)
+                means = train_epoch(train_state, order, spec.seed, epoch, job.loader_workers)
                 report = run.report(
-                    trained,
+                    means,
                     measure(train_state, "val", job.loader_workers),
                     train_state.model.state_dict(),
                     hashlib.sha256(order.numpy().tobytes()).hexdigest(),
-                    lambda: {name: getattr(train_state, name).state_dict() for name in _STATEFUL},
+                    lambda: {part: getattr(train_state, part).state_dict() for part in _STATEFUL},
                 )
                 report.line["seconds"] = time.perf_counter() - started
                 yield [report]
                 finished = report.finished
 
     def evaluate(self, job: Job, weights: Mapping[str, Tensor], split: PartName) -> Evaluation:
-        (run,) = job.runs
-        train_state = job.resolver.train_state(run.requested, run.seed, pretrained=False)
-        load_weights(train_state.model, weights, run.id)
+        (spec,) = job.runs
+        train_state = job.resolver.train_state(spec.requested, spec.seed, pretrained=False)
+        load_weights(train_state.model, weights, spec.id)
         return measure(train_state, split)
 
 
@@ -70,15 +77,18 @@ def train_epoch(
         epoch: Counted from 1.
         loader_workers: Processes that read and augment batches ahead.
     """
-    model, device, optimizer = train_state.model, train_state.device, train_state.optimizer
+    model, task, device = train_state.model, train_state.task, train_state.device
+    optimizer, scheduler = train_state.optimizer, train_state.scheduler
+    clip = train_state.configuration["train"]["clip_grad_norm"]
+
     noise = derive(seed, "dropout", epoch)  # for dropout layers that are not ours
     seed_globals(noise)
     if device.type == "cuda":
         torch.cuda.manual_seed(noise)
     set_dropout_streams(model, seed, epoch)
     train_state.begin_training()
-    clip = train_state.configuration["train"]["clip_grad_norm"]
-    computed: list[tuple[Tensor, Tensor]] = []  # loss and outputs, each time that a batch is
+
+    computed: list[tuple[Tensor, Tensor]] = []  # loss and outputs of each forward of a batch
 
     def forward_backward(inputs: Tensor, targets: Tensor) -> Tensor:
         outputs = model(inputs)
@@ -91,7 +101,7 @@ def train_epoch(
         computed.append((loss.detach(), outputs.detach()))
         return loss
 
-    total = torch.zeros((), dtype=torch.float64, device=device)
+    total_loss = torch.zeros((), dtype=torch.float64, device=device)
     correct = torch.zeros((), dtype=torch.float64, device=device)
     batches = train_state.data.train.batches(
         train_state.batch_size, order, (seed, epoch), workers=loader_workers
@@ -105,32 +115,33 @@ def train_epoch(
             forward_backward(inputs, targets)
             optimizer.step()  # weight decay is in here, as torch's optimizers apply it
         if train_state.scheduler_steps == "update":
-            train_state.scheduler.step()
+            scheduler.step()
         loss, outputs = computed[0]  # before the update
         with torch.no_grad():
-            total += loss * len(targets)
-            right = train_state.task.correct(outputs, targets)
+            total_loss += loss * len(targets)
+            right = task.correct(outputs, targets)
             correct += 0 if right is None else right.sum()
     if train_state.scheduler_steps == "epoch":
-        train_state.scheduler.step()
-    means: dict[str, float | None] = {"train/loss": total.item() / len(order)}
-    if train_state.task.targets != "values":
+        scheduler.step()
+
+    means: dict[str, float | None] = {"train/loss": total_loss.item() / len(order)}
+    if task.targets != "values":
         means["train/accuracy"] = correct.item() / len(order)
     return means
 
 
 def measure(train_state: TrainState, split: PartName, loader_workers: int = 0) -> Evaluation:
-    """Return loss and metrics of the model as it is on one part, in batches of a fixed size."""
-    part = train_state.data.part(split)
-    train_state.model.eval()
-    total, collected, aims = 0.0, [], []
-    size = train_state.configuration["train"]["eval_batch_size"]
+    """Evaluate the model as it is on one part, in batches of `train.eval_batch_size`."""
+    model, part = train_state.model.eval(), train_state.data.part(split)
+    batch_size = train_state.configuration["train"]["eval_batch_size"]
+    total_loss, outputs, targets = 0.0, [], []
     # A model that draws in evaluation too gets the same draws for the same part, always.
     with torch.inference_mode(), seeded_globals(0, "dropout", split):
-        for inputs, targets in part.batches(size, workers=loader_workers):
-            outputs = train_state.model(inputs.to(train_state.device))
-            loss = checked_loss(train_state, outputs, targets.to(train_state.device))
-            total += loss.item() * len(targets)
-            collected.append(outputs.float().cpu())
-            aims.append(targets)
-    return evaluate_outputs(train_state, total / len(part), torch.cat(collected), torch.cat(aims))
+        for batch, batch_targets in part.batches(batch_size, workers=loader_workers):
+            batch_outputs = model(batch.to(train_state.device))
+            loss = checked_loss(train_state, batch_outputs, batch_targets.to(train_state.device))
+            total_loss += loss.item() * len(batch_targets)
+            outputs.append(batch_outputs.float().cpu())
+            targets.append(batch_targets)
+    mean_loss = total_loss / len(part)
+    return evaluate_outputs(train_state, mean_loss, torch.cat(outputs), torch.cat(targets))

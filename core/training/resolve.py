@@ -143,7 +143,7 @@ class Resolver:
         return {
             "configuration": run.configuration,
             "engine": run.engine,
-            "why_no_cohort": self.why_no_cohort(requested),
+            "why_no_cohort": self._probe(requested).why,
             "facts": run.facts,
             "model": model,
             "data": data,
@@ -249,14 +249,6 @@ class Resolver:
         resolved: Mapping[str, Any] = self.configuration(requested)
         resolved = resolved if pretrained else without_weights(resolved)
         return make_train_state(resolved, self.experiment, self.data(requested), seed)
-
-    def why_no_cohort(self, requested: Configuration) -> str | None:
-        """Return why a cohort cannot train this, a clause about it; None if one can.
-
-        Raises:
-            RequestError: If it cannot be trained at all.
-        """
-        return self._probe(requested).why
 
     @_once
     def _checked(self, requested: Configuration) -> ModelConfiguration:

@@ -1,4 +1,4 @@
-"""A run being trained: what a worker writes, and nothing else writes."""
+"""Write a run that is being trained: the only folder that a worker writes to is its attempt's."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from paribus.core.training.engine import Report, State
 
 
 class RunWriter:
-    """A run being trained. It is the only folder a worker writes to.
+    """Writes a run's attempt: resume states while it is trained, all other files at its end.
 
     Args:
         folder: The attempt's folder, made by the driver.
@@ -41,6 +41,10 @@ class RunWriter:
         data: What the record says of the data: fingerprint, sizes, preprocessing, and the
             validation targets.
         checkpoint_every: Seconds between saves of the resume state; 0: each epoch.
+
+    Attributes:
+        history: The lines of the epochs so far.
+        unused_state: Why the resume state could not be used, if there was one.
     """
 
     def __init__(
@@ -51,10 +55,10 @@ class RunWriter:
         self._clock = CheckpointClock(checkpoint_every)
         self._began = datetime.now(UTC)
         self._report: Report | None = None
-        self.unused_state: str | None = None  # why the resume state could not be used
+        self.unused_state: str | None = None
 
     def restore(self) -> State | None:
-        """The resume state that the driver put here, if there is one that can be used."""
+        """Return the resume state that the driver put here, if there is one that can be used."""
         path = self.folder / LAST
         if not path.exists():
             return None
@@ -70,7 +74,7 @@ class RunWriter:
         return state
 
     def write(self, report: Report) -> None:
-        """Keeps an epoch; saves when the clock says so, and everything when the run is finished."""
+        """Add an epoch; save when the clock says so, and everything when the run is finished."""
         self.history.append({**report.line, "metrics": null_if_not_finite(report.line["metrics"])})
         self._report = report
         if report.finished:
@@ -79,18 +83,16 @@ class RunWriter:
             self.save()
 
     def save(self) -> None:
-        """Writes the resume state now, if there is one: by the clock, and at a clean stop."""
+        """Write the resume state now, if there is one: by the clock, and at a clean stop."""
         if self._report is None or self._report.state is None:
             return
         started = time.monotonic()
-        save_state(
-            self.folder,
-            {**self._report.state(), "history": self.history, "format": FORMAT},
-        )
+        state = {**self._report.state(), "history": self.history, "format": FORMAT}
+        save_state(self.folder, state)
         self._clock.saved(time.monotonic() - started)
 
     def fail(self, reason: str) -> None:
-        """Ends the run as failed by itself: status, reason and history, without weights."""
+        """End the run as failed: status, reason and history, without weights."""
         self._finish(reason)
 
     def _finish(self, failure: str | None) -> None:
@@ -131,28 +133,22 @@ class RunWriter:
             **{f"source/{name}": content for name, content in self.run.sources.items()},
         }
         if best is not None and best.weights:
-            files |= self._best(best.weights, best.outputs, best.epoch)
+            metadata = {
+                "run": self.run.id,
+                "epoch": str(best.epoch),
+                "task": json.dumps(self.run.configuration["task"]),
+                "preprocessing": json.dumps(self.data["preprocessing"]),
+            }
+            predictions = {"targets": self.data["targets"], "outputs": best.outputs}
+            files[BEST] = _safetensors(best.weights, metadata)
+            files[PREDICTIONS] = _safetensors(predictions, {"run": self.run.id, "split": "val"})
         write_folder(self.folder, files)
 
-    def _best(self, weights: Mapping[str, Tensor], outputs: Tensor, epoch: int) -> dict[str, bytes]:
-        """The files of the best epoch."""
-        # Clones: safetensors refuses tensors that share memory.
-        tensors = {name: tensor.clone().contiguous() for name, tensor in weights.items()}
-        metadata = {
-            "run": self.run.id,
-            "epoch": str(epoch),
-            "task": json.dumps(self.run.configuration["task"]),
-            "preprocessing": json.dumps(self.data["preprocessing"]),
-        }
-        found = {"targets": self.data["targets"].contiguous(), "outputs": outputs.contiguous()}
-        return {
-            BEST: _saved(tensors, metadata),
-            PREDICTIONS: _saved(found, {"run": self.run.id, "split": "val"}),
-        }
 
-
-def _saved(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
-    """A safetensors file whose metadata lie in order: the library shuffles them each time."""
+def _safetensors(tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> bytes:
+    """Return a safetensors file with its metadata in order: the library shuffles them each time."""
+    # Clones: the library refuses tensors that share memory.
+    tensors = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
     content = save(tensors, metadata)
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])

@@ -1,4 +1,4 @@
-"""The script engine: an experiment's function is called, and each dict it yields is an epoch."""
+"""The script engine: it calls an experiment's function, and each dict it yields is an epoch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from paribus.core.components.metrics import checked_direction, is_better
-from paribus.core.config.experiment import Experiment, load_experiment, read_metrics
+from paribus.core.config.experiment import load_experiment, read_metrics
 from paribus.core.config.registry import build, check_components, resolve_component, with_defaults
 from paribus.core.config.schema import DIRECTIONS, SCRIPT, Configuration, get
 from paribus.core.data.prepare import PartName
@@ -25,7 +25,7 @@ from paribus.core.training.resolve import Probe, Resolver, choose_device
 
 
 class ScriptResolver(Resolver):
-    """Resolves what is known of a function: its keywords. It is not called to find out more."""
+    """Resolves what is known of a function: its keywords. It is not called to learn more."""
 
     def configuration(self, requested: Configuration) -> dict[str, Any]:
         faults = Faults()
@@ -50,14 +50,14 @@ class ScriptResolver(Resolver):
 class Script:
     """Trains a job's one run by calling its function.
 
-    Of model, data and order of examples nothing is known: there are no weights, no hashes and no
-    resume state.
+    Nothing is known of its model, data and order of examples: there are no weights, no hashes and
+    no resume state.
     """
 
     name = SCRIPT
 
     def train(self, job: Job, states: Mapping[str, State]) -> Iterator[list[Report]]:  # noqa: ARG002
-        last: Report | None = None  # held back: only what comes next shows whether it is the last
+        last: Report | None = None  # yielded when the next one shows that it was not the last
         try:
             for report in epochs_of(job):
                 if last is not None:
@@ -78,7 +78,7 @@ class Script:
 
 
 def epochs_of(job: Job) -> Generator[Report, None, None]:
-    """One report for each dict that the function yields."""
+    """Yield one report for each dict that the function yields."""
     (run,) = job.runs
     metric, direction = (run.configuration["select"][key] for key in ("metric", "direction"))
     best: Best | None = None
@@ -104,17 +104,22 @@ def epochs_of(job: Job) -> Generator[Report, None, None]:
 
 
 def _timed(run: RunSpec) -> Iterator[tuple[Any, float]]:
-    """What the function yields, with the seconds it took.
+    """Yield what the function yields, with the seconds it took.
 
     The global generators are its own: what others draw between its epochs does not reach it.
     """
-    asked = dict(run.configuration[SCRIPT])
-    component = resolve_component(SCRIPT, asked.pop("name"), _loaded_anew(run))
+    # What earlier runs left in the user's modules is gone: each run imports them anew.
+    for file in run.sources.keys() - {run.path.name}:
+        module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        sys.modules.pop(module, None)
+    experiment = load_experiment(run.path, run.import_paths)
+    keywords = dict(run.configuration[SCRIPT])
+    component = resolve_component(SCRIPT, keywords.pop("name"), experiment)
     done = object()
     with seeded_globals(run.seed, "script"):
         if run.configuration["device"] == "cuda":
             torch.cuda.manual_seed_all(run.seed)
-        items = build(component, {**asked, "seed": run.seed})
+        items = build(component, {**keywords, "seed": run.seed})
         while True:
             started = time.perf_counter()
             item = next(items, done)
@@ -123,11 +128,3 @@ def _timed(run: RunSpec) -> Iterator[tuple[Any, float]]:
             drawn = globals_now()
             yield item, time.perf_counter() - started
             put_globals(drawn)
-
-
-def _loaded_anew(run: RunSpec) -> Experiment:
-    """The run's experiment, without what runs before it have left in the user's own modules."""
-    for file in run.sources.keys() - {run.path.name}:
-        module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        sys.modules.pop(module, None)
-    return load_experiment(run.path, run.import_paths)

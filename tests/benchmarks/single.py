@@ -141,7 +141,7 @@ def serve(way: str) -> None:
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
     from paribus.core.training.cohort.eligibility import members_keep_their_bits
-    from paribus.core.training.cohort.optimizer_kernels import AdamUpdate
+    from paribus.core.training.cohort.optimizer_kernels import MemberUpdate
 
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is not an answer
@@ -164,12 +164,12 @@ def serve(way: str) -> None:
         return counted
 
     counting = register_optimizer_step_post_hook(count)
-    step_of = AdamUpdate.step_of
-    AdamUpdate.step_of = counting_members  # type: ignore[method-assign]
+    step_of = MemberUpdate.step_of
+    MemberUpdate.step_of = counting_members  # type: ignore[method-assign]
     for line in sys.stdin:
         seconds, accuracy = train(int(line))
         counting.remove()  # only the first run, which is not measured, is counted
-        AdamUpdate.step_of = step_of  # type: ignore[method-assign]
+        MemberUpdate.step_of = step_of  # type: ignore[method-assign]
         print(json.dumps({"seconds": seconds, "accuracy": accuracy, "steps": steps}), file=answers)
 
 

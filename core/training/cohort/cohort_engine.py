@@ -15,7 +15,14 @@ from paribus.core.training.cohort.eligibility import EXAMPLES
 from paribus.core.training.cohort.graph import LayerGraph, read_graph, trace_graph
 from paribus.core.training.cohort.program import Program
 from paribus.core.training.cohort.sampling import PaddedPart
-from paribus.core.training.engine import Evaluation, Job, Report, RunState, State, evaluate_outputs
+from paribus.core.training.engine import (
+    Evaluation,
+    Job,
+    Report,
+    RunState,
+    State,
+    evaluate_outputs,
+)
 
 
 class Cohort:
@@ -34,68 +41,53 @@ class Cohort:
                     program.put(member, state["member"])
         while programs:
             program = programs.pop(0)
-            # Members train in lockstep: divided where their next epochs differ in length.
+            # Members train in lockstep: they are divided where their next epochs differ in length.
             lengths: dict[int, list[int]] = {}
             for member, run in enumerate(program.members):
                 lengths.setdefault(run.examples, []).append(member)
-            for some in lengths.values():
-                part = program if len(lengths) == 1 else program.of(some)
-                started = time.perf_counter()
-                loss, accuracy, orders = part.train_epoch()
-                val_losses, outputs = part.measure(val)
-                reports = []
-                for member, run in enumerate(part.members):
-                    trained: dict[str, float | None] = {"train/loss": loss[member].item()}
-                    if run.train_state.task.targets != "values":
-                        trained["train/accuracy"] = accuracy[member].item()
-                    val_loss = val_losses[member].item()
-                    found = evaluate_outputs(
-                        run.train_state, val_loss, outputs[member], val.targets
-                    )
-                    weights, keep = part.weights(member), partial(_snapshot, part, member)
-                    reports.append(run.report(trained, found, weights, orders[member], keep))
-                seconds = (time.perf_counter() - started) / len(reports)
-                for report in reports:
-                    report.line["seconds"] = seconds
+            for members in lengths.values():
+                part = program if len(lengths) == 1 else program.subset(members)
+                reports = _epoch(part, val)
                 yield reports
                 left = [member for member, report in enumerate(reports) if not report.finished]
                 if left:
-                    programs.append(part if len(left) == len(reports) else part.of(left))
+                    programs.append(part if len(left) == len(reports) else part.subset(left))
 
     def evaluate(self, job: Job, weights: Mapping[str, Tensor], split: PartName) -> Evaluation:
         (spec,) = job.runs
         train_state = job.resolver.train_state(spec.requested, spec.seed, pretrained=False)
         load_weights(train_state.model, weights, spec.id)
         part = train_state.data.part(split)
-        padded = PaddedPart(part, train_state.task, train_state.device)
+        padded_part = PaddedPart(part, train_state.task, train_state.device)
         example = part.inputs_of(EXAMPLES)[0].to(train_state.device)
         graph = read_graph(train_state.model, example)
-        losses, outputs = Program(graph, [RunState(spec, train_state)], padded).measure(padded)
-        return evaluate_outputs(train_state, losses[0].item(), outputs[0], padded.targets)
+        program = Program(graph, [RunState(spec, train_state)], padded_part)
+        losses, outputs = program.measure(padded_part)
+        return evaluate_outputs(train_state, losses[0].item(), outputs[0], padded_part.targets)
 
 
-def programs_of(job: Job) -> tuple[list[Program[RunState]], PaddedPart]:
-    """Return a job's runs at their first step, mostly as one program, and the validation part."""
-    runs = [RunState.begin(job, spec) for spec in job.runs]
-    for run in runs:
-        never_steps(run.train_state.optimizer)  # here the kernels do
-    first = runs[0].train_state
-    example = first.data.train.inputs_of(EXAMPLES)[0].to(first.device)
-    members: dict[LayerGraph, list[RunState]] = {read_graph(first.model, example): runs[:1]}
-    for run in runs[1:]:
-        # The layers of our own models follow from the configuration; a user's module may have
-        # others for another seed.
-        ours = getattr(type(first.model), "draws_by_name", False)
-        model = run.train_state.model
-        graph = next(iter(members)) if ours else trace_graph(model.train(), example)
-        members.setdefault(graph, []).append(run)
-    train, val = (
-        PaddedPart(part, first.task, first.device) for part in (first.data.train, first.data.val)
-    )
-    return [Program(graph, some, train) for graph, some in members.items()], val
+def _epoch(program: Program, val: PaddedPart) -> list[Report]:
+    """Train and validate an epoch of all members; return a report of each."""
+    started = time.perf_counter()
+    losses, accuracies, orders = program.train_epoch()
+    val_losses, outputs = program.measure(val)
+    reports = []
+    for member, run in enumerate(program.members):
+        means: dict[str, float | None] = {"train/loss": losses[member].item()}
+        if run.train_state.task.targets != "values":
+            means["train/accuracy"] = accuracies[member].item()
+        validation = evaluate_outputs(
+            run.train_state, val_losses[member].item(), outputs[member], val.targets
+        )
+        weights, state = program.weights(member), partial(_state, program, member)
+        reports.append(run.report(means, validation, weights, orders[member], state))
+    seconds = (time.perf_counter() - started) / len(reports)  # members share the time
+    for report in reports:
+        report.line["seconds"] = seconds
+    return reports
 
 
-def _snapshot(program: Program[RunState], member: int) -> State:
+def _state(program: Program, member: int) -> State:
     """Return what a member's steps go on from; streams are made anew each epoch."""
     train_state = program.members[member].train_state
     return {
@@ -103,3 +95,25 @@ def _snapshot(program: Program[RunState], member: int) -> State:
         "optimizer": train_state.optimizer.state_dict(),
         "scheduler": train_state.scheduler.state_dict(),
     }
+
+
+def programs_of(job: Job) -> tuple[list[Program], PaddedPart]:
+    """Return a job's runs at their first step, mostly as one program, and the validation part."""
+    runs = [RunState.begin(job, spec) for spec in job.runs]
+    for run in runs:
+        never_steps(run.train_state.optimizer)  # `MemberUpdate` makes the steps
+    first = runs[0].train_state
+    example = first.data.train.inputs_of(EXAMPLES)[0].to(first.device)
+    members: dict[LayerGraph, list[RunState]] = {read_graph(first.model, example): runs[:1]}
+    # The layers of our own models follow from the configuration; a user's module may have others
+    # for another seed.
+    ours = getattr(type(first.model), "draws_by_name", False)
+    for run in runs[1:]:
+        graph = next(iter(members))
+        if not ours:
+            graph = trace_graph(run.train_state.model.train(), example)
+        members.setdefault(graph, []).append(run)
+    train, val = (
+        PaddedPart(part, first.task, first.device) for part in (first.data.train, first.data.val)
+    )
+    return [Program(graph, some, train) for graph, some in members.items()], val

@@ -1,8 +1,8 @@
-"""What members read and draw: the data padded, the order of examples, the noise of dropout.
+"""What members read and draw: the padded data, the order of examples, the noise of dropout.
 
 Order and noise come from the streams that the loop takes them from (`paribus.core.rng`), and equal
-seeds share them. Noise is drawn for some steps at a time: drawing for each step would take twice as
-long.
+seeds share them. Noise is drawn for some steps at a time: drawing it step by step would take twice
+as long.
 """
 
 from __future__ import annotations
@@ -16,63 +16,61 @@ from torch import Tensor
 from paribus.core.components.tasks import Task
 from paribus.core.data.loader import Draw, Part
 from paribus.core.rng import epoch_order, stream
-from paribus.core.training.cohort.layer_kernels import padded
+from paribus.core.training.cohort.kernels import padded
 
 
 class PaddedPart:
     """A part of the data as all members read it.
 
     Attributes:
-        x: float32 `[N, inputs]`, its columns padded; where they need not be, the part's own.
+        x: float32 `[N, inputs]`, its columns padded; the part's own memory where it fits.
         aims: The targets as losses take them: int64 `[N]`, or float32 `[N, outputs]`, so padded.
         targets: As the part has them.
     """
 
     def __init__(self, part: Part, task: Task, device: torch.device) -> None:
         assert isinstance(part.inputs, Tensor)
-        aims = task.aims(part.targets)
-        self.x = _wide(part.inputs.flatten(1)).to(device)
-        self.aims = _wide(aims).to(device)
+        self.x = _pad_units(part.inputs.flatten(1)).to(device)
+        self.aims = _pad_units(task.aims(part.targets)).to(device)
         self.targets = part.targets.to(device)
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def batch(self, begin: int, size: int) -> tuple[Tensor, Tensor]:
-        """Inputs and aims of some rows, filled up with rows of zeros."""
-        rows = slice(begin, begin + size)
-        return _long(self.x[rows]), _long(self.aims[rows])
+        """Return inputs and aims of some rows, filled up with rows of zeros."""
+        x, aims = (values[begin : begin + size] for values in (self.x, self.aims))
+        if (rows := padded(size)) == size:
+            return x, aims
+        return _padded_copy(x, [rows, *x.shape[1:]]), _padded_copy(aims, [rows, *aims.shape[1:]])
 
 
-def _wide(values: Tensor) -> Tensor:
-    """`[N]`, or `[N, units]` with its units filled up, beginning at a multiple of 64 bytes."""
+def _pad_units(values: Tensor) -> Tensor:
+    """Return `[N]`, or `[N, units]` with padded units, beginning at a multiple of 64 bytes."""
     shape = [len(values), *(padded(side) for side in values.shape[1:])]
     if list(values.shape) == shape and values.is_contiguous() and values.data_ptr() % 64 == 0:
         return values
-    return _within(values, shape)
+    return _padded_copy(values, shape)
 
 
-def _long(values: Tensor) -> Tensor:
-    """The same with its rows filled up."""
-    rows = padded(len(values))
-    return values if rows == len(values) else _within(values, [rows, *values.shape[1:]])
-
-
-def _within(values: Tensor, shape: Sequence[int]) -> Tensor:
-    room = values.new_zeros(shape)
-    room[tuple(slice(side) for side in values.shape)] = values
-    return room
-
-
-_BYTES = 1 << 24  # of noise that is kept
+def _padded_copy(values: Tensor, shape: Sequence[int]) -> Tensor:
+    copy = values.new_zeros(shape)
+    copy[tuple(slice(side) for side in values.shape)] = values
+    return copy
 
 
 class Orders:
     """The members' orders in an epoch.
 
+    Args:
+        draws: Seed and epoch of each member.
+        train: Examples of the training part.
+        used: Examples of the epoch.
+        batch_size: Examples of a full batch.
+
     Attributes:
-        rows: int64 `[steps, members, rows]`: positions in the training part; a batch that is filled
-            up repeats its first example, which then counts nothing.
+        rows: int64 `[steps, members, rows]`: positions in the training part. What fills up a batch
+            is its first example, whose copies count nothing.
         sizes: The examples in each step's batch.
         digests: sha256 of each member's order.
     """
@@ -85,22 +83,24 @@ class Orders:
         self.digests = [digests[member] for member in members]
         self.sizes = [min(batch_size, used - at) for at in range(0, used, batch_size)]
         filled = orders[:, ::batch_size].unsqueeze(2).repeat(1, 1, padded(batch_size))
-        whole = used // batch_size
-        filled[:, :whole, :batch_size] = orders[:, : whole * batch_size].view(
-            len(distinct), whole, batch_size
-        )
-        if whole < len(self.sizes):
-            filled[:, whole, : self.sizes[-1]] = orders[:, whole * batch_size :]
+        full = used // batch_size  # batches
+        batches = orders[:, : full * batch_size].view(len(distinct), full, batch_size)
+        filled[:, :full, :batch_size] = batches
+        if full < len(self.sizes):
+            filled[:, full, : self.sizes[-1]] = orders[:, full * batch_size :]
         self.rows = filled.transpose(0, 1)[:, members].contiguous()
+
+
+_BYTES = 1 << 24  # of noise that is kept
 
 
 def noise(
     name: str, draws: Sequence[Draw], sizes: Sequence[int], shape: tuple[int, int, int]
 ) -> Iterator[Tensor]:
-    """The noise of one dropout layer, step by step: int16 `[members, rows, units]`.
+    """Yield the noise of one dropout layer, step by step: int16 `[members, rows, units]`.
 
-    As `models.Dropout` draws it: for each batch 16 bits per element that is no padding, four
-    to a 64-bit draw.
+    It is drawn as `models.Dropout` draws it: for each batch 16 bits per element that is no padding,
+    four to a 64-bit draw.
 
     Args:
         name: Of the layer's stream.
@@ -108,30 +108,33 @@ def noise(
         sizes: The examples in each step's batch.
         shape: Rows and units with their padding, and units without.
     """
-    rows, wide, units = shape
+    rows, padded_units, units = shape
     distinct = list(dict.fromkeys(draws))
     members = None if distinct == list(draws) else torch.tensor([*map(distinct.index, draws)])
     generators = [stream(seed, "dropout", epoch, name) for seed, epoch in distinct]
-    some = min(max(1, _BYTES // (2 * rows * wide * len(distinct))), len(sizes))
-    room = torch.zeros(some, len(distinct), rows, wide, dtype=torch.int16)
-    for start in range(0, len(sizes), some):
-        block = sizes[start : start + some]
+    bytes_per_step = 2 * rows * padded_units * len(distinct)
+    steps = min(max(1, _BYTES // bytes_per_step), len(sizes))
+    kept = torch.zeros(steps, len(distinct), rows, padded_units, dtype=torch.int16)
+    for start in range(0, len(sizes), steps):
+        block = sizes[start : start + steps]
         for member, generator in enumerate(generators):
-            _fill(room[:, member], block, units, generator)
+            _draw(kept[:, member], block, units, generator)
         for step in range(len(block)):
-            yield room[step] if members is None else room[step].index_select(0, members)
+            yield kept[step] if members is None else kept[step].index_select(0, members)
 
 
-def _fill(room: Tensor, sizes: Sequence[int], units: int, generator: torch.Generator) -> None:
-    """Draws for the batches of some steps into `[steps, rows, units]`."""
+def _draw(kept: Tensor, sizes: Sequence[int], units: int, generator: torch.Generator) -> None:
+    """Draw the noise of some steps' batches into `[steps, rows, units]`."""
     draws = [(size * units + 3) // 4 for size in sizes]
     bits = torch.empty(sum(draws), dtype=torch.int64)
     bits.random_(-(2**63), None, generator=generator)
     drawn = bits.view(torch.int16)
-    whole = next((i for i, size in enumerate(sizes) if size != sizes[0]), len(sizes))
+    # All batches are of one size, but for an epoch's last.
+    full = next((i for i, size in enumerate(sizes) if size != sizes[0]), len(sizes))
     size, used = sizes[0], 4 * draws[0]
-    many = drawn[: whole * used].view(whole, used)[:, : size * units].view(whole, size, units)
-    room[:whole, :size, :units] = many
-    if whole < len(sizes):
-        last = drawn[whole * used :][: sizes[whole] * units]
-        room[whole, : sizes[whole], :units] = last.view(sizes[whole], units)
+    kept[:full, :size, :units] = (
+        drawn[: full * used].view(full, used)[:, : size * units].view(full, size, units)
+    )
+    if full < len(sizes):
+        last = drawn[full * used :][: sizes[full] * units]
+        kept[full, : sizes[full], :units] = last.view(sizes[full], units)

@@ -15,6 +15,7 @@ from paribus.core.components.metrics import (
 )
 from paribus.core.components.tasks import Multiclass, Regression
 from paribus.core.config.schema import DIRECTIONS
+from paribus.core.errors import RequestError
 
 modest = settings(max_examples=80, deadline=None)
 
@@ -145,3 +146,64 @@ def test_tasks_name_what_they_measure():
 def test_which_of_two_values_is_better(new, old, higher, lower):
     assert is_better("maximize", new, old) is higher
     assert is_better("minimize", new, old) is lower
+
+
+def refused(small, **changes):
+    with pytest.raises(RequestError) as caught:
+        small.run(**changes)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction", "found"),
+    [
+        (None, None, ("val/accuracy", "maximize")),
+        ("val/loss", None, ("val/loss", "minimize")),
+        ("val/f1", None, ("val/f1", "maximize")),
+        ("val/f1", "maximize", ("val/f1", "maximize")),
+        ("val/cohen_kappa", None, ("val/cohen_kappa", "maximize")),
+        ("val/hinge_loss", None, ("val/hinge_loss", "minimize")),
+    ],
+)
+def test_selection(metric, direction, found, small):
+    select = {"metric": metric, "direction": direction}
+    chosen = small.resolved(select=select, metrics=["CohenKappa", "HingeLoss"])["select"]
+    assert (chosen["metric"], chosen["direction"]) == found
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"select": {"metric": "acuracy"}}, "Did you mean 'val/accuracy'?"),
+        ({"select": {"metric": "val/mae"}}, "the runs have no such metric"),
+        ({"select": {"metric": "train/loss"}}, "the runs have no such metric"),
+        ({"select": {"metric": "val/f1", "direction": "minimize"}}, "of val/f1 more is better"),
+        ({"metrics": ["CohenKapa"]}, "Did you mean"),
+        ({"metrics": ["Zzz"]}, "there is no torchmetrics metric 'Zzz'"),
+        ({"metrics": ["torch.nn.Linear"]}, "there is no torchmetrics metric"),
+        ({"metrics": ["os.system"]}, "there is no torchmetrics metric"),
+        ({"metrics": ["nosuchmodule.X"]}, "there is no torchmetrics metric"),
+        ({"metrics": ["MeanSquaredError"]}, "does not fit task multiclass"),
+        ({"metrics": ["ConfusionMatrix"]}, "gives no single number"),
+        ({"metrics": ["Precision"]}, "val/precision, which every run has already"),
+        ({"metrics": ["Accuracy"]}, "val/accuracy, which every run has already"),
+    ],
+)
+def test_metrics_that_are_refused(changes, words, small):
+    assert words in refused(small, **changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("CohenKappa", "val/cohen_kappa"),
+        ("MulticlassAUROC", "val/multiclass_auroc"),
+        ("AUROC", "val/auroc"),
+        ("torchmetrics.classification.MulticlassF1Score", "val/multiclass_f1_score"),
+    ],
+)
+def test_further_metrics_are_logged_in_snake_case(name, key, small):
+    train_state = small.resolver.train_state(small.asked(metrics=[name]), 0)
+    assert [f"val/{extra.key}" for extra in train_state.extra_metrics] == [key]
+    value = train_state.extra_metrics[0].measure(torch.eye(3) * 9, torch.arange(3))
+    assert value == pytest.approx(1)

@@ -12,53 +12,6 @@ from paribus.core.training.resolve import choose_device
 ONE_CYCLE = {"name": "torch.optim.lr_scheduler.OneCycleLR", "max_lr": 0.1}
 SLOPES = {"task": "regression", "data": "slopes", "loss": "mse"}
 
-MORE = """
-def flat(in_features, num_classes) -> nn.Module:
-    return nn.Sequential(nn.Linear(in_features, 1), nn.Flatten(0))
-
-
-def squeezed(outputs, targets):
-    return nn.functional.mse_loss(outputs.squeeze(1), targets)
-
-
-def each(outputs, targets):
-    return (outputs - targets).abs()
-
-
-def detached(outputs, targets):
-    return (outputs - targets).abs().mean().detach()
-
-
-def nothing(outputs, targets):
-    return None
-
-
-def lazy(num_classes):
-    return nn.Sequential(nn.LazyLinear(num_classes))
-
-
-class Remembers(nn.Linear):
-    def get_extra_state(self):
-        return {"since": 3}
-
-
-def remembers(in_features, num_classes):
-    return Remembers(in_features, num_classes)
-
-
-def not_a_module(in_features) -> nn.Module:
-    return 3
-
-
-class TakesMore(nn.Module):
-    def __init__(self, in_features: int, vocab_size: int):
-        super().__init__()
-
-
-def failing():
-    raise OSError("no such disk")
-"""
-
 
 def refused(small, **changes):
     with pytest.raises(RequestError) as caught:
@@ -138,23 +91,6 @@ def test_facts(small):
     }
 
 
-@pytest.mark.parametrize(
-    ("metric", "direction", "found"),
-    [
-        (None, None, ("val/accuracy", "maximize")),
-        ("val/loss", None, ("val/loss", "minimize")),
-        ("val/f1", None, ("val/f1", "maximize")),
-        ("val/f1", "maximize", ("val/f1", "maximize")),
-        ("val/cohen_kappa", None, ("val/cohen_kappa", "maximize")),
-        ("val/hinge_loss", None, ("val/hinge_loss", "minimize")),
-    ],
-)
-def test_selection(metric, direction, found, small):
-    select = {"metric": metric, "direction": direction}
-    chosen = small.resolved(select=select, metrics=["CohenKappa", "HingeLoss"])["select"]
-    assert (chosen["metric"], chosen["direction"]) == found
-
-
 READY = """
 def fixed():
     x, y = waves()
@@ -186,85 +122,6 @@ def test_the_split_seed_of_parts_that_are_drawn(write_small):
         small.resolver.data(small.asked(data="drawn", split={"seed": seed})) for seed in (0, 3)
     )
     assert first.fingerprint != second.fingerprint
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"select": {"metric": "acuracy"}}, "Did you mean 'val/accuracy'?"),
-        ({"select": {"metric": "val/mae"}}, "the runs have no such metric"),
-        ({"select": {"metric": "train/loss"}}, "the runs have no such metric"),
-        ({"select": {"metric": "val/f1", "direction": "minimize"}}, "of val/f1 more is better"),
-        ({"metrics": ["CohenKapa"]}, "Did you mean"),
-        ({"metrics": ["Zzz"]}, "there is no torchmetrics metric 'Zzz'"),
-        ({"metrics": ["torch.nn.Linear"]}, "there is no torchmetrics metric"),
-        ({"metrics": ["os.system"]}, "there is no torchmetrics metric"),
-        ({"metrics": ["nosuchmodule.X"]}, "there is no torchmetrics metric"),
-        ({"metrics": ["MeanSquaredError"]}, "does not fit task multiclass"),
-        ({"metrics": ["ConfusionMatrix"]}, "gives no single number"),
-        ({"metrics": ["Precision"]}, "val/precision, which every run has already"),
-        ({"metrics": ["Accuracy"]}, "val/accuracy, which every run has already"),
-    ],
-)
-def test_metrics_that_are_refused(changes, words, small):
-    assert words in refused(small, **changes)
-
-
-@pytest.mark.parametrize(
-    ("name", "key"),
-    [
-        ("CohenKappa", "val/cohen_kappa"),
-        ("MulticlassAUROC", "val/multiclass_auroc"),
-        ("AUROC", "val/auroc"),
-        ("torchmetrics.classification.MulticlassF1Score", "val/multiclass_f1_score"),
-    ],
-)
-def test_further_metrics_are_logged_in_snake_case(name, key, small):
-    train_state = small.resolver.train_state(small.asked(metrics=[name]), 0)
-    assert [f"val/{extra.key}" for extra in train_state.extra_metrics] == [key]
-    value = train_state.extra_metrics[0].measure(torch.eye(3) * 9, torch.arange(3))
-    assert value == pytest.approx(1)
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        (
-            {"model": {"name": "mlp", "out_features": 7}},
-            ["model mlp returns [2, 7] for a batch of 2", "3 classes", "needs [2, 3]"],
-        ),
-        (
-            {"model": {"name": "mlp", "in_features": 9}},
-            ["model mlp cannot take a batch of shape [2, 4]", "data small.py:waves"],
-        ),
-        ({**SLOPES, "model": "flat"}, ["'num_classes', which does not follow from this data"]),
-        ({**SLOPES, "model": {"name": "flat", "num_classes": 1}}, ["returns [2]", "needs [2, 1]"]),
-        ({"model": "torchvision.models.resnet18"}, ["cannot take a batch of shape [2, 4]"]),
-        ({"loss": "mse"}, ["mse is for task regression, not for task multiclass", "cross_entropy"]),
-        ({**SLOPES, "loss": "cross_entropy"}, ["for task multiclass, not for task regression"]),
-        ({"task": "regression"}, ["loss cross_entropy is for task multiclass"]),
-        ({**SLOPES, "task": "multiclass", "loss": "cross_entropy"}, ["looks like regression"]),
-        ({**SLOPES, "loss": "squeezed"}, ["squeezed cannot take outputs [2, 1]", "targets [2, 1]"]),
-        ({**SLOPES, "loss": "each"}, ["must return one number that depends on", "[2, 1]"]),
-        ({**SLOPES, "loss": "detached"}, ["must return one number that depends on the model"]),
-        ({**SLOPES, "loss": "nothing"}, ["must return one number", "NoneType"]),
-        ({**SLOPES, "loss": {"name": "mse", "reduction": "none"}}, ["must return one number"]),
-        ({**SLOPES, "loss": {"name": "mse", "reduction": "sum"}}, ["must be a mean over examples"]),
-        (
-            {"model": "not_a_module"},
-            ["model small.py:not_a_module returned 3, not a torch.nn.Module"],
-        ),
-        ({"model": "lazy"}, ["lazy: 0.weight, 0.bias of its state is no tensor of a known shape"]),
-        ({"model": "remembers"}, ["remembers: _extra_state of its state is no tensor"]),
-        ({"model": "TakesMore"}, ["needs 'vocab_size', which does not follow from this data"]),
-        ({"data": "failing"}, ["data small.py:failing raised OSError: no such disk"]),
-        ({"optimizer": {"name": "adam", "lr": -1}}, ["adam cannot be made", "learning rate"]),
-        ({"split": {"val_fraction": 0.001}}, ["leave no validation example"]),
-    ],
-)  # fmt: skip
-def test_misfits_are_refused_before_training(changes, words, write_small):
-    text = refused(write_small(MORE), **changes)
-    assert all(word in text for word in words), text
 
 
 def test_all_faults_of_the_components_come_together(small):
@@ -312,7 +169,7 @@ def test_data_is_loaded_once_for_all_settings_and_seeds(write_small):
     assert len(small.experiment.objects["CALLS"]) == 1
 
 
-def test_a_trial_leaves_the_generators_of_the_process_as_they_were(small):
+def test_a_probe_leaves_the_generators_of_the_process_as_they_were(small):
     before = torch.get_rng_state()
     small.run(model="Net")
     assert torch.equal(torch.get_rng_state(), before)

@@ -22,12 +22,6 @@ class Own(nn.Module):
     def forward(self, x):
         x = torch.flatten(x, 1)
         return self.fc2(self.drop(torch.relu(self.fc1(x))))
-
-
-class Odd(Own):
-    def forward(self, x):
-        return super().forward(x if x.mean() > 0 else -x)
-
 """
 
 
@@ -57,14 +51,6 @@ def test_records_do_not_depend_on_the_job_or_on_stops(small, tmp_path):
         train(runs[::2], place)  # and on in other company
         train(runs[1::2], place)
         assert [digests(place, run) for run in runs] == alone
-
-
-def test_a_dense_module_of_the_users_takes_part_and_an_odd_one_does_not(write_small):
-    small = write_small(OWN)
-    assert small.run(model="Own").engine == "cohort"
-    assert small.run(model={"name": "Own", "hidden": 3}).engine == "cohort"
-    assert small.run(model="Odd").engine == "loop"
-    assert "cannot be traced" in small.resolver.why_no_cohort(small.asked(model="Odd"))
 
 
 def test_a_member_that_raises_fails_alone(write_small, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_against_loop import LABELS, MLP, TWO, VALUES
+from test_kernels import LABELS, MLP, TWO, VALUES
 
 from paribus.core.training.cohort.cohort_engine import Cohort
 from paribus.core.training.engine import Job
@@ -113,23 +113,6 @@ def test_members_differ_in_whatever_changes_no_shape(small):
         assert bits(small, [run])[run.id] == together[run.id]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"model": {"name": "mlp", "hidden_dim": 9}},
-        {"model": {"name": "mlp", "hidden_dim": 8, "activation": "tanh"}},
-        {"train": {"epochs": 4, "batch_size": 15}},
-        {"optimizer": {"name": "sgd", "lr": 0.1}},
-        {"data": {"name": "waves", "shift": 1.0, "n": 61}},
-        {"split": {"seed": 1}},
-        {"standardize": False},
-    ],
-    ids=str,
-)
-def test_other_shapes_are_other_groups(change, small):
-    assert small.run(**change).group != small.run().group
-
-
 def test_a_member_that_is_not_finite_fails_alone(small):
     good = [small.run(seed, optimizer={"name": "sgd", "lr": 0.1}) for seed in range(3)]
     bad = small.run(0, optimizer={"name": "sgd", "lr": 1e30})
@@ -231,24 +214,3 @@ def test_a_state_holds_one_member_only(small):
         torch.save(reports[0].state(), buffer)
         sizes.append(len(buffer.getvalue()))
     assert sizes[0] == pytest.approx(sizes[1], rel=0.02)
-
-
-@pytest.mark.parametrize(
-    "optimizer",
-    [
-        {"name": "adam", "lr": 0.01, "eps": 0.0},
-        {"name": "adam", "lr": 0.01, "amsgrad": True},
-        {"name": "rmsprop", "lr": 0.01, "eps": 0.0},
-        {"name": "sgd", "lr": 0.01, "foreach": True},
-        {"name": "sgd", "lr": 0.01, "fused": False},
-        {"name": "adagrad", "lr": 0.01},
-        {"name": "biased", "lr": 0.01},
-    ],
-    ids=str,
-)
-def test_an_optimizer_that_is_the_loops(optimizer, write_small):
-    small = write_small("""
-def biased(params, lr: float) -> torch.optim.Optimizer:
-    return torch.optim.SGD([p for p in params if p.ndim == 1], lr=lr)
-""")
-    assert small.run(optimizer=optimizer).engine == "loop"

@@ -1,0 +1,409 @@
+"""The layers and losses of a cohort, forward and backward, over `[members, rows, units]`.
+
+Rows and units are padded to multiples of 16, and every segment of memory to 32 floats. Otherwise a
+member's bits would depend on its place: a matrix whose side is odd is rounded by where it lies in
+memory, and the last floats of a vector are computed by another formula than the rest. Padding is
+zeros and stays zeros: it adds nothing to any sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from paribus.core.components import losses
+
+aten = torch.ops.aten
+
+
+def padded(length: int, multiple: int = 16) -> int:
+    """Return the next multiple."""
+    return -(-length // multiple) * multiple
+
+
+@dataclass(frozen=True)
+class Function:
+    """An elementwise function.
+
+    Attributes:
+        forward: ``(x, *numbers, out)``.
+        backward: ``(gradient, x, y, *numbers)``, in place of the gradient.
+        zero_at_zero: Whether it is zero there; else padding has to be made zero again.
+        in_place: Whether its output may overwrite its input, which `backward` then does not use.
+        needs_output: Whether `backward` uses the output, and not just where it is zero.
+    """
+
+    forward: Callable[..., Tensor]
+    backward: Callable[..., Tensor]
+    zero_at_zero: bool = True
+    in_place: bool = False
+    needs_output: bool = False
+
+
+def _forward(operator: Any) -> Callable[..., Tensor]:
+    def forward(x: Tensor, *numbers: Any, out: Tensor | None = None) -> Tensor:
+        found: Tensor = operator.default(x, *numbers) if out is None else operator.out(
+            x, *numbers, out=out
+        )  # fmt: skip
+        return found
+
+    return forward
+
+
+# Backward: of the gradient, the input, the output, and the function's numbers.
+ACTIVATIONS: dict[str, Function] = {
+    "relu": Function(
+        lambda x, out=None: torch.clamp_min(x, 0, out=out),  # relu itself has no `out`
+        lambda g, _, y: aten.threshold_backward.grad_input(g, y, 0, grad_input=g),
+        in_place=True,
+    ),
+    "leaky_relu": Function(
+        _forward(aten.leaky_relu),
+        lambda g, x, _, s: aten.leaky_relu_backward.grad_input(g, x, s, False, grad_input=g),
+    ),
+    "gelu": Function(
+        lambda x, a, out=None: (
+            functional.gelu(x, approximate=a)
+            if out is None
+            else aten.gelu.out(x, approximate=a, out=out)
+        ),
+        lambda g, x, _, a: aten.gelu_backward.grad_input(g, x, approximate=a, grad_input=g),
+    ),
+    "silu": Function(
+        _forward(aten.silu), lambda g, x, _: aten.silu_backward.grad_input(g, x, grad_input=g)
+    ),
+    "elu": Function(
+        _forward(aten.elu),
+        lambda g, x, _, a: aten.elu_backward.grad_input(g, a, 1, 1, False, x, grad_input=g),
+    ),
+    "tanh": Function(
+        _forward(aten.tanh),
+        lambda g, _, y: aten.tanh_backward.grad_input(g, y, grad_input=g),
+        in_place=True,
+        needs_output=True,
+    ),
+    "sigmoid": Function(
+        _forward(aten.sigmoid),
+        lambda g, _, y: aten.sigmoid_backward.grad_input(g, y, grad_input=g),
+        zero_at_zero=False,
+        in_place=True,
+        needs_output=True,
+    ),
+    "softplus": Function(
+        _forward(aten.softplus),
+        lambda g, x, _, b, t: aten.softplus_backward.grad_input(g, x, b, t, grad_input=g),
+        zero_at_zero=False,
+    ),
+}
+
+
+class Layer(Protocol):
+    """One step of the chain, for all members."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `[members, rows, units]` to the layer's own units; keep what `backward` needs."""
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """Return the gradient of the input from that of the output."""
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        """Return `forward` in evaluation, of any number of rows; keep nothing."""
+
+
+class DenseLayer:
+    """Matrix products of all members at once.
+
+    Args:
+        weight: The members' weights and their gradients, both `[members, outputs, inputs]`: views.
+        bias: The same of the biases, `[members, outputs]`, or None.
+        rows: Rows of a batch.
+        first: Whether nothing before it needs a gradient.
+    """
+
+    def __init__(
+        self,
+        weight: tuple[Tensor, Tensor],
+        bias: tuple[Tensor, Tensor] | None,
+        rows: int,
+        *,
+        first: bool,
+    ) -> None:
+        self.weight, self.weight_grad = weight
+        members, outputs, inputs = self.weight.shape
+        values = self.weight.new_zeros(members, outputs) if bias is None else bias[0]
+        self.bias, self.bias_grad = values.unsqueeze(1), None if bias is None else bias[1]
+        self.y = self.weight.new_empty(members, rows, outputs)
+        self.x_grad = None if first else self.weight.new_empty(members, rows, inputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.x = x
+        return torch.baddbmm(self.bias, x, self.weight.transpose(1, 2), out=self.y)
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        torch.bmm(gradient.transpose(1, 2), self.x, out=self.weight_grad)
+        if self.bias_grad is not None:
+            torch.sum(gradient, 1, out=self.bias_grad)
+        if self.x_grad is None:
+            return gradient
+        return torch.bmm(gradient, self.weight, out=self.x_grad)
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias, x, self.weight.transpose(1, 2))
+
+
+class ActivationLayer:
+    """An elementwise function.
+
+    Args:
+        function: The function.
+        numbers: Its numbers.
+        units: Those that are not padding.
+        in_place: Whether nothing before it needs its input any more.
+    """
+
+    def __init__(
+        self, function: Function, numbers: tuple[Any, ...], units: int, *, in_place: bool
+    ) -> None:
+        self.function, self.numbers, self.units = function, numbers, units
+        self.in_place = in_place and function.in_place
+        self.y: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.in_place:
+            self.y = x
+        elif self.y is None:
+            self.y = torch.empty_like(x)
+        self.x = x
+        return self._cleared(self.function.forward(x, *self.numbers, out=self.y))
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        return self.function.backward(gradient, self.x, self.y, *self.numbers)
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        return self._cleared(self.function.forward(x, *self.numbers))
+
+    def _cleared(self, y: Tensor) -> Tensor:
+        if not self.function.zero_at_zero and self.units < y.shape[2]:
+            y[:, :, self.units :] = 0
+        return y
+
+
+class DropLayer:
+    """Inverted dropout; the program sets `noise` before each batch.
+
+    Args:
+        dropped: How many of 65536 numbers each member drops: int64 `[members]`.
+        in_place: Whether nothing before it needs its input any more.
+    """
+
+    def __init__(self, dropped: Tensor, *, in_place: bool) -> None:
+        self.threshold = (dropped - 32768).to(torch.int16).view(-1, 1, 1)
+        self.scale = (65536 / (65536 - dropped.double())).float().view(-1, 1, 1)
+        self.noise: Tensor | None = None  # int16 `[members, rows, units]`
+        self.mask: Tensor | None = None
+        self.in_place = in_place
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert self.noise is not None
+        if self.mask is None:
+            self.mask = torch.empty_like(x)
+        torch.ge(self.noise, self.threshold, out=self.mask)
+        self.mask.mul_(self.scale)
+        return x.mul_(self.mask) if self.in_place else x.mul(self.mask)
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        assert self.mask is not None
+        return gradient.mul_(self.mask)
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        return x
+
+
+class MemberLoss(Protocol):
+    """A loss over `[members, rows, units]`; units beyond the outputs are padding."""
+
+    def set_targets(self, targets: Tensor) -> None:
+        """Set the rows' targets: `[members, rows]` or `[members, rows, units]`."""
+
+    def losses(self, outputs: Tensor) -> Tensor:
+        """Return each row's loss: `[members, rows]`."""
+
+    def gradient(self, outputs: Tensor, shares: Tensor) -> Tensor:
+        """Return the gradient of the sum of the rows' losses times their shares (`[rows, 1]`).
+
+        Called after `losses` of the same outputs, which it may overwrite.
+        """
+
+
+class CrossEntropy:
+    """Cross entropy of classes, with each member's weights and label smoothing.
+
+    A row's loss is −Σ_c a_c log p_c with a_c = w_c ((1 − s) [c is the target] + s / C), so its
+    gradient is p Σ_c a_c − a. Padding gets the logit −1e30, hence p = 0 and a = 0.
+    """
+
+    def __init__(self, modules: list[nn.CrossEntropyLoss], classes: int, device: Any) -> None:
+        width = padded(classes)
+        aims = torch.zeros(len(modules), classes, width)
+        sums = torch.ones(len(modules), classes)
+        for member, module in enumerate(modules):
+            smooth = module.label_smoothing
+            weight = torch.ones(classes) if module.weight is None else module.weight.cpu()
+            share = torch.eye(classes) * (1 - smooth) + smooth / classes
+            aims[member, :, :classes] = share * weight
+            if module.weight is not None:
+                sums[member] = (share * weight).sum(1)
+        self.classes = classes
+        self.aims = aims.view(-1, width).to(device)
+        self.sums = sums.view(-1).to(device) if bool((sums != 1).any()) else None
+        self.begins = (torch.arange(len(modules)) * classes).view(-1, 1).to(device)
+        self.padding = torch.zeros(width)
+        self.padding[classes:] = -1e30
+        self.padding = self.padding.to(device)
+
+    def set_targets(self, targets: Tensor) -> None:
+        self.rows = (targets + self.begins).view(-1)
+        self.aim = self.aims.index_select(0, self.rows).view(*targets.shape, -1)
+
+    def losses(self, outputs: Tensor) -> Tensor:
+        if self.classes < len(self.padding):
+            outputs.add_(self.padding)
+        return torch.mul(self.aim, torch.log_softmax(outputs, -1)).sum(-1).neg_()
+
+    def gradient(self, outputs: Tensor, shares: Tensor) -> Tensor:
+        # Not exp of the logarithms: for numbers such as -1e30 it takes five times as long.
+        outputs = torch.softmax(outputs, -1)
+        if self.sums is not None:
+            outputs.mul_(self.sums.index_select(0, self.rows).view(*outputs.shape[:2], 1))
+        return outputs.sub_(self.aim).mul_(shares)
+
+
+class _Elementwise:
+    """A mean over the outputs' units of a function of output and target."""
+
+    def __init__(self, modules: list[Any], outputs: int, device: Any) -> None:  # noqa: ARG002
+        self.units = torch.zeros(padded(outputs), device=device)
+        self.units[:outputs] = 1 / outputs
+
+    def set_targets(self, targets: Tensor) -> None:
+        self.aim = targets
+
+    def losses(self, outputs: Tensor) -> Tensor:
+        return self.each(outputs).mul_(self.units).sum(-1)
+
+    def gradient(self, outputs: Tensor, shares: Tensor) -> Tensor:
+        return self.slope(outputs).mul_(self.units).mul_(shares)
+
+    def each(self, outputs: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def slope(self, outputs: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class MSE(_Elementwise):
+    """Squared error."""
+
+    def each(self, outputs: Tensor) -> Tensor:
+        return outputs.sub(self.aim).square_()
+
+    def slope(self, outputs: Tensor) -> Tensor:
+        return outputs.sub_(self.aim).mul_(2)
+
+
+class L1(_Elementwise):
+    """Absolute error."""
+
+    def each(self, outputs: Tensor) -> Tensor:
+        return outputs.sub(self.aim).abs_()
+
+    def slope(self, outputs: Tensor) -> Tensor:
+        return outputs.sub_(self.aim).sign_()
+
+
+class Huber(_Elementwise):
+    """Huber's loss; each member has its own delta."""
+
+    def __init__(self, modules: list[nn.HuberLoss], outputs: int, device: Any) -> None:
+        super().__init__(modules, outputs, device)
+        self.delta = torch.tensor([m.delta for m in modules], device=device).view(-1, 1, 1)
+
+    def each(self, outputs: Tensor) -> Tensor:
+        error = outputs.sub(self.aim).abs_()
+        small = error.square().mul_(0.5)
+        return torch.where(error <= self.delta, small, self.delta * (error - 0.5 * self.delta))
+
+    def slope(self, outputs: Tensor) -> Tensor:
+        error = outputs.sub_(self.aim)
+        return torch.minimum(torch.maximum(error, -self.delta, out=error), self.delta, out=error)
+
+
+class BCEWithLogits(_Elementwise):
+    """Binary cross entropy of logits, with each member's weights of the positive examples.
+
+    A row's loss is (1 − t) o + a softplus(−o) with a = 1 + (w − 1) t, its gradient
+    a sigmoid(o) − w t, as torch has it.
+    """
+
+    def __init__(self, modules: list[nn.BCEWithLogitsLoss], outputs: int, device: Any) -> None:
+        super().__init__(modules, outputs, device)
+        more = torch.zeros(len(modules), 1, padded(outputs))
+        for member, module in enumerate(modules):
+            if module.pos_weight is not None:
+                more[member, 0, :outputs] = module.pos_weight.cpu() - 1
+        self.more = more.to(device)
+
+    def set_targets(self, targets: Tensor) -> None:
+        self.aim = targets
+        self.factor = torch.mul(targets, self.more).add_(1)
+        self.weighed = torch.mul(targets, self.more).add_(targets)
+
+    def each(self, outputs: Tensor) -> Tensor:
+        return functional.softplus(-outputs).mul_(self.factor).add_((1 - self.aim).mul_(outputs))
+
+    def slope(self, outputs: Tensor) -> Tensor:
+        return torch.sigmoid(outputs, out=outputs).mul_(self.factor).sub_(self.weighed)
+
+
+class BCE(BCEWithLogits):
+    """Binary cross entropy from the logits' sigmoid; logarithms end at −100, as torch's do."""
+
+    def each(self, outputs: Tensor) -> Tensor:
+        self.p = torch.sigmoid(outputs)
+        yes = torch.log(self.p).clamp_(min=-100).mul_(self.aim)
+        no = torch.log1p(-self.p).clamp_(min=-100).mul_(1 - self.aim)
+        return yes.add_(no).neg_().mul_(self.factor)
+
+    def slope(self, outputs: Tensor) -> Tensor:
+        spread = torch.mul(self.p, 1 - self.p)
+        torch.sub(self.p, self.aim, out=outputs).div_(spread.clamp(min=1e-12))
+        return outputs.mul_(spread).mul_(self.factor)
+
+
+LOSSES: dict[type[Any], type[Any]] = {
+    losses.CrossEntropy: CrossEntropy,
+    nn.CrossEntropyLoss: CrossEntropy,
+    losses.BCEWithLogits: BCEWithLogits,
+    nn.BCEWithLogitsLoss: BCEWithLogits,
+    losses.BCE: BCE,
+    nn.MSELoss: MSE,
+    nn.L1Loss: L1,
+    nn.HuberLoss: Huber,
+}
+
+
+def unfit_loss(loss: Any) -> str | None:
+    """Return why a cohort cannot compute a loss that `dry_run` accepts; None if it can."""
+    if type(loss) not in LOSSES:
+        return f"its loss is {type(loss).__name__}"
+    weights = [getattr(loss, name, None) for name in ("weight", "pos_weight")]
+    if type(loss).__module__.startswith("torch.") and any(w is not None for w in weights):
+        return "its loss is weighted by the batch"
+    if getattr(loss, "ignore_index", -100) != -100:
+        return "its loss leaves examples out"
+    return None

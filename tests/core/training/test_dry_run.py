@@ -1,0 +1,102 @@
+"""Parts that do not fit each other are refused before training, with what and where they are."""
+
+import pytest
+
+from paribus.core.errors import RequestError
+
+SLOPES = {"task": "regression", "data": "slopes", "loss": "mse"}
+
+MORE = """
+def flat(in_features, num_classes) -> nn.Module:
+    return nn.Sequential(nn.Linear(in_features, 1), nn.Flatten(0))
+
+
+def squeezed(outputs, targets):
+    return nn.functional.mse_loss(outputs.squeeze(1), targets)
+
+
+def each(outputs, targets):
+    return (outputs - targets).abs()
+
+
+def detached(outputs, targets):
+    return (outputs - targets).abs().mean().detach()
+
+
+def nothing(outputs, targets):
+    return None
+
+
+def lazy(num_classes):
+    return nn.Sequential(nn.LazyLinear(num_classes))
+
+
+class Remembers(nn.Linear):
+    def get_extra_state(self):
+        return {"since": 3}
+
+
+def remembers(in_features, num_classes):
+    return Remembers(in_features, num_classes)
+
+
+def not_a_module(in_features) -> nn.Module:
+    return 3
+
+
+class TakesMore(nn.Module):
+    def __init__(self, in_features: int, vocab_size: int):
+        super().__init__()
+
+
+def failing():
+    raise OSError("no such disk")
+"""
+
+
+def refused(small, **changes):
+    with pytest.raises(RequestError) as caught:
+        small.run(**changes)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"model": {"name": "mlp", "out_features": 7}},
+            ["model mlp returns [2, 7] for a batch of 2", "3 classes", "needs [2, 3]"],
+        ),
+        (
+            {"model": {"name": "mlp", "in_features": 9}},
+            ["model mlp cannot take a batch of shape [2, 4]", "data small.py:waves"],
+        ),
+        ({**SLOPES, "model": "flat"}, ["'num_classes', which does not follow from this data"]),
+        ({**SLOPES, "model": {"name": "flat", "num_classes": 1}}, ["returns [2]", "needs [2, 1]"]),
+        ({"model": "torchvision.models.resnet18"}, ["cannot take a batch of shape [2, 4]"]),
+        ({"loss": "mse"}, ["mse is for task regression, not for task multiclass", "cross_entropy"]),
+        ({**SLOPES, "loss": "cross_entropy"}, ["for task multiclass, not for task regression"]),
+        ({"task": "regression"}, ["loss cross_entropy is for task multiclass"]),
+        ({**SLOPES, "task": "multiclass", "loss": "cross_entropy"}, ["looks like regression"]),
+        ({**SLOPES, "loss": "squeezed"}, ["squeezed cannot take outputs [2, 1]", "targets [2, 1]"]),
+        ({**SLOPES, "loss": "each"}, ["must return one number that depends on", "[2, 1]"]),
+        ({**SLOPES, "loss": "detached"}, ["must return one number that depends on the model"]),
+        ({**SLOPES, "loss": "nothing"}, ["must return one number", "NoneType"]),
+        ({**SLOPES, "loss": {"name": "mse", "reduction": "none"}}, ["must return one number"]),
+        ({**SLOPES, "loss": {"name": "mse", "reduction": "sum"}}, ["must be a mean over examples"]),
+        ({**SLOPES, "loss": {"name": "mse", "size_average": False}}, ["must be a mean over exam"]),
+        (
+            {"model": "not_a_module"},
+            ["model small.py:not_a_module returned 3, not a torch.nn.Module"],
+        ),
+        ({"model": "lazy"}, ["lazy: 0.weight, 0.bias of its state is no tensor of a known shape"]),
+        ({"model": "remembers"}, ["remembers: _extra_state of its state is no tensor"]),
+        ({"model": "TakesMore"}, ["needs 'vocab_size', which does not follow from this data"]),
+        ({"data": "failing"}, ["data small.py:failing raised OSError: no such disk"]),
+        ({"optimizer": {"name": "adam", "lr": -1}}, ["adam cannot be made", "learning rate"]),
+        ({"split": {"val_fraction": 0.001}}, ["leave no validation example"]),
+    ],
+)  # fmt: skip
+def test_misfits_are_refused_before_training(changes, words, write_small):
+    text = refused(write_small(MORE), **changes)
+    assert all(word in text for word in words), text
