@@ -209,8 +209,8 @@ def starts_at_chance(subject: Subject) -> Verdict:
     inputs, targets = batch_of(part, some_rows(part, SAMPLE), train_state.device)
     with torch.no_grad():
         loss, outputs = loss_of(train_state, inputs, targets)
-        aims = train_state.task.aims(targets)
-        chance = float(train_state.loss(torch.zeros_like(outputs), aims))
+        loss_targets = train_state.task.loss_targets(targets)
+        chance = float(train_state.loss(torch.zeros_like(outputs), loss_targets))
     start = loss.item()
     if not (math.isfinite(chance) and chance > 0):
         return skipped(f"this loss is {chance:.4g} for equal probabilities, which says nothing")

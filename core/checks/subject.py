@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from paribus.core.components.models import Dropout, answers, count_parameters
+from paribus.core.components.models import Dropout, count_parameters, model_outputs
 from paribus.core.components.tasks import Task
 from paribus.core.config.schema import Configuration
 from paribus.core.data.loader import Part
@@ -106,7 +106,7 @@ def outputs_of(train_state: TrainState, part: Part, rows: Tensor) -> tuple[Tenso
     """Return outputs and targets of these examples, as validation computes them."""
     size = train_state.configuration["train"]["eval_batch_size"]
     batches = (inputs for inputs, _ in part.batches(size, rows))
-    return answers(train_state.model, batches, train_state.device), part.targets[rows]
+    return model_outputs(train_state.model, batches, train_state.device), part.targets[rows]
 
 
 def loss_of(train_state: TrainState, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

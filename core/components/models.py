@@ -238,7 +238,7 @@ def count_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def answers(model: nn.Module, batches: Iterable[Tensor], device: torch.device) -> Tensor:
+def model_outputs(model: nn.Module, batches: Iterable[Tensor], device: torch.device) -> Tensor:
     """Return a model's outputs in evaluation: float `[N, …]`, on the CPU.
 
     A model that draws in evaluation too gets the same draws for the same inputs, always.

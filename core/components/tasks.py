@@ -49,7 +49,7 @@ class Task(ABC):
         """
         return outputs
 
-    def aims(self, targets: Tensor) -> Tensor:
+    def loss_targets(self, targets: Tensor) -> Tensor:
         """Return the targets as the losses of this task take them."""
         return targets
 
@@ -162,7 +162,7 @@ class Binary(_Classification):
             )
         return 1
 
-    def aims(self, targets: Tensor) -> Tensor:
+    def loss_targets(self, targets: Tensor) -> Tensor:
         return targets.unsqueeze(1).float()
 
     def probabilities(self, outputs: Tensor) -> Tensor:
@@ -195,7 +195,7 @@ class Multilabel(_Classification):
     def __init__(self, threshold: Threshold = 0.5) -> None:
         self.threshold = threshold
 
-    def aims(self, targets: Tensor) -> Tensor:
+    def loss_targets(self, targets: Tensor) -> Tensor:
         return targets.float()
 
     def probabilities(self, outputs: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from paribus.core.components.models import answers, load_weights
+from paribus.core.components.models import load_weights, model_outputs
 from paribus.core.data.arrays import float32, standardized
 from paribus.core.data.loader import Part
 from paribus.core.errors import RequestError
@@ -112,4 +112,4 @@ def _examples(train_state: TrainState, part: Part) -> Examples:
 
 def _outputs(train_state: TrainState, inputs: Tensor) -> Tensor:
     size = train_state.configuration["train"]["eval_batch_size"]
-    return answers(train_state.model, torch.split(inputs, size), train_state.device)
+    return model_outputs(train_state.model, torch.split(inputs, size), train_state.device)

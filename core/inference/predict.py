@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from paribus.core.components.models import answers
+from paribus.core.components.models import model_outputs
 from paribus.core.errors import ParibusError, RequestError, shown
 from paribus.core.inference.evaluate import device_of, trained_model
 from paribus.core.inference.load_run import recorded_run
@@ -94,7 +94,7 @@ def predict_run(path: Path, given: Given, trust: bool = False) -> Predictions:
     device = torch.device(device_of(run))
     batches = new.batches(run.configuration["train"]["eval_batch_size"])  # as `evaluate` has them
     try:
-        outputs = answers(model.to(device), batches, device)
+        outputs = model_outputs(model.to(device), batches, device)
     except ParibusError:
         raise
     except Exception as error:

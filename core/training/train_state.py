@@ -280,5 +280,5 @@ def checked_loss(train_state: TrainState, outputs: Tensor, targets: Tensor) -> T
             "Let the model take out_features or num_classes, which are filled in from the data.",
             "shape",
         )
-    found: Tensor = train_state.loss(outputs, task.aims(targets))
+    found: Tensor = train_state.loss(outputs, task.loss_targets(targets))
     return found

@@ -243,23 +243,24 @@ class MemberLoss(Protocol):
 class CrossEntropy:
     """Cross entropy of classes, with each member's weights and label smoothing.
 
-    A row's loss is −Σ_c a_c log p_c with a_c = w_c ((1 − s) [c is the target] + s / C), so its
-    gradient is p Σ_c a_c − a. Padding gets the logit −1e30, hence p = 0 and a = 0.
+    A row's loss is −Σ_c t_c log p_c with t_c = w_c ((1 − s) [c is the target] + s / C), so its
+    gradient is p Σ_c t_c − t. Padding gets the logit −1e30, hence p = 0 and t = 0. The rows t of
+    all classes are a table, made once.
     """
 
     def __init__(self, modules: list[nn.CrossEntropyLoss], classes: int, device: Any) -> None:
         width = padded(classes)
-        aims = torch.zeros(len(modules), classes, width)
+        table = torch.zeros(len(modules), classes, width)
         sums = torch.ones(len(modules), classes)
         for member, module in enumerate(modules):
             smooth = module.label_smoothing
             weight = torch.ones(classes) if module.weight is None else module.weight.cpu()
             share = torch.eye(classes) * (1 - smooth) + smooth / classes
-            aims[member, :, :classes] = share * weight
+            table[member, :, :classes] = share * weight
             if module.weight is not None:
                 sums[member] = (share * weight).sum(1)
         self.classes = classes
-        self.aims = aims.view(-1, width).to(device)
+        self.table = table.view(-1, width).to(device)
         self.sums = sums.view(-1).to(device) if bool((sums != 1).any()) else None
         self.begins = (torch.arange(len(modules)) * classes).view(-1, 1).to(device)
         self.padding = torch.zeros(width)
@@ -268,19 +269,19 @@ class CrossEntropy:
 
     def set_targets(self, targets: Tensor) -> None:
         self.rows = (targets + self.begins).view(-1)
-        self.aim = self.aims.index_select(0, self.rows).view(*targets.shape, -1)
+        self.targets = self.table.index_select(0, self.rows).view(*targets.shape, -1)
 
     def losses(self, outputs: Tensor) -> Tensor:
         if self.classes < len(self.padding):
             outputs.add_(self.padding)
-        return torch.mul(self.aim, torch.log_softmax(outputs, -1)).sum(-1).neg_()
+        return torch.mul(self.targets, torch.log_softmax(outputs, -1)).sum(-1).neg_()
 
     def gradient(self, outputs: Tensor, shares: Tensor) -> Tensor:
         # Not exp of the logarithms: for numbers such as -1e30 it takes five times as long.
         outputs = torch.softmax(outputs, -1)
         if self.sums is not None:
             outputs.mul_(self.sums.index_select(0, self.rows).view(*outputs.shape[:2], 1))
-        return outputs.sub_(self.aim).mul_(shares)
+        return outputs.sub_(self.targets).mul_(shares)
 
 
 class _Elementwise:
@@ -291,7 +292,7 @@ class _Elementwise:
         self.units[:outputs] = 1 / outputs
 
     def set_targets(self, targets: Tensor) -> None:
-        self.aim = targets
+        self.targets = targets
 
     def losses(self, outputs: Tensor) -> Tensor:
         return self.each(outputs).mul_(self.units).sum(-1)
@@ -310,20 +311,20 @@ class MSE(_Elementwise):
     """Squared error."""
 
     def each(self, outputs: Tensor) -> Tensor:
-        return outputs.sub(self.aim).square_()
+        return outputs.sub(self.targets).square_()
 
     def slope(self, outputs: Tensor) -> Tensor:
-        return outputs.sub_(self.aim).mul_(2)
+        return outputs.sub_(self.targets).mul_(2)
 
 
 class L1(_Elementwise):
     """Absolute error."""
 
     def each(self, outputs: Tensor) -> Tensor:
-        return outputs.sub(self.aim).abs_()
+        return outputs.sub(self.targets).abs_()
 
     def slope(self, outputs: Tensor) -> Tensor:
-        return outputs.sub_(self.aim).sign_()
+        return outputs.sub_(self.targets).sign_()
 
 
 class Huber(_Elementwise):
@@ -334,12 +335,12 @@ class Huber(_Elementwise):
         self.delta = torch.tensor([m.delta for m in modules], device=device).view(-1, 1, 1)
 
     def each(self, outputs: Tensor) -> Tensor:
-        error = outputs.sub(self.aim).abs_()
+        error = outputs.sub(self.targets).abs_()
         small = error.square().mul_(0.5)
         return torch.where(error <= self.delta, small, self.delta * (error - 0.5 * self.delta))
 
     def slope(self, outputs: Tensor) -> Tensor:
-        error = outputs.sub_(self.aim)
+        error = outputs.sub_(self.targets)
         return torch.minimum(torch.maximum(error, -self.delta, out=error), self.delta, out=error)
 
 
@@ -359,12 +360,14 @@ class BCEWithLogits(_Elementwise):
         self.more = more.to(device)
 
     def set_targets(self, targets: Tensor) -> None:
-        self.aim = targets
+        self.targets = targets
         self.factor = torch.mul(targets, self.more).add_(1)
         self.weighed = torch.mul(targets, self.more).add_(targets)
 
     def each(self, outputs: Tensor) -> Tensor:
-        return functional.softplus(-outputs).mul_(self.factor).add_((1 - self.aim).mul_(outputs))
+        return (
+            functional.softplus(-outputs).mul_(self.factor).add_((1 - self.targets).mul_(outputs))
+        )
 
     def slope(self, outputs: Tensor) -> Tensor:
         return torch.sigmoid(outputs, out=outputs).mul_(self.factor).sub_(self.weighed)
@@ -375,13 +378,13 @@ class BCE(BCEWithLogits):
 
     def each(self, outputs: Tensor) -> Tensor:
         self.p = torch.sigmoid(outputs)
-        yes = torch.log(self.p).clamp_(min=-100).mul_(self.aim)
-        no = torch.log1p(-self.p).clamp_(min=-100).mul_(1 - self.aim)
+        yes = torch.log(self.p).clamp_(min=-100).mul_(self.targets)
+        no = torch.log1p(-self.p).clamp_(min=-100).mul_(1 - self.targets)
         return yes.add_(no).neg_().mul_(self.factor)
 
     def slope(self, outputs: Tensor) -> Tensor:
         spread = torch.mul(self.p, 1 - self.p)
-        torch.sub(self.p, self.aim, out=outputs).div_(spread.clamp(min=1e-12))
+        torch.sub(self.p, self.targets, out=outputs).div_(spread.clamp(min=1e-12))
         return outputs.mul_(spread).mul_(self.factor)
 
 

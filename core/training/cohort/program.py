@@ -169,8 +169,8 @@ class Program:
     def _forward(self, rows: Tensor) -> Tensor:
         """Return outputs `[members, rows, units]` of a batch; give the loss its targets."""
         flat = rows.view(-1)
-        aims = self.train.aims.index_select(0, flat)
-        self.loss.set_targets(aims.view(*rows.shape, *aims.shape[1:]))
+        targets = self.train.loss_targets.index_select(0, flat)
+        self.loss.set_targets(targets.view(*rows.shape, *targets.shape[1:]))
         value = self.train.x.index_select(0, flat).view(*rows.shape, -1)
         for layer in self.layers:
             value = layer.forward(value)
@@ -229,8 +229,8 @@ class Program:
         batch_size = self.members[0].train_state.configuration["train"]["eval_batch_size"]
         for begin in range(0, len(part), batch_size):
             size = min(batch_size, len(part) - begin)
-            x, aims = part.batch(begin, size)
-            self.loss.set_targets(aims.expand(len(self.members), *aims.shape))
+            x, targets = part.batch(begin, size)
+            self.loss.set_targets(targets.expand(len(self.members), *targets.shape))
             value = x.expand(len(self.members), -1, -1)
             for layer in self.layers:
                 value = layer.evaluate(value)

@@ -24,25 +24,26 @@ class PaddedPart:
 
     Attributes:
         x: float32 `[N, inputs]`, its columns padded; the part's own memory where it fits.
-        aims: The targets as losses take them: int64 `[N]`, or float32 `[N, outputs]`, so padded.
+        loss_targets: As losses take them: int64 `[N]`, or float32 `[N, outputs]`, padded likewise.
         targets: As the part has them.
     """
 
     def __init__(self, part: Part, task: Task, device: torch.device) -> None:
         assert isinstance(part.inputs, Tensor)
         self.x = _pad_units(part.inputs.flatten(1)).to(device)
-        self.aims = _pad_units(task.aims(part.targets)).to(device)
+        self.loss_targets = _pad_units(task.loss_targets(part.targets)).to(device)
         self.targets = part.targets.to(device)
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def batch(self, begin: int, size: int) -> tuple[Tensor, Tensor]:
-        """Return inputs and aims of some rows, filled up with rows of zeros."""
-        x, aims = (values[begin : begin + size] for values in (self.x, self.aims))
+        """Return inputs and targets of some rows, filled up with rows of zeros."""
+        x, targets = (values[begin : begin + size] for values in (self.x, self.loss_targets))
         if (rows := padded(size)) == size:
-            return x, aims
-        return _padded_copy(x, [rows, *x.shape[1:]]), _padded_copy(aims, [rows, *aims.shape[1:]])
+            return x, targets
+        x = _padded_copy(x, [rows, *x.shape[1:]])
+        return x, _padded_copy(targets, [rows, *targets.shape[1:]])
 
 
 def _pad_units(values: Tensor) -> Tensor:
