@@ -1,8 +1,7 @@
 """How well can ten measurements predict the course of a disease?
 
 442 patients, ten measurements each; the target is how far their diabetes had progressed a year
-later (25 to 346).
-The data comes with scikit-learn. The baseline is linear regression; a network
+later (25 to 346). The data comes with scikit-learn. The baseline is linear regression; a network
 adds little here.
 
     paribus sweep diabetes

@@ -55,17 +55,14 @@ ADVICE = (
 
 
 def inputs(subject: Subject) -> Verdict:
-    """Check that inputs are finite, and about as large as initial weights expect."""
+    """Check that inputs are about as large as initial weights expect.
+
+    That they are finite, data functions and items alike, is checked where they are loaded.
+    """
     part = subject.data.train
     if isinstance(part.inputs, Tokens):
         return skipped("words have no size")
     values = next(part.batches(SAMPLE, some_rows(part, SAMPLE)))[0].double()
-    if bad := int((~values.isfinite()).sum()):
-        return failed(
-            f"{counted(bad, 'input')} of {len(values)} examples {'is' if bad == 1 else 'are'} NaN "
-            "or infinite.",
-            "Correct the data function, or what it is scaled by.",
-        )
     by_column = values.transpose(0, 1).flatten(1)  # columns, or channels
     sizes = by_column.square().mean(1).sqrt()
     largest = int(sizes.argmax())
@@ -115,7 +112,7 @@ def _unique_columns(subject: Subject) -> list[str]:
     rows = len(subject.data.train)
     if len(subject.data.input_shape) != 1 or rows < FEWEST_ROWS:
         return []
-    data = subject.resolver.data(subject.asked.model_copy(update={"standardize": False}))
+    data = subject.resolver.data(subject.requested.model_copy(update={"standardize": False}))
     values = data.train.inputs
     if not isinstance(values, Tensor):
         return []
@@ -134,7 +131,10 @@ def _unique_columns(subject: Subject) -> list[str]:
 
 
 def labels(subject: Subject) -> Verdict:
-    """Check that every class has training examples, and that quantities differ."""
+    """Check that every class has training examples, and that quantities differ.
+
+    That labels are in range is checked where they are loaded.
+    """
     data = subject.data
     if data.class_names is None:
         low, high = data.train.targets.min().item(), data.train.targets.max().item()
@@ -144,15 +144,6 @@ def labels(subject: Subject) -> Verdict:
                 "Look at what the data function returns as targets.",
             )
         return passed(f"values from {low:.4g} to {high:.4g}")
-    for name in ("train", "val"):
-        targets = data.part(name).targets
-        least, most = (0, data.outputs - 1) if targets.ndim == 1 else (0, 1)
-        if len(targets) and not least <= int(targets.min()) <= int(targets.max()) <= most:
-            return failed(
-                f"Labels of {name} are from {targets.min()} to {targets.max()}, not {least} to "
-                f"{most}.",
-                "Correct them in the data function.",
-            )
     what, several = ("class", "classes") if data.train.targets.ndim == 1 else ("label", "labels")
     counts = class_counts(data.train.targets, data.outputs)
     rarest = min(range(len(counts)), key=counts.__getitem__)

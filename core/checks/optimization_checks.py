@@ -375,7 +375,7 @@ def repeats_metrics(subject: Subject) -> Verdict:
 
 
 def _first_epoch(subject: Subject) -> Report | None:
-    run = subject.resolver.specify(subject.asked, SEED)
+    run = subject.resolver.specify(subject.requested, SEED)
     epochs = epochs_of(Job((run,), subject.resolver))
     report = next(epochs, None)
     epochs.close()

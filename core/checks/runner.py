@@ -54,19 +54,19 @@ CHECKS_OF_SCRIPT: Table = (
 )
 
 
-def check(resolver: Resolver, asked: Configuration) -> Iterator[Check]:
+def check(resolver: Resolver, requested: Configuration) -> Iterator[Check]:
     """Check a configuration, yielding each check as it is done.
 
     Args:
         resolver: Of its experiment.
-        asked: The configuration.
+        requested: The configuration.
 
     Raises:
         RequestError: If there is nothing to check: the request is wrong, or the data cannot be had.
     """
-    subject = Subject(resolver, asked)
+    subject = Subject(resolver, requested)
     checks = CHECKS_OF_SCRIPT if isinstance(resolver, ScriptResolver) else CHECKS
-    resolver.configuration(asked)
+    resolver.configuration(requested)
     if checks is CHECKS:
         subject.train_state()
     settle()  # the user's modules, imported by now, may have changed threads or precision

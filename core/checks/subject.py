@@ -35,19 +35,19 @@ class Subject:
 
     Attributes:
         resolver: Of its experiment.
-        asked: The configuration.
+        requested: The configuration.
     """
 
     resolver: Resolver
-    asked: Configuration
+    requested: Configuration
 
     @property
     def data(self) -> Data:
-        return self.resolver.data(self.asked)
+        return self.resolver.data(self.requested)
 
     def train_state(self) -> TrainState:
         """Return all parts of a run at its first step, built anew."""
-        return self.resolver.train_state(self.asked, SEED)
+        return self.resolver.train_state(self.requested, SEED)
 
 
 @dataclass(frozen=True)

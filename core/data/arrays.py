@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -127,7 +127,10 @@ def check_finite(
 # its sums do not depend on the number of threads, as torch's do.
 
 
-def fitted(inputs: torch.Tensor) -> dict[str, list[float]]:
+Scaling = dict[str, list[float]]  # mean and scale of each column or channel
+
+
+def fitted(inputs: torch.Tensor) -> Scaling:
     """Return mean and scale of each column of `[N, F]`, or of each channel of `[N, C, ...]`.
 
     The scale is the standard deviation (of the population), and 1 where all values are the same.
@@ -141,19 +144,17 @@ def fitted(inputs: torch.Tensor) -> dict[str, list[float]]:
     return {"mean": values.mean(axis=axes).tolist(), "scale": scale.tolist()}
 
 
-def standardized(
-    inputs: torch.Tensor, preprocessing: Mapping[str, Sequence[float]] | None
-) -> torch.Tensor:
-    """Return inputs `[N, F]` or `[N, C, ...]`, scaled by a recorded mean and scale: float32.
+def standardized(inputs: torch.Tensor, scaling: Scaling | None) -> torch.Tensor:
+    """Return inputs `[N, F]` or `[N, C, ...]`, by a recorded mean and scale: float32.
 
     Args:
         inputs: Features as the data function returned them.
-        preprocessing: `Data.preprocessing["standardize"]`: mean and scale, or None for no change.
+        scaling: As `fitted` returned it; None changes nothing.
     """
-    if preprocessing is None:
+    if scaling is None:
         return inputs
     values = inputs.numpy().astype(np.float64)
     shape = (-1,) + (1,) * (values.ndim - 2)
-    values -= np.asarray(preprocessing["mean"]).reshape(shape)
-    values /= np.asarray(preprocessing["scale"]).reshape(shape)
+    values -= np.asarray(scaling["mean"]).reshape(shape)
+    values /= np.asarray(scaling["scale"]).reshape(shape)
     return float32(values)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch.utils.data import Dataset
+from typing_extensions import TypedDict
 
 from paribus.core.config.schema import Component
 from paribus.core.config.signatures import check_keywords, read_signature
@@ -28,6 +29,14 @@ _PARTS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("
 Side = Annotated[int, Field(ge=1)]
 
 
+class ImageRecipe(TypedDict):
+    """What decodes a file as a training part's were."""
+
+    channels: Literal[1, 3]
+    size: tuple[int, int] | list[int]
+    resize: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Images:
     """Image files, and how they are decoded.
@@ -40,11 +49,11 @@ class Images:
     """
 
     paths: Sequence[Path]
-    channels: int = 3
+    channels: Literal[1, 3] = 3
     size: tuple[int, int] | None = None
     in_memory: bool = True
 
-    def decoding(self) -> dict[str, Any]:
+    def decoding(self) -> ImageRecipe:
         """Return what decodes another file as these are decoded; can be written as JSON."""
         size = self.size or tuple(decode(self.paths[0], self.channels, None).shape[1:])
         return {"channels": self.channels, "size": list(size), "resize": self.size is not None}
@@ -188,7 +197,9 @@ def _ready_made(folder: Path) -> dict[str, Path]:
     return found if "train" in found else {}
 
 
-def _listed(folder: Path, channels: int, size: tuple[int, int] | None) -> tuple[Images, Array]:
+def _listed(
+    folder: Path, channels: Literal[1, 3], size: tuple[int, int] | None
+) -> tuple[Images, Array]:
     """Return the images of one folder of classes, in order of name, and their classes."""
     classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
     found = {name: image_files(folder / name) for name in classes if not name.startswith(".")}

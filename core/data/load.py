@@ -21,7 +21,7 @@ from paribus.core.data.arrays import (
     float32,
     is_frame,
 )
-from paribus.core.data.images import ImageFiles, Images
+from paribus.core.data.images import ImageFiles, ImageRecipe, Images
 from paribus.core.data.loader import PARTS, Inputs, Items, Part, as_input, read_item
 from paribus.core.data.tables import Table, table_of
 from paribus.core.data.targets import ENCODERS, Targets, targets_array
@@ -57,7 +57,7 @@ class Raw:
     shape: tuple[int, ...] = ()
     columns: tuple[str, ...] | None = None
     class_names: tuple[str, ...] | None = None
-    decoding: Mapping[str, Any] | None = None
+    decoding: ImageRecipe | None = None
 
 
 def raw_of(returned: Any, where: str) -> Raw:
@@ -237,7 +237,7 @@ class Source:
     class_names: tuple[str, ...] | None
     columns: tuple[str, ...] | None
     fingerprint: str
-    decoding: Mapping[str, Any] | None
+    decoding: ImageRecipe | None
     drawn: bool
 
 

@@ -10,14 +10,14 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from paribus.core.data.arrays import float32, standardized
+from paribus.core.data.arrays import Scaling, float32, standardized
 from paribus.core.data.tables import Table
 from paribus.core.data.texts import Texts, Tokens
 from paribus.core.errors import ParibusError, bad_data
@@ -63,13 +63,13 @@ class Part:
             set reads; before preprocessing is fitted also a table or texts.
         targets: int64 `[N]` or `[N, labels]`, or float32 `[N, outputs]`; always in memory.
         augment: Changes an input `[C, H, W]` at random, in training only.
-        recipe: Mean and scale that are still to be applied, after `augment`.
+        scaling: Mean and scale that are still to be applied, after `augment`.
     """
 
     inputs: Inputs
     targets: torch.Tensor
     augment: Augment | None = None
-    recipe: Mapping[str, Sequence[float]] | None = None
+    scaling: Scaling | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -139,8 +139,7 @@ class _Batches(Dataset[Batch]):
             return x, y
         if isinstance(inputs, Tokens):
             return inputs.index_select(rows).padded(), targets.index_select(0, rows)
-        if not isinstance(inputs, torch.Tensor):
-            raise TypeError("This part's preprocessing was not fitted yet.")
+        assert isinstance(inputs, torch.Tensor)  # else its preprocessing was not fitted yet
         batch = inputs.index_select(0, rows)
         if self.draw is not None and part.augment is not None:
             seed, epoch = self.draw
@@ -150,7 +149,7 @@ class _Batches(Dataset[Batch]):
                     seed_globals(derive(seed, "augment", epoch, row))
                     drawn.append(part.augment(x))
             batch = torch.stack(drawn)
-        return standardized(batch, part.recipe), targets.index_select(0, rows)
+        return standardized(batch, part.scaling), targets.index_select(0, rows)
 
     def _item(self, items: Items, row: int) -> Batch:
         x, y = read_item(items.dataset, row, self.draw)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NotRequired, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from typing_extensions import TypedDict
 
-from paribus.core.data.arrays import fitted, standardized
+from paribus.core.data.arrays import Scaling, fitted, standardized
+from paribus.core.data.images import ImageRecipe
 from paribus.core.data.load import Source
 from paribus.core.data.loader import PARTS, Augment, Inputs, Part
-from paribus.core.data.tables import Table
-from paribus.core.data.texts import Texts, Tokens
-from paribus.core.errors import Faults, RequestError, bad_data, did_you_mean, shown
+from paribus.core.data.tables import Table, TableRecipe
+from paribus.core.data.texts import TextRecipe, Texts, Tokens
+from paribus.core.errors import RequestError, bad_data, shown
 from paribus.core.rng import derive
 
 PartName = Literal["train", "val", "test"]
@@ -24,6 +26,18 @@ Method = Literal["stratified", "random", "in_order", "none"]
 Rows = npt.NDArray[np.int64]
 
 MANY = 20  # classes; more may be meant as quantities
+
+
+class Recipe(TypedDict):
+    """What treats new data as the training part; at most one of `table`, `text` and `image`."""
+
+    table: NotRequired[TableRecipe]
+    text: NotRequired[TextRecipe]
+    image: NotRequired[ImageRecipe]
+    standardize: Scaling | None
+    class_names: list[str] | None
+    columns: list[str] | None
+    input_shape: list[int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +66,7 @@ class Data:
     outputs: int
     class_names: tuple[str, ...] | None
     columns: tuple[str, ...] | None
-    preprocessing: dict[str, Any]
+    preprocessing: Recipe
     new_words: Mapping[str, list[str]]
 
     def part(self, name: PartName) -> Part:
@@ -121,16 +135,16 @@ def prepare(
     parts = _parts(source, method, seed, (val_fraction, test_fraction))
     if source.targets == "classes":
         _refuse_unseen(parts, source)
-    encoding: dict[str, Any] = {}
+    form: dict[str, Any] = {} if source.decoding is None else {"image": source.decoding}
     new_words: dict[str, list[str]] = {}
     train, shape = parts["train"].inputs, source.input_shape
     if isinstance(train, Table | Texts):
-        encoding = {train.kind: (found := train.fitted())}
+        how = form[train.kind] = train.fitted()
         for part in parts.values():
             if isinstance(part.inputs, Table):
-                for name, words in part.inputs.new_words(found).items():
+                for name, words in part.inputs.new_words(form["table"]).items():
                     new_words[name] = sorted({*new_words.get(name, []), *words})
-        parts = _changed(parts, lambda inputs: inputs.encoded(found))
+        parts = _changed(parts, lambda inputs: inputs.encoded(how))
         train = parts["train"].inputs
         if isinstance(train, Tokens):
             shape = (int(train.lengths.max()),)
@@ -142,7 +156,7 @@ def prepare(
             "Leave it out: augment=none.",
             "augment",
         )
-    plain, recipe = parts["train"], None
+    plain, scaling = parts["train"], None
     if standardize is None:
         standardize = isinstance(train, torch.Tensor) and len(shape) == 1
     if standardize:
@@ -154,11 +168,18 @@ def prepare(
                 "Set standardize=false"
                 + ("." if text else "; the data set's own transform should do it."),
             )
-        recipe = fitted(train)
-        parts = _changed(parts, lambda inputs: standardized(inputs, recipe))
-    if augment is not None:
-        parts["train"] = replace(plain, augment=augment, recipe=recipe)
+        scaling = fitted(train)
+        parts = _changed(parts, lambda inputs: standardized(inputs, scaling))
+    if augment is not None:  # mean and scale are applied after it
+        parts["train"] = replace(plain, augment=augment, scaling=scaling)
     columns, names = source.columns, source.class_names
+    recipe = {
+        **form,
+        "standardize": scaling,
+        "class_names": None if names is None else list(names),
+        "columns": None if columns is None else list(columns),
+        "input_shape": list(shape),
+    }
     return Data(
         **parts,
         fingerprint=source.fingerprint,
@@ -166,14 +187,7 @@ def prepare(
         outputs=source.outputs,
         class_names=names,
         columns=columns,
-        preprocessing={
-            **encoding,
-            **({} if source.decoding is None else {"image": dict(source.decoding)}),
-            "standardize": recipe,
-            "class_names": None if names is None else list(names),
-            "columns": None if columns is None else list(columns),
-            "input_shape": list(shape),
-        },
+        preprocessing=cast("Recipe", recipe),
         new_words=new_words,
     )
 
@@ -240,21 +254,28 @@ def split_rows(
         examples: N.
         method: How examples are chosen; `none` puts all of them in every part.
         seed: The configuration's `split.seed`.
-        fractions: Of the validation and of the test part; these sizes are rounded, the training
-            part gets the rest.
+        fractions: Of the validation and of the test part, from 0 to 1; their sizes are rounded,
+            the training part gets the rest.
         class_names: For messages.
 
     Raises:
-        RequestError: The method does not fit the data, or the fractions do not.
+        RequestError: The method does not fit the data, or a part has no examples.
     """
-    if method not in get_args(Method):
-        hint = did_you_mean(str(method), get_args(Method))
-        raise RequestError(f"split.method={shown(method)} is not known.", hint, kind="split")
     everything = np.arange(examples)
     if method == "none":
         return everything, everything, everything
-    sizes = _part_sizes(examples, *fractions)
-    train, val, _ = sizes
+    val, test = (round(examples * fraction) for fraction in fractions)
+    train = examples - val - test
+    if val < 1 or train < 1:
+        what, hint = "training", "Lower them."
+        if val < 1:
+            what, hint = "validation", "Raise split.val_fraction."
+        raise RequestError(
+            f"split.val_fraction={fractions[0]!r} and split.test_fraction={fractions[1]!r} leave "
+            f"no {what} example of {examples}.",
+            hint,
+            "split",
+        )
     generator = np.random.Generator(np.random.PCG64(derive(seed, "data", "split")))
     if method == "stratified":
         if codes is None:
@@ -263,40 +284,12 @@ def split_rows(
                 "Use split.method=random or split.method=in_order.",
                 kind="split",
             )
-        chosen = _stratified(codes, sizes, generator, class_names)
+        chosen = _stratified(codes, (train, val, test), generator, class_names)
     else:
         order = everything if method == "in_order" else generator.permutation(examples)
         chosen = np.split(order, [train, train + val])
     train_rows, val_rows, test_rows = map(np.sort, chosen)
     return train_rows, val_rows, test_rows
-
-
-def _part_sizes(examples: int, val_fraction: float, test_fraction: float) -> tuple[int, int, int]:
-    """Return the number of examples in train, val and test."""
-    faults = Faults()
-    for key, fraction in (("val", val_fraction), ("test", test_fraction)):
-        if not 0 <= fraction < 1:
-            faults.add(
-                f"split.{key}_fraction={fraction!r} is no fraction; valid is 0 up to (not "
-                "including) 1.",
-                kind="split",
-            )
-    faults.check()
-    val, test = round(examples * val_fraction), round(examples * test_fraction)
-    train = examples - val - test
-    for size, what, hint in (
-        (val, "validation", "Raise split.val_fraction."),
-        (train, "training", "Lower them."),
-    ):
-        if size < 1:
-            faults.add(
-                f"split.val_fraction={val_fraction!r} and split.test_fraction={test_fraction!r} "
-                f"leave no {what} example of {examples}.",
-                hint,
-                kind="split",
-            )
-    faults.check()
-    return train, val, test
 
 
 def _stratified(

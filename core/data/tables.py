@@ -8,16 +8,32 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 import numpy as np
 import torch
+from typing_extensions import TypedDict  # typing's own is not accepted by pydantic before 3.12
 
 from paribus.core.data.arrays import NUMERIC, Array, float32
 from paribus.core.errors import MISSING, Faults, RequestError, bad_data, did_you_mean, shown
 
 Missing = Literal["refuse", "mean", "drop"]
 IN_MEMORY = 2**30  # bytes of float32 that words may become
+
+
+class Column(TypedDict):
+    """A column of a table: of words if it has categories, else of numbers."""
+
+    name: str
+    categories: NotRequired[list[str]]
+    mean: NotRequired[float | None]  # what empty cells are filled with; None: they are refused
+
+
+class TableRecipe(TypedDict):
+    """What encodes rows as a training part's were."""
+
+    columns: list[Column]
+    fill: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +69,7 @@ class Table:
             found.update(json.dumps([name, words]).encode())
         return found.hexdigest()
 
-    def fitted(self) -> dict[str, Any]:
+    def fitted(self) -> TableRecipe:
         """Return what encodes such tables as this one, the training part; can be written as JSON.
 
         Raises:
@@ -69,7 +85,7 @@ class Table:
                 "memory.",
                 "Take it out of the file.",
             )
-        found: list[dict[str, Any]] = []
+        found: list[Column] = []
         for name, cells in self.columns.items():
             known = cells[~_empty(cells)]
             if not len(known):
@@ -84,7 +100,7 @@ class Table:
                 found.append({"name": name, "mean": float(known.mean()) if self.fill else None})
         return {"columns": found, "fill": self.fill}
 
-    def encoded(self, recipe: Mapping[str, Any]) -> torch.Tensor:
+    def encoded(self, recipe: TableRecipe) -> torch.Tensor:
         """Return float32 `[N, F]`: a number as it is, a word as one column for each category.
 
         A word that is none of the categories is 0 in all of these, as an empty cell is.
@@ -99,7 +115,7 @@ class Table:
                 made.append(cells if mean is None else np.where(np.isnan(cells), mean, cells))
         return float32(np.stack(made, 1))
 
-    def new_words(self, recipe: Mapping[str, Any]) -> dict[str, list[str]]:
+    def new_words(self, recipe: TableRecipe) -> dict[str, list[str]]:
         """Return by column its words that are none of the categories, sorted."""
         found: dict[str, list[str]] = {}
         for column in recipe["columns"]:

@@ -6,13 +6,14 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from paribus.core.data.arrays import Array
 from paribus.core.data.tables import check_columns, read_frame
@@ -20,6 +21,14 @@ from paribus.core.errors import bad_data, shown
 
 PADDING, UNKNOWN = 0, 1  # the first two ids; words follow
 _TOKEN = re.compile(r"\w+|[^\w\s]")  # words, and every other sign by itself
+
+
+class TextRecipe(TypedDict):
+    """What encodes texts as a training part's were."""
+
+    lowercase: bool
+    vocabulary: list[str]
+    column: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,14 +61,14 @@ class Texts:
         content = json.dumps([self.lowercase, self.min_count, list(self.texts)])
         return hashlib.sha256(content.encode()).hexdigest()
 
-    def fitted(self) -> dict[str, Any]:
+    def fitted(self) -> TextRecipe:
         """Return the vocabulary of these texts, the training part; can be written as JSON."""
         counts = Counter(token for text in self.texts for token in tokens(text, self.lowercase))
         words = [word for word, count in counts.items() if count >= self.min_count]
         words.sort(key=lambda word: (-counts[word], word))
         return {"lowercase": self.lowercase, "vocabulary": words, "column": self.column}
 
-    def encoded(self, recipe: Mapping[str, Any]) -> Tokens:
+    def encoded(self, recipe: TextRecipe) -> Tokens:
         """Return sequences of ids, by a vocabulary."""
         ids = {word: 2 + place for place, word in enumerate(recipe["vocabulary"])}
         found = [

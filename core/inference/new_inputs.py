@@ -5,66 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NotRequired
+from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
-from typing_extensions import TypedDict
 
-from paribus.core.data.arrays import standardized
-from paribus.core.data.images import decode_alike, image_files
+from paribus.core.data.arrays import Scaling, standardized
+from paribus.core.data.images import ImageRecipe, decode_alike, image_files
 from paribus.core.data.loader import Inputs, Part
+from paribus.core.data.prepare import Recipe
 from paribus.core.data.tables import check_columns, read_frame
-from paribus.core.data.texts import UNKNOWN, Texts
+from paribus.core.data.texts import UNKNOWN, TextRecipe, Texts
 from paribus.core.errors import DamagedError, Faults, RequestError, shown
 
 STANDARD_INPUT = "-"
 TEXT_FILES = (".txt", ".csv", ".tsv", ".tab")
-
-Scaling = dict[str, list[float]]  # `arrays.fitted`
-
-
-class Column(TypedDict):
-    """A column of a table: of words if it has categories, else of numbers."""
-
-    name: str
-    categories: NotRequired[list[str]]
-    mean: NotRequired[float | None]
-
-
-class TableRecipe(TypedDict):
-    """`Table.fitted`."""
-
-    columns: list[Column]
-    fill: bool
-
-
-class TextRecipe(TypedDict):
-    """`Texts.fitted`."""
-
-    lowercase: bool
-    vocabulary: list[str]
-    column: str | None
-
-
-class ImageRecipe(TypedDict):
-    """`Images.decoding`."""
-
-    channels: Literal[1, 3]
-    size: tuple[int, int]
-    resize: bool
-
-
-class Recipe(TypedDict):
-    """`Data.preprocessing`."""
-
-    table: NotRequired[TableRecipe]
-    text: NotRequired[TextRecipe]
-    image: NotRequired[ImageRecipe]
-    standardize: Scaling | None
-    class_names: list[str] | None
-    columns: list[str] | None
-    input_shape: list[int]
 
 
 @dataclass(frozen=True)

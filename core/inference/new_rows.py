@@ -11,16 +11,10 @@ import numpy as np
 
 from paribus.core.data.arrays import NUMERIC, Array, float32, standardized
 from paribus.core.data.images import SUFFIXES
-from paribus.core.data.tables import Table, is_new, read_frame, words_array
+from paribus.core.data.prepare import Recipe
+from paribus.core.data.tables import Column, Table, is_new, read_frame, words_array
 from paribus.core.errors import Faults, RequestError, nearest, shown
-from paribus.core.inference.new_inputs import (
-    STANDARD_INPUT,
-    Column,
-    Given,
-    New,
-    Recipe,
-    existing,
-)
+from paribus.core.inference.new_inputs import STANDARD_INPUT, Given, New, existing
 
 if TYPE_CHECKING:
     import pandas
@@ -76,8 +70,10 @@ class RowReader:
                     frames.append(self._of_file(word))
                 else:
                     frames.append(self._of_values([(word, numbers)], faults))
-        read = [{c["name"]: self._cells(f[c["name"]], c, faults) for c in self.columns}
-                for f in frames]  # fmt: skip
+        read = [
+            {c["name"]: self._cells(frame[c["name"]], c, faults) for c in self.columns}
+            for frame in frames
+        ]
         faults.check()
         cells = {name: np.concatenate([some[name] for some in read]) for name in self._names}
         names = [name for frame in frames for name in frame.index]
@@ -91,7 +87,7 @@ class RowReader:
                     f"{shown(repr(held[new[0]]), 40)}{_and_more(len(new))}: it counts as none of "
                     f"the training part's words {shown(', '.join(known), 160)}."
                 )
-        inputs = Table(cells).encoded({"columns": self.columns})
+        inputs = Table(cells).encoded({"columns": self.columns, "fill": self.fill})
         inputs = inputs.reshape(-1, *self.recipe["input_shape"])
         return New.in_memory(names, standardized(inputs, self.recipe["standardize"]), notes)
 

@@ -46,7 +46,7 @@ def cohort_group(train_state: TrainState, data_fingerprint: str | None) -> str:
         raise UnsupportedModel(
             "its data are " + ("read item by item" if by_item else "no numbers in memory")
         )
-    if train.augment is not None or train.recipe is not None:
+    if train.augment is not None or train.scaling is not None:
         raise UnsupportedModel("its data are changed as they are read")
     if not train.inputs.is_floating_point():
         raise UnsupportedModel("its inputs are not floats")

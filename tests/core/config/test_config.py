@@ -62,6 +62,9 @@ def test_strings_and_defaults():
         ({"split": {"val_fracton": 0.1}}, ["'split.val_fracton'", "'split.val_fraction'"]),
         ({"split": {"method": "stratfied"}}, ["split.method=stratfied", "'stratified'"]),
         ({"split": {"val_fraction": 1.0}}, ["split.val_fraction=1.0", "below 1"]),
+        ({"split": {"val_fraction": 1.5}}, ["split.val_fraction=1.5", "below 1"]),
+        ({"split": {"test_fraction": -0.1}}, ["split.test_fraction=-0.1", "at least 0"]),
+        ({"split": {"test_fraction": float("nan")}}, ["split.test_fraction", "not a finite"]),
         ({"train": {"epochs": 0}}, ["train.epochs=0", "must be at least 1"]),
         ({"train": {"epochs": 2.0}}, ["train.epochs=2.0", "whole number"]),
         ({"train": {"epochs": True}}, ["train.epochs=true", "whole number"]),
@@ -104,6 +107,11 @@ def test_a_word_in_place_of_a_list_is_a_list_of_it():
     assert found["augment"] == [{"name": "RandomHorizontalFlip"}]
     assert found["metrics"] == ["CohenKappa"]
     assert parsed(augment="none", metrics="none") == parsed()
+
+
+def test_both_fractions_are_reported_together():
+    error = refused({"split": {"val_fraction": 2.0, "test_fraction": -1.0}})
+    assert len(error.faults) == 2
 
 
 def test_all_faults_are_reported_together():
