@@ -88,7 +88,7 @@ def inputs(subject: Subject) -> Verdict:
     if new:
         more = f" and {len(new) - MOST_NAMED} more" if new[MOST_NAMED:] else ""
         named = ", ".join(new[:MOST_NAMED])
-        note += f"; words that no training example has, read as none: {named}{more}"
+        note += f"; words that no training example has, encoded as zeros: {named}{more}"
     return passed(f"{summary}{note}")
 
 
@@ -108,7 +108,7 @@ def _column_names(data: Data) -> list[str]:
 
 
 def _unique_columns(subject: Subject) -> list[str]:
-    """Return columns of a table whose whole numbers, or words, stand in one row each."""
+    """Return columns of a table whose whole numbers, or words, occur in one row each."""
     rows = len(subject.data.train)
     if len(subject.data.input_shape) != 1 or rows < FEWEST_ROWS:
         return []
@@ -161,15 +161,17 @@ def labels(subject: Subject) -> Verdict:
 
 
 def no_shared_example(subject: Subject) -> Verdict:
-    """Check that no example, input and target, stands in both training and validation."""
+    """Check that no example, input and target, is in both training and validation."""
     data = subject.data
     if data.train.targets is data.val.targets:
-        return skipped("split.method=none: training and validation are the same examples, as asked")
+        return skipped(
+            "split.method=none: training and validation are the same examples, as requested"
+        )
     trained = set(_hashes(data.train))
     shared = sum(one in trained for one in _hashes(data.val))
     found = (
         f"{shared} of {counted(len(data.val), 'validation example')} "
-        f"{'stands' if shared == 1 else 'stand'} in training too"
+        f"{'is' if shared == 1 else 'are'} in training too"
     )
     if shared > max(1, SHARED * len(data.val)):  # in a small part one is more than that
         advice = "Take equal rows out of the data, or divide it so that they stay together."
@@ -199,7 +201,7 @@ def labels_follow(subject: Subject) -> Verdict:
     order = torch.randperm(len(data.train), generator=stream(SEED, "data", "halves"))
     half = len(order) // 2
     if half < FEWEST // 2:
-        return skipped(f"{counted(len(order), 'training example')} are too few to tell")
+        return skipped(f"{counted(len(order), 'training example')} are too few")
     learned, others = data.train.select(order[:half]), data.train.select(order[half:])
     if affordable(subject.train_state(), min(BATCH, half), UPDATES) < FEWEST_UPDATES:
         return skipped("the model is too large to learn quickly")

@@ -40,7 +40,7 @@ from paribus.core.training.train_state import TrainState
 
 EXAMPLES, FEW = 32, 8  # the few are for large models
 UPDATES, LOOK_EVERY = 300, 5
-OVERFITTED = 0.7  # share of what a constant prediction gets wrong that must be put right
+OVERFITTED = 0.7  # share of a constant prediction's error that must be explained
 BETTER = 0.3  # what is not fitted has to be ordered at least so well: 0 is chance, 1 perfect
 SAMPLE = 128  # examples that a loss is measured on
 GRADIENT_STEPS = 5
@@ -255,7 +255,7 @@ def gradients(subject: Subject) -> Verdict:
     if unreached:
         return failed(
             f"No gradient reaches {_listed(unreached)}.",
-            "Look in forward for a layer that is not used, or that stands behind detach, argmax "
+            "Look in forward for a layer that is not used, or that is behind detach, argmax "
             "or no_grad.",
         )
     note = f"; {len(frozen)} are frozen by train.only" if frozen else ""

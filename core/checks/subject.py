@@ -82,9 +82,9 @@ def some_rows(part: Part, most: int, *, alike: bool = False) -> Tensor:
     """Return the positions of at most so many examples.
 
     Args:
-        part: Where they stand.
+        part: The part they are from.
         most: How many.
-        alike: Whether each class gets as many, as far as there are any of it.
+        alike: Whether each class gets equally many, as far as it has examples.
     """
     rows = torch.randperm(len(part), generator=stream(SEED, "data", "check"))
     if alike and part.targets.ndim == 1:

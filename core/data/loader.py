@@ -90,7 +90,7 @@ class Part:
         Args:
             batch_size: Examples in a batch, at least 1.
             order: Positions in this part, in the order of the visit: int64 `[N]`. Without it the
-                examples come as they stand.
+                examples come in the order of the part.
             draw: (seed, epoch) of the random draws of augmentation and of a data set's own
                 transforms; each example has a stream of its own. Without it nothing is augmented,
                 and every reading makes the same draws.

@@ -38,8 +38,8 @@ class Texts:
     Attributes:
         texts: One for each example.
         lowercase: Whether words in capitals are the same words.
-        min_count: Words that stand in the training part less often are unknown.
-        column: The column that they stood in, if they came from a table.
+        min_count: Words that occur less often in the training part are unknown.
+        column: The column that they are from, if they came from a table.
     """
 
     texts: Sequence[str]
@@ -145,7 +145,7 @@ def text(
         text: The column of texts; without it the first of two.
         label: The column of labels; without it the second of two.
         lowercase: Whether words in capitals are the same words.
-        min_count: Words that stand in the training part less often are unknown.
+        min_count: Words that occur less often in the training part are unknown.
 
     Raises:
         RequestError: If it cannot be read, or it is not clear which columns are meant.

@@ -1,1 +1,1 @@
-"""A finished run's best weights: evaluated, and asked for predictions."""
+"""A finished run's best weights: evaluated, and used to predict."""

@@ -18,7 +18,7 @@ from paribus.core.records.record import RunRecord, with_present_names
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.run_spec import RunSpec
 
-# What a record may name, by kind: parts of an installation, none of which does more than it says.
+# What a record may name, by kind: objects of installed libraries that are safe to call.
 TRUSTED = {
     "data": r"sklearn\.datasets\.(load|make|fetch)_\w+|torchvision\.datasets\.[A-Z]\w+",
     "model": r"(torch\.nn|torchvision\.models)(\.\w+)+",
@@ -136,7 +136,7 @@ def check_trusted(folder: RunFolder, record: RunRecord, configuration: Configura
             f"{record.run} names {', '.join(shown(name) for name in names)}, which is neither "
             "of torch, torchvision, torchmetrics and sklearn.datasets nor of the sources that it "
             "carries.",
-            "If you trust whoever made this record, add --trust.",
+            "If you trust the author of this record, add --trust.",
             "untrusted",
         )
     path = folder.experiment_file(record)

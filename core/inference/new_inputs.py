@@ -94,7 +94,7 @@ def existing(word: str) -> Path | None:
     try:
         path = Path(word).expanduser()
         return path if path.exists() else None
-    except (OSError, ValueError, RuntimeError):  # too long, a zero byte, nobody's home
+    except (OSError, ValueError, RuntimeError):  # too long, a zero byte, an unknown user's home
         return None
 
 

@@ -24,7 +24,7 @@ _CONSTANTS = (bool, int, float, str, bytes, type(None))
 
 
 def is_of_cell(value: object) -> bool:
-    """Whether a class or function is defined in a notebook's cell, or in the script that runs."""
+    """Return whether a class or function is of a notebook's cell, or of the script that runs."""
     return (
         isinstance(value, type | FunctionType)
         and value.__module__ == "__main__"
@@ -84,7 +84,7 @@ def _collect(name: str, value: Any, parts: dict[str, str]) -> None:
             "live-object",
         )
     source = _source(name, value)
-    parts[name] = ""  # its place may be asked for by what it uses
+    parts[name] = ""  # a mark: what it uses may use it in turn
     namespace = vars(sys.modules["__main__"])
     for used in sorted(scan(ast.parse(source).body[0])[1]):
         if used in namespace and used != name and not hasattr(builtins, used):
@@ -117,7 +117,7 @@ def _source(name: str, value: type | FunctionType) -> str:
     """
     codes = [value, *vars(value).values()] if isinstance(value, type) else [value]
     files = [code.co_filename for v in codes if (code := getattr(v, "__code__", None))]
-    # A class without a method of its own does not say where it is defined: the latest cell counts.
+    # A class without a method has no code object that names its cell: the latest cell counts.
     cells = ["".join(linecache.getlines(file)) for file in files]
     cells += reversed(vars(sys.modules["__main__"]).get("In") or [])
     defined = name if value.__name__ == "<lambda>" else value.__name__

@@ -149,7 +149,7 @@ def test_a_broken_experiment_fails_the_check_that_names_its_fault(check, fault):
         assert word in found[name]["detail"]
 
 
-def test_what_is_broken_passes_once_it_is_mended(check):
+def test_what_is_broken_passes_once_it_is_repaired(check):
     """So that each broken experiment fails for its fault, not for what it has besides."""
     assert failures(check("")[1]) == []
     assert failures(check(NET.format(width="num_classes", more=""))[1]) == []
@@ -163,21 +163,21 @@ def test_permuted_labels_are_found_among_few_examples(check, source):
 
 
 @pytest.mark.parametrize(
-    ("copies", "others", "told"),
-    [(3, 300, "3 of 303 validation examples stand"), (1, 40, "1 of 41 validation examples stands")],
+    ("copies", "others", "reported"),
+    [(3, 300, "3 of 303 validation examples are"), (1, 40, "1 of 41 validation examples is")],
 )
-def test_a_single_row_or_up_to_one_percent_of_equal_ones_is_named(check, copies, others, told):
+def test_a_single_row_or_up_to_one_percent_of_equal_ones_is_named(check, copies, others, reported):
     code, found = check(LEAKED, f"data.copies={copies}", f"data.others={others}")
     assert code == 0
     shared = found["no example in training and validation"]
-    assert shared["detail"] == f"{told} in training too"
+    assert shared["detail"] == f"{reported} in training too"
 
 
 def test_what_does_not_apply_is_skipped_with_the_reason(check):
     _, found = check("parabola")
     assert {name: one["detail"] for name, one in found.items() if one["passed"] is None} == {
         "no example in training and validation": (
-            "split.method=none: training and validation are the same examples, as asked"
+            "split.method=none: training and validation are the same examples, as requested"
         ),
         "loss at the start is chance": "for values there is no chance to compare with",
         "labels follow from inputs": (
@@ -189,7 +189,7 @@ def test_what_does_not_apply_is_skipped_with_the_reason(check):
 @pytest.mark.parametrize(
     ("name", "chance"), [("digits", "ln 10 = 2.3026"), ("multilabel", "ln 2 = 0.6931")]
 )
-def test_the_loss_at_the_start_is_told_beside_chance(check, name, chance):
+def test_the_loss_at_the_start_is_reported_beside_chance(check, name, chance):
     assert chance in check(name)[1]["loss at the start is chance"]["detail"]
 
 

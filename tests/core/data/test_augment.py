@@ -137,7 +137,7 @@ def test_transforms_that_cannot_be_used(write_small, augment, words):
     assert str(caught.value).startswith("augment")
 
 
-def test_all_faults_of_all_transforms_are_told_together():
+def test_all_faults_of_all_transforms_are_reported_together():
     with pytest.raises(RequestError) as caught:
         make_augment([Component(name="Foo"), Component(name="RandomCrop", sized=3)])
     assert len(str(caught.value).splitlines()) >= 2

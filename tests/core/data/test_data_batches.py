@@ -69,7 +69,7 @@ def test_batches_follow_the_order_and_keep_the_rest(returned):
     assert len(part.inputs_of(99)[0]) == len(part) == 5
 
 
-def test_whoever_changes_a_batch_in_place_changes_no_data():
+def test_changing_a_batch_in_place_changes_no_data():
     part = prepared(table()).train
     before = part.inputs.clone()
     for order in (None, torch.arange(len(part))):

@@ -46,7 +46,7 @@ def inputs(root, **keywords):
     return read(root, **keywords).parts["all"].inputs
 
 
-def said(root, **keywords):
+def refusal_of(root, **keywords):
     with pytest.raises(RequestError) as caught:
         read(root, **keywords)
     return str(caught.value)
@@ -92,7 +92,7 @@ def test_a_class_may_be_called_like_a_part(tmp_path):
 def test_training_images_without_any_for_validation(tmp_path):
     for name in ("train/cat", "train/ant", "test/cat"):
         draw(tmp_path, f"{name}/1.png", pixels(0))
-    assert said(tmp_path) == (
+    assert refusal_of(tmp_path) == (
         f"{tmp_path} has train, test, but no folders of classes in val or valid or validation. Add "
         f"one, or give data.root={tmp_path}/train, which is then split."
     )
@@ -104,7 +104,7 @@ def test_classes_that_training_never_saw(tmp_path, folder):
         draw(tmp_path, f"{name}/ant/1.png", pixels(1))
     draw(tmp_path, "val/dog/1.png", pixels(2))
     words = f"{tmp_path}: val has the class dog, which train does not have. Give training examples"
-    assert said(tmp_path).startswith(words)
+    assert refusal_of(tmp_path).startswith(words)
 
 
 # ------------------------------------------------------------------ formats
@@ -145,11 +145,11 @@ def test_16_bits_keep_their_levels(tmp_path, name):
     assert decode(even, 1, (4, 4)).numpy() == pytest.approx(300 / 65535, rel=1e-6)
 
 
-@pytest.mark.parametrize(("kind", "said"), [("f4", "fractions"), ("i4", "32-bit integers")])
-def test_levels_of_no_known_range(tmp_path, kind, said):
+@pytest.mark.parametrize(("kind", "levels"), [("f4", "fractions"), ("i4", "32-bit integers")])
+def test_levels_of_no_known_range(tmp_path, kind, levels):
     path = draw(tmp_path, "a.tif", np.ones((4, 4), kind))
     with pytest.raises(
-        RequestError, match=f"as an image: its levels are {said}, which have no kno"
+        RequestError, match=f"as an image: its levels are {levels}, which have no kno"
     ):
         decode(path, 3, None)
 
@@ -157,7 +157,7 @@ def test_levels_of_no_known_range(tmp_path, kind, said):
 def test_sizes(folder):
     wide = draw(folder, "cat/wide.png", pixels(0, 6, 9))
     words = f"{wide} is 6×9 pixels (height×width); expected 6×5, as all others are."
-    assert said(folder) == f"{words} Bring it to that size, or train with data.size=[6,5]."
+    assert refusal_of(folder) == f"{words} Bring it to that size, or train with data.size=[6,5]."
     assert inputs(folder, size=[6, 5]).shape == (13, 3, 6, 5)
     assert inputs(folder, size=4, channels=1).shape == (13, 1, 4, 4)
     alike = inputs(folder, size=[6, 5])
@@ -222,22 +222,22 @@ def test_a_file_that_cannot_be_decoded_is_named(folder, place, content):
     path = folder / place
     path.write_bytes(path.read_bytes()[:60] if content is None else content)
     words = re.escape(f"{path} cannot be decoded as an image: ") + ".+ Replace it, or take it out"
-    assert re.match(words, said(folder))
+    assert re.match(words, refusal_of(folder))
 
 
 def test_a_root_that_is_missing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert said("pets") == (
+    assert refusal_of("pets") == (
         f"There is no folder pets (looked for {tmp_path}/pets). Give data.root=FOLDER, with one "
         "folder of images for each class."
     )
     file = draw(tmp_path, "a.png", pixels(0))
-    assert said(file).startswith(f"There is no folder {file}")
+    assert refusal_of(file).startswith(f"There is no folder {file}")
 
 
 def test_a_wrong_layout_says_what_was_looked_for(tmp_path):
     draw(tmp_path, "1.png", pixels(0))
-    assert said(tmp_path) == (
+    assert refusal_of(tmp_path) == (
         f"{tmp_path} has no folders; one for each class was looked for, such as "
         f"{tmp_path}/cat/1.png, or the folders train and val with these. Put "
         "each class's images into a folder of its own, and name the folder of these."
@@ -247,19 +247,19 @@ def test_a_wrong_layout_says_what_was_looked_for(tmp_path):
 def test_an_empty_class(folder):
     (folder / "dog").mkdir()
     (folder / "dog" / "notes.txt").write_text("")
-    assert said(folder).startswith(
+    assert refusal_of(folder).startswith(
         f"{folder}: no image in the folder of class dog (looked for .png, .jpg,"
     )
-    assert said(folder).endswith("Fill it, or take it away.")
+    assert refusal_of(folder).endswith("Fill it, or take it away.")
 
 
 def test_one_class(folder):
     for path in (folder / "cat").iterdir():
         path.unlink()
     (folder / "cat").rmdir()
-    assert "there is only one class, 'ant'; at least two are needed" in said(folder)
+    assert "there is only one class, 'ant'; at least two are needed" in refusal_of(folder)
 
 
 @pytest.mark.parametrize("size", [[4], [4, 4, 4]])
 def test_a_size_is_one_number_or_two(folder, size):
-    assert said(folder, size=size) == f"data.size={size}: must be one number or two."
+    assert refusal_of(folder, size=size) == f"data.size={size}: must be one number or two."

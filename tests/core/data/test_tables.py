@@ -36,7 +36,7 @@ def write(folder, text, name="a.csv"):
     return path
 
 
-def said(path, **keywords):
+def refusal_of(path, **keywords):
     with pytest.raises(RequestError) as caught:
         read(path, **keywords)
     return str(caught.value)
@@ -89,8 +89,8 @@ def test_check_names_words_that_a_later_part_alone_has(write_small, tmp_path):
     )
     verdict = inputs(Subject(small.resolver, asked))
     assert verdict.passed
-    told = "; words that no training example has, read as none: 'new' in column 'w'"
-    assert verdict.detail.endswith(told)
+    expected = "; words that no training example has, encoded as zeros: 'new' in column 'w'"
+    assert verdict.detail.endswith(expected)
 
 
 def test_a_mark_at_the_beginning_and_other_line_ends_change_nothing(tmp_path):
@@ -121,7 +121,7 @@ GAPS = "n,w,y\n0,a,0\n2,,1\n,b,0\n4,b,1\n8,a,0\n,a,1\n6,c,0\n7,,1\n"
 
 def test_empty_cells_are_refused_by_column_and_count(tmp_path):
     path = write(tmp_path, GAPS)
-    assert said(path) == (
+    assert refusal_of(path) == (
         f"{path}: cells are empty in column 'n' (2), 'w' (2); NA, None and the like count "
         "as empty. data.missing=mean fills them (numbers: the training part's mean), "
         "data.missing=drop leaves their rows out."
@@ -147,7 +147,7 @@ def test_rows_with_empty_cells_are_left_out(tmp_path):
 def test_an_empty_target_is_never_filled(tmp_path, missing):
     path = write(tmp_path, "x,y\n" + "".join(f"{k},{k % 2 if k != 3 else ''}\n" for k in range(8)))
     words = f"{path}: empty cells of the target: 1. data.missing=drop leaves their rows out."
-    assert said(path, missing=missing) == words
+    assert refusal_of(path, missing=missing) == words
     assert len(read(path, missing="drop").train) == 3
 
 
@@ -156,7 +156,7 @@ def test_a_column_of_which_training_knows_nothing_cannot_be_filled(tmp_path, lat
     rows = "".join(f"{k},{late if k > 3 else ''},{k % 2}\n" for k in range(8))
     path = write(tmp_path, f"x,n,y\n{rows}")
     words = f"{path}: column 'n' has no value in the training part, so there is nothing to fill it"
-    assert said(path, missing="mean").startswith(words)
+    assert refusal_of(path, missing="mean").startswith(words)
 
 
 # ------------------------------------------------------------------ what is refused
@@ -193,12 +193,12 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_refused(tmp_path, case):
     text, keywords, words = REFUSED[case]
-    assert words in said(write(tmp_path, text), **keywords)
+    assert words in refusal_of(write(tmp_path, text), **keywords)
 
 
 def test_a_file_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert said("none.csv") == (
+    assert refusal_of("none.csv") == (
         f"There is no file none.csv (looked for {tmp_path}/none.csv). Give data.path=FILE, a CSV "
         "or TSV file with a header."
     )
@@ -225,7 +225,7 @@ def test_a_long_column_has_one_type(tmp_path):
 def test_a_column_of_names_is_refused_before_it_fills_the_memory(tmp_path):
     rows = "".join(f"name{k},red,{k % 2}\n" for k in range(36_000))
     path = write(tmp_path, f"name,colour,y\n{rows}")
-    assert said(path) == (
+    assert refusal_of(path) == (
         f"{path}: column 'name' has 18000 different words in 18000 rows, each of which would be an "
         "input of its own: too many for memory. Take it out of the file."
     )
