@@ -1,4 +1,4 @@
-"""Best checkpoints asked: a run's or a chosen setting's on a part of the data, or on new data."""
+"""Best checkpoints evaluated on a part of the data, or used to predict new data."""
 
 from __future__ import annotations
 
@@ -305,5 +305,5 @@ def _setting(
 
 
 def _differing(found: Mapping[str, Evaluated], what: str) -> dict[str, list[Any]]:
-    """Return what any run's evaluation says was otherwise when it was trained."""
+    """Return what differs from when the runs were trained: ``{name: [then, now]}``."""
     return {k: v for one in found.values() for k, v in getattr(one, what).items()}

@@ -139,11 +139,6 @@ class Again:
     run: RunSpec
     differs: dict[str, list[Any]]
 
-    @property
-    def metric(self) -> str:
-        """The selection metric."""
-        return self.record.metric
-
 
 @dataclass(frozen=True)
 class Difference:
@@ -218,7 +213,7 @@ class Reproduced:
             "first_difference": vars(self.difference) if self.difference else None,
             "environment": self.environment,
             "damaged": list(self.again.damaged),
-            "metric": self.again.metric,
+            "metric": then.metric,
             "values": list(self.values),
             "spread": self.spread and list(self.spread),
             "certificate": {
@@ -327,7 +322,7 @@ def _own_faults(record: RunRecord) -> Iterator[str]:
         {"configuration": identity["configuration"], "seed": identity["seed"]},
         {"configuration": recorded, "seed": record.seed},
     ).items():
-        yield f"{record.run}: run.json says {key} is {now}, its id was made of {then}."
+        yield f"{record.run}: in run.json {key} is {now}, its id was made of {then}."
 
 
 def _values_over_seeds(again: Again) -> list[float]:

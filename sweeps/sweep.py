@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -394,22 +395,30 @@ def planned_run(
         yield SingleRun(run, root, pool)
 
 
+@dataclass
 class SingleRun:
     """One command's one run.
 
     Attributes:
         run: As planned.
-        runs: The same, by label and seed.
+        root: Where results live.
+        pool: Where it is trained.
         name: No study's.
         record: Its record, once it is finished.
         reused: Whether it was there already.
     """
 
-    def __init__(self, run: RunSpec, root: ResultsDir, pool: Pool) -> None:
-        self.run, self.root, self._pool = run, root, pool
-        self.runs, self.name = {(BASELINE, run.seed): run}, None
-        self.record: RunRecord | None = None
-        self.reused = False
+    run: RunSpec
+    root: ResultsDir
+    pool: Pool
+    name: None = None
+    record: RunRecord | None = None
+    reused: bool = False
+
+    @property
+    def runs(self) -> dict[tuple[str, int], RunSpec]:
+        """The run, by label and seed."""
+        return {(BASELINE, self.run.seed): self.run}
 
     def most_runs(self) -> int:
         """Return how many there are: none is planned later."""
@@ -425,7 +434,7 @@ class SingleRun:
         """Train the run, or take it from the root, yielding its epochs and its end."""
         self.root.create()
         callback = TrackerCallback(tracker, self.root, None, [self.run])
-        for event in drive([self.run], self.root, self._pool, options, stop=stop):
+        for event in drive([self.run], self.root, self.pool, options, stop=stop):
             callback.on_event(event)
             self.record, self.reused = event.record, event.reused
             yield event

@@ -1,4 +1,4 @@
-"""What a finished run's files say of it: `run.json` and the lines of `history.jsonl`, typed."""
+"""The files of a finished run, typed: `run.json` and the lines of `history.jsonl`."""
 
 from __future__ import annotations
 

@@ -6,10 +6,11 @@ import hashlib
 import io
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from paribus.core.errors import DamagedError, RequestError, shown
 from paribus.core.fileio import (
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+T = TypeVar("T")
 RECORD, HISTORY = "run.json", "history.jsonl"
 BEST, PREDICTIONS = "best.safetensors", "predictions.safetensors"
 
@@ -78,19 +80,14 @@ class RunFolder:
             RequestError: If the run failed, or is a function's, and has none.
         """
         record = self.record()
-        if record.status != "complete":
+        if not record.is_complete:
             raise RequestError(f"{self.id} failed and has no weights.", kind="failed-run")
         if record.weights_sha256 is None:
             what = f"{self.id} is of a function, which keeps its weights to itself."
             raise RequestError(what, "There are compare and reproduce for it.", "script")
-        verify_manifest(self.folder, only=(RECORD, BEST))
-        from safetensors import SafetensorError, safe_open
+        from safetensors.torch import load_file
 
-        try:
-            with safe_open(self.folder / BEST, "pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise DamagedError(f"{self.folder / BEST}: cannot be read ({error}).") from error
+        return self._tensors(BEST, load_file)
 
     def predictions(self) -> dict[str, NDArray[Any]]:
         """Return the best epoch's outputs and targets of the validation part, by these names.
@@ -99,16 +96,20 @@ class RunFolder:
             DamagedError: If they are not what was written.
             RequestError: If the run failed and has none.
         """
-        if self.record().status != "complete":
+        if not self.record().is_complete:
             raise RequestError(f"{self.id} failed and has no predictions.", kind="failed-run")
-        verify_manifest(self.folder, only=(RECORD, PREDICTIONS))
-        from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
+        return self._tensors(PREDICTIONS, load_file)
+
+    def _tensors(self, name: str, load: Callable[[Path], dict[str, T]]) -> dict[str, T]:
+        verify_manifest(self.folder, only=(RECORD, name))
+        from safetensors import SafetensorError
+
         try:
-            return load_file(self.folder / PREDICTIONS)
+            return load(self.folder / name)
         except SafetensorError as error:
-            raise DamagedError(f"{self.folder / PREDICTIONS}: cannot be read ({error}).") from error
+            raise DamagedError(f"{self.folder / name}: cannot be read ({error}).") from error
 
     def experiment_file(self, record: RunRecord) -> Path:
         """Return the experiment's file as the run carries it.

@@ -95,7 +95,7 @@ def _what(name: str, again: Again) -> str:
 
 def _print_result(result: Reproduced) -> None:
     """Whether a run is the same again; else where it differs, and what to install."""
-    record, metric = result.again.record, result.again.metric
+    record, metric = result.again.record, result.again.record.metric
     then, now = result.values
     if result.record is None:
         say(f"{record.run}: was not finished, so there is nothing to compare.")
@@ -179,7 +179,7 @@ def _for_a_paper(setting: ReproducedSetting, again: str) -> str:
     )
     return (
         f"For a paper: {record.experiment} ({short_configuration(record.requested)}), "
-        f"{were.format(seeds)} {how}: {'mean ' if others else ''}{one.again.metric} "
+        f"{were.format(seeds)} {how}: {'mean ' if others else ''}{record.metric} "
         f"{_exact(setting.statistics[1][0])}, {known}torch {place['torch']}, {place['python']}, "
         f"{place['cpu']}; {again}."
     )

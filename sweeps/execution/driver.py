@@ -140,8 +140,8 @@ def drive(
 ) -> Iterator[RunEvent]:
     """Bring runs to their end, yielding every epoch and every end.
 
-    Runs that another driver has out are looked at again when one's own work is done; so are those
-    that were killed, ran out of memory or time, once.
+    Runs that another driver is training come last. Those that were killed, or ran out of memory or
+    time, are tried once more.
 
     Args:
         runs: What is wanted; each once.
@@ -210,7 +210,7 @@ def _finished_record(run: RunSpec, root: ResultsDir, options: RunnerOptions) -> 
 
 
 class _Claims:
-    """The runs that this driver has taken, which no other driver has out or has finished.
+    """The runs that this driver has locked, which are not finished.
 
     Attributes:
         attempts: Run id to its attempt's folder.

@@ -139,7 +139,7 @@ class Pool:
                 for worker in self._busy():
                     if worker.is_silent(epochs, run_timeout):
                         reason = f"timeout: no epoch ended for {worker.silent:.0f} s; see "
-                        worker.process.kill()  # a stopped process hears no gentler signal
+                        worker.process.kill()  # SIGTERM would wait in a process that is stopped
                         yield from self._lose(worker, reason + "--run-timeout")
         finally:
             for worker in self._busy():

@@ -32,21 +32,21 @@ class Task(NamedTuple):
 
 
 def worker_main(pipe: Connection, lifeline: Connection, output: Connection | None = None) -> None:
-    """Train tasks and call functions, as the driver says, until it hangs up.
+    """Train tasks and call functions for the driver, until it closes the pipe.
 
     Args:
         pipe: To and from the driver.
         lifeline: Closed when the driver ends.
         output: Where to print; None: to standard error.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):  # the driver hears them, and asks for a stop
+    for number in (signal.SIGINT, signal.SIGTERM):  # the driver handles them
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_driver, args=(lifeline,), daemon=True).start()
     if output is not None:
         os.dup2(output.fileno(), 2)
         output.close()
     os.dup2(2, 1)  # what the user's code prints; standard output is the driver's own
-    gc.freeze()  # what the server imported is no garbage; left alone its memory stays shared
+    gc.freeze()  # what the server imported is no garbage, and its memory stays shared
     gc.enable()
     # Both import torch; a forked worker has it from its server.
     from paribus.core.components.optim import skip_compiler_import
@@ -84,7 +84,7 @@ _LONGEST = 1 << 14  # bytes of a line that has no end yet, such as a progress ba
 
 
 class Worker:
-    """One worker process as the driver sees it.
+    """The driver's handle of a worker process.
 
     Args:
         context: Of multiprocessing.
@@ -125,6 +125,7 @@ class Worker:
         self.note_sign_of_life()
 
     def note_sign_of_life(self) -> None:
+        """Begin to count its silence anew."""
         self.silent, self._looked = 0.0, time.monotonic()
 
     def is_silent(self, epochs: list[float], timeout: float | None) -> bool:
@@ -141,12 +142,14 @@ class Worker:
         return self.silent > timeout and not self.pipe.poll()
 
     def begin(self, task: Task) -> None:
+        """Send a task to an idle worker."""
         self.task, self.done, self.epochs = task, set(), []
         self.note_sign_of_life()
         with suppress(OSError):  # it has died; receiving from it shows that
             self.pipe.send(task)
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what a function returns in an idle worker, or raise what it raises."""
         try:
             self.pipe.send((function, arguments))
             result, error = self.pipe.recv()
@@ -160,6 +163,7 @@ class Worker:
         return result
 
     def ask_to_stop(self) -> None:
+        """Request a stop after the current epoch."""
         with suppress(OSError):
             self.pipe.send(_STOP)
 
@@ -177,6 +181,7 @@ class Worker:
             self.lifeline.close()
 
     def close(self) -> None:
+        """End the process, at the latest after five seconds."""
         self.hang_up()
         self.process.join(5)
         self.lifeline.close()

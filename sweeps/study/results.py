@@ -100,7 +100,7 @@ class SettingResult:
 
 
 class Outcomes:
-    """The records of a study's runs, each read once, and what they say of its settings.
+    """The records of a study's runs, each read once, and the results of its settings.
 
     Args:
         root: Where they are.

@@ -206,7 +206,7 @@ class Study:
     def prune(self, labels: Collection[str], seeds: Sequence[int], pruner: str) -> None:
         """Note that settings get no more of these seeds; on disk, synced, when this returns.
 
-        Seeds that an earlier command asked for, and that are not finished, are asked for no more.
+        Seeds that an earlier command requested, and that are not finished, are no longer requested.
         A setting that has them all is left as it is.
         """
         for result in self.results(labels, seeds):
@@ -321,7 +321,7 @@ class Study:
         parts = explain(record.identity, run.identity)
         sources = {**record.identity["sources"], **run.identity["sources"]}
         digests = {*sources, "initial_weights"}
-        texts = [  # a digest says nothing to a person
+        texts = [  # a digest means nothing to a person
             f"{k}: changed" if k in digests else f"{k}: {_short(a)} → {_short(b)}"
             for k, (a, b) in parts.items()
         ]
