@@ -297,10 +297,10 @@ def sweep(
         trials: Levels proposed for each range without a number of points (None: 8), and for each
             list that is longer.
         sampler: ``tpe`` (None), ``random``, ``gp`` or ``qmc``.
-        pruner: ``wilcoxon`` or ``median``, asked between seeds; None: every setting gets all.
+        pruner: ``wilcoxon`` or ``median``, applied between seeds; None: every setting gets all.
         margin: Differences smaller than this do not matter; None: the metric's own.
         until_decided: Whether seeds are added to undecided settings until they are decided.
-        max_seeds: Where that gives up; None: after 20.
+        max_seeds: The most seeds that `until_decided` takes; None: 20.
         study: Its name; None: it follows from the request.
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
         workers: Processes; None: the machine's cores.
@@ -391,7 +391,7 @@ def compare(
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
 
     Raises:
-        RequestError: If there is no such study or file, or nothing can be said of it yet.
+        RequestError: If there is no such study or file, or it has nothing to compare yet.
     """
     place, name = _named(study_or_csv, root)
     of_file = name.lower().endswith(".csv") and name not in place.study_names()
@@ -588,12 +588,12 @@ Words = Mapping[str, Any] | Sequence[str] | None
 
 
 def _values(words: Words, root: ResultsDir) -> tuple[Requested, ...]:
-    """Return ``KEY=VALUE`` as it is typed, and a mapping's values as configurations hold them."""
+    """Return ``KEY=VALUE`` as typed, and a mapping's values as configurations hold them."""
     return _requested(words, partial(_plain, root=root))
 
 
 def _levels(words: Words, root: ResultsDir) -> tuple[Requested, ...]:
-    """Return ``KEY=LEVELS`` as it is typed; of a mapping a value that is no list is one level."""
+    """Return ``KEY=LEVELS`` as typed; in a mapping a value that is no list is one level."""
 
     def read(levels: Any, key: str) -> str | list[Any]:
         if isinstance(levels, str):
