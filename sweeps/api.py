@@ -35,18 +35,16 @@ from paribus.sweeps.analysis.compare import (
 )
 from paribus.sweeps.formatting import number
 from paribus.sweeps.progress.progress import train_watched
-from paribus.sweeps.study.axes import Requested
-from paribus.sweeps.study.lookup import find_run, find_subject
+from paribus.sweeps.study.lookup import find_run, find_subject, request_for
 from paribus.sweeps.study.request import (
     PRUNERS,
     SAMPLERS,
-    RawRequest,
     Search,
     decision_of,
     read_option,
-    read_seeds,
 )
 from paribus.sweeps.study.results_dir import ResultsDir, root_words
+from paribus.sweeps.study.settings import Requested
 from paribus.sweeps.study.study import Study, latest_study
 from paribus.sweeps.sweep import planned_run, planned_sweep
 
@@ -257,8 +255,9 @@ def train(
     refuse_while_loading("train")
     place, faults = _root(root), Faults()
     read_option("seed", seed, faults)
-    requested = RawRequest(str(experiment), _values(overrides, place), None, engine, trust)
-    with planned_run(place, requested, seed, faults) as planned:
+    requested = _values(overrides, place), None, engine
+    request = request_for(place, str(experiment), *requested, trust=trust, faults=faults)
+    with planned_run(place, request, seed, faults) as planned:
         train_watched(planned, wandb=wandb, warn=_warn)
     planned.finished("Once its cause is gone, call train again.")
     return Run(place.run(planned.run.id))
@@ -313,9 +312,8 @@ def sweep(
         RequestError: With all faults of the request.
     """
     refuse_while_loading("sweep")
-    place, faults, wanted = _root(root), Faults(), [0]
-    with faults.collecting():
-        wanted = _seeds(3 if seeds is None else seeds)
+    place, faults = _root(root), Faults()
+    wanted = _seeds(3 if seeds is None else seeds, faults)
     search = Search(
         read_option("trials", trials, faults),
         read_option("sampler", sampler, faults),
@@ -329,12 +327,11 @@ def sweep(
         seeds_given=seeds is not None,
         faults=faults,
     )
-    requested = RawRequest(
-        str(experiment), _values(overrides, place), _levels(axes, place), engine, trust
-    )
+    requested = _values(overrides, place), _levels(axes, place), engine
+    request = request_for(place, str(experiment), *requested, trust=trust, faults=faults)
     with planned_sweep(
         place,
-        requested,
+        request,
         wanted,
         faults,
         search=search,
@@ -565,18 +562,14 @@ def _root(root: str | Path | None) -> ResultsDir:
     return place
 
 
-def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    """Return how many seeds, or which, as a list.
-
-    Raises:
-        RequestError: If there is none, one stands twice, or one is no whole number from 0 on.
-    """
+def _seeds(seeds: int | Sequence[int], faults: Faults) -> list[int]:
+    """Return how many seeds, or which, as a list; add a fault where it is neither."""
     if isinstance(seeds, int):
-        return read_seeds(str(seeds))
+        return read_option("seeds", seeds, faults) or []
     wanted = [] if isinstance(seeds, str) else list(seeds)
     are_seeds = all(type(seed) is int and 0 <= seed < 10**9 for seed in wanted)
     if not wanted or not are_seeds or len(set(wanted)) < len(wanted):
-        raise RequestError(
+        faults.add(
             f"seeds={shown(repr(seeds), 40)}: must be different whole numbers from 0 to 999999999.",
             "Write how many (3), or which ([3, 7, 11]).",
             "seeds",

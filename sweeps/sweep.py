@@ -29,15 +29,13 @@ from paribus.sweeps.formatting import without_credentials
 from paribus.sweeps.stats.sequential import seeds_can_decide
 from paribus.sweeps.study import optuna_studies
 from paribus.sweeps.study.controls import sameness
-from paribus.sweeps.study.design import Design
-from paribus.sweeps.study.designs import OneAtATime, UntilDecided
-from paribus.sweeps.study.lookup import data_of, request_for
+from paribus.sweeps.study.designs import Design, OneAtATime, UntilDecided
+from paribus.sweeps.study.lookup import data_of
 from paribus.sweeps.study.optuna_studies import checked_storage
 from paribus.sweeps.study.request import (
     USUAL_DECISION,
     USUAL_SEARCH,
     Decision,
-    RawRequest,
     Request,
     Search,
     check_search,
@@ -56,7 +54,7 @@ VIEW_EVERY = 5.0  # seconds between updates of the Optuna view while a sweep goe
 @contextmanager
 def planned_sweep(
     root: ResultsDir,
-    requested: RawRequest,
+    request: Request,
     seeds: Sequence[int],
     faults: Faults,
     *,
@@ -71,7 +69,7 @@ def planned_sweep(
 
     Args:
         root: Where results live.
-        requested: What was typed.
+        request: Experiment, overrides, axes and engine.
         seeds: The seeds of each setting.
         faults: What was found so far, of the command's options.
         search: How levels are proposed and settings pruned.
@@ -90,7 +88,6 @@ def planned_sweep(
         study = study if study is None else check_study_name(study)
     with faults.collecting():
         storage = storage and checked_storage(storage)
-    request = request_for(root, requested, faults)
     with Pool(workers, data_of(request)) as pool:
         pool.start()
         # This process is idle while the workers import torch.
@@ -374,13 +371,13 @@ class Sweep:
 
 @contextmanager
 def planned_run(
-    root: ResultsDir, requested: RawRequest, seed: int, faults: Faults
+    root: ResultsDir, request: Request, seed: int, faults: Faults
 ) -> Iterator[SingleRun]:
     """Check and plan what `paribus run` requests; nothing is created yet.
 
     Args:
         root: Where results live.
-        requested: What was typed.
+        request: Experiment, overrides and engine.
         seed: The run's seed.
         faults: What was found so far, of the command's options.
 
@@ -389,7 +386,6 @@ def planned_run(
     """
     with faults.collecting():
         root.check_writable()
-    request = request_for(root, requested, faults)
     with Pool(1, data_of(request)) as pool:
         run = pool.call(planner.plan_run, request, seed, faults.found)
         yield SingleRun(run, root, pool)

@@ -1,4 +1,4 @@
-"""Components: from a name to a callable, and its keywords held to the signature.
+"""Components: from a name to a callable, and its keywords checked against the signature.
 
 A name is a short one of the table, a dotted path, or ``file.py:name`` for an object of the
 experiment's file (its bare name will do where the table has no such name).
@@ -29,7 +29,7 @@ from paribus.core.config.signatures import (
     plain_default,
     read_signature,
 )
-from paribus.core.errors import Faults, RequestError, did_you_mean, one_of, shown
+from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, one_of, shown
 from paribus.core.sources.source_hash import owner
 
 NAMES: dict[str, dict[str, str]] = {
@@ -126,12 +126,12 @@ class Resolved:
     signature: Signature
 
     def filled_later(self, keyword: str) -> bool:
-        """Whether a keyword follows from data or length unless the user gives it."""
+        """Return whether a keyword follows from data or length unless the user gives it."""
         names = {"model": FROM_DATA, "scheduler": (*FROM_LENGTH, *FROM_LR)}.get(self.kind, ())
         return keyword in names
 
     def defaults(self) -> dict[str, Any]:
-        """The signature's defaults as JSON holds them; none for what is filled in later."""
+        """Return the signature's defaults as JSON holds them; none for what is filled in later."""
         return {
             name: plain_default(parameter)
             for name, parameter in self.signature.parameters.items()
@@ -139,12 +139,12 @@ class Resolved:
         }
 
     def parameter(self, keyword: str) -> Parameter | None:
-        """The parameter of that name, if the signature has it."""
+        """Return the parameter of that name, if the signature has it."""
         return self.signature.parameters.get(keyword)
 
 
 def resolve_component(kind: str, name: str, experiment: Experiment) -> Resolved:
-    """Finds a component's callable; calls nothing. Looks each up once.
+    """Find a component's callable, once for each experiment; call nothing.
 
     Raises:
         RequestError: If there is no such name, or what is there is not of this kind.
@@ -157,13 +157,9 @@ def resolve_component(kind: str, name: str, experiment: Experiment) -> Resolved:
 
 def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
     function, trusted = _find(kind, name, experiment)
-    if isinstance(function, str):  # a short name written as an object of the file
-        raise RequestError(f"{kind}: '{shown(name)}' is a word, not a {kind}.", kind="wrong-kind")
     if not _is_of_kind(kind, function, trusted):
         raise RequestError(
-            f"{kind}: '{shown(name)}' is not {_KIND_TEXT[kind]}.",
-            f"Short names are {', '.join(NAMES[kind])}." if NAMES[kind] else "",
-            "wrong-kind",
+            f"{kind}: '{shown(name)}' is not {_KIND_TEXT[kind]}.", _short_names(kind), "wrong-kind"
         )
     _check_steps(kind, name, function)
     if kind == "script":
@@ -182,8 +178,12 @@ def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
     return Resolved(kind, name, function, signature)
 
 
+def _short_names(kind: str) -> str:
+    return f"Short names are {', '.join(NAMES[kind])}." if NAMES[kind] else ""
+
+
 def check_components(configuration: Form, experiment: Experiment, faults: Faults) -> Form:
-    """Holds every component to its signature, collecting what is wrong.
+    """Check every component against its signature, collecting what is wrong.
 
     Returns:
         The configuration with its keywords as their parameters take them (1 as 1.0), and objects
@@ -192,38 +192,31 @@ def check_components(configuration: Form, experiment: Experiment, faults: Faults
     fixed: dict[str, Any] = {}
     for kind, component in walk_components(configuration):
         with faults.collecting():
-            resolved = resolve_component(kind, component.name, experiment)
-            accepted, errors = check_keywords(
-                resolved.signature, component.keywords, kind, component.name
+            resolved, given = (
+                resolve_component(kind, component.name, experiment),
+                component.keywords,
             )
-            for error in errors:
-                faults.found.extend(error.faults)
-            missing = [
-                name
-                for name, parameter in resolved.signature.parameters.items()
-                if parameter.required
-                and name not in component.keywords
-                and not resolved.filled_later(name)
-            ]
-            for name in missing:
-                faults.add(
-                    f"{kind} {component.name} needs '{name}'.",
-                    f"Give {kind}.{name}=VALUE.",
-                    "missing-keyword",
-                )
+            accepted = check_keywords(resolved.signature, given, kind, component.name, faults)
+            for name, parameter in resolved.signature.parameters.items():
+                if parameter.required and name not in given and not resolved.filled_later(name):
+                    faults.add(
+                        f"{kind} {component.name} needs '{name}'.",
+                        f"Give {kind}.{name}=VALUE.",
+                        "missing-keyword",
+                    )
             name = canonical_name(kind, component.name, experiment)
             fixed[kind] = Component(name=name, **accepted)
     return configuration.model_copy(update=fixed)
 
 
 def canonical_name(kind: str, name: str, experiment: Experiment) -> str:
-    """One name for one thing: ``Net`` is ``mine.py:Net`` where the table has no such name."""
+    """Return a component's one name: ``Net`` is ``mine.py:Net`` where the table has no Net."""
     own = name not in NAMES[kind] and ":" not in name and name in experiment.objects
     return f"{experiment.path.name}:{name}" if own else name
 
 
 def with_defaults(configuration: Configuration, experiment: Experiment) -> dict[str, Any]:
-    """The configuration as nested values, with the defaults of every signature filled in."""
+    """Return the configuration as nested values, with the defaults of every signature filled in."""
     full = configuration.to_dict()
     for kind, component in walk_components(configuration):
         resolved = resolve_component(kind, component.name, experiment)
@@ -232,7 +225,7 @@ def with_defaults(configuration: Configuration, experiment: Experiment) -> dict[
 
 
 def known_keys(configuration: Mapping[str, Any], experiment: Experiment) -> list[str]:
-    """Every dotted key that this configuration has, keywords of its components included."""
+    """Return every dotted key that this configuration has, keywords of its components included."""
     keys = fixed_keys(configuration)
     for kind in [kind for kind in COMPONENTS if kind in configuration]:
         resolved = resolve_component(kind, configuration[kind]["name"], experiment)
@@ -242,7 +235,7 @@ def known_keys(configuration: Mapping[str, Any], experiment: Experiment) -> list
 
 
 def build(resolved: Resolved, keywords: Mapping[str, Any], *run_time: Any) -> Any:
-    """Calls a component. A keyword that has its default is left to the signature."""
+    """Call a component. A keyword that has its default is left to the signature."""
     defaults = resolved.defaults()
     given = {
         name: value
@@ -253,14 +246,11 @@ def build(resolved: Resolved, keywords: Mapping[str, Any], *run_time: Any) -> An
 
 
 _EXAMPLES = {
-    kind: f" Dotted paths such as {path} are valid too."
-    for kind, path in {
-        "data": "sklearn.datasets.load_wine",
-        "model": "torchvision.models.resnet18",
-        "loss": "torch.nn.HuberLoss",
-        "optimizer": "torch.optim.RAdam",
-        "scheduler": "torch.optim.lr_scheduler.ExponentialLR",
-    }.items()
+    "data": "sklearn.datasets.load_wine",
+    "model": "torchvision.models.resnet18",
+    "loss": "torch.nn.HuberLoss",
+    "optimizer": "torch.optim.RAdam",
+    "scheduler": "torch.optim.lr_scheduler.ExponentialLR",
 }
 
 _KIND_TEXT = {
@@ -281,7 +271,7 @@ _GIVEN = {"optimizer": ("closure",), "scheduler": ("metrics",)}
 
 
 def _check_steps(kind: str, name: str, function: Any) -> None:
-    """Refuses optimizers and schedulers whose `step` wants more than the loop has to give."""
+    """Refuse an optimizer or scheduler whose `step` needs more than the loop gives."""
     step = getattr(function, "step", None)
     if kind not in ("optimizer", "scheduler") or step is None:
         return
@@ -294,13 +284,13 @@ def _check_steps(kind: str, name: str, function: Any) -> None:
     if wanted:
         raise RequestError(
             f"{kind}: {shown(name)}.step needs {one_of(wanted)}, which training does not give it.",
-            f"Take another; short names are {', '.join(NAMES[kind])}.",
+            _short_names(kind),
             "wrong-kind",
         )
 
 
 def _find(kind: str, name: str, experiment: Experiment) -> tuple[Any, bool]:
-    """(the object, whether it is of the user's own file)."""
+    """Return the object, and whether it is the user's own."""
     if name in NAMES[kind]:
         return _import(kind, NAMES[kind][name]), True
     file, colon, inner = name.partition(":")
@@ -317,9 +307,10 @@ def _find(kind: str, name: str, experiment: Experiment) -> tuple[Any, bool]:
         return experiment.objects[inner], True
     if "." in name and not colon and all(part.isidentifier() for part in name.split(".")):
         return _import(kind, name), owner(name.split(".")[0]) == "user"
+    example = f" Dotted paths such as {_EXAMPLES[kind]} are valid too." if kind in _EXAMPLES else ""
     raise RequestError(
         f"There is no {kind} '{shown(name)}'.",
-        did_you_mean(name, NAMES[kind]) + _EXAMPLES.get(kind, ""),
+        did_you_mean(name, NAMES[kind]) + example,
         "unknown-component",
     )
 
@@ -330,19 +321,22 @@ def _import(kind: str, dotted: str) -> Any:
         module_name = ".".join(parts[:cut])
         try:
             found: Any = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            if error.name and module_name.startswith(error.name):
-                continue
-            raise _not_importable(kind, dotted, error) from error
         except Exception as error:
-            raise _not_importable(kind, dotted, error) from error
+            missing = error.name if isinstance(error, ModuleNotFoundError) else None
+            if missing and module_name.startswith(missing):
+                continue
+            raise RequestError(
+                f"{kind}: importing '{shown(dotted)}' fails: {type(error).__name__}: "
+                f"{shown(error)}.",
+                kind="unknown-component",
+            ) from error
         for part in parts[cut:]:
             if not hasattr(found, part):
-                names = [n for n in dir(found) if not n.startswith("_")]
-                close = did_you_mean(part, names) if len(names) < 2000 else ""
-                hint = close if close.startswith("Did") else ""
+                near = nearest(part, [n for n in dir(found) if not n.startswith("_")])
                 raise RequestError(
-                    f"{kind}: {module_name} has no '{shown(part)}'.", hint, "unknown-component"
+                    f"{kind}: {module_name} has no '{shown(part)}'.",
+                    f"Did you mean '{near}'?" if near else "",
+                    "unknown-component",
                 )
             found = getattr(found, part)
         return found
@@ -350,13 +344,6 @@ def _import(kind: str, dotted: str) -> Any:
         f"{kind}: there is no module '{shown(parts[0])}' to import '{shown(dotted)}' from.",
         did_you_mean(dotted, NAMES[kind]),
         "unknown-component",
-    )
-
-
-def _not_importable(kind: str, dotted: str, error: Exception) -> RequestError:
-    return RequestError(
-        f"{kind}: importing '{shown(dotted)}' fails: {type(error).__name__}: {shown(error)}.",
-        kind="unknown-component",
     )
 
 
@@ -379,25 +366,12 @@ def _is_of_kind(kind: str, function: Any, trusted: bool) -> bool:
     base = {"model": nn.Module, "loss": nn.Module, "optimizer": Optimizer}.get(kind, LRScheduler)
     if inspect.isclass(function):
         return issubclass(function, base)
-    if foreign:
+    if foreign or trusted:
+        return not foreign
+    try:
+        if kind == "loss":
+            return module == "torch" and len(inspect.signature(function).parameters) >= 2
+        returns = typing.get_type_hints(function).get("return")
+    except Exception:  # a builtin without a signature, an annotation that cannot be evaluated
         return False
-    if trusted:
-        return True
-    if kind == "loss":
-        return module == "torch" and _arguments(function) >= 2
-    returns = _returned(function)
     return inspect.isclass(returns) and issubclass(returns, base)
-
-
-def _arguments(function: Any) -> int:
-    try:
-        return len(inspect.signature(function).parameters)
-    except (TypeError, ValueError):  # a builtin that does not say
-        return 0
-
-
-def _returned(function: Any) -> Any:
-    try:
-        return typing.get_type_hints(function).get("return")
-    except Exception:  # an annotation that cannot be evaluated says nothing
-        return None

@@ -1,7 +1,7 @@
 """The configuration of a run: frozen pydantic models, dotted keys, overrides.
 
-A configuration is what was *asked*. What follows from signatures, data and machine is filled in by
-`training.resolve`. This module imports no torch: a request it can refuse is refused at once.
+A configuration is what was *requested*. What follows from signatures, data and machine is filled
+in by `training.resolve`. This module imports no torch: a request it can refuse is refused at once.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from paribus.core.config.signatures import accepts, describe, words_of
 from paribus.core.config.values import (
     NULL_WORDS,
     as_plain,
@@ -26,7 +27,7 @@ COMPONENTS = ("task", "data", "model", "loss", "optimizer", "scheduler", SCRIPT)
 
 Direction = Literal["maximize", "minimize"]
 
-# The metric by which a task chooses its best epoch unless told otherwise.
+# The metric by which a task chooses its best epoch by default.
 DEFAULT_METRICS = {
     "binary": "val/accuracy",
     "multiclass": "val/accuracy",
@@ -148,7 +149,7 @@ class Configuration(_Frozen):
 
     @classmethod
     def parse(cls, mapping: Mapping[str, Any], where: str) -> Configuration:
-        """Validates a nested mapping: a function's if it has the key ``script``.
+        """Return the configuration of a nested mapping: a function's if it has a ``script``.
 
         Raises:
             RequestError: With every fault found, each naming its key.
@@ -157,19 +158,19 @@ class Configuration(_Frozen):
         for key, value in mapping.items():
             with faults.collecting():
                 known = key in form.model_fields  # an unknown key is refused whatever its value
-                place = f"{where}: {key}"
-                plain[key] = _as_typed(key, as_plain(value, place), place) if known else None
+                plain[key] = _of_file(key, value, f"{where}: {key}") if known else None
+        refused = mapping.keys() - plain.keys()
         try:
             parsed = form.model_validate(plain)
         except ValidationError as error:
             for item in error.errors():
-                if not _named_already(item, mapping, plain):
-                    _explain(item, where, fixed_keys(mapping), faults)
+                if not refused & set(item["loc"][:1]):  # else it is missing because it was refused
+                    _explain(item, where, form, faults)
         faults.check()
         return parsed
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested plain values, as JSON holds them."""
+        """Return nested plain values, as JSON holds them."""
         return self.model_dump(mode="json")
 
     def replace(self, key: str, value: Any) -> Configuration:
@@ -181,7 +182,7 @@ class Configuration(_Frozen):
         return Configuration.parse(with_value(self.to_dict(), key, value), key)
 
     def component(self, kind: str) -> Component:
-        """The component of one of the kinds `COMPONENTS` that it has."""
+        """Return the component of one of the kinds `COMPONENTS` that it has."""
         found: Component = getattr(self, kind)
         return found
 
@@ -220,12 +221,12 @@ class ScriptConfiguration(Configuration):
 
 
 def form_of(configuration: Container[str]) -> type[Configuration]:
-    """The form that a nested mapping is meant to have."""
+    """Return the form that a nested mapping is meant to have."""
     return ScriptConfiguration if SCRIPT in configuration else ModelConfiguration
 
 
 def fixed_keys(configuration: Container[str] = ()) -> list[str]:
-    """All dotted keys of such a configuration that do not depend on a component's signature."""
+    """Return the dotted keys of such a configuration that depend on no component's signature."""
     keys = []
     for name, field in form_of(configuration).model_fields.items():
         kind = field.annotation
@@ -237,7 +238,7 @@ def fixed_keys(configuration: Container[str] = ()) -> list[str]:
 
 
 def flatten(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys of a nested configuration; a component's name stands under its kind."""
+    """Return a nested configuration by dotted key; a component's name stands under its kind."""
     flat: dict[str, Any] = {}
     for name, value in configuration.items():
         if isinstance(value, Mapping):
@@ -249,7 +250,7 @@ def flatten(configuration: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Dotted keys whose values differ: ``{key: [first, second]}``; null where one has no such."""
+    """Return the dotted keys that differ: ``{key: [first, second]}``; None where one has none."""
     a, b = flatten(first), flatten(second)
     keys = [*a, *(key for key in b if key not in a)]
     return {
@@ -260,7 +261,7 @@ def difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str,
 
 
 def same_value(first: Any, second: Any) -> bool:
-    """Equality that keeps true apart from 1, and takes 1 and 1.0 for the same number."""
+    """Return whether values are equal: true is not 1, while 1 and 1.0 are the same number."""
     if isinstance(first, bool) is not isinstance(second, bool):
         return False
     if isinstance(first, list | tuple) and isinstance(second, list | tuple):
@@ -271,7 +272,7 @@ def same_value(first: Any, second: Any) -> bool:
 
 
 def get(configuration: Mapping[str, Any], key: str) -> Any:
-    """The value of a dotted key; a component's kind gives ``{"name": …, keywords}``.
+    """Return the value of a dotted key; a component's kind gives ``{"name": …, keywords}``.
 
     None where there is none: a keyword that its component needs and nobody has given yet.
     """
@@ -282,7 +283,7 @@ def get(configuration: Mapping[str, Any], key: str) -> Any:
 
 
 def with_value(configuration: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """A copy with one dotted key set.
+    """Return a copy with one dotted key set.
 
     Epochs and updates replace each other; another metric brings its own direction.
     """
@@ -321,9 +322,7 @@ def full_key(key: str, known: Iterable[str]) -> str:
 
 
 def unknown_key(key: str, known: Sequence[str]) -> RequestError:
-    """Return the error of a key that there is not, with the nearest: 'learning_rate' is answered
-    with 'optimizer.lr'.
-    """
+    """Return the error of an unknown key, with the nearest: ``optimizer.lr`` for learning_rate."""
     last = key.rsplit(".", 1)[-1]
     by_last = {name.rsplit(".", 1)[-1]: name for name in reversed(known)}  # the first one wins
     meant = by_last.get(last) or _synonym(last, known)
@@ -343,7 +342,7 @@ def unknown_key(key: str, known: Sequence[str]) -> RequestError:
 
 
 def _synonym(word: str, known: Sequence[str]) -> str | None:
-    """The key that is meant by a word of other houses, if this configuration has it."""
+    """Return the key that another library's word means, if this configuration has it."""
     meant = SYNONYMS.get(word)
     if meant is None or meant in known:
         return meant
@@ -355,7 +354,7 @@ def _synonym(word: str, known: Sequence[str]) -> str | None:
 
 
 def split_override(text: str, faults: Faults) -> tuple[str, str] | None:
-    """``KEY=VALUE`` as (key, value); a fault, and None, where it is not of that form."""
+    """Return ``KEY=VALUE`` as (key, value); add a fault and return None if it has another form."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         faults.add(f"'{shown(text)}' is not KEY=VALUE.", "Write, for example, optimizer.lr=0.01.")
@@ -363,8 +362,24 @@ def split_override(text: str, faults: Faults) -> tuple[str, str] | None:
     return key.strip(), value
 
 
+def annotation_of(key: str, form: type[Configuration] | None = None) -> Any:
+    """Return what a key takes that every such configuration has; None for a component's keyword.
+
+    Args:
+        key: The dotted key.
+        form: The configuration's; None: that of a model.
+    """
+    annotation: Any = form or ModelConfiguration
+    for part in key.split("."):
+        field = getattr(annotation, "model_fields", {}).get(part)
+        if field is None:
+            return None
+        annotation = field.annotation
+    return Annotated[annotation, field]
+
+
 def read_value(key: str, text: str, where: str | None = None) -> Any:
-    """The typed text of a key's value: a component, a list of words, or a scalar.
+    """Return the value that a text means: a component, a list of words, or a scalar.
 
     Args:
         key: The dotted key.
@@ -374,16 +389,19 @@ def read_value(key: str, text: str, where: str | None = None) -> Any:
     where = where or key
     if key in COMPONENTS:
         return parse_component(text, where)
-    if key in _LISTS and text.strip() in (*NULL_WORDS, "[]"):
+    annotation = annotation_of(key)
+    is_list = annotation is not None and accepts(annotation, [])
+    if is_list and text.strip() in (*NULL_WORDS, "[]"):
         return []
     if key == "augment":
         return parse_components(text, where)
     value = parse_value(text, where)
-    if isinstance(value, str) and value in NULL_WORDS and key in _NULLABLE:
-        return None
-    if key in ("metrics", "train.only") and isinstance(value, str):
+    if not isinstance(value, str) or annotation is None:
+        return value
+    if is_list:
         return [word.strip() for word in value.split(",")]
-    return value
+    is_null = value in NULL_WORDS and value not in words_of(annotation)
+    return None if is_null and accepts(annotation, None) else value
 
 
 def accept_value(key: str, value: Any) -> Any:
@@ -394,41 +412,22 @@ def accept_value(key: str, value: Any) -> Any:
     return value
 
 
-def _as_typed(key: str, value: Any, where: str) -> Any:
-    """The same, but in a list of words or components, or in its place, a text is read as typed."""
-    if key in _LISTS and isinstance(value, str):
+def _of_file(key: str, value: Any, where: str) -> Any:
+    """Return a file's value of a top-level key: in a list, or in its place, a text is as typed."""
+    value = as_plain(value, where)
+    if isinstance(value, str) and key in ("augment", "metrics"):
         return read_value(key, value, where)
     if key == "augment" and isinstance(value, list | tuple):
         return [parse_component(v, where) if isinstance(v, str) else v for v in value]
     return value
 
 
-_NULLABLE = (
-    "standardize",
-    "select.metric",
-    "select.direction",
-    *(
-        f"train.{name}"
-        for name in ("epochs", "updates", "clip_grad_norm", "patience", "start_from")
-    ),
-)
-_LISTS = ("augment", "metrics", "train.only")  # of which `none` is the empty list
-# Keys without a signature whose values are typed in words of their own.
-WORDS = (*_NULLABLE, *_LISTS)
-
-
-def _named_already(item: Any, given: Mapping[str, Any], plain: Mapping[str, Any]) -> bool:
-    """Whether a key is missing only because its value was refused before."""
-    key = item["loc"][0] if item["loc"] else None
-    return key in given and key not in plain
-
-
-def _explain(item: Any, where: str, known: list[str], faults: Faults) -> None:
-    """One pydantic error as a fault in our words."""
+def _explain(item: Any, where: str, form: type[Configuration], faults: Faults) -> None:
+    """Add one of pydantic's errors as a fault that names the dotted key and what is valid."""
     key = ".".join(str(part) for part in item["loc"] if not str(part).startswith("function"))
-    kind, given = item["type"], item.get("input")
+    kind = item["type"]
     if kind == "extra_forbidden":
-        error = unknown_key(key, known)
+        error = unknown_key(key, fixed_keys(form.model_fields))
         faults.add(f"{where}: {error.message}", error.hint, "unknown-key")
     elif kind == "missing":
         faults.add(f"{where}: '{key}' is missing.", "Add it.", "missing-key")
@@ -436,28 +435,15 @@ def _explain(item: Any, where: str, known: list[str], faults: Faults) -> None:
         faults.add(f"{where}: {item['ctx']['error']}.", "Such as train: {epochs: 20}.")
     else:
         before = "" if where == key else f"{where}: "
-        text = f"{before}{key}={shown(show_value(given))}: {_wanted(item)}."
+        annotation = annotation_of(key, form)
+        known = item["msg"].removeprefix("Input should be ")
+        wanted = known if annotation is None else describe(annotation)
+        text = f"{before}{key}={shown(show_value(item.get('input')))}: must be {wanted}."
         faults.add(text, kind="bad-value")
 
 
-def _wanted(item: Any) -> str:
-    """What a value that pydantic refused must be, in the words of `signatures`."""
-    limits = {"greater_than_equal": ("at least", "ge"), "greater_than": ("above", "gt"),
-              "less_than_equal": ("at most", "le"), "less_than": ("below", "lt")}  # fmt: skip
-    kinds = {"int": "a whole number", "float": "a number", "bool": "true or false",
-             "string": "a word"}  # fmt: skip
-    kind: str = item["type"]
-    if kind in limits:
-        words, bound = limits[kind]
-        return f"must be {words} {item['ctx'][bound]}"
-    if kind.split("_")[0] in kinds:
-        return f"must be {kinds[kind.split('_')[0]]}"
-    message: str = item["msg"]
-    return message.replace("Input should be", "must be").replace("Value error, ", "")
-
-
 def walk_components(configuration: Configuration) -> Iterator[tuple[str, Component]]:
-    """(kind, component) of those it has, in the order of `COMPONENTS`."""
+    """Yield (kind, component) of those it has, in the order of `COMPONENTS`."""
     for kind in COMPONENTS:
         if kind in type(configuration).model_fields:
             yield kind, configuration.component(kind)

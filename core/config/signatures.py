@@ -1,4 +1,4 @@
-"""Keyword arguments held to a component's signature, before anything is trained.
+"""Keyword arguments checked against a component's signature, before anything is trained.
 
 In a one-factor study a keyword that is dropped reads as "no effect". So an unknown keyword is an
 error, and a value is checked against its parameter's annotation, else the type of its default.
@@ -10,14 +10,14 @@ import inspect
 import json
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Union
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from paribus.core.config.values import NULL_WORDS, show_value
-from paribus.core.errors import RequestError, did_you_mean, nearest, one_of, shown
+from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, one_of, shown
 
 REQUIRED = inspect.Parameter.empty
 
@@ -33,6 +33,14 @@ class Parameter:
     @property
     def required(self) -> bool:
         return self.default is REQUIRED
+
+    @property
+    def accepted(self) -> Any:
+        """The annotation, else the type of the default."""
+        if self.annotation is REQUIRED or isinstance(self.annotation, str):
+            kind = type(self.default)
+            return kind if kind in (bool, int, float, str) else Any
+        return self.annotation
 
 
 @dataclass(frozen=True)
@@ -51,12 +59,16 @@ class Signature:
 def read_signature(
     function: Callable[..., Any], run_time: int, hidden: tuple[str, ...] = ()
 ) -> Signature:
-    """The signature without its first `run_time` arguments and without `hidden` ones."""
+    """Return the signature without its first `run_time` arguments and without `hidden` ones."""
     try:
         found = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
         return Signature({}, open=True)
-    hints = _hints(function)
+    target = function.__init__ if inspect.isclass(function) else function
+    try:
+        hints = typing.get_type_hints(target, include_extras=True)
+    except Exception:  # an annotation that cannot be evaluated counts as none
+        hints = {}
     keywords = [p for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     return Signature(
         {
@@ -69,42 +81,37 @@ def read_signature(
 
 
 def check_keyword(parameter: Parameter, value: Any, where: str) -> Any:
-    """The value as the parameter takes it (1 as 1.0 for a float).
+    """Return the value as the parameter takes it (1 as 1.0 for a float).
 
     ``none`` is null where the parameter has no such word of its own.
 
     Raises:
         RequestError: If it does not fit; says what does.
     """
-    annotation = _annotation(parameter)
+    words = words_of(parameter.accepted)
     candidates = [value]
     if isinstance(value, str) and value in NULL_WORDS:
-        candidates = [value, None] if value in words_of(annotation) else [None, value]
+        candidates = [value, None] if value in words else [None, value]
     for candidate in candidates:
-        fits, accepted = _accept(annotation, candidate)
+        fits, accepted = _accept(parameter.accepted, candidate)
         if fits:
             return accepted
+    close = nearest(value, words) if isinstance(value, str) else None
     raise RequestError(
-        f"{where}={shown(show_value(value))}: must be {describe(annotation)}.",
-        _word_meant(value, annotation),
+        f"{where}={shown(show_value(value))}: must be {describe(parameter.accepted)}.",
+        f"Did you mean '{close}'?" if close else "",
         "bad-value",
     )
 
 
-def _word_meant(value: Any, annotation: Any) -> str:
-    """The nearest of the words that an annotation allows; the message has named them all."""
-    close = nearest(value, words_of(annotation)) if isinstance(value, str) else None
-    return f"Did you mean '{close}'?" if close else ""
-
-
 def check_keywords(
-    signature: Signature, keywords: Mapping[str, Any], kind: str, name: str
-) -> tuple[dict[str, Any], list[RequestError]]:
-    """All keywords of a component, checked; what is wrong is returned, not raised."""
-    accepted, errors = {}, []
+    signature: Signature, keywords: Mapping[str, Any], kind: str, name: str, faults: Faults
+) -> dict[str, Any]:
+    """Return a component's keywords as its parameters take them, collecting what is wrong."""
+    accepted = {}
     for keyword, value in keywords.items():
         parameter = signature.parameters.get(keyword)
-        try:
+        with faults.collecting():
             if parameter is not None:
                 accepted[keyword] = check_keyword(parameter, value, f"{kind}.{keyword}")
             elif signature.open:
@@ -115,13 +122,11 @@ def check_keywords(
                     did_you_mean(keyword, signature.parameters),
                     "unknown-keyword",
                 )
-        except RequestError as error:
-            errors.append(error)
-    return accepted, errors
+    return accepted
 
 
 def plain(default: Any) -> Any:
-    """A default as JSON holds it; what JSON cannot hold is named by its path."""
+    """Return a default as JSON holds it; what JSON cannot hold is named by its path."""
     if default is None or isinstance(default, bool | int | float | str):
         return default
     if isinstance(default, tuple | list):
@@ -133,53 +138,51 @@ def plain(default: Any) -> Any:
 
 
 def plain_default(parameter: Parameter) -> Any:
-    """A parameter's default as JSON holds it, of the type that a typed value would have (0.0)."""
+    """Return a parameter's default as JSON holds it, of the type of a typed value (0.0)."""
     default = plain(parameter.default)
-    if isinstance(default, int) and not isinstance(default, bool):
-        fits, accepted = _accept(_annotation(parameter), default)
+    if type(default) is int:
+        fits, accepted = _accept(parameter.accepted, default)
         return accepted if fits else default
     return default
 
 
 def words_of(annotation: Any) -> list[str]:
-    """The words of the ``Literal``s in an annotation."""
+    """Return the words of the ``Literal``s in an annotation."""
     if typing.get_origin(annotation) is Literal:
         return [word for word in typing.get_args(annotation) if isinstance(word, str)]
     return [word for part in typing.get_args(annotation) for word in words_of(part)]
 
 
+_SIMPLE = {int: "a whole number", float: "a number", bool: "true or false", str: "a word",
+           None: "none", type(None): "none"}  # fmt: skip
+_LIMITS = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
+
+
 def describe(annotation: Any) -> str:
-    """An annotation in a sentence: ``a number``, ``relu, tanh or gelu``."""
-    simple = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
-    if annotation in (None, type(None)):
-        return "none"
-    if annotation in simple:
-        return simple[annotation]
+    """Return an annotation as words: ``a number``, ``relu, tanh or none``."""
+    if isinstance(annotation, Hashable) and annotation in _SIMPLE:
+        return _SIMPLE[annotation]
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Literal:
         return one_of(str(word) for word in inner)
     if origin is typing.Annotated:
-        limits = [_limit(m) for field in inner[1:] for m in getattr(field, "metadata", [])]
+        marks = [mark for field in inner[1:] for mark in getattr(field, "metadata", [])]
+        limits = [f"{word} {getattr(mark, name)}" for mark in marks
+                  for name, word in _LIMITS.items() if hasattr(mark, name)]  # fmt: skip
         return f"{describe(inner[0])} {' and '.join(limits)}".strip()
     if origin in (Union, types.UnionType):
         known = [describe(part) for part in inner if getattr(part, "__name__", "") != "Tensor"]
         return " or ".join(dict.fromkeys(text for text in known if text))
     if origin in (tuple, list):
         return "a list of numbers" if any(part in (int, float) for part in inner) else "a list"
+    if fields := getattr(annotation, "model_fields", None):
+        return f"a dict of {', '.join(fields)}"
     return getattr(annotation, "__name__", str(annotation))
 
 
-def _limit(mark: Any) -> str:
-    names = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
-    return " ".join(f"{names[k]} {getattr(mark, k)}" for k in names if hasattr(mark, k))
-
-
-def _annotation(parameter: Parameter) -> Any:
-    """The annotation, else the type of the default."""
-    if parameter.annotation is REQUIRED or isinstance(parameter.annotation, str):
-        kind = type(parameter.default)
-        return kind if kind in (bool, int, float, str) else Any
-    return parameter.annotation
+def accepts(annotation: Any, value: Any) -> bool:
+    """Return whether a value fits an annotation."""
+    return _accept(annotation, value)[0]
 
 
 def _accept(annotation: Any, value: Any) -> tuple[bool, Any]:
@@ -194,11 +197,3 @@ def _accept(annotation: Any, value: Any) -> tuple[bool, Any]:
     except (ValidationError, PydanticUserError, TypeError, ValueError):
         return False, None
     return True, list(accepted) if isinstance(accepted, tuple) else accepted
-
-
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    target = function.__init__ if inspect.isclass(function) else function
-    try:
-        return typing.get_type_hints(target, include_extras=True)
-    except Exception:  # an annotation that cannot be evaluated counts as none
-        return {}

@@ -283,9 +283,9 @@ def make_augment(components: Sequence[Component]) -> Augment | None:
             )
             continue
         signature = read_signature(kind, 0)
-        keywords, errors = check_keywords(signature, component.keywords, "augment", name)
-        faults.found += [fault for error in errors for fault in error.faults]
-        if errors:
+        before = len(faults.found)
+        keywords = check_keywords(signature, component.keywords, "augment", name, faults)
+        if len(faults.found) > before:
             continue
         try:
             made.append(kind(**keywords))

@@ -1,8 +1,7 @@
-"""The group of commands, and how errors are told."""
+"""The group of commands, and how errors are printed."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import sys
@@ -22,12 +21,12 @@ from paribus.sweeps.cli import (
     train_commands,
     upkeep_commands,
 )
-from paribus.sweeps.cli.completion import complete_arguments, completion_command
+from paribus.sweeps.cli.completion import completion_command
 from paribus.sweeps.cli.console import INTERRUPTED
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(importlib.metadata.version("paribus"), prog_name="paribus")
+@click.version_option(package_name="paribus", prog_name="paribus")
 def app() -> None:
     """Controlled experiments for PyTorch.
 
@@ -48,11 +47,10 @@ for _command in (
     completion_command,
 ):
     app.add_command(_command)
-complete_arguments(app.commands.values())
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command; returns its exit code.
+    """Run one command and return its exit code.
 
     0 done; 1 it ran and the answer is no; 2 the request was wrong; 130 interrupted.
     """
@@ -67,10 +65,12 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except ParibusError as error:
-        return _tell(error.faults, error.exit_code, as_json)
+        return _print_faults(error.faults, error.exit_code, as_json)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "paribus"
-        return _tell([Fault(error.format_message(), f"See: {path} --help", "usage")], 2, as_json)
+        return _print_faults(
+            [Fault(error.format_message(), f"See: {path} --help", "usage")], 2, as_json
+        )
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return INTERRUPTED
@@ -79,7 +79,7 @@ def run(arguments: Sequence[str]) -> int:
         return 1
 
 
-def _tell(faults: Sequence[Fault], code: int, as_json: bool) -> int:
+def _print_faults(faults: Sequence[Fault], code: int, as_json: bool) -> int:
     if as_json:
         error: dict[str, Any] = {
             "kind": faults[0].kind,

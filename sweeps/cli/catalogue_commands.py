@@ -1,4 +1,4 @@
-"""`list` and `show`: what there is to train."""
+"""`list`, `show`, `check` and `new`: what there is to train, and whether it can learn."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ import rich_click as click
 from paribus.core.config.experiment import catalogue, load_experiment
 from paribus.core.config.schema import DEFAULT_METRICS, flatten, get
 from paribus.core.config.values import show_value
-from paribus.core.errors import Faults
 from paribus.sweeps.cli.console import command, print_json, say, table, warn
-from paribus.sweeps.cli.console import command as pasted
-from paribus.sweeps.cli.options import json_option, root_option, trust_option
+from paribus.sweeps.cli.options import (
+    experiment_argument,
+    json_option,
+    overrides_argument,
+    root_option,
+    trust_option,
+)
 from paribus.sweeps.study.results_dir import ResultsDir
 
 
 @click.command("list")
 @json_option
 def list_command(as_json: bool) -> None:
-    """Experiments, with task, data and metric."""
+    """List the experiments, with task, data and metric."""
     rows = []
     for path in catalogue().values():
         experiment = load_experiment(path)
@@ -43,8 +47,8 @@ def list_command(as_json: bool) -> None:
 
 
 @click.command("show")
-@click.argument("experiment")
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@experiment_argument
+@overrides_argument
 @click.option("--engine", default="auto", metavar="auto|loop|cohort", help="What would train.")
 @trust_option
 @root_option
@@ -57,13 +61,12 @@ def show_command(
     root: ResultsDir,
     as_json: bool,
 ) -> None:
-    """Configuration, model, sizes of the splits and default axes of an experiment."""
+    """Show configuration, model, sizes of the splits and default axes of an experiment."""
     from paribus.sweeps.execution.planner import describe_request
     from paribus.sweeps.study.lookup import request_for
-    from paribus.sweeps.study.request import RawRequest
 
-    asked = RawRequest(experiment, overrides, None, engine, trust)
-    document = describe_request(request_for(root, asked, Faults()))
+    request = request_for(root, experiment, overrides, engine=engine, trust=trust)
+    document = describe_request(request)
     if as_json:
         return print_json(document)
     say(f"{document['experiment']}: {document['question']}")
@@ -109,15 +112,12 @@ def _show_model(document: dict[str, Any]) -> None:
         table((what, "train", "val", "test"), rows, right=(1, 2, 3))
 
 
-# `check`: can it learn at all.
-
-
-RESULTS = {True: "passed", False: "failed", None: "skipped"}
+_RESULTS = {True: "passed", False: "failed", None: "skipped"}
 
 
 @click.command("check")
-@click.argument("experiment")
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@experiment_argument
+@overrides_argument
 @trust_option
 @root_option
 @json_option
@@ -130,28 +130,23 @@ def check_command(
     root: ResultsDir,
     as_json: bool,
 ) -> None:
-    """Can an experiment learn at all? A few seconds; nothing is kept."""
+    """Check whether an experiment can learn at all. A few seconds; nothing is kept."""
     from paribus.sweeps.execution.planner import check_request
     from paribus.sweeps.study.lookup import request_for
-    from paribus.sweeps.study.request import RawRequest
 
-    asked = RawRequest(experiment, overrides, trust=trust)
-    name, checks = check_request(request_for(root, asked, Faults()))
+    name, checks = check_request(request_for(root, experiment, overrides, trust=trust))
     failed = sum(check.passed is False for check in checks)
     if as_json:
         found = [vars(check) for check in checks]
         print_json({"experiment": name, "checks": found, "passed": not failed})
     else:
-        rows = [[check.name, RESULTS[check.passed], check.detail] for check in checks]
+        rows = [[check.name, _RESULTS[check.passed], check.detail] for check in checks]
         table(("check", "result", "what was found"), rows)
         if failed:
             say(f"{failed} of {len(checks)} checks failed.")
         else:
-            say(f"Next: {pasted('run', experiment, *overrides)}")
+            say(f"Next: {command('run', experiment, *overrides)}")
     context.exit(1 if failed else 0)
-
-
-# `new`: an experiment file to begin with.
 
 
 @click.command("new")
@@ -173,7 +168,7 @@ def new_command(
 ) -> None:
     """Write ./NAME.py, an experiment that works as it is: for your data, or a template.
 
-    The task is guessed from the data; the reason stands in the file.
+    The task is guessed from the data; the file gives the reason.
     """
     from paribus.sweeps.scaffold.write_experiment import write_experiment
 

@@ -13,6 +13,7 @@ from paribus.core.config.schema import Direction, difference, flatten
 from paribus.core.config.values import show_value
 from paribus.core.errors import Faults, RequestError, inert, shown
 from paribus.core.records.run_dir import RunFolder
+from paribus.sweeps.cli.completion import complete_subject
 from paribus.sweeps.cli.console import (
     bar,
     command,
@@ -175,7 +176,12 @@ def undecided_text(
 
 
 @click.command("compare")
-@click.argument("names", nargs=-1, metavar="[STUDY | RESULTS.csv | RUN RUN...]")
+@click.argument(
+    "names",
+    nargs=-1,
+    metavar="[STUDY | RESULTS.csv | RUN RUN...]",
+    shell_complete=complete_subject,
+)
 @click.option("--metric", metavar="NAME", help="Another metric of each run's best epoch.")
 @click.option("--margin", type=float, metavar="SIZE",
               help="Differences smaller than this do not matter; default: half a point of "
@@ -209,12 +215,11 @@ def compare_command(
 
     RESULTS.csv has the columns setting, seed and value; one of the settings is called baseline.
     """
-    from paribus.sweeps.study.request import check_margin
+    from paribus.sweeps.study.request import read_option
 
     is_file = len(names) == 1 and names[0].lower().endswith(".csv")
     faults, of_file = Faults(), is_file and names[0] not in root.study_names()
-    with faults.collecting():
-        check_margin(margin)
+    read_option("margin", margin, faults)
     with faults.collecting():
         _check_options(names, context.params, of_file=of_file, as_json=as_json)
     faults.check()

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import rich_click as click
-from click.shell_completion import CompletionItem, get_completion_class
+from click.shell_completion import get_completion_class
 
 from paribus.core.config.experiment import FUNCTION, HIDDEN, catalogue, find_experiment
 from paribus.core.config.registry import NAMES
 from paribus.core.config.schema import COMPONENTS, SCRIPT, fixed_keys, flatten
-from paribus.core.errors import ParibusError
-from paribus.sweeps.cli.options import root_of
+from paribus.core.errors import RequestError
 
 _VARIABLE = "_PARIBUS_COMPLETE"  # click's, for a program of this name
-# A completed KEY= is followed by its value, not by a space.
+# A completed KEY= is followed by its value, so the shell must not add a space.
 _ADD = {"bash": "COMPREPLY+=($value)", "zsh": "compadd -U -V unsorted -a completions"}
 _NO_SPACE = {
     "bash": f"{_ADD['bash']}; [[ $value == *= ]] && compopt -o nospace",
@@ -43,100 +43,100 @@ def completion_command(context: click.Context, shell: str) -> None:
     click.echo(script.replace(_ADD.get(shell, ""), _NO_SPACE.get(shell, "")))
 
 
-class _Completed(click.ParamType[str]):
-    """A word that is completed by those that a function gives."""
+Words = Callable[[click.Context, str], Iterator[str]]
+Complete = Callable[[click.Context, click.Parameter, str], list[str]]
 
-    name = "text"
 
-    def __init__(self, words: Callable[[click.Context], Iterable[str]]) -> None:
-        self._words = words
+def _completing(words: Words) -> Complete:
+    """Make what click calls of a function that yields the words which are valid.
 
-    def shell_complete(
-        self,
-        ctx: click.Context,
-        param: click.Parameter,  # noqa: ARG002
-        incomplete: str,
-    ) -> list[CompletionItem]:
+    A word is completed by its beginning, a dotted one by its last part too.
+    """
+
+    @functools.wraps(words)
+    def complete(context: click.Context, _parameter: click.Parameter, typed: str) -> list[str]:
         try:
-            words = list(dict.fromkeys(self._words(ctx)))
-        except (ParibusError, OSError, SyntaxError, ValueError):  # the command itself reports it
+            known = list(dict.fromkeys(words(context, typed)))
+        except Exception:  # a shell has no place for an error: the command itself reports it
             return []
-        found = [word for word in words if word.startswith(incomplete)]
-        found = found or [w for w in words if w.rpartition(".")[2].startswith(incomplete)]
-        return [CompletionItem(word) for word in found]
+        found = [word for word in known if word.startswith(typed)]
+        return found or [word for word in known if word.rpartition(".")[2].startswith(typed)]
+
+    return complete
 
 
-def complete_arguments(commands: Iterable[click.Command]) -> None:
-    """Let the shell complete what commands take: it is known by its name or metavar."""
-    for command in commands:
-        for parameter in command.params:
-            name, metavar = parameter.name, parameter.metavar or ""
-            words = {name, *metavar.replace("[", "").replace(" ", "").split("|")}
-            if name == "experiment":
-                parameter.type = _Completed(_experiments)
-            elif "KEY=" in metavar:
-                parameter.type = _Completed(_keys)
-            elif words & {"study", "run", "STUDY", "RUN", "RUN..."}:
-                parameter.type = _Completed(_studies_and_runs)
-
-
-def _studies_and_runs(context: click.Context) -> Iterator[str]:
-    root = root_of(context)
-    yield from root.study_names()
-    yield from root.run_ids()
-
-
-def _experiments(context: click.Context) -> Iterator[str]:
+@_completing
+def complete_experiment(context: click.Context, typed: str) -> Iterator[str]:
+    """Complete an experiment: of the catalogue, a file or a run."""
     yield from catalogue()
-    yield from (str(path) for path in Path().glob("*.py"))
-    yield from root_of(context).run_ids()
+    folder = typed[: typed.rfind("/") + 1]
+    yield from (f"{folder}{path.name}" for path in sorted(Path(folder).glob("*.py")))
+    yield from context.params["root"].run_ids()
 
 
-def _keys(context: click.Context) -> list[str]:
-    """Return ``KEY=`` of the hyperparameters of the experiment that was typed."""
-    experiment = context.params["experiment"]
+@_completing
+def complete_study(context: click.Context, _typed: str) -> Iterator[str]:
+    """Complete a study."""
+    yield from context.params["root"].study_names()
+
+
+@_completing
+def complete_subject(context: click.Context, _typed: str) -> Iterator[str]:
+    """Complete a study or a run."""
+    yield from context.params["root"].study_names()
+    yield from context.params["root"].run_ids()
+
+
+@_completing
+def complete_key(context: click.Context, _typed: str) -> Iterator[str]:
+    """Complete ``KEY=`` of the experiment that was typed."""
+    # Where the value of an option is completed, click has left the arguments unread.
+    experiment = context.params["experiment"] or context.args[0]
     try:
-        keys = list(_keys_of_file(find_experiment(experiment)))
-    except ParibusError:
+        keys = _keys_of_file(find_experiment(experiment))
+    except RequestError:
         from paribus.sweeps.study.lookup import find_run
 
-        keys = list(flatten(find_run(root_of(context), experiment).record().configuration))
-    return [f"{key}=" for key in keys]
+        keys = iter(flatten(find_run(context.params["root"], experiment).record().configuration))
+    yield from (f"{key}=" for key in keys)
+
+
+# An experiment's file is read and not executed, as it may import torch.
 
 
 def _keys_of_file(path: Path) -> Iterator[str]:
-    """Yield the hyperparameters of an experiment's file, which is read and not executed."""
+    """Yield the hyperparameters of an experiment's file, those of its own axes first."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     dicts = {
-        target.id: node.value
+        target.id: _items(node.value)
         for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)
+        if isinstance(node, ast.Assign)
         for target in node.targets
         if isinstance(target, ast.Name)
     }
-    for key in dicts["AXES"].keys if "AXES" in dicts else ():
-        if isinstance(key, ast.Constant):
-            yield str(key.value)
+    yield from dicts.get("AXES", ())
     if "BASELINE" not in dicts:
         yield from fixed_keys((SCRIPT,))
         yield from (f"{SCRIPT}.{name}" for name in _keywords(tree, FUNCTION) if name not in HIDDEN)
         return
     yield from fixed_keys()
-    for key, value in zip(dicts["BASELINE"].keys, dicts["BASELINE"].values, strict=True):
-        if not isinstance(key, ast.Constant) or key.value not in COMPONENTS:
-            continue
-        kind, given = str(key.value), dict[Any, ast.expr]()
-        if isinstance(value, ast.Dict):
-            given = {k.value: v for k, v in zip(value.keys, value.values, strict=True)
-                     if isinstance(k, ast.Constant)}  # fmt: skip
-            value = given.pop("name", value)
-        yield from (f"{kind}.{keyword}" for keyword in given)
-        if isinstance(value, ast.Name):
-            yield from (f"{kind}.{keyword}" for keyword in _keywords(tree, value.id))
-        elif isinstance(value, ast.Constant):
-            name = str(value.value).partition("(")[0]
-            dotted = NAMES[kind].get(name, name)
-            yield from (f"{kind}.{keyword}" for keyword in _keywords_of(dotted))
+    for kind in [kind for kind in COMPONENTS if kind in dicts["BASELINE"]]:
+        component = dicts["BASELINE"][kind]
+        given = _items(component)
+        component = given.pop("name", component)
+        keywords: Iterator[str] = iter(())
+        if isinstance(component, ast.Name):
+            keywords = _keywords(tree, component.id)
+        elif isinstance(component, ast.Constant):
+            name = str(component.value).partition("(")[0]
+            keywords = _keywords_of(NAMES[kind].get(name, name))
+        yield from (f"{kind}.{keyword}" for keyword in (*given, *keywords))
+
+
+def _items(node: ast.expr) -> dict[str, ast.expr]:
+    """Return the items of a dict whose keys are words; none of another expression."""
+    pairs = zip(node.keys, node.values, strict=True) if isinstance(node, ast.Dict) else ()
+    return {str(key.value): value for key, value in pairs if isinstance(key, ast.Constant)}
 
 
 def _keywords(tree: ast.Module, name: str) -> Iterator[str]:
@@ -147,13 +147,11 @@ def _keywords(tree: ast.Module, name: str) -> Iterator[str]:
                 if (alias.asname or alias.name) == name:
                     yield from _keywords_of(f"{node.module}.{alias.name}")
         elif isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            made = [node] if isinstance(node, ast.FunctionDef) else node.body
+            made: list[Any] = [node] if isinstance(node, ast.FunctionDef) else node.body
             for function in made:
-                if isinstance(function, ast.FunctionDef) and (
-                    function is node or function.name == "__init__"
-                ):
-                    args = [*function.args.args, *function.args.kwonlyargs]
-                    yield from (a.arg for a in args if a.arg not in _NOT_TYPED)
+                if function is node or getattr(function, "name", "") == "__init__":
+                    arguments = [*function.args.args, *function.args.kwonlyargs]
+                    yield from (a.arg for a in arguments if a.arg not in _NOT_TYPED)
 
 
 _NOT_TYPED = ("self", "params", "optimizer", "last_epoch")  # given by training

@@ -1,16 +1,16 @@
-"""The console script: sets what must precede every import, then runs the command."""
+"""The console script: set what must precede every import, then run the command."""
 
 from paribus.core.runtime import claim_process, restart_pinned
 
 
 def main() -> None:
-    """Entry point of ``paribus``."""
+    """Run ``paribus``."""
     restart_pinned()
-    claim_process()  # what trains here may keep torch's compiler from being imported: 2 s
+    claim_process()  # training here may then leave torch's compiler unimported: 2 s
     import gc
     import sys
 
-    gc.disable()  # imports leave no garbage, and looking for it takes a tenth of their time
+    gc.disable()  # imports leave no garbage; looking for it takes a tenth of their time
     try:
         from paribus.sweeps.cli.app import run
 
@@ -18,6 +18,6 @@ def main() -> None:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # while modules are imported; `run` handles all later ones
         sys.exit(130)
-    if "triton" not in sys.modules:  # it says that it leaks when nobody searches it
-        gc.freeze()  # else Python searches all that was imported when it ends: 0.5 s
+    if "triton" not in sys.modules:  # it reports a leak where its modules are frozen
+        gc.freeze()  # else Python looks for garbage in all modules when it ends: 0.5 s
     sys.exit(code)

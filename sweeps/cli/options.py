@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 import rich_click as click
 
 from paribus.core.errors import Faults, RequestError
+from paribus.sweeps.cli.completion import complete_experiment, complete_key
 from paribus.sweeps.cli.console import PLAIN
 from paribus.sweeps.study.request import OPTIONS, read_option
 from paribus.sweeps.study.results_dir import ResultsDir
@@ -25,14 +25,16 @@ def _as_root(_context: Any, _parameter: Any, value: str) -> ResultsDir:
     return root
 
 
-def root_of(context: click.Context) -> ResultsDir:
-    """Return the root of a command that is being completed."""
-    found = context.params.get("root")
-    return (
-        found
-        if isinstance(found, ResultsDir)
-        else ResultsDir(Path(os.environ.get("PARIBUS_ROOT", "results")))
-    )
+def experiment_argument(command: Command) -> Command:
+    """``EXPERIMENT``."""
+    return click.argument("experiment", shell_complete=complete_experiment)(command)
+
+
+def overrides_argument(command: Command) -> Command:
+    """``KEY=VALUE`` of the experiment."""
+    return click.argument(
+        "overrides", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=complete_key
+    )(command)
 
 
 def root_option(command: Command) -> Command:
@@ -58,7 +60,7 @@ def json_option(command: Command) -> Command:
 
 def verbose_option(command: Command) -> Command:
     """``--verbose``."""
-    return click.option("--verbose", is_flag=True, help="Say all that is known.")(command)
+    return click.option("--verbose", is_flag=True, help="Print everything that is known.")(command)
 
 
 def plain_option(command: Command) -> Command:
@@ -72,14 +74,14 @@ def plain_option(command: Command) -> Command:
         is_flag=True,
         expose_value=False,
         callback=keep,
-        help="No colours, no symbols, no live table.",
+        help="No colours, no symbols, no live table; NO_COLOR: no colours.",
     )(command)
 
 
 def trust_option(command: Command) -> Command:
     """``--trust``."""
     return click.option(
-        "--trust", is_flag=True, help="Import and run whatever the record of a run names."
+        "--trust", is_flag=True, help="Import and run any code that the record of a run names."
     )(command)
 
 
@@ -87,7 +89,7 @@ _FAULTS = "paribus.faults"  # of a command's options, in its context
 
 
 def faults_of(context: click.Context) -> Faults:
-    """Return the faults of a command's options, which are reported with those of its request."""
+    """Return the faults of a command's options, to be reported with those of its request."""
     found: Faults = context.meta.setdefault(_FAULTS, Faults())
     return found
 
@@ -101,13 +103,11 @@ class _CheckedOption(click.RichOption):
 
 def checked_option(name: str, **attributes: Any) -> Callable[[Command], Command]:
     """``--name``, of a type in `OPTIONS`."""
-    return click.option(
-        f"--{name}", type=OPTIONS[name][0], cls=_CheckedOption, **attributes
-    )  # fmt: skip
+    return click.option(f"--{name}", type=OPTIONS[name][0], cls=_CheckedOption, **attributes)
 
 
 def training_options(command: Command) -> Command:
-    """What `run` and `sweep` share."""
+    """Add what `run` and `sweep` share."""
     for option in (
         click.option(
             "--engine", default="auto", metavar="auto|loop|cohort", show_default=True,
@@ -118,15 +118,16 @@ def training_options(command: Command) -> Command:
             help="Seconds between saves of a run's resume state; 0: each epoch.",
         ),
         click.option(
-            "--retry-failed", is_flag=True, help="Train again what failed by itself before."
+            "--retry-failed", is_flag=True, help="Train again the runs that failed before."
         ),
         checked_option(
             "loader-workers", default="0", metavar="N", show_default=True,
-            help="Processes of each trainer that read files and augment ahead.",
+            help="Processes of each worker that read files and augment ahead.",
         ),
         click.option(
             "--no-wandb", is_flag=True,
-            help="Track nothing in Weights & Biases; so does WANDB_MODE=disabled.",
+            help="Log nothing to Weights & Biases; so does WANDB_MODE=disabled. WANDB_API_KEY, "
+            "WANDB_PROJECT and WANDB_BASE_URL say where it is logged.",
         ),
         plain_option,
     ):  # fmt: skip

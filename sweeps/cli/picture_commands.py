@@ -9,13 +9,14 @@ import rich_click as click
 from paribus.core.errors import Faults, shown
 from paribus.core.fileio import write_bytes
 from paribus.core.records.run_dir import RunFolder
+from paribus.sweeps.cli.completion import complete_subject
 from paribus.sweeps.cli.console import print_json, say, warn
 from paribus.sweeps.cli.options import json_option, root_option, trust_option
 from paribus.sweeps.study.results_dir import ResultsDir
 
 
 @click.command("plot")
-@click.argument("name", metavar="RUN|STUDY")
+@click.argument("name", metavar="RUN|STUDY", shell_complete=complete_subject)
 @click.option("--output", "-o", metavar="FILE",
               help="The file: .svg or .png. Default: NAME.svg in this folder.")  # fmt: skip
 @trust_option
@@ -74,7 +75,7 @@ def plot_command(
 
 
 @click.command("report")
-@click.argument("name", metavar="[STUDY | RUN]", required=False)
+@click.argument("name", metavar="[STUDY | RUN]", required=False, shell_complete=complete_subject)
 @click.option("--output", "-o", metavar="FILE",
               help="The file, .html. Default: report.html in the study's folder, RUN.html in this "
               "one.")  # fmt: skip

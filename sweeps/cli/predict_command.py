@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from paribus.core.errors import RequestError, shown
+from paribus.sweeps.cli.completion import complete_subject
 from paribus.sweeps.cli.console import print_json, table, warn
 from paribus.sweeps.cli.options import json_option, root_option, trust_option
 from paribus.sweeps.formatting import number
@@ -24,7 +25,7 @@ WIDEST = 60  # characters of an input in the table
 
 
 @click.command("predict", context_settings={"ignore_unknown_options": True})
-@click.argument("run")
+@click.argument("run", shell_complete=complete_subject)
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @trust_option
 @root_option

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from paribus.core.config.values import show_value
+from paribus.sweeps.cli.completion import complete_subject
 from paribus.sweeps.cli.console import (
     INTERRUPTED,
     clean_stop,
@@ -34,7 +35,7 @@ _MACHINE = ("cpu", "cpu_capability", "gpu", "driver", "cuda", "cudnn")  # of the
 
 
 @click.command("reproduce")
-@click.argument("run", metavar="RUN | STUDY/LABEL")
+@click.argument("run", metavar="RUN | STUDY/LABEL", shell_complete=complete_subject)
 @trust_option
 @plain_option
 @root_option

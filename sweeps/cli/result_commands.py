@@ -11,6 +11,7 @@ import rich_click as click
 from paribus.core.errors import DamagedError
 from paribus.core.fileio import verify_manifest
 from paribus.core.records.run_dir import HISTORY, RECORD, RunFolder
+from paribus.sweeps.cli.completion import complete_study, complete_subject
 from paribus.sweeps.cli.console import bar, print_json, say, size, table, warn
 from paribus.sweeps.cli.options import json_option, root_option, trust_option
 from paribus.sweeps.formatting import number
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command("evaluate")
-@click.argument("name", metavar="RUN|STUDY")
+@click.argument("name", metavar="RUN|STUDY", shell_complete=complete_subject)
 @click.argument("labels", nargs=-1, metavar="[LABEL]...")
 @click.option("--split", type=click.Choice(["val", "test"]), default="val", show_default=True,
               help="The part to evaluate on.")  # fmt: skip
@@ -100,7 +101,7 @@ def studies_command(root: ResultsDir, as_json: bool) -> None:
 
 
 @click.command("runs")
-@click.argument("study", required=False)
+@click.argument("study", required=False, shell_complete=complete_study)
 @root_option
 @json_option
 def runs_command(study: str | None, root: ResultsDir, as_json: bool) -> None:

@@ -8,6 +8,7 @@ import rich_click as click
 from click.core import ParameterSource
 
 from paribus.core.config.values import show_value
+from paribus.sweeps.cli.completion import complete_key, complete_study
 from paribus.sweeps.cli.console import (
     INTERRUPTED,
     best_of_run,
@@ -22,8 +23,10 @@ from paribus.sweeps.cli.console import (
 )
 from paribus.sweeps.cli.options import (
     checked_option,
+    experiment_argument,
     faults_of,
     json_option,
+    overrides_argument,
     root_option,
     training_options,
     trust_option,
@@ -41,15 +44,15 @@ _HOW_TO_RUN = [
     "--engine", "--workers", "--run-timeout", "--checkpoint-every", "--loader-workers",
     "--retry-failed", "--trust", "--root", "--study", "--storage", "--no-wandb",
 ]  # fmt: skip
-_WHAT_TO_SHOW = ["--dry-run", "--json", "--help"]
+_WHAT_TO_SHOW = ["--dry-run", "--plain", "--verbose", "--json", "--help"]
 
 
 @click.command("run")
 @click.option_panel("What to try", options=["--seed"])
 @click.option_panel("How to run", options=_HOW_TO_RUN)
 @click.option_panel("What to show", options=_WHAT_TO_SHOW)
-@click.argument("experiment")
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@experiment_argument
+@overrides_argument
 @checked_option("seed", default="0", metavar="N", show_default=True, help="The run's seed.")
 @training_options
 @trust_option
@@ -73,14 +76,13 @@ def run_command(
     """Train one tracked run of an EXPERIMENT: a name, a .py file, or a run."""
     from paribus.sweeps.analysis.compare import run_document
     from paribus.sweeps.progress.progress import train_watched
-    from paribus.sweeps.study.lookup import studies_of
-    from paribus.sweeps.study.request import RawRequest
+    from paribus.sweeps.study.lookup import request_for, studies_of
     from paribus.sweeps.sweep import planned_run
 
     rules = RunnerOptions(checkpoint_every, None, retry_failed, loader_workers)
-    again = command(*context.obj)
-    asked = RawRequest(experiment, overrides, None, engine, trust)
-    with clean_stop() as stop, planned_run(root, asked, seed, faults_of(context)) as single:
+    again, faults = command(*context.obj), faults_of(context)
+    request = request_for(root, experiment, overrides, None, engine, trust=trust, faults=faults)
+    with clean_stop() as stop, planned_run(root, request, seed, faults) as single:
         train_watched(
             single,
             warn=warn,
@@ -104,7 +106,7 @@ def run_command(
     if as_json:
         print_json(document)
     else:
-        _tell_run(document, root.run(single.run.id), root)
+        _print_run(document, root.run(single.run.id), root)
     context.exit(0 if document["status"] == "complete" else 1)
 
 
@@ -114,9 +116,9 @@ def run_command(
                     "--until-decided", "--max-seeds"])  # fmt: skip
 @click.option_panel("How to run", options=_HOW_TO_RUN)
 @click.option_panel("What to show", options=_WHAT_TO_SHOW)
-@click.argument("experiment")
-@click.argument("axes", nargs=-1, metavar="[KEY=LEVELS | KEY]...")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
+@experiment_argument
+@click.argument("axes", nargs=-1, metavar="[KEY=LEVELS | KEY]...", shell_complete=complete_key)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", shell_complete=complete_key,
               help="Change the baseline that levels are compared with.")  # fmt: skip
 @checked_option("seeds", default="3", metavar="N|A,B,C", show_default=True,
                 help="How many seeds, or which.")  # fmt: skip
@@ -126,8 +128,8 @@ def run_command(
 @checked_option("sampler", metavar="tpe|random|gp|qmc",
                 help="What proposes levels; default: tpe.")  # fmt: skip
 @checked_option("pruner", metavar="none|wilcoxon|median",
-                help="Asked between seeds: a setting whose first seeds lose gets no more; default: "
-                "none. wilcoxon needs four seeds to tell.")  # fmt: skip
+                help="What ends a setting whose first seeds lose; default: none. wilcoxon needs "
+                "four seeds for it.")  # fmt: skip
 @checked_option("margin", metavar="SIZE",
                 help="Differences smaller than this do not matter; default: half a point of "
                 "accuracy, F1 and the like, 0.01 of R², 2 % of a loss or error.")  # fmt: skip
@@ -135,7 +137,8 @@ def run_command(
               help="Add seeds to undecided settings until they are decided.")  # fmt: skip
 @checked_option("max-seeds", metavar="N",
                 help="Where --until-decided gives up; default: 20.")  # fmt: skip
-@click.option("--study", metavar="NAME", help="The study's name; else it follows from the request.")
+@click.option("--study", metavar="NAME", shell_complete=complete_study,
+              help="The study's name; default: it follows from the request.")  # fmt: skip
 @checked_option("workers", metavar="N", help="Processes; default: the machine's cores.")
 @click.option("--storage", metavar="URL", help="Optuna storage; default: SQLite under the root.")
 @click.option("--dry-run", is_flag=True, help="Print settings, runs and time; create nothing.")
@@ -179,11 +182,12 @@ def sweep_command(
 
     KEY=LEVELS is something to try, one at a time: a,b,c or low:high[:log][:n], where a sampler
     proposes the levels if n is left out. KEY takes the experiment's own levels, no axis at all
-    takes all of the experiment's.
+    takes all of the experiment's. The last part of a KEY is enough where it fits one: lr=1e-3,1e-2.
     """
     from paribus.sweeps.cli import sweep_text
     from paribus.sweeps.progress.progress import train_watched
-    from paribus.sweeps.study.request import RawRequest, Search, decision_of
+    from paribus.sweeps.study.lookup import request_for
+    from paribus.sweeps.study.request import Search, decision_of
     from paribus.sweeps.sweep import planned_sweep
 
     faults = faults_of(context)
@@ -197,12 +201,12 @@ def sweep_command(
         faults=faults,
     )
     rules = RunnerOptions(checkpoint_every, run_timeout, retry_failed, loader_workers)
-    asked = RawRequest(experiment, overrides, axes, engine, trust)
+    request = request_for(root, experiment, overrides, axes, engine, trust=trust, faults=faults)
     with (
         clean_stop() as stop,
         planned_sweep(
             root,
-            asked,
+            request,
             seeds,
             faults,
             search=search,
@@ -239,7 +243,7 @@ def sweep_command(
 
 
 def _answer(sweep: Sweep, interrupted: bool, again: str) -> int:
-    """Say what is not finished and what failed; return the exit code."""
+    """Print what is not finished and what failed; return the exit code."""
     if interrupted:
         warn_stopped(again)
         return INTERRUPTED
@@ -255,7 +259,7 @@ def _answer(sweep: Sweep, interrupted: bool, again: str) -> int:
     return 1 if failed or unfinished else 0
 
 
-def _tell_run(document: dict[str, Any], folder: Any, root: ResultsDir) -> None:
+def _print_run(document: dict[str, Any], folder: Any, root: ResultsDir) -> None:
     say(f"run {document['run']}" + (" (was there already)" if document["reused"] else ""))
     if document["status"] == "failed":
         warn(f"failed: {document['reason']}")
@@ -265,23 +269,14 @@ def _tell_run(document: dict[str, Any], folder: Any, root: ResultsDir) -> None:
     names = [name for name in best["metrics"] if name[:4] == "val/"] or best["metrics"]
     metrics = ", ".join(f"{name} {number(best['metrics'][name])}" for name in names)
     say(f"best epoch {best['epoch']} of {document['epochs']}: {metrics}")
-    for name, value in _few_parameters(folder):
-        say(f"  {name} = {value}")
+    if 0 < folder.record().facts.parameters < 10:
+        for name, tensor in folder.weights().items():
+            say(f"  {name} = {show_value([round(x, 4) for x in tensor.flatten().tolist()])}")
     say(best_of_run(folder.folder.absolute()))
     next_words = ["reproduce", document["run"]]
     if document["weights_sha256"]:
         next_words = ["evaluate", document["run"], "--split", "test"]
     say(f"Next: {command(*next_words, *root_words(root))}")
-
-
-def _few_parameters(folder: Any) -> list[tuple[str, str]]:
-    """The learned parameters of a model with fewer than ten."""
-    if not 0 < folder.record().facts.parameters < 10:
-        return []
-    return [
-        (name, show_value([round(x, 4) for x in tensor.flatten().tolist()]))
-        for name, tensor in folder.weights().items()
-    ]
 
 
 COMMANDS = (run_command, sweep_command)

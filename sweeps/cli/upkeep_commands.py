@@ -14,13 +14,16 @@ from typing import Any
 import rich_click as click
 
 from paribus.core.errors import Faults, ParibusError, RequestError
+from paribus.sweeps.cli.completion import complete_study, complete_subject
 from paribus.sweeps.cli.console import bar, print_json, say, size, table, warn
 from paribus.sweeps.cli.options import json_option, root_option
 from paribus.sweeps.study.results_dir import ResultsDir
 
 
 @click.command("remove")
-@click.argument("names", nargs=-1, required=True, metavar="STUDY|RUN...")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="STUDY|RUN...", shell_complete=complete_subject
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @root_option
 @json_option
@@ -266,7 +269,7 @@ _DID = {"uploaded": "uploaded", "amended": "brought up to date"}
 
 
 @click.command("sync")
-@click.argument("study", required=False)
+@click.argument("study", required=False, shell_complete=complete_study)
 @root_option
 @json_option
 @click.pass_context

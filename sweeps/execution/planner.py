@@ -21,18 +21,16 @@ from paribus.core.config.schema import COMPONENTS, Configuration, flatten
 from paribus.core.config.values import show_value
 from paribus.core.errors import Fault, Faults, RequestError
 from paribus.core.run_spec import RunSpec, choose_engine
-from paribus.sweeps.study.axes import (
-    Axis,
-    Level,
+from paribus.sweeps.study.axes import Axis, only_the_baseline, read_axes
+from paribus.sweeps.study.controls import prove_one_change, refuse_other_examples
+from paribus.sweeps.study.request import Request, StudySpec
+from paribus.sweeps.study.settings import (
+    BASELINE,
+    Setting,
     apply_overrides,
-    only_the_baseline,
-    read_axes,
+    baseline_setting,
     with_full_keys,
 )
-from paribus.sweeps.study.controls import prove_one_change, refuse_other_examples
-from paribus.sweeps.study.levels import Range
-from paribus.sweeps.study.request import Request, StudySpec
-from paribus.sweeps.study.settings import BASELINE, Setting, baseline_setting
 
 if TYPE_CHECKING:
     from paribus.core.checks.runner import Check
@@ -49,7 +47,7 @@ def read_request(request: Request, found: Sequence[Fault] = ()) -> StudySpec:
     """Check a request against the experiment, its components and its data.
 
     Args:
-        request: What is asked.
+        request: As typed.
         found: Faults of the command's options, to report with those of the request.
 
     Raises:
@@ -79,12 +77,14 @@ def read_request(request: Request, found: Sequence[Fault] = ()) -> StudySpec:
     resolver.specify(start, 0, request.engine)
     axes = [_against_resolved(axis, start, resolver) for axis in axes]
     for axis in axes:
-        if axis.range is not None:
-            _check_ends(axis.key, axis.range, start, resolver, request.engine, faults)
-        elif not axis.levels and request.axes:
-            faults.found += only_the_baseline(axis.key, axis.baseline_text).faults
-    axes = [axis for axis in axes if axis.levels or axis.range]
-    for axis in axes:
+        if axis.range is not None:  # its ends; what lies between is checked as it is proposed
+            for end in (axis.range.low, axis.range.high):
+                with faults.collecting(), _labelled(f"{axis.key}={show_value(end)}"):
+                    resolver.specify(start.replace(axis.key, end), 0, request.engine)
+        elif not axis.levels:
+            if request.axes:
+                faults.found += only_the_baseline(axis).faults
+            continue
         if metric == "val/loss" and axis.key.split(".")[0] == "loss":
             faults.add(
                 f"The axis {axis.key} changes the units of val/loss, by which epochs are chosen.",
@@ -92,6 +92,7 @@ def read_request(request: Request, found: Sequence[Fault] = ()) -> StudySpec:
                 "axis-loss",
             )
     faults.check()
+    axes = [axis for axis in axes if axis.levels or axis.range]
     known = known_keys(with_defaults(start, experiment), experiment)
     request = replace(
         request,
@@ -103,34 +104,24 @@ def read_request(request: Request, found: Sequence[Fault] = ()) -> StudySpec:
     )
 
 
-def _check_ends(
-    key: str, range: Range, start: Configuration, resolver: Resolver, engine: str, faults: Faults
-) -> None:
-    """Refuses a range whose ends cannot be trained; what lies between is checked as proposed."""
-    for end in (range.low, range.high):
-        label = f"{key}={show_value(end)}"
-        with faults.collecting(), _labelled(label):
-            resolver.specify(start.replace(key, end), 0, engine)
-
-
 def _against_resolved(axis: Axis, baseline: Configuration, resolver: Resolver) -> Axis:
-    """The axis with the baseline's level as it is trained, and without levels that are the same.
+    """Return the axis with the baseline's level as it is trained, without levels that equal it.
 
     `standardize=true` for a table, or `device=cpu` without a GPU, is what the baseline has anyway.
     """
     resolved = resolver.configuration(baseline)
-
-    def is_the_baseline(level: Level) -> bool:
-        try:
-            return resolver.configuration(level.configuration) == resolved
-        except RequestError:  # told with its label when its runs are planned
-            return False
-
-    levels = tuple(level for level in axis.levels if not is_the_baseline(level))
     if axis.key not in COMPONENTS and axis.baseline is None:
         value = flatten(resolved).get(axis.key)
-        axis = replace(axis, baseline=value, baseline_text=show_value(value))
-    return replace(axis, levels=levels)
+        levels = (replace(s, changed={axis.key: [value, s.level]}) for s in axis.levels)
+        axis = replace(axis, baseline=value, baseline_text=show_value(value), levels=tuple(levels))
+
+    def is_the_baseline(setting: Setting) -> bool:
+        try:
+            return resolver.configuration(setting.configuration) == resolved
+        except RequestError:  # reported with its label when its runs are planned
+            return False
+
+    return replace(axis, levels=tuple(s for s in axis.levels if not is_the_baseline(s)))
 
 
 def plan_runs(
@@ -138,11 +129,11 @@ def plan_runs(
     baseline: Configuration,
     wanted: Sequence[tuple[Setting, Sequence[int]]],
 ) -> tuple[list[Setting], dict[tuple[str, int], RunSpec]]:
-    """The runs of settings, each proved to differ from the baseline in one key.
+    """Return the runs of settings, each proved to differ from the baseline in one key.
 
     Args:
         request: Where the experiment is.
-        baseline: Its configuration as asked, to compare with.
+        baseline: Its configuration as requested, to compare with.
         wanted: Settings and the seeds of each.
 
     Returns:
@@ -160,16 +151,16 @@ def plan_runs(
     base = resolver.specify(baseline, seed, request.engine)
     for setting, seeds in wanted:
         with faults.collecting():
-            asked = setting.configuration
+            requested = setting.configuration
             if setting.label != BASELINE:
                 with _labelled(setting.label):
-                    first = resolver.specify(asked, seed, request.engine)
+                    first = resolver.specify(requested, seed, request.engine)
                 derived = prove_one_change(setting, base, first)
                 refuse_other_examples(setting, base, first, resolver)
                 setting = replace(setting, derived=derived)
             planned.append(setting)
             for each in seeds:
-                run = resolver.specify(asked, each, request.engine)
+                run = resolver.specify(requested, each, request.engine)
                 runs[setting.label, each] = replace(
                     run, import_paths=request.import_paths, noted=noted
                 )
@@ -192,15 +183,15 @@ def describe_request(request: Request) -> dict[str, Any]:
     """
     question = read_request(replace(request, axes=None))
     resolver = _resolver(request)
-    faults, asked = Faults(), question.baseline
-    axes = read_axes((), asked, resolver.experiment, faults) if resolver.experiment.axes else []
+    own, faults = resolver.experiment, Faults()
+    axes = read_axes((), question.baseline, own, faults) if own.axes else []
     faults.check()
     return {
         "experiment": question.experiment,
         "question": question.question,
-        **resolver.summary(asked, request.engine),
+        **resolver.summary(question.baseline, request.engine),
         "axes": {
-            axis.key: [axis.range.text] if axis.range else [level.text for level in axis.levels]
+            axis.key: [axis.range.text] if axis.range else [s.text for s in axis.levels]
             for axis in axes
         },
     }
@@ -228,7 +219,7 @@ def time_updates(request: Request, whole: Configuration) -> tuple[float, float]:
 
 @cache
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit of the repository that a folder lies in, and whether its tree has changes."""
+    """Return the commit of the repository that a folder lies in, and whether it has changes."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]
@@ -242,7 +233,7 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def _labelled(label: str) -> Iterator[None]:
-    """Puts a setting's label before the faults found in the block."""
+    """Put a setting's label before the faults of the block."""
     try:
         yield
     except RequestError as error:
@@ -252,11 +243,8 @@ def _labelled(label: str) -> Iterator[None]:
         raise RequestError.of(faults) from error
 
 
-# `paribus check`, in a process that trains could run in. It alone imports scikit-learn.
-
-
 def check_request(request: Request) -> tuple[str, list[Check]]:
-    """The name of the experiment, and what `check` finds.
+    """Return the experiment's name and what `check` finds; imports scikit-learn.
 
     Raises:
         RequestError: With all faults of the request, or if its data cannot be had.
@@ -265,6 +253,7 @@ def check_request(request: Request) -> tuple[str, list[Check]]:
 
     resolver = _resolver(request)
     experiment = resolver.experiment
-    asked = apply_overrides(request.start or experiment.baseline, request.overrides, experiment)
+    start = request.start or experiment.baseline
+    requested = apply_overrides(start, request.overrides, experiment)
     with redirect_stdout(sys.stderr):  # standard output is the command's own
-        return experiment.name, list(check(resolver, asked))
+        return experiment.name, list(check(resolver, requested))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from paribus.core.config.experiment import Experiment
 from paribus.core.config.registry import (
     FROM_DATA,
     FROM_LENGTH,
-    check_components,
     known_keys,
     resolve_component,
     with_defaults,
@@ -20,26 +19,44 @@ from paribus.core.config.schema import (
     COMPONENTS,
     Configuration,
     accept_value,
+    annotation_of,
     full_key,
     get,
-    split_override,
+    read_value,
 )
-from paribus.core.config.signatures import check_keyword
-from paribus.core.config.values import show_value
-from paribus.core.errors import Faults, RequestError, one_of
-from paribus.sweeps.study.levels import Range, read_levels
+from paribus.core.config.signatures import accepts
+from paribus.core.config.values import parse_component, parse_value, show_value, split_commas
+from paribus.core.errors import Faults, RequestError, one_of, shown
+from paribus.sweeps.study.settings import (
+    Requested,
+    Setting,
+    changed,
+    level_setting,
+    with_example,
+)
 
-Requested = str | tuple[str, Any]  # KEY=VALUE as it is typed, or a key and a value
-_VALUE = ("bad-value", "not-finite")  # kinds of faults that an example helps against
+_RANGE = re.compile(r"\s*([^:,\[\]()]+):([^:,\[\]()]+)((?::[^:,]*)*)\s*")
 
 
 @dataclass(frozen=True)
-class Level:
-    """One value of an axis: as it is set, its text, and the whole configuration it makes."""
+class Range:
+    """Where a sampler proposes levels, ends included.
 
-    value: Any
-    text: str
-    configuration: Configuration
+    Attributes:
+        low: The lowest level.
+        high: The highest.
+        log: Whether it is logarithmic.
+        whole: Whether its levels are whole numbers.
+    """
+
+    low: float
+    high: float
+    log: bool
+    whole: bool
+
+    @property
+    def text(self) -> str:
+        return f"{show_value(self.low)} to {show_value(self.high)}{', log' * self.log}"
 
 
 @dataclass(frozen=True)
@@ -50,73 +67,71 @@ class Axis:
         key: The dotted name.
         baseline: The baseline's level.
         baseline_text: How it is shown.
-        levels: What to try, in the order asked, without the baseline's own; none of a range.
-        log: Whether the levels were asked for as a logarithmic range.
+        levels: The settings to try, in the order requested, without the baseline; none of a range.
+        log: Whether the levels were requested as a logarithmic range.
         range: Where a sampler proposes the levels.
     """
 
     key: str
     baseline: Any
     baseline_text: str
-    levels: tuple[Level, ...]
+    levels: tuple[Setting, ...]
     log: bool = False
     range: Range | None = None
 
 
 def read_axes(
-    asked: Sequence[Requested], baseline: Configuration, experiment: Experiment, faults: Faults
+    requested: Sequence[Requested], baseline: Configuration, experiment: Experiment, faults: Faults
 ) -> list[Axis]:
-    """The axes of a sweep.
+    """Return the axes of a sweep.
 
     Args:
-        asked: ``KEY=LEVELS``, ``KEY`` or (key, levels); none at all takes all axes of the
+        requested: ``KEY=LEVELS``, ``KEY`` or (key, levels); none at all takes all axes of the
             experiment's file, but for those of a component that the baseline has another of.
         baseline: What the levels are compared with.
         experiment: Its `AXES` give the levels of a bare ``KEY``.
         faults: Takes everything that is wrong.
     """
-    pairs: list[tuple[str, Any]] = []
-    own = experiment.axes
-    full = with_defaults(baseline, experiment)
+    own, full = experiment.axes, with_defaults(baseline, experiment)
     known = known_keys(full, experiment)
-    if not asked:
+    pairs: list[tuple[str, Any]] = []
+    if not requested:
         before = known_keys(with_defaults(experiment.baseline, experiment), experiment)
-        own = {key: own[key] for key in own if key in known or key not in before}
-    if not asked and not own:
-        faults.add(
-            f"{experiment.path.name} has no AXES{' of this baseline' if experiment.axes else ''}, "
-            "and none were asked for.",
-            f"Name one, such as {_an_example(full, known)}.",
+        pairs = [(key, own[key]) for key in own if key in known or key not in before]
+        if not pairs:
+            faults.add(
+                f"{experiment.path.name} has no AXES{' of this baseline' if own else ''}, "
+                "and none were given.",
+                f"Name one, such as {_example(full, known)}.",
+            )
+    for each in requested:
+        key, equals, text = (
+            each.partition("=") if isinstance(each, str) else (each[0], "=", each[1])
         )
-    for each in asked:
-        levels: Any = None  # the experiment's own
-        if isinstance(each, str):
-            key, equals, text = each.partition("=")
-            levels = text if equals else None
-        else:
-            key, levels = each
         with faults.collecting():
-            key = axis_key(key.strip(), known)
-            if levels is None and key not in own:
+            key = _axis_key(key.strip(), known)
+            if not equals and key not in own:
                 raise RequestError(
                     f"{key}: {experiment.path.name} has no levels for this axis.",
                     f"Write {key}=LEVELS" + (f", or take {one_of(own)}." if own else "."),
                 )
-            pairs.append((key, own[key] if levels is None else levels))
-    found: list[Axis] = []
-    for key, levels in pairs if asked else own.items():
+            pairs.append((key, text if equals else own[key]))
+    found: dict[str, Axis] = {}
+    for key, levels in pairs:
         with faults.collecting():
-            key = axis_key(key, known)
-            if key in [axis.key for axis in found]:
+            key = _axis_key(key, known)
+            if key in found:
                 raise RequestError(
                     f"The axis {key} is given twice.", "Put all levels into one list.", "axis-twice"
                 )
-            found.append(_read_axis(key, levels, full, baseline, experiment, asked=bool(asked)))
-    return [axis for axis in found if axis.levels or axis.range]
+            found[key] = axis = _read_axis(key, levels, full, baseline, experiment)
+            if requested and not axis.levels and not axis.range:
+                raise only_the_baseline(axis)
+    return [axis for axis in found.values() if axis.levels or axis.range]
 
 
-def _an_example(full: Mapping[str, Any], known: Sequence[str]) -> str:
-    """An axis that could be asked for: the learning rate, else the first that is a number."""
+def _example(full: Mapping[str, Any], known: Sequence[str]) -> str:
+    """Return an axis that is valid here: the learning rate, else the first that is a number."""
     lr = next((key for key in known if key.rpartition(".")[2] == "lr"), None)
     if lr is not None:
         return f"{lr}=1e-3,1e-2"
@@ -125,108 +140,8 @@ def _an_example(full: Mapping[str, Any], known: Sequence[str]) -> str:
     return f"{key}={show_value(value)},{show_value(value * 2)}"
 
 
-@contextmanager
-def with_example(key: str, value: Any) -> Iterator[None]:
-    """Adds a value that is valid to the faults of the block that name none."""
-    try:
-        yield
-    except RequestError as error:
-        if value is None or isinstance(value, Mapping):
-            raise
-        hint = f"Such as {key}={show_value(value)}."
-        raise RequestError.of(
-            replace(fault, hint=hint) if fault.kind in _VALUE and not fault.hint else fault
-            for fault in error.faults
-        ) from error
-
-
-def changed(
-    baseline: Configuration, key: str, value: Any, experiment: Experiment, *, whole: bool = True
-) -> Configuration:
-    """The baseline with one hyperparameter changed.
-
-    A changed component keeps the keywords that its new signature also has and drops the others.
-
-    Args:
-        baseline: What is changed.
-        key: The dotted name.
-        value: What it is set to.
-        experiment: Components may come from its file.
-        whole: Whether all keywords that the component requires must be there already.
-
-    Raises:
-        RequestError: If the value does not fit the key.
-    """
-    kind, _, inner = key.partition(".")
-    if key in COMPONENTS:
-        new = resolve_component(key, value["name"], experiment)
-        before = baseline.component(key).keywords
-        value = {**{k: v for k, v in before.items() if k in new.signature.parameters}, **value}
-    elif kind in COMPONENTS:
-        name = baseline.component(kind).name
-        if parameter := resolve_component(kind, name, experiment).parameter(inner):
-            value = check_keyword(parameter, value, key)
-    faults = Faults()
-    checked = check_components(baseline.replace(key, value), experiment, faults)
-    if not whole:
-        faults.found = [fault for fault in faults.found if fault.kind != "missing-keyword"]
-    faults.check()
-    return checked
-
-
-def apply_overrides(
-    baseline: Configuration, overrides: Sequence[Requested], experiment: Experiment
-) -> Configuration:
-    """The baseline with each ``KEY=VALUE`` or (key, value) set: components first, then keywords.
-
-    Raises:
-        RequestError: With all faults of all overrides.
-    """
-    faults = Faults()
-    split = (split_override(e, faults) if isinstance(e, str) else e for e in overrides)
-    pairs = [pair for pair in split if pair]
-    pairs.sort(key=lambda pair: pair[0].endswith("direction"))  # after the metric that it is of
-    seen: set[str] = set()
-    for names_first in (True, False):
-        full = None
-        for key, given in pairs:
-            if (key in COMPONENTS) is not names_first:
-                continue
-            with faults.collecting():
-                if full is None or names_first:
-                    full = with_defaults(baseline, experiment)
-                key = full_key(key, known_keys(full, experiment))
-                if key in seen:
-                    raise RequestError(f"{key} is set twice.", "Set it once.", "key-twice")
-                seen.add(key)
-                if {"train.epochs", "train.updates"} <= seen:
-                    raise RequestError(
-                        "train.epochs and train.updates are one hyperparameter in two units.",
-                        "Set one of them.",
-                        "key-twice",
-                    )
-                with with_example(key, get(full, key)):
-                    # A keyword that a component needs may be among the pairs that follow.
-                    new = accept_value(key, given)
-                    baseline = changed(baseline, key, new, experiment, whole=False)
-    faults.check()
-    return baseline
-
-
-def with_full_keys(requested: Sequence[Requested], known: Sequence[str]) -> tuple[Requested, ...]:
-    """Return valid requests with the full key in place of a short one."""
-
-    def full(each: Requested) -> Requested:
-        if not isinstance(each, str):
-            return (full_key(each[0], known), each[1])
-        key, equals, value = each.partition("=")
-        return f"{full_key(key.strip(), known)}{equals}{value}"
-
-    return tuple(map(full, requested))
-
-
-def axis_key(key: str, known: list[str]) -> str:
-    """The dotted key meant, if it can be an axis.
+def _axis_key(key: str, known: list[str]) -> str:
+    """Return the dotted key that is meant.
 
     Raises:
         RequestError: If there is no such key, or its levels cannot be compared with each other.
@@ -260,46 +175,117 @@ def _read_axis(
     full: Mapping[str, Any],
     baseline: Configuration,
     experiment: Experiment,
-    *,
-    asked: bool,
 ) -> Axis:
-    if key in ("train.epochs", "train.updates") and get(full, key) is None:
+    current = get(full, key)
+    if key in ("train.epochs", "train.updates") and current is None:
         other = "train.updates" if key == "train.epochs" else "train.epochs"
         raise RequestError(
             f"The baseline's length is given by {other}, so {key} cannot be an axis.",
             f"Put the baseline in this unit with --set {key}=N, or name the axes without this one.",
             "axis-unit",
         )
-    current = get(full, key)
     with with_example(key, current):
-        read = read_levels(key, levels, full, experiment)
-    kept: list[Level] = []
+        values, log, range = _read_levels(key, levels, full, experiment)
+    kept: dict[str, tuple[Any, Configuration]] = {}  # by its text
     faults = Faults()
-    for value in (read.range.low, read.range.high) if read.range else read.values:
+    for value in (range.low, range.high) if range else values:
         with faults.collecting():
             with with_example(key, current):
                 configuration = changed(baseline, key, value, experiment)
-            if read.range or with_defaults(configuration, experiment) == full:
-                continue
-            level = value if key in COMPONENTS else get(configuration.to_dict(), key)
-            text = show_value(level)
-            if text not in [other.text for other in kept]:
-                kept.append(Level(level, text, configuration))
+            if not range and with_defaults(configuration, experiment) != full:
+                level = value if key in COMPONENTS else get(configuration.to_dict(), key)
+                kept.setdefault(show_value(level), (level, configuration))
     faults.check()
     text = show_value(current)
     if key in COMPONENTS:  # its keywords only where a level differs in nothing else
-        same = any(level.value["name"] == current["name"] for level in kept)
-        text = show_value(baseline.to_dict()[key]) if same else current["name"]
-    if not kept and asked and not read.range:
-        raise only_the_baseline(key, text)
-    value = text if key in COMPONENTS else current
-    return Axis(key, value, text, tuple(kept), read.log, read.range)
+        same = any(level["name"] == current["name"] for level, _ in kept.values())
+        current = text = show_value(baseline.to_dict()[key]) if same else current["name"]
+    settings = tuple(level_setting(key, current, *each) for each in kept.values())
+    return Axis(key, current, text, settings, log, range)
 
 
-def only_the_baseline(key: str, text: str) -> RequestError:
-    """What an axis is refused with that has no level but the baseline's."""
+def only_the_baseline(axis: Axis) -> RequestError:
+    """Return the error of an axis that has no level but the baseline's."""
     return RequestError(
-        f"{key}: {text} is the baseline's own level, so there is nothing to compare.",
+        f"{axis.key}: {axis.baseline_text} is the baseline's own level, so there is nothing to "
+        "compare.",
         "Name at least one other level; the baseline itself is always trained.",
         "levels",
     )
+
+
+# LEVELS as they are typed: a list, the points of a range, or a range for a sampler.
+
+Levels = tuple[Sequence[Any], bool, Range | None]  # values, whether they are logarithmic, range
+
+
+def _read_levels(key: str, levels: Any, full: Mapping[str, Any], experiment: Experiment) -> Levels:
+    if not (levels.strip(" ,") if isinstance(levels, str) else levels):
+        raise RequestError(f"{key}: the list of levels is empty.", f"Write {key}=a,b,c.", "levels")
+    if not isinstance(levels, str):
+        # Of a keyword, a text is a value already.
+        typed = key in COMPONENTS or key.partition(".")[0] not in COMPONENTS
+        return [accept_value(key, value) if typed else value for value in levels], False, None
+    parts = split_commas(levels)
+    if not all(part.strip() for part in parts):
+        raise RequestError(
+            f"{key}={shown(levels)}: a level is empty.", "Take out the extra comma.", "levels"
+        )
+    if key in COMPONENTS:
+        return [parse_component(part, key) for part in parts], False, None
+    match = _RANGE.fullmatch(levels)
+    ends = [parse_value(match.group(number), key) for number in (1, 2)] if match else []
+    if match and all(type(end) in (int, float) for end in ends):
+        return _read_range(key, match, *ends, whole=_is_whole(key, full, experiment))
+    return [read_value(key, part) for part in parts], False, None
+
+
+def _read_range(key: str, match: re.Match[str], low: float, high: float, *, whole: bool) -> Levels:
+    """Read ``low:high[:log][:n]``: its points, or a range to explore."""
+    words = [word for word in match.group(3).split(":") if word]
+    counts = [word for word in words if word != "log"]
+    log, where = "log" in words, f"{key}={shown(match.group(0))}"
+    if len(counts) > 1 or any(not word.isdigit() for word in counts):
+        raise RequestError(
+            f"{where} is not low:high[:log][:n].", f"Such as {key}=1e-4:1e-1:log:4.", "range"
+        )
+    if not low < high:
+        turned = f"{match.group(2)}:{match.group(1)}{match.group(3)}".replace(" ", "")
+        raise RequestError(
+            f"{where}: the range is {'reversed' if high < low else 'empty'}, its low end must be "
+            "below its high end.",
+            f"Write {key}={turned}." if high < low else f"For one level write {key}={low}.",
+            "range",
+        )
+    if log and low <= 0:
+        raise RequestError(
+            f"{where}: a logarithmic range must begin above 0.",
+            "Take a higher low end, or leave out :log.",
+            "range",
+        )
+    if not counts:
+        low, high = (int(x) if whole and x == int(x) else x if whole else float(x)
+                     for x in (low, high))  # fmt: skip
+        return (), log, Range(low, high, log, whole)
+    number = int(counts[0])
+    if not 2 <= number <= 1000:
+        raise RequestError(
+            f"{where}: a range has 2 to 1000 points.", f"Such as {key}={low}:{high}:5.", "range"
+        )
+    import numpy as np  # here, so that --help needs none
+
+    points = np.geomspace(low, high, number) if log else np.linspace(low, high, number)
+    rounded = (int(np.rint(x)) if whole else float(f"{x:.10g}") for x in points)
+    return list(dict.fromkeys(rounded)), log, None
+
+
+def _is_whole(key: str, full: Mapping[str, Any], experiment: Experiment) -> bool:
+    """Return whether a hyperparameter takes whole numbers only."""
+    kind, _, inner = key.partition(".")
+    annotation = annotation_of(key)
+    if kind in COMPONENTS:
+        parameter = resolve_component(kind, full[kind]["name"], experiment).parameter(inner)
+        if parameter is None:
+            return False
+        annotation = parameter.accepted
+    return not any(accepts(annotation, number) for number in (0.5, 2.5))

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from paribus.core.config.registry import FROM_DATA, FROM_LENGTH, FROM_LR
 from paribus.core.config.schema import COMPONENTS, SCRIPT, difference
 from paribus.core.errors import RequestError
+from paribus.core.records.record import Epoch, RunRecord
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.study.settings import Setting
 
 if TYPE_CHECKING:
     from paribus.core.training.resolve import Resolver
-from paribus.core.records.record import Epoch, RunRecord
 
 # A change under these may give other initial weights; any other change may not.
 _OTHER_WEIGHTS = ("model", "data", "split", "task", "train.start_from")
@@ -26,7 +26,7 @@ History = Callable[[], Sequence[Epoch]]
 def sameness(*configurations: Mapping[str, Any]) -> Literal["proven", "not proven"]:
     """Return whether runs can be proved to differ in nothing but the changed hyperparameter.
 
-    A function keeps its model, data and order of examples to itself: nobody can tell.
+    A function keeps its model, data and order of examples to itself, so nothing can be checked.
     """
     return "not proven" if any(SCRIPT in one for one in configurations) else "proven"
 
@@ -70,9 +70,10 @@ def disagreement(
         return "initial weights differ from the baseline's though nothing that makes them changed"
     if group in _OTHER_ORDER or key == "train.batch_size":
         return None
-    pairs = zip(baseline_history(), history(), strict=False)
-    for ours, theirs in pairs:
-        if ours.order_sha256 != theirs.order_sha256 and not _cut_short(baseline, run, ours):
+    # Of runs whose length is a number of updates, the last epoch may be a part of one.
+    short = {r.facts.epochs for r in (baseline, run) if r.configuration["train"]["updates"]}
+    for ours, theirs in zip(baseline_history(), history(), strict=False):
+        if ours.order_sha256 != theirs.order_sha256 and ours.epoch not in short:
             return (
                 f"the batch order of epoch {ours.epoch} differs from the baseline's though "
                 "nothing that makes it changed"
@@ -86,20 +87,14 @@ def shared_tensors(baseline: RunRecord, run: RunRecord) -> tuple[int, int]:
     return sum(ours.get(name) == digest for name, digest in theirs.items()), len(theirs)
 
 
-def _cut_short(baseline: RunRecord, run: RunRecord, line: Epoch) -> bool:
-    """Return whether this is the last epoch of one of them, ended early by a number of updates."""
-    by_updates = [r for r in (baseline, run) if r.configuration["train"]["updates"] is not None]
-    return any(line.epoch == r.facts.epochs for r in by_updates)
-
-
 # Before training: a setting's configuration and data against the baseline's.
 
 
 def prove_one_change(setting: Setting, baseline: RunSpec, run: RunSpec) -> dict[str, list[Any]]:
     """Check that a setting changes one hyperparameter, and return what follows from the change.
 
-    Everything in which the two resolved configurations differ must be the changed key, or a value
-    that the harness computed from it.
+    Everything in which the two configurations differ must be the changed key, a keyword of the
+    changed component, or a value that is computed from the rest.
 
     Returns:
         What is derived: ``{key: [baseline, level]}``.
@@ -108,15 +103,30 @@ def prove_one_change(setting: Setting, baseline: RunSpec, run: RunSpec) -> dict[
         RequestError: If anything else differs, or nothing does.
     """
     assert setting.key is not None
-    asked = difference(baseline.requested.to_dict(), run.requested.to_dict())
-    stray = [key for key in asked if not _belongs(key, setting.key)]
+    units = {"train.epochs", "train.updates"}  # of one hyperparameter
+    own = units if setting.key in units else {setting.key}
+
+    def belongs(key: str) -> bool:
+        return key in own or (setting.key in COMPONENTS and key.startswith(f"{setting.key}."))
+
+    def is_computed(key: str) -> bool:
+        kind, _, keyword = key.partition(".")
+        return (
+            (kind == "model" and keyword in FROM_DATA)
+            or (kind == "scheduler" and keyword in (*FROM_LENGTH, *FROM_LR))
+            or key == "optimizer.fused"
+        )
+
+    requested = difference(baseline.requested.to_dict(), run.requested.to_dict())
     resolved = difference(baseline.configuration, run.configuration)
-    follows = {
+    stated = {setting.key, *(f"{setting.key}.{keyword}" for keyword in setting.stated)}
+    derived = {
         key: pair
         for key, pair in resolved.items()
-        if not _is_change(key, setting) and pair != [None, None]  # a keyword unset, and none there
+        if key not in stated and pair != [None, None]  # a keyword unset, and none there
     }
-    stray += [key for key in follows if not _belongs(key, setting.key) and not _computed(key)]
+    stray = [key for key in requested if not belongs(key)]
+    stray += [key for key in derived if not belongs(key) and not is_computed(key)]
     if stray:
         raise RequestError(
             f"{setting.label} would also change {', '.join(dict.fromkeys(stray))}.",
@@ -132,34 +142,10 @@ def prove_one_change(setting: Setting, baseline: RunSpec, run: RunSpec) -> dict[
     for name in dict.fromkeys([*baseline.facts, *run.facts]):
         before, value = baseline.facts.get(name), run.facts.get(name)
         if value != before and f"train.{name}" != setting.key:
-            follows[name] = [before, value]
+            derived[name] = [before, value]
     if run.engine != baseline.engine:
-        follows["engine"] = [baseline.engine, run.engine]
-    return follows
-
-
-def _belongs(key: str, changed: str) -> bool:
-    """Whether a key is the changed one, or a keyword of the changed component."""
-    if {key, changed} == {"train.epochs", "train.updates"}:
-        return True
-    return key == changed or (changed in COMPONENTS and key.startswith(f"{changed}."))
-
-
-def _is_change(key: str, setting: Setting) -> bool:
-    """Whether a difference is what was asked for, and so not derived."""
-    if key == setting.key:
-        return True
-    kind, _, keyword = key.partition(".")
-    return kind == setting.key and keyword in setting.stated
-
-
-def _computed(key: str) -> bool:
-    kind, _, keyword = key.partition(".")
-    return (
-        (kind == "model" and keyword in FROM_DATA)
-        or (kind == "scheduler" and keyword in (*FROM_LENGTH, *FROM_LR))
-        or key == "optimizer.fused"
-    )
+        derived["engine"] = [baseline.engine, run.engine]
+    return derived
 
 
 def refuse_other_examples(

@@ -12,14 +12,14 @@ from paribus.core.errors import DamagedError, Faults, RequestError, did_you_mean
 from paribus.core.inference.load_run import check_trusted, with_places
 from paribus.core.records.record import RunRecord
 from paribus.core.records.run_dir import RunFolder
-from paribus.sweeps.study.request import RawRequest, Request
+from paribus.sweeps.study.request import Request
 from paribus.sweeps.study.results_dir import ResultsDir, split_seed
-from paribus.sweeps.study.settings import BASELINE
+from paribus.sweeps.study.settings import BASELINE, Requested
 from paribus.sweeps.study.study import Study
 
 
 def find_run(root: ResultsDir, text: str) -> RunFolder:
-    """The run meant by an id, a unique beginning of one, a folder, or ``STUDY/LABEL-sSEED``.
+    """Return the run meant by an id, a unique beginning of one, a folder, or ``STUDY/LABEL-sSEED``.
 
     Raises:
         RequestError: If none or several fit, or the run is not finished.
@@ -73,12 +73,12 @@ def find_subject(root: ResultsDir, text: str) -> RunFolder | Study:
 
 
 def find_trained_run(root: ResultsDir, text: str, purpose: str) -> tuple[RunFolder, RunRecord]:
-    """A run that has a model, and its record, after every file was compared with the manifest.
+    """Return a run that has a model, and its record, after its files were checked.
 
     Args:
         root: Where to look.
         text: As `find_run` takes it.
-        purpose: What the model is for, as a message says it.
+        purpose: What the model is for, as a message names it.
 
     Raises:
         DamagedError: If a file of the run is not what was written.
@@ -102,39 +102,51 @@ def find_trained_run(root: ResultsDir, text: str, purpose: str) -> tuple[RunFold
     return folder, record
 
 
-def request_for(root: ResultsDir, asked: RawRequest, faults: Faults) -> Request:
+def request_for(
+    root: ResultsDir,
+    experiment: str,
+    overrides: tuple[Requested, ...] = (),
+    axes: tuple[Requested, ...] | None = None,
+    engine: str = "auto",
+    *,
+    trust: bool = False,
+    faults: Faults | None = None,
+) -> Request:
     """Return the request for an experiment's name, its file, or a run that is the baseline.
 
     Args:
         root: Where runs are looked for.
-        asked: What was typed.
+        experiment: A name of the catalogue, a ``.py`` file, or a run.
+        overrides: ``KEY=VALUE`` of the baseline, or (key, value).
+        axes: As `Request` has them.
+        engine: ``auto`` or an engine's name.
+        trust: Whether whatever the record of a run names may be imported and executed.
         faults: Faults of the command's options, to report with this one.
 
     Raises:
         DamagedError: If a file of the run is not what was written.
         RequestError: If there is no such thing, or the run names what only `trust` allows.
     """
-    here = Path.cwd()
+    here, faults = Path.cwd(), faults or Faults()
     with faults.collecting():
         try:
-            path = find_experiment(asked.experiment)
+            path = find_experiment(experiment)
         except RequestError as error:
             try:
-                folder = find_run(root, asked.experiment)
+                folder = find_run(root, experiment)
             except RequestError as second:
                 # An experiment's name that was not typed to its end is no run's beginning.
-                of_catalogue = asked.experiment.startswith(tuple(catalogue()))
+                of_catalogue = experiment.startswith(tuple(catalogue()))
                 if second.kind == "ambiguous-run" and of_catalogue:
                     raise
                 raise error from None
             record = folder.verified_record()
             start = Configuration.parse(with_places(record.requested, record), folder.id)
-            if not asked.trust:
+            if not trust:
                 check_trusted(folder, record, start)
             path = folder.experiment_file(record)
-            paths = (path.parent, here)
-            return Request(path, asked.overrides, asked.axes, asked.engine, paths, start)
-        return Request(path, asked.overrides, asked.axes, asked.engine, (here,))
+            return Request(path, overrides, axes, engine, (path.parent, here), start)
+        return Request(path, overrides, axes, engine, (here,))
     raise RequestError.of(faults.found)
 
 
@@ -146,7 +158,7 @@ def data_of(request: Request) -> str:
 
 
 def start_of(study: Study) -> str:
-    """What EXPERIMENT of a command begins at a study's baseline: a name, or else its run."""
+    """Return what a command names to begin at a study's baseline: the experiment, or its run."""
     path = catalogue().get(study.experiment)
     if path and load_experiment(path).baseline.to_dict() == study.requested.baseline:
         return study.experiment
@@ -154,10 +166,10 @@ def start_of(study: Study) -> str:
 
 
 def study_command(study: Study, options: Sequence[str] = ()) -> Callable[[str, str, str], str]:
-    """Makes the command that sweeps with another level as the baseline of a study read back.
+    """Return the function that makes a command: sweep with another level as the baseline.
 
     Args:
-        study: The study; its baseline is where the command begins.
+        study: Its baseline is where the command begins.
         options: What every command needs, such as ``--root DIR``.
 
     Returns:

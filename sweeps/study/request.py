@@ -1,4 +1,4 @@
-"""What a command asks for, before and after it was checked."""
+"""What a command requests, before and after it was checked; its options."""
 
 from __future__ import annotations
 
@@ -14,32 +14,13 @@ from paribus.core.config.schema import Configuration, Direction
 from paribus.core.errors import Faults, did_you_mean, shown
 
 if TYPE_CHECKING:
-    from paribus.sweeps.study.axes import Axis, Requested
-
-
-@dataclass(frozen=True)
-class RawRequest:
-    """What was typed, before any of it was looked up.
-
-    Attributes:
-        experiment: A name of the catalogue, a ``.py`` file, or a run.
-        overrides: ``KEY=VALUE`` of the baseline, or (key, value).
-        axes: ``KEY=LEVELS``, ``KEY`` or (key, levels); none takes the experiment's own. None: no
-            axes at all.
-        engine: ``auto`` or an engine's name.
-        trust: Whether whatever the record of a run names may be imported and executed.
-    """
-
-    experiment: str
-    overrides: tuple[Requested, ...] = ()
-    axes: tuple[Requested, ...] | None = None
-    engine: str = "auto"
-    trust: bool = False
+    from paribus.sweeps.study.axes import Axis
+    from paribus.sweeps.study.settings import Requested
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of an experiment's file.
+    """What a command asks of an experiment, as typed: nothing but its file is looked up yet.
 
     Attributes:
         path: The experiment's file.
@@ -61,16 +42,16 @@ class Request:
 
 @dataclass(frozen=True)
 class StudySpec:
-    """A request that holds: the baseline and the axes, checked.
+    """A request that is valid: the baseline and the axes, checked.
 
     Attributes:
         experiment: Its name.
         question: The first line of its docstring.
-        baseline: The baseline's configuration as asked.
+        baseline: The baseline's configuration as requested.
         axes: What to try.
         metric: The selection metric.
         direction: Which way of it is better.
-        request: The same as it was asked, with full keys.
+        request: The request, with full keys.
     """
 
     experiment: str
@@ -86,11 +67,7 @@ class StudySpec:
 
 
 class Number(click.FloatRange):
-    """A finite number of at least `min`; of seconds where it is a duration."""
-
-    def __init__(self, min: float = 0.0, unit: str = "") -> None:
-        super().__init__(min=min)
-        self.wanted = f"a number{unit}, {min:.0f} or more"
+    """A finite number of at least `min`."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         number = super().convert(value, param, ctx)
@@ -99,19 +76,10 @@ class Number(click.FloatRange):
         return number
 
 
-class Whole(click.IntRange):
-    """A whole number from `min` to `max`."""
-
-    def __init__(self, min: int, max: int) -> None:
-        super().__init__(min=min, max=max)
-        self.wanted = f"a whole number from {min} to {max}"
-
-
 class Seeds(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5
     """``3`` is the seeds 0, 1, 2; ``3,7,11`` just those."""
 
     name = "seeds"
-    wanted = "how many seeds (1 to 10000), or different seeds from 0 to 999999999"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> list[int]:  # noqa: ARG002
         words = [word.strip() for word in str(value).split(",")]
@@ -128,68 +96,46 @@ class Seeds(click.ParamType):  # type: ignore[type-arg]  # generic since click 8
 _FEWEST, _USUAL, _MOST = 3, 20, 10_000
 SAMPLERS = ("tpe", "random", "gp", "qmc")
 PRUNERS = ("wilcoxon", "median")
-# Name of an option: its type, and an example.
-OPTIONS: dict[str, tuple[click.ParamType[Any], str]] = {
-    "seed": (Whole(0, 999_999_999), "42"),
-    "seeds": (Seeds(), "3, or 3,7,11"),
-    "trials": (Whole(1, 1000), "8"),
-    "sampler": (click.Choice(SAMPLERS), ""),
-    "pruner": (click.Choice(("none", *PRUNERS)), ""),
-    "margin": (Number(), "0.005 for half a point of accuracy"),
-    "max-seeds": (Whole(_FEWEST, _MOST), "20; no verdict rests on fewer than 3"),
-    "workers": (Whole(1, 1024), "4; or leave it out for all cores"),
-    "run-timeout": (Number(1, " of seconds"), "600"),
-    "checkpoint-every": (Number(0, " of seconds"), "5; 0: after each epoch"),
-    "loader-workers": (Whole(0, 1024), "2; 0 for none"),
-}
+_WHOLE, _SECONDS = "a whole number from {min} to {max}", "a number of seconds, {min} or more"
+_SEEDS = "how many seeds (1 to 10000), or different seeds from 0 to 999999999"
+# Name of an option: its type, what it must be, and an example.
+OPTIONS: dict[str, tuple[click.ParamType[Any], str, str]] = {
+    "seed": (click.IntRange(0, 999_999_999), _WHOLE, "42"),
+    "seeds": (Seeds(), _SEEDS, "3, or 3,7,11"),
+    "trials": (click.IntRange(1, 1000), _WHOLE, "8"),
+    "sampler": (click.Choice(SAMPLERS), "", ""),
+    "pruner": (click.Choice(("none", *PRUNERS)), "", ""),
+    "margin": (Number(0), "a number, {min} or more", "0.005 for half a point of accuracy"),
+    "max-seeds": (
+        click.IntRange(_FEWEST, _MOST), _WHOLE, "20; no verdict rests on fewer than 3"
+    ),
+    "workers": (click.IntRange(1, 1024), _WHOLE, "4; or leave it out for all cores"),
+    "run-timeout": (Number(1), _SECONDS, "600"),
+    "checkpoint-every": (Number(0), _SECONDS, "5; 0: after each epoch"),
+    "loader-workers": (click.IntRange(0, 1024), _WHOLE, "2; 0 for none"),
+}  # fmt: skip
 
 
 def read_option(name: str, value: Any, faults: Faults) -> Any:
-    """Return an option's value as its type takes it; None where it is not given, or at fault."""
-    kind, example = OPTIONS[name]
+    """Return an option's value as its type takes it; None if it is not given, or is a fault."""
     if value is None:
         return None
+    kind, wanted, example = OPTIONS[name]
     try:
         return kind.convert(str(value), None, None)
     except click.BadParameter:
         text = shown(value, 40)
         if isinstance(kind, click.Choice):
-            message = f"There is no {name} '{text}'."
-            faults.add(message, did_you_mean(str(value), kind.choices), f"unknown-{name}")
+            hint = did_you_mean(str(value), kind.choices)
+            faults.add(f"There is no {name} '{text}'.", hint, f"unknown-{name}")
         else:
-            wanted = getattr(kind, "wanted", "")
-            faults.add(
-                f"--{name} {text}: must be {wanted}.", f"Such as --{name} {example}.", "bad-value"
-            )
+            message = f"--{name} {text}: must be {wanted.format_map(vars(kind))}."
+            faults.add(message, f"Such as --{name} {example}.", "bad-value")
         return None
 
 
-def read_seeds(seeds: str) -> list[int]:
-    """Return what ``--seeds`` means.
-
-    Raises:
-        RequestError: If it is neither a number of seeds nor a list of them.
-    """
-    faults = Faults()
-    found: list[int] = read_option("seeds", seeds, faults)
-    faults.check()
-    return found
-
-
-def check_margin(margin: float | None) -> float | None:
-    """Refuse a margin that is not a size.
-
-    Raises:
-        RequestError: If it is negative or not finite.
-    """
-    faults = Faults()
-    read_option("margin", margin, faults)
-    faults.check()
-    return margin
-
-
 def seed_words(seeds: list[int]) -> list[str]:
-    """``--seeds`` for a command to paste; nothing for the usual ones."""
+    """Return ``--seeds`` for a command to paste; nothing for the usual ones."""
     if seeds == [0, 1, 2]:
         return []
     if seeds == list(range(len(seeds))):
@@ -197,19 +143,16 @@ def seed_words(seeds: list[int]) -> list[str]:
     return ["--seeds", ",".join(map(str, seeds))] if len(seeds) > 1 else []
 
 
-# How levels are proposed and settings pruned: `--trials`, `--sampler` and `--pruner`.
-
-
 _USUAL_TRIALS = 8
 
 
 @dataclass(frozen=True)
 class Search:
-    """What a command says of it.
+    """How levels are proposed and settings pruned: `--trials`, `--sampler` and `--pruner`.
 
     Attributes:
         trials: Levels that a sampler proposes for each axis; None: 8 of a range, all of a list.
-        asked_sampler: One of `SAMPLERS`, as asked; None: tpe.
+        asked_sampler: One of `SAMPLERS`, as given; None: tpe.
         pruner: One of `PRUNERS`; None: every setting gets all its seeds.
     """
 
@@ -226,7 +169,7 @@ class Search:
         return self.trials or _USUAL_TRIALS
 
     def trials_of(self, axis: Axis) -> int | None:
-        """How many levels of an axis the sampler proposes; None where all are tried."""
+        """Return how many levels of an axis the sampler proposes; None where all are tried."""
         if axis.range is None:
             few = self.trials is not None and self.trials < len(axis.levels)
             return self.trials if few else None
@@ -236,7 +179,7 @@ class Search:
         return min(self.trials_of_a_range, len(levels) - (axis.baseline in levels))
 
     def words(self) -> list[str]:
-        """The options, for a command to paste."""
+        """Return the options, for a command to paste."""
         pairs = {"--trials": self.trials, "--sampler": self.asked_sampler, "--pruner": self.pruner}
         return [word for key, value in pairs.items() if value for word in (key, str(value))]
 
@@ -245,7 +188,7 @@ USUAL_SEARCH = Search()
 
 
 def check_search(search: Search, axes: Sequence[Axis]) -> None:
-    """Holds the options to the axes.
+    """Check the options against the axes.
 
     Raises:
         RequestError: If there is nothing to explore, or the sampler cannot explore an axis.
@@ -272,17 +215,14 @@ def check_search(search: Search, axes: Sequence[Axis]) -> None:
     faults.check()
 
 
-# What a sweep is to decide: `--margin`, `--until-decided` and `--max-seeds`.
-
-
 @dataclass(frozen=True)
 class Decision:
-    """How settings are decided on.
+    """How settings are decided on: `--margin`, `--until-decided` and `--max-seeds`.
 
     Attributes:
         margin: Differences smaller than this do not matter; None: the metric's own.
-        looks: Seeds are added until it is decided, and looked at after so many; none where their
-            number is fixed.
+        looks: Numbers of seeds after which it is looked at, where seeds are added until it is
+            decided; none where their number is fixed.
     """
 
     margin: float | None = None
@@ -294,7 +234,7 @@ class Decision:
 
     @property
     def alpha(self) -> float:
-        """What the test of the last look, or the only one, may err by."""
+        """The error rate of the test of the last look, or the only one."""
         from paribus.sweeps.stats.verdicts import ALPHA
 
         if len(self.looks) < 2:
@@ -302,7 +242,7 @@ class Decision:
         return ALPHA * (self.looks[-1] - self.looks[-2]) / self.most_seeds
 
     def words(self) -> list[str]:
-        """The options, for a command to paste."""
+        """Return the options, for a command to paste."""
         margin = [] if self.margin is None else ["--margin", repr(self.margin)]
         until = ["--until-decided"] if self.looks else []
         most = ["--max-seeds", str(self.most_seeds)] if until and self.most_seeds != _USUAL else []
@@ -332,7 +272,7 @@ def decision_of(
         faults: Takes all that is wrong with them.
     """
     if max_seeds is not None and not until_decided:
-        faults.add("--max-seeds is for --until-decided.", "Add that, or say --seeds N.", "seeds")
+        faults.add("--max-seeds is for --until-decided.", "Add that, or write --seeds N.", "seeds")
     if until_decided and seeds_given:
         faults.add("--until-decided chooses the number of seeds itself.",
                    "Leave --seeds out; --max-seeds N says when to give up.", "seeds")  # fmt: skip

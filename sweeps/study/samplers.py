@@ -1,4 +1,4 @@
-"""Where a sampler proposes levels: a range of numbers, or the levels of a list as categories."""
+"""Optuna's samplers propose levels of an axis, its pruners end settings that lose."""
 
 from __future__ import annotations
 
@@ -7,18 +7,37 @@ import itertools
 import math
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from paribus.core.config.schema import Configuration, Direction
-from paribus.core.config.values import show_value
-from paribus.sweeps.study.axes import Axis, Level
-from paribus.sweeps.study.design import Ended
-from paribus.sweeps.study.levels import Range
+from paribus.sweeps.study.axes import Axis, Range
+from paribus.sweeps.study.settings import Setting, level_setting
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A setting that gets no more seeds, as Optuna sees it.
+
+    Attributes:
+        level: As Optuna knows it: a number of a range, else the level's text.
+        values: The selection metric of its first seeds, in order.
+        state: ``failed`` if one of its seeds did.
+    """
+
+    level: float | str | None
+    values: tuple[float, ...]
+    state: Literal["complete", "failed", "pruned"]
+
+    @property
+    def mean(self) -> float:
+        return sum(self.values) / len(self.values)
 
 
 class Space(Protocol):
-    """The possible levels of an axis.
+    """Where a sampler proposes levels of an axis.
 
     Attributes:
         distribution: Optuna's.
@@ -29,10 +48,10 @@ class Space(Protocol):
     baseline: float | str | None
 
     def around(self, proposed: Any) -> Iterator[Any]:
-        """The level that is nearest to a proposal, then the others, nearest first."""
+        """Yield the level that is nearest to a proposal, then the others, nearest first."""
 
-    def level(self, chosen: Any) -> Level:
-        """The level that is known to Optuna by this."""
+    def setting(self, level: Any) -> Setting:
+        """Return the setting of a level as Optuna knows it."""
 
 
 class Numbers:
@@ -41,12 +60,9 @@ class Numbers:
     def __init__(self, axis: Axis, range: Range, configuration: Configuration) -> None:
         from optuna.distributions import FloatDistribution, IntDistribution
 
-        self._key, self._range, self._configuration = axis.key, range, configuration
-        self.distribution: Any
-        if range.whole:
-            self.distribution = IntDistribution(int(range.low), int(range.high), log=range.log)
-        else:
-            self.distribution = FloatDistribution(range.low, range.high, log=range.log)
+        self._axis, self._range, self._configuration = axis, range, configuration
+        kind: Any = IntDistribution if range.whole else FloatDistribution
+        self.distribution = kind(range.low, range.high, log=range.log)
         number = type(axis.baseline) in (int, float)
         self.baseline = (
             axis.baseline if number and range.low <= axis.baseline <= range.high else None
@@ -67,8 +83,10 @@ class Numbers:
                 return
             yield from map(self._rounded, inside)
 
-    def level(self, chosen: float) -> Level:
-        return Level(chosen, show_value(chosen), self._configuration.replace(self._key, chosen))
+    def setting(self, level: float) -> Setting:
+        key = self._axis.key
+        configuration = self._configuration.replace(key, level)
+        return level_setting(key, self._axis.baseline, level, configuration)
 
     def _rounded(self, number: float) -> float:
         if self._range.whole:
@@ -83,7 +101,7 @@ class Categories:
     def __init__(self, axis: Axis) -> None:
         from optuna.distributions import CategoricalDistribution
 
-        self._by_text = {level.text: level for level in axis.levels}
+        self._by_text = {setting.text: setting for setting in axis.levels}
         self.baseline: float | str | None = axis.baseline_text
         self.distribution: Any = CategoricalDistribution([self.baseline, *self._by_text])
 
@@ -91,16 +109,10 @@ class Categories:
         yield proposed
         yield from self._by_text
 
-    def level(self, chosen: str) -> Level:
-        return self._by_text[chosen]
+    def setting(self, level: str) -> Setting:
+        return self._by_text[level]
 
 
-# The next levels of an axis by one of Optuna's samplers, in a study of the axis' own, in memory.
-#
-# The study is built from what has ended, for every round anew: nothing else decides a proposal.
-
-
-_SAMPLER_SEED = 0
 _ASKS = 8  # how often a sampler may propose what was tried already
 
 
@@ -109,101 +121,77 @@ def next_levels(
     space: Space,
     sampler: str,
     direction: Direction,
-    told: Sequence[Ended],
+    before: Sequence[Ended],
     number: int,
     count: int,
-) -> list[Level]:
-    """The levels of a round, none of which was tried before; fewer where nothing else is left.
+) -> list[Setting]:
+    """Return the settings of a round, none of which was tried; fewer where nothing else is left.
+
+    They are proposed by an Optuna study of the axis' own, in memory, built for every round anew
+    from what has ended: nothing else decides a proposal.
 
     Args:
         key: The axis.
         space: Where its levels lie.
         sampler: One of `SAMPLERS`.
         direction: ``maximize`` or ``minimize``.
-        told: The baseline and the levels of earlier rounds, in order.
+        before: The baseline and the levels of earlier rounds, in order.
         number: The round's, from 0 on.
         count: How many levels are wanted.
     """
-    import optuna
+    # The first round knows nothing, and four numbers drawn at random may all lie in one half of the
+    # range. A scrambled Sobol sequence puts one of its first four into each quarter. Ten trials by
+    # TPE on a learning rate over four decades then came within a factor of three of the best for
+    # 100 of 100 seeds of the sampler, for 95 after a random start.
+    drawn_by = sampler
+    if number == 0 and sampler in ("tpe", "gp") and isinstance(space, Numbers):
+        drawn_by = "qmc"
+    asks = _ASKS
+    tried = {space.baseline, *(ended.level for ended in before)}
+    found: list[Setting] = []
+    with _quiet_optuna() as optuna:
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    tried = {space.baseline, *(ended.level for ended in told)}
-    chosen: list[Level] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that samplers, or options of theirs, are experimental
-        asked = _Asked(key, space, sampler, direction, told, number)
+        def trial(state: str, level: Any, **what: Any) -> Any:
+            return optuna.trial.create_trial(
+                state=optuna.trial.TrialState[state],
+                params={key: level},
+                distributions={key: space.distribution},
+                **what,
+            )
+
+        # A sequence goes on from round to round, other samplers begin anew.
+        seed = _seed(key, 0 if drawn_by == "qmc" else number)
+        study = optuna.create_study(direction=direction, sampler=_sampler(drawn_by, seed))
+        for ended in before:
+            by_seed = dict(enumerate(ended.values))
+            if ended.level is None:  # a baseline that lies outside the range
+                continue
+            if ended.state == "failed":
+                study.add_trial(trial("FAIL", ended.level))
+            elif ended.state == "pruned" and sampler != "gp":
+                study.add_trial(trial("PRUNED", ended.level, intermediate_values=by_seed))
+            else:  # GP looks at complete trials only; Optuna advises it to take the mean so far
+                what = {"value": ended.mean, "intermediate_values": by_seed}
+                study.add_trial(trial("COMPLETE", ended.level, **what))
+        if drawn_by == "qmc":
+            asks += len(before)  # which are the points that the sequence begins with
+            # Without a trial the sampler would not know the space, and draw its first at random.
+            study.add_trial(trial("RUNNING", space.distribution.low))
         for _ in range(count):
-            level = asked.untried(tried)
+            proposed = level = None
+            for _ in range(asks):
+                # What is rejected stays a running trial: samplers then look elsewhere.
+                proposed = study.ask({key: space.distribution}).params[key]
+                level = next(space.around(proposed))
+                if level not in tried:
+                    break
+            else:
+                level = next((x for x in space.around(proposed) if x not in tried), None)
             if level is None:
                 break
             tried.add(level)
-            chosen.append(space.level(level))
-    return chosen
-
-
-class _Asked:
-    """A study in memory, and how it is asked."""
-
-    def __init__(
-        self,
-        key: str,
-        space: Space,
-        sampler: str,
-        direction: Direction,
-        told: Sequence[Ended],
-        number: int,
-    ) -> None:
-        import optuna
-
-        self._key, self._space, self._sampler = key, space, sampler
-        # The first round knows nothing, and four numbers drawn at random may all lie in one half of
-        # the range. A scrambled Sobol sequence puts one of its first four into each quarter. Ten
-        # trials by TPE on a learning rate over four decades then came within a factor of three of
-        # the best for 100 of 100 seeds of the sampler, for 95 after a random start.
-        if number == 0 and sampler in ("tpe", "gp") and isinstance(space, Numbers):
-            sampler = "qmc"
-        seed = _seed(key, 0 if sampler == "qmc" else number)  # a sequence goes on, others begin
-        self._study = optuna.create_study(direction=direction, sampler=_sampler(sampler, seed))
-        for ended in told:
-            if ended.level is not None:  # a baseline that lies outside the range
-                self._study.add_trial(self._trial(ended))
-        self._asks = _ASKS
-        if sampler == "qmc":
-            self._asks += len(told)  # which are the points that the sequence begins with
-            # Without a trial the sampler would not know the space, and draw its first at random.
-            self._study.add_trial(self._created("RUNNING", space.distribution.low))
-
-    def untried(self, tried: set[Any]) -> Any:
-        """The sampler's next proposal that was not tried; None where all were."""
-        proposed = None
-        for _ in range(self._asks):
-            # What is rejected stays a running trial, which tells samplers to look elsewhere.
-            trial = self._study.ask({self._key: self._space.distribution})
-            proposed = trial.params[self._key]
-            level = next(self._space.around(proposed))
-            if level not in tried:
-                return level
-        return next((x for x in self._space.around(proposed) if x not in tried), None)
-
-    def _trial(self, ended: Ended) -> Any:
-        if ended.state == "failed":
-            return self._created("FAIL", ended.level)
-        by_seed = dict(enumerate(ended.values))
-        # GP looks at complete trials only; Optuna's advice for it is to tell the mean so far.
-        if ended.state == "pruned" and self._sampler != "gp":
-            return self._created("PRUNED", ended.level, intermediate_values=by_seed)
-        value = ended.mean
-        return self._created("COMPLETE", ended.level, value=value, intermediate_values=by_seed)
-
-    def _created(self, state: str, level: Any, **what: Any) -> Any:
-        from optuna.trial import TrialState, create_trial
-
-        return create_trial(
-            state=TrialState[state],
-            params={self._key: level},
-            distributions={self._key: self._space.distribution},
-            **what,
-        )
+            found.append(space.setting(level))
+    return found
 
 
 def _sampler(name: str, seed: int) -> Any:
@@ -223,12 +211,8 @@ def _sampler(name: str, seed: int) -> Any:
 
 
 def _seed(key: str, number: int) -> int:
-    """A sampler's seed: the same for an axis and a round, whatever else is asked."""
-    text = f"{_SAMPLER_SEED}/{key}/{number}"
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
-
-
-# Whether a setting that has some of its seeds gets more: Optuna's pruners, asked between seeds.
+    """Return a sampler's seed: the same for an axis and a round, whatever else is requested."""
+    return int.from_bytes(hashlib.sha256(f"0/{key}/{number}".encode()).digest()[:4], "big")
 
 
 # One-sided, on pairs: four seeds that all lose are the first that can fall below it (1/16).
@@ -239,7 +223,7 @@ _WILCOXON_P = 0.1
 def loses(
     pruner: str, direction: Direction, others: tuple[Ended, ...], values: tuple[float, ...]
 ) -> bool:
-    """Whether a setting's first seeds lose to those that have ended.
+    """Return whether a setting's first seeds lose to those that have ended.
 
     Steps are the places of the seeds, so that values are paired by seed.
 
@@ -250,28 +234,30 @@ def loses(
         others: The baseline, and the settings of the rounds before.
         values: The selection metric of the setting's first seeds.
     """
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it is experimental
-        study = optuna.create_study(direction=direction, pruner=_pruner(pruner))
+    with _quiet_optuna() as optuna:
+        wilcoxon = optuna.pruners.WilcoxonPruner(p_threshold=_WILCOXON_P)
+        study = optuna.create_study(
+            direction=direction,
+            pruner=wilcoxon if pruner == "wilcoxon" else optuna.pruners.MedianPruner(),
+        )
         for other in others:
             if other.state == "complete":
+                by_seed = dict(enumerate(other.values))
                 study.add_trial(
-                    optuna.trial.create_trial(
-                        value=other.mean, intermediate_values=dict(enumerate(other.values))
-                    )
+                    optuna.trial.create_trial(value=other.mean, intermediate_values=by_seed)
                 )
         trial = study.ask()
         for step, value in enumerate(values):
             trial.report(value, step)
-        return trial.should_prune()
+        return bool(trial.should_prune())
 
 
-def _pruner(name: str) -> Any:
-    from optuna import pruners
+@contextmanager
+def _quiet_optuna() -> Iterator[Any]:
+    """Give Optuna, without its warnings that samplers, pruners and their options are new."""
+    import optuna
 
-    if name == "median":
-        return pruners.MedianPruner()
-    return pruners.WilcoxonPruner(p_threshold=_WILCOXON_P)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield optuna

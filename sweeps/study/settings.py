@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from paribus.core.config.schema import COMPONENTS, Configuration
-from paribus.sweeps.study.axes import Axis, Level
+from paribus.core.config.experiment import Experiment
+from paribus.core.config.registry import (
+    check_components,
+    known_keys,
+    resolve_component,
+    with_defaults,
+)
+from paribus.core.config.schema import (
+    COMPONENTS,
+    Configuration,
+    accept_value,
+    full_key,
+    get,
+    split_override,
+)
+from paribus.core.config.signatures import check_keyword
+from paribus.core.config.values import show_value
+from paribus.core.errors import Faults, RequestError
 
 BASELINE = "baseline"
+Requested = str | tuple[str, Any]  # KEY=VALUE as it is typed, or a key and a value
 
 
 @dataclass(frozen=True)
@@ -18,9 +37,9 @@ class Setting:
     Attributes:
         label: ``baseline`` or ``optimizer.lr=0.0001``.
         key: The changed hyperparameter, None for the baseline.
-        level: Its value.
+        level: Its value; a component's as text.
         changed: ``{key: [baseline, level]}``.
-        configuration: The whole configuration as asked.
+        configuration: The whole configuration as requested.
         derived: What else differs because of the change: ``{key: [baseline, level]}``.
         stated: Where the level is a component, the keywords that it names.
     """
@@ -33,20 +52,133 @@ class Setting:
     derived: dict[str, list[Any]] = field(default_factory=dict)
     stated: tuple[str, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """The level as it is typed."""
+        return self.label.partition("=")[2]
+
 
 def baseline_setting(configuration: Configuration) -> Setting:
-    """The baseline itself."""
+    """Return the baseline itself."""
     return Setting(BASELINE, None, None, {}, configuration)
 
 
-def setting_of(axis: Axis, level: Level) -> Setting:
-    """The setting that an axis' level makes."""
-    value = level.text if axis.key in COMPONENTS else level.value
-    return Setting(
-        label=f"{axis.key}={level.text}",
-        key=axis.key,
-        level=value,
-        changed={axis.key: [axis.baseline, value]},
-        configuration=level.configuration,
-        stated=tuple(level.value) if axis.key in COMPONENTS else (),
+def level_setting(key: str, baseline: Any, level: Any, configuration: Configuration) -> Setting:
+    """Return the setting of one level of an axis.
+
+    Args:
+        key: The changed hyperparameter.
+        baseline: The baseline's level.
+        level: The new one; a component is a dict of its name and the keywords that were stated.
+        configuration: The whole configuration with that level.
+    """
+    text, stated = show_value(level), ()
+    if key in COMPONENTS:
+        level, stated = text, tuple(level)
+    return Setting(f"{key}={text}", key, level, {key: [baseline, level]}, configuration, {}, stated)
+
+
+# How one configuration is made from another.
+
+
+def changed(
+    baseline: Configuration, key: str, value: Any, experiment: Experiment, *, whole: bool = True
+) -> Configuration:
+    """Return a configuration with one hyperparameter changed.
+
+    A changed component keeps the keywords that its new signature also has and drops the others.
+
+    Args:
+        baseline: What is changed.
+        key: The dotted name.
+        value: What it is set to.
+        experiment: Components may come from its file.
+        whole: Whether all keywords that the component requires must be there already.
+
+    Raises:
+        RequestError: If the value does not fit the key.
+    """
+    kind, _, inner = key.partition(".")
+    if key in COMPONENTS:
+        new = resolve_component(key, value["name"], experiment)
+        before = baseline.component(key).keywords
+        value = {**{k: v for k, v in before.items() if k in new.signature.parameters}, **value}
+    elif kind in COMPONENTS:
+        name = baseline.component(kind).name
+        if parameter := resolve_component(kind, name, experiment).parameter(inner):
+            value = check_keyword(parameter, value, key)
+    faults = Faults()
+    checked = check_components(baseline.replace(key, value), experiment, faults)
+    if not whole:
+        faults.found = [fault for fault in faults.found if fault.kind != "missing-keyword"]
+    faults.check()
+    return checked
+
+
+def apply_overrides(
+    baseline: Configuration, overrides: Sequence[Requested], experiment: Experiment
+) -> Configuration:
+    """Return a configuration with each ``KEY=VALUE`` or (key, value) set.
+
+    Raises:
+        RequestError: With all faults of all overrides.
+    """
+    faults = Faults()
+    split = (split_override(e, faults) if isinstance(e, str) else e for e in overrides)
+    # Components before their keywords; a direction after the metric that it belongs to.
+    pairs = sorted(
+        (pair for pair in split if pair),
+        key=lambda pair: (pair[0] not in COMPONENTS, pair[0].endswith("direction")),
     )
+    seen: set[str] = set()
+    full = None  # with the keywords of the present components
+    for key, given in pairs:
+        with faults.collecting():
+            full = full or with_defaults(baseline, experiment)
+            key = full_key(key, known_keys(full, experiment))
+            if key in seen:
+                raise RequestError(f"{key} is set twice.", "Set it once.", "key-twice")
+            seen.add(key)
+            if {"train.epochs", "train.updates"} <= seen:
+                raise RequestError(
+                    "train.epochs and train.updates are one hyperparameter in two units.",
+                    "Set one of them.",
+                    "key-twice",
+                )
+            with with_example(key, get(full, key)):
+                # A keyword that a component needs may be among the pairs that follow.
+                value = accept_value(key, given)
+                baseline = changed(baseline, key, value, experiment, whole=False)
+            if key in COMPONENTS:
+                full = None
+    faults.check()
+    return baseline
+
+
+def with_full_keys(requested: Sequence[Requested], known: Sequence[str]) -> tuple[Requested, ...]:
+    """Return valid requests with the full key in place of a short one."""
+
+    def full(each: Requested) -> Requested:
+        if not isinstance(each, str):
+            return (full_key(each[0], known), each[1])
+        key, equals, value = each.partition("=")
+        return f"{full_key(key.strip(), known)}{equals}{value}"
+
+    return tuple(map(full, requested))
+
+
+@contextmanager
+def with_example(key: str, value: Any) -> Iterator[None]:
+    """Add a valid value to the faults of the block that have no hint."""
+    try:
+        yield
+    except RequestError as error:
+        if value is None or isinstance(value, Mapping):
+            raise
+        hint = f"Such as {key}={show_value(value)}."
+        raise RequestError.of(
+            replace(fault, hint=hint)
+            if fault.kind in ("bad-value", "not-finite") and not fault.hint
+            else fault
+            for fault in error.faults
+        ) from error

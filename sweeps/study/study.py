@@ -340,7 +340,7 @@ class Study:
                 axis.key,
                 AxisRecord(key=axis.key, baseline=axis.baseline, levels=[], log=axis.log),
             )
-            levels = [level.value for level in axis.levels]
+            levels = [setting.level for setting in axis.levels]
             if axis.range is not None:
                 levels = [setting.level for setting in settings if setting.key == axis.key]
                 ends = [axis.range.low, axis.range.high, *(known.range or ())]

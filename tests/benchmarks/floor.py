@@ -54,7 +54,7 @@ def step(settings: int, seeds: int) -> Callable[[int], float]:
     from paribus.core.training.cohort.cohort_engine import programs_of
     from paribus.core.training.engine import Job
     from paribus.core.training.resolve import Resolver
-    from paribus.sweeps.study.axes import apply_overrides
+    from paribus.sweeps.study.settings import apply_overrides
 
     experiment = load_experiment(find_experiment("digits"))
     resolver = Resolver(experiment)

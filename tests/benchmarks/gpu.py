@@ -62,7 +62,7 @@ def both(shape: str, device: str, members: int) -> dict[str, Callable[[int], flo
     from paribus.core.training.cohort.cohort_engine import Cohort
     from paribus.core.training.engine import Job
     from paribus.core.training.resolve import Resolver
-    from paribus.sweeps.study.axes import apply_overrides
+    from paribus.sweeps.study.settings import apply_overrides
 
     name, overrides = SHAPES[shape]
     experiment = load_experiment(find_experiment(name))

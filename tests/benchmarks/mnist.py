@@ -79,7 +79,7 @@ def harness() -> Train:
     from paribus.core.fileio import read_json
     from paribus.core.training.job import resolver_for_file, train_job
     from paribus.core.training.resolve import Resolver
-    from paribus.sweeps.study.axes import apply_overrides
+    from paribus.sweeps.study.settings import apply_overrides
 
     path = find_experiment("mnist")
     experiment = load_experiment(path)

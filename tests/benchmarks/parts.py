@@ -53,20 +53,18 @@ def main() -> None:
 def _study(folder: Path, seconds: dict[str, float]) -> None:
     from study100 import KEYS, LEVELS, OVERRIDES, SEEDS
 
-    from paribus.core.errors import Faults
     from paribus.sweeps.execution.driver import schedule
     from paribus.sweeps.execution.pool import Pool
     from paribus.sweeps.execution.worker import Task
     from paribus.sweeps.study import optuna_studies
     from paribus.sweeps.study.lookup import request_for
-    from paribus.sweeps.study.request import RawRequest
     from paribus.sweeps.study.results_dir import ResultsDir
     from paribus.sweeps.study.study import Study
     from paribus.sweeps.sweep import Sweep
 
     root = ResultsDir(folder / "results")
     axes = tuple(f"{KEYS[name]}={','.join(map(str, LEVELS[name]))}" for name in LEVELS)
-    request = request_for(root, RawRequest("digits", OVERRIDES, axes, "auto", False), Faults())
+    request = request_for(root, "digits", OVERRIDES, axes)
     with Pool(1, "digits") as here, _timed(seconds, "planning"):
         sweep = Sweep(request, range(SEEDS), root, here)
     root.create()

@@ -228,7 +228,7 @@ def _digits() -> tuple[Any, Any]:
     """The resolver of the experiment digits, and its baseline with the split above."""
     from paribus.core.config.experiment import find_experiment, load_experiment
     from paribus.core.training.resolve import Resolver
-    from paribus.sweeps.study.axes import apply_overrides
+    from paribus.sweeps.study.settings import apply_overrides
 
     experiment = load_experiment(find_experiment("digits"))
     return Resolver(experiment), apply_overrides(experiment.baseline, OVERRIDES, experiment)

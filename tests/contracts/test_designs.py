@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paribus.core.config.schema import Configuration
-from paribus.sweeps.study.axes import Axis, Level
+from paribus.sweeps.study.axes import Axis, Range
 from paribus.sweeps.study.designs import OneAtATime, UntilDecided
-from paribus.sweeps.study.levels import Range
 from paribus.sweeps.study.request import PRUNERS, SAMPLERS, Search
+from paribus.sweeps.study.settings import level_setting
 
 BASELINE = Configuration.parse(
     {
@@ -25,8 +25,9 @@ SEEDS = (3, 0, 7, 1, 2)
 
 
 def axis(key, values, range=None):
-    levels = tuple(Level(value, str(value), {"asked": [key, value]}) for value in values)
     baseline = {"train.batch_size": 8}.get(key, 0.1 if range else "baseline's")
+    kept = ({"name": value} if key == "loss" else value for value in values)
+    levels = tuple(level_setting(key, baseline, x, {"requested": [key, x]}) for x in kept)
     return Axis(key, baseline, str(baseline), levels, bool(range and range.log), range)
 
 
@@ -155,7 +156,7 @@ def test_lists_are_proposed_whole_in_the_order_asked():
     ]
     setting = wanted[2][0]
     assert (setting.key, setting.level) == ("optimizer.lr", 1.0)
-    assert setting.configuration == {"asked": ["optimizer.lr", 1.0]}
+    assert setting.configuration == {"requested": ["optimizer.lr", 1.0]}
 
 
 def test_without_axes_it_is_the_baseline_alone():

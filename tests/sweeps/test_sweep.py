@@ -6,10 +6,10 @@ import shutil
 import pytest
 from troubled import Troubled
 
-from paribus.core.errors import RequestError
+from paribus.core.errors import Faults, RequestError
 from paribus.core.records.run_dir import BEST, HISTORY
 from paribus.sweeps.execution.driver import USUAL
-from paribus.sweeps.study.request import read_seeds
+from paribus.sweeps.study.request import read_option
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study
 from paribus.sweeps.tracking.tracker import NoTracker
@@ -212,11 +212,14 @@ def test_names_that_leave_the_root_are_refused(troubled):
 
 
 def test_read_seeds():
-    assert read_seeds("3") == [0, 1, 2]
-    assert read_seeds("3, 7,11") == [3, 7, 11]
-    for text in ("", "0", "-1", "a", "1,1", "1.5", "3,", "1e2", "²", "9" * 10):
-        with pytest.raises(RequestError):
-            read_seeds(text)
+    faults = Faults()
+    assert read_option("seeds", "3", faults) == [0, 1, 2]
+    assert read_option("seeds", "3, 7,11", faults) == [3, 7, 11]
+    assert not faults.found
+    wrong = ("", "0", "-1", "a", "1,1", "1.5", "3,", "1e2", "²", "9" * 10)
+    for number, text in enumerate(wrong, 1):
+        assert read_option("seeds", text, faults) is None
+        assert len(faults.found) == number
 
 
 def test_studies_of_two_experiments_lie_side_by_side(troubled, workplace, tmp_path):

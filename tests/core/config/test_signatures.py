@@ -16,7 +16,7 @@ from paribus.core.config.signatures import (
     read_signature,
     words_of,
 )
-from paribus.core.errors import RequestError
+from paribus.core.errors import Faults, RequestError
 
 NO = read_signature(lambda x: x, 0).parameters["x"].annotation
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -106,14 +106,15 @@ def test_read_signature():
 
 def test_unknown_keywords_are_refused_with_the_nearest_and_all_at_once():
     signature = read_signature(torch.nn.Linear, 0)
-    accepted, errors = check_keywords(
-        signature, {"in_feature": 3, "bias": 1, "out_features": 2}, "model", "Linear"
-    )
-    assert accepted == {"out_features": 2}
-    assert "model Linear has no keyword 'in_feature'. Did you mean 'in_features'?" in str(errors[0])
-    assert "model.bias=1: must be true or false" in str(errors[1])
-    accepted, errors = check_keywords(read_signature(run_time, 2), {"zzz": 1}, "loss", "run_time")
-    assert (accepted, errors) == ({"zzz": 1}, [])  # it takes further keywords itself
+    faults = Faults()
+    given = {"in_feature": 3, "bias": 1, "out_features": 2}
+    assert check_keywords(signature, given, "model", "Linear", faults) == {"out_features": 2}
+    unknown, wrong = map(str, faults.found)
+    assert "model Linear has no keyword 'in_feature'. Did you mean 'in_features'?" in unknown
+    assert "model.bias=1: must be true or false" in wrong
+    faults = Faults()
+    accepted = check_keywords(read_signature(run_time, 2), {"zzz": 1}, "loss", "run_time", faults)
+    assert (accepted, faults.found) == ({"zzz": 1}, [])  # it takes further keywords itself
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from paribus.sweeps.execution.planner import plan_runs, read_request
 from paribus.sweeps.scaffold.problem import Constant, Guess, Problem, guess_task
 from paribus.sweeps.scaffold.write_experiment import render_experiment, write_experiment
 from paribus.sweeps.study.request import Request
-from paribus.sweeps.study.settings import baseline_setting, setting_of
+from paribus.sweeps.study.settings import baseline_setting
 
 RUFF = [sys.executable, "-m", "ruff"]
 PROJECT = Path(__file__).parents[3] / "pyproject.toml"
@@ -166,7 +166,7 @@ def test_its_axes_can_be_swept(folder, name):
     request = Request(folder / f"{name}.py", axes=())
     question = read_request(request)
     assert "optimizer.lr" in [axis.key for axis in question.axes]
-    levels = [setting_of(axis, level) for axis in question.axes for level in axis.levels]
+    levels = [setting for axis in question.axes for setting in axis.levels]
     wanted = [(setting, [0]) for setting in (baseline_setting(question.baseline), *levels)]
     settings, _ = plan_runs(request, question.baseline, wanted)
     assert len(settings) >= 5

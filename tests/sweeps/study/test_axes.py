@@ -5,8 +5,8 @@ import pytest
 from paribus.core.config.experiment import catalogue, load_experiment
 from paribus.core.config.registry import with_defaults
 from paribus.core.errors import Faults, RequestError
-from paribus.sweeps.study.axes import apply_overrides, changed, read_axes
-from paribus.sweeps.study.levels import Range
+from paribus.sweeps.study.axes import Range, read_axes
+from paribus.sweeps.study.settings import apply_overrides, changed
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def read(experiment, *asked, overrides=()):
 
 def levels(experiment, text, overrides=()):
     (axis,) = read(experiment, text, overrides=overrides)
-    return [level.value for level in axis.levels]
+    return [level.level for level in axis.levels]
 
 
 @pytest.mark.parametrize("first", ["metric", "direction"])
@@ -69,7 +69,7 @@ def test_axes_of_a_component_that_was_replaced_are_left_out():
         ("model.activation=identity,relu,tanh", ["identity", "tanh"]),
         ("optimizer.foreach=none,true", [True]),
         ("standardize=true,false", [True, False]),
-        ("scheduler=cosine", [{"name": "cosine"}]),
+        ("scheduler=cosine", ["cosine"]),
         ("train.patience=none,3,5", [3, 5]),
         ("train.patience=2:6:3", [2, 4, 6]),
         ("train.clip_grad_norm=none,0.5,1", [0.5, 1.0]),
@@ -99,11 +99,11 @@ AXES = {
 }
 """
     augment, only, patience = read(write_small(axes).experiment)
-    assert [level.value for level in augment.levels] == [
+    assert [level.level for level in augment.levels] == [
         [{"name": "RandomHorizontalFlip"}], [{"name": "RandomCrop", "size": 8}],
     ]  # fmt: skip
-    assert [level.value for level in only.levels] == [["output"], ["hidden", "output"]]
-    assert [level.value for level in patience.levels] == [2]
+    assert [level.level for level in only.levels] == [["output"], ["hidden", "output"]]
+    assert [level.level for level in patience.levels] == [2]
 
 
 def test_a_task_cannot_be_an_axis_but_its_threshold_can(write_small):
@@ -216,7 +216,7 @@ def test_a_bare_same_name_is_the_baseline(digits):
         read(digits, "optimizer=adam")
     with pytest.raises(RequestError, match="own level"):
         read(digits, "optimizer=adam(lr=0.001)")
-    assert levels(digits, "optimizer=adam,adam(lr=0.1)") == [{"name": "adam", "lr": 0.1}]
+    assert levels(digits, "optimizer=adam,adam(lr=0.1)") == ["adam(lr=0.1)"]
 
 
 def test_levels_of_a_file_may_be_objects(write_small):
