@@ -138,15 +138,14 @@ _HARMLESS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}\N{SOFT HYPHEN}"
 def inert(text: str) -> str:
     """Return text without control characters; its line breaks and tabs stay."""
 
-    def stands(c: str) -> bool:
-        """Return whether a character moves no cursor and turns no letters."""
+    def stands(c: str) -> bool:  # it moves no cursor and turns no letters
         return c.isprintable() or c in _HARMLESS or unicodedata.category(c) == "Zs"
 
     return "".join(c if c in "\n\t" or stands(c) else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def shortened(line: str, limit: int) -> str:
-    """Return at most `limit` characters of a line: cut in its middle, for ends tell apart."""
+    """Return at most `limit` characters of a line: cut in its middle, as names differ at their ends."""
     if len(line) <= limit:
         return line
     end = (limit - 1) // 2

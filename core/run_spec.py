@@ -1,4 +1,4 @@
-"""What passes between the driver and its workers: runs out, progress back. Needs no torch."""
+"""What passes between the driver and its workers: runs out, events back. Needs no torch."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ Ended = Literal["complete", "failed", "attempt"]
 
 @dataclass(frozen=True)
 class WorkerEvent:
-    """What the driver hears of a run after an epoch, or when it ended.
+    """What a worker reports of a run after an epoch, or when it ended.
 
     Attributes:
         run: The run's id.
         epochs: How many it will have; 0: only its function knows.
         line: The epoch's line of the history, if an epoch ended.
-        ended: ``complete`` and ``failed`` are finished; ``attempt``: the surroundings stopped it.
+        ended: ``complete`` and ``failed`` are finished; ``attempt``: something outside the run stopped it.
         reason: Why it failed or stopped.
         message: Something a person should know; then nothing else.
     """
@@ -80,11 +80,11 @@ def unfinished(runs: Iterable[RunSpec], reason: str) -> list[WorkerEvent]:
 
 
 def choose_engine(engine: str, own: str | None = None, why: str | None = None) -> str:
-    """The engine that trains a run.
+    """Return the engine that trains a run.
 
     Args:
-        engine: What was asked for.
-        own: What trains it by itself; None: that is not known yet.
+        engine: What was requested.
+        own: The engine that trains it by default; None: not known yet.
         why: Why a cohort cannot train it, if that is so.
 
     Raises:

@@ -169,9 +169,13 @@ def describe(annotation: Any) -> str:
         marks = [mark for field in inner[1:] for mark in getattr(field, "metadata", [])]
         limits = [f"{word} {getattr(mark, name)}" for mark in marks
                   for name, word in _LIMITS.items() if hasattr(mark, name)]  # fmt: skip
-        return f"{describe(inner[0])} {' and '.join(limits)}".strip()
+        text = describe(inner[0])
+        number = text.removesuffix(" or none")
+        return f"{number} {' and '.join(limits)}".strip() + text[len(number) :]
     if origin in (Union, types.UnionType):
         known = [describe(part) for part in inner if getattr(part, "__name__", "") != "Tensor"]
+        if "none" in words_of(annotation):  # it is among the words already
+            known.remove("none")
         return " or ".join(dict.fromkeys(text for text in known if text))
     if origin in (tuple, list):
         return "a list of numbers" if any(part in (int, float) for part in inner) else "a list"

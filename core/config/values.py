@@ -59,17 +59,13 @@ _CoreSchema.add_constructor("tag:yaml.org,2002:int", _number)
 
 
 def parse_value(text: str, where: str) -> Any:
-    """One typed value: number, word, true or false, list. ``none`` stays a word here.
+    """Read one typed value: number, word, true or false, list. ``none`` stays a word here.
 
     Whether ``none`` means null depends on the parameter it is for; `signatures` decides.
 
     Raises:
         RequestError: If the text is no YAML, too long, or holds a number that is not finite.
     """
-    return as_plain(_parsed(text, where), where)
-
-
-def _parsed(text: str, where: str) -> Any:
     if len(text) > MAX_LENGTH:
         raise RequestError(f"{where}: the value is longer than {MAX_LENGTH} characters.")
     if text.strip() == "":
@@ -77,7 +73,7 @@ def _parsed(text: str, where: str) -> Any:
             f"{where}: the value is empty.", "Write KEY=VALUE, such as optimizer.lr=0.01."
         )
     if text.lstrip()[0] in "~&*!|>@`%{?#":  # home folders and words, never YAML's own machinery
-        return text.strip()
+        return as_plain(text.strip(), where)
     try:
         value = yaml.load(text, Loader=_CoreSchema)
     except (yaml.YAMLError, ValueError, RecursionError):
@@ -85,14 +81,14 @@ def _parsed(text: str, where: str) -> Any:
             raise RequestError(
                 f"{where}: '{shown(text)}' is not a value.", "Check brackets, quotes and commas."
             ) from None
-        return text.strip()
+        value = text.strip()
     if isinstance(value, dict):  # "a: b" is a word with a colon in it, not a mapping
-        return text.strip()
-    return value
+        value = text.strip()
+    return as_plain(value, where)
 
 
 def as_plain(value: Any, where: str) -> Any:
-    """The same value as JSON can hold it: numpy's numbers become Python's.
+    """Return the same value as JSON can hold it: numpy's numbers become Python's.
 
     Raises:
         RequestError: If it holds anything but numbers, words, true, false, none, lists and dicts
@@ -110,22 +106,14 @@ def as_plain(value: Any, where: str) -> Any:
             f"{where}: {shown(repr(value))} is not a number, a word, true, false, none or a list.",
             kind="bad-value",
         )
-    if isinstance(value, str) and not _is_text(value):
+    if isinstance(value, str) and value.encode(errors="replace").decode() != value:
         raise RequestError(f"{where}: '{shown(value)}' is not valid text.", kind="bad-value")
     refuse_not_finite(value, where)
     return value
 
 
-def _is_text(word: str) -> bool:
-    try:
-        word.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def refuse_not_finite(value: Any, where: str) -> None:
-    """Raises a `RequestError` if the value is or holds a number that is not finite."""
+    """Raise a `RequestError` if the value is or holds a number that is not finite."""
     if isinstance(value, float) and not math.isfinite(value):
         raise RequestError(f"{where}: {value} is not a finite number.", kind="not-finite")
     if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
@@ -139,7 +127,7 @@ def refuse_not_finite(value: Any, where: str) -> None:
 
 
 def split_commas(text: str) -> list[str]:
-    """Splits at the commas that stand outside brackets, parentheses and quotes."""
+    """Split at the commas that stand outside brackets, parentheses and quotes."""
     parts, depth, quote, start = [], 0, "", 0
     for at, char in enumerate(text):
         if quote:
@@ -157,7 +145,7 @@ def split_commas(text: str) -> list[str]:
 
 
 def parse_component(text: str, where: str) -> dict[str, Any]:
-    """A component as typed: ``mlp`` or ``cross_entropy(label_smoothing=0.1)``.
+    """Read a component as typed: ``mlp`` or ``cross_entropy(label_smoothing=0.1)``.
 
     Returns:
         ``{"name": …, keyword: value, …}``.
@@ -186,14 +174,14 @@ def parse_component(text: str, where: str) -> dict[str, Any]:
 
 
 def parse_components(text: str, where: str) -> list[dict[str, Any]]:
-    """Components as typed: ``[RandomHorizontalFlip, RandomCrop(size=28, padding=2)]``."""
+    """Read components as typed: ``[RandomHorizontalFlip, RandomCrop(size=28, padding=2)]``."""
     text = text.strip()
     inside = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     return [parse_component(part, where) for part in split_commas(inside)]
 
 
 def show_value(value: Any) -> str:
-    """A value as it stands in labels and messages: numbers by `repr`, words as they are."""
+    """Return a value as labels and messages show it: numbers by `repr`, words as they are."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict) and "name" in value:
@@ -211,12 +199,12 @@ def show_value(value: Any) -> str:
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal values have equal text."""
+    """Return JSON with sorted keys and no spaces: equal values have equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def null_if_not_finite(value: Any) -> Any:
-    """The same structure with null in place of NaN and infinities, which JSON does not have."""
+    """Return the same structure with null for NaN and infinities, which JSON does not have."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

@@ -144,3 +144,5 @@ def test_words_and_descriptions():
     assert words_of(Word | None) == ["relu", "tanh"]
     assert describe(Word | None) == "relu or tanh or none"
     assert describe(list[int]) == "a list of numbers"
+    assert describe(Literal["none", "b"] | None) == "b or none"
+    assert describe(Annotated[int | None, Field(ge=1)]) == "a whole number of at least 1 or none"

@@ -63,17 +63,41 @@ BAD = [
     ("sweep digits model.hidden_dim=a", ["model.hidden_dim=a: must be a whole number"]),
     ("sweep digits model.hidden_dim=64,1.5", ["model.hidden_dim=1.5: must be a whole number"]),
     ("sweep digits optimizer.lr=fast", ["optimizer.lr=fast: must be a number."]),
-    ("sweep digits train.epochs=two", ["train.epochs=two: must be a whole number."]),
+    ("sweep digits train.epochs=two", ["train.epochs=two: must be a whole number of at least 1"]),
     ("run digits model.dropout=2", ["model.dropout=2: must be a number of at least 0 and below 1"]),
     ("run digits optimizer.lr=-1", ["optimizer adam cannot be made", "Invalid learning rate: -1"]),
-    ("run digits train.epochs=0", ["train.epochs=0: must be at least 1."]),
-    ("run digits train.epochs=-3", ["train.epochs=-3: must be at least 1."]),
-    ("run digits train.updates=0", ["train.updates=0: must be at least 1."]),
-    ("run digits train.batch_size=0", ["train.batch_size=0: must be at least 1."]),
-    ("run digits train.batch_size=-3", ["train.batch_size=-3: must be at least 1."]),
-    ("sweep digits train.epochs=0,5", ["train.epochs=0: must be at least 1."]),
-    ("run digits split.val_fraction=1", ["split.val_fraction=1: must be below 1."]),
-    ("run digits split.method=sorted", ["split.method=sorted: must be 'stratified', 'random'"]),
+    (
+        "run digits train.epochs=0",
+        ["train.epochs=0: must be a whole number of at least 1 or none."],
+    ),
+    (
+        "run digits train.epochs=-3",
+        ["train.epochs=-3: must be a whole number of at least 1 or none."],
+    ),
+    (
+        "run digits train.updates=0",
+        ["train.updates=0: must be a whole number of at least 1 or none."],
+    ),
+    (
+        "run digits train.batch_size=0",
+        ["train.batch_size=0: must be a whole number of at least 1."],
+    ),
+    (
+        "run digits train.batch_size=-3",
+        ["train.batch_size=-3: must be a whole number of at least 1."],
+    ),
+    (
+        "sweep digits train.epochs=0,5",
+        ["train.epochs=0: must be a whole number of at least 1 or none."],
+    ),
+    (
+        "run digits split.val_fraction=1",
+        ["split.val_fraction=1: must be a number above 0 and below 1."],
+    ),
+    (
+        "run digits split.method=sorted",
+        ["split.method=sorted: must be in_order, none, random or stratified."],
+    ),
     ("run digits train.epochs=3 train.updates=4", ["one hyperparameter in two units", "Set one"]),
     ("run digits optimizer.lr=1 optimizer.lr=2", ["optimizer.lr is set twice.", "Set it once."]),
     ("run digits optimizer.lr", ["'optimizer.lr' is not KEY=VALUE."]),
@@ -85,7 +109,7 @@ BAD = [
     ("sweep digits optimizer.lr=1e-4:.inf:3", ["optimizer.lr: inf is not a finite number."]),
     ("sweep digits --run-timeout soon", ["--run-timeout soon: must be a number of seconds"]),
     ("sweep digits --run-timeout=-1", ["--run-timeout -1: must be a number of seconds, 1 or"]),
-    ("run digits device=cuda:9", ["device=cuda:9: must be 'auto', 'cpu' or 'cuda'"]),
+    ("run digits device=cuda:9", ["device=cuda:9: must be auto, cpu or cuda."]),
     # axes
     ("sweep digits optimizer.lr=1 optimizer.lr=2", ["The axis optimizer.lr is given twice."]),
     (
@@ -106,7 +130,10 @@ BAD = [
     ("sweep digits optimizer.lr=1:1:3", ["its low end must be below its high end."]),
     ("sweep digits model.dropout=0:2", ["model.dropout=2.0: must be a number of at least 0"]),
     ("sweep digits optimizer.lr=-1:1", ["optimizer.lr=-1.0", "Invalid learning rate: -1"]),
-    ("sweep digits train.epochs=0:5", ["train.epochs=0: must be at least 1."]),
+    (
+        "sweep digits train.epochs=0:5",
+        ["train.epochs=0: must be a whole number of at least 1 or none."],
+    ),
     (
         "sweep digits loss=cross_entropy,cross_entropy(label_smoothing=0.1) --trials 1",
         ["--trials 1: no axis is explored", "such as optimizer.lr=1e-5:1e-1:log"],
@@ -306,7 +333,7 @@ WRONG = [
     ("show", "lrr=1", "'lrr'"),
     ("check", "train.epoch=1", "'train.epoch'"),
     ("run", "model=mpl", "model 'mpl'"),
-    ("run", "train.epochs=0", "train.epochs=0: must be at least 1."),
+    ("run", "train.epochs=0", "train.epochs=0: must be a whole number of at least 1 or none."),
     ("run", "--seed=x", "--seed x: must be a whole number"),
     ("sweep", "model.hidden_dim=a", "model.hidden_dim=a: must be a whole number"),
     ("sweep", "optimizer=sdg", "optimizer 'sdg'"),
@@ -463,7 +490,7 @@ FILES = {
     "leaves.py": ("raise SystemExit(3)", ["leaves.py, line 1: SystemExit: 3"]),
     "empty.py": ("", ["empty.py defines no BASELINE.", "task, data, model, loss, optimizer"]),
     "keys.py": ('BASELINE = {"trian": 3}', ["keys.py", "'trian'", "Choose train.batch_size"]),
-    "no_axes.py": (OWN, ["no_axes.py has no AXES, and none were asked for."]),
+    "no_axes.py": (OWN, ["no_axes.py has no AXES, and none were given."]),
 }
 
 
