@@ -61,7 +61,7 @@ class WorkerEvent:
         run: The run's id.
         epochs: How many it will have; 0: only its function knows.
         line: The epoch's line of the history, if an epoch ended.
-        ended: ``complete`` and ``failed`` are finished; ``attempt``: something outside the run stopped it.
+        ended: ``complete`` and ``failed`` are finished; ``attempt``: it was stopped from outside.
         reason: Why it failed or stopped.
         message: Something a person should know; then nothing else.
     """
