@@ -145,7 +145,7 @@ def inert(text: str) -> str:
 
 
 def shortened(line: str, limit: int) -> str:
-    """Return at most `limit` characters of a line, cut in its middle: names differ at their ends."""
+    """Return at most `limit` characters of a line, cut in its middle: the ends of names differ."""
     if len(line) <= limit:
         return line
     end = (limit - 1) // 2
