@@ -43,6 +43,7 @@ class Subject:
 
     @property
     def data(self) -> Data:
+        """Return the prepared parts of its data."""
         return self.resolver.data(self.requested)
 
     def train_state(self) -> TrainState:

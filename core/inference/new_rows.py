@@ -44,7 +44,7 @@ class RowReader:
 
     @property
     def expected(self) -> str:
-        """What may be given, in words."""
+        """Return what may be given, in words."""
         if self.named:
             return f"CSV or TSV files with the columns {shown(', '.join(self._names), 200)}"
         shape, count = self.recipe["input_shape"], len(self.columns)

@@ -86,7 +86,7 @@ class Module:
 
     @cached_property
     def binding_any(self) -> list[Statement]:
-        """The statements that may bind any name."""
+        """Return the statements that may bind any name."""
         return [statement for statement in self.statements if statement.any_name]
 
     def binding(self, name: str) -> list[Statement]:
