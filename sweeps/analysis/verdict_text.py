@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from paribus.core.config.values import show_value
-from paribus.sweeps.analysis.compare import ChangedCell, Comparison, SettingComparison
+from paribus.sweeps.analysis.compare import Comparison, SettingComparison, best_setting
 from paribus.sweeps.analysis.linter.evidence import Finding
 from paribus.sweeps.formatting import cut_middle, number, signed
 from paribus.sweeps.study.settings import BASELINE
@@ -22,10 +22,19 @@ _LONGEST_NAME = 40  # columns, in a sentence
 _FINE = 1e-6  # steps below are those of floating-point numbers
 NOT_PROVEN = "sameness not proven: a function keeps its model, data and random draws to itself"
 QUESTIONS = {"new data": "on new data", "this part": "on this validation part"}
-# Rules of the linter, those first that put a verdict most in doubt.
-_WARNINGS = ("test-read", "many-failures", "one-seed", "not-tuned-again", "edge-of-axis",
-             "still-improving", "derived-quantity", "overfitting", "accuracy-alone",
-             "different-curves")  # fmt: skip
+# In a line each, what the linter's rules warn of; those first that put a verdict most in doubt.
+_WARNINGS = {
+    "test-read": "the test part was read more than once, or before the study ended",
+    "many-failures": "many of the runs failed",
+    "one-seed": "one seed only: a difference may be chance",
+    "not-tuned-again": "levels of {about} lost at the baseline's learning rate; tune it for them",
+    "edge-of-axis": "the best level of {about} is the last one tried; try levels beyond it",
+    "still-improving": "{about} still improved when training ended; train longer",
+    "derived-quantity": "{about} changed more than itself (see derived)",
+    "overfitting": "the validation loss of {about} rose again before the end",
+    "accuracy-alone": "classes are unbalanced; accuracy favours the most frequent one",
+    "different-curves": "the best epoch of {about} is chosen from a curve of another form",
+}
 
 Paste = Callable[[str, str, str], str]
 Setting = SettingComparison
@@ -122,14 +131,14 @@ def answer(comparison: Comparison) -> str:
         why = next((s.no_verdict for s in others if s.no_verdict), "no setting has finished")
         one_seed = max((len(s.seeds) for s in settings), default=0) < 2
         why = "one seed may be chance; --seeds 3 gives verdicts" if one_seed else why
-        nearest = f"; best mean: {_name(best)} ({signed(best.delta)})" if best else ""
+        nearest = f"; best mean: {_shortened(best.label)} ({signed(best.delta)})" if best else ""
         return f"No verdict: {why}{nearest}."
     if len(others) == 1:
         verdict = judged[0].verdict
         is_so = f"{verdict} than" if verdict in ("better", "worse") else f"{verdict} to"
         is_so = "not shown to differ from" if verdict == "undecided" else is_so
         effect = f"{signed(judged[0].delta)}, {interval_text(judged[0].interval)}"
-        return f"{_name(judged[0])} is {is_so} the baseline ({effect})."
+        return f"{_shortened(judged[0].label)} is {is_so} the baseline ({effect})."
     better = [s for s in judged if s.verdict == "better"]
     left = Counter(s.verdict or s.status for s in others if s.verdict != "better")
     order = ("worse", "equivalent", "identical", "undecided", *left)
@@ -137,7 +146,7 @@ def answer(comparison: Comparison) -> str:
     if not better:
         return f"No setting is better than the baseline: {counts}."
     better.sort(key=lambda s: -_sign(comparison) * (s.delta or 0.0))
-    names = [f"{_name(s)} ({signed(s.delta)})" for s in better]
+    names = [f"{_shortened(s.label)} ({signed(s.delta)})" for s in better]
     text = f"{_few(names, 2)} {'is' if len(better) == 1 else 'are'} better than the baseline"
     return f"{text}; {counts}." if counts else f"{text}."
 
@@ -149,13 +158,11 @@ class Deciding(NamedTuple):
         sentence: What is undecided, and why.
         settings: Those that more seeds would decide.
         seeds: How many seeds; None: the next look's, or seeds would not decide it.
-        next_look: Whether the same sweep goes on with another look.
     """
 
     sentence: str
     settings: list[Setting]
     seeds: int | None = None
-    next_look: bool = False
 
 
 def deciding(comparison: Comparison, most: int | None = None) -> Deciding | None:
@@ -173,18 +180,18 @@ def deciding(comparison: Comparison, most: int | None = None) -> Deciding | None
     text = f"undecided: {many} settings" if judged > 1 else "undecided"
     if looking := [s for s in left if s.next_look]:
         look = min(s.next_look for s in looking if s.next_look)
-        return Deciding(f"{text}; the next look is after {look} seeds", looking, None, True)
+        return Deciding(f"{text}; the next look is after {look} seeds", looking)
     by_seeds = _by_seeds(left)
     if not by_seeds:
         return Deciding(f"{text}; {_why_undecided(comparison, left[0])}", [])
     few = [s for s in by_seeds if (s.seeds_to_decide or 0) <= _MOST_SEEDS][:most] or by_seeds[:1]
     seeds = few[-1].seeds_to_decide
-    them = "it" if judged == 1 else f"{len(few)} of them" if len(few) < len(left) else "them"
+    them = "it" if len(left) == 1 else f"{len(few)} of them" if len(few) < len(left) else "them"
     return Deciding(f"{text}; {seeds} seeds would decide {them}", few, seeds)
 
 
 def method_warnings(comparison: Comparison, findings: Sequence[Finding]) -> list[str]:
-    """Return the linter's warnings: one of each rule, the most important first.
+    """Return the linter's warnings in a line each: one of each rule, the most important first.
 
     Of a rule's that is the one on the axis with the largest difference.
     """
@@ -192,14 +199,14 @@ def method_warnings(comparison: Comparison, findings: Sequence[Finding]) -> list
     for setting in comparison.settings:
         for name in (setting.label, *setting.changed):
             deltas[name] = max(deltas.get(name, 0.0), abs(setting.delta or 0.0))
-
-    def place(finding: Finding) -> tuple[int, float]:
-        return _WARNINGS.index(finding.rule), -deltas.get(finding.about, 0.0)
-
-    first: dict[str, str] = {}
-    for finding in sorted((f for f in findings if f.judged), key=place):
-        first.setdefault(finding.rule, finding.sentence)
-    return [f"{rule}: {sentence}" for rule, sentence in first.items()]
+    judged = sorted((f for f in findings if f.judged), key=lambda f: -deltas.get(f.about, 0.0))
+    about = {f.rule: f.about or "several settings" for f in reversed(judged)}
+    about = {rule: "the baseline" if of == BASELINE else of for rule, of in about.items()}
+    return [
+        f"{rule}: {text.format(about=_shortened(about[rule]))}"
+        for rule, text in _WARNINGS.items()
+        if rule in about
+    ]
 
 
 def meaning(comparison: Comparison) -> list[str]:
@@ -346,18 +353,22 @@ def axis_said(comparison: Comparison, key: str) -> AxisSaid:
 
 def cell_lines(comparison: Comparison) -> list[str]:
     """Return of better and worse settings the cells of the confusion matrix that changed most."""
-    lines = [
-        f"  {setting.label}: {', '.join(map(_cell, setting.cells))}"
-        for setting in in_order(comparison)
-        if setting.cells
-    ]
+    lines = []
+    for setting in in_order(comparison):
+        cells = [
+            f"{f'{cell.label}: ' if cell.label else ''}{cell.true} → {cell.predicted} "
+            f"{cell.mean:+.1f} ({cell.interval[0]:+.1f} to {cell.interval[1]:+.1f})"
+            for cell in setting.cells or ()
+        ]
+        lines += [f"  {setting.label}: {', '.join(cells)}"] * bool(cells)
     return ["confusion matrix, largest changes (examples, true → predicted):", *lines] * bool(lines)
 
 
 def _best(comparison: Comparison, settings: Sequence[Setting]) -> Setting | None:
-    """The complete setting with the best difference; the first of equal ones."""
-    ended = [s for s in settings if s.status == "complete" and s.delta is not None]
-    return max(ended, key=lambda s: round(_sign(comparison) * (s.delta or 0.0), 12), default=None)
+    """Return the best of these settings that can be compared with the baseline."""
+    known = [s for s in settings if s.delta is not None]
+    with_baseline = [comparison.settings[0], *known]
+    return best_setting(with_baseline, comparison.metric.direction, besides_baseline=True)
 
 
 def _by_seeds(settings: Sequence[Setting]) -> list[Setting]:
@@ -366,8 +377,8 @@ def _by_seeds(settings: Sequence[Setting]) -> list[Setting]:
     return sorted(found, key=lambda s: s.seeds_to_decide or 0)
 
 
-def _name(setting: Setting) -> str:
-    return cut_middle(setting.label, _LONGEST_NAME)
+def _shortened(label: str) -> str:
+    return cut_middle(label, _LONGEST_NAME)
 
 
 def _how_sure(setting: Setting) -> str:
@@ -385,12 +396,6 @@ def _how_sure(setting: Setting) -> str:
         verdict = f"undecided, it may be chance{adjusted}"
     question = QUESTIONS[setting.question or "this part"]
     return f" ({seeds}; {question} {signed(low)} to {signed(high)}: {verdict})"
-
-
-def _cell(cell: ChangedCell) -> str:
-    label = f"{cell.label}: " if cell.label else ""
-    low, high = (f"{end:+.1f}" for end in cell.interval)
-    return f"{label}{cell.true} → {cell.predicted} {cell.mean:+.1f} ({low} to {high})"
 
 
 def _no_baseline(base: Setting) -> str:

@@ -14,8 +14,7 @@ from paribus.core.errors import Fault, ParibusError, inert
 from paribus.sweeps.cli import (
     catalogue_commands,
     compare_command,
-    picture_commands,
-    predict_command,
+    inference_commands,
     reproduce_command,
     result_commands,
     train_commands,
@@ -41,8 +40,7 @@ for _command in (
     *reproduce_command.COMMANDS,
     *compare_command.COMMANDS,
     *result_commands.COMMANDS,
-    *predict_command.COMMANDS,
-    *picture_commands.COMMANDS,
+    *inference_commands.COMMANDS,
     *upkeep_commands.COMMANDS,
     completion_command,
 ):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from paribus.core.config.schema import Direction, difference, flatten
+from paribus.core.config.schema import Direction, flatten, same_value
 from paribus.core.config.values import show_value
 from paribus.core.errors import Faults, RequestError, inert, shown
 from paribus.core.records.run_dir import RunFolder
@@ -54,28 +54,29 @@ def print_comparison(comparison: Comparison, *, verbose: bool = False) -> None:
     from paribus.sweeps.analysis import verdict_text as words
 
     settings, base = words.in_order(comparison), comparison.settings[0]
-    metric, looks = comparison.metric.name, comparison.looks
-    interval = "interval" if looks else "95 % interval"
-    columns = ["setting", f"{metric} ± sd", f"vs baseline ({interval})", "verdict"]
     seeds = {
         s.label: words.seeds_text(s, len(base.runs)).removeprefix("pruned after ") for s in settings
     }
+
+    def difference(setting: Setting) -> str:
+        if setting.interval is None:
+            return signed(setting.delta)
+        return f"{signed(setting.delta)} ({words.interval_text(setting.interval)})"
+
+    def verdict(setting: Setting) -> str:
+        if setting.status == "pruned" and setting.verdict in (None, "undecided"):
+            return "pruned"
+        symbol = f"{_LOOKS[setting.verdict][0]} " if setting.verdict and has_symbols() else ""
+        return symbol + words.verdict_text(comparison, setting)
+
+    columns: dict[str, Callable[[Setting], str]] = {
+        f"{comparison.metric.name} ± sd": words.value_text,
+        f"vs baseline ({'interval' if comparison.looks else '95 % interval'})": difference,
+        "verdict": verdict,
+    }
     if len(set(seeds.values())) > 1:
-        columns.append("seeds")
-
-    def cells(setting: Setting) -> list[str]:
-        verdict, pruned = words.verdict_text(comparison, setting), setting.status == "pruned"
-        if pruned and setting.verdict in (None, "undecided"):
-            verdict = "pruned"
-        elif setting.verdict and has_symbols():
-            verdict = f"{_LOOKS[setting.verdict][0]} {verdict}"
-        difference = "–" if setting.delta is None else signed(setting.delta)
-        if setting.interval is not None:
-            difference += f" ({words.interval_text(setting.interval)})"
-        row = [_level(setting), words.value_text(setting), difference, verdict]
-        return [*row, seeds[setting.label]][: len(columns)]
-
-    _by_axis(columns, settings, cells)
+        columns["seeds"] = lambda s: seeds[s.label]
+    _by_axis(settings, columns)
     derived = {s.label: words.derived_text(s.derived) for s in settings if s.derived}
     if derived:
         say("derived:")
@@ -83,43 +84,32 @@ def print_comparison(comparison: Comparison, *, verbose: bool = False) -> None:
     for name, text in zip(names, derived.values(), strict=True):
         say(cut(f"  {name}: {text}", width(), items=True))
     if verbose and any(s.verdict for s in settings):
-
-        def more(setting: Setting) -> list[str]:
-            part = setting.this_part
-            p = "–" if setting.p_holm is None else f"{setting.p_holm:.2g}"
-            row = [_level(setting), seeds[setting.label], p]
-            if part is None:
-                return [*row, "–", "–"]
-            return [*row, words.interval_text(part.interval), part.verdict]
-
-        part = "this part: interval"
-        _by_axis(["setting", "seeds", "adjusted p", part, "verdict"], settings, more)
+        _by_axis(settings, {
+            "seeds": lambda s: seeds[s.label],
+            "adjusted p": lambda s: "–" if s.p_holm is None else f"{s.p_holm:.2g}",
+            "this part: interval": lambda s: words.interval_text(
+                s.this_part.interval if s.this_part else None
+            ),
+            "verdict": lambda s: s.this_part.verdict if s.this_part else "–",
+        })  # fmt: skip
 
 
-def _by_axis(
-    columns: Sequence[str], settings: Sequence[Setting], cells: Callable[[Setting], list[str]]
-) -> None:
-    """A table of settings, each axis under its name; the last but one columns hold numbers."""
+def _by_axis(settings: Sequence[Setting], columns: Mapping[str, Callable[[Setting], str]]) -> None:
+    """Print a table of settings, each axis under its name; all but verdicts are numbers."""
     rows: list[list[str] | str] = []
     styles, axis = [], None
     for setting in settings:
-        changed = next(iter(setting.changed), None)
-        if changed and changed != axis:
-            before = setting.changed[changed][0]
+        before, level = setting.changed[setting.key] if setting.key else (None, None)
+        if setting.key != axis and setting.key:
             known = "" if before is None else f" (baseline {show_value(before)})"
-            rows.append(f"{changed}{known}")
+            rows.append(f"{setting.key}{known}")
             styles.append("")
-            axis = changed
-        rows.append(cells(setting))
+            axis = setting.key
+        name = f"  {show_value(level)}" if setting.key else setting.label
+        rows.append([name, *[cell(setting) for cell in columns.values()]])
         styles.append(_LOOKS[setting.verdict][1] if setting.verdict else "")
-    right = [n for n, name in enumerate(columns) if n and name != "verdict"]
-    table(columns, rows, right=right, styles=styles)
-
-
-def _level(setting: Setting) -> str:
-    """What a row of an axis' settings is called: its level."""
-    changed = next(iter(setting.changed.values()), None)
-    return f"  {show_value(changed[1])}" if changed else setting.label
+    right = [n for n, name in enumerate(columns, 1) if name != "verdict"]
+    table(("setting", *columns), rows, right=right, styles=styles)
 
 
 def print_warnings(findings: Sequence[Finding], *, verbose: bool = False) -> None:
@@ -225,27 +215,32 @@ def compare_command(
     faults.check()
     if len(names) > 1:
         _compare_runs(root, names, as_json)
-        return
+        context.exit(0)
     if of_file:
         from paribus.sweeps.analysis.csv_results import compare_results
 
         found = compare_results(Path(names[0]), direction or "maximize", margin)
-        _print(found, form, as_json, verbose)
-        return
+        print_json(found.to_dict()) if as_json else _print(found, form, verbose)
+        context.exit(0)
     from paribus.sweeps.analysis.compare import checked_comparison
 
     study = _study_named(root, names)
     comparison = checked_comparison(study, metric, margin, root_words(root))
     for run, damage in study.outcomes.damaged.items():
         warn(f"{run} is left out, as it is damaged: {damage}")
-    given = None
-    if wandb and as_json:  # one document, so it comes first
-        given = _log_to_wandb(study)
-    _print(comparison, form, as_json, verbose, study, given)
-    if wandb and not as_json:
-        given = _log_to_wandb(study)
+    given: dict[str, Any] = {}
+    if not as_json:  # which is one document, with what became of the study in W&B
+        _print(comparison, form, verbose, study)
+    if wandb:
+        from paribus.sweeps.tracking.wandb_sync import log_study
+
+        with root.lock(f"study-{study.name}", f"The study {study.name}"):
+            given = log_study(study, warn, bar("logging to W&B"))
+    if as_json:
+        print_json({**comparison.to_dict(), **({"wandb": given} if wandb else {})})
+    elif wandb:
         (say if form == "table" else warn)(_wandb_line(given))
-    missing = given is not None and (given["failed"] or given["study"] == "failed")
+    missing = given and (given["failed"] or given["study"] == "failed")
     context.exit(1 if study.outcomes.damaged or missing else 0)
 
 
@@ -280,13 +275,6 @@ def _check_options(
     faults.check()
 
 
-def _log_to_wandb(study: Study) -> dict[str, Any]:
-    from paribus.sweeps.tracking.wandb_sync import log_study
-
-    with study.root.lock(f"study-{study.name}", f"The study {study.name}"):
-        return log_study(study, warn, bar("logging to W&B"))
-
-
 def _wandb_line(given: Mapping[str, Any]) -> str:
     """What became of a study in W&B."""
     counts = [f"{given[what]} {what}" for what in ("logged", "amended", "unchanged", "failed")]
@@ -309,24 +297,14 @@ def _study_named(root: ResultsDir, names: Sequence[str]) -> Study:
     return Study.load(root, name)
 
 
-def _print(
-    comparison: Comparison,
-    form: str,
-    as_json: bool,
-    verbose: bool,
-    study: Study | None = None,
-    wandb: Mapping[str, Any] | None = None,
-) -> None:
+def _print(comparison: Comparison, form: str, verbose: bool, study: Study | None = None) -> None:
     """Print a comparison as it was asked for; of a study also its axes and warnings."""
     from paribus.sweeps.analysis import verdict_text as words
 
-    if as_json:
-        print_json({**comparison.to_dict(), **({"wandb": wandb} if wandb else {})})
-        return
     if form != "table":
-        from paribus.sweeps.cli import table_formats
+        from paribus.sweeps.cli.table_formats import FORMATS
 
-        click.echo(inert(table_formats.FORMATS[form](comparison)))
+        click.echo(inert(FORMATS[form](comparison)))
         return
     say(f"study {study.name}" if study else f"results {getattr(comparison, 'results', '')}")
     print_comparison(comparison, verbose=verbose)
@@ -351,7 +329,7 @@ def _print(
         for line in words.axis_lines(comparison, axis.key, paste):
             say(line)
     for line in words.cell_lines(comparison):
-        say(line)
+        say(cut(line, width(), items=True))
     print_warnings(comparison.linter or (), verbose=verbose)
 
 
@@ -367,17 +345,14 @@ def _compare_runs(root: ResultsDir, names: Sequence[str], as_json: bool) -> None
             folders.append(find_run(root, name))
     faults.check()
     records = [folder.verified_record() for folder in folders]
-    configuration: dict[str, list[Any]] = {}
-    for record in records[1:]:
-        for key in difference(records[0].configuration, record.configuration):
-            configuration[key] = [flatten(r.configuration).get(key) for r in records]
-    seeds = [record.seed for record in records]
-    environments = [{**r.identity["environment"], "engine": r.engine} for r in records]
-    metrics = [record.metrics for record in records]
     document = {
-        "configuration": configuration | ({"seed": seeds} if len(set(seeds)) > 1 else {}),
-        "environment": _differing(environments),
-        "metrics": _differing(metrics),
+        "configuration": _differing(
+            [{**flatten(r.configuration), "seed": r.seed} for r in records]
+        ),
+        "environment": _differing(
+            [{**r.identity["environment"], "engine": r.engine} for r in records]
+        ),
+        "metrics": _differing([record.metrics for record in records]),
     }
     proven = sameness(*[record.configuration for record in records])
     if as_json:
@@ -386,8 +361,11 @@ def _compare_runs(root: ResultsDir, names: Sequence[str], as_json: bool) -> None
         if not rows:
             say(f"{part}: no difference")
             continue
-        cell = _metric if part == "metrics" else show_value
-        cells = [[k, *[cell(v) for v in values]] for k, values in rows.items()]
+        cells = [
+            [key, *[number(v, 6) if isinstance(v, float) and part == "metrics" else show_value(v)
+                    for v in values]]
+            for key, values in rows.items()
+        ]  # fmt: skip
         table((part, *[folder.id for folder in folders]), cells)
     if proven != "proven":
         say(words.NOT_PROVEN)
@@ -395,13 +373,10 @@ def _compare_runs(root: ResultsDir, names: Sequence[str], as_json: bool) -> None
 
 
 def _differing(parts: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return the values of each key of which they differ."""
     keys = dict.fromkeys(key for part in parts for key in part)
     rows = {key: [part.get(key) for part in parts] for key in keys}
-    return {key: row for key, row in rows.items() if any(value != row[0] for value in row)}
-
-
-def _metric(value: Any) -> str:
-    return number(value, 6) if isinstance(value, float) else show_value(value)
+    return {k: row for k, row in rows.items() if not all(same_value(v, row[0]) for v in row)}
 
 
 COMMANDS = (compare_command,)

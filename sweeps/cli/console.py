@@ -206,6 +206,11 @@ def clean_stop() -> Iterator[Callable[[], bool]]:
     before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: bool(requests)
+    except KeyboardInterrupt:
+        context = click.get_current_context(silent=True)
+        if requests and context and context.info_name in ("run", "sweep"):
+            warn_stopped(command(*context.obj))
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

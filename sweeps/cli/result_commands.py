@@ -1,64 +1,24 @@
-"""`evaluate`, `studies` and `runs`: what happened."""
+"""`studies`, `runs`, `plot` and `report`: what happened, in tables and pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from paribus.core.errors import DamagedError
-from paribus.core.fileio import verify_manifest
+from paribus.core.errors import DamagedError, Faults, shown
+from paribus.core.fileio import verify_manifest, write_bytes
 from paribus.core.records.run_dir import HISTORY, RECORD, RunFolder
 from paribus.sweeps.cli.completion import complete_study, complete_subject
-from paribus.sweeps.cli.console import bar, print_json, say, size, table, warn
+from paribus.sweeps.cli.console import print_json, say, size, table, warn
 from paribus.sweeps.cli.options import json_option, root_option, trust_option
 from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir
 
 if TYPE_CHECKING:
-    from paribus.sweeps.evaluate import Evaluation, EvaluationComparison
     from paribus.sweeps.study.study import Study
-
-
-@click.command("evaluate")
-@click.argument("name", metavar="RUN|STUDY", shell_complete=complete_subject)
-@click.argument("labels", nargs=-1, metavar="[LABEL]...")
-@click.option("--split", type=click.Choice(["val", "test"]), default="val", show_default=True,
-              help="The part to evaluate on.")  # fmt: skip
-@trust_option
-@root_option
-@json_option
-@click.pass_context
-def evaluate_command(
-    context: click.Context,
-    name: str,
-    labels: tuple[str, ...],
-    split: Literal["val", "test"],
-    trust: bool,
-    root: ResultsDir,
-    as_json: bool,
-) -> None:
-    """The best checkpoint of a RUN, or of a STUDY's chosen settings, on a part of the data.
-
-    Readings of the test part are counted. Of a study the baseline is evaluated and the settings
-    named, else those that are better, or where none is, the best one; all seeds in one reading.
-    """
-    from paribus.sweeps.evaluate import Evaluation, evaluate_named
-
-    found = evaluate_named(root, name, split, labels, trust, bar(f"evaluating on {split}"))
-    if as_json:
-        print_json(found.to_dict())
-    elif isinstance(found, Evaluation):
-        _print_run(found)
-    else:
-        _print_study(found)
-    for what, (then, now) in found.environment.items():
-        warn(f"environment: {what} was {then}, is {now}")
-    for what, (then, now) in found.differs.items():
-        warn(f"{what} was recorded as {then!r}, is {now!r}")
-    context.exit(1 if found.differs and not found.environment else 0)
 
 
 @click.command("studies")
@@ -158,54 +118,6 @@ def runs_command(study: str | None, root: ResultsDir, as_json: bool) -> None:
     return None
 
 
-def _print_study(found: EvaluationComparison) -> None:
-    from paribus.sweeps.analysis.verdict_text import answer, meaning
-    from paribus.sweeps.cli.compare_command import print_comparison
-
-    say(f"study {found.study} on its {found.split} part")
-    print_comparison(found)
-    for line in (answer(found), *meaning(found)):
-        say(line)
-    _tell_readings("this study", found.readings)
-
-
-def _print_run(found: Evaluation) -> None:
-    say(f"{found.run} on its {found.split} part")
-    table(("metric", "value"), [[k, number(v, 6)] for k, v in found.metrics.items()], (1,))
-    if found.report and found.confusion_matrix:
-        several = isinstance(found.confusion_matrix[0][0], list)
-        rows = [
-            [name, *[number(row[k]) for k in ("precision", "recall", "f1")], str(row["support"])]
-            for name, row in found.report.items()
-        ]
-        what = "label" if several else "class"
-        table((what, "precision", "recall", "f1", "examples"), rows, right=(1, 2, 3, 4))
-        tell = _tell_matrices if several else _tell_matrix
-        tell(list(found.report), found.confusion_matrix)
-    _tell_readings("this run", found.readings)
-
-
-def _tell_readings(whose: str, readings: int) -> None:
-    if readings:
-        times = "once" if readings == 1 else f"{readings} times"
-        say(f"The test part of {whose} has been read {times}.")
-
-
-def _tell_matrix(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> None:
-    rows = [[name, *map(str, counts)] for name, counts in zip(names, matrix, strict=True)]
-    table(("true \\ predicted", *names), rows, right=range(1, len(names) + 1))
-
-
-def _tell_matrices(names: Sequence[str], matrices: Sequence[Sequence[Sequence[int]]]) -> None:
-    """The matrix of each label, below one another."""
-    rows = [
-        [name if truth == "no" else "", truth, *map(str, counts)]
-        for name, matrix in zip(names, matrices, strict=True)
-        for truth, counts in zip(("no", "yes"), matrix, strict=True)
-    ]
-    table(("label", "true \\ predicted", "no", "yes"), rows, right=(2, 3))
-
-
 def _interrupted(
     root: ResultsDir, name: str, studies: Sequence[str], of: Study | None
 ) -> dict[str, Any]:
@@ -240,4 +152,106 @@ def _best(document: Mapping[str, Any]) -> str:
     return ", ".join(f"{k} {number(metrics[k])}" for k in usual or metrics)
 
 
-COMMANDS = (evaluate_command, studies_command, runs_command)
+@click.command("plot")
+@click.argument("name", metavar="RUN|STUDY", shell_complete=complete_subject)
+@click.option("--output", "-o", metavar="FILE",
+              help="The file: .svg or .png. Default: NAME.svg in this folder.")  # fmt: skip
+@trust_option
+@root_option
+@json_option
+@click.pass_context
+def plot_command(
+    context: click.Context,
+    name: str,
+    output: str | None,
+    trust: bool,
+    root: ResultsDir,
+    as_json: bool,
+) -> None:
+    """Draw a RUN (curves, confusion matrix, its answers) or a STUDY (curves and responses)."""
+    from paribus.sweeps.report.output import checked_output, unwritable, warn_of_damage
+    from paribus.sweeps.study.lookup import find_subject
+
+    faults, subject, found = Faults(), None, "output"
+    with faults.collecting():
+        subject = find_subject(root, name)
+        found = subject.id if isinstance(subject, RunFolder) else subject.name
+    # Without a subject any name will do: the file's other faults are found too.
+    file = Path(output if output is not None else f"{found}.svg")
+    with faults.collecting():
+        file = checked_output(file, (".svg", ".png"), "The picture")
+    faults.check()
+    assert subject
+    from paribus.sweeps.report.figure import figure_of, rendered
+
+    if isinstance(subject, RunFolder):
+        from paribus.sweeps.report.run_report import load_run_view, run_picture
+
+        kind, damaged, view = "run", False, load_run_view(subject, trust)
+        if view.left_out:
+            warn(view.left_out)
+        picture = run_picture(view)
+    else:
+        from paribus.sweeps.report.study_plots import StudyView, study_picture
+
+        kind, study_view = "study", StudyView(subject)
+        warn_of_damage(subject, warn)
+        picture, damaged = study_picture(study_view), bool(subject.outcomes.damaged)
+    content = rendered(figure_of(picture), "png" if file.suffix.lower() == ".png" else "svg")
+    try:
+        write_bytes(file, content)
+    except OSError as error:
+        raise unwritable("The picture", file, shown(error.strerror or error, 200)) from error
+    panels = [panel.name for panel in picture.panels]
+    if as_json:
+        print_json({kind: found, "file": str(file.absolute()), "panels": panels})
+    else:
+        say(f"{kind} {found}: {shown(', '.join(panels), 1000)}")
+        say(f"picture: {file}")
+    context.exit(1 if damaged else 0)
+
+
+@click.command("report")
+@click.argument("name", metavar="[STUDY | RUN]", required=False, shell_complete=complete_subject)
+@click.option("--output", "-o", metavar="FILE",
+              help="The file, .html. Default: report.html in the study's folder, RUN.html in this "
+              "one.")  # fmt: skip
+@click.option("--open", "show", is_flag=True, help="Open it in the browser.")
+@trust_option
+@root_option
+@json_option
+@click.pass_context
+def report_command(
+    context: click.Context,
+    name: str | None,
+    output: str | None,
+    show: bool,
+    trust: bool,
+    root: ResultsDir,
+    as_json: bool,
+) -> None:
+    """Write a page on a STUDY (the latest, if none is named) or a RUN: one self-contained file."""
+    from paribus.sweeps.report.output import report_file, write_report
+    from paribus.sweeps.study.lookup import find_subject
+    from paribus.sweeps.study.study import latest_study
+
+    faults, subject, file = Faults(), None, None
+    with faults.collecting():
+        subject = find_subject(root, latest_study(root) if name is None else name)
+    with faults.collecting():
+        file = report_file(subject, output)
+    faults.check()
+    assert subject
+    assert file
+    written = write_report(subject, file, warn, trust=trust)
+    if as_json:
+        print_json(written.to_dict())
+    else:
+        say(f"{written.kind} {written.name}")
+        say(f"page: {file}")
+    if show:
+        click.launch(str(written.file))
+    context.exit(1 if not isinstance(subject, RunFolder) and subject.outcomes.damaged else 0)
+
+
+COMMANDS = (studies_command, runs_command, plot_command, report_command)

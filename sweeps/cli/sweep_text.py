@@ -40,7 +40,6 @@ from paribus.sweeps.execution.driver import cost, length, schedule
 from paribus.sweeps.formatting import cut, cut_middle, duration, number
 from paribus.sweeps.study.axes import Axis
 from paribus.sweeps.study.request import seed_words
-from paribus.sweeps.study.settings import Setting
 from paribus.sweeps.sweep import Sweep
 
 _LONGEST_LEVEL = 120  # characters, in a list of them
@@ -124,7 +123,18 @@ def dry_run(sweep: Sweep, as_json: bool) -> None:
             **document,
             "runs": {**document["runs"], "planned": sweep.most_runs(),
                      "reused": len(runs) - len(left)},
-            "settings": [_planned(sweep, setting) for setting in sweep.settings],
+            "settings": [
+                {
+                    "label": setting.label,
+                    "changed": setting.changed,
+                    "derived": setting.derived,
+                    "runs": [run.id for (label, _), run in sweep.runs.items()
+                             if label == setting.label],
+                    "seeds": [seed for label, seed in sweep.runs if label == setting.label],
+                    "values": [], "mean": None, "std": None, "status": "planned", "reason": None,
+                }
+                for setting in sweep.settings
+            ],
             "best": None,
             "seconds": seconds,
         })  # fmt: skip
@@ -159,22 +169,6 @@ def _seconds(sweep: Sweep, runs: Sequence[RunSpec]) -> float | None:
     return round(alone * length(schedule(runs, workers), workers) / cost((one,)), 1)
 
 
-def _planned(sweep: Sweep, setting: Setting) -> dict[str, Any]:
-    """SETTING of the contract for what was not trained."""
-    return {
-        "label": setting.label,
-        "changed": setting.changed,
-        "derived": setting.derived,
-        "runs": [run.id for (label, _), run in sweep.runs.items() if label == setting.label],
-        "seeds": [seed for label, seed in sweep.runs if label == setting.label],
-        "values": [],
-        "mean": None,
-        "std": None,
-        "status": "planned",
-        "reason": None,
-    }
-
-
 def end(sweep: Sweep, experiment: str, again: str = "", *, verbose: bool = False) -> None:
     """Print the table and, in eight lines at most, what it means and what comes next.
 
@@ -201,13 +195,16 @@ def end(sweep: Sweep, experiment: str, again: str = "", *, verbose: bool = False
         print_warnings(findings, verbose=True)
     undecided = undecided_text(comparison, sweep.study, again)
     first = [answer(comparison), *([undecided] if undecided else [])]
-    last = [*_best_model(sweep), f"Next: {command('compare', sweep.study.name, *root)}"]
+    last = _best_model(sweep)
     if sweep.page:
-        page = f"page: {nearby(sweep.page)}"
-        one_line = cell_len(page) + len(f"; {last[-1]}") <= width()
-        last[-1:] = [f"{page}; {last[-1]}"] if one_line else [page, last[-1]]
+        last.append(f"page: {nearby(sweep.page)}")
     left = _MOST_LINES - sum(fitted(line).count("\n") + 1 for line in (*first, *last))
     warned = [] if verbose else method_warnings(comparison, findings)[: min(2, max(0, left))]
+    then = f"Next: {command('compare', sweep.study.name, *root)}"
+    if sweep.page and cell_len(f"{last[-1]}; {then}") <= width():
+        last[-1] += f"; {then}"
+    elif verbose or len(warned) < left:
+        last.append(then)
     for line in (*first, *[cut(line, width()) for line in warned], *last):
         say(line)
 

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import chain
-from types import TracebackType
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
@@ -59,12 +58,7 @@ class LowerEnd(RenderHook):
         self._console.push_render_hook(self)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._console.pop_render_hook()
         self._live.stop()
 
@@ -78,7 +72,7 @@ class LowerEnd(RenderHook):
         yield from (_WRAP, _END)
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        """Clears the lines that wrapped when the terminal became narrower than the last picture."""
+        """Clear the lines that wrapped when the terminal became narrower than the last picture."""
         width, more = self._console.width, 0
         if width < self._width:
             more = sum((cells - 1) // width for cells in self._drawn if cells)
@@ -88,7 +82,6 @@ class LowerEnd(RenderHook):
 
 
 # The table of settings that is seen while a study is trained, and the bar of a single run.
-
 
 _CHOOSE_EVERY = 3.0  # seconds: which settings are shown changes no more often
 _NARROW = 60  # columns below which words give way
@@ -100,60 +93,60 @@ class Table:
     """What is seen of how training stands, line by line, in whatever room there is.
 
     Args:
-        standing: How training stands.
+        progress: How training stands.
         clock: Gives the time in seconds.
     """
 
     def __init__(
-        self, standing: ProgressState, clock: Callable[[], float] = time.monotonic
+        self, progress: ProgressState, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._standing, self._clock = standing, clock
+        self._progress, self._clock = progress, clock
         self._chosen: frozenset[str] = frozenset()
         self._chosen_for, self._chosen_at = (0, 0), -_CHOOSE_EVERY
 
     def lines(self, width: int, height: int) -> list[Text]:
-        """The lines: at most as many as fit into the height less two, none wider than the width.
+        """Return at most as many lines as the height less two, none wider than the width.
 
         Args:
             width: Columns of the terminal.
-            height: Its lines. Two are left to what is said above.
+            height: Its lines. Two are left to the lines above.
         """
-        standing, width = self._standing, min(width - 1, _WIDEST)
-        settings = standing.settings()
-        best = standing.best(settings)
-        if standing.name is None:
-            return [_bar(standing, width, best)]
+        progress, width = self._progress, min(width - 1, _WIDEST)
+        settings = progress.settings()
+        best = progress.best(settings)
+        if progress.name is None:
+            return [_bar(progress, width, best)]
         room = height - 2
-        lines = [_bar(standing, width), _best(standing, best, width)]
-        last = [_line(width, (standing.warning, "yellow"))] if standing.warning else []
+        lines = [_bar(progress, width), _best(progress, best, width)]
+        last = [_line(width, (progress.warning, "yellow"))] if progress.warning else []
         rows = room - len(lines) - len(last) - 1  # the heading
         if rows < 2:
             return [*lines, *last][: max(1, room)]
         shown = self._choose(settings, rows)
-        form = _Form(standing, settings, width)
-        lines += [form.heading(), *(form.row(setting, setting == best) for setting in shown)]
+        form = _Form(progress, settings, width)
+        lines += [form.heading, *(form.row(setting, setting == best) for setting in shown)]
         if len(shown) < len(settings):
             lines.append(_line(width, (_others(settings, shown), "dim")))
         return lines + last
 
     def _choose(self, settings: list[SettingProgress], rows: int) -> list[SettingProgress]:
-        """The settings that are shown, in their order: the same ones for some seconds."""
+        """Return the settings that are shown, in their order: the same ones for some seconds."""
         if len(settings) <= rows:
             return settings
         now, wanted = self._clock(), (len(settings), rows)
         if wanted != self._chosen_for or now - self._chosen_at >= _CHOOSE_EVERY:
-            self._chosen = frozenset(choose(self._standing, settings, rows - 1))
+            self._chosen = frozenset(choose(self._progress, settings, rows - 1))
             self._chosen_for, self._chosen_at = wanted, now
         return [setting for setting in settings if setting.label in self._chosen]
 
 
-def choose(standing: ProgressState, settings: Sequence[SettingProgress], rows: int) -> list[str]:
-    """Labels of the settings that most deserve a row.
+def choose(progress: ProgressState, settings: Sequence[SettingProgress], rows: int) -> list[str]:
+    """Return the labels of the settings that most deserve a row.
 
     First the baseline, which is planned first, and the best, then what is in training, what went
     wrong, and again the best.
     """
-    ranked = standing.ranked(settings)
+    ranked = progress.ranked(settings)
     wanted = chain(
         settings[:1],
         ranked[: max(1, rows // 3)],
@@ -169,70 +162,61 @@ class _Form:
     """Columns of the table. Their widths follow from what is planned, so that they keep still."""
 
     def __init__(
-        self, standing: ProgressState, settings: Sequence[SettingProgress], width: int
+        self, progress: ProgressState, settings: Sequence[SettingProgress], width: int
     ) -> None:
         self._narrow, self._width = width < _NARROW, width
-        runs = max(len(f"{s.runs}/{s.runs}") for s in settings)
+        runs = max(4, *(len(f"{s.runs}/{s.runs}") for s in settings))
         epochs = max(len(_epoch(s.epoch[1], s.epoch[1])) for s in settings)
-        state = max(len("waiting"), epochs + (0 if self._narrow else len("training ")))
+        ends = max(len("waiting"), epochs + (0 if self._narrow else len("training ")))
         labels = max(cell_len(cut_middle(s.label, width)) for s in settings)
-        gaps = 4 if self._narrow else 7
-        left = width - gaps - max(4, runs) - state
+        left = width - (4 if self._narrow else 7) - runs - ends
         heading = "mean" if self._narrow else "mean so far"
-        if labels + len(whole := f"mean {standing.metric} so far") <= left:
+        if labels + len(whole := f"mean {progress.metric} so far") <= left:
             heading = whole
         value = max(8, len(heading))
-        label = max(7, min(labels, left - value))
-        self._heading = ("setting", "runs", heading, "state")
-        self._sizes = (label, max(4, runs), value, state)
-
-    def heading(self) -> Text:
-        return self._text(self._heading, ("dim",) * 4)
+        self._sizes = max(7, min(labels, left - value)), runs, value, ends
+        self.heading = self._text(("setting", "runs", heading, "state"), ("dim",) * 4)
 
     def row(self, setting: SettingProgress, best: bool) -> Text:
         state = setting.state
-        said: str = state
+        message: str = state
         if state == "training":
-            said = _epoch(*setting.epoch)
-            said = said if self._narrow else f"training {said}"
-        style = _STYLES.get(state, "")
-        cells = (setting.label, f"{setting.done}/{setting.runs}", brief_number(setting.value), said)
+            message = f"{'' if self._narrow else 'training '}{_epoch(*setting.epoch)}"
+        cells = (
+            setting.label, f"{setting.done}/{setting.runs}", brief_number(setting.value), message
+        )  # fmt: skip
         whole = "dim" if state == "waiting" else ""
-        return self._text(cells, (whole, whole, "bold green" if best else whole, style))
+        styles = (whole, whole, "bold green" if best else whole, _STYLES.get(state, ""))
+        return self._text(cells, styles)
 
     def _text(self, cells: Sequence[str], styles: Sequence[str]) -> Text:
-        gap = " " if self._narrow else "  "
-        label, runs, value, state = (
-            cut_middle(cell, size) for cell, size in zip(cells, self._sizes, strict=True)
-        )
-        sizes = self._sizes
-        return _line(
-            self._width,
-            (" " + set_cell_size(label, sizes[0]) + gap, styles[0]),
-            (runs.rjust(sizes[1]) + gap, styles[1]),
-            (value.rjust(sizes[2]), styles[2]),
-            (gap + state, styles[3]),
-        )
+        gap, sizes = " " if self._narrow else "  ", self._sizes
+        label, runs, value, state = map(cut_middle, cells, sizes)
+        aligned = (
+            f" {set_cell_size(label, sizes[0])}{gap}", runs.rjust(sizes[1]) + gap,
+            value.rjust(sizes[2]), gap + state,
+        )  # fmt: skip
+        return _line(self._width, *zip(aligned, styles, strict=True))
 
 
-def _bar(standing: ProgressState, width: int, best: SettingProgress | None = None) -> Text:
+def _bar(progress: ProgressState, width: int, best: SettingProgress | None = None) -> Text:
     """Runs done, how much of all epochs that is, the best value, the time left, what failed."""
     narrow = width < _NARROW
-    name = "" if narrow or not standing.name else cut_middle(standing.name, width // 3) + "  "
-    head = f"{name}{standing.done}/{standing.total} runs "
-    words = [f"{standing.share:4.0%}".replace("%", " %")]
+    name = "" if narrow or not progress.name else cut_middle(progress.name, width // 3) + "  "
+    head = f"{name}{progress.done}/{progress.total} runs "
+    words = [f"{100 * progress.share:3.0f} %"]
     if best:
-        words.append(f"best {'' if narrow else standing.metric + ' '}{brief_number(best.value)}")
+        words.append(f"best {'' if narrow else progress.metric + ' '}{brief_number(best.value)}")
     states: tuple[State, ...] = ("failed", "stopped")
-    wrong = [f"{standing.states[state]} {state}" for state in states if standing.states[state]]
+    wrong = [f"{progress.states[state]} {state}" for state in states if progress.states[state]]
     if narrow and len(wrong) > 1:
-        wrong = [f"{sum(standing.states[state] for state in states)} failed"]
-    if (left := standing.seconds_left()) is not None:
+        wrong = [f"{sum(progress.states[state] for state in states)} failed"]
+    if (left := progress.seconds_left()) is not None:
         words.append(about(left) if narrow else f"about {about(left)} left")
     tail = "  ".join(words)
     trouble = "  " + ", ".join(wrong) if wrong else ""
     room = min(40, width - cell_len(head) - len(tail) - len(trouble) - 1)
-    full = round(max(0, room) * standing.share)
+    full = round(max(0, room) * progress.share)
     return _line(
         width,
         (head, "bold"),
@@ -243,10 +227,10 @@ def _bar(standing: ProgressState, width: int, best: SettingProgress | None = Non
     )
 
 
-def _best(standing: ProgressState, best: SettingProgress | None, width: int) -> Text:
+def _best(progress: ProgressState, best: SettingProgress | None, width: int) -> Text:
     if best is None:
         return _line(width, ("no epoch is done yet", "dim"))
-    head = f"best {standing.metric} so far " if width >= _NARROW else "best "
+    head = f"best {progress.metric} so far " if width >= _NARROW else "best "
     head += f"{brief_number(best.value)}: "
     tail = f" (mean of {best.of})" if best.of > 1 else " (one run)"
     label = cut_middle(best.label, max(8, width - len(head) - len(tail)))
@@ -258,8 +242,11 @@ def _others(settings: Sequence[SettingProgress], shown: Sequence[SettingProgress
     seen = {setting.label for setting in shown}
     states = Counter(setting.state for setting in settings if setting.label not in seen)
     order: tuple[State, ...] = ("done", "training", "waiting", "failed", "stopped")
-    told = {"training": "in training"}
-    parts = [f"{states[state]} {told.get(state, state)}" for state in order if states[state]]
+    parts = [
+        f"{states[state]} {'in ' * (state == 'training')}{state}"
+        for state in order
+        if states[state]
+    ]
     return f" and {len(settings) - len(shown)} more: {', '.join(parts)}"
 
 

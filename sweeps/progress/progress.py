@@ -1,19 +1,27 @@
-"""Training watched: a table on a terminal, a tracker, and a line for each run that stops."""
+"""Training watched: a table on a terminal, a bar in a notebook, or lines; and a tracker."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
+from markupsafe import Markup
+from rich.console import Console
+
+from paribus.core.errors import shown
 from paribus.sweeps.execution.driver import USUAL, RunEvent, RunnerOptions
+from paribus.sweeps.formatting import about, brief_number, cut_middle
 from paribus.sweeps.progress.progress_state import Planned, ProgressState
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.tracking.tracker import Tracker, open_tracker
 
-if TYPE_CHECKING:
-    from rich.console import Console
+_PARTS = 10  # of what is to be trained: a line when another one is done
+_LATER_PARTS = 2  # of what a round adds that could not be predicted
+_LABEL = 60  # columns
+_EVERY = 0.25  # seconds between updates of a bar
 
 
 class Training(Planned, Protocol):
@@ -24,7 +32,7 @@ class Training(Planned, Protocol):
     def train(
         self, tracker: Tracker, rules: RunnerOptions, *, stop: Callable[[], bool]
     ) -> Iterator[RunEvent]:
-        """Trains what is not finished yet."""
+        """Train what is not finished yet."""
 
 
 def train_watched(
@@ -38,7 +46,7 @@ def train_watched(
     plain: bool = False,
     lines: bool = False,
 ) -> None:
-    """Trains what was planned, telling a terminal and W&B how it goes.
+    """Train what was planned, showing on a terminal and in W&B how it stands.
 
     Args:
         training: What was planned.
@@ -46,18 +54,18 @@ def train_watched(
         wandb: Whether W&B follows.
         rules: How runs are looked after.
         stop: Asked between epochs; true makes a clean stop.
-        quiet: Say nothing of how it goes.
+        quiet: Show nothing of how it stands.
         plain: No live table, whatever the terminal can show.
-        lines: Where standard error is no terminal, say in a few lines how it goes.
+        lines: Where standard error is no terminal, show in a few lines how it stands.
     """
     tracker = open_tracker(training.root.path, enabled=wandb, warn=warn)
     with watched(training, warn, quiet=quiet, plain=plain, lines=lines) as show, closing(tracker):
-        for step in training.train(tracker, rules, stop=stop):
-            show(step)
-            if step.message:
-                warn(step.message)
-            elif step.progress and step.progress.ended == "attempt":
-                warn(f"{step.run.id} stopped: {step.progress.reason}")
+        for event in training.train(tracker, rules, stop=stop):
+            show(event)
+            if event.message:
+                warn(event.message)
+            elif event.progress and event.progress.ended == "attempt":
+                warn(f"{event.run.id} stopped: {event.progress.reason}")
 
 
 @contextmanager
@@ -69,44 +77,103 @@ def watched(
     lines: bool,
     plain: bool = False,
 ) -> Iterator[Callable[[RunEvent], None]]:
-    """Give what shows the driver's steps: on a terminal, in a notebook's cell, in lines, or not."""
+    """Give what shows the driver's events: in a notebook, on a terminal, in lines, or not."""
+    if quiet:
+        yield lambda _event: None
+        return
+    state = ProgressState(training)
     ipython = sys.modules.get("IPython")
-    if not quiet and ipython and hasattr(ipython.get_ipython(), "kernel"):
-        from paribus.sweeps.progress.plain_lines import NotebookBar
-
-        bar = NotebookBar(ProgressState(training))
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+    if ipython and hasattr(ipython.get_ipython(), "kernel"):
+        bar = NotebookBar(state)
         yield bar.take
         bar.show()
-        return
-    if quiet or plain or not (console := _terminal()):
-        yield _in_lines(training, say) if lines and not quiet else lambda _step: None
-        return
-    from paribus.sweeps.progress.live_table import LowerEnd, Table
+    elif not plain and _can_move_cursor(console):
+        from paribus.sweeps.progress.live_table import LowerEnd, Table
 
-    standing = ProgressState(training)
-    with LowerEnd(Table(standing), console):
-        yield standing.take
+        with LowerEnd(Table(state), console):
+            yield state.take
+    else:
+        plain_lines = PlainLines(state)
 
+        def show(event: RunEvent) -> None:
+            state.take(event)
+            if lines and (line := plain_lines.due()):
+                say(line)
 
-def _terminal() -> Console | None:
-    """Standard error, if it is a terminal whose cursor can be moved."""
-    if not sys.stderr.isatty():
-        return None
-    from rich.console import Console
-
-    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
-    return None if console.is_dumb_terminal or not console.is_terminal else console
+        yield show
 
 
-def _in_lines(training: Planned, say: Callable[[str], None]) -> Callable[[RunEvent], None]:
-    from paribus.sweeps.progress.plain_lines import PlainLines
+def _can_move_cursor(console: Console) -> bool:
+    return sys.stderr.isatty() and console.is_terminal and not console.is_dumb_terminal
 
-    standing = ProgressState(training)
-    plain = PlainLines(standing)
 
-    def show(step: RunEvent) -> None:
-        standing.take(step)
-        if line := plain.due():
-            say(line)
+class PlainLines:
+    """A line when another tenth of what is to be trained is done; none at the end.
 
-    return show
+    Args:
+        state: How training stands.
+    """
+
+    def __init__(self, state: ProgressState) -> None:
+        self._state = state
+        self._work, self._parts = state.work, _PARTS
+        self._begun = self._shown = 0.0
+
+    def due(self) -> str | None:
+        """Return the line, if it is time for one."""
+        state = self._state
+        trained = state.worked - state.given
+        if state.work != self._work:
+            self._work, self._parts = state.work, _LATER_PARTS
+            self._begun = self._shown = trained
+        part = (state.work - state.given - self._begun) / self._parts
+        if state.share == 1 or trained < self._shown + part * (1 - 1e-9):
+            return None
+        self._shown = trained - (trained - self._begun) % part
+        return _line(state)
+
+
+class NotebookBar:
+    """A bar and a line in a notebook that the events of training move; it needs no ipywidgets.
+
+    Args:
+        state: How training stands.
+    """
+
+    def __init__(self, state: ProgressState) -> None:
+        from IPython.display import display
+
+        self._state, self._shown = state, time.monotonic()
+        self._handle: Any = display(self, display_id=True)  # type: ignore[no-untyped-call]
+
+    def take(self, event: RunEvent) -> None:
+        """Take in an event of the driver."""
+        self._state.take(event)
+        if time.monotonic() - self._shown >= _EVERY:
+            self.show()
+
+    def show(self) -> None:
+        """Show how it stands now."""
+        self._shown = time.monotonic()
+        self._handle.update(self)
+
+    def _repr_html_(self) -> str:
+        bar = Markup('<progress max="1" value="{:.4f}" style="width: 20em"></progress> {}')
+        return bar.format(self._state.share, _line(self._state))
+
+    def __repr__(self) -> str:
+        return _line(self._state)
+
+
+def _line(state: ProgressState) -> str:
+    """Return ``12/63 runs (40 % of all epochs), best val/accuracy 0.9630 (…), about 20 s left``"""
+    words = [f"{state.done}/{state.total} runs ({100 * state.share:.0f} % of all epochs)"]
+    if best := state.best(state.settings()):
+        mean = f"mean of {best.of} runs" if best.of > 1 else "one run"
+        label = cut_middle(best.label, _LABEL)
+        words.append(f"best {shown(state.metric)} {brief_number(best.value)} ({label}, {mean})")
+    words += [f"{n} {how}" for how in ("failed", "stopped") if (n := state.states[how])]
+    if (left := state.seconds_left()) is not None:
+        words.append(f"about {about(left)} left")
+    return ", ".join(words)

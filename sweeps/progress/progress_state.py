@@ -84,9 +84,9 @@ class SettingProgress:
 
 
 class ProgressState:
-    """How training stands. Taking a step in costs the same however many runs there are.
+    """How training stands. Taking an event in costs the same however many runs there are.
 
-    It may be read by another thread while steps are taken in: what is gone through there is
+    It may be read by another thread while events are taken in: what is gone through there is
     replaced, never added to.
 
     Args:
@@ -114,31 +114,33 @@ class ProgressState:
         self._runs: dict[str, RunProgress] = {}
         self._count()
 
-    def take(self, step: RunEvent) -> None:
-        """Takes in a step of the driver."""
-        if step.message:
-            self.warning = step.message
+    def take(self, event: RunEvent) -> None:
+        """Take in an event of the driver."""
+        if event.message:
+            self.warning = event.message
             return
         if len(self._planned.runs) > self._places:  # a later round's
             self._count()
-        run, progress = self._runs[step.run.id], step.progress
+        run, progress, record = self._runs[event.run.id], event.progress, event.record
         before, worked = run.state, run.worked
         if progress and progress.line:
             if run.state == "waiting":  # it may go on where it was stopped
                 self.given += min(progress.line["epoch"] - 1, run.epochs)
             run.state, run.epoch = "training", progress.line["epoch"]
             self._compare(run, progress.line["metrics"].get(self.metric))
-        if step.record:
-            run.state = "failed" if step.record.status == "failed" else "done"
-            self._compare(run, step.record.metrics.get(self.metric))
-            self.given += run.work if step.reused else 0
+        if record:
+            run.state = "failed" if record.status == "failed" else "done"
+            self._compare(run, record.metrics.get(self.metric))
+            self.given += run.work if event.reused else 0
         elif progress and progress.ended:
             run.state = "stopped"
         self.worked += run.worked - worked
         if run.state != before:
             self.states[before] -= 1
             self.states[run.state] += 1
-            self._note(step, run)
+            reason = record.reason if record else progress and progress.reason
+            if run.state in ("failed", "stopped"):
+                self.warning = f"{run.name} {run.state}: {reason}"
 
     @property
     def done(self) -> int:
@@ -151,29 +153,28 @@ class ProgressState:
         return min(1.0, self.worked / self.work)
 
     def seconds_left(self) -> float | None:
-        """How long it will take at the pace so far; None where that is not known, or over."""
+        """Return how long it will take at the pace so far; None where not known, or over."""
         trained, left = self.worked - self.given, self.work - self.worked
         if trained <= 0 or left <= 0:
             return None
         return left / trained * (self._clock() - self._began)
 
     def settings(self) -> list[SettingProgress]:
-        """What each setting has reached, in the order they were planned."""
+        """Return what each setting has reached, in the order they were planned."""
         return [self._setting(label, runs) for label, runs in self._settings.items()]
 
-    def best(self, settings: Iterable[SettingProgress]) -> SettingProgress | None:
-        """The best of these so far; None while none has a value."""
-        ranked = self.ranked(settings)
-        return ranked[0] if ranked else None
-
     def ranked(self, settings: Iterable[SettingProgress]) -> list[SettingProgress]:
-        """Those of the settings that have a value, the best first."""
+        """Return those of the settings that have a value, the best first."""
         sign = -1 if self._better is max else 1
         known = [(sign * s.value, s) for s in settings if s.value is not None]
         return [setting for _, setting in sorted(known, key=lambda pair: pair[0])]
 
+    def best(self, settings: Iterable[SettingProgress]) -> SettingProgress | None:
+        """Return the best of these so far; None while none has a value."""
+        return next(iter(self.ranked(settings)), None)
+
     def _count(self) -> None:
-        """Takes in what is planned by now; runs of later rounds are taken to be as long."""
+        """Take in what is planned by now; runs of later rounds are taken to be as long."""
         places = dict(self._planned.runs)
         runs, settings = dict(self._runs), dict[str, list[RunProgress]]()
         for (label, seed), run in places.items():
@@ -189,15 +190,9 @@ class ProgressState:
         if value is not None and math.isfinite(value):
             run.value = value if run.value is None else self._better(run.value, value)
 
-    def _note(self, step: RunEvent, run: RunProgress) -> None:
-        """What went wrong with a run, if it did."""
-        if run.state == "failed" and step.record:
-            self.warning = f"{run.name} failed: {step.record.reason}"
-        elif run.state == "stopped" and step.progress:
-            self.warning = f"{run.name} stopped: {step.progress.reason}"
-
     def _setting(self, label: str, runs: list[RunProgress]) -> SettingProgress:
         states = [run.state for run in runs]
+        some: tuple[State, ...] = ("training", "failed", "stopped", "waiting")
         done = [run for run in runs if run.state == "done"]
         training = [run for run in runs if run.state == "training"]
         furthest = max(training, key=lambda run: run.epoch, default=runs[0])
@@ -206,14 +201,8 @@ class ProgressState:
             label,
             len(runs),
             len(done) + states.count("failed"),
-            _state(states),
+            next((state for state in some if state in states), "done"),
             (furthest.epoch, furthest.epochs),
             sum(values) / len(values) if values else None,
             len(values),
         )
-
-
-def _state(runs: list[State]) -> State:
-    """A setting's state, from its runs'."""
-    some: tuple[State, ...] = ("training", "failed", "stopped", "waiting")
-    return next((state for state in some if state in runs), "done")

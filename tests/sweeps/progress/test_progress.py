@@ -17,8 +17,7 @@ from paribus.core.records.record import Best, RunRecord
 from paribus.core.run_spec import RunSpec, WorkerEvent
 from paribus.sweeps.execution.driver import RunEvent
 from paribus.sweeps.progress.live_table import Table, choose
-from paribus.sweeps.progress.plain_lines import PlainLines
-from paribus.sweeps.progress.progress import watched
+from paribus.sweeps.progress.progress import PlainLines, watched
 from paribus.sweeps.progress.progress_state import ProgressState
 
 LABELS = ("baseline", "optimizer.lr=0.1", "optimizer.lr=1.0")

@@ -1,0 +1,207 @@
+"""`evaluate` and `predict`: what a recorded run's model answers."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import rich_click as click
+
+from paribus.core.errors import RequestError, shown
+from paribus.sweeps.cli.completion import complete_subject
+from paribus.sweeps.cli.console import bar, print_json, say, table, warn
+from paribus.sweeps.cli.options import json_option, root_option, trust_option
+from paribus.sweeps.formatting import number
+from paribus.sweeps.study.results_dir import ResultsDir
+
+if TYPE_CHECKING:
+    from paribus.core.inference.predict import Prediction
+    from paribus.sweeps.evaluate import Evaluation, EvaluationComparison
+
+LIKELIEST = 3  # classes of which the table gives the probability
+WIDEST = 60  # characters of an input in the table
+
+
+@click.command("evaluate")
+@click.argument("name", metavar="RUN|STUDY", shell_complete=complete_subject)
+@click.argument("labels", nargs=-1, metavar="[LABEL]...")
+@click.option("--split", type=click.Choice(["val", "test"]), default="val", show_default=True,
+              help="The part to evaluate on.")  # fmt: skip
+@trust_option
+@root_option
+@json_option
+@click.pass_context
+def evaluate_command(
+    context: click.Context,
+    name: str,
+    labels: tuple[str, ...],
+    split: Literal["val", "test"],
+    trust: bool,
+    root: ResultsDir,
+    as_json: bool,
+) -> None:
+    """The best checkpoint of a RUN, or of a STUDY's chosen settings, on a part of the data.
+
+    Readings of the test part are counted. Of a study the baseline is evaluated and the settings
+    named, else those that are better, or where none is, the best one; all seeds in one reading.
+    """
+    from paribus.sweeps.evaluate import Evaluation, evaluate_named
+
+    found = evaluate_named(root, name, split, labels, trust, bar(f"evaluating on {split}"))
+    if as_json:
+        print_json(found.to_dict())
+    elif isinstance(found, Evaluation):
+        _print_run(found)
+    else:
+        _print_study(found)
+    for what, (then, now) in found.environment.items():
+        warn(f"environment: {what} was {then}, is {now}")
+    for what, (then, now) in found.differs.items():
+        warn(f"{what} was recorded as {then!r}, is {now!r}")
+    context.exit(1 if found.differs and not found.environment else 0)
+
+
+def _print_study(found: EvaluationComparison) -> None:
+    from paribus.sweeps.analysis.verdict_text import answer, meaning
+    from paribus.sweeps.cli.compare_command import print_comparison
+
+    say(f"study {found.study} on its {found.split} part")
+    print_comparison(found)
+    for line in (answer(found), *meaning(found)):
+        say(line)
+    _print_readings("this study", found.readings)
+
+
+def _print_run(found: Evaluation) -> None:
+    say(f"{found.run} on its {found.split} part")
+    table(("metric", "value"), [[k, number(v, 6)] for k, v in found.metrics.items()], (1,))
+    if found.report and found.confusion_matrix:
+        rows = [
+            [name, *[number(row[k]) for k in ("precision", "recall", "f1")], str(row["support"])]
+            for name, row in found.report.items()
+        ]
+        several = isinstance(found.confusion_matrix[0][0], list)
+        columns = ("label" if several else "class", "precision", "recall", "f1", "examples")
+        table(columns, rows, right=(1, 2, 3, 4))
+        _print_matrix(list(found.report), found.confusion_matrix, several=several)
+    _print_readings("this run", found.readings)
+
+
+def _print_readings(whose: str, readings: int) -> None:
+    if readings:
+        times = "once" if readings == 1 else f"{readings} times"
+        say(f"The test part of {whose} has been read {times}.")
+
+
+def _print_matrix(names: Sequence[str], matrix: Sequence[Any], *, several: bool) -> None:
+    """Print a confusion matrix, or that of each label below one another."""
+    if not several:
+        rows = [[name, *map(str, counts)] for name, counts in zip(names, matrix, strict=True)]
+        return table(("true \\ predicted", *names), rows, right=range(1, len(names) + 1))
+    rows = [
+        [name if truth == "no" else "", truth, *map(str, counts)]
+        for name, of_label in zip(names, matrix, strict=True)
+        for truth, counts in zip(("no", "yes"), of_label, strict=True)
+    ]
+    return table(("label", "true \\ predicted", "no", "yes"), rows, right=(2, 3))
+
+
+@click.command("predict", context_settings={"ignore_unknown_options": True})
+@click.argument("run", shell_complete=complete_subject)
+@click.argument("inputs", nargs=-1, metavar="[INPUT]...")
+@trust_option
+@root_option
+@json_option
+def predict_command(
+    run: str, inputs: tuple[str, ...], trust: bool, root: ResultsDir, as_json: bool
+) -> None:
+    """Predict new data with the best checkpoint of a RUN.
+
+    INPUT is what the run was trained on: CSV or TSV files or numbers (0.5,-1), images or folders
+    of them, texts or files of texts (- reads lines from standard input). With --json and no INPUT,
+    a JSON list of rows is read from standard input.
+    """
+    for word in inputs:  # -0.5 is a number, but no other option is known
+        if re.match(r"--?[a-zA-Z][\w-]*(=|$)", word):
+            raise click.NoSuchOption(word)
+    from paribus.core.inference.new_inputs import Given
+    from paribus.sweeps.evaluate import predict_named
+
+    if inputs or not as_json:
+        lines = _standard_input().split("\n") if "-" in inputs else []
+        given = Given(inputs, lines)
+    else:
+        given = Given(rows=_document())
+    found = predict_named(root, run, given, trust)
+    for note in found.notes:
+        warn(note)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        _print_table(found.predictions)
+
+
+def _document() -> list[Any]:
+    """Return the rows of the JSON document on standard input."""
+    try:
+        rows = json.loads(_standard_input(), parse_constant=_refuse_constant)
+        json.dumps(rows, ensure_ascii=False).encode()  # an escape may be half a character
+    except (ValueError, RecursionError) as error:
+        raise RequestError(
+            f"Standard input is no JSON document: {shown(error, 120)}.",
+            "With --json and no INPUT it has to be a list of rows; else name INPUT.",
+            "input",
+        ) from error
+    if not isinstance(rows, list):
+        raise RequestError(
+            f"The JSON document is {shown(json.dumps(rows), 40)}, not a list of rows.",
+            "Put brackets around it.",
+            "input",
+        )
+    return rows
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode()
+    except (OSError, ValueError, RuntimeError, AttributeError) as error:  # closed, or no UTF-8
+        raise RequestError(
+            f"Standard input cannot be read as text (UTF-8): {shown(error, 120)}.",
+            "Name a file instead.",
+            "input",
+        ) from error
+
+
+def _refuse_constant(word: str) -> None:
+    raise ValueError(f"{word} is no number")
+
+
+def _print_table(predictions: Sequence[Prediction]) -> None:
+    rows = []
+    for one in predictions:
+        name = shown(one.input, WIDEST)
+        if one.value is not None:
+            values = one.value if isinstance(one.value, list) else [one.value]
+            rows.append([name, ", ".join(map(number, values))])
+        else:
+            label = one.label if isinstance(one.label, str) else ", ".join(one.label or ()) or "–"
+            rows.append([name, shown(label, WIDEST), _likeliest(one)])
+    if len(rows[0]) == 2:
+        table(("input", "value"), rows, right=(1,))
+    else:
+        table(("input", "label", "probability"), rows)
+
+
+def _likeliest(prediction: Prediction) -> str:
+    """Return the label's own probability of two classes; of more the largest with names."""
+    probabilities = prediction.probabilities or {}
+    if isinstance(prediction.label, str) and len(probabilities) == 2:
+        return number(probabilities[prediction.label])
+    largest = sorted(probabilities.items(), key=lambda item: -item[1])[:LIKELIEST]
+    return ", ".join(f"{shown(name, WIDEST)} {number(value)}" for name, value in largest)
+
+
+COMMANDS = (evaluate_command, predict_command)
