@@ -10,7 +10,7 @@ from rich.cells import cell_len, set_cell_size
 
 from paribus.core.errors import shown
 
-_ITEM = re.compile(r"[,;] ")  # what stands between items
+_ITEM = re.compile(r"[,;] ")  # what separates items
 _WORD = re.compile(r"[ ,;]+")
 _NUMBER_BEGUN = re.compile(r"[-+]?\d[\d.]*(e[-+]?\d*)?$")
 _NUMBER_GOES_ON = re.compile(r"^[\d.]*\d(e[-+]?\d+)?")
@@ -102,7 +102,7 @@ def told_apart(texts: Sequence[str], cells: int) -> list[str]:
 def cut_middle(text: str, cells: int) -> str:
     """Return text of the user's that fits into so many cells: inert, on one line.
 
-    It is cut in its middle, for the ends of labels tell them apart.
+    It is cut in its middle, as labels often differ in their ends.
     """
     line = shown(text, 10_000)
     if cell_len(line) <= cells:
@@ -120,7 +120,7 @@ def cut_middle(text: str, cells: int) -> str:
 
 
 def _whole(text: str, end: int) -> str:
-    """The text up to there, without a number that goes on."""
+    """Return the text up to there, without a number that goes on."""
     head, more = text[:end], text[end : end + 1]
     return _NUMBER_BEGUN.sub("", head) if more.isdigit() or more in (".", "e") else head
 

@@ -258,7 +258,7 @@ def remarks(comparison: Comparison) -> list[str]:
 
 
 def _undecided(comparison: Comparison) -> list[str]:
-    """The minimum detectable effect of undecided settings, and how many seeds would decide them."""
+    """Return the minimum detectable effects, and how many seeds would decide the undecided."""
     left = [s for s in in_order(comparison) if s.verdict == "undecided"]
     by_seeds = _by_seeds(left)
     lines = [
@@ -283,7 +283,7 @@ def _undecided(comparison: Comparison) -> list[str]:
 
 
 def _why_undecided(comparison: Comparison, setting: Setting) -> str:
-    """Why a setting is undecided for which no number of seeds is known to decide it."""
+    """Return why a setting is undecided that no known number of seeds would decide."""
     if setting.next_look:
         return f"the next look is after {setting.next_look} seeds: run the sweep again"
     if comparison.looks and setting.look == comparison.looks[-1]:
@@ -294,8 +294,8 @@ def _why_undecided(comparison: Comparison, setting: Setting) -> str:
 
 
 @dataclass(frozen=True)
-class AxisSaid:
-    """What a study says of an axis.
+class AxisText:
+    """The result of an axis.
 
     Attributes:
         sentence: What was best, by how much, how sure.
@@ -310,12 +310,12 @@ class AxisSaid:
 
 def axis_lines(comparison: Comparison, key: str, paste: Paste) -> list[str]:
     """Return what was best on an axis, and the command that makes it the baseline."""
-    found = axis_said(comparison, key)
+    found = axis_text(comparison, key)
     again = [f"  to make {found.it} the baseline: {paste(*found.change)}"] if found.change else []
     return [found.sentence, *again]
 
 
-def axis_said(comparison: Comparison, key: str) -> AxisSaid:
+def axis_text(comparison: Comparison, key: str) -> AxisText:
     """Return what was best on an axis, by how much, how sure."""
     base, metric = comparison.settings[0], comparison.metric.name
     on_axis = [s for s in comparison.settings if key in s.changed]
@@ -324,11 +324,11 @@ def axis_said(comparison: Comparison, key: str) -> AxisSaid:
     if pruned := sum(s.status == "pruned" for s in on_axis):
         end += f" {pruned} {'level was' if pruned == 1 else 'levels were'} pruned."
     if not base.values:
-        return AxisSaid(f"{key}: {_no_baseline(base)}.{end}")
+        return AxisText(f"{key}: {_no_baseline(base)}.{end}")
     best = _best(comparison, on_axis)
     if best is None:
         unfinished = len(failed) + pruned < len(on_axis) or not on_axis
-        return AxisSaid(f"{key}:{' no level has finished.' if unfinished else ''}{end}")
+        return AxisText(f"{key}:{' no level has finished.' if unfinished else ''}{end}")
     assert best.delta is not None
     gain = _sign(comparison) * best.delta
     equal = [
@@ -344,11 +344,11 @@ def axis_said(comparison: Comparison, key: str) -> AxisSaid:
         how = "did exactly as well" if gain >= -_SAME else f"came nearest, {apart}"
         mean = f"{metric} {number(base.mean)}"
         sentence = f"no level beat the baseline's {before} ({mean}); {levels} {how}{sure}.{end}"
-        return AxisSaid(f"{key}: {sentence}")
+        return AxisText(f"{key}: {sentence}")
     were, it = ("was", "it") if len(equal) == 1 else ("were equally", level)
     mean = f"{metric} {number(best.mean)}"
     sentence = f"{levels} {were} best ({mean}), {apart} than the baseline's {before}{sure}.{end}"
-    return AxisSaid(f"{key}: {sentence}", (key, before, level), it)
+    return AxisText(f"{key}: {sentence}", (key, before, level), it)
 
 
 def cell_lines(comparison: Comparison) -> list[str]:
@@ -372,7 +372,7 @@ def _best(comparison: Comparison, settings: Sequence[Setting]) -> Setting | None
 
 
 def _by_seeds(settings: Sequence[Setting]) -> list[Setting]:
-    """Those that more seeds would decide, by how many."""
+    """Return those that more seeds would decide, by how many."""
     found = [s for s in settings if s.seeds_to_decide]
     return sorted(found, key=lambda s: s.seeds_to_decide or 0)
 
@@ -416,7 +416,7 @@ def _and(words: Sequence[str]) -> str:
 
 
 def _few(words: Sequence[str], most: int) -> str:
-    """All of a few, or the first of many."""
+    """Return all of a few, or the first of many."""
     return _and(words) if len(words) <= most else f"{', '.join(words[:most])}{_more(words, most)}"
 
 

@@ -276,7 +276,7 @@ def _check_options(
 
 
 def _wandb_line(given: Mapping[str, Any]) -> str:
-    """What became of a study in W&B."""
+    """Return what became of a study in W&B."""
     counts = [f"{given[what]} {what}" for what in ("logged", "amended", "unchanged", "failed")]
     line = f"W&B: of its runs {', '.join(counts)}"
     if given["study"]:

@@ -40,13 +40,13 @@ def width() -> int:
 
 
 def is_plain() -> bool:
-    """Whether ``--plain`` was given."""
+    """Return whether ``--plain`` was given."""
     context = click.get_current_context(silent=True)
     return bool(context and context.meta.get(PLAIN))
 
 
 def has_symbols() -> bool:
-    """Whether standard output may have symbols and colours: a terminal, without ``--plain``."""
+    """Return whether standard output may have symbols: a terminal, without ``--plain``."""
     return sys.stdout.isatty() and not is_plain()
 
 

@@ -43,7 +43,7 @@ def evaluate_command(
     root: ResultsDir,
     as_json: bool,
 ) -> None:
-    """The best checkpoint of a RUN, or of a STUDY's chosen settings, on a part of the data.
+    """Evaluate the best checkpoint of a RUN, or of a STUDY's chosen settings, on a part.
 
     Readings of the test part are counted. Of a study the baseline is evaluated and the settings
     named, else those that are better, or where none is, the best one; all seeds in one reading.

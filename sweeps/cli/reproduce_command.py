@@ -51,16 +51,16 @@ def reproduce_command(
     from paribus.sweeps.progress.progress import train_watched
     from paribus.sweeps.reproduce import ReproducedSetting, planned_reproduction
 
-    again, tell = command(*context.obj), warn if as_json else say
+    again, show = command(*context.obj), warn if as_json else say
     with clean_stop() as stop, planned_reproduction(root, run, trust=trust) as reproduction:
         for planned in reproduction.planned:
             record = planned.record
-            tell(f"run {record.run}: {record.experiment}, seed {record.seed}, "
+            show(f"run {record.run}: {record.experiment}, seed {record.seed}, "
                  f"{record.epochs} epochs")  # fmt: skip
             for sentence in planned.damaged:
-                tell(f"  damaged: {sentence}")
+                show(f"  damaged: {sentence}")
             for name, (then, now) in planned.differs.items():
-                tell(f"  {_what(name, planned)} was {_short(then)}, is {_short(now)}")
+                show(f"  {_what(name, planned)} was {_short(then)}, is {_short(now)}")
         for seed in reproduction.missing:
             warn(f"{run}: seed {seed} has no finished run, so it is not compared.")
         train_watched(
@@ -95,7 +95,7 @@ def _what(name: str, again: Again) -> str:
 
 
 def _print_result(result: Reproduced) -> None:
-    """Whether a run is the same again; else where it differs, and what to install."""
+    """Print whether a run is the same again; else where it differs, and what to install."""
     record, metric = result.again.record, result.again.record.metric
     then, now = result.values
     if result.record is None:
@@ -141,7 +141,7 @@ def _where(result: Reproduced) -> str:
 
 
 def _install(again: Again) -> str:
-    """What to install for the bits."""
+    """Return what to install for the bits."""
     libraries = {**again.record.identity["distributions"]}
     packages = [
         f"{name}=={then.partition('+')[0]}"  # a local version (+cu132) names the build
@@ -158,7 +158,7 @@ def _install(again: Again) -> str:
 
 
 def _for_a_paper(setting: ReproducedSetting, again: str) -> str:
-    """A sentence for a paper: what was trained again, how far it agrees, and where."""
+    """Return a sentence for a paper: what was trained again, how far it agrees, and where."""
     from paribus.sweeps.cli.sweep_text import short_configuration
 
     one, *others = setting.runs

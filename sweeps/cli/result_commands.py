@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @root_option
 @json_option
 def studies_command(root: ResultsDir, as_json: bool) -> None:
-    """Studies in the root."""
+    """List the studies in the root."""
     from paribus.sweeps.analysis.compare import best_setting
     from paribus.sweeps.study.results import Outcomes
     from paribus.sweeps.study.study import Study
@@ -65,7 +65,7 @@ def studies_command(root: ResultsDir, as_json: bool) -> None:
 @root_option
 @json_option
 def runs_command(study: str | None, root: ResultsDir, as_json: bool) -> None:
-    """Runs in the root, or of one STUDY."""
+    """List the runs in the root, or of one STUDY."""
     from paribus.sweeps.analysis.compare import run_document
     from paribus.sweeps.study.lookup import studies_of
     from paribus.sweeps.study.study import RUN_ID, Study
@@ -121,7 +121,7 @@ def runs_command(study: str | None, root: ResultsDir, as_json: bool) -> None:
 def _interrupted(
     root: ResultsDir, name: str, studies: Sequence[str], of: Study | None
 ) -> dict[str, Any]:
-    """The document of a run that has an attempt only."""
+    """Return the document of a run that has an attempt only."""
     from paribus.sweeps.study.study import RUN_ID
 
     match = RUN_ID.fullmatch(name)

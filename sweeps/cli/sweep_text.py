@@ -75,7 +75,7 @@ def begin(sweep: Sweep, *, verbose: bool = False) -> None:
 
 
 def _how_many(sweep: Sweep) -> str:
-    """Settings × seeds = runs."""
+    """Return ``settings × seeds = runs``."""
     settings = _many(sweep.design.size, "setting")
     if looks := sweep.decision.looks:
         least, most = (sweep.design.size * n for n in (looks[0], looks[-1]))
@@ -87,7 +87,7 @@ def _how_many(sweep: Sweep) -> str:
 
 
 def _power_text(found: PowerAnalysis) -> str:
-    """The smallest difference that is found with a probability of 80 %."""
+    """Return the smallest difference that is detected with a probability of 80 %."""
     if not found.settings:
         return "minimum detectable effect: there is no setting to compare with the baseline"
     if found.in_std is None:
@@ -112,7 +112,7 @@ def _levels(sweep: Sweep, axis: Axis) -> str:
 
 
 def dry_run(sweep: Sweep, as_json: bool) -> None:
-    """Settings, runs and an estimate of the time."""
+    """Print settings, runs and an estimate of the time."""
     runs = sweep.distinct_runs()
     left = [run for run in runs if not sweep.root.run(run.id).folder.is_dir()]
     later = sweep.most_runs() - len(runs)  # what is not proposed yet takes as long as what is
@@ -158,7 +158,7 @@ def dry_run(sweep: Sweep, as_json: bool) -> None:
 
 
 def _seconds(sweep: Sweep, runs: Sequence[RunSpec]) -> float | None:
-    """An estimate of the training of these runs; None where only their function knows."""
+    """Estimate the training of these runs; None where only their function knows."""
     if not runs:
         return 0.0
     if not all(run.facts["updates"] for run in runs):
@@ -210,7 +210,7 @@ def end(sweep: Sweep, experiment: str, again: str = "", *, verbose: bool = False
 
 
 def _print_all(sweep: Sweep, experiment: str, comparison: Comparison) -> None:
-    """What `compare` says of the settings of this command."""
+    """Print what `compare` prints of the settings of this command."""
     for line in meaning(comparison):
         say(line)
     paste = baseline_command(sweep, experiment)
@@ -224,7 +224,7 @@ def _print_all(sweep: Sweep, experiment: str, comparison: Comparison) -> None:
 
 
 def _best_model(sweep: Sweep) -> list[str]:
-    """Where the model of the best setting's best seed lies."""
+    """Return where the model of the best setting's best seed is."""
     best = best_setting(sweep.results(), sweep.study.direction)
     if best is None:
         return []
@@ -238,9 +238,9 @@ def _best_model(sweep: Sweep) -> list[str]:
 
 
 def baseline_command(sweep: Sweep, experiment: str) -> Paste:
-    """Makes the command that sweeps with another level as the baseline.
+    """Return what makes the command that sweeps with another level as the baseline.
 
-    What was asked for besides stays: other axes, other overrides, seeds and root.
+    What was requested besides stays: other axes, other overrides, seeds and root.
     """
     asked = [text for text in sweep.request.axes or () if isinstance(text, str)]
 
@@ -261,7 +261,7 @@ def baseline_command(sweep: Sweep, experiment: str) -> Paste:
 
 
 def _kept_overrides(sweep: Sweep, key: str, level: str) -> list[str]:
-    """The overrides that still say something once a level is the baseline.
+    """Return the overrides that still have a meaning once a level is the baseline.
 
     A changed component does not have all keywords of the old one, or brings its own values.
     """
@@ -276,7 +276,7 @@ def _kept_overrides(sweep: Sweep, key: str, level: str) -> list[str]:
 
 
 def short_configuration(baseline: Mapping[str, Any]) -> str:
-    """The components, the length, and whatever else is not as it usually is."""
+    """Return the components, the length, and what else differs from the defaults."""
     parts = [f"{kind} {show_value(baseline[kind])}" for kind in COMPONENTS if kind in baseline]
     train = baseline.get("train", {}).items()
     parts += [f"{k} {v}" for k, v in train if v not in (None, []) and "eval" not in k]
@@ -308,5 +308,5 @@ def _key(text: str) -> str:
 
 
 def _within(key: str, changed: str) -> bool:
-    """Whether a key is the changed one, or a keyword that a changed component may not have."""
+    """Return whether a key is the changed one, or a keyword of the changed component."""
     return key == changed or key.startswith(f"{changed}.")

@@ -79,7 +79,7 @@ FORMATS = {"markdown": as_markdown, "latex": as_latex, "csv": as_csv}
 
 
 def _caption(comparison: Comparison) -> str:
-    """Which question, by which procedure: what a reader of the table needs."""
+    """Return which question the table answers, and by which procedure."""
     tests, looks = comparison.tests, ", ".join(map(str, comparison.looks))
     settings = "one setting" if tests == 1 else f"{tests} settings"
     intervals = "95 % intervals"

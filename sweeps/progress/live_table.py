@@ -1,4 +1,4 @@
-"""The lower end of a terminal, where a table stands while other lines go above it."""
+"""A live table at the lower end of a terminal, while other lines go above it."""
 
 from __future__ import annotations
 
@@ -90,10 +90,10 @@ _STYLES: dict[State, str] = {"waiting": "dim", "failed": "red", "stopped": "yell
 
 
 class Table:
-    """What is seen of how training stands, line by line, in whatever room there is.
+    """The progress of training, line by line, in whatever room there is.
 
     Args:
-        progress: How training stands.
+        progress: The progress of training.
         clock: Gives the time in seconds.
     """
 
@@ -200,7 +200,7 @@ class _Form:
 
 
 def _bar(progress: ProgressState, width: int, best: SettingProgress | None = None) -> Text:
-    """Runs done, how much of all epochs that is, the best value, the time left, what failed."""
+    """Return runs done, their share of all epochs, the best value, the time left, failures."""
     narrow = width < _NARROW
     name = "" if narrow or not progress.name else cut_middle(progress.name, width // 3) + "  "
     head = f"{name}{progress.done}/{progress.total} runs "
@@ -256,7 +256,7 @@ def _epoch(epoch: int, epochs: int) -> str:
 
 
 def _line(width: int, *parts: tuple[str, str]) -> Text:
-    """One line; a part of the user's that is too wide is cut in its middle."""
+    """Return one line; a part that is too wide is cut in its middle."""
     line, left = Text(no_wrap=True, end=""), width
     for text, style in parts:
         text = cut_middle(text, left)

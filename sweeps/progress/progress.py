@@ -46,7 +46,7 @@ def train_watched(
     plain: bool = False,
     lines: bool = False,
 ) -> None:
-    """Train what was planned, showing on a terminal and in W&B how it stands.
+    """Train what was planned, showing its progress on a terminal and in W&B.
 
     Args:
         training: What was planned.
@@ -54,9 +54,9 @@ def train_watched(
         wandb: Whether W&B follows.
         rules: How runs are looked after.
         stop: Asked between epochs; true makes a clean stop.
-        quiet: Show nothing of how it stands.
+        quiet: Show no progress.
         plain: No live table, whatever the terminal can show.
-        lines: Where standard error is no terminal, show in a few lines how it stands.
+        lines: Where standard error is no terminal, show progress in a few lines.
     """
     tracker = open_tracker(training.root.path, enabled=wandb, warn=warn)
     with watched(training, warn, quiet=quiet, plain=plain, lines=lines) as show, closing(tracker):
@@ -112,7 +112,7 @@ class PlainLines:
     """A line when another tenth of what is to be trained is done; none at the end.
 
     Args:
-        state: How training stands.
+        state: The progress of training.
     """
 
     def __init__(self, state: ProgressState) -> None:
@@ -138,7 +138,7 @@ class NotebookBar:
     """A bar and a line in a notebook that the events of training move; it needs no ipywidgets.
 
     Args:
-        state: How training stands.
+        state: The progress of training.
     """
 
     def __init__(self, state: ProgressState) -> None:
@@ -154,7 +154,7 @@ class NotebookBar:
             self.show()
 
     def show(self) -> None:
-        """Show how it stands now."""
+        """Show the present state."""
         self._shown = time.monotonic()
         self._handle.update(self)
 

@@ -1,4 +1,4 @@
-"""How training stands: what each run, each setting and all of it have reached."""
+"""The progress of training: of each run, of each setting and of all of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Planned(Protocol):
 
     @property
     def runs(self) -> Mapping[tuple[str, int], RunSpec]:
-        """By label and seed; one run may stand there more than once. It only grows."""
+        """By label and seed; one run may be there more than once. It only grows."""
 
     def most_runs(self) -> int:
         """How many runs there are at most, with those that are planned later."""
@@ -38,7 +38,7 @@ class RunProgress:
     Attributes:
         name: Label and seed.
         epochs: How many it will have; 0: only its function knows.
-        state: Where it stands; ``stopped``: its surroundings ended it.
+        state: Its state; ``stopped``: its surroundings ended it.
         epoch: The last one that ended.
         value: The selection metric of its best epoch so far.
     """
@@ -84,7 +84,7 @@ class SettingProgress:
 
 
 class ProgressState:
-    """How training stands. Taking an event in costs the same however many runs there are.
+    """The progress of training. An event costs the same however many runs there are.
 
     It may be read by another thread while events are taken in: what is gone through there is
     replaced, never added to.

@@ -138,7 +138,7 @@ def _axes(view: StudyView) -> list[dict[str, Any]]:
     paste, found = study_command(view.study), []
     for axis in view.study.requested.axes:
         if plot := response_plot(view, axis):
-            text = words.axis_said(view.comparison, axis.key)
+            text = words.axis_text(view.comparison, axis.key)
             command = paste(*text.change) if text.change else None
             found.append({"plot": plot, "sentence": text.sentence, "command": command})
     return found

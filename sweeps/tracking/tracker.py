@@ -168,7 +168,7 @@ def warm_up(*, enabled: bool) -> None:
 class TrackerCallback:
     """Calls a tracker for each event of the driver.
 
-    The end of a setting's run is held back until the baseline's run of its seed has ended, so that
+    The end of a setting's run is kept back until the baseline's run of its seed has ended, so that
     the difference of the two is known.
 
     Args:
@@ -205,7 +205,7 @@ class TrackerCallback:
             self._release()
 
     def close(self) -> None:
-        """Finish what was held back for a baseline that has not ended."""
+        """Finish what was kept back for a baseline that has not ended."""
         self._unfinished.clear()
         self._release()
 

@@ -92,7 +92,7 @@ class WandbTracker:
                 self._put(lambda: self._write(study_layout(found)))
 
     def bring(self, contents: WandbRun) -> Future[Outcome]:
-        """Write contents; the result says what became of them."""
+        """Write contents on the thread; the result is what became of them."""
         outcome: Future[Outcome] = Future()
         self._put(lambda: outcome.set_result(self._write(contents)))
         return outcome

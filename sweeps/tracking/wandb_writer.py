@@ -139,8 +139,8 @@ class WandbWriter:
     def log(self, contents: WandbRun, epoch: dict[str, Any] | None = None) -> None:
         """Open a run that trains, and write an epoch's row that follows its last one.
 
-        Other rows are left to `write`: only where rows are in order does their number tell, after
-        a kill, which are there.
+        Other rows are left to `write`: only where rows are in order does their number show,
+        after a kill, which are there.
         """
         live = self._open(contents)
         if epoch and epoch["epoch"] == live.rows + 1:
@@ -216,7 +216,7 @@ class WandbWriter:
 
 
 def _mark(file: Path) -> Path:
-    """Return what says that a file was uploaded: `wandb sync` makes it and skips such files."""
+    """Return the marker of an uploaded file: `wandb sync` creates it and skips such files."""
     return file.with_name(f"{file.name}.synced")
 
 
