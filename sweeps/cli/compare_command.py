@@ -329,7 +329,7 @@ def _print(comparison: Comparison, form: str, verbose: bool, study: Study | None
         for line in words.axis_lines(comparison, axis.key, paste):
             say(line)
     for line in words.cell_lines(comparison):
-        say(cut(line, width(), items=True))
+        say(line if verbose else cut(line, width(), items=True))
     print_warnings(comparison.linter or (), verbose=verbose)
 
 
