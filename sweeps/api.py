@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import nn
 
+    from paribus.core.inference.new_inputs import Given
     from paribus.core.inference.predict import Predictions
     from paribus.sweeps.evaluate import Evaluation, EvaluationComparison, Split
     from paribus.sweeps.report.figure import StyledFigure
@@ -461,14 +462,17 @@ def predict(
         RequestError: If there is no such run, it has no model, or an input is not as its training
             data were.
     """
-    from paribus.core.inference.new_inputs import Given
     from paribus.sweeps.evaluate import predict_named
 
+    def read_given() -> Given:
+        from paribus.core.inference.new_inputs import Given
+
+        items = [inputs] if isinstance(inputs, str | Path) else _rows(inputs)
+        texts = [str(item) for item in items if isinstance(item, str | Path)]
+        return Given(texts) if len(texts) == len(items) else Given(rows=items)
+
     place, name = _named(run, root)
-    items = [inputs] if isinstance(inputs, str | Path) else _rows(inputs)
-    texts = [str(item) for item in items if isinstance(item, str | Path)]
-    given = Given(texts) if len(texts) == len(items) else Given(rows=items)
-    found = predict_named(place, name, given, trust)
+    found = predict_named(place, name, read_given, trust)
     for note in found.notes:
         _warn(note)
     return found

@@ -160,8 +160,16 @@ def evaluate_named(
     return _evaluate_run(root, name, split, trust)
 
 
-def predict_named(root: ResultsDir, name: str, given: Given, trust: bool = False) -> Predictions:
+def predict_named(
+    root: ResultsDir, name: str, read_given: Callable[[], Given], trust: bool = False
+) -> Predictions:
     """Predict new data with the best checkpoint of a run.
+
+    Args:
+        root: Where to look.
+        name: What `find_run` takes.
+        read_given: Reads what is to be predicted, once the run is found.
+        trust: Whether whatever the record names may be imported and executed.
 
     Raises:
         DamagedError: If a file of the run is not what it was.
@@ -172,7 +180,7 @@ def predict_named(root: ResultsDir, name: str, given: Given, trust: bool = False
     from paribus.core.inference.predict import predict_run
 
     with Pool(1, record.configuration["data"]["name"]) as pool:
-        return pool.call(predict_run, folder.folder, given, trust)
+        return pool.call(predict_run, folder.folder, read_given(), trust)
 
 
 def _evaluate_run(root: ResultsDir, name: str, split: Split, trust: bool) -> Evaluation:

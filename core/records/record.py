@@ -177,15 +177,15 @@ class RunRecord(_Frozen):
         return self.best.confusion_matrix if self.best else None
 
     @property
-    def select(self) -> Mapping[str, Any]:
-        """The selection metric and its direction."""
-        found: Mapping[str, Any] = self.configuration["select"]
-        return found
-
-    @property
     def metric(self) -> str:
         """The selection metric."""
-        return str(self.select["metric"])
+        return str(self.configuration["select"]["metric"])
+
+    @property
+    def direction(self) -> Literal["maximize", "minimize"]:
+        """Which direction of the selection metric is better."""
+        found: Literal["maximize", "minimize"] = self.configuration["select"]["direction"]
+        return found
 
     @property
     def value(self) -> float | None:

@@ -18,6 +18,7 @@ from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir
 
 if TYPE_CHECKING:
+    from paribus.core.inference.new_inputs import Given
     from paribus.core.inference.predict import Prediction
     from paribus.sweeps.evaluate import Evaluation, EvaluationComparison
 
@@ -127,15 +128,16 @@ def predict_command(
     for word in inputs:  # -0.5 is a number, but no other option is known
         if re.match(r"--?[a-zA-Z][\w-]*(=|$)", word):
             raise click.NoSuchOption(word)
-    from paribus.core.inference.new_inputs import Given
     from paribus.sweeps.evaluate import predict_named
 
-    if inputs or not as_json:
-        lines = _standard_input().split("\n") if "-" in inputs else []
-        given = Given(inputs, lines)
-    else:
-        given = Given(rows=_document())
-    found = predict_named(root, run, given, trust)
+    def read_given() -> Given:
+        from paribus.core.inference.new_inputs import Given  # imports torch
+
+        if as_json and not inputs:
+            return Given(rows=_document())
+        return Given(inputs, _standard_input().split("\n") if "-" in inputs else [])
+
+    found = predict_named(root, run, read_given, trust)
     for note in found.notes:
         warn(note)
     if as_json:

@@ -130,7 +130,7 @@ def run_picture(view: RunView) -> Picture:
         caption.append(f"The run failed: {shown(record.reason, 300)}.")
     else:
         value = "" if record.value is None else f": {record.value:.4g}"
-        metric = explained(record.metric, record.select["direction"])
+        metric = explained(record.metric, record.direction)
         caption.append(f"Dotted: best epoch {record.best.epoch} by {metric}{value}.")
     for plots in (_matrix_plots(record), _answer_plots(view)):
         panels += [plot.panel for plot in plots]
@@ -150,7 +150,7 @@ def write_run_page(view: RunView, file: Path) -> None:
         "run",
         record.run,
         record=record,
-        metric=explained(record.metric, record.select["direction"]),
+        metric=explained(record.metric, record.direction),
         curves=_curve_plots(view),
         matrices=_matrix_plots(record, half=True),
         report=_classification_report(record),
@@ -215,7 +215,7 @@ def _curve_plots(view: RunView) -> list[Plot]:
         title = f"loss ({short(loss, 24)})" if loss else short(name, 30)
         what = name
         if name == selected.removeprefix("val/"):
-            what = explained(f"val/{name}", record.select["direction"])
+            what = explained(f"val/{name}", record.direction)
         caption = f"{what}, one seed ({record.seed})."
         if "train" in record.configuration and len(curves) > 1:
             caption += " Train: mean over the epoch's updates; val: after the epoch."
