@@ -649,7 +649,7 @@ _OPTION = re.compile(
     r"|(?P<overrides>--set [^\s,]*[^\s,.](?: --set [^\s,]*[^\s,.])*)"
     r"|--(?P<name>[a-z][a-z-]*)"
     r"(?: (?P<value>'[^']*'|-?\d[\d.]*(?<!\.)|[A-Z]+\b|"
-    rf"(?P<word>[^\s:]+(?=: )|sqlite:///\w+|(?:{'|'.join((*SAMPLERS, *PRUNERS))})\b)))?"
+    rf"(?P<word>\S+(?=: | is no )|sqlite:///\w+|(?:{'|'.join((*SAMPLERS, *PRUNERS))})\b)))?"
 )
 
 

@@ -49,11 +49,11 @@ def checked_storage(url: str) -> str:
         parsed = make_url(url)
         parsed.get_dialect().import_dbapi()
     except ImportError as error:
-        why = f"--storage '{shown}': its driver is not installed: {error}."
+        why = f"--storage {shown}: its driver is not installed: {error}."
         raise RequestError(why, hint, "storage") from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise RequestError(
-            f"--storage '{shown}' is no URL of a database.", hint, "storage"
+            f"--storage {shown} is no URL of a database.", hint, "storage"
         ) from error
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         folder = Path(parsed.database).parent

@@ -209,7 +209,7 @@ BAD = [
     ("sweep digits --study /tmp/x", ["--study '/tmp/x' is no name for a study.", STUDY_NAME]),
     ("sweep digits --study a\0b", ["is no name for a study.", STUDY_NAME]),
     ("sweep digits --study " + "x" * 5000, ["xxx…' is no name for a study.", STUDY_NAME]),
-    ("sweep digits --storage foo", ["--storage 'foo' is no URL of a database."]),
+    ("sweep digits --storage foo", ["--storage foo is no URL of a database."]),
     ("sweep digits --storage sqlite:////no/such/folder/x.db", ["no folder /no/such/folder"]),
     ("sweep digits --storage oracle://u:secret@h/x", ["--storage oracle://h/x"]),
     ("run digits --fo", ["No such option '--fo'", "See: paribus run --help"]),
