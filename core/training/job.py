@@ -65,9 +65,11 @@ def train_job(
             data = resolver.data_record(run.requested)
             writers[run.id] = RunWriter(attempts[run.id], run, data, checkpoint_every)
         settle()  # the user's modules, imported by now, may have changed threads or precision
-        states = {run.id: state for run in runs if (state := writers[run.id].restore())}
+        states = {}
         for run in runs:
-            if why := writers[run.id].unused_state:
+            if state := writers[run.id].restore():
+                states[run.id] = state
+            elif why := writers[run.id].unused_state:
                 text = f"{why} {run.id} begins at the start."
                 yield WorkerEvent(run.id, int(run.facts["epochs"]), message=text)
         engine = engine_of(runs[0].engine)
@@ -158,7 +160,7 @@ def _ended_by(error: BaseException, run: RunSpec, writer: RunWriter | None) -> W
     at = f" ({user[-1][0]}, line {user[-1][1]})" if user else ""
     reason = f"exception: {message}{at}"
     try:
-        writer.fail(reason)
+        writer.finish(reason)
     except OSError as disk:
         return unfinished([run], f"disk: {disk}")[0]
     return WorkerEvent(run.id, int(run.facts["epochs"]), None, "failed", reason)

@@ -185,11 +185,8 @@ class Resolver:
             RequestError: If the data cannot be loaded or divided, or a function keeps it to itself.
         """
         checked, task = self._checked(requested), self.task(requested)
-        full, name, split = (
-            with_defaults(checked, self.experiment),
-            checked.data.name,
-            checked.split,
-        )
+        full = with_defaults(checked, self.experiment)
+        name, split, usual = checked.data.name, checked.split, _usual_method(task)
         source_key = [full["data"], task.targets, split.seed]
         source = self.remember(
             "source",
@@ -202,13 +199,13 @@ class Resolver:
                 targets=task.targets,
             ),
         )
-        _refuse_unused_split(split, source, _usual_method(task))
+        _refuse_unused_split(split, source, usual)
         return self.remember(
             "prepared",
             [source_key, full["split"], full["standardize"], full["augment"]],
             lambda: prepare(
                 source,
-                method=split.method or _usual_method(task),
+                method=split.method or usual,
                 seed=split.seed,
                 val_fraction=split.val_fraction,
                 test_fraction=split.test_fraction,
@@ -295,8 +292,8 @@ class Resolver:
 
     def _fill(self, full: dict[str, Any], kind: str, known: Mapping[str, Any]) -> None:
         """Fill in the keywords of a component that follow from data or length."""
-        component = resolve_component(kind, full[kind]["name"], self.experiment)
         given = full[kind]
+        component = resolve_component(kind, given["name"], self.experiment)
         for name, parameter in component.signature.parameters.items():
             if name in given or not component.filled_later(name):
                 continue

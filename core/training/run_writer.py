@@ -78,7 +78,7 @@ class RunWriter:
         self.history.append({**report.line, "metrics": null_if_not_finite(report.line["metrics"])})
         self._report = report
         if report.finished:
-            self._finish(report.failure)
+            self.finish(report.failure)
         elif self._clock.due():
             self.save()
 
@@ -91,11 +91,8 @@ class RunWriter:
         save_state(self.folder, state)
         self._clock.saved(time.monotonic() - started)
 
-    def fail(self, reason: str) -> None:
-        """End the run as failed: status, reason and history, without weights."""
-        self._finish(reason)
-
-    def _finish(self, failure: str | None) -> None:
+    def finish(self, failure: str | None) -> None:
+        """Write the record, the history and, unless the run failed, what the best epoch gave."""
         report, ended = self._report, datetime.now(UTC)
         best = report.best if report and failure is None else None
         record = RunRecord.model_validate({

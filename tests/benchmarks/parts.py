@@ -124,7 +124,7 @@ def _parts(seconds: dict[str, float]) -> Iterator[None]:
         (program.Program, "measure", "training: validation"),
         (cohort_engine, "evaluate_outputs", "training: metrics, matrices"),
         (engine.RunState, "report", "training: hashes, best weights"),
-        (run_writer.RunWriter, "_finish", "training: records, synced"),
+        (run_writer.RunWriter, "finish", "training: records, synced"),
         (run_writer.RunWriter, "save", "training: checkpoints"),
     ]
     before = [getattr(owner, name) for owner, name, _ in places]
