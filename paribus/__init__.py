@@ -59,7 +59,7 @@ if TYPE_CHECKING:
         train,
     )
     from paribus.sweeps.evaluate import Evaluation, EvaluationComparison
-    from paribus.sweeps.report.output import Report
+    from paribus.sweeps.report.page import Report
     from paribus.sweeps.reproduce import Reproduced, ReproducedSetting
 
     __version__: str

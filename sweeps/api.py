@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from paribus.core.inference.predict import Predictions
     from paribus.sweeps.evaluate import Evaluation, EvaluationComparison, Split
     from paribus.sweeps.report.figure import StyledFigure
-    from paribus.sweeps.report.output import Report
+    from paribus.sweeps.report.page import Report
     from paribus.sweeps.reproduce import Reproduced, ReproducedSetting
 
 P = ParamSpec("P")
@@ -532,7 +532,7 @@ def report(
         DamagedError: If a file of the run is not what was written.
         RequestError: If there is nothing to show, or the file cannot be written.
     """
-    from paribus.sweeps.report.output import report_file, write_report
+    from paribus.sweeps.report.page import report_file, write_report
 
     place, name = _named(study_or_run, root)
     subject = find_subject(place, name or latest_study(place))

@@ -169,7 +169,7 @@ def plot_command(
     as_json: bool,
 ) -> None:
     """Draw a RUN (curves, confusion matrix, its answers) or a STUDY (curves and responses)."""
-    from paribus.sweeps.report.output import checked_output, unwritable, warn_of_damage
+    from paribus.sweeps.report.page import checked_output, unwritable, warn_of_damage
     from paribus.sweeps.study.lookup import find_subject
 
     faults, subject, found = Faults(), None, "output"
@@ -231,7 +231,7 @@ def report_command(
     as_json: bool,
 ) -> None:
     """Write a page on a STUDY (the latest, if none is named) or a RUN: one self-contained file."""
-    from paribus.sweeps.report.output import report_file, write_report
+    from paribus.sweeps.report.page import report_file, write_report
     from paribus.sweeps.study.lookup import find_subject
     from paribus.sweeps.study.study import latest_study
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator, SymmetricalLogLocator
-from matplotlib.transforms import ScaledTranslation, Transform
+from matplotlib.transforms import ScaledTranslation
 
 from paribus.core.config.values import show_value
 from paribus.sweeps.analysis.compare import SettingComparison
@@ -52,13 +52,16 @@ def effects_panel(
         settings: Those with a difference, at least one; those of an axis together.
         margin: Differences smaller than this do not matter; None: no band.
         looks: Label to the setting's colour and dashes in other plots, as matplotlib's keywords.
-        texts: Label to what stands at the right.
+        texts: Label to the text at the right.
     """
     by_axis = [list(own) for _, own in groupby(settings, key=lambda setting: setting.key)]
     rows = len(by_axis) + len(settings)
 
     def draw(axes: Axes) -> None:
-        limit = _limit(settings, margin)
+        # All effects but outliers lie inside the edge.
+        reaches = np.abs([_ends(setting)[1:] for setting in settings]).max(axis=1)
+        usual = max(float(np.median(reaches)), 2 * (margin or 0.0))
+        limit = 1.05 * max(usual, *reaches[reaches <= _FAR * usual]) or 1.0
         axes.set(xlim=(-limit, limit), ylim=(rows - 0.4, -0.6))
         number_axis(axes.xaxis)
         axes.grid(axis="x")
@@ -91,13 +94,6 @@ def _ends(setting: SettingComparison) -> tuple[float, float, float]:
     assert setting.delta is not None
     low, high = setting.interval or (setting.delta, setting.delta)
     return setting.delta, low, high
-
-
-def _limit(settings: Sequence[SettingComparison], margin: float | None) -> float:
-    """Return the edge of the plot: all effects but outliers lie inside."""
-    reaches = np.abs([_ends(setting)[1:] for setting in settings]).max(axis=1)
-    usual = max(float(np.median(reaches)), 2 * (margin or 0.0))
-    return 1.05 * max(usual, *reaches[reaches <= _FAR * usual]) or 1.0
 
 
 def _draw_axis_name(axes: Axes, place: int, name: str, baseline: str) -> None:
@@ -201,9 +197,15 @@ def response_panel(title: str, key: str, levels: Sequence[Level], *, log: bool =
         places = _draw_numbers(axes, levels, log) if numeric else _draw_words(axes, levels)
         for level, place in zip(levels, places, strict=True):
             values = list(level.seeds.values())
-            for seed, value in zip(_beside(axes, len(values)), values, strict=True):
-                axes.plot(place, value, "o", color=level.look["color"], transform=seed, zorder=3,
-                          markeredgewidth=0)  # fmt: skip
+            apart = (
+                min(4.0, _STROKE / max(1, len(values) - 1)) / 72
+            )  # side by side: equal ones show
+            for number, value in enumerate(values):
+                shift = ScaledTranslation(
+                    apart * (number - (len(values) - 1) / 2), 0, axes.figure.dpi_scale_trans
+                )
+                axes.plot(place, value, "o", color=level.look["color"], zorder=3,
+                          markeredgewidth=0, transform=axes.transData + shift)  # fmt: skip
             axes.update_datalim([(place, value) for value in values])
             if level.baseline:
                 axes.axhline(level.mean, color=BASELINE_COLOUR, linewidth=0.8, linestyle=":")
@@ -264,12 +266,3 @@ def _draw_words(axes: Axes, levels: Sequence[Level]) -> list[float]:
         axes.set_xticks(places, texts)
     axes.set_xlim(-0.6, len(levels) - 0.4)
     return places
-
-
-def _beside(axes: Axes, seeds: int) -> list[Transform]:
-    """Return where the points of a level stand: side by side, so that equal ones show."""
-    figure = axes.get_figure(root=True)
-    assert figure
-    apart = min(4.0, _STROKE / max(1, seeds - 1)) / 72
-    steps = (apart * (number - (seeds - 1) / 2) for number in range(seeds))
-    return [axes.transData + ScaledTranslation(step, 0, figure.dpi_scale_trans) for step in steps]

@@ -23,6 +23,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from paribus.core.errors import shortened, shown
+from paribus.sweeps.formatting import many
 
 # The hues of M. Okabe and K. Ito, Color Universal Design (2008), but for their yellow, as dark as
 # marks on white have to be (contrast 3:1, WCAG 2.2). Any two, and black, which is the baseline's,
@@ -264,11 +265,6 @@ def explained(metric: str, direction: str) -> str:
     """Return a metric with its direction and, where that is known, its unit."""
     unit = _UNITS.get(metric.rpartition("/")[2])
     return f"{metric} ({f'{unit}, ' if unit else ''}{_BETTER[direction]})"
-
-
-def many(count: int, noun: str) -> str:
-    """Return a count with its noun in the singular or the plural."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def part_of(drawn: int, total: int, noun: str) -> str:

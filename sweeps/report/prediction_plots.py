@@ -1,8 +1,12 @@
-"""A model's answers: over its one or two inputs, or against the true values."""
+"""A model's predictions: its answers over one or two inputs, against true values, and confusion.
+
+Rows of a confusion matrix are the true classes; its shades are shares of the row, or changes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +14,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from paribus.sweeps.report.figure import (
     COLOURS,
     FAINT,
+    GRID,
     INK,
     PAPER,
+    SMALL,
     Panel,
+    Table,
     marker_look,
     number_axis,
     short,
@@ -27,7 +35,139 @@ if TYPE_CHECKING:
     from paribus.core.inference.decision_surface import Surface
 
 Array = NDArray[Any]
-_MOST_NAMED = 8  # in the legend
+MOST_LABELS = 12
+_MOST_IN_HALF = 8  # classes for which half of the figure's width is enough
+_MOST_RATES, _MOST_COUNTS, _MOST_NAMES = 5, 24, 40  # classes up to which cells and edges hold text
+_MOST_IN_TABLE = 40  # classes up to which every cell is in the table
+_AROUND = 0.7  # inches, above and below the matrix
+_LETTER = 0.068  # inches, the width of one
+_DARKEST = 0.6  # of the colour: the same ink is readable on every shade
+_MORE, _FEWER = COLOURS[0], COLOURS[1]
+_MOST_NAMED = 8  # classes in a legend
+
+
+def confusion_panel(
+    name: str, title: str, matrix: Array, names: Sequence[str], *, half: bool = False
+) -> Panel:
+    """Return counts of (true, predicted) `[C, C]`, with shares of the row where there is room.
+
+    Many classes take all of the figure's width, unless `half` of it has to do.
+    """
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    with_share = len(matrix) <= _MOST_RATES
+
+    def text(count: float, share: float) -> str:
+        shown = f"{count:.1f}".removesuffix(".0") if count else ""
+        return f"{shown}\n{100 * share:.0f} %" if shown and with_share else shown
+
+    texts = [[text(*cell) for cell in zip(*rows, strict=True)]
+             for rows in zip(matrix, shares, strict=True)]  # fmt: skip
+    return _panel(name, title, _shaded(shares, shares), texts, names, half)
+
+
+def change_panel(
+    name: str,
+    title: str,
+    change: Array,
+    changed: Array,
+    names: Sequence[str],
+) -> Panel:
+    """Return the difference of two matrices of counts `[C, C]`; `changed` cells are framed."""
+    share = np.abs(change) / max(float(np.abs(change).max()), 1e-12)
+    texts = [[f"{x:+.1f}" if x else "" for x in row] for row in change]
+    return _panel(name, title, _shaded(share, change), texts, names, True, changed)
+
+
+def label_panels(name: str, matrices: Array, names: Sequence[str]) -> tuple[list[Panel], int]:
+    """Return a small matrix of each of the first twelve labels `[L, 2, 2]`, and how many more."""
+    panels = [
+        replace(
+            confusion_panel(f"{name}: {label}", short(label, 16), matrix, ("no", "yes")),
+            width=1,
+            height=1.4,
+        )
+        for matrix, label in zip(matrices[:MOST_LABELS], names, strict=False)
+    ]
+    return panels, len(matrices) - len(panels)
+
+
+def matrix_table(matrix: Array, names: Sequence[str], form: Callable[[float, float], str]) -> Table:
+    """Return the cells of a matrix `[C, C]`; of many classes the hundred largest.
+
+    The `form` of a cell is made of its value and its share of the row.
+    """
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+
+    def text(true: int, predicted: int) -> str:
+        value = matrix[true, predicted]
+        return form(value, shares[true, predicted]) if value else "0"
+
+    classes = range(len(names))
+    if len(names) > _MOST_IN_TABLE:
+        cells = sorted(np.argwhere(matrix).tolist(), key=lambda at: -abs(matrix[tuple(at)]))[:100]
+        rows = [[names[t], names[p], text(t, p)] for t, p in cells]
+        return Table(["true", "predicted", "the 100 largest"], rows)
+    rows = [[names[true], *[text(true, predicted) for predicted in classes]] for true in classes]
+    return Table(["true ╲ predicted", *names], rows)
+
+
+def _panel(
+    name: str,
+    title: str,
+    shades: Array,
+    texts: Sequence[Sequence[str]],
+    names: Sequence[str],
+    half: bool,
+    framed: Array | None = None,
+) -> Panel:
+    """Return a matrix of shades `[C, C, 4]` and texts, some of its cells framed `[C, C]`."""
+    classes = len(shades)
+    if half or classes <= _MOST_IN_HALF:
+        width, height = 2, 2.3
+    else:
+        width, height = 4, min(0.9 + 0.32 * classes, 4.6)
+    cell = (height - _AROUND) / classes
+    size = SMALL if cell > 0.25 else 6 if cell > 0.14 else 4.5
+
+    def draw(axes: Axes) -> None:
+        axes.set(xlim=(0, classes), ylim=(classes, 0), xlabel="predicted", ylabel="true")
+        if classes <= _MOST_COUNTS:
+            edge = 0.6 if classes <= _MOST_IN_HALF + 4 else 0.2
+            axes.pcolormesh(shades, edgecolors=GRID, linewidth=edge, antialiased=True)
+        else:
+            axes.imshow(shades, extent=(0, classes, classes, 0), interpolation="none")
+        axes.set_aspect("equal", anchor="NW")
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        axes.set(xticks=[], yticks=[])
+        if classes <= _MOST_NAMES:
+            marks = [short(name, 10) for name in names]
+            turned = max(map(len, marks)) * _LETTER > cell
+            axes.set_xticks(np.arange(classes) + 0.5, marks, rotation=90 if turned else 0)
+            axes.set_yticks(np.arange(classes) + 0.5, marks)
+        if classes > _MOST_COUNTS:
+            return
+        for (true, predicted), text in np.ndenumerate(np.array(texts, dtype=object)):
+            is_framed = framed is not None and framed[true, predicted]
+            if text:
+                axes.text(predicted + 0.5, true + 0.5, text, ha="center", va="center", color=INK,
+                          fontsize=size, fontweight="bold" if is_framed else "normal")  # fmt: skip
+            if text and is_framed:
+                axes.add_patch(Rectangle((predicted, true), 1, 1, fill=False, edgecolor=INK,
+                                         linewidth=1.4, zorder=3))  # fmt: skip
+
+    return Panel(name, title, draw, width, height)
+
+
+def _shaded(share: Array, sign: Array) -> Array:
+    """Return colours as dense as `share`, from 0 to 1: `[C, C, 4]`, transparent to any paper."""
+    shades = np.empty((*share.shape, 4))
+    shades[..., :3] = np.where((sign >= 0)[..., None], to_rgb(_MORE), to_rgb(_FEWER))
+    shades[..., 3] = _DARKEST * share
+    return shades
+
+
+# Answers over the inputs.
 
 
 def surface_panel(surface: Surface, classes: Sequence[str], columns: Sequence[str]) -> Panel:

@@ -16,8 +16,7 @@ from paribus.core.errors import RequestError, shown
 from paribus.core.records.record import Epoch, RunRecord
 from paribus.core.records.run_dir import RunFolder
 from paribus.sweeps.execution.pool import Pool
-from paribus.sweeps.formatting import number
-from paribus.sweeps.report.confusion_plots import confusion_panel, label_panels, matrix_table
+from paribus.sweeps.formatting import many, number
 from paribus.sweeps.report.curve_plots import Values, curves_panel, curves_plot, train_and_val
 from paribus.sweeps.report.figure import (
     Picture,
@@ -26,12 +25,17 @@ from paribus.sweeps.report.figure import (
     Table,
     explained,
     figure_of,
-    many,
     part_of,
     short,
 )
-from paribus.sweeps.report.html import write_page
-from paribus.sweeps.report.prediction_plots import agreement_panel, surface_panel
+from paribus.sweeps.report.page import write_page
+from paribus.sweeps.report.prediction_plots import (
+    agreement_panel,
+    confusion_panel,
+    label_panels,
+    matrix_table,
+    surface_panel,
+)
 
 if TYPE_CHECKING:
     from paribus.core.inference.decision_surface import Surface
@@ -42,14 +46,14 @@ _MOST_EXAMPLES = 200  # rows of a table
 
 @dataclass(frozen=True, eq=False)
 class RunView:
-    """What a run's figure and page show.
+    """A run as its figure and its page show it.
 
     Attributes:
         record: Its record.
         history: Its epochs.
         predictions: Outputs and targets of its best epoch, as arrays; None if it has no model.
-        surface: What its model answers, where its inputs are one or two plain numbers.
-        left_out: Why `surface` is missing, as a sentence, where it was wanted.
+        surface: The model's answers over its inputs, where these are one or two plain numbers.
+        left_out: Why `surface` is missing, as a sentence, where there should be one.
     """
 
     record: RunRecord
@@ -87,30 +91,26 @@ def load_run_view(folder: RunFolder, trust: bool) -> RunView:
         DamagedError: If a file of the run is not what was written.
     """
     record, surface, left_out = folder.verified_record(), None, None
-    if _has_surface(record):
+    # Whether the model's inputs are one or two plain numbers.
+    preprocessing, shape = record.data.preprocessing, record.data.input_shape or ()
+    columns = (preprocessing.get("table") or {"columns": []})["columns"]
+    is_plain = "text" not in preprocessing and not any("categories" in c for c in columns)
+    tasks: dict[tuple[int, ...], tuple[str, ...]] = {
+        (1,): ("regression", "binary", "multiclass"),
+        (2,): ("binary", "multiclass"),
+    }
+    is_drawn = get(record.configuration, "task.name") in tasks.get(tuple(shape), ())
+    if record.is_complete and is_plain and is_drawn:
         from paribus.core.inference.decision_surface import surface_of_run
 
         try:
             with Pool(1, record.configuration["data"]["name"]) as pool:
                 surface = pool.call(surface_of_run, folder.folder, trust)
         except RequestError as error:
-            left_out = f"What the model answers is left out: {error}"
+            left_out = f"The model's answers are left out: {error}"
     has_model = record.is_complete and record.weights_sha256
     predictions = folder.predictions() if has_model else None
     return RunView(record, folder.history(), predictions, surface, left_out)
-
-
-def _has_surface(record: RunRecord) -> bool:
-    """Return whether the run has a model of one or two plain numbers."""
-    preprocessing = record.data.preprocessing
-    columns = (preprocessing.get("table") or {"columns": []})["columns"]
-    if "text" in preprocessing or any("categories" in column for column in columns):
-        return False
-    tasks = {1: ("regression", "binary", "multiclass"), 2: ("binary", "multiclass")}
-    shape = record.data.input_shape
-    if not record.is_complete or shape is None or len(shape) != 1:
-        return False
-    return get(record.configuration, "task.name") in tasks.get(shape[0], ())
 
 
 def run_picture(view: RunView) -> Picture:
@@ -172,7 +172,12 @@ def shared_facts(records: Sequence[RunRecord]) -> dict[str, str]:
         return {}
     environments = [record.identity["environment"] for record in records]
     facts: dict[str, list[Any]] = {
-        "commit": [_commit(record) for record in records],
+        "commit": [
+            f"{git['commit']}{' with uncommitted changes' if git.get('dirty') else ''}"
+            if (git := (record.noted or {}).get("git") or {}).get("commit")
+            else None
+            for record in records
+        ],
         "data fingerprint": [record.data.fingerprint for record in records],
         "examples": [
             None
@@ -189,13 +194,6 @@ def shared_facts(records: Sequence[RunRecord]) -> dict[str, str]:
         for name, values in facts.items()
         if any(value is not None for value in values)
     }
-
-
-def _commit(record: RunRecord) -> str | None:
-    git = (record.noted or {}).get("git") or {}
-    if not git.get("commit"):
-        return None
-    return f"{git['commit']}{' with uncommitted changes' if git.get('dirty') else ''}"
 
 
 def _curve_plots(view: RunView) -> list[Plot]:
@@ -258,7 +256,7 @@ def _matrix_plots(record: RunRecord, *, half: bool = False) -> list[Plot]:
         matrices, names, of_label = list(counts[: len(panels)]), ["no", "yes"], " of each label"
     caption = (
         f"Confusion matrix{of_label}: counts of the best epoch on the {record.data.val} "
-        "validation examples; empty: none; shade: share of the row."
+        "validation examples; empty: 0; shade: share of the row."
     )
     if left:
         caption += f" {many(left, 'label')} left out."

@@ -20,9 +20,9 @@ from paribus.sweeps.analysis.compare import (
     best_setting,
     compare_and_lint,
 )
+from paribus.sweeps.analysis.judge import has_other_units
 from paribus.sweeps.analysis.verdict_text import in_order, interval_text, verdict_text, where
-from paribus.sweeps.formatting import number, signed
-from paribus.sweeps.report.confusion_plots import change_panel, confusion_panel, matrix_table
+from paribus.sweeps.formatting import many, number, signed
 from paribus.sweeps.report.curve_plots import (
     Curve,
     Values,
@@ -45,11 +45,10 @@ from paribus.sweeps.report.figure import (
     Table,
     explained,
     line_look,
-    many,
     short,
 )
+from paribus.sweeps.report.prediction_plots import change_panel, confusion_panel, matrix_table
 from paribus.sweeps.stats.verdicts import surely_changed
-from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import AxisRecord, Study
 
@@ -73,16 +72,14 @@ class StudyView:
 
     def __init__(self, study: Study) -> None:
         self.study, self.results = study, study.results()
-        self.by_label = {result.setting.label: result for result in self.results}
+        self.by_label = {result.label: result for result in self.results}
         self.looks: dict[str, dict[str, Any]] = {}
-        counts: Counter[str] = Counter()
+        places: Counter[str] = Counter()
         for label, result in self.by_label.items():
-            key = result.setting.key
-            if key is None:
-                self.looks[label] = {"color": BASELINE_COLOUR, "linestyle": "-"}
-            else:
-                self.looks[label] = line_look(counts[key])
-                counts[key] += 1
+            key = result.setting.key or ""
+            self.looks[label] = line_look(places[key])
+            places[key] += 1
+        self.looks[BASELINE] = {"color": BASELINE_COLOUR, "linestyle": "-"}
         self._curves: dict[str, dict[str, list[Values]]] = {}
 
     @cached_property
@@ -127,18 +124,18 @@ class StudyView:
         most = many(counts[-1], "seed")
         return most if len(counts) == 1 else f"{counts[0]} to {most}"
 
-    def levels(self, axis: AxisRecord) -> list[Level]:
-        """Return the baseline's level and those of an axis that have a value."""
-        return [
-            Level(
+    def levels(self, axis: AxisRecord) -> dict[str, Level]:
+        """Return the baseline's level and those of an axis that have a value, by label."""
+        return {
+            result.label: Level(
                 axis.baseline if key is None else result.setting.level,
                 dict(zip(result.seeds, result.values, strict=True)),
-                self.looks[result.setting.label],
+                self.looks[result.label],
                 key is None,
             )
             for result in self.results
             if result.values and (key := result.setting.key) in (None, axis.key)
-        ]
+        }
 
     def curves(self, label: str, metric: str) -> list[Values]:
         """Return a metric in each epoch `[E]`, for each complete seed; NaN where undefined."""
@@ -176,25 +173,25 @@ def study_picture(view: StudyView) -> Picture:
     if not there:
         raise RequestError(
             f"The study {study.name} has no complete run to draw.",
-            "Run its sweep again; see: paribus compare.",
+            "Run its sweep again, which continues it.",
             "nothing",
         )
     panels: list[Panel] = []
     for axis in study.requested.axes:
         key, levels, metric = axis.key, view.levels(axis), short(study.metric, 16)
-        labels = [r.setting.label for r in there if r.setting.key in (None, key)]
         curves = [
             mean_and_band(
                 f"{short(level.text, 11)} (baseline)" if level.baseline else level.text,
                 level.look,
                 view.curves(label, study.metric),
             )
-            for level, label in zip(levels, labels, strict=True)
+            for label, level in levels.items()
         ]
         if levels:
+            title = f"{short(key, 22)}: {metric}"
             panels += [
-                curves_panel(f"curves: {key}", f"{short(key, 22)}: {metric}", curves),
-                response_panel(f"best {metric}", key, levels, log=axis.log),
+                curves_panel(f"curves: {key}", title, curves),
+                response_panel(f"best {metric}", key, [*levels.values()], log=axis.log),
             ]
     several = any(len(result.seeds) > 1 for result in there)
     band = "mean over seeds, band from lowest to highest" if several else "by epoch"
@@ -203,10 +200,10 @@ def study_picture(view: StudyView) -> Picture:
         f"Left: {band}.",
         f"Right: each seed's best epoch{'; stroke: mean' * several}; dotted: the baseline's mean.",
     ]
-    lengths = ({len(c) for c in view.curves(r.setting.label, study.metric)} for r in there)
+    lengths = ({len(c) for c in view.curves(r.label, study.metric)} for r in there)
     if any(len(epochs) > 1 for epochs in lengths):
         caption.append("Each curve ends where its shortest seed does.")
-    left_out = [f"{r.setting.label} ({r.status})" for r in view.results if not r.values]
+    left_out = [f"{r.label} ({r.status})" for r in view.results if not r.values]
     if left_out:
         caption.append(f"Left out: {shown(', '.join(left_out), 300)}.")
     return Picture(f"study {study.name}", " ".join(caption), panels)
@@ -222,12 +219,18 @@ def effects_plot(view: StudyView) -> Plot | None:
     effects = [setting for setting in settings if setting.delta is not None]
     if not effects:
         return None
-    drawn = _most(effects)
+    drawn = effects
+    if len(effects) > MOST_EFFECTS:  # the first of each axis, and its last, which is the worst
+        axes = [list(own) for _, own in groupby(effects, key=lambda setting: setting.key)]
+        each = max(2, MOST_EFFECTS // len(axes))
+        drawn = [
+            s for own in axes for s in (own if len(own) <= each else [*own[: each - 1], own[-1]])
+        ]
     texts = {s.label: f"{signed(s.delta)}  {verdict_text(comparison, s)}" for s in drawn}
     panel = effects_panel(metric, drawn, comparison.margin, view.looks, texts)
     caption = [f"Setting minus baseline in {view.metric}, {view.seeds()}, {where(comparison)}."]
     if view.confidence:
-        caption.append(f"Lines: {view.confidence} confidence intervals, each of its setting alone.")
+        caption.append(f"Lines: {view.confidence} confidence intervals, one for each setting.")
     if comparison.margin is not None:
         caption.append(f"Band: the margin of {number(comparison.margin)}.")
     caption.append("Arrow: continues beyond the edge.")
@@ -254,25 +257,12 @@ def effects_plot(view: StudyView) -> Plot | None:
     return Plot(panel, alt, " ".join(caption), Table(columns, cells))
 
 
-def _most(effects: Sequence[SettingComparison]) -> list[SettingComparison]:
-    """Return as many as can be read: the first of each axis, and its last, which is the worst."""
-    if len(effects) <= MOST_EFFECTS:
-        return list(effects)
-    axes = [list(own) for _, own in groupby(effects, key=lambda setting: setting.key)]
-    each = max(2, MOST_EFFECTS // len(axes))
-    return [
-        setting
-        for own in axes
-        for setting in (own if len(own) <= each else [*own[: each - 1], own[-1]])
-    ]
-
-
 # Responses.
 
 
 def response_plot(view: StudyView, axis: AxisRecord) -> Plot | None:
     """Return the levels of an axis against the metric; None where only the baseline has values."""
-    key, metric, levels = axis.key, view.study.metric, view.levels(axis)
+    key, metric, levels = axis.key, view.study.metric, [*view.levels(axis).values()]
     if all(level.baseline for level in levels):
         return None
     names = [f"{level.text} (baseline)" if level.baseline else level.text for level in levels]
@@ -302,7 +292,7 @@ def learning_plots(view: StudyView) -> list[Plot]:
         labels = [
             label
             for label in (BASELINE, *([view.chosen.label] if view.chosen else []))
-            if label in view.by_label and _has_units(view.by_label[label], metric)
+            if label in view.by_label and not has_other_units(view.by_label[label].setting, metric)
         ]
         front = [curve for label in labels for curve in _front(view, label, metric)]
         if not front:
@@ -310,7 +300,7 @@ def learning_plots(view: StudyView) -> list[Plot]:
         others = (
             Curve("", curve.values, _BEHIND, is_behind=True)
             for label, result in view.by_label.items()
-            if label not in labels and _has_units(result, metric)
+            if label not in labels and not has_other_units(result.setting, metric)
             for curve in _of_part(view, label, metric, "")
         )
         behind = list(islice(others, _MOST_BEHIND))  # no history is read beyond these
@@ -348,11 +338,6 @@ def _of_part(view: StudyView, label: str, metric: str, name: str, dashes: str = 
         return []
     look = {"color": view.looks[label]["color"], "linestyle": dashes}
     return [mean_and_band(name, look, seeds)]
-
-
-def _has_units(result: SettingResult, metric: str) -> bool:
-    """Return whether a setting's metric is in the baseline's units: another loss is not."""
-    return not (metric.endswith("/loss") and (result.setting.key or "").split(".")[0] == "loss")
 
 
 # Confusion matrices of the baseline, of the chosen setting, and their difference.
@@ -401,7 +386,7 @@ def _matrix(label: str, matrices: NDArray[np.float64], names: Sequence[str]) -> 
         confusion_panel(f"confusion: {label}", short(label, 34), mean, names, half=True),
         f"Confusion matrix of {label}: {100 * right:.1f} % on the diagonal. {most}",
         f"Counts of the best epoch on the {round(mean.sum())} validation examples, mean over "
-        f"{many(len(matrices), 'seed')}; empty: none; shade: share of the row.",
+        f"{many(len(matrices), 'seed')}; empty: 0; shade: share of the row.",
         matrix_table(mean, names, lambda count, _share: f"{count:.4g}"),
     )
 

@@ -1,4 +1,4 @@
-"""A study's figure and page: the answer in a sentence, then what it rests on."""
+"""A study's figure and page: the answer in a sentence, then the evidence for it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from paribus.core.config.values import show_value
 from paribus.core.errors import RequestError, shown
 from paribus.core.records.record import RunRecord
 from paribus.sweeps.analysis import verdict_text as words
-from paribus.sweeps.formatting import number, without_credentials
-from paribus.sweeps.report.figure import StyledFigure, figure_of, many
-from paribus.sweeps.report.html import write_page
+from paribus.sweeps.formatting import many, number, without_credentials
+from paribus.sweeps.report.figure import StyledFigure, figure_of
+from paribus.sweeps.report.page import write_page
 from paribus.sweeps.report.run_report import shared_facts, shown_configuration
 from paribus.sweeps.report.study_plots import (
     StudyView,
@@ -63,7 +63,7 @@ def write_study_page(view: StudyView, file: Path | None = None) -> Path:
     seeds = view.by_label[BASELINE].seeds if BASELINE in view.by_label else ()
     baseline = view.record(BASELINE, seeds[0]) if seeds else None
     runs = [
-        (result.setting.label, seed, record, _link(study.root.run(run).folder.absolute(), file))
+        (result.label, seed, record, _link(study.root.run(run).folder.absolute(), file))
         for result in view.results
         for seed, run in sorted(result.setting.runs.items())
         if run in result.runs and (record := study.outcomes.record(run))
@@ -85,7 +85,11 @@ def write_study_page(view: StudyView, file: Path | None = None) -> Path:
         words=words,
         view=view,
         dashes=_DASHES,
-        warnings=[found for found in comparison.linter or () if found.judged],
+        warnings=[
+            (found, *found.sentence.partition(": paribus "))  # what is behind is a command
+            for found in comparison.linter or ()
+            if found.judged
+        ],
         unknown=[found.rule for found in comparison.linter or () if not found.judged],
         sweep=_sweep_command(study, start) if baseline or not needs_root else None,
         needs_root=needs_root,
@@ -111,13 +115,16 @@ def headline(view: StudyView) -> str:
         return text
     if chosen.delta is None or chosen.question is None or sign * chosen.delta <= 0:
         return text
+    chance = (
+        "" if chosen.verdict == "better" else f": it may be chance, adjusted p {chosen.p_holm:.2g}"
+    )
     return (
         f"{text} {shown(chosen.label)} {'raises' if chosen.delta > 0 else 'lowers'} "
         f"{view.study.metric} by {number(abs(chosen.delta))}, from "
         f"{number(view.by_label[BASELINE].mean)} ({100 * (chosen.confidence or 0):.3g} % "
         f"confidence interval {words.interval_text(chosen.interval)} "
         f"{words.QUESTIONS[chosen.question]}, {many(chosen.pairs or 0, 'seed')})"
-        f"{'' if chosen.verdict == 'better' else ': it may be chance'}."
+        f"{chance}."
     )
 
 

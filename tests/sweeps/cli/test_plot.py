@@ -188,7 +188,7 @@ def test_data_that_is_gone_leaves_the_rest_to_draw(paribus, root, tmp_path):
     gone = paribus(*words)
     assert gone.code == 0
     assert gone.json["panels"] == ["loss", "accuracy", "confusion matrix"]
-    assert gone.err.startswith("What the model answers is left out: ")
+    assert gone.err.startswith("The model's answers are left out: ")
     assert "t.csv" in gone.err
     table.write_text(TABLE)
     assert paribus(*words).json["panels"] == [*gone.json["panels"], "probability"]

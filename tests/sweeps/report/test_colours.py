@@ -9,7 +9,7 @@ import pytest
 
 import paribus.sweeps.report
 from paribus.sweeps.report.figure import COLOURS, FAINT, GRID, INK, PAPER
-from paribus.sweeps.report.html import THEME
+from paribus.sweeps.report.page import THEME
 
 CSS = (Path(paribus.sweeps.report.__file__).parent / "templates" / "page.css").read_text()
 DARKEST = 0.6  # of a cell's shade, on which counts stand

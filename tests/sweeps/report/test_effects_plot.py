@@ -12,7 +12,7 @@ from paribus.sweeps.report.figure import (
     line_look,
     rendered,
 )
-from paribus.sweeps.report.html import plot_svg
+from paribus.sweeps.report.page import plot_svg
 
 BASELINES = {"optimizer.lr": 0.001, "model.hidden_dim": 128}
 

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from matplotlib._pylab_helpers import Gcf
 
 from paribus.core.inference.decision_surface import Examples, Surface
-from paribus.sweeps.report.confusion_plots import MOST_LABELS, confusion_panel, label_panels
 from paribus.sweeps.report.curve_plots import (
     Curve,
     curves_panel,
@@ -32,7 +31,13 @@ from paribus.sweeps.report.figure import (
     rendered,
     short,
 )
-from paribus.sweeps.report.prediction_plots import agreement_panel, surface_panel
+from paribus.sweeps.report.prediction_plots import (
+    MOST_LABELS,
+    agreement_panel,
+    confusion_panel,
+    label_panels,
+    surface_panel,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 LOOK = {"color": "#0072B2", "linestyle": "-"}
