@@ -71,7 +71,7 @@ else:
         "core.records.record": ("RunRecord",),
         "sweeps.analysis.compare": ("Comparison", "SettingComparison"),
         "sweeps.evaluate": ("Evaluation", "EvaluationComparison"),
-        "sweeps.report.output": ("Report",),
+        "sweeps.report.page": ("Report",),
         "sweeps.reproduce": ("Reproduced", "ReproducedSetting"),
     }
 
