@@ -1,7 +1,8 @@
 """Optimizers and learning-rate schedulers: which form is used, and when a scheduler steps.
 
 They are torch's own. Weight decay is a keyword of the optimizer (`optimizer.weight_decay`) and is
-applied in its `step` (`core/training/loop.py: train_epoch`).
+applied in its `step`: for a single run in `core/training/loop.py: train_epoch`, for a cohort in
+`core/training/cohort/optimizer_kernels.py`.
 """
 
 from __future__ import annotations

@@ -105,6 +105,11 @@ def load_experiment(path: Path, extra_paths: tuple[Path, ...] = ()) -> Experimen
     objects = vars(_execute(path))
     baseline, axes = objects.get("BASELINE"), objects.get("AXES", {})
     if isinstance(baseline, Mapping):
+        if "SELECT" in objects:
+            raise RequestError(
+                f"{where}: SELECT belongs to a function {FUNCTION}, and this file has a BASELINE.",
+                'There it is a key: BASELINE = {…, "select": {"metric": "val/f1"}}.',
+            )
         baseline = {
             key: _named(value, path, objects, f"{where}: {key}") if key in COMPONENTS else value
             for key, value in baseline.items()

@@ -144,7 +144,7 @@ def answer(comparison: Comparison) -> str:
     order = ("worse", "equivalent", "identical", "undecided", *left)
     counts = ", ".join(f"{left[what]} {what}" for what in dict.fromkeys(order) if left[what])
     if not better:
-        return f"No setting is better than the baseline: {counts}."
+        return f"No setting is shown to be better than the baseline: {counts}."
     better.sort(key=lambda s: -_sign(comparison) * (s.delta or 0.0))
     names = [f"{_shortened(s.label)} ({signed(s.delta)})" for s in better]
     text = f"{_few(names, 2)} {'is' if len(better) == 1 else 'are'} better than the baseline"

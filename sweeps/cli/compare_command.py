@@ -135,7 +135,11 @@ def print_warnings(findings: Sequence[Finding], *, verbose: bool = False) -> Non
 
 
 def undecided_text(
-    comparison: Comparison, study: Study | None, again: str = "", most: int | None = None
+    comparison: Comparison,
+    study: Study | None,
+    again: str = "",
+    start: Sequence[str] = (),
+    most: int | None = None,
 ) -> str:
     """Return what is undecided, and the command that would decide it; empty if all is decided.
 
@@ -143,6 +147,7 @@ def undecided_text(
         comparison: A `compare` document.
         study: The study that a command adds seeds to; None: no command would.
         again: The command that goes on with the next look.
+        start: The words that name the baseline in a command; none: its run, or the experiment.
         most: How many settings the command is for; None: all that few seeds would decide.
     """
     from paribus.sweeps.analysis import verdict_text as words
@@ -159,9 +164,11 @@ def undecided_text(
                 levels.setdefault(key, []).append(show_value(level))
         axes = [f"{key}={','.join(texts)}" for key, texts in levels.items()]
         if len(found.settings) > 1 and max(map(len, axes)) > width() - 10:
-            return undecided_text(comparison, study, again, 1)  # the terminal would break a word
+            return undecided_text(
+                comparison, study, again, start, 1
+            )  # the terminal would break a word
         options = ["--seeds", str(found.seeds), "--study", study.name, *root_words(study.root)]
-        again = command("sweep", start_of(study), *axes, *options)
+        again = command("sweep", *(start or [start_of(study)]), *axes, *options)
     return f"{found.sentence}: {again}" if again and found.settings else found.sentence
 
 

@@ -54,9 +54,12 @@ def studies_command(root: ResultsDir, as_json: bool) -> None:
     if not rows:
         say(f"No study in {root.path} yet. Begin one: paribus sweep digits")
         return None
-    keys = ("study", "experiment", "settings", "runs", "best", "created")
-    cells = [[*[str(row[key] or "–") for key in keys], size(row["bytes"])] for row in rows]
-    table((*keys, "size"), cells, right=(2, 3, 6))
+    keys = ("study", "settings", "runs", "best")  # the rest, and nothing cut, is in --json
+    cells = [
+        [*[str(row[key] or "–") for key in keys], row["created"][:10], size(row["bytes"])]
+        for row in rows
+    ]
+    table((*keys, "created", "size"), cells, right=(1, 2, 4, 5))
     return None
 
 

@@ -193,7 +193,8 @@ def end(sweep: Sweep, experiment: str, again: str = "", *, verbose: bool = False
     if verbose:
         _print_all(sweep, experiment, comparison)
         print_warnings(findings, verbose=True)
-    undecided = undecided_text(comparison, sweep.study, again)
+    overrides = [word for text in sweep.request.overrides for word in ("--set", str(text))]
+    undecided = undecided_text(comparison, sweep.study, again, [experiment, *overrides])
     first = [answer(comparison), *([undecided] if undecided else [])]
     last = _best_model(sweep)
     if sweep.page:

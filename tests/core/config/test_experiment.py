@@ -54,6 +54,7 @@ def test_without_a_docstring_there_is_no_question(tmp_path):
         ("x = 1\n", "mine.py defines no BASELINE. BASELINE is a dict with"),
         ("BASELINE = 3\n", "mine.py defines no BASELINE."),
         ("BASELINE = {}\n", "mine.py: 'task' is missing."),
+        (f"{SMALL}\nSELECT = {{}}\n", "mine.py: SELECT belongs to a function train, and this file"),
         (f"{SMALL}\nAXES = [1]\n", "mine.py: AXES is not a dict"),
         (f"{SMALL}\nAXES = None\n", "mine.py: AXES is not a dict"),
         (f"{SMALL}\nAXES = {{'optimizer.lr': 0.1}}\n", "AXES optimizer.lr is not a list of levels"),
