@@ -199,9 +199,10 @@ def check_components(configuration: Form, experiment: Experiment, faults: Faults
             accepted = check_keywords(resolved.signature, given, kind, component.name, faults)
             for name, parameter in resolved.signature.parameters.items():
                 if parameter.required and name not in given and not resolved.filled_later(name):
+                    known = "; in_features and out_features follow from the data"
                     faults.add(
                         f"{kind} {component.name} needs '{name}'.",
-                        f"Give {kind}.{name}=VALUE.",
+                        f"Give {kind}.{name}=VALUE{known if kind == 'model' else ''}.",
                         "missing-keyword",
                     )
             name = canonical_name(kind, component.name, experiment)

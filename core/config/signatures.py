@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import types
 import typing
 from collections.abc import Callable, Hashable, Mapping
@@ -96,10 +97,15 @@ def check_keyword(parameter: Parameter, value: Any, where: str) -> Any:
         fits, accepted = _accept(parameter.accepted, candidate)
         if fits:
             return accepted
-    close = nearest(value, words) if isinstance(value, str) else None
+    hint = ""
+    if isinstance(value, str):
+        if close := nearest(value, words):
+            hint = f"Did you mean '{close}'?"
+        elif re.fullmatch(r"[-+.\deE]+", value):
+            hint = "It is text: leave its quotes out."
     raise RequestError(
         f"{where}={shown(show_value(value))}: must be {describe(parameter.accepted)}.",
-        f"Did you mean '{close}'?" if close else "",
+        hint,
         "bad-value",
     )
 

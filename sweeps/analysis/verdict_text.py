@@ -28,7 +28,7 @@ _WARNINGS = {
     "many-failures": "many of the runs failed",
     "one-seed": "one seed only: a difference may be chance",
     "not-tuned-again": "levels of {about} lost at the baseline's learning rate; tune it for them",
-    "edge-of-axis": "the best level of {about} is the last one tried; try levels beyond it",
+    "edge-of-axis": "the best level of {about} is the highest or lowest tried; try more beyond it",
     "still-improving": "{about} still improved when training ended; train longer",
     "derived-quantity": "{about} changed more than itself (see derived)",
     "overfitting": "the validation loss of {about} rose again before the end",

@@ -25,6 +25,10 @@ from paribus.sweeps.cli.console import INTERRUPTED
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command_panel("Begin", commands=["list", "show", "check", "new", "run", "sweep"])
+@click.command_panel("Read", commands=["compare", "report", "plot", "studies", "runs"])
+@click.command_panel("Use", commands=["evaluate", "predict", "reproduce"])
+@click.command_panel("Keep", commands=["sync", "remove", "doctor", "completion"])
 @click.version_option(package_name="paribus", prog_name="paribus")
 def app() -> None:
     """Controlled experiments for PyTorch.

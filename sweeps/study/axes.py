@@ -163,7 +163,9 @@ def _axis_key(key: str, known: list[str]) -> str:
     if group == "split" or key == "task":
         raise RequestError(
             f"The axis {key} changes the validation examples: there is no pairing then.",
-            f"Change it for all settings with --set {key}=VALUE, as a study of its own.",
+            "To train with several seeds: --seeds 1,2,3."
+            if key == "split.seed"
+            else f"Change it for all settings with --set {key}=VALUE, as a study of its own.",
             "axis-examples",
         )
     return key

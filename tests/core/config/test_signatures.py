@@ -66,7 +66,7 @@ def test_taken(annotation, default, given, taken):
     ("annotation", "default", "given", "words"),
     [
         (float, NO, True, "must be a number"),
-        (float, NO, "1", "must be a number"),
+        (float, NO, "1", "must be a number. It is text: leave its quotes out."),
         (float, NO, "none", "must be a number"),
         (int, NO, 1.5, "must be a whole number"),
         (int, NO, True, "must be a whole number"),

@@ -162,7 +162,7 @@ BAD = [
     ("sweep digits optimizer.lr=1e-4:1e-1:many", ["is not low:high[:log][:n]"]),
     (
         "sweep digits split.seed=1",
-        ["split.seed changes the validation examples", "--set split.seed=VALUE"],
+        ["split.seed changes the validation examples", "--seeds 1,2,3"],
     ),
     (
         "sweep digits data.n_class=5",
