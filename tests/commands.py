@@ -23,12 +23,11 @@ SECONDS = 180
 
 @dataclass(frozen=True)
 class Done:
-    """What a command left: exit code, standard output, standard error, whether torch was needed."""
+    """What a command left: exit code, standard output, standard error."""
 
     code: int
     out: str
     err: str
-    torch: bool
 
     @property
     def json(self):
@@ -116,7 +115,7 @@ def _serve() -> None:
         os.chdir(start)
         _forget(set(sys.path) - set(path))
         sys.path[:] = path
-        done = Done(code, out.getvalue(), err.getvalue(), "torch" in sys.modules)
+        done = Done(code, out.getvalue(), err.getvalue())
         answers.write(json.dumps(vars(done)) + "\n")
         answers.flush()
     gc.freeze()  # else Python searches all that was imported when it ends

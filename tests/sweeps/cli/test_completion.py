@@ -99,7 +99,6 @@ def test_a_script_for_each_shell_calls_the_command(paribus, shell):
     done = paribus("completion", shell)
     assert done.code == 0
     assert f"_PARIBUS_COMPLETE={shell}_complete" in done.out
-    assert not done.torch
     if shell != "fish":  # which adds no space itself
         assert "== *= ]]" in done.out
 

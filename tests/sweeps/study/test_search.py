@@ -237,7 +237,7 @@ def test_faults_of_the_api_s_options_are_told_together(tmp_path):
         api.sweep("line", {"optimizer.lr": "1e-3:1:log"}, **options)
     said = [str(fault) for fault in caught.value.faults]
     assert len(said) == 3
-    for word, text in zip(("--trials 0", "'tpee'", "'mean'"), said, strict=True):
+    for word, text in zip(("trials=0", "'tpee'", "'mean'"), said, strict=True):
         assert word in text
     assert not (tmp_path / "root").exists()
 
