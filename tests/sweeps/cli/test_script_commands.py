@@ -123,7 +123,7 @@ def test_a_function_that_raises_fails_its_run(swept):
         (("optimizer.lr=1",), "There is no hyperparameter 'optimizer.lr'."),
         (("script.seed=1",), "There is no hyperparameter 'script.seed'."),
         (("script.step=high",), "script.step=high: must be a number."),
-        (("device=cpu",), "device=cpu: must be 'auto'."),
+        (("device=cpu",), "device=cpu: must be auto."),
         (("select.metric=none",), "select.metric is missing."),
         (("--engine", "loop"), "The engine 'loop' does not train this experiment."),
         (("--engine", "lop"), "There is no engine 'lop'."),

@@ -67,7 +67,7 @@ def test_the_file_holds_what_was_asked_and_nothing_that_happened(swept):
     assert [(axis["key"], axis["baseline"], axis["levels"]) for axis in asked["axes"]] == [
         ("optimizer.lr", 0.01, [0.1]),
         ("model.width", 4, [2]),
-        ("loss", "cross_entropy", [{"name": "cross_entropy", "label_smoothing": 0.1}]),
+        ("loss", "cross_entropy", ["cross_entropy(label_smoothing=0.1)"]),
     ]
     assert [s["label"] for s in asked["settings"]] == [
         "baseline", LR, "model.width=2", "loss=cross_entropy(label_smoothing=0.1)"
