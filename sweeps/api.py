@@ -239,7 +239,7 @@ def train(
 ) -> Run:
     """Train one run, or take it from the root if it is there.
 
-    A terminal and a notebook show how far it is; elsewhere only warnings are printed.
+    A terminal and a notebook show a progress bar; a script prints warnings only.
 
     Args:
         experiment: A name of the catalogue, a ``.py`` file, or a run.
@@ -287,7 +287,7 @@ def sweep(
 ) -> StudyResult:
     """Train a study: the baseline, and each level of each axis with all else left alone.
 
-    A terminal and a notebook show how it stands; elsewhere only warnings are printed.
+    A terminal shows a table of settings, a notebook a progress bar; a script prints warnings only.
 
     Args:
         experiment: A name of the catalogue, a ``.py`` file, or a run.

@@ -76,7 +76,7 @@ def cut(text: str, cells: int, *, items: bool = False) -> str:
     Args:
         text: One line.
         cells: Columns of the terminal.
-        items: Cut after a whole item of a list. What is too long by itself is cut anywhere but
+        items: Cut after a whole item of a list. An item that is too long is cut anywhere but
             within a number.
     """
     if cell_len(text) <= cells:
@@ -89,7 +89,7 @@ def cut(text: str, cells: int, *, items: bool = False) -> str:
     return f"{_whole(text, len(head))}…"
 
 
-def told_apart(texts: Sequence[str], cells: int) -> list[str]:
+def distinct_cuts(texts: Sequence[str], cells: int) -> list[str]:
     """Cut texts; those that would look the same keep their ends instead."""
     short = [cut(text, cells) for text in texts]
     return [

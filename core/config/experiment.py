@@ -139,7 +139,7 @@ def extend_import_path(path: Path, extra_paths: tuple[Path, ...] = ()) -> None:
 
     The file's folder and the extra ones are appended, never put first: an experiment hides no
     installed module. Only the sources that a finished run carries come first, as they are what it
-    was trained with, whatever of that name has come to lie elsewhere.
+    was trained with, even where another file of that name is found first.
     """
     if _carries(path) and sys.path[:1] != [str(path.parent)]:
         sys.path.insert(0, str(path.parent))

@@ -208,7 +208,7 @@ def read_ahead(batches: Dataset[Batch], count: int, workers: int) -> Iterator[Ba
     try:
         read = iter(loader)
         if threading.current_thread() is threading.main_thread():
-            # torch's would raise a worker's death anywhere; the loader finds out by itself.
+            # torch's would raise a worker's death anywhere; the loader notices it too.
             signal.signal(signal.SIGCHLD, before)
         for batch in read:
             if isinstance(batch, _Raised):

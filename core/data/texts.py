@@ -20,7 +20,7 @@ from paribus.core.data.tables import check_columns, read_frame
 from paribus.core.errors import bad_data, shown
 
 PADDING, UNKNOWN = 0, 1  # the first two ids; words follow
-_TOKEN = re.compile(r"\w+|[^\w\s]")  # words, and every other sign by itself
+_TOKEN = re.compile(r"\w+|[^\w\s]")  # words, and each other sign alone
 
 
 class TextRecipe(TypedDict):

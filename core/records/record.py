@@ -107,7 +107,7 @@ class RunRecord(_Frozen):
 
     Attributes:
         run: The run's id.
-        status: `failed` if it failed by itself; `reason` says why.
+        status: `failed` if its training failed; `reason` says why.
         configuration: The resolved one; `requested` is the one that was asked for.
         identity: All that decides the numbers, by name; the id is its hash.
         initial_weights: Name to sha256 of each tensor before the first step.

@@ -115,7 +115,7 @@ class RunFolder:
         """Return the experiment's file as the run carries it.
 
         Raises:
-            DamagedError: If the record names a file that lies elsewhere.
+            DamagedError: If the record names a file outside the folder.
         """
         name = record.experiment_file
         if Path(name).name != name or not name.endswith(".py"):

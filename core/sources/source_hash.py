@@ -3,7 +3,7 @@
 An object depends on its definition and on every top-level name that this uses, through imports
 into the user's other modules. Files are parsed into top-level statements (what each binds, uses and
 imports) and modules found, but nothing is executed. A module that cannot be found is left out:
-importing it fails elsewhere, with its own message. A name in a string
+importing it fails when it is used, with its own message. A name in a string
 (`importlib.import_module("mine")`) is not followed.
 """
 

@@ -109,7 +109,7 @@ def train_job(
         else:
             for run in left.values():
                 yield _ended_by(error, run, writers.get(run.id))
-    # Which run was the cause shows when each is trained by itself, to the same bits; not before the
+    # Which run was the cause shows when each is trained alone, to the same bits; not before the
     # error has released what the job had in memory.
     for run in alone:
         if stop():

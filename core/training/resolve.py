@@ -48,7 +48,7 @@ class Probe:
     Attributes:
         facts: As `RunSpec` has them.
         initial_weights: sha256 of the weights that seed 0 begins with; None for a function.
-        engine: What trains it by itself.
+        engine: What trains it when it is trained alone.
         why: Why that is no cohort, if it is not.
         group: Of `RunSpec`.
     """

@@ -34,7 +34,7 @@ class Observed:
     Attributes:
         label: Its name.
         values: Seed to the metric's value, of complete runs.
-        failed: Seeds whose run failed by itself.
+        failed: Seeds whose training failed.
         metric: ``<split>/<name>``.
         read: Seed to the model's outputs, or None.
     """

@@ -26,7 +26,7 @@ from paribus.sweeps.cli.console import (
     width,
 )
 from paribus.sweeps.cli.options import json_option, plain_option, root_option, verbose_option
-from paribus.sweeps.formatting import cut, number, signed, told_apart
+from paribus.sweeps.formatting import cut, distinct_cuts, number, signed
 from paribus.sweeps.study.results_dir import ResultsDir
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def print_comparison(comparison: Comparison, *, verbose: bool = False) -> None:
     derived = {s.label: words.derived_text(s.derived) for s in settings if s.derived}
     if derived:
         say("derived:")
-    names = told_apart([inert(shown(label, 200)) for label in derived], max(20, width() // 2))
+    names = distinct_cuts([inert(shown(label, 200)) for label in derived], max(20, width() // 2))
     for name, text in zip(names, derived.values(), strict=True):
         say(cut(f"  {name}: {text}", width(), items=True))
     if verbose and any(s.verdict for s in settings):

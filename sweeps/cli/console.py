@@ -21,7 +21,7 @@ from rich.cells import cell_len, set_cell_size
 from paribus.core.config.values import null_if_not_finite
 from paribus.core.errors import inert, shortened
 from paribus.core.records.run_dir import BEST
-from paribus.sweeps.formatting import cut, told_apart, without_credentials
+from paribus.sweeps.formatting import cut, distinct_cuts, without_credentials
 from paribus.sweeps.study.results_dir import root_words as root_words
 
 INTERRUPTED = 130  # exit code
@@ -53,7 +53,7 @@ def has_symbols() -> bool:
 def fitted(text: str) -> str:
     """Break lines that are too long between words; a command to paste stays one for the shell.
 
-    A word that is too long by itself, such as a path, stays whole.
+    A word longer than a line, such as a path, stays whole.
     """
     return "\n".join(part for line in text.split("\n") for part in _broken(line, width()))
 
@@ -146,7 +146,7 @@ def table(
         sizes[widest] = max(_NARROWEST, sizes[widest] - over, min(floor, sizes[widest] - 1))
     for number in flexible:
         if not (folds and number == last):
-            short = told_apart([row[number] for row in body], sizes[number])
+            short = distinct_cuts([row[number] for row in body], sizes[number])
             for row, cell in zip(body, short, strict=True):
                 row[number] = cell
     coloured = styles and has_symbols() and not os.environ.get("NO_COLOR")

@@ -37,7 +37,7 @@ from paribus.sweeps.cli.console import (
     width,
 )
 from paribus.sweeps.execution.driver import cost, length, schedule
-from paribus.sweeps.formatting import cut, cut_middle, duration, number
+from paribus.sweeps.formatting import cut, cut_middle, duration, many, number
 from paribus.sweeps.study.axes import Axis
 from paribus.sweeps.study.request import seed_words
 from paribus.sweeps.sweep import Sweep
@@ -57,7 +57,7 @@ def begin(sweep: Sweep, *, verbose: bool = False) -> None:
     better = "higher" if sweep.study.direction == "maximize" else "lower"
     for line in (
         f"study {sweep.study.name}: {question.question}",
-        f"{_how_many(sweep)}, compared by {metric} ({better} is better)",
+        f"{_howmany(sweep)}, compared by {metric} ({better} is better)",
         _power_text(sweep.power_analysis()),
         f"baseline: {short_configuration(question.baseline.to_dict())}",
     ):
@@ -74,16 +74,16 @@ def begin(sweep: Sweep, *, verbose: bool = False) -> None:
         say("  the wilcoxon pruner needs four seeds for a decision, so it prunes nothing here")
 
 
-def _how_many(sweep: Sweep) -> str:
+def _howmany(sweep: Sweep) -> str:
     """Return ``settings × seeds = runs``."""
-    settings = _many(sweep.design.size, "setting")
+    settings = many(sweep.design.size, "setting")
     if looks := sweep.decision.looks:
         least, most = (sweep.design.size * n for n in (looks[0], looks[-1]))
         after = ", ".join(map(str, looks))
         return f"{settings} × seeds until decided (looks after {after}) = {least} to {most} runs"
     up_to = "" if sweep.search.pruner is None else "up to "
-    runs = _many(sweep.most_runs(), "run")
-    return f"{settings} × {_many(len(sweep.seeds), 'seed')} = {up_to}{runs}"
+    runs = many(sweep.most_runs(), "run")
+    return f"{settings} × {many(len(sweep.seeds), 'seed')} = {up_to}{runs}"
 
 
 def _power_text(found: PowerAnalysis) -> str:
@@ -93,11 +93,11 @@ def _power_text(found: PowerAnalysis) -> str:
     if found.in_std is None:
         return "minimum detectable effect: none, one seed gives no verdict; --seeds 3 does"
     effect = f"{found.in_std:.1f} sd" if found.difference is None else number(found.difference)
-    text = f"minimum detectable effect: {effect} ({_many(found.seeds, 'seed')}, 80 % power)"
+    text = f"minimum detectable effect: {effect} ({many(found.seeds, 'seed')}, 80 % power)"
     if found.difference is None or found.margin is None:
         return text
     needed = found.seeds_for_margin
-    takes = _many(needed, "seed") if needed else "more than 1000 seeds"
+    takes = many(needed, "seed") if needed else "more than 1000 seeds"
     return f"{text}; the margin, {number(found.margin)}, needs {takes}"
 
 
@@ -108,7 +108,7 @@ def _levels(sweep: Sweep, axis: Axis) -> str:
     if trials is None:
         return levels
     among = axis.range.text if axis.range else f"among {levels}"
-    return f"{among}, {_many(trials, 'trial')} by {sweep.search.sampler}"
+    return f"{among}, {many(trials, 'trial')} by {sweep.search.sampler}"
 
 
 def dry_run(sweep: Sweep, as_json: bool) -> None:
@@ -180,7 +180,7 @@ def end(sweep: Sweep, experiment: str, again: str = "", *, verbose: bool = False
     """
     say(f"{_counts(sweep.counts)}, in {duration(sweep.seconds)}")
     if cost := sweep.cost_of_deciding():
-        runs, saved = _many(cost["runs"], "run"), cost["fixed"] - cost["runs"]
+        runs, saved = many(cost["runs"], "run"), cost["fixed"] - cost["runs"]
         say(f"until decided: {runs} instead of {cost['fixed']} ({saved} saved)")
     comparison = sweep.comparison()
     if comparison.sameness != "proven":
@@ -221,7 +221,7 @@ def _print_all(sweep: Sweep, experiment: str, comparison: Comparison) -> None:
         if others := sum(s.key == axis.key for s in sweep.study.settings) - sum(
             s.key == axis.key for s in sweep.settings
         ):
-            say(f"  the study has {_many(others, 'other level')} of it; compare shows all")
+            say(f"  the study has {many(others, 'other level')} of it; compare shows all")
 
 
 def _best_model(sweep: Sweep) -> list[str]:
@@ -297,11 +297,7 @@ def _counts(counts: Mapping[str, int]) -> str:
         parts.append(f"{counts['failed']} of them failed")
     if left:
         parts.append(f"{left} not finished")
-    return f"{_many(counts['planned'], 'run')}: {', '.join(parts)}"
-
-
-def _many(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+    return f"{many(counts['planned'], 'run')}: {', '.join(parts)}"
 
 
 def _key(text: str) -> str:

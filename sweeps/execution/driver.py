@@ -166,7 +166,7 @@ def drive(
                     run, message=f"{damage} It is trained again; that goes to attempts/."
                 )
         began = False
-        # What stopped once is tried again by itself: it may have taken others with it.
+        # What stopped once is tried again alone: it may have taken others with it.
         wanted = {r.id: replace(r, group=None) if r.id in tried_again else r for r in left.values()}
         with _Claims(root, options) as claims:
             tasks = claims.tasks(schedule(list(wanted.values()), pool.size))

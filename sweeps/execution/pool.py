@@ -223,7 +223,7 @@ def _train_here(task: Task, stop: Callable[[], bool]) -> Iterator[WorkerEvent]:
 def _ctrl_c_ignored() -> Iterator[None]:
     """Let processes that start in the block ignore the terminal's Ctrl-C: it is the driver's.
 
-    The forkserver ignores it by itself only once it has imported all that it preloads.
+    The forkserver ignores it only once it has imported all that it preloads.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

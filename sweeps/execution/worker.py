@@ -63,7 +63,7 @@ def worker_main(pipe: Connection, lifeline: Connection, output: Connection | Non
             for event in train_job(*message, stop=pipe.poll):
                 pipe.send(event)
             pipe.send(None)
-        elif message != _STOP:  # else the task had ended by itself
+        elif message != _STOP:  # else the task had ended already
             function, arguments = message
             try:
                 pipe.send((function(*arguments), None))

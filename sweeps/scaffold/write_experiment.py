@@ -248,7 +248,7 @@ def render_experiment(name: str, problem: Problem | None, model: str | None, fol
         return literal(value if isinstance(value, int) else str(value))
 
     chosen, task = model or problem.model, problem.guess.task
-    # Networks from elsewhere take images in three colours.
+    # Networks of other packages take images in three colours.
     constants = {
         k: c for k, c in problem.constants.items() if chosen in SETTINGS or k != "channels"
     }

@@ -50,7 +50,7 @@ class SettingResult:
         status: ``complete``, ``failed`` if any seed failed, ``pruned`` if it gets no more seeds,
             else ``interrupted``.
         reason: Why it failed.
-        failed: Seeds whose run failed by itself, or cannot be compared.
+        failed: Seeds whose training failed, or whose run cannot be compared.
         shared_tensors: For a change of the model: how many of its tensors began with the values of
             the baseline's, of how many; else None.
     """

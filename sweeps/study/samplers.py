@@ -180,7 +180,7 @@ def next_levels(
         for _ in range(count):
             proposed = level = None
             for _ in range(asks):
-                # What is rejected stays a running trial: samplers then look elsewhere.
+                # What is rejected stays a running trial: samplers then propose other levels.
                 proposed = study.ask({key: space.distribution}).params[key]
                 level = next(space.around(proposed))
                 if level not in tried:

@@ -387,7 +387,7 @@ def _short(value: Any) -> str:
     return shown(show_value(value), 40)
 
 
-# What a study is called, by itself or by a request.
+# A study's name: checked, or made from a request.
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

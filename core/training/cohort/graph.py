@@ -167,7 +167,7 @@ class _Reader:
             raise UnsupportedModel(text) from error
         modes = {m.training for m in self.model.modules() if isinstance(m, Dropout | nn.Dropout)}
         if modes - {self.model.training}:
-            raise UnsupportedModel("its dropout is switched by itself")
+            raise UnsupportedModel("it switches its dropout on and off")
         for node in graph.nodes:
             if node.op == "placeholder":
                 if self.value is not None:

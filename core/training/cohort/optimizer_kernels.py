@@ -73,7 +73,7 @@ class MemberUpdate:
 
         rows, state = pick(self._rows, members), pick(self._state_rows, members)
         if self.kind is RMSprop:
-            # It counts steps by itself, for no purpose of its numbers.
+            # It counts steps, which changes none of its numbers.
             counts = [torch.zeros(()) for _ in members]
             return partial(_rmsprop, *rows, *state, counts, foreach=True, **given)
         if self.kind is not SGD:

@@ -112,7 +112,7 @@ def test_a_sweep_fits_into_eighty_columns(studies, paribus, study):
         assert len(below) <= 8
 
 
-def test_levels_whose_ends_differ_are_told_apart(studies):
+def test_levels_whose_ends_differ_are_distinct_cuts(studies):
     table = studies[1]["long"][1].split("script.note (baseline")[1].split("\n\n")[0]
     names = [line.split()[0] for line in table.splitlines()[1:]]
     assert len(set(names)) == 3

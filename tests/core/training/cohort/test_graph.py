@@ -174,7 +174,7 @@ OTHERS = {
     "shared memory": (sharing_memory(), "used twice"),
     "another forward": (with_a_forward_of_its_own(), "has hooks"),
     "one bias for all": (OneBias(), "shared by its outputs"),
-    "dropout switched off": (NeverDrops(), "switched by itself"),
+    "dropout switched off": (NeverDrops(), "switches its dropout"),
     "a list that grows": (Rest(counted_in_a_list), "changes the module"),
     "half precision inside": (Rest(lambda m, x: m.fc2(m.fc(x).half().float())), "half"),
     "a weight that is no parameter": (
