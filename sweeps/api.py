@@ -36,13 +36,7 @@ from paribus.sweeps.analysis.compare import (
 from paribus.sweeps.formatting import number
 from paribus.sweeps.progress.progress import train_watched
 from paribus.sweeps.study.lookup import find_run, find_subject, request_for
-from paribus.sweeps.study.request import (
-    PRUNERS,
-    SAMPLERS,
-    Search,
-    decision_of,
-    read_option,
-)
+from paribus.sweeps.study.request import Search, decision_of, read_option
 from paribus.sweeps.study.results_dir import ResultsDir, root_words
 from paribus.sweeps.study.settings import Requested
 from paribus.sweeps.study.study import Study, latest_study
@@ -643,13 +637,11 @@ _ARGUMENTS = {
     for function in (sweep, train, compare, evaluate, predict, reproduce, report)
     for name in signature(function).parameters
 }
-_OF_FLAGS = {"until-decided": "until_decided=True", "trust": "trust=True"}
+_FLAGS = ("trust", "until_decided")
 _OPTION = re.compile(
     r"paribus [a-z]+ .*"  # a command to paste stays as it is
     r"|(?P<overrides>--set [^\s,]*[^\s,.](?: --set [^\s,]*[^\s,.])*)"
-    r"|--(?P<name>[a-z][a-z-]*)"
-    r"(?: (?P<value>'[^']*'|-?\d[\d.]*(?<!\.)|[A-Z]+\b|"
-    rf"(?P<word>\S+(?=: | is no )|sqlite:///\w+|(?:{'|'.join((*SAMPLERS, *PRUNERS))})\b)))?"
+    r"|--(?P<name>[a-z][a-z-]*)(?P<value> (?=['\dA-Z-]))?"  # a quoted text, a number or NAME
 )
 
 
@@ -663,11 +655,9 @@ def in_python(text: str) -> str:
     def argument(match: re.Match[str]) -> str:
         if match["overrides"]:
             return f"overrides={match['overrides'].split()[1::2]}"
-        option = match["name"] or ""
-        name = option.replace("-", "_")
+        name = (match["name"] or "").replace("-", "_")
         if name not in _ARGUMENTS:
             return match[0]
-        value = repr(match["word"]) if match["word"] else match["value"] or ""
-        return _OF_FLAGS.get(option) or f"{name}={value}"
+        return f"{name}=True" if name in _FLAGS else f"{name}=" if match["value"] else name
 
     return _OPTION.sub(argument, text)
