@@ -28,12 +28,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.stem)
 def test_every_block_runs_and_prints_what_it_shows(page, folder, paribus) -> None:
-    for _, kind, block in docs.blocks(page.read_text()):
+    text = page.read_text()
+    for _, kind, block in docs.blocks(text):
         for command, code, out, err in run_block(kind, block, folder, paribus):
             assert code == 0, f"{command}\n{out}\n{err}"
             if kind == "console" and out:
                 first = skeleton(out)[0]
                 assert first in skeleton(block), f"{command} begins with {first!r}"
+        name = docs.file_of(block) if kind == "python" else None
+        if name and f"$ paribus sweep {name}" not in text:  # a file that the page only shows
+            done = paribus("sweep", name, cwd=folder)
+            assert done.code == 0, f"{name}\n{done.out}\n{done.err}"
 
 
 def run_block(kind, block, folder, paribus) -> Iterator[tuple[str, int, str, str]]:
