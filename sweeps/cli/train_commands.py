@@ -79,7 +79,7 @@ def run_command(
     from paribus.sweeps.study.lookup import request_for, studies_of
     from paribus.sweeps.sweep import planned_run
 
-    rules = RunnerOptions(checkpoint_every, None, retry_failed, loader_workers)
+    options = RunnerOptions(checkpoint_every, None, retry_failed, loader_workers)
     again, faults = command(*context.obj), faults_of(context)
     request = request_for(root, experiment, overrides, None, engine, trust=trust, faults=faults)
     with clean_stop() as stop, planned_run(root, request, seed, faults) as single:
@@ -87,7 +87,7 @@ def run_command(
             single,
             warn=warn,
             wandb=not no_wandb,
-            rules=rules,
+            options=options,
             stop=stop,
             quiet=as_json,
             plain=is_plain(),
@@ -200,7 +200,7 @@ def sweep_command(
         seeds_given=context.get_parameter_source("seeds") is not ParameterSource.DEFAULT,
         faults=faults,
     )
-    rules = RunnerOptions(checkpoint_every, run_timeout, retry_failed, loader_workers)
+    options = RunnerOptions(checkpoint_every, run_timeout, retry_failed, loader_workers)
     request = request_for(root, experiment, overrides, axes, engine, trust=trust, faults=faults)
     with (
         clean_stop() as stop,
@@ -226,7 +226,7 @@ def sweep_command(
             sweep,
             warn=warn,
             wandb=not no_wandb,
-            rules=rules,
+            options=options,
             stop=stop,
             quiet=as_json,
             plain=is_plain(),

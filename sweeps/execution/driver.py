@@ -98,7 +98,7 @@ class RunnerOptions:
         checkpoint_every: Seconds between saves of a run's resume state; 0: each epoch.
         run_timeout: Seconds without an epoch after which a worker is given up on; None: ten times
             the median epoch, at least 60, and 3600 before one is known.
-        retry_failed: Whether runs that failed by themselves are trained again.
+        retry_failed: Whether runs whose training failed are trained again.
         loader_workers: Processes of each trainer that read files and augment ahead.
     """
 

@@ -30,7 +30,7 @@ class Training(Planned, Protocol):
     root: ResultsDir
 
     def train(
-        self, tracker: Tracker, rules: RunnerOptions, *, stop: Callable[[], bool]
+        self, tracker: Tracker, options: RunnerOptions, *, stop: Callable[[], bool]
     ) -> Iterator[RunEvent]:
         """Train what is not finished yet."""
 
@@ -40,7 +40,7 @@ def train_watched(
     *,
     warn: Callable[[str], None],
     wandb: bool = True,
-    rules: RunnerOptions = USUAL,
+    options: RunnerOptions = USUAL,
     stop: Callable[[], bool] = lambda: False,
     quiet: bool = False,
     plain: bool = False,
@@ -52,7 +52,7 @@ def train_watched(
         training: What was planned.
         warn: Shows a line.
         wandb: Whether W&B follows.
-        rules: How runs are looked after.
+        options: How runs are trained and kept.
         stop: Asked between epochs; true makes a clean stop.
         quiet: Show no progress.
         plain: No live table, whatever the terminal can show.
@@ -60,7 +60,7 @@ def train_watched(
     """
     tracker = open_tracker(training.root.path, enabled=wandb, warn=warn)
     with watched(training, warn, quiet=quiet, plain=plain, lines=lines) as show, closing(tracker):
-        for event in training.train(tracker, rules, stop=stop):
+        for event in training.train(tracker, options, stop=stop):
             show(event)
             if event.message:
                 warn(event.message)

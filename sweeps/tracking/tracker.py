@@ -83,9 +83,9 @@ class Tracker(Protocol):
     nothing. The same command given again makes the same calls: a tracker must not write twice.
 
     No call raises an exception or waits for a server, except `close`, which waits a bounded time:
-    whatever a tracker does slowly it does on a thread of its own (see `CallThread`). The record is
-    the truth, so a tracker that fails only warns. It must not change what it is given, and may
-    read it after the call has returned.
+    whatever a tracker does slowly it does on a thread of its own, as `WandbTracker` does. The
+    record is the truth, so a tracker that fails only warns. It must not change what it is given,
+    and may read it after the call has returned.
     """
 
     def begin(self, run: TrackedRun) -> None:
