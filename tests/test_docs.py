@@ -33,8 +33,10 @@ def test_every_block_runs_and_prints_what_it_shows(page, folder, paribus) -> Non
         for command, code, out, err in run_block(kind, block, folder, paribus):
             assert code == 0, f"{command}\n{out}\n{err}"
             if kind == "console" and out:
-                first = skeleton(out)[0]
-                assert first in skeleton(block), f"{command} begins with {first!r}"
+                words = skeleton(out)
+                new = [word for word in words if word not in skeleton(block)]
+                # Another processor may give other verdicts, which changes a few lines.
+                assert len(new) <= len(words) / 4, f"{command} prints lines that begin with {new}"
         name = docs.file_of(block) if kind == "python" else None
         if name and f"$ paribus sweep {name}" not in text:  # a file that the page only shows
             done = paribus("sweep", name, cwd=folder)
