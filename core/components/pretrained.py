@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from paribus.core.config.schema import get, with_value
 from paribus.core.errors import Faults, RequestError, did_you_mean, shown
+from paribus.core.fileio import sha256_file
 
 _LEAVE_OUT = "Leave train.start_from out."
 
@@ -31,7 +31,7 @@ def begin_from(
         model: Takes the weights.
         path: A file of safetensors, or of a state dict of torch; None changes nothing.
         width: Numbers that the model returns per example.
-        preprocessing: Of the data to train on (`paribus.core.data.Data`).
+        preprocessing: Of the data to train on (`paribus.core.data.prepare.Data`).
 
     Returns:
         Layer to why it starts fresh: ``{"fc": "37 classes, file has 1000"}``.
@@ -142,7 +142,7 @@ class InputSchema(BaseModel, frozen=True):
 
     @classmethod
     def of(cls, preprocessing: Mapping[str, Any]) -> InputSchema:
-        """Return that of `paribus.core.data.Data.preprocessing`."""
+        """Return that of `paribus.core.data.prepare.Data.preprocessing`."""
         columns = preprocessing["columns"]
         if "table" in preprocessing:
             columns = [
@@ -304,7 +304,7 @@ def read_weights(path: str) -> dict[str, Tensor]:
     if isinstance(held, Mapping) and isinstance(held.get("state_dict"), Mapping):
         held = held["state_dict"]  # as many training scripts save it
     tensors = isinstance(held, Mapping) and all(isinstance(v, Tensor) for v in held.values())
-    if not (held and tensors):
+    if not (tensors and held):  # a tensor has no truth of its own
         raise refusal(f"it holds {type(held).__name__}")
     return {str(name): tensor for name, tensor in held.items()}
 
@@ -315,16 +315,13 @@ def weights_digests(configuration: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         RequestError: If there is no such file.
     """
-    model, digests = configuration.get("model", {"name": ""}), {}
+    model = configuration.get("model", {"name": ""})
     files = {}
     if path := get(configuration, "train.start_from"):
         files["train.start_from"] = _existing(path)
     if is_torchvision(model["name"]) and model.get("weights"):
         files["model.weights"] = pretrained_file(model["name"], model["weights"])[1]
-    for key, file in files.items():
-        with file.open("rb") as opened:
-            digests[key] = hashlib.file_digest(opened, "sha256").hexdigest()
-    return digests
+    return {key: sha256_file(file) for key, file in files.items()}
 
 
 def _existing(path: str) -> Path:

@@ -105,7 +105,7 @@ def load_experiment(path: Path, extra_paths: tuple[Path, ...] = ()) -> Experimen
     objects = vars(_execute(path))
     baseline, axes = objects.get("BASELINE"), objects.get("AXES", {})
     if isinstance(baseline, Mapping):
-        if "SELECT" in objects:
+        if "SELECT" in objects and not _carries(path):
             raise RequestError(
                 f"{where}: SELECT belongs to a function {FUNCTION}, and this file has a BASELINE.",
                 'There it is a key: BASELINE = {…, "select": {"metric": "val/f1"}}.',
@@ -355,7 +355,7 @@ def read_metrics(item: Any, metric: str) -> dict[str, float]:
             text = shown(repr(value)) if shape is None else f"of shape {list(shape)}"
             raise RequestError(f"'{shown(name)}' is {text}, not a number.")
         try:
-            found[name] = float(value)
+            found[str(name)] = float(value)
         except OverflowError:
             raise RequestError(f"'{shown(name)}' is larger than any float.") from None
     if metric not in found:

@@ -101,7 +101,7 @@ def check_keyword(parameter: Parameter, value: Any, where: str) -> Any:
     if isinstance(value, str):
         if close := nearest(value, words):
             hint = f"Did you mean '{close}'?"
-        elif re.fullmatch(r"[-+.\deE]+", value):
+        elif re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", value):
             hint = "It is text: leave its quotes out."
     raise RequestError(
         f"{where}={shown(show_value(value))}: must be {describe(parameter.accepted)}.",
@@ -180,7 +180,7 @@ def describe(annotation: Any) -> str:
         return f"{number} {' and '.join(limits)}".strip() + text[len(number) :]
     if origin in (Union, types.UnionType):
         known = [describe(part) for part in inner if getattr(part, "__name__", "") != "Tensor"]
-        if "none" in words_of(annotation):  # it is among the words already
+        if type(None) in inner and "none" in words_of(annotation):  # among the words already
             known.remove("none")
         return " or ".join(dict.fromkeys(text for text in known if text))
     if origin in (tuple, list):

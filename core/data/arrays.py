@@ -75,7 +75,7 @@ def features_array(features: Any, where: str) -> tuple[Array, tuple[str, ...] | 
         first = ""
         for (example, *column), value in np.ndenumerate(array):
             if not isinstance(value, int | float | np.number):
-                place = f"example {example}" + f", column {column[0]}" * (len(column) == 1)
+                place = f"example {example}" + (f", column {column[0]}" if len(column) == 1 else "")
                 word = value.item() if isinstance(value, np.generic) else value
                 first = f": {place} is {shown(repr(word), 40)}"
                 break

@@ -19,7 +19,7 @@ from paribus.core.config.schema import Component
 from paribus.core.config.signatures import check_keywords, read_signature
 from paribus.core.data.arrays import Array
 from paribus.core.data.loader import Augment
-from paribus.core.errors import MISSING, Faults, RequestError, bad_data, did_you_mean, shown
+from paribus.core.errors import MISSING, Faults, RequestError, bad_data, nearest, shown
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 IN_MEMORY = 2**30  # bytes of float32; more is read from the files each time it is needed
@@ -275,10 +275,10 @@ def make_augment(components: Sequence[Component]) -> Augment | None:
         kind = getattr(v2, name, None)
         if not (isinstance(kind, type) and issubclass(kind, v2.Transform)):
             names = [n for n in dir(v2) if isinstance(getattr(v2, n), type) and n != "Transform"]
-            near = did_you_mean(name, names)
+            near = nearest(name, names)
             faults.add(
                 f"augment: torchvision.transforms.v2 has no '{shown(name)}'.",
-                near if near.startswith("Did") else "Such as RandomHorizontalFlip or RandomCrop.",
+                f"Did you mean '{near}'?" if near else "Such as RandomHorizontalFlip, RandomCrop.",
                 "unknown-component",
             )
             continue

@@ -132,8 +132,8 @@ def _unfitted(features: Any, where: str) -> Table | Texts | None:
     if is_frame(features):
         kinds = {getattr(dtype, "kind", "O") for dtype in features.dtypes}
         return table_of(features, where) if kinds - set(NUMERIC) else None
-    if isinstance(features, np.ndarray) and features.ndim == 1 and features.dtype.kind in "OU":
-        features = features.tolist()
+    if isinstance(features, np.ndarray) and features.ndim == 1:
+        features = features if features.dtype.kind in NUMERIC else features.tolist()
     words = isinstance(features, list | tuple) and len(features) > 0
     if words and all(isinstance(item, str) for item in features):
         features = Texts([str(text) for text in features])

@@ -102,7 +102,8 @@ class Part:
         batches = _Batches(self, chunks, draw)
         if workers and (self.augment is not None or isinstance(self.inputs, Items)):
             return read_ahead(batches, len(chunks), workers)
-        return map(batches.__getitem__, range(len(chunks)))
+        # No map: a StopIteration of a data set would end it, as if there were no more examples.
+        return (batches[number] for number in range(len(chunks)))
 
     def inputs_of(self, rows: int) -> Batch:
         """Return the first `rows` examples as one batch (all of them where there are fewer).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -27,7 +28,8 @@ class Code:
     Attributes:
         names: Of the classes or labels, in the order of their codes; None for quantities.
         outputs: Number of classes, of labels, or of target columns.
-        encode: From the target of one item that a data set read to a tensor without `N`.
+        encode: From the target of one item that a data set read to a tensor without `N`; can be
+            pickled, as processes that read ahead need it.
     """
 
     names: tuple[str, ...] | None
@@ -69,19 +71,10 @@ def encode_classes(
         given = [given_names[number] for number in numbers]
         names = given if len(set(given)) == len(labels) else names
 
-    def encode(label: object) -> torch.Tensor:
-        plain = _plain(label)
-        if plain not in labels:
-            raise bad_data(
-                f"The data set gave the label {shown(repr(plain), 40)}, which no example had when "
-                "it was loaded.",
-                "A label has to follow from the example's index.",
-            )
-        return torch.tensor(labels.index(plain))
-
     ends = np.cumsum([len(array) for array in arrays.values()])[:-1]
     encoded = np.split(codes.astype(np.int64), ends)
-    return Code(tuple(names), len(names), encode), dict(zip(arrays, encoded, strict=True))
+    code = Code(tuple(names), len(names), partial(_class_code, labels))
+    return code, dict(zip(arrays, encoded, strict=True))
 
 
 def encode_labels(parts: Parts, given_names: Sequence[str] | None) -> tuple[Code, dict[str, Array]]:
@@ -97,7 +90,7 @@ def encode_labels(parts: Parts, given_names: Sequence[str] | None) -> tuple[Code
     encoded: dict[str, Array] = {}
     for key, (array, where) in parts.items():
         marks = array if array.dtype.kind in NUMERIC else array.astype(object)
-        odd = marks[~np.isin(marks, (0, 1))]
+        odd = marks[~np.isin(marks, (0, 1))] if marks.ndim == 2 else marks[:0]
         if marks.ndim != 2 or marks.shape[1] < 2 or odd.size:
             example = shown(repr(_plain(odd[0])), 40) if odd.size else 0
             values = f" and values such as {example}" if marks.ndim == 2 else ""
@@ -111,7 +104,7 @@ def encode_labels(parts: Parts, given_names: Sequence[str] | None) -> tuple[Code
     names = tuple(given_names or ())
     if not len(set(names)) == len(names) == width:
         names = tuple(f"label {number}" for number in range(width))
-    return Code(names, width, lambda m: torch.as_tensor(m).reshape(width).long()), encoded
+    return Code(names, width, partial(_vector, width, torch.int64)), encoded
 
 
 def encode_quantities(
@@ -131,10 +124,7 @@ def encode_quantities(
     for key, (_array, where) in parts.items():
         check_finite(float32(encoded[key]), "targets", where)
 
-    def encode(numbers: object) -> torch.Tensor:
-        return torch.as_tensor(numbers, dtype=torch.float32).reshape(width)
-
-    return Code(None, width, encode), encoded
+    return Code(None, width, partial(_vector, width, torch.float32)), encoded
 
 
 ENCODERS: Mapping[Targets, Callable[..., tuple[Code, dict[str, Array]]]] = {
@@ -155,6 +145,21 @@ def targets_array(targets: Any, where: str) -> Array:
     if isinstance(targets, list | tuple):  # numpy would turn [1, "a"] into words
         return np.array(targets, dtype=object)
     return as_array(targets, "targets", where)
+
+
+def _class_code(labels: Sequence[object], label: object) -> torch.Tensor:
+    plain = _plain(label)
+    if plain not in labels:
+        raise bad_data(
+            f"The data set gave the label {shown(repr(plain), 40)}, which no example had when it "
+            "was loaded.",
+            "A label has to follow from the example's index.",
+        )
+    return torch.tensor(labels.index(plain))
+
+
+def _vector(width: int, dtype: torch.dtype, numbers: object) -> torch.Tensor:
+    return torch.as_tensor(numbers).reshape(width).to(dtype)
 
 
 def _common_width(encoded: Mapping[str, Array], what: str, parts: Parts) -> int:

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 # Of what is written. 1 named objects of this package ``core.…``; see `with_present_names`.
 FORMAT: Literal[2] = 2
 
 
-def _scalar(value: Any) -> Any:
-    """Return a number as a float; JSON writes 1.0 as 1 where a program rewrote it."""
-    return float(value) if type(value) is int else value
-
-
-Metrics = dict[str, Annotated[float | None, BeforeValidator(_scalar)]]
+Metrics = dict[str, float | None]
 
 
 class _Frozen(BaseModel):
@@ -90,7 +85,7 @@ class Facts(_Frozen):
         updates: Steps of the optimizer.
         updates_per_epoch: Steps in a whole epoch.
         parameters: Numbers in the model.
-        directions: Further metrics to `minimize` or `maximize`.
+        directions: Further metrics to `minimize` or `maximize`; None where a metric has neither.
         fresh: Tensors that did not come from the file of weights to begin with.
     """
 
@@ -98,7 +93,7 @@ class Facts(_Frozen):
     updates: int = 0
     updates_per_epoch: int = 0
     parameters: int
-    directions: dict[str, Literal["maximize", "minimize"]] = {}
+    directions: dict[str, Literal["maximize", "minimize"] | None] = {}
     fresh: Any = None
 
 
@@ -242,10 +237,11 @@ _MOVED = {
         "data.part": "data.loader",
         "data.prepared": "data.prepare",
         "data.source": "data.load",
+        "data.split": "data.prepare",
         "data.standardize": "data.arrays",
         "errors": "errors",
         "experiment": "config.experiment",
-        "extra_metrics": "components.torchmetrics_adapter",
+        "extra_metrics": "components.metrics",
         "files": "fileio",
         "losses": "components.losses",
         "metrics": "components.metrics",

@@ -8,7 +8,6 @@ from its content, so equal cells give equal ids.
 from __future__ import annotations
 
 import ast
-import builtins
 import linecache
 import math
 import sys
@@ -87,7 +86,7 @@ def _collect(name: str, value: Any, parts: dict[str, str]) -> None:
     parts[name] = ""  # a mark: what it uses may use it in turn
     namespace = vars(sys.modules["__main__"])
     for used in sorted(scan(ast.parse(source).body[0])[1]):
-        if used in namespace and used != name and not hasattr(builtins, used):
+        if used in namespace and used != name and not used.startswith("__"):
             _collect(used, namespace[used], parts)
     del parts[name]
     parts[name] = source

@@ -75,7 +75,9 @@ def _check_loss_kind(train_state: TrainState) -> None:
     if task not in tasks:
         text = f"loss {name} is for task {one_of(tasks)}, not for task {task}."
         raise RequestError(text, f"Take {one_of(train_state.task.loss)}.", "loss-task")
-    reduction = getattr(loss, "reduction", train_state.configuration["loss"].get("reduction"))
+    reduction = train_state.configuration["loss"].get("reduction")
+    if type(loss).__module__.startswith("torch.nn"):  # another's attribute may mean anything
+        reduction = getattr(loss, "reduction", reduction)
     if reduction == "sum":
         raise RequestError(
             "A loss must be a mean over examples: with reduction=sum it grows with the batch, and "
@@ -231,7 +233,8 @@ def layer_outputs(train_state: TrainState) -> list[dict[str, Any]]:
 
         return layer.register_forward_hook(note)
 
-    model = train_state.model.eval()
+    model = train_state.model
+    model.eval()
     modules = model.named_modules()
     hooks = [watch(name, layer) for name, layer in modules if not list(layer.children())]
     with suppress(Exception), torch.inference_mode():

@@ -132,7 +132,8 @@ def train_epoch(
 
 def measure(train_state: TrainState, split: PartName, loader_workers: int = 0) -> Evaluation:
     """Evaluate the model as it is on one part, in batches of `train.eval_batch_size`."""
-    model, part = train_state.model.eval(), train_state.data.part(split)
+    model, part = train_state.model, train_state.data.part(split)
+    model.eval()  # what it returns is the user's affair
     batch_size = train_state.configuration["train"]["eval_batch_size"]
     total_loss, outputs, targets = 0.0, [], []
     # A model that draws in evaluation too gets the same draws for the same part, always.
