@@ -273,7 +273,8 @@ def test_words_that_training_lacks_are_read_as_evaluate_reads_them(predict, plac
     )
     (expected,) = predictions(predict("table", "--json", stdin=empty))
     first, _, last = done.json["predictions"]
-    assert first["probabilities"] == last["probabilities"] == expected["probabilities"]
+    for row in (first, last):  # some processors multiply one row otherwise than three
+        assert row["probabilities"] == pytest.approx(expected["probabilities"], rel=1e-5)
 
 
 def test_negative_numbers_and_a_table_for_people(predict, runs, inputs):
