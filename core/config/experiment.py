@@ -355,7 +355,7 @@ def read_metrics(item: Any, metric: str) -> dict[str, float]:
             text = shown(repr(value)) if shape is None else f"of shape {list(shape)}"
             raise RequestError(f"'{shown(name)}' is {text}, not a number.")
         try:
-            found[str(name)] = float(value)
+            found[str.__str__(name)] = float(value)  # plain text, also of an enum's member
         except OverflowError:
             raise RequestError(f"'{shown(name)}' is larger than any float.") from None
     if metric not in found:

@@ -225,6 +225,7 @@ def test_a_file_of_which_nothing_would_be_used_is_refused(small, tmp_path):
         ("list.pt", [1, 2]),
         ("words.pt", {"a": "b"}),
         ("empty.pt", {}),
+        ("tensor.pt", torch.ones(2, 2)),
     ],
 )
 def test_a_file_that_is_no_weights_is_named(small, tmp_path, name, content):

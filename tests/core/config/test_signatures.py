@@ -91,6 +91,18 @@ def test_refused_with_what_fits(annotation, default, given, words):
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["1", "-.5", "+1.", "1e-3", "2.5E+10"])
+def test_a_number_in_quotes_is_named(text):
+    with pytest.raises(RequestError, match=r"It is text: leave its quotes out\.$"):
+        check_keyword(parameter(float, NO), text, "model.x")
+
+
+@pytest.mark.parametrize("text", ["1e-", "-", ".", "e", "1e", "1.2.3", "1-2"])
+def test_what_is_no_number_without_its_quotes_gets_no_hint(text):
+    with pytest.raises(RequestError, match=r"must be a number\.$"):
+        check_keyword(parameter(float, NO), text, "model.x")
+
+
 def run_time(outputs, targets, *, weight: float = 1.0, hidden=0, **more):
     return outputs, targets, weight, hidden, more
 
@@ -145,4 +157,5 @@ def test_words_and_descriptions():
     assert describe(Word | None) == "relu or tanh or none"
     assert describe(list[int]) == "a list of numbers"
     assert describe(Literal["none", "b"] | None) == "b or none"
+    assert describe(Literal["none", "x"] | float) == "none or x or a number"
     assert describe(Annotated[int | None, Field(ge=1)]) == "a whole number of at least 1 or none"

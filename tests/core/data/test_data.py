@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import random
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.utils.data import TensorDataset
 
 from paribus.core.data.load import load
 from paribus.core.data.prepare import prepare
+from paribus.core.data.targets import ENCODERS
 
 X = np.arange(24.0).reshape(12, 2)
 Y = np.array([0, 1, 2] * 4)
@@ -275,3 +277,20 @@ def test_fingerprint_does_not_depend_on_the_preparation():
         for method, standardize, seed in (("none", True, 0), ("random", False, 1))
     ]
     assert data[0].fingerprint == data[1].fingerprint == fingerprint((X, Y))
+
+
+@pytest.mark.parametrize(
+    ("targets", "array", "item"),
+    [
+        ("classes", np.array(["b", "a", "c"]), "c"),
+        ("classes", np.array([3, 1, 2]), np.int64(3)),
+        ("labels", np.array([[0, 1], [1, 0], [1, 1]]), [0, 1]),
+        ("values", np.array([[0.5, 1], [2, 3], [4, 5]]), (0.5, 1)),
+        ("values", np.array([1, 2, 3]), 2),
+    ],
+)
+def test_what_encodes_targets_can_be_sent_to_another_process(targets, array, item):
+    code, _ = ENCODERS[targets]({"all": (array, "mine")}, None)
+    here, there = code.encode(item), pickle.loads(pickle.dumps(code.encode))(item)
+    assert torch.equal(here, there)
+    assert here.dtype == there.dtype == (torch.float32 if targets == "values" else torch.int64)

@@ -219,6 +219,15 @@ def test_a_label_that_comes_up_later_is_refused():
         list(part.batches(2))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_item_that_ends_an_iteration_is_an_error_not_the_end_of_the_part(workers):
+    dataset = Noisy()
+    part = prepared(dataset).train
+    dataset.target = lambda row: row % 2 if row < 5 else next(iter(()))
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        list(part.batches(2, workers=workers))
+
+
 def test_fingerprint_of_a_dataset_sees_items_and_class_names():
     def fingerprint(dataset):
         return load(lambda: dataset, {}, name="d", seed=0, targets="classes").fingerprint

@@ -95,6 +95,14 @@ FORMS = {
         ([["1", "b"]] * 2, [0, 1]),
         "not numbers (dtype <U1): example 0, column 0 is '1'",
     ),
+    "words_and_numbers": (
+        (np.array(["a", 1.0] * 6, dtype=object), Y),
+        "mydata: the features are not numbers (dtype object): example 0 is 'a'. Encode or drop",
+    ),
+    "words_and_numbers_listed": (
+        (["a", 1.0] * 6, Y),
+        "the features are not numbers (dtype <U32): example 0 is 'a'. Encode or drop",
+    ),
     "objects": (([[1, None]] * 2, [0, 1]), "(dtype object): example 0, column 1 is None"),
     "complex": ((X + 1j, Y), "the features are not numbers (dtype complex128)"),
     "word_column": (
@@ -224,6 +232,13 @@ MARKS = {
         ["u", "v"] * 6,
         "labels have shape [12]; task multilabel needs a column of 0",
     ),
+    "ragged": ([[0], [0, 1]] * 6, "labels have shape [12]; task multilabel needs a column of 0"),
+    "arrays": (
+        [np.array([0, 1]), np.array([1])] * 6,
+        "labels have shape [12]; task multilabel needs a column of 0",
+    ),
+    "one_number_each": ([0, 1] * 6, "labels have shape [12]; task multilabel needs a column of 0"),
+    "cubes": (np.zeros((12, 2, 2)), "labels have shape [12, 2, 2]; task multilabel needs a col"),
 }
 
 

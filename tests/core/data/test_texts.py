@@ -1,5 +1,6 @@
 """Texts: a vocabulary of the training part, sequences of any length, padding without effect."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -49,6 +50,14 @@ def test_the_vocabulary_is_of_the_training_part_alone(tmp_path):
     assert inputs.tolist() == [[ids["a"], 1, 1], [ids["bad"], ids["bad"], 0]]
     assert targets.tolist() == [1, 0]
     assert data.class_names == ("con", "pro")
+
+
+@pytest.mark.parametrize("dtype", [object, "U20", np.dtypes.StringDType()], ids=str)
+def test_an_array_of_any_kind_of_words_counts_as_texts(dtype):
+    texts = np.array(["good film", "bad", "good", "film"] * 2, dtype=dtype)
+    data = prepared((texts, [0, 1] * 4))
+    assert data.preprocessing["text"]["vocabulary"] == ["film", "good", "bad"]
+    assert data.preprocessing["class_names"] == ["0", "1"]
 
 
 def test_lowercase_and_min_count(tmp_path):

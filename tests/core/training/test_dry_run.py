@@ -85,6 +85,7 @@ def refused(small, **changes):
         ({**SLOPES, "loss": {"name": "mse", "reduction": "none"}}, ["must return one number"]),
         ({**SLOPES, "loss": {"name": "mse", "reduction": "sum"}}, ["must be a mean over examples"]),
         ({**SLOPES, "loss": {"name": "mse", "size_average": False}}, ["must be a mean over exam"]),
+        ({**SLOPES, "loss": {"name": "torch.nn.MSELoss", "reduction": "sum"}}, ["must be a mean"]),
         (
             {"model": "not_a_module"},
             ["model small.py:not_a_module returned 3, not a torch.nn.Module"],
@@ -100,3 +101,19 @@ def refused(small, **changes):
 def test_misfits_are_refused_before_training(changes, words, write_small):
     text = refused(write_small(MORE), **changes)
     assert all(word in text for word in words), text
+
+
+SMOOTHED = """
+class Smoothed(nn.Module):
+    def __init__(self, smooth: float = 0.1):
+        super().__init__()
+        self.smooth, self.reduction = smooth, "sum"  # of the smoothed terms, as its author means it
+
+    def forward(self, outputs, targets):
+        return (outputs - targets).abs().add(self.smooth).log().mean()
+"""
+
+
+def test_a_loss_of_the_user_s_own_may_call_anything_its_reduction(write_small):
+    run = write_small(SMOOTHED).run(**{**SLOPES, "loss": "Smoothed"})
+    assert run.configuration["loss"]["name"] == "small.py:Smoothed"

@@ -23,7 +23,8 @@ from paribus.core.records.run_dir import (
     load_state,
     save_state,
 )
-from paribus.core.training.job import train_job
+from paribus.core.training.engine import Job
+from paribus.core.training.job import engine_of, train_job
 
 FILES = {RECORD, HISTORY, BEST, PREDICTIONS, MANIFEST, "source/small.py"}
 IN_ORDER = {"split": {"method": "in_order", "val_fraction": 0.2, "test_fraction": 0.1}}
@@ -131,6 +132,48 @@ def test_regression_is_recorded_the_same_way(small, tmp_path):
     assert {"val/mae", "val/mse", "val/r2", "val/loss", "train/loss"} == set(record.best.metrics)
     weights = RunFolder(tmp_path / "r").weights()
     assert weights["output.weight"].shape == (2, 8)
+
+
+def test_a_metric_without_a_direction_is_recorded(small, tmp_path):
+    metrics = ["PearsonCorrCoef"]
+    run = small.run(task="regression", data="slopes", loss="mse", metrics=metrics)
+    assert train(run, tmp_path / "r")[-1].ended == "complete"
+    record = RunFolder(tmp_path / "r").verified_record()
+    assert record.facts.directions == {"val/pearson_corr_coef": None}
+    assert -1 <= record.best.metrics["val/pearson_corr_coef"] <= 1
+
+
+QUIET = """
+class Quiet(nn.Module):
+    def __init__(self, in_features: int, num_classes: int):
+        super().__init__()
+        self.head = nn.Linear(in_features, num_classes)
+
+    def train(self, mode=True):
+        super().train(mode)
+
+    def eval(self):
+        super().train(False)
+
+    def forward(self, x):
+        return self.head(x)
+"""
+
+
+def test_a_model_whose_train_and_eval_return_nothing_is_trained_and_evaluated(
+    write_small, tmp_path
+):
+    small = write_small(QUIET)
+    run = small.run(model="Quiet")
+    assert train(run, tmp_path / "r")[-1].ended == "complete"
+    record, weights = (
+        RunFolder(tmp_path / "r").verified_record(),
+        RunFolder(tmp_path / "r").weights(),
+    )
+    evaluation = engine_of(run.engine).evaluate(Job((run,), small.resolver), weights, "val")
+    assert evaluation.metrics["accuracy"] == record.best.metrics["val/accuracy"]
+    layers = small.resolver.summary(run.requested, "auto")["model"]["layers"]
+    assert [(layer["name"], layer["output_shape"]) for layer in layers] == [("head", ["N", 3])]
 
 
 def test_one_flipped_byte_in_any_file_is_found_and_named(finished):

@@ -142,6 +142,22 @@ def test_a_finished_run_has_the_fields_of_any_other(tmp_path):
         RunFolder(tmp_path / record["run"]).weights()
 
 
+def test_names_of_metrics_may_be_members_of_an_enum(tmp_path):
+    body = "\n    ".join((
+        "from enum import Enum, StrEnum",
+        "Metric = StrEnum('Metric', {'SCORE': 'val/score'})",
+        "Mixed = Enum('Mixed', {'LOSS': 'val/loss'}, type=str)",
+        "yield {Metric.SCORE: 0.5, Mixed.LOSS: 1}",
+    ))  # fmt: skip
+    resolver = script(tmp_path, function(body))
+    assert [[(type(k), k) for k in line] for line in lines(resolver)] == [
+        [(str, "val/score"), (str, "val/loss")]
+    ]
+    last, record = trained(resolver, tmp_path)
+    assert last.ended == "complete"
+    assert record["best"]["metrics"] == {"val/score": 0.5, "val/loss": 1.0}
+
+
 def test_a_stopped_run_leaves_nothing_to_go_on_from(tmp_path):
     resolver = script(tmp_path)
     run = resolver.specify(resolver.experiment.baseline, 0)
