@@ -80,16 +80,9 @@ class BCE(BCEWithLogits):
 def balanced_weights(train: Part, width: int, classes: int) -> list[float]:
     """Return the weights by which every class counts the same in the training part.
 
-    For classes they are N / (C · examples of the class), as scikit-learn's ``balanced``; for
-    logits of labels negative examples / positive ones, as torch's ``pos_weight`` wants them.
-
-    Args:
-        train: The training part.
-        width: Numbers that the model returns per example.
-        classes: Classes, or labels, of the data.
-
-    Returns:
-        One number for each class or logit.
+    For C classes they are N / (C · examples of the class), as scikit-learn's ``balanced``; for the
+    `width` logits of labels negative examples / positive ones, as torch's ``pos_weight`` wants
+    them.
     """
     targets = train.targets
     if targets.ndim == 1 and width > 1:
@@ -106,8 +99,7 @@ def balanced_weights(train: Part, width: int, classes: int) -> list[float]:
 def weight_keyword(keywords: Mapping[str, Any], data: Data, task: Task) -> dict[str, Any]:
     """Return ``{"weight": [...]}`` where the keyword says ``balanced``, else nothing.
 
-    Raises:
-        RequestError: If the list is not as long as there are classes or logits.
+    Raises RequestError for a list that is not as long as there are classes or logits.
     """
     weight = keywords.get("weight")
     if weight is None:

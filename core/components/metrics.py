@@ -24,42 +24,22 @@ if TYPE_CHECKING:
 
 
 def confusion_matrix(targets: Tensor, predicted: Tensor, classes: int) -> Tensor:
-    """Count the pairs of (target, predicted class).
-
-    Args:
-        targets: int64 `[N]`.
-        predicted: int64 `[N]`.
-        classes: C.
-
-    Returns:
-        int64 `[C, C]`; rows are targets, columns predictions.
-    """
+    """Count pairs of (target, prediction), both int64 `[N]`: int64 `[C, C]`, rows are targets."""
     code = targets * classes + predicted
     return torch.bincount(code, minlength=classes * classes).view(classes, classes)
 
 
 def confusion_matrices(targets: Tensor, predicted: Tensor) -> Tensor:
-    """Count the pairs of (target, prediction) of each label.
-
-    Args:
-        targets: int64 `[N, L]` of 0 and 1.
-        predicted: int64 `[N, L]` of 0 and 1.
-
-    Returns:
-        int64 `[L, 2, 2]`; rows are targets, columns predictions.
-    """
+    """Count pairs of (target, prediction), labels int64 `[N, L]` of 0 and 1: int64 `[L, 2, 2]`."""
     code = targets * 2 + predicted
     return torch.stack([(code == k).sum(0) for k in range(4)], 1).view(-1, 2, 2)
 
 
 def per_class(counts: Tensor) -> dict[str, Tensor]:
-    """Return precision, recall, f1 and support of each class or label.
+    """Return precision, recall, f1 (float64) and support (int64) of each class or label.
 
     Args:
         counts: int64 `[C, C]` of `confusion_matrix`, or `[L, 2, 2]` of `confusion_matrices`.
-
-    Returns:
-        By name float64 `[C]` or `[L]`; the support is int64.
     """
     if counts.ndim == 3:
         hits, support, predicted = counts[:, 1, 1], counts[:, 1].sum(1), counts[:, :, 1].sum(1)
@@ -78,14 +58,10 @@ def per_class(counts: Tensor) -> dict[str, Tensor]:
 
 
 def classification_metrics(counts: Tensor) -> dict[str, float]:
-    """Return accuracy (over all decisions), and macro precision, recall and F1.
+    """Return accuracy (over all decisions), and macro precision, recall and F1, from counts.
 
     A class that no example has and that was never predicted is left out of the macro means; such a
     label counts 0. torchmetrics and scikit-learn do the same.
-
-    Args:
-        counts: int64 `[C, C]` of `confusion_matrix`, or `[L, 2, 2]` of `confusion_matrices`; of at
-            least one example.
     """
     rows = per_class(counts)
     if counts.ndim == 2:
@@ -97,15 +73,9 @@ def classification_metrics(counts: Tensor) -> dict[str, float]:
 
 
 def regression_metrics(outputs: Tensor, targets: Tensor) -> dict[str, float | None]:
-    """Return MAE, MSE and R² (mean over the target columns).
+    """Return MAE, MSE and R² (mean over the target columns) of float `[N, K]`.
 
-    Args:
-        outputs: float `[N, K]`.
-        targets: float `[N, K]`.
-
-    Returns:
-        ``mae``, ``mse`` and ``r2``; ``r2`` is None where it is not defined: fewer than two
-        examples, or a target column that is constant.
+    R² is None where it is not defined: for fewer than two examples, or a constant target column.
     """
     targets64 = targets.double()
     error = outputs.double() - targets64
@@ -125,9 +95,6 @@ def choose_selection(
             ``val/binary_auroc``), and ``direction``; None where the task decides.
         task: Has metrics and a usual choice.
         extra: Further metrics.
-
-    Raises:
-        RequestError: If the runs have no such metric, or it is not known which way is better.
     """
     directions: dict[str, Direction | None] = {
         **{f"val/{name}": DIRECTIONS[name] for name in ("loss", *task.metrics)},
@@ -149,15 +116,9 @@ def choose_selection(
 
 
 def checked_direction(metric: str, requested: str | None, known: str | None) -> str:
-    """Return which way of a metric is better.
+    """Return which way of a metric is better: as requested, or as known of the metric.
 
-    Args:
-        metric: Its name.
-        requested: `select.direction`.
-        known: What is known of the metric.
-
-    Raises:
-        RequestError: If both are None, or they differ.
+    Raises RequestError if both are None, or they differ.
     """
     if requested is None and known is None:
         raise RequestError(
@@ -176,14 +137,9 @@ def checked_direction(metric: str, requested: str | None, known: str | None) -> 
 
 
 def is_better(direction: Direction, new: float | None, old: float | None) -> bool:
-    """Return whether a value of the selection metric beats the best so far.
+    """Return whether a value of the selection metric beats the best so far; an equal one doesn't.
 
-    Of equal values the first stays the best.
-
-    Args:
-        direction: Which way is better.
-        new: The value; None, where the metric is not defined, beats nothing.
-        old: The best so far; any number beats None.
+    None, where the metric is not defined, beats nothing, and any number beats it.
     """
     if new is None or old is None:
         return new is not None
@@ -200,9 +156,6 @@ class ExtraMetric:
 
     Attributes:
         key: The name in the history: ``torchmetrics.MulticlassAUROC`` → ``multiclass_auroc``.
-
-    Raises:
-        RequestError: If there is no such metric, or it cannot be made for this task.
     """
 
     def __init__(self, name: str, task: Task, outputs: int) -> None:
@@ -231,15 +184,7 @@ class ExtraMetric:
         return None if better is None else "maximize" if better else "minimize"
 
     def measure(self, outputs: Tensor, targets: Tensor) -> float:
-        """Return the metric over a whole part.
-
-        Args:
-            outputs: float `[N, …]` of the model.
-            targets: `[N]` or `[N, …]`, as the part has them.
-
-        Raises:
-            RequestError: If it is not one number.
-        """
+        """Return the metric over a whole part, from outputs float `[N, …]` and its targets."""
         if self.task.targets == "values" and targets.shape[1] == 1:
             targets = targets.squeeze(1)
         self.metric.reset()
@@ -263,10 +208,7 @@ def _find_metric(name: str) -> Any:
             if inspect.isclass(found) and issubclass(found, torchmetrics.Metric):
                 return found
     close = nearest(name, [w for w in dir(torchmetrics.classification) if w[0].isupper()])
+    hint = f"Did you mean '{close}'?" if close else "Name one of its classes, such as CohenKappa."
     raise RequestError(
-        f"metrics: there is no torchmetrics metric '{shown(name)}'.",
-        f"Did you mean '{close}'?"
-        if close
-        else "Name a class of torchmetrics, such as CohenKappa.",
-        "unknown-metric",
+        f"metrics: there is no torchmetrics metric '{shown(name)}'.", hint, "unknown-metric"
     )

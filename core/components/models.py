@@ -118,8 +118,7 @@ class CNN(nn.Module):
     """A small convolutional network: `[N, in_channels, H, W]` to `[N, out_features]`.
 
     Each block is a convolution that keeps the size, batch normalization, an activation and a
-    max-pool that halves the size; the number of channels doubles from block to block. A linear
-    layer on the flattened rest follows.
+    max-pool that halves the size; channels double from block to block. A linear layer follows.
 
     Args:
         in_channels: Follows from the data.
@@ -131,9 +130,6 @@ class CNN(nn.Module):
         activation: After each convolution.
         batch_norm: Whether convolutions are normalized over the batch.
         dropout: Probability of zeroing an input of the linear layer in training.
-
-    Raises:
-        ValueError: If nothing of the image is left after the blocks.
     """
 
     draws_by_name = True
@@ -242,11 +238,6 @@ def model_outputs(model: nn.Module, batches: Iterable[Tensor], device: torch.dev
     """Return a model's outputs in evaluation: float `[N, …]`, on the CPU.
 
     A model that draws in evaluation too gets the same draws for the same inputs, always.
-
-    Args:
-        model: On the device.
-        batches: Inputs, as the model takes them.
-        device: Where they are computed.
     """
     model.eval()
     with torch.inference_mode(), seeded_globals(0, "dropout", "predict"):
@@ -255,10 +246,8 @@ def model_outputs(model: nn.Module, batches: Iterable[Tensor], device: torch.dev
 
 def tensor_hashes(state: Mapping[str, Tensor]) -> dict[str, str]:
     """Return the sha256 (of dtype, shape and bytes) of each tensor of a model's state, by name."""
-    return {
-        name: hashlib.sha256(_tensor_bytes(tensor)).hexdigest()
-        for name, tensor in sorted(state.items())
-    }
+    tensors = sorted(state.items())
+    return {name: hashlib.sha256(_tensor_bytes(tensor)).hexdigest() for name, tensor in tensors}
 
 
 def weights_hash(state: Mapping[str, Tensor]) -> str:
@@ -277,16 +266,7 @@ def _tensor_bytes(tensor: Tensor) -> bytes:
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
-    """Put weights into a model, all of them.
-
-    Args:
-        model: Takes them.
-        weights: Name to tensor, as its state has them.
-        name: What a message calls their owner.
-
-    Raises:
-        DamagedError: If they are another model's.
-    """
+    """Put all of a model's weights into it; DamagedError says of which run they do not fit."""
     try:
         model.load_state_dict(dict(weights))
     except RuntimeError as error:

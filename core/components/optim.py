@@ -27,10 +27,9 @@ FUSED_ON_CPU = ("SGD", "Adam", "AdamW", "Adagrad")
 def skip_compiler_import() -> None:
     """Let torch's optimizers run in this process without importing torch's compiler.
 
-    torch wraps optimizer methods so that its compiler breaks its graph at them, and the first call
-    imports the compiler for that: 1.6 to 2.2 seconds in every process that trains, although nothing
-    here is compiled. This replaces methods of `torch.optim` classes, so it is only for processes of
-    our own: workers and the console script.
+    torch wraps their methods for its compiler, which the first call imports: 1.6 to 2.2 seconds,
+    although nothing here is compiled. This replaces methods of `torch.optim` classes, so it is only
+    for processes of our own: workers and the console script.
     """
     for name in ("add_param_group", "load_state_dict", "state_dict", "zero_grad"):
         function = getattr(getattr(Optimizer, name), "__wrapped__", None)
@@ -117,12 +116,11 @@ Moment = Literal["update", "epoch", "validation"]
 
 
 def steps_after(scheduler: Callable[..., Any]) -> Moment:
-    """Return after what a scheduler steps.
+    """Return after what a scheduler steps, as torch documents it.
 
-    One that asks for ``total_steps`` or ``step_size_up`` counts updates, one whose step takes
-    ``metrics`` is given the validation loss, any other counts epochs. So `OneCycleLR` and
-    `CyclicLR` are stepped after each update, `ReduceLROnPlateau` after each validation, `StepLR`
-    after each epoch, as torch documents them.
+    One that asks for ``total_steps`` or ``step_size_up`` counts updates (`OneCycleLR`, `CyclicLR`),
+    one whose step takes ``metrics`` is given the validation loss (`ReduceLROnPlateau`), any other
+    counts epochs.
     """
     if {"total_steps", "step_size_up"} & inspect.signature(scheduler).parameters.keys():
         return "update"

@@ -35,10 +35,6 @@ def begin_from(
 
     Returns:
         Layer to why it starts fresh: ``{"fc": "37 classes, file has 1000"}``.
-
-    Raises:
-        RequestError: If the file cannot be read, its weights are another model's, or it is a run's
-            whose inputs meant something else.
     """
     if path is None:
         return {}
@@ -70,9 +66,6 @@ def put_weights(
         width: Numbers that the model returns per example.
         source: What a message calls the file.
         renamed: How its classes differ, though there may be as many; None: they do not.
-
-    Raises:
-        RequestError: Listing what is missing, unexpected, or of another shape.
     """
     own: Mapping[str, Tensor] = model.state_dict()
     fresh: dict[str, str] = {}
@@ -80,7 +73,7 @@ def put_weights(
     for name, tensor in own.items():
         other, layer = weights.get(name), name.rpartition(".")[0] or name
         # A head differs at most in the number of classes, its first dimension.
-        if other is None or tensor.ndim != other.ndim or tensor.shape[:1] != (width,):
+        if other is None or (tensor.ndim, tensor.shape[:1]) != (other.ndim, (width,)):
             continue
         if tensor.shape[1:] != other.shape[1:]:
             continue
@@ -90,15 +83,12 @@ def put_weights(
             same_width[layer] = renamed
     fresh = fresh or same_width
 
-    def stays_fresh(name: str) -> bool:
-        return name in fresh or name.rpartition(".")[0] in fresh
+    def begun(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {n: v for n, v in state.items() if not {n, n.rpartition(".")[0]} & fresh.keys()}
 
-    kept = {name: value for name, value in weights.items() if not stays_fresh(name)}
-    needed = {name: value for name, value in own.items() if not stays_fresh(name)}
+    kept, needed = begun(weights), begun(own)
     # Files of old torch lack batch normalization's count of batches.
-    missing = [
-        name for name in needed.keys() - kept if name.rpartition(".")[2] != "num_batches_tracked"
-    ]
+    missing = [n for n in needed.keys() - kept if n.rpartition(".")[2] != "num_batches_tracked"]
     faults, other_model = Faults(), "Take the model that the weights are of."
     if renamed is not None and not fresh:
         text = f"{source}: {renamed}, and no layer that could start anew is sized by their number."
@@ -213,9 +203,6 @@ def pretrained_file(name: str, weights: str) -> tuple[str, Path]:
     Args:
         name: The builder's path, such as ``torchvision.models.resnet18``.
         weights: ``DEFAULT``, ``IMAGENET1K_V1`` or the like.
-
-    Raises:
-        RequestError: If there are no such weights.
     """
     from torchvision.models import get_model_weights
 
@@ -249,9 +236,6 @@ def put_pretrained(
 
     Returns:
         As `begin_from`.
-
-    Raises:
-        RequestError: If there are no such weights, or they cannot be downloaded.
     """
     word = keywords["weights"].rpartition(".")[2]
     url, file = pretrained_file(name, word)
@@ -281,40 +265,31 @@ def without_weights(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
 def read_weights(path: str) -> dict[str, Tensor]:
     """Read the tensors of a file; execute nothing of it.
 
-    Raises:
-        RequestError: If there is no such file, or it holds no weights.
+    Raises RequestError if there is no such file, or it holds no weights.
     """
     file = _existing(path)
-
-    def refusal(why: str) -> RequestError:
-        return RequestError(
-            f"train.start_from: {shown(path, 200)} holds no weights: {why}.",
-            "Give a .safetensors file, or a state dict saved by torch.save.",
-            "weights",
-        )
-
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return dict(load_file(file))
         held = torch.load(file, map_location="cpu", weights_only=True)
+        if isinstance(held, Mapping) and isinstance(held.get("state_dict"), Mapping):
+            held = held["state_dict"]  # as many training scripts save it
+        if isinstance(held, Mapping) and held and all(isinstance(v, Tensor) for v in held.values()):
+            return {str(name): tensor for name, tensor in held.items()}
+        why, cause = f"it holds {type(held).__name__}", None
     except Exception as error:  # readers raise anything for a file of another kind
-        raise refusal(f"{type(error).__name__}: {shown(error, 160)}") from error
-    if isinstance(held, Mapping) and isinstance(held.get("state_dict"), Mapping):
-        held = held["state_dict"]  # as many training scripts save it
-    tensors = isinstance(held, Mapping) and all(isinstance(v, Tensor) for v in held.values())
-    if not (tensors and held):  # a tensor has no truth of its own
-        raise refusal(f"it holds {type(held).__name__}")
-    return {str(name): tensor for name, tensor in held.items()}
+        why, cause = f"{type(error).__name__}: {shown(error, 160)}", error
+    raise RequestError(
+        f"train.start_from: {shown(path, 200)} holds no weights: {why}.",
+        "Give a .safetensors file, or a state dict saved by torch.save.",
+        "weights",
+    ) from cause
 
 
 def weights_digests(configuration: Mapping[str, Any]) -> dict[str, str]:
-    """Return the sha256 of each file of weights, by the key of the configuration that names it.
-
-    Raises:
-        RequestError: If there is no such file.
-    """
+    """Return the sha256 of each file of weights, by the key of the configuration that names it."""
     model = configuration.get("model", {"name": ""})
     files = {}
     if path := get(configuration, "train.start_from"):
@@ -341,23 +316,17 @@ def train_only(model: nn.Module, prefixes: Sequence[str]) -> list[nn.Module]:
     Returns:
         The layers with parameters or statistics of their own of which nothing is trained. In
         training they have to stay as in evaluation: normalization then keeps its statistics.
-
-    Raises:
-        RequestError: If nothing begins with a prefix.
     """
     if not prefixes:
         return []
 
-    def begins(name: str, prefix: str) -> bool:
-        return name == prefix or name.startswith(f"{prefix}.")
-
-    def is_chosen(name: str) -> bool:
-        return any(begins(name, prefix) for prefix in prefixes)
+    def is_of(name: str, *prefixes: str) -> bool:
+        return f"{name}.".startswith(tuple(f"{prefix}." for prefix in prefixes))
 
     parameters, faults = dict(model.named_parameters()), Faults()
     layers = list(dict.fromkeys(name.rpartition(".")[0] or name for name in parameters))
     for prefix in prefixes:
-        if not any(begins(name, prefix) for name in parameters):
+        if not any(is_of(name, prefix) for name in parameters):
             hint = did_you_mean(prefix, layers)
             faults.add(
                 f"train.only: no parameter begins with '{shown(prefix)}'.",
@@ -366,12 +335,12 @@ def train_only(model: nn.Module, prefixes: Sequence[str]) -> list[nn.Module]:
             )
     faults.check()
     for name, parameter in parameters.items():
-        if not is_chosen(name):
+        if not is_of(name, *prefixes):
             parameter.requires_grad_(False)
     return [
         module
         for name, module in model.named_modules()
-        if not is_chosen(name)
+        if not is_of(name, *prefixes)
         and [*module.parameters(recurse=False), *module.buffers(recurse=False)]
         and not any(parameter.requires_grad for parameter in module.parameters(recurse=False))
     ]

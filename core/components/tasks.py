@@ -39,14 +39,7 @@ class Task(ABC):
     loss: tuple[str, ...]
 
     def width(self, outputs: int) -> int:
-        """Return how many numbers the model returns per example.
-
-        Args:
-            outputs: Classes, labels or target columns of the data.
-
-        Raises:
-            RequestError: If the data is another task's.
-        """
+        """Return how many numbers per example the model returns, of so many classes or columns."""
         return outputs
 
     def loss_targets(self, targets: Tensor) -> Tensor:

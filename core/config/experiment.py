@@ -60,11 +60,7 @@ def catalogue() -> dict[str, Path]:
 
 
 def find_experiment(name: str) -> Path:
-    """Return the file of an experiment: a name of the catalogue, or the path of a ``.py`` file.
-
-    Raises:
-        RequestError: If there is neither.
-    """
+    """Return the file of an experiment: a name of the catalogue, or the path of a ``.py`` file."""
     known = catalogue()
     if name in known:
         return known[name]
@@ -90,10 +86,8 @@ def load_experiment(path: Path, extra_paths: tuple[Path, ...] = ()) -> Experimen
     """Run an experiment file and validate what it defines.
 
     A finished run's file is executed only if it defines what the run uses, or is the catalogue's:
-    a run may come from anyone.
-
-    Raises:
-        RequestError: If the file raises, or `BASELINE` or `AXES` is not what it should be.
+    a run may come from anyone. Raises RequestError if the file raises, or `BASELINE` or `AXES` is
+    not what it should be.
     """
     extend_import_path(path, extra_paths)
     where, known = path.name, catalogue().get(path.stem)
@@ -154,11 +148,7 @@ def _carries(path: Path) -> bool:
 
 
 def refuse_while_loading(call: str) -> None:
-    """Refuse to train from within an experiment's file that is being loaded.
-
-    Raises:
-        RequestError: Saying how a file can be an experiment and a script.
-    """
+    """Refuse to train from within an experiment's file that is being loaded."""
     if _loading:
         raise RequestError(
             f"{_loading[-1].name} calls {call} while it is loaded as an experiment.",
@@ -168,11 +158,7 @@ def refuse_while_loading(call: str) -> None:
 
 
 def object_name(value: Any, path: Path, objects: Mapping[str, Any], where: str) -> str:
-    """Return a configuration's name for an object: ``file.py:name`` or a dotted path.
-
-    Raises:
-        RequestError: If it can be found by neither.
-    """
+    """Return a configuration's name for an object: ``file.py:name`` or a dotted path."""
     if getattr(value, "__module__", None) == objects["__name__"]:
         for name, candidate in objects.items():
             if candidate is value:
@@ -258,10 +244,8 @@ def _execute(path: Path) -> ModuleType:
     return module
 
 
-# A function as an experiment: what an experiment file's `train` and `SELECT` have to be.
-#
-# `train` is a generator: each dict of metrics that it yields ends an epoch. Its keywords are the
-# hyperparameters.
+# A function as an experiment: what an experiment file's `train` and `SELECT` have to be. Each dict
+# of metrics that the generator yields ends an epoch. Its keywords are the hyperparameters.
 
 FUNCTION = "train"
 HIDDEN = ("seed",)  # keywords that are no hyperparameters
@@ -271,12 +255,7 @@ _YIELD = 'Such as yield {"val/accuracy": accuracy, "val/loss": loss}.'
 def script_baseline(file: str, objects: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration of a file's function, its defaults as the baseline's levels.
 
-    Args:
-        file: The file's name.
-        objects: What it defines.
-
-    Raises:
-        RequestError: With everything that is wrong with the function and `SELECT`.
+    Raises RequestError with everything that is wrong with the function and `SELECT`.
     """
     function, select, faults = objects[FUNCTION], objects.get("SELECT"), Faults()
     with faults.collecting():
@@ -295,11 +274,7 @@ def script_baseline(file: str, objects: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_function(function: Any, where: str) -> None:
-    """Refuse what cannot be an experiment, as far as that shows without calling it.
-
-    Raises:
-        RequestError: With every fault.
-    """
+    """Refuse what cannot be an experiment, as far as that shows without calling it."""
     where, faults = shown(where), Faults()
     if not inspect.isgeneratorfunction(function):
         raise RequestError(f"{where} is no generator: it yields no metrics.", _YIELD, "script")
@@ -328,14 +303,9 @@ def check_function(function: Any, where: str) -> None:
 
 
 def read_metrics(item: Any, metric: str) -> dict[str, float]:
-    """Read one yielded dict as names to numbers; these need not be finite.
+    """Read one yielded dict as names to numbers, which need not be finite.
 
-    Args:
-        item: What was yielded. A number may be an array or tensor of one element.
-        metric: The one that `SELECT` names.
-
-    Raises:
-        RequestError: If it is not such a dict, or lacks the metric.
+    A number may be an array or tensor of one element. The metric that `SELECT` names is required.
     """
     if not isinstance(item, Mapping):
         raise RequestError(f"{shown(repr(item))} is not a dict of names to numbers.", _YIELD)

@@ -32,6 +32,10 @@ from paribus.core.config.signatures import (
 from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, one_of, shown
 from paribus.core.sources.source_hash import owner
 
+# torch's own, by their names in lower case.
+_OPTIMIZERS = (
+    "SGD Adam AdamW RMSprop Adadelta Adafactor Adagrad Adamax ASGD LBFGS Muon NAdam RAdam Rprop"
+)
 NAMES: dict[str, dict[str, str]] = {
     "task": {
         "binary": "paribus.core.components.tasks.Binary",
@@ -60,20 +64,7 @@ NAMES: dict[str, dict[str, str]] = {
         "huber": "torch.nn.HuberLoss",
     },
     "optimizer": {
-        "sgd": "torch.optim.SGD",
-        "adam": "torch.optim.Adam",
-        "adamw": "torch.optim.AdamW",
-        "rmsprop": "torch.optim.RMSprop",
-        "adadelta": "torch.optim.Adadelta",
-        "adafactor": "torch.optim.Adafactor",
-        "adagrad": "torch.optim.Adagrad",
-        "adamax": "torch.optim.Adamax",
-        "asgd": "torch.optim.ASGD",
-        "lbfgs": "torch.optim.LBFGS",
-        "muon": "torch.optim.Muon",
-        "nadam": "torch.optim.NAdam",
-        "radam": "torch.optim.RAdam",
-        "rprop": "torch.optim.Rprop",
+        **{name.lower(): f"torch.optim.{name}" for name in _OPTIMIZERS.split()},
         "sparse_adam": "torch.optim.SparseAdam",
     },
     "scheduler": {
@@ -102,13 +93,8 @@ LOSS_TASKS = {
 
 # Filled in from the data where a signature names them and the user did not.
 FROM_DATA = (
-    "in_features",
-    "out_features",
-    "num_classes",
-    "input_shape",
-    "in_channels",
-    "vocab_size",
-)
+    "in_features", "out_features", "num_classes", "input_shape", "in_channels", "vocab_size"
+)  # fmt: skip
 # Filled in from the length of training, and from the optimizer's learning rate.
 FROM_LENGTH = ("T_max", "total_steps", "epochs", "steps_per_epoch")
 FROM_LR = ("max_lr",)
@@ -146,8 +132,7 @@ class Resolved:
 def resolve_component(kind: str, name: str, experiment: Experiment) -> Resolved:
     """Find a component's callable, once for each experiment; call nothing.
 
-    Raises:
-        RequestError: If there is no such name, or what is there is not of this kind.
+    Raises RequestError if there is no such name, or what is there is not of this kind.
     """
     if (kind, name) not in experiment.resolved:
         experiment.resolved[kind, name] = _resolve(kind, name, experiment)
@@ -164,7 +149,7 @@ def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
     _check_steps(kind, name, function)
     if kind == "script":
         check_function(function, name)
-    run_time = {"optimizer": 1, "scheduler": 1}.get(kind, 0)
+    run_time = 1 if kind in ("optimizer", "scheduler") else 0
     if kind == "loss" and not inspect.isclass(function):
         run_time = 2  # called as function(outputs, targets, **keywords)
     signature = read_signature(function, run_time, _HIDDEN.get(kind, ()))
@@ -192,10 +177,8 @@ def check_components(configuration: Form, experiment: Experiment, faults: Faults
     fixed: dict[str, Any] = {}
     for kind, component in walk_components(configuration):
         with faults.collecting():
-            resolved, given = (
-                resolve_component(kind, component.name, experiment),
-                component.keywords,
-            )
+            resolved = resolve_component(kind, component.name, experiment)
+            given = component.keywords
             accepted = check_keywords(resolved.signature, given, kind, component.name, faults)
             for name, parameter in resolved.signature.parameters.items():
                 if parameter.required and name not in given and not resolved.filled_later(name):
@@ -277,11 +260,8 @@ def _check_steps(kind: str, name: str, function: Any) -> None:
     if kind not in ("optimizer", "scheduler") or step is None:
         return
     parameters = list(inspect.signature(step).parameters.values())[1:]
-    wanted = [
-        p.name
-        for p in parameters
-        if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in _GIVEN[kind]
-    ]
+    needed = [p for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    wanted = [p.name for p in needed if p.name not in _GIVEN[kind]]
     if wanted:
         raise RequestError(
             f"{kind}: {shown(name)}.step needs {one_of(wanted)}, which training does not give it.",
@@ -294,12 +274,11 @@ def _find(kind: str, name: str, experiment: Experiment) -> tuple[Any, bool]:
     """Return the object, and whether it is the user's own."""
     if name in NAMES[kind]:
         return _import(kind, NAMES[kind][name]), True
-    file, colon, inner = name.partition(":")
-    if not colon:
-        inner = name
-    if (colon and file == experiment.path.name) or (not colon and name in experiment.objects):
-        own = [k for k, v in experiment.objects.items() if callable(v) and not k.startswith("_")]
+    file, colon, inner = name.rpartition(":")
+    if file == experiment.path.name or (not colon and name in experiment.objects):
         if inner not in experiment.objects:
+            objects = experiment.objects.items()
+            own = [k for k, v in objects if callable(v) and not k.startswith("_")]
             raise RequestError(
                 f"{kind}: {experiment.path.name} defines no '{shown(inner)}'.",
                 did_you_mean(inner, own),
@@ -326,11 +305,9 @@ def _import(kind: str, dotted: str) -> Any:
             missing = error.name if isinstance(error, ModuleNotFoundError) else None
             if missing and module_name.startswith(missing):
                 continue
-            raise RequestError(
-                f"{kind}: importing '{shown(dotted)}' fails: {type(error).__name__}: "
-                f"{shown(error)}.",
-                kind="unknown-component",
-            ) from error
+            why = f"{type(error).__name__}: {shown(error)}"
+            text = f"{kind}: importing '{shown(dotted)}' fails: {why}."
+            raise RequestError(text, kind="unknown-component") from error
         for part in parts[cut:]:
             if not hasattr(found, part):
                 near = nearest(part, [n for n in dir(found) if not n.startswith("_")])

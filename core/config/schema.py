@@ -26,6 +26,7 @@ SCRIPT = "script"  # a function as an experiment, in place of all other componen
 COMPONENTS = ("task", "data", "model", "loss", "optimizer", "scheduler", SCRIPT)
 
 Direction = Literal["maximize", "minimize"]
+Method = Literal["stratified", "random", "in_order", "none"]  # of a split
 
 # The metric by which a task chooses its best epoch by default.
 DEFAULT_METRICS = {
@@ -79,11 +80,8 @@ class Component(_Frozen):
         return dict(self.model_extra or {})
 
 
-def _component(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
-AComponent = Annotated[Component, BeforeValidator(_component)]
+_named = BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value)
+AComponent = Annotated[Component, _named]
 
 
 class Split(_Frozen):
@@ -96,7 +94,7 @@ class Split(_Frozen):
         test_fraction: Share of test.
     """
 
-    method: Literal["stratified", "random", "in_order", "none"] | None = None
+    method: Method | None = None
     seed: int = Field(default=0, ge=0)
     val_fraction: float = Field(default=0.15, gt=0, lt=1)
     test_fraction: float = Field(default=0.15, ge=0, lt=1)
@@ -151,8 +149,7 @@ class Configuration(_Frozen):
     def parse(cls, mapping: Mapping[str, Any], where: str) -> Configuration:
         """Return the configuration of a nested mapping: a function's if it has a ``script``.
 
-        Raises:
-            RequestError: With every fault found, each naming its key.
+        Raises RequestError with every fault found, each naming its key.
         """
         form, faults, plain = form_of(mapping), Faults(), {}
         for key, value in mapping.items():
@@ -174,11 +171,7 @@ class Configuration(_Frozen):
         return self.model_dump(mode="json")
 
     def replace(self, key: str, value: Any) -> Configuration:
-        """Return a copy with one dotted key set, checked; as `with_value`.
-
-        Raises:
-            RequestError: If the value does not fit the key.
-        """
+        """Return a copy with one dotted key set as by `with_value`, checked."""
         return Configuration.parse(with_value(self.to_dict(), key, value), key)
 
     def component(self, kind: str) -> Component:
@@ -293,20 +286,16 @@ def with_value(configuration: Mapping[str, Any], key: str, value: Any) -> dict[s
         changed[group] = value
         return changed
     changed[group] = {**changed.get(group, {}), inner: value}
-    other = {"train.epochs": "updates", "train.updates": "epochs"}.get(key)
-    if other:
-        changed["train"][other] = None
-    if key == "select.metric":
-        changed["select"]["direction"] = None
+    replaced = {
+        "train.epochs": "updates", "train.updates": "epochs", "select.metric": "direction"
+    }.get(key)  # fmt: skip
+    if replaced:
+        changed[group][replaced] = None
     return changed
 
 
 def full_key(key: str, known: Iterable[str]) -> str:
-    """Return the dotted key: itself, or the one of which ``lr`` is the last part.
-
-    Raises:
-        RequestError: If there is no such key, or several.
-    """
+    """Return the one known key that this is, or is the last part of, as ``lr`` may be."""
     known = list(known)
     if key in known:
         return key
@@ -362,14 +351,9 @@ def split_override(text: str, faults: Faults) -> tuple[str, str] | None:
     return key.strip(), value
 
 
-def annotation_of(key: str, form: type[Configuration] | None = None) -> Any:
-    """Return what a key takes that every such configuration has; None for a component's keyword.
-
-    Args:
-        key: The dotted key.
-        form: The configuration's; None: that of a model.
-    """
-    annotation: Any = form or ModelConfiguration
+def annotation_of(key: str, form: type[Configuration] = ModelConfiguration) -> Any:
+    """Return what a key of such a configuration takes; None for a component's keyword."""
+    annotation: Any = form
     for part in key.split("."):
         field = getattr(annotation, "model_fields", {}).get(part)
         if field is None:
@@ -381,10 +365,7 @@ def annotation_of(key: str, form: type[Configuration] | None = None) -> Any:
 def read_value(key: str, text: str, where: str | None = None) -> Any:
     """Return the value that a text means: a component, a list of words, or a scalar.
 
-    Args:
-        key: The dotted key.
-        text: As typed.
-        where: What a message calls the place; None: the key.
+    Messages call its place `where`, or by its key.
     """
     where = where or key
     if key in COMPONENTS:
@@ -435,9 +416,9 @@ def _explain(item: Any, where: str, form: type[Configuration], faults: Faults) -
         faults.add(f"{where}: {item['ctx']['error']}.", "Such as train: {epochs: 20}.")
     else:
         before = "" if where == key else f"{where}: "
-        annotation = annotation_of(key, form)
-        known = item["msg"].removeprefix("Input should be ")
-        wanted = known if annotation is None else describe(annotation)
+        wanted = item["msg"].removeprefix("Input should be ")
+        if (annotation := annotation_of(key, form)) is not None:
+            wanted = describe(annotation)
         text = f"{before}{key}={shown(show_value(item.get('input')))}: must be {wanted}."
         faults.add(text, kind="bad-value")
 

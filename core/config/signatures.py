@@ -82,12 +82,9 @@ def read_signature(
 
 
 def check_keyword(parameter: Parameter, value: Any, where: str) -> Any:
-    """Return the value as the parameter takes it (1 as 1.0 for a float).
+    """Return the value as the parameter takes it: 1 as 1.0 for a float, ``none`` as null.
 
-    ``none`` is null where the parameter has no such word of its own.
-
-    Raises:
-        RequestError: If it does not fit; says what does.
+    ``none`` stays a word where the parameter has it. Raises RequestError saying what fits.
     """
     words = words_of(parameter.accepted)
     candidates = [value]

@@ -59,12 +59,9 @@ _CoreSchema.add_constructor("tag:yaml.org,2002:int", _number)
 
 
 def parse_value(text: str, where: str) -> Any:
-    """Read one typed value: number, word, true or false, list. ``none`` stays a word here.
+    """Read one typed value: number, word, true or false, list.
 
-    Whether ``none`` means null depends on the parameter it is for; `signatures` decides.
-
-    Raises:
-        RequestError: If the text is no YAML, too long, or holds a number that is not finite.
+    ``none`` stays a word: whether it means null depends on the parameter; `signatures` decides.
     """
     if len(text) > MAX_LENGTH:
         raise RequestError(f"{where}: the value is longer than {MAX_LENGTH} characters.")
@@ -72,27 +69,25 @@ def parse_value(text: str, where: str) -> Any:
         raise RequestError(
             f"{where}: the value is empty.", "Write KEY=VALUE, such as optimizer.lr=0.01."
         )
-    if text.lstrip()[0] in "~&*!|>@`%{?#":  # home folders and words, never YAML's own machinery
-        return as_plain(text.strip(), where)
-    try:
-        value = yaml.load(text, Loader=_CoreSchema)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        if "[" in text or '"' in text or "'" in text:
-            raise RequestError(
-                f"{where}: '{shown(text)}' is not a value.", "Check brackets, quotes and commas."
-            ) from None
-        value = text.strip()
-    if isinstance(value, dict):  # "a: b" is a word with a colon in it, not a mapping
-        value = text.strip()
-    return as_plain(value, where)
+    value: Any = text.strip()
+    if value[0] not in "~&*!|>@`%{?#":  # home folders and words, never YAML's own machinery
+        try:
+            value = yaml.load(text, Loader=_CoreSchema)
+        except (yaml.YAMLError, ValueError, RecursionError):
+            if "[" in text or '"' in text or "'" in text:
+                raise RequestError(
+                    f"{where}: '{shown(text)}' is not a value.",
+                    "Check brackets, quotes and commas.",
+                ) from None
+    # "a: b" is a word with a colon in it, not a mapping.
+    return as_plain(text.strip() if isinstance(value, dict) else value, where)
 
 
 def as_plain(value: Any, where: str) -> Any:
     """Return the same value as JSON can hold it: numpy's numbers become Python's.
 
-    Raises:
-        RequestError: If it holds anything but numbers, words, true, false, none, lists and dicts
-            of these, or a number that is not finite.
+    Raises RequestError for anything but finite numbers, words, true, false, none, and lists and
+    dicts of these.
     """
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         value = value.item()
@@ -108,22 +103,11 @@ def as_plain(value: Any, where: str) -> Any:
         )
     if isinstance(value, str) and value.encode(errors="replace").decode() != value:
         raise RequestError(f"{where}: '{shown(value)}' is not valid text.", kind="bad-value")
-    refuse_not_finite(value, where)
-    return value
-
-
-def refuse_not_finite(value: Any, where: str) -> None:
-    """Raise a `RequestError` if the value is or holds a number that is not finite."""
     if isinstance(value, float) and not math.isfinite(value):
         raise RequestError(f"{where}: {value} is not a finite number.", kind="not-finite")
     if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
         raise RequestError(f"{where}: a whole number of more than 64 bits.", kind="not-finite")
-    if isinstance(value, list | tuple):
-        for item in value:
-            refuse_not_finite(item, where)
-    if isinstance(value, dict):
-        for item in value.values():
-            refuse_not_finite(item, where)
+    return value
 
 
 def split_commas(text: str) -> list[str]:
@@ -145,11 +129,7 @@ def split_commas(text: str) -> list[str]:
 
 
 def parse_component(text: str, where: str) -> dict[str, Any]:
-    """Read a component as typed: ``mlp`` or ``cross_entropy(label_smoothing=0.1)``.
-
-    Returns:
-        ``{"name": …, keyword: value, …}``.
-    """
+    """Read ``cross_entropy(label_smoothing=0.1)`` as ``{"name": …, "label_smoothing": 0.1}``."""
     text = text.strip()
     call = _CALL.fullmatch(text)
     if call is None:

@@ -22,11 +22,7 @@ def is_frame(values: object) -> bool:
 
 
 def as_array(values: Any, what: str, where: str) -> Array:
-    """Return the values as an array `[N, ...]` of whatever dtype they have.
-
-    Raises:
-        RequestError: The values are no array, tensor, list or frame, or do not fit in one array.
-    """
+    """Return values of any dtype as an array `[N, ...]`; RequestError if they are no such thing."""
     try:
         if isinstance(values, torch.Tensor):
             dense = values.detach().cpu()
@@ -54,9 +50,6 @@ def features_array(features: Any, where: str) -> tuple[Array, tuple[str, ...] | 
     Args:
         features: An array, a tensor, a list, or a DataFrame with columns of numbers.
         where: Where they came from, as messages say it.
-
-    Raises:
-        RequestError: Something in them is not a number, or there is nothing in them.
     """
     columns = None
     if is_frame(features):
@@ -104,8 +97,7 @@ def check_finite(
 ) -> None:
     """Check that float32 `values` `[N, ...]` are finite; with `columns`, `[N, columns]`.
 
-    Raises:
-        RequestError: Some are not; says how many, and in which columns or from which example on.
+    Raises RequestError saying how many are not, and in which columns or from which example on.
     """
     bad = ~torch.isfinite(values)
     count = int(bad.sum())
@@ -145,12 +137,7 @@ def fitted(inputs: torch.Tensor) -> Scaling:
 
 
 def standardized(inputs: torch.Tensor, scaling: Scaling | None) -> torch.Tensor:
-    """Return inputs `[N, F]` or `[N, C, ...]`, by a recorded mean and scale: float32.
-
-    Args:
-        inputs: Features as the data function returned them.
-        scaling: As `fitted` returned it; None changes nothing.
-    """
+    """Return inputs `[N, F]` or `[N, C, ...]` by the scaling of `fitted`; None changes nothing."""
     if scaling is None:
         return inputs
     values = inputs.numpy().astype(np.float64)

@@ -59,11 +59,7 @@ class Images:
         return {"channels": self.channels, "size": list(size), "resize": self.size is not None}
 
     def decoded(self) -> torch.Tensor:
-        """Return all of them: float32 `[N, channels, height, width]` from 0 to 1.
-
-        Raises:
-            RequestError: If one cannot be decoded, or they are of different sizes.
-        """
+        """Return all of them: float32 `[N, channels, height, width]` from 0 to 1."""
         decoding = self.decoding()
         batch = torch.empty(len(self.paths), self.channels, *decoding["size"])
         for row, path in enumerate(self.paths):
@@ -86,11 +82,7 @@ class ImageFiles(Dataset[tuple[torch.Tensor, Any]]):
 
 
 def decode(path: Path, channels: int, size: Sequence[int] | None) -> torch.Tensor:
-    """Decode an image file: float32 `[channels, height, width]` from 0 to 1.
-
-    Raises:
-        RequestError: If it cannot be decoded, naming it.
-    """
+    """Decode an image file: float32 `[channels, height, width]` from 0 to 1, brought to a size."""
     from PIL import Image
 
     try:
@@ -100,9 +92,8 @@ def decode(path: Path, channels: int, size: Sequence[int] | None) -> torch.Tenso
             if wide or file.mode.startswith("I;16"):  # convert() would make nearly all white
                 image = Image.fromarray(np.asarray(file, dtype=np.float32) / np.float32(65535))
             elif file.mode in _NO_RANGE:
-                raise ValueError(
-                    f"its levels are {_NO_RANGE[file.mode]}, which have no known range"
-                )
+                levels = _NO_RANGE[file.mode]
+                raise ValueError(f"its levels are {levels}, which have no known range")
             else:
                 image = file.convert("RGB" if channels == 3 else "L")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -121,8 +112,7 @@ def decode(path: Path, channels: int, size: Sequence[int] | None) -> torch.Tenso
 def decode_alike(path: Path, channels: int, size: Sequence[int], resize: bool) -> torch.Tensor:
     """Decode an image as others were, by what `Images.decoding` gives.
 
-    Raises:
-        RequestError: If it cannot be decoded, or has another size and is not to be resized.
+    Raises RequestError if it has another size and is not to be resized.
     """
     image = decode(path, channels, size if resize else None)
     if list(image.shape[1:]) != list(size):
@@ -146,9 +136,6 @@ def images(
         root: The folder.
         size: Height and width in pixels that each image is brought to; one number for both.
         channels: 3 for colours, 1 for grey.
-
-    Raises:
-        RequestError: If the folder is missing or has another layout; says what was looked for.
     """
     folder = Path(root).expanduser()
     if not folder.is_dir():
@@ -234,12 +221,7 @@ def digits(n_class: Annotated[int, Field(ge=2, le=10)] = 10) -> dict[str, Any]:
     """Return 1797 digits of 8×8 pixels from 0 to 16, as `sklearn.datasets.load_digits` gives them.
 
     Reads scikit-learn's file: importing scikit-learn takes longer than training on them does.
-
-    Args:
-        n_class: Digits from 0 on that are kept.
-
-    Raises:
-        RequestError: If the file is not where it was.
+    Digits from 0 on are kept, so many as `n_class` says.
     """
     spec = find_spec("sklearn")
     folder = Path(spec.origin or "").parent if spec else Path()
@@ -261,9 +243,6 @@ def make_augment(components: Sequence[Component]) -> Augment | None:
 
     Args:
         components: Names of `torchvision.transforms.v2`, with their keywords.
-
-    Raises:
-        RequestError: With all faults of all of them.
     """
     if not components:
         return None
@@ -271,30 +250,34 @@ def make_augment(components: Sequence[Component]) -> Augment | None:
 
     faults, made = Faults(), []
     for component in components:
-        name = component.name
-        kind = getattr(v2, name, None)
-        if not (isinstance(kind, type) and issubclass(kind, v2.Transform)):
-            names = [n for n in dir(v2) if isinstance(getattr(v2, n), type) and n != "Transform"]
-            near = nearest(name, names)
-            faults.add(
-                f"augment: torchvision.transforms.v2 has no '{shown(name)}'.",
-                f"Did you mean '{near}'?" if near else "Such as RandomHorizontalFlip, RandomCrop.",
-                "unknown-component",
-            )
-            continue
-        signature = read_signature(kind, 0)
-        before = len(faults.found)
-        keywords = check_keywords(signature, component.keywords, "augment", name, faults)
-        if len(faults.found) > before:
-            continue
-        try:
-            made.append(kind(**keywords))
-        except Exception as error:
-            faults.add(
-                f"augment {name} cannot be made: {type(error).__name__}: {shown(error, 200)}.",
-                "Give it other keywords, as in augment=[RandomCrop(size=28, padding=2)].",
-                "component-fails",
-            )
+        with faults.collecting():
+            made.append(_transform(component))
     faults.check()
     transform: Augment = v2.Compose(made)
     return transform
+
+
+def _transform(component: Component) -> Any:
+    from torchvision.transforms import v2
+
+    name, faults = component.name, Faults()
+    kind = getattr(v2, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, v2.Transform)):
+        names = [n for n in dir(v2) if isinstance(getattr(v2, n), type) and n != "Transform"]
+        near = nearest(name, names)
+        raise RequestError(
+            f"augment: torchvision.transforms.v2 has no '{shown(name)}'.",
+            f"Did you mean '{near}'?" if near else "Such as RandomHorizontalFlip, RandomCrop.",
+            "unknown-component",
+        )
+    signature = read_signature(kind, 0)
+    keywords = check_keywords(signature, component.keywords, "augment", name, faults)
+    faults.check()
+    try:
+        return kind(**keywords)
+    except Exception as error:
+        raise RequestError(
+            f"augment {name} cannot be made: {type(error).__name__}: {shown(error, 200)}.",
+            "Give it other keywords, as in augment=[RandomCrop(size=28, padding=2)].",
+            "component-fails",
+        ) from error

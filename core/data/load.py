@@ -61,11 +61,7 @@ class Raw:
 
 
 def raw_of(returned: Any, where: str) -> Raw:
-    """Normalise one set of examples of any accepted form.
-
-    Raises:
-        RequestError: It has none of the accepted forms, or what is inside cannot be used.
-    """
+    """Normalise one set of examples of any accepted form."""
     if isinstance(returned, TensorDataset):
         returned = returned.tensors
     if isinstance(returned, Dataset):
@@ -249,7 +245,7 @@ def load(
     seed: int,
     targets: Targets,
 ) -> Source:
-    """Call `function(**keywords)` and normalise what it returns.
+    """Call a data component and normalise what it returns.
 
     The global generators of Python, numpy and torch are seeded during the call and restored after.
 
@@ -312,20 +308,18 @@ def _raw_parts(returned: Any, name: str) -> dict[str, Raw]:
     elif not (isinstance(returned, Mapping) and set(returned) & set(PARTS)):
         return {"all": raw_of(returned, name)}
     given = {key: part for key, part in returned.items() if part is not None}
-    for key in given:
-        if key not in PARTS:
-            raise bad_data(
-                f"{name} returned parts with an unknown one, '{shown(key)}'; valid are train, "
-                "val and test.",
-                did_you_mean(str(key), PARTS),
-            )
-    for key in ("train", "val"):
-        if key not in given:
-            raise bad_data(
-                f"{name} returned ready-made parts without {key}; train and val are needed, test "
-                "may be missing.",
-                ACCEPTED,
-            )
+    if unknown := [key for key in given if key not in PARTS]:
+        raise bad_data(
+            f"{name} returned parts with an unknown one, '{shown(unknown[0])}'; valid are train, "
+            "val and test.",
+            did_you_mean(str(unknown[0]), PARTS),
+        )
+    if missing := [key for key in ("train", "val") if key not in given]:
+        raise bad_data(
+            f"{name} returned ready-made parts without {missing[0]}; train and val are needed, "
+            "test may be missing.",
+            ACCEPTED,
+        )
     return {key: raw_of(given[key], f"{name}, {key}") for key in PARTS if key in given}
 
 

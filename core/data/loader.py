@@ -106,11 +106,7 @@ class Part:
         return (batches[number] for number in range(len(chunks)))
 
     def inputs_of(self, rows: int) -> Batch:
-        """Return the first `rows` examples as one batch (all of them where there are fewer).
-
-        Raises:
-            RequestError: The part is empty.
-        """
+        """Return the first `rows` examples as one batch (all of them where there are fewer)."""
         for batch in self.batches(rows):
             return batch
         raise bad_data("This part of the data has no examples.")
@@ -184,11 +180,6 @@ class ReaderDied(ParibusError):
 
 def read_ahead(batches: Dataset[Batch], count: int, workers: int) -> Iterator[Batch]:
     """Read whole batches by so many processes, which change no bit.
-
-    Args:
-        batches: What they read; forked with them, where that is possible.
-        count: How many there are.
-        workers: Processes, at least 1.
 
     Raises:
         ReaderDied: One of them was ended.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NotRequired, cast
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from typing_extensions import TypedDict
 
+from paribus.core.config.schema import Split
 from paribus.core.data.arrays import Scaling, fitted, standardized
 from paribus.core.data.images import ImageRecipe
 from paribus.core.data.load import Source
@@ -22,7 +23,6 @@ from paribus.core.errors import RequestError, bad_data, shown
 from paribus.core.rng import derive
 
 PartName = Literal["train", "val", "test"]
-Method = Literal["stratified", "random", "in_order", "none"]
 Rows = npt.NDArray[np.int64]
 
 MANY = 20  # classes; more may be meant as quantities
@@ -42,18 +42,14 @@ class Recipe(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """The parts of an experiment's data, ready for training.
+    """The parts of an experiment's data, ready for training; what is not named is as in `Source`.
 
     Attributes:
         train: What is trained on; preprocessing is fitted on it alone.
         val: What model selection uses.
         test: May be empty.
-        fingerprint: sha256 over what the data function returned, whatever the split.
         input_shape: Shape of one example's input, without the batch dimension; for sequences of
             tokens the longest of the training part.
-        outputs: Number of classes, of labels, or of target columns.
-        class_names: Names in the order of the codes; None for quantities.
-        columns: Names of the features, if known.
         preprocessing: What `predict` needs to treat new data the same; can be written as JSON.
         new_words: By column of a table the words that validation or test has and training lacks.
     """
@@ -75,11 +71,7 @@ class Data:
         return part
 
     def filled(self, width: int) -> dict[str, Any]:
-        """Return what follows from the data and a component's signature may name.
-
-        Args:
-            width: Numbers that the model returns per example.
-        """
+        """Return what a signature may name that follows from the data and the outputs' width."""
         known: dict[str, Any] = {"out_features": width}
         if isinstance(self.train.inputs, Tokens):
             known["vocab_size"] = 2 + len(self.preprocessing["text"]["vocabulary"])
@@ -107,32 +99,18 @@ class Data:
 
 
 def prepare(
-    source: Source,
-    *,
-    method: Method,
-    seed: int,
-    val_fraction: float,
-    test_fraction: float,
-    standardize: bool | None,
-    augment: Augment | None = None,
+    source: Source, split: Split, standardize: bool | None, augment: Augment | None = None
 ) -> Data:
     """Split and standardize a source; ready-made parts stay as they are.
 
     Args:
         source: What `load` returned.
-        method: How examples are chosen for the parts.
-        seed: The configuration's `split.seed`; it decides the split alone.
-        val_fraction: Share of the examples to validate on.
-        test_fraction: Share of the examples to test on; 0 gives an empty test part.
+        split: How, with its method chosen.
         standardize: Whether inputs get mean 0 and deviation 1, by the training part's figures;
             None means true for tables (in memory, `[N, F]`), else false.
         augment: Changes an input at random, in the training part only.
-
-    Raises:
-        RequestError: The split does not fit the data, a data set is to be standardized, or there
-            is nothing to augment.
     """
-    parts = _parts(source, method, seed, (val_fraction, test_fraction))
+    parts = _parts(source, split)
     if source.targets == "classes":
         _refuse_unseen(parts, source)
     form: dict[str, Any] = {} if source.decoding is None else {"image": source.decoding}
@@ -224,86 +202,53 @@ def _refuse_unseen(parts: Mapping[str, Part], source: Source) -> None:
         )
 
 
-def _parts(
-    source: Source, method: Method, seed: int, fractions: tuple[float, float]
-) -> dict[str, Part]:
+def _parts(source: Source, split: Split) -> dict[str, Part]:
     """Return the parts of a source: as they were returned, all alike, or as they are split."""
     whole = source.parts.get("all")
     if whole is None:
         empty = source.parts["train"].select(torch.empty(0, dtype=torch.int64))
         return {"test": empty, **source.parts}
-    if method == "none":
+    if split.method == "none":
         return dict.fromkeys(PARTS, whole)
-    codes = whole.targets.numpy() if source.targets == "classes" else None
-    rows = split_rows(codes, len(whole), method, seed, fractions, source.class_names or ())
-    return {key: whole.select(torch.from_numpy(r)) for key, r in zip(PARTS, rows, strict=True)}
-
-
-def split_rows(
-    codes: Rows | None,
-    examples: int,
-    method: Method,
-    seed: int,
-    fractions: tuple[float, float],
-    class_names: Sequence[str] = (),
-) -> tuple[Rows, Rows, Rows]:
-    """Return sorted positions of the training, validation and test examples: int64 each.
-
-    Args:
-        codes: Class of each example, int64 `[N]`, or None where targets are no classes.
-        examples: N.
-        method: How examples are chosen; `none` puts all of them in every part.
-        seed: The configuration's `split.seed`.
-        fractions: Of the validation and of the test part, from 0 to 1; their sizes are rounded,
-            the training part gets the rest.
-        class_names: For messages.
-
-    Raises:
-        RequestError: The method does not fit the data, or a part has no examples.
-    """
-    everything = np.arange(examples)
-    if method == "none":
-        return everything, everything, everything
-    val, test = (round(examples * fraction) for fraction in fractions)
+    examples = len(whole)
+    val, test = (round(examples * share) for share in (split.val_fraction, split.test_fraction))
     train = examples - val - test
     if val < 1 or train < 1:
         what, hint = "training", "Lower them."
         if val < 1:
             what, hint = "validation", "Raise split.val_fraction."
         raise RequestError(
-            f"split.val_fraction={fractions[0]!r} and split.test_fraction={fractions[1]!r} leave "
-            f"no {what} example of {examples}.",
+            f"split.val_fraction={split.val_fraction!r} and "
+            f"split.test_fraction={split.test_fraction!r} leave no {what} example of {examples}.",
             hint,
             "split",
         )
-    generator = np.random.Generator(np.random.PCG64(derive(seed, "data", "split")))
-    if method == "stratified":
-        if codes is None:
-            raise RequestError(
-                "split.method=stratified needs classes, and these targets are quantities.",
-                "Use split.method=random or split.method=in_order.",
-                kind="split",
-            )
-        chosen = _stratified(codes, (train, val, test), generator, class_names)
+    generator = np.random.Generator(np.random.PCG64(derive(split.seed, "data", "split")))
+    if split.method == "stratified":
+        chosen = _stratified(source, whole.targets.numpy(), (train, val, test), generator)
     else:
-        order = everything if method == "in_order" else generator.permutation(examples)
+        in_order = split.method == "in_order"
+        order = np.arange(examples) if in_order else generator.permutation(examples)
         chosen = np.split(order, [train, train + val])
-    train_rows, val_rows, test_rows = map(np.sort, chosen)
-    return train_rows, val_rows, test_rows
+    rows = (torch.from_numpy(np.sort(some)) for some in chosen)
+    return {key: whole.select(some) for key, some in zip(PARTS, rows, strict=True)}
 
 
 def _stratified(
-    codes: Rows,
-    sizes: tuple[int, int, int],
-    generator: np.random.Generator,
-    class_names: Sequence[str],
+    source: Source, codes: Rows, sizes: tuple[int, int, int], generator: np.random.Generator
 ) -> list[Rows]:
     """Return the positions for each part, class after class."""
+    if source.class_names is None or source.targets != "classes":
+        raise RequestError(
+            "split.method=stratified needs classes, and these targets are quantities.",
+            "Use split.method=random or split.method=in_order.",
+            kind="split",
+        )
     counts = np.bincount(codes)
     allotted = allot(counts, sizes)
     lacking = np.flatnonzero((allotted[:, :2] == 0).any(axis=1))
     if len(lacking):
-        named = [f"'{shown(class_names[code])}' ({counts[code]})" for code in lacking[:5]]
+        named = [f"'{shown(source.class_names[code])}' ({counts[code]})" for code in lacking[:5]]
         more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
         raise RequestError(
             f"split.method=stratified cannot have each class in train ({sizes[0]} examples) and "

@@ -72,8 +72,7 @@ class Table:
     def fitted(self) -> TableRecipe:
         """Return what encodes such tables as this one, the training part; can be written as JSON.
 
-        Raises:
-            RequestError: If a column has empty cells only, or columns have too many words.
+        Raises RequestError if a column has empty cells only, or columns have too many words.
         """
         words = {n: set(c.tolist()) for n, c in self.columns.items() if c.dtype.kind == "O"}
         # A column of names or addresses would fill the memory: each word is an input of its own.
@@ -135,13 +134,9 @@ def table_of(frame: Any, where: str, *, fill: bool = False) -> Table:
     """Return a DataFrame's columns as numbers or words.
 
     Args:
-        frame: Its columns are of numbers, or of words and booleans.
+        frame: Its columns are of numbers, or of words and booleans, each with a name of its own.
         where: Where it came from, as messages say it.
         fill: Whether empty cells are filled. Else they are refused.
-
-    Raises:
-        RequestError: If a column is neither, has another's name, or has empty cells that are not
-            to be filled.
     """
     faults = Faults()
     columns: dict[str, Array] = {}
@@ -209,9 +204,6 @@ def table(path: str, target: str | list[str], missing: Missing = "refuse") -> tu
         path: The file; ``.tsv`` and ``.tab`` are separated by tabs, all others by commas.
         target: The column to predict; several for several values or labels.
         missing: What happens to rows with empty cells.
-
-    Raises:
-        RequestError: If it cannot be read, or has no such column.
     """
     frame = read_frame(path)
     wanted = [target] if isinstance(target, str) else target
@@ -236,11 +228,7 @@ def table(path: str, target: str | list[str], missing: Missing = "refuse") -> tu
 
 
 def read_frame(path: str, **options: Any) -> Any:
-    """Read a CSV or TSV file as a DataFrame.
-
-    Raises:
-        RequestError: If there is no such file, or it is no table.
-    """
+    """Read a CSV or TSV file as a DataFrame; RequestError if it is missing or no table."""
     import pandas
     from pandas.errors import ParserWarning
 
@@ -270,11 +258,7 @@ def read_frame(path: str, **options: Any) -> Any:
 
 
 def check_columns(frame: Any, wanted: Sequence[str], path: str) -> None:
-    """Refuse names that a table does not have.
-
-    Raises:
-        RequestError: With the nearest, or all.
-    """
+    """Refuse names that a table does not have; RequestError gives the nearest, or all."""
     faults = Faults()
     there = [str(name) for name in frame.columns]
     for name in wanted:

@@ -16,6 +16,7 @@ from paribus.core.errors import bad_data, shown
 
 Targets = Literal["classes", "labels", "values"]
 Parts = Mapping[str, tuple[Array, str]]  # by part its targets, and where they came from
+Names = Sequence[str] | None
 
 _LARGEST_WHOLE = 2.0**53  # beyond it float64 holds no odd numbers
 _KINDS = {"b": "bool", "i": "number", "U": "str"}  # of labels, by numpy's kind
@@ -37,17 +38,10 @@ class Code:
     encode: Callable[[object], torch.Tensor]
 
 
-def encode_classes(
-    parts: Parts, given_names: Sequence[str] | None
-) -> tuple[Code, dict[str, Array]]:
+def encode_classes(parts: Parts, given_names: Names) -> tuple[Code, dict[str, Array]]:
     """Return the classes that all parts together define, in order, and codes int64 `[N]`.
 
-    Args:
-        parts: For each part its labels and where they came from, as messages say it.
-        given_names: Names for the labels 0, 1, …, used where the labels are such numbers.
-
-    Raises:
-        RequestError: Labels are missing, of different types, not whole, or all the same.
+    Given names are those of the labels 0, 1, …, used where the labels are such numbers.
     """
     arrays = {key: _one_type(array, where) for key, (array, where) in parts.items()}
     _, where = next(iter(parts.values()))
@@ -77,16 +71,8 @@ def encode_classes(
     return code, dict(zip(arrays, encoded, strict=True))
 
 
-def encode_labels(parts: Parts, given_names: Sequence[str] | None) -> tuple[Code, dict[str, Array]]:
-    """Return the labels of which an example has any number, and marks int64 `[N, labels]`.
-
-    Args:
-        parts: For each part its targets and where they came from, as messages say it.
-        given_names: Names of the labels, if known.
-
-    Raises:
-        RequestError: They are not 0 and 1 in two or more columns.
-    """
+def encode_labels(parts: Parts, given_names: Names) -> tuple[Code, dict[str, Array]]:
+    """Return the labels of which an example has any number, and marks int64 `[N, labels]`."""
     encoded: dict[str, Array] = {}
     for key, (array, where) in parts.items():
         marks = array if array.dtype.kind in NUMERIC else array.astype(object)
@@ -107,23 +93,12 @@ def encode_labels(parts: Parts, given_names: Sequence[str] | None) -> tuple[Code
     return Code(names, width, partial(_vector, width, torch.int64)), encoded
 
 
-def encode_quantities(
-    parts: Parts,
-    _: Sequence[str] | None,
-) -> tuple[Code, dict[str, Array]]:
-    """Return how many columns there are, and the exact values float64 `[N, outputs]`.
-
-    Args:
-        parts: For each part its targets and where they came from, as messages say it.
-
-    Raises:
-        RequestError: Targets are no numbers, not finite as float32, or of different widths.
-    """
+def encode_quantities(parts: Parts, _: Names) -> tuple[Code, dict[str, Array]]:
+    """Return how many columns there are, and the exact values float64 `[N, outputs]`."""
     encoded = {key: _numbers(array, where) for key, (array, where) in parts.items()}
     width = _common_width(encoded, "target columns", parts)
     for key, (_array, where) in parts.items():
         check_finite(float32(encoded[key]), "targets", where)
-
     return Code(None, width, partial(_vector, width, torch.float32)), encoded
 
 
@@ -135,11 +110,7 @@ ENCODERS: Mapping[Targets, Callable[..., tuple[Code, dict[str, Array]]]] = {
 
 
 def targets_array(targets: Any, where: str) -> Array:
-    """Return targets as an array `[N, ...]`; lists keep each value's own type.
-
-    Raises:
-        RequestError: They are no array, tensor, list or frame.
-    """
+    """Return targets as an array `[N, ...]`; lists keep each value's own type."""
     if is_frame(targets) and len(targets.columns) == 1:
         targets = targets.iloc[:, 0]
     if isinstance(targets, list | tuple):  # numpy would turn [1, "a"] into words

@@ -18,12 +18,9 @@ from paribus.core.rng import seeded_globals
 from paribus.core.training.train_state import TrainState, checked_loss, refusing
 
 # Losses of torch that take no logits, by class and function; what they take; what to do.
+_BCE_HINT = "Take bce, which takes their sigmoid itself, or bce_with_logits."
 _NO_LOGITS = (
-    (
-        {"BCELoss", "binary_cross_entropy"},
-        "probabilities",
-        "Take bce, which takes their sigmoid itself, or bce_with_logits.",
-    ),
+    ({"BCELoss", "binary_cross_entropy"}, "probabilities", _BCE_HINT),
     ({"NLLLoss", "nll_loss"}, "logarithms of probabilities", "Take cross_entropy."),
 )
 
@@ -36,9 +33,6 @@ def dry_run(train_state: TrainState, *, update: bool = True) -> None:
         update: Whether the optimizer makes that update. A cohort computes its own with optimizers
             that it knows, and torch imports its compiler when an optimizer first steps, which
             takes a second.
-
-    Raises:
-        RequestError: If something does not fit, with both shapes and where they come from.
     """
     _check_loss_kind(train_state)
     _check_scheduler(train_state)
@@ -111,12 +105,8 @@ def _try_augment(train_state: TrainState, inputs: Tensor) -> None:
     if train.augment is None:
         return
     names = show_value(train_state.configuration["augment"])
-    shape = list(inputs.shape[1:])
-    with refusing(
-        f"augment={names} cannot take an image of shape {shape}",
-        "Leave it out, or give it other keywords.",
-        "augment",
-    ):
+    shape, hint = list(inputs.shape[1:]), "Leave it out, or give it other keywords."
+    with refusing(f"augment={names} cannot take an image of shape {shape}", hint, "augment"):
         drawn, _ = next(train.batches(len(inputs), torch.arange(len(inputs)), (0, 0)))
     if drawn.shape != inputs.shape or drawn.dtype != inputs.dtype:
         raise RequestError(
@@ -182,30 +172,20 @@ def _try_metrics(train_state: TrainState, outputs: Tensor, targets: Tensor) -> N
 
 def _try_update(train_state: TrainState, loss: Tensor, *, update: bool) -> None:
     """Make one step: an optimizer for some models only says so when it meets gradients."""
-    model, optimizer, scheduler = (
-        _name(train_state, k) for k in ("model", "optimizer", "scheduler")
-    )
+    kinds = ("model", "optimizer", "scheduler")
+    model, optimizer, scheduler = (f"{kind} {_name(train_state, kind)}" for kind in kinds)
     validation_loss = [loss.item()] if train_state.scheduler_steps == "validation" else []
-    with refusing(
-        f"model {model} cannot be trained",
-        "Let each step of its forward be differentiable.",
-        "update",
-    ):
+    hint = "Let each step of its forward be differentiable."
+    with refusing(f"{model} cannot be trained", hint, "update"):
         loss.backward()  # type: ignore[no-untyped-call]
-    with refusing(
-        f"optimizer {optimizer} cannot update model {model}",
-        "Take another, such as optimizer=adam.",
-        "update",
-    ):
+    hint = "Take another, such as optimizer=adam."
+    with refusing(f"{optimizer} cannot update {model}", hint, "update"):
         if update:
             train_state.optimizer.step(lambda: loss)  # type: ignore[arg-type,return-value]
         else:
             never_steps(train_state.optimizer)
-    with refusing(
-        f"scheduler {scheduler} cannot step",
-        "Give it other keywords: scheduler.KEYWORD=VALUE.",
-        "update",
-    ):
+    hint = "Give it other keywords: scheduler.KEYWORD=VALUE."
+    with refusing(f"{scheduler} cannot step", hint, "update"):
         train_state.scheduler.step(*validation_loss)  # type: ignore[arg-type]
 
 
@@ -221,22 +201,20 @@ def layer_outputs(train_state: TrainState) -> list[dict[str, Any]]:
     returned; `dry_run` reports the error.
     """
     rows: list[dict[str, Any]] = []
-
-    def watch(name: str, layer: nn.Module) -> Any:
-        def note(_layer: nn.Module, _inputs: Any, output: Any) -> None:
-            rows.append({
-                "name": name or "(model)",
-                "type": type(layer).__name__,
-                "output_shape": ["N", *output.shape[1:]] if isinstance(output, Tensor) else None,
-                "parameters": sum(p.numel() for p in layer.parameters(recurse=False)),
-            })  # fmt: skip
-
-        return layer.register_forward_hook(note)
-
     model = train_state.model
+    names = {layer: name for name, layer in model.named_modules()}
+
+    def note(layer: nn.Module, _inputs: Any, output: Any) -> None:
+        rows.append({
+            "name": names[layer] or "(model)",
+            "type": type(layer).__name__,
+            "output_shape": ["N", *output.shape[1:]] if isinstance(output, Tensor) else None,
+            "parameters": sum(p.numel() for p in layer.parameters(recurse=False)),
+        })  # fmt: skip
+
     model.eval()
-    modules = model.named_modules()
-    hooks = [watch(name, layer) for name, layer in modules if not list(layer.children())]
+    leaves = [layer for layer in names if not list(layer.children())]
+    hooks = [layer.register_forward_hook(note) for layer in leaves]
     with suppress(Exception), torch.inference_mode():
         inputs, _ = train_state.data.train.inputs_of(2)
         model(inputs.to(train_state.device))

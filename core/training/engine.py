@@ -46,10 +46,9 @@ class Best:
     Attributes:
         epoch: Counted from 1.
         metrics: The epoch's metrics.
-        confusion_matrix: Counts of (target, prediction) on validation, for several labels one
-            matrix each, or None.
+        confusion_matrix: On validation, as in `Evaluation`.
         weights: The model's state, on the CPU; empty for a function, whose weights are unknown.
-        outputs: The model's outputs on the validation part: float `[N, …]`, on the CPU.
+        outputs: Of the model on the validation part: float `[N, …]`, on the CPU.
     """
 
     epoch: int
@@ -113,11 +112,8 @@ class Engine(Protocol):
     def train(self, job: Job, states: Mapping[str, State]) -> Iterator[list[Report]]:
         """Train the job's runs, yielding after an epoch one report of each run that had it.
 
-        Closing the iterator after a report is the clean stop.
-
-        Args:
-            job: The runs.
-            states: Run id to the resume state to go on from; runs without one begin anew.
+        Runs go on from their resume states, by id; those without one begin anew. Closing the
+        iterator after a report is the clean stop.
         """
 
     def evaluate(self, job: Job, weights: Mapping[str, Tensor], split: PartName) -> Evaluation:
@@ -126,15 +122,7 @@ class Engine(Protocol):
 
 @dataclass
 class RunState:
-    """A run over its epochs: what every engine keeps and reports of it.
-
-    Attributes:
-        spec: The run.
-        train_state: Model, optimizer and the like.
-        initial_weights: Name to sha256 of each tensor before the first step.
-        epoch: Epochs done.
-        best: The best of them.
-    """
+    """A run over its epochs, of which `epoch` are done: what every engine keeps and reports."""
 
     spec: RunSpec
     train_state: TrainState
@@ -177,7 +165,7 @@ class RunState:
 
         Args:
             train_means: The running means of loss and accuracy as trained.
-            validation: The model as it is now on the validation part.
+            validation: Of the model as it is now.
             weights: The model's state as it is now.
             order_sha256: Digest of the order of the examples.
             engine_state: Makes what the engine itself needs to go on from here.
@@ -220,14 +208,7 @@ class RunState:
 def evaluate_outputs(
     train_state: TrainState, loss: float, outputs: Tensor, targets: Tensor
 ) -> Evaluation:
-    """Return an evaluation with the metrics of a part's outputs.
-
-    Args:
-        train_state: Has the task and the extra metrics.
-        loss: The part's mean loss.
-        outputs: float `[N, …]`; may be a view of more.
-        targets: As the part has them.
-    """
+    """Return an evaluation of a part by its mean loss, outputs float `[N, …]`, and targets."""
     outputs, targets = outputs.cpu().clone(), targets.cpu()
     metrics: dict[str, float | None] = {"loss": loss, **train_state.task.measure(outputs, targets)}
     for extra in train_state.extra_metrics:

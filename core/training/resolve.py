@@ -23,11 +23,18 @@ from paribus.core.components.pretrained import weights_digests, without_weights
 from paribus.core.components.tasks import Task
 from paribus.core.config.experiment import Experiment
 from paribus.core.config.registry import build, check_components, resolve_component, with_defaults
-from paribus.core.config.schema import SCRIPT, Component, Configuration, ModelConfiguration, Split
+from paribus.core.config.schema import (
+    SCRIPT,
+    Component,
+    Configuration,
+    Method,
+    ModelConfiguration,
+    Split,
+)
 from paribus.core.config.values import canonical_json
 from paribus.core.data.images import make_augment
 from paribus.core.data.load import Source, load
-from paribus.core.data.prepare import Data, Method, prepare
+from paribus.core.data.prepare import Data, prepare
 from paribus.core.errors import Faults, RequestError
 from paribus.core.fingerprint import identity_parts, run_id, trace_components
 from paribus.core.run_spec import RunSpec, choose_engine
@@ -95,8 +102,7 @@ class Resolver:
     def specify(self, requested: Configuration, seed: int, engine: str = "auto") -> RunSpec:
         """Return a run of this configuration, after a few examples went through model and loss.
 
-        Raises:
-            RequestError: If the run cannot be trained as requested.
+        Raises RequestError if the run cannot be trained as requested.
         """
         resolved = self.configuration(requested)
         fingerprint, sources, contents = self._traced(requested)
@@ -129,9 +135,6 @@ class Resolver:
         """Return configuration, engine, the model's layers and the data's sizes, for `show`.
 
         Model and data of a function are None.
-
-        Raises:
-            RequestError: If it cannot be trained as requested.
         """
         run = self.specify(requested, 0, engine)
         model = data = None
@@ -151,11 +154,7 @@ class Resolver:
 
     @_once
     def configuration(self, requested: Configuration) -> dict[str, Any]:
-        """Return the resolved configuration, in which nothing is left to be decided.
-
-        Raises:
-            RequestError: With all faults found in components, data and their fit.
-        """
+        """Return the resolved configuration, in which nothing is left to be decided."""
         checked = self._checked(requested)
         full = with_defaults(checked, self.experiment)
         data, task = self.data(requested), self.task(requested)
@@ -179,14 +178,11 @@ class Resolver:
 
     @_once
     def data(self, requested: Configuration) -> Data:
-        """Return the prepared parts that a configuration is trained on.
-
-        Raises:
-            RequestError: If the data cannot be loaded or divided, or a function keeps it to itself.
-        """
+        """Return the prepared parts that a configuration is trained on."""
         checked, task = self._checked(requested), self.task(requested)
         full = with_defaults(checked, self.experiment)
-        name, split, usual = checked.data.name, checked.split, _usual_method(task)
+        name, usual = checked.data.name, _usual_method(task)
+        split = checked.split.model_copy(update={"method": checked.split.method or usual})
         source_key = [full["data"], task.targets, split.seed]
         source = self.remember(
             "source",
@@ -203,15 +199,7 @@ class Resolver:
         return self.remember(
             "prepared",
             [source_key, full["split"], full["standardize"], full["augment"]],
-            lambda: prepare(
-                source,
-                method=split.method or usual,
-                seed=split.seed,
-                val_fraction=split.val_fraction,
-                test_fraction=split.test_fraction,
-                standardize=checked.standardize,
-                augment=make_augment(checked.augment),
-            ),
+            lambda: prepare(source, split, checked.standardize, make_augment(checked.augment)),
         )
 
     def data_record(self, requested: Configuration) -> dict[str, Any]:
@@ -237,11 +225,8 @@ class Resolver:
     ) -> TrainState:
         """Build all parts of a run.
 
-        Args:
-            requested: The configuration.
-            seed: The run's seed.
-            pretrained: Whether the files of weights that it names are read; not where others are
-                put in its model anyway.
+        The files of weights that it names are not read where others are put in its model anyway
+        (`pretrained` false).
         """
         resolved: Mapping[str, Any] = self.configuration(requested)
         resolved = resolved if pretrained else without_weights(resolved)
@@ -326,9 +311,8 @@ def _refuse_unused_split(split: Split, source: Source, usual: Method) -> None:
     """Refuse keys of a split that would change nothing: the data function made the parts itself."""
     if "all" in source.parts:
         return
-    requested = split.model_copy(update={"method": split.method or usual})
-    idle = Split(method=usual, seed=requested.seed if source.drawn else 0)
-    unused = [f"split.{key}={value}" for key, value in requested if value != getattr(idle, key)]
+    idle = Split(method=usual, seed=split.seed if source.drawn else 0)
+    unused = [f"split.{key}={value}" for key, value in split if value != getattr(idle, key)]
     if unused:
         raise RequestError(
             f"{source.name} gives ready-made parts, so {', '.join(unused)} would change nothing.",
@@ -338,11 +322,7 @@ def _refuse_unused_split(split: Split, source: Source, usual: Method) -> None:
 
 
 def choose_device(device: str) -> str:
-    """Return ``cpu`` or ``cuda``; auto takes a GPU where there is one.
-
-    Raises:
-        RequestError: If a GPU is requested and there is none.
-    """
+    """Return ``cpu`` or ``cuda``; auto takes a GPU where there is one."""
     there = torch.cuda.is_available()
     if device == "cuda" and not there:
         raise RequestError(

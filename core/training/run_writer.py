@@ -38,8 +38,7 @@ class RunWriter:
     Args:
         folder: The attempt's folder, made by the driver.
         run: The run.
-        data: What the record says of the data: fingerprint, sizes, preprocessing, and the
-            validation targets.
+        data: As of `Resolver.data_record`.
         checkpoint_every: Seconds between saves of the resume state; 0: each epoch.
 
     Attributes:
@@ -95,6 +94,7 @@ class RunWriter:
         """Write the record, the history and, unless the run failed, what the best epoch gave."""
         report, ended = self._report, datetime.now(UTC)
         best = report.best if report and failure is None else None
+        last = self.history[-1] if self.history else None
         record = RunRecord.model_validate({
             "format": RECORD_FORMAT,
             "run": self.run.id,
@@ -116,8 +116,8 @@ class RunWriter:
                 "metrics": null_if_not_finite(best.metrics),
                 "confusion_matrix": best.confusion_matrix,
             },
-            "last": {"metrics": self.history[-1]["metrics"]} if self.history else None,
-            "weights_sha256": self.history[-1]["weights_sha256"] if self.history else None,
+            "last": last and {"metrics": last["metrics"]},
+            "weights_sha256": last and last["weights_sha256"],
             "started": self._began.isoformat(timespec="seconds"),
             "ended": ended.isoformat(timespec="seconds"),
             "seconds": round(sum(line["seconds"] for line in self.history), 6),

@@ -98,17 +98,7 @@ class TrainState:
 def make_train_state(
     configuration: Mapping[str, Any], experiment: Experiment, data: Data, seed: int
 ) -> TrainState:
-    """Build all parts of a run.
-
-    Args:
-        configuration: Resolved (`paribus.core.training.resolve`).
-        experiment: For components of its file.
-        data: Prepared parts.
-        seed: The run's seed.
-
-    Raises:
-        RequestError: If a component cannot be built with its keywords.
-    """
+    """Build all parts of a run, by a resolved configuration, at its first step."""
     train, device = configuration["train"], torch.device(configuration["device"])
     task: Task = _make("task", configuration, experiment)
     with seeded_globals(seed, "init"):
@@ -148,15 +138,7 @@ def make_train_state(
 def make_architecture(
     configuration: Mapping[str, Any], experiment: Experiment
 ) -> tuple[Task, nn.Module]:
-    """Build task and model, for weights that replace all of the model's own. Needs no data.
-
-    Args:
-        configuration: Resolved (`paribus.core.training.resolve`).
-        experiment: For components of its file.
-
-    Raises:
-        RequestError: If a component cannot be built with its keywords.
-    """
+    """Build task and model, for weights that replace all of the model's own. Needs no data."""
     with seeded_globals(0, "init"):
         model, _ = _make_model(without_weights(configuration), experiment, seed=0)
         return _make("task", configuration, experiment), model
@@ -180,11 +162,7 @@ def _make(
 def _make_model(
     configuration: Mapping[str, Any], experiment: Experiment, seed: int
 ) -> tuple[nn.Module, dict[str, str]]:
-    """Return the model at its first step, and the layers that torchvision's weights do not fit.
-
-    Raises:
-        RequestError: If there is nothing to train, or its state cannot be recorded.
-    """
+    """Return the model at its first step, and the layers that torchvision's weights do not fit."""
     keywords = dict(configuration["model"])
     name = keywords.pop("name")
     # torchvision builds models with other classes only without weights: they are put in after.
@@ -221,11 +199,7 @@ def _make_model(
 def _make_loss(
     configuration: Mapping[str, Any], experiment: Experiment, data: Data, task: Task
 ) -> Any:
-    """Return the loss as a function of outputs and targets.
-
-    Raises:
-        RequestError: If there are not as many class weights as it needs.
-    """
+    """Return the loss as a function of outputs and targets."""
     keywords = dict(configuration["loss"])
     function = resolve_component("loss", keywords.pop("name"), experiment).function
     if not isinstance(function, type):
@@ -239,10 +213,7 @@ def _make_loss(
 def refusing(what: str, hint: str, kind: str) -> Iterator[None]:
     """Turn any exception that a component raises in the block into a `RequestError`.
 
-    Args:
-        what: What cannot be done; the exception's type and message follow it.
-        hint: The next step.
-        kind: Of the fault.
+    Its type and message follow `what` cannot be done.
     """
     try:
         yield
@@ -261,12 +232,9 @@ def length(train: Mapping[str, Any], steps_per_epoch: int) -> tuple[int, int]:
 
 
 def checked_loss(train_state: TrainState, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the loss of a batch, if the model's output has the task's shape.
+    """Return the loss of a batch; RequestError if the outputs have not the task's shape.
 
     A loss that broadcasts `[N]` against `[N, 1]` would train on nonsense without an error.
-
-    Raises:
-        RequestError: Naming both shapes and where they come from.
     """
     task, data = train_state.task, train_state.data
     expected = (len(targets), task.width(data.outputs))

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paribus.core.config.schema import Component
+from paribus.core.config.schema import Component, Split
 from paribus.core.data import images as module
 from paribus.core.data.images import Images, make_augment
 from paribus.core.data.load import load
@@ -28,10 +28,8 @@ seeds = st.integers(0, 2**31)
 def prepared(method="in_order", standardize=False, transforms=TRANSFORMS, features=PLAIN):
     augment = make_augment([Component(**t) for t in transforms])
     source = load(lambda: (features, [0, 1] * (N // 2)), {}, name="mine", seed=0, targets="classes")
-    return prepare(
-        source, method=method, seed=0, val_fraction=0.25, test_fraction=0.25,
-        standardize=standardize, augment=augment,
-    )  # fmt: skip
+    split = Split(method=method, val_fraction=0.25, test_fraction=0.25)
+    return prepare(source, split, standardize, augment)
 
 
 def read(part, batch_size=4, order=None, draw=None, workers=0):

@@ -14,6 +14,7 @@ from sklearn import datasets
 from sklearn.utils import Bunch
 from torch.utils.data import TensorDataset
 
+from paribus.core.config.schema import Split
 from paribus.core.data.load import load
 from paribus.core.data.prepare import prepare
 from paribus.core.data.targets import ENCODERS
@@ -29,7 +30,7 @@ def loaded(returned, targets="classes", **keywords):
 def prepared(returned, targets="classes", method="none", standardize=False, **keywords):
     fractions = {"val_fraction": 0.25, "test_fraction": 0.25, "seed": 0} | keywords
     source = loaded(returned, targets)
-    return prepare(source, method=method, standardize=standardize, **fractions)
+    return prepare(source, Split(method=method, **fractions), standardize)
 
 
 FORMS = {

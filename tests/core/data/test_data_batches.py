@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
+from paribus.core.config.schema import Split
 from paribus.core.data.arrays import standardized
 from paribus.core.data.load import load
 from paribus.core.data.prepare import prepare
@@ -36,9 +37,7 @@ class Noisy(Dataset):
 
 def prepared(returned, method="none", standardize=None, targets="classes"):
     source = load(lambda: returned, {}, name="noisy", seed=0, targets=targets)
-    return prepare(
-        source, method=method, seed=0, val_fraction=0.3, test_fraction=0.2, standardize=standardize
-    )
+    return prepare(source, Split(method=method, val_fraction=0.3, test_fraction=0.2), standardize)
 
 
 def table():
@@ -82,9 +81,8 @@ def test_changing_a_batch_in_place_changes_no_data():
 def test_an_empty_part_has_no_batches():
     for returned in (table(), Noisy()):
         source = load(lambda r=returned: r, {}, name="d", seed=0, targets="classes")
-        data = prepare(
-            source, method="random", seed=0, val_fraction=0.3, test_fraction=0.0, standardize=None
-        )
+        split = Split(method="random", val_fraction=0.3, test_fraction=0.0)
+        data = prepare(source, split, standardize=None)
         assert list(data.test.batches(2)) == []
         with pytest.raises(RequestError, match="has no examples"):
             data.test.inputs_of(1)

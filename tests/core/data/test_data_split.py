@@ -12,6 +12,7 @@ import torch
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from paribus.core.config.schema import Split
 from paribus.core.data.load import load
 from paribus.core.data.prepare import prepare
 from paribus.core.errors import RequestError
@@ -21,9 +22,8 @@ def split(labels, method, seed=0, val=0.15, test=0.15, targets="classes"):
     """Positions of the examples in each part: each example's feature is its position."""
     features = np.arange(len(labels), dtype=float)[:, None]
     source = load(lambda: (features, labels), {}, name="d", seed=0, targets=targets)
-    data = prepare(
-        source, method=method, seed=seed, val_fraction=val, test_fraction=test, standardize=False
-    )
+    split = Split(method=method, seed=seed, val_fraction=val, test_fraction=test)
+    data = prepare(source, split, standardize=False)
     rows = [part.inputs[:, 0].long().tolist() for part in (data.train, data.val, data.test)]
     for part, positions in zip((data.train, data.val, data.test), rows, strict=True):
         whole = source.parts["all"].targets
@@ -137,7 +137,7 @@ def test_a_rare_class_gets_into_train_and_val():
 def test_none_puts_all_examples_in_every_part():
     everything = list(range(5))
     assert split([0, 1, 0, 1, 0], "none") == [everything, everything, everything]
-    assert split([0, 1, 0, 1, 0], "none", val=0.0, test=0.0)[1] == everything
+    assert split([0, 1, 0, 1, 0], "none", val=0.001, test=0.0)[1] == everything
 
 
 def test_an_empty_test_part():
@@ -151,7 +151,7 @@ def test_quantities_split_at_random():
 
 
 REFUSED = {
-    "no_validation": ({"val": 0.0}, "leave no validation example of 20. Raise split.val_fraction"),
+    "no_validation": ({"val": 0.001}, "no validation example of 20. Raise split.val_fraction"),
     "small_validation": (
         {"val": 0.01},
         "split.val_fraction=0.01 and split.test_fraction=0.15 lea",

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from paribus.core.config.schema import Split
 from paribus.core.data import images as module
 from paribus.core.data.images import decode, images
 from paribus.core.data.load import load
@@ -76,8 +77,7 @@ def test_other_files_and_hidden_ones_are_no_images(folder):
 def test_ready_made_parts(tmp_path, folder):
     for name in ("train", "valid", "test"):
         (tmp_path / name).symlink_to(folder)
-    data = prepare(read(tmp_path), method="random", seed=0, val_fraction=0.15, test_fraction=0.15,
-                   standardize=None)  # fmt: skip
+    data = prepare(read(tmp_path), Split(method="random"), standardize=None)
     assert [len(data.train), len(data.val), len(data.test)] == [12, 12, 12]
     (tmp_path / "test").unlink()
     assert "test" not in read(tmp_path).parts
@@ -167,8 +167,8 @@ def test_sizes(folder):
 
 def test_too_many_for_memory_are_read_from_their_files(folder, monkeypatch):
     def parts():
-        data = prepare(read(folder), method="stratified", seed=0, val_fraction=0.25,
-                       test_fraction=0.25, standardize=None)  # fmt: skip
+        split = Split(method="stratified", val_fraction=0.25, test_fraction=0.25)
+        data = prepare(read(folder), split, standardize=None)
         return data, [next(part.batches(20)) for part in (data.train, data.val, data.test)]
 
     (held, first), _ = parts(), monkeypatch.setattr(module, "IN_MEMORY", 0)

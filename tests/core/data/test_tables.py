@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from paribus.core.checks.data_checks import inputs
 from paribus.core.checks.subject import Subject
+from paribus.core.config.schema import Split
 from paribus.core.data.load import load
 from paribus.core.data.prepare import prepare
 from paribus.core.data.tables import table
@@ -25,9 +26,8 @@ def read(path, targets="classes", target="y", **keywords):
         table, {"path": str(path), "target": target, **keywords},
         name="data table", seed=0, targets=targets,
     )  # fmt: skip
-    return prepare(
-        source, method="in_order", seed=0, val_fraction=0.25, test_fraction=0.25, standardize=False
-    )
+    split = Split(method="in_order", val_fraction=0.25, test_fraction=0.25)
+    return prepare(source, split, standardize=False)
 
 
 def write(folder, text, name="a.csv"):
@@ -237,9 +237,7 @@ def test_a_column_of_names_is_refused_before_it_fills_the_memory(tmp_path):
 def test_a_frame_with_words_is_a_table():
     frame = pd.DataFrame({"n": np.arange(8.0), "w": pd.Categorical(["u", "v"] * 4)})
     source = load(lambda: (frame, [0, 1] * 4), {}, name="mine", seed=0, targets="classes")
-    data = prepare(
-        source, method="none", seed=0, val_fraction=0, test_fraction=0, standardize=False
-    )
+    data = prepare(source, Split(method="none"), standardize=False)
     assert data.columns == ("n", "w")
     assert data.train.inputs[:2].tolist() == [[0, 1, 0], [1, 0, 1]]
 

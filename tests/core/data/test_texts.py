@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from paribus.core.components.models import TextBag, draw_parameters
+from paribus.core.config.schema import Split
 from paribus.core.data.load import load
 from paribus.core.data.prepare import prepare
 from paribus.core.data.texts import Texts, Tokens, text, tokens
@@ -29,9 +30,8 @@ FILE = "film,label\n" + "".join(
 
 def prepared(returned):
     source = load(lambda: returned, {}, name="mine", seed=0, targets="classes")
-    return prepare(
-        source, method="in_order", seed=0, val_fraction=0.25, test_fraction=0.25, standardize=None
-    )
+    split = Split(method="in_order", val_fraction=0.25, test_fraction=0.25)
+    return prepare(source, split, standardize=None)
 
 
 def write(folder, content=FILE, name="a.csv"):
