@@ -33,19 +33,14 @@ _OWN = ("optimizer", "scheduler", "train", "select", "metrics", "device", "loss"
 def cohort_group(train_state: TrainState, data_fingerprint: str | None) -> str:
     """Return a name that runs share if, and only if, they can be members of one program.
 
-    Args:
-        train_state: At its first step. Is not changed.
-        data_fingerprint: Of its data.
-
     Raises:
         UnsupportedModel: Why it cannot be a member; a clause about the run.
     """
     train, val = train_state.data.train, train_state.data.val
+    if isinstance(train.inputs, Items):
+        raise UnsupportedModel("its data are read item by item")
     if not (isinstance(train.inputs, Tensor) and isinstance(val.inputs, Tensor)):
-        by_item = isinstance(train.inputs, Items)
-        raise UnsupportedModel(
-            "its data are " + ("read item by item" if by_item else "no numbers in memory")
-        )
+        raise UnsupportedModel("its data are no numbers in memory")
     if train.augment is not None or train.scaling is not None:
         raise UnsupportedModel("its data are changed as they are read")
     if not train.inputs.is_floating_point():
@@ -81,9 +76,6 @@ def members_keep_their_bits(device: str) -> bool:
     A small cohort is trained. Its sides are odd, there are two hidden layers, and the last batch is
     not full: a machine that rounds by place in memory does so here. Takes hundredths of a second,
     once a process.
-
-    Args:
-        device: ``cpu`` or ``cuda``.
     """
     x = torch.randn(70, 13, generator=stream(0, "data", "self-test"))
     parts = [Part(x[rows], torch.arange(70)[rows] % 5) for rows in (slice(56), slice(56, None))]

@@ -71,12 +71,9 @@ def dropout_rates(model: nn.Module) -> dict[str, int]:
 def read_graph(model: nn.Module, example: Tensor) -> LayerGraph:
     """Return the chain that a module computes.
 
-    Its forward is traced in training and in evaluation mode, and the chain is compared with the
-    module on the example, outputs and gradients: a misreading is refused too.
-
-    Args:
-        model: Is not changed: a copy of it is read.
-        example: Inputs `[N, *input_shape]`, N at least 2.
+    The forward of a copy is traced in training and in evaluation mode, and the chain is compared
+    with the module on the example `[N, *input_shape]`, N at least 2, outputs and gradients: a
+    misreading is refused too.
 
     Raises:
         UnsupportedModel: If it computes something else.
@@ -103,11 +100,7 @@ def read_graph(model: nn.Module, example: Tensor) -> LayerGraph:
 
 
 def trace_graph(model: nn.Module, example: Tensor) -> LayerGraph:
-    """Return the chain that a module's forward is, in the mode it is in.
-
-    Args:
-        model: Its forward is traced by torch.fx, not called.
-        example: Inputs `[N, *input_shape]`, of which only the shape is looked at.
+    """Return the chain that a module's forward is, in the mode it is in: traced, not called.
 
     Raises:
         UnsupportedModel: If it is something else.
@@ -183,11 +176,7 @@ class _Reader:
                 if not node.args or node.args[0] is not self.value:
                     text = f"{_called(node)} is not applied to the value before it"
                     raise UnsupportedModel(f"it is no chain: {text}")
-                {
-                    "call_module": self._module,
-                    "call_function": self._function,
-                    "call_method": self._method,
-                }[node.op](node)
+                getattr(self, node.op)(node)
                 self.value = node
         names = {name for name, _ in self.model.named_parameters(remove_duplicate=False)}
         if names != self.parameters:
@@ -203,14 +192,14 @@ class _Reader:
             return first is self.value and node.args[1:] in ((), ("shape",))
         return bool(node.target is operator.getitem) and first in self.sizes
 
-    def _module(self, node: fx.Node) -> None:
+    def call_module(self, node: fx.Node) -> None:
         name = str(node.target)
         module = self.model.get_submodule(name)
         if isinstance(module, nn.Linear):
             bias = f"{name}.bias" if module.bias is not None else None
             self._dense(f"{name}.weight", bias, module.in_features, module.out_features)
         elif isinstance(module, nn.Flatten):
-            self._flatten((module.start_dim, module.end_dim))
+            self._flatten(module.start_dim, module.end_dim)
         elif isinstance(module, Dropout | nn.Dropout):
             if not self.is_flat:
                 raise UnsupportedModel(f"{name} drops before the input is flat")
@@ -224,14 +213,12 @@ class _Reader:
         elif activation := _MODULES[type(module)](module):
             self.steps.append(activation)
 
-    def _function(self, node: fx.Node) -> None:
+    def call_function(self, node: fx.Node) -> None:
         target, rest = node.target, node.args[1:]
         if target is functional.linear:
             given = dict(zip(("weight", "bias"), rest, strict=False)) | node.kwargs
-            weight, bias = (
-                str(found.target) if isinstance(found := given.get(key), fx.Node) else None
-                for key in ("weight", "bias")
-            )
+            nodes = (given.get("weight"), given.get("bias"))
+            weight, bias = (str(n.target) if isinstance(n, fx.Node) else None for n in nodes)
             if weight is None:
                 raise UnsupportedModel("the weight of a linear layer is computed")
             outputs, inputs = self.model.get_parameter(weight).shape
@@ -239,7 +226,7 @@ class _Reader:
                 raise UnsupportedModel("the bias of a linear layer is shared by its outputs")
             self._dense(weight, bias, inputs, outputs)
         elif target is torch.flatten:
-            self._flatten_by(node)
+            self._flatten(*node.args[1:], **node.kwargs)
         elif target is functional.dropout:
             raise UnsupportedModel("it calls 'dropout'; the module nn.Dropout can take part")
         elif target in _FUNCTIONS and not rest and not set(node.kwargs) - {"inplace"}:
@@ -247,10 +234,10 @@ class _Reader:
         else:
             raise UnsupportedModel(f"it has {_called(node)}")
 
-    def _method(self, node: fx.Node) -> None:
+    def call_method(self, node: fx.Node) -> None:
         target = str(node.target)
         if target == "flatten":
-            self._flatten_by(node)
+            self._flatten(*node.args[1:], **node.kwargs)
         elif target in ("view", "reshape"):
             first, *rest = node.args[1:] if not node.kwargs else (None,)
             by_size = first in self.sizes and rest in ([-1], [self.inputs])
@@ -262,12 +249,8 @@ class _Reader:
         else:
             raise UnsupportedModel(f"it has {_called(node)}")
 
-    def _flatten_by(self, node: fx.Node) -> None:
-        names = dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)) | node.kwargs
-        self._flatten((names.get("start_dim", 0), names.get("end_dim", -1)))
-
-    def _flatten(self, dimensions: tuple[Any, Any]) -> None:
-        if dimensions != (1, -1):
+    def _flatten(self, start_dim: Any = 0, end_dim: Any = -1) -> None:
+        if (start_dim, end_dim) != (1, -1):
             raise UnsupportedModel("it does not flatten each example")
         self.is_flat = True
 

@@ -116,12 +116,11 @@ class Layer(Protocol):
 
 
 class DenseLayer:
-    """Matrix products of all members at once.
+    """Matrix products of all members at once, over batches of so many rows.
 
     Args:
         weight: The members' weights and their gradients, both `[members, outputs, inputs]`: views.
         bias: The same of the biases, `[members, outputs]`, or None.
-        rows: Rows of a batch.
         first: Whether nothing before it needs a gradient.
     """
 
@@ -157,13 +156,9 @@ class DenseLayer:
 
 
 class ActivationLayer:
-    """An elementwise function.
+    """An elementwise function over units without padding.
 
-    Args:
-        function: The function.
-        numbers: Its numbers.
-        units: Those that are not padding.
-        in_place: Whether nothing before it needs its input any more.
+    In place, nothing before it may need its input any more.
     """
 
     def __init__(
@@ -263,9 +258,8 @@ class CrossEntropy:
         self.table = table.view(-1, width).to(device)
         self.sums = sums.view(-1).to(device) if bool((sums != 1).any()) else None
         self.begins = (torch.arange(len(modules)) * classes).view(-1, 1).to(device)
-        self.padding = torch.zeros(width)
+        self.padding = torch.zeros(width, device=device)
         self.padding[classes:] = -1e30
-        self.padding = self.padding.to(device)
 
     def set_targets(self, targets: Tensor) -> None:
         self.rows = (targets + self.begins).view(-1)
@@ -285,7 +279,10 @@ class CrossEntropy:
 
 
 class _Elementwise:
-    """A mean over the outputs' units of a function of output and target."""
+    """A mean over the outputs' units of `each`, of output and target; `slope` is its derivative."""
+
+    each: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor], Tensor]
 
     def __init__(self, modules: list[Any], outputs: int, device: Any) -> None:  # noqa: ARG002
         self.units = torch.zeros(padded(outputs), device=device)
@@ -299,12 +296,6 @@ class _Elementwise:
 
     def gradient(self, outputs: Tensor, shares: Tensor) -> Tensor:
         return self.slope(outputs).mul_(self.units).mul_(shares)
-
-    def each(self, outputs: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def slope(self, outputs: Tensor) -> Tensor:
-        raise NotImplementedError
 
 
 class MSE(_Elementwise):
@@ -365,9 +356,8 @@ class BCEWithLogits(_Elementwise):
         self.weighed = torch.mul(targets, self.more).add_(targets)
 
     def each(self, outputs: Tensor) -> Tensor:
-        return (
-            functional.softplus(-outputs).mul_(self.factor).add_((1 - self.targets).mul_(outputs))
-        )
+        no = (1 - self.targets).mul_(outputs)
+        return functional.softplus(-outputs).mul_(self.factor).add_(no)
 
     def slope(self, outputs: Tensor) -> Tensor:
         return torch.sigmoid(outputs, out=outputs).mul_(self.factor).sub_(self.weighed)

@@ -39,12 +39,9 @@ _rmsprop: Any = rmsprop
 
 
 class MemberUpdate:
-    """The updates of one kind of optimizer for all members.
+    """The updates of one kind of `OPTIMIZERS` for all members, in place.
 
-    Args:
-        kind: One of `OPTIMIZERS`.
-        parameters: float32 `[members, parameters]`; updated in place.
-        gradients: Of the same shape.
+    Parameters and gradients are float32 `[members, parameters]`.
 
     Attributes:
         state: By name the optimizer's state of all members: `[members, parameters]`.
@@ -60,12 +57,7 @@ class MemberUpdate:
         self._step_rows = self.steps.unbind()
 
     def step_of(self, members: Sequence[int], hyperparameters: Mapping[str, Any]) -> Step:
-        """Return what updates some members once `steps` counts their update.
-
-        Args:
-            members: Those that share these hyperparameters.
-            hyperparameters: As `hyperparameters` has them.
-        """
+        """Return what updates members that share `hyperparameters`, once `steps` counts it."""
         given = dict(hyperparameters)
 
         def pick(rows: Sequence[Sequence[Tensor]], some: Sequence[int]) -> list[list[Tensor]]:
@@ -95,11 +87,7 @@ class MemberUpdate:
 
 
 def unfit_optimizer(optimizer: Optimizer) -> str | None:
-    """Return why a cohort cannot compute an optimizer's updates; None if it can.
-
-    Args:
-        optimizer: One of torch's classes, over the whole model.
-    """
+    """Return why a cohort cannot compute the updates of a torch optimizer; None if it can."""
     kind, group = type(optimizer), optimizer.param_groups[0]
     if kind not in OPTIMIZERS:
         return f"its optimizer is {kind.__name__}"

@@ -96,10 +96,8 @@ class Program:
         dense = [isinstance(layer, DenseLayer) for layer in self.layers]
         self.first_dense, self.ends_dense = dense.index(True), dense[-1]
         clips = [member.train_state.configuration["train"]["clip_grad_norm"] for member in members]
-        self.clips = None
-        if any(clip is not None for clip in clips):
-            bounds = [float("inf") if clip is None else clip for clip in clips]
-            self.clips = torch.tensor(bounds, device=self.device)
+        bounds = [math.inf if clip is None else clip for clip in clips]
+        self.clips = torch.tensor(bounds, device=self.device) if any(clips) else None
 
     def _layers(self, rows: int) -> Iterator[Layer]:
         units, first = self.graph.inputs, True
@@ -111,10 +109,8 @@ class Program:
                 yield DenseLayer(self._views(step.weight), bias, rows, first=first)
                 units, first = step.outputs, False
             elif isinstance(step, Activation):
-                in_place = isinstance(before, Dense)
-                yield ActivationLayer(
-                    ACTIVATIONS[step.kind], step.numbers, units, in_place=in_place
-                )
+                function, in_place = ACTIVATIONS[step.kind], isinstance(before, Dense)
+                yield ActivationLayer(function, step.numbers, units, in_place=in_place)
             else:
                 dropped = torch.tensor([rate[step.layer] for rate in rates], device=self.device)
                 if not dropped.any():
