@@ -38,6 +38,11 @@ Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
+def dropped_of_65536(p: float) -> int:
+    """Return how many of 65536 random numbers drop a unit, by its probability; never all."""
+    return min(round(p * 65536), 65535)
+
+
 class Dropout(nn.Module):
     """Inverted dropout whose masks come from `generator`, which the engine sets each epoch.
 
@@ -48,17 +53,17 @@ class Dropout(nn.Module):
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
-        self.threshold = min(round(p * 65536), 65535)
         self.generator: torch.Generator | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.threshold == 0:
+        dropped = dropped_of_65536(self.p)
+        if not self.training or dropped == 0:
             return x
         bits = torch.empty((x.numel() + 3) // 4, dtype=torch.int64)
         bits.random_(-(2**63), None, generator=self.generator)
         noise = bits.view(torch.int16)[: x.numel()].view(x.shape)
-        keep = (noise >= self.threshold - 32768).to(x.dtype)
-        return x * keep.mul_(65536 / (65536 - self.threshold)).to(x.device)
+        keep = (noise >= dropped - 32768).to(x.dtype)
+        return x * keep.mul_(65536 / (65536 - dropped)).to(x.device)
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

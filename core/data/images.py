@@ -33,7 +33,7 @@ class ImageRecipe(TypedDict):
     """What decodes a file as a training part's were."""
 
     channels: Literal[1, 3]
-    size: tuple[int, int] | list[int]
+    size: list[int]
     resize: bool
 
 
@@ -50,13 +50,13 @@ class Images:
 
     paths: Sequence[Path]
     channels: Literal[1, 3] = 3
-    size: tuple[int, int] | None = None
+    size: list[int] | None = None
     in_memory: bool = True
 
     def decoding(self) -> ImageRecipe:
         """Return what decodes another file as these are decoded; can be written as JSON."""
-        size = self.size or tuple(decode(self.paths[0], self.channels, None).shape[1:])
-        return {"channels": self.channels, "size": list(size), "resize": self.size is not None}
+        size = self.size or list(decode(self.paths[0], self.channels, None).shape[1:])
+        return {"channels": self.channels, "size": size, "resize": self.size is not None}
 
     def decoded(self) -> torch.Tensor:
         """Return all of them: float32 `[N, channels, height, width]` from 0 to 1."""
@@ -144,10 +144,9 @@ def images(
             "Give data.root=FOLDER, with one folder of images for each class.",
             MISSING,
         )
-    height_width = [size, size] if isinstance(size, int) else size
-    if height_width is not None and len(height_width) != 2:
+    sides = [size, size] if isinstance(size, int) else size
+    if sides is not None and len(sides) != 2:
         raise RequestError(f"data.size={size}: must be one number or two.", kind="bad-value")
-    sides = None if height_width is None else (height_width[0], height_width[1])
     parts = {
         part: _listed(place, channels, sides)
         for part, place in (_ready_made(folder) or {"train": folder}).items()
@@ -184,9 +183,7 @@ def _ready_made(folder: Path) -> dict[str, Path]:
     return found if "train" in found else {}
 
 
-def _listed(
-    folder: Path, channels: Literal[1, 3], size: tuple[int, int] | None
-) -> tuple[Images, Array]:
+def _listed(folder: Path, channels: Literal[1, 3], size: list[int] | None) -> tuple[Images, Array]:
     """Return the images of one folder of classes, in order of name, and their classes."""
     classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
     found = {name: image_files(folder / name) for name in classes if not name.startswith(".")}

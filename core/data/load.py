@@ -255,9 +255,6 @@ def load(
         name: What messages call it.
         seed: The configuration's `split.seed`.
         targets: Whether an example has one class, several labels, or quantities.
-
-    Raises:
-        RequestError: It raised, or returned something that cannot be used; says what and where.
     """
     try:
         with seeded_globals(seed, "data"):

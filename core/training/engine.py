@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from paribus.core.components.metrics import is_better
-from paribus.core.components.models import tensor_hashes, weights_hash
+from paribus.core.components.models import load_weights, tensor_hashes, weights_hash
 from paribus.core.components.tasks import Matrix
 from paribus.core.data.prepare import PartName
 from paribus.core.run_spec import RunSpec
@@ -29,14 +29,21 @@ class Job:
     """What an engine trains: one run in the loop, several of the same shape in a cohort.
 
     Attributes:
-        runs: The runs.
-        resolver: Gives their configurations and data.
+        runs: Of one experiment.
+        resolver: Of that experiment.
         loader_workers: Processes that read and augment batches ahead; 0: this one does.
     """
 
     runs: tuple[RunSpec, ...]
     resolver: Resolver = field(repr=False)
     loader_workers: int = 0
+
+    def with_weights(self, weights: Mapping[str, Tensor]) -> TrainState:
+        """Build the job's one run with the weights that another process trained."""
+        (spec,) = self.runs
+        train_state = self.resolver.train_state(spec.requested, spec.seed, pretrained=False)
+        load_weights(train_state.model, weights, spec.id)
+        return train_state
 
 
 @dataclass(frozen=True)
@@ -90,8 +97,7 @@ class Evaluation:
         metrics: Loss and the task's metrics, without the part's prefix.
         outputs: float `[N, …]`, on the CPU.
         targets: As the part has them, on the CPU.
-        confusion_matrix: Counts of (target, prediction), for several labels one matrix each, or
-            None.
+        confusion_matrix: Of the task.
     """
 
     metrics: dict[str, float | None]
@@ -171,7 +177,10 @@ class RunState:
             engine_state: Makes what the engine itself needs to go on from here.
         """
         self.epoch = epoch = self.epoch + 1
-        train_state, metric = self.train_state, self.train_state.metric
+        train_state = self.train_state
+        metric, direction = (
+            train_state.configuration["select"][key] for key in ("metric", "direction")
+        )
         if train_state.scheduler_steps == "validation":
             train_state.scheduler.step(validation.metrics["loss"])  # type: ignore[arg-type]
         metrics = {**train_means, **{f"val/{k}": v for k, v in validation.metrics.items()}}
@@ -181,7 +190,7 @@ class RunState:
             if value is not None and not math.isfinite(value):
                 failure = f"non-finite: {name} is {value} at epoch {epoch}"
         if failure is None and (
-            best is None or is_better(train_state.direction, metrics[metric], best.metrics[metric])
+            best is None or is_better(direction, metrics[metric], best.metrics[metric])
         ):
             copied = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
             best = Best(epoch, metrics, validation.confusion_matrix, copied, validation.outputs)

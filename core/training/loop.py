@@ -10,17 +10,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from paribus.core.components.models import load_weights, set_dropout_streams
+from paribus.core.components.models import set_dropout_streams
 from paribus.core.data.prepare import PartName
 from paribus.core.rng import derive, epoch_order, seed_globals, seeded_globals
-from paribus.core.training.engine import (
-    Evaluation,
-    Job,
-    Report,
-    RunState,
-    State,
-    evaluate_outputs,
-)
+from paribus.core.training.engine import Evaluation, Job, Report, RunState, State, evaluate_outputs
 from paribus.core.training.train_state import TrainState, checked_loss
 
 # What steps go on from. Streams of random numbers are made anew each epoch: no generators.
@@ -59,23 +52,16 @@ class Loop:
                 finished = report.finished
 
     def evaluate(self, job: Job, weights: Mapping[str, Tensor], split: PartName) -> Evaluation:
-        (spec,) = job.runs
-        train_state = job.resolver.train_state(spec.requested, spec.seed, pretrained=False)
-        load_weights(train_state.model, weights, spec.id)
-        return measure(train_state, split)
+        return measure(job.with_weights(weights), split)
 
 
 def train_epoch(
     train_state: TrainState, order: Tensor, seed: int, epoch: int, loader_workers: int = 0
 ) -> dict[str, float | None]:
-    """Train one epoch; return the running means of loss and accuracy as trained.
+    """Train one epoch, by positions in the training part, int64 `[examples]`.
 
-    Args:
-        train_state: Is trained.
-        order: Positions in the training part, int64 `[examples]`.
-        seed: The run's seed.
-        epoch: Counted from 1.
-        loader_workers: Processes that read and augment batches ahead.
+    Returns:
+        The running means of loss and accuracy as trained.
     """
     model, task, device = train_state.model, train_state.task, train_state.device
     optimizer, scheduler = train_state.optimizer, train_state.scheduler

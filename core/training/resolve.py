@@ -50,14 +50,12 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Probe:
-    """What building a configuration once has shown.
+    """What building a configuration once has shown; facts and group are those of `RunSpec`.
 
     Attributes:
-        facts: As `RunSpec` has them.
         initial_weights: sha256 of the weights that seed 0 begins with; None for a function.
         engine: What trains it when it is trained alone.
         why: Why that is no cohort, if it is not.
-        group: Of `RunSpec`.
     """
 
     facts: dict[str, Any]

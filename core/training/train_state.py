@@ -28,7 +28,6 @@ from paribus.core.components.pretrained import (
 from paribus.core.components.tasks import Task
 from paribus.core.config.experiment import Experiment
 from paribus.core.config.registry import NAMES, build, resolve_component
-from paribus.core.config.schema import Direction
 from paribus.core.data.prepare import Data
 from paribus.core.errors import RequestError, shown
 from paribus.core.rng import seeded_globals
@@ -39,21 +38,14 @@ class TrainState:
     """Everything a run is trained with, at its first step.
 
     Attributes:
-        data: The prepared parts.
-        task: From outputs to predictions and metrics.
-        model: Drawn from the run's init streams.
         loss: Called as ``loss(outputs, targets)``.
-        optimizer: Over the model's parameters.
         closure: Whether the optimizer's step evaluates the loss itself, several times.
-        scheduler: Of the learning rate.
-        scheduler_steps: After what it steps.
+        scheduler_steps: After what the scheduler steps.
         frozen: Layers of which nothing is trained; they stay as in evaluation.
         fresh: Layers that a file of weights does not fit, and why; they start as drawn.
-        extra_metrics: Further validation metrics.
         epochs: Epochs to train; the last one may end early.
         updates: Optimizer steps in all.
-        configuration: The resolved configuration.
-        device: Where the model is.
+        configuration: Resolved.
     """
 
     data: Data
@@ -76,17 +68,6 @@ class TrainState:
     def batch_size(self) -> int:
         size: int = self.configuration["train"]["batch_size"]
         return size
-
-    @property
-    def metric(self) -> str:
-        """The selection metric, such as ``val/accuracy``."""
-        name: str = self.configuration["select"]["metric"]
-        return name
-
-    @property
-    def direction(self) -> Direction:
-        found: Direction = self.configuration["select"]["direction"]
-        return found
 
     def begin_training(self) -> None:
         """Put all layers in training mode, except those of which nothing is trained."""

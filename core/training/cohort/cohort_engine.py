@@ -8,21 +8,13 @@ from functools import partial
 
 from torch import Tensor
 
-from paribus.core.components.models import load_weights
 from paribus.core.components.optim import never_steps
 from paribus.core.data.prepare import PartName
 from paribus.core.training.cohort.eligibility import EXAMPLES
 from paribus.core.training.cohort.graph import LayerGraph, read_graph, trace_graph
 from paribus.core.training.cohort.program import Program
 from paribus.core.training.cohort.sampling import PaddedPart
-from paribus.core.training.engine import (
-    Evaluation,
-    Job,
-    Report,
-    RunState,
-    State,
-    evaluate_outputs,
-)
+from paribus.core.training.engine import Evaluation, Job, Report, RunState, State, evaluate_outputs
 
 
 class Cohort:
@@ -54,14 +46,12 @@ class Cohort:
                     programs.append(part if len(left) == len(reports) else part.subset(left))
 
     def evaluate(self, job: Job, weights: Mapping[str, Tensor], split: PartName) -> Evaluation:
-        (spec,) = job.runs
-        train_state = job.resolver.train_state(spec.requested, spec.seed, pretrained=False)
-        load_weights(train_state.model, weights, spec.id)
+        train_state = job.with_weights(weights)
         part = train_state.data.part(split)
         padded_part = PaddedPart(part, train_state.task, train_state.device)
         example = part.inputs_of(EXAMPLES)[0].to(train_state.device)
         graph = read_graph(train_state.model, example)
-        program = Program(graph, [RunState(spec, train_state)], padded_part)
+        program = Program(graph, [RunState(job.runs[0], train_state)], padded_part)
         losses, outputs = program.measure(padded_part)
         return evaluate_outputs(train_state, losses[0].item(), outputs[0], padded_part.targets)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from paribus.core.components.models import Dropout
+from paribus.core.components.models import Dropout, dropped_of_65536
 from paribus.core.rng import digest_of_globals
 from paribus.core.training.cohort.kernels import ACTIVATIONS
 
@@ -62,7 +62,7 @@ class LayerGraph:
 def dropout_rates(model: nn.Module) -> dict[str, int]:
     """Return by dropout layer how many of 65536 numbers are dropped."""
     return {
-        name: min(round(module.p * 65536), 65535)
+        name: dropped_of_65536(module.p)
         for name, module in model.named_modules()
         if type(module) in (Dropout, nn.Dropout)
     }
@@ -311,8 +311,6 @@ def _compare(model: nn.Module, graph: LayerGraph, example: Tensor) -> None:
     for module in model.modules():
         if isinstance(module, Dropout | nn.Dropout):
             module.p = 0.0
-            if isinstance(module, Dropout):
-                module.threshold = 0
     parameters = dict(model.named_parameters())
     with torch.enable_grad():
         given, read = model(example.clone()), example.flatten(1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -100,19 +100,6 @@ ACTIVATIONS: dict[str, Function] = {
         zero_at_zero=False,
     ),
 }
-
-
-class Layer(Protocol):
-    """One step of the chain, for all members."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map `[members, rows, units]` to the layer's own units; keep what `backward` needs."""
-
-    def backward(self, gradient: Tensor) -> Tensor:
-        """Return the gradient of the input from that of the output."""
-
-    def evaluate(self, x: Tensor) -> Tensor:
-        """Return `forward` in evaluation, of any number of rows; keep nothing."""
 
 
 class DenseLayer:
@@ -219,20 +206,10 @@ class DropLayer:
         return x
 
 
-class MemberLoss(Protocol):
-    """A loss over `[members, rows, units]`; units beyond the outputs are padding."""
-
-    def set_targets(self, targets: Tensor) -> None:
-        """Set the rows' targets: `[members, rows]` or `[members, rows, units]`."""
-
-    def losses(self, outputs: Tensor) -> Tensor:
-        """Return each row's loss: `[members, rows]`."""
-
-    def gradient(self, outputs: Tensor, shares: Tensor) -> Tensor:
-        """Return the gradient of the sum of the rows' losses times their shares (`[rows, 1]`).
-
-        Called after `losses` of the same outputs, which it may overwrite.
-        """
+# `forward` maps `[members, rows, units]` to a layer's own units, and keeps what `backward` needs to
+# return the gradient of the input from that of the output. `evaluate` is `forward` in evaluation,
+# of any number of rows; it keeps nothing.
+Layer = DenseLayer | ActivationLayer | DropLayer
 
 
 class CrossEntropy:
@@ -377,6 +354,12 @@ class BCE(BCEWithLogits):
         torch.sub(self.p, self.targets, out=outputs).div_(spread.clamp(min=1e-12))
         return outputs.mul_(spread).mul_(self.factor)
 
+
+# Over `[members, rows, units]`, whose units beyond the outputs are padding: `set_targets` takes the
+# rows' targets, `[members, rows]` or `[members, rows, units]`; `losses` returns each row's loss,
+# `[members, rows]`; `gradient`, called after it, may overwrite the outputs and returns the gradient
+# of the sum of the rows' losses times their shares, `[rows, 1]`.
+MemberLoss = CrossEntropy | _Elementwise
 
 LOSSES: dict[type[Any], type[Any]] = {
     losses.CrossEntropy: CrossEntropy,

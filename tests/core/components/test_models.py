@@ -228,6 +228,14 @@ def test_evaluation_is_the_identity_and_masks_repeat_after_it():
     assert Dropout(0.0).train()(x) is x
 
 
+def test_a_rate_that_is_set_later_counts():
+    """A cohort reads it from the layer when training begins: the loop must not know another."""
+    layer = Dropout(0.0)
+    layer.p = 0.5
+    layer.generator = stream(0, "dropout", 1, "x")
+    assert torch.equal(layer(torch.ones(1000)), masked(0.5, size=1000))
+
+
 def test_gradients_pass_where_units_were_kept():
     layer = Dropout(0.5)
     layer.generator = stream(0, "dropout", 1, "x")
