@@ -137,7 +137,7 @@ def checked_direction(metric: str, requested: str | None, known: str | None) -> 
 
 
 def is_better(direction: Direction, new: float | None, old: float | None) -> bool:
-    """Return whether a value of the selection metric beats the best so far; an equal one doesn't.
+    """Return whether a value of the selection metric beats the best so far; an equal one does not.
 
     None, where the metric is not defined, beats nothing, and any number beats it.
     """
@@ -208,7 +208,9 @@ def _find_metric(name: str) -> Any:
             if inspect.isclass(found) and issubclass(found, torchmetrics.Metric):
                 return found
     close = nearest(name, [w for w in dir(torchmetrics.classification) if w[0].isupper()])
-    hint = f"Did you mean '{close}'?" if close else "Name one of its classes, such as CohenKappa."
+    hint = "Name a class of torchmetrics, such as CohenKappa."
+    if close:
+        hint = f"Did you mean '{close}'?"
     raise RequestError(
         f"metrics: there is no torchmetrics metric '{shown(name)}'.", hint, "unknown-metric"
     )

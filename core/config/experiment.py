@@ -48,14 +48,9 @@ class Experiment:
     resolved: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False, compare=False)
 
 
-def catalogue_folder() -> Path:
-    """Return the folder of the experiments that come with the package."""
-    return Path(__file__).parents[2] / "experiments"
-
-
 def catalogue() -> dict[str, Path]:
     """Return name to file of the experiments that come with the package, in order of name."""
-    files = sorted(catalogue_folder().glob("*.py"))
+    files = sorted((Path(__file__).parents[2] / "experiments").glob("*.py"))
     return {path.stem: path for path in files if not path.stem.startswith("_")}
 
 

@@ -188,15 +188,11 @@ def check_components(configuration: Form, experiment: Experiment, faults: Faults
                         f"Give {kind}.{name}=VALUE{known if kind == 'model' else ''}.",
                         "missing-keyword",
                     )
-            name = canonical_name(kind, component.name, experiment)
+            name = component.name  # its one name: Net is mine.py:Net where the table has no Net
+            if name not in NAMES[kind] and name in experiment.objects:
+                name = f"{experiment.path.name}:{name}"
             fixed[kind] = Component(name=name, **accepted)
     return configuration.model_copy(update=fixed)
-
-
-def canonical_name(kind: str, name: str, experiment: Experiment) -> str:
-    """Return a component's one name: ``Net`` is ``mine.py:Net`` where the table has no Net."""
-    own = name not in NAMES[kind] and ":" not in name and name in experiment.objects
-    return f"{experiment.path.name}:{name}" if own else name
 
 
 def with_defaults(configuration: Configuration, experiment: Experiment) -> dict[str, Any]:

@@ -38,14 +38,8 @@ DEFAULT_METRICS = {
 
 # Which way is better, of the metrics that runs have by themselves.
 DIRECTIONS: dict[str, Direction] = {
-    "loss": "minimize",
-    "accuracy": "maximize",
-    "precision": "maximize",
-    "recall": "maximize",
-    "f1": "maximize",
-    "mae": "minimize",
-    "mse": "minimize",
-    "r2": "maximize",
+    **dict.fromkeys(("accuracy", "precision", "recall", "f1", "r2"), "maximize"),
+    **dict.fromkeys(("loss", "mae", "mse"), "minimize"),
 }
 
 # What people type for a hyperparameter that has another name here.

@@ -210,18 +210,15 @@ def update(digest: Any, array: Array) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """What a data function returned, normalised, not yet split or standardized.
+    """What a data function returned, normalised, not yet split or standardized; as `Raw` and:
 
     Attributes:
         name: The data function's name, for messages.
         parts: `{"all": …}`, or ready-made parts by name (`test` may be missing).
         targets: Whether an example has one class, several labels, or quantities.
-        input_shape: Shape of one example's input.
         outputs: Number of classes, of labels, or of target columns.
         class_names: Names in the order of the codes; None for quantities.
-        columns: Names of the features, if known.
         fingerprint: sha256 over all that was returned.
-        decoding: How a file becomes an input, for images.
         drawn: Whether the function drew from the generators that `split.seed` seeds.
     """
 
@@ -277,11 +274,11 @@ def load(
     parts: dict[str, Part] = {}
     fingerprint = hashlib.sha256(json.dumps([first.columns, code.names]).encode())
     for key, raw in raws.items():
-        encoded = exact[key]
+        inputs, encoded = raw.inputs, exact[key]
+        if isinstance(inputs, Dataset):
+            inputs = Items(inputs, torch.arange(len(encoded)), code.encode)
         ready = float32(encoded) if targets == "values" else torch.from_numpy(encoded)
-        inputs, rows = raw.inputs, torch.arange(len(ready))
-        items = Items(inputs, rows, code.encode) if isinstance(inputs, Dataset) else inputs
-        parts[key] = Part(items, ready)
+        parts[key] = Part(inputs, ready)
         fingerprint.update(json.dumps([key, raw.digest]).encode())
         update(fingerprint, encoded)
     return Source(

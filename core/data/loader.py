@@ -162,9 +162,10 @@ def read_item(dataset: Dataset[Any], row: int, draw: Draw | None = None) -> Any:
     Leaves the global generators seeded: restoring them costs more than many an item, so callers
     restore them once for several.
     """
-    seed_globals(
-        derive(0, "data", row) if draw is None else derive(draw[0], "augment", draw[1], row)
-    )
+    if draw is None:
+        seed_globals(derive(0, "data", row))
+    else:
+        seed_globals(derive(draw[0], "augment", draw[1], row))
     return dataset[row]
 
 
@@ -203,20 +204,13 @@ def read_ahead(batches: Dataset[Batch], count: int, workers: int) -> Iterator[Ba
             # torch's would raise a worker's death anywhere; the loader notices it too.
             signal.signal(signal.SIGCHLD, before)
         for batch in read:
-            if isinstance(batch, _Raised):
-                raise batch.error
+            if not isinstance(batch, tuple):
+                raise batch
             yield batch
     except (RuntimeError, ConnectionError, EOFError) as error:
         if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
         raise ReaderDied("A loader worker ended early.", "Is the machine out of memory?") from error
-
-
-@dataclass(frozen=True)
-class _Raised:
-    """What reading raised, on its way to the process that trains."""
-
-    error: BaseException
 
 
 class _Caught(Dataset[Any]):
@@ -231,11 +225,11 @@ class _Caught(Dataset[Any]):
         except Exception as error:
             frames = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
             try:
-                sent: BaseException = pickle.loads(pickle.dumps(error))
+                sent: Exception = pickle.loads(pickle.dumps(error))
             except Exception:  # it cannot be sent: its message can
                 sent = RuntimeError(f"{type(error).__name__}: {error}")
             sent.frames = frames  # type: ignore[attr-defined]
-            return _Raised(sent)
+            return sent
 
 
 def _unchanged(batch: Any) -> Any:

@@ -49,7 +49,7 @@ def train_job(
         runs: The job's runs, all of one experiment.
         attempts: Run id to its attempt's folder.
         checkpoint_every: Seconds between saves of the resume state.
-        loader_workers: Processes that read and augment batches ahead.
+        loader_workers: As of `Job`.
         stop: Asked between epochs; true saves the resume state and ends. So does closing the
             iterator.
     """
