@@ -70,8 +70,8 @@ def _check_loss_kind(train_state: TrainState) -> None:
         text = f"loss {name} is for task {one_of(tasks)}, not for task {task}."
         raise RequestError(text, f"Take {one_of(train_state.task.loss)}.", "loss-task")
     reduction = train_state.configuration["loss"].get("reduction")
-    if type(loss).__module__.startswith("torch.nn"):  # another's attribute may mean anything
-        reduction = getattr(loss, "reduction", reduction)
+    if any(kind.__module__ == "torch.nn.modules.loss" for kind in type(loss).__mro__):
+        reduction = getattr(loss, "reduction", reduction)  # another's may mean anything
     if reduction == "sum":
         raise RequestError(
             "A loss must be a mean over examples: with reduction=sum it grows with the batch, and "

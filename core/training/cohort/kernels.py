@@ -143,9 +143,9 @@ class DenseLayer:
 
 
 class ActivationLayer:
-    """An elementwise function over units without padding.
+    """An elementwise function; of its input, `units` are no padding.
 
-    In place, nothing before it may need its input any more.
+    It may be `in_place` where nothing before it needs its input any more.
     """
 
     def __init__(

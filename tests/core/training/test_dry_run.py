@@ -103,6 +103,22 @@ def test_misfits_are_refused_before_training(changes, words, write_small):
     assert all(word in text for word in words), text
 
 
+SUMMED = """
+class Summed(nn.MSELoss):
+    def __init__(self):
+        super().__init__(reduction="sum")
+
+    def forward(self, outputs, targets):
+        return 2 * super().forward(outputs, targets)
+"""
+
+
+def test_a_loss_derived_from_one_of_torch_s_is_held_to_its_reduction(write_small):
+    assert "must be a mean over examples" in refused(
+        write_small(SUMMED), **{**SLOPES, "loss": "Summed"}
+    )
+
+
 SMOOTHED = """
 class Smoothed(nn.Module):
     def __init__(self, smooth: float = 0.1):
