@@ -95,6 +95,9 @@ def choose_selection(
             ``val/binary_auroc``), and ``direction``; None where the task decides.
         task: Has metrics and a usual choice.
         extra: Further metrics.
+
+    Raises:
+        RequestError: If the runs have no such metric, or it is not known which way is better.
     """
     directions: dict[str, Direction | None] = {
         **{f"val/{name}": DIRECTIONS[name] for name in ("loss", *task.metrics)},
@@ -156,6 +159,9 @@ class ExtraMetric:
 
     Attributes:
         key: The name in the history: ``torchmetrics.MulticlassAUROC`` → ``multiclass_auroc``.
+
+    Raises:
+        RequestError: If there is no such metric, or it cannot be made for this task.
     """
 
     def __init__(self, name: str, task: Task, outputs: int) -> None:
@@ -184,7 +190,11 @@ class ExtraMetric:
         return None if better is None else "maximize" if better else "minimize"
 
     def measure(self, outputs: Tensor, targets: Tensor) -> float:
-        """Return the metric over a whole part, from outputs float `[N, …]` and its targets."""
+        """Return the metric over a whole part, from outputs float `[N, …]` and its targets.
+
+        Raises:
+            RequestError: If it is not one number.
+        """
         if self.task.targets == "values" and targets.shape[1] == 1:
             targets = targets.squeeze(1)
         self.metric.reset()

@@ -135,6 +135,9 @@ class CNN(nn.Module):
         activation: After each convolution.
         batch_norm: Whether convolutions are normalized over the batch.
         dropout: Probability of zeroing an input of the linear layer in training.
+
+    Raises:
+        ValueError: If nothing of the image is left after the blocks.
     """
 
     draws_by_name = True
@@ -271,7 +274,11 @@ def _tensor_bytes(tensor: Tensor) -> bytes:
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
-    """Put all of a model's weights into it; DamagedError says of which run they do not fit."""
+    """Put all of a model's weights into it; DamagedError says of which run they do not fit.
+
+    Raises:
+        DamagedError: If they are another model's.
+    """
     try:
         model.load_state_dict(dict(weights))
     except RuntimeError as error:

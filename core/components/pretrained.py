@@ -35,6 +35,10 @@ def begin_from(
 
     Returns:
         Layer to why it starts fresh: ``{"fc": "37 classes, file has 1000"}``.
+
+    Raises:
+        RequestError: If the file cannot be read, its weights are another model's, or it is a run's
+            whose inputs meant something else.
     """
     if path is None:
         return {}
@@ -66,6 +70,9 @@ def put_weights(
         width: Numbers that the model returns per example.
         source: What a message calls the file.
         renamed: How its classes differ, though there may be as many; None: they do not.
+
+    Raises:
+        RequestError: Listing what is missing, unexpected, or of another shape.
     """
     own: Mapping[str, Tensor] = model.state_dict()
     fresh: dict[str, str] = {}
@@ -203,6 +210,9 @@ def pretrained_file(name: str, weights: str) -> tuple[str, Path]:
     Args:
         name: The builder's path, such as ``torchvision.models.resnet18``.
         weights: ``DEFAULT``, ``IMAGENET1K_V1`` or the like.
+
+    Raises:
+        RequestError: If there are no such weights.
     """
     from torchvision.models import get_model_weights
 
@@ -236,6 +246,9 @@ def put_pretrained(
 
     Returns:
         As `begin_from`.
+
+    Raises:
+        RequestError: If there are no such weights, or they cannot be downloaded.
     """
     word = keywords["weights"].rpartition(".")[2]
     url, file = pretrained_file(name, word)
@@ -289,7 +302,11 @@ def read_weights(path: str) -> dict[str, Tensor]:
 
 
 def weights_digests(configuration: Mapping[str, Any]) -> dict[str, str]:
-    """Return the sha256 of each file of weights, by the key of the configuration that names it."""
+    """Return the sha256 of each file of weights, by the key of the configuration that names it.
+
+    Raises:
+        RequestError: If there is no such file.
+    """
     model = configuration.get("model", {"name": ""})
     files = {}
     if path := get(configuration, "train.start_from"):
@@ -316,6 +333,9 @@ def train_only(model: nn.Module, prefixes: Sequence[str]) -> list[nn.Module]:
     Returns:
         The layers with parameters or statistics of their own of which nothing is trained. In
         training they have to stay as in evaluation: normalization then keeps its statistics.
+
+    Raises:
+        RequestError: If nothing begins with a prefix.
     """
     if not prefixes:
         return []

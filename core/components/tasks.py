@@ -39,7 +39,11 @@ class Task(ABC):
     loss: tuple[str, ...]
 
     def width(self, outputs: int) -> int:
-        """Return how many numbers per example the model returns, of so many classes or columns."""
+        """Return how many numbers per example the model returns, of so many classes or columns.
+
+        Raises:
+            RequestError: If the data is another task's.
+        """
         return outputs
 
     def loss_targets(self, targets: Tensor) -> Tensor:

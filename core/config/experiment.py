@@ -55,7 +55,11 @@ def catalogue() -> dict[str, Path]:
 
 
 def find_experiment(name: str) -> Path:
-    """Return the file of an experiment: a name of the catalogue, or the path of a ``.py`` file."""
+    """Return the file of an experiment: a name of the catalogue, or the path of a ``.py`` file.
+
+    Raises:
+        RequestError: If there is neither.
+    """
     known = catalogue()
     if name in known:
         return known[name]
@@ -143,7 +147,11 @@ def _carries(path: Path) -> bool:
 
 
 def refuse_while_loading(call: str) -> None:
-    """Refuse to train from within an experiment's file that is being loaded."""
+    """Refuse to train from within an experiment's file that is being loaded.
+
+    Raises:
+        RequestError: Saying how a file can be an experiment and a script.
+    """
     if _loading:
         raise RequestError(
             f"{_loading[-1].name} calls {call} while it is loaded as an experiment.",
@@ -153,7 +161,11 @@ def refuse_while_loading(call: str) -> None:
 
 
 def object_name(value: Any, path: Path, objects: Mapping[str, Any], where: str) -> str:
-    """Return a configuration's name for an object: ``file.py:name`` or a dotted path."""
+    """Return a configuration's name for an object: ``file.py:name`` or a dotted path.
+
+    Raises:
+        RequestError: If it can be found by neither.
+    """
     if getattr(value, "__module__", None) == objects["__name__"]:
         for name, candidate in objects.items():
             if candidate is value:
@@ -269,7 +281,11 @@ def script_baseline(file: str, objects: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_function(function: Any, where: str) -> None:
-    """Refuse what cannot be an experiment, as far as that shows without calling it."""
+    """Refuse what cannot be an experiment, as far as that shows without calling it.
+
+    Raises:
+        RequestError: With every fault.
+    """
     where, faults = shown(where), Faults()
     if not inspect.isgeneratorfunction(function):
         raise RequestError(f"{where} is no generator: it yields no metrics.", _YIELD, "script")
@@ -301,6 +317,9 @@ def read_metrics(item: Any, metric: str) -> dict[str, float]:
     """Read one yielded dict as names to numbers, which need not be finite.
 
     A number may be an array or tensor of one element. The metric that `SELECT` names is required.
+
+    Raises:
+        RequestError: If it is not such a dict, or lacks the metric.
     """
     if not isinstance(item, Mapping):
         raise RequestError(f"{shown(repr(item))} is not a dict of names to numbers.", _YIELD)

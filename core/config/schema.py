@@ -165,7 +165,11 @@ class Configuration(_Frozen):
         return self.model_dump(mode="json")
 
     def replace(self, key: str, value: Any) -> Configuration:
-        """Return a copy with one dotted key set as by `with_value`, checked."""
+        """Return a copy with one dotted key set as by `with_value`, checked.
+
+        Raises:
+            RequestError: If the value does not fit the key.
+        """
         return Configuration.parse(with_value(self.to_dict(), key, value), key)
 
     def component(self, kind: str) -> Component:
@@ -289,7 +293,11 @@ def with_value(configuration: Mapping[str, Any], key: str, value: Any) -> dict[s
 
 
 def full_key(key: str, known: Iterable[str]) -> str:
-    """Return the one known key that this is, or is the last part of, as ``lr`` may be."""
+    """Return the one known key that this is, or is the last part of, as ``lr`` may be.
+
+    Raises:
+        RequestError: If there is no such key, or several.
+    """
     known = list(known)
     if key in known:
         return key

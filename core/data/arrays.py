@@ -22,7 +22,11 @@ def is_frame(values: object) -> bool:
 
 
 def as_array(values: Any, what: str, where: str) -> Array:
-    """Return values of any dtype as an array `[N, ...]`; RequestError if they are no such thing."""
+    """Return values of any dtype as an array `[N, ...]`; RequestError if they are no such thing.
+
+    Raises:
+        RequestError: The values are no array, tensor, list or frame, or do not fit in one array.
+    """
     try:
         if isinstance(values, torch.Tensor):
             dense = values.detach().cpu()
@@ -50,6 +54,9 @@ def features_array(features: Any, where: str) -> tuple[Array, tuple[str, ...] | 
     Args:
         features: An array, a tensor, a list, or a DataFrame with columns of numbers.
         where: Where they came from, as messages say it.
+
+    Raises:
+        RequestError: Something in them is not a number, or there is nothing in them.
     """
     columns = None
     if is_frame(features):

@@ -59,7 +59,11 @@ class Images:
         return {"channels": self.channels, "size": size, "resize": self.size is not None}
 
     def decoded(self) -> torch.Tensor:
-        """Return all of them: float32 `[N, channels, height, width]` from 0 to 1."""
+        """Return all of them: float32 `[N, channels, height, width]` from 0 to 1.
+
+        Raises:
+            RequestError: If one cannot be decoded, or they are of different sizes.
+        """
         decoding = self.decoding()
         batch = torch.empty(len(self.paths), self.channels, *decoding["size"])
         for row, path in enumerate(self.paths):
@@ -82,7 +86,11 @@ class ImageFiles(Dataset[tuple[torch.Tensor, Any]]):
 
 
 def decode(path: Path, channels: int, size: Sequence[int] | None) -> torch.Tensor:
-    """Decode an image file: float32 `[channels, height, width]` from 0 to 1, brought to a size."""
+    """Decode an image file: float32 `[channels, height, width]` from 0 to 1, brought to a size.
+
+    Raises:
+        RequestError: If it cannot be decoded, naming it.
+    """
     from PIL import Image
 
     try:
@@ -136,6 +144,9 @@ def images(
         root: The folder.
         size: Height and width in pixels that each image is brought to; one number for both.
         channels: 3 for colours, 1 for grey.
+
+    Raises:
+        RequestError: If the folder is missing or has another layout; says what was looked for.
     """
     folder = Path(root).expanduser()
     if not folder.is_dir():
@@ -219,6 +230,9 @@ def digits(n_class: Annotated[int, Field(ge=2, le=10)] = 10) -> dict[str, Any]:
 
     Reads scikit-learn's file: importing scikit-learn takes longer than training on them does.
     Digits from 0 on are kept, so many as `n_class` says.
+
+    Raises:
+        RequestError: If the file is not where it was.
     """
     spec = find_spec("sklearn")
     folder = Path(spec.origin or "").parent if spec else Path()
@@ -240,6 +254,9 @@ def make_augment(components: Sequence[Component]) -> Augment | None:
 
     Args:
         components: Names of `torchvision.transforms.v2`, with their keywords.
+
+    Raises:
+        RequestError: With all faults of all of them.
     """
     if not components:
         return None

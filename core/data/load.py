@@ -61,7 +61,11 @@ class Raw:
 
 
 def raw_of(returned: Any, where: str) -> Raw:
-    """Normalise one set of examples of any accepted form."""
+    """Normalise one set of examples of any accepted form.
+
+    Raises:
+        RequestError: It has none of the accepted forms, or what is inside cannot be used.
+    """
     if isinstance(returned, TensorDataset):
         returned = returned.tensors
     if isinstance(returned, Dataset):
@@ -252,6 +256,9 @@ def load(
         name: What messages call it.
         seed: The configuration's `split.seed`.
         targets: Whether an example has one class, several labels, or quantities.
+
+    Raises:
+        RequestError: It raised, or returned something that cannot be used; says what and where.
     """
     try:
         with seeded_globals(seed, "data"):

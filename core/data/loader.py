@@ -106,7 +106,11 @@ class Part:
         return (batches[number] for number in range(len(chunks)))
 
     def inputs_of(self, rows: int) -> Batch:
-        """Return the first `rows` examples as one batch (all of them where there are fewer)."""
+        """Return the first `rows` examples as one batch (all of them where there are fewer).
+
+        Raises:
+            RequestError: The part is empty.
+        """
         for batch in self.batches(rows):
             return batch
         raise bad_data("This part of the data has no examples.")

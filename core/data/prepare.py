@@ -109,6 +109,10 @@ def prepare(
         standardize: Whether inputs get mean 0 and deviation 1, by the training part's figures;
             None means true for tables (in memory, `[N, F]`), else false.
         augment: Changes an input at random, in the training part only.
+
+    Raises:
+        RequestError: The split does not fit the data, a data set is to be standardized, or there
+            is nothing to augment.
     """
     parts = _parts(source, split)
     if source.targets == "classes":

@@ -137,6 +137,10 @@ def table_of(frame: Any, where: str, *, fill: bool = False) -> Table:
         frame: Its columns are of numbers, or of words and booleans, each with a name of its own.
         where: Where it came from, as messages say it.
         fill: Whether empty cells are filled. Else they are refused.
+
+    Raises:
+        RequestError: If a column is neither, has another's name, or has empty cells that are not
+            to be filled.
     """
     faults = Faults()
     columns: dict[str, Array] = {}
@@ -204,6 +208,9 @@ def table(path: str, target: str | list[str], missing: Missing = "refuse") -> tu
         path: The file; ``.tsv`` and ``.tab`` are separated by tabs, all others by commas.
         target: The column to predict; several for several values or labels.
         missing: What happens to rows with empty cells.
+
+    Raises:
+        RequestError: If it cannot be read, or has no such column.
     """
     frame = read_frame(path)
     wanted = [target] if isinstance(target, str) else target
@@ -228,7 +235,11 @@ def table(path: str, target: str | list[str], missing: Missing = "refuse") -> tu
 
 
 def read_frame(path: str, **options: Any) -> Any:
-    """Read a CSV or TSV file as a DataFrame; RequestError if it is missing or no table."""
+    """Read a CSV or TSV file as a DataFrame; RequestError if it is missing or no table.
+
+    Raises:
+        RequestError: If there is no such file, or it is no table.
+    """
     import pandas
     from pandas.errors import ParserWarning
 
@@ -258,7 +269,11 @@ def read_frame(path: str, **options: Any) -> Any:
 
 
 def check_columns(frame: Any, wanted: Sequence[str], path: str) -> None:
-    """Refuse names that a table does not have; RequestError gives the nearest, or all."""
+    """Refuse names that a table does not have; RequestError gives the nearest, or all.
+
+    Raises:
+        RequestError: With the nearest, or all.
+    """
     faults = Faults()
     there = [str(name) for name in frame.columns]
     for name in wanted:

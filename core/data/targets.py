@@ -42,6 +42,9 @@ def encode_classes(parts: Parts, given_names: Names) -> tuple[Code, dict[str, Ar
     """Return the classes that all parts together define, in order, and codes int64 `[N]`.
 
     Given names are those of the labels 0, 1, …, used where the labels are such numbers.
+
+    Raises:
+        RequestError: Labels are missing, of different types, not whole, or all the same.
     """
     arrays = {key: _one_type(array, where) for key, (array, where) in parts.items()}
     _, where = next(iter(parts.values()))
@@ -72,7 +75,11 @@ def encode_classes(parts: Parts, given_names: Names) -> tuple[Code, dict[str, Ar
 
 
 def encode_labels(parts: Parts, given_names: Names) -> tuple[Code, dict[str, Array]]:
-    """Return the labels of which an example has any number, and marks int64 `[N, labels]`."""
+    """Return the labels of which an example has any number, and marks int64 `[N, labels]`.
+
+    Raises:
+        RequestError: They are not 0 and 1 in two or more columns.
+    """
     encoded: dict[str, Array] = {}
     for key, (array, where) in parts.items():
         marks = array if array.dtype.kind in NUMERIC else array.astype(object)
@@ -94,7 +101,11 @@ def encode_labels(parts: Parts, given_names: Names) -> tuple[Code, dict[str, Arr
 
 
 def encode_quantities(parts: Parts, _: Names) -> tuple[Code, dict[str, Array]]:
-    """Return how many columns there are, and the exact values float64 `[N, outputs]`."""
+    """Return how many columns there are, and the exact values float64 `[N, outputs]`.
+
+    Raises:
+        RequestError: Targets are no numbers, not finite as float32, or of different widths.
+    """
     encoded = {key: _numbers(array, where) for key, (array, where) in parts.items()}
     width = _common_width(encoded, "target columns", parts)
     for key, (_array, where) in parts.items():
@@ -110,7 +121,11 @@ ENCODERS: Mapping[Targets, Callable[..., tuple[Code, dict[str, Array]]]] = {
 
 
 def targets_array(targets: Any, where: str) -> Array:
-    """Return targets as an array `[N, ...]`; lists keep each value's own type."""
+    """Return targets as an array `[N, ...]`; lists keep each value's own type.
+
+    Raises:
+        RequestError: They are no array, tensor, list or frame.
+    """
     if is_frame(targets) and len(targets.columns) == 1:
         targets = targets.iloc[:, 0]
     if isinstance(targets, list | tuple):  # numpy would turn [1, "a"] into words

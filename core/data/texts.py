@@ -117,7 +117,11 @@ def tokens(text: str, lowercase: bool) -> list[str]:
 
 
 def checked(texts: Texts, where: str) -> Texts:
-    """Return the texts if each has a token; RequestError names those that have none."""
+    """Return the texts if each has a token; RequestError names those that have none.
+
+    Raises:
+        RequestError: Naming those that have none.
+    """
     bare = [row for row, text in enumerate(texts.texts) if not _TOKEN.search(text)]
     if bare:
         rows = ", ".join(map(str, bare[:5])) + (f" and {len(bare) - 5} more" if bare[5:] else "")
@@ -142,6 +146,9 @@ def text(
         label: The column of labels; without it the second of two.
         lowercase: Whether words in capitals are the same words.
         min_count: Words that occur less often in the training part are unknown.
+
+    Raises:
+        RequestError: If it cannot be read, or it is not clear which columns are meant.
     """
     frame = read_frame(path, dtype=str, keep_default_na=False).fillna("")
     if frame.empty:

@@ -33,6 +33,9 @@ def dry_run(train_state: TrainState, *, update: bool = True) -> None:
         update: Whether the optimizer makes that update. A cohort computes its own with optimizers
             that it knows, and torch imports its compiler when an optimizer first steps, which
             takes a second.
+
+    Raises:
+        RequestError: If something does not fit, with both shapes and where they come from.
     """
     _check_loss_kind(train_state)
     _check_scheduler(train_state)

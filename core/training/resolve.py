@@ -133,6 +133,9 @@ class Resolver:
         """Return configuration, engine, the model's layers and the data's sizes, for `show`.
 
         Model and data of a function are None.
+
+        Raises:
+            RequestError: If it cannot be trained as requested.
         """
         run = self.specify(requested, 0, engine)
         model = data = None
@@ -152,7 +155,11 @@ class Resolver:
 
     @_once
     def configuration(self, requested: Configuration) -> dict[str, Any]:
-        """Return the resolved configuration, in which nothing is left to be decided."""
+        """Return the resolved configuration, in which nothing is left to be decided.
+
+        Raises:
+            RequestError: With all faults found in components, data and their fit.
+        """
         checked = self._checked(requested)
         full = with_defaults(checked, self.experiment)
         data, task = self.data(requested), self.task(requested)
@@ -176,7 +183,11 @@ class Resolver:
 
     @_once
     def data(self, requested: Configuration) -> Data:
-        """Return the prepared parts that a configuration is trained on."""
+        """Return the prepared parts that a configuration is trained on.
+
+        Raises:
+            RequestError: If the data cannot be loaded or divided, or a function keeps it to itself.
+        """
         checked, task = self._checked(requested), self.task(requested)
         full = with_defaults(checked, self.experiment)
         name, usual = checked.data.name, _usual_method(task)
@@ -320,7 +331,11 @@ def _refuse_unused_split(split: Split, source: Source, usual: Method) -> None:
 
 
 def choose_device(device: str) -> str:
-    """Return ``cpu`` or ``cuda``; auto takes a GPU where there is one."""
+    """Return ``cpu`` or ``cuda``; auto takes a GPU where there is one.
+
+    Raises:
+        RequestError: If a GPU is requested and there is none.
+    """
     there = torch.cuda.is_available()
     if device == "cuda" and not there:
         raise RequestError(

@@ -79,7 +79,11 @@ class TrainState:
 def make_train_state(
     configuration: Mapping[str, Any], experiment: Experiment, data: Data, seed: int
 ) -> TrainState:
-    """Build all parts of a run, by a resolved configuration, at its first step."""
+    """Build all parts of a run, by a resolved configuration, at its first step.
+
+    Raises:
+        RequestError: If a component cannot be built with its keywords.
+    """
     train, device = configuration["train"], torch.device(configuration["device"])
     task: Task = _make("task", configuration, experiment)
     with seeded_globals(seed, "init"):
@@ -119,7 +123,11 @@ def make_train_state(
 def make_architecture(
     configuration: Mapping[str, Any], experiment: Experiment
 ) -> tuple[Task, nn.Module]:
-    """Build task and model, for weights that replace all of the model's own. Needs no data."""
+    """Build task and model, for weights that replace all of the model's own. Needs no data.
+
+    Raises:
+        RequestError: If a component cannot be built with its keywords.
+    """
     with seeded_globals(0, "init"):
         model, _ = _make_model(without_weights(configuration), experiment, seed=0)
         return _make("task", configuration, experiment), model
@@ -216,6 +224,9 @@ def checked_loss(train_state: TrainState, outputs: Tensor, targets: Tensor) -> T
     """Return the loss of a batch; RequestError if the outputs have not the task's shape.
 
     A loss that broadcasts `[N]` against `[N, 1]` would train on nonsense without an error.
+
+    Raises:
+        RequestError: Naming both shapes and where they come from.
     """
     task, data = train_state.task, train_state.data
     expected = (len(targets), task.width(data.outputs))
