@@ -209,8 +209,12 @@ def within(seconds: float, call: Callable[[], Result]) -> Result:
         except BaseException as error:
             result.set_exception(error)
 
-    threading.Thread(target=work, name="bounded", daemon=True).start()
-    return result.result(seconds)
+    thread = threading.Thread(target=work, name="bounded", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise TimeoutError(f"wandb did not answer in {seconds:g} seconds")
+    return result.result()
 
 
 def reason(error: Exception) -> str:

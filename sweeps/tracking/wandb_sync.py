@@ -34,10 +34,10 @@ from paribus.sweeps.tracking.wandb_layout import (
 from paribus.sweeps.tracking.wandb_session import Session, reason, within
 from paribus.sweeps.tracking.wandb_writer import Ledger, WandbWriter
 
-PATIENCE = 12.0  # seconds that a sweep waits at its end for one call
+PATIENCE = 12.0  # seconds that a command waits at its end for one call
 HURRY = 5.0  # seconds after its end from which the rest is written offline
 FINISH_SECONDS = 15.0  # for `sync`, the end of one run; nobody trains meanwhile
-SYNC_PATIENCE = 60.0  # for `sync`, all of one run
+SYNC_PATIENCE = 60.0  # for `sync` and `compare --wandb`, all of one run
 MOST_FAILURES = 2  # one after the other: then it is the server
 
 Outcome = Literal["logged", "amended", "unchanged", "failed"]
@@ -225,17 +225,16 @@ def log_study(study: Study, warn: Callable[[str], None], bar: ProgressBar) -> di
     Returns:
         ``wandb`` of the `compare` document.
     """
-    names = [run for setting in study.settings for run in setting.runs.values()]
-    records = {run: record for run in names if (record := study.outcomes.record(run))}
+    records = {run: record for run in study.run_ids if (record := study.outcomes.record(run))}
     compared = tracked_study(study)
     ids, summary = [run_id(study.name, run) for run in records], study_id(study.name)
     became: dict[str, Outcome] = {}
     with closing(WandbTracker(study.root.path, warn)) as tracker, suppress(TimeoutError):
         for name, record in bar(list(records.items())):
             contents = run_layout(*recorded_run(study.root.run(name), record, study))
-            became[contents.id] = tracker.bring(contents).result(PATIENCE)
+            became[contents.id] = tracker.bring(contents).result(SYNC_PATIENCE)
         if compared:
-            became[summary] = tracker.bring(study_layout(compared)).result(PATIENCE)
+            became[summary] = tracker.bring(study_layout(compared)).result(SYNC_PATIENCE)
     counts = Counter(became.get(wandb_id, "failed") for wandb_id in ids)
     ledger = Ledger(study.root.path)
     lines = [line for wandb_id in (*ids, summary) if (line := ledger.line(wandb_id))]
@@ -383,9 +382,8 @@ def _by_wandb_id(root: ResultsDir) -> Mapping[str, Unconfirmed]:
     for name in root.study_names():
         found.append(Unconfirmed(name, None, study_id(name)))
         with suppress(DamagedError):
-            for setting in Study.load(root, name).settings:
-                runs = setting.runs.values()
-                found += [Unconfirmed(name, run, run_id(name, run)) for run in runs]
+            runs = Study.load(root, name).run_ids
+            found += [Unconfirmed(name, run, run_id(name, run)) for run in runs]
     return {item.wandb_id: item for item in found}
 
 

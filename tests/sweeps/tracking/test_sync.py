@@ -7,12 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 
 import pytest
 from processes import Started, wait_until
 
+from paribus.core.errors import ParibusError
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.tracking import wandb_session
 from paribus.sweeps.tracking import wandb_sync as syncing
@@ -264,6 +266,15 @@ def test_nobody_listens(paribus, server, root):
         done = paribus("sync", "--root", root, env=env)
     assert (done.code, done.out, len(done.err.splitlines())) == (1, "", 1)
     assert "does not answer" in done.err
+
+
+def test_a_wandb_that_hangs_is_named(sync, monkeypatch):
+    released = threading.Event()
+    monkeypatch.setattr(wandb_session.Session, "start", lambda *_, only: released.wait(30))
+    monkeypatch.setattr(syncing, "SYNC_PATIENCE", 0.25)
+    with pytest.raises(ParibusError, match=r"^W&B: wandb did not answer in 0\.25 seconds\."):
+        sync()
+    released.set()
 
 
 def test_without_a_key(paribus, root):

@@ -6,6 +6,9 @@ from collections import Counter
 
 import pytest
 
+from paribus.sweeps.study.results_dir import ResultsDir
+from paribus.sweeps.study.study import Study
+from paribus.sweeps.tracking import wandb_session, wandb_sync
 from paribus.sweeps.tracking.wandb_layout import SETTINGS, study_id
 from tests.sweeps.wandb_reader import offline_runs
 from tests.sweeps.wandb_server import WandbServer
@@ -141,6 +144,20 @@ def test_offline_is_done_too(paribus, root):
     found = offline_runs(root)
     assert Counter(run.job_type for run in found) == {"run": 12, "study": 1}
     assert sum("delta" in run.summary for run in found) == 9
+
+
+def test_a_run_may_take_longer_than_the_end_of_a_sweep(server, root, monkeypatch):
+    for name, value in environment(server).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setattr(wandb_sync, "PATIENCE", 0.5)
+    monkeypatch.setattr(wandb_session, "FINISH_SECONDS", 2.0)  # what hangs is waited for so long
+    server.trouble = {"/files": "hang"}
+    warnings = []
+    study = Study.load(ResultsDir(root), "rates")
+    found = wandb_sync.log_study(study, warnings.append, list)
+    assert (found["logged"], found["failed"], found["study"]) == (12, 0, "logged")
+    assert "logging offline" in warnings[0]
 
 
 def test_a_server_that_is_not_there(paribus, server, root):
