@@ -23,8 +23,9 @@ class Net(nn.Module):  # {remark}
 CELLS = {
     "import": "import paribus, torch\nfrom torch import nn",
     "constants": "WIDTH = 2\nWIDTH *= 2\nscale = torch.ones(1)",
-    "block": "act = lambda: nn.Tanh()\n\ndef block(i, o):\n"
-    "    return nn.Sequential(nn.Linear(i, o), act())",
+    "block": "act = lambda: nn.Tanh()\n\n"
+    "def filter(*layers):\n    return nn.Sequential(*layers)\n\n"
+    "def block(i, o):\n    return filter(nn.Linear(i, o), act())",
     "net": NET.format(remark="first"),
     "train": 'run = paribus.train("line", {"model": Net, "train.epochs": 2}, wandb=False)',
     "run": "run",
@@ -112,7 +113,8 @@ def test_pictures_are_shown(executed):
 
 
 def test_a_model_of_the_cells_travels_with_the_run(executed, paribus, tmp_path):
-    """What it uses is taken along: a function, a lambda, a constant as it stands, modules."""
+    """What it uses is taken along: functions, one of them named like a builtin, a lambda, a
+    constant as it stands, modules."""
     folder, outputs = executed
     assert printed(outputs["reproduce"]) == "bit-exact\n"
     root = folder / "results"
@@ -123,6 +125,7 @@ def test_a_model_of_the_cells_travels_with_the_run(executed, paribus, tmp_path):
               and r["configuration"]["model"].get("width", 4) == 4}  # fmt: skip
     (source,) = (root / "runs" / run / "source").glob("notebook_*.py")
     assert "WIDTH = 4" in source.read_text()
+    assert "def filter(" in source.read_text()
     for command in ("reproduce", "evaluate"):
         done = paribus(command, run, "--json", "--root", root, cwd=tmp_path)
         assert done.code == 0, done.err

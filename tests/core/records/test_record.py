@@ -1,10 +1,12 @@
 """What is read from `run.json`: by its format, and never more than it holds."""
 
 import copy
+from importlib import import_module
 
 import pytest
 
-from paribus.core.records.record import Epoch, read_record
+from paribus.core.records import record as recording
+from paribus.core.records.record import Epoch, present_name, read_record
 
 WHOLE = {
     "format": 1, "run": "x-s0-0123456789ab", "experiment": "x", "seed": 0, "status": "complete",
@@ -82,3 +84,10 @@ def test_a_failed_run_has_no_best_epoch():
     assert dict(read_record(failed).metrics) == {}
     with pytest.raises(ValueError, match="a failed run has no best epoch"):
         read_record({**WHOLE, "status": "failed"})
+
+
+@pytest.mark.parametrize("old", recording._MOVED)
+def test_what_a_record_of_format_1_names_is_where_it_says(old):
+    module, _, name = present_name(f"{old}.something").rpartition(".")
+    assert name == "something"
+    import_module(module)
