@@ -17,23 +17,20 @@ from paribus.core.checks.subject import (
     BATCH,
     FITS,
     SEED,
+    Skipped,
     Subject,
-    Verdict,
     affordable,
     by_adam,
     by_lbfgs,
     counted,
-    failed,
     outputs_of,
-    passed,
-    skipped,
     some_rows,
 )
 from paribus.core.components.tasks import Task
 from paribus.core.data.loader import Items, Part
 from paribus.core.data.prepare import Data, class_counts
 from paribus.core.data.texts import Tokens
-from paribus.core.errors import shown
+from paribus.core.errors import RequestError, shown
 from paribus.core.rng import stream
 
 SAMPLE = 1000  # examples whose inputs are looked at
@@ -54,14 +51,14 @@ ADVICE = (
 )
 
 
-def inputs(subject: Subject) -> Verdict:
+def inputs(subject: Subject) -> str:
     """Check that inputs are about as large as initial weights expect.
 
     That they are finite, data functions and items alike, is checked where they are loaded.
     """
     part = subject.data.train
     if isinstance(part.inputs, Tokens):
-        return skipped("words have no size")
+        raise Skipped("words have no size")
     values = next(part.batches(SAMPLE, some_rows(part, SAMPLE)))[0].double()
     by_column = values.transpose(0, 1).flatten(1)  # columns, or channels
     sizes = by_column.square().mean(1).sqrt()
@@ -69,12 +66,12 @@ def inputs(subject: Subject) -> Verdict:
     summary = f"mean {values.mean().item():z.2f}, deviation {values.std(correction=0).item():.2f}"
     if sizes[largest] > LARGE:
         name = _column_names(subject.data)[largest]
-        return failed(
+        raise RequestError(
             f"Inputs are large: {name} is about {sizes[largest].item():.3g}.",
             "Bring them near 0 and 1: standardize=true, or divide them in the data function.",
         )
     if len(values) > 1 and by_column.std(1).max() < SMALL:
-        return failed(
+        raise RequestError(
             f"Inputs hardly differ from example to example: {summary}.",
             "Set standardize=true, and look at what the data function returns.",
         )
@@ -89,7 +86,7 @@ def inputs(subject: Subject) -> Verdict:
         more = f" and {len(new) - MOST_NAMED} more" if new[MOST_NAMED:] else ""
         named = ", ".join(new[:MOST_NAMED])
         note += f"; words that no training example has, encoded as zeros: {named}{more}"
-    return passed(f"{summary}{note}")
+    return f"{summary}{note}"
 
 
 def _column_names(data: Data) -> list[str]:
@@ -130,7 +127,7 @@ def _unique_columns(subject: Subject) -> list[str]:
     ]
 
 
-def labels(subject: Subject) -> Verdict:
+def labels(subject: Subject) -> str:
     """Check that every class has training examples, and that quantities differ.
 
     That labels are in range is checked where they are loaded.
@@ -139,17 +136,17 @@ def labels(subject: Subject) -> Verdict:
     if data.class_names is None:
         low, high = data.train.targets.min().item(), data.train.targets.max().item()
         if low == high and len(data.train) > 1:
-            return failed(
+            raise RequestError(
                 f"All targets are {low:g}: there is nothing to learn.",
                 "Look at what the data function returns as targets.",
             )
-        return passed(f"values from {low:.4g} to {high:.4g}")
+        return f"values from {low:.4g} to {high:.4g}"
     what, several = ("class", "classes") if data.train.targets.ndim == 1 else ("label", "labels")
     counts = class_counts(data.train.targets, data.outputs)
     rarest = min(range(len(counts)), key=counts.__getitem__)
     name = shown(data.class_names[rarest])
     if counts[rarest] == 0:
-        return failed(
+        raise RequestError(
             f"No training example has {what} '{name}'.",
             "Give examples of it, or leave it out in the data function.",
         )
@@ -157,14 +154,14 @@ def labels(subject: Subject) -> Verdict:
     validated = class_counts(data.val.targets, data.outputs)
     lacking = [shown(n) for n, count in zip(data.class_names, validated, strict=True) if not count]
     note = f"; validation has none of '{lacking[0]}', so nothing is known of it" if lacking else ""
-    return passed(f"{data.outputs} {several}; the rarest, '{name}', has {few}{note}")
+    return f"{data.outputs} {several}; the rarest, '{name}', has {few}{note}"
 
 
-def no_shared_example(subject: Subject) -> Verdict:
+def no_shared_example(subject: Subject) -> str:
     """Check that no example, input and target, is in both training and validation."""
     data = subject.data
     if data.train.targets is data.val.targets:
-        return skipped(
+        raise Skipped(
             "split.method=none: training and validation are the same examples, as requested"
         )
     trained = set(_hashes(data.train))
@@ -175,8 +172,8 @@ def no_shared_example(subject: Subject) -> Verdict:
     )
     if shared > max(1, SHARED * len(data.val)):  # in a small part one is more than that
         advice = "Take equal rows out of the data, or divide it so that they stay together."
-        return failed(f"{found}.", advice)
-    return passed(found)
+        raise RequestError(f"{found}.", advice)
+    return found
 
 
 def _hashes(part: Part) -> Iterator[bytes]:
@@ -189,7 +186,7 @@ def _hashes(part: Part) -> Iterator[bytes]:
             yield hashlib.blake2b(one.tobytes() + b"\0" + y.tobytes(), digest_size=16).digest()
 
 
-def labels_follow(subject: Subject) -> Verdict:
+def labels_follow(subject: Subject) -> str:
     """Check that what is learned from some training examples holds for others.
 
     Of classes and labels the surest third of the predictions is judged. Where classes overlap a
@@ -197,15 +194,15 @@ def labels_follow(subject: Subject) -> Verdict:
     """
     data = subject.data
     if data.train.targets is data.val.targets:
-        return skipped("split.method=none leaves no examples that were not trained on")
+        raise Skipped("split.method=none leaves no examples that were not trained on")
     order = torch.randperm(len(data.train), generator=stream(SEED, "data", "halves"))
     half = len(order) // 2
     if half < FEWEST // 2:
-        return skipped(f"{counted(len(order), 'training example')} are too few")
+        raise Skipped(f"{counted(len(order), 'training example')} are too few")
     learned, others = data.train.select(order[:half]), data.train.select(order[half:])
     if affordable(subject.train_state(), min(BATCH, half), UPDATES) < FEWEST_UPDATES:
-        return skipped("the model is too large to learn quickly")
-    verdicts = []
+        raise Skipped("the model is too large to learn quickly")
+    first: RequestError | None = None
     for fit in FITS if data.class_names is None else FITS_OF_CLASSES:
         train_state = subject.train_state()
         if data.class_names is not None:
@@ -218,10 +215,12 @@ def labels_follow(subject: Subject) -> Verdict:
             pairs.append(outputs_of(train_state, part, rows))
         outputs, targets = (torch.cat(both) for both in zip(*pairs, strict=True))
         judge = _of_values if train_state.task.targets == "values" else _of_classes
-        verdicts.append(judge(train_state.task, outputs, targets))
-        if verdicts[-1].passed:
-            return verdicts[-1]
-    return verdicts[0]
+        try:
+            return judge(train_state.task, outputs, targets)
+        except RequestError as error:
+            first = first or error
+    assert first is not None
+    raise first
 
 
 def _plain_loss(outputs: Tensor, aims: Tensor) -> Tensor:
@@ -231,7 +230,7 @@ def _plain_loss(outputs: Tensor, aims: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(outputs, aims)
 
 
-def _of_values(_: Task, outputs: Tensor, targets: Tensor) -> Verdict:
+def _of_values(_: Task, outputs: Tensor, targets: Tensor) -> str:
     """Check that predictions of values rise and fall with the targets."""
     found = []
     for column, aim in zip(outputs.double().T, targets.double().T, strict=True):
@@ -239,11 +238,11 @@ def _of_values(_: Task, outputs: Tensor, targets: Tensor) -> Verdict:
     correlation = sum(found) / len(found)
     summary = f"correlation {correlation:.2f} with {counted(len(targets), 'target')} not trained on"
     if not correlation > 2 / math.sqrt(len(targets)):
-        return failed(f"Predictions have a {summary}: no more than chance.", ADVICE)
-    return passed(summary)
+        raise RequestError(f"Predictions have a {summary}: no more than chance.", ADVICE)
+    return summary
 
 
-def _of_classes(task: Task, outputs: Tensor, targets: Tensor) -> Verdict:
+def _of_classes(task: Task, outputs: Tensor, targets: Tensor) -> str:
     """Check that few of the surest predictions are wrong, next to labels drawn at random."""
     probabilities = task.probabilities(outputs)
     assert probabilities is not None
@@ -262,6 +261,6 @@ def _of_classes(task: Task, outputs: Tensor, targets: Tensor) -> Verdict:
         f"{wrong} of the {len(surest)} surest predictions for examples not trained on are wrong"
     )
     if wrong > RANDOM * if_random:
-        share = min(1.0, wrong / if_random)
-        return failed(f"{summary}, as if {share:.0%} of the labels were drawn at random.", ADVICE)
-    return passed(summary)
+        share = f"{min(1.0, wrong / if_random):.0%}"
+        raise RequestError(f"{summary}, as if {share} of the labels were drawn at random.", ADVICE)
+    return summary

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 
 import torch
@@ -13,18 +14,15 @@ from paribus.core.checks.subject import (
     FITS,
     FITS_OF_CONVEX,
     SEED,
+    Skipped,
     Subject,
-    Verdict,
     affordable,
     batch_of,
     counted,
     explained,
-    failed,
     learning,
     loss_of,
     ordered,
-    passed,
-    skipped,
     some_rows,
 )
 from paribus.core.components.models import weights_hash
@@ -52,7 +50,7 @@ FAR = 100  # targets so large take many steps to reach
 BURST = 100  # a loss so much larger does not come down again
 
 
-def shapes(subject: Subject) -> Verdict:
+def shapes(subject: Subject) -> str:
     """Check that inputs go through augmentation and model, and outputs are as wide as needed."""
     train_state = subject.train_state()
     layers = _layers(train_state)
@@ -69,22 +67,19 @@ def shapes(subject: Subject) -> Verdict:
         )
     except RequestError as error:
         through = f" Layers: {layers}." if layers else ""
-        return failed(f"{error.message}{through}", error.hint)
+        raise RequestError(f"{error.message}{through}", error.hint) from error
     targets = list(subject.data.train.targets.shape[1:])
-    return passed(f"{layers}; targets {_shown(targets)}")
+    return f"{layers}; targets {_shown(targets)}"
 
 
-def loss_fits(subject: Subject) -> Verdict:
+def loss_fits(subject: Subject) -> str:
     """Check that loss and metrics are this task's."""
     train_state = subject.train_state()
-    try:
-        dry_run(train_state)
-    except RequestError as error:
-        return failed(error.message, error.hint)
+    dry_run(train_state)
     loss, task = (train_state.configuration[kind]["name"] for kind in ("loss", "task"))
     more = len(train_state.extra_metrics)
     extra = f" and {counted(more, 'metric')}" if more else ""
-    return passed(f"loss {loss}{extra} for task {task}")
+    return f"loss {loss}{extra} for task {task}"
 
 
 def _layers(train_state: TrainState) -> str:
@@ -104,7 +99,7 @@ def _shown(shape: Sequence[int]) -> str:
     return f"[{', '.join(['N', *map(str, shape)])}]"
 
 
-def overfits_one_batch(subject: Subject) -> Verdict:
+def overfits_one_batch(subject: Subject) -> str:
     """Check that the model can fit a few examples, with optimizers that need no learning rate.
 
     A linear model cannot fit every batch. Where it does not, it has to be clearly better than
@@ -113,21 +108,22 @@ def overfits_one_batch(subject: Subject) -> Verdict:
     part, train_state = subject.data.train, subject.train_state()
     batch = part.select(some_rows(part, _most(train_state), alike=True))
     share, tried = _fitted(subject, batch)
+    than = f"better than a constant prediction on {counted(len(batch), 'example')}"
+    found = f"{max(share, 0.0):.0%} {than}"
     if share >= OVERFITTED:
-        return passed(_share(share, len(batch)))
+        return found
     if not tried:
-        return skipped(f"the model is too large to be fitted quickly ({_share(share, len(batch))})")
-    found = f"The model cannot fit one batch: {_share(share, len(batch))}."
+        raise Skipped(f"the model is too large to be fitted quickly ({found})")
     if not is_linear(train_state, batch):
-        return failed(
-            found,
+        raise RequestError(
+            f"The model cannot fit one batch: {found}.",
             "Give it more width or more layers; if it has them, look for a wrong sign in the loss, "
             "or for targets that its last layer cannot reach.",
         )
     if _orders(subject):
-        return passed(f"{_share(share, len(batch))}: a linear model, which need not fit them all")
-    return failed(
-        found,
+        return f"{found}: a linear model, which need not fit them all"
+    raise RequestError(
+        f"The model cannot fit one batch: {found}.",
         "The model is linear, without an activation between its layers: give it one "
         "(model.activation=relu), or take a model that has (model=mlp).",
     )
@@ -190,21 +186,15 @@ def _most(train_state: TrainState) -> int:
     return min(most, max(2, trained // (2 * width)))
 
 
-def _share(share: float, examples: int) -> str:
-    than = "better than a constant prediction"
-    return f"{max(share, 0.0):.0%} {than} on {counted(examples, 'example')}"
-
-
-def starts_at_chance(subject: Subject) -> Verdict:
+def starts_at_chance(subject: Subject) -> str:
     """Check that the loss at the start is that of equal probabilities: ln C for C classes.
 
     What the loss makes of class weights or label smoothing is in both numbers.
     """
     train_state = subject.train_state()
     if train_state.task.targets == "values":
-        return skipped("for values there is no chance to compare with")
-    if reason := _begins_trained(train_state):
-        return skipped(reason)
+        raise Skipped("for values there is no chance to compare with")
+    _skip_if_trained(train_state)
     part = train_state.data.train
     inputs, targets = batch_of(part, some_rows(part, SAMPLE), train_state.device)
     with torch.no_grad():
@@ -213,26 +203,26 @@ def starts_at_chance(subject: Subject) -> Verdict:
         chance = float(train_state.loss(torch.zeros_like(outputs), loss_targets))
     start = loss.item()
     if not (math.isfinite(chance) and chance > 0):
-        return skipped(f"this loss is {chance:.4g} for equal probabilities, which says nothing")
+        raise Skipped(f"this loss is {chance:.4g} for equal probabilities, which says nothing")
     classes = train_state.data.outputs if train_state.task.targets == "classes" else 2
     known = f"ln {classes} = " if math.isclose(chance, math.log(classes), rel_tol=1e-5) else ""
     losses = f"{start:.4f}; equal probabilities would give {known}{chance:.4f}"
     if not chance / 2 <= start <= chance * 2:
-        return failed(
+        raise RequestError(
             f"The loss at the start is {losses}.",
             "Make inputs and initial weights smaller, or repair the loss: the model begins sure.",
         )
-    return passed(losses)
+    return losses
 
 
-def gradients(subject: Subject) -> Verdict:
+def gradients(subject: Subject) -> str:
     """Check that every parameter gets a gradient, unless train.only leaves it out."""
     train_state = subject.train_state()
     named = dict(train_state.model.named_parameters())
     only = train_state.configuration["train"]["only"]
     frozen = [name for name, p in named.items() if not p.requires_grad]
     if frozen and not only:
-        return failed(
+        raise RequestError(
             f"Frozen (requires_grad is False): {_listed(frozen)}.",
             "Unfreeze it in the model; if it is meant, name what is trained with train.only.",
         )
@@ -253,20 +243,20 @@ def gradients(subject: Subject) -> Verdict:
         optimizer.step()
     unreached = [name for name in trained if name not in reached]
     if unreached:
-        return failed(
+        raise RequestError(
             f"No gradient reaches {_listed(unreached)}.",
             "Look in forward for a layer that is not used, or that is behind detach, argmax "
             "or no_grad.",
         )
     note = f"; {len(frozen)} are frozen by train.only" if frozen else ""
-    return passed(f"all {counted(len(trained), 'tensor')} of parameters{note}")
+    return f"all {counted(len(trained), 'tensor')} of parameters{note}"
 
 
-def falls_in_one_epoch(subject: Subject) -> Verdict:
+def falls_in_one_epoch(subject: Subject) -> str:
     """Check that the experiment's own optimizer reduces the loss."""
     train_state = subject.train_state()
-    if (reason := _begins_trained(train_state)) and not train_state.fresh:
-        return skipped(reason)
+    if not train_state.fresh:
+        _skip_if_trained(train_state)
     part = train_state.data.train
     inputs, targets = batch_of(part, some_rows(part, SAMPLE), train_state.device)
     with torch.no_grad():
@@ -282,18 +272,19 @@ def falls_in_one_epoch(subject: Subject) -> Verdict:
         and updates < train_state.updates
         and before <= after < BURST * before
     ):
-        return skipped(f"the model is too large to train it for long enough ({course})")
+        raise Skipped(f"the model is too large to train it for long enough ({course})")
     if not after < before:
-        return failed(f"The loss does not fall: {course}{named}.", "Lower optimizer.lr tenfold.")
+        advice = "Lower optimizer.lr tenfold."
+        raise RequestError(f"The loss does not fall: {course}{named}.", advice)
     if before - after < HARDLY * abs(before):
         size = targets.double().square().mean().sqrt().item()
         far = train_state.task.targets == "values" and size > FAR
-        return failed(
+        raise RequestError(
             f"The loss hardly falls: {course}{named}.",
             "Raise optimizer.lr tenfold"
             + (f", or divide the targets: they are about {size:.2g}." if far else "."),
         )
-    return passed(course)
+    return course
 
 
 def _train_an_epoch(train_state: TrainState, most: int = MOST_UPDATES) -> int:
@@ -312,11 +303,11 @@ def _train_an_epoch(train_state: TrainState, most: int = MOST_UPDATES) -> int:
     return done
 
 
-def repeats(subject: Subject) -> Verdict:
+def repeats(subject: Subject) -> str:
     """Check that equal seeds give equal weights, at the start and after some updates."""
     first, second = subject.train_state(), subject.train_state()
     if weights_hash(first.model.state_dict()) != weights_hash(second.model.state_dict()):
-        return failed(
+        raise RequestError(
             "The same seed gives other initial weights.",
             "Draw them from torch's, numpy's or Python's global generators, which are seeded.",
         )
@@ -324,20 +315,19 @@ def repeats(subject: Subject) -> Verdict:
     _train_an_epoch(second, REPEATED)
     found, again = weights_hash(first.model.state_dict()), weights_hash(second.model.state_dict())
     if found != again:
-        return failed(
+        raise RequestError(
             f"The same seed gives other weights after {counted(updates, 'update')}.",
             "Draw what is random in model and loss from the global generators, which are seeded.",
         )
-    return passed(f"{found[:12]} twice after {counted(updates, 'update')}")
+    return f"{found[:12]} twice after {counted(updates, 'update')}"
 
 
-def _begins_trained(train_state: TrainState) -> str | None:
-    """Return why a model does not begin at chance."""
+def _skip_if_trained(train_state: TrainState) -> None:
+    """Skip a check of a model that does not begin at chance."""
     if train_state.configuration["train"]["start_from"] is not None:
-        return "it begins with the weights of train.start_from"
+        raise Skipped("it begins with the weights of train.start_from")
     if train_state.configuration["model"].get("weights") is not None:
-        return "it begins with model.weights"
-    return None
+        raise Skipped("it begins with model.weights")
 
 
 def _listed(names: list[str]) -> str:
@@ -348,35 +338,31 @@ def _listed(names: list[str]) -> str:
 # Checks of a function as an experiment: what its first epoch shows.
 
 
-def yields_metrics(subject: Subject) -> Verdict:
+def yields_metrics(subject: Subject) -> str:
     """Check that the first epoch has the metric that SELECT names, and it is finite."""
     report = _first_epoch(subject)
-    if report is None:
-        return failed("It yields nothing.", "Yield a dict of metrics after each epoch.")
     if report.failure is not None:
-        return failed(f"{report.failure}.", "Epochs are chosen by it; try a lower learning rate.")
+        advice = "Epochs are chosen by it; try a lower learning rate."
+        raise RequestError(f"{report.failure}.", advice)
     metrics = ", ".join(f"{name} {value:.4g}" for name, value in report.line["metrics"].items())
-    return passed(f"epoch 1: {metrics}")
+    return f"epoch 1: {metrics}"
 
 
-def repeats_metrics(subject: Subject) -> Verdict:
+def repeats_metrics(subject: Subject) -> str:
     """Check that the same seed twice gives the same metrics in the first epoch."""
-    first, second = (_first_epoch(subject) for _ in range(2))
-    if first is None or second is None:
-        return failed("It yields nothing.", "Yield a dict of metrics after each epoch.")
-    then, now = (null_if_not_finite(report.line["metrics"]) for report in (first, second))
+    then, now = (null_if_not_finite(_first_epoch(subject).line["metrics"]) for _ in range(2))
     if then != now:
         name = next(name for name in {**then, **now} if then.get(name) != now.get(name))
-        return failed(
+        raise RequestError(
             f"The same seed gives {name} {then.get(name)} once and {now.get(name)} again.",
             "Draw what is random from the global generators, which are seeded, or from `seed`.",
         )
-    return passed("epoch 1 twice")
+    return "epoch 1 twice"
 
 
-def _first_epoch(subject: Subject) -> Report | None:
+def _first_epoch(subject: Subject) -> Report:
     run = subject.resolver.specify(subject.requested, SEED)
-    epochs = epochs_of(Job((run,), subject.resolver))
-    report = next(epochs, None)
-    epochs.close()
-    return report
+    with closing(epochs_of(Job((run,), subject.resolver))) as epochs:
+        for report in epochs:
+            return report
+    raise RequestError("It yields nothing.", "Yield a dict of metrics after each epoch.")

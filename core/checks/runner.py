@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from paribus.core.checks import data_checks, optimization_checks
-from paribus.core.checks.subject import Subject, Verdict, skipped
+from paribus.core.checks.subject import Skipped, Subject
 from paribus.core.config.schema import Configuration
 from paribus.core.errors import RequestError, shown
 from paribus.core.runtime import settle
@@ -33,7 +33,7 @@ SHAPES, LOSS = "shapes agree", "loss fits the task"
 FITTED, FALLS = "one batch can be overfitted", "loss falls from the first updates"
 
 # Name, check, and the checks without which it would name the wrong fault.
-Table = tuple[tuple[str, Callable[[Subject], Verdict], tuple[str, ...]], ...]
+Table = tuple[tuple[str, Callable[[Subject], str], tuple[str, ...]], ...]
 CHECKS: Table = (
     (SHAPES, optimization_checks.shapes, ()),
     (LOSS, optimization_checks.loss_fits, (SHAPES,)),
@@ -74,10 +74,14 @@ def check(resolver: Resolver, requested: Configuration) -> Iterator[Check]:
     for name, function, needs in checks:
         missing = [f"'{need}'" for need in needs if done[need] is False]
         try:
-            verdict = skipped(f"it needs {' and '.join(missing)}") if missing else function(subject)
-        except RequestError as error:  # what the experiment's code raises is a failure too
-            verdict = Verdict(False, str(error))
-        except (Exception, SystemExit) as error:
-            verdict = Verdict(False, f"{type(error).__name__}: {shown(error, 300)}.")
-        done[name] = verdict.passed
-        yield Check(name, verdict.passed, verdict.detail)
+            if missing:
+                raise Skipped(f"it needs {' and '.join(missing)}")
+            found = Check(name, True, function(subject))
+        except Skipped as reason:
+            found = Check(name, None, str(reason))
+        except RequestError as error:
+            found = Check(name, False, str(error))
+        except (Exception, SystemExit) as error:  # of the experiment's code
+            found = Check(name, False, f"{type(error).__name__}: {shown(error, 300)}.")
+        done[name] = found.passed
+        yield found

@@ -1,4 +1,8 @@
-"""The configuration that every check is given, what it returns, and quick fits of its model."""
+"""The configuration that every check is given, and quick fits of its model.
+
+A check returns what it found, on one line. It raises `RequestError` with what is wrong and one
+sentence of advice, or `Skipped`.
+"""
 
 from __future__ import annotations
 
@@ -51,32 +55,8 @@ class Subject:
         return self.resolver.train_state(self.requested, SEED)
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The result of a check.
-
-    Attributes:
-        passed: None: the check does not apply.
-        detail: One line: what was found; of a failure also what to do, else why it was skipped.
-    """
-
-    passed: bool | None
-    detail: str
-
-
-def passed(detail: str) -> Verdict:
-    """Return that all is as it should be."""
-    return Verdict(True, detail)
-
-
-def failed(found: str, advice: str) -> Verdict:
-    """Return what was found, and one sentence of advice."""
-    return Verdict(False, f"{found} {advice}")
-
-
-def skipped(reason: str) -> Verdict:
-    """Return why the check does not apply here."""
-    return Verdict(None, reason)
+class Skipped(Exception):
+    """Why a check does not apply here."""
 
 
 def some_rows(part: Part, most: int, *, alike: bool = False) -> Tensor:
