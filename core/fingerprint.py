@@ -29,7 +29,7 @@ NO_NUMBERS = ("root", "path", "download", "num_workers")
 
 
 @cache
-def environment() -> dict[str, Any]:
+def environment(device: str = "cpu") -> dict[str, Any]:
     """Return the properties of process and machine that can change floating-point results, by name.
 
     Settles the process first (`paribus.core.runtime.settle`).
@@ -55,23 +55,16 @@ def environment() -> dict[str, Any]:
         "aligned": mode["aligned"],
     }
     settings = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
-    return found | {name: os.environ[name] for name in settings if name in os.environ}
-
-
-def device_environment(device: str) -> dict[str, Any]:
-    """Return GPU properties that can change floating-point results; nothing for the CPU."""
-    if device != "cuda":
-        return {}
-    import torch
-
-    return {
-        "gpu": torch.cuda.get_device_name(),
-        "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
-        "driver": _group(
-            r"Kernel Module\s+(?:for \S+\s+)?(\S+)", _text_of("/proc/driver/nvidia/version")
-        ),
-    }
+    found |= {name: os.environ[name] for name in settings if name in os.environ}
+    if device == "cuda":
+        driver = _text_of("/proc/driver/nvidia/version")
+        found |= {
+            "gpu": torch.cuda.get_device_name(),
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+            "driver": _group(r"Kernel Module\s+(?:for \S+\s+)?(\S+)", driver),
+        }
+    return found
 
 
 def cpu_model() -> str:
@@ -155,7 +148,7 @@ def identity_parts(
         "initial_weights": initial_weights,
         "sources": sources.digests,
         "distributions": sources.distributions,
-        "environment": {**environment(), **device_environment(device)},
+        "environment": dict(environment(device)),
     }
 
 
@@ -176,13 +169,8 @@ def explain(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[A
     found: dict[str, list[Any]] = {}
     for name in dict.fromkeys([*then, *now]):
         first, second = then.get(name), now.get(name)
-        if first == second:
-            continue
-        if name == "configuration":
-            found |= difference(first or {}, second or {})
-        elif isinstance(first, Mapping) and isinstance(second, Mapping):
-            pairs = {k: [first.get(k), second.get(k)] for k in dict.fromkeys([*first, *second])}
-            found |= {k: pair for k, pair in pairs.items() if pair[0] != pair[1]}
-        else:
+        if isinstance(first, Mapping) and isinstance(second, Mapping):
+            found |= difference(first, second)
+        elif first != second:
             found[name] = [first, second]
     return found

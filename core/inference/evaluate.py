@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from paribus.core.components.models import load_weights
 from paribus.core.components.tasks import Matrix, Task
 from paribus.core.config.experiment import load_experiment
+from paribus.core.config.schema import difference
 from paribus.core.config.values import null_if_not_finite
 from paribus.core.data.prepare import Data
 from paribus.core.errors import DamagedError, RequestError
-from paribus.core.fingerprint import device_environment, environment
+from paribus.core.fingerprint import environment
 from paribus.core.inference.load_run import naming_missing_data, recorded_run
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.run_spec import RunSpec
@@ -30,10 +31,6 @@ def trained_model(run: RunSpec, weights: Mapping[str, Tensor]) -> tuple[Task, nn
     """Return a run's task, and its model with these weights, on the CPU in evaluation mode.
 
     Its data need not be there.
-
-    Args:
-        run: As `paribus.core.inference.load_run.recorded_run` gives it.
-        weights: As `RunFolder.weights` gives them.
 
     Raises:
         DamagedError: If the weights are another model's.
@@ -93,8 +90,6 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
         )
     found = engine_of(run.engine).evaluate(Job((run,), resolver), weights, split)
     metrics = null_if_not_finite({f"{split}/{k}": v for k, v in found.metrics.items()})
-    now = {**environment(), **device_environment(device_of(run))}
-    then = run.identity["environment"]
     recorded = RunFolder(path).record().metrics
     report = None
     rows = resolver.task(run.requested).report(found.outputs, found.targets)
@@ -107,9 +102,7 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
         metrics=metrics,
         confusion_matrix=found.confusion_matrix,
         report=report,
-        environment={
-            k: [then.get(k), now.get(k)] for k in {**then, **now} if then.get(k) != now.get(k)
-        },
+        environment=difference(run.identity["environment"], environment(device_of(run))),
         differs={
             k: [recorded[k], v] for k, v in metrics.items() if k in recorded and recorded[k] != v
         },

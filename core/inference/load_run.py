@@ -10,7 +10,13 @@ from typing import Any
 
 from paribus.core.config.experiment import extend_import_path
 from paribus.core.config.registry import NAMES
-from paribus.core.config.schema import Configuration, get, walk_components, with_value
+from paribus.core.config.schema import (
+    Configuration,
+    difference,
+    get,
+    walk_components,
+    with_value,
+)
 from paribus.core.errors import MISSING, DamagedError, RequestError, shown
 from paribus.core.fileio import manifest_faults
 from paribus.core.fingerprint import trace_components
@@ -144,11 +150,11 @@ def check_trusted(folder: RunFolder, record: RunRecord, configuration: Configura
         if str(path.parent) in fault:
             raise DamagedError(fault, "To use what is there now, add --trust.", "sources-changed")
     extend_import_path(path)
-    here, then = trace_components(configuration, path).digests, record.identity["sources"]
-    differs = sorted(k for k in {**then, **here} if then.get(k) != here.get(k))
-    if differs:
+    here = trace_components(configuration, path).digests
+    if differs := difference(record.identity["sources"], here):
         raise DamagedError(
-            f"{record.run}: {', '.join(map(shown, differs))} is not what it was trained with.",
+            f"{record.run}: {', '.join(map(shown, sorted(differs)))} is not what it was trained "
+            "with.",
             "To use what is there now, add --trust.",
             "sources-changed",
         )
