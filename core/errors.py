@@ -33,10 +33,11 @@ class ParibusError(Exception):
     """Base of the errors that are shown as a message, never as a traceback."""
 
     exit_code = 1
+    default_kind = "failed"
 
-    def __init__(self, message: str, hint: str = "", kind: str = "failed") -> None:
+    def __init__(self, message: str, hint: str = "", kind: str = "") -> None:
         super().__init__(message, hint, kind)
-        self.faults = [Fault(message, hint, kind)]
+        self.faults = [Fault(message, hint, kind or self.default_kind)]
 
     @property
     def kind(self) -> str:
@@ -58,9 +59,7 @@ class RequestError(ParibusError):
     """The request was wrong; nothing was created. Exit code 2."""
 
     exit_code = 2
-
-    def __init__(self, message: str, hint: str = "", kind: str = "request") -> None:
-        super().__init__(message, hint, kind)
+    default_kind = "request"
 
     @classmethod
     def of(cls, faults: Iterable[Fault]) -> RequestError:
@@ -83,8 +82,7 @@ def bad_data(message: str, hint: str = "") -> RequestError:
 class DamagedError(ParibusError):
     """A file does not hold what was written to it. Exit code 1."""
 
-    def __init__(self, message: str, hint: str = "", kind: str = "damaged") -> None:
-        super().__init__(message, hint, kind)
+    default_kind = "damaged"
 
 
 @dataclass

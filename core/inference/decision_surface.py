@@ -90,13 +90,13 @@ def surface_of_run(path: Path, trust: bool = False) -> Surface:
     shape = tuple(len(axis) for axis in reversed(axes))
     inputs = np.stack([axis.ravel() for axis in np.meshgrid(*axes)], 1)
     outputs = _outputs(train_state, standardized(float32(inputs), scaling))
-    shares = task.probabilities(outputs)
-    predicted, probabilities = (
-        None if some is None else some.numpy().reshape(*shape, *some.shape[1:])
-        for some in (task.predict(outputs), shares)
-    )
-    assert predicted is not None
-    return Surface(tuple(axes), predicted, probabilities, train, val)
+    predicted, probabilities = task.predict(outputs), task.probabilities(outputs)
+
+    def on_grid(values: Tensor) -> Array:
+        return values.numpy().reshape(*shape, *values.shape[1:])
+
+    shares = None if probabilities is None else on_grid(probabilities)
+    return Surface(tuple(axes), on_grid(predicted), shares, train, val)
 
 
 def _examples(train_state: TrainState, part: Part) -> Examples:

@@ -124,16 +124,12 @@ class RunFolder:
 
     def size(self) -> int:
         """Return bytes of all its files."""
-        return _size(self.folder)
-
-
-def _size(folder: Path) -> int:
-    found = 0
-    with suppress(OSError), os.scandir(folder) as entries:  # a sweep may be renaming it just now
-        for entry in entries:
-            is_folder = entry.is_dir(follow_symlinks=False)
-            found += _size(Path(entry)) if is_folder else entry.stat(follow_symlinks=False).st_size
-    return found
+        found = 0
+        for folder, _, names in os.walk(self.folder):
+            for name in names:
+                with suppress(OSError):  # a sweep may be renaming it just now
+                    found += Path(folder, name).lstat().st_size
+        return found
 
 
 def is_finished(folder: Path) -> bool:
