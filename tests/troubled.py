@@ -15,7 +15,7 @@ from paribus.sweeps.study.designs import OneAtATime
 from paribus.sweeps.study.request import Request
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.sweep import Sweep
-from paribus.sweeps.tracking.tracker import NoTracker
+from paribus.sweeps.tracking.tracker import Tracker
 
 TROUBLED = '''"""Does a net learn three kinds of waves, whatever happens to it?"""
 
@@ -143,7 +143,7 @@ class Troubled:
     def sweep(self, *axes, stop=lambda: False, rules=USUAL, name="study", **options) -> Done:
         """Sweeps a study of one name, so that it grows."""
         planned = self.plan(*axes, name=name, **options)
-        steps = planned.train(NoTracker(), rules, stop=stop)
+        steps = planned.train(Tracker(), rules, stop=stop)
         return Done(planned, list(steps))
 
 

@@ -1,7 +1,7 @@
-"""The `Tracker` protocol: what is called while runs train, who calls it, which tracker is chosen.
+"""Trackers: what is called while runs train, who calls it, which one is chosen.
 
-To add another tool (TensorBoard, MLflow), write a class with the five methods of `Tracker` in a
-module beside `wandb_sync.py` and return it from `open_tracker`.
+To add another tool (TensorBoard, MLflow), write a subclass of `Tracker` in a module beside
+`wandb_sync.py` and return it from `open_tracker`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from paribus.core.errors import ParibusError
 from paribus.core.records.record import RunRecord
@@ -33,13 +33,11 @@ class TrackedRun:
     """What is known of a run before its first epoch.
 
     Attributes:
-        run: The run's id, such as ``digits-s0-0123456789ab``.
-        experiment: The experiment's name.
+        run: Its id, such as ``digits-s0-0123456789ab``.
         study: The study's name; None for a run of its own.
-        label: The setting's label, such as ``optimizer.lr=0.0001``; ``baseline`` without a study.
+        label: The setting's, such as ``optimizer.lr=0.0001``; ``baseline`` without a study.
         changed: Name of the changed key; empty for the baseline.
-        seed: The run's seed.
-        configuration: The resolved configuration: nested, fit for JSON.
+        configuration: The resolved one: nested, fit for JSON.
         environment: Versions and the like, fit for JSON.
     """
 
@@ -59,11 +57,10 @@ class TrackedStudy:
 
     Attributes:
         study: Its name.
-        experiment: The experiment's name.
         baseline: The baseline's configuration: nested, fit for JSON.
         comparison: All its settings compared, with the linter's warnings.
-        picture: The plot of effects, as a PNG; None: there is none.
-        page: The study's page, an HTML file; None: there is none.
+        picture: The plot of effects, as a PNG, if there is one.
+        page: The study's page, an HTML file, if there is one.
     """
 
     study: str
@@ -74,13 +71,14 @@ class TrackedStudy:
     page: Path | None = None
 
 
-class Tracker(Protocol):
-    """Follows the runs of one command. `TrackerCallback` makes these calls for a sweep.
+class Tracker:
+    """Follows the runs of one command; this one does nothing with them.
 
-    Each run gets `begin`, then `log` for each epoch as it ends, then `finish` once it is recorded.
-    A reused run gets `begin` and `finish` only. The calls of different runs interleave; a call may
-    be repeated; `log` and `finish` of a run that was not begun do nothing; calls after `close` do
-    nothing. The same command given again makes the same calls: a tracker must not write twice.
+    `TrackerCallback` makes these calls for a sweep. Each run gets `begin`, then `log` for each
+    epoch as it ends, then `finish` once it is recorded; a reused run gets `begin` and `finish`
+    only. The calls of different runs interleave; a call may be repeated; `log` and `finish` of a
+    run that was not begun do nothing; calls after `close` do nothing. The same command given again
+    makes the same calls: a tracker must not write twice.
 
     No call raises an exception or waits for a server, except `close`, which waits a bounded time:
     whatever a tracker does slowly it does on a thread of its own, as `WandbTracker` does. The
@@ -116,25 +114,6 @@ class Tracker(Protocol):
         """End the tracker. May be called twice."""
 
 
-class NoTracker:
-    """Tracks nothing."""
-
-    def begin(self, run: TrackedRun) -> None:
-        pass
-
-    def log(self, run: str, epoch: dict[str, Any]) -> None:
-        pass
-
-    def finish(self, run: str, document: dict[str, Any], history: list[dict[str, Any]]) -> None:
-        pass
-
-    def conclude(self, study: Callable[[], TrackedStudy | None]) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
 def open_tracker(root: Path, *, enabled: bool = True, warn: Callable[[str], None]) -> Tracker:
     """Return the tracker of one command.
 
@@ -145,7 +124,7 @@ def open_tracker(root: Path, *, enabled: bool = True, warn: Callable[[str], None
             and once for all failures together.
     """
     if not (enabled and is_wanted()):
-        return NoTracker()
+        return Tracker()
     from paribus.sweeps.tracking.wandb_sync import WandbTracker
 
     return WandbTracker(root.absolute(), warn)
@@ -197,8 +176,9 @@ class TrackerCallback:
         if progress and progress.line:
             self.tracker.log(run.id, progress.line)
         if event.record:
-            place = self.study.place_of(run.id) if self.study else None
-            baseline = self.study.baseline_of(place[1]) if self.study and place else None
+            baseline = None
+            if self.study and (place := self.study.place_of(run.id)):
+                baseline = self.study.baseline_of(place[1])
             self._held.append((event, baseline))
         if event.record or (progress and progress.ended):
             self._unfinished.discard(run.id)
@@ -271,9 +251,8 @@ def tracked_study(study: Study) -> TrackedStudy | None:
     from paribus.sweeps.report.study_report import write_study_page
 
     view, page = StudyView(study), None
-    if any(result.runs for result in view.results):
-        with suppress(ParibusError):  # a page that cannot be written is none to upload
-            page = write_study_page(view)
+    with suppress(ParibusError):  # a page that cannot be written is none to upload
+        page = write_study_page(view)
     return _tracked_study(view, page)
 
 

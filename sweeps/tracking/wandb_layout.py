@@ -109,17 +109,10 @@ def run_layout(
     document: Mapping[str, Any] | None = None,
     history: Sequence[dict[str, Any]] = (),
 ) -> WandbRun:
-    """Lay out a run.
-
-    Args:
-        run: The run.
-        document: The run document; None: it is not recorded.
-        history: The lines of its history.
-    """
+    """Lay out a run; without a run document as one that is not recorded."""
     document = document or {"status": "interrupted"}
     alone = run.study is None
     summary = run_summary(document)
-    nested: dict[str, Any] = _undotted(run.configuration)
     return WandbRun(
         study=run.study,
         run=run.run,
@@ -130,8 +123,8 @@ def run_layout(
             "job_type": "run",
             "tags": _tags(run.study, run.changed or "baseline", run.experiment),
         },
-        config=nested
-        | {
+        config={
+            **_undotted(run.configuration),
             "study": run.study,
             "setting": run.label,
             "changed": run.changed,
@@ -194,8 +187,8 @@ def study_layout(study: TrackedStudy) -> WandbRun:
     """Lay out the summary run of a study."""
     comparison = study.comparison
     metric, settings = comparison.metric, comparison.settings
-    nested: dict[str, Any] = _undotted(study.baseline)
-    config = nested | {
+    config = {
+        **_undotted(study.baseline),
         "study": study.study,
         "experiment": study.experiment,
         "metric": metric.name,

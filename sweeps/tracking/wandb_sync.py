@@ -14,15 +14,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from paribus.core.errors import DamagedError, ParibusError, RequestError, shown
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study
-from paribus.sweeps.tracking.tracker import TrackedRun, TrackedStudy, recorded_run, tracked_study
+from paribus.sweeps.tracking.tracker import (
+    TrackedRun,
+    TrackedStudy,
+    Tracker,
+    recorded_run,
+    tracked_study,
+)
 from paribus.sweeps.tracking.wandb_layout import (
     WandbRun,
     epoch_row,
@@ -44,7 +49,7 @@ Outcome = Literal["logged", "amended", "unchanged", "failed"]
 ProgressBar = Callable[[Sequence[Any]], Iterable[Any]]
 
 
-class WandbTracker:
+class WandbTracker(Tracker):
     """Logs to W&B on a daemon thread, so that training never waits for it.
 
     It starts online or offline, goes from online to offline at the first failure, and from
@@ -249,8 +254,7 @@ def log_study(study: Study, warn: Callable[[str], None], bar: ProgressBar) -> di
 # `paribus sync`: what no server has confirmed, from the records.
 
 
-@dataclass(frozen=True)
-class Unconfirmed:
+class Unconfirmed(NamedTuple):
     """A run or a study's summary run (``run`` is None) that the server has not confirmed."""
 
     study: str | None
@@ -283,13 +287,12 @@ def sync(
         root.require_study(study)
     document: dict[str, Any] = {"server": "", "uploaded": [], "rebuilt": [], "amended": []}
     document |= {"unchanged": 0, "gone": 0, "failed": []}
-    by_id = None if all(map(ledger.line, ids)) else _by_wandb_id(root)  # the ledger was lost
+    by_id = {} if all(map(ledger.line, ids)) else _by_wandb_id(root)  # the ledger was lost
     waiting = []
     for wandb_id in ids:
-        line = ledger.line(wandb_id)
-        item = Unconfirmed(line.get("study"), line.get("run"), wandb_id)
-        if not line and by_id:
-            item = by_id.get(wandb_id, item)  # else the folder is another program's
+        line = ledger.line(wandb_id)  # of another program's folder there is none
+        noted = Unconfirmed(line.get("study"), line.get("run"), wandb_id)
+        item = by_id.get(wandb_id, noted)
         if study in (None, item.study):
             if line.get("mode") == "online" and not ledger.files(wandb_id):
                 document["unchanged"] += 1
@@ -309,7 +312,7 @@ def sync(
             except Exception as error:
                 of_server = not isinstance(error, ParibusError)
                 why = reason(error) if of_server else shown(error, 600)
-                document["failed"].append(asdict(item) | {"reason": why})
+                document["failed"].append(item._asdict() | {"reason": why})
                 if of_server:
                     failures += 1
                     writer.live.clear()
@@ -319,11 +322,11 @@ def sync(
             else:
                 failures = 0
                 if became in ("uploaded", "amended"):
-                    document[became].append(asdict(item))
+                    document[became].append(item._asdict())
                 else:
                     document[became] += 1
     if left := waiting[tried:]:
-        document["failed"] += [asdict(item) | {"reason": "not tried"} for item in left]
+        document["failed"] += [item._asdict() | {"reason": "not tried"} for item in left]
         warn(
             f"W&B: {document['server']} accepts nothing more; {len(left)} of {len(waiting)} are "
             "left for the same command."

@@ -75,9 +75,9 @@ class Ledger:
         Args:
             contents: What was written.
             mode: ``online`` or ``offline``.
-            project: W&B's project.
+            project: W&B's.
             file: wandb's own file, if it was written offline; it replaces those before.
-            lost: Whether a file of it was lost on the way.
+            lost: Whether a table, a picture or a page was lost on the way.
         """
         old = self.files(contents.id)
         if file:
@@ -108,29 +108,15 @@ class Ledger:
 
 @dataclass
 class _OpenRun:
-    """A run that is open in W&B.
-
-    Attributes:
-        opened: wandb's own object.
-        there: The summary that the server had when it was opened; empty for a new run.
-        rows: How many rows it has: the first lines of its history, in order.
-    """
+    """A run that is open in W&B."""
 
     opened: wandb.Run
-    there: dict[str, Any]
-    rows: int
+    there: dict[str, Any]  # the summary that the server had when it was opened
+    rows: int  # how many it has: the first lines of its history, in order
 
 
 class WandbWriter:
-    """Writes to W&B what it lacks.
-
-    Args:
-        session: Where to.
-        ledger: What W&B has been given.
-
-    Attributes:
-        live: The runs that are open, by W&B's id.
-    """
+    """Writes to W&B what it lacks; `live` holds the runs that are open, by W&B's id."""
 
     def __init__(self, session: Session, ledger: Ledger) -> None:
         self.session, self.ledger = session, ledger
@@ -178,9 +164,11 @@ class WandbWriter:
             if again or (f"{key}_table" if table.title else key) not in there
         }
         if contents.picture and again:
+            import wandb
+
             picture = Path(opened.settings.sync_dir, "effects.png")
             picture.write_bytes(contents.picture)
-            media["effects"] = _image(picture)
+            media["effects"] = wandb.Image(str(picture))
         if media:
             opened.log(media)
         opened.summary.update(contents.summary)
@@ -230,12 +218,6 @@ def _log_page(opened: wandb.Run, page: Path, name: str) -> None:
     artifact = wandb.Artifact(name, type="report")
     artifact.add_file(str(copy), name=page.name, policy="immutable")
     opened.log_artifact(artifact)
-
-
-def _image(file: Path) -> wandb.Image:
-    import wandb
-
-    return wandb.Image(str(file))
 
 
 def _table(table: Table) -> wandb.Table:

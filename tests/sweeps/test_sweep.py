@@ -12,7 +12,7 @@ from paribus.sweeps.execution.driver import USUAL
 from paribus.sweeps.study.request import read_option
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study
-from paribus.sweeps.tracking.tracker import NoTracker
+from paribus.sweeps.tracking.tracker import Tracker
 
 LR = "optimizer.lr=0.1"
 TROUBLES = "model.trouble=raise,nan"
@@ -117,7 +117,7 @@ def test_a_clean_stop_and_the_same_command_again(troubled):
     troubled.switch("slow")
     seen = []
     planned = troubled.plan(LR, name="study", **slowly)
-    for step in planned.train(NoTracker(), USUAL, stop=lambda: len(seen) > 2):
+    for step in planned.train(Tracker(), USUAL, stop=lambda: len(seen) > 2):
         seen.append(step)
     begun = {step.run.id for step in seen}
     assert planned.counts["trained"] == 0

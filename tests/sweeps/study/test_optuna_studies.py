@@ -15,7 +15,7 @@ from paribus.sweeps.formatting import without_credentials
 from paribus.sweeps.study import optuna_studies
 from paribus.sweeps.study.optuna_studies import checked_storage
 from paribus.sweeps.study.study import Study
-from paribus.sweeps.tracking.tracker import NoTracker
+from paribus.sweeps.tracking.tracker import Tracker
 
 LR = "optimizer.lr=0.1"
 
@@ -254,7 +254,7 @@ def test_a_lost_or_damaged_storage_is_built_anew_saying_so(troubled, how):
 def test_trouble_with_the_view_after_training_loses_no_result(troubled):
     database = troubled.root.path / "optuna.db"
     planned = troubled.plan(LR, seeds=[0], name="study")
-    for step in planned.train(NoTracker(), USUAL):
+    for step in planned.train(Tracker(), USUAL):
         if step.record:
             database.write_text("this is no database, but it is long enough")
     assert {r.status for r in planned.results()} == {"complete"}

@@ -26,7 +26,7 @@ from paribus.sweeps.progress.progress_state import ProgressState
 from paribus.sweeps.study.request import Search
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study
-from paribus.sweeps.tracking.tracker import NoTracker
+from paribus.sweeps.tracking.tracker import Tracker
 
 RANGE = "optimizer.lr=1e-5:1:log"
 FIVE = [0, 1, 2, 3, 4]
@@ -80,7 +80,7 @@ def test_levels_prunings_and_bits_are_the_same_for_any_workers_and_after_stops(
         ended = []
         root = ResultsDir(troubled.folder / f"stopped after {stop}")
         planned = troubled.plan(*axes, root=root, name="study", **asked)
-        for step in planned.train(NoTracker(), USUAL, stop=lambda: len(ended) >= stop):  # noqa: B023
+        for step in planned.train(Tracker(), USUAL, stop=lambda: len(ended) >= stop):  # noqa: B023
             ended += [step.run.id] if step.record else []
         assert outcome(sweep(root.path.name)) == (settings, hashes)
 
@@ -183,7 +183,7 @@ def test_seeds_that_were_asked_for_and_not_trained_are_let_go_when_it_is_pruned(
     place, _, axis = copied
     planned = place.plan(axis, seeds=FIVE, name="study")
     asked = []
-    for step in planned.train(NoTracker(), USUAL, stop=lambda: bool(asked)):
+    for step in planned.train(Tracker(), USUAL, stop=lambda: bool(asked)):
         asked.append(step)
     again = place.sweep(RANGE, seeds=FIVE, search=Search(6, pruner="median"))
     assert {r.status for r in again.sweep.results()} <= {"complete", "pruned"}
@@ -223,7 +223,7 @@ def test_runs_of_later_rounds_are_counted_from_the_start(troubled):
     assert (len(planned.distinct_runs()), planned.most_runs()) == (10, 14)
     standing = ProgressState(planned)
     assert (standing.total, standing.work) == (14, 14 * 3)
-    for step in planned.train(NoTracker(), USUAL):
+    for step in planned.train(Tracker(), USUAL):
         standing.take(step)
     assert (standing.done, standing.total, standing.worked) == (14, 14, 42)
     assert [s.label for s in standing.settings()] == [s.label for s in planned.settings]

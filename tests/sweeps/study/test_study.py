@@ -14,7 +14,7 @@ from paribus.sweeps.execution.driver import USUAL
 from paribus.sweeps.stats.verdicts import Pairs
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study, check_study_name, latest_study, study_name
-from paribus.sweeps.tracking.tracker import NoTracker
+from paribus.sweeps.tracking.tracker import Tracker
 
 LR = "optimizer.lr=0.1"
 SETTING_KEYS = {"label", "changed", "derived", "runs", "seeds", "values", "mean", "std", "status"}
@@ -211,7 +211,7 @@ def test_growing_trains_only_what_is_new(troubled):
 def test_what_another_command_added_meanwhile_is_kept(troubled):
     late = troubled.plan(LR, name="study", seeds=[0])
     troubled.sweep("train.batch_size=8", seeds=[0])
-    list(late.train(NoTracker(), USUAL))
+    list(late.train(Tracker(), USUAL))
     labels = [s.label for s in Study.load(troubled.root, "study").settings]
     assert labels == ["baseline", "train.batch_size=8", LR]
 

@@ -9,12 +9,12 @@ from paribus.core.run_spec import RunSpec
 from paribus.sweeps.execution.driver import USUAL, RunEvent
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study
-from paribus.sweeps.tracking.tracker import NoTracker, TrackerCallback
+from paribus.sweeps.tracking.tracker import Tracker, TrackerCallback
 
 LR = "optimizer.lr=0.1"
 
 
-class Told(NoTracker):
+class Told(Tracker):
     """Keeps the differences that it is told of, by run, and the studies."""
 
     def __init__(self):
