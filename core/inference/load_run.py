@@ -18,7 +18,7 @@ from paribus.core.config.schema import (
     with_value,
 )
 from paribus.core.errors import MISSING, DamagedError, RequestError, shown
-from paribus.core.fileio import manifest_faults
+from paribus.core.fileio import existing, manifest_faults
 from paribus.core.fingerprint import trace_components
 from paribus.core.records.record import RunRecord, with_present_names
 from paribus.core.records.run_dir import RunFolder
@@ -79,27 +79,17 @@ def as_recorded(record: RunRecord) -> Configuration:
 def with_places(configuration: Mapping[str, Any], record: RunRecord) -> dict[str, Any]:
     """Return a run's configuration as it is to be read here.
 
-    Relative paths that lead nowhere from here are as they were then, and old names as they are now.
-
-    Args:
-        configuration: The record's, as it was requested or resolved.
-        record: Notes the folder that the run was trained from.
+    Relative paths that lead nowhere from here begin at the folder that the run was trained from,
+    which its record notes; old names are today's.
     """
     found, noted = with_present_names(configuration, record), record.noted
     folder = noted.get("folder") if isinstance(noted, Mapping) else None
     for key in ("data.root", "data.path", "train.start_from"):
-        place = get(found, key)
-        if isinstance(place, str) and isinstance(folder, str) and not _exists(Path(place)):
-            then = Path(folder) / Path(place).expanduser()
-            found = with_value(found, key, str(then)) if _exists(then) else found
+        place = get(found, key)  # a record may hold anything
+        if isinstance(place, str) and isinstance(folder, str) and not existing(place):
+            then = existing(str(Path(folder, place)))
+            found = with_value(found, key, str(then)) if then else found
     return found
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.expanduser().exists()
-    except (OSError, RuntimeError, ValueError):  # a record may hold anything
-        return False
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from paribus.core.data.prepare import Recipe
 from paribus.core.data.tables import check_columns, read_frame
 from paribus.core.data.texts import UNKNOWN, TextRecipe, Texts
 from paribus.core.errors import DamagedError, Faults, RequestError, shown
+from paribus.core.fileio import existing
 
 STANDARD_INPUT = "-"
 TEXT_FILES = (".txt", ".csv", ".tsv", ".tab")
@@ -57,7 +58,7 @@ class New:
     Attributes:
         names: How each is called: a path, a text, ``file.csv:ROW`` counted from 1.
         batches: Batch size to the batches, as the model takes them.
-        notes: What to know of them.
+        notes: What a person should know of them.
     """
 
     names: list[str]
@@ -89,26 +90,12 @@ def read_recipe(preprocessing: Any, run: str) -> Recipe:
         ) from error
 
 
-def existing(word: str) -> Path | None:
-    """Return the path that a word means, if there is something."""
-    try:
-        path = Path(word).expanduser()
-        return path if path.exists() else None
-    except (OSError, ValueError, RuntimeError):  # too long, a zero byte, an unknown user's home
-        return None
-
-
 @dataclass(frozen=True)
 class ImageReader:
-    """Finds image files, and those in folders; they are decoded when they are needed.
-
-    Attributes:
-        recipe: How a file is decoded.
-        scaling: Mean and scale of each channel, if any.
-    """
+    """Finds image files, and those in folders; they are decoded when they are needed."""
 
     recipe: ImageRecipe
-    scaling: Scaling | None
+    scaling: Scaling | None  # mean and scale of each channel
     expected = "images by path, or folders of them"
 
     def read(self, given: Given) -> New:
@@ -146,11 +133,7 @@ class ImageReader:
 
 @dataclass(frozen=True)
 class TextReader:
-    """Reads texts as they were typed, and lines of files or of standard input.
-
-    Attributes:
-        recipe: The vocabulary, and the column of texts in tables.
-    """
+    """Reads texts as they were typed, and lines of files or of standard input."""
 
     recipe: TextRecipe
     expected = "texts, .txt files with a text on each line, .csv or .tsv files, or - for lines"
@@ -180,9 +163,7 @@ class TextReader:
     def _texts(self, word: str, lines: Sequence[str]) -> list[tuple[str, str]]:
         """Return the texts that a word stands for, with their names.
 
-        Args:
-            word: A text, a file, or `-`; what looks like a file's path has to be one.
-            lines: Of standard input.
+        It is a text, a file or `-` for the lines; what looks like a file's path has to be one.
         """
         path = existing(word)
         if word != STANDARD_INPUT:

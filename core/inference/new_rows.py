@@ -14,7 +14,8 @@ from paribus.core.data.images import SUFFIXES
 from paribus.core.data.prepare import Recipe
 from paribus.core.data.tables import Column, Table, is_new, read_frame, words_array
 from paribus.core.errors import Faults, RequestError, nearest, shown
-from paribus.core.inference.new_inputs import STANDARD_INPUT, Given, New, existing
+from paribus.core.fileio import existing
+from paribus.core.inference.new_inputs import STANDARD_INPUT, Given, New
 
 if TYPE_CHECKING:
     import pandas
@@ -23,11 +24,7 @@ _BOOLEANS = {"True", "False"}
 
 
 class RowReader:
-    """Reads rows of numbers and words: of files, typed, or of a JSON document.
-
-    Args:
-        recipe: The record's, of a table or of numbers in memory.
-    """
+    """Reads rows as a record's recipe, of a table or of numbers in memory, says."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe

@@ -5,6 +5,7 @@ from importlib import import_module
 
 import pytest
 
+from paribus.core.inference.load_run import with_places
 from paribus.core.records import record as recording
 from paribus.core.records.record import Epoch, present_name, read_record
 
@@ -91,3 +92,11 @@ def test_what_a_record_of_format_1_names_is_where_it_says(old):
     module, _, name = present_name(f"{old}.something").rpartition(".")
     assert name == "something"
     import_module(module)
+
+
+@pytest.mark.parametrize("place", ["data", "gone", "~nobody-of-this-name/data", "x\0y", "x" * 5000])
+def test_a_relative_place_begins_where_the_run_was_trained(place, tmp_path):
+    (tmp_path / "data").mkdir()
+    record = read_record({**WHOLE, "noted": {"folder": str(tmp_path)}})
+    found = with_places({"data": {"name": "d", "root": place}}, record)["data"]["root"]
+    assert found == (str(tmp_path / "data") if place == "data" else place)
