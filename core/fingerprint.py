@@ -86,12 +86,7 @@ def _text_of(file: str) -> str:
 
 
 def trace_components(configuration: Configuration, file: Path) -> Sources:
-    """Return sources and distributions that the components depend on; executes nothing.
-
-    Args:
-        configuration: Names the components.
-        file: The experiment's file.
-    """
+    """Return what the components, of an experiment's file or not, depend on; executes nothing."""
     from paribus.core.config.registry import NAMES
 
     in_file: list[str] = []

@@ -19,11 +19,8 @@ class RunSpec:
 
     Attributes:
         id: From the content of `identity`.
-        experiment: Its name.
         path: The experiment's file.
-        requested: The configuration as it was requested.
-        configuration: The resolved one.
-        seed: The run's seed.
+        requested: The configuration as it was requested; `configuration` is the resolved one.
         engine: ``loop`` or ``cohort``; ``script`` for a function as an experiment.
         identity: All that decides the numbers, by name.
         facts: What follows: epochs, updates, updates_per_epoch, parameters; 0 where only its

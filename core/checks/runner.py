@@ -55,11 +55,7 @@ CHECKS_OF_SCRIPT: Table = (
 
 
 def check(resolver: Resolver, requested: Configuration) -> Iterator[Check]:
-    """Check a configuration, yielding each check as it is done.
-
-    Args:
-        resolver: Of its experiment.
-        requested: The configuration.
+    """Check a configuration of the resolver's experiment, yielding each check as it is done.
 
     Raises:
         RequestError: If there is nothing to check: the request is wrong, or the data cannot be had.

@@ -35,19 +35,14 @@ AT_ONCE = 300  # examples that L-BFGS sees in each step
 
 @dataclass(frozen=True)
 class Subject:
-    """The configuration that is checked.
-
-    Attributes:
-        resolver: Of its experiment.
-        requested: The configuration.
-    """
+    """The configuration that is checked."""
 
     resolver: Resolver
     requested: Configuration
 
     @property
     def data(self) -> Data:
-        """Return the prepared parts of its data."""
+        """The prepared parts of its data."""
         return self.resolver.data(self.requested)
 
     def train_state(self) -> TrainState:
@@ -60,12 +55,9 @@ class Skipped(Exception):
 
 
 def some_rows(part: Part, most: int, *, alike: bool = False) -> Tensor:
-    """Return the positions of at most so many examples.
+    """Return the positions of `most` examples, or all: int64 `[m]`, in order.
 
-    Args:
-        part: The part they are from.
-        most: How many.
-        alike: Whether each class gets equally many, as far as it has examples.
+    Where they are to be `alike`, each class gets equally many, as far as it has examples.
     """
     rows = torch.randperm(len(part), generator=stream(SEED, "data", "check"))
     if alike and part.targets.ndim == 1:
@@ -132,13 +124,9 @@ Fit = Callable[[TrainState, Part, int], Iterator[int]]
 
 
 def by_adam(train_state: TrainState, part: Part, most: int, lr: float = RATES[0]) -> Iterator[int]:
-    """Fit in small batches, at a rate that falls to 0; yield the number of each update.
+    """Fit in small batches, at a rate that falls from `lr` to 0; yield the number of each update.
 
-    Args:
-        train_state: Its model is changed.
-        part: All of what it is fitted to.
-        most: Updates, fewer where the model is large.
-        lr: The first rate.
+    These are at most `most`, fewer where the model is large.
     """
     optimizer = torch.optim.Adam(learning(train_state), lr=lr)
     updates = affordable(train_state, min(BATCH, len(part)), most)

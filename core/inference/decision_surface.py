@@ -50,8 +50,6 @@ class Surface:
         predicted: Codes or values: `[G]` and `[G, K]` for one input, `[H, G]` and `[H, G, K]` for
             two, of which the second runs along the rows.
         probabilities: Of each class, `[G, C]` or `[H, G, C]`; None for values.
-        train: Training examples.
-        val: Validation examples.
     """
 
     axes: tuple[Array, ...]

@@ -42,17 +42,11 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a run's model predicts for new data.
-
-    Attributes:
-        run: The run's id.
-        predictions: One for each input.
-        notes: What to know of the inputs.
-    """
+    """What a run's model predicts for new data: one prediction for each input."""
 
     run: str
     predictions: list[Prediction]
-    notes: list[str]
+    notes: list[str]  # what a person should know of the inputs
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``paribus predict RUN --json`` prints."""

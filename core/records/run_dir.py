@@ -35,13 +35,9 @@ BEST, PREDICTIONS = "best.safetensors", "predictions.safetensors"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A finished run on disk.
+    """A finished run on disk."""
 
-    Attributes:
-        folder: ``runs/<id>``.
-    """
-
-    folder: Path
+    folder: Path  # ``runs/<id>``
 
     @property
     def id(self) -> str:

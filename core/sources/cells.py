@@ -32,13 +32,9 @@ def is_of_cell(value: object) -> bool:
 
 
 def write_cells(value: type | FunctionType, folder: Path) -> str:
-    """Write what a class or function of a cell needs as a module, and return its dotted path.
+    """Write what a class or function of a cell needs as a module; return its path in it.
 
-    The folder is appended to the import path.
-
-    Args:
-        value: As `is_of_cell` accepts it.
-        folder: Where the module is written.
+    The module's folder is appended to the import path.
 
     Raises:
         RequestError: If it uses an object that only lives in the notebook, or has no source.
@@ -76,8 +72,10 @@ def _collect(name: str, value: Any, parts: dict[str, str]) -> None:
         parts[name] = f"{name} = {value!r}"
         return
     if not (isinstance(value, type | FunctionType) and module == "__main__"):
+        kind = type(value).__name__
+        article = "an" if kind[0] in "AEIOUaeiou" else "a"
         raise RequestError(
-            f"'{shown(name)}' is {_article(type(value).__name__)} that lives in the notebook only.",
+            f"'{shown(name)}' is {article} {kind} that lives in the notebook only.",
             "Make it inside the class or function that uses it, or pass it as a keyword; constants "
             "(numbers, words, lists of these), functions and classes of cells are taken along.",
             "live-object",
@@ -142,7 +140,3 @@ def _binds(node: ast.stmt, name: str) -> bool:
         return node.name == name
     # act = lambda x: …
     return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
-
-
-def _article(word: str) -> str:
-    return f"{'an' if word[0] in 'AEIOUaeiou' else 'a'} {word}"

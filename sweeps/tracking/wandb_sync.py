@@ -222,10 +222,7 @@ class WandbTracker(Tracker):
 def log_study(study: Study, warn: Callable[[str], None], bar: ProgressBar) -> dict[str, Any]:
     """Log the runs that W&B lacks, the differences it does not know, and the summary run.
 
-    Args:
-        study: The study; the caller holds its lock.
-        warn: Shows a line.
-        bar: Shows the progress.
+    The caller holds the study's lock.
 
     Returns:
         ``wandb`` of the `compare` document.
