@@ -21,14 +21,6 @@ Owner = Literal["stdlib", "installed", "own", "user"]
 _ROOMS = [str(Path(__file__).resolve().parents[2] / room) for room in ("core", "sweeps")]
 
 
-def known_owner(module: str) -> Owner | None:
-    """Return whose a module is, where its name alone tells: ours, or the standard library's."""
-    top = module.partition(".")[0]
-    if top == "paribus":
-        return "own"
-    return "stdlib" if top in sys.stdlib_module_names else None
-
-
 @dataclass(frozen=True)
 class Place:
     """Where a module lies: its file, and the folders of its submodules."""
@@ -41,7 +33,6 @@ class Finder:
     """Finds modules as an import would, but executes none."""
 
     def __init__(self, *folders: Path) -> None:
-        importlib.invalidate_caches()  # a file may be younger than the import system's listing
         self._path = [*sys.path, *map(str, folders)]
         self._places: dict[str, Place | None] = {}
 
@@ -49,6 +40,8 @@ class Finder:
         """Return where a module lies, or None."""
         if module in self._places:
             return self._places[module]
+        if not self._places:
+            importlib.invalidate_caches()  # a file may be younger than the import system's listing
         parent, _, last = module.rpartition(".")
         spec = None
         if not parent:
@@ -69,9 +62,11 @@ class Finder:
 
     def owner(self, module: str) -> Owner:
         """Return whose a module is; one that cannot be found counts as the user's."""
-        if known := known_owner(module):
-            return known
         top, _, rest = module.partition(".")
+        if top == "paribus":
+            return "own"
+        if top in sys.stdlib_module_names:
+            return "stdlib"
         place = self.find(module)
         if place is None:
             return self.owner(module.rpartition(".")[0]) if rest else "user"

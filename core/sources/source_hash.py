@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 
 from paribus.core.errors import Faults, RequestError, did_you_mean, shown
-from paribus.core.sources.module_finder import Finder, Owner, known_owner, version_of
+from paribus.core.sources.module_finder import Finder, Owner, version_of
 
 
 def tree_digest(text: str) -> str:
@@ -382,4 +382,4 @@ def trace_module(dotted: str) -> Sources:
 
 def owner(module: str) -> Owner:
     """Return whose a module is; 'own' is this package. One not found counts as the user's."""
-    return known_owner(module) or Finder().owner(module)
+    return Finder().owner(module)
