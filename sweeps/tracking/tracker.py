@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paribus.core.errors import ParibusError
-from paribus.core.records.record import RunRecord
+from paribus.core.records.record import Epoch, RunRecord
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.run_spec import RunSpec
-from paribus.sweeps.analysis.compare import Comparison, run_document
+from paribus.sweeps.analysis.compare import Comparison
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import Study
@@ -92,14 +92,16 @@ class Tracker:
     def log(self, run: str, epoch: dict[str, Any]) -> None:
         """Log one epoch of a run: a line of ``history.jsonl``."""
 
-    def finish(self, run: str, document: dict[str, Any], history: list[dict[str, Any]]) -> None:
+    def finish(
+        self, run: str, record: RunRecord, history: list[Epoch], delta: float | None = None
+    ) -> None:
         """Log the result of a run that is recorded.
 
         Args:
             run: The run's id.
-            document: The run document, complete or failed, with ``delta``: the setting minus the
-                baseline of the same seed; None or left out where that is not known.
-            history: All lines of its history, whether logged before or not.
+            record: Its record, complete or failed.
+            history: All its epochs, whether logged before or not.
+            delta: The setting minus the baseline of the same seed; None where it is not known.
         """
 
     def conclude(self, study: Callable[[], TrackedStudy | None]) -> None:
@@ -196,18 +198,16 @@ class TrackerCallback:
                 self._held.append((event, baseline))
             elif event.record:
                 folder = self.root.run(event.run.id)
-                recorded = recorded_run(folder, event.record, self.study, reused=event.reused)
+                recorded = recorded_run(folder, event.record, self.study)
                 self.tracker.finish(event.run.id, *recorded[1:])
 
 
 def recorded_run(
-    folder: RunFolder, record: RunRecord, study: Study | None, *, reused: bool = True
-) -> tuple[TrackedRun, dict[str, Any], list[dict[str, Any]]]:
-    """Return a finished run as a tracker takes it, with its document and its history."""
-    document = run_document(folder, record, study=study, reused=reused)
+    folder: RunFolder, record: RunRecord, study: Study | None
+) -> tuple[TrackedRun, RunRecord, list[Epoch], float | None]:
+    """Return a finished run as a tracker takes it, with its record, its history and its delta."""
     delta = study.delta_of(folder.id) if study else None
-    history = [epoch.to_json() for epoch in folder.history()]
-    return _tracked_run(folder.id, record, study), document | {"delta": delta}, history
+    return _tracked_run(folder.id, record, study), record, folder.history(), delta
 
 
 def _tracked_run(run: str, known: RunSpec | RunRecord, study: Study | None) -> TrackedRun:

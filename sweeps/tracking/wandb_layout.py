@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, get_args
 from paribus.core.config.values import canonical_json, null_if_not_finite, show_value
 from paribus.core.errors import shown
 from paribus.core.fileio import sha256_file
+from paribus.core.records.record import Epoch, RunRecord
 from paribus.sweeps.analysis.compare import SettingComparison
 from paribus.sweeps.stats.verdicts import Verdict
 from paribus.sweeps.study.settings import BASELINE
@@ -106,13 +107,13 @@ def study_id(study: str) -> str:
 
 def run_layout(
     run: TrackedRun,
-    document: Mapping[str, Any] | None = None,
-    history: Sequence[dict[str, Any]] = (),
+    record: RunRecord | None = None,
+    history: Sequence[Epoch] = (),
+    delta: float | None = None,
 ) -> WandbRun:
-    """Lay out a run; without a run document as one that is not recorded."""
-    document = document or {"status": "interrupted"}
+    """Lay out a run; without a record as one that was interrupted."""
     alone = run.study is None
-    summary = run_summary(document)
+    summary = run_summary(record, delta) if record else {"status": "interrupted"}
     return WandbRun(
         study=run.study,
         run=run.run,
@@ -134,37 +135,37 @@ def run_layout(
         },
         summary=summary,
         digest=_hash(canonical_json(summary)),
-        rows=[epoch_row(epoch) for epoch in history],
-        tables=confusion_matrices(document),
-        status=document.get("status", "complete"),
+        rows=[epoch_row(epoch.to_json()) for epoch in history],
+        tables=confusion_matrices(record) if record else {},
+        status=summary["status"],
     )
 
 
 def epoch_row(epoch: dict[str, Any]) -> dict[str, Any]:
     """Return a line of history as W&B's row: numbers only, what is not known is left out."""
-    metrics = epoch.get("metrics") or {}
-    return {"epoch": epoch["epoch"]} | {k: v for k, v in metrics.items() if v is not None}
+    metrics = {name: value for name, value in epoch["metrics"].items() if value is not None}
+    return {"epoch": epoch["epoch"]} | metrics
 
 
-def run_summary(document: Mapping[str, Any]) -> dict[str, Any]:
+def run_summary(record: RunRecord, delta: float | None) -> dict[str, Any]:
     """Return the final comparables as flat keys: ``best/accuracy``, ``last/accuracy``, ``delta``"""
     values = {
         f"{which}/{name.removeprefix('val/')}": value
-        for which in ("best", "last")
-        for name, value in ((document.get(which) or {}).get("metrics") or {}).items()
+        for which, epoch in (("best", record.best), ("last", record.last))
+        for name, value in (epoch.metrics if epoch else {}).items()
     }
-    values["best/epoch"] = (document.get("best") or {}).get("epoch")
-    values |= {key: document.get(key) for key in ("delta", "status", "reason", "weights_sha256")}
+    values |= {"best/epoch": record.best.epoch if record.best else None, "delta": delta}
+    values |= {key: getattr(record, key) for key in ("status", "reason", "weights_sha256")}
     return {k: v for k, v in null_if_not_finite(values).items() if v is not None}
 
 
-def confusion_matrices(document: Mapping[str, Any]) -> dict[str, Table]:
+def confusion_matrices(record: RunRecord) -> dict[str, Table]:
     """Return the best epoch's confusion matrix, or each label's, by key.
 
     What is too large for W&B is left out.
     """
-    matrix = (document.get("best") or {}).get("confusion_matrix") or []
-    names = [str(name) for name in document.get("class_names") or range(len(matrix))]
+    matrix = record.confusion_matrix or []
+    names = [str(name) for name in record.class_names or range(len(matrix))]
     if matrix and isinstance(matrix[0][0], list):
         return {
             f"{MATRIX}/{_key(name)}": _matrix([f"not {name}", name], counts, f": {_key(name)}")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from paribus.core.errors import DamagedError, ParibusError, RequestError, shown
+from paribus.core.records.record import Epoch, RunRecord
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study
 from paribus.sweeps.tracking.tracker import (
@@ -82,8 +83,10 @@ class WandbTracker(Tracker):
     def log(self, run: str, epoch: dict[str, Any]) -> None:
         self._put(lambda: self._log(run, epoch))
 
-    def finish(self, run: str, document: dict[str, Any], history: list[dict[str, Any]]) -> None:
-        self._put(lambda: self._finish(run, document, history))
+    def finish(
+        self, run: str, record: RunRecord, history: list[Epoch], delta: float | None = None
+    ) -> None:
+        self._put(lambda: self._finish(run, record, history, delta))
 
     def conclude(self, study: Callable[[], TrackedStudy | None]) -> None:
         if self._closed:
@@ -146,9 +149,11 @@ class WandbTracker(Tracker):
         if self._writer.ledger.line(run_id(known.study, run)).get("status") != "complete":
             self._attempt(lambda: self._writer.log(run_layout(known), epoch_row(epoch)), "online")
 
-    def _finish(self, run: str, document: dict[str, Any], history: list[dict[str, Any]]) -> None:
+    def _finish(
+        self, run: str, record: RunRecord, history: list[Epoch], delta: float | None
+    ) -> None:
         if known := self._runs.pop(run, None):
-            self._write(run_layout(known, document, history))
+            self._write(run_layout(known, record, history, delta))
 
     def _write(self, contents: WandbRun) -> Outcome:
         if self.mode == "off":

@@ -3,7 +3,7 @@
 import pytest
 
 from paribus.sweeps.tracking.tracker import TrackedRun, Tracker, open_tracker
-from tests.sweeps.tracked import STUDY
+from tests.sweeps.tracked import STUDY, epochs, recorded
 
 RUN = TrackedRun(
     run="digits-s0-0123456789ab",
@@ -16,17 +16,13 @@ RUN = TrackedRun(
     environment={"torch": "2.15.0"},
 )
 HISTORY = [{"epoch": 1, "metrics": {"train/loss": 0.5, "val/loss": None, "val/accuracy": 0.8}}]
-COMPLETE = {
-    "status": "complete",
-    "best": {
-        "epoch": 1,
-        "metrics": {"val/loss": None, "val/accuracy": 0.8},
-        "confusion_matrix": [[4, 1], [1, 4]],
-    },
-    "class_names": None,
-    "weights_sha256": "0f",
-}
-FAILED = {"status": "failed", "reason": "loss is not finite", "best": None}
+EPOCHS = epochs(HISTORY)
+COMPLETE = recorded({
+    "epoch": 1,
+    "metrics": {"val/loss": None, "val/accuracy": 0.8},
+    "confusion_matrix": [[4, 1], [1, 4]],
+})  # fmt: skip
+FAILED = recorded(None, reason="loss is not finite")
 
 
 @pytest.fixture(params=["none", "disabled", "offline"])
@@ -45,7 +41,7 @@ def test_calls_in_order(opened):
     tracker, warnings, root = opened
     tracker.begin(RUN)
     tracker.log(RUN.run, HISTORY[0])
-    tracker.finish(RUN.run, COMPLETE, HISTORY)
+    tracker.finish(RUN.run, COMPLETE, EPOCHS)
     tracker.close()
     assert len(warnings) == (0 if type(tracker) is Tracker else 1)
     assert [path.name for path in root.iterdir()] == [] or (root / "tracked.jsonl").exists()
@@ -58,8 +54,8 @@ def test_each_call_twice(opened):
         tracker.begin(RUN)
         tracker.log(RUN.run, HISTORY[0])
         tracker.log(RUN.run, HISTORY[0])
-        tracker.finish(RUN.run, COMPLETE, HISTORY)
-        tracker.finish(RUN.run, COMPLETE, HISTORY)
+        tracker.finish(RUN.run, COMPLETE, EPOCHS)
+        tracker.finish(RUN.run, COMPLETE, EPOCHS)
         tracker.conclude(lambda: STUDY)
         tracker.conclude(lambda: STUDY)
     tracker.close()
@@ -70,7 +66,7 @@ def test_each_call_twice(opened):
 def test_unknown_runs_are_ignored(opened):
     tracker, warnings, root = opened
     tracker.log("nobody", HISTORY[0])
-    tracker.finish("nobody", COMPLETE, HISTORY)
+    tracker.finish("nobody", COMPLETE, EPOCHS)
     tracker.close()
     assert warnings == []
     assert list(root.iterdir()) == []
@@ -114,7 +110,7 @@ def test_close_alone_and_calls_after_it(opened):
     tracker.conclude(lambda: STUDY)
     tracker.begin(RUN)
     tracker.log(RUN.run, HISTORY[0])
-    tracker.finish(RUN.run, COMPLETE, HISTORY)
+    tracker.finish(RUN.run, COMPLETE, EPOCHS)
     tracker.close()
     assert warnings == []
     assert list(root.iterdir()) == []

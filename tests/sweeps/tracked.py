@@ -1,13 +1,39 @@
-"""What a tracker is told, by hand: a study with a picture and a page."""
+"""What a tracker is told, by hand: a run's record, and a study with a picture and a page."""
 
 import io
 from dataclasses import replace
 
 from PIL import Image
 
+from paribus.core.records.record import Epoch, read_record
 from paribus.sweeps.analysis.compare import Comparison, Metric, SettingComparison
 from paribus.sweeps.analysis.linter.evidence import Finding
 from paribus.sweeps.tracking.tracker import TrackedStudy
+
+
+def recorded(best, *, class_names=None, **more):
+    """The record of a run that is complete, or failed where there is no best epoch."""
+    return read_record({
+        "format": 2, "run": "digits-s0-0123456789ab", "experiment": "digits", "seed": 0,
+        "status": "complete" if best else "failed", "reason": None, "engine": "loop",
+        "configuration": {
+            "data": {"name": "digits"}, "device": "cpu",
+            "select": {"metric": "val/accuracy", "direction": "maximize"},
+        },
+        "asked": {"device": "cpu"}, "experiment_file": "digits.py",
+        "identity": {"sources": {}, "distributions": {}, "environment": {}, "configuration": {}},
+        "facts": {"epochs": 5, "parameters": 1},
+        "data": {"val": 10, "preprocessing": {"class_names": class_names}},
+        "initial_weights": {}, "epochs": 5, "best": best, "last": None, "seconds": 1.0,
+        "weights_sha256": "bb" if best else None,
+        **more,
+    })  # fmt: skip
+
+
+def epochs(lines):
+    """Lines of a history as they are read."""
+    return [Epoch.model_validate(line) for line in lines]
+
 
 _BASELINE = SettingComparison(
     label="baseline",

@@ -23,9 +23,9 @@ class Told(Tracker):
     def begin(self, run):
         self.begun.append(run.run)
 
-    def finish(self, run, document, history):
+    def finish(self, run, record, history, delta):
         assert run in self.begun
-        self.deltas.setdefault(run, []).append(document["delta"])
+        self.deltas.setdefault(run, []).append(delta)
 
     def conclude(self, study):
         self.studies.append(study())

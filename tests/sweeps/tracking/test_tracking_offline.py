@@ -19,7 +19,7 @@ from paribus.sweeps.tracking.wandb_layout import (
     run_layout,
     run_summary,
 )
-from tests.sweeps.tracked import ROWS, grown, picture, whole_study
+from tests.sweeps.tracked import ROWS, epochs, grown, picture, recorded, whole_study
 from tests.sweeps.wandb_reader import offline_runs
 
 METRICS = ("loss", "accuracy", "precision", "recall", "f1")
@@ -48,27 +48,26 @@ def history(epochs=3):
     ]
 
 
-def document(status="complete", **more):
+def record(**more):
     best = {
         "epoch": 3,
         "metrics": {f"val/{name}": 0.3 for name in METRICS},
         "confusion_matrix": [[3, 1], [0, 4]],
     }
-    return {
-        "status": status,
-        "best": best,
-        "weights_sha256": "bb",
-        "class_names": ["cat", "dog"],
-        **more,
-    }
+    return recorded(**{"best": best, "class_names": ["cat", "dog"], **more})
 
 
-def track(tracker, *runs, status="complete"):
+def with_matrix(matrix, class_names=None):
+    best = {"epoch": 3, "metrics": {}, "confusion_matrix": matrix}
+    return recorded(best, class_names=class_names)
+
+
+def track(tracker, *runs, told=None):
     for run in runs:
         tracker.begin(run)
         for line in history():
             tracker.log(run.run, line)
-        tracker.finish(run.run, document(status, reason=None), history())
+        tracker.finish(run.run, told or record(), epochs(history()))
     tracker.close()
 
 
@@ -147,8 +146,9 @@ def test_nothing_is_logged_twice(tmp_path, offline, runs):
 
 
 def test_a_failed_run_until_it_is_complete(tmp_path, offline):
-    for status in ("failed", "failed", "complete", "complete"):
-        track(open_tracker(tmp_path, warn=lambda line: None), RUN, status=status)
+    failed = recorded(None)
+    for told in (failed, failed, record(), record()):
+        track(open_tracker(tmp_path, warn=lambda line: None), RUN, told=told)
     (found,) = offline_runs(tmp_path)  # one folder: of two an upload would make rows twice
     assert (found.exit_code, found.id) == (0, run_id(RUN.study, RUN.run))
 
@@ -179,10 +179,10 @@ def test_a_study_has_one_folder_however_it_grows(tmp_path, offline):
 
 
 def test_a_difference_that_becomes_known_is_written_with_the_whole_run(tmp_path, offline):
-    for more in ({}, {"delta": 0.25}, {"delta": 0.25}):
+    for delta in (None, 0.25, 0.25):
         tracker = open_tracker(tmp_path, warn=lambda line: None)
         tracker.begin(RUN)
-        tracker.finish(RUN.run, document(**more), history())
+        tracker.finish(RUN.run, record(), epochs(history()), delta)
         tracker.close()
     (run,) = offline_runs(tmp_path)
     assert run.summary["delta"] == 0.25
@@ -193,7 +193,7 @@ def test_a_difference_that_becomes_known_is_written_with_the_whole_run(tmp_path,
 def test_the_reason_of_a_failed_run(tmp_path, offline):
     tracker = open_tracker(tmp_path, warn=lambda line: None)
     tracker.begin(RUN)
-    tracker.finish(RUN.run, {"status": "failed", "reason": "loss is nan", "best": None}, [])
+    tracker.finish(RUN.run, recorded(None, reason="loss is nan"), [])
     tracker.close()
     (run,) = offline_runs(tmp_path)
     assert {"status": "failed", "reason": "loss is nan"}.items() <= run.summary.items()
@@ -319,11 +319,10 @@ def test_long_names_are_cut_and_stay_apart():
 
 
 def test_a_matrix_for_each_label(tmp_path, offline):
-    told = document(class_names=["a/b", "wet"])
-    told["best"]["confusion_matrix"] = [[[5, 1], [2, 3]], [[0, 4], [7, 0]]]
+    told = with_matrix([[[5, 1], [2, 3]], [[0, 4], [7, 0]]], class_names=["a/b", "wet"])
     tracker = open_tracker(tmp_path, warn=lambda line: None)
     tracker.begin(RUN)
-    tracker.finish(RUN.run, told, history())
+    tracker.finish(RUN.run, told, epochs(history()))
     tracker.close()
     (run,) = offline_runs(tmp_path)
     held = [
@@ -345,12 +344,10 @@ def test_a_matrix_for_each_label(tmp_path, offline):
 
 
 def test_matrices_too_large_or_too_many_are_left_out():
-    large = {"best": {"confusion_matrix": [[0] * 101] * 101}}
-    assert confusion_matrices(large) == {}
-    (table,) = confusion_matrices({"best": {"confusion_matrix": [[0] * 100] * 100}}).values()
+    assert confusion_matrices(with_matrix([[0] * 101] * 101)) == {}
+    (table,) = confusion_matrices(with_matrix([[0] * 100] * 100)).values()
     assert len(table.rows) == 10_000
-    many = {"best": {"confusion_matrix": [[[1, 0], [0, 1]]] * 60}}
-    assert len(confusion_matrices(many)) == 50
+    assert len(confusion_matrices(with_matrix([[[1, 0], [0, 1]]] * 60))) == 50
 
 
 def test_what_is_not_known_is_left_out():
@@ -358,4 +355,4 @@ def test_what_is_not_known_is_left_out():
         "epoch": 2,
         "val/r2": 0.5,
     }
-    assert run_summary({"status": "failed", "best": None}) == {"status": "failed"}
+    assert run_summary(recorded(None), None) == {"status": "failed"}

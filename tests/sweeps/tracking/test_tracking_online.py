@@ -14,7 +14,8 @@ import pytest
 from paribus.sweeps.tracking import wandb_session
 from paribus.sweeps.tracking.tracker import TrackedRun, open_tracker
 from paribus.sweeps.tracking.wandb_layout import run_id, study_id
-from tests.sweeps.tracked import ROWS, grown, picture, whole_study
+from tests.sweeps import tracked
+from tests.sweeps.tracked import ROWS, grown, picture, recorded, whole_study
 from tests.sweeps.wandb_reader import offline_runs
 from tests.sweeps.wandb_server import WandbServer
 
@@ -46,12 +47,9 @@ HOSTILE = [
     "\udc80",
 ]
 HISTORY = [{"epoch": e, "metrics": {"val/loss": None, "val/accuracy": e / 10}} for e in range(1, 6)]
-COMPLETE = {
-    "status": "complete",
-    "best": {"epoch": 5, "metrics": {"val/accuracy": 0.5}, "confusion_matrix": [[1, 0], [0, 1]]},
-    "weights_sha256": "bb",
-    "class_names": None,
-}
+EPOCHS = tracked.epochs(HISTORY)
+BEST = {"epoch": 5, "metrics": {"val/accuracy": 0.5}, "confusion_matrix": [[1, 0], [0, 1]]}
+COMPLETE = recorded(BEST)
 BOUND = 25  # seconds; what hangs here would hang for days
 
 
@@ -76,7 +74,7 @@ def track(root, *runs, warnings=None, study=None):
         tracker.begin(run)
         for line in HISTORY:
             tracker.log(run.run, line)
-        tracker.finish(run.run, COMPLETE, HISTORY)
+        tracker.finish(run.run, COMPLETE, EPOCHS)
     if study:
         tracker.conclude(lambda: study)
     tracker.close()
@@ -200,12 +198,12 @@ def test_trouble_after_a_good_start(server, tmp_path):
     first, second = RUN, replace(RUN, run="digits-s1-0123456789ab", seed=1)
     for run in (first, second):
         tracker.begin(run)
-    tracker.finish(first.run, COMPLETE, HISTORY)
+    tracker.finish(first.run, COMPLETE, EPOCHS)
     deadline = time.monotonic() + BOUND
     while run_id(first.study, first.run) not in server.exits and time.monotonic() < deadline:
         time.sleep(0.05)
     server.trouble = {"/": 500}
-    tracker.finish(second.run, COMPLETE, HISTORY)
+    tracker.finish(second.run, COMPLETE, EPOCHS)
     tracker.close()
     assert time.monotonic() < deadline
     assert len(warnings) == 1
@@ -272,10 +270,10 @@ def test_a_study_that_the_server_has_is_not_logged_again(server, tmp_path):
 
 def test_a_difference_that_has_become_known_amends_a_run(server, tmp_path):
     tracker = open_tracker(tmp_path, warn=lambda line: None)
-    known = COMPLETE | {"delta": 0.25, "last": {"metrics": {"val/accuracy": 0.5}}}
-    for document in (COMPLETE, known, known):
+    known = recorded(BEST, last={"metrics": {"val/accuracy": 0.5}}), EPOCHS, 0.25
+    for told in ((COMPLETE, EPOCHS), known, known):
         tracker.begin(RUN)
-        tracker.finish(RUN.run, document, HISTORY)
+        tracker.finish(RUN.run, *told)
     tracker.close()
     summary = server.summaries[run_id(RUN.study, RUN.run)]
     assert (summary["delta"], summary["last/accuracy"], summary["best/accuracy"]) == (
@@ -304,7 +302,7 @@ def test_a_run_that_the_server_has_is_amended_offline_by_nothing(server, tmp_pat
     monkeypatch.setenv("WANDB_MODE", "offline")
     tracker = open_tracker(tmp_path, warn=lambda line: None)
     tracker.begin(RUN)
-    tracker.finish(RUN.run, COMPLETE | {"delta": 0.25}, HISTORY)
+    tracker.finish(RUN.run, COMPLETE, EPOCHS, 0.25)
     tracker.close()
     assert offline_runs(tmp_path) == []
     assert [line["mode"] for line in noted(tmp_path)] == ["online", "offline"]
@@ -316,7 +314,7 @@ def test_the_project_is_the_one_where_the_run_is(server, tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_PROJECT")
     tracker = open_tracker(tmp_path, warn=lambda line: None)
     tracker.begin(RUN)
-    tracker.finish(RUN.run, COMPLETE | {"delta": 0.25}, HISTORY)
+    tracker.finish(RUN.run, COMPLETE, EPOCHS, 0.25)
     tracker.close()
     assert [line["project"] for line in noted(tmp_path)] == ["mine", "mine"]
     assert server.projects == ["mine", "mine"]
@@ -347,11 +345,10 @@ def test_hostile_names_arrive_as_plain_text(server, tmp_path, monkeypatch):
     setting = setting.model_copy(update={"label": label, "changed": {"data.path": ["a", "b"]}})
     comparison = study.comparison.model_copy(update={"settings": [baseline, setting]})
     study = replace(study, experiment=HOSTILE[1], comparison=comparison)
-    one = COMPLETE["best"]["confusion_matrix"]
-    best = COMPLETE["best"] | {"confusion_matrix": [one] * len(HOSTILE)}
+    best = BEST | {"confusion_matrix": [BEST["confusion_matrix"]] * len(HOSTILE)}
     tracker = open_tracker(tmp_path / "root", warn=warnings.append)
     tracker.begin(run)
-    tracker.finish(run.run, COMPLETE | {"best": best, "class_names": HOSTILE}, HISTORY)
+    tracker.finish(run.run, recorded(best, class_names=HOSTILE), EPOCHS)
     tracker.conclude(lambda: study)
     tracker.close()
     assert warnings == []
@@ -376,7 +373,7 @@ def test_hostile_names_arrive_as_plain_text(server, tmp_path, monkeypatch):
 COMMAND = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
-from tests.sweeps.tracking.test_tracking_online import COMPLETE, HISTORY, RUN, open_tracker
+from tests.sweeps.tracking.test_tracking_online import COMPLETE, EPOCHS, HISTORY, RUN, open_tracker
 from paribus.sweeps.tracking import wandb_sync as tracking
 tracking.PATIENCE = 3
 tracker = open_tracker(Path(sys.argv[1]), warn=lambda line: print(line, flush=True))
@@ -391,7 +388,7 @@ for service in found:
     os.kill(int(service), signal.SIGSTOP)
 print(len(found), *found, flush=True)
 tracker.log(RUN.run, HISTORY[0])
-tracker.finish(RUN.run, COMPLETE, HISTORY)
+tracker.finish(RUN.run, COMPLETE, EPOCHS)
 tracker.close()
 """
 
