@@ -99,9 +99,9 @@ def _column_names(data: Data) -> list[str]:
             for column in table["columns"]
             for _ in column.get("categories", [None])
         ]
-    if data.columns is None:
-        return [f"column {number}" for number in range(data.input_shape[0])]
-    return [f"column '{shown(name)}'" for name in data.columns]
+    if data.columns is not None:
+        return [f"column '{shown(name)}'" for name in data.columns]
+    return [f"column {number}" for number in range(data.input_shape[0])]
 
 
 def _unique_columns(subject: Subject) -> list[str]:

@@ -16,17 +16,11 @@ from paribus.core.training.script import ScriptResolver
 
 @dataclass(frozen=True)
 class Check:
-    """One check, done.
-
-    Attributes:
-        name: What has to be true.
-        passed: Whether it is; None: the check does not apply.
-        detail: What was found, with advice where it failed; or why it was skipped.
-    """
+    """One check, done; its name says what has to be true."""
 
     name: str
-    passed: bool | None
-    detail: str
+    passed: bool | None  # None: it does not apply
+    detail: str  # what was found, with advice where it failed; or why it was skipped
 
 
 SHAPES, LOSS = "shapes agree", "loss fits the task"

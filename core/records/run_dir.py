@@ -141,14 +141,10 @@ _MARK = b"\nsha256:"
 
 
 class CheckpointClock:
-    """Durability has a clock, not an epoch: a synced save takes longer than an epoch of digits.
-
-    Args:
-        every: Seconds between saves; 0 saves at each epoch's end.
-    """
+    """Durability has a clock, not an epoch: a synced save takes longer than an epoch of digits."""
 
     def __init__(self, every: float) -> None:
-        self.every = every
+        self.every = every  # seconds between saves; 0 saves at each epoch's end
         self._saved = time.monotonic()
         self._pause = every
 

@@ -66,9 +66,7 @@ class LostFileError(UploadError):
 class Session:
     """One start of wandb, with all its files under ``root/wandb``.
 
-    Args:
-        root: Where results live.
-        finish_seconds: How long the end of a run may take; None: what a sweep can wait.
+    The end of a run may take `finish_seconds`; without them, what a sweep can wait.
 
     Attributes:
         mode: ``online``, ``offline``, or ``disabled`` (by wandb's own settings, or not started).
