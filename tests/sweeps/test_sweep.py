@@ -31,9 +31,9 @@ class Noted:
     def log(self, run, epoch):
         self.told[run]["epochs"].append(epoch)
 
-    def finish(self, run, document, history):
+    def finish(self, run, record, history, delta):
         assert self.told[run]["finished"] is None
-        self.told[run]["finished"] = (document, history)
+        self.told[run]["finished"] = (record, [epoch.to_json() for epoch in history])
 
     def close(self):
         pass
@@ -98,18 +98,18 @@ def test_the_tracker_hears_everything_once(troubled):
     assert len(told) == 4
     by_label = {one["begun"].label: one for one in told.values()}
     for label, one in by_label.items():
-        document, history = one["finished"]
+        record, history = one["finished"]
         assert one["epochs"] == history
         assert len(history) == (1 if label.endswith("raise") else 2 if "nan" in label else 3)
-        assert document["setting"]["label"] == label
-        assert document["status"] == ("failed" if "trouble" in label else "complete")
+        assert record.run == one["begun"].run
+        assert record.status == ("failed" if "trouble" in label else "complete")
     assert by_label[LR]["begun"].changed == "optimizer.lr"
     assert by_label["baseline"]["begun"].changed == ""
     again = sweep(Noted(), LR, TROUBLES)
-    assert {run: one["finished"][1] for run, one in again.items()} == {
-        run: one["finished"][1] for run, one in told.items()
+    assert {run: one["finished"] for run, one in again.items()} == {
+        run: one["finished"] for run, one in told.items()
     }
-    assert all(one["epochs"] == [] and one["finished"][0]["reused"] for one in again.values())
+    assert all(one["epochs"] == [] for one in again.values())
 
 
 def test_a_clean_stop_and_the_same_command_again(troubled):
