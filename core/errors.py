@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -118,6 +118,12 @@ def one_of(choices: Iterable[str]) -> str:
     """Return the choices as they stand in a message: ``a, b or c``."""
     items = sorted(choices)
     return " or ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
+
+
+def first_few(names: Sequence[str], most: int = 5) -> str:
+    """Return the names with commas; of more than `most` the first: ``a, b and 7 more``."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:

@@ -30,14 +30,13 @@ from paribus.core.components.tasks import Task
 from paribus.core.data.loader import Items, Part
 from paribus.core.data.prepare import Data, class_counts
 from paribus.core.data.texts import Tokens
-from paribus.core.errors import RequestError, shown
+from paribus.core.errors import RequestError, first_few, shown
 from paribus.core.rng import stream
 
 SAMPLE = 1000  # examples whose inputs are looked at
 LARGE, SMALL = 10.0, 0.01  # sizes of inputs at which usual initial weights stop working
 SHARED = 0.01  # share of the validation part that may be equal to training examples by chance
 FEWEST_ROWS = 10  # in fewer any column may differ in each
-MOST_NAMED = 5  # of words that training lacks
 MANY = 10_000  # training examples that are read again from files
 
 # Whether labels follow from inputs.
@@ -83,9 +82,7 @@ def inputs(subject: Subject) -> str:
         for word in words
     ]
     if new:
-        more = f" and {len(new) - MOST_NAMED} more" if new[MOST_NAMED:] else ""
-        named = ", ".join(new[:MOST_NAMED])
-        note += f"; words that no training example has, encoded as zeros: {named}{more}"
+        note += f"; words that no training example has, encoded as zeros: {first_few(new)}"
     return f"{summary}{note}"
 
 

@@ -28,7 +28,7 @@ from paribus.core.checks.subject import (
 from paribus.core.components.models import weights_hash
 from paribus.core.config.values import null_if_not_finite
 from paribus.core.data.loader import Part
-from paribus.core.errors import RequestError, shown
+from paribus.core.errors import RequestError, first_few, shown
 from paribus.core.rng import epoch_order, seeded_globals
 from paribus.core.training.dry_run import dry_run, layer_outputs
 from paribus.core.training.engine import Job, Report
@@ -223,7 +223,7 @@ def gradients(subject: Subject) -> str:
     frozen = [name for name, p in named.items() if not p.requires_grad]
     if frozen and not only:
         raise RequestError(
-            f"Frozen (requires_grad is False): {_listed(frozen)}.",
+            f"Frozen (requires_grad is False): {first_few([shown(name) for name in frozen])}.",
             "Unfreeze it in the model; if it is meant, name what is trained with train.only.",
         )
     trained = {name: p for name, p in named.items() if p.requires_grad}
@@ -244,7 +244,7 @@ def gradients(subject: Subject) -> str:
     unreached = [name for name in trained if name not in reached]
     if unreached:
         raise RequestError(
-            f"No gradient reaches {_listed(unreached)}.",
+            f"No gradient reaches {first_few([shown(name) for name in unreached])}.",
             "Look in forward for a layer that is not used, or that is behind detach, argmax "
             "or no_grad.",
         )
@@ -328,11 +328,6 @@ def _skip_if_trained(train_state: TrainState) -> None:
         raise Skipped("it begins with the weights of train.start_from")
     if train_state.configuration["model"].get("weights") is not None:
         raise Skipped("it begins with model.weights")
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return shown(", ".join(names[:5]), 300) + more
 
 
 # Checks of a function as an experiment: what its first epoch shows.

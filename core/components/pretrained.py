@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from paribus.core.config.schema import get, with_value
-from paribus.core.errors import Faults, RequestError, did_you_mean, shown
+from paribus.core.errors import Faults, RequestError, did_you_mean, first_few, shown
 from paribus.core.fileio import sha256_file
 
 _LEAVE_OUT = "Leave train.start_from out."
@@ -102,9 +102,8 @@ def put_weights(
         faults.add(text, _LEAVE_OUT, "weights")
     for what, names in (("lacks", missing), ("has unexpected", kept.keys() - needed)):
         if names:
-            more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-            listed = ", ".join(map(shown, sorted(names)[:8]))
-            faults.add(f"{source} {what} {listed}{more}.", other_model, "weights")
+            listed = first_few([shown(name) for name in sorted(names)], 8)
+            faults.add(f"{source} {what} {listed}.", other_model, "weights")
     for name in sorted(needed.keys() & kept):
         found, wanted = list(kept[name].shape), list(needed[name].shape)
         if found != wanted:
@@ -179,8 +178,7 @@ def _refuse_other_inputs(then: InputSchema, here: InputSchema, source: str) -> N
         for names, others, place in ((first, second, "in the file"), (second, first, "here")):
             known = set(others)
             if only := [name for name in names if name not in known]:
-                more = f" and {len(only) - 5} more" if len(only) > 5 else ""
-                differences.append(f"only {place} {shown(', '.join(only[:5]))}{more}")
+                differences.append(f"only {place} {first_few([shown(name, 40) for name in only])}")
         faults.add(
             f"{source} was trained on other {what}: "
             f"{'; '.join(differences) or 'they are in another order'}.",

@@ -19,7 +19,7 @@ from paribus.core.data.load import Source
 from paribus.core.data.loader import PARTS, Augment, Inputs, Part
 from paribus.core.data.tables import Table, TableRecipe
 from paribus.core.data.texts import TextRecipe, Texts, Tokens
-from paribus.core.errors import RequestError, bad_data, shown
+from paribus.core.errors import RequestError, bad_data, first_few, shown
 from paribus.core.rng import derive
 
 PartName = Literal["train", "val", "test"]
@@ -252,11 +252,10 @@ def _stratified(
     allotted = allot(counts, sizes)
     lacking = np.flatnonzero((allotted[:, :2] == 0).any(axis=1))
     if len(lacking):
-        named = [f"'{shown(source.class_names[code])}' ({counts[code]})" for code in lacking[:5]]
-        more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
+        named = [f"'{shown(source.class_names[code])}' ({counts[code]})" for code in lacking]
         raise RequestError(
             f"split.method=stratified cannot have each class in train ({sizes[0]} examples) and "
-            f"val ({sizes[1]}) by its share; too few examples in class {', '.join(named)}{more}.",
+            f"val ({sizes[1]}) by its share; too few examples in class {first_few(named)}.",
             "Use split.method=random."
             if len(counts) <= MANY
             else f"Are these {len(counts)} different values quantities? Then task=regression.",

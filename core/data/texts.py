@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from paribus.core.data.arrays import Array
 from paribus.core.data.tables import check_columns, read_frame
-from paribus.core.errors import bad_data, shown
+from paribus.core.errors import bad_data, first_few, shown
 
 PADDING, UNKNOWN = 0, 1  # the first two ids; words follow
 _TOKEN = re.compile(r"\w+|[^\w\s]")  # words, and each other sign alone
@@ -124,7 +124,7 @@ def checked(texts: Texts, where: str) -> Texts:
     """
     bare = [row for row, text in enumerate(texts.texts) if not _TOKEN.search(text)]
     if bare:
-        rows = ", ".join(map(str, bare[:5])) + (f" and {len(bare) - 5} more" if bare[5:] else "")
+        rows = first_few([str(row) for row in bare])
         raise bad_data(
             f"{where}: texts without any word: example {rows} (counted from 0).", "Drop them."
         )

@@ -13,7 +13,7 @@ from paribus.core.data.arrays import NUMERIC, Array, float32, standardized
 from paribus.core.data.images import SUFFIXES
 from paribus.core.data.prepare import Recipe
 from paribus.core.data.tables import Column, Table, is_new, read_frame, words_array
-from paribus.core.errors import Faults, RequestError, nearest, shown
+from paribus.core.errors import Faults, RequestError, first_few, nearest, shown
 from paribus.core.fileio import existing
 from paribus.core.inference.new_inputs import STANDARD_INPUT, Given, New
 
@@ -237,15 +237,14 @@ class RowReader:
         if not lacking:
             return
         spare = [name for name in given if name not in self._names]
-        close = {name: nearest(name, spare) for name in lacking[:5]}
-        named = ", ".join(
+        close = {name: nearest(name, spare) for name in lacking}
+        named = [
             f"'{shown(name)}'" + (f" (is it '{shown(like)}'?)" if like else "")
             for name, like in close.items()
-        )
-        more = f" and {len(lacking) - 5} more" if lacking[5:] else ""
+        ]
         raise RequestError(
             f"{shown(where, 200)}: lacks {len(lacking)} of the {len(self.columns)} columns that "
-            f"the run was trained with: {named}{more}; it has {shown(', '.join(given), 200)}.",
+            f"the run was trained with: {first_few(named)}; it has {shown(', '.join(given), 200)}.",
             "Further columns, such as the target, are ignored.",
             "missing-column",
         )
