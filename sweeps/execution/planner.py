@@ -73,7 +73,15 @@ def read_request(request: Request, found: Sequence[Fault] = ()) -> StudySpec:
     metric, direction = select["metric"], select["direction"]
     given = start.to_dict()["select"]
     if given["metric"] not in (None, metric):  # a short name; the full one is recorded
-        start = start.replace("select", {**given, "metric": metric})
+        chosen = {**given, "metric": metric}
+        start = start.replace("select", chosen)
+        axes = [
+            replace(axis, levels=tuple(
+                replace(level, configuration=level.configuration.replace("select", chosen))
+                for level in axis.levels
+            ))
+            for axis in axes
+        ]  # fmt: skip
     resolver.specify(start, 0, request.engine)
     axes = [_against_resolved(axis, start, resolver) for axis in axes]
     for axis in axes:

@@ -10,6 +10,7 @@ from paribus.sweeps.execution.planner import plan_runs, read_request
 from paribus.sweeps.study.controls import prove_one_change
 from paribus.sweeps.study.designs import OneAtATime
 from paribus.sweeps.study.request import Request
+from paribus.sweeps.study.settings import baseline_setting
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +139,17 @@ def test_short_names_are_recorded_whole():
     assert [axis.key for axis in asked.axes] == ["optimizer.lr"]
     assert asked.request.axes == ("optimizer.lr=0.1",)
     assert asked.request.overrides == ("train.epochs=1", *short[1:])
+
+
+def test_levels_carry_the_whole_name_of_a_short_metric():
+    overrides = ("metrics=BinaryAUROC", "select.metric=auroc")
+    request = Request(catalogue()["cancer"], overrides, ("optimizer.lr=0.1", "model=mlp"))
+    asked = read_request(request)
+    wanted = [(baseline_setting(asked.baseline), [0])]
+    wanted += [(level, [0]) for axis in asked.axes for level in axis.levels]
+    _, runs = plan_runs(asked.request, asked.baseline, wanted)
+    assert len(runs) == 3
+    assert {run.requested.select.metric for run in runs.values()} == {"val/binary_auroc"}
 
 
 def test_python_values_are_not_made_text():
