@@ -16,7 +16,7 @@ from functools import cached_property, partial, wraps
 from inspect import signature
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args
 
 from paribus.core.config.experiment import dotted_name, refuse_while_loading
 from paribus.core.config.schema import Direction
@@ -104,7 +104,8 @@ class Run:
         from pandas import DataFrame
 
         lines = [epoch.to_json() | epoch.metrics for epoch in self.folder.history()]
-        return DataFrame(lines).drop(columns="metrics", errors="ignore").set_index("epoch")
+        frame = DataFrame(lines, columns=None if lines else ["epoch"])
+        return frame.drop(columns="metrics", errors="ignore").set_index("epoch")
 
     @property
     def document(self) -> dict[str, Any]:
@@ -249,7 +250,7 @@ def train(
     """
     refuse_while_loading("train")
     place, faults = _root(root), Faults()
-    read_option("seed", seed, faults)
+    seed = read_option("seed", seed, faults)
     requested = _values(overrides, place), None, engine
     request = request_for(place, str(experiment), *requested, trust=trust, faults=faults)
     with planned_run(place, request, seed, faults) as planned:
@@ -388,7 +389,8 @@ def compare(
     place, name = _named(study_or_csv, root)
     of_file = name.lower().endswith(".csv") and name not in place.study_names()
     faults = Faults()
-    read_option("margin", margin, faults)
+    margin = read_option("margin", margin, faults)
+    _check_choice("direction", direction, (None, *get_args(Direction)), faults)
     if of_file and metric is not None:
         faults.add("--metric: a file has one value for each run.", "Leave it out.", "options")
     if direction is not None and not of_file:
@@ -410,7 +412,7 @@ def evaluate(
     run_or_study: Run | StudyResult | str | Path,
     split: Split = "val",
     *,
-    labels: Sequence[str] = (),
+    labels: str | Sequence[str] = (),
     root: str | Path | None = None,
     trust: bool = False,
 ) -> Evaluation | EvaluationComparison:
@@ -421,8 +423,8 @@ def evaluate(
     Args:
         run_or_study: A run or a study, or what `load_run` and `load_study` take.
         split: ``val`` or ``test``.
-        labels: Settings of the study beside the baseline; none takes those that are better, or
-            where none is, the best one.
+        labels: A setting of the study beside the baseline, or several; none takes those that are
+            better, or where none is, the best one.
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
         trust: Whether whatever the record of a run names may be imported and executed.
 
@@ -430,10 +432,12 @@ def evaluate(
         DamagedError: If a file of the run, or the data, is not what it was.
         RequestError: If there is no such run or study, it has no model, or the part is empty.
     """
-    from paribus.sweeps.evaluate import evaluate_named
+    from paribus.sweeps.evaluate import Split, evaluate_named
 
-    if split not in ("val", "test"):
-        raise RequestError(f"split={shown(repr(split), 40)}: must be 'val' or 'test'.")
+    faults = Faults()
+    _check_choice("split", split, get_args(Split), faults)
+    faults.check()
+    labels = [labels] if isinstance(labels, str) else labels
     place, name = _named(run_or_study, root)
     return evaluate_named(place, name, split, labels, trust)
 
@@ -497,7 +501,9 @@ def reproduce(
     refuse_while_loading("reproduce")
     from paribus.sweeps.reproduce import ReproducedSetting, planned_reproduction
 
-    place, name = _named(run, root)
+    (place, name), faults = _named(run, root), Faults()
+    workers = read_option("workers", workers, faults)
+    faults.check()
     with planned_reproduction(place, name, workers=workers, trust=trust) as planned:
         for seed in planned.missing:
             _warn(f"{name}: seed {seed} has no finished run, so it is not compared.")
@@ -558,6 +564,12 @@ def _root(root: str | Path | None) -> ResultsDir:
     place = ResultsDir(Path(root or os.environ.get("PARIBUS_ROOT") or "results"))
     place.share_data_folder()
     return place
+
+
+def _check_choice(name: str, value: Any, choices: Sequence[Any], faults: Faults) -> None:
+    if value not in choices:
+        words = " or ".join(repr(choice) for choice in choices if choice is not None)
+        faults.add(f"{name}={shown(repr(value), 40)}: must be {words}.", kind="bad-value")
 
 
 def _seeds(seeds: int | Sequence[int], faults: Faults) -> list[int]:

@@ -119,6 +119,18 @@ def test_a_run_is_loaded_again(trained, root):
         api.load_run("nothing", root=root)
 
 
+def test_a_run_that_failed_in_its_first_epoch_has_an_empty_history(tmp_path):
+    file = tmp_path / "full.py"
+    file.write_text(catalogue()["digits"].read_text() + FULL.replace("MemoryError", "ValueError"))
+    run = api.train(file, root=tmp_path / "results", wandb=False)
+    assert run.record.status == "failed"
+    assert (len(run.history), run.history.index.name) == (0, "epoch")
+
+
+def test_a_seed_that_is_a_text_is_the_number(trained, root):
+    assert api.train("digits", EPOCHS, seed="1", root=root, wandb=False).id == trained.id
+
+
 def test_a_study_as_rows(study, trained):
     rows = {row["label"]: row for row in study.rows}
     assert list(rows) == [
@@ -302,6 +314,10 @@ def test_a_comparison_of_any_tool_s_results(tmp_path, paribus):
     done = paribus("compare", file, "--direction", "minimize", "--json")
     assert found.to_dict() == done.json
     assert found["b"].verdict == "worse"
+    assert public.compare(file, direction="minimize", margin="0.5").margin == 0.5
+    with pytest.raises(RequestError) as error:
+        public.compare(file, direction="max")
+    assert str(error.value) == "direction='max': must be 'maximize' or 'minimize'."
 
 
 @pytest.mark.parametrize(
@@ -317,6 +333,8 @@ def test_a_comparison_of_any_tool_s_results(tmp_path, paribus):
         (lambda study: public.evaluate(study, "train"), "must be 'val' or 'test'"),
         (lambda study: public.evaluate(study, labels=["x"]), "has no setting 'x'"),
         (lambda study: public.predict("nothing", [1]), "There is no run 'nothing'"),
+        (lambda study: public.evaluate(study, labels="xy"), "has no setting 'xy'"),
+        (lambda study: public.reproduce(study.run("baseline", 1), workers=0), "workers=0: must be"),
         (lambda study: public.reproduce("nothing"), "There is no run 'nothing'"),
         (lambda study: public.report("nothing"), "There is no run or study 'nothing'"),
         (lambda study: public.report(study, output="x.pdf"), "its suffix"),
