@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -348,8 +347,9 @@ def _differences(
         a, b = before.initial_weights or {}, after.initial_weights or {}
         name = next((k for k in {**a, **b} if a.get(k) != b.get(k)), "")
         yield Difference(0, f"initial weights {name}".strip(), a.get(name), b.get(name))
-    for number, epochs in enumerate(zip_longest(then.history(), now.history()), 1):
-        yield from _of_epoch(number, *epochs)
+    old, new = ({epoch.epoch: epoch for epoch in run.history()} for run in (then, now))
+    for number in sorted({**old, **new}):
+        yield from _of_epoch(number, old.get(number), new.get(number))
     last = after.epochs
     for key in ("status", "reason", "epochs", "weights_sha256"):
         if getattr(before, key) != getattr(after, key):

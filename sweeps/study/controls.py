@@ -70,14 +70,15 @@ def disagreement(
         return "initial weights differ from the baseline's though nothing that makes them changed"
     if group in _OTHER_ORDER or key == "train.batch_size":
         return None
-    for ours, theirs in zip(baseline_history(), history(), strict=False):
-        if ours.order_sha256 == theirs.order_sha256:  # of a script's epochs there is none
-            continue
+    orders = {epoch.epoch: epoch.order_sha256 for epoch in baseline_history()}
+    for epoch in history():
+        if orders.get(epoch.epoch, epoch.order_sha256) == epoch.order_sha256:
+            continue  # of a script's epochs there is none
         # Of runs whose length is a number of updates, the last epoch may be a part of one.
         short = {r.facts.epochs for r in (baseline, run) if r.configuration["train"]["updates"]}
-        if ours.epoch not in short:
+        if epoch.epoch not in short:
             return (
-                f"the batch order of epoch {ours.epoch} differs from the baseline's though "
+                f"the batch order of epoch {epoch.epoch} differs from the baseline's though "
                 "nothing that makes it changed"
             )
     return None

@@ -139,6 +139,16 @@ def test_damage_that_changes_no_number_is_said_too(paribus, place, tmp_path):
     assert f"{cut}/run.json: cannot be read" in done.err
 
 
+def test_epochs_are_compared_by_their_numbers(paribus, place, tmp_path):
+    run = trained(paribus, place, "digits")["run"]
+    copy = tmp_path / "copy"
+    shutil.copytree(place / "results" / "runs" / run, copy)
+    _, *rest = (copy / "history.jsonl").read_text().splitlines(keepends=True)
+    (copy / "history.jsonl").write_text("".join(["damaged\n", *rest]))
+    found = paribus("reproduce", copy, "--json", cwd=place).json["first_difference"]
+    assert found == {"epoch": 1, "quantity": "history", "then": None, "now": "a line"}
+
+
 def test_all_seeds_of_a_setting(paribus, place):
     words = ("sweep", "digits", "optimizer.lr=0.1", "--set", SHORT[0], "--seeds", "5,6,7,8")
     assert paribus(*words, "--study", "rates", "--no-wandb", cwd=place).code == 0

@@ -64,6 +64,12 @@ def test_order_is_compared_over_the_epochs_that_both_have():
     assert "epoch 3" in said("train.epochs", record(epochs=5), orders="xyZuv")
 
 
+def test_orders_are_paired_by_epoch():
+    both, epochs = (record(), record()), history(*"xyz")()
+    assert disagreement("optimizer.lr", *both, lambda: epochs, lambda: epochs[1:]) is None
+    assert disagreement("optimizer.lr", *both, lambda: epochs[1:], lambda: epochs) is None
+
+
 def test_an_epoch_that_a_number_of_updates_cut_short_is_another():
     ten, five = record(epochs=3, updates=10), record(epochs=2, updates=5)
     assert said("train.updates", five, orders="xY", base=ten) is None
