@@ -94,32 +94,30 @@ def read_axes(
     """
     own, full = experiment.axes, with_defaults(baseline, experiment)
     known = known_keys(full, experiment)
-    pairs: list[tuple[str, Any]] = []
+    wanted = list(requested)
     if not requested:
         before = known_keys(with_defaults(experiment.baseline, experiment), experiment)
-        pairs = [(key, own[key]) for key in own if key in known or key not in before]
-        if not pairs:
+        wanted += [(key, own[key]) for key in own if key in known or key not in before]
+        if not wanted:
             faults.add(
                 f"{experiment.path.name} has no AXES{' of this baseline' if own else ''}, "
                 "and none were given.",
                 f"Name one, such as {_example(full, known)}.",
             )
-    for each in requested:
-        key, equals, text = (
+    found: dict[str, Axis] = {}
+    for each in wanted:
+        key, equals, levels = (
             each.partition("=") if isinstance(each, str) else (each[0], "=", each[1])
         )
         with faults.collecting():
             key = _axis_key(key.strip(), known)
-            if not equals and key not in own:
-                raise RequestError(
-                    f"{key}: {experiment.path.name} has no levels for this axis.",
-                    f"Write {key}=LEVELS" + (f", or take {one_of(own)}." if own else "."),
-                )
-            pairs.append((key, text if equals else own[key]))
-    found: dict[str, Axis] = {}
-    for key, levels in pairs:
-        with faults.collecting():
-            key = _axis_key(key, known)
+            if not equals:
+                if key not in own:
+                    raise RequestError(
+                        f"{key}: {experiment.path.name} has no levels for this axis.",
+                        f"Write {key}=LEVELS" + (f", or take {one_of(own)}." if own else "."),
+                    )
+                levels = own[key]
             if key in found:
                 raise RequestError(
                     f"The axis {key} is given twice.", "Put all levels into one list.", "axis-twice"
