@@ -14,7 +14,6 @@ from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
-from paribus.core.config.registry import NAMES
 from paribus.core.run_spec import RunSpec, WorkerEvent, unfinished
 from paribus.core.runtime import is_pinned, pinned_environment
 from paribus.sweeps.execution.worker import Task, Worker
@@ -43,7 +42,6 @@ class Pool:
 
     def __init__(self, workers: int | None = None, data: str = "") -> None:
         self.workers = self.size = workers or cores()
-        data = NAMES["data"].get(data, data)
         self._preload = ["sklearn.datasets"] if data.startswith("sklearn.") else []
         self._gpus: list[str] = []
         self._processes: list[Worker] = []
@@ -76,7 +74,7 @@ class Pool:
             if not self._gpus:
                 self.close()
                 self._gpus = _gpus()
-            self.size = min(self.size, len(self._gpus))
+            self.size = min(self.size, max(1, len(self._gpus)))
             self.start()
 
     def call(self, function: Callable[..., Result], *arguments: Any) -> Result:

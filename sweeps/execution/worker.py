@@ -57,18 +57,26 @@ def worker_main(pipe: Connection, lifeline: Connection, output: Connection | Non
     while True:
         try:
             message = pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             return
         if isinstance(message, Task):
             for event in train_job(*message, stop=pipe.poll):
-                pipe.send(event)
-            pipe.send(None)
+                _send(pipe, event)
+            _send(pipe, None)
         elif message != _STOP:  # else the task had ended already
             function, arguments = message
             try:
-                pipe.send((function(*arguments), None))
+                result, fault = function(*arguments), None
             except ParibusError as error:
-                pipe.send((None, error))
+                result, fault = None, error
+            _send(pipe, (result, fault))
+
+
+def _send(pipe: Connection, message: Any) -> None:
+    try:
+        pipe.send(message)
+    except ConnectionError:  # the driver hung up: a traceback would go to its terminal
+        os._exit(1)
 
 
 def _end_with_driver(lifeline: Connection) -> None:

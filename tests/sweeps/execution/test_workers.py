@@ -120,6 +120,33 @@ def test_a_call_whose_worker_dies_says_so(pool):
     assert pool.call(divmod, 7, 2) == (3, 1)
 
 
+def test_a_worker_whose_driver_hangs_up_ends_without_a_word(tmp_path):
+    done = run_script(
+        tmp_path,
+        """
+import time
+from multiprocessing import get_context
+from paribus.sweeps.execution.worker import Worker
+worker = Worker(get_context("forkserver"), None)
+worker.pipe.send((time.sleep, (0.1,)))  # its answer finds nobody
+worker.pipe.close()
+worker.process.join()
+print(worker.process.exitcode)
+""",
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_where_there_is_no_gpu_runs_for_one_still_end(pool, troubled):
+    (run,) = baselines(pool, troubled)
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    run = replace(run, configuration=run.configuration | {"device": "cuda"})
+    pool.resize_for([run])
+    *_, told = pool.execute(tasks_of([run], troubled.folder / "attempts"), never)
+    assert (told.run, told.ended) == (run.id, "complete")
+
+
 def test_ctrl_c_and_sigterm_are_the_drivers_alone(pool, troubled):
     pid = pool.call(os.getpid)
     for number in (signal.SIGINT, signal.SIGTERM):
