@@ -216,10 +216,13 @@ def clean_stop() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def warn_stopped(again: str) -> None:
-    """Say after a clean stop that finished runs are kept, and which command goes on."""
+def warn_stopped(again: str, *, any_finished: bool = True) -> None:
+    """Say after a clean stop that finished runs are kept, if any, and which command goes on."""
     line = f"to continue: {again}"
-    warn(f"Stopped. Finished runs are kept.\n{fitted(line) if sys.stderr.isatty() else line}")
+    line = f"Stopped. Finished runs are kept.\n{line}" if any_finished else (
+        f"Stopped before a run finished; {line}"
+    )  # fmt: skip
+    warn(fitted(line) if sys.stderr.isatty() else line)
 
 
 def nearby(path: Path) -> str:

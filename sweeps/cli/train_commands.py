@@ -235,18 +235,19 @@ def sweep_command(
         interrupted = stop()
     for note in sweep.notes:
         warn(note)
+    any_finished = any(result.runs for result in sweep.results())
     if as_json:
         print_json(sweep.document())
-    elif sweep.results():  # else it was stopped before anything was planned
+    elif any_finished:
         sweep_text.end(sweep, experiment, command(*context.obj), verbose=verbose)
-    context.exit(_answer(sweep, interrupted, command(*context.obj)))
-
-
-def _answer(sweep: Sweep, interrupted: bool, again: str) -> int:
-    """Print what is not finished and what failed; return the exit code."""
     if interrupted:
-        warn_stopped(again)
-        return INTERRUPTED
+        warn_stopped(command(*context.obj), any_finished=any_finished)
+        context.exit(INTERRUPTED)
+    context.exit(_answer(sweep, command(*context.obj)))
+
+
+def _answer(sweep: Sweep, again: str) -> int:
+    """Print what is not finished and what failed; return the exit code."""
     results = sweep.results()
     unfinished = [r.setting.label for r in results if r.status == "interrupted"]
     if unfinished:

@@ -79,8 +79,10 @@ def test_killed_then_stopped_then_done_with_the_same_bits(begun, troubled, refer
     command = begun(troubled)
     wait_until(lambda: len(pids(troubled)) == 2)
     os.killpg(command.process.pid, signal.SIGINT)  # as a terminal does: to workers as well
-    code, _, err = command.end()
+    code, out, err = command.end()
     assert (code, "Traceback" in err) == (130, False)
+    assert "verdict" not in out  # no table of nothing
+    assert err.splitlines()[-1].startswith("Stopped before a run finished; to continue: paribus ")
     assert not any(map(is_alive, pids(troubled)))
 
     troubled.switch("slow", on=False)
