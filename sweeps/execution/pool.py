@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import sys
-import threading
 from atexit import register, unregister
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from paribus.core.run_spec import RunSpec, WorkerEvent, unfinished
 from paribus.core.runtime import is_pinned, pinned_environment
-from paribus.sweeps.execution.worker import Task, Worker
+from paribus.sweeps.execution.worker import Task, Worker, ctrl_c_ignored
 
 Result = TypeVar("Result")
+Stop = Callable[[], bool]  # asked between epochs; true makes a clean stop
 _PRELOAD = "paribus.core.training.forkserver_preload"
+
+
+def never() -> bool:
+    """Go on to the end: what is asked where nobody stops a training."""
+    return False
 
 
 class Pool:
@@ -33,10 +37,9 @@ class Pool:
 
     Args:
         workers: Worker processes; None takes the machine's cores.
-        data: The name of the data component; decides what the forkserver imports.
+        data: Where the data come from: what the forkserver imports besides torch.
 
     Attributes:
-        workers: As given.
         size: How many tasks are trained at the same time; `resize_for` sets it.
     """
 
@@ -61,7 +64,7 @@ class Pool:
             self._context = multiprocessing.get_context("spawn")
         else:
             self._context = multiprocessing.get_context("forkserver")
-            with pinned_environment(), _ctrl_c_ignored():
+            with pinned_environment(), ctrl_c_ignored():
                 self._context.set_forkserver_preload([_PRELOAD, *self._preload])
                 forkserver.ensure_running()
         # When this process exits multiprocessing would wait for its workers, which wait for it.
@@ -87,19 +90,14 @@ class Pool:
         return found
 
     def execute(
-        self, tasks: Iterable[Task], stop: Callable[[], bool], run_timeout: float | None = None
+        self, tasks: Iterable[Task], stop: Stop, run_timeout: float | None = None
     ) -> Iterator[WorkerEvent]:
         """Train tasks; yield each run's epochs as they end, and each run's end exactly once.
 
-        Tasks are taken from the iterable when there is room for them. Where `stop` becomes true
-        the current epoch is finished, resume states are written, and nothing more is begun: such a
-        run has no end. Closing the iterator ends the training at once.
-
-        Args:
-            tasks: What to train.
-            stop: Asked between epochs.
-            run_timeout: Seconds without an epoch after which a worker is ended; None: ten times
-                the median epoch, at least 60, and 3600 before one is known.
+        Tasks are taken from the iterable when there is room for them. Where `stop`, which is asked
+        between epochs, becomes true, the epoch is finished, resume states are written, and nothing
+        more is begun: such a run has no end. Closing the iterator ends the training at once.
+        `run_timeout` is that of `RunnerOptions`.
         """
         waiting = iter(tasks)
         if self._context is None and is_pinned() and self.size == 1:
@@ -205,7 +203,7 @@ class Pool:
         yield from unfinished(left, reason)
 
 
-def _train_here(task: Task, stop: Callable[[], bool]) -> Iterator[WorkerEvent]:
+def _train_here(task: Task, stop: Stop) -> Iterator[WorkerEvent]:
     from paribus.core.training.job import train_job  # here, so that a driver need not import torch
 
     events = train_job(*task, stop)
@@ -215,22 +213,6 @@ def _train_here(task: Task, stop: Callable[[], bool]) -> Iterator[WorkerEvent]:
         if event is None:
             return
         yield event
-
-
-@contextmanager
-def _ctrl_c_ignored() -> Iterator[None]:
-    """Let processes that start in the block ignore the terminal's Ctrl-C: it is the driver's.
-
-    The forkserver ignores it only once it has imported all that it preloads.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before if before is not None else signal.SIG_DFL)
 
 
 def cores() -> int:

@@ -92,11 +92,7 @@ _LONGEST = 1 << 14  # bytes of a line that has no end yet, such as a progress ba
 
 
 class Worker:
-    """The driver's handle of a worker process.
-
-    Args:
-        context: Of multiprocessing.
-        gpu: The GPU that it was given.
+    """The driver's handle of a worker process, which has a GPU or none.
 
     Attributes:
         task: What it trains; None: it is idle.
@@ -120,7 +116,7 @@ class Worker:
         self.process = context.Process(
             target=worker_main, args=(theirs, their_lifeline, their_output)
         )
-        with _no_main_module():
+        with _no_main_module(), ctrl_c_ignored():
             self.process.start()
         for end in (theirs, their_lifeline, their_output):
             if end is not None:
@@ -133,7 +129,6 @@ class Worker:
         self.note_sign_of_life()
 
     def note_sign_of_life(self) -> None:
-        """Begin to count its silence anew."""
         self.silent, self._looked = 0.0, time.monotonic()
 
     def is_silent(self, epochs: list[float], timeout: float | None) -> bool:
@@ -171,7 +166,6 @@ class Worker:
         return result
 
     def ask_to_stop(self) -> None:
-        """Request a stop after the current epoch."""
         with suppress(OSError):
             self.pipe.send(_STOP)
 
@@ -233,3 +227,19 @@ def _no_main_module() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = real
+
+
+@contextmanager
+def ctrl_c_ignored() -> Iterator[None]:
+    """Let processes that start in the block ignore the terminal's Ctrl-C: it is the driver's.
+
+    The forkserver and a spawned worker ignore it by themselves only once they have imported torch.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before if before is not None else signal.SIG_DFL)

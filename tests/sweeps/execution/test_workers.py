@@ -137,6 +137,26 @@ print(worker.process.exitcode)
     assert (done.stdout, done.stderr) == ("1\n", "")
 
 
+def test_ctrl_c_while_a_spawned_worker_starts_is_the_drivers_alone(tmp_path):
+    done = run_script(
+        tmp_path,
+        """
+import os, signal, time
+from multiprocessing import get_context
+from paribus.sweeps.execution.worker import Worker
+worker = Worker(get_context("spawn"), None)
+signal.signal(signal.SIGINT, lambda *_: None)
+for _ in range(20):
+    os.killpg(0, signal.SIGINT)
+    time.sleep(0.05)
+print(worker.call(divmod, 7, 2))
+worker.close()
+""",
+        start_new_session=True,
+    )
+    assert (done.stdout, done.stderr) == ("(3, 1)\n", "")
+
+
 def test_where_there_is_no_gpu_runs_for_one_still_end(pool, troubled):
     (run,) = baselines(pool, troubled)
     if torch.cuda.is_available():
