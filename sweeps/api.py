@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial, wraps
+from functools import cached_property, wraps
 from inspect import signature
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType
@@ -36,7 +36,7 @@ from paribus.sweeps.analysis.compare import (
 from paribus.sweeps.formatting import number
 from paribus.sweeps.progress.progress import train_watched
 from paribus.sweeps.study.lookup import find_run, find_subject, request_for
-from paribus.sweeps.study.request import Search, decision_of, read_option
+from paribus.sweeps.study.request import read_option, study_options
 from paribus.sweeps.study.results_dir import ResultsDir, root_words
 from paribus.sweeps.study.settings import Requested
 from paribus.sweeps.study.study import Study, latest_study
@@ -251,7 +251,7 @@ def train(
     refuse_while_loading("train")
     place, faults = _root(root), Faults()
     seed = read_option("seed", seed, faults)
-    requested = _values(overrides, place), None, engine
+    requested = _requested(overrides, place), None, engine
     request = request_for(place, str(experiment), *requested, trust=trust, faults=faults)
     with planned_run(place, request, seed, faults) as planned:
         train_watched(planned, wandb=wandb, warn=_warn)
@@ -309,34 +309,23 @@ def sweep(
     """
     refuse_while_loading("sweep")
     place, faults = _root(root), Faults()
-    wanted = _seeds(3 if seeds is None else seeds, faults)
-    search = Search(
-        read_option("trials", trials, faults),
-        read_option("sampler", sampler, faults),
-        read_option("pruner", None if pruner == "none" else pruner, faults),
-    )
-    decision = decision_of(
-        read_option("margin", margin, faults),
-        search,
+    options = study_options(
+        faults,
+        seeds=_seeds(3 if seeds is None else seeds, faults),
+        seeds_given=seeds is not None,
+        trials=read_option("trials", trials, faults),
+        sampler=read_option("sampler", sampler, faults),
+        pruner=read_option("pruner", pruner, faults),
+        margin=read_option("margin", margin, faults),
         until_decided=until_decided,
         max_seeds=read_option("max-seeds", max_seeds, faults),
-        seeds_given=seeds is not None,
-        faults=faults,
-    )
-    requested = _values(overrides, place), _levels(axes, place), engine
-    request = request_for(place, str(experiment), *requested, trust=trust, faults=faults)
-    with planned_sweep(
-        place,
-        request,
-        wanted,
-        faults,
-        search=search,
-        decision=decision,
         study=study,
-        workers=read_option("workers", workers, faults),
         storage=storage,
-        wandb=wandb,
-    ) as planned:
+    )
+    workers = read_option("workers", workers, faults)
+    requested = _requested(overrides, place), _requested(axes, place, axes=True), engine
+    request = request_for(place, str(experiment), *requested, trust=trust, faults=faults)
+    with planned_sweep(place, request, options, faults, workers=workers, wandb=wandb) as planned:
         train_watched(planned, wandb=wandb, warn=_warn)
     for note in planned.notes:
         _warn(note)
@@ -587,30 +576,25 @@ def _seeds(seeds: int | Sequence[int], faults: Faults) -> list[int]:
     return wanted
 
 
-Words = Mapping[str, Any] | Sequence[str] | None
+def _requested(
+    words: Mapping[str, Any] | Sequence[str] | None, root: ResultsDir, *, axes: bool = False
+) -> tuple[Requested, ...]:
+    """Return ``KEY=VALUE`` as typed, and a mapping's values as configurations hold them.
 
+    Of axes these are levels: as typed, a list, or a value that is one level.
+    """
 
-def _values(words: Words, root: ResultsDir) -> tuple[Requested, ...]:
-    """Return ``KEY=VALUE`` as typed, and a mapping's values as configurations hold them."""
-    return _requested(words, partial(_plain, root=root))
+    def read(key: str, value: Any) -> Any:
+        if not axes:
+            return _plain(value, key, root)
+        if isinstance(value, str):
+            return value
+        if isinstance(value, Mapping) or not isinstance(value, Iterable):
+            value = [value]
+        return [_plain(level, key, root) for level in value]
 
-
-def _levels(words: Words, root: ResultsDir) -> tuple[Requested, ...]:
-    """Return ``KEY=LEVELS`` as typed; in a mapping a value that is no list is one level."""
-
-    def read(levels: Any, key: str) -> str | list[Any]:
-        if isinstance(levels, str):
-            return levels
-        if isinstance(levels, Mapping) or not isinstance(levels, Iterable):
-            levels = [levels]
-        return [_plain(level, key, root) for level in levels]
-
-    return _requested(words, read)
-
-
-def _requested(words: Words, read: Callable[[Any, str], Any]) -> tuple[Requested, ...]:
     if isinstance(words, Mapping):
-        return tuple((key, read(value, key)) for key, value in words.items())
+        return tuple((key, read(key, value)) for key, value in words.items())
     return (words,) if isinstance(words, str) else tuple(words or ())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,8 @@ from paribus.core.records.record import Epoch, RunRecord
 from paribus.core.records.run_dir import BEST, PREDICTIONS, RunFolder
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.execution.driver import RunEvent, RunnerOptions, drive
-from paribus.sweeps.execution.pool import Pool
+from paribus.sweeps.execution.pool import Pool, Stop, never
+from paribus.sweeps.progress.progress_state import Training
 from paribus.sweeps.stats.variance import prediction_interval
 from paribus.sweeps.stats.verdicts import mean_and_std
 from paribus.sweeps.study.lookup import find_run
@@ -33,13 +34,9 @@ Grade = Literal["bit-exact", "agrees", "differs"]
 def planned_reproduction(
     root: ResultsDir, text: str, *, workers: int | None = None, trust: bool = False
 ) -> Iterator[Reproduction]:
-    """Plan what `paribus reproduce` requests; the scratch folder ends with the block.
+    """Plan the training of a run, or of all seeds of ``STUDY/LABEL``, once more.
 
-    Args:
-        root: Where runs are looked for.
-        text: A run, or ``STUDY/LABEL`` for all seeds of a setting.
-        workers: Processes; None: the machine's cores.
-        trust: Whether whatever the records name may be imported and executed.
+    The scratch folder ends with the block. What the records name beyond themselves takes `trust`.
 
     Raises:
         DamagedError: If a record cannot be parsed, or its sources are not what they were.
@@ -68,43 +65,27 @@ def planned_reproduction(
         yield Reproduction(planned, place, pool, missing)
 
 
-@dataclass
-class Reproduction:
+class Reproduction(Training):
     """Finished runs that are trained again, in a root that is thrown away.
 
-    Attributes:
-        planned: What to train.
-        root: The scratch root.
-        pool: Where training happens.
-        missing: Seeds of the setting that have no finished run.
-        name: No study's.
+    `missing` are the seeds of the setting that have no finished run.
     """
 
-    planned: Sequence[Again]
-    root: ResultsDir
-    pool: Pool
-    missing: Sequence[int]
-    name: None = None
-
-    @property
-    def runs(self) -> dict[tuple[str, int], RunSpec]:
-        """What is trained, by label and seed."""
-        return {(BASELINE, again.run.seed): again.run for again in self.planned}
-
-    def most_runs(self) -> int:
-        """Return how many there are: none is planned later."""
-        return len(self.runs)
+    def __init__(
+        self, planned: Sequence[Again], root: ResultsDir, pool: Pool, missing: Sequence[int]
+    ) -> None:
+        self.planned, self.root, self.pool, self.missing = planned, root, pool, missing
+        self.runs = {(BASELINE, again.run.seed): again.run for again in planned}
 
     def train(
         self,
         tracker: Tracker,  # noqa: ARG002
         options: RunnerOptions,
         *,
-        stop: Callable[[], bool] = lambda: False,
+        stop: Stop = never,
     ) -> Iterator[RunEvent]:
-        """Train the runs, yielding their epochs and ends. Nothing is tracked."""
-        runs = list(self.runs.values())
-        yield from drive(runs, self.root, self.pool, options, stop=stop)
+        """Train the runs; nothing is tracked."""
+        return drive([*self.runs.values()], self.root, self.pool, options, stop=stop)
 
     def results(self) -> list[Reproduced]:
         """Return each run compared with what it was."""
@@ -125,10 +106,7 @@ class Again:
     """A recorded run, and the same planned here.
 
     Attributes:
-        folder: Where the recorded one lies.
-        record: Its record, as it is read.
         damaged: A sentence for each part of it that is not what was written.
-        run: As it will be trained.
         differs: What of its identity is not as it was: ``{name: [then, now]}``.
     """
 
@@ -141,14 +119,7 @@ class Again:
 
 @dataclass(frozen=True)
 class Difference:
-    """Where two runs first differ.
-
-    Attributes:
-        epoch: Counted from 1; 0 is before the first step.
-        quantity: ``initial weights``, ``batch order``, a metric, ``weights``, …
-        then: The first run's.
-        now: The second run's.
-    """
+    """Where two runs first differ: in an epoch counted from 1, or 0 before the first step."""
 
     epoch: int
     quantity: str
@@ -234,12 +205,7 @@ class Reproduced:
 
 @dataclass(frozen=True)
 class ReproducedSetting:
-    """All seeds of a setting, trained again.
-
-    Attributes:
-        run: ``STUDY/LABEL``.
-        runs: Each seed's run compared.
-    """
+    """All seeds of a setting, ``STUDY/LABEL``, trained again."""
 
     run: str
     runs: Sequence[Reproduced]
@@ -371,14 +337,15 @@ def _of_epoch(number: int, then: Epoch | None, now: Epoch | None) -> Iterator[Di
     if then is None or now is None:
         yield Difference(number, "history", then and "a line", now and "a line")
         return
-    if then.order_sha256 != now.order_sha256:
-        yield Difference(number, "batch order", then.order_sha256, now.order_sha256)
     a, b = then.metrics, now.metrics
-    for name in sorted({**a, **b}, key=lambda name: (not name.startswith("train/"), name)):
-        if a.get(name) != b.get(name):
-            yield Difference(number, name, a.get(name), b.get(name))
-    if then.weights_sha256 != now.weights_sha256:
-        yield Difference(number, "weights", then.weights_sha256, now.weights_sha256)
+    names = sorted({**a, **b}, key=lambda name: (not name.startswith("train/"), name))
+    for quantity, old, new in (
+        ("batch order", then.order_sha256, now.order_sha256),
+        *((name, a.get(name), b.get(name)) for name in names),
+        ("weights", then.weights_sha256, now.weights_sha256),
+    ):
+        if old != new:
+            yield Difference(number, quantity, old, new)
 
 
 def _differing_tensor(then: Path, now: Path) -> str | None:

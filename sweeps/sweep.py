@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,26 +24,20 @@ from paribus.sweeps.analysis.judge import judge_study
 from paribus.sweeps.analysis.power_analysis import PowerAnalysis, analyse_power
 from paribus.sweeps.execution import planner
 from paribus.sweeps.execution.driver import RunEvent, RunnerOptions, drive
-from paribus.sweeps.execution.pool import Pool
+from paribus.sweeps.execution.pool import Pool, Stop, never
 from paribus.sweeps.formatting import without_credentials
+from paribus.sweeps.progress.progress_state import Training
 from paribus.sweeps.stats.sequential import seeds_can_decide
 from paribus.sweeps.study import optuna_studies
 from paribus.sweeps.study.controls import sameness
-from paribus.sweeps.study.designs import Design, OneAtATime, UntilDecided
+from paribus.sweeps.study.designs import OneAtATime, UntilDecided
 from paribus.sweeps.study.lookup import data_of
 from paribus.sweeps.study.optuna_studies import checked_storage
-from paribus.sweeps.study.request import (
-    USUAL_DECISION,
-    USUAL_SEARCH,
-    Decision,
-    Request,
-    Search,
-    check_search,
-)
+from paribus.sweeps.study.request import Request, StudyOptions, check_search
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.settings import BASELINE, Setting
-from paribus.sweeps.study.study import Study, check_study_name, study_name
+from paribus.sweeps.study.study import Study, check_study_name
 from paribus.sweeps.tracking import tracker as tracking
 from paribus.sweeps.tracking.tracker import Tracker, TrackerCallback
 
@@ -55,85 +49,51 @@ VIEW_EVERY = 5.0  # seconds between updates of the Optuna view while a sweep goe
 def planned_sweep(
     root: ResultsDir,
     request: Request,
-    seeds: Sequence[int],
+    options: StudyOptions,
     faults: Faults,
     *,
-    search: Search = USUAL_SEARCH,
-    decision: Decision = USUAL_DECISION,
-    study: str | None = None,
     workers: int | None = None,
-    storage: str | None = None,
     wandb: bool = True,
 ) -> Iterator[Sweep]:
     """Check and plan what `paribus sweep` requests; nothing is created yet.
 
-    Args:
-        root: Where results live.
-        request: Experiment, overrides, axes and engine.
-        seeds: The seeds of each setting.
-        faults: What was found so far, of the command's options.
-        search: How levels are proposed and settings pruned.
-        decision: How settings are decided on; where seeds are added, it says how many at most.
-        study: Its name; None: it follows from the request.
-        workers: Processes; None: the machine's cores. They end with the block.
-        storage: URL of the Optuna storage; None: a SQLite file under the root.
-        wandb: Whether W&B will follow.
+    `faults` are those of the command's options. Workers, by default as many as there are cores, end
+    with the block.
 
     Raises:
-        RequestError: With all faults of the request.
+        RequestError: With all faults of options and request.
     """
     with faults.collecting():
         root.check_writable()
     with faults.collecting():
-        study = study if study is None else check_study_name(study)
+        if options.name is not None:
+            check_study_name(options.name)
     with faults.collecting():
-        storage = storage and checked_storage(storage)
+        options = replace(options, storage=options.storage and checked_storage(options.storage))
     with Pool(workers, data_of(request)) as pool:
         pool.start()
         # This process is idle while the workers import torch.
         optuna_studies.warm_up()
         power_analysis.warm_up()
         tracking.warm_up(enabled=wandb)
-        yield Sweep(
-            request, seeds, root, pool, faults.found,
-            search=search, decision=decision, name=study, storage=storage,
-        )  # fmt: skip
+        yield Sweep(request, options, root, pool, faults.found)
 
 
-class Sweep:
-    """One command's part of a study: planned when it is made, trained by `train`.
-
-    Args:
-        request: Experiment, overrides, axes and engine.
-        seeds: The seeds of each setting.
-        root: Where results live.
-        pool: Where planning and training happen.
-        found: Faults of the command's options, to report with the request's.
-        search: How levels are proposed and settings pruned.
-        decision: How settings are decided on.
-        name: The study's; None: it follows from the request.
-        storage: URL of the Optuna storage, with its secrets; None: the study's own.
-
-    Raises:
-        RequestError: With all faults of the request.
-    """
+class Sweep(Training):
+    """One command's part of a study: planned when it is made, trained by `train`."""
 
     def __init__(
         self,
         request: Request,
-        seeds: Sequence[int],
+        options: StudyOptions,
         root: ResultsDir,
         pool: Pool,
         found: Sequence[Fault] = (),
-        *,
-        search: Search = USUAL_SEARCH,
-        decision: Decision = USUAL_DECISION,
-        name: str | None = None,
-        storage: str | None = None,
     ) -> None:
-        self.root, self.pool = root, pool
-        self.search, self.decision, self._storage = search, decision, storage
-        self.seeds = range(decision.looks[0]) if decision.looks else seeds
+        self.root, self.pool, self._options = root, pool, options
+        self.search, self.decision = options.search, options.decision
+        looks = self.decision.looks
+        self.seeds = range(looks[0]) if looks else options.seeds
         self.settings: list[Setting] = []
         self.runs: dict[tuple[str, int], RunSpec] = {}  # by label and seed
         self.notes: list[str] = []
@@ -143,42 +103,29 @@ class Sweep:
 
         self.question = pool.call(planner.read_request, request, found)
         self.request = self.question.request  # with full keys
-        check_search(search, self.question.axes)
-        self.name = name or study_name(self.question)
-        self.study = Study.open(root, self.name, self.question, storage, decision)
-        optuna_studies.check_stored(self.study, storage)
+        check_search(self.search, self.question.axes)
+        self.study = study = Study.open(root, self.question, options)
+        self.name = study.name
+        optuna_studies.check_stored(study)
         # Looking once more, at the whole 5 %, is what looks are there to avoid.
-        study = self.study
-        self.replaces_verdicts = bool(decision.looks and study.settings and not study.had_looks)
-        self.design: Design = OneAtATime(
-            self.question.baseline, self.question.axes, self.seeds, self.question.direction, search
+        self.replaces_verdicts = bool(looks and study.settings and not study.had_looks)
+        self.design: OneAtATime | UntilDecided = OneAtATime(
+            self.question.baseline, self.question.axes, self.seeds, study.direction, self.search
         )
-        if decision.looks:
-            self.design = UntilDecided(self.design, decision.looks, self._undecided)
+        if looks:
+            self.design = UntilDecided(self.design, looks, self._undecided)
         self._propose()
 
     def train(
-        self,
-        tracker: Tracker,
-        options: RunnerOptions,
-        *,
-        stop: Callable[[], bool] = lambda: False,
+        self, tracker: Tracker, options: RunnerOptions, *, stop: Stop = never
     ) -> Iterator[RunEvent]:
-        """Train what is not finished yet, yielding each run's epochs and end.
-
-        Args:
-            tracker: Follows the runs.
-            options: How runs are trained and kept.
-            stop: Asked between epochs; true makes a clean stop.
-        """
+        """Train what is not finished yet, yielding each run's epochs and end, until `stop`."""
         started = time.monotonic()
         self.root.create()
         with self.root.lock(f"study-{self.name}", f"The study {self.name}"):
             # Another command may have added to it until now.
-            self.study = Study.open(
-                self.root, self.name, self.question, self._storage, self.decision
-            )
-            self.notes += optuna_studies.repair(self.study, self._storage)
+            self.study = Study.open(self.root, self.question, self._options)
+            self.notes += optuna_studies.repair(self.study)
             driven: set[str] = set()  # a setting of a later round may be one of an earlier one
             while self._wanted and not stop():
                 settings, runs = self._wanted
@@ -219,11 +166,7 @@ class Sweep:
             self.runs.update(self._wanted[1])
 
     def _drive(
-        self,
-        runs: Sequence[RunSpec],
-        tracker: Tracker,
-        options: RunnerOptions,
-        stop: Callable[[], bool],
+        self, runs: Sequence[RunSpec], tracker: Tracker, options: RunnerOptions, stop: Stop
     ) -> Iterator[RunEvent]:
         """Train runs; the tracker and, from time to time, Optuna's view follow."""
         viewed = time.monotonic()
@@ -273,9 +216,7 @@ class Sweep:
         """Update the Optuna view; where that fails, the next command writes it."""
         try:
             unfinished = [r.label for r in self.results() if r.status == "interrupted"]
-            optuna_studies.write(
-                self.study, self._storage, only_add=only_add, unfinished=unfinished
-            )
+            optuna_studies.write(self.study, only_add=only_add, unfinished=unfinished)
         except Exception as error:
             if not only_add:
                 line = f"{type(error).__name__}: {error}".split("\n")[0]
@@ -319,7 +260,7 @@ class Sweep:
             "power": self.power_analysis().document(),
             "until_decided": self.cost_of_deciding(),
             "page": None if self.page is None else str(self.page.absolute()),
-            "storage": without_credentials(self._storage or optuna_studies.storage_url(self.study)),
+            "storage": without_credentials(self.study.storage),
         }
 
     @property
@@ -373,17 +314,7 @@ class Sweep:
 def planned_run(
     root: ResultsDir, request: Request, seed: int, faults: Faults
 ) -> Iterator[SingleRun]:
-    """Check and plan what `paribus run` requests; nothing is created yet.
-
-    Args:
-        root: Where results live.
-        request: Experiment, overrides and engine.
-        seed: The run's seed.
-        faults: What was found so far, of the command's options.
-
-    Raises:
-        RequestError: With all faults of the request.
-    """
+    """Check and plan what `paribus run` requests, as `planned_sweep` does."""
     with faults.collecting():
         root.check_writable()
     with Pool(1, data_of(request)) as pool:
@@ -391,41 +322,17 @@ def planned_run(
         yield SingleRun(run, root, pool)
 
 
-@dataclass
-class SingleRun:
-    """One command's one run.
+class SingleRun(Training):
+    """One command's one run; `reused` where it was there already."""
 
-    Attributes:
-        run: As planned.
-        root: Where results live.
-        pool: Where it is trained.
-        name: No study's.
-        record: Its record, once it is finished.
-        reused: Whether it was there already.
-    """
-
-    run: RunSpec
-    root: ResultsDir
-    pool: Pool
-    name: None = None
-    record: RunRecord | None = None
-    reused: bool = False
-
-    @property
-    def runs(self) -> dict[tuple[str, int], RunSpec]:
-        """The run, by label and seed."""
-        return {(BASELINE, self.run.seed): self.run}
-
-    def most_runs(self) -> int:
-        """Return how many there are: none is planned later."""
-        return 1
+    def __init__(self, run: RunSpec, root: ResultsDir, pool: Pool) -> None:
+        self.run, self.root, self.pool = run, root, pool
+        self.runs = {(BASELINE, run.seed): run}
+        self.record: RunRecord | None = None
+        self.reused = False
 
     def train(
-        self,
-        tracker: Tracker,
-        options: RunnerOptions,
-        *,
-        stop: Callable[[], bool] = lambda: False,
+        self, tracker: Tracker, options: RunnerOptions, *, stop: Stop = never
     ) -> Iterator[RunEvent]:
         """Train the run, or take it from the root, yielding its epochs and its end."""
         self.root.create()
@@ -438,11 +345,8 @@ class SingleRun:
     def finished(self, again: str) -> RunRecord:
         """Return the record.
 
-        Args:
-            again: What to do where there is none.
-
         Raises:
-            ParibusError: If the run was not finished.
+            ParibusError: If the run was not finished; `again` says what to do then.
         """
         if self.record is None:
             raise ParibusError(f"{self.run.id} was not finished.", again, "unfinished")

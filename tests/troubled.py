@@ -12,7 +12,7 @@ from pathlib import Path
 from paribus.sweeps.execution.driver import USUAL
 from paribus.sweeps.execution.worker import Task
 from paribus.sweeps.study.designs import OneAtATime
-from paribus.sweeps.study.request import Request
+from paribus.sweeps.study.request import Request, Search, StudyOptions
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.sweep import Sweep
 from paribus.sweeps.tracking.tracker import Tracker
@@ -138,7 +138,7 @@ class Troubled:
 
     def plan(self, *axes, seeds=(0, 1), overrides=(), root=None, **options) -> Sweep:
         request = Request(self.path, overrides, axes)
-        return Sweep(request, seeds, root or self.root, self.workplace, **options)
+        return Sweep(request, StudyOptions(seeds, **options), root or self.root, self.workplace)
 
     def sweep(self, *axes, stop=lambda: False, rules=USUAL, name="study", **options) -> Done:
         """Sweeps a study of one name, so that it grows."""
@@ -152,7 +152,7 @@ def planned_runs(executor, request, seeds):
     from paribus.sweeps.execution.planner import plan_runs, read_request
 
     question = executor.call(read_request, request)
-    design = OneAtATime(question.baseline, question.axes, seeds, question.direction)
+    design = OneAtATime(question.baseline, question.axes, seeds, question.direction, Search())
     return executor.call(plan_runs, request, question.baseline, design.propose({}))[1]
 
 

@@ -153,19 +153,11 @@ def run_command(
 @click.pass_context
 def sweep_command(
     context: click.Context,
+    /,
     experiment: str,
     axes: tuple[str, ...],
     overrides: tuple[str, ...],
-    seeds: list[int],
-    trials: int | None,
-    sampler: str | None,
-    pruner: str | None,
-    margin: float | None,
-    until_decided: bool,
-    max_seeds: int | None,
-    study: str | None,
     workers: int | None,
-    storage: str | None,
     dry_run: bool,
     run_timeout: float | None,
     verbose: bool,
@@ -177,6 +169,7 @@ def sweep_command(
     no_wandb: bool,
     root: ResultsDir,
     as_json: bool,
+    **of_study: Any,
 ) -> None:
     """Train a study: the baseline, and each level of each axis with all else left alone.
 
@@ -187,35 +180,17 @@ def sweep_command(
     from paribus.sweeps.cli import sweep_text
     from paribus.sweeps.progress.progress import train_watched
     from paribus.sweeps.study.lookup import request_for
-    from paribus.sweeps.study.request import Search, decision_of
+    from paribus.sweeps.study.request import study_options
     from paribus.sweeps.sweep import planned_sweep
 
     faults = faults_of(context)
-    search = Search(trials, sampler, None if pruner == "none" else pruner)
-    decision = decision_of(
-        margin,
-        search,
-        until_decided=until_decided,
-        max_seeds=max_seeds,
-        seeds_given=context.get_parameter_source("seeds") is not ParameterSource.DEFAULT,
-        faults=faults,
-    )
-    options = RunnerOptions(checkpoint_every, run_timeout, retry_failed, loader_workers)
+    given = context.get_parameter_source("seeds") is not ParameterSource.DEFAULT
+    options = study_options(faults, seeds_given=given, **of_study)
+    runner_options = RunnerOptions(checkpoint_every, run_timeout, retry_failed, loader_workers)
     request = request_for(root, experiment, overrides, axes, engine, trust=trust, faults=faults)
     with (
         clean_stop() as stop,
-        planned_sweep(
-            root,
-            request,
-            seeds,
-            faults,
-            search=search,
-            decision=decision,
-            study=study,
-            workers=workers,
-            storage=storage,
-            wandb=not no_wandb,
-        ) as sweep,
+        planned_sweep(root, request, options, faults, workers=workers, wandb=not no_wandb) as sweep,
     ):
         if not as_json:
             sweep_text.begin(sweep, verbose=verbose or dry_run)
@@ -226,7 +201,7 @@ def sweep_command(
             sweep,
             warn=warn,
             wandb=not no_wandb,
-            options=options,
+            options=runner_options,
             stop=stop,
             quiet=as_json,
             plain=is_plain(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
@@ -17,7 +17,7 @@ from pathlib import Path
 from paribus.core.errors import DamagedError, RequestError
 from paribus.core.records.record import RunRecord
 from paribus.core.run_spec import RunSpec, WorkerEvent
-from paribus.sweeps.execution.pool import Pool
+from paribus.sweeps.execution.pool import Pool, Stop, never
 from paribus.sweeps.execution.worker import Task
 from paribus.sweeps.study.results_dir import ResultsDir
 
@@ -31,14 +31,10 @@ _NUMBERS = 1 << 20
 
 
 def schedule(runs: Sequence[RunSpec], workers: int) -> list[Job]:
-    """Return the jobs that these runs make, the costliest first.
+    """Return the jobs that these runs make for so many workers, the costliest first.
 
     Runs of one group are members of as few jobs as their size allows; a group whose jobs take
     longest is divided further for as long as the study ends sooner by it.
-
-    Args:
-        runs: What is to be trained.
-        workers: How many jobs are trained at the same time.
     """
     groups: dict[str, list[RunSpec]] = {}
     for run in runs:
@@ -113,14 +109,14 @@ USUAL = RunnerOptions()
 
 @dataclass(frozen=True)
 class RunEvent:
-    """An event of the driver.
+    """An event of the driver: an epoch, an end, or a message and nothing else.
 
     Attributes:
         run: The run.
-        progress: After an epoch or at its end; None for a run that is reused.
+        progress: What its worker sent; None for a run that is reused.
         record: Its record, once it is finished.
         reused: Whether it was finished before.
-        message: Something a person should know; then nothing else.
+        message: Something a person should know.
     """
 
     run: RunSpec
@@ -136,19 +132,12 @@ def drive(
     pool: Pool,
     options: RunnerOptions = USUAL,
     *,
-    stop: Callable[[], bool] = lambda: False,
+    stop: Stop = never,
 ) -> Iterator[RunEvent]:
-    """Bring runs to their end, yielding every epoch and every end.
+    """Bring runs, each named once, to their end; yield every epoch and every end.
 
     Runs that another driver is training come last. Those that were killed, or ran out of memory or
-    time, are tried once more.
-
-    Args:
-        runs: What is wanted; each once.
-        root: Where results live.
-        pool: Trains.
-        options: How runs are trained and kept.
-        stop: Asked between epochs; true makes a clean stop.
+    time, are tried once more. `stop` is asked between epochs; true makes a clean stop.
     """
     pool.resize_for(runs)
     left = {run.id: run for run in runs}
@@ -210,11 +199,9 @@ def _finished_record(run: RunSpec, root: ResultsDir, options: RunnerOptions) -> 
 
 
 class _Claims:
-    """The runs that this driver has locked, which are not finished.
+    """The runs that this driver has locked, which are not finished: attempts and locks by id.
 
     Attributes:
-        attempts: Run id to its attempt's folder.
-        locks: Run id to what closes its lock.
         lost: Ends of runs for which there was no room on the disk.
         warnings: What is to be reported of runs that were taken.
     """

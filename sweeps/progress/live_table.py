@@ -35,10 +35,6 @@ class LowerEnd(RenderHook):
     """Draws a table at the lower end of a terminal for as long as the block lasts.
 
     What is written to standard error meanwhile goes above it. At the end it disappears.
-
-    Args:
-        table: What is drawn.
-        console: Where.
     """
 
     def __init__(self, table: Table, console: Console) -> None:
@@ -90,12 +86,7 @@ _STYLES: dict[State, str] = {"waiting": "dim", "failed": "red", "stopped": "yell
 
 
 class Table:
-    """The progress of training, line by line, in whatever room there is.
-
-    Args:
-        progress: The progress of training.
-        clock: Gives the time in seconds.
-    """
+    """The progress of training, line by line, in whatever room there is."""
 
     def __init__(
         self, progress: ProgressState, clock: Callable[[], float] = time.monotonic
@@ -105,12 +96,7 @@ class Table:
         self._chosen_for, self._chosen_at = (0, 0), -_CHOOSE_EVERY
 
     def lines(self, width: int, height: int) -> list[Text]:
-        """Return at most as many lines as the height less two, none wider than the width.
-
-        Args:
-            width: Columns of the terminal.
-            height: Its lines. Two are left to the lines above.
-        """
+        """Return at most as many lines as the height less two, none wider than the width."""
         progress, width = self._progress, min(width - 1, _WIDEST)
         settings = progress.settings()
         best = progress.best(settings)

@@ -6,33 +6,22 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from markupsafe import Markup
 from rich.console import Console
 
 from paribus.core.errors import shown
 from paribus.sweeps.execution.driver import USUAL, RunEvent, RunnerOptions
+from paribus.sweeps.execution.pool import Stop, never
 from paribus.sweeps.formatting import about, brief_number, cut_middle
-from paribus.sweeps.progress.progress_state import Planned, ProgressState
-from paribus.sweeps.study.results_dir import ResultsDir
-from paribus.sweeps.tracking.tracker import Tracker, open_tracker
+from paribus.sweeps.progress.progress_state import ProgressState, Training
+from paribus.sweeps.tracking.tracker import open_tracker
 
 _PARTS = 10  # of what is to be trained: a line when another one is done
 _LATER_PARTS = 2  # of what a round adds that could not be predicted
 _LABEL = 60  # columns
 _EVERY = 0.25  # seconds between updates of a bar
-
-
-class Training(Planned, Protocol):
-    """What was planned and can be trained: a sweep, or a single run."""
-
-    root: ResultsDir
-
-    def train(
-        self, tracker: Tracker, options: RunnerOptions, *, stop: Callable[[], bool]
-    ) -> Iterator[RunEvent]:
-        """Train what is not finished yet."""
 
 
 def train_watched(
@@ -41,7 +30,7 @@ def train_watched(
     warn: Callable[[str], None],
     wandb: bool = True,
     options: RunnerOptions = USUAL,
-    stop: Callable[[], bool] = lambda: False,
+    stop: Stop = never,
     quiet: bool = False,
     plain: bool = False,
     lines: bool = False,
@@ -70,7 +59,7 @@ def train_watched(
 
 @contextmanager
 def watched(
-    training: Planned,
+    training: Training,
     say: Callable[[str], None],
     *,
     quiet: bool,
@@ -88,7 +77,7 @@ def watched(
         bar = NotebookBar(state)
         yield bar.take
         bar.show()
-    elif not plain and _can_move_cursor(console):
+    elif not plain and sys.stderr.isatty() and console.is_terminal and not console.is_dumb_terminal:
         from paribus.sweeps.progress.live_table import LowerEnd, Table
 
         with LowerEnd(Table(state), console):
@@ -104,16 +93,8 @@ def watched(
         yield show
 
 
-def _can_move_cursor(console: Console) -> bool:
-    return sys.stderr.isatty() and console.is_terminal and not console.is_dumb_terminal
-
-
 class PlainLines:
-    """A line when another tenth of what is to be trained is done; none at the end.
-
-    Args:
-        state: The progress of training.
-    """
+    """A line when another tenth of what is to be trained is done; none at the end."""
 
     def __init__(self, state: ProgressState) -> None:
         self._state = state
@@ -135,11 +116,7 @@ class PlainLines:
 
 
 class NotebookBar:
-    """A bar and a line in a notebook that the events of training move; it needs no ipywidgets.
-
-    Args:
-        state: The progress of training.
-    """
+    """A bar and a line in a notebook that events move; it needs no ipywidgets."""
 
     def __init__(self, state: ProgressState) -> None:
         from IPython.display import display

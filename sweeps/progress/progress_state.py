@@ -5,40 +5,48 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from paribus.core.run_spec import RunSpec
-from paribus.sweeps.execution.driver import RunEvent
+from paribus.sweeps.execution.driver import RunEvent, RunnerOptions
+from paribus.sweeps.execution.pool import Stop
+from paribus.sweeps.study.results_dir import ResultsDir
+from paribus.sweeps.tracking.tracker import Tracker
 
 State = Literal["waiting", "training", "done", "failed", "stopped"]
 _ENDED = ("done", "failed", "stopped")
 
 
-class Planned(Protocol):
-    """What is trained, as far as it is planned."""
+class Training:
+    """What was planned and can be trained: a sweep, a single run, or runs once more.
 
-    @property
-    def name(self) -> str | None:
-        """The study's name; None where there is no study."""
+    Attributes:
+        name: The study's name; None where there is no study.
+        root: Where results live.
+        runs: By label and seed; one run may be there more than once. It only grows.
+    """
 
-    @property
-    def runs(self) -> Mapping[tuple[str, int], RunSpec]:
-        """By label and seed; one run may be there more than once. It only grows."""
+    name: str | None = None
+    root: ResultsDir
+    runs: Mapping[tuple[str, int], RunSpec]
 
     def most_runs(self) -> int:
-        """How many runs there are at most, with those that are planned later."""
+        """Return how many runs there are at most, with those that are planned later."""
+        return len(self.runs)
+
+    def train(self, tracker: Tracker, options: RunnerOptions, *, stop: Stop) -> Iterator[RunEvent]:
+        """Train what is not finished yet, yielding each run's epochs and end, until `stop`."""
+        raise NotImplementedError
 
 
 @dataclass
 class RunProgress:
-    """What a run has reached.
+    """What a run, named by label and seed, has reached.
 
     Attributes:
-        name: Label and seed.
         epochs: How many it will have; 0: only its function knows.
-        state: Its state; ``stopped``: its surroundings ended it.
         epoch: The last one that ended.
         value: The selection metric of its best epoch so far.
     """
@@ -65,9 +73,7 @@ class SettingProgress:
     """What a setting has reached.
 
     Attributes:
-        label: The setting's.
-        runs: How many are planned.
-        done: How many of them are finished, failed ones too.
+        done: How many of its runs are finished, failed ones too.
         state: ``training`` if any run is; else ``failed`` if any run did.
         epoch: Of the run in training that is furthest, and of how many.
         value: The mean of its runs' best epochs so far: of finished runs, if there are any.
@@ -89,12 +95,7 @@ class ProgressState:
     It may be read by another thread while events are taken in: what is gone through there is
     replaced, never added to.
 
-    Args:
-        planned: What is trained; all of it is selected by the same metric.
-        clock: Gives the time in seconds.
-
     Attributes:
-        metric: The selection metric.
         total: How many runs there are at most.
         states: How many runs are in which state.
         work: All epochs, with those of later rounds.
@@ -103,7 +104,7 @@ class ProgressState:
         warning: The last thing that went wrong; empty: nothing did.
     """
 
-    def __init__(self, planned: Planned, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, planned: Training, clock: Callable[[], float] = time.monotonic) -> None:
         self._planned, self._clock, self._began = planned, clock, clock()
         select = next(iter(planned.runs.values())).configuration["select"]
         self.name, self.metric = planned.name, str(select["metric"])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from paribus.core.config.schema import Configuration, Direction
 from paribus.sweeps.study.axes import Axis
-from paribus.sweeps.study.request import USUAL_SEARCH, Search
+from paribus.sweeps.study.request import Search
 from paribus.sweeps.study.samplers import Categories, Ended, Numbers, Space, loses, next_levels
 from paribus.sweeps.study.settings import BASELINE, Setting, baseline_setting
 
@@ -18,44 +18,11 @@ _ROUND = 4
 _State = Ended | tuple[int, ...]  # how a setting ended, or the seeds that are wanted of it now
 
 
-class Design(Protocol):
-    """Proposes settings in rounds.
-
-    Attributes:
-        size: How many settings it proposes at most.
-    """
-
-    size: int
-
-    def propose(self, values: Values) -> Wanted:
-        """Return the settings of this round, each with those of its seeds that have no value yet.
-
-        The answer follows from the design and the values alone. So what has been trained without a
-        result is wanted again, and the caller decides whether to try again.
-
-        Args:
-            values: What has been found.
-
-        Returns:
-            Nothing when the design is done.
-        """
-
-    def pruned(self, values: Values) -> Collection[str]:
-        """Return labels of the settings that get no more seeds, as their first ones lose."""
-
-
 class OneAtATime:
     """The baseline, and for each axis its levels with all else left alone.
 
     Levels of a list are all tried, those of a range are proposed by a sampler. No axis informs
-    another.
-
-    Args:
-        baseline: The baseline's configuration as requested.
-        axes: What to try.
-        seeds: Of each setting.
-        direction: ``maximize`` or ``minimize``.
-        search: How levels are proposed and settings pruned.
+    another. It is at most `size` settings.
     """
 
     def __init__(
@@ -64,19 +31,26 @@ class OneAtATime:
         axes: Sequence[Axis],
         seeds: Sequence[int],
         direction: Direction,
-        search: Search = USUAL_SEARCH,
+        search: Search,
     ) -> None:
         self._baseline, self._seeds = baseline_setting(baseline), seeds
         self._axes = [_AxisRounds(axis, baseline, seeds, direction, search) for axis in axes]
         self.size = 1 + sum(axis.size for axis in self._axes)
 
     def propose(self, values: Values) -> Wanted:
+        """Return the settings of this round, each with those of its seeds that have no value yet.
+
+        Nothing is returned when the design is done. The answer follows from the design and the
+        values found alone. So what has been trained without a result is wanted again, and the
+        caller decides whether to try again.
+        """
         missing = tuple(seed for seed in self._seeds if seed not in values.get(BASELINE, {}))
         wanted = [(self._baseline, missing)] if missing else []
         states = (state for axis in self._axes for state in axis.states(values))
         return wanted + [(s, now) for s, now in states if isinstance(now, tuple) and now]
 
     def pruned(self, values: Values) -> list[str]:
+        """Return labels of the settings that get no more seeds, as their first ones lose."""
         states = (state for axis in self._axes for state in axis.states(values))
         return [s.label for s, now in states if isinstance(now, Ended) and now.state == "pruned"]
 
@@ -86,9 +60,6 @@ class _AxisRounds:
 
     All of a round end before the next begins, and a sampler sees them in their order: so neither
     workers nor the order in which runs end change what is proposed or pruned.
-
-    Attributes:
-        size: How many levels are tried at most.
     """
 
     def __init__(
@@ -183,7 +154,7 @@ class UntilDecided:
     """
 
     def __init__(
-        self, design: Design, looks: Sequence[int], undecided: Callable[[], Mapping[str, int]]
+        self, design: OneAtATime, looks: Sequence[int], undecided: Callable[[], Mapping[str, int]]
     ) -> None:
         self._design, self._looks, self._undecided = design, looks, undecided
         self._settings: dict[str, Setting] = {}
@@ -206,5 +177,5 @@ class UntilDecided:
                 wanted.append((setting, missing))
         return wanted
 
-    def pruned(self, values: Values) -> Collection[str]:
+    def pruned(self, values: Values) -> list[str]:
         return self._design.pruned(values)

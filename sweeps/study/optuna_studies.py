@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
-SQLITE = "sqlite:///"
+_SQLITE = "sqlite:///"
 _MARK = "paribus_root"  # attribute of a stored study: the id of its root
 
 
 def checked_storage(url: str) -> str:
-    """Return a storage's URL, a SQLite path made absolute, if it can work; creates nothing.
+    """Return a storage's URL, a SQLite path made absolute; create nothing.
 
     Raises:
         RequestError: If it is no URL of a database, or its folder is not there.
@@ -44,7 +44,7 @@ def checked_storage(url: str) -> str:
 
     hint, shown = "Such as sqlite:///FILE, or leave it out.", without_credentials(url)[:100]
     if (file := _sqlite_file(url)) is not None and not file.is_absolute():
-        url = SQLITE + str(file.expanduser().absolute())
+        url = _SQLITE + str(file.expanduser().absolute())
     try:
         parsed = make_url(url)
         parsed.get_dialect().import_dbapi()
@@ -62,65 +62,45 @@ def checked_storage(url: str) -> str:
     return url
 
 
-def storage_url(study: Study) -> str:
-    """Return the study's own storage, or the SQLite file under the root."""
-    return study.requested.storage or f"{SQLITE}{study.root.path / 'optuna.db'}"
-
-
 @cache
 def warm_up() -> None:
     """Do beforehand what only the first `write` of a process takes long for, in memory."""
     _open("sqlite://").remove_session()
 
 
-def check_stored(study: Study, storage: str | None = None) -> None:
+def check_stored(study: Study) -> None:
     """Refuse a storage that cannot be opened, or that has another root's study of this name.
 
     A database that is not there yet is not looked for: `write` makes it.
-
-    Raises:
-        RequestError: As `write` does.
     """
-    url = storage or storage_url(study)
-    file = _sqlite_file(url)
-    if file is not None and (not file.exists() or _damage(file)):
-        return  # `repair` makes it
-    with _opened(study, url) as opened:
-        _stored(study, opened)
+    file = _sqlite_file(study.storage)
+    if file is None or (file.exists() and not _damage(file)):  # else `repair` makes it
+        with _opened(study):  # which refuses it
+            pass
 
 
-def repair(study: Study, storage: str | None = None) -> list[str]:
+def repair(study: Study) -> list[str]:
     """Set a damaged SQLite file aside and refuse a foreign study, when a sweep begins.
 
     Returns:
         A sentence on what has to be built anew: a file that is damaged, a study that has results
         and is not stored.
-
-    Raises:
-        RequestError: As `write` does.
     """
-    url = storage or storage_url(study)
-    file = _sqlite_file(url)
+    file = _sqlite_file(study.storage)
     with _lock(study):  # another command may be repairing it
         if file is not None and (found := _damage(file)):
             new = _set_aside(file)
             return [f"The Optuna storage was damaged ({found}); it is now {new}, and built anew."]
-    stored = None
     if file is None or file.exists():
-        with _opened(study, url) as opened:
-            stored = _stored(study, opened)
-    if stored is None and any(result.runs for result in study.results()):
+        with _opened(study) as (_, stored):
+            if stored is not None:
+                return []
+    if any(result.runs for result in study.results()):
         return [f"{study.name} was not in the Optuna storage; it is built anew from the runs."]
     return []
 
 
-def write(
-    study: Study,
-    storage: str | None = None,
-    *,
-    only_add: bool = False,
-    unfinished: Collection[str] = (),
-) -> None:
+def write(study: Study, *, only_add: bool = False, unfinished: Collection[str] = ()) -> None:
     """Bring the stored study up to date: one trial for each setting that has ended.
 
     It is built anew where a finished setting changed or Optuna cannot change it in place. The same
@@ -128,14 +108,12 @@ def write(
 
     Args:
         study: What was requested and what happened.
-        storage: The storage's URL; None: the study's own.
         only_add: While settings are being trained: adds those that ended before the first that has
             not, so that trials have the settings' order; leaves the rest to a later call.
         unfinished: Labels of the settings that may get more seeds.
 
     Raises:
-        RequestError: If the storage cannot be opened, or holds a study of this name that is not
-            this root's.
+        RequestError: If the storage cannot be opened, or its study of this name is another root's.
     """
 
     def has_ended(result: SettingResult) -> bool:
@@ -147,8 +125,7 @@ def write(
     # A step is a seed's place among the baseline's: by it, Optuna's pruners pair settings.
     steps = {seed: step for step, seed in enumerate(sorted(study.find(BASELINE).runs))}
     trials = [_trial(study, result, distributions, steps) for result in ended]
-    with _opened(study, storage or storage_url(study)) as opened:
-        stored = _stored(study, opened)
+    with _opened(study) as (opened, stored):
         old = stored.get_trials(deepcopy=False) if stored else []
         left = {trial.user_attrs["label"]: trial for trial in trials}
         as_stored = [left.pop(there.user_attrs.get("label", ""), None) for there in old]
@@ -169,20 +146,14 @@ def write(
 
 
 def remove(study: Study) -> None:
-    """Delete the stored study, if it is there and this root's.
-
-    Raises:
-        RequestError: If it is not this root's, or the storage cannot be opened.
-    """
+    """Delete the stored study, if it is there; raise as `write` does."""
     import optuna
 
-    url = storage_url(study)
-    file = _sqlite_file(url)
-    if file is not None and not file.exists():
-        return
-    with _opened(study, url) as opened:
-        if _stored(study, opened) is not None:
-            optuna.delete_study(study_name=study.name, storage=opened)
+    file = _sqlite_file(study.storage)
+    if file is None or file.exists():
+        with _opened(study) as (opened, stored):
+            if stored is not None:
+                optuna.delete_study(study_name=study.name, storage=opened)
 
 
 # The storage: a SQLite file or a server.
@@ -190,7 +161,7 @@ def remove(study: Study) -> None:
 
 def _sqlite_file(url: str) -> Path | None:
     """Return the file of a SQLite URL; None for a server's."""
-    return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
+    return Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else None
 
 
 def _damage(file: Path) -> str | None:
@@ -220,11 +191,7 @@ def _set_aside(file: Path) -> Path:
 
 
 def _open(url: str) -> BaseStorage:
-    """Open Optuna's storage of a URL.
-
-    Raises:
-        RequestError: If it cannot be opened.
-    """
+    """Open Optuna's storage of a URL, or raise a `RequestError`."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -246,22 +213,18 @@ def _lock(study: Study) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _opened(study: Study, url: str) -> Iterator[BaseStorage]:
-    """Open the storage for this command alone: two cannot both make its tables."""
+def _opened(study: Study) -> Iterator[tuple[BaseStorage, optuna.Study | None]]:
+    """Open the storage, and the study there, for this command: two cannot both make its tables."""
     with _lock(study) if study.root.id else nullcontext():
-        storage = _open(url)
+        storage = _open(study.storage)
         try:
-            yield storage
+            yield storage, _stored(study, storage)
         finally:
             storage.remove_session()
 
 
 def _stored(study: Study, opened: BaseStorage) -> optuna.Study | None:
-    """Return the stored study of this name; None if there is none.
-
-    Raises:
-        RequestError: If it is not this root's.
-    """
+    """Return the stored study of this name, None if there is none; refuse another root's."""
     import optuna
 
     if study.name not in optuna.study.get_all_study_names(opened):

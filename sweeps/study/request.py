@@ -23,7 +23,6 @@ class Request:
     """What a command asks of an experiment, as typed: nothing but its file is looked up yet.
 
     Attributes:
-        path: The experiment's file.
         overrides: ``KEY=VALUE`` of the baseline, or (key, value).
         axes: ``KEY=LEVELS``, ``KEY`` or (key, levels); none takes the experiment's own. None: no
             axes at all.
@@ -42,16 +41,9 @@ class Request:
 
 @dataclass(frozen=True)
 class StudySpec:
-    """A request that is valid: the baseline and the axes, checked.
+    """A request that is valid, with full keys: the baseline as requested and the axes, checked.
 
-    Attributes:
-        experiment: Its name.
-        question: The first line of its docstring.
-        baseline: The baseline's configuration as requested.
-        axes: What to try.
-        metric: The selection metric.
-        direction: Which way of it is better.
-        request: The request, with full keys.
+    The experiment's `question` is the first line of its docstring.
     """
 
     experiment: str
@@ -179,20 +171,12 @@ class Search:
         return min(self.trials_of_a_range, len(levels) - (axis.baseline in levels))
 
     def words(self) -> list[str]:
-        """Return the options, for a command to paste."""
         pairs = {"--trials": self.trials, "--sampler": self.asked_sampler, "--pruner": self.pruner}
         return [word for key, value in pairs.items() if value for word in (key, str(value))]
 
 
-USUAL_SEARCH = Search()
-
-
 def check_search(search: Search, axes: Sequence[Axis]) -> None:
-    """Check the options against the axes.
-
-    Raises:
-        RequestError: If there is nothing to explore, or the sampler cannot explore an axis.
-    """
+    """Raise a `RequestError` if there is nothing to explore, or the sampler cannot explore it."""
     explored = [axis for axis in axes if search.trials_of(axis) is not None]
     faults = Faults()
     given = {"--trials": search.trials, "--sampler": search.asked_sampler}
@@ -242,35 +226,47 @@ class Decision:
         return ALPHA * (self.looks[-1] - self.looks[-2]) / self.most_seeds
 
     def words(self) -> list[str]:
-        """Return the options, for a command to paste."""
         margin = [] if self.margin is None else ["--margin", repr(self.margin)]
         until = ["--until-decided"] if self.looks else []
         most = ["--max-seeds", str(self.most_seeds)] if until and self.most_seeds != _USUAL else []
         return [*margin, *until, *most]
 
 
-USUAL_DECISION = Decision()
+@dataclass(frozen=True)
+class StudyOptions:
+    """What a command says of a study besides its baseline and axes.
 
-
-def decision_of(
-    margin: float | None,
-    search: Search,
-    *,
-    until_decided: bool,
-    max_seeds: int | None,
-    seeds_given: bool,
-    faults: Faults,
-) -> Decision:
-    """Check the options of a decision against each other.
-
-    Args:
-        margin: ``--margin``.
-        search: How settings are pruned.
-        until_decided: ``--until-decided``.
-        max_seeds: ``--max-seeds``; None where it is not given.
-        seeds_given: Whether ``--seeds`` is given too.
-        faults: Takes all that is wrong with them.
+    Attributes:
+        seeds: Of each setting, where none are added until it is decided.
+        search: How levels are proposed and settings pruned.
+        decision: How settings are decided on.
+        name: The study's; None: it follows from the request.
+        storage: URL of the Optuna storage, with its secrets; None: the study's own.
     """
+
+    seeds: Sequence[int]
+    search: Search = Search()
+    decision: Decision = Decision()
+    name: str | None = None
+    storage: str | None = None
+
+
+def study_options(
+    faults: Faults,
+    *,
+    seeds: Sequence[int],
+    seeds_given: bool,
+    trials: int | None = None,
+    sampler: str | None = None,
+    pruner: str | None = None,
+    margin: float | None = None,
+    until_decided: bool = False,
+    max_seeds: int | None = None,
+    study: str | None = None,
+    storage: str | None = None,
+) -> StudyOptions:
+    """Check the options of `sweep` against each other; `faults` takes what is wrong."""
+    search = Search(trials, sampler, None if pruner == "none" else pruner)
     if max_seeds is not None and not until_decided:
         faults.add("--max-seeds is for --until-decided.", "Add that, or write --seeds N.", "seeds")
     if until_decided and seeds_given:
@@ -284,4 +280,5 @@ def decision_of(
         )
     from paribus.sweeps.stats.sequential import looks
 
-    return Decision(margin, looks(max_seeds or _USUAL) if until_decided else ())
+    decision = Decision(margin, looks(max_seeds or _USUAL) if until_decided else ())
+    return StudyOptions(seeds, search, decision, study, storage)

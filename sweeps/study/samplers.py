@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from paribus.core.config.schema import Configuration, Direction
 from paribus.sweeps.study.axes import Axis, Range
@@ -36,26 +36,13 @@ class Ended:
         return sum(self.values) / len(self.values)
 
 
-class Space(Protocol):
-    """Where a sampler proposes levels of an axis.
+class Numbers:
+    """A range: whole numbers, or numbers of three digits, so that labels read well.
 
     Attributes:
         distribution: Optuna's.
         baseline: The baseline's level as Optuna knows it; None where it lies outside.
     """
-
-    distribution: Any
-    baseline: float | str | None
-
-    def around(self, proposed: Any) -> Iterator[Any]:
-        """Yield the level that is nearest to a proposal, then the others, nearest first."""
-
-    def setting(self, level: Any) -> Setting:
-        """Return the setting of a level as Optuna knows it."""
-
-
-class Numbers:
-    """A range: whole numbers, or numbers of three digits, so that labels read well."""
 
     def __init__(self, axis: Axis, range: Range, configuration: Configuration) -> None:
         from optuna.distributions import FloatDistribution, IntDistribution
@@ -71,7 +58,8 @@ class Numbers:
         widest = max(abs(range.low), abs(range.high))
         self._digits = 3 + math.floor(math.log10(max(1.0, widest / (range.high - range.low))))
 
-    def around(self, proposed: float) -> Iterator[float]:
+    def around(self, proposed: Any) -> Iterator[Any]:
+        """Yield the level that is nearest to a proposal, then the others, nearest first."""
         low, high = self._range.low, self._range.high
         yield self._rounded(proposed)
         size = abs(proposed) or high - low
@@ -83,7 +71,8 @@ class Numbers:
                 return
             yield from map(self._rounded, inside)
 
-    def setting(self, level: float) -> Setting:
+    def setting(self, level: Any) -> Setting:
+        """Return the setting of a level as Optuna knows it."""
         key = self._axis.key
         configuration = self._configuration.replace(key, level)
         return level_setting(key, self._axis.baseline, level, configuration)
@@ -96,7 +85,7 @@ class Numbers:
 
 
 class Categories:
-    """The levels of a list, and the baseline's."""
+    """The levels of a list, and the baseline's; more in `Numbers`."""
 
     def __init__(self, axis: Axis) -> None:
         from optuna.distributions import CategoricalDistribution
@@ -105,14 +94,15 @@ class Categories:
         self.baseline: float | str | None = axis.baseline_text
         self.distribution: Any = CategoricalDistribution([self.baseline, *self._by_text])
 
-    def around(self, proposed: str) -> Iterator[str]:
+    def around(self, proposed: Any) -> Iterator[Any]:
         yield proposed
         yield from self._by_text
 
-    def setting(self, level: str) -> Setting:
+    def setting(self, level: Any) -> Setting:
         return self._by_text[level]
 
 
+Space = Numbers | Categories  # where a sampler proposes levels of an axis
 _ASKS = 8  # how often a sampler may propose what was tried already
 
 
@@ -134,7 +124,7 @@ def next_levels(
         key: The axis.
         space: Where its levels lie.
         sampler: One of `SAMPLERS`.
-        direction: ``maximize`` or ``minimize``.
+        direction: Which way of the metric is better.
         before: The baseline and the levels of earlier rounds, in order.
         number: The round's, from 0 on.
         count: How many levels are wanted.
@@ -223,16 +213,10 @@ _WILCOXON_P = 0.1
 def loses(
     pruner: str, direction: Direction, others: tuple[Ended, ...], values: tuple[float, ...]
 ) -> bool:
-    """Return whether a setting's first seeds lose to those that have ended.
+    """Return whether a setting's first seeds lose to the baseline and the rounds before.
 
-    Steps are the places of the seeds, so that values are paired by seed.
-
-    Args:
-        pruner: ``wilcoxon`` compares with the best of the others, ``median`` with their median
-            from the fifth on.
-        direction: ``maximize`` or ``minimize``.
-        others: The baseline, and the settings of the rounds before.
-        values: The selection metric of the setting's first seeds.
+    Steps are the places of the seeds, so that values are paired by seed. ``wilcoxon`` compares with
+    the best of the others, ``median`` with their median from the fifth on.
     """
     with _quiet_optuna() as optuna:
         wilcoxon = optuna.pruners.WilcoxonPruner(p_threshold=_WILCOXON_P)

@@ -18,7 +18,7 @@ from paribus.core.fileio import creating, read_json, write_json
 from paribus.core.fingerprint import explain
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.formatting import without_credentials
-from paribus.sweeps.study.request import USUAL_DECISION, Decision, StudySpec
+from paribus.sweeps.study.request import Decision, StudyOptions, StudySpec
 from paribus.sweeps.study.results import Outcomes, PlannedSetting, SettingResult
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.settings import Setting
@@ -39,7 +39,6 @@ class AxisRecord(BaseModel):
     """An axis as `study.json` holds it; it grows with the commands given to the study.
 
     Attributes:
-        key: The hyperparameter.
         baseline: Its value in the baseline.
         levels: Those that were requested or proposed.
         log: Whether it is searched by its logarithm.
@@ -78,21 +77,12 @@ class StudyRecord(BaseModel):
 
     def to_json(self) -> dict[str, Any]:
         """Return `study.json`'s content without its sha256."""
-        content = self.model_dump(mode="json")
-        if self.margin is None:  # which was not requested
-            del content["margin"]
-        if not self.looks:
-            del content["looks"]
-        return content
+        not_requested = {name for name in ("margin", "looks") if getattr(self, name) in (None, ())}
+        return self.model_dump(mode="json", exclude=not_requested)
 
 
 class Study:
-    """All settings of a question; grows with every command given to it.
-
-    Args:
-        root: Where it lives.
-        requested: The content of `study.json`.
-    """
+    """All settings of a question; grows with every command given to it."""
 
     def __init__(self, root: ResultsDir, requested: StudyRecord) -> None:
         self.root, self.requested = root, requested
@@ -100,6 +90,8 @@ class Study:
         self.metric, self.direction = requested.metric.name, requested.metric.direction
         self.settings = requested.settings
         self.folder = root.studies / self.name
+        # Of the Optuna storage; with its secrets where a command gave them.
+        self.storage = requested.storage or f"sqlite:///{root.path / 'optuna.db'}"
         self.outcomes = Outcomes(root)
         self.had_looks = bool(requested.looks)  # before this command
 
@@ -127,46 +119,35 @@ class Study:
         return study
 
     @classmethod
-    def open(
-        cls,
-        root: ResultsDir,
-        name: str,
-        question: StudySpec,
-        storage: str | None,
-        decision: Decision = USUAL_DECISION,
-    ) -> Study:
+    def open(cls, root: ResultsDir, question: StudySpec, options: StudyOptions) -> Study:
         """Return the study of this name, or a new one; nothing is written before `plan`.
 
-        Args:
-            root: Where it lives.
-            name: Its name.
-            question: What is requested.
-            storage: URL of the Optuna storage, kept without its secrets; None: the root's own.
-            decision: How its settings are decided on, where the command says so.
+        Of a storage in the options no secrets are recorded.
 
         Raises:
             RequestError: If the name is none, or the study there has another experiment, baseline
                 or metric.
         """
-        check_study_name(name)
-        storage = storage and without_credentials(storage)
-        if name not in root.study_names():
-            return cls(root, StudyRecord(
+        name = study_name(question) if options.name is None else check_study_name(options.name)
+        decision = options.decision
+        if name in root.study_names():
+            study = cls.load(root, name)
+            study._refuse_other(question, decision)
+        else:
+            study = cls(root, StudyRecord(
                 study=name,
                 experiment=question.experiment,
                 baseline=question.baseline.to_dict(),
                 metric=Metric(name=question.metric, direction=question.direction),
                 axes=[],
                 settings=[],
-                storage=storage,
+                storage=None,
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
-                margin=decision.margin,
-                looks=decision.looks,
             ))  # fmt: skip
-        study = cls.load(root, name)
-        study._refuse_other(question, decision)
         requested = study.requested
-        requested.storage = storage or requested.storage
+        if options.storage is not None:
+            study.storage = options.storage
+            requested.storage = without_credentials(options.storage)
         requested.margin = requested.margin if decision.margin is None else decision.margin
         requested.looks = decision.looks or requested.looks
         return study
@@ -225,10 +206,8 @@ class Study:
     ) -> list[SettingResult]:
         """Return what happened, by setting; of one environment only, the newest baseline's.
 
-        Args:
-            labels: Only these settings.
-            seeds: Only these seeds.
-            metric: Another metric of the best epoch than the selection metric.
+        Labels and seeds leave out all others; the metric is one of the best epoch, by default the
+        selection metric.
         """
         baseline = self._baseline()
         return [
@@ -350,10 +329,7 @@ class Study:
         self.requested.axes = list(axes.values())
 
     def _refuse_other(self, question: StudySpec, decision: Decision) -> None:
-        """Refuse another baseline or metric, and other looks.
-
-        The error probability that earlier looks have spent cannot be spent again.
-        """
+        """Refuse another baseline or metric, and other looks, whose errors are spent already."""
         there = self.requested
         differs = difference(there.baseline, question.baseline.to_dict())
         if question.experiment != self.experiment:

@@ -58,6 +58,7 @@ def _study(folder: Path, seconds: dict[str, float]) -> None:
     from paribus.sweeps.execution.worker import Task
     from paribus.sweeps.study import optuna_studies
     from paribus.sweeps.study.lookup import request_for
+    from paribus.sweeps.study.request import StudyOptions
     from paribus.sweeps.study.results_dir import ResultsDir
     from paribus.sweeps.study.study import Study
     from paribus.sweeps.sweep import Sweep
@@ -66,7 +67,7 @@ def _study(folder: Path, seconds: dict[str, float]) -> None:
     axes = tuple(f"{KEYS[name]}={','.join(map(str, LEVELS[name]))}" for name in LEVELS)
     request = request_for(root, "digits", OVERRIDES, axes)
     with Pool(1, "digits") as here, _timed(seconds, "planning"):
-        sweep = Sweep(request, range(SEEDS), root, here)
+        sweep = Sweep(request, StudyOptions(range(SEEDS)), root, here)
     root.create()
     sweep.study.plan(sweep.question, sweep.settings, sweep.runs)
     runs = sweep.distinct_runs()

@@ -9,7 +9,7 @@ from paribus.core.errors import RequestError
 from paribus.sweeps.execution.planner import plan_runs, read_request
 from paribus.sweeps.study.controls import prove_one_change
 from paribus.sweeps.study.designs import OneAtATime
-from paribus.sweeps.study.request import Request
+from paribus.sweeps.study.request import Request, Search
 from paribus.sweeps.study.settings import baseline_setting
 
 
@@ -20,7 +20,7 @@ def planned():
     def plan(*axes, overrides=()):
         request = Request(catalogue()["digits"], tuple(overrides), axes)
         question = read_request(request)
-        design = OneAtATime(question.baseline, question.axes, [0], question.direction)
+        design = OneAtATime(question.baseline, question.axes, [0], question.direction, Search())
         settings, runs = plan_runs(request, question.baseline, design.propose({}))
         return {s.label: s for s in settings}, {label: run for (label, _), run in runs.items()}
 

@@ -12,6 +12,7 @@ from paribus.core.fileio import write_json
 from paribus.sweeps.analysis.compare import best_setting, compare_study, run_document
 from paribus.sweeps.execution.driver import USUAL
 from paribus.sweeps.stats.verdicts import Pairs
+from paribus.sweeps.study.request import StudyOptions
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study, check_study_name, latest_study, study_name
 from paribus.sweeps.tracking.tracker import Tracker
@@ -351,7 +352,7 @@ def test_storage_credentials_are_written_nowhere(troubled):
         troubled.plan(LR, seeds=[0], storage=url)
     planned = troubled.plan(LR, seeds=[0], name="study")
     planned.root.create()
-    study = Study.open(planned.root, "study", planned.question, url)
+    study = Study.open(planned.root, planned.question, StudyOptions([0], name="study", storage=url))
     study.plan(planned.question, planned.settings, planned.runs)
     text = "".join(p.read_text() for p in troubled.root.path.rglob("*") if p.is_file())
     for told in (text, str(refused.value)):

@@ -8,7 +8,7 @@ from troubled import hashes
 from paribus.core.errors import Faults, RequestError
 from paribus.sweeps.analysis.compare import SettingComparison, compare_study
 from paribus.sweeps.stats.sequential import looks
-from paribus.sweeps.study.request import Decision, Search, decision_of, read_option
+from paribus.sweeps.study.request import Decision, read_option, study_options
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study
 
@@ -114,13 +114,12 @@ def test_other_looks_are_refused_and_nothing_is_trained(swept):
     [
         ({"max_seeds": 10, "until_decided": False}, "--max-seeds is for --until-decided."),
         ({"seeds_given": True}, "--until-decided chooses the number of seeds itself."),
-        ({"search": Search(pruner="median")}, "--until-decided and --pruner median both decide"),
+        ({"pruner": "median"}, "--until-decided and --pruner median both decide"),
     ],
 )
 def test_options_that_contradict_each_other(asked, told):
-    usual = {"margin": None, "search": Search(), "until_decided": True, "max_seeds": None}
     faults = Faults()
-    decision_of(**{**usual, "seeds_given": False, "faults": faults, **asked})
+    study_options(faults, **{"seeds": [0], "seeds_given": False, "until_decided": True, **asked})
     assert told in str(faults.found)
 
 
