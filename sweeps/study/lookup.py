@@ -11,7 +11,7 @@ from paribus.core.config.schema import Configuration
 from paribus.core.errors import DamagedError, Faults, RequestError, did_you_mean, nearest, shown
 from paribus.core.inference.load_run import check_trusted, with_places
 from paribus.core.records.record import RunRecord
-from paribus.core.records.run_dir import RunFolder
+from paribus.core.records.run_dir import RECORD, RunFolder
 from paribus.sweeps.study.request import Request
 from paribus.sweeps.study.results_dir import ResultsDir, split_seed
 from paribus.sweeps.study.settings import BASELINE, Requested
@@ -41,7 +41,32 @@ def find_run(root: ResultsDir, text: str) -> RunFolder:
                 "unknown-run",
             )
         return folder
-    return root.find_run(text)
+    if "/" in text or text.startswith((".", "~")):
+        place = Path(text).expanduser()
+        if (place / RECORD).is_file():
+            return RunFolder(place.absolute())
+    ids = root.run_ids()
+    fitting = [name for name in ids if name == text] or [n for n in ids if n.startswith(text)]
+    if len(fitting) == 1:
+        return root.run(fitting[0])
+    if len(fitting) > 1:
+        raise RequestError(
+            f"'{shown(text)}' is the beginning of {len(fitting)} runs.",
+            f"Such as {fitting[0]} and {fitting[1]}; write more of it.",
+            "ambiguous-run",
+        )
+    if study in root.study_names():
+        raise RequestError(
+            f"{shown(text)} is a study.",
+            f"Name one of its runs, such as {study}/baseline-s0.",
+            "unknown-run",
+        )
+    close = nearest(text, ids)
+    raise RequestError(
+        f"There is no run '{shown(text)}' in {root.path}.",
+        f"Did you mean '{close}'?" if close else "See: paribus runs",
+        "unknown-run",
+    )
 
 
 def find_subject(root: ResultsDir, text: str) -> RunFolder | Study:
@@ -75,10 +100,7 @@ def find_subject(root: ResultsDir, text: str) -> RunFolder | Study:
 def find_trained_run(root: ResultsDir, text: str, purpose: str) -> tuple[RunFolder, RunRecord]:
     """Return a run that has a model, and its record, after its files were checked.
 
-    Args:
-        root: Where to look.
-        text: As `find_run` takes it.
-        purpose: What the model is for, as a message names it.
+    `purpose` is what the model is for, as a message names it.
 
     Raises:
         DamagedError: If a file of the run is not what was written.
@@ -114,14 +136,8 @@ def request_for(
 ) -> Request:
     """Return the request for an experiment's name, its file, or a run that is the baseline.
 
-    Args:
-        root: Where runs are looked for.
-        experiment: A name of the catalogue, a ``.py`` file, or a run.
-        overrides: ``KEY=VALUE`` of the baseline, or (key, value).
-        axes: As `Request` has them.
-        engine: ``auto`` or an engine's name.
-        trust: Whether whatever the record of a run names may be imported and executed.
-        faults: Faults of the command's options, to report with this one.
+    What a run names beyond its own file takes `trust`. `faults` are those of the command's options,
+    to report with this one.
 
     Raises:
         DamagedError: If a file of the run is not what was written.
@@ -166,14 +182,10 @@ def start_of(study: Study) -> str:
 
 
 def study_command(study: Study, options: Sequence[str] = ()) -> Callable[[str, str, str], str]:
-    """Return the function that makes a command: sweep with another level as the baseline.
+    """Return what makes the command that sweeps from a study with another level as the baseline.
 
-    Args:
-        study: Its baseline is where the command begins.
-        options: What every command needs, such as ``--root DIR``.
-
-    Returns:
-        A function of key, the baseline's level and the new one.
+    It takes the key, the baseline's level and the new one; `options` are what every command needs,
+    such as ``--root DIR``.
     """
     in_catalogue, start = study.experiment in catalogue(), start_of(study)
 

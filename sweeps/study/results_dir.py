@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from paribus.core.errors import DamagedError, RequestError, did_you_mean, nearest, shown
+from paribus.core.errors import DamagedError, RequestError, did_you_mean, shown
 from paribus.core.fileio import (
     DATA_FOLDER,
     creating,
@@ -28,11 +28,7 @@ _SEED = re.compile(r"(.+)-s(\d+)$")
 
 
 class ResultsDir:
-    """The folder where results live.
-
-    Args:
-        path: ``--root``, ``PARIBUS_ROOT`` or ``./results``. Nothing is created until `create`.
-    """
+    """The folder where results live: ``--root``, ``PARIBUS_ROOT`` or ``./results``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser().absolute()
@@ -41,11 +37,7 @@ class ResultsDir:
         self.studies = self.path / "studies"
 
     def create(self) -> None:
-        """Make the folders.
-
-        Raises:
-            RequestError: If the place cannot be written.
-        """
+        """Make the folders, or raise a `RequestError` where the place cannot be written."""
         with creating(f"The root {self.path}"):
             for folder in (self.runs, self.attempts, self.studies):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -59,11 +51,7 @@ class ResultsDir:
         os.environ[DATA_FOLDER] = str(self.path / "data")
 
     def check_writable(self) -> None:
-        """Refuse a place that cannot be written, creating nothing.
-
-        Raises:
-            RequestError: Naming the place.
-        """
+        """Refuse a place that cannot be written, with a `RequestError`; create nothing."""
         place = self.path
         while not place.exists() and place != place.parent:
             place = place.parent
@@ -113,12 +101,10 @@ class ResultsDir:
         return None
 
     def adopt(self, name: str) -> RunRecord | None:
-        """Take in a finished attempt that was never renamed.
+        """Take in a finished attempt that was never renamed, and return its record.
 
-        A complete one before one that failed, which was set aside for it.
-
-        Returns:
-            Its record; None if there is no good one, or another driver is about to take it in.
+        A complete one before one that failed, which was set aside for it. None if there is no good
+        one, or another driver is about to take it in.
         """
         if self.run(name).folder.is_dir() or not any(map(is_finished, self.attempts_of(name))):
             return None
@@ -221,39 +207,6 @@ class ResultsDir:
         names = {p.name.rsplit(".", 1)[0] for p in self.attempts.iterdir() if p.is_dir()}
         return sorted(names - set(self.run_ids()))
 
-    def find_run(self, text: str) -> RunFolder:
-        """Return the run meant by an id, a unique beginning of one, or a folder's path.
-
-        Raises:
-            RequestError: If none or several fit.
-        """
-        if "/" in text or text.startswith((".", "~")):
-            folder = Path(text).expanduser()
-            if (folder / RECORD).is_file():
-                return RunFolder(folder.absolute())
-        ids = self.run_ids()
-        fitting = [name for name in ids if name == text] or [n for n in ids if n.startswith(text)]
-        if len(fitting) == 1:
-            return self.run(fitting[0])
-        if len(fitting) > 1:
-            raise RequestError(
-                f"'{shown(text)}' is the beginning of {len(fitting)} runs.",
-                f"Such as {fitting[0]} and {fitting[1]}; write more of it.",
-                "ambiguous-run",
-            )
-        if text.partition("/")[0] in self.study_names():
-            raise RequestError(
-                f"{shown(text)} is a study.",
-                f"Name one of its runs, such as {text.partition('/')[0]}/baseline-s0.",
-                "unknown-run",
-            )
-        close = nearest(text, ids)
-        raise RequestError(
-            f"There is no run '{shown(text)}' in {self.path}.",
-            f"Did you mean '{close}'?" if close else "See: paribus runs",
-            "unknown-run",
-        )
-
     def require_study(self, name: str) -> None:
         """Raise a `RequestError` unless there is a study of this name."""
         if name not in self.study_names():
@@ -267,10 +220,7 @@ class ResultsDir:
     def lock(self, name: str, what: str, *, wait: bool = False) -> Iterator[None]:
         """Hold a name for this driver; the lock ends with the process, however that ends.
 
-        Args:
-            name: The name.
-            what: How a message calls it.
-            wait: Whether to wait for another driver; only for what it holds for a moment.
+        `what` is how a message calls it. Wait only for what another driver holds for a moment.
 
         Raises:
             RequestError: If another driver holds it, naming its process and host.
