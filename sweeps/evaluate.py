@@ -39,8 +39,6 @@ class Evaluation:
     """A run's best checkpoint on a part of the data.
 
     Attributes:
-        run: The run's id.
-        split: The part.
         metrics: ``<split>/<metric>`` to its value.
         confusion_matrix: Counts of (target, prediction), for several labels one matrix each, or
             None.
@@ -71,13 +69,10 @@ class EvaluatedSetting(SettingComparison):
 
 
 class EvaluationComparison(Comparison):
-    """Chosen settings compared on a part of the data.
+    """Chosen settings compared on a part of the data; more in `Evaluation`.
 
     Attributes:
-        split: The part.
         readings: How often the test part was read by the study or one of its runs.
-        environment: What of machine and versions is not as it was: ``{name: [then, now]}``.
-        differs: Metrics that are not as they were recorded: ``{name: [then, now]}``.
     """
 
     split: Split
@@ -87,12 +82,9 @@ class EvaluationComparison(Comparison):
 
 
 def chosen_settings(study: Study, labels: Sequence[str]) -> list[SettingResult]:
-    """Return the baseline, and what is evaluated beside it.
+    """Return the baseline, and the settings of these labels or, without any, the chosen ones.
 
-    Args:
-        study: The study.
-        labels: Settings by label; none takes those that are better than the baseline on validation,
-            or, where there is none, the best one.
+    Those are all that are better than the baseline on validation, or, where none is, the best one.
 
     Raises:
         RequestError: If there is no such setting, or too few seeds for a verdict.
@@ -134,15 +126,8 @@ def evaluate_named(
 ) -> Evaluation | EvaluationComparison:
     """Evaluate the best checkpoint of a run, or those of a study's chosen settings.
 
-    A reading of the test part is counted.
-
-    Args:
-        root: Where to look.
-        name: A study, or what `find_run` takes.
-        split: The part.
-        labels: Of a study, as `chosen_settings` takes them.
-        trust: Whether whatever the records name may be imported and executed.
-        watched: Shows how far it is while the runs of a study are gone through.
+    Labels are as `chosen_settings` takes them; `watched` shows how far it is while the runs of a
+    study are gone through. A reading of the test part is counted.
 
     Raises:
         DamagedError: If a file of a run, or the data, is not what it was.
@@ -157,33 +142,6 @@ def evaluate_named(
             "Name one run, or a study and its settings.",
             "options",
         )
-    return _evaluate_run(root, name, split, trust)
-
-
-def predict_named(
-    root: ResultsDir, name: str, read_given: Callable[[], Given], trust: bool = False
-) -> Predictions:
-    """Predict new data with the best checkpoint of a run.
-
-    Args:
-        root: Where to look.
-        name: What `find_run` takes.
-        read_given: Reads what is to be predicted, once the run is found.
-        trust: Whether whatever the record names may be imported and executed.
-
-    Raises:
-        DamagedError: If a file of the run is not what it was.
-        RequestError: If there is no such run, it has no model, or an input is not as its training
-            data were.
-    """
-    folder, record = find_trained_run(root, name, "predict with")
-    from paribus.core.inference.predict import predict_run
-
-    with Pool(1, record.configuration["data"]["name"]) as pool:
-        return pool.call(predict_run, folder.folder, read_given(), trust)
-
-
-def _evaluate_run(root: ResultsDir, name: str, split: Split, trust: bool) -> Evaluation:
     folder, record = find_trained_run(root, name, "evaluate")
     from paribus.core.inference.evaluate import evaluate_run
 
@@ -203,6 +161,23 @@ def _evaluate_run(root: ResultsDir, name: str, split: Split, trust: bool) -> Eva
         environment=found.environment,
         differs=found.differs,
     )
+
+
+def predict_named(
+    root: ResultsDir, name: str, read_given: Callable[[], Given], trust: bool = False
+) -> Predictions:
+    """Predict new data, which is read once the run is found, with a run's best checkpoint.
+
+    Raises:
+        DamagedError: If a file of the run is not what it was.
+        RequestError: If there is no such run, it has no model, or an input is not as its training
+            data were.
+    """
+    folder, record = find_trained_run(root, name, "predict with")
+    from paribus.core.inference.predict import predict_run
+
+    with Pool(1, record.configuration["data"]["name"]) as pool:
+        return pool.call(predict_run, folder.folder, read_given(), trust)
 
 
 def _evaluate_study(

@@ -73,11 +73,8 @@ def about(seconds: float) -> str:
 def cut(text: str, cells: int, *, items: bool = False) -> str:
     """Return a line that fits into so many cells: cut after a whole word, with an ellipsis.
 
-    Args:
-        text: One line.
-        cells: Columns of the terminal.
-        items: Cut after a whole item of a list. An item that is too long is cut anywhere but
-            within a number.
+    With `items` it is cut after a whole item of a list. An item that is too long is cut anywhere
+    but within a number.
     """
     if cell_len(text) <= cells:
         return text

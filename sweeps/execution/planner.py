@@ -46,13 +46,9 @@ def _resolver(request: Request) -> Resolver:
 def read_request(request: Request, found: Sequence[Fault] = ()) -> StudySpec:
     """Check a request against the experiment, its components and its data.
 
-    Args:
-        request: As typed.
-        found: Faults of the command's options, to report with those of the request.
-
     Raises:
-        RequestError: With all faults of options, keys, names and values, before data are loaded;
-            else with those that only data, model and loss show.
+        RequestError: With those `found` in the command's options, and all faults of keys, names and
+            values, before data are loaded; else with those that only data, model and loss show.
     """
     faults = Faults(list(found))
     with faults.collecting():
@@ -137,15 +133,9 @@ def plan_runs(
     baseline: Configuration,
     wanted: Sequence[tuple[Setting, Sequence[int]]],
 ) -> tuple[list[Setting], dict[tuple[str, int], RunSpec]]:
-    """Return the runs of settings, each proved to differ from the baseline in one key.
+    """Return settings with what is derived, and their runs, by label and seed.
 
-    Args:
-        request: Where the experiment is.
-        baseline: Its configuration as requested, to compare with.
-        wanted: Settings and the seeds of each.
-
-    Returns:
-        The settings with what is derived, and (label, seed) to run.
+    Each setting, wanted with some seeds, is proved to differ from the baseline in one key.
 
     Raises:
         RequestError: With the faults of all settings.
@@ -184,11 +174,7 @@ def plan_run(request: Request, seed: int, found: Sequence[Fault] = ()) -> RunSpe
 
 
 def describe_request(request: Request) -> dict[str, Any]:
-    """Return what `show` prints: configuration, model, data and the experiment's own axes.
-
-    Raises:
-        RequestError: With all faults of the request.
-    """
+    """Return what `show` prints: configuration, model, data and the experiment's own axes."""
     question = read_request(replace(request, axes=None))
     resolver = _resolver(request)
     own, faults = resolver.experiment, Faults()
@@ -245,18 +231,12 @@ def _labelled(label: str) -> Iterator[None]:
     try:
         yield
     except RequestError as error:
-        if label == BASELINE:
-            raise
         faults = [replace(fault, message=f"{label}: {fault.message}") for fault in error.faults]
         raise RequestError.of(faults) from error
 
 
 def check_request(request: Request) -> tuple[str, list[Check]]:
-    """Return the experiment's name and what `check` finds; imports scikit-learn.
-
-    Raises:
-        RequestError: With all faults of the request, or if its data cannot be had.
-    """
+    """Return the experiment's name and what `check` finds; imports scikit-learn."""
     from paribus.core.checks.runner import check
 
     resolver = _resolver(request)

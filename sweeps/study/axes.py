@@ -40,14 +40,7 @@ _RANGE = re.compile(r"\s*([^:,\[\]()]+):([^:,\[\]()]+)((?::[^:,]*)*)\s*")
 
 @dataclass(frozen=True)
 class Range:
-    """Where a sampler proposes levels, ends included.
-
-    Attributes:
-        low: The lowest level.
-        high: The highest.
-        log: Whether it is logarithmic.
-        whole: Whether its levels are whole numbers.
-    """
+    """Where a sampler proposes levels, ends included; of some keys whole numbers only."""
 
     low: float
     high: float
@@ -64,9 +57,7 @@ class Axis:
     """One hyperparameter, the baseline's level and the levels to try.
 
     Attributes:
-        key: The dotted name.
-        baseline: The baseline's level.
-        baseline_text: How it is shown.
+        baseline_text: How the baseline's level is shown.
         levels: The settings to try, in the order requested, without the baseline; none of a range.
         log: Whether the levels were requested as a logarithmic range.
         range: Where a sampler proposes the levels.
@@ -83,7 +74,7 @@ class Axis:
 def read_axes(
     requested: Sequence[Requested], baseline: Configuration, experiment: Experiment, faults: Faults
 ) -> list[Axis]:
-    """Return the axes of a sweep.
+    """Return the axes of a sweep, their levels compared with a baseline.
 
     Args:
         requested: ``KEY=LEVELS``, ``KEY`` or (key, levels); none at all takes all axes of the
@@ -139,11 +130,7 @@ def _example(full: Mapping[str, Any], known: Sequence[str]) -> str:
 
 
 def _axis_key(key: str, known: list[str]) -> str:
-    """Return the dotted key that is meant.
-
-    Raises:
-        RequestError: If there is no such key, or its levels cannot be compared with each other.
-    """
+    """Return the dotted key that is meant, if its levels can be compared with each other."""
     key = full_key(key, known)
     group, _, last = key.partition(".")
     if (group == "model" and last in FROM_DATA) or (group == "scheduler" and last in FROM_LENGTH):

@@ -34,10 +34,8 @@ def sameness(*configurations: Mapping[str, Any]) -> Literal["proven", "not prove
 def same_surroundings(one: Mapping[str, Any], other: Mapping[str, Any], *, data: bool) -> bool:
     """Return whether two identities differ in nothing but configuration, engine and seed.
 
-    Args:
-        one: Identity of a run.
-        other: Identity of another. Sources and packages that only one of them uses may differ.
-        data: Whether the data's bytes have to be the same.
+    Sources and packages that only one of them uses may differ; `data`: whether the data's bytes
+    have to be the same.
     """
     fields = ["format", "numerics", "environment", *(["data"] if data else [])]
     return all(one[field] == other[field] for field in fields) and all(
@@ -56,12 +54,7 @@ def disagreement(
 ) -> str | None:
     """Return why a run is not the baseline's run with one hyperparameter changed; None if it is.
 
-    Args:
-        key: The changed hyperparameter.
-        baseline: Record of the baseline's run with the same seed.
-        run: Record of the setting's run.
-        baseline_history: Reads the baseline's epochs.
-        history: Reads the run's epochs.
+    Both are of the same seed; their epochs are read where they are needed.
     """
     group = key.split(".")[0]
     makes_weights = group in _OTHER_WEIGHTS or key in _OTHER_WEIGHTS
@@ -94,13 +87,10 @@ def shared_tensors(baseline: RunRecord, run: RunRecord) -> tuple[int, int]:
 
 
 def prove_one_change(setting: Setting, baseline: RunSpec, run: RunSpec) -> dict[str, list[Any]]:
-    """Check that a setting changes one hyperparameter, and return what follows from the change.
+    """Return what follows from a setting's change: ``{key: [baseline, level]}``.
 
     Everything in which the two configurations differ must be the changed key, a keyword of the
     changed component, or a value that is computed from the rest.
-
-    Returns:
-        What is derived: ``{key: [baseline, level]}``.
 
     Raises:
         RequestError: If anything else differs, or nothing does.
@@ -154,11 +144,7 @@ def prove_one_change(setting: Setting, baseline: RunSpec, run: RunSpec) -> dict[
 def refuse_other_examples(
     setting: Setting, baseline: RunSpec, run: RunSpec, resolver: Resolver
 ) -> None:
-    """Refuse a change of data after which other examples are validated on.
-
-    Raises:
-        RequestError: If the validation examples of the two runs differ.
-    """
+    """Raise a `RequestError` where a change of data changes the validation examples."""
     if run.identity["data"] == baseline.identity["data"]:
         return
     parts = [

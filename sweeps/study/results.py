@@ -17,14 +17,9 @@ Status = Literal["complete", "failed", "pruned", "interrupted"]
 
 @dataclass
 class PlannedSetting:
-    """A setting as `study.json` holds it.
+    """A setting as `study.json` holds it; more in `Setting`.
 
     Attributes:
-        label: ``baseline`` or ``key=level``.
-        key: The changed hyperparameter, None for the baseline.
-        level: Its value.
-        changed: ``{key: [baseline, level]}``.
-        derived: What follows: ``{key: [baseline, level]}``.
         runs: Seed to run id.
         pruned: The pruner that ended it before it had all seeds; None: it was not.
     """
@@ -43,13 +38,11 @@ class SettingResult:
     """What happened with a setting.
 
     Attributes:
-        setting: The setting.
         seeds: The seeds of its complete runs.
         values: The selection metric of the best epoch, one per seed in `seeds`.
         runs: Ids of its planned runs that were found, in order of seed.
         status: ``complete``, ``failed`` if any seed failed, ``pruned`` if it gets no more seeds,
             else ``interrupted``.
-        reason: Why it failed.
         failed: Seeds whose training failed, or whose run cannot be compared.
         shared_tensors: For a change of the model: how many of its tensors began with the values of
             the baseline's, of how many; else None.
@@ -147,11 +140,7 @@ class Outcomes:
     ) -> SettingResult:
         """Return what happened with a setting, in the newest environment it was trained in.
 
-        Args:
-            setting: The setting.
-            baseline: What it is compared with, if that is planned.
-            metric: Of the best epoch.
-            seeds: Only these seeds.
+        The metric is that of the best epoch. A baseline is compared with where it is planned.
         """
         complete: dict[int, float] = {}
         found: list[str] = []

@@ -40,7 +40,7 @@ class Setting:
         level: Its value; a component's as text.
         changed: ``{key: [baseline, level]}``.
         configuration: The whole configuration as requested.
-        derived: What else differs because of the change: ``{key: [baseline, level]}``.
+        derived: What else differs because of the change, as `changed`.
         stated: Where the level is a component, the keywords that it names.
     """
 
@@ -64,13 +64,9 @@ def baseline_setting(configuration: Configuration) -> Setting:
 
 
 def level_setting(key: str, baseline: Any, level: Any, configuration: Configuration) -> Setting:
-    """Return the setting of one level of an axis.
+    """Return the setting of one level of an axis, given the whole configuration with it.
 
-    Args:
-        key: The changed hyperparameter.
-        baseline: The baseline's level.
-        level: The new one; a component is a dict of its name and the keywords that were stated.
-        configuration: The whole configuration with that level.
+    A level that is a component is a dict of its name and the keywords that were stated.
     """
     text, stated = show_value(level), ()
     if key in COMPONENTS:
@@ -87,13 +83,7 @@ def changed(
     """Return a configuration with one hyperparameter changed.
 
     A changed component keeps the keywords that its new signature also has and drops the others.
-
-    Args:
-        baseline: What is changed.
-        key: The dotted name.
-        value: What it is set to.
-        experiment: Components may come from its file.
-        whole: Whether all keywords that the component requires must be there already.
+    Where `whole` is false, keywords that it requires may be set later.
 
     Raises:
         RequestError: If the value does not fit the key.
