@@ -80,7 +80,11 @@ def planned_sweep(
 
 
 class Sweep(Training):
-    """One command's part of a study: planned when it is made, trained by `train`."""
+    """One command's part of a study: planned when it is made, trained by `train`.
+
+    Raises:
+        RequestError: With all faults of the request.
+    """
 
     def __init__(
         self,
@@ -314,7 +318,11 @@ class Sweep(Training):
 def planned_run(
     root: ResultsDir, request: Request, seed: int, faults: Faults
 ) -> Iterator[SingleRun]:
-    """Check and plan what `paribus run` requests, as `planned_sweep` does."""
+    """Check and plan what `paribus run` requests, as `planned_sweep` does.
+
+    Raises:
+        RequestError: With all faults of the request.
+    """
     with faults.collecting():
         root.check_writable()
     with Pool(1, data_of(request)) as pool:

@@ -174,7 +174,11 @@ def plan_run(request: Request, seed: int, found: Sequence[Fault] = ()) -> RunSpe
 
 
 def describe_request(request: Request) -> dict[str, Any]:
-    """Return what `show` prints: configuration, model, data and the experiment's own axes."""
+    """Return what `show` prints: configuration, model, data and the experiment's own axes.
+
+    Raises:
+        RequestError: With all faults of the request.
+    """
     question = read_request(replace(request, axes=None))
     resolver = _resolver(request)
     own, faults = resolver.experiment, Faults()
@@ -236,7 +240,11 @@ def _labelled(label: str) -> Iterator[None]:
 
 
 def check_request(request: Request) -> tuple[str, list[Check]]:
-    """Return the experiment's name and what `check` finds; imports scikit-learn."""
+    """Return the experiment's name and what `check` finds; imports scikit-learn.
+
+    Raises:
+        RequestError: With all faults of the request, or if its data cannot be had.
+    """
     from paribus.core.checks.runner import check
 
     resolver = _resolver(request)

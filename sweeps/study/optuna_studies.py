@@ -72,6 +72,9 @@ def check_stored(study: Study) -> None:
     """Refuse a storage that cannot be opened, or that has another root's study of this name.
 
     A database that is not there yet is not looked for: `write` makes it.
+
+    Raises:
+        RequestError: As `write` does.
     """
     file = _sqlite_file(study.storage)
     if file is None or (file.exists() and not _damage(file)):  # else `repair` makes it
@@ -85,6 +88,9 @@ def repair(study: Study) -> list[str]:
     Returns:
         A sentence on what has to be built anew: a file that is damaged, a study that has results
         and is not stored.
+
+    Raises:
+        RequestError: As `write` does.
     """
     file = _sqlite_file(study.storage)
     with _lock(study):  # another command may be repairing it
@@ -146,7 +152,11 @@ def write(study: Study, *, only_add: bool = False, unfinished: Collection[str] =
 
 
 def remove(study: Study) -> None:
-    """Delete the stored study, if it is there; raise as `write` does."""
+    """Delete the stored study, if it is there; raise as `write` does.
+
+    Raises:
+        RequestError: If it is not this root's, or the storage cannot be opened.
+    """
     import optuna
 
     file = _sqlite_file(study.storage)

@@ -176,7 +176,11 @@ class Search:
 
 
 def check_search(search: Search, axes: Sequence[Axis]) -> None:
-    """Raise a `RequestError` if there is nothing to explore, or the sampler cannot explore it."""
+    """Raise a `RequestError` if there is nothing to explore, or the sampler cannot explore it.
+
+    Raises:
+        RequestError: If there is nothing to explore, or the sampler cannot explore an axis.
+    """
     explored = [axis for axis in axes if search.trials_of(axis) is not None]
     faults = Faults()
     given = {"--trials": search.trials, "--sampler": search.asked_sampler}

@@ -37,7 +37,11 @@ class ResultsDir:
         self.studies = self.path / "studies"
 
     def create(self) -> None:
-        """Make the folders, or raise a `RequestError` where the place cannot be written."""
+        """Make the folders, or raise a `RequestError` where the place cannot be written.
+
+        Raises:
+            RequestError: If the place cannot be written.
+        """
         with creating(f"The root {self.path}"):
             for folder in (self.runs, self.attempts, self.studies):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +55,11 @@ class ResultsDir:
         os.environ[DATA_FOLDER] = str(self.path / "data")
 
     def check_writable(self) -> None:
-        """Refuse a place that cannot be written, with a `RequestError`; create nothing."""
+        """Refuse a place that cannot be written, with a `RequestError`; create nothing.
+
+        Raises:
+            RequestError: Naming the place.
+        """
         place = self.path
         while not place.exists() and place != place.parent:
             place = place.parent
