@@ -102,7 +102,7 @@ def chosen_settings(study: Study, labels: Sequence[str]) -> list[SettingResult]:
     wanted = [label for label in labels if label != BASELINE]
     if not wanted:  # those that are better on validation, or where there is none, the best one
         compared = compare_study(study, [*results.values()])
-        best = best_setting(compared.settings, study.direction, besides_baseline=True)
+        best = best_setting(compared.levels, study.direction)
         better = [one.label for one in compared.settings if one.verdict == "better"]
         wanted = better or ([best.label] if best else [])
     few = [x for x in wanted if len({*results[x].seeds} & {*baseline.seeds}) < 2]

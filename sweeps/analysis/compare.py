@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, SerializeAsAny
@@ -16,7 +15,7 @@ from paribus.core.records.run_dir import RunFolder
 from paribus.sweeps.analysis.judge import Judged, Question, judge_study
 from paribus.sweeps.analysis.linter.evidence import Finding
 from paribus.sweeps.analysis.linter.lint import lint_study
-from paribus.sweeps.stats.verdicts import Verdict, changed_cells
+from paribus.sweeps.stats.verdicts import Verdict, changed_cells, mean_and_std
 from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.settings import BASELINE
@@ -152,6 +151,11 @@ class Comparison(_Frozen):
         from pandas import DataFrame
 
         return DataFrame(self.to_dict()["settings"]).set_index("label")
+
+    @property
+    def levels(self) -> list[SettingComparison]:
+        """The settings besides the baseline."""
+        return [setting for setting in self.settings if setting.label != BASELINE]
 
     @property
     def best(self) -> SettingComparison | None:
@@ -321,50 +325,37 @@ def checked_comparison(
     return comparison
 
 
-class WithValues(Protocol):
-    """A setting with its values: a `SettingResult` or a `SettingComparison`."""
-
-    @property
-    def label(self) -> str: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def seeds(self) -> Sequence[Any]: ...
-    @property
-    def values(self) -> Sequence[float]: ...
-    @property
-    def mean(self) -> float | None: ...
+T = TypeVar("T", SettingResult, SettingComparison)
 
 
-T = TypeVar("T", bound=WithValues)
+def best_setting(settings: Sequence[T], direction: Direction) -> T | None:
+    """Return the setting with the best mean difference to the baseline, over the seeds of both.
 
-
-def best_setting(
-    settings: Sequence[T], direction: Direction, *, besides_baseline: bool = False
-) -> T | None:
-    """Return the complete setting that is best on the seeds it shares with the baseline.
-
-    Of equals the first; by its mean where there is no complete baseline.
+    The baseline's own is 0, whichever of its seeds failed; of the others complete ones count, and
+    of equals the first. Results without a value of the baseline are ranked by their means.
 
     Args:
-        settings: The baseline among them, if there is one.
+        settings: With the baseline, or of a comparison any of them.
         direction: Which way of the metric is better.
-        besides_baseline: Whether the baseline itself is left out.
     """
-    complete = [one for one in settings if one.status == "complete" and one.mean is not None]
-    baseline = next((one for one in complete if one.label == BASELINE), None)
+    baseline = next((one for one in settings if one.label == BASELINE), None)
     base = dict(zip(baseline.seeds, baseline.values, strict=True)) if baseline else {}
+
+    def delta(one: T) -> float | None:
+        if one is baseline:
+            return 0.0 if base else None
+        if one.status != "complete":
+            return None
+        if isinstance(one, SettingComparison):
+            return one.delta
+        if not base:
+            return one.mean
+        pairs = zip(one.seeds, one.values, strict=True)
+        return mean_and_std([value - base[seed] for seed, value in pairs if seed in base])[0]
+
     sign = 1 if direction == "maximize" else -1
-
-    def gain(one: T) -> float:
-        if baseline is None:
-            return sign * (one.mean or 0.0)
-        shared = zip(one.seeds, one.values, strict=True)
-        gains = [sign * (value - base[seed]) for seed, value in shared if seed in base]
-        return sum(gains) / len(gains) if gains else -math.inf
-
-    levels = [one for one in complete if not (besides_baseline and one is baseline)]
-    return max(levels, key=gain, default=None)
+    known = [(sign * found, one) for one in settings if (found := delta(one)) is not None]
+    return max(known, key=lambda pair: pair[0], default=(0.0, None))[1]
 
 
 def run_document(

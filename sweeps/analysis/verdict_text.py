@@ -126,7 +126,7 @@ def answer(comparison: Comparison) -> str:
         return f"No answer: {_no_baseline(base)}."
     others = settings[1:]
     judged = [s for s in others if s.verdict]
-    best = _best(comparison, others)
+    best = best_setting(others, comparison.metric.direction)
     if not judged or best is None:
         why = next((s.no_verdict for s in others if s.no_verdict), "no setting has finished")
         one_seed = max((len(s.seeds) for s in settings), default=0) < 2
@@ -224,7 +224,7 @@ def legend(comparison: Comparison) -> list[str]:
     on_new = comparison.question == "new data"
     lines = [f"verdict: {where(comparison)}, for other seeds{others if on_new else ''}"]
     better = "higher" if comparison.metric.direction == "maximize" else "lower"
-    sure = {s.look: f"{100 * s.confidence:.4g} %" for s in settings if s.confidence}
+    sure = {s.look: f"{100 * s.confidence:.4g} %" for s in settings if s.interval and s.confidence}
     levels = ", ".join(
         f"{sure[look]} after {look} seeds" if look else sure[look]
         for look in sorted(sure, key=lambda look: look or 0)
@@ -325,7 +325,7 @@ def axis_text(comparison: Comparison, key: str) -> AxisText:
         end += f" {pruned} {'level was' if pruned == 1 else 'levels were'} pruned."
     if not base.values:
         return AxisText(f"{key}: {_no_baseline(base)}.{end}")
-    best = _best(comparison, on_axis)
+    best = best_setting(on_axis, comparison.metric.direction)
     if best is None:
         unfinished = len(failed) + pruned < len(on_axis) or not on_axis
         return AxisText(f"{key}:{' no level has finished.' if unfinished else ''}{end}")
@@ -362,13 +362,6 @@ def cell_lines(comparison: Comparison) -> list[str]:
         ]
         lines += [f"  {setting.label}: {', '.join(cells)}"] * bool(cells)
     return ["confusion matrix, largest changes (examples, true → predicted):", *lines] * bool(lines)
-
-
-def _best(comparison: Comparison, settings: Sequence[Setting]) -> Setting | None:
-    """Return the best of these settings that can be compared with the baseline."""
-    known = [s for s in settings if s.delta is not None]
-    with_baseline = [comparison.settings[0], *known]
-    return best_setting(with_baseline, comparison.metric.direction, besides_baseline=True)
 
 
 def _by_seeds(settings: Sequence[Setting]) -> list[Setting]:

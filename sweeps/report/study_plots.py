@@ -99,17 +99,18 @@ class StudyView:
         None where no level is complete.
         """
         sign = 1 if self.study.direction == "maximize" else -1
-        settings = self.comparison.settings
-        better = [s for s in settings if s.verdict == "better"]  # a seed may have failed
+        levels = self.comparison.levels
+        better = [s for s in levels if s.verdict == "better"]  # a seed may have failed
         if better:
             return max(better, key=lambda setting: sign * (setting.delta or 0.0))
-        best = best_setting(settings, self.study.direction, besides_baseline=True)
-        return best if best and best.delta is not None else None
+        return best_setting(levels, self.study.direction)
 
     @property
     def confidence(self) -> str:
         """``95 %`` of the intervals; ``98.1 to 98.9 %`` where looks differ; empty without any."""
-        sure = sorted({s.confidence for s in self.comparison.settings if s.confidence})
+        sure = sorted(
+            {s.confidence for s in self.comparison.settings if s.interval and s.confidence}
+        )
         ends = dict.fromkeys(f"{100 * confidence:.3g}" for confidence in sure[:1] + sure[-1:])
         return f"{' to '.join(ends)} %" if ends else ""
 

@@ -51,6 +51,5 @@ def test_the_baseline_has_no_effect(comparison):
 def test_the_best_setting(comparison):
     assert comparison.best.label == "lr=0.1"
     assert best_setting(comparison.settings, "minimize").label == "baseline"  # failed ones are out
-    levels = best_setting(comparison.settings, "minimize", besides_baseline=True)
-    assert levels.label == "lr=0.1"
+    assert best_setting(comparison.levels, "minimize").label == "lr=0.1"
     assert best_setting(comparison.settings[2:], "maximize") is None

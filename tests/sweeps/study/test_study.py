@@ -9,13 +9,16 @@ from troubled import Troubled, hashes
 
 from paribus.core.errors import RequestError
 from paribus.core.fileio import write_json
+from paribus.sweeps.analysis import verdict_text
 from paribus.sweeps.analysis.compare import best_setting, compare_study, run_document
 from paribus.sweeps.execution.driver import USUAL
+from paribus.sweeps.report.study_plots import StudyView
 from paribus.sweeps.stats.verdicts import Pairs
 from paribus.sweeps.study.request import StudyOptions
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study, check_study_name, latest_study, study_name
-from paribus.sweeps.tracking.tracker import Tracker
+from paribus.sweeps.tracking.tracker import TrackedStudy, Tracker
+from paribus.sweeps.tracking.wandb_layout import study_layout
 
 LR = "optimizer.lr=0.1"
 SETTING_KEYS = {"label", "changed", "derived", "runs", "seeds", "values", "mean", "std", "status"}
@@ -241,6 +244,28 @@ def test_a_study_that_another_driver_has_is_refused(troubled):
     assert caught.value.exit_code == 2
     assert list(troubled.root.studies.iterdir()) == []
     assert troubled.root.run_ids() == []
+
+
+@pytest.mark.parametrize(("change", "best"), [(0.02, LR), (-0.02, "baseline")])
+def test_where_the_baseline_lost_a_seed_differences_rank_and_not_means(copied, change, best):
+    """The other setting's mean is the highest by the seed that the baseline has not."""
+    study = Study.load(copied, "study")
+    edit(copied, run_of(study, "baseline", 1), status="failed", reason="it was", best=None)
+    values = {"baseline": [0.5], LR: [0.5 + change, 0.6], "model.width=2": [0.4, 0.9]}
+    for label, of_seeds in values.items():
+        for seed, value in enumerate(of_seeds):
+            edit(copied, run_of(study, label, seed), best=lambda best, value=value: {
+                **best, "metrics": {**best["metrics"], "val/accuracy": value}
+            })  # fmt: skip
+    third = "loss=cross_entropy(label_smoothing=0.1)"
+    edit(copied, run_of(study, third, 0), status="failed", reason="it was", best=None)
+    study = Study.load(copied, "study")
+    comparison = compare_study(study)
+    assert StudyView(study).chosen.label == LR
+    assert f"{LR} ({change:+.4f})" in verdict_text.answer(comparison)
+    tracked = TrackedStudy("study", study.experiment, {}, comparison)
+    assert study_layout(tracked).summary["best/setting"] == best
+    assert best_setting(study.results(), "maximize").label == best
 
 
 def test_a_setting_fails_with_any_of_its_seeds(copied):

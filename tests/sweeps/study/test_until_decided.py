@@ -7,6 +7,8 @@ from troubled import hashes
 
 from paribus.core.errors import Faults, RequestError
 from paribus.sweeps.analysis.compare import SettingComparison, compare_study
+from paribus.sweeps.analysis.verdict_text import legend
+from paribus.sweeps.report.study_plots import StudyView
 from paribus.sweeps.stats.sequential import looks
 from paribus.sweeps.study.request import Decision, read_option, study_options
 from paribus.sweeps.study.results_dir import ResultsDir
@@ -94,11 +96,16 @@ def test_without_a_look_there_is_no_verdict(swept, tmp_path):
     troubled, _ = swept
     root = ResultsDir(tmp_path / "few")
     shutil.copytree(troubled.root.path, root.path)
-    new = troubled.sweep("train.batch_size=8", seeds=[0, 1], root=root).sweep.comparison()
-    row = next(row for row in new.settings if row.changed)
+    new = troubled.sweep("train.batch_size=8", seeds=[0, 1], root=root)
+    row = next(row for row in new.sweep.comparison().settings if row.changed)
     assert (row.verdict, row.pairs) == (None, 2)
     assert row.delta is not None
     assert "3 seeds of it and the baseline have to be finished" in row.no_verdict
+    # Of intervals that there are, the confidence is that of a look.
+    line = next(line for line in legend(compare_study(new.study)) if "confidence" in line)
+    parts = line.partition("confidence of intervals: ")[2].split(", ")
+    assert all(part.endswith(" seeds") for part in parts), line
+    assert not StudyView(new.study).confidence.startswith("95 ")
 
 
 def test_other_looks_are_refused_and_nothing_is_trained(swept):
