@@ -1,7 +1,7 @@
 """The configuration of a run: frozen pydantic models, dotted keys, overrides.
 
 A configuration is what was *requested*. What follows from signatures, data and machine is filled
-in by `training.resolve`. This module imports no torch: a request it can refuse is refused at once.
+in by `training.resolve`. This module imports no torch.
 """
 
 from __future__ import annotations

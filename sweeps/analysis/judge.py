@@ -47,7 +47,7 @@ def judge_study(
         return None
     standard = standard_of(study, results, metric, direction, margin)
     baseline = by_label.pop(BASELINE)
-    looks = tuple(study.requested.looks or ())
+    looks = study.requested.looks
     settings = [
         observed(study, result, metric)
         for result in by_label.values()

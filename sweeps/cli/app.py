@@ -24,7 +24,22 @@ from paribus.sweeps.cli.completion import completion_command
 from paribus.sweeps.cli.console import INTERRUPTED
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Group(click.RichGroup):
+    """The commands; that a single run is trained by `run` is said to who looks for `train`."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args[0] in ("train", "fit"):
+            raise click.UsageError(
+                f"No such command '{args[0]}': paribus run EXPERIMENT trains one run, "
+                "paribus sweep EXPERIMENT a study.",
+                ctx,
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.command_panel("Begin", commands=["list", "show", "check", "new", "run", "sweep"])
 @click.command_panel("Read", commands=["compare", "report", "plot", "studies", "runs"])
 @click.command_panel("Use", commands=["evaluate", "predict", "reproduce"])

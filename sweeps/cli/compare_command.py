@@ -112,13 +112,8 @@ def _by_axis(settings: Sequence[Setting], columns: Mapping[str, Callable[[Settin
     table(("setting", *columns), rows, right=right, styles=styles)
 
 
-def print_warnings(findings: Sequence[Finding], *, verbose: bool = False) -> None:
-    """Print a line for each finding and, below those of a rule, the reason.
-
-    Args:
-        findings: Of the linter.
-        verbose: Also what could not be judged.
-    """
+def print_warnings(findings: Sequence[Finding]) -> None:
+    """Print each finding with its remedy and the reason, and what could not be judged."""
     judged = [finding for finding in findings if finding.judged]
     if judged:
         say("warnings of method:")
@@ -128,7 +123,7 @@ def print_warnings(findings: Sequence[Finding], *, verbose: bool = False) -> Non
         say(f"    why: {reason}")
     unknown: dict[str, list[str]] = {}
     for finding in findings:
-        if verbose and not finding.judged:
+        if not finding.judged:
             unknown.setdefault(finding.sentence, []).append(finding.rule)
     for why, rules in unknown.items():
         say(f"{', '.join(rules)} {why}")
@@ -271,6 +266,9 @@ def _check_options(
         (as_json and options["form"] != "table",
          f"--json and --format {options['form']} both say how it is written.",
          "Name one of them.", "options"),
+        (options["verbose"] and (of_runs or as_json or options["form"] != "table"),
+         "--verbose is for the table of settings; any other output is complete.", leave_out,
+         "options"),
         (wandb and (of_runs or of_file),
          "--wandb logs a study.", "Name one, or leave --wandb out.", "options"),
         (wandb and other, "--wandb logs a study by its own metric and margin.",
@@ -337,7 +335,15 @@ def _print(comparison: Comparison, form: str, verbose: bool, study: Study | None
             say(line)
     for line in words.cell_lines(comparison):
         say(line if verbose else cut(line, width(), items=True))
-    print_warnings(comparison.linter or (), verbose=verbose)
+    findings = comparison.linter or ()
+    if verbose:
+        print_warnings(findings)
+    elif warnings := words.method_warnings(comparison, findings):
+        say("warnings of method:")
+        for warning in warnings:
+            say(f"  {warning}")
+        again = command("compare", study.name, "--verbose", *root_words(study.root))
+        say(f"  with numbers, reasons and remedies: {again}")
 
 
 def _compare_runs(root: ResultsDir, names: Sequence[str], as_json: bool) -> None:

@@ -129,7 +129,7 @@ def _interrupted(
 
     match = RUN_ID.fullmatch(name)
     assert match
-    attempts = sorted(root.attempts.glob(f"{name}.*"), key=lambda p: p.stat().st_mtime_ns)
+    attempts = root.attempts_of(name)
     place = of.place_of(name) if of else None
     unknown = ("reason", "engine", "epochs", "best", "last", "weights_sha256", "class_names")
     return {

@@ -62,12 +62,14 @@ def begin(sweep: Sweep, *, verbose: bool = False) -> None:
         f"baseline: {short_configuration(question.baseline.to_dict())}",
     ):
         say(line if verbose else cut(inert(line), width(), items=line.startswith("baseline")))
-    for axis in question.axes if verbose else ():
-        levels = _levels(sweep, axis)
-        say(f"  {axis.key} = {levels}   (baseline {axis.baseline_text})")
-        if len(axis.levels) == 1:
-            fixed = shlex.quote(f"{axis.key}={levels}")
-            say(f"    a single level; to change the baseline instead: --set {fixed}")
+    typed = {_key(str(text)) for text in sweep.request.axes or () if "=" in str(text)}
+    for axis in question.axes:
+        if verbose:
+            say(f"  {axis.key} = {_levels(sweep, axis)}   (baseline {axis.baseline_text})")
+        if len(axis.levels) == 1 and (verbose or axis.key in typed):
+            start = "    a" if verbose else f"{axis.key} has a"
+            fixed = shlex.quote(axis.levels[0].label)
+            say(f"{start} single level; to change the baseline instead: --set {fixed}")
     if sweep.replaces_verdicts:
         say("  verdicts at a fixed number of seeds are replaced by those of the looks")
     if sweep.search.pruner == "wilcoxon" and len(sweep.seeds) < 5:
@@ -192,7 +194,7 @@ def end(sweep: Sweep, experiment: str, again: str = "", *, verbose: bool = False
     findings = lint_study(sweep.study, None, root)
     if verbose:
         _print_all(sweep, experiment, comparison)
-        print_warnings(findings, verbose=True)
+        print_warnings(findings)
     overrides = [word for text in sweep.request.overrides for word in ("--set", str(text))]
     undecided = undecided_text(comparison, sweep.study, again, [experiment, *overrides])
     first = [answer(comparison), *([undecided] if undecided else [])]

@@ -184,6 +184,8 @@ def sweep_command(
     from paribus.sweeps.sweep import planned_sweep
 
     faults = faults_of(context)
+    if verbose and as_json:
+        faults.add("--verbose is for what is read; --json prints all.", "Leave it out.", "options")
     given = context.get_parameter_source("seeds") is not ParameterSource.DEFAULT
     options = study_options(faults, seeds_given=given, **of_study)
     runner_options = RunnerOptions(checkpoint_every, run_timeout, retry_failed, loader_workers)

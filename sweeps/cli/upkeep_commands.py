@@ -17,6 +17,7 @@ from paribus.core.errors import Faults, ParibusError, RequestError
 from paribus.sweeps.cli.completion import complete_study, complete_subject
 from paribus.sweeps.cli.console import bar, print_json, say, size, table, warn
 from paribus.sweeps.cli.options import json_option, root_option
+from paribus.sweeps.formatting import many
 from paribus.sweeps.study.results_dir import ResultsDir
 
 
@@ -34,8 +35,7 @@ def remove_command(names: tuple[str, ...], yes: bool, root: ResultsDir, as_json:
         warn(f"{run} stays: {', '.join(studies)} uses it.")
     what = [f"study {name}" for name in removal.studies]
     if removal.runs:
-        runs = "1 run" if len(removal.runs) == 1 else f"{len(removal.runs)} runs"
-        what.append(f"{runs} ({size(removal.bytes)})")
+        what.append(f"{many(len(removal.runs), 'run')} ({size(removal.bytes)})")
     if not what:
         raise RequestError("There is nothing to remove.", "See: paribus runs", "nothing")
     if not yes:
@@ -311,7 +311,7 @@ def _count(items: Sequence[Mapping[str, Any]]) -> str:
     studies = sum(item["run"] is None and item["study"] is not None for item in items)
     runs = len(items) - studies
     counts = {"run": runs, "summary run": studies}
-    return ", ".join(f"{n} {what}{'s' if n > 1 else ''}" for what, n in counts.items() if n)
+    return ", ".join(many(count, what) for what, count in counts.items() if count)
 
 
 COMMANDS = (sync_command, remove_command, doctor_command)

@@ -215,6 +215,9 @@ BAD = [
     ("run digits --fo", ["No such option '--fo'", "See: paribus run --help"]),
     ("run", ["Missing argument 'EXPERIMENT'", "See: paribus run --help"]),
     ("swep digits", ["No such command 'swep'. Did you mean 'sweep'?", "See: paribus --help"]),
+    ("train digits", ["No such command 'train': paribus run EXPERIMENT trains one run, "]),
+    ("compare x y --verbose", ["--verbose is for the table of settings; "]),
+    ("compare x --format csv --verbose", ["--verbose is for the table of settings; "]),
     ("evaluate x --split foo", ["'foo' is not one of 'val', 'test'", "paribus evaluate --help"]),
     # components that are not of their kind, or do not fit
     ("run digits model=os.system", ["model: 'os.system' is not a torch.nn.Module"]),
@@ -270,6 +273,13 @@ def test_the_same_as_json(paribus, root, command, said):
     error = done.json["error"]
     assert error.keys() == {"kind", "message", "hint"}
     assert all(word in f"{error['message']} {error['hint']}" for word in said)
+
+
+@pytest.mark.parametrize("command", ["compare x", "sweep digits"])
+def test_all_that_is_known_is_for_a_person_and_not_for_json(paribus, root, command):
+    done = paribus(*with_root(command, root), "--verbose", "--json")
+    assert (done.code, done.json["error"]["kind"]) == (2, "options")
+    assert "--verbose is for" in done.json["error"]["message"]
 
 
 def test_click_s_own_errors_as_json(paribus):

@@ -161,7 +161,8 @@ def test_a_sweep_s_first_lines_say_what_is_compared(swept):
         "optimizer sgd(lr=0.01), scheduler constant, epochs 5, batch_size 8, split.method "
         "in_order, split.val_fraction 0.1, split.test_fraction 0.1, standardize false"
     )
-    assert lines[4].startswith("8 runs: 8 trained, in ")
+    assert lines[4] == "loss has a single level; to change the baseline instead: --set loss=mse"
+    assert lines[5].startswith("8 runs: 8 trained, in ")
 
 
 def test_verbose_says_each_axis_with_its_levels(paribus, swept, root):

@@ -87,7 +87,7 @@ def check(text, columns, known):
 def test_a_comparison_fits(studies, monkeypatch, study, columns):
     folder, _ = studies
     monkeypatch.chdir(folder)
-    known = numbers(on_terminal(1000, "compare", study, "--verbose", "--json")[1])
+    known = numbers(on_terminal(1000, "compare", study, "--json")[1])
     known |= numbers(on_terminal(1000, "compare", study, "--verbose")[1])
     for words in ((), ("--verbose",), ("--plain",)):
         code, text = on_terminal(columns, "compare", study, *words)

@@ -97,7 +97,7 @@ def test_compare_shows_warnings_with_reasons_and_commands(paribus, tmp_path):
     done = paribus("sweep", "line", "train.batch_size=4,16", "--set", "train.epochs=6",
                    "--study", "mine", "--workers", "1", *at)  # fmt: skip
     assert done.code == 0, done.err
-    lines = paribus("compare", "mine", *at[:2]).out.splitlines()
+    lines = paribus("compare", "mine", "--verbose", *at[:2]).out.splitlines()
     start = lines.index("warnings of method:")
     warnings = [line for line in lines[start + 1 :] if line.startswith("  derived-quantity: ")]
     assert len(warnings) == 1
@@ -107,6 +107,14 @@ def test_compare_shows_warnings_with_reasons_and_commands(paribus, tmp_path):
     judged = [finding for finding in document["linter"] if finding["judged"]]
     assert {f["rule"] for f in judged} >= {"derived-quantity", "still-improving"}
     assert len(reasons) == len({f["rule"] for f in judged})
+    short = paribus("compare", "mine", *at[:2], env={"COLUMNS": "80"}).out.splitlines()
+    short = short[short.index("warnings of method:") + 1 :]
+    more = next(n for n, line in enumerate(short) if line.startswith("  with numbers, reasons"))
+    assert "paribus compare mine --verbose" in " ".join(short[more:])
+    short = short[:more]
+    rules = [line.split(":")[0].strip() for line in short if line[2] != " "]
+    assert sorted(rules) == sorted({f["rule"] for f in judged})
+    assert len(short) <= 2 * len(rules)
     read = load_study("mine", root=at[1]).document["linter"]
     assert [f["rule"] for f in read] == [f["rule"] for f in document["linter"]]
     other = paribus("compare", "mine", "--json", "--metric", "val/loss", *at[:2]).json
