@@ -15,7 +15,7 @@ from paribus.core.records.run_dir import RunFolder
 from paribus.sweeps.analysis.judge import Judged, Question, judge_study
 from paribus.sweeps.analysis.linter.evidence import Finding
 from paribus.sweeps.analysis.linter.lint import lint_study
-from paribus.sweeps.stats.verdicts import Verdict, changed_cells, mean_and_std
+from paribus.sweeps.stats.verdicts import Verdict, changed_cells
 from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.settings import BASELINE
@@ -338,20 +338,16 @@ def best_setting(settings: Sequence[T], direction: Direction) -> T | None:
         settings: With the baseline, or of a comparison any of them.
         direction: Which way of the metric is better.
     """
-    baseline = next((one for one in settings if one.label == BASELINE), None)
-    base = dict(zip(baseline.seeds, baseline.values, strict=True)) if baseline else {}
+    baseline = next((one for one in settings if one.label == BASELINE and one.values), None)
 
     def delta(one: T) -> float | None:
         if one is baseline:
-            return 0.0 if base else None
+            return 0.0
         if one.status != "complete":
             return None
         if isinstance(one, SettingComparison):
             return one.delta
-        if not base:
-            return one.mean
-        pairs = zip(one.seeds, one.values, strict=True)
-        return mean_and_std([value - base[seed] for seed, value in pairs if seed in base])[0]
+        return one.paired(baseline).mean if isinstance(baseline, SettingResult) else one.mean
 
     sign = 1 if direction == "maximize" else -1
     known = [(sign * found, one) for one in settings if (found := delta(one)) is not None]

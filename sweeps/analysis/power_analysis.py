@@ -12,7 +12,7 @@ from typing import Any
 from paribus.sweeps.analysis.judge import standard_for, standard_of
 from paribus.sweeps.stats.power import MOST_SEEDS, detectable
 from paribus.sweeps.stats.variance import FEWEST_PAIRS, FEWEST_SETTINGS
-from paribus.sweeps.stats.verdicts import ALPHA, Pairs, mean_and_std
+from paribus.sweeps.stats.verdicts import ALPHA, mean_and_std
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.study import Study
 
@@ -95,12 +95,7 @@ def _std(results: Sequence[SettingResult]) -> float | None:
     baseline = next((r for r in results if r.setting.key is None), None)
     if baseline is None:
         return None
-    ours = dict(zip(baseline.seeds, baseline.values, strict=True))
-    found = []
-    for result in results:
-        shared = {s: v for s, v in zip(result.seeds, result.values, strict=True) if s in ours}
-        std = Pairs.of([*shared.values()], [ours[seed] for seed in shared]).std
-        if result is not baseline and std:
-            found.append(std)
+    stds = [result.paired(baseline).std for result in results if result is not baseline]
+    found = [std for std in stds if std]
     spread = mean_and_std(baseline.values)[1]
     return median(found) if found else spread and spread * math.sqrt(2)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from paribus.core.errors import DamagedError
 from paribus.core.records.record import Epoch, RunRecord
-from paribus.sweeps.stats.verdicts import mean_and_std
+from paribus.sweeps.stats.verdicts import Pairs, mean_and_std
 from paribus.sweeps.study.controls import disagreement, same_surroundings, shared_tensors
 from paribus.sweeps.study.results_dir import ResultsDir
 
@@ -73,6 +73,12 @@ class SettingResult:
     @property
     def std(self) -> float | None:
         return mean_and_std(self.values)[1]
+
+    def paired(self, baseline: SettingResult) -> Pairs:
+        """Return the values of the seeds that both have."""
+        base = dict(zip(baseline.seeds, baseline.values, strict=True))
+        shared = {s: v for s, v in zip(self.seeds, self.values, strict=True) if s in base}
+        return Pairs.of([*shared.values()], [base[seed] for seed in shared])
 
     def document(self) -> dict[str, Any]:
         """Return SETTING of the contract."""

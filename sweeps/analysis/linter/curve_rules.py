@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paribus.core.config.schema import get
+from paribus.core.records.record import RunRecord
 from paribus.sweeps.analysis.linter.evidence import (
     LENGTH,
     NO_BASELINE,
     Evidence,
     History,
     Seen,
-    SettingSeen,
+    ended_by_patience,
     figure,
     listed,
     not_judged,
@@ -47,22 +48,20 @@ def still_improving(evidence: Evidence) -> list[Seen]:
     gains: dict[str, float] = {}
     keys: list[str | None] = []
     judged = False
-    for setting in evidence.settings:
-        if setting.key in LENGTH:
+    patience = False
+    for one in evidence.results:
+        if one.setting.key in LENGTH:
             continue
-        curves = [
-            evidence.sign * curve
-            for seed, history in setting.histories.items()
-            if seed not in setting.stopped and (curve := _curve_of(history, evidence.metric, 2))
-            is not None
-        ]  # fmt: skip
+        runs = evidence.complete(one)
+        patience = patience or any(map(ended_by_patience, runs))
+        runs = [run for run in runs if not ended_by_patience(run)]
+        curves = _curves_of(evidence, runs, 2)
         judged = judged or bool(curves)
         gain = _late_gain(curves, evidence.margin or 0.0)
         if gain is not None:
-            gains[setting.label] = gain
-            keys.append(setting.key)
+            gains[one.label] = gain
+            keys.append(one.setting.key)
     if not judged:
-        patience = any(setting.stopped for setting in evidence.settings)
         no_curve = f"no complete run has {evidence.metric} of two epochs"
         return not_judged("patience ended the runs" if patience else no_curve)
     if not gains:
@@ -91,17 +90,18 @@ def overfitting(evidence: Evidence) -> list[Seen]:
     """
     rises: dict[str, float] = {}
     judged = False
-    for setting in evidence.settings:
+    for one in evidence.results:
+        histories = [evidence.histories[run.run] for run in evidence.complete(one)]
         pairs = [
             (train, val)
-            for history in setting.histories.values()
+            for history in histories
             if (train := _curve_of(history, TRAIN_LOSS, _FEWEST)) is not None
             and (val := _curve_of(history, VAL_LOSS, _FEWEST)) is not None
         ]
         judged = judged or bool(pairs)
         rise = _rise(pairs)
         if rise is not None:
-            rises[setting.label] = rise
+            rises[one.label] = rise
     if not judged:
         return not_judged(f"no complete run has {TRAIN_LOSS} and {VAL_LOSS} of {_FEWEST} epochs")
     if not rises:
@@ -159,15 +159,15 @@ def _moving_mean(curve: Curve, width: int) -> Curve:
 
 def _against_overfitting(evidence: Evidence, label: str) -> str:
     """Return what to try at a setting that overfits."""
-    setting = next(s for s in evidence.settings if s.label == label)
-    at = [] if setting.key is None else ["--set", label]
-    if get(evidence.configuration, "model.dropout") is not None and setting.key != "model":
+    key = next(one.setting.key for one in evidence.results if one.label == label)
+    at = [] if key is None else ["--set", label]
+    if get(evidence.configuration, "model.dropout") is not None and key != "model":
         tries = ("model.dropout", "model.dropout=0.2,0.5")
     elif get(evidence.configuration, "optimizer.weight_decay") is not None:
         tries = ("optimizer.weight_decay", "optimizer.weight_decay=0.001,0.01,0.1")
     else:
         return "Regularize it, or take a smaller model"
-    if setting.key == tries[0]:
+    if key == tries[0]:
         return "Regularize it more, or take a smaller model"
     return f"Regularize it: {sweep(evidence, [tries[1]], *at)}"
 
@@ -188,22 +188,23 @@ def different_curves(evidence: Evidence) -> list[Seen]:
         return not_judged(NO_BASELINE)
     if evidence.margin is None:
         return not_judged("what difference would matter is not known")
-    own = _optimism(_curves_of(baseline, evidence))
+    own = _optimism(_curves_of(evidence, evidence.complete(baseline), _FEWEST))
     if own is None:
         return not_judged(f"the baseline has no curve of {_FEWEST} epochs")
     least = evidence.margin / 2
-    if evidence.confusion_matrix and evidence.metric.split("/")[-1] == "accuracy":
-        least = max(least, 1 / max(1.0, float(np.sum(evidence.confusion_matrix))))
+    matrix = evidence.complete(baseline)[0].confusion_matrix
+    if matrix and evidence.metric.split("/")[-1] == "accuracy":
+        least = max(least, 1 / max(1.0, float(np.sum(matrix))))
     favoured: dict[str, float] = {}
-    for setting in evidence.settings:
-        gain = evidence.gain(setting)
-        other = _optimism(_curves_of(setting, evidence))
-        if setting is baseline or gain is None or other is None:
+    for one in evidence.results:
+        gain = evidence.gain(one)
+        other = _optimism(_curves_of(evidence, evidence.complete(one), _FEWEST))
+        if one is baseline or gain is None or other is None:
             continue
         bias = other - own
         loses_anyway = bias * gain < 0 and abs(gain) > evidence.margin
         if abs(bias) > least and abs(bias) > _SHARE * abs(gain) and not loses_anyway:
-            favoured[setting.label] = bias
+            favoured[one.label] = bias
     if not favoured:
         return []
     label = max(favoured, key=lambda name: abs(favoured[name]))
@@ -212,7 +213,7 @@ def different_curves(evidence: Evidence) -> list[Seen]:
     also = f" (likewise {listed(others)})" if others else ""
     remedy = "Confirm it where no epoch was chosen: on the test part, once, when all is decided"
     if get(evidence.configuration, "scheduler.name") == "constant":
-        keys = [setting.key for setting in evidence.settings if setting.label in favoured]
+        keys = [one.setting.key for one in evidence.results if one.label in favoured]
         calmer = sweep_again(evidence, keys, "--set", "scheduler=cosine")
         remedy += f". Or decay the learning rate, which smooths the curves: {calmer}"
     return [Seen(
@@ -253,9 +254,9 @@ def _curve_of(history: History, metric: str, fewest: int) -> Curve | None:
     return found if np.isfinite(found).all() else None
 
 
-def _curves_of(setting: SettingSeen, evidence: Evidence) -> list[Curve]:
-    """Return the selection metric over epochs, one `[E]` per seed; higher is better."""
-    curves = (_curve_of(h, evidence.metric, _FEWEST) for h in setting.histories.values())
+def _curves_of(evidence: Evidence, runs: Sequence[RunRecord], fewest: int) -> list[Curve]:
+    """Return the selection metric over epochs, one `[E]` per run; higher is better."""
+    curves = (_curve_of(evidence.histories[run.run], evidence.metric, fewest) for run in runs)
     return [evidence.sign * curve for curve in curves if curve is not None]
 
 

@@ -20,11 +20,9 @@ from paribus.sweeps.analysis.linter.curve_rules import (
 from paribus.sweeps.analysis.linter.evidence import (
     LENGTH,
     NO_BASELINE,
-    AxisSeen,
     Evidence,
     Finding,
     Seen,
-    SettingSeen,
     asked,
     evidence_of,
     figure,
@@ -36,7 +34,9 @@ from paribus.sweeps.analysis.linter.evidence import (
     sweep_again,
 )
 from paribus.sweeps.formatting import many
-from paribus.sweeps.study.study import Study
+from paribus.sweeps.study.results import SettingResult
+from paribus.sweeps.study.settings import BASELINE
+from paribus.sweeps.study.study import AxisRecord, Study
 
 _TOO_MANY_FAILED = 1 / 5  # of the planned runs
 # Keywords that make a model wider.
@@ -63,7 +63,7 @@ def edge_of_axis(evidence: Evidence) -> list[Seen]:
     """
     axes = [
         axis
-        for axis in evidence.axes
+        for axis in evidence.requested.axes
         if axis.levels and all(map(_is_number, (axis.baseline, *axis.levels)))
     ]
     if axes and evidence.baseline is None:
@@ -71,13 +71,16 @@ def edge_of_axis(evidence: Evidence) -> list[Seen]:
     seen = []
     for axis in axes:
         on_axis = evidence.on(axis.key)
-        tried = sorted({axis.baseline, *[s.level for s in on_axis if s.values or s.failures]})
-        gains = {s.level: gain for s in on_axis if (gain := evidence.gain(s)) is not None}
+        tried = sorted({
+            axis.baseline,
+            *[s.setting.level for s in on_axis if s.values or evidence.failures(s)],
+        })  # fmt: skip
+        gains = {s.setting.level: gain for s in on_axis if (gain := evidence.gain(s)) is not None}
         best = max(gains, key=lambda level: gains[level], default=None)
         if best not in (tried[0], tried[-1]) or gains.get(best, 0.0) <= (evidence.margin or 0.0):
             continue
         if beyond := _beyond(axis, tried if best == tried[-1] else tried[::-1]):
-            go_on = sweep(evidence, [levels(axis.key, beyond)], "--study", evidence.study)
+            go_on = sweep(evidence, [levels(axis.key, beyond)], "--study", evidence.requested.study)
             which = "highest" if best == tried[-1] else "lowest"
             seen.append(Seen(
                 f"the best level of {axis.key}, {show_value(best)}, is the {which} one tried "
@@ -88,7 +91,7 @@ def edge_of_axis(evidence: Evidence) -> list[Seen]:
     return seen
 
 
-def _beyond(axis: AxisSeen, tried: Sequence[Any]) -> list[Any]:
+def _beyond(axis: AxisRecord, tried: Sequence[Any]) -> list[Any]:
     """Return two levels further on than the last one; fewer where there is no more room.
 
     Args:
@@ -134,7 +137,7 @@ def derived_quantity(evidence: Evidence) -> list[Seen]:
     Other derived quantities, such as the parameters of a wider model, are the axis itself.
     """
     seen = []
-    for axis in evidence.axes:
+    for axis in evidence.requested.axes:
         on_axis = evidence.on(axis.key)
         if axis.key not in LENGTH and (more := _derived(on_axis, "updates")):
             again = sweep(evidence, [asked(axis)], "--set", f"train.updates={more[0][0]}")
@@ -165,7 +168,7 @@ def not_tuned_again(evidence: Evidence) -> list[Seen]:
         (key, value) for key, value in configuration
         if key.split(".")[-1] in _RATES and _is_number(value) and value > 0
     ]  # fmt: skip
-    axes = [axis for axis in evidence.axes if _shifts_rate(axis.key)]
+    axes = [axis for axis in evidence.requested.axes if _shifts_rate(axis.key)]
     if not rates or not axes:
         return []
     if evidence.baseline is None:
@@ -173,11 +176,11 @@ def not_tuned_again(evidence: Evidence) -> list[Seen]:
     seen, (rate, value) = [], rates[0]
     for axis in axes:
         lost: dict[str, float] = {}
-        for setting in evidence.on(axis.key):
-            gain, level = evidence.gain(setting), show_value(setting.level)
-            has_own = rate in setting.derived or any(f"{name}=" in level for name in _RATES)
+        for one in evidence.on(axis.key):
+            gain, level = evidence.gain(one), show_value(one.setting.level)
+            has_own = rate in one.setting.derived or any(f"{name}=" in level for name in _RATES)
             if gain is not None and gain < -(evidence.margin or 0.0) and not has_own:
-                lost[setting.label] = gain
+                lost[one.label] = gain
         if not lost:
             continue
         nearest = max(lost, key=lambda label: lost[label])
@@ -199,9 +202,9 @@ def _shifts_rate(key: str) -> bool:
     return key in ("optimizer", "model") or last == "batch_size" or is_wider
 
 
-def _derived(settings: Sequence[SettingSeen], name: str) -> list[Sequence[Any]]:
+def _derived(results: Sequence[SettingResult], name: str) -> list[Sequence[Any]]:
     """Return (baseline's, level's) of a derived quantity, of the settings where it changed."""
-    pairs = [setting.derived[name] for setting in settings if name in setting.derived]
+    pairs = [one.setting.derived[name] for one in results if name in one.setting.derived]
     return [pair for pair in pairs if None not in pair and 0 not in pair]
 
 
@@ -222,7 +225,8 @@ def accuracy_alone(evidence: Evidence) -> list[Seen]:
         return []
     if evidence.baseline is None:
         return not_judged(NO_BASELINE)
-    counts = np.sum(evidence.confusion_matrix or [[0]], axis=-1)
+    matrix = evidence.complete(evidence.baseline)[0].confusion_matrix
+    counts = np.sum(matrix or [[0]], axis=-1)
     if counts.ndim == 2:
         counts = counts.sum(0)
     if len(counts) < 2 or not counts.any():
@@ -240,18 +244,18 @@ def accuracy_alone(evidence: Evidence) -> list[Seen]:
 
 def many_failures(evidence: Evidence) -> list[Seen]:
     """Find that more than a fifth of the planned runs failed, non-finite ones among them."""
-    planned = sum(len(setting.runs) for setting in evidence.settings)
-    reasons = [reason for s in evidence.settings for reason in s.failures.values()]
+    planned = sum(len(one.setting.runs) for one in evidence.results)
+    failed = {one.label: reasons for one in evidence.results if (reasons := evidence.failures(one))}
+    reasons = [reason for of_setting in failed.values() for reason in of_setting]
     if len(reasons) <= _TOO_MANY_FAILED * planned:
         return []
     not_finite = sum(reason.startswith("non-finite") for reason in reasons)
     which = "all" if not_finite == len(reasons) else not_finite
     kinds = f", {which} of them with non-finite numbers" if not_finite else ""
-    where = [f"{s.label} ({len(s.failures)})" for s in evidence.settings if s.failures]
-    at_baseline = any(s.failures for s in evidence.settings if s.key is None)
+    where = [f"{label} ({len(reasons)})" for label, reasons in failed.items()]
     remedy = (
         f"Check the baseline: paribus check {evidence.start}"
-        if at_baseline
+        if BASELINE in failed
         else "Choose levels that can be trained, or repair what makes these fail"
     )
     return [Seen(f"{len(reasons)} of {many(planned, 'run')} failed{kinds}: {listed(where)}. "
@@ -260,15 +264,15 @@ def many_failures(evidence: Evidence) -> list[Seen]:
 
 def one_seed(evidence: Evidence) -> list[Seen]:
     """Find settings of which no second seed is planned."""
-    alone = [setting for setting in evidence.settings if len(setting.runs) == 1]
+    alone = [one for one in evidence.results if len(one.setting.runs) == 1]
     if not alone:
         return []
-    if len(alone) == len(evidence.settings):
+    if len(alone) == len(evidence.results):
         who = "every setting has"
     else:
         who = f"{listed([s.label for s in alone])} {'have' if len(alone) > 1 else 'has'}"
-    keys = [setting.key for setting in alone]
-    again = sweep_again(evidence, keys, "--seeds", "3", "--study", evidence.study)
+    keys = [one.setting.key for one in alone]
+    again = sweep_again(evidence, keys, "--seeds", "3", "--study", evidence.requested.study)
     return [Seen(f"{who} one seed only. Add seeds: {again}")]
 
 
@@ -278,8 +282,8 @@ def reading_of_test(evidence: Evidence) -> list[Seen]:
     Readings of one setting beside the baseline, each seed once, are one reading: nothing was
     chosen by them. So is a line of ``readings.jsonl`` on a whole study.
     """
-    of_run = {run: s.label for s in evidence.settings for run in s.runs.values()}
-    lines = [line for line in evidence.readings if _is_of(line, evidence.study, of_run)]
+    of_run = {run: one.label for one in evidence.results for run in one.setting.runs.values()}
+    lines = [line for line in evidence.readings if _is_of(line, evidence.requested.study, of_run)]
     seen = []
     times = _times_read(lines, of_run)
     if times > 1:
@@ -288,10 +292,11 @@ def reading_of_test(evidence: Evidence) -> list[Seen]:
             "validation part alone"
         ))  # fmt: skip
     at = [time for line in lines if (time := read_time(line.get("at")))]
-    if at and evidence.ended and min(at) < evidence.ended:
+    ends = [time for record in evidence.records.values() if (time := read_time(record.ended))]
+    if at and ends and min(at) < max(ends):
         seen.append(Seen(
             f"the test part was read at {min(at).isoformat(sep=' ')}, and runs were trained until "
-            f"{evidence.ended.isoformat(sep=' ')}. It does not test choices made in between: say "
+            f"{max(ends).isoformat(sep=' ')}. It does not test choices made in between: say "
             "so, or keep other data for that"
         ))  # fmt: skip
     if lines and not at:
@@ -316,7 +321,7 @@ def _times_read(lines: list[Any], of_run: Mapping[str, str]) -> int:
     by_setting: dict[str, int] = {}
     for run, count in counts.items():
         by_setting[of_run[run]] = max(by_setting.get(of_run[run], 0), count)
-    baseline = by_setting.pop("baseline", 0)
+    baseline = by_setting.pop(BASELINE, 0)
     return whole + max(baseline, sum(by_setting.values()))
 
 

@@ -86,6 +86,5 @@ def test_words_have_no_edge():
 
 
 def test_without_a_baseline_it_cannot_be_judged():
-    study = rates((0.1, 0.9))
-    gone = evidence(setting(mean={}), *study.settings[1:])
+    gone = evidence(setting(mean={}), setting(LR, 0.1, 0.9))
     assert why_not(edge_of_axis(gone)) == "the baseline has no complete run"

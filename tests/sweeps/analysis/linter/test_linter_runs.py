@@ -30,7 +30,7 @@ def test_more_than_a_fifth_of_the_runs_failed():
 
 def test_a_fifth_or_fewer_is_told_elsewhere():
     assert many_failures(with_failures(0, 0, 1)) == []
-    assert many_failures(evidence(settings=())) == []
+    assert many_failures(evidence()) == []
 
 
 def test_one_seed_is_too_few():

@@ -11,7 +11,7 @@ from manifest import write_manifest
 from troubled import Troubled
 
 from paribus.core.fileio import append_line, write_json
-from paribus.sweeps.analysis.linter.evidence import evidence_of
+from paribus.sweeps.analysis.linter.evidence import ended_by_patience, evidence_of
 from paribus.sweeps.analysis.linter.lint import RULES, lint
 from paribus.sweeps.api import load_study
 from paribus.sweeps.study.results_dir import ResultsDir
@@ -89,7 +89,7 @@ def test_patience_is_read_from_the_record(swept, tmp_path):
     write_manifest(run)
     study = Study.load(root, "study")
     seen = evidence_of(study, study.results(), 0.005)
-    assert {s.label: sorted(s.stopped) for s in seen.settings}["baseline"] == [0]
+    assert [ended_by_patience(run) for run in seen.complete(seen.baseline)] == [True]
 
 
 def test_compare_shows_warnings_with_reasons_and_commands(paribus, tmp_path):
