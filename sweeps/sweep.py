@@ -196,7 +196,7 @@ class Sweep(Training):
     def _undecided(self) -> dict[str, int]:
         """Return settings that more seeds may decide, with the seeds of their last look."""
         study = self.study
-        judged = judge_study(study, study.results(), study.metric, study.direction)
+        judged = judge_study(study, study.results(), study.metric)
         return {
             label: one.look or 0
             for label, one in (judged.by_label if judged else {}).items()

@@ -51,24 +51,19 @@ class ChangedCell(_Frozen):
 class SettingComparison(_Frozen):
     """A setting compared with the baseline, and its verdict: an entry of ``settings``.
 
-    Everything from `delta` on is None for the baseline, and where it is not known.
+    From `delta` on all is None for the baseline, and where it is not known.
 
     Attributes:
-        label: ``baseline`` or ``key=level``.
-        changed: ``{key: [baseline, level]}``.
-        derived: What follows from the change: ``{key: [baseline, level]}``.
-        runs: Ids of the runs that were found.
+        changed: ``{key: [baseline, level]}``; so is what follows from the change, `derived`.
         values: The metric of each complete run, one per seed in `seeds`.
         delta: Mean of level minus baseline over the seeds of both, in the metric's units.
         interval: Of `delta`, with the study's confidence; like `p` and `verdict` on new data where
             that can be answered.
         p_holm: `p` adjusted for all settings of the study (S. Holm 1979).
-        pairs: Seeds that both have.
-        lost: Seeds without a pair because a run failed.
+        pairs: Seeds that both have; `lost` are those without a pair because a run failed.
         look: The number of seeds after which it was decided, where seeds are added until it is.
         detectable: The minimum detectable effect of an undecided setting.
         seeds_to_decide: How many seeds would decide it; None also where no number would.
-        no_verdict: Why there is no verdict.
         cells: The cells of the confusion matrix that changed most, where it is better or worse.
     """
 
@@ -116,14 +111,11 @@ class Comparison(_Frozen):
 
     Attributes:
         study: Its name; None where the results are another tool's.
-        sameness: Whether the record proves that only one hyperparameter changed.
-        question: The question that verdicts answer: ``new data`` or ``this part``.
         margin: Differences smaller than this do not matter.
         tests: How many settings p values are adjusted for.
         examples: How many the part has that was measured on.
         looks: The numbers of seeds after which verdicts are given, where seeds are added until it
             is decided.
-        settings: The baseline and the others, in the study's order.
         linter: Warnings of method; None where they were not requested.
     """
 
@@ -199,9 +191,8 @@ def compare_study(
 
     Args:
         study: The study.
-        results: Of all its settings: p values are adjusted for how many there are; None: read
-            from its records.
-        metric: What the results are of; None: the selection metric.
+        results: Of all its settings: p values are adjusted for how many there are; None: read.
+        metric: Of the best epoch; None: the selection metric.
         margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
         labels: Only these settings are in the comparison.
 
@@ -211,7 +202,7 @@ def compare_study(
     metric = metric or study.metric
     direction = study.direction_of(metric)
     results = study.results(metric=metric) if results is None else results
-    judged = judge_study(study, results, metric, direction, margin)
+    judged = judge_study(study, results, metric, margin)
     baseline = next((r for r in results if r.label == BASELINE), None)
     first = study.outcomes.record(baseline.runs[0]) if baseline and baseline.runs else None
     return Comparison(
@@ -238,26 +229,24 @@ def compare_study(
 def _cells(
     study: Study, result: SettingResult, baseline: SettingResult | None, judged: Judged | None
 ) -> list[ChangedCell] | None:
-    """Return the three cells of the confusion matrix that a better or worse setting changed most.
-
-    None where there is no confusion matrix, or there are fewer than two pairs.
-    """
+    """Return the cells of the confusion matrix that a better or worse setting changed most."""
     found = judged.by_label.get(result.label) if judged else None
     if found is None or found.verdict not in ("better", "worse") or baseline is None:
         return None
     shared = sorted(set(result.seeds) & set(baseline.seeds))
     shared = [seed for seed in shared if found.look is None or seed < found.look]
-    pairs = [
-        [study.outcomes.record(one.setting.runs[seed]) for seed in shared]
-        for one in (result, baseline)
-    ]
-    matrices = [[record and record.confusion_matrix for record in records] for records in pairs]
-    if len(shared) < 2 or any(matrix is None for part in matrices for matrix in part):
+    records = [study.outcomes.record(result.setting.runs[seed]) for seed in shared]
+    others = [study.outcomes.record(baseline.setting.runs[seed]) for seed in shared]
+    matrices = [record and record.confusion_matrix for record in (*records, *others)]
+    if any(matrix is None for matrix in matrices):
         return None
-    level, base = (np.asarray(part, dtype=np.float64) for part in matrices)
+    level, base = (
+        np.asarray(part, dtype=np.float64)
+        for part in (matrices[: len(shared)], matrices[len(shared) :])
+    )
     if level.shape != base.shape:
         return None
-    first = pairs[0][0]
+    first = records[0]
     names = [str(name) for name in (first and first.class_names) or range(max(base.shape))]
     cells = []
     for cell in changed_cells(level, base):
@@ -279,13 +268,9 @@ def compare_and_lint(
     margin: float | None = None,
     options: Sequence[str] = (),
 ) -> Comparison:
-    """Compare a study and add the linter's warnings: what `compare`, the page and W&B show.
+    """Compare a study as `compare_study` does and add the linter's warnings.
 
-    Args:
-        study: The study.
-        metric: Another metric of the best epoch than the selection metric.
-        margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
-        options: For commands to paste, such as ``--root DIR``.
+    The `options`, such as ``--root DIR``, are for commands to paste.
     """
     found = compare_study(study, metric=metric, margin=margin)
     own = margin if metric in (None, study.metric) else None
@@ -332,11 +317,8 @@ def best_setting(settings: Sequence[T], direction: Direction) -> T | None:
     """Return the setting with the best mean difference to the baseline, over the seeds of both.
 
     The baseline's own is 0, whichever of its seeds failed; of the others complete ones count, and
-    of equals the first. Results without a value of the baseline are ranked by their means.
-
-    Args:
-        settings: With the baseline, or of a comparison any of them.
-        direction: Which way of the metric is better.
+    of equals the first. Results without a value of the baseline are ranked by their means. Of a
+    comparison the baseline may be left out of `settings`.
     """
     baseline = next((one for one in settings if one.label == BASELINE and one.values), None)
 

@@ -25,12 +25,7 @@ _LARGEST = 1e100  # whose squares are numbers still
 
 
 class CsvComparison(Comparison):
-    """The comparison of a file of results.
-
-    Attributes:
-        results: The file's path.
-        step: The smallest step between its values.
-    """
+    """The comparison of a file of results, with the smallest step between its values."""
 
     results: str
     step: float
@@ -39,12 +34,9 @@ class CsvComparison(Comparison):
 def compare_results(path: Path, direction: Direction, margin: float | None = None) -> CsvComparison:
     """Compare the settings of a file of results.
 
-    Args:
-        path: The file. An empty value, or one that is no finite number, is a failed run.
-        direction: Which way is better.
-        margin: Differences smaller than this do not matter; None: half a point of values that are
-            maximized, 0.005 of those up to 1 and 0.5 of those up to 100; else 2 % of the
-            baseline's mean.
+    A value that is empty, or no finite number, is a failed run. Without a margin it is half a point
+    of values that are maximized, 0.005 of those up to 1 and 0.5 of those up to 100, else 2 % of the
+    baseline's mean.
 
     Raises:
         RequestError: With all that is wrong with the file.
@@ -118,11 +110,7 @@ def _read(path: Path) -> tuple[dict[str, Observed], list[str]]:
 def _add(
     line: Mapping[str, str | None], runs: dict[tuple[str, str], float | None], where: str
 ) -> None:
-    """Add the run of a line.
-
-    Raises:
-        RequestError: If it is not one; `where` is the place that the message names.
-    """
+    """Add the run of a line; `where` is the place that a message names."""
     if None in line or None in line.values():
         many = "many" if None in line else "few"
         raise RequestError(f"{where}: has too {many} fields.", _FORM, "results")

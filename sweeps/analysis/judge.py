@@ -30,7 +30,6 @@ def judge_study(
     study: Study,
     results: Sequence[SettingResult],
     metric: str,
-    direction: Direction,
     margin: float | None = None,
 ) -> Judged | None:
     """Return verdicts on all settings of a study; None where the baseline is not planned.
@@ -39,15 +38,13 @@ def judge_study(
         study: The study.
         results: Of all its settings: p values are adjusted for how many there are.
         metric: What the results are of.
-        direction: Which way of it is better.
         margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
     """
     by_label = {result.label: result for result in results}
     if BASELINE not in by_label:
         return None
-    standard = standard_of(study, results, metric, direction, margin)
+    standard = standard_of(study, results, metric, margin)
     baseline = by_label.pop(BASELINE)
-    looks = study.requested.looks
     settings = [
         observed(study, result, metric)
         for result in by_label.values()
@@ -57,8 +54,7 @@ def judge_study(
         observed(study, baseline, metric),
         settings,
         standard,
-        planned_looks=looks,
-        seeds=range(looks[-1]) if looks else (),
+        study.requested.looks,
     )
 
 
@@ -71,9 +67,7 @@ def judge_observed(
     baseline: Observed,
     settings: Sequence[Observed],
     standard: Standard,
-    *,
     planned_looks: tuple[int, ...] = (),
-    seeds: Sequence[int] = (),
 ) -> Judged:
     """Return the verdicts on settings against a baseline.
 
@@ -81,25 +75,25 @@ def judge_observed(
         baseline: What they are compared with.
         settings: What was seen of each.
         standard: The margin, and how many settings p is adjusted for.
-        planned_looks: The numbers of `seeds` after which verdicts are given; empty where the number
-            of seeds is fixed.
-        seeds: All that may be used, in the order in which they were added.
+        planned_looks: The numbers of seeds, counted from 0, after which verdicts are given; empty
+            where the number of seeds is fixed.
     """
     pairs = [one.pairs(baseline) for one in settings]
     if not planned_looks:
         judged = judge(pairs, standard)
     else:
-        looks = []
-        for n in planned_looks:
-            ended = [all(arm.has_ended(seeds[:n]) for arm in (baseline, one)) for one in settings]
-            looks.append(Look(n, [
-                one.pairs(baseline, seeds[:n]) if has_ended else None
-                for one, has_ended in zip(settings, ended, strict=True)
-            ]))  # fmt: skip
+        looks = [
+            Look(n, [
+                one.pairs(baseline, range(n))
+                if one.has_ended(range(n)) and baseline.has_ended(range(n)) else None
+                for one in settings
+            ])
+            for n in planned_looks
+        ]  # fmt: skip
         judged = judge_looks(looks, planned_looks, standard)
         for place, (one, found) in enumerate(zip(settings, judged, strict=True)):
             if found.look:
-                pairs[place] = one.pairs(baseline, seeds[: found.look])
+                pairs[place] = one.pairs(baseline, range(found.look))
             else:
                 judged[place] = replace(found, pairs=pairs[place].n, mean=pairs[place].mean)
     labels = [one.label for one in settings]
@@ -116,17 +110,11 @@ def standard_of(
     study: Study,
     results: Sequence[SettingResult],
     metric: str,
-    direction: Direction,
     margin: float | None = None,
 ) -> Standard:
     """Return the margin that a study is judged by, and how many settings p is adjusted for.
 
-    Args:
-        study: The study.
-        results: Of all its settings; the baseline is among them.
-        metric: What the results are of.
-        direction: Which way of it is better.
-        margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
+    The arguments are those of `judge_study`.
     """
     baseline = next(result for result in results if result.setting.key is None)
     if margin is None and metric == study.metric:
@@ -142,7 +130,7 @@ def standard_of(
         decisions = record.data.val * labels
     return standard_for(
         metric,
-        direction,
+        study.direction_of(metric),
         values,
         len(results) - 1,
         values=[value for result in results for value in result.values],
@@ -194,13 +182,11 @@ def standard_for(
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """The verdicts on settings.
+    """The verdicts on settings, by label.
 
     Attributes:
-        standard: The margin, and how many settings p is adjusted for.
-        by_label: Label to the setting's verdict.
-        lost: Label to the seeds for which the setting or the baseline failed.
-        pairs: Label to the pairs that the verdict rests on.
+        lost: The seeds for which the setting or the baseline failed.
+        pairs: The pairs that the verdict rests on.
         looks: The numbers of seeds after which verdicts are given, where seeds are added until it
             is decided.
     """

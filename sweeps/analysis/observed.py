@@ -32,7 +32,6 @@ class Observed:
     """What was seen of a setting.
 
     Attributes:
-        label: Its name.
         values: Seed to the metric's value, of complete runs.
         failed: Seeds whose training failed.
         metric: ``<split>/<name>``.
@@ -88,10 +87,7 @@ class Observed:
 def observed(study: Study, result: SettingResult, metric: str) -> Observed:
     """Return a setting's values by seed; its recorded outputs are read when they are needed.
 
-    Args:
-        study: Its study. The records were verified when `result` was made.
-        result: What happened with the setting.
-        metric: What the result is of.
+    The records were verified when `result` was made.
     """
 
     def read(seed: int) -> Outputs | None:
@@ -111,18 +107,14 @@ def observed(study: Study, result: SettingResult, metric: str) -> Observed:
 def example_scores(
     metric: str, value: float, configuration: Mapping[str, Any], outputs: Array, targets: Array
 ) -> Scores | None:
-    """Return one number for each example, whose mean is the metric.
+    """Return one number for each example `[m]`, whose mean is the metric.
 
-    Args:
-        metric: ``<split>/<name>``.
-        value: The recorded value. The mean has to equal it: a loss with weights, or one of the
-            user's own, may have the name of one that is known here.
-        configuration: The run's, resolved.
-        outputs: `[m, C]`, as the model returned them.
-        targets: `[m]` or `[m, L]`, as the data has them.
+    The mean has to equal the recorded value: a loss with weights, or one of the user's own, may
+    have the name of one that is known here. Outputs are `[m, C]`, targets `[m]` or `[m, L]` as the
+    data has them.
 
     Returns:
-        `[m]`; None where the metric is no mean over examples, or it is not known how.
+        None where the metric is no mean over examples, or it is not known how.
     """
     task, name = configuration.get("task"), metric.rpartition("/")[2]
     if not isinstance(task, Mapping) or not len(outputs) or outputs.ndim != 2:

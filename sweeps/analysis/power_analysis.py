@@ -25,9 +25,8 @@ class PowerAnalysis:
         seeds: Of each setting.
         settings: Besides the baseline: p is adjusted for them.
         in_std: The effect, in standard deviations of the paired differences; None with one seed.
-        std: This standard deviation, as far as it is known: the median of the settings that have
-            pairs, else that of unpaired seeds with the baseline's spread; None before it was
-            trained.
+        std: This standard deviation: the median of the settings that have pairs, else that of
+            unpaired seeds with the baseline's spread; None before it was trained.
         margin: In the metric's units; None before the baseline was trained.
         seeds_for_margin: How many seeds detect a difference of the margin; None if that is not
             known, or more than `MOST_SEEDS`.
@@ -56,19 +55,18 @@ def warm_up() -> None:
 
 
 def analyse_power(study: Study, seeds: int, settings: int, alpha: float = ALPHA) -> PowerAnalysis:
-    """Return the minimum detectable effect of a sweep.
+    """Return the minimum detectable effect of so many seeds of settings besides the baseline.
 
-    Args:
-        study: The study; its finished runs are used.
-        seeds: Of each setting.
-        settings: Besides the baseline.
-        alpha: Of the test over all settings: what the last look spends, where there are looks.
+    The study's finished runs are used. `alpha` is that of the test over all settings: what the last
+    look spends, where there are looks.
     """
-    known, metric, direction = study.results(), study.metric, study.direction
+    known = study.results()
     if any(result.setting.key is None for result in known):
-        standard = standard_of(study, known, metric, direction)
+        standard = standard_of(study, known, study.metric)
     else:
-        standard = standard_for(metric, direction, [], settings, margin=study.requested.margin)
+        standard = standard_for(
+            study.metric, study.direction, [], settings, margin=study.requested.margin
+        )
     std, needed = _std(known), None
 
     def in_std(seeds: int) -> float:

@@ -152,10 +152,9 @@ def answer(comparison: Comparison) -> str:
 
 
 class Deciding(NamedTuple):
-    """What would decide what is undecided.
+    """What is undecided and why, and what would decide it.
 
     Attributes:
-        sentence: What is undecided, and why.
         settings: Those that more seeds would decide.
         seeds: How many seeds; None: the next look's, or seeds would not decide it.
     """
@@ -168,9 +167,7 @@ class Deciding(NamedTuple):
 def deciding(comparison: Comparison, most: int | None = None) -> Deciding | None:
     """Return what would decide the undecided settings; None where all are decided.
 
-    Args:
-        comparison: The `compare` document.
-        most: How many settings to decide at most: those that need the fewest seeds.
+    At `most` so many settings are to be decided: those that need the fewest seeds.
     """
     left = [s for s in in_order(comparison) if s.verdict == "undecided"]
     if not left:

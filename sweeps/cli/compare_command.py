@@ -47,9 +47,7 @@ _LOOKS = {  # of a verdict on a terminal: its symbol and its colour
 def print_comparison(comparison: Comparison, *, verbose: bool = False) -> None:
     """Print the table of settings, and below it what else changed with each of them.
 
-    Args:
-        comparison: A `compare` document.
-        verbose: A second table too: seeds, p, and the verdict on this validation part.
+    If `verbose`, a second table too: seeds, p, and the verdict on this validation part.
     """
     from paribus.sweeps.analysis import verdict_text as words
 

@@ -119,14 +119,9 @@ def table(
 ) -> None:
     """Print a table that fits the terminal's width.
 
-    Columns set to the right hold numbers, which are never cut. Of the others the widest is cut
-    until the row fits; a last column of text is broken into lines instead.
-
-    Args:
-        columns: Headings.
-        rows: Cells, or the heading of the rows that follow.
-        right: Columns that are set to the right.
-        styles: A colour of each row, on a terminal; none at all: plain.
+    Columns set to the `right` hold numbers, which are never cut. Of the others the widest is cut
+    until the row fits; a last column of text is broken into lines instead. A row is its cells, or
+    the heading of the rows that follow; its style is a colour on a terminal.
     """
     cells = [
         row if isinstance(row, str)

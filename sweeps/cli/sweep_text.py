@@ -49,9 +49,7 @@ _MOST_LINES = 8  # below the table
 def begin(sweep: Sweep, *, verbose: bool = False) -> None:
     """Print study, settings × seeds = runs, the minimum detectable effect, and the baseline.
 
-    Args:
-        sweep: As planned.
-        verbose: The whole baseline and each axis with its levels, too.
+    If `verbose`, the whole baseline and each axis with its levels, too.
     """
     question, metric = sweep.question, sweep.study.metric
     better = "higher" if sweep.study.direction == "maximize" else "lower"

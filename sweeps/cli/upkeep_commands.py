@@ -60,13 +60,9 @@ def remove_command(names: tuple[str, ...], yes: bool, root: ResultsDir, as_json:
 
 @dataclass(frozen=True)
 class Removal:
-    """What would be removed.
+    """What would be removed: studies, runs that are finished or interrupted, and how many bytes.
 
-    Attributes:
-        studies: Names.
-        runs: Ids, of finished and of interrupted ones.
-        kept: Run id to the studies that still need it.
-        bytes: What it frees.
+    `kept` maps other runs to the studies that still need them.
     """
 
     studies: list[str]
@@ -125,8 +121,7 @@ def _kept(root: ResultsDir, runs: Sequence[str], studies: Sequence[str]) -> dict
 def remove_planned(removal: Removal, root: ResultsDir) -> list[str]:
     """Remove runs first, each study last, so that the same command goes on after a kill.
 
-    Returns:
-        Sentences on what could not be removed.
+    Returns sentences on what could not be removed.
 
     Raises:
         RequestError: If another command has one of them in use; then nothing is removed.

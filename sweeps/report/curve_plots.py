@@ -41,8 +41,7 @@ class Curve:
         label: Stands at its end.
         values: One per epoch: `[E]`; NaN where there is none.
         look: Colour and dashes, as matplotlib's keywords.
-        low: Lower edge of its band: `[E]`; None without a band.
-        high: Upper edge.
+        low, high: Edges of its band: `[E]`; None without a band.
         is_behind: Drawn faint behind the others, without a label; the limits ignore it.
     """
 

@@ -159,7 +159,6 @@ class Level:
         value: A number, or anything else: then levels stand side by side.
         seeds: Seed to the best epoch's metric.
         look: The setting's colour, as matplotlib's keywords.
-        baseline: Whether this is the baseline's.
     """
 
     value: Any
@@ -180,11 +179,8 @@ class Level:
 def response_panel(title: str, key: str, levels: Sequence[Level], *, log: bool = False) -> Panel:
     """Return seeds as points side by side, their mean as a stroke; a line joins means of numbers.
 
-    Args:
-        title: Stands above it.
-        key: The axis.
-        levels: Those with at least one seed, in the study's order.
-        log: Whether the levels are from a logarithmic range.
+    Levels have at least one seed, and are in the study's order; `log` if they are from a
+    logarithmic range.
     """
     numeric = all(
         isinstance(level.value, int | float) and not isinstance(level.value, bool)

@@ -54,14 +54,7 @@ Warn = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Report:
-    """A page that was written.
-
-    Attributes:
-        kind: What it shows.
-        name: The study's name or the run's id.
-        file: Where it is, absolute.
-        bytes: How large it is.
-    """
+    """A page that was written: what it shows, where it is (absolute), and how large."""
 
     kind: Literal["study", "run"]
     name: str
@@ -112,11 +105,7 @@ def warn_of_damage(study: Study, warn: Warn) -> None:
 
 
 def report_file(subject: RunFolder | Study | None, output: str | Path | None) -> Path | None:
-    """Return where a page is to be written; None where nothing is known of it.
-
-    Raises:
-        RequestError: If it cannot be written there.
-    """
+    """Return where a page is to be written; None where nothing is known of it."""
     if output is None:
         if not isinstance(subject, RunFolder):
             return subject.folder / "report.html" if subject else None
@@ -127,10 +116,7 @@ def report_file(subject: RunFolder | Study | None, output: str | Path | None) ->
 def checked_output(file: Path, suffixes: Sequence[str], what: str) -> Path:
     """Return the file with ``~`` resolved if it can be written: before anything is computed.
 
-    Args:
-        file: As it was typed.
-        suffixes: Those that it may have, with their dots.
-        what: What it is, for the error: ``The picture``.
+    `what` it is, such as ``The picture``, stands in the error.
 
     Raises:
         RequestError: If its suffix names no format, or its folder is not there.
@@ -169,13 +155,7 @@ def unwritable(what: str, file: Path, why: str) -> RequestError:
 
 
 def write_page(file: Path, template: str, title: str, **content: Any) -> None:
-    """Write a page, whole or not at all; text in its content is shown as text, whatever it holds.
-
-    Args:
-        file: Where.
-        template: The file's name, without ``.html.j2``.
-        title: Of the window.
-        **content: What the template shows.
+    """Write a page of a template, whole or not at all; text in its content is shown as text.
 
     Raises:
         RequestError: If it cannot be written.
@@ -218,9 +198,7 @@ def _environment() -> Environment:
 def plot_svg(plot: Plot, place: str) -> Markup:
     """Return a plot as part of a page: in its theme, small, its ids unlike any other's.
 
-    Args:
-        plot: The plot.
-        place: Unique on the page; made of letters, digits and hyphens.
+    `place` is unique on the page; made of letters, digits and hyphens.
     """
     content = rendered(figure_of_panel(plot.panel), "svg", transparent=True)
     root = ET.parse(io.BytesIO(content)).getroot()

@@ -171,12 +171,9 @@ def _shaded(share: Array, sign: Array) -> Array:
 
 
 def surface_panel(surface: Surface, classes: Sequence[str], columns: Sequence[str]) -> Panel:
-    """Return what a model answers over its inputs: a line, probabilities or regions.
+    """Return what a model answers over its one or two inputs: a line, probabilities or regions.
 
-    Args:
-        surface: Its answers, and the examples.
-        classes: Their names; none for values.
-        columns: The names of its one or two inputs.
+    There are no classes where it answers with values; `columns` are the names of the inputs.
     """
     if surface.probabilities is None:
         draw = partial(_draw_line, surface=surface, columns=columns)

@@ -49,8 +49,6 @@ class RunView:
     """A run as its figure and its page show it.
 
     Attributes:
-        record: Its record.
-        history: Its epochs.
         predictions: Outputs and targets of its best epoch, as arrays; None if it has no model.
         surface: The model's answers over its inputs, where these are one or two plain numbers.
         left_out: Why `surface` is missing, as a sentence, where there should be one.
@@ -66,9 +64,7 @@ class RunView:
 def run_figure(folder: RunFolder, *, trust: bool = False) -> StyledFigure:
     """Return a run's figure; it needs no pyplot, and a notebook shows it.
 
-    Args:
-        folder: The run.
-        trust: Whether whatever the record names may be imported and executed.
+    With `trust` whatever the record names may be imported and executed.
 
     Raises:
         DamagedError: If a file of the run is not what was written.
@@ -83,9 +79,7 @@ def run_figure(folder: RunFolder, *, trust: bool = False) -> StyledFigure:
 def load_run_view(folder: RunFolder, trust: bool) -> RunView:
     """Read what a run's figure and page show; its model is loaded in a process of its own.
 
-    Args:
-        folder: The run.
-        trust: Whether whatever the record names may be imported and executed.
+    With `trust` whatever the record names may be imported and executed.
 
     Raises:
         DamagedError: If a file of the run is not what was written.
@@ -240,9 +234,7 @@ def _column(view: RunView, key: str) -> Values | None:
 def _matrix_plots(record: RunRecord, *, half: bool = False) -> list[Plot]:
     """Return the confusion matrix, or those of the first labels of several.
 
-    Args:
-        record: The run's.
-        half: Take half of a figure's width whatever the number of classes.
+    It takes `half` of a figure's width whatever the number of classes.
     """
     if record.confusion_matrix is None:
         return []

@@ -59,13 +59,8 @@ _BEHIND = {"color": FAINT, "linestyle": "-", "alpha": 0.35}
 class StudyView:
     """A study as its plots and its page show it: its comparison, and what its runs recorded.
 
-    Args:
-        study: The study.
-
     Attributes:
-        study: The study.
-        results: What happened with each setting, in the study's order.
-        by_label: The same by label.
+        results: What happened with each setting, in the study's order; `by_label` the same.
         looks: Label to colour and dashes in every plot: by the place on its axis, so that the
             settings of a study that grows keep theirs.
     """

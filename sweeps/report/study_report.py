@@ -43,11 +43,9 @@ def study_figure(study: Study) -> StyledFigure:
 
 
 def write_study_page(view: StudyView, file: Path | None = None) -> Path:
-    """Write a study's page, whole or not at all: equal records give equal bytes.
+    """Write a study's page, ``report.html`` in its folder if no file is named.
 
-    Args:
-        view: The study.
-        file: Where; None: ``report.html`` in its folder.
+    It is written whole or not at all, and equal records give equal bytes.
 
     Raises:
         RequestError: If no run is finished, or it cannot be written.

@@ -29,11 +29,9 @@ _USUAL_SIDES = range(8, 129)  # pixels of an image's side that need no scaling
 
 @dataclass(frozen=True)
 class Guess:
-    """The task that the targets ask for, and the reason.
+    """The task that the targets ask for, and the reason, a comment beside it in the file.
 
     Attributes:
-        task: Its short name.
-        why: The reason; a comment beside it in the file.
         rare: A note that a class is rare; empty where none is.
         size: Root mean square of the values to predict; 1 for classes.
     """
@@ -58,11 +56,9 @@ class Problem:
     """Data, and the baseline that suits it.
 
     Attributes:
-        guess: The task, and why.
         question: What the experiment asks.
         facts: What was found in the data: a sentence.
-        data: The data component's name.
-        constants: The data component's keywords.
+        data: The data component's name; `constants` are its keywords.
         model: The model to begin with.
         examples: How many there are.
         standardize: Whether the file has to ask for it; tables are standardized by default.
@@ -81,10 +77,10 @@ class Problem:
 
 
 def find_problem(data: str, target: str | None, missing: str | None) -> Problem:
-    """Return the problem that data poses.
+    """Return the problem that data poses: a CSV or TSV file with a header, or a folder of images.
 
     Args:
-        data: A CSV or TSV file with a header, or a folder of images.
+        data: Its path.
         target: The column of a file to predict; may be left out for texts with labels.
         missing: What happens to empty cells of a table: ``mean`` or ``drop``; None: refused.
 
@@ -321,9 +317,7 @@ def _of_images(folder: Path) -> Problem:
 def guess_task(targets: pandas.Series, what: str) -> Guess:
     """Guess the task: words, two values and few whole numbers are classes, all else quantities.
 
-    Args:
-        targets: One for each example `[N]`, none of them empty.
-        what: What messages and the reason call them: ``the column 'kind'``.
+    Targets are one for each example `[N]`, none of them empty; messages call them `what`.
 
     Raises:
         RequestError: If there is nothing to predict, or a class has too few examples.

@@ -57,15 +57,7 @@ LOSS_AXES = {
 
 @dataclass(frozen=True)
 class Written:
-    """An experiment's file that was written.
-
-    Attributes:
-        experiment: Its name.
-        file: Its path.
-        task: The task that was guessed.
-        why: The reason.
-        notes: What to know before a study.
-    """
+    """A written experiment: its file, the guessed task, why, and what to know before a study."""
 
     experiment: str
     file: Path
@@ -217,13 +209,10 @@ def _try(file: Path, import_path: Path) -> None:
 
 
 def render_experiment(name: str, problem: Problem | None, model: str | None, folder: Path) -> str:
-    """Return the text of an experiment file.
+    """Return the text of an experiment file; paths in it start from its folder.
 
-    Args:
-        name: The experiment's name.
-        problem: The data, and the baseline that suits it; None: the template of the spirals.
-        model: A model's name; None: the problem's own, or the template's class.
-        folder: The file's folder; paths in it start from there.
+    Without a problem it is the template of the spirals; without a model it takes the problem's own,
+    or the template's class.
     """
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),

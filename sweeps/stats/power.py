@@ -14,7 +14,7 @@ MOST_SEEDS = 1000  # beyond, more seeds are no advice
 
 @lru_cache(maxsize=4096)
 def detectable(n: int, df: float, alpha: float, power: float = POWER) -> float:
-    """Return the smallest true mean difference that a two-sided t test finds (power).
+    """Return the smallest true mean difference that a two-sided t test finds with this power.
 
     By the noncentral t distribution; the usual sum of two quantiles is up to 17 % too low.
 
@@ -47,10 +47,8 @@ def detectable(n: int, df: float, alpha: float, power: float = POWER) -> float:
 def equivalence_needs(n: int, df: float, alpha: float, power: float = POWER) -> float:
     """Return the smallest margin within which equal settings are shown to lie (power).
 
-    Two one-sided tests both have to succeed at a true difference of 0, hence the halved miss.
-
-    Returns:
-        In standard deviations of the paired differences.
+    Two one-sided tests both have to succeed at a true difference of 0, hence the halved miss. In
+    standard deviations of the paired differences.
     """
     from scipy import special
 

@@ -27,11 +27,7 @@ _GROWTH = 1.6  # from look to look, beyond the usual ones
 
 
 def looks(most: int) -> tuple[int, ...]:
-    """Return after how many seeds the data are looked at, up to `most` (3 or more).
-
-    Raises:
-        ValueError: If there are fewer than three.
-    """
+    """Return after how many seeds the data are looked at, up to `most`, which is 3 or more."""
     if most < _USUAL[0]:
         raise ValueError(f"{most} seeds: there is no verdict before the third")
     found = [n for n in _USUAL if n < most]
@@ -44,10 +40,8 @@ def looks(most: int) -> tuple[int, ...]:
 class Look:
     """The data after a number of seeds.
 
-    Attributes:
-        seeds: How many were requested.
-        settings: Each setting's pairs among these seeds; None for one whose runs with these seeds
-            are not all finished: it is not looked at.
+    A setting's pairs are None where its runs with these seeds are not all finished: it is not
+    looked at.
     """
 
     seeds: int
@@ -59,10 +53,7 @@ def judge_looks(
 ) -> list[Judgement]:
     """Return verdicts on a study to which seeds were added, look by look. Decided settings stay so.
 
-    Args:
-        found: The looks there were, the first ones of those planned.
-        planned: The numbers of seeds of all looks.
-        standard: The margin, and how many settings there are.
+    The looks there were are the first ones of those `planned`, the numbers of seeds of all looks.
     """
     number = len(found[0].settings) if found else 0
     judged = [Judgement(0, None, None, None)] * number

@@ -26,12 +26,7 @@ _NOISIER = 4.0  # times the common variance: then a setting stands for itself
 
 @dataclass(frozen=True, eq=False)
 class Variances:
-    """Variances of paired differences.
-
-    Attributes:
-        values: Of each setting's differences: `[k]`.
-        df: Degrees of freedom of each: `[k]`.
-    """
+    """Variances of each setting's paired differences, and their degrees of freedom: `[k]`."""
 
     values: Array
     df: Array
@@ -49,9 +44,7 @@ def floored(variances: Array, resolution: float) -> Array:
 def half_pooled(variances: Array, df: Array) -> Variances:
     """Return variances averaged with the common one where there are enough settings.
 
-    Args:
-        variances: Each setting's own, above 0: `[k]`.
-        df: Its degrees of freedom, pairs - 1: `[k]`. Those below 2 take no part.
+    Each setting's own are above 0; those with fewer than 2 degrees of freedom take no part.
     """
     from scipy import special
 
@@ -113,8 +106,7 @@ class Uncertainty:
     """Of one setting's mean difference.
 
     Attributes:
-        error: Standard error over seeds.
-        df: Its degrees of freedom.
+        error: Standard error over seeds, with `df` degrees of freedom.
         examples: Variance of the mean that examples bring; 0 where they are not drawn.
     """
 
@@ -149,10 +141,8 @@ def examples_variance(differences: Array) -> float:
     """Return the variance that the draw of examples brings to a mean difference.
 
     The seeds' own part, which averages over examples contain too, is taken out (two-way analysis
-    of variance without replication; J. Cornfield and J. W. Tukey 1956).
-
-    Args:
-        differences: Level minus baseline, one row per seed, one column per example: `[n, m]`.
+    of variance without replication; J. Cornfield and J. W. Tukey 1956). Differences are level minus
+    baseline, one row per seed, one column per example: `[n, m]`.
     """
     n, m = differences.shape
     if n < 2 or m < 2:
@@ -173,10 +163,6 @@ def prediction_interval(
     """Return where one more value of the same normal distribution lies with this confidence.
 
     mean ± t · s · √(1 + 1/n); G. J. Hahn and W. Q. Meeker, Statistical Intervals (1991), 4.8.
-
-    Args:
-        values: `[n]`, one per seed.
-        confidence: The probability.
 
     Returns:
         Low and high, in the values' units; None for fewer than three values, of which the interval
@@ -204,11 +190,7 @@ _ROUNDED = 0.05  # how far multiples may be off, in steps: values are often prin
 def step_of(values: Sequence[float]) -> float:
     """Return the step that all gaps are multiples of: 1/m for accuracies of m examples.
 
-    Args:
-        values: Of all settings and seeds.
-
-    Returns:
-        The resolution of float32 where there is no such step, as for losses.
+    It is the resolution of float32 where there is no such step, as for losses.
     """
     found = np.unique(np.asarray(values, dtype=np.float64))
     gaps = np.diff(found)
@@ -228,13 +210,7 @@ _HALVINGS = 100  # until neighbouring numbers, from any interval
 
 
 def root(function: Callable[[float], float], low: float, high: float) -> float:
-    """Find where a function is zero, by bisection.
-
-    Args:
-        function: Rises from below 0 at `low` to above it at `high`.
-        low: An end of the interval.
-        high: The other.
-    """
+    """Find where a function is zero, by bisection; it rises from below 0 at `low`."""
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         if middle in (low, high):

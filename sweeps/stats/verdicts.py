@@ -31,10 +31,9 @@ class Pairs:
     """Values of a setting and of the baseline, paired by seed.
 
     Attributes:
-        level: The setting's values, one per seed: `[n]`.
-        baseline: The baseline's for the same seeds, in the same order: `[n]`.
-        examples: Level minus baseline for each example, where the metric is a mean over examples:
-            `[n, m]`; else None.
+        level, baseline: One value per seed, in the same order: `[n]`.
+        examples: Level minus baseline for each example `[n, m]`, where the metric is a mean over
+            examples; else None.
         identical: Whether all recorded outputs are equal, bit for bit, in every pair.
     """
 
@@ -52,11 +51,7 @@ class Pairs:
         *,
         identical: bool = False,
     ) -> Pairs:
-        """Pair plain numbers.
-
-        Raises:
-            ValueError: If the lengths differ.
-        """
+        """Pair plain numbers; a ValueError if the lengths differ."""
         ours = np.asarray(level, dtype=np.float64)
         theirs = np.asarray(baseline, dtype=np.float64)
         if len(ours) != len(theirs):  # numpy would repeat a single value
@@ -116,7 +111,6 @@ class Standard:
     Attributes:
         margin: Differences smaller than this do not matter, in the metric's units.
         planned: Settings of the study besides the baseline, whether they have pairs or not.
-        higher_is_better: The metric's direction.
         resolution: Smallest step of the values: 1/m for an accuracy over m examples.
         pooled: Whether settings borrow variance from each other (`half_pooled`). Decided
             beforehand, by the metric: it gains power for accuracies and loses some for losses.
@@ -131,15 +125,12 @@ class Standard:
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to one question about one setting.
+    """The answer to one question about one setting; all of it comes from `uncertainty`.
 
     Attributes:
-        low: Lower end of the interval of the mean difference, in the metric's units.
-        high: Upper end.
+        low, high: Ends of the interval of the mean difference, in the metric's units.
         p: Two-sided, of the test whose interval this is.
         p_holm: The same, adjusted for all planned settings (S. Holm 1979).
-        verdict: What follows, by `decide`.
-        uncertainty: Of the mean difference; interval, p and verdict come from it.
     """
 
     low: float
@@ -155,7 +146,7 @@ class Judgement:
     """The verdict on one setting.
 
     Attributes:
-        pairs: Complete pairs.
+        pairs: How many are complete.
         mean: Mean difference; None without a pair.
         validation: On this validation part; None with fewer than two pairs.
         new_data: On new data; None also where the metric is no mean over examples.
@@ -192,18 +183,11 @@ class Judgement:
 def decide(
     mean: float, uncertainty: Uncertainty, p_holm: float, standard: Standard, alpha: float
 ) -> Verdict:
-    """Return the verdict on one mean difference.
+    """Return the verdict on one mean difference, level minus baseline.
 
     Equivalence comes first: a difference that is surely too small to matter is not *better*. It
     is shown by two one-sided tests (D. J. Schuirmann 1987): the interval of confidence 1 - 2 alpha
-    lies inside the margin.
-
-    Args:
-        mean: Level minus baseline, in the metric's units.
-        uncertainty: Of this mean.
-        p_holm: Of the two-sided test, adjusted for all settings.
-        standard: The margin, and which direction is better.
-        alpha: The level of both tests.
+    lies inside the margin. `p_holm` is of the two-sided test, adjusted for all settings.
     """
     if abs(mean) + uncertainty.reach(2 * alpha) < standard.margin:
         return "equivalent"
@@ -213,12 +197,7 @@ def decide(
 
 
 def judge(settings: Sequence[Pairs], standard: Standard) -> list[Judgement]:
-    """Return verdicts on a study whose number of seeds was fixed beforehand.
-
-    Args:
-        settings: Each with its pairs.
-        standard: The margin, and how many settings there are.
-    """
+    """Return verdicts on a study whose number of seeds was fixed beforehand."""
     spreads = variances_of(settings, standard)
     return judgements(settings, spreads, standard, ALPHA, standard.planned)
 
@@ -305,13 +284,12 @@ def holm(p: Array, multiplicity: int) -> Array:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell, level minus baseline.
+    """One cell of a confusion matrix, level minus baseline.
 
     Attributes:
         place: Its indices: (true, predicted), or (label, true, predicted).
         mean: Mean difference of the count over seeds.
-        low: Lower end of the 95 % interval over seeds, of this cell alone.
-        high: Upper end.
+        low, high: Ends of its 95 % interval over seeds, of this cell alone.
     """
 
     place: tuple[int, ...]
@@ -323,10 +301,7 @@ class Cell:
 def changed_cells(level: Array, baseline: Array, most: int = 3) -> list[Cell]:
     """Return the cells whose counts changed most, the largest change first.
 
-    Args:
-        level: Confusion matrices of a setting, one per seed: `[n, C, C]` or `[n, L, 2, 2]`, n > 1.
-        baseline: The baseline's for the same seeds.
-        most: How many.
+    Confusion matrices are one per seed, at least two: `[n, C, C]` or `[n, L, 2, 2]`.
     """
     from scipy import special
 
@@ -349,10 +324,7 @@ def surely_changed(level: Array, baseline: Array) -> NDArray[np.bool_]:
     A paired t-test of each cell, adjusted for all cells that ever count anything (S. Holm 1979): at
     most one study in twenty marks any cell where nothing changed. Counts are whole numbers, so
     that three equal differences are no certainty: variances have a floor, as those of accuracies.
-
-    Args:
-        level: Confusion matrices of a setting, one per seed: `[n, C, C]`, n > 1.
-        baseline: The baseline's for the same seeds.
+    Matrices are one per seed, of the same seeds: `[n, C, C]`, n > 1.
     """
     d = np.asarray(level, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
     n, mean = len(d), d.mean(0)

@@ -132,14 +132,7 @@ def evidence_of(
     margin: float | None,
     options: Sequence[str] = (),
 ) -> Evidence:
-    """Read what the rules look at.
-
-    Args:
-        study: The study.
-        results: Of all its settings, by the selection metric.
-        margin: The smallest difference of that metric that matters; None: not known.
-        options: For commands to paste.
-    """
+    """Read what the rules look at: the results of all settings, by the selection metric."""
     runs = [run for result in results for run in result.runs]
     records = {run: record for run in runs if (record := study.outcomes.record(run))}
     return Evidence(
@@ -214,10 +207,7 @@ def sweep(evidence: Evidence, axes: Sequence[str], *options: str) -> str:
 def sweep_again(evidence: Evidence, keys: Iterable[str | None], *options: str) -> str:
     """Return the study's sweep with other options: as a command where that is short.
 
-    Args:
-        evidence: The study.
-        keys: The axes it is about; None stands for the baseline, so for all of them.
-        options: What is different.
+    The `keys` are the axes it is about; None stands for the baseline, so for all of them.
     """
     wanted = set(keys)
     axes = [axis for axis in evidence.requested.axes if None in wanted or axis.key in wanted]

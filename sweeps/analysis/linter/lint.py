@@ -92,11 +92,9 @@ def edge_of_axis(evidence: Evidence) -> list[Seen]:
 
 
 def _beyond(axis: AxisRecord, tried: Sequence[Any]) -> list[Any]:
-    """Return two levels further on than the last one; fewer where there is no more room.
+    """Return two levels further on than the last one, `tried` in the order that leads there.
 
-    Args:
-        axis: The axis.
-        tried: Its levels in the order in which they lead to the edge.
+    There are fewer where there is no more room.
     """
     whole = all(isinstance(level, int) for level in tried)
     floor = (1 if whole else 0) if min(tried) >= 0 else -math.inf
@@ -370,15 +368,14 @@ def lint(evidence: Evidence) -> list[Finding]:
 def lint_study(
     study: Study, margin: float | None = None, options: Sequence[str] = ()
 ) -> list[Finding]:
-    """Return what the rules find in a study.
+    """Return what the rules find in a study, by its selection metric.
 
     Args:
-        study: The study, by its selection metric.
-        margin: Differences of it smaller than this do not matter; None: the study's, or else the
-            metric's own.
+        study: The study.
+        margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
         options: For commands to paste, such as ``--root DIR``.
     """
     results = study.results()
     if any(result.values for result in results if result.setting.key is None):
-        margin = standard_of(study, results, study.metric, study.direction, margin).margin
+        margin = standard_of(study, results, study.metric, margin).margin
     return lint(evidence_of(study, results, margin, options))
