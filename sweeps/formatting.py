@@ -45,6 +45,19 @@ def many(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def first(words: Sequence[str], most: int) -> str:
+    """Return ``a, b and 5 more``; all of a few with commas alone."""
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return f"{', '.join(words[:most])}{more}"
+
+
+def listed(words: Sequence[str], most: int = 10**9) -> str:
+    """Return ``a, b and c``; of more than `most` the `first`."""
+    if len(words) > most:
+        return first(words, most)
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
 def duration(seconds: float) -> str:
     """Return seconds, minutes or hours, rounded."""
     if seconds < 1:

@@ -128,61 +128,38 @@ def example_scores(
         name = str(loss.get("name"))  # metrics and losses of one name have one formula
     with np.errstate(all="ignore"):
         if name == "accuracy":
-            scores = _correct(outputs, targets, task)
-        elif name in _SCORES:
-            scores = _SCORES[name](outputs.astype(np.float64), targets, loss)
+            found = _correct(outputs, targets, task)
         else:
-            return None
+            found = _errors(name, outputs.astype(np.float64), targets, loss)
+    if found is None:
+        return None
+    scores: Scores = found.reshape(len(found), -1).mean(1, dtype=np.float64)
     same = abs(float(scores.mean()) - value) <= _CLOSE * max(abs(value), 1e-2)
     return scores if same else None
 
 
-def _correct(outputs: Array, targets: Array, task: Mapping[str, Any]) -> Scores:
+def _correct(outputs: Array, targets: Array, task: Mapping[str, Any]) -> Any:
     if task.get("name") == "multiclass":
-        return _by_example(outputs.argmax(1) == targets)
+        return outputs.argmax(1) == targets
     above = 1 / (1 + np.exp(-outputs.astype(np.float64))) > float(task.get("threshold") or 0.5)
-    return _by_example(above == targets.reshape(above.shape))
+    return above == targets.reshape(above.shape)
 
 
-def _cross_entropy(outputs: Array, targets: Array, loss: Mapping[str, Any]) -> Scores:
-    smoothing = float(loss.get("label_smoothing") or 0.0)
-    shifted = outputs - outputs.max(1, keepdims=True)
-    logs = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-    right = logs[np.arange(len(logs)), targets]
-    scores: Scores = -(1 - smoothing) * right - smoothing * logs.mean(1)
-    return scores
-
-
-def _binary_cross_entropy(outputs: Array, targets: Array, _loss: Mapping[str, Any]) -> Scores:
-    targets = targets.reshape(outputs.shape)
-    return _by_example(np.logaddexp(0, outputs) - targets * outputs)
-
-
-def _huber(outputs: Array, targets: Array, loss: Mapping[str, Any]) -> Scores:
-    delta, errors = float(loss.get("delta") or 1.0), np.abs(outputs - targets)
-    return _by_example(np.where(errors <= delta, errors**2 / 2, delta * (errors - delta / 2)))
-
-
-def _absolute(outputs: Array, targets: Array, _loss: Mapping[str, Any]) -> Scores:
-    return _by_example(np.abs(outputs - targets))
-
-
-def _squared(outputs: Array, targets: Array, _loss: Mapping[str, Any]) -> Scores:
-    return _by_example((outputs - targets) ** 2)
-
-
-def _by_example(values: Array) -> Scores:
-    """Return the mean of each row: `[m, L]` to `[m]`."""
-    means: Scores = values.reshape(len(values), -1).mean(1, dtype=np.float64)
-    return means
-
-
-_SCORES = {
-    "cross_entropy": _cross_entropy,
-    "bce_with_logits": _binary_cross_entropy,
-    "bce": _binary_cross_entropy,
-    "huber": _huber,
-    "mae": _absolute,
-    "l1": _absolute,
-    "mse": _squared,
-}
+def _errors(name: str, outputs: Array, targets: Array, loss: Mapping[str, Any]) -> Any:
+    """Return a loss or an error of each output, or each example; None of an unknown one."""
+    if name == "cross_entropy":
+        smoothing = float(loss.get("label_smoothing") or 0.0)
+        shifted = outputs - outputs.max(1, keepdims=True)
+        logs = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+        right = logs[np.arange(len(logs)), targets]
+        return -(1 - smoothing) * right - smoothing * logs.mean(1)
+    if name in ("bce_with_logits", "bce"):
+        return np.logaddexp(0, outputs) - targets.reshape(outputs.shape) * outputs
+    if name in ("mae", "l1"):
+        return np.abs(outputs - targets)
+    if name == "mse":
+        return (outputs - targets) ** 2
+    if name == "huber":
+        delta, errors = float(loss.get("delta") or 1.0), np.abs(outputs - targets)
+        return np.where(errors <= delta, errors**2 / 2, delta * (errors - delta / 2))
+    return None

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from paribus.core.config.values import show_value
 from paribus.sweeps.analysis.compare import Comparison, SettingComparison, best_setting
 from paribus.sweeps.analysis.linter.evidence import Finding
-from paribus.sweeps.formatting import cut_middle, number, signed
+from paribus.sweeps.formatting import cut_middle, first, listed, number, signed
 from paribus.sweeps.study.settings import BASELINE
 
 _SAME = 1e-12  # means this close differ by rounding only
@@ -42,7 +42,7 @@ Setting = SettingComparison
 
 def in_order(comparison: Comparison) -> list[Setting]:
     """Return the baseline, then the settings by axis, the best of each first."""
-    sign = _sign(comparison)
+    sign = comparison.metric.sign
     axes = list(dict.fromkeys(key for s in comparison.settings for key in s.changed))
 
     def place(setting: Setting) -> tuple[bool, int, float]:
@@ -100,7 +100,7 @@ def derived_text(derived: Mapping[str, Sequence[Any]], limit: int = 3) -> str:
     new = [f"{names[key]} {show_value(b)}" for key, (a, b) in derived.items() if a is None]
     gone = [names[key] for key, (_, b) in derived.items() if b is None]
     for word, found in (("new", new), ("dropped", gone)):
-        texts += [f"{word}: {', '.join(found[:limit])}{_more(found, limit)}"] if found else []
+        texts += [f"{word}: {first(found, limit)}"] if found else []
     return "; ".join(texts)
 
 
@@ -145,9 +145,9 @@ def answer(comparison: Comparison) -> str:
     counts = ", ".join(f"{left[what]} {what}" for what in dict.fromkeys(order) if left[what])
     if not better:
         return f"No setting is shown to be better than the baseline: {counts}."
-    better.sort(key=lambda s: -_sign(comparison) * (s.delta or 0.0))
+    better.sort(key=lambda s: -comparison.metric.sign * (s.delta or 0.0))
     names = [f"{_shortened(s.label)} ({signed(s.delta)})" for s in better]
-    text = f"{_few(names, 2)} {'is' if len(better) == 1 else 'are'} better than the baseline"
+    text = f"{listed(names, 2)} {'is' if len(better) == 1 else 'are'} better than the baseline"
     return f"{text}; {counts}." if counts else f"{text}."
 
 
@@ -245,7 +245,7 @@ def legend(comparison: Comparison) -> list[str]:
 def remarks(comparison: Comparison) -> list[str]:
     """Return which seeds were lost to failures, and whether sameness is proven."""
     lines = [
-        f"{s.label}: {_and([f'seed {seed}' for seed in s.lost])} lost to failures of it or "
+        f"{s.label}: {listed([f'seed {seed}' for seed in s.lost])} lost to failures of it or "
         "the baseline; runs that fail are often the worst, so the rest is a selection"
         for s in comparison.settings
         if s.lost and s.pairs
@@ -273,8 +273,7 @@ def _undecided(comparison: Comparison) -> list[str]:
         labels = [setting.label for setting in settings]
         ends = {number(end(s.detectable or 0.0 for s in settings)): None for end in (min, max)}
         lines.append(
-            f"undecided: {', '.join(labels[:3])}{_more(labels, 3)}: minimum detectable effect "
-            f"{' to '.join(ends)}; {why}"
+            f"undecided: {first(labels, 3)}: minimum detectable effect {' to '.join(ends)}; {why}"
         )
     return lines
 
@@ -317,7 +316,7 @@ def axis_text(comparison: Comparison, key: str) -> AxisText:
     base, metric = comparison.settings[0], comparison.metric.name
     on_axis = [s for s in comparison.settings if key in s.changed]
     failed = [show_value(s.changed[key][1]) for s in on_axis if s.status == "failed"]
-    end = f" {_and(failed)} failed." if failed else ""
+    end = f" {listed(failed)} failed." if failed else ""
     if pruned := sum(s.status == "pruned" for s in on_axis):
         end += f" {pruned} {'level was' if pruned == 1 else 'levels were'} pruned."
     if not base.values:
@@ -327,14 +326,14 @@ def axis_text(comparison: Comparison, key: str) -> AxisText:
         unfinished = len(failed) + pruned < len(on_axis) or not on_axis
         return AxisText(f"{key}:{' no level has finished.' if unfinished else ''}{end}")
     assert best.delta is not None
-    gain = _sign(comparison) * best.delta
+    gain = comparison.metric.sign * best.delta
     equal = [
         s for s in on_axis
         if s.status == "complete" and s.delta is not None
         and math.isclose(s.delta, best.delta, abs_tol=_SAME)
     ]  # fmt: skip
     before, level = (show_value(value) for value in best.changed[key])
-    levels = _few([show_value(s.changed[key][1]) for s in equal], 4)
+    levels = listed([show_value(s.changed[key][1]) for s in equal], 4)
     apart = f"{number(abs(best.delta))} {'higher' if best.delta > 0 else 'lower'}"
     sure = _how_sure(best)
     if gain <= _SAME:
@@ -395,20 +394,3 @@ def _no_baseline(base: Setting) -> str:
 
 def _part(comparison: Comparison) -> str:
     return "test" if getattr(comparison, "split", None) == "test" else "validation"
-
-
-def _sign(comparison: Comparison) -> int:
-    return 1 if comparison.metric.direction == "maximize" else -1
-
-
-def _and(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
-
-
-def _few(words: Sequence[str], most: int) -> str:
-    """Return all of a few, or the first of many."""
-    return _and(words) if len(words) <= most else f"{', '.join(words[:most])}{_more(words, most)}"
-
-
-def _more(items: Sequence[Any], limit: int) -> str:
-    return f" and {len(items) - limit} more" if len(items) > limit else ""

@@ -15,8 +15,7 @@ from paribus.sweeps.cli.options import (
     experiment_argument,
     json_option,
     overrides_argument,
-    root_option,
-    trust_option,
+    run_options,
 )
 from paribus.sweeps.study.results_dir import ResultsDir
 
@@ -50,9 +49,7 @@ def list_command(as_json: bool) -> None:
 @experiment_argument
 @overrides_argument
 @click.option("--engine", default="auto", metavar="auto|loop|cohort", help="What would train.")
-@trust_option
-@root_option
-@json_option
+@run_options
 def show_command(
     experiment: str,
     overrides: tuple[str, ...],
@@ -118,9 +115,7 @@ _RESULTS = {True: "passed", False: "failed", None: "skipped"}
 @click.command("check")
 @experiment_argument
 @overrides_argument
-@trust_option
-@root_option
-@json_option
+@run_options
 @click.pass_context
 def check_command(
     context: click.Context,

@@ -13,7 +13,7 @@ import rich_click as click
 from paribus.core.errors import RequestError, shown
 from paribus.sweeps.cli.completion import complete_subject
 from paribus.sweeps.cli.console import bar, print_json, say, table, warn
-from paribus.sweeps.cli.options import json_option, root_option, trust_option
+from paribus.sweeps.cli.options import run_options
 from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir
 
@@ -31,9 +31,7 @@ WIDEST = 60  # characters of an input in the table
 @click.argument("labels", nargs=-1, metavar="[LABEL]...")
 @click.option("--split", type=click.Choice(["val", "test"]), default="val", show_default=True,
               help="The part to evaluate on.")  # fmt: skip
-@trust_option
-@root_option
-@json_option
+@run_options
 @click.pass_context
 def evaluate_command(
     context: click.Context,
@@ -113,9 +111,7 @@ def _print_matrix(names: Sequence[str], matrix: Sequence[Any], *, several: bool)
 @click.command("predict", context_settings={"ignore_unknown_options": True})
 @click.argument("run", shell_complete=complete_subject)
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
-@trust_option
-@root_option
-@json_option
+@run_options
 def predict_command(
     run: str, inputs: tuple[str, ...], trust: bool, root: ResultsDir, as_json: bool
 ) -> None:

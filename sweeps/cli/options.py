@@ -85,6 +85,11 @@ def trust_option(command: Command) -> Command:
     )(command)
 
 
+def run_options(command: Command) -> Command:
+    """``--trust``, ``--root`` and ``--json``, of commands on runs."""
+    return trust_option(root_option(json_option(command)))
+
+
 _FAULTS = "paribus.faults"  # of a command's options, in its context
 
 

@@ -17,7 +17,7 @@ from paribus.sweeps.cli.console import (
     say,
     warn,
 )
-from paribus.sweeps.cli.options import json_option, plain_option, root_option, trust_option
+from paribus.sweeps.cli.options import plain_option, run_options
 from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir
 
@@ -36,10 +36,8 @@ _MACHINE = ("cpu", "cpu_capability", "gpu", "driver", "cuda", "cudnn")  # of the
 
 @click.command("reproduce")
 @click.argument("run", metavar="RUN | STUDY/LABEL", shell_complete=complete_subject)
-@trust_option
 @plain_option
-@root_option
-@json_option
+@run_options
 @click.pass_context
 def reproduce_command(
     context: click.Context, run: str, trust: bool, root: ResultsDir, as_json: bool

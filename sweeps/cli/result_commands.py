@@ -13,7 +13,7 @@ from paribus.core.fileio import verify_manifest, write_bytes
 from paribus.core.records.run_dir import HISTORY, RECORD, RunFolder
 from paribus.sweeps.cli.completion import complete_study, complete_subject
 from paribus.sweeps.cli.console import print_json, say, size, table, warn
-from paribus.sweeps.cli.options import json_option, root_option, trust_option
+from paribus.sweeps.cli.options import json_option, root_option, run_options
 from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir
 
@@ -159,9 +159,7 @@ def _best(document: Mapping[str, Any]) -> str:
 @click.argument("name", metavar="RUN|STUDY", shell_complete=complete_subject)
 @click.option("--output", "-o", metavar="FILE",
               help="The file: .svg or .png. Default: NAME.svg in this folder.")  # fmt: skip
-@trust_option
-@root_option
-@json_option
+@run_options
 @click.pass_context
 def plot_command(
     context: click.Context,
@@ -220,9 +218,7 @@ def plot_command(
               help="The file, .html. Default: report.html in the study's folder, RUN.html in this "
               "one.")  # fmt: skip
 @click.option("--open", "show", is_flag=True, help="Open it in the browser.")
-@trust_option
-@root_option
-@json_option
+@run_options
 @click.pass_context
 def report_command(
     context: click.Context,

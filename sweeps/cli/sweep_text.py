@@ -229,7 +229,7 @@ def _best_model(sweep: Sweep) -> list[str]:
     best = best_setting(sweep.results(), sweep.study.direction)
     if best is None:
         return []
-    sign = 1 if sweep.study.direction == "maximize" else -1
+    sign = sweep.study.requested.metric.sign
     seed = max(zip(best.seeds, best.values, strict=True), key=lambda p: sign * p[1])[0]
     text = best_of_run(sweep.root.run(best.setting.runs[seed]).folder)
     room = width() - len(text) - len(f" (, seed {seed})")

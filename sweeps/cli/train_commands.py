@@ -25,11 +25,9 @@ from paribus.sweeps.cli.options import (
     checked_option,
     experiment_argument,
     faults_of,
-    json_option,
     overrides_argument,
-    root_option,
+    run_options,
     training_options,
-    trust_option,
     verbose_option,
 )
 from paribus.sweeps.execution.driver import RunnerOptions
@@ -55,9 +53,7 @@ _WHAT_TO_SHOW = ["--dry-run", "--plain", "--verbose", "--json", "--help"]
 @overrides_argument
 @checked_option("seed", default="0", metavar="N", show_default=True, help="The run's seed.")
 @training_options
-@trust_option
-@root_option
-@json_option
+@run_options
 @click.pass_context
 def run_command(
     context: click.Context,
@@ -147,9 +143,7 @@ def run_command(
                 "once more; default: ten times the median epoch, at least 60.")  # fmt: skip
 @training_options
 @verbose_option
-@trust_option
-@root_option
-@json_option
+@run_options
 @click.pass_context
 def sweep_command(
     context: click.Context,

@@ -93,8 +93,7 @@ class StudyView:
 
         None where no level is complete.
         """
-        sign = 1 if self.study.direction == "maximize" else -1
-        levels = self.comparison.levels
+        levels, sign = self.comparison.levels, self.comparison.metric.sign
         better = [s for s in levels if s.verdict == "better"]  # a seed may have failed
         if better:
             return max(better, key=lambda setting: sign * (setting.delta or 0.0))

@@ -108,10 +108,13 @@ def headline(view: StudyView) -> str:
         f"{many(len(view.study.requested.axes), 'hyperparameter')}. "
         f"{words.answer(view.comparison)}"
     )
-    sign = 1 if view.study.direction == "maximize" else -1
     if chosen is None or chosen.verdict not in ("better", "undecided"):
         return text
-    if chosen.delta is None or chosen.question is None or sign * chosen.delta <= 0:
+    if (
+        chosen.delta is None
+        or chosen.question is None
+        or view.comparison.metric.sign * chosen.delta <= 0
+    ):
         return text
     chance = (
         "" if chosen.verdict == "better" else f": it may be chance, adjusted p {chosen.p_holm:.2g}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from paribus.core.data.images import IN_MEMORY, images
 from paribus.core.data.tables import check_columns, read_frame
 from paribus.core.data.texts import text as labelled_texts
 from paribus.core.errors import bad_data, nearest, shown
-from paribus.sweeps.formatting import many
+from paribus.sweeps.formatting import first, many
 
 FEW_VALUES = 20  # at most so many different whole numbers may be classes,
 ROWS_PER_VALUE = 10  # if there are so many rows for each of them,
@@ -384,6 +384,5 @@ def _quoted(values: Iterable[object]) -> str:
     return " and ".join(words) if len(words) == 2 else ", ".join(words)
 
 
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(f"'{shown(name, 40)}'" for name in names[:_NAMED]) + more
+def _listed(names: Sequence[str]) -> str:
+    return first([f"'{shown(name, 40)}'" for name in names], _NAMED)

@@ -34,6 +34,11 @@ class Metric(BaseModel):
     name: str
     direction: Direction
 
+    @property
+    def sign(self) -> int:
+        """1 where higher is better, else -1."""
+        return 1 if self.direction == "maximize" else -1
+
 
 class AxisRecord(BaseModel):
     """An axis as `study.json` holds it; it grows with the commands given to the study.

@@ -17,11 +17,9 @@ from paribus.sweeps.analysis.linter.evidence import (
     Seen,
     ended_by_patience,
     figure,
-    listed,
+    named,
     not_judged,
     span,
-    sweep,
-    sweep_again,
 )
 
 TRAIN_LOSS, VAL_LOSS = "train/loss", "val/loss"
@@ -69,11 +67,11 @@ def still_improving(evidence: Evidence) -> list[Seen]:
     remedy = "Train for more epochs"
     for key in LENGTH:  # a function has neither
         if isinstance(length := get(evidence.configuration, key), int):
-            remedy = f"Train longer: {sweep_again(evidence, keys, '--set', f'{key}={2 * length}')}"
+            remedy = f"Train longer: {evidence.sweep_again(keys, '--set', f'{key}={2 * length}')}"
             break
     were = "was" if len(gains) == 1 else "were"
     return [Seen(
-        f"{listed([*gains])} {were} still improving when training ended: in the last fifth of "
+        f"{named([*gains])} {were} still improving when training ended: in the last fifth of "
         f"the epochs {evidence.metric} was better by {span(list(gains.values()))} than in the "
         f"fifth before. {remedy}",
         next(iter(gains)) if len(gains) == 1 else None,
@@ -109,7 +107,7 @@ def overfitting(evidence: Evidence) -> list[Seen]:
     worst = max(rises, key=lambda label: rises[label])
     times = span([1 + rise for rise in rises.values()])
     return [Seen(
-        f"at {listed([*rises])} {VAL_LOSS} ended at {times} times its minimum while {TRAIN_LOSS} "
+        f"at {named([*rises])} {VAL_LOSS} ended at {times} times its minimum while {TRAIN_LOSS} "
         f"went on falling. {_against_overfitting(evidence, worst)}",
         worst if len(rises) == 1 else None,
     )]  # fmt: skip
@@ -169,7 +167,7 @@ def _against_overfitting(evidence: Evidence, label: str) -> str:
         return "Regularize it, or take a smaller model"
     if key == tries[0]:
         return "Regularize it more, or take a smaller model"
-    return f"Regularize it: {sweep(evidence, [tries[1]], *at)}"
+    return f"Regularize it: {evidence.sweep([tries[1]], *at)}"
 
 
 def different_curves(evidence: Evidence) -> list[Seen]:
@@ -210,11 +208,11 @@ def different_curves(evidence: Evidence) -> list[Seen]:
     label = max(favoured, key=lambda name: abs(favoured[name]))
     way = "in its favour" if favoured[label] > 0 else "in the baseline's favour"
     others = [name for name in favoured if name != label]
-    also = f" (likewise {listed(others)})" if others else ""
+    also = f" (likewise {named(others)})" if others else ""
     remedy = "Confirm it where no epoch was chosen: on the test part, once, when all is decided"
     if get(evidence.configuration, "scheduler.name") == "constant":
         keys = [one.setting.key for one in evidence.results if one.label in favoured]
-        calmer = sweep_again(evidence, keys, "--set", "scheduler=cosine")
+        calmer = evidence.sweep_again(keys, "--set", "scheduler=cosine")
         remedy += f". Or decay the learning rate, which smooths the curves: {calmer}"
     return [Seen(
         f"the curves of {label} and the baseline differ in form, and choosing the best epoch "

@@ -11,6 +11,7 @@ from typing import Any
 from paribus.core.config.values import show_value
 from paribus.core.fileio import read_lines
 from paribus.core.records.record import RunRecord
+from paribus.sweeps.formatting import listed
 from paribus.sweeps.study.lookup import start_of
 from paribus.sweeps.study.request import seed_words
 from paribus.sweeps.study.results import SettingResult
@@ -85,8 +86,7 @@ class Evidence:
 
     @property
     def sign(self) -> int:
-        """1 where higher is better, else -1."""
-        return 1 if self.requested.metric.direction == "maximize" else -1
+        return self.requested.metric.sign
 
     @property
     def baseline(self) -> SettingResult | None:
@@ -120,6 +120,24 @@ class Evidence:
     def complete(self, one: SettingResult) -> list[RunRecord]:
         """Return the records of the runs whose values count."""
         return [record for record in self.finished(one) if record.seed in one.seeds]
+
+    def sweep(self, axes: Sequence[str], *options: str) -> str:
+        """Return the command of a sweep from the baseline with the study's seeds."""
+        seeds = sorted({seed for one in self.results for seed in one.setting.runs})
+        words = ["--until-decided"] if self.requested.looks else seed_words(seeds)
+        words = [] if "--seeds" in options else words
+        return shlex.join(["paribus", "sweep", self.start, *axes, *options, *words, *self.options])
+
+    def sweep_again(self, keys: Iterable[str | None], *options: str) -> str:
+        """Return the study's sweep with other options: as a command where that is short.
+
+        The `keys` are the axes it is about; None stands for the baseline, so for all of them.
+        """
+        wanted = set(keys)
+        axes = [axis for axis in self.requested.axes if None in wanted or axis.key in wanted]
+        if 1 <= len(axes) <= 2:
+            return self.sweep([asked(axis) for axis in axes], *options)
+        return f"the same sweep with {shlex.join(options)}"
 
     def failures(self, one: SettingResult) -> list[str]:
         """Return the reasons of the runs that failed by themselves."""
@@ -169,13 +187,10 @@ def read_time(text: Any) -> datetime | None:
 # Parts of sentences, and commands to paste.
 
 
-def listed(names: Sequence[str]) -> str:
+def named(labels: Sequence[str]) -> str:
     """Return ``the baseline, b, c and 5 more``"""
-    names = ["the baseline" if name == BASELINE else name for name in names]
-    more = len(names) - _MOST_NAMED
-    if more > 0:
-        return f"{', '.join(names[:_MOST_NAMED])} and {more} more"
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+    names = ["the baseline" if label == BASELINE else label for label in labels]
+    return listed(names, _MOST_NAMED)
 
 
 def figure(value: float) -> str:
@@ -192,28 +207,6 @@ def span(values: Sequence[float]) -> str:
 def levels(key: str, values: Iterable[Any]) -> str:
     """Return ``KEY=a,b,c``"""
     return f"{key}={','.join(show_value(value) for value in values)}"
-
-
-def sweep(evidence: Evidence, axes: Sequence[str], *options: str) -> str:
-    """Return the command of a sweep from the study's baseline with the study's seeds."""
-    seeds = sorted({seed for one in evidence.results for seed in one.setting.runs})
-    words = ["--until-decided"] if evidence.requested.looks else seed_words(seeds)
-    words = [] if "--seeds" in options else words
-    return shlex.join(
-        ["paribus", "sweep", evidence.start, *axes, *options, *words, *evidence.options]
-    )
-
-
-def sweep_again(evidence: Evidence, keys: Iterable[str | None], *options: str) -> str:
-    """Return the study's sweep with other options: as a command where that is short.
-
-    The `keys` are the axes it is about; None stands for the baseline, so for all of them.
-    """
-    wanted = set(keys)
-    axes = [axis for axis in evidence.requested.axes if None in wanted or axis.key in wanted]
-    if 1 <= len(axes) <= 2:
-        return sweep(evidence, [asked(axis) for axis in axes], *options)
-    return f"the same sweep with {shlex.join(options)}"
 
 
 def asked(axis: AxisRecord) -> str:

@@ -27,11 +27,9 @@ from paribus.sweeps.analysis.linter.evidence import (
     evidence_of,
     figure,
     levels,
-    listed,
+    named,
     not_judged,
     read_time,
-    sweep,
-    sweep_again,
 )
 from paribus.sweeps.formatting import many
 from paribus.sweeps.study.results import SettingResult
@@ -80,7 +78,7 @@ def edge_of_axis(evidence: Evidence) -> list[Seen]:
         if best not in (tried[0], tried[-1]) or gains.get(best, 0.0) <= (evidence.margin or 0.0):
             continue
         if beyond := _beyond(axis, tried if best == tried[-1] else tried[::-1]):
-            go_on = sweep(evidence, [levels(axis.key, beyond)], "--study", evidence.requested.study)
+            go_on = evidence.sweep([levels(axis.key, beyond)], "--study", evidence.requested.study)
             which = "highest" if best == tried[-1] else "lowest"
             seen.append(Seen(
                 f"the best level of {axis.key}, {show_value(best)}, is the {which} one tried "
@@ -138,14 +136,14 @@ def derived_quantity(evidence: Evidence) -> list[Seen]:
     for axis in evidence.requested.axes:
         on_axis = evidence.on(axis.key)
         if axis.key not in LENGTH and (more := _derived(on_axis, "updates")):
-            again = sweep(evidence, [asked(axis)], "--set", f"train.updates={more[0][0]}")
+            again = evidence.sweep([asked(axis)], "--set", f"train.updates={more[0][0]}")
             seen.append(Seen(
                 f"{axis.key} changed the number of updates too: {_pairs(more)}. "
                 f"To keep it constant: {again}",
                 axis.key,
             ))  # fmt: skip
         if other := _derived(on_axis, "engine"):
-            again = sweep(evidence, [asked(axis)], "--engine", "loop")
+            again = evidence.sweep([asked(axis)], "--engine", "loop")
             seen.append(Seen(
                 f"{axis.key} changed the engine too: {_pairs(other)}. "
                 f"To train all with the same one: {again}",
@@ -184,9 +182,9 @@ def not_tuned_again(evidence: Evidence) -> list[Seen]:
         nearest = max(lost, key=lambda label: lost[label])
         factors = _WIDE_FACTORS if axis.key in ("optimizer", "model") else _FACTORS
         others = [float(f"{value * factor:.1g}") for factor in factors]
-        tune = sweep(evidence, [levels(rate, others)], "--set", nearest)
+        tune = evidence.sweep([levels(rate, others)], "--set", nearest)
         seen.append(Seen(
-            f"{listed([*lost])} did worse than the baseline at its {rate} {show_value(value)}, "
+            f"{named([*lost])} did worse than the baseline at its {rate} {show_value(value)}, "
             f"which usually has to be tuned again along {axis.key}. Tune it there: {tune}",
             axis.key,
         ))  # fmt: skip
@@ -209,7 +207,7 @@ def _derived(results: Sequence[SettingResult], name: str) -> list[Sequence[Any]]
 def _pairs(pairs: Sequence[Sequence[Any]]) -> str:
     """Return ``1000 → 8000 and 200``"""
     others = list(dict.fromkeys(show_value(pair[1]) for pair in pairs))
-    return f"{show_value(pairs[0][0])} → {listed(others)}"
+    return f"{show_value(pairs[0][0])} → {named(others)}"
 
 
 def accuracy_alone(evidence: Evidence) -> list[Seen]:
@@ -232,7 +230,7 @@ def accuracy_alone(evidence: Evidence) -> list[Seen]:
     most, least = counts.max(), counts.min()
     if most <= (_OF_TWO if len(counts) == 2 else _OF_MANY) * least:
         return []
-    again = sweep_again(evidence, [None], "--set", "select.metric=val/f1")
+    again = evidence.sweep_again([None], "--set", "select.metric=val/f1")
     return [Seen(
         f"{evidence.metric} selects, and the classes are unbalanced: {most} validation examples "
         f"of the most frequent, {least} of the rarest. Always predicting the most frequent gives "
@@ -256,7 +254,7 @@ def many_failures(evidence: Evidence) -> list[Seen]:
         if BASELINE in failed
         else "Choose levels that can be trained, or repair what makes these fail"
     )
-    return [Seen(f"{len(reasons)} of {many(planned, 'run')} failed{kinds}: {listed(where)}. "
+    return [Seen(f"{len(reasons)} of {many(planned, 'run')} failed{kinds}: {named(where)}. "
                  f"{remedy}")]  # fmt: skip
 
 
@@ -268,9 +266,9 @@ def one_seed(evidence: Evidence) -> list[Seen]:
     if len(alone) == len(evidence.results):
         who = "every setting has"
     else:
-        who = f"{listed([s.label for s in alone])} {'have' if len(alone) > 1 else 'has'}"
+        who = f"{named([s.label for s in alone])} {'have' if len(alone) > 1 else 'has'}"
     keys = [one.setting.key for one in alone]
-    again = sweep_again(evidence, keys, "--seeds", "3", "--study", evidence.requested.study)
+    again = evidence.sweep_again(keys, "--seeds", "3", "--study", evidence.requested.study)
     return [Seen(f"{who} one seed only. Add seeds: {again}")]
 
 
