@@ -236,9 +236,8 @@ def legend(comparison: Comparison) -> list[str]:
     counts = {len(s.seeds) for s in settings if s.seeds}
     if len(counts | {s.pairs for s in settings if s.pairs}) > 1:
         lines.append("differences are over the seeds that both have, means over all")
-    step = getattr(
-        comparison, "step", None
-    )  # a file does not say how many examples its values are of
+    # A file does not say how many examples its values are of.
+    step = getattr(comparison, "step", None)
     return lines + ([f"steps of the values: {step:.3g}"] if step and step > _FINE else [])
 
 
@@ -335,7 +334,7 @@ def axis_text(comparison: Comparison, key: str) -> AxisText:
     before, level = (show_value(value) for value in best.changed[key])
     levels = listed([show_value(s.changed[key][1]) for s in equal], 4)
     apart = f"{number(abs(best.delta))} {'higher' if best.delta > 0 else 'lower'}"
-    sure = _how_sure(best)
+    sure = how_sure(best)
     if gain <= _SAME:
         how = "did exactly as well" if gain >= -_SAME else f"came nearest, {apart}"
         mean = f"{metric} {number(base.mean)}"
@@ -370,7 +369,8 @@ def _shortened(label: str) -> str:
     return cut_middle(label, _LONGEST_NAME)
 
 
-def _how_sure(setting: Setting) -> str:
+def how_sure(setting: Setting) -> str:
+    """Return seeds, interval and verdict, to end a sentence on a setting's difference."""
     seeds = "1 seed" if setting.pairs == 1 else f"{setting.pairs} seeds"
     if setting.interval is None:
         return " (one seed only: it may be chance)"

@@ -171,13 +171,7 @@ def new_command(
     for note in written.notes:
         warn(note)
     if as_json:
-        return print_json({
-            "experiment": written.experiment,
-            "file": str(written.file),
-            "task": written.task,
-            "why": written.why,
-            "notes": list(written.notes),
-        })  # fmt: skip
+        return print_json({**vars(written), "file": str(written.file)})
     file = written.file.name
     say(f"Wrote {file}: task {written.task}, as {written.why}.")
     say(f"Next: {command('check', file)}, then {command('sweep', file)}")

@@ -216,22 +216,23 @@ def compare_command(
     if len(names) > 1:
         _compare_runs(root, names, as_json)
         context.exit(0)
+    study, damaged = None, {}
     if of_file:
         from paribus.sweeps.analysis.csv_results import compare_results
 
-        found = compare_results(Path(names[0]), direction or "maximize", margin)
-        print_json(found.to_dict()) if as_json else _print(found, form, verbose)
-        context.exit(0)
-    from paribus.sweeps.analysis.compare import checked_comparison
+        comparison: Comparison = compare_results(Path(names[0]), direction or "maximize", margin)
+    else:
+        from paribus.sweeps.analysis.compare import checked_comparison
 
-    study = _study_named(root, names)
-    comparison = checked_comparison(study, metric, margin, root_words(root))
-    for run, damage in study.outcomes.damaged.items():
+        study = _study_named(root, names)
+        comparison = checked_comparison(study, metric, margin, root_words(root))
+        damaged = study.outcomes.damaged
+    for run, damage in damaged.items():
         warn(f"{run} is left out, as it is damaged: {damage}")
     given: dict[str, Any] = {}
     if not as_json:  # which is one document, with what became of the study in W&B
         _print(comparison, form, verbose, study)
-    if wandb:
+    if wandb and study:
         from paribus.sweeps.tracking.wandb_sync import log_study
 
         with root.lock(f"study-{study.name}", f"The study {study.name}"):
@@ -241,7 +242,7 @@ def compare_command(
     elif wandb:
         (say if form == "table" else warn)(_wandb_line(given))
     missing = given and (given["failed"] or given["study"] == "failed")
-    context.exit(1 if study.outcomes.damaged or missing else 0)
+    context.exit(1 if damaged or missing else 0)
 
 
 def _check_options(

@@ -159,20 +159,8 @@ def remove_planned(removal: Removal, root: ResultsDir) -> list[str]:
 
 
 LIBRARIES = (
-    "torch",
-    "torchvision",
-    "torchmetrics",
-    "wandb",
-    "optuna",
-    "click",
-    "rich-click",
-    "rich",
-    "pydantic",
-    "safetensors",
-    "scikit-learn",
-    "scipy",
-    "PyYAML",
-    "numpy",
+    *("torch", "torchvision", "torchmetrics", "wandb", "optuna", "click", "rich-click", "rich"),
+    *("pydantic", "safetensors", "scikit-learn", "scipy", "PyYAML", "numpy"),
 )
 _WANDB_HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")  # where wandb looks, one after the other
 _NO_KEY = "none; runs are logged offline (upload later: paribus sync)"
@@ -287,7 +275,12 @@ def sync_command(
 
 
 def _tell(document: Mapping[str, Any]) -> None:
-    did = [f"{words}: {_count(document[what])}" for what, words in _DID.items() if document[what]]
+    did = []
+    for what, words in _DID.items():
+        studies = sum(item["run"] is None and item["study"] is not None for item in document[what])
+        counts = {"run": len(document[what]) - studies, "summary run": studies}
+        if done := ", ".join(many(count, noun) for noun, count in counts.items() if count):
+            did.append(f"{words}: {done}")
     if document["unchanged"]:
         did.append(f"there already: {document['unchanged']}")
     if document["gone"]:
@@ -299,14 +292,6 @@ def _tell(document: Mapping[str, Any]) -> None:
     for failed in document["failed"]:
         what = failed["run"] or failed["study"] or failed["wandb_id"]
         warn(f"failed: {what}: {failed['reason']}")
-
-
-def _count(items: Sequence[Mapping[str, Any]]) -> str:
-    """``12 runs, 1 summary run``"""
-    studies = sum(item["run"] is None and item["study"] is not None for item in items)
-    runs = len(items) - studies
-    counts = {"run": runs, "summary run": studies}
-    return ", ".join(many(count, what) for what, count in counts.items() if count)
 
 
 COMMANDS = (sync_command, remove_command, doctor_command)

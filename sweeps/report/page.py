@@ -127,21 +127,21 @@ def checked_output(file: Path, suffixes: Sequence[str], what: str) -> Path:
             f"Take {' or '.join(suffixes)}.",
             "output-format",
         )
+    why = None
     try:
         file = file.expanduser()
-        folder = file.parent
         if "\0" in str(file):
-            raise unwritable(what, file, "its name holds a null byte")
-        if file.is_dir():
-            raise unwritable(what, file, "it is a folder")
-        if not folder.is_dir():
-            raise unwritable(what, file, f"there is no folder {shown(folder, 200)}")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            where = shown(folder.absolute(), 200)
-            raise unwritable(what, file, f"this user may not write to {where}")
+            why = "its name holds a null byte"
+        elif file.is_dir():
+            why = "it is a folder"
+        elif not file.parent.is_dir():
+            why = f"there is no folder {shown(file.parent, 200)}"
+        elif not os.access(file.parent, os.W_OK | os.X_OK):
+            why = f"this user may not write to {shown(file.parent.absolute(), 200)}"
     except (OSError, ValueError, RuntimeError) as error:  # too long, no such home
         why = shown(getattr(error, "strerror", None) or error, 200)
-        raise unwritable(what, file, why) from error
+    if why:
+        raise unwritable(what, file, why)
     return file
 
 

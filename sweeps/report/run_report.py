@@ -17,7 +17,6 @@ from paribus.core.records.record import Epoch, RunRecord
 from paribus.core.records.run_dir import RunFolder
 from paribus.sweeps.execution.pool import Pool
 from paribus.sweeps.formatting import many, number
-from paribus.sweeps.report.curve_plots import Values, curves_panel, curves_plot, train_and_val
 from paribus.sweeps.report.figure import (
     Picture,
     Plot,
@@ -29,6 +28,7 @@ from paribus.sweeps.report.figure import (
     short,
 )
 from paribus.sweeps.report.page import write_page
+from paribus.sweeps.report.plots import Values, curves_panel, curves_plot, train_and_val
 from paribus.sweeps.report.prediction_plots import (
     agreement_panel,
     confusion_panel,

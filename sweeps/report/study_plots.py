@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import groupby, islice
 from typing import Any
 
@@ -23,19 +23,6 @@ from paribus.sweeps.analysis.compare import (
 from paribus.sweeps.analysis.judge import has_other_units
 from paribus.sweeps.analysis.verdict_text import in_order, interval_text, verdict_text, where
 from paribus.sweeps.formatting import many, number, signed
-from paribus.sweeps.report.curve_plots import (
-    Curve,
-    Values,
-    curves_panel,
-    curves_plot,
-    mean_and_band,
-)
-from paribus.sweeps.report.effect_plots import (
-    MOST_EFFECTS,
-    Level,
-    effects_panel,
-    response_panel,
-)
 from paribus.sweeps.report.figure import (
     BASELINE_COLOUR,
     FAINT,
@@ -46,6 +33,17 @@ from paribus.sweeps.report.figure import (
     explained,
     line_look,
     short,
+)
+from paribus.sweeps.report.plots import (
+    MOST_EFFECTS,
+    Curve,
+    Level,
+    Values,
+    curves_panel,
+    curves_plot,
+    effects_panel,
+    mean_and_band,
+    response_panel,
 )
 from paribus.sweeps.report.prediction_plots import change_panel, confusion_panel, matrix_table
 from paribus.sweeps.stats.verdicts import surely_changed
@@ -75,7 +73,7 @@ class StudyView:
             self.looks[label] = line_look(places[key])
             places[key] += 1
         self.looks[BASELINE] = {"color": BASELINE_COLOUR, "linestyle": "-"}
-        self._curves: dict[str, dict[str, list[Values]]] = {}
+        self._curves = cache(self._read_curves)  # there may be thousands of histories
 
     @cached_property
     def comparison(self) -> Comparison:
@@ -134,17 +132,20 @@ class StudyView:
 
     def curves(self, label: str, metric: str) -> list[Values]:
         """Return a metric in each epoch `[E]`, for each complete seed; NaN where undefined."""
-        if label not in self._curves:  # each history is read once: there may be thousands
-            result = self.by_label[label]
-            wanted = ("val/loss", "train/loss", self.study.metric, _training(self.study.metric))
-            found: dict[str, list[Values]] = {name: [] for name in wanted}
-            for seed in result.seeds:
-                history = self.study.root.run(result.setting.runs[seed]).history()
-                for name, curves in found.items():
-                    values = [epoch.metrics.get(name) for epoch in history]
-                    curves.append(np.array(values, dtype=np.float64))
-            self._curves[label] = found
-        return self._curves[label][metric]
+        return self._curves(label)[metric]
+
+    def _read_curves(self, label: str) -> dict[str, list[Values]]:
+        result, selected = self.by_label[label], self.study.metric
+        names = ("val/loss", "train/loss", selected, _training(selected))
+        histories = [self.study.root.run(result.setting.runs[seed]).history()
+                     for seed in result.seeds]  # fmt: skip
+        return {
+            name: [
+                np.array([epoch.metrics.get(name) for epoch in history], dtype=np.float64)
+                for history in histories
+            ]
+            for name in names
+        }
 
     def record(self, label: str, seed: int) -> RunRecord:
         """Return the record of a setting's complete run."""

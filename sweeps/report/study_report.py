@@ -108,24 +108,14 @@ def headline(view: StudyView) -> str:
         f"{many(len(view.study.requested.axes), 'hyperparameter')}. "
         f"{words.answer(view.comparison)}"
     )
-    if chosen is None or chosen.verdict not in ("better", "undecided"):
+    if chosen is None or chosen.delta is None or chosen.verdict not in ("better", "undecided"):
         return text
-    if (
-        chosen.delta is None
-        or chosen.question is None
-        or view.comparison.metric.sign * chosen.delta <= 0
-    ):
+    if view.comparison.metric.sign * chosen.delta <= 0:
         return text
-    chance = (
-        "" if chosen.verdict == "better" else f": it may be chance, adjusted p {chosen.p_holm:.2g}"
-    )
     return (
         f"{text} {shown(chosen.label)} {'raises' if chosen.delta > 0 else 'lowers'} "
         f"{view.study.metric} by {number(abs(chosen.delta))}, from "
-        f"{number(view.by_label[BASELINE].mean)} ({100 * (chosen.confidence or 0):.3g} % "
-        f"confidence interval {words.interval_text(chosen.interval)} "
-        f"{words.QUESTIONS[chosen.question]}, {many(chosen.pairs or 0, 'seed')})"
-        f"{chance}."
+        f"{number(view.by_label[BASELINE].mean)}{words.how_sure(chosen)}."
     )
 
 

@@ -3,7 +3,6 @@
 import pytest
 
 from paribus.sweeps.analysis.compare import SettingComparison
-from paribus.sweeps.report.effect_plots import effects_panel
 from paribus.sweeps.report.figure import (
     VERDICTS,
     Plot,
@@ -13,6 +12,7 @@ from paribus.sweeps.report.figure import (
     rendered,
 )
 from paribus.sweeps.report.page import plot_svg
+from paribus.sweeps.report.plots import effects_panel
 
 BASELINES = {"optimizer.lr": 0.001, "model.hidden_dim": 128}
 

@@ -14,14 +14,6 @@ from hypothesis import strategies as st
 from matplotlib._pylab_helpers import Gcf
 
 from paribus.core.inference.decision_surface import Examples, Surface
-from paribus.sweeps.report.curve_plots import (
-    Curve,
-    curves_panel,
-    mean_and_band,
-    spread,
-    train_and_val,
-)
-from paribus.sweeps.report.effect_plots import Level, response_panel
 from paribus.sweeps.report.figure import (
     COLOURS,
     PAPER,
@@ -30,6 +22,15 @@ from paribus.sweeps.report.figure import (
     line_look,
     rendered,
     short,
+)
+from paribus.sweeps.report.plots import (
+    Curve,
+    Level,
+    curves_panel,
+    mean_and_band,
+    response_panel,
+    spread,
+    train_and_val,
 )
 from paribus.sweeps.report.prediction_plots import (
     MOST_LABELS,
