@@ -17,7 +17,7 @@ from paribus.sweeps.analysis.observed import Observed, observed
 from paribus.sweeps.stats.power import seeds_to_decide, smallest_difference
 from paribus.sweeps.stats.sequential import Look, judge_looks, seeds_can_decide
 from paribus.sweeps.stats.variance import step_of
-from paribus.sweeps.stats.verdicts import Answer, Judgement, Pairs, Standard, judge, mean_and_std
+from paribus.sweeps.stats.verdicts import Answer, Judgement, Standard, judge, mean_and_std
 from paribus.sweeps.study.results import PlannedSetting, SettingResult
 from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import Study
@@ -78,9 +78,8 @@ def judge_observed(
         planned_looks: The numbers of seeds, counted from 0, after which verdicts are given; empty
             where the number of seeds is fixed.
     """
-    pairs = [one.pairs(baseline) for one in settings]
     if not planned_looks:
-        judged = judge(pairs, standard)
+        judged = judge([one.pairs(baseline) for one in settings], standard)
     else:
         looks = [
             Look(n, [
@@ -90,18 +89,16 @@ def judge_observed(
             ])
             for n in planned_looks
         ]  # fmt: skip
-        judged = judge_looks(looks, planned_looks, standard)
-        for place, (one, found) in enumerate(zip(settings, judged, strict=True)):
-            if found.look:
-                pairs[place] = one.pairs(baseline, range(found.look))
-            else:
-                judged[place] = replace(found, pairs=pairs[place].n, mean=pairs[place].mean)
-    labels = [one.label for one in settings]
+        judged = [
+            found if found.look else replace(found, pairs=one.pairs(baseline))
+            for one, found in zip(
+                settings, judge_looks(looks, planned_looks, standard), strict=True
+            )
+        ]
     return Judged(
         standard,
-        dict(zip(labels, judged, strict=True)),
+        {one.label: found for one, found in zip(settings, judged, strict=True)},
         {one.label: one.lost(baseline) for one in settings},
-        dict(zip(labels, pairs, strict=True)),
         planned_looks,
     )
 
@@ -186,7 +183,6 @@ class Judged:
 
     Attributes:
         lost: The seeds for which the setting or the baseline failed.
-        pairs: The pairs that the verdict rests on.
         looks: The numbers of seeds after which verdicts are given, where seeds are added until it
             is decided.
     """
@@ -194,7 +190,6 @@ class Judged:
     standard: Standard
     by_label: Mapping[str, Judgement]
     lost: Mapping[str, tuple[int, ...]]
-    pairs: Mapping[str, Pairs]
     looks: tuple[int, ...] = ()
 
     @property
@@ -210,8 +205,8 @@ class Judged:
         if label not in self.by_label:
             why = "a change of the loss gives val/loss other units"
             return {"pairs": 0, "lost": [], "no_verdict": why}
-        one, pairs, lost = self.by_label[label], self.pairs[label], self.lost[label]
-        headline = one.headline
+        one, lost = self.by_label[label], self.lost[label]
+        pairs, headline = one.pairs, one.headline
         # Whether the differences vary by more than the steps in which the metric moves.
         varies = pairs.std is not None and pairs.std > self.standard.resolution / 2
         why_none = None
@@ -220,15 +215,15 @@ class Judged:
             why_none = f"not looked at yet: {least} have to be finished first"
         elif one.verdict is None:
             failed = f"; lost to failures: {', '.join(map(str, lost))}" if lost else ""
-            count = "one complete pair" if one.pairs == 1 else "no complete pair"
+            count = "one complete pair" if pairs.n == 1 else "no complete pair"
             why_none = f"{count} of seeds, and a verdict needs two{failed}"
         return {
-            "delta": one.mean,
+            "delta": pairs.mean,
             "interval": headline and [headline.low, headline.high],
             "p": headline and headline.p,
             "p_holm": headline and headline.p_holm,
             "verdict": one.verdict,
-            "pairs": one.pairs,
+            "pairs": pairs.n,
             "question": headline and ("new data" if one.new_data else "this part"),
             "confidence": one.confidence,
             "this_part": _answer(one.validation, one),
@@ -244,20 +239,18 @@ class Judged:
 
     def _undecided(self, one: Judgement) -> dict[str, Any]:
         """Return an undecided setting's minimum detectable effect, and the seeds to decide it."""
-        headline = one.headline
-        if headline is None or one.verdict != "undecided" or one.mean is None:
+        headline, pairs, mean = one.headline, one.pairs.n, one.pairs.mean
+        if headline is None or one.verdict != "undecided" or mean is None:
             return {}
         spent, uncertainty = 1 - one.confidence, headline.uncertainty
         alpha = spent / max(1, self.standard.planned)
         needed = next_look = None
         if not self.looks:
-            needed = seeds_to_decide(
-                uncertainty, one.pairs, one.mean, self.standard.margin, alpha, spent
-            )
+            needed = seeds_to_decide(uncertainty, pairs, mean, self.standard.margin, alpha, spent)
         elif seeds_can_decide(one, self.standard):
             next_look = next((n for n in self.looks if n > (one.look or 0)), None)
         return {
-            "detectable": smallest_difference(uncertainty, one.pairs, alpha),
+            "detectable": smallest_difference(uncertainty, pairs, alpha),
             "seeds_to_decide": needed,
             "next_look": next_look,
         }

@@ -254,28 +254,28 @@ def _check_options(
     faults, leave_out = Faults(), "Leave it out."
     of_runs, wandb = len(names) > 1, options["wandb"]
     other = options["metric"] or options["margin"] is not None
-    for refused, message, hint, kind in (
+    for refused, message, hint in (
         (of_runs and (other or options["form"] != "table"),
          "--metric, --margin and --format are for a study; runs are compared by all.",
-         "Leave them out.", "options"),
+         "Leave them out."),
         (of_file and options["metric"],
-         "--metric is for a study; a file has one value for each run.", leave_out, "options"),
+         "--metric is for a study; a file has one value for each run.", leave_out),
         (options["direction"] and not of_file,
-         "--direction is for RESULTS.csv; a study knows its metric's.", leave_out, "options"),
+         "--direction is for RESULTS.csv; a study knows its metric's.", leave_out),
         (as_json and options["form"] != "table",
          f"--json and --format {options['form']} both say how it is written.",
-         "Name one of them.", "options"),
+         "Name one of them."),
         (options["verbose"] and (of_runs or as_json or options["form"] != "table"),
-         "--verbose is for the table of settings; any other output is complete.", leave_out,
-         "options"),
+         "--verbose is for the table of settings; any other output is complete.", leave_out),
         (wandb and (of_runs or of_file),
-         "--wandb logs a study.", "Name one, or leave --wandb out.", "options"),
+         "--wandb logs a study.", "Name one, or leave --wandb out."),
         (wandb and other, "--wandb logs a study by its own metric and margin.",
-         "Leave --metric and --margin out.", "options"),
-        (wandb and not is_wanted(), "--wandb: WANDB_MODE is 'disabled'.", "Unset it.", "wandb"),
+         "Leave --metric and --margin out."),
     ):  # fmt: skip
         if refused:
-            faults.add(message, hint, kind)
+            faults.add(message, hint, "options")
+    if wandb and not is_wanted():
+        faults.add("--wandb: WANDB_MODE is 'disabled'.", "Unset it.", "wandb")
     faults.check()
 
 

@@ -56,8 +56,8 @@ def judge_looks(
     The looks there were are the first ones of those `planned`, the numbers of seeds of all looks.
     """
     number = len(found[0].settings) if found else 0
-    judged = [Judgement(0, None, None, None)] * number
     latest = [Pairs.of([], [])] * number  # each setting's, as of the last look at it
+    judged = [Judgement(pairs) for pairs in latest]
     before = 0
     for look in found:
         spent = ALPHA * (look.seeds - before) / planned[-1]

@@ -7,7 +7,7 @@ from records, is in `paribus.sweeps.analysis.judge`; `sequential` adds seeds unt
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -146,22 +146,23 @@ class Judgement:
     """The verdict on one setting.
 
     Attributes:
-        pairs: How many are complete.
-        mean: Mean difference; None without a pair.
+        pairs: What it rests on.
         validation: On this validation part; None with fewer than two pairs.
         new_data: On new data; None also where the metric is no mean over examples.
         confidence: Of the intervals.
-        identical: Whether all outputs are equal in every pair.
         look: After how many seeds this was decided, where seeds are added until it is; else None.
     """
 
-    pairs: int
-    mean: float | None
-    validation: Answer | None
-    new_data: Answer | None
+    pairs: Pairs = field(compare=False)  # of arrays, whose comparison is no truth value
+    validation: Answer | None = None
+    new_data: Answer | None = None
     confidence: float = 1 - ALPHA
-    identical: bool = False
     look: int | None = None
+
+    @property
+    def identical(self) -> bool:
+        """Whether all outputs are equal in every pair."""
+        return self.pairs.identical and self.pairs.n > 1
 
     @property
     def headline(self) -> Answer | None:
@@ -231,7 +232,7 @@ def judgements(
     validation = _answers(settings, on_validation, standard, alpha, multiplicity)
     new_data = _answers(settings, on_new_data, standard, alpha, multiplicity)
     return [
-        Judgement(pairs.n, pairs.mean, one, other, 1 - alpha, pairs.identical and pairs.n > 1)
+        Judgement(pairs, one, other, 1 - alpha)
         for pairs, one, other in zip(settings, validation, new_data, strict=True)
     ]
 

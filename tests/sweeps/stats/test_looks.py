@@ -48,7 +48,7 @@ def test_what_is_decided_stays_so_whatever_comes(seed):
         after = judged(d, reached, held)
         for one, two in zip(before, after, strict=True):
             if one.decided:
-                assert two == one
+                assert (two, two.pairs.n) == (one, one.pairs.n)
             else:
                 assert two.look > one.look
         before = after
@@ -61,7 +61,7 @@ def test_a_setting_whose_seeds_are_not_finished_keeps_its_last_look():
     part = [whole[0], Look(5, [whole[1].settings[0], None])]
     first, second = judge_looks(part, looks(20), held)
     assert (first.look, second.look) == (5, 3)
-    assert second.pairs == 3
+    assert second.pairs.n == 3
 
 
 def test_a_rejected_setting_makes_the_next_ones_easier():

@@ -33,9 +33,9 @@ def test_as_scipy_has_it(pairs):
     theirs = ttest_rel(level, baseline)
     interval = theirs.confidence_interval(0.95)
     ours = judged(level, baseline)
-    assert ours.pairs == len(pairs)
+    assert ours.pairs.n == len(pairs)
     assert ours.new_data is None
-    assert close(ours.mean, (level - baseline).mean())
+    assert close(ours.pairs.mean, (level - baseline).mean())
     assert close(ours.validation.low, interval.low)
     assert close(ours.validation.high, interval.high)
     assert close(ours.validation.p, theirs.pvalue)
@@ -46,7 +46,7 @@ def test_as_scipy_has_it(pairs):
 def test_the_other_way_round_is_the_same_with_the_other_sign(pairs):
     level, baseline = zip(*pairs, strict=True)
     one, other = judged(level, baseline), judged(baseline, level)
-    assert one.mean == -other.mean
+    assert one.pairs.mean == -other.pairs.mean
     one, other = one.validation, other.validation
     assert (one.low, one.high, one.p) == (-other.high, -other.low, other.p)
 
@@ -61,13 +61,13 @@ def test_the_interval_excludes_zero_where_p_is_below_a_twentieth(pairs):
 def test_nothing_is_said_of_fewer_than_two_pairs():
     for values in ([], [0.5]):
         one = judged(values, [0.25] * len(values))
-        assert (one.pairs, one.validation, one.verdict) == (len(values), None, None)
-    assert one.mean == 0.25
+        assert (one.pairs.n, one.validation, one.verdict) == (len(values), None, None)
+    assert one.pairs.mean == 0.25
 
 
 def test_equal_in_every_pair():
     found = judged([0.1, 0.7, 0.3], [0.1, 0.7, 0.3])
-    assert (found.mean, found.validation.low, found.validation.high) == (0, 0, 0)
+    assert (found.pairs.mean, found.validation.low, found.validation.high) == (0, 0, 0)
     assert found.validation.p == 1
 
 
