@@ -75,17 +75,13 @@ def _read(path: Path) -> tuple[dict[str, Observed], list[str]]:
         text = path.expanduser().read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise RequestError(f"{name}: cannot be read ({reason}).", _FORM, "results") from error
+        raise _refusal(f"{name}: cannot be read ({reason}).") from error
     lines = csv.DictReader(text.splitlines())
     lines.fieldnames = columns = [column.strip() for column in lines.fieldnames or ()]
     missing = [column for column in _COLUMNS if columns.count(column) != 1]
     if missing:
         there = ", ".join(shown(column, 40) for column in columns) or "none"
-        raise RequestError(
-            f"{name}: needs one column {' and '.join(missing)} each; it has {there}.",
-            _FORM,
-            "results",
-        )
+        raise _refusal(f"{name}: needs one column {' and '.join(missing)} each; it has {there}.")
     runs: dict[tuple[str, str], float | None] = {}  # (label, seed) to value; None: it failed
     faults = Faults()
     try:
@@ -94,8 +90,7 @@ def _read(path: Path) -> tuple[dict[str, Observed], list[str]]:
                 with faults.collecting():
                     _add(line, runs, f"{name}, line {lines.line_num}")
     except csv.Error as error:
-        message = f"{name}, line {lines.line_num}: cannot be read ({error})."
-        raise RequestError(message, _FORM, "results") from error
+        raise _refusal(f"{name}, line {lines.line_num}: cannot be read ({error}).") from error
     faults.check()
     numbers = {seed: number for number, seed in enumerate(dict.fromkeys(s for _, s in runs))}
     settings = {}
@@ -113,27 +108,25 @@ def _add(
     """Add the run of a line; `where` is the place that a message names."""
     if None in line or None in line.values():
         many = "many" if None in line else "few"
-        raise RequestError(f"{where}: has too {many} fields.", _FORM, "results")
+        raise _refusal(f"{where}: has too {many} fields.")
     label, seed, text = ((line[name] or "").strip() for name in _COLUMNS)
     if not label or not seed:
         missing = "seed" if label else "setting"
-        raise RequestError(f"{where}: has no {missing}.", _FORM, "results")
+        raise _refusal(f"{where}: has no {missing}.")
     if (label, seed) in runs:
-        raise RequestError(
+        raise _refusal(
             f"{where}: a second value of setting {shown(label)} and seed {shown(seed, 40)}.",
             "Give each run one line: the metric of its chosen epoch.",
-            "results",
         )
     try:
         value = float(text) if text else math.nan
     except ValueError:
-        raise RequestError(
+        raise _refusal(
             f"{where}: value {shown(text, 40)} is no number.",
             "Leave the value of a failed run empty.",
-            "results",
         ) from None
     if math.isfinite(value) and abs(value) > _LARGEST:
-        raise RequestError(f"{where}: value {shown(text, 40)} is too large.", _FORM, "results")
+        raise _refusal(f"{where}: value {shown(text, 40)} is too large.")
     runs[label, seed] = value if math.isfinite(value) else None
 
 
@@ -142,9 +135,9 @@ def _check(path: Path, baseline: Observed, settings: list[Observed]) -> None:
     name = shown(path, 200)
     if not baseline.values:
         what = "has no complete run" if baseline.failed else "is not there"
-        raise RequestError(f"{name}: the setting called baseline {what}.", _FORM, "results")
+        raise _refusal(f"{name}: the setting called baseline {what}.")
     if not settings:
-        raise RequestError(f"{name}: has no setting besides the baseline.", _FORM, "results")
+        raise _refusal(f"{name}: has no setting besides the baseline.")
     most = max(len(one.values.keys() & baseline.values.keys()) for one in settings)
     if most < 2:
         many = "one seed" if most else "no seed"
@@ -153,6 +146,10 @@ def _check(path: Path, baseline: Observed, settings: list[Observed]) -> None:
             "Train settings and baseline with the same seeds, three or more.",
             "one-seed",
         )
+
+
+def _refusal(message: str, hint: str = _FORM) -> RequestError:
+    return RequestError(message, hint, "results")
 
 
 def _setting(one: Observed, names: Sequence[str], effect: Mapping[str, Any]) -> SettingComparison:

@@ -25,64 +25,29 @@ def _as_root(_context: Any, _parameter: Any, value: str) -> ResultsDir:
     return root
 
 
-def experiment_argument(command: Command) -> Command:
-    """``EXPERIMENT``."""
-    return click.argument("experiment", shell_complete=complete_experiment)(command)
+def _keep_plain(context: click.Context, _parameter: Any, plain: bool) -> None:
+    context.meta[PLAIN] = plain  # which `console.is_plain` reads
 
 
-def overrides_argument(command: Command) -> Command:
-    """``KEY=VALUE`` of the experiment."""
-    return click.argument(
-        "overrides", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=complete_key
-    )(command)
-
-
-def root_option(command: Command) -> Command:
-    """``--root DIR``, as a `ResultsDir`."""
-    return click.option(
-        "--root",
-        metavar="DIR",
-        envvar="PARIBUS_ROOT",
-        show_envvar=True,
-        default="results",
-        show_default=True,
-        callback=_as_root,
-        help="Where results live.",
-    )(command)
-
-
-def json_option(command: Command) -> Command:
-    """``--json``."""
-    return click.option(
-        "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
-    )(command)
-
-
-def verbose_option(command: Command) -> Command:
-    """``--verbose``."""
-    return click.option("--verbose", is_flag=True, help="Print everything that is known.")(command)
-
-
-def plain_option(command: Command) -> Command:
-    """``--plain``, which `console.is_plain` reads."""
-
-    def keep(context: click.Context, _parameter: Any, plain: bool) -> None:
-        context.meta[PLAIN] = plain
-
-    return click.option(
-        "--plain",
-        is_flag=True,
-        expose_value=False,
-        callback=keep,
-        help="No colours, no symbols, no live table; NO_COLOR: no colours.",
-    )(command)
-
-
-def trust_option(command: Command) -> Command:
-    """``--trust``."""
-    return click.option(
-        "--trust", is_flag=True, help="Import and run any code that the record of a run names."
-    )(command)
+experiment_argument = click.argument("experiment", shell_complete=complete_experiment)
+overrides_argument = click.argument(
+    "overrides", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=complete_key
+)
+root_option = click.option(
+    "--root", metavar="DIR", envvar="PARIBUS_ROOT", show_envvar=True, default="results",
+    show_default=True, callback=_as_root, help="Where results live.",
+)  # fmt: skip
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
+)
+verbose_option = click.option("--verbose", is_flag=True, help="Print everything that is known.")
+plain_option = click.option(
+    "--plain", is_flag=True, expose_value=False, callback=_keep_plain,
+    help="No colours, no symbols, no live table; NO_COLOR: no colours.",
+)  # fmt: skip
+trust_option = click.option(
+    "--trust", is_flag=True, help="Import and run any code that the record of a run names."
+)
 
 
 def run_options(command: Command) -> Command:
