@@ -12,7 +12,6 @@ from paribus.core.fileio import append_line, creating, read_lines
 from paribus.sweeps.analysis.compare import (
     Comparison,
     SettingComparison,
-    best_setting,
     compare_study,
 )
 from paribus.sweeps.analysis.judge import Judged, judge_observed, standard_for
@@ -101,10 +100,7 @@ def chosen_settings(study: Study, labels: Sequence[str]) -> list[SettingResult]:
         )
     wanted = [label for label in labels if label != BASELINE]
     if not wanted:  # those that are better on validation, or where there is none, the best one
-        compared = compare_study(study, [*results.values()])
-        best = best_setting(compared.levels, study.direction)
-        better = [one.label for one in compared.settings if one.verdict == "better"]
-        wanted = better or ([best.label] if best else [])
+        wanted = [one.label for one in compare_study(study, [*results.values()]).chosen]
     few = [x for x in wanted if len({*results[x].seeds} & {*baseline.seeds}) < 2]
     if few or not wanted:
         raise RequestError(

@@ -150,6 +150,13 @@ class Comparison(_Frozen):
         return [setting for setting in self.settings if setting.label != BASELINE]
 
     @property
+    def chosen(self) -> list[SettingComparison]:
+        """The settings that are better than the baseline; where none is, the best one."""
+        better = [s for s in self.levels if s.verdict == "better"]  # a seed may have failed
+        best = best_setting(self.levels, self.metric.direction)
+        return better or ([best] if best else [])
+
+    @property
     def best(self) -> SettingComparison | None:
         """See `best_setting`."""
         return best_setting(self.settings, self.metric.direction)

@@ -27,10 +27,7 @@ COUNTED = ("accuracy", "precision", "recall", "f1")  # they move in steps of one
 
 
 def judge_study(
-    study: Study,
-    results: Sequence[SettingResult],
-    metric: str,
-    margin: float | None = None,
+    study: Study, results: Sequence[SettingResult], metric: str, margin: float | None = None
 ) -> Judged | None:
     """Return verdicts on all settings of a study; None where the baseline is not planned.
 
@@ -51,10 +48,7 @@ def judge_study(
         if not has_other_units(result.setting, metric)
     ]
     return judge_observed(
-        observed(study, baseline, metric),
-        settings,
-        standard,
-        study.requested.looks,
+        observed(study, baseline, metric), settings, standard, study.requested.looks
     )
 
 
@@ -104,10 +98,7 @@ def judge_observed(
 
 
 def standard_of(
-    study: Study,
-    results: Sequence[SettingResult],
-    metric: str,
-    margin: float | None = None,
+    study: Study, results: Sequence[SettingResult], metric: str, margin: float | None = None
 ) -> Standard:
     """Return the margin that a study is judged by, and how many settings p is adjusted for.
 

@@ -65,6 +65,11 @@ def interval_text(interval: Sequence[float] | None) -> str:
     return "–" if interval is None else f"{signed(interval[0])} to {signed(interval[1])}"
 
 
+def p_text(setting: Setting) -> str:
+    """Return p, adjusted for all settings of the study."""
+    return "–" if setting.p_holm is None else f"{setting.p_holm:.2g}"
+
+
 def value_text(setting: Setting) -> str:
     """Return mean ± standard deviation over seeds, or why there is none."""
     if setting.mean is None:
@@ -112,9 +117,8 @@ def paper_table(comparison: Comparison) -> list[list[str]]:
     rows = [[*head, "p (Holm)", "verdict"]]
     for s in in_order(comparison):
         spread = "" if s.std is None else f" ± {number(s.std)}"
-        p = "–" if s.p_holm is None else f"{s.p_holm:.2g}"
         cells = [s.label, str(len(s.seeds)), f"{number(s.mean)}{spread}"]
-        cells += [signed(s.delta), interval_text(s.interval), p, s.verdict or "–"]
+        cells += [signed(s.delta), interval_text(s.interval), p_text(s), s.verdict or "–"]
         rows.append(cells)
     return rows
 

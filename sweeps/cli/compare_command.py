@@ -84,7 +84,7 @@ def print_comparison(comparison: Comparison, *, verbose: bool = False) -> None:
     if verbose and any(s.verdict for s in settings):
         _by_axis(settings, {
             "seeds": lambda s: seeds[s.label],
-            "adjusted p": lambda s: "–" if s.p_holm is None else f"{s.p_holm:.2g}",
+            "adjusted p": words.p_text,
             "this part: interval": lambda s: words.interval_text(
                 s.this_part.interval if s.this_part else None
             ),
@@ -167,10 +167,7 @@ def undecided_text(
 
 @click.command("compare")
 @click.argument(
-    "names",
-    nargs=-1,
-    metavar="[STUDY | RESULTS.csv | RUN RUN...]",
-    shell_complete=complete_subject,
+    "names", nargs=-1, metavar="[STUDY | RESULTS.csv | RUN RUN...]", shell_complete=complete_subject
 )
 @click.option("--metric", metavar="NAME", help="Another metric of each run's best epoch.")
 @click.option("--margin", type=float, metavar="SIZE",

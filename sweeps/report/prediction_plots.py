@@ -66,11 +66,7 @@ def confusion_panel(
 
 
 def change_panel(
-    name: str,
-    title: str,
-    change: Array,
-    changed: Array,
-    names: Sequence[str],
+    name: str, title: str, change: Array, changed: Array, names: Sequence[str]
 ) -> Panel:
     """Return the difference of two matrices of counts `[C, C]`; `changed` cells are framed."""
     share = np.abs(change) / max(float(np.abs(change).max()), 1e-12)

@@ -17,11 +17,16 @@ from paribus.core.records.record import RunRecord
 from paribus.sweeps.analysis.compare import (
     Comparison,
     SettingComparison,
-    best_setting,
     compare_and_lint,
 )
 from paribus.sweeps.analysis.judge import has_other_units
-from paribus.sweeps.analysis.verdict_text import in_order, interval_text, verdict_text, where
+from paribus.sweeps.analysis.verdict_text import (
+    in_order,
+    interval_text,
+    p_text,
+    verdict_text,
+    where,
+)
 from paribus.sweeps.formatting import many, number, signed
 from paribus.sweeps.report.figure import (
     BASELINE_COLOUR,
@@ -91,11 +96,8 @@ class StudyView:
 
         None where no level is complete.
         """
-        levels, sign = self.comparison.levels, self.comparison.metric.sign
-        better = [s for s in levels if s.verdict == "better"]  # a seed may have failed
-        if better:
-            return max(better, key=lambda setting: sign * (setting.delta or 0.0))
-        return best_setting(levels, self.study.direction)
+        sign = self.comparison.metric.sign
+        return max(self.comparison.chosen, key=lambda s: sign * (s.delta or 0.0), default=None)
 
     @property
     def confidence(self) -> str:
@@ -244,7 +246,7 @@ def effects_plot(view: StudyView) -> Plot | None:
             setting.label,
             signed(setting.delta),
             interval_text(setting.interval),
-            "–" if setting.p_holm is None else f"{setting.p_holm:.2g}",
+            p_text(setting),
             verdict_text(comparison, setting),
         ]
         for setting in settings
