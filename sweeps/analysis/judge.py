@@ -104,13 +104,13 @@ def standard_of(
 
     The arguments are those of `judge_study`.
     """
-    baseline = next(result for result in results if result.setting.key is None)
     if margin is None and metric == study.metric:
         margin = study.requested.margin
-    values = baseline.values
-    if looks := study.requested.looks:  # the same margin at every look
-        values = tuple(v for s, v in zip(baseline.seeds, values, strict=True) if s < looks[0])
-    run = baseline.setting.runs[baseline.seeds[0]] if baseline.seeds else None
+    baseline = next((one for one in results if one.setting.key is None and one.seeds), None)
+    pairs = zip(baseline.seeds, baseline.values, strict=True) if baseline else ()
+    looks = study.requested.looks  # the same margin at every look
+    values = [value for seed, value in pairs if not looks or seed < looks[0]]
+    run = baseline.setting.runs[baseline.seeds[0]] if baseline else None
     record, decisions = study.outcomes.record(run) if run else None, None
     if record and record.data.val:  # an accuracy counts one decision of each label
         matrix = record.confusion_matrix

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from paribus.sweeps.analysis.judge import standard_for, standard_of
+from paribus.sweeps.analysis.judge import standard_of
 from paribus.sweeps.stats.power import MOST_SEEDS, detectable
 from paribus.sweeps.stats.variance import FEWEST_PAIRS, FEWEST_SETTINGS
 from paribus.sweeps.stats.verdicts import ALPHA, mean_and_std
@@ -61,12 +61,7 @@ def analyse_power(study: Study, seeds: int, settings: int, alpha: float = ALPHA)
     look spends, where there are looks.
     """
     known = study.results()
-    if any(result.setting.key is None for result in known):
-        standard = standard_of(study, known, study.metric)
-    else:
-        standard = standard_for(
-            study.metric, study.direction, [], settings, margin=study.requested.margin
-        )
+    standard = standard_of(study, known, study.metric)
     std, needed = _std(known), None
 
     def in_std(seeds: int) -> float:

@@ -59,20 +59,19 @@ def as_markdown(comparison: Comparison) -> str:
 
 def as_latex(comparison: Comparison) -> str:
     """Return a table for the package booktabs, and what it rests on as its caption."""
-    rows = paper_table(comparison)
-    head, *body = [" & ".join(map(_latex, row)) + r" \\" for row in rows]
-    return "\n".join([
-        r"\begin{table}",
-        rf"\caption{{{_latex(_caption(comparison))}}}",
-        rf"\begin{{tabular}}{{l{'r' * (len(rows[0]) - 2)}l}}",
-        r"\toprule",
-        head,
-        r"\midrule",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
-    ])  # fmt: skip
+    from pandas import DataFrame
+
+    columns, *rows = [[_latex(cell) for cell in row] for row in paper_table(comparison)]
+    table = (
+        DataFrame(rows, columns=columns)
+        .style.hide(axis="index")
+        .to_latex(
+            column_format=f"l{'r' * (len(columns) - 2)}l",
+            hrules=True,
+            caption=_latex(_caption(comparison)),
+        )
+    )
+    return str(table).rstrip()
 
 
 FORMATS = {"markdown": as_markdown, "latex": as_latex, "csv": as_csv}
