@@ -256,15 +256,15 @@ def _cells(
     first = records[0]
     names = [str(name) for name in (first and first.class_names) or range(max(base.shape))]
     cells = []
-    for cell in changed_cells(level, base):
-        *label, true, predicted = cell.place  # of several labels each matrix is of no and yes
+    for place, mean, low, high in changed_cells(level, base):
+        *label, true, predicted = place  # of several labels each matrix is of no and yes
         classes = ("no", "yes") if label else names
         cells.append(ChangedCell(
             label=names[label[0]] if label else None,
             true=classes[true],
             predicted=classes[predicted],
-            mean=cell.mean,
-            interval=[cell.low, cell.high],
+            mean=mean,
+            interval=[low, high],
         ))  # fmt: skip
     return cells
 

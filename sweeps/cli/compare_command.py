@@ -156,10 +156,9 @@ def undecided_text(
             for key, (_, level) in setting.changed.items():
                 levels.setdefault(key, []).append(show_value(level))
         axes = [f"{key}={','.join(texts)}" for key, texts in levels.items()]
+        # The terminal would break a word.
         if len(found.settings) > 1 and max(map(len, axes)) > width() - 10:
-            return undecided_text(
-                comparison, study, again, start, 1
-            )  # the terminal would break a word
+            return undecided_text(comparison, study, again, start, 1)
         options = ["--seeds", str(found.seeds), "--study", study.name, *root_words(study.root)]
         again = command("sweep", *(start or [start_of(study)]), *axes, *options)
     return f"{found.sentence}: {again}" if again and found.settings else found.sentence

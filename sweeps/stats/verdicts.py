@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -283,14 +283,11 @@ def holm(p: Array, multiplicity: int) -> Array:
 # Cells of the confusion matrix.
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One cell of a confusion matrix, level minus baseline.
+class Cell(NamedTuple):
+    """One cell, level minus baseline: mean difference of its count, with the 95 % interval.
 
-    Attributes:
-        place: Its indices: (true, predicted), or (label, true, predicted).
-        mean: Mean difference of the count over seeds.
-        low, high: Ends of its 95 % interval over seeds, of this cell alone.
+    Its place is (true, predicted), or (label, true, predicted); the interval is over seeds and of
+    this cell alone.
     """
 
     place: tuple[int, ...]

@@ -94,14 +94,9 @@ class Evidence:
         return next((one for one in self.results if not one.setting.key and one.values), None)
 
     @property
-    def of_baseline(self) -> list[RunRecord]:
-        """The records of its finished runs."""
-        return [r for one in self.results if not one.setting.key for r in self.finished(one)]
-
-    @property
     def configuration(self) -> Mapping[str, Any]:
         """The baseline's, with all defaults where one of its runs is finished."""
-        found = self.of_baseline
+        found = [r for one in self.results if not one.setting.key for r in self.finished(one)]
         return found[0].configuration if found else self.requested.baseline
 
     def on(self, key: str) -> list[SettingResult]:
