@@ -105,7 +105,11 @@ def warn_of_damage(study: Study, warn: Warn) -> None:
 
 
 def report_file(subject: RunFolder | Study | None, output: str | Path | None) -> Path | None:
-    """Return where a page is to be written; None where nothing is known of it."""
+    """Return where a page is to be written; None where nothing is known of it.
+
+    Raises:
+        RequestError: If it cannot be written there.
+    """
     if output is None:
         if not isinstance(subject, RunFolder):
             return subject.folder / "report.html" if subject else None

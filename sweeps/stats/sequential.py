@@ -27,7 +27,11 @@ _GROWTH = 1.6  # from look to look, beyond the usual ones
 
 
 def looks(most: int) -> tuple[int, ...]:
-    """Return after how many seeds the data are looked at, up to `most`, which is 3 or more."""
+    """Return after how many seeds the data are looked at, up to `most`, which is 3 or more.
+
+    Raises:
+        ValueError: If there are fewer than three.
+    """
     if most < _USUAL[0]:
         raise ValueError(f"{most} seeds: there is no verdict before the third")
     found = [n for n in _USUAL if n < most]

@@ -51,7 +51,11 @@ class Pairs:
         *,
         identical: bool = False,
     ) -> Pairs:
-        """Pair plain numbers; a ValueError if the lengths differ."""
+        """Pair plain numbers; a ValueError if the lengths differ.
+
+        Raises:
+            ValueError: If the lengths differ.
+        """
         ours = np.asarray(level, dtype=np.float64)
         theirs = np.asarray(baseline, dtype=np.float64)
         if len(ours) != len(theirs):  # numpy would repeat a single value
