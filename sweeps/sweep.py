@@ -27,7 +27,7 @@ from paribus.sweeps.execution.driver import RunEvent, RunnerOptions, drive
 from paribus.sweeps.execution.pool import Pool, Stop, never
 from paribus.sweeps.formatting import without_credentials
 from paribus.sweeps.progress.progress_state import Training
-from paribus.sweeps.stats.sequential import seeds_can_decide
+from paribus.sweeps.stats.power import seeds_can_decide
 from paribus.sweeps.study import optuna_studies
 from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.designs import OneAtATime, UntilDecided

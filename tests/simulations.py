@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from paribus.sweeps.stats.sequential import Look, judge_looks, looks
+from paribus.sweeps.stats.power import Look, judge_looks, looks
 from paribus.sweeps.stats.verdicts import Pairs, Standard, judge
 
 WRONG = ("better", "worse")

@@ -2,7 +2,7 @@
 
 They are torch's own. Weight decay is a keyword of the optimizer (`optimizer.weight_decay`) and is
 applied in its `step`: for a single run in `core/training/loop.py: train_epoch`, for a cohort in
-`core/training/cohort/optimizer_kernels.py`.
+`core/training/cohort/kernels.py`.
 """
 
 from __future__ import annotations

@@ -1,23 +1,29 @@
-"""New inputs, read as the training data were: the recipe that a record keeps, images and texts."""
+"""New inputs, read as the training data were, by the recipe that a record keeps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from paribus.core.data.arrays import Scaling, standardized
-from paribus.core.data.images import ImageRecipe, decode_alike, image_files
+from paribus.core.data.arrays import NUMERIC, Array, Scaling, float32, standardized
+from paribus.core.data.images import SUFFIXES, ImageRecipe, decode_alike, image_files
 from paribus.core.data.loader import Inputs, Part
 from paribus.core.data.prepare import Recipe
-from paribus.core.data.tables import check_columns, read_frame
+from paribus.core.data.tables import Column, Table, check_columns, is_new, read_frame, words_array
 from paribus.core.data.texts import UNKNOWN, TextRecipe, Texts
-from paribus.core.errors import DamagedError, Faults, RequestError, shown
+from paribus.core.errors import DamagedError, Faults, RequestError, first_few, nearest, shown
 from paribus.core.fileio import existing
+
+if TYPE_CHECKING:
+    import pandas
+
 
 STANDARD_INPUT = "-"
 TEXT_FILES = (".txt", ".csv", ".tsv", ".tab")
@@ -203,3 +209,248 @@ class TextReader:
             )
         check_columns(frame, [column], str(path))
         return [(f"{path}:{row}", text) for row, text in enumerate(frame[column].tolist(), 1)]
+
+
+# Rows of numbers and words: of files, typed, or of a JSON document.
+
+
+_BOOLEANS = {"True", "False"}
+
+
+class RowReader:
+    """Reads rows as a record's recipe, of a table or of numbers in memory, says."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.words = "table" in recipe  # columns may be of words, and cells empty
+        self.fill = "table" in recipe and recipe["table"]["fill"]
+        names = recipe["columns"]
+        self.named = self.words or (names is not None and len(set(names)) == len(names))
+        if names is None or not self.named:
+            names = [str(place + 1) for place in range(math.prod(recipe["input_shape"]))]
+        self.columns: list[Column] = [{"name": name, "mean": None} for name in names]
+        if "table" in recipe:
+            self.columns = recipe["table"]["columns"]
+        self._names = [column["name"] for column in self.columns]
+
+    @property
+    def expected(self) -> str:
+        """Return what may be given, in words."""
+        if self.named:
+            return f"CSV or TSV files with the columns {shown(', '.join(self._names), 200)}"
+        shape, count = self.recipe["input_shape"], len(self.columns)
+        as_shape = f", an input of shape {shape}" if len(shape) > 1 else ""
+        numbers = "one number" if count == 1 else f"{count} numbers"
+        return (
+            f"CSV or TSV files with {numbers} on each line{as_shape}, or numbers with commas "
+            "between"
+        )
+
+    def read(self, given: Given) -> New:
+        """Return the rows, encoded and standardized as the training's were."""
+        faults = Faults()
+        frames: list[pandas.DataFrame] = []  # the index says how each row is called
+        if given.rows is not None:
+            document = [(f"{STANDARD_INPUT}:{n}", row) for n, row in enumerate(given.rows, 1)]
+            frames.append(self._of_values(document, faults))
+        for word in given.words:
+            with faults.collecting():
+                try:
+                    numbers = [float(cell) for cell in word.split(",")]
+                except ValueError:
+                    frames.append(self._of_file(word))
+                else:
+                    frames.append(self._of_values([(word, numbers)], faults))
+        read = [
+            {c["name"]: self._cells(frame[c["name"]], c, faults) for c in self.columns}
+            for frame in frames
+        ]
+        faults.check()
+        cells = {name: np.concatenate([some[name] for some in read]) for name in self._names}
+        names = [name for frame in frames for name in frame.index]
+        notes = []
+        for column in self.columns:
+            held, known = cells[column["name"]], column.get("categories")
+            if known is not None and len(new := np.flatnonzero(is_new(held, known))):
+                # It is read as none of them, as such words are in validation and test.
+                notes.append(
+                    f"{shown(names[new[0]], 200)}, column '{shown(column['name'])}' holds "
+                    f"{shown(repr(held[new[0]]), 40)}{_and_more(len(new))}: it counts as none of "
+                    f"the training part's words {shown(', '.join(known), 160)}."
+                )
+        inputs = Table(cells).encoded({"columns": self.columns, "fill": self.fill})
+        inputs = inputs.reshape(-1, *self.recipe["input_shape"])
+        return New.in_memory(names, standardized(inputs, self.recipe["standardize"]), notes)
+
+    def _cells(self, cells: pandas.Series, column: Column, faults: Faults) -> Array:
+        """Return a column as float64 `[N]` (NaN: empty), or words, object `[N]` (None: empty).
+
+        Args:
+            cells: Numbers of any type, or Python's own values.
+            column: The training's.
+            faults: Takes one for each kind of cell that cannot be used, with the first of them.
+        """
+        words = "categories" in column
+        empty = cells.isna().to_numpy()
+        odd = infinite = np.zeros(len(cells), dtype=bool)
+        if words or getattr(cells.dtype, "kind", "O") not in NUMERIC:
+            kinds = (str, bool, int, float) if words else (bool, int, float)
+            odd = np.array([not isinstance(c, kinds) for c in cells], bool) & ~empty
+            usable = [None if bad else c for c, bad in zip(cells, odd | empty, strict=True)]
+            held = words_array(usable) if words else np.array([*map(_float, usable)], np.float64)
+        else:
+            held = cells.to_numpy(dtype=np.float64, na_value=np.nan)
+        if not words:
+            infinite = np.isinf(float32(held).numpy())
+        filled = self.fill if words else column.get("mean") is not None
+        kind = "word" if words else "number"
+        for bad, what, hint in (
+            (odd, "holds {}, which is no " + kind, f"The run was trained with {kind}s there."),
+            (infinite, "is not finite as float32", "Leave the row out."),
+            (empty & (not filled), "is empty", "Fill it: the training data had no empty cells."),
+        ):
+            if bad.any():
+                row = int(np.argmax(bad))
+                place = f"{shown(cells.index[row], 200)}, column '{shown(column['name'])}'"
+                what = what.format(shown(repr(cells.iloc[row]), 40))
+                faults.add(f"{place} {what}{_and_more(int(bad.sum()))}.", hint, "input")
+        return held
+
+    def _of_file(self, word: str) -> pandas.DataFrame:
+        """Read a file's rows, in columns as the training's.
+
+        Raises:
+            RequestError: If it is no table, or its columns are not the training's.
+        """
+        import pandas
+
+        path = existing(word)
+        if path is None or path.is_dir() or path.suffix.lower() in SUFFIXES:
+            what = "there is no such file" if path is None else "is no table"
+            raise RequestError(f"{shown(word, 200)}: {what}.", f"Give {self.expected}.", "input")
+        exact: dict[str, Any] = {} if self.words else {"float_precision": "round_trip"}
+        if self.named:  # a table is read as `data.tables.table` reads the training's
+            words = {
+                c["name"]: str
+                for c in self.columns
+                if not _BOOLEANS.issuperset(c.get("categories", ()))
+            }
+            frame = read_frame(str(path), dtype=words, **exact)
+            self._refuse_missing([str(name) for name in frame.columns], str(path))
+        else:
+            frame = read_frame(str(path), header=self._header(path), **exact)
+            frame.columns = self._names
+        if frame.empty:
+            raise RequestError(f"{shown(word, 200)}: has no rows.", kind="input")
+        found = {}
+        for column in self.columns:
+            cells = found[column["name"]] = frame[column["name"]]
+            if "categories" not in column:
+                numbers = pandas.to_numeric(cells, errors="coerce")
+                odd = numbers.isna() & cells.notna()
+                found[column["name"]] = (
+                    numbers.astype(object).where(~odd, cells) if any(odd) else numbers
+                )
+        return pandas.DataFrame(found).set_axis([f"{word}:{n + 1}" for n in range(len(frame))])
+
+    def _header(self, path: Path) -> int | None:
+        """Return 0 if a file of so many numbers on each line has a header, else None.
+
+        Raises:
+            RequestError: If its first line is neither a header nor a row of them.
+        """
+        first = read_frame(str(path), header=None, nrows=1, dtype=str).iloc[0].tolist()
+        if len(first) != len(self.columns):
+            raise RequestError(
+                f"{shown(path, 200)}: has {len(first)} columns; expected {len(self.columns)}, one "
+                "for each number of an input.",
+                "Take away what is not an input.",
+                "shape",
+            )
+        if len(first) > 1 and first == [str(place) for place in range(len(first))]:
+            raise RequestError(
+                f"{shown(path, 200)}: its first line, {shown(', '.join(first))}, may be a header "
+                "as well as a row.",
+                "Take it away, or put a header of words above it.",
+                "input",
+            )
+        words = []
+        for cell in first:
+            try:
+                float(str(cell))
+            except ValueError:
+                words.append(cell)
+        if 0 < len(words) < len(first):
+            raise RequestError(
+                f"{shown(path, 200)}:1: {shown(repr(words[0]), 40)} is no number.",
+                "The first line is a header of words, or a row of numbers.",
+                "input",
+            )
+        return 0 if words else None
+
+    def _of_values(self, rows: Sequence[tuple[str, object]], faults: Faults) -> pandas.DataFrame:
+        """Return rows that were typed or stand in a document, with their names, as they are."""
+        import pandas
+
+        kept: list[list[Any]] = []
+        named: list[str] = []
+        for name, row in rows:
+            with faults.collecting():
+                kept.append(self._row(row, name))
+                named.append(name)
+        return pandas.DataFrame(kept, named, self._names, dtype=object)
+
+    def _row(self, row: object, name: str) -> list[Any]:
+        """Return the cells of a row in the order of the columns.
+
+        Raises:
+            RequestError: If there are others than the training's.
+        """
+        if isinstance(row, Mapping):
+            self._refuse_missing([str(key) for key in row], name)
+            return [row[column] for column in self._names]
+        flat = (len(self.columns),)
+        wanted = flat if self.words else tuple(self.recipe["input_shape"])
+        try:
+            array = np.array(row if isinstance(row, list) else [row], dtype=object)
+        except ValueError:  # lists of different lengths inside
+            array = np.empty((0,))
+        if array.shape not in (wanted, flat):
+            words = " and words, or an object by column." * self.named or "."
+            raise RequestError(
+                f"{shown(name)} has shape {list(array.shape)}; expected shape {list(wanted)}.",
+                f"A row is a list of numbers{words}",
+                "shape",
+            )
+        cells: list[Any] = array.reshape(-1).tolist()
+        return cells
+
+    def _refuse_missing(self, given: Sequence[str], where: str) -> None:
+        """Refuse rows that lack columns, naming what may be meant by them."""
+        lacking = [name for name in self._names if name not in given]
+        if not lacking:
+            return
+        spare = [name for name in given if name not in self._names]
+        close = {name: nearest(name, spare) for name in lacking}
+        named = [
+            f"'{shown(name)}'" + (f" (is it '{shown(like)}'?)" if like else "")
+            for name, like in close.items()
+        ]
+        raise RequestError(
+            f"{shown(where, 200)}: lacks {len(lacking)} of the {len(self.columns)} columns that "
+            f"the run was trained with: {first_few(named)}; it has {shown(', '.join(given), 200)}.",
+            "Further columns, such as the target, are ignored.",
+            "missing-column",
+        )
+
+
+def _float(cell: Any) -> float:
+    try:
+        return math.nan if cell is None else float(cell)
+    except OverflowError:
+        return math.inf
+
+
+def _and_more(count: int) -> str:
+    """Return how many rows besides the first have the same fault."""
+    return f" (and in {count - 1} more rows)" if count > 1 else ""

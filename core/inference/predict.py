@@ -13,8 +13,7 @@ from paribus.core.components.models import model_outputs
 from paribus.core.errors import ParibusError, RequestError, shown
 from paribus.core.inference.evaluate import device_of, trained_model
 from paribus.core.inference.load_run import recorded_run
-from paribus.core.inference.new_inputs import Given, ImageReader, TextReader, read_recipe
-from paribus.core.inference.new_rows import RowReader
+from paribus.core.inference.new_inputs import Given, ImageReader, RowReader, TextReader, read_recipe
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.runtime import settle
 

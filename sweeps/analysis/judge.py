@@ -14,8 +14,13 @@ import numpy as np
 
 from paribus.core.config.schema import Direction
 from paribus.sweeps.analysis.observed import Observed, observed
-from paribus.sweeps.stats.power import seeds_to_decide, smallest_difference
-from paribus.sweeps.stats.sequential import Look, judge_looks, seeds_can_decide
+from paribus.sweeps.stats.power import (
+    Look,
+    judge_looks,
+    seeds_can_decide,
+    seeds_to_decide,
+    smallest_difference,
+)
 from paribus.sweeps.stats.variance import step_of
 from paribus.sweeps.stats.verdicts import Answer, Judgement, Standard, judge, mean_and_std
 from paribus.sweeps.study.results import PlannedSetting, SettingResult

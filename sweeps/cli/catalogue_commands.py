@@ -10,12 +10,16 @@ import rich_click as click
 from paribus.core.config.experiment import catalogue, load_experiment
 from paribus.core.config.schema import DEFAULT_METRICS, flatten, get
 from paribus.core.config.values import show_value
-from paribus.sweeps.cli.console import command, print_json, say, table, warn
-from paribus.sweeps.cli.options import (
+from paribus.sweeps.cli.console import (
+    command,
     experiment_argument,
     json_option,
     overrides_argument,
+    print_json,
     run_options,
+    say,
+    table,
+    warn,
 )
 from paribus.sweeps.study.results_dir import ResultsDir
 

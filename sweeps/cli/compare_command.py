@@ -18,14 +18,17 @@ from paribus.sweeps.cli.console import (
     bar,
     command,
     has_symbols,
+    json_option,
+    plain_option,
     print_json,
+    root_option,
     root_words,
     say,
     table,
+    verbose_option,
     warn,
     width,
 )
-from paribus.sweeps.cli.options import json_option, plain_option, root_option, verbose_option
 from paribus.sweeps.formatting import cut, distinct_cuts, number, signed
 from paribus.sweeps.study.results_dir import ResultsDir
 

@@ -12,8 +12,7 @@ import rich_click as click
 
 from paribus.core.errors import RequestError, shown
 from paribus.sweeps.cli.completion import complete_subject
-from paribus.sweeps.cli.console import bar, print_json, say, table, warn
-from paribus.sweeps.cli.options import run_options
+from paribus.sweeps.cli.console import bar, print_json, run_options, say, table, warn
 from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir
 

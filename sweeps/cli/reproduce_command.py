@@ -13,11 +13,12 @@ from paribus.sweeps.cli.console import (
     clean_stop,
     command,
     is_plain,
+    plain_option,
     print_json,
+    run_options,
     say,
     warn,
 )
-from paribus.sweeps.cli.options import plain_option, run_options
 from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir
 

@@ -12,8 +12,16 @@ from paribus.core.errors import DamagedError, Faults, shown
 from paribus.core.fileio import verify_manifest, write_bytes
 from paribus.core.records.run_dir import HISTORY, RECORD, RunFolder
 from paribus.sweeps.cli.completion import complete_study, complete_subject
-from paribus.sweeps.cli.console import print_json, say, size, table, warn
-from paribus.sweeps.cli.options import json_option, root_option, run_options
+from paribus.sweeps.cli.console import (
+    json_option,
+    print_json,
+    root_option,
+    run_options,
+    say,
+    size,
+    table,
+    warn,
+)
 from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir
 

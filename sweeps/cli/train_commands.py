@@ -12,23 +12,21 @@ from paribus.sweeps.cli.completion import complete_key, complete_study
 from paribus.sweeps.cli.console import (
     INTERRUPTED,
     best_of_run,
+    checked_option,
     clean_stop,
     command,
-    is_plain,
-    print_json,
-    root_words,
-    say,
-    warn,
-    warn_stopped,
-)
-from paribus.sweeps.cli.options import (
-    checked_option,
     experiment_argument,
     faults_of,
+    is_plain,
     overrides_argument,
+    print_json,
+    root_words,
     run_options,
+    say,
     training_options,
     verbose_option,
+    warn,
+    warn_stopped,
 )
 from paribus.sweeps.execution.driver import RunnerOptions
 from paribus.sweeps.formatting import number

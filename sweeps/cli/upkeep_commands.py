@@ -15,8 +15,16 @@ import rich_click as click
 
 from paribus.core.errors import Faults, ParibusError, RequestError
 from paribus.sweeps.cli.completion import complete_study, complete_subject
-from paribus.sweeps.cli.console import bar, print_json, say, size, table, warn
-from paribus.sweeps.cli.options import json_option, root_option
+from paribus.sweeps.cli.console import (
+    bar,
+    json_option,
+    print_json,
+    root_option,
+    say,
+    size,
+    table,
+    warn,
+)
 from paribus.sweeps.formatting import many
 from paribus.sweeps.study.results_dir import ResultsDir
 

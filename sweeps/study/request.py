@@ -282,7 +282,7 @@ def study_options(
             "Name one of them.",
             "options",
         )
-    from paribus.sweeps.stats.sequential import looks
+    from paribus.sweeps.stats.power import looks
 
     decision = Decision(margin, looks(max_seeds or _USUAL) if until_decided else ())
     return StudyOptions(seeds, search, decision, study, storage)

@@ -141,7 +141,7 @@ def serve(way: str) -> None:
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
     from paribus.core.training.cohort.eligibility import members_keep_their_bits
-    from paribus.core.training.cohort.optimizer_kernels import MemberUpdate
+    from paribus.core.training.cohort.kernels import MemberUpdate
 
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is not an answer

@@ -19,8 +19,7 @@ from paribus.core.data.loader import Items, Part
 from paribus.core.errors import shown
 from paribus.core.rng import stream
 from paribus.core.training.cohort.graph import UnsupportedModel, read_graph
-from paribus.core.training.cohort.kernels import unfit_loss
-from paribus.core.training.cohort.optimizer_kernels import unfit_optimizer
+from paribus.core.training.cohort.kernels import unfit_loss, unfit_optimizer
 from paribus.core.training.cohort.program import Program
 from paribus.core.training.cohort.sampling import PaddedPart
 from paribus.core.training.train_state import TrainState

@@ -19,9 +19,11 @@ from paribus.core.training.cohort.kernels import (
     DropLayer,
     Layer,
     MemberLoss,
+    MemberUpdate,
+    Step,
+    hyperparameters,
     padded,
 )
-from paribus.core.training.cohort.optimizer_kernels import MemberUpdate, Step, hyperparameters
 from paribus.core.training.cohort.sampling import Orders, PaddedPart, noise
 
 if TYPE_CHECKING:

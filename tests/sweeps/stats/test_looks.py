@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paribus.sweeps.stats.sequential import Look, judge_looks, looks
+from paribus.sweeps.stats.power import Look, judge_looks, looks
 from paribus.sweeps.stats.verdicts import ALPHA, Pairs, Standard
 
 

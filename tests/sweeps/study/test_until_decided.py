@@ -9,7 +9,7 @@ from paribus.core.errors import Faults, RequestError
 from paribus.sweeps.analysis.compare import SettingComparison, compare_study
 from paribus.sweeps.analysis.verdict_text import legend
 from paribus.sweeps.report.study_plots import StudyView
-from paribus.sweeps.stats.sequential import looks
+from paribus.sweeps.stats.power import looks
 from paribus.sweeps.study.request import Decision, read_option, study_options
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study
