@@ -22,7 +22,6 @@ from paribus.sweeps.cli.console import (
     plain_option,
     print_json,
     root_option,
-    root_words,
     say,
     table,
     verbose_option,
@@ -30,7 +29,7 @@ from paribus.sweeps.cli.console import (
     width,
 )
 from paribus.sweeps.formatting import cut, distinct_cuts, number, signed
-from paribus.sweeps.study.results_dir import ResultsDir
+from paribus.sweeps.study.results_dir import ResultsDir, root_words
 
 if TYPE_CHECKING:
     from paribus.sweeps.analysis.compare import Comparison

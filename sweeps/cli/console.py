@@ -25,7 +25,6 @@ from paribus.sweeps.cli.completion import complete_experiment, complete_key
 from paribus.sweeps.formatting import cut, distinct_cuts, without_credentials
 from paribus.sweeps.study.request import OPTIONS, read_option
 from paribus.sweeps.study.results_dir import ResultsDir
-from paribus.sweeps.study.results_dir import root_words as root_words
 
 INTERRUPTED = 130  # exit code
 

@@ -31,7 +31,6 @@ from paribus.sweeps.cli.console import (
     fitted,
     nearby,
     print_json,
-    root_words,
     say,
     table,
     width,
@@ -40,6 +39,7 @@ from paribus.sweeps.execution.driver import cost, length, schedule
 from paribus.sweeps.formatting import cut, cut_middle, duration, many, number
 from paribus.sweeps.study.axes import Axis
 from paribus.sweeps.study.request import seed_words
+from paribus.sweeps.study.results_dir import root_words
 from paribus.sweeps.sweep import Sweep
 
 _LONGEST_LEVEL = 120  # characters, in a list of them

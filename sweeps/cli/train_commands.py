@@ -20,7 +20,6 @@ from paribus.sweeps.cli.console import (
     is_plain,
     overrides_argument,
     print_json,
-    root_words,
     run_options,
     say,
     training_options,
@@ -30,7 +29,7 @@ from paribus.sweeps.cli.console import (
 )
 from paribus.sweeps.execution.driver import RunnerOptions
 from paribus.sweeps.formatting import number
-from paribus.sweeps.study.results_dir import ResultsDir
+from paribus.sweeps.study.results_dir import ResultsDir, root_words
 
 if TYPE_CHECKING:
     from paribus.sweeps.sweep import Sweep
