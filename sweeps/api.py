@@ -193,9 +193,13 @@ class StudyResult:
         return compare_study(self.study).to_frame()
 
     def __repr__(self) -> str:
-        results = [result for result in self.study.results() if result.mean is not None]
-        means = ", ".join(f"{result.label} {result.mean:.4g}" for result in results)
-        return f"<study {self.name}: mean best {self.study.metric} of {means or 'nothing yet'}>"
+        found = [one for one in compare_study(self.study).settings if one.mean is not None]
+        means = [
+            f"{one.label} {one.mean:.4g}" + (f" ({one.verdict})" if one.verdict else "")
+            for one in found
+        ]
+        what = ", ".join(means) or "nothing yet"
+        return f"<study {self.name}: mean best {self.study.metric} of {what}>"
 
     def _repr_html_(self) -> str:
         return compare_study(self.study)._repr_html_()

@@ -241,6 +241,9 @@ def test_overrides_as_they_are_typed(trained, root):
 def test_a_study_shows_what_it_found(study):
     assert repr(study).startswith("<study mine: mean best val/accuracy of baseline 0.")
     assert "optimizer.lr=0.01 0." in repr(study)
+    verdict = next(row["verdict"] for row in study.rows if row["label"] == "optimizer.lr=0.01")
+    assert verdict
+    assert repr(study).endswith(f" ({verdict})>")
 
 
 def test_a_script_that_is_an_experiment_says_how_it_is_guarded(tmp_path):
