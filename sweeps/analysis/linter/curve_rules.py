@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from paribus.core.config.schema import get
-from paribus.core.records.record import RunRecord
 from paribus.sweeps.analysis.linter.evidence import (
     LENGTH,
     NO_BASELINE,
@@ -50,9 +49,9 @@ def still_improving(evidence: Evidence) -> list[Seen]:
     for one in evidence.results:
         if one.setting.key in LENGTH:
             continue
-        runs = evidence.complete(one)
-        patience = patience or any(map(ended_by_patience, runs))
-        runs = [run for run in runs if not ended_by_patience(run)]
+        complete = evidence.complete(one)
+        runs = [run for run, record in complete.items() if not ended_by_patience(record)]
+        patience = patience or len(runs) < len(complete)
         curves = _curves_of(evidence, runs, 2)
         judged = judged or bool(curves)
         gain = _late_gain(curves, evidence.margin or 0.0)
@@ -89,7 +88,7 @@ def overfitting(evidence: Evidence) -> list[Seen]:
     rises: dict[str, float] = {}
     judged = False
     for one in evidence.results:
-        histories = [evidence.histories[run.run] for run in evidence.complete(one)]
+        histories = [evidence.histories[run] for run in evidence.complete(one)]
         pairs = [
             (train, val)
             for history in histories
@@ -190,7 +189,7 @@ def different_curves(evidence: Evidence) -> list[Seen]:
     if own is None:
         return not_judged(f"the baseline has no curve of {_FEWEST} epochs")
     least = evidence.margin / 2
-    matrix = evidence.complete(baseline)[0].confusion_matrix
+    matrix = evidence.confusion_matrix(baseline)
     if matrix and evidence.metric.split("/")[-1] == "accuracy":
         least = max(least, 1 / max(1.0, float(np.sum(matrix))))
     favoured: dict[str, float] = {}
@@ -252,9 +251,9 @@ def _curve_of(history: History, metric: str, fewest: int) -> Curve | None:
     return found if np.isfinite(found).all() else None
 
 
-def _curves_of(evidence: Evidence, runs: Sequence[RunRecord], fewest: int) -> list[Curve]:
+def _curves_of(evidence: Evidence, runs: Iterable[str], fewest: int) -> list[Curve]:
     """Return the selection metric over epochs, one `[E]` per run; higher is better."""
-    curves = (_curve_of(evidence.histories[run.run], evidence.metric, fewest) for run in runs)
+    curves = (_curve_of(evidence.histories[run], evidence.metric, fewest) for run in runs)
     return [evidence.sign * curve for curve in curves if curve is not None]
 
 

@@ -112,9 +112,14 @@ class Evidence:
         """Return the records of a setting's runs, complete and failed."""
         return [self.records[run] for run in one.runs if run in self.records]
 
-    def complete(self, one: SettingResult) -> list[RunRecord]:
-        """Return the records of the runs whose values count."""
-        return [record for record in self.finished(one) if record.seed in one.seeds]
+    def complete(self, one: SettingResult) -> dict[str, RunRecord]:
+        """Return run id to record of the runs whose values count."""
+        runs = [one.setting.runs[seed] for seed in one.seeds]
+        return {run: self.records[run] for run in runs}
+
+    def confusion_matrix(self, one: SettingResult) -> list[Any] | None:
+        """Return the matrix of a complete run's best epoch, if its task has any."""
+        return next(iter(self.complete(one).values())).confusion_matrix
 
     def sweep(self, axes: Sequence[str], *options: str) -> str:
         """Return the command of a sweep from the baseline with the study's seeds."""

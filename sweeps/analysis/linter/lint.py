@@ -221,7 +221,7 @@ def accuracy_alone(evidence: Evidence) -> list[Seen]:
         return []
     if evidence.baseline is None:
         return not_judged(NO_BASELINE)
-    matrix = evidence.complete(evidence.baseline)[0].confusion_matrix
+    matrix = evidence.confusion_matrix(evidence.baseline)
     counts = np.sum(matrix or [[0]], axis=-1)
     if counts.ndim == 2:
         counts = counts.sum(0)

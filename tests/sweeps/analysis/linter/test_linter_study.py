@@ -89,7 +89,7 @@ def test_patience_is_read_from_the_record(swept, tmp_path):
     write_manifest(run)
     study = Study.load(root, "study")
     seen = evidence_of(study, study.results(), 0.005)
-    assert [ended_by_patience(run) for run in seen.complete(seen.baseline)] == [True]
+    assert [ended_by_patience(run) for run in seen.complete(seen.baseline).values()] == [True]
 
 
 def test_compare_shows_warnings_with_reasons_and_commands(paribus, tmp_path):
