@@ -1,7 +1,7 @@
 """Decide verdicts: better, worse, equivalent, undecided or identical.
 
 `decide` is the rule, `judge` applies it to all settings of a study. What it is applied to, read
-from records, is in `paribus.sweeps.analysis.judge`; `sequential` adds seeds until it is decided.
+from records, is in `paribus.sweeps.analysis.judge`; `power` adds seeds until it is decided.
 """
 
 from __future__ import annotations
