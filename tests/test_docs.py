@@ -33,7 +33,7 @@ def test_every_block_runs_and_prints_what_it_shows(page, folder, paribus) -> Non
         for command, code, out, err in run_block(kind, block, folder, paribus):
             assert code == 0, f"{command}\n{out}\n{err}"
             if kind == "console" and out:
-                # Lines break elsewhere where the folder's path is longer.
+                # Lines break at other words where the folder's path is longer.
                 known = {word for line in words_of(block) for word in line}
                 first = [line[0] for line in words_of(out)]
                 new = [word for word in first if word not in known]

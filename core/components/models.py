@@ -274,7 +274,7 @@ def _tensor_bytes(tensor: Tensor) -> bytes:
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
-    """Put all of a model's weights into it; DamagedError says of which run they do not fit.
+    """Put all of a model's weights into it; `name` is their run's.
 
     Raises:
         DamagedError: If they are another model's.

@@ -22,7 +22,7 @@ def is_frame(values: object) -> bool:
 
 
 def as_array(values: Any, what: str, where: str) -> Array:
-    """Return values of any dtype as an array `[N, ...]`; RequestError if they are no such thing.
+    """Return values of any dtype as an array `[N, ...]`.
 
     Raises:
         RequestError: The values are no array, tensor, list or frame, or do not fit in one array.

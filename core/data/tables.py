@@ -235,7 +235,7 @@ def table(path: str, target: str | list[str], missing: Missing = "refuse") -> tu
 
 
 def read_frame(path: str, **options: Any) -> Any:
-    """Read a CSV or TSV file as a DataFrame; RequestError if it is missing or no table.
+    """Read a CSV or TSV file as a DataFrame.
 
     Raises:
         RequestError: If there is no such file, or it is no table.
@@ -269,7 +269,7 @@ def read_frame(path: str, **options: Any) -> Any:
 
 
 def check_columns(frame: Any, wanted: Sequence[str], path: str) -> None:
-    """Refuse names that a table does not have; RequestError gives the nearest, or all.
+    """Refuse names that a table does not have, with the nearest, or all.
 
     Raises:
         RequestError: With the nearest, or all.

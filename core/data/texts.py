@@ -117,7 +117,7 @@ def tokens(text: str, lowercase: bool) -> list[str]:
 
 
 def checked(texts: Texts, where: str) -> Texts:
-    """Return the texts if each has a token; RequestError names those that have none.
+    """Return the texts if each has a token.
 
     Raises:
         RequestError: Naming those that have none.

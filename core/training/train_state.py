@@ -221,7 +221,7 @@ def length(train: Mapping[str, Any], steps_per_epoch: int) -> tuple[int, int]:
 
 
 def checked_loss(train_state: TrainState, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the loss of a batch; RequestError if the outputs have not the task's shape.
+    """Return the loss of a batch whose outputs have the task's shape.
 
     A loss that broadcasts `[N]` against `[N, 1]` would train on nonsense without an error.
 

@@ -51,7 +51,7 @@ class Pairs:
         *,
         identical: bool = False,
     ) -> Pairs:
-        """Pair plain numbers; a ValueError if the lengths differ.
+        """Pair plain numbers.
 
         Raises:
             ValueError: If the lengths differ.

@@ -144,7 +144,7 @@ def prove_one_change(setting: Setting, baseline: RunSpec, run: RunSpec) -> dict[
 def refuse_other_examples(
     setting: Setting, baseline: RunSpec, run: RunSpec, resolver: Resolver
 ) -> None:
-    """Raise a `RequestError` where a change of data changes the validation examples.
+    """Refuse a change of data that changes the validation examples.
 
     Raises:
         RequestError: If the validation examples of the two runs differ.

@@ -176,7 +176,7 @@ class Search:
 
 
 def check_search(search: Search, axes: Sequence[Axis]) -> None:
-    """Raise a `RequestError` if there is nothing to explore, or the sampler cannot explore it.
+    """Refuse a search with nothing to explore, or that the sampler cannot explore.
 
     Raises:
         RequestError: If there is nothing to explore, or the sampler cannot explore an axis.

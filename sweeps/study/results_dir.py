@@ -37,7 +37,7 @@ class ResultsDir:
         self.studies = self.path / "studies"
 
     def create(self) -> None:
-        """Make the folders, or raise a `RequestError` where the place cannot be written.
+        """Make the folders.
 
         Raises:
             RequestError: If the place cannot be written.
@@ -55,7 +55,7 @@ class ResultsDir:
         os.environ[DATA_FOLDER] = str(self.path / "data")
 
     def check_writable(self) -> None:
-        """Refuse a place that cannot be written, with a `RequestError`; create nothing.
+        """Refuse a place that cannot be written; create nothing.
 
         Raises:
             RequestError: Naming the place.

@@ -1,4 +1,4 @@
-"""What a tracker is told, by hand: a run's record, and a study with a picture and a page."""
+"""What a tracker is given, by hand: a run's record, and a study with a picture and a page."""
 
 import io
 from dataclasses import replace

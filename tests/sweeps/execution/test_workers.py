@@ -163,8 +163,8 @@ def test_where_there_is_no_gpu_runs_for_one_still_end(pool, troubled):
         pytest.skip("there is a GPU")
     run = replace(run, configuration=run.configuration | {"device": "cuda"})
     pool.resize_for([run])
-    *_, told = pool.execute(tasks_of([run], troubled.folder / "attempts"), never)
-    assert (told.run, told.ended) == (run.id, "complete")
+    *_, last = pool.execute(tasks_of([run], troubled.folder / "attempts"), never)
+    assert (last.run, last.ended) == (run.id, "complete")
 
 
 def test_ctrl_c_and_sigterm_are_the_drivers_alone(pool, troubled):
