@@ -248,7 +248,7 @@ def model_outputs(model: nn.Module, batches: Iterable[Tensor], device: torch.dev
     A model that draws in evaluation too gets the same draws for the same inputs, always.
     """
     model.eval()
-    with torch.inference_mode(), seeded_globals(0, "dropout", "predict"):
+    with torch.no_grad(), seeded_globals(0, "dropout", "predict"):
         return torch.cat([model(inputs.to(device)).float().cpu() for inputs in batches])
 
 

@@ -122,8 +122,9 @@ def measure(train_state: TrainState, split: PartName, loader_workers: int = 0) -
     model.eval()  # what it returns is the user's affair
     batch_size = train_state.configuration["train"]["eval_batch_size"]
     total_loss, outputs, targets = 0.0, [], []
+    # Not inference_mode: what a module caches here (masks, rotary tables) it also trains with.
     # A model that draws in evaluation too gets the same draws for the same part, always.
-    with torch.inference_mode(), seeded_globals(0, "dropout", split):
+    with torch.no_grad(), seeded_globals(0, "dropout", split):
         for batch, batch_targets in part.batches(batch_size, workers=loader_workers):
             batch_outputs = model(batch.to(train_state.device))
             loss = checked_loss(train_state, batch_outputs, batch_targets.to(train_state.device))

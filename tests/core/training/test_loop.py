@@ -107,3 +107,23 @@ def test_masks_of_our_dropout_layers_come_from_their_streams(small):
 def test_the_last_epoch_of_a_number_of_updates_ends_at_that_update(small):
     _, state = trained(job_of(small, train={"updates": 4, "batch_size": 16}))
     assert {int(entry["step"]) for entry in state["optimizer"]["state"].values()} == {4}
+
+
+ROTARY = """
+class Rotary(nn.Module):
+    def __init__(self, in_features: int, num_classes: int):
+        super().__init__()
+        self.linear, self.angles = nn.Linear(in_features, num_classes), torch.ones(0, 1)
+
+    def forward(self, x):
+        if len(self.angles) < len(x):  # grows with the longest seen, as rotary caches do
+            self.angles = torch.arange(len(x)).cos().unsqueeze(1)
+        return self.linear(x) * self.angles[: len(x)]
+"""
+
+
+def test_a_module_trains_with_what_it_cached_in_evaluation(write_small):
+    # The validation part is one batch, larger than those of training.
+    job = job_of(write_small(ROTARY), model="Rotary", train={"epochs": 2, "batch_size": 4})
+    reports, _ = trained(job)
+    assert [report.line["epoch"] for report in reports] == [1, 2]
