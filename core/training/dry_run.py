@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from contextlib import suppress
 from typing import Any
@@ -46,7 +47,7 @@ def dry_run(train_state: TrainState, *, update: bool = True) -> None:
     inputs, targets = inputs.to(train_state.device), targets.to(train_state.device)
     with seeded_globals(0, "dropout"):
         outputs = _try_model(train_state, inputs)
-        _try_loss(train_state, outputs, targets)
+        _refuse_sum(train_state, outputs, targets)
         _try_metrics(train_state, outputs.detach().cpu(), targets.cpu())
         # In training mode with as few examples as the last batch may have.
         last = len(data.train) % size or size
@@ -56,7 +57,7 @@ def dry_run(train_state: TrainState, *, update: bool = True) -> None:
 
 
 def _check_loss_kind(train_state: TrainState) -> None:
-    """Refuse losses of another task, that take no logits, have parameters, or are no mean."""
+    """Refuse losses of another task, that take no logits, or have parameters."""
     loss, name, task = train_state.loss, _name(train_state, "loss"), _name(train_state, "task")
     kinds = [kind.__name__ for kind in type(loss).__mro__]
     if name.startswith("torch."):  # a function of torch.nn.functional
@@ -72,16 +73,6 @@ def _check_loss_kind(train_state: TrainState) -> None:
     if task not in tasks:
         text = f"loss {name} is for task {one_of(tasks)}, not for task {task}."
         raise RequestError(text, f"Take {one_of(train_state.task.loss)}.", "loss-task")
-    reduction = train_state.configuration["loss"].get("reduction")
-    if any(kind.__module__ == "torch.nn.modules.loss" for kind in type(loss).__mro__):
-        reduction = getattr(loss, "reduction", reduction)  # another's may mean anything
-    if reduction == "sum":
-        raise RequestError(
-            "A loss must be a mean over examples: with reduction=sum it grows with the batch, and "
-            "val/loss with train.eval_batch_size.",
-            "Leave it out, and scale optimizer.lr where the sum was meant.",
-            "loss-reduction",
-        )
 
 
 def _check_scheduler(train_state: TrainState) -> None:
@@ -163,6 +154,29 @@ def _try_loss(train_state: TrainState, outputs: Tensor, targets: Tensor) -> Tens
     return loss
 
 
+def _refuse_sum(train_state: TrainState, outputs: Tensor, targets: Tensor) -> None:
+    """Refuse a loss that is twice as large where every example is there twice."""
+    one = _try_loss(train_state, outputs, targets).item()
+    # Three times, too: a contrastive loss of 2 and 4 examples, log 2 and log 4, looks like a sum.
+    grows = all(
+        math.isclose(
+            _try_loss(train_state, outputs.repeat(k, 1), torch.cat([targets] * k)).item(),
+            k * one,
+            rel_tol=0.01,
+        )
+        for k in (2, 3)
+    )
+    if grows and 0 < abs(one) < math.inf:
+        raise RequestError(
+            f"loss {_name(train_state, 'loss')} must be a mean over examples: it is twice as large "
+            "where every example is there twice, so it grows with the batch, and val/loss with "
+            "train.eval_batch_size.",
+            "Let it return the mean (no reduction=sum), and scale optimizer.lr where the sum was "
+            "meant.",
+            "loss-reduction",
+        )
+
+
 def _try_metrics(train_state: TrainState, outputs: Tensor, targets: Tensor) -> None:
     times = -(-4 // len(targets))  # a metric may need a few examples
     outputs = outputs.repeat(times, *[1] * (outputs.ndim - 1))
@@ -218,7 +232,7 @@ def layer_outputs(train_state: TrainState) -> list[dict[str, Any]]:
     model.eval()
     leaves = [layer for layer in names if not list(layer.children())]
     hooks = [layer.register_forward_hook(note) for layer in leaves]
-    with suppress(Exception), torch.inference_mode():
+    with suppress(Exception), torch.no_grad():
         inputs, _ = train_state.data.train.inputs_of(2)
         model(inputs.to(train_state.device))
     for hook in hooks:

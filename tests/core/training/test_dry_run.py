@@ -103,20 +103,50 @@ def test_misfits_are_refused_before_training(changes, words, write_small):
     assert all(word in text for word in words), text
 
 
-SUMMED = """
+SUMS = """
 class Summed(nn.MSELoss):
     def __init__(self):
         super().__init__(reduction="sum")
 
     def forward(self, outputs, targets):
         return 2 * super().forward(outputs, targets)
+
+
+def summed(outputs, targets):
+    return nn.functional.cross_entropy(outputs, targets, reduction="none").sum()
+
+
+def of_32(outputs, targets):
+    return (outputs - targets).square().sum() / 32
 """
 
 
-def test_a_loss_derived_from_one_of_torch_s_is_held_to_its_reduction(write_small):
-    assert "must be a mean over examples" in refused(
-        write_small(SUMMED), **{**SLOPES, "loss": "Summed"}
-    )
+@pytest.mark.parametrize("changes", [SLOPES | {"loss": "Summed"}, {"loss": "summed"},
+                                     SLOPES | {"loss": "of_32"}])  # fmt: skip
+def test_a_loss_of_the_user_s_own_that_sums_is_refused(changes, write_small):
+    text = refused(write_small(SUMS), **changes)
+    assert f"loss small.py:{changes['loss']} must be a mean over examples" in text
+    assert "train.eval_batch_size" in text
+    assert "Let it return the mean" in text
+
+
+CONTRASTS = """
+def contrast(outputs, targets):
+    # Each example against all others: log N of a model that tells none apart, so twice as large
+    # for 4 examples as for 2.
+    likeness = 1e-4 * outputs @ outputs.T
+    return nn.functional.cross_entropy(likeness, torch.arange(len(outputs)))
+
+
+def unbounded(outputs, targets):
+    return (outputs - targets).abs().mean() / 0
+"""
+
+
+@pytest.mark.parametrize("loss", ["contrast", "unbounded"])
+def test_a_loss_that_depends_on_the_batch_without_being_a_sum_is_trained(loss, write_small):
+    run = write_small(CONTRASTS).run(**SLOPES | {"loss": loss})
+    assert run.configuration["loss"]["name"] == f"small.py:{loss}"
 
 
 SMOOTHED = """
