@@ -19,10 +19,11 @@ from paribus.core.config.schema import Component
 from paribus.core.config.signatures import check_keywords, read_signature
 from paribus.core.data.arrays import Array
 from paribus.core.data.loader import Augment
-from paribus.core.errors import MISSING, Faults, RequestError, bad_data, nearest, shown
+from paribus.core.errors import MISSING, Faults, RequestError, bad_data, first_few, nearest, shown
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 IN_MEMORY = 2**30  # bytes of float32; more is read from the files each time it is needed
+_NOT_OURS = ("__MACOSX", "@eaDir")  # folders of copies and thumbnails that other systems add
 _NO_RANGE = {"F": "fractions", "I": "32-bit integers"}  # Pillow's modes
 _PARTS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
@@ -54,20 +55,37 @@ class Images:
     in_memory: bool = True
 
     def decoding(self) -> ImageRecipe:
-        """Return what decodes another file as these are decoded; can be written as JSON."""
-        size = self.size or list(decode(self.paths[0], self.channels, None).shape[1:])
-        return {"channels": self.channels, "size": size, "resize": self.size is not None}
+        """Return what decodes another file as these are decoded; can be written as JSON.
+
+        Raises:
+            RequestError: If the size is that of the files, and none can be decoded.
+        """
+        size, faults = self.size, Faults()
+        for path in () if size else self.paths:
+            with faults.collecting():
+                size = list(decode(path, self.channels, None).shape[1:])
+                break
+        if size is None:
+            faults.check()
+        return {"channels": self.channels, "size": size or [], "resize": self.size is not None}
 
     def decoded(self) -> torch.Tensor:
         """Return all of them: float32 `[N, channels, height, width]` from 0 to 1.
 
         Raises:
-            RequestError: If one cannot be decoded, or they are of different sizes.
+            RequestError: Naming all that cannot be decoded, and the first of another size.
         """
-        decoding = self.decoding()
+        decoding, faults = self.decoding(), Faults()
         batch = torch.empty(len(self.paths), self.channels, *decoding["size"])
         for row, path in enumerate(self.paths):
-            batch[row] = decode_alike(path, **decoding)
+            with faults.collecting():
+                batch[row] = decode_alike(path, **decoding)
+        sizes = [fault for fault in faults.found if fault.kind == "shape"]
+        if len(sizes) > 1:  # often nearly all of them
+            message = f"{sizes[0].message} {len(sizes) - 1} more differ too."
+            damaged = [fault for fault in faults.found if fault.kind != "shape"]
+            faults.found = [*damaged, replace(sizes[0], message=message)]
+        faults.check()
         return batch
 
 
@@ -88,13 +106,16 @@ class ImageFiles(Dataset[tuple[torch.Tensor, Any]]):
 def decode(path: Path, channels: int, size: Sequence[int] | None) -> torch.Tensor:
     """Decode an image file: float32 `[channels, height, width]` from 0 to 1, brought to a size.
 
+    It is turned as its EXIF orientation says.
+
     Raises:
         RequestError: If it cannot be decoded, naming it.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as file:
+            ImageOps.exif_transpose(file, in_place=True)  # a camera held upright notes it in EXIF
             # What Pillow gives of these two formats as 32-bit integers has 16 bits in the file.
             wide = file.mode == "I" and file.format in ("PNG", "PPM")
             if wide or file.mode.startswith("I;16"):  # convert() would make nearly all white
@@ -183,7 +204,7 @@ def _ready_made(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for part, names in _PARTS.items():
         for place in (folder / name for name in names):
-            if place.is_dir() and any(entry.is_dir() for entry in os.scandir(place)):
+            if place.is_dir() and any(entry.is_dir() for entry in _visible(place)):
                 found.setdefault(part, place)
     if "train" in found and "val" not in found:
         raise bad_data(
@@ -196,8 +217,8 @@ def _ready_made(folder: Path) -> dict[str, Path]:
 
 def _listed(folder: Path, channels: Literal[1, 3], size: list[int] | None) -> tuple[Images, Array]:
     """Return the images of one folder of classes, in order of name, and their classes."""
-    classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-    found = {name: image_files(folder / name) for name in classes if not name.startswith(".")}
+    classes = [entry.name for entry in _visible(folder) if entry.is_dir()]
+    found = {name: image_files(folder / name) for name in classes}
     if not found:
         raise bad_data(
             f"{shown(folder, 200)} has no folders; one for each class was looked for, such as "
@@ -217,12 +238,43 @@ def _listed(folder: Path, channels: Literal[1, 3], size: list[int] | None) -> tu
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Return the images in a folder and in its folders, in order of name."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    )
+    """Return the images in a folder and in its folders, in order of name.
+
+    Links to folders are followed, and each folder is read once: a link may lead back up. What is
+    hidden, or was added by the system that the files were copied from, is no example.
+
+    Raises:
+        RequestError: If a folder cannot be read, or a link leads nowhere.
+    """
+    found: list[Path] = []
+    folders, read = [folder], set()
+    for place in folders:  # grows on the way
+        real = place.resolve()
+        if real in read:
+            continue
+        read.add(real)
+        for entry in _visible(place):
+            if entry.is_dir():
+                folders.append(place / entry.name)
+            elif entry.name.lower().endswith(SUFFIXES):
+                found.append(place / entry.name)
+    return sorted(found)
+
+
+def _visible(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what is in a folder and not hidden, in order of name."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise bad_data(f"{shown(folder, 200)}: cannot be read: {shown(error, 200)}.") from error
+    visible = [e for e in entries if not (e.name.startswith(".") or e.name in _NOT_OURS)]
+    if lost := [e.name for e in visible if e.is_symlink() and not Path(e).exists()]:
+        raise bad_data(
+            f"{shown(folder, 200)}: the link {first_few([shown(name) for name in lost])} leads "
+            "nowhere.",
+            "Correct it, or take it away.",
+        )
+    return visible
 
 
 def digits(n_class: Annotated[int, Field(ge=2, le=10)] = 10) -> dict[str, Any]:

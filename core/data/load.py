@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,13 +27,16 @@ from paribus.core.data.loader import PARTS, Inputs, Items, Part, as_input, read_
 from paribus.core.data.tables import Table, table_of
 from paribus.core.data.targets import ENCODERS, Targets, targets_array
 from paribus.core.data.texts import Texts, checked
-from paribus.core.errors import RequestError, bad_data, did_you_mean, shown
+from paribus.core.errors import Faults, RequestError, bad_data, did_you_mean, shown
 from paribus.core.rng import digest_of_globals, seeded_globals
 
 ACCEPTED = (
     "Return (features, targets), a scikit-learn Bunch, a map-style torch Dataset, or parts of "
     "these as a dict with train, val and test or as a 3-tuple."
 )
+
+
+READ_TWICE = 8  # items of a data set, at loading
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,7 @@ def _check_lengths(examples: int, targets: int, where: str) -> None:
 
 
 def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
-    """Read each item once: for the targets, the digest and the checks."""
+    """Read each item once: for the targets, the digest and the checks; the first ones twice."""
     if isinstance(dataset, IterableDataset) or not isinstance(dataset, Sized):
         raise bad_data(
             f"{where} returned {type(dataset).__name__}, a data set without length or indices.",
@@ -159,9 +163,24 @@ def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
         raise bad_data(f"{where}: there are no examples.")
     digest, targets = hashlib.sha256(), []
     shape: tuple[int, ...] | None = None
+    faults = Faults()
     with seeded_globals(0, "data"):  # restores them once for all items
         for row in range(len(dataset)):
-            x, y = _item(dataset, row, where)
+            with faults.collecting():
+                item = _read(dataset, row, where)
+            if faults.found:  # go on, for the names of all files that cannot be decoded
+                continue
+            x, y = _pair(item, row, where)
+            if row < READ_TWICE:
+                again, its_y = _pair(_read(dataset, row, where), row, where)
+                if again.tobytes() != x.tobytes() or pickle.dumps(its_y) != pickle.dumps(y):
+                    raise bad_data(
+                        f"{where}: item {row} is another one when it is read again with the global "
+                        "generators seeded alike, so no run could be repeated.",
+                        "Does it draw from a generator of its own? Draw from torch, numpy.random "
+                        "or random, which are seeded for each example and epoch, or seed it by "
+                        "the index.",
+                    )
             update(digest, x)
             tensor = as_input(x)
             check_finite(tensor[None], "features", f"{where}, item {row}")
@@ -172,21 +191,27 @@ def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
                     f"{list(shape)}.",
                     "Bring all items to one shape with a transform.",
                 )
-            targets.append(y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else y)
+            targets.append(y)
+    faults.check()
     names = getattr(dataset, "classes", None)  # torchvision's convention
     named = _names(names) if isinstance(names, list | tuple) else None
     labels = targets_array(targets, where)
     return Raw(dataset, digest.hexdigest(), labels, where, shape or (), class_names=named)
 
 
-def _item(dataset: Dataset[Any], row: int, where: str) -> tuple[Array, Any]:
-    """Return an item's `x` as a numeric array with at least one dimension, and its `y`."""
+def _read(dataset: Dataset[Any], row: int, where: str) -> Any:
     try:
-        item = read_item(dataset, row)
+        return read_item(dataset, row)
     except Exception as error:
+        if isinstance(dataset, ImageFiles) and isinstance(error, RequestError):
+            raise  # it names the file
         raise bad_data(
             f"{where}: reading item {row} raised {type(error).__name__}: {shown(error, 200)}"
         ) from error
+
+
+def _pair(item: Any, row: int, where: str) -> tuple[Array, Any]:
+    """Return an item's `x` as a numeric array with at least one dimension, and its `y`."""
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise bad_data(f"{where}: item {row} is {_described(item)}; an item has to be (x, y).")
     x, y = item
@@ -203,7 +228,7 @@ def _item(dataset: Dataset[Any], row: int, where: str) -> tuple[Array, Any]:
             f"{where}: x of item {row} is {found}; valid are a tensor, an array or a number.",
             "Images: give the data set a transform to tensors.",
         )
-    return array, y
+    return array, y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else y
 
 
 def update(digest: Any, array: Array) -> None:
@@ -275,6 +300,7 @@ def load(
     raws = _raw_parts(returned, name)
     _check_alike(raws, name)
     first = next(iter(raws.values()))
+    _refuse_channels_last(first.shape, name)
     code, exact = ENCODERS[targets](
         {key: (raw.targets, raw.where) for key, raw in raws.items()}, first.class_names
     )
@@ -321,7 +347,12 @@ def _raw_parts(returned: Any, name: str) -> dict[str, Raw]:
             "test may be missing.",
             ACCEPTED,
         )
-    return {key: raw_of(given[key], f"{name}, {key}") for key in PARTS if key in given}
+    raws, faults = {}, Faults()
+    for key in (key for key in PARTS if key in given):
+        with faults.collecting():
+            raws[key] = raw_of(given[key], f"{name}, {key}")
+    faults.check()
+    return raws
 
 
 def _check_alike(raws: Mapping[str, Raw], name: str) -> None:
@@ -341,6 +372,20 @@ def _check_alike(raws: Mapping[str, Raw], name: str) -> None:
                     f"{name}: part {key} has {what} {shown(here)}, part train has {shown(there)}.",
                     "All parts need the same.",
                 )
+
+
+def _refuse_channels_last(shape: tuple[int, ...], name: str) -> None:
+    """Refuse `[height, width, channels]`, of which a model would take the height as channels."""
+    if len(shape) != 3 or min(shape[:2]) <= 4:
+        return
+    if shape[2] in (3, 4) or (shape[2] == 1 and shape[0] == shape[1]):
+        raise bad_data(
+            f"{name}: an input of shape {list(shape)} looks like an image with its {shape[2]} "
+            f"channel{'s' * (shape[2] > 1)} last, and would be read as {shape[0]} channels of "
+            f"{shape[1]}×{shape[2]} pixels.",
+            "Channels come first: numpy.moveaxis(x, -1, -3). Where they do, let height and width "
+            "change places.",
+        )
 
 
 def _word_columns(inputs: object) -> tuple[str, ...]:

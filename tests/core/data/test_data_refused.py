@@ -146,6 +146,12 @@ FORMS = {
         "x of item 0 is str; valid are a tensor, an array or a number",
     ),
     "item_word_array": (Items((np.array(["w"]), 0)), "x of item 0 is of dtype <U1"),
+    "channels_last": (
+        (np.zeros((12, 16, 16, 3)), Y),
+        "channels last, and would be read as 16 channels of 16×3 pixels. Channels come first: nump",
+    ),
+    "grey_channel_last": ((np.zeros((12, 8, 8, 1)), Y), "an image with its 1 channel last"),
+    "item_channels_last": (Items((np.zeros((9, 7, 4)), 0)), "an image with its 4 channels last"),
     "item_nan": (
         Items((X[0], 0), (X[1] * np.nan, 1)),
         "mydata, item 1: 2 of the features are NaN",
@@ -160,6 +166,11 @@ def test_forms(case):
         load(lambda: returned, {}, name="mydata", seed=0, targets="classes")
     assert "mydata" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 16), (1, 8, 3), (8, 16, 1), (3, 4, 4), (12, 12, 8)])
+def test_shapes_that_are_no_image_with_its_channels_last(shape):
+    load(lambda: (np.zeros((12, *shape)), Y), {}, name="mydata", seed=0, targets="classes")
 
 
 LABELS = {

@@ -74,6 +74,49 @@ def test_other_files_and_hidden_ones_are_no_images(folder):
     assert read(folder).fingerprint == before
 
 
+def test_copies_and_thumbnails_that_other_programs_add_are_no_examples(folder):
+    before = read(folder).fingerprint
+    for name in (".ipynb_checkpoints/01-checkpoint.png", "__MACOSX/01.png", "@eaDir/01.png"):
+        draw(folder / "cat", name, pixels(1))
+        draw(folder, name, pixels(1))
+    (folder / "cat" / "._01.png").write_bytes(b"of macOS")
+    (folder / "cat" / "Thumbs.db").write_bytes(b"of Windows")
+    assert read(folder).fingerprint == before
+    draw(folder, "train/.ipynb_checkpoints/1.png", pixels(1))
+    draw(folder, "train/1.png", pixels(1))
+    assert read(folder).class_names == ("ant", "cat", "train")  # no folder of parts
+
+
+def test_linked_folders_are_followed_and_each_folder_is_read_once(tmp_path, folder):
+    elsewhere = draw(tmp_path, "elsewhere/12.png", pixels(12)).parent
+    (folder / "cat" / "more").symlink_to(elsewhere)
+    (folder / "cat" / "again").symlink_to(elsewhere)
+    (elsewhere / "loop").symlink_to(folder / "cat")
+    assert len(read(folder).parts["all"]) == 13
+    (folder / "dog").symlink_to(elsewhere)
+    assert read(folder).class_names == ("ant", "cat", "dog")
+
+
+@pytest.mark.parametrize("place", [".", "cat"])
+def test_a_link_that_leads_nowhere_is_named(folder, place):
+    (folder / place / "more").symlink_to(folder / "gone")
+    assert refusal_of(folder) == (
+        f"{folder / place}: the link more leads nowhere. Correct it, or take it away."
+    )
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+def test_an_image_is_turned_as_its_exif_orientation_says(tmp_path, suffix):
+    upright = np.repeat(np.repeat(pixels(0, 4, 6), 8, 0), 8, 1)
+    expected = decode(draw(tmp_path, f"upright.{suffix}", upright), 3, None)
+    turned = Image.Exif()
+    turned[0x112] = 6  # the camera was held upright: 90° clockwise shows it as it was
+    path = draw(tmp_path, f"turned.{suffix}", np.rot90(upright), exif=turned)
+    found = decode(path, 3, None)
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() < 0.15  # JPEG loses some
+
+
 def test_ready_made_parts(tmp_path, folder):
     for name in ("train", "valid", "test"):
         (tmp_path / name).symlink_to(folder)
@@ -161,6 +204,9 @@ def test_sizes(folder):
     assert inputs(folder, size=[6, 5]).shape == (13, 3, 6, 5)
     assert inputs(folder, size=4, channels=1).shape == (13, 1, 4, 4)
     alike = inputs(folder, size=[6, 5])
+    draw(folder, "cat/wider.png", pixels(0, 6, 9))
+    assert refusal_of(folder).startswith(f"{words} 1 more differ too.")
+    (folder / "cat/wider.png").unlink()
     wide.unlink()
     assert torch.equal(alike[:12], inputs(folder))  # those of this size are not changed
 
@@ -223,6 +269,28 @@ def test_a_file_that_cannot_be_decoded_is_named(folder, place, content):
     path.write_bytes(path.read_bytes()[:60] if content is None else content)
     words = re.escape(f"{path} cannot be decoded as an image: ") + ".+ Replace it, or take it out"
     assert re.match(words, refusal_of(folder))
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_all_files_that_cannot_be_decoded_are_named_together(folder, monkeypatch, in_memory):
+    if not in_memory:
+        monkeypatch.setattr(module, "IN_MEMORY", 0)
+    damaged = [folder / place for place in ("ant/00.png", "ant/02.png", "cat/07.png")]
+    for path in damaged:
+        path.write_bytes(b"")
+    named = [line.partition(" cannot")[0] for line in refusal_of(folder).splitlines()]
+    assert named == [str(path) for path in damaged]
+    for path in folder.rglob("*.png"):
+        path.write_bytes(b"")
+    assert len(refusal_of(folder).splitlines()) == 12
+
+
+def test_damaged_files_of_all_parts_are_named_together(tmp_path):
+    for part in ("train", "val"):
+        for name in ("ant", "cat"):
+            draw(tmp_path, f"{part}/{name}/1.png", pixels(0))
+            draw(tmp_path, f"{part}/{name}/2.png", pixels(0)).write_bytes(b"")
+    assert len(refusal_of(tmp_path).splitlines()) == 4
 
 
 def test_a_root_that_is_missing(tmp_path, monkeypatch):
