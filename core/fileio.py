@@ -26,12 +26,20 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def user_path(text: str | Path) -> Path:
+    """Return the path that a person named; only a whole first part ``~`` or ``~USER`` is a home.
+
+    The text decides: `Path` makes ``~x`` of ``./~x``.
+    """
+    return Path(os.path.expanduser(text))  # noqa: PTH111
+
+
 def existing(name: str) -> Path | None:
     """Return the path that a person's or a record's text names, if there is something."""
     try:
-        path = Path(name).expanduser()
+        path = user_path(name)
         return path if path.exists() else None
-    except (OSError, ValueError, RuntimeError):  # too long, a zero byte, an unknown user's home
+    except (OSError, ValueError):  # too long, a zero byte
         return None
 
 

@@ -392,7 +392,7 @@ def compare(
     if of_file:
         from paribus.sweeps.analysis.csv_results import compare_results
 
-        return compare_results(Path(name), direction or "maximize", margin)
+        return compare_results(name, direction or "maximize", margin)
     study = Study.load(place, name or latest_study(place))
     comparison = checked_comparison(study, metric, margin, root_words(place))
     for run, damage in study.outcomes.damaged.items():
@@ -554,7 +554,7 @@ def _rows(inputs: Any) -> list[Any]:
 
 
 def _root(root: str | Path | None) -> ResultsDir:
-    place = ResultsDir(Path(root or os.environ.get("PARIBUS_ROOT") or "results"))
+    place = ResultsDir(root or os.environ.get("PARIBUS_ROOT") or "results")
     place.share_data_folder()
     return place
 

@@ -264,7 +264,7 @@ class Sweep(Training):
             "power": self.power_analysis().document(),
             "until_decided": self.cost_of_deciding(),
             "page": None if self.page is None else str(self.page.absolute()),
-            "storage": without_credentials(self.study.storage),
+            "storage": without_credentials(optuna_studies.url_of(self.study)),
         }
 
     @property

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from paribus.core.config.schema import get, with_value
 from paribus.core.errors import Faults, RequestError, did_you_mean, first_few, shown
-from paribus.core.fileio import sha256_file
+from paribus.core.fileio import sha256_file, user_path
 
 _LEAVE_OUT = "Leave train.start_from out."
 
@@ -315,7 +315,7 @@ def weights_digests(configuration: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _existing(path: str) -> Path:
-    file = Path(path).expanduser()
+    file = user_path(path)
     if not file.is_file():
         raise RequestError(
             f"train.start_from: there is no file {shown(path, 200)}.",

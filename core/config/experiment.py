@@ -21,6 +21,7 @@ from paribus.core.config.schema import COMPONENTS, SCRIPT, Configuration, same_v
 from paribus.core.config.signatures import plain_default, read_signature
 from paribus.core.config.values import as_plain, parse_component
 from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, shown
+from paribus.core.fileio import user_path
 from paribus.core.records.record import has_old_names, read_old_source, with_present_names
 from paribus.core.records.run_dir import RECORD, RunFolder
 
@@ -67,10 +68,10 @@ def find_experiment(name: str) -> Path:
     hint = "Give the path of an experiment, or a name that paribus list shows."
     if not is_file:
         hint = f"{did_you_mean(name, known)} The path of a .py file or a run is valid too."
-    with suppress(OSError, ValueError, RuntimeError):  # a name too long, a null byte, no such home
-        path = Path(name)
-        if is_file and path.expanduser().is_file():
-            return path.expanduser().resolve()
+    with suppress(OSError, ValueError):  # a name too long, a null byte
+        path = user_path(name)
+        if is_file and path.is_file():
+            return path.resolve()
         if is_file and (near := nearest(path.name, [f.name for f in path.parent.glob("*.py")])):
             hint = f"Did you mean '{shown(near)}'? {hint}"
         elif not is_file and Path(f"{name}.py").is_file():

@@ -20,6 +20,7 @@ from paribus.core.config.signatures import check_keywords, read_signature
 from paribus.core.data.arrays import Array
 from paribus.core.data.loader import Augment
 from paribus.core.errors import MISSING, Faults, RequestError, bad_data, first_few, nearest, shown
+from paribus.core.fileio import user_path
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 IN_MEMORY = 2**30  # bytes of float32; more is read from the files each time it is needed
@@ -169,7 +170,7 @@ def images(
     Raises:
         RequestError: If the folder is missing or has another layout; says what was looked for.
     """
-    folder = Path(root).expanduser()
+    folder = user_path(root)
     if not folder.is_dir():
         raise RequestError(
             f"There is no folder {shown(root)} (looked for {shown(folder.absolute(), 200)}).",

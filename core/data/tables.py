@@ -7,7 +7,6 @@ import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal, NotRequired
 
 import numpy as np
@@ -16,6 +15,7 @@ from typing_extensions import TypedDict  # typing's own is not accepted by pydan
 
 from paribus.core.data.arrays import NUMERIC, Array, float32
 from paribus.core.errors import MISSING, Faults, RequestError, bad_data, did_you_mean, shown
+from paribus.core.fileio import user_path
 
 Missing = Literal["refuse", "mean", "drop"]
 IN_MEMORY = 2**30  # bytes of float32 that words may become
@@ -243,7 +243,7 @@ def read_frame(path: str, **options: Any) -> Any:
     import pandas
     from pandas.errors import ParserWarning
 
-    file = Path(path).expanduser()
+    file = user_path(path)
     if not file.is_file():
         raise RequestError(
             f"There is no file {shown(path)} (looked for {shown(file.absolute(), 200)}).",

@@ -10,6 +10,7 @@ from typing import Any
 
 from paribus.core.config.schema import Direction
 from paribus.core.errors import Faults, RequestError, shown
+from paribus.core.fileio import user_path
 from paribus.sweeps.analysis.compare import Comparison, SettingComparison
 from paribus.sweeps.analysis.judge import judge_observed
 from paribus.sweeps.analysis.observed import Observed
@@ -31,7 +32,9 @@ class CsvComparison(Comparison):
     step: float
 
 
-def compare_results(path: Path, direction: Direction, margin: float | None = None) -> CsvComparison:
+def compare_results(
+    path: str | Path, direction: Direction, margin: float | None = None
+) -> CsvComparison:
     """Compare the settings of a file of results.
 
     A value that is empty, or no finite number, is a failed run. Without a margin it is half a point
@@ -41,6 +44,7 @@ def compare_results(path: Path, direction: Direction, margin: float | None = Non
     Raises:
         RequestError: With all that is wrong with the file.
     """
+    path = user_path(path)
     found, seeds = _read(path)
     baseline = found.pop(BASELINE, Observed(BASELINE, {}))
     settings = list(found.values())
@@ -72,7 +76,7 @@ def _read(path: Path) -> tuple[dict[str, Observed], list[str]]:
     """Return the settings by label, and the names of their seeds, which are numbered in order."""
     name = shown(path, 200)
     try:
-        text = path.expanduser().read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise _refusal(f"{name}: cannot be read ({reason}).") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -218,7 +217,7 @@ def compare_command(
     if of_file:
         from paribus.sweeps.analysis.csv_results import compare_results
 
-        comparison: Comparison = compare_results(Path(names[0]), direction or "maximize", margin)
+        comparison: Comparison = compare_results(names[0], direction or "maximize", margin)
     else:
         from paribus.sweeps.analysis.compare import checked_comparison
 

@@ -19,7 +19,7 @@ import rich_click as click
 from rich.cells import cell_len, set_cell_size
 
 from paribus.core.config.values import null_if_not_finite
-from paribus.core.errors import Faults, RequestError, inert, shortened
+from paribus.core.errors import Faults, inert, shortened
 from paribus.core.records.run_dir import BEST
 from paribus.sweeps.cli.completion import complete_experiment, complete_key
 from paribus.sweeps.formatting import cut, distinct_cuts, without_credentials
@@ -250,9 +250,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _as_root(_context: Any, _parameter: Any, value: str) -> ResultsDir:
-    if "\0" in value or not value:
-        raise RequestError("--root is no path.", "Name a folder with --root DIR.", "root")
-    root = ResultsDir(Path(value))
+    root = ResultsDir(value)
     root.share_data_folder()
     return root
 

@@ -186,9 +186,8 @@ def plot_command(
         subject = find_subject(root, name)
         found = subject.id if isinstance(subject, RunFolder) else subject.name
     # Without a subject any name will do: the file's other faults are found too.
-    file = Path(output if output is not None else f"{found}.svg")
     with faults.collecting():
-        file = checked_output(file, (".svg", ".png"), "The picture")
+        file = checked_output(output or f"{found}.svg", (".svg", ".png"), "The picture")
     faults.check()
     assert subject
     from paribus.sweeps.report.figure import figure_of, rendered

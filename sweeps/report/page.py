@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from paribus.core.errors import RequestError, inert, shown
-from paribus.core.fileio import creating, write_bytes
+from paribus.core.fileio import creating, user_path, write_bytes
 from paribus.core.records.run_dir import RunFolder
 from paribus.sweeps.formatting import duration, number, signed
 from paribus.sweeps.report.figure import (
@@ -114,10 +114,10 @@ def report_file(subject: RunFolder | Study | None, output: str | Path | None) ->
         if not isinstance(subject, RunFolder):
             return subject.folder / "report.html" if subject else None
         output = f"{subject.id}.html"
-    return checked_output(Path(output), (".html",), "The page")
+    return checked_output(output, (".html",), "The page")
 
 
-def checked_output(file: Path, suffixes: Sequence[str], what: str) -> Path:
+def checked_output(output: str | Path, suffixes: Sequence[str], what: str) -> Path:
     """Return the file with ``~`` resolved if it can be written: before anything is computed.
 
     `what` it is, such as ``The picture``, stands in the error.
@@ -125,15 +125,14 @@ def checked_output(file: Path, suffixes: Sequence[str], what: str) -> Path:
     Raises:
         RequestError: If its suffix names no format, or its folder is not there.
     """
+    file, why = user_path(output), None
     if file.suffix.lower() not in suffixes:
         raise RequestError(
             f"--output {shown(file, 200)}: its suffix must name the format.",
             f"Take {' or '.join(suffixes)}.",
             "output-format",
         )
-    why = None
     try:
-        file = file.expanduser()
         if "\0" in str(file):
             why = "its name holds a null byte"
         elif file.is_dir():
@@ -142,7 +141,7 @@ def checked_output(file: Path, suffixes: Sequence[str], what: str) -> Path:
             why = f"there is no folder {shown(file.parent, 200)}"
         elif not os.access(file.parent, os.W_OK | os.X_OK):
             why = f"this user may not write to {shown(file.parent.absolute(), 200)}"
-    except (OSError, ValueError, RuntimeError) as error:  # too long, no such home
+    except OSError as error:  # too long
         why = shown(getattr(error, "strerror", None) or error, 200)
     if why:
         raise unwritable(what, file, why)

@@ -15,6 +15,7 @@ from paribus.core.data.images import IN_MEMORY, images
 from paribus.core.data.tables import check_columns, read_frame
 from paribus.core.data.texts import text as labelled_texts
 from paribus.core.errors import bad_data, nearest, shown
+from paribus.core.fileio import user_path
 from paribus.sweeps.formatting import first, many
 
 FEW_VALUES = 20  # at most so many different whole numbers may be classes,
@@ -90,11 +91,11 @@ def find_problem(data: str, target: str | None, missing: str | None) -> Problem:
     """
     try:
         data.encode()  # half a character could not stand in a file
-        path = Path(data).expanduser()
+        path = user_path(data)
         # The data's own name is kept if that is a link.
         path = path.resolve() if path.name in ("", "..") else path.parent.resolve() / path.name
         is_file, is_folder = path.is_file(), path.is_dir()
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise bad_data(f"--data {shown(data)} is no path: {shown(error)}.") from error
     if is_file:
         return _of_file(path, target, missing)

@@ -9,6 +9,7 @@ from pathlib import Path
 from paribus.core.config.experiment import catalogue, find_experiment, load_experiment
 from paribus.core.config.schema import Configuration
 from paribus.core.errors import DamagedError, Faults, RequestError, did_you_mean, nearest, shown
+from paribus.core.fileio import user_path
 from paribus.core.inference.load_run import check_trusted, with_places
 from paribus.core.records.record import RunRecord
 from paribus.core.records.run_dir import RECORD, RunFolder
@@ -42,7 +43,7 @@ def find_run(root: ResultsDir, text: str) -> RunFolder:
             )
         return folder
     if "/" in text or text.startswith((".", "~")):
-        place = Path(text).expanduser()
+        place = user_path(text)
         if (place / RECORD).is_file():
             return RunFolder(place.absolute())
     ids = root.run_ids()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from paribus.core.config.values import show_value
 from paribus.core.errors import RequestError
+from paribus.core.fileio import user_path
 from paribus.sweeps.formatting import without_credentials
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.settings import BASELINE
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
+    from sqlalchemy.engine import URL
 
-_SQLITE = "sqlite:///"
 _MARK = "paribus_root"  # attribute of a stored study: the id of its root
 
 
@@ -43,8 +44,6 @@ def checked_storage(url: str) -> str:
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
     hint, shown = "Such as sqlite:///FILE, or leave it out.", without_credentials(url)[:100]
-    if (file := _sqlite_file(url)) is not None and not file.is_absolute():
-        url = _SQLITE + str(file.expanduser().absolute())
     try:
         parsed = make_url(url)
         parsed.get_dialect().import_dbapi()
@@ -55,11 +54,24 @@ def checked_storage(url: str) -> str:
         raise RequestError(
             f"--storage {shown} is no URL of a database.", hint, "storage"
         ) from error
-    if parsed.get_backend_name() == "sqlite" and parsed.database:
-        folder = Path(parsed.database).parent
-        if not folder.is_dir():
-            raise RequestError(f"--storage: there is no folder {folder}.", hint, "storage")
-    return url
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return url
+    file = user_path(parsed.database).absolute()
+    if not file.parent.is_dir():
+        raise RequestError(f"--storage: there is no folder {file.parent}.", hint, "storage")
+    return _text(parsed.set(database=str(file)))
+
+
+def url_of(study: Study) -> str:
+    """Return the URL of a study's storage, with its secrets."""
+    from sqlalchemy.engine import URL
+
+    own = study.root.path / "optuna.db"
+    return study.storage or _text(URL.create("sqlite", database=str(own)))
+
+
+def _text(url: URL) -> str:
+    return url.render_as_string(hide_password=False)
 
 
 @cache
@@ -76,7 +88,7 @@ def check_stored(study: Study) -> None:
     Raises:
         RequestError: As `write` does.
     """
-    file = _sqlite_file(study.storage)
+    file = _sqlite_file(study)
     if file is None or (file.exists() and not _damage(file)):  # else `repair` makes it
         with _opened(study):  # which refuses it
             pass
@@ -92,7 +104,7 @@ def repair(study: Study) -> list[str]:
     Raises:
         RequestError: As `write` does.
     """
-    file = _sqlite_file(study.storage)
+    file = _sqlite_file(study)
     with _lock(study):  # another command may be repairing it
         if file is not None and (found := _damage(file)):
             new = _set_aside(file)
@@ -159,7 +171,7 @@ def remove(study: Study) -> None:
     """
     import optuna
 
-    file = _sqlite_file(study.storage)
+    file = _sqlite_file(study)
     if file is None or file.exists():
         with _opened(study) as (opened, stored):
             if stored is not None:
@@ -169,9 +181,12 @@ def remove(study: Study) -> None:
 # The storage: a SQLite file or a server.
 
 
-def _sqlite_file(url: str) -> Path | None:
-    """Return the file of a SQLite URL; None for a server's."""
-    return Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else None
+def _sqlite_file(study: Study) -> Path | None:
+    """Return the file of a SQLite storage; None for a server's."""
+    from sqlalchemy.engine import make_url
+
+    url = make_url(url_of(study))
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
 def _damage(file: Path) -> str | None:
@@ -226,7 +241,7 @@ def _lock(study: Study) -> AbstractContextManager[None]:
 def _opened(study: Study) -> Iterator[tuple[BaseStorage, optuna.Study | None]]:
     """Open the storage, and the study there, for this command: two cannot both make its tables."""
     with _lock(study) if study.root.id else nullcontext():
-        storage = _open(study.storage)
+        storage = _open(url_of(study))
         try:
             yield storage, _stored(study, storage)
         finally:

@@ -18,6 +18,7 @@ from paribus.core.fileio import (
     creating,
     read_json,
     sync_folder,
+    user_path,
     verify_manifest,
     write_json,
 )
@@ -30,8 +31,18 @@ _SEED = re.compile(r"(.+)-s(\d+)$")
 class ResultsDir:
     """The folder where results live: ``--root``, ``PARIBUS_ROOT`` or ``./results``."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path.expanduser().absolute()
+    def __init__(self, path: str | Path) -> None:
+        text = os.fspath(path)
+        try:
+            if not text or b"\0" in text.encode():
+                raise ValueError
+        except ValueError:  # half a character, too, which no document could hold
+            raise RequestError(
+                f"The root '{shown(text)}' is no path in UTF-8.",
+                "Name a folder with --root DIR.",
+                "root",
+            ) from None
+        self.path = user_path(text).absolute()
         self.runs = self.path / "runs"
         self.attempts = self.path / "attempts"
         self.studies = self.path / "studies"
@@ -253,7 +264,7 @@ class ResultsDir:
 
 def root_words(root: ResultsDir) -> list[str]:
     """Return ``--root DIR`` for a command to paste; nothing where that is where it looks anyway."""
-    usual = ResultsDir(Path(os.environ.get("PARIBUS_ROOT") or "results"))
+    usual = ResultsDir(os.environ.get("PARIBUS_ROOT") or "results")
     return [] if usual.path == root.path else ["--root", str(root.path)]
 
 

@@ -95,8 +95,8 @@ class Study:
         self.metric, self.direction = requested.metric.name, requested.metric.direction
         self.settings = requested.settings
         self.folder = root.studies / self.name
-        # Of the Optuna storage; with its secrets where a command gave them.
-        self.storage = requested.storage or f"sqlite:///{root.path / 'optuna.db'}"
+        # Of the Optuna storage; with its secrets where a command gave them; None: the root's.
+        self.storage = requested.storage
         self.outcomes = Outcomes(root)
         self.had_looks = bool(requested.looks)  # before this command
 

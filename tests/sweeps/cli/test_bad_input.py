@@ -404,9 +404,10 @@ def test_a_root_that_cannot_be_written(paribus, tmp_path, command, inside):
 @pytest.mark.parametrize("value", ["", "a\0b"])
 def test_a_root_that_is_no_path(paribus, value):
     done = paribus("runs", "--root", value)
-    assert (done.code, done.err) == (
-        2,
-        "Error: --root is no path. Name a folder with --root DIR.\n",
+    typed = value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    assert done.code == 2
+    assert done.err == (
+        f"Error: The root '{typed}' is no path in UTF-8. Name a folder with --root DIR.\n"
     )
 
 
