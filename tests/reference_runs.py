@@ -171,11 +171,13 @@ def compare() -> int:
         return 1
     for name, failure in before["failed"].items():
         print(f"{name} could not be trained before ({failure}): it is not compared.")
-    differing = [
-        name for name, epochs in before["runs"].items() if epochs != after["runs"].get(name)
-    ]
-    for name in differing:
-        print(f"{name} differs: {_first_difference(before['runs'][name], after['runs'].get(name))}")
+    compared = {
+        name: _first_difference(epochs, after["runs"].get(name))
+        for name, epochs in before["runs"].items()
+    }
+    differing = {name: what for name, what in compared.items() if what is not None}
+    for name, what in differing.items():
+        print(f"{name} differs: {what}")
     if differing and now["numerics"] <= then["numerics"]:
         print(
             f"NUMERICS in core/identity.py has to be raised above {then['numerics']}, for these "
@@ -303,12 +305,16 @@ def _hashes(tree: Path) -> dict[str, Any]:
     return hashes
 
 
-def _first_difference(before: list[dict[str, Any]], after: list[dict[str, Any]] | None) -> str:
+def _first_difference(
+    before: list[dict[str, Any]], after: list[dict[str, Any]] | None
+) -> str | None:
+    """What differs first of what was recorded before; the lines may have more keys now."""
     for then, now in zip(before, after or [], strict=False):
         names = [name for name in then if then[name] != now.get(name)]
         if names:
             return f"{', '.join(names)} of epoch {then['epoch']}"
-    return f"{len(before)} epochs before, {len(after or [])} now"
+    now_epochs = len(after or [])
+    return None if len(before) == now_epochs else f"{len(before)} epochs before, {now_epochs} now"
 
 
 def _record(content: dict[str, Any]) -> None:

@@ -300,6 +300,7 @@ def _train_an_epoch(train_state: TrainState, most: int = MOST_UPDATES) -> int:
             order = epoch_order(SEED, epoch, examples)[: (most - done) * size]
             train_epoch(train_state, order, SEED, epoch)
             done += math.ceil(len(order) / size)
+    train_state.begin_evaluation()
     return done
 
 

@@ -11,13 +11,16 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from paribus.core.config.schema import Interval
+from paribus.core.errors import RequestError
 
 # One fused kernel per step instead of a dozen small ones; measured on the CPU, where these four
 # have it (torch 2.11 and later).
@@ -58,6 +61,8 @@ def _without_compiler(step: Callable[..., Any]) -> Callable[..., Any]:
 class Constant(LRScheduler):
     """Keep the learning rate as it is."""
 
+    interval: ClassVar[Interval] = "epoch"
+
     def get_lr(self) -> list[float | Tensor]:
         return [group["lr"] for group in self.optimizer.param_groups]
 
@@ -71,6 +76,8 @@ class LinearWarmup(LambdaLR):
         fraction: Share of the updates in which it rises.
         decay: After that: constant, or falling to 0 at the end along a line or half a cosine.
     """
+
+    interval: ClassVar[Interval] = "update"
 
     def __init__(
         self,
@@ -105,25 +112,79 @@ def fused_by_default(optimizer: Callable[..., Optimizer], device: str) -> bool:
     return device == "cuda" or getattr(optimizer, "__name__", "") in FUSED_ON_CPU
 
 
-def needs_closure(optimizer: Callable[..., Optimizer]) -> bool:
+def needs_closure(optimizer: Optimizer) -> bool:
     """Return whether an optimizer's step evaluates the loss itself, several times (`LBFGS`)."""
-    step = getattr(optimizer, "step", None)
-    closure = inspect.signature(step).parameters.get("closure") if step else None
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
     return closure is not None and closure.default is inspect.Parameter.empty
 
 
-Moment = Literal["update", "epoch", "validation"]
+def options(optimizer: Optimizer) -> list[dict[str, Any]]:
+    """Return what an optimizer's next step is made with, by group of parameters."""
+    return [
+        {
+            name: value.tolist() if isinstance(value, Tensor) else value
+            for name, value in group.items()
+            if name not in ("params", "initial_lr")  # the latter only schedulers read
+        }
+        for group in optimizer.param_groups
+    ]
 
 
-def steps_after(scheduler: Callable[..., Any]) -> Moment:
-    """Return after what a scheduler steps, as torch documents it.
+# Classes whose unit torch documents, so that an object of them says it, whoever made it: "should be
+# called after a batch", and "every epoch", "the number of epoch reaches one of the milestones".
+_COUNT: dict[Interval, tuple[type[LRScheduler], ...]] = {
+    "update": (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR),
+    "epoch": (lr_scheduler.StepLR, lr_scheduler.MultiStepLR, lr_scheduler.ExponentialLR),
+}
 
-    One that asks for ``total_steps`` or ``step_size_up`` counts updates (`OneCycleLR`, `CyclicLR`),
-    one whose step takes ``metrics`` is given the validation loss (`ReduceLROnPlateau`), any other
-    counts epochs.
+
+def scheduler_interval(
+    scheduler: LRScheduler, factory: Callable[..., Any], name: str, requested: Interval | None
+) -> Interval:
+    """Return after what a scheduler steps.
+
+    Args:
+        scheduler: As its factory returned it.
+        factory: The class or function that the configuration names.
+        name: How it names that.
+        requested: `scheduler.interval`.
+
+    Raises:
+        RequestError: If neither the object nor the configuration says it, or they contradict.
     """
-    if {"total_steps", "step_size_up"} & inspect.signature(scheduler).parameters.keys():
-        return "update"
-    step = getattr(scheduler, "step", None)
-    metrics = step is not None and "metrics" in inspect.signature(step).parameters
-    return "validation" if metrics else "epoch"
+    own = _own_interval(scheduler)
+    # Of the other classes of torch the configuration fills in lengths in epochs (T_max).
+    if own is None and factory is type(scheduler) and factory.__module__.startswith("torch."):
+        own = "epoch"
+    if requested is not None and requested != own and "validation" in (own, requested):
+        takes, choices = "no validation loss", "update or epoch"
+        if own == "validation":
+            takes, choices = "the validation loss", "validation, or leave it out"
+        raise RequestError(
+            f"scheduler.interval={requested}: scheduler {name} takes {takes} when it steps.",
+            f"Write scheduler.interval={choices}.",
+            "scheduler-interval",
+        )
+    found = requested or own
+    if found is None:
+        raise RequestError(
+            f"scheduler {name} ({type(scheduler).__name__}) does not say whether it counts updates "
+            "or epochs.",
+            "Write scheduler.interval=update, or scheduler.interval=epoch (with --set for all of a "
+            f"sweep; for one level of an axis scheduler={name}(interval=update)).",
+            "scheduler-interval",
+        )
+    return found
+
+
+def _own_interval(scheduler: LRScheduler) -> Interval | None:
+    """Return what an object says of itself by its class, or by a class attribute `interval`."""
+    declared: Interval | None = getattr(type(scheduler), "interval", None)
+    if declared in ("update", "epoch"):
+        return declared
+    if "metrics" in inspect.signature(type(scheduler).step).parameters:
+        return "validation"
+    if isinstance(scheduler, lr_scheduler.SequentialLR | lr_scheduler.ChainedScheduler):
+        intervals = {_own_interval(part) for part in scheduler._schedulers}
+        return intervals.pop() if len(intervals) == 1 else None
+    return next((unit for unit, kinds in _COUNT.items() if isinstance(scheduler, kinds)), None)

@@ -18,6 +18,7 @@ from paribus.core.config.schema import (
     COMPONENTS,
     Component,
     Configuration,
+    Interval,
     fixed_keys,
     same_value,
     walk_components,
@@ -29,7 +30,7 @@ from paribus.core.config.signatures import (
     plain_default,
     read_signature,
 )
-from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, one_of, shown
+from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, shown
 from paribus.core.sources.source_hash import owner
 
 # torch's own, by their names in lower case.
@@ -95,9 +96,13 @@ LOSS_TASKS = {
 FROM_DATA = (
     "in_features", "out_features", "num_classes", "input_shape", "in_channels", "vocab_size"
 )  # fmt: skip
-# Filled in from the length of training, and from the optimizer's learning rate.
+# Filled in from the length of training (T_max and total_steps in what the scheduler counts), and
+# from the optimizer's learning rate.
 FROM_LENGTH = ("T_max", "total_steps", "epochs", "steps_per_epoch")
 FROM_LR = ("max_lr",)
+
+# When a scheduler steps, where the object does not say it: no keyword of its own.
+INTERVAL = "interval"
 
 Form = TypeVar("Form", bound=Configuration)
 
@@ -112,8 +117,9 @@ class Resolved:
     signature: Signature
 
     def filled_later(self, keyword: str) -> bool:
-        """Return whether a keyword follows from data or length unless the user gives it."""
-        names = {"model": FROM_DATA, "scheduler": (*FROM_LENGTH, *FROM_LR)}.get(self.kind, ())
+        """Return whether a keyword follows from data, length or object unless the user gives it."""
+        scheduler = (*FROM_LENGTH, *FROM_LR, INTERVAL)
+        names = {"model": FROM_DATA, "scheduler": scheduler}.get(self.kind, ())
         return keyword in names
 
     def defaults(self) -> dict[str, Any]:
@@ -146,7 +152,6 @@ def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
         raise RequestError(
             f"{kind}: '{shown(name)}' is not {_KIND_TEXT[kind]}.", _short_names(kind), "wrong-kind"
         )
-    _check_steps(kind, name, function)
     if kind == "script":
         check_function(function, name)
     run_time = 1 if kind in ("optimizer", "scheduler") else 0
@@ -160,6 +165,16 @@ def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
         weights = Parameter("weights", str | None, None)  # the name of an enum's member
         more = {"weights": weights, "num_classes": classes}
         signature = Signature({**signature.parameters, **more}, open=True)
+    if kind == "scheduler":
+        if INTERVAL in signature.parameters:
+            raise RequestError(
+                f"scheduler: {shown(name)} has a keyword '{INTERVAL}', and scheduler.{INTERVAL} "
+                "says when a scheduler steps.",
+                "Give the keyword another name.",
+                "wrong-kind",
+            )
+        more = {INTERVAL: Parameter(INTERVAL, Interval, None)}
+        signature = Signature({**signature.parameters, **more}, signature.open)
     return Resolved(kind, name, function, signature)
 
 
@@ -220,7 +235,8 @@ def build(resolved: Resolved, keywords: Mapping[str, Any], *run_time: Any) -> An
     given = {
         name: value
         for name, value in keywords.items()
-        if name not in defaults or not same_value(value, defaults[name])
+        if (name not in defaults or not same_value(value, defaults[name]))
+        and not (resolved.kind == "scheduler" and name == INTERVAL)
     }
     return resolved.function(*run_time, **given)
 
@@ -245,25 +261,6 @@ _KIND_TEXT = {
 
 # Keywords that are no hyperparameters: training sets them, or they are obsolete.
 _HIDDEN = {"scheduler": ("last_epoch", "verbose"), "script": HIDDEN}
-
-# What the loop can give to `step`: the loss as a function, the validation loss.
-_GIVEN = {"optimizer": ("closure",), "scheduler": ("metrics",)}
-
-
-def _check_steps(kind: str, name: str, function: Any) -> None:
-    """Refuse an optimizer or scheduler whose `step` needs more than the loop gives."""
-    step = getattr(function, "step", None)
-    if kind not in ("optimizer", "scheduler") or step is None:
-        return
-    parameters = list(inspect.signature(step).parameters.values())[1:]
-    needed = [p for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
-    wanted = [p.name for p in needed if p.name not in _GIVEN[kind]]
-    if wanted:
-        raise RequestError(
-            f"{kind}: {shown(name)}.step needs {one_of(wanted)}, which training does not give it.",
-            _short_names(kind),
-            "wrong-kind",
-        )
 
 
 def _find(kind: str, name: str, experiment: Experiment) -> tuple[Any, bool]:

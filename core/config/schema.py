@@ -26,6 +26,7 @@ SCRIPT = "script"  # a function as an experiment, in place of all other componen
 COMPONENTS = ("task", "data", "model", "loss", "optimizer", "scheduler", SCRIPT)
 
 Direction = Literal["maximize", "minimize"]
+Interval = Literal["update", "epoch", "validation"]  # after which a scheduler steps
 Method = Literal["stratified", "random", "in_order", "none"]  # of a split
 
 # The metric by which a task chooses its best epoch by default.

@@ -27,6 +27,8 @@ class Epoch(_Frozen):
     Attributes:
         epoch: Counted from 1.
         metrics: `<split>/<metric>` to its value; None where it is not finite or not defined.
+        lr: Learning rate of the epoch's last update, of the optimizer's first group of parameters;
+            None where a function keeps it to itself.
         order_sha256: Hash of the order of the examples; None where a function keeps it to itself.
         weights_sha256: Hash of the weights after the epoch; None likewise.
         seconds: Training and validation.
@@ -34,6 +36,7 @@ class Epoch(_Frozen):
 
     epoch: int
     metrics: Metrics
+    lr: float | None = None
     order_sha256: str | None = None
     weights_sha256: str | None = None
     seconds: float = 0.0

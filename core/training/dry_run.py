@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,12 @@ from paribus.core.config.registry import LOSS_TASKS
 from paribus.core.config.values import show_value
 from paribus.core.errors import RequestError, one_of
 from paribus.core.rng import seeded_globals
-from paribus.core.training.train_state import TrainState, checked_loss, refusing
+from paribus.core.training.train_state import (
+    TrainState,
+    checked_loss,
+    forward_backward,
+    refusing,
+)
 
 # Losses of torch that take no logits, by class and function; what they take; what to do.
 _BCE_HINT = "Take bce, which takes their sigmoid itself, or bce_with_logits."
@@ -53,7 +59,8 @@ def dry_run(train_state: TrainState, *, update: bool = True) -> None:
         last = len(data.train) % size or size
         outputs = _try_model(train_state, inputs[:last], training=True)
         loss = _try_loss(train_state, outputs, targets[:last])
-        _try_update(train_state, loss, update=update)
+        batch = inputs[:last], targets[:last]
+        _try_update(train_state, loss, *batch, update=update)
 
 
 def _check_loss_kind(train_state: TrainState) -> None:
@@ -78,10 +85,11 @@ def _check_loss_kind(train_state: TrainState) -> None:
 def _check_scheduler(train_state: TrainState) -> None:
     """Refuse what would raise during training, or turn the learning rate the wrong way."""
     name, scheduler = _name(train_state, "scheduler"), train_state.scheduler
-    ends, updates = getattr(scheduler, "total_steps", None), train_state.updates
-    if train_state.scheduler_steps == "update" and ends is not None and ends < updates:
+    ends, unit = getattr(scheduler, "total_steps", None), train_state.scheduler_steps
+    steps = train_state.updates if unit == "update" else train_state.epochs
+    if ends is not None and ends < steps:
         raise RequestError(
-            f"scheduler {name} ends after {ends} updates, and training takes {updates}.",
+            f"scheduler {name} ends after {ends} {unit}s, and training takes {steps}.",
             "Leave its length out; it follows from train.epochs.",
             "update",
         )
@@ -187,20 +195,27 @@ def _try_metrics(train_state: TrainState, outputs: Tensor, targets: Tensor) -> N
             metric.measure(outputs, targets)
 
 
-def _try_update(train_state: TrainState, loss: Tensor, *, update: bool) -> None:
-    """Make one step: an optimizer for some models only says so when it meets gradients."""
+def _try_update(
+    train_state: TrainState, loss: Tensor, inputs: Tensor, targets: Tensor, *, update: bool
+) -> None:
+    """Make one step as training does: some optimizers only fail when they meet gradients."""
     kinds = ("model", "optimizer", "scheduler")
     model, optimizer, scheduler = (f"{kind} {_name(train_state, kind)}" for kind in kinds)
     validation_loss = [loss.item()] if train_state.scheduler_steps == "validation" else []
     hint = "Let each step of its forward be differentiable."
     with refusing(f"{model} cannot be trained", hint, "update"):
         loss.backward()  # type: ignore[no-untyped-call]
-    hint = "Take another, such as optimizer=adam."
+    fused = train_state.configuration["optimizer"].get("fused")
+    hint = "Leave optimizer.fused out." if fused else "Take another: optimizer=NAME."
     with refusing(f"{optimizer} cannot update {model}", hint, "update"):
-        if update:
-            train_state.optimizer.step(lambda: loss)  # type: ignore[arg-type,return-value]
-        else:
+        if not update:
             never_steps(train_state.optimizer)
+        elif train_state.closure:
+            compute = partial(forward_backward, train_state, inputs, targets)
+            train_state.optimizer.step(lambda: compute()[0])  # type: ignore[arg-type,return-value]
+        else:
+            train_state.optimizer.step()
+        train_state.begin_evaluation()  # which some optimizers cannot
     hint = "Give it other keywords: scheduler.KEYWORD=VALUE."
     with refusing(f"{scheduler} cannot step", hint, "update"):
         train_state.scheduler.step(*validation_loss)  # type: ignore[arg-type]

@@ -71,8 +71,8 @@ class Report:
 
     Attributes:
         run: The run's id.
-        line: The epoch's line of the history: epoch, metrics, hashes of order and weights (None for
-            a function), seconds.
+        line: The epoch's line of the history: epoch, metrics, learning rate of its last update,
+            hashes of order and weights (None for a function), seconds.
         best: The best epoch so far; None if the run failed before there was one.
         finished: Whether this is the run's last report.
         failure: Why the run itself failed, if it did.
@@ -181,8 +181,7 @@ class RunState:
         metric, direction = (
             train_state.configuration["select"][key] for key in ("metric", "direction")
         )
-        if train_state.scheduler_steps == "validation":
-            train_state.scheduler.step(validation.metrics["loss"])  # type: ignore[arg-type]
+        train_state.step_scheduler("validation", validation.metrics["loss"])
         metrics = {**train_means, **{f"val/{k}": v for k, v in validation.metrics.items()}}
         failure, best = None, self.best
         for name in (metric, "val/loss", "train/loss"):
@@ -203,6 +202,7 @@ class RunState:
             line={
                 "epoch": epoch,
                 "metrics": metrics,
+                "lr": train_state.lr,
                 "order_sha256": order_sha256,
                 "weights_sha256": weights_hash(weights),
             },

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from paribus.core.components.models import set_dropout_streams
 from paribus.core.data.prepare import PartName
 from paribus.core.rng import derive, epoch_order, seed_globals, seeded_globals
 from paribus.core.training.engine import Evaluation, Job, Report, RunState, State, evaluate_outputs
-from paribus.core.training.train_state import TrainState, checked_loss
+from paribus.core.training.train_state import TrainState, checked_loss, forward_backward
 
 # What steps go on from. Streams of random numbers are made anew each epoch: no generators.
 _STATEFUL = ("model", "optimizer", "scheduler")
@@ -31,6 +31,7 @@ class Loop:
         train_state = run.train_state
         if state := states.get(spec.id):
             run.resume(state)
+            train_state.begin_evaluation()  # the mode in which states are saved
             for part in _STATEFUL:
                 getattr(train_state, part).load_state_dict(state[part])
         finished = False
@@ -64,8 +65,7 @@ def train_epoch(
         The running means of loss and accuracy as trained.
     """
     model, task, device = train_state.model, train_state.task, train_state.device
-    optimizer, scheduler = train_state.optimizer, train_state.scheduler
-    clip = train_state.configuration["train"]["clip_grad_norm"]
+    optimizer = train_state.optimizer
 
     noise = derive(seed, "dropout", epoch)  # for dropout layers that are not ours
     seed_globals(noise)
@@ -76,14 +76,8 @@ def train_epoch(
 
     computed: list[tuple[Tensor, Tensor]] = []  # loss and outputs of each forward of a batch
 
-    def forward_backward(inputs: Tensor, targets: Tensor) -> Tensor:
-        outputs = model(inputs)
-        loss = checked_loss(train_state, outputs, targets)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        if clip is not None:
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, clip)
+    def compute(inputs: Tensor, targets: Tensor) -> Tensor:
+        loss, outputs = forward_backward(train_state, inputs, targets)
         computed.append((loss.detach(), outputs.detach()))
         return loss
 
@@ -96,19 +90,17 @@ def train_epoch(
         inputs, targets = inputs.to(device), targets.to(device)
         computed.clear()
         if train_state.closure:  # the optimizer evaluates the loss itself, several times
-            optimizer.step(partial(forward_backward, inputs, targets))  # type: ignore[arg-type]
+            optimizer.step(partial(compute, inputs, targets))  # type: ignore[arg-type]
         else:
-            forward_backward(inputs, targets)
+            compute(inputs, targets)
             optimizer.step()  # weight decay is in here, as torch's optimizers apply it
-        if train_state.scheduler_steps == "update":
-            scheduler.step()
+        train_state.step_scheduler("update")
         loss, outputs = computed[0]  # before the update
         with torch.no_grad():
             total_loss += loss * len(targets)
             right = task.correct(outputs, targets)
             correct += 0 if right is None else right.sum()
-    if train_state.scheduler_steps == "epoch":
-        scheduler.step()
+    train_state.step_scheduler("epoch")
 
     means: dict[str, float | None] = {"train/loss": total_loss.item() / len(order)}
     if task.targets != "values":
@@ -119,7 +111,7 @@ def train_epoch(
 def measure(train_state: TrainState, split: PartName, loader_workers: int = 0) -> Evaluation:
     """Evaluate the model as it is on one part, in batches of `train.eval_batch_size`."""
     model, part = train_state.model, train_state.data.part(split)
-    model.eval()  # what it returns is the user's affair
+    train_state.begin_evaluation()
     batch_size = train_state.configuration["train"]["eval_batch_size"]
     total_loss, outputs, targets = 0.0, [], []
     # Not inference_mode: what a module caches here (masks, rotary tables) it also trains with.

@@ -10,19 +10,27 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, TypeVar
 
 import torch
 
 from paribus.core.components.metrics import ExtraMetric, choose_selection
 from paribus.core.components.models import count_parameters, weights_hash
-from paribus.core.components.optim import fused_by_default, skip_compiler_import
+from paribus.core.components.optim import fused_by_default, options, skip_compiler_import
 from paribus.core.components.pretrained import weights_digests, without_weights
 from paribus.core.components.tasks import Task
 from paribus.core.config.experiment import Experiment
-from paribus.core.config.registry import build, check_components, resolve_component, with_defaults
+from paribus.core.config.registry import (
+    INTERVAL,
+    build,
+    check_components,
+    resolve_component,
+    with_defaults,
+)
 from paribus.core.config.schema import (
     SCRIPT,
     Component,
@@ -43,9 +51,10 @@ from paribus.core.sources.source_hash import Sources
 from paribus.core.training.cohort.eligibility import cohort_group
 from paribus.core.training.cohort.graph import UnsupportedModel
 from paribus.core.training.dry_run import dry_run, layer_outputs
-from paribus.core.training.train_state import TrainState, length, make_train_state
+from paribus.core.training.train_state import TrainState, length, make_train_state, simulate
 
 Found = TypeVar("Found")
+_OF_OPTIMIZER = ("component-fails", "update")  # kinds of errors
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,8 @@ class Probe:
         initial_weights: sha256 of the weights that seed 0 begins with; None for a function.
         engine: What trains it when it is trained alone.
         why: Why that is no cohort, if it is not.
+        fused: The optimizer's `fused` that can update this model, where the user does not choose.
+        options: The optimizer's options of the first update, by group.
     """
 
     facts: dict[str, Any]
@@ -63,6 +74,8 @@ class Probe:
     engine: str
     why: str | None = None
     group: str | None = None
+    fused: bool | None = None
+    options: list[dict[str, Any]] = field(default_factory=list)
 
 
 def _once(method: Callable[[Any, Any], Found]) -> Callable[[Any, Configuration], Found]:
@@ -130,20 +143,29 @@ class Resolver:
         )
 
     def summary(self, requested: Configuration, engine: str) -> dict[str, Any]:
-        """Return configuration, engine, the model's layers and the data's sizes, for `show`.
+        """Return configuration, engine, layers, learning rates and sizes of the data, for `show`.
 
-        Model and data of a function are None.
+        Model, data and learning rates of a function are None.
 
         Raises:
             RequestError: If it cannot be trained as requested.
         """
         run = self.specify(requested, 0, engine)
-        model = data = None
+        model = data = rates = None
         if run.engine != SCRIPT:
-            layers = layer_outputs(self.train_state(requested, 0))
+            train_state = self.train_state(requested, 0)
+            layers = layer_outputs(train_state)
             model = {"parameters": run.facts["parameters"], "layers": layers}
             prepared = self.data(requested)
             data = {"fingerprint": prepared.fingerprint, **prepared.sizes()}
+            each = [groups[0].get("lr") for groups in simulate(train_state)]
+            follows = train_state.scheduler_steps != "validation"  # else from how it goes
+            rates = {
+                "interval": train_state.scheduler_steps,
+                "first": each[0],
+                "middle": each[(len(each) - 1) // 2] if follows else None,
+                "last": each[-1] if follows else None,
+            }
         return {
             "configuration": run.configuration,
             "engine": run.engine,
@@ -151,7 +173,17 @@ class Resolver:
             "facts": run.facts,
             "model": model,
             "data": data,
+            "learning_rate": rates,
         }
+
+    def schedule(self, requested: Configuration) -> Iterator[list[dict[str, Any]]]:
+        """Yield the optimizer's options of each update, by group, as `simulate` does.
+
+        Raises:
+            RequestError: If it cannot be trained as requested.
+        """
+        yield self._probe(requested).options
+        yield from islice(simulate(self.train_state(requested, 0)), 1, None)
 
     @_once
     def configuration(self, requested: Configuration) -> dict[str, Any]:
@@ -160,6 +192,16 @@ class Resolver:
         Raises:
             RequestError: With all faults found in components, data and their fit.
         """
+        full = self._filled(requested)
+        if full["optimizer"].get("fused"):
+            with suppress(RequestError):  # `specify` raises it
+                fused = self._probe(requested).fused
+                full = {**full, "optimizer": {**full["optimizer"], "fused": fused}}
+        return full
+
+    @_once
+    def _filled(self, requested: Configuration) -> dict[str, Any]:
+        """Return the configuration with what follows from signatures, data, length and device."""
         checked = self._checked(requested)
         full = with_defaults(checked, self.experiment)
         data, task = self.data(requested), self.task(requested)
@@ -168,10 +210,12 @@ class Resolver:
         self._fill(full, "model", data.filled(task.width(data.outputs)))
         # The length of training in the units that a scheduler counts.
         scheduler = resolve_component("scheduler", full["scheduler"]["name"], self.experiment)
-        known = {"T_max": epochs, "epochs": epochs, "steps_per_epoch": steps}
+        interval = full["scheduler"].get(INTERVAL)
+        known = {"T_max": updates if interval == "update" else epochs}
+        known |= {"epochs": epochs, "steps_per_epoch": steps}
         counted = {"epochs", "steps_per_epoch"} & full["scheduler"].keys()
         if scheduler.parameter("total_steps") and not counted:
-            known = {"total_steps": updates}
+            known = {"total_steps": epochs if interval == "epoch" else updates}
         self._fill(full, "scheduler", {**known, "max_lr": full["optimizer"].get("lr")})
         full["device"] = choose_device(checked.device)
         self._choose_fused(full, checked.optimizer)
@@ -265,8 +309,23 @@ class Resolver:
 
     @_once
     def _probe(self, requested: Configuration) -> Probe:
-        """Build the configuration once, and try it."""
-        data, train_state = self.data(requested), self.train_state(requested, seed=0)
+        """Build the configuration once, and try it: unfused where the fused form cannot update it.
+
+        Fused forms take no sparse gradients and no complex parameters.
+        """
+        full = self._filled(requested)
+        try:
+            return self._try(requested, full)
+        except RequestError as error:
+            chosen = "fused" in requested.component("optimizer").keywords
+            if chosen or not full["optimizer"].get("fused") or error.kind not in _OF_OPTIMIZER:
+                raise
+        return self._try(requested, {**full, "optimizer": {**full["optimizer"], "fused": False}})
+
+    def _try(self, requested: Configuration, full: Mapping[str, Any]) -> Probe:
+        data = self.data(requested)
+        train_state = make_train_state(full, self.experiment, data, seed=0)
+        first = options(train_state.optimizer)
         initial = weights_hash(train_state.model.state_dict())
         engine, why, group = "cohort", None, None
         try:
@@ -282,7 +341,8 @@ class Resolver:
             "directions": {f"val/{e.key}": e.direction for e in train_state.extra_metrics},
             **({"fresh": train_state.fresh} if train_state.fresh else {}),
         }
-        return Probe(facts, initial, engine, why, group)
+        fused = full["optimizer"].get("fused")
+        return Probe(facts, initial, engine, why, group, fused, first)
 
     def _fill(self, full: dict[str, Any], kind: str, known: Mapping[str, Any]) -> None:
         """Fill in the keywords of a component that follow from data or length."""

@@ -74,7 +74,7 @@ class RunWriter:
 
     def write(self, report: Report) -> None:
         """Add an epoch; save when the clock says so, and everything when the run is finished."""
-        self.history.append({**report.line, "metrics": null_if_not_finite(report.line["metrics"])})
+        self.history.append(null_if_not_finite(report.line))
         self._report = report
         if report.finished:
             self.finish(report.failure)

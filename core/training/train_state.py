@@ -17,7 +17,12 @@ from torch.optim.lr_scheduler import LRScheduler
 from paribus.core.components.losses import weight_keyword
 from paribus.core.components.metrics import ExtraMetric
 from paribus.core.components.models import draw_parameters
-from paribus.core.components.optim import Moment, needs_closure, steps_after
+from paribus.core.components.optim import (
+    needs_closure,
+    never_steps,
+    options,
+    scheduler_interval,
+)
 from paribus.core.components.pretrained import (
     begin_from,
     is_torchvision,
@@ -27,7 +32,8 @@ from paribus.core.components.pretrained import (
 )
 from paribus.core.components.tasks import Task
 from paribus.core.config.experiment import Experiment
-from paribus.core.config.registry import NAMES, build, resolve_component
+from paribus.core.config.registry import INTERVAL, NAMES, build, resolve_component
+from paribus.core.config.schema import Interval
 from paribus.core.data.prepare import Data
 from paribus.core.errors import RequestError, shown
 from paribus.core.rng import seeded_globals
@@ -41,6 +47,7 @@ class TrainState:
         loss: Called as ``loss(outputs, targets)``.
         closure: Whether the optimizer's step evaluates the loss itself, several times.
         scheduler_steps: After what the scheduler steps.
+        lr: The learning rate of the last update, of the optimizer's first group of parameters.
         frozen: Layers of which nothing is trained; they stay as in evaluation.
         fresh: Layers that a file of weights does not fit, and why; they start as drawn.
         epochs: Epochs to train; the last one may end early.
@@ -55,7 +62,7 @@ class TrainState:
     optimizer: Optimizer
     closure: bool
     scheduler: LRScheduler
-    scheduler_steps: Moment
+    scheduler_steps: Interval
     frozen: list[nn.Module]
     fresh: dict[str, str]
     extra_metrics: list[ExtraMetric]
@@ -63,6 +70,7 @@ class TrainState:
     updates: int
     configuration: Mapping[str, Any]
     device: torch.device
+    lr: float | None = None
 
     @property
     def batch_size(self) -> int:
@@ -74,6 +82,27 @@ class TrainState:
         self.model.train()
         for layer in self.frozen:
             layer.training = False  # not eval(): a layer inside may be trained
+        if hasattr(self.optimizer, "train"):
+            self.optimizer.train()
+
+    def begin_evaluation(self) -> None:
+        """Put all layers in evaluation mode; what they return then is the user's affair.
+
+        A schedule-free optimizer puts the weights to be evaluated and saved in place.
+        """
+        self.model.eval()
+        if hasattr(self.optimizer, "eval"):
+            self.optimizer.eval()
+
+    def step_scheduler(self, moment: Interval, *measured: float | None) -> bool:
+        """Step the scheduler if it steps at this moment; return whether it did."""
+        if moment == "update":
+            lr = self.optimizer.param_groups[0].get("lr")
+            self.lr = lr.item() if isinstance(lr, Tensor) else lr  # the scheduler writes into it
+        due = self.scheduler_steps == moment
+        if due:
+            self.scheduler.step(*measured)  # type: ignore[arg-type]
+        return due
 
 
 def make_train_state(
@@ -96,20 +125,20 @@ def make_train_state(
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = _make("optimizer", configuration, experiment, trained)
         scheduler = _make("scheduler", configuration, experiment, optimizer)
+    named = configuration["scheduler"]["name"]
+    factory = resolve_component("scheduler", named, experiment).function
     epochs, updates = length(train, math.ceil(len(data.train) / train["batch_size"]))
-
-    def function(kind: str) -> Any:
-        return resolve_component(kind, configuration[kind]["name"], experiment).function
-
     return TrainState(
         data=data,
         task=task,
         model=model,
         loss=loss.to(device) if isinstance(loss, nn.Module) else loss,
         optimizer=optimizer,
-        closure=needs_closure(function("optimizer")),
+        closure=needs_closure(optimizer),
         scheduler=scheduler,
-        scheduler_steps=steps_after(function("scheduler")),
+        scheduler_steps=scheduler_interval(
+            scheduler, factory, named, configuration["scheduler"].get(INTERVAL)
+        ),
         frozen=frozen,
         fresh=fresh,
         extra_metrics=[ExtraMetric(m, task, data.outputs) for m in configuration["metrics"]],
@@ -133,6 +162,14 @@ def make_architecture(
         return _make("task", configuration, experiment), model
 
 
+# What a factory has to return.
+_KINDS: dict[str, tuple[type[Any], str]] = {
+    "model": (nn.Module, "torch.nn.Module"),
+    "optimizer": (Optimizer, "torch.optim.Optimizer"),
+    "scheduler": (LRScheduler, "torch.optim.lr_scheduler.LRScheduler"),
+}
+
+
 def _make(
     kind: str,
     configuration: Mapping[str, Any],
@@ -145,7 +182,15 @@ def _make(
     keywords = {k: v for k, v in configuration[kind].items() if k != "name"} | replaced
     hint = f"Give it other keywords: {kind}.KEYWORD=VALUE."
     with refusing(f"{kind} {component.name} cannot be made", hint, "component-fails"):
-        return build(component, keywords, *run_time)
+        made = build(component, keywords, *run_time)
+    base, known_as = _KINDS.get(kind, (object, ""))
+    if not isinstance(made, base):
+        raise RequestError(
+            f"{kind} {component.name} returned {shown(repr(made))}, not a {known_as}.",
+            "Let it return one.",
+            "wrong-kind",
+        )
+    return made
 
 
 def _make_model(
@@ -157,12 +202,6 @@ def _make_model(
     # torchvision builds models with other classes only without weights: they are put in after.
     replaced = {"weights": None} if is_torchvision(name) and "weights" in keywords else {}
     model = _make("model", configuration, experiment, **replaced)
-    if not isinstance(model, nn.Module):
-        raise RequestError(
-            f"model {name} returned {shown(repr(model))}, not a torch.nn.Module.",
-            "Let it return one.",
-            "wrong-kind",
-        )
     odd = [k for k, v in model.state_dict().items() if not isinstance(v, Tensor) or is_lazy(v)]
     if odd:
         raise RequestError(
@@ -218,6 +257,38 @@ def length(train: Mapping[str, Any], steps_per_epoch: int) -> tuple[int, int]:
     if train["updates"] is not None:
         return math.ceil(train["updates"] / steps_per_epoch), train["updates"]
     return train["epochs"], train["epochs"] * steps_per_epoch
+
+
+def simulate(train_state: TrainState) -> Iterator[list[dict[str, Any]]]:
+    """Yield the optimizer's options, by group, of each update; compute no update.
+
+    A scheduler that steps after validation leaves them as they begin.
+
+    Args:
+        train_state: Not to be trained with any more.
+    """
+    never_steps(train_state.optimizer)
+    per_epoch = math.ceil(len(train_state.data.train) / train_state.batch_size)
+    for update in range(1, train_state.updates + 1):
+        yield options(train_state.optimizer)
+        train_state.step_scheduler("update")
+        if update % per_epoch == 0:
+            train_state.step_scheduler("epoch")
+
+
+def forward_backward(
+    train_state: TrainState, inputs: Tensor, targets: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Compute the gradients that an update is made with; return loss and outputs."""
+    outputs = train_state.model(inputs)
+    loss = checked_loss(train_state, outputs, targets)
+    train_state.optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    clip = train_state.configuration["train"]["clip_grad_norm"]
+    if clip is not None:
+        groups = train_state.optimizer.param_groups
+        nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], clip)
+    return loss, outputs
 
 
 def checked_loss(train_state: TrainState, outputs: Tensor, targets: Tensor) -> Tensor:

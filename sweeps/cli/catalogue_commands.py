@@ -103,6 +103,14 @@ def _show_model(document: dict[str, Any]) -> None:
         f"shape {data['input_shape']}; {facts['updates']} updates in {facts['epochs']} epochs; "
         f"engine {document['engine']}"
     )
+    rates = document["learning_rate"]
+    if rates["last"] is not None:
+        updates = facts["updates"]
+        places = ((1, "first"), ((updates + 1) // 2, "middle"), (updates, "last"))
+        each = [f"{rates[name]:.4g} at update {update}" for update, name in places]
+        say(f"learning rate: {', '.join(each)}; the scheduler steps after each {rates['interval']}")
+    elif rates["first"] is not None:
+        say(f"learning rate: {rates['first']:.4g}, until the scheduler lowers it by val/loss")
     if document["why_no_cohort"]:
         say(f"no cohort trains it: {document['why_no_cohort']}")
     if "classes" in data:

@@ -22,7 +22,11 @@ from paribus.core.config.values import show_value
 from paribus.core.errors import Fault, Faults, RequestError
 from paribus.core.run_spec import RunSpec, choose_engine
 from paribus.sweeps.study.axes import Axis, only_the_baseline, read_axes
-from paribus.sweeps.study.controls import prove_one_change, refuse_other_examples
+from paribus.sweeps.study.controls import (
+    prove_one_change,
+    refuse_other_examples,
+    refuse_overridden,
+)
 from paribus.sweeps.study.request import Request, StudySpec
 from paribus.sweeps.study.settings import (
     BASELINE,
@@ -96,6 +100,12 @@ def read_request(request: Request, found: Sequence[Fault] = ()) -> StudySpec:
                 "axis-loss",
             )
     faults.check()
+    for axis in axes:
+        if axis.range is not None:
+            low, high = (start.replace(axis.key, end) for end in (axis.range.low, axis.range.high))
+            with faults.collecting():
+                refuse_overridden(axis.key, f"The axis {axis.key}", low, high, resolver)
+    faults.check()
     axes = [axis for axis in axes if axis.levels or axis.range]
     known = known_keys(with_defaults(start, experiment), experiment)
     request = replace(
@@ -155,6 +165,8 @@ def plan_runs(
                     first = resolver.specify(requested, seed, request.engine)
                 derived = prove_one_change(setting, base, first)
                 refuse_other_examples(setting, base, first, resolver)
+                assert setting.key is not None
+                refuse_overridden(setting.key, setting.label, baseline, requested, resolver)
                 setting = replace(setting, derived=derived)
             planned.append(setting)
             for each in seeds:

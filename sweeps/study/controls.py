@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from paribus.core.config.registry import FROM_DATA, FROM_LENGTH, FROM_LR
-from paribus.core.config.schema import COMPONENTS, SCRIPT, difference
-from paribus.core.errors import RequestError
+from paribus.core.config.registry import FROM_DATA, FROM_LENGTH, FROM_LR, INTERVAL
+from paribus.core.config.schema import COMPONENTS, SCRIPT, Configuration, difference
+from paribus.core.errors import RequestError, one_of
 from paribus.core.records.record import Epoch, RunRecord
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.study.settings import Setting
@@ -139,6 +139,48 @@ def prove_one_change(setting: Setting, baseline: RunSpec, run: RunSpec) -> dict[
     if run.engine != baseline.engine:
         derived["engine"] = [baseline.engine, run.engine]
     return derived
+
+
+def refuse_overridden(
+    key: str, label: str, one: Configuration, other: Configuration, resolver: Resolver
+) -> None:
+    """Refuse a level of the optimizer that its scheduler, or who makes it, overrides.
+
+    Args:
+        key: In which the two configurations differ.
+        label: Names the level.
+        one: The baseline, or the other end of a range.
+        other: The level.
+        resolver: Of their experiment.
+
+    Raises:
+        RequestError: If the optimizer's options are the same at all updates.
+    """
+    kind, _, keyword = key.partition(".")
+    if not (kind == "optimizer" and keyword) and key != f"scheduler.{INTERVAL}":
+        return
+    first = next(resolver.schedule(other))[0]
+    if kind == "optimizer" and keyword not in first:
+        return  # what it does with it is its own affair
+    schedules = zip(resolver.schedule(one), resolver.schedule(other), strict=False)
+    if any(a != b for a, b in schedules):
+        return
+    scheduler = resolver.configuration(other)["scheduler"]
+    own = [
+        f"scheduler.{name}"
+        for name in scheduler
+        if keyword in name and name not in ("name", INTERVAL)
+    ]
+    hint = f"Vary {one_of(own)} instead" if own else "Leave the axis out"
+    given = [name for name in FROM_LR if name in other.component("scheduler").keywords]
+    if keyword == "lr" and given:
+        hint += f", or leave scheduler.{given[0]} out: it follows optimizer.lr"
+    raise RequestError(
+        f"{label} changes nothing: with scheduler {scheduler['name']} each update is made with the "
+        "same options of the optimizer.",
+        f"{hint}.",
+        "overridden",
+    )
 
 
 def refuse_other_examples(

@@ -9,6 +9,7 @@ from typing import Any
 
 from paribus.core.config.experiment import Experiment
 from paribus.core.config.registry import (
+    INTERVAL,
     check_components,
     known_keys,
     resolve_component,
@@ -92,7 +93,8 @@ def changed(
     if key in COMPONENTS:
         new = resolve_component(key, value["name"], experiment)
         before = baseline.component(key).keywords
-        value = {**{k: v for k, v in before.items() if k in new.signature.parameters}, **value}
+        kept = new.signature.parameters.keys() - {INTERVAL}  # that one is of one scheduler
+        value = {**{k: v for k, v in before.items() if k in kept}, **value}
     elif kind in COMPONENTS:
         name = baseline.component(kind).name
         if parameter := resolve_component(kind, name, experiment).parameter(inner):

@@ -144,7 +144,8 @@ def run_layout(
 def epoch_row(epoch: dict[str, Any]) -> dict[str, Any]:
     """Return a line of history as W&B's row: numbers only, what is not known is left out."""
     metrics = {name: value for name, value in epoch["metrics"].items() if value is not None}
-    return {"epoch": epoch["epoch"]} | metrics
+    rate = {"lr": epoch["lr"]} if epoch.get("lr") is not None else {}
+    return {"epoch": epoch["epoch"]} | rate | metrics
 
 
 def run_summary(record: RunRecord, delta: float | None) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def _self_test_member(seed: int, device: str, task: Task) -> Any:
         task=task,
         loss=CrossEntropy(),
         optimizer=torch.optim.Adam(model.parameters(), lr=0.01, fused=True),
-        scheduler_steps="validation",  # which the program leaves to the engine
+        step_scheduler=lambda moment: False,  # noqa: ARG005
         batch_size=19,
         configuration={"train": {"eval_batch_size": 64, "clip_grad_norm": None}},
         device=torch.device(device),

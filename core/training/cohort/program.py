@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from paribus.core.config.schema import Interval
 from paribus.core.training.cohort.graph import Activation, Dense, Drop, LayerGraph, dropout_rates
 from paribus.core.training.cohort.kernels import (
     ACTIVATIONS,
@@ -207,13 +208,10 @@ class Program:
             groups.setdefault(hyperparameters(member.train_state.optimizer), []).append(number)
         return [self.update.step_of(members, dict(key)) for key, members in groups.items()]
 
-    def _step_schedulers(self, moment: str) -> bool:
+    def _step_schedulers(self, moment: Interval) -> bool:
         """Step the schedulers that step at this moment; return whether there were any."""
-        states = [member.train_state for member in self.members]
-        due = [state.scheduler for state in states if state.scheduler_steps == moment]
-        for scheduler in due:
-            scheduler.step()
-        return bool(due)
+        stepped = [member.train_state.step_scheduler(moment) for member in self.members]
+        return any(stepped)
 
     @torch.inference_mode()
     def measure(self, part: PaddedPart) -> tuple[Tensor, Tensor]:

@@ -258,6 +258,314 @@ def test_schedulers_that_cannot_be_made(small, scheduler, words):
     assert words in str(caught.value)
 
 
+# ------------------------------------------- when a schedule steps, and what it does
+
+FACTORIES = (
+    NOTES
+    + """
+from torch.optim.lr_scheduler import (
+    ChainedScheduler, CosineAnnealingLR, LambdaLR, OneCycleLR, ReduceLROnPlateau, SequentialLR,
+    StepLR,
+)
+
+
+def cycle(optimizer, epochs, steps_per_epoch):
+    return OneCycleLR(optimizer, 0.1, epochs=epochs, steps_per_epoch=steps_per_epoch)
+
+
+class Cycle(OneCycleLR):
+    def __init__(self, optimizer, num_training_steps: int = 12):
+        super().__init__(optimizer, max_lr=0.1, total_steps=num_training_steps)
+
+
+def cycles(optimizer):
+    return ChainedScheduler([Cycle(optimizer)], optimizer=optimizer)
+
+
+def halved(optimizer):
+    return StepLR(optimizer, 1, gamma=0.5)
+
+
+def worse(optimizer):
+    return ReduceLROnPlateau(optimizer, patience=0, threshold=0.9, factor=0.5)
+
+
+def line(optimizer, num_training_steps: int = 12):
+    return LambdaLR(optimizer, lambda update: 1 - update / num_training_steps)
+
+
+class Warm(LambdaLR):
+    def __init__(self, optimizer, warmup_steps: int = 4):
+        super().__init__(optimizer, lambda update: min(1.0, (update + 1) / warmup_steps))
+
+
+class Says(Warm):
+    interval = "update"
+
+
+def turned(optimizer, total_steps):
+    return CosineAnnealingLR(optimizer, T_max=total_steps)
+
+
+def both(optimizer):
+    return SequentialLR(optimizer, [Warm(optimizer), halved(optimizer)], [2])
+
+
+def nothing(optimizer):
+    pass
+
+
+class Counts(StepLR):
+    def step(self, number):
+        super().step()
+
+
+def odd(optimizer):
+    return Counts(optimizer, 1)
+
+
+def named(optimizer, interval: int = 3):
+    return halved(optimizer)
+"""
+)
+
+
+def rates_of(small, scheduler, **changes):
+    reports, _ = trained(
+        small, **{"optimizer": "Noting", "train": TRAIN} | changes, scheduler=scheduler
+    )
+    return list(small.experiment.objects["RATES"]), [r.line["lr"] for r in reports]
+
+
+ONE_CYCLE = [  # the rate of each of 12 updates, by torch
+    *by_torch("one_cycle", {"max_lr": 0.1}, []),
+]
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "expected"),
+    [
+        ("cycle", ONE_CYCLE),
+        ("Cycle", ONE_CYCLE),
+        ("cycles", ONE_CYCLE),
+        ("Says", [0.025, 0.05, 0.075] + [0.1] * 9),
+        ("halved", [0.1 / 2**epoch for epoch in range(4) for _ in range(3)]),
+        ("worse", [0.1] * 6 + [0.05] * 3 + [0.025] * 3),
+        ({"name": "line", "interval": "update"}, [0.1 * (1 - k / 12) for k in range(12)]),
+        ({"name": "Warm", "interval": "epoch"}, [0.025 * (k + 1) for k in range(4) for _ in "abc"]),
+        (
+            {"name": "cosine", "interval": "update"},
+            [0.05 * (1 + math.cos(math.pi * k / 12)) for k in range(12)],
+        ),
+    ],
+)
+def test_a_schedule_steps_after_what_the_object_or_the_configuration_says(
+    write_small, scheduler, expected
+):
+    rates, recorded = rates_of(write_small(FACTORIES), scheduler)
+    assert rates == pytest.approx(expected)
+    assert recorded == [rates[k] for k in (2, 5, 8, 11)]  # of each epoch's last update
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "kind"),
+    [
+        ("line", "LambdaLR"),
+        ("Warm", "Warm"),
+        ("turned", "CosineAnnealingLR"),
+        ("both", "SequentialLR"),
+    ],
+)
+def test_a_schedule_that_does_not_say_what_it_counts_is_asked_about(write_small, scheduler, kind):
+    with pytest.raises(RequestError) as caught:
+        write_small(FACTORIES).run(scheduler=scheduler)
+    assert str(caught.value).startswith(
+        f"scheduler small.py:{scheduler} ({kind}) does not say whether it counts updates or "
+        "epochs. Write scheduler.interval=update, or scheduler.interval=epoch"
+    )
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "words"),
+    [
+        ({"name": "worse", "interval": "update"}, "takes the validation loss when it steps"),
+        ({"name": "step", "step_size": 1, "interval": "validation"}, "takes no validation loss"),
+        ({"name": "cosine", "interval": "step"}, "scheduler.interval=step: must be upd"),
+        ("nothing", "scheduler small.py:nothing returned None, not a torch.optim.lr_scheduler"),
+        ("odd", "TypeError: Counts.step() missing 1 required positional argument"),
+        ("named", "has a keyword 'interval', and scheduler.interval says when"),
+        ({"name": "one_cycle", "total_steps": 3, "interval": "epoch"}, "ends after 3 epochs"),
+    ],
+)
+def test_a_schedule_that_cannot_step_so(write_small, scheduler, words):
+    with pytest.raises(RequestError) as caught:
+        write_small(FACTORIES).run(scheduler=scheduler)
+    assert words in str(caught.value)
+
+
+def test_the_interval_stays_out_of_a_configuration_that_does_not_need_it(small):
+    assert "interval" not in small.resolved(scheduler="cosine")["scheduler"]
+    given = small.resolved(scheduler={"name": "cosine", "interval": "update"})["scheduler"]
+    assert (given["interval"], given["T_max"]) == ("update", 12)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "expected"),
+    [
+        ("constant", {"interval": "epoch", "first": 0.01, "middle": 0.01, "last": 0.01}),
+        (
+            {"name": "step", "step_size": 1},
+            {"interval": "epoch", "first": 0.01, "middle": 1e-3, "last": 1e-5},
+        ),
+        (
+            {"name": "linear_warmup", "fraction": 0.5, "decay": "linear"},
+            {"interval": "update", "first": 0.01 / 6, "middle": 0.01, "last": 0.01 / 6},
+        ),
+        ("plateau", {"interval": "validation", "first": 0.01, "middle": None, "last": None}),
+    ],
+)
+def test_show_has_the_rate_at_the_first_middle_and_last_update(small, scheduler, expected):
+    found = small.resolver.summary(small.asked(scheduler=scheduler), "auto")["learning_rate"]
+    assert found == pytest.approx(expected)
+
+
+# ------------------------------------------------------------- kinds of optimizers
+
+OPTIMIZERS = """
+from torch.optim import LBFGS, Optimizer, SGD
+
+
+def newton(params, max_iter: int = 5):
+    return LBFGS(params, max_iter=max_iter)
+
+
+class Searching(SGD):
+    def step(self, closure=None):
+        assert closure is not None, "a search needs the loss"
+        return super().step(closure)
+
+
+class Free(Optimizer):
+    \"\"\"Schedule-free SGD: gradients at y, between the iterate z and x, the mean of all z.\"\"\"
+
+    def __init__(self, params, lr: float = 0.1, beta: float = 0.9):
+        super().__init__(params, {"lr": lr, "beta": beta, "updates": 0})
+        self.training = True
+
+    def mix(self, weight):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if "z" in self.state[p]:
+                    p.data.lerp_(self.state[p]["z"], weight)
+
+    def train(self):
+        if not self.training:
+            self.mix(1 - self.param_groups[0]["beta"])
+        self.training = True
+
+    def eval(self):
+        if self.training:
+            self.mix(1 - 1 / self.param_groups[0]["beta"])
+        self.training = False
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        assert self.training
+        (group,) = self.param_groups
+        group["updates"] += 1
+        for p in group["params"]:
+            z = self.state[p].setdefault("z", p.clone())
+            x = p.lerp(z, 1 - 1 / group["beta"])
+            z.sub_(p.grad, alpha=group["lr"])
+            x.lerp_(z, 1 / group["updates"])
+            p.copy_(x.lerp(z, 1 - group["beta"]))
+
+
+def phrases(n: int = 40):
+    return [("good " if k % 2 else "bad ") + "film " * (k % 3 + 1) for k in range(n)], \\
+        [k % 2 for k in range(n)]
+
+
+class Sparse(nn.Module):
+    def __init__(self, vocab_size: int, num_classes: int):
+        super().__init__()
+        self.bag = nn.EmbeddingBag(vocab_size, num_classes, sparse=True, padding_idx=0)
+
+    def forward(self, x):
+        return self.bag(x)
+
+
+class Complex(nn.Module):
+    def __init__(self, in_features: int, num_classes: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(in_features, num_classes, dtype=torch.cfloat))
+
+    def forward(self, x):
+        return (x.to(torch.cfloat) @ self.weight).abs()
+"""
+
+
+def test_a_function_that_returns_lbfgs_is_stepped_with_a_closure(write_small):
+    small = write_small(OPTIMIZERS)
+    made, _ = trained(small, optimizer="newton")
+    named, _ = trained(small, optimizer={"name": "lbfgs", "max_iter": 5})
+    assert lines(made) == lines(named)
+
+
+def test_the_dry_run_steps_an_optimizer_as_training_does(write_small):
+    with pytest.raises(RequestError, match=r"Searching cannot update .*a search needs the loss"):
+        write_small(OPTIMIZERS).run(optimizer="Searching")
+
+
+def test_schedule_free_weights_are_validated_saved_and_resumed(write_small):
+    """By hand: one batch an epoch, and x, the mean of all z, is what counts."""
+    small = write_small(OPTIMIZERS)
+    changes = {
+        "model": "linear", "optimizer": "Free", "train": {"epochs": 3, "batch_size": 100},
+    }  # fmt: skip
+    reports, saved = trained(small, **changes)
+    train_state = small.resolver.train_state(small.asked(**changes), 0)
+    model, data = train_state.model, train_state.data
+    loss_of = torch.nn.functional.cross_entropy
+    x = z = torch.nn.utils.parameters_to_vector(model.parameters()).detach()
+    for count, report in enumerate(reports, 1):
+        torch.nn.utils.vector_to_parameters(0.9 * x + 0.1 * z, model.parameters())
+        loss = loss_of(model(data.train.inputs), data.train.targets)
+        gradients = torch.autograd.grad(loss, list(model.parameters()))
+        z = z - 0.1 * torch.nn.utils.parameters_to_vector(gradients)
+        x = x + (z - x) / count
+        torch.nn.utils.vector_to_parameters(x, model.parameters())
+        validated = loss_of(model(data.val.inputs), data.val.targets).item()
+        assert report.line["metrics"]["val/loss"] == pytest.approx(validated, rel=1e-5)
+    state = torch.load(io.BytesIO(saved[-1]))["model"]
+    found = torch.cat([state[name].flatten() for name, _ in model.named_parameters()])
+    torch.testing.assert_close(found, x)
+    assert resumes(small, reports, saved, **changes)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "changes"),
+    [
+        ("sgd", {"model": "Sparse", "data": "phrases"}),
+        ("adagrad", {"model": "Sparse", "data": "phrases"}),
+        ("adam", {"model": "Complex"}),
+    ],
+)
+def test_a_model_that_the_fused_form_cannot_update_gets_the_other(write_small, optimizer, changes):
+    small = write_small(OPTIMIZERS)
+    changes = {"optimizer": {"name": optimizer, "lr": 0.1}, **changes}
+    assert small.resolved(**changes)["optimizer"]["fused"] is False
+    assert small.run(**changes).configuration["optimizer"]["fused"] is False
+    reports, _ = trained(small, **changes)
+    assert len({r.line["weights_sha256"] for r in reports}) == 4
+
+
+def test_a_fused_form_that_was_asked_for_is_refused_where_it_cannot_update(write_small):
+    small = write_small(OPTIMIZERS)
+    with pytest.raises(RequestError, match=r"adam cannot update .* Leave optimizer.fused out\."):
+        small.run(model="Complex", optimizer={"name": "adam", "fused": True})
+
+
 # ---------------------------------------------------- clipping, patience, device
 
 

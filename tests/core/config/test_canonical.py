@@ -31,7 +31,7 @@ def test_a_bare_name_and_a_full_one_are_the_same_run(write_small):
 
 
 def test_a_scheduler_of_ones_own_gets_epochs_and_steps(write_small):
-    run = resolved(write_small(OWN).path, scheduler={"name": "falling"})
+    run = resolved(write_small(OWN).path, scheduler={"name": "falling", "interval": "update"})
     scheduler = run.configuration["scheduler"]
     assert scheduler["epochs"] == run.facts["epochs"]
     assert scheduler["steps_per_epoch"] == run.facts["updates_per_epoch"]

@@ -110,9 +110,14 @@ def test_show(paribus, tmp_path):
     assert "2 parameters; 40 training, 5 validation, 5 test examples" in "\n".join(lines)
     assert any(re.fullmatch(r" train.epochs +3", line) for line in lines)
     assert any(re.fullmatch(r" optimizer.lr +0.001, 0.1", line) for line in lines)
+    rates = "learning rate: 0.01 at update 1, 0.01 at update 8, 0.01 at update 15; "
+    assert any(line.startswith(rates) for line in lines)
     assert lines[-1] == "Next: paribus sweep line"
     found = paribus("show", "digits", "--root", root, "--json").json
     assert found.keys() >= {"experiment", "configuration", "engine", "model", "data", "axes"}
+    assert found["learning_rate"] == {
+        "interval": "epoch", "first": 0.001, "middle": 0.001, "last": 0.001,
+    }  # fmt: skip
     assert found["model"]["parameters"] == 64 * 128 + 128 + 128 * 10 + 10
     assert found["model"]["layers"][0].keys() == {"name", "type", "output_shape", "parameters"}
     assert found["data"]["train"] + found["data"]["val"] + found["data"]["test"] == 1797

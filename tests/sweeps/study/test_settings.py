@@ -65,6 +65,49 @@ def test_the_highest_rate_of_a_cycle_follows_from_the_optimizer_s(planned):
     assert settings["optimizer.lr=0.1"].derived == {"scheduler.max_lr": [0.001, 0.1]}
 
 
+SGD = ["optimizer=sgd", "optimizer.momentum=0.9"]
+ONE_CYCLE = ["scheduler=one_cycle", "scheduler.max_lr=0.3"]
+
+
+@pytest.mark.parametrize(
+    ("axis", "overrides", "words"),
+    [
+        (
+            "optimizer.lr=0.1,0.2",
+            ONE_CYCLE,
+            "the optimizer. Vary scheduler.max_lr instead, or leave scheduler.max_lr out: it follows",
+        ),
+        ("optimizer.lr=0.1:0.3", ONE_CYCLE, "The axis optimizer.lr changes nothing: with"),
+        (
+            "optimizer.momentum=0.5",
+            [*SGD, *ONE_CYCLE],
+            "Vary scheduler.base_momentum, scheduler.cycle_momentum or scheduler.max_momentum inst",
+        ),
+        ("scheduler.interval=epoch", ["scheduler=cosine"], "Leave the axis out."),
+    ],
+)
+def test_an_axis_that_the_scheduler_overrides_is_refused(planned, axis, overrides, words):
+    with pytest.raises(RequestError) as caught:
+        planned(axis, overrides=overrides)
+    assert words in str(caught.value)
+
+
+def test_an_axis_that_the_scheduler_overrides_only_in_part_is_none_of_these(planned):
+    settings, _ = planned("optimizer.lr=0.1", overrides=["scheduler=plateau"])
+    assert "optimizer.lr=0.1" in settings
+    settings, _ = planned("optimizer.weight_decay=0.1", overrides=ONE_CYCLE)
+    assert "optimizer.weight_decay=0.1" in settings
+    settings, _ = planned("scheduler.interval=update", overrides=["scheduler=cosine"])
+    assert settings["scheduler.interval=update"].derived == {"scheduler.T_max": [20, 400]}
+
+
+def test_the_interval_of_one_scheduler_is_not_another_s(planned):
+    settings, _ = planned(
+        "scheduler=step(step_size=5)", overrides=["scheduler=cosine", "scheduler.interval=update"]
+    )
+    assert settings["scheduler=step(step_size=5)"].derived["scheduler.interval"] == ["update", None]
+
+
 def test_updates_as_the_unit(planned):
     settings, runs = planned("train.updates=30", overrides=["train.updates=100"])
     assert settings["train.updates=30"].changed == {"train.updates": [100, 30]}

@@ -351,6 +351,7 @@ def test_matrices_too_large_or_too_many_are_left_out():
 
 
 def test_what_is_not_known_is_left_out():
+    assert epoch_row({"epoch": 2, "lr": 0.1, "metrics": {}}) == {"epoch": 2, "lr": 0.1}
     assert epoch_row({"epoch": 2, "metrics": {"val/loss": None, "val/r2": 0.5}}) == {
         "epoch": 2,
         "val/r2": 0.5,

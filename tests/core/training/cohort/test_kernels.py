@@ -128,6 +128,7 @@ def test_the_same_metrics(what, write_small):
     assert len(ours) == len(theirs)
     for one, other in zip(ours, theirs, strict=True):
         assert one.line["order_sha256"] == other.line["order_sha256"]
+        assert one.line["lr"] == other.line["lr"]
         assert one.line["metrics"] == pytest.approx(other.line["metrics"], **CLOSE)
         assert one.finished == other.finished
     assert ours[0].initial_weights == theirs[0].initial_weights
