@@ -390,7 +390,7 @@ def test_a_schedule_that_does_not_say_what_it_counts_is_asked_about(write_small,
     [
         ({"name": "worse", "interval": "update"}, "takes the validation loss when it steps"),
         ({"name": "step", "step_size": 1, "interval": "validation"}, "takes no validation loss"),
-        ({"name": "cosine", "interval": "step"}, "scheduler.interval=step: must be upd"),
+        ({"name": "cosine", "interval": "step"}, "scheduler.interval=step"),
         ("nothing", "scheduler small.py:nothing returned None, not a torch.optim.lr_scheduler"),
         ("odd", "TypeError: Counts.step() missing 1 required positional argument"),
         ("named", "has a keyword 'interval', and scheduler.interval says when"),

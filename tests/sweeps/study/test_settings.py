@@ -75,7 +75,7 @@ ONE_CYCLE = ["scheduler=one_cycle", "scheduler.max_lr=0.3"]
         (
             "optimizer.lr=0.1,0.2",
             ONE_CYCLE,
-            "the optimizer. Vary scheduler.max_lr instead, or leave scheduler.max_lr out: it follows",
+            "Vary scheduler.max_lr instead, or leave scheduler.max_lr out: it follows optimizer",
         ),
         ("optimizer.lr=0.1:0.3", ONE_CYCLE, "The axis optimizer.lr changes nothing: with"),
         (
