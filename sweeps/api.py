@@ -100,7 +100,7 @@ class Run:
 
     @property
     def history(self) -> DataFrame:
-        """One row per epoch: metrics, hashes of batch order and weights, seconds."""
+        """One row per epoch: metrics, learning rate, hashes of order and weights, seconds."""
         from pandas import DataFrame
 
         lines = [epoch.to_json() | epoch.metrics for epoch in self.folder.history()]

@@ -156,12 +156,12 @@ def refuse_overridden(
     Raises:
         RequestError: If the optimizer's options are the same at all updates.
     """
-    kind, _, keyword = key.partition(".")
-    if not (kind == "optimizer" and keyword) and key != f"scheduler.{INTERVAL}":
+    if key.partition(".")[0] != "optimizer" and key != f"scheduler.{INTERVAL}":
         return
-    first = next(resolver.schedule(other))[0]
-    if kind == "optimizer" and keyword not in first:
-        return  # what it does with it is its own affair
+    before, after = (resolver.configuration(each)["optimizer"] for each in (one, other))
+    changed = {name for name in {**before, **after} if before.get(name) != after.get(name)}
+    if not changed <= next(resolver.schedule(other))[0].keys():
+        return  # another optimizer, or a keyword of which it makes something else
     schedules = zip(resolver.schedule(one), resolver.schedule(other), strict=False)
     if any(a != b for a, b in schedules):
         return
@@ -169,11 +169,11 @@ def refuse_overridden(
     own = [
         f"scheduler.{name}"
         for name in scheduler
-        if keyword in name and name not in ("name", INTERVAL)
+        if name not in ("name", INTERVAL) and any(keyword in name for keyword in changed)
     ]
     hint = f"Vary {one_of(own)} instead" if own else "Leave the axis out"
     given = [name for name in FROM_LR if name in other.component("scheduler").keywords]
-    if keyword == "lr" and given:
+    if "lr" in changed and given:
         hint += f", or leave scheduler.{given[0]} out: it follows optimizer.lr"
     raise RequestError(
         f"{label} changes nothing: with scheduler {scheduler['name']} each update is made with the "

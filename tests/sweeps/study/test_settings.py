@@ -77,6 +77,7 @@ ONE_CYCLE = ["scheduler=one_cycle", "scheduler.max_lr=0.3"]
             ONE_CYCLE,
             "Vary scheduler.max_lr instead, or leave scheduler.max_lr out: it follows optimizer",
         ),
+        ("optimizer=adam(lr=0.5)", ONE_CYCLE, "optimizer=adam(lr=0.5) changes nothing: with"),
         ("optimizer.lr=0.1:0.3", ONE_CYCLE, "The axis optimizer.lr changes nothing: with"),
         (
             "optimizer.momentum=0.5",

@@ -60,6 +60,7 @@ SAME = {
     "rmsprop": {"optimizer": {"name": "rmsprop", "lr": 0.01, "momentum": 0.5, "centered": True}},
     "clipped": {"train": {"epochs": 4, "batch_size": 16, "clip_grad_norm": 0.2}},
     "cosine": {"scheduler": "cosine"},
+    "cosine by updates": {"scheduler": {"name": "cosine", "interval": "update"}},
     "plateau": {"scheduler": {"name": "plateau", "patience": 0, "factor": 0.1}},
     "warm-up": {"scheduler": "linear_warmup"},
     "one cycle": {"optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9},
