@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -29,6 +28,7 @@ from paribus.core.checks.subject import (
 from paribus.core.components.tasks import Task
 from paribus.core.data.loader import Items, Part
 from paribus.core.data.prepare import Data, class_counts
+from paribus.core.data.tables import Table
 from paribus.core.data.texts import Tokens
 from paribus.core.errors import RequestError, first_few, shown
 from paribus.core.rng import stream
@@ -56,9 +56,10 @@ def inputs(subject: Subject) -> str:
     That they are finite, data functions and items alike, is checked where they are loaded.
     """
     part = subject.data.train
-    if isinstance(part.inputs, Tokens):
-        raise Skipped("words have no size")
-    values = next(part.batches(SAMPLE, some_rows(part, SAMPLE)))[0].double()
+    sample = next(part.batches(SAMPLE, some_rows(part, SAMPLE)))[0]
+    if sample.dtype == torch.int64:
+        raise Skipped("words and indices of an embedding have no size")
+    values = sample.double()
     by_column = values.transpose(0, 1).flatten(1)  # columns, or channels
     sizes = by_column.square().mean(1).sqrt()
     largest = int(sizes.argmax())
@@ -74,7 +75,7 @@ def inputs(subject: Subject) -> str:
             f"Inputs hardly differ from example to example: {summary}.",
             "Set standardize=true, and look at what the data function returns.",
         )
-    unique = list(dict.fromkeys(_unique_columns(subject)))
+    unique = _unique_columns(subject)
     note = f"; another value in each row, an id? {', '.join(unique)}" if unique else ""
     new = [  # of validation or test
         f"'{shown(word, 40)}' in column '{shown(column)}'"
@@ -103,24 +104,19 @@ def _column_names(data: Data) -> list[str]:
 
 def _unique_columns(subject: Subject) -> list[str]:
     """Return columns of a table whose whole numbers, or words, occur in one row each."""
-    rows = len(subject.data.train)
-    if len(subject.data.input_shape) != 1 or rows < FEWEST_ROWS:
+    source = subject.resolver.source(subject.requested)
+    inputs = next(iter(source.parts.values())).inputs
+    if isinstance(inputs, Table):
+        columns = {f"column '{shown(name)}'": cells for name, cells in inputs.columns.items()}
+    elif isinstance(inputs, Tensor) and inputs.ndim == 2:
+        columns = dict(zip(_column_names(subject.data), inputs.numpy().T, strict=True))
+    else:
         return []
-    data = subject.resolver.data(subject.requested.model_copy(update={"standardize": False}))
-    values = data.train.inputs
-    if not isinstance(values, Tensor):
-        return []
-    names = _column_names(data)
-    words = Counter(names)  # a column of words has a number for each of them
     return [
         name
-        for name, cells in zip(names, values.T, strict=True)
-        if words[name] == rows
-        or (
-            words[name] == 1
-            and bool((cells == cells.round()).all())
-            and len(cells.unique()) == rows
-        )
+        for name, cells in columns.items()
+        if FEWEST_ROWS <= len(cells) == len(set(cells.tolist()))
+        and (cells.dtype.kind == "O" or (cells == cells.round()).all())
     ]
 
 
@@ -177,7 +173,7 @@ def _hashes(part: Part) -> Iterator[bytes]:
     """Yield a hash of each example's input and target."""
     most = MANY if isinstance(part.inputs, Items) else len(part)
     for batch, targets in part.batches(1000, torch.arange(min(most, len(part)))):
-        texts = batch.dtype == torch.int64
+        texts = isinstance(part.inputs, Tokens)
         for x, y in zip(batch.numpy(), targets.numpy(), strict=True):
             one = np.trim_zeros(x, "b") if texts else x  # padding depends on the batch
             yield hashlib.blake2b(one.tobytes() + b"\0" + y.tobytes(), digest_size=16).digest()

@@ -99,6 +99,47 @@ def float32(array: npt.ArrayLike) -> torch.Tensor:
     return copy
 
 
+def widened(values: Array) -> torch.Tensor:
+    """Return values as float32 where that holds each exactly, else as float64."""
+    single = float32(values)
+    if np.array_equal(single.numpy(), values):
+        return single
+    return torch.from_numpy(values.astype(np.float64))
+
+
+STEPS = 4096  # between the lowest and the highest value of a column
+NOISE = 1e-13  # relative difference of values that are the same but for float64's rounding
+
+
+def too_fine(low: npt.ArrayLike, high: npt.ArrayLike, error: npt.ArrayLike) -> Array:
+    """Return which columns float32 cannot keep: bool, of their shape.
+
+    It keeps fewer than `STEPS` steps of what they vary by, such as 28 of an hour of seconds since
+    1970.
+
+    Args:
+        low: Lowest value of each column, float64.
+        high: Highest value of each.
+        error: Largest error of float32 in each.
+    """
+    low, high, error = np.asarray(low), np.asarray(high), np.asarray(error)
+    span = high - low
+    found: Array = _differ(low, high) & (error > span / STEPS)
+    return found
+
+
+def too_fine_columns(values: Array) -> Array:
+    """Return which columns of `[N, F]`, or channels of `[N, C, ...]`, float32 cannot keep."""
+    axes = (0, *range(2, values.ndim))
+    error = np.abs(values.astype(np.float32) - values)
+    return too_fine(values.min(axis=axes), values.max(axis=axes), error.max(axis=axes))
+
+
+def _differ(low: Array, high: Array) -> Array:
+    differ: Array = high - low > NOISE * np.maximum(np.abs(low), np.abs(high))
+    return differ
+
+
 def check_finite(
     values: torch.Tensor, what: str, where: str, columns: Sequence[str] | None = None
 ) -> None:
@@ -137,16 +178,20 @@ def fitted(inputs: torch.Tensor) -> Scaling:
     """
     values = inputs.numpy().astype(np.float64)
     axes = (0, *range(2, values.ndim))
-    # Exactly 0 for equal float32 values: float64 sums them exactly.
-    deviation = values.std(axis=axes)
-    scale = np.where(deviation > 0, deviation, 1.0)
-    return {"mean": values.mean(axis=axes).tolist(), "scale": scale.tolist()}
+    low, high = values.min(axis=axes), values.max(axis=axes)
+    differ = _differ(low, high)  # float64 does not sum equal values exactly
+    mean = np.where(differ, values.mean(axis=axes), low)
+    scale = np.where(differ, values.std(axis=axes), 1.0)
+    return {"mean": mean.tolist(), "scale": scale.tolist()}
 
 
 def standardized(inputs: torch.Tensor, scaling: Scaling | None) -> torch.Tensor:
-    """Return inputs `[N, F]` or `[N, C, ...]` by the scaling of `fitted`; None changes nothing."""
+    """Return inputs `[N, F]` or `[N, C, ...]` by the scaling of `fitted`, as float32.
+
+    Without a scaling, float32 and int64 stay as they are.
+    """
     if scaling is None:
-        return inputs
+        return float32(inputs) if inputs.dtype == torch.float64 else inputs
     values = inputs.numpy().astype(np.float64)
     shape = (-1,) + (1,) * (values.ndim - 2)
     values -= np.asarray(scaling["mean"]).reshape(shape)

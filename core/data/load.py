@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import pickle
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,9 @@ from paribus.core.data.arrays import (
     features_array,
     float32,
     is_frame,
+    too_fine,
+    too_fine_columns,
+    widened,
 )
 from paribus.core.data.images import ImageFiles, ImageRecipe, Images
 from paribus.core.data.loader import PARTS, Inputs, Items, Part, as_input, read_item
@@ -44,7 +48,7 @@ class Raw:
     """Examples as returned: targets are not encoded yet, nor tables and texts.
 
     Attributes:
-        inputs: float32 `[N, *shape]`, a table, texts, or the data set that reads them.
+        inputs: float32 or float64 `[N, *shape]`, a table, texts, or the data set that reads them.
         digest: sha256 over the inputs' dtype, shape and bytes.
         targets: `[N, ...]` of any dtype.
         where: Where this came from, as messages say it.
@@ -52,6 +56,7 @@ class Raw:
         columns: Names of the features, if known.
         class_names: Names for the labels 0, 1, …, if known.
         decoding: How a file becomes an input, for images.
+        whole: Whether all numbers of the inputs are of an integer type.
     """
 
     inputs: Inputs | Dataset[Any]
@@ -62,6 +67,7 @@ class Raw:
     columns: tuple[str, ...] | None = None
     class_names: tuple[str, ...] | None = None
     decoding: ImageRecipe | None = None
+    whole: bool = False
 
 
 def raw_of(returned: Any, where: str) -> Raw:
@@ -121,12 +127,13 @@ def _from_pair(features: Any, targets: Any, where: str) -> Raw:
         return Raw(unfitted, unfitted.digest(), labels, where, columns=columns, class_names=named)
     array, columns = features_array(features, where)
     _check_lengths(len(array), len(labels), where)
-    inputs = float32(array)
-    check_finite(inputs, "features", where, columns)
+    check_finite(float32(array), "features", where, columns)
+    inputs = widened(array)
     digest = hashlib.sha256()
     update(digest, array)
     shape = tuple(array.shape[1:])
-    return Raw(inputs, digest.hexdigest(), labels, where, shape, columns, named, decoding)
+    whole = array.dtype.kind in "iu"
+    return Raw(inputs, digest.hexdigest(), labels, where, shape, columns, named, decoding, whole)
 
 
 def _unfitted(features: Any, where: str) -> Table | Texts | None:
@@ -163,7 +170,8 @@ def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
         raise bad_data(f"{where}: there are no examples.")
     digest, targets = hashlib.sha256(), []
     shape: tuple[int, ...] | None = None
-    faults = Faults()
+    faults, whole = Faults(), True
+    low, high, error = (np.asarray(start) for start in (np.inf, -np.inf, 0.0))  # of each number
     with seeded_globals(0, "data"):  # restores them once for all items
         for row in range(len(dataset)):
             with faults.collecting():
@@ -182,7 +190,10 @@ def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
                         "the index.",
                     )
             update(digest, x)
-            tensor = as_input(x)
+            tensor, whole = as_input(x), whole and x.dtype.kind in "iu"
+            if x.dtype.itemsize > 2 and x.dtype != np.float32 and shape in (None, x.shape):
+                low, high = np.minimum(low, x), np.maximum(high, x)
+                error = np.maximum(error, np.abs(x.astype(np.float64) - tensor.numpy()))
             check_finite(tensor[None], "features", f"{where}, item {row}")
             shape = shape or tuple(tensor.shape)
             if tuple(tensor.shape) != shape:
@@ -193,10 +204,18 @@ def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
                 )
             targets.append(y)
     faults.check()
+    if fine := int(np.count_nonzero(too_fine(low, high, error))):
+        raise bad_data(
+            f"{where}: {fine} of the {math.prod(shape or ())} numbers of an item vary by less than "
+            "float32 can keep at their size.",
+            "Subtract an offset in the data set.",
+        )
     names = getattr(dataset, "classes", None)  # torchvision's convention
     named = _names(names) if isinstance(names, list | tuple) else None
     labels = targets_array(targets, where)
-    return Raw(dataset, digest.hexdigest(), labels, where, shape or (), class_names=named)
+    return Raw(
+        dataset, digest.hexdigest(), labels, where, shape or (), class_names=named, whole=whole
+    )
 
 
 def _read(dataset: Dataset[Any], row: int, where: str) -> Any:
@@ -248,6 +267,9 @@ class Source:
         outputs: Number of classes, of labels, or of target columns.
         class_names: Names in the order of the codes; None for quantities.
         fingerprint: sha256 over all that was returned.
+        too_fine: Columns or channels that float32 cannot keep: inputs are float64 where there are
+            any, else float32.
+        whole: Whether all numbers of the inputs are of an integer type.
         drawn: Whether the function drew from the generators that `split.seed` seeds.
     """
 
@@ -260,6 +282,8 @@ class Source:
     columns: tuple[str, ...] | None
     fingerprint: str
     decoding: ImageRecipe | None
+    too_fine: Sequence[str]
+    whole: bool
     drawn: bool
 
 
@@ -306,9 +330,16 @@ def load(
     )
     parts: dict[str, Part] = {}
     fingerprint = hashlib.sha256(json.dumps([first.columns, code.names]).encode())
+    fine = [name for raw in raws.values() for name in _too_fine(raw)]
+    if fine:  # else such data would share an id with runs of their rounded numbers
+        fingerprint.update(b"float64")
     for key, raw in raws.items():
         inputs, encoded = raw.inputs, exact[key]
-        if isinstance(inputs, Dataset):
+        if isinstance(inputs, torch.Tensor) and not fine:
+            inputs = float32(inputs)
+        elif isinstance(inputs, Table):
+            inputs = replace(inputs, wide=bool(fine))
+        elif isinstance(inputs, Dataset):
             inputs = Items(inputs, torch.arange(len(encoded)), code.encode)
         ready = float32(encoded) if targets == "values" else torch.from_numpy(encoded)
         parts[key] = Part(inputs, ready)
@@ -324,6 +355,8 @@ def load(
         columns=first.columns,
         fingerprint=fingerprint.hexdigest(),
         decoding=first.decoding,
+        too_fine=list(dict.fromkeys(fine)),
+        whole=all(raw.whole for raw in raws.values()),
         drawn=drawn,
     )
 
@@ -372,6 +405,18 @@ def _check_alike(raws: Mapping[str, Raw], name: str) -> None:
                     f"{name}: part {key} has {what} {shown(here)}, part train has {shown(there)}.",
                     "All parts need the same.",
                 )
+
+
+def _too_fine(raw: Raw) -> list[str]:
+    """Return the columns or channels that float32 cannot keep, as messages call them."""
+    if isinstance(raw.inputs, Table):
+        return [f"column '{shown(name)}'" for name in raw.inputs.too_fine()]
+    if not isinstance(raw.inputs, torch.Tensor) or raw.inputs.dtype != torch.float64:
+        return []
+    found = np.flatnonzero(too_fine_columns(raw.inputs.numpy())).tolist()
+    if raw.columns is not None:
+        return [f"column '{shown(raw.columns[place])}'" for place in found]
+    return [f"{'column' if len(raw.shape) == 1 else 'channel'} {place}" for place in found]
 
 
 def _refuse_channels_last(shape: tuple[int, ...], name: str) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
@@ -37,11 +38,13 @@ class Items:
         dataset: What reads them; an item is `(x, y)`.
         rows: Indices into `dataset`: int64 `[N]`.
         encode: From an item's `y` to its target as the model needs it.
+        dtype: Of the inputs: float32 or int64.
     """
 
     dataset: Dataset[Any]
     rows: torch.Tensor
     encode: Callable[[object], torch.Tensor]
+    dtype: torch.dtype = torch.float32
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -59,8 +62,9 @@ class Part:
     """One part of the data: training, validation or test.
 
     Attributes:
-        inputs: float32 `[N, *input_shape]` in memory, sequences of tokens, or items that a data
-            set reads; before preprocessing is fitted also a table or texts.
+        inputs: float32 or, for an embedding, int64 `[N, *input_shape]` in memory, sequences of
+            tokens, or items that a data set reads; before preprocessing is fitted also float64, a
+            table or texts.
         targets: int64 `[N]` or `[N, labels]`, or float32 `[N, outputs]`; always in memory.
         augment: Changes an input `[C, H, W]` at random, in training only.
         scaling: Mean and scale that are still to be applied, after `augment`.
@@ -82,7 +86,7 @@ class Part:
         *,
         workers: int = 0,
     ) -> Iterator[Batch]:
-        """Yield inputs float32 `[B, *input_shape]` and targets; the last batch may be smaller.
+        """Yield inputs `[B, *input_shape]` and targets; the last batch may be smaller.
 
         Sequences of tokens are filled up to the longest of the batch: int64 `[B, longest]`. A model
         may change a batch in place: it shares no memory with the part.
@@ -154,7 +158,7 @@ class _Batches(Dataset[Batch]):
 
     def _item(self, items: Items, row: int) -> Batch:
         x, y = read_item(items.dataset, row, self.draw)
-        inputs = as_input(x)
+        inputs = as_input(x, items.dtype)
         if self.part.augment is not None and self.draw is not None:
             inputs = self.part.augment(inputs)  # goes on in the example's stream
         return inputs, items.encode(y)
@@ -173,9 +177,12 @@ def read_item(dataset: Dataset[Any], row: int, draw: Draw | None = None) -> Any:
     return dataset[row]
 
 
-def as_input(x: Any) -> torch.Tensor:
-    """Return an item's `x` as float32 with at least one dimension."""
-    tensor = x.detach().to("cpu", torch.float32) if isinstance(x, torch.Tensor) else float32(x)
+def as_input(x: Any, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Return an item's `x` as float32 or int64, with at least one dimension."""
+    if isinstance(x, torch.Tensor):
+        tensor = x.detach().to("cpu", dtype)
+    else:
+        tensor = float32(x) if dtype == torch.float32 else torch.as_tensor(np.asarray(x, np.int64))
     return tensor.reshape(1) if tensor.ndim == 0 else tensor
 
 

@@ -16,7 +16,7 @@ from paribus.core.config.schema import Split
 from paribus.core.data.arrays import Scaling, fitted, standardized
 from paribus.core.data.images import ImageRecipe
 from paribus.core.data.load import Source
-from paribus.core.data.loader import PARTS, Augment, Inputs, Part
+from paribus.core.data.loader import PARTS, Augment, Inputs, Items, Part
 from paribus.core.data.tables import Table, TableRecipe
 from paribus.core.data.texts import TextRecipe, Texts, Tokens
 from paribus.core.errors import RequestError, bad_data, first_few, shown
@@ -29,11 +29,15 @@ MANY = 20  # classes; more may be meant as quantities
 
 
 class Recipe(TypedDict):
-    """What treats new data as the training part; at most one of `table`, `text` and `image`."""
+    """What treats new data as the training part; at most one of `table`, `text` and `image`.
+
+    Inputs are float32, also before they are standardized, unless `dtype` says otherwise.
+    """
 
     table: NotRequired[TableRecipe]
     text: NotRequired[TextRecipe]
     image: NotRequired[ImageRecipe]
+    dtype: NotRequired[Literal["float64", "int64"]]
     standardize: Scaling | None
     class_names: list[str] | None
     columns: list[str] | None
@@ -99,7 +103,12 @@ class Data:
 
 
 def prepare(
-    source: Source, split: Split, standardize: bool | None, augment: Augment | None = None
+    source: Source,
+    split: Split,
+    standardize: bool | None,
+    augment: Augment | None = None,
+    *,
+    embedded: bool = False,
 ) -> Data:
     """Split and standardize a source; ready-made parts stay as they are.
 
@@ -109,10 +118,11 @@ def prepare(
         standardize: Whether inputs get mean 0 and deviation 1, by the training part's figures;
             None means true for tables (in memory, `[N, F]`), else false.
         augment: Changes an input at random, in the training part only.
+        embedded: Whether inputs stay the integers that they are, as an embedding needs them.
 
     Raises:
-        RequestError: The split does not fit the data, a data set is to be standardized, or there
-            is nothing to augment.
+        RequestError: The split does not fit the data, a data set is to be standardized, float32
+            cannot keep a column that is not, or there is nothing to augment.
     """
     parts = _parts(source, split)
     if source.targets == "classes":
@@ -132,6 +142,11 @@ def prepare(
             shape = (int(train.lengths.max()),)
         elif isinstance(train, torch.Tensor):
             shape = tuple(train.shape[1:])
+    dtype = "float64" if source.too_fine else None
+    if embedded:
+        dtype, standardize = "int64", False
+        parts = _changed(parts, _integers)
+        train = parts["train"].inputs
     if augment is not None and len(shape) != 3:
         raise RequestError(
             f"augment is for images, and {source.name} gives inputs of shape {list(shape)}.",
@@ -151,12 +166,21 @@ def prepare(
                 + ("." if text else "; the data set's own transform should do it."),
             )
         scaling = fitted(train)
+    if dtype == "float64" and (augment is not None or not standardize):
+        raise bad_data(
+            f"{source.name}: {first_few(list(source.too_fine))} varies by less than float32 can "
+            "keep at its size, such as the seconds of an hour, counted from 1970.",
+            "Subtract an offset in the data function"
+            + ("." if standardize else ", or set standardize=true, which is computed in float64."),
+        )
+    if isinstance(train, torch.Tensor):
         parts = _changed(parts, lambda inputs: standardized(inputs, scaling))
     if augment is not None:  # mean and scale are applied after it
         parts["train"] = replace(plain, augment=augment, scaling=scaling)
     columns, names = source.columns, source.class_names
     recipe = {
         **form,
+        **({"dtype": dtype} if dtype else {}),
         "standardize": scaling,
         "class_names": None if names is None else list(names),
         "columns": None if columns is None else list(columns),
@@ -172,6 +196,12 @@ def prepare(
         preprocessing=cast("Recipe", recipe),
         new_words=new_words,
     )
+
+
+def _integers(inputs: Inputs) -> Inputs:
+    if isinstance(inputs, Items):
+        return replace(inputs, dtype=torch.int64)
+    return inputs.long() if isinstance(inputs, torch.Tensor) else inputs
 
 
 def _changed(parts: Mapping[str, Part], change: Callable[[Any], Inputs]) -> dict[str, Part]:

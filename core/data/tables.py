@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from typing_extensions import TypedDict  # typing's own is not accepted by pydantic before 3.12
 
-from paribus.core.data.arrays import NUMERIC, Array, float32
+from paribus.core.data.arrays import NUMERIC, Array, float32, too_fine_columns
 from paribus.core.errors import MISSING, Faults, RequestError, bad_data, did_you_mean, shown
 from paribus.core.fileio import user_path
 
@@ -45,11 +45,13 @@ class Table:
         fill: Whether empty cells are filled: numbers by the training part's mean, words by none of
             their categories. Else they are refused.
         where: Where they came from, as messages say it.
+        wide: Whether float32 cannot keep what a column varies by.
     """
 
     columns: Mapping[str, Array]
     fill: bool = False
     where: str = "data"
+    wide: bool = False
 
     kind = "table"
 
@@ -100,9 +102,10 @@ class Table:
         return {"columns": found, "fill": self.fill}
 
     def encoded(self, recipe: TableRecipe) -> torch.Tensor:
-        """Return float32 `[N, F]`: a number as it is, a word as one column for each category.
+        """Return `[N, F]`: a number as it is, a word as one column for each category.
 
-        A word that is none of the categories is 0 in all of these, as an empty cell is.
+        Float64 where `wide`, else float32. A word that is none of the categories is 0 in all of
+        these, as an empty cell is.
         """
         made: list[Array] = []
         for column in recipe["columns"]:
@@ -112,7 +115,13 @@ class Table:
             else:
                 mean = column["mean"]
                 made.append(cells if mean is None else np.where(np.isnan(cells), mean, cells))
-        return float32(np.stack(made, 1))
+        numbers = np.stack(made, 1)
+        return torch.from_numpy(numbers) if self.wide else float32(numbers)
+
+    def too_fine(self) -> list[str]:
+        """Return the columns of numbers that float32 cannot keep."""
+        numbers = {n: c[~np.isnan(c), None] for n, c in self.columns.items() if c.dtype.kind != "O"}
+        return [name for name, c in numbers.items() if len(c) and too_fine_columns(c).any()]
 
     def new_words(self, recipe: TableRecipe) -> dict[str, list[str]]:
         """Return by column its words that are none of the categories, sorted."""

@@ -11,7 +11,15 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from paribus.core.data.arrays import NUMERIC, Array, as_array, check_finite, float32, is_frame
+from paribus.core.data.arrays import (
+    NUMERIC,
+    Array,
+    as_array,
+    check_finite,
+    float32,
+    is_frame,
+    too_fine_columns,
+)
 from paribus.core.errors import bad_data, shown
 
 Targets = Literal["classes", "labels", "values"]
@@ -104,12 +112,17 @@ def encode_quantities(parts: Parts, _: Names) -> tuple[Code, dict[str, Array]]:
     """Return how many columns there are, and the exact values float64 `[N, outputs]`.
 
     Raises:
-        RequestError: Targets are no numbers, not finite as float32, or of different widths.
+        RequestError: Targets are no numbers, nothing that float32 can keep, or of different widths.
     """
     encoded = {key: _numbers(array, where) for key, (array, where) in parts.items()}
     width = _common_width(encoded, "target columns", parts)
     for key, (_array, where) in parts.items():
         check_finite(float32(encoded[key]), "targets", where)
+        if too_fine_columns(encoded[key]).any():
+            raise bad_data(
+                f"{where}: targets vary by less than float32 can keep at their size.",
+                "Subtract an offset from them in the data function.",
+            )
     return Code(None, width, partial(_vector, width, torch.float32)), encoded
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from paribus.core.components.models import load_weights, model_outputs
-from paribus.core.data.arrays import float32, standardized
+from paribus.core.data.arrays import standardized
 from paribus.core.data.loader import Part
 from paribus.core.errors import RequestError
 from paribus.core.inference.evaluate import reopened
@@ -71,9 +71,11 @@ def surface_of_run(path: Path, trust: bool = False) -> Surface:
         RequestError: If the run failed, or its inputs are not one or two numbers.
     """
     run, resolver, data, weights = reopened(path, trust)
-    if data.input_shape not in ((1,), (2,)):
+    embedded = data.preprocessing.get("dtype") == "int64"
+    if embedded or data.input_shape not in ((1,), (2,)):
         raise RequestError(
-            f"{run.id}: its inputs have shape {list(data.input_shape)}, not one or two numbers.",
+            f"{run.id}: its inputs have shape {list(data.input_shape)}"
+            f"{' and are indices of an embedding' * embedded}, not one or two numbers.",
             kind="surface",
         )
     train_state = resolver.train_state(run.requested, run.seed, pretrained=False)
@@ -87,7 +89,7 @@ def surface_of_run(path: Path, trust: bool = False) -> Surface:
         axes.append(np.linspace(low - margin, high + margin, _STEPS[data.input_shape[0]]))
     shape = tuple(len(axis) for axis in reversed(axes))
     inputs = np.stack([axis.ravel() for axis in np.meshgrid(*axes)], 1)
-    outputs = _outputs(train_state, standardized(float32(inputs), scaling))
+    outputs = _outputs(train_state, standardized(torch.from_numpy(inputs), scaling))
     predicted, probabilities = task.predict(outputs), task.probabilities(outputs)
 
     def on_grid(values: Tensor) -> Array:

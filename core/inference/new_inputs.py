@@ -223,6 +223,7 @@ class RowReader:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.words = "table" in recipe  # columns may be of words, and cells empty
+        self.whole = recipe.get("dtype") == "int64"
         self.fill = "table" in recipe and recipe["table"]["fill"]
         names = recipe["columns"]
         self.named = self.words or (names is not None and len(set(names)) == len(names))
@@ -278,7 +279,10 @@ class RowReader:
                     f"{shown(repr(held[new[0]]), 40)}{_and_more(len(new))}: it counts as none of "
                     f"the training part's words {shown(', '.join(known), 160)}."
                 )
-        inputs = Table(cells).encoded({"columns": self.columns, "fill": self.fill})
+        table = Table(cells, wide="dtype" in self.recipe)
+        inputs = table.encoded({"columns": self.columns, "fill": self.fill})
+        if self.whole:
+            inputs = inputs.long()
         inputs = inputs.reshape(-1, *self.recipe["input_shape"])
         return New.in_memory(names, standardized(inputs, self.recipe["standardize"]), notes)
 
@@ -292,7 +296,7 @@ class RowReader:
         """
         words = "categories" in column
         empty = cells.isna().to_numpy()
-        odd = infinite = np.zeros(len(cells), dtype=bool)
+        odd = infinite = broken = np.zeros(len(cells), dtype=bool)
         if words or getattr(cells.dtype, "kind", "O") not in NUMERIC:
             kinds = (str, bool, int, float) if words else (bool, int, float)
             odd = np.array([not isinstance(c, kinds) for c in cells], bool) & ~empty
@@ -302,10 +306,12 @@ class RowReader:
             held = cells.to_numpy(dtype=np.float64, na_value=np.nan)
         if not words:
             infinite = np.isinf(float32(held).numpy())
+            broken = (held % 1 > 0) & self.whole
         filled = self.fill if words else column.get("mean") is not None
         kind = "word" if words else "number"
         for bad, what, hint in (
             (odd, "holds {}, which is no " + kind, f"The run was trained with {kind}s there."),
+            (broken, "is no whole number", "The run was trained with whole numbers there."),
             (infinite, "is not finite as float32", "Leave the row out."),
             (empty & (not filled), "is empty", "Fill it: the training data had no empty cells."),
         ):

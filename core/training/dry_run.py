@@ -63,6 +63,25 @@ def dry_run(train_state: TrainState, *, update: bool = True) -> None:
         _try_update(train_state, loss, *batch, update=update)
 
 
+def embeds(model: nn.Module, batch: Tensor) -> bool:
+    """Return whether a model that is given integers `batch` looks them up in an embedding.
+
+    What an embedding is given has to change with the batch: positions do not.
+    """
+    given: list[Tensor] = []
+    for module in model.modules():
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+            module.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].clone()))
+    try:
+        with seeded_globals(0, "dropout"), torch.no_grad():
+            model.eval()(batch.clone())
+            count = len(given)
+            model(torch.zeros_like(batch))
+    except Exception:  # it takes no integers
+        return False
+    return any(not torch.equal(*pair) for pair in zip(given[:count], given[count:], strict=False))
+
+
 def _check_loss_kind(train_state: TrainState) -> None:
     """Refuse losses of another task, that take no logits, or have parameters."""
     loss, name, task = train_state.loss, _name(train_state, "loss"), _name(train_state, "task")

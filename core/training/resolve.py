@@ -8,6 +8,7 @@ cohort may train it is decided by `eligibility`.
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -50,8 +51,14 @@ from paribus.core.runtime import is_claimed
 from paribus.core.sources.source_hash import Sources
 from paribus.core.training.cohort.eligibility import cohort_group
 from paribus.core.training.cohort.graph import UnsupportedModel
-from paribus.core.training.dry_run import dry_run, layer_outputs
-from paribus.core.training.train_state import TrainState, length, make_train_state, simulate
+from paribus.core.training.dry_run import dry_run, embeds, layer_outputs
+from paribus.core.training.train_state import (
+    TrainState,
+    length,
+    make_architecture,
+    make_train_state,
+    simulate,
+)
 
 Found = TypeVar("Found")
 _OF_OPTIMIZER = ("component-fails", "update")  # kinds of errors
@@ -226,6 +233,27 @@ class Resolver:
         return full
 
     @_once
+    def source(self, requested: Configuration) -> Source:
+        """Return what the data function gave, before it is split.
+
+        Raises:
+            RequestError: If it cannot be loaded, or a function keeps it to itself.
+        """
+        checked, task = self._checked(requested), self.task(requested)
+        name, seed = checked.data.name, checked.split.seed
+        return self.remember(
+            "source_of",
+            [with_defaults(checked, self.experiment)["data"], task.targets, seed],
+            lambda: load(
+                resolve_component("data", name, self.experiment).function,
+                checked.data.keywords,
+                name=f"data {name}",
+                seed=seed,
+                targets=task.targets,
+            ),
+        )
+
+    @_once
     def data(self, requested: Configuration) -> Data:
         """Return the prepared parts that a configuration is trained on.
 
@@ -233,27 +261,41 @@ class Resolver:
             RequestError: If the data cannot be loaded or divided, or a function keeps it to itself.
         """
         checked, task = self._checked(requested), self.task(requested)
+        source = self.source(requested)
         full = with_defaults(checked, self.experiment)
-        name, usual = checked.data.name, _usual_method(task)
+        usual = _usual_method(task)
         split = checked.split.model_copy(update={"method": checked.split.method or usual})
-        source_key = [full["data"], task.targets, split.seed]
-        source = self.remember(
-            "source",
-            source_key,
-            lambda: load(
-                resolve_component("data", name, self.experiment).function,
-                checked.data.keywords,
-                name=f"data {name}",
-                seed=split.seed,
-                targets=task.targets,
-            ),
-        )
         _refuse_unused_split(split, source, usual)
-        return self.remember(
-            "prepared",
-            [source_key, full["split"], full["standardize"], full["augment"]],
-            lambda: prepare(source, split, checked.standardize, make_augment(checked.augment)),
-        )
+
+        def prepared(embedded: bool) -> Data:
+            return self.remember(
+                "prepared",
+                [
+                    full["data"],
+                    task.targets,
+                    full["split"],
+                    full["standardize"],
+                    full["augment"],
+                    embedded,
+                ],
+                lambda: prepare(
+                    source,
+                    split,
+                    checked.standardize,
+                    make_augment(checked.augment),
+                    embedded=embedded,
+                ),
+            )
+
+        if source.whole and not checked.standardize:
+            data = prepared(embedded=True)
+            with suppress(RequestError):  # of a model that cannot be built: said where it is built
+                trial = copy.deepcopy(full)
+                self._fill(trial, "model", data.filled(task.width(data.outputs)))
+                _, model = make_architecture(trial, self.experiment)
+                if embeds(model, data.train.inputs_of(2)[0]):
+                    return data
+        return prepared(embedded=False)
 
     def data_record(self, requested: Configuration) -> dict[str, Any]:
         """Return what a record says of the data, and the validation targets."""

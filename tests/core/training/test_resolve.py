@@ -173,3 +173,62 @@ def test_a_probe_leaves_the_generators_of_the_process_as_they_were(small):
     before = torch.get_rng_state()
     small.run(model="Net")
     assert torch.equal(torch.get_rng_state(), before)
+
+
+EMBEDDED = """
+class Words(nn.Module):
+    def __init__(self, num_classes: int, how: str = "as they are"):
+        super().__init__()
+        self.how, self.table, self.head = how, nn.Embedding(9, 3), nn.Linear(3, num_classes)
+
+    def forward(self, x):
+        x = {"as they are": lambda: x, "cast": x.long, "moved": lambda: x + 1}[self.how]()
+        return self.head(self.table(x).mean(1))
+
+
+class Positions(nn.Module):
+    def __init__(self, in_features: int, num_classes: int):
+        super().__init__()
+        self.place, self.head = nn.Embedding(4, 1), nn.Linear(in_features, num_classes)
+
+    def forward(self, x):
+        return self.head(x + self.place(torch.arange(4))[:, 0])
+
+
+class Read(torch.utils.data.Dataset):
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, row):
+        return self.x[row], int(self.y[row])
+
+
+def indices(form: str = "array"):
+    x, y = torch.arange(240).reshape(60, 4) * 7 % 8, torch.arange(60) % 3
+    forms = {"array": x.numpy(), "tensor": x.int(), "floats": x.float()}
+    return Read(x, y) if form == "dataset" else (forms[form], y)
+"""
+
+
+def test_integers_stay_integers_for_a_model_that_embeds_them(write_small):
+    small = write_small(EMBEDDED)
+
+    def inputs(model, form="array", **more):
+        asked = small.asked(data={"name": "indices", "form": form}, model=model, **more)
+        return next(small.resolver.data(asked).train.batches(50))[0]
+
+    for form in ("array", "tensor", "dataset"):
+        for how in ("as they are", "cast", "moved"):
+            found = inputs({"name": "Words", "how": how}, form)
+            assert found.dtype == torch.int64
+            assert found[:2].tolist() == inputs("linear", form, standardize=False)[:2].tolist()
+    assert small.resolved(data="indices", model="Words")["standardize"] is False
+    for model in ("Positions", "linear", "mlp"):  # to these they are quantities
+        found = inputs(model)
+        assert found.dtype == torch.float32
+        assert abs(found.mean()) < 1e-3
+    assert inputs({"name": "Words", "how": "cast"}, "floats").dtype == torch.float32
+    assert inputs({"name": "Words", "how": "cast"}, standardize=True).dtype == torch.float32
