@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,12 +39,13 @@ class Evaluation:
 
     Attributes:
         metrics: ``<split>/<metric>`` to its value.
-        confusion_matrix: Counts of (target, prediction), for several labels one matrix each, or
-            None.
+        confusion_matrix: Counts of (target, prediction), for several labels one matrix each; None
+            for values and for many classes.
         report: Class or label to precision, recall, f1 and support; None for values.
         readings: How often the run's test part was read.
         environment: What of machine and versions is not as it was: ``{name: [then, now]}``.
         differs: On validation, the metrics that are not the recorded ones: ``{name: [then, now]}``.
+        confusion_counts: Of many classes (target, prediction, count) of what occurs.
     """
 
     run: str
@@ -55,10 +56,11 @@ class Evaluation:
     readings: int
     environment: dict[str, list[Any]]
     differs: dict[str, list[Any]]
+    confusion_counts: list[Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``paribus evaluate RUN --json`` prints."""
-        return asdict(self)
+        return {k: v for k, v in vars(self).items() if k != "confusion_counts" or v is not None}
 
 
 class EvaluatedSetting(SettingComparison):
@@ -151,7 +153,7 @@ def evaluate_named(
         run=record.run,
         split=split,
         metrics=found.metrics,
-        confusion_matrix=found.confusion_matrix,
+        **found.confusion,
         report=found.report,
         readings=_readings(beside, {folder.id}),
         environment=found.environment,

@@ -35,16 +35,38 @@ def confusion_matrices(targets: Tensor, predicted: Tensor) -> Tensor:
     return torch.stack([(code == k).sum(0) for k in range(4)], 1).view(-1, 2, 2)
 
 
-def per_class(counts: Tensor) -> dict[str, Tensor]:
+def confusion_counts(targets: Tensor, predicted: Tensor) -> Tensor:
+    """Count pairs of (target, prediction), both int64 `[N]`, that occur: int64 `[K, 3]`.
+
+    A row is target, prediction, count; rows are in order.
+    """
+    pairs = torch.stack([targets, predicted], 1)
+    cells, counts = torch.unique(pairs, dim=0, return_counts=True)
+    return torch.cat([cells, counts.unsqueeze(1)], 1)
+
+
+def per_class(targets: Tensor, predicted: Tensor, classes: int) -> dict[str, Tensor]:
     """Return precision, recall, f1 (float64) and support (int64) of each class or label.
 
     Args:
-        counts: int64 `[C, C]` of `confusion_matrix`, or `[L, 2, 2]` of `confusion_matrices`.
+        targets: Classes int64 `[N]`, or labels int64 `[N, L]` of 0 and 1; `predicted` likewise.
+        predicted: What the outputs stand for.
+        classes: How many there are, in the data or not.
     """
-    if counts.ndim == 3:
-        hits, support, predicted = counts[:, 1, 1], counts[:, 1].sum(1), counts[:, :, 1].sum(1)
-    else:
-        hits, support, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
+    if targets.ndim == 2:
+        return ratios((targets * predicted).sum(0), targets.sum(0), predicted.sum(0))
+    found = (targets[targets == predicted], targets, predicted)
+    return ratios(*(torch.bincount(codes, minlength=classes) for codes in found))
+
+
+def ratios(hits: Tensor, support: Tensor, predicted: Tensor) -> dict[str, Tensor]:
+    """Return precision, recall, f1 (float64) and support of each class from counts, int64 `[C]`.
+
+    Args:
+        hits: Examples of the class that were predicted to be.
+        support: Examples of the class.
+        predicted: Examples that were predicted to be of the class.
+    """
 
     def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
         return torch.where(denominator > 0, numerator.double() / denominator.clamp(min=1), 0.0)
@@ -57,17 +79,18 @@ def per_class(counts: Tensor) -> dict[str, Tensor]:
     }
 
 
-def classification_metrics(counts: Tensor) -> dict[str, float]:
-    """Return accuracy (over all decisions), and macro precision, recall and F1, from counts.
+def classification_metrics(targets: Tensor, predicted: Tensor, classes: int) -> dict[str, float]:
+    """Return accuracy (over all decisions), and macro precision, recall and F1.
 
-    A class that no example has and that was never predicted is left out of the macro means; such a
-    label counts 0. torchmetrics and scikit-learn do the same.
+    The arguments are those of `per_class`. A class that no example has and that was never predicted
+    is left out of the macro means; such a label counts 0. torchmetrics and scikit-learn do the
+    same.
     """
-    rows = per_class(counts)
-    if counts.ndim == 2:
-        occurs = (counts.sum(0) + counts.sum(1)) > 0
+    rows = per_class(targets, predicted, classes)
+    if targets.ndim == 1:
+        occurs = torch.bincount(torch.cat([targets, predicted]), minlength=classes) > 0
         rows = {name: row[occurs] for name, row in rows.items()}
-    accuracy = counts.diagonal(dim1=-2, dim2=-1).sum().double() / counts.sum()
+    accuracy = (targets == predicted).sum().double() / targets.numel()
     macro = {name: rows[name].mean().item() for name in ("precision", "recall", "f1")}
     return {"accuracy": accuracy.item(), **macro}
 

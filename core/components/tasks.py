@@ -20,6 +20,9 @@ from paribus.core.errors import RequestError
 
 Threshold = Annotated[float, Field(gt=0, lt=1)]
 Matrix = list[list[int]] | list[list[list[int]]]
+# Of more, only the cells that count anything are written: with their zeros they would be most of a
+# record, and of the time of a run.
+MOST_CLASSES = 100
 
 
 class Task(ABC):
@@ -69,9 +72,14 @@ class Task(ABC):
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float | None]:
         """Return the metrics of a whole part."""
 
-    def confusion_matrix(self, outputs: Tensor, targets: Tensor) -> Matrix | None:  # noqa: ARG002
-        """Count (target, prediction); one matrix for each label; None for values."""
-        return None
+    def confusion(self, outputs: Tensor, targets: Tensor) -> dict[str, Matrix | None]:  # noqa: ARG002
+        """Count (target, prediction), as records have it.
+
+        Returns:
+            ``confusion_matrix``, one for each label; None for values, and for many classes, which
+            have ``confusion_counts`` instead: (target, prediction, count) of what occurs.
+        """
+        return {"confusion_matrix": None}
 
     def report(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor] | None:  # noqa: ARG002
         """Return precision, recall, f1 and support of each class or label; None for values."""
@@ -99,23 +107,26 @@ class _Classification(Task):
         return right if right.ndim == 1 else right.double().mean(1)
 
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float | None]:
-        return {**metrics.classification_metrics(self._counts(outputs, targets))}
+        predicted = self.predict(outputs)
+        return {**metrics.classification_metrics(targets, predicted, self._classes(outputs))}
 
-    def confusion_matrix(self, outputs: Tensor, targets: Tensor) -> Matrix | None:
-        counts: Matrix = self._counts(outputs, targets).tolist()
-        return counts
+    def confusion(self, outputs: Tensor, targets: Tensor) -> dict[str, Matrix | None]:
+        predicted, classes = self.predict(outputs), self._classes(outputs)
+        if targets.ndim == 2:
+            return {"confusion_matrix": metrics.confusion_matrices(targets, predicted).tolist()}
+        if classes > MOST_CLASSES:
+            counts = metrics.confusion_counts(targets, predicted)
+            return {"confusion_matrix": None, "confusion_counts": counts.tolist()}
+        return {"confusion_matrix": metrics.confusion_matrix(targets, predicted, classes).tolist()}
 
     def report(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor] | None:
-        return metrics.per_class(self._counts(outputs, targets))
+        return metrics.per_class(targets, self.predict(outputs), self._classes(outputs))
 
     def scores(self, outputs: Tensor) -> Tensor:
         return self.probabilities(outputs)
 
-    def _counts(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        predicted = self.predict(outputs)
-        if targets.ndim == 2:
-            return metrics.confusion_matrices(targets, predicted)
-        return metrics.confusion_matrix(targets, predicted, max(2, outputs.shape[1]))
+    def _classes(self, outputs: Tensor) -> int:
+        return max(2, outputs.shape[1])
 
 
 class Multiclass(_Classification):

@@ -53,8 +53,7 @@ class Evaluated:
 
     Attributes:
         metrics: ``<split>/<metric>`` to its value.
-        confusion_matrix: Counts of (target, prediction), for several labels one matrix each, or
-            None.
+        confusion: As `Task.confusion` gives it.
         report: Class or label to precision, recall, f1 and support; None for values.
         environment: What differs from when the run was trained: ``{name: [then, now]}``.
         differs: On validation, the metrics that are not the recorded ones: ``{name: [then, now]}``.
@@ -63,7 +62,7 @@ class Evaluated:
     """
 
     metrics: dict[str, float | None]
-    confusion_matrix: Matrix | None
+    confusion: dict[str, Matrix | None]
     report: dict[str, dict[str, float]] | None
     environment: dict[str, list[Any]]
     differs: dict[str, list[Any]]
@@ -91,16 +90,17 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
     found = engine_of(run.engine).evaluate(Job((run,), resolver), weights, split)
     metrics = null_if_not_finite({f"{split}/{k}": v for k, v in found.metrics.items()})
     recorded = RunFolder(path).record().metrics
-    report = None
-    rows = resolver.task(run.requested).report(found.outputs, found.targets)
+    report, task = None, resolver.task(run.requested)
+    rows = task.report(found.outputs, found.targets)
     if data.class_names is not None and rows is not None:
+        of_class = zip(*(column.tolist() for column in rows.values()), strict=True)
         report = {
-            name: {key: column[code].item() for key, column in rows.items()}
-            for code, name in enumerate(data.class_names)
+            name: dict(zip(rows, values, strict=True))
+            for name, values in zip(data.class_names, of_class, strict=True)
         }
     return Evaluated(
         metrics=metrics,
-        confusion_matrix=found.confusion_matrix,
+        confusion=task.confusion(found.outputs, found.targets),
         report=report,
         environment=difference(run.identity["environment"], environment(device_of(run))),
         differs={

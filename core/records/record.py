@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_array
 
 # Of what is written. 1 named objects of this package ``core.…``; see `with_present_names`.
 FORMAT: Literal[2] = 2
@@ -53,11 +57,17 @@ class Last(_Frozen):
 
 
 class Best(_Frozen):
-    """The best epoch: its number, metrics, and counts of (target, prediction) if there are any."""
+    """The best epoch: its number, metrics, and counts of (target, prediction) if there are any.
+
+    Attributes:
+        confusion_matrix: None for values and for many classes.
+        confusion_counts: Of many classes (target, prediction, count) of what occurs.
+    """
 
     epoch: int
     metrics: Metrics
     confusion_matrix: list[Any] | None
+    confusion_counts: list[list[int]] | None = None
 
 
 class RecordedData(_Frozen):
@@ -170,9 +180,23 @@ class RunRecord(_Frozen):
         return self.best.metrics if self.best else {}
 
     @property
-    def confusion_matrix(self) -> list[Any] | None:
-        """The best epoch's counts of (target, prediction), if there are any."""
-        return self.best.confusion_matrix if self.best else None
+    def confusion(self) -> csr_array | NDArray[Any] | None:
+        """The best epoch's counts of (target, prediction), if there are any.
+
+        Sparse int64 `[C, C]` for classes; an array `[L, 2, 2]` for labels.
+        """
+        import numpy as np
+        from scipy.sparse import coo_array, csr_array
+
+        best = self.best
+        if best and best.confusion_counts:
+            rows, columns, counts = np.array(best.confusion_counts).T
+            classes = len(self.class_names or ())
+            return coo_array((counts, (rows, columns)), (classes, classes)).tocsr()
+        if best is None or not best.confusion_matrix:
+            return None
+        matrix = np.array(best.confusion_matrix, dtype=np.int64)
+        return csr_array(matrix) if matrix.ndim == 2 else matrix
 
     @property
     def metric(self) -> str:

@@ -53,7 +53,7 @@ class Best:
     Attributes:
         epoch: Counted from 1.
         metrics: The epoch's metrics.
-        confusion_matrix: On validation, as in `Evaluation`.
+        confusion_matrix: On validation; like `confusion_counts` as `Task.confusion` gives it.
         weights: The model's state, on the CPU; empty for a function, whose weights are unknown.
         outputs: Of the model on the validation part: float `[N, …]`, on the CPU.
     """
@@ -63,6 +63,7 @@ class Best:
     confusion_matrix: Matrix | None
     weights: dict[str, Tensor]
     outputs: Tensor
+    confusion_counts: Matrix | None = None
 
 
 @dataclass(frozen=True)
@@ -97,13 +98,11 @@ class Evaluation:
         metrics: Loss and the task's metrics, without the part's prefix.
         outputs: float `[N, …]`, on the CPU.
         targets: As the part has them, on the CPU.
-        confusion_matrix: Of the task.
     """
 
     metrics: dict[str, float | None]
     outputs: Tensor
     targets: Tensor
-    confusion_matrix: Matrix | None
 
 
 class Engine(Protocol):
@@ -192,7 +191,9 @@ class RunState:
             best is None or is_better(direction, metrics[metric], best.metrics[metric])
         ):
             copied = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
-            best = Best(epoch, metrics, validation.confusion_matrix, copied, validation.outputs)
+            outputs = validation.outputs
+            confusion = train_state.task.confusion(outputs, validation.targets)
+            best = Best(epoch, metrics, weights=copied, outputs=outputs, **confusion)
         self.best = best
         patience = train_state.configuration["train"]["patience"]
         since_best = epoch - (best.epoch if best else 0)
@@ -222,5 +223,4 @@ def evaluate_outputs(
     metrics: dict[str, float | None] = {"loss": loss, **train_state.task.measure(outputs, targets)}
     for extra in train_state.extra_metrics:
         metrics[extra.key] = extra.measure(outputs, targets)
-    matrix = train_state.task.confusion_matrix(outputs, targets)
-    return Evaluation(metrics, outputs, targets, matrix)
+    return Evaluation(metrics, outputs, targets)

@@ -115,6 +115,7 @@ class RunWriter:
                 "epoch": best.epoch,
                 "metrics": null_if_not_finite(best.metrics),
                 "confusion_matrix": best.confusion_matrix,
+                **({"confusion_counts": best.confusion_counts} if best.confusion_counts else {}),
             },
             "last": last and {"metrics": last["metrics"]},
             "weights_sha256": last and last["weights_sha256"],

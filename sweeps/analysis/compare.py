@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
 from paribus.core.config.schema import Direction
@@ -15,7 +14,8 @@ from paribus.core.records.run_dir import RunFolder
 from paribus.sweeps.analysis.judge import Judged, Question, judge_study
 from paribus.sweeps.analysis.linter.evidence import Finding
 from paribus.sweeps.analysis.linter.lint import lint_study
-from paribus.sweeps.stats.verdicts import Verdict, changed_cells
+from paribus.sweeps.stats.confusion import changed_cells
+from paribus.sweeps.stats.verdicts import Verdict
 from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.settings import BASELINE
@@ -244,17 +244,13 @@ def _cells(
     shared = [seed for seed in shared if found.look is None or seed < found.look]
     records = [study.outcomes.record(result.setting.runs[seed]) for seed in shared]
     others = [study.outcomes.record(baseline.setting.runs[seed]) for seed in shared]
-    matrices = [record and record.confusion_matrix for record in (*records, *others)]
-    if any(matrix is None for matrix in matrices):
+    matrices = [record.confusion for record in (*records, *others) if record]
+    known = [matrix for matrix in matrices if matrix is not None]
+    if len(known) < 2 * len(shared) or len({matrix.shape for matrix in known}) > 1:
         return None
-    level, base = (
-        np.asarray(part, dtype=np.float64)
-        for part in (matrices[: len(shared)], matrices[len(shared) :])
-    )
-    if level.shape != base.shape:
-        return None
+    level, base = known[: len(shared)], known[len(shared) :]
     first = records[0]
-    names = [str(name) for name in (first and first.class_names) or range(max(base.shape))]
+    names = [str(name) for name in (first and first.class_names) or range(base[0].shape[0])]
     cells = []
     for place, mean, low, high in changed_cells(level, base):
         *label, true, predicted = place  # of several labels each matrix is of no and yes
@@ -366,7 +362,7 @@ def run_document(
         "dir": str(folder.folder.absolute()),
         "reused": reused,
         "epochs": record.epochs,
-        "best": record.best.model_dump() if record.best else None,
+        "best": record.best.model_dump(exclude_unset=True) if record.best else None,
         "last": record.last.model_dump() if record.last else None,
         "weights_sha256": record.weights_sha256,
         "seconds": record.seconds,

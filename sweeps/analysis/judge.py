@@ -118,8 +118,8 @@ def standard_of(
     run = baseline.setting.runs[baseline.seeds[0]] if baseline else None
     record, decisions = study.outcomes.record(run) if run else None, None
     if record and record.data.val:  # an accuracy counts one decision of each label
-        matrix = record.confusion_matrix
-        labels = len(matrix) if matrix and isinstance(matrix[0][0], list) else 1
+        matrix = record.confusion
+        labels = len(matrix) if isinstance(matrix, np.ndarray) else 1
         decisions = record.data.val * labels
     return standard_for(
         metric,

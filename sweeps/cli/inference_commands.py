@@ -76,15 +76,26 @@ def _print_study(found: EvaluationComparison) -> None:
 def _print_run(found: Evaluation) -> None:
     say(f"{found.run} on its {found.split} part")
     table(("metric", "value"), [[k, number(v, 6)] for k, v in found.metrics.items()], (1,))
-    if found.report and found.confusion_matrix:
+    if found.report:
+        from paribus.sweeps.stats.confusion import MOST_SHOWN, rows_of_classes
+
+        names, matrix = list(found.report), found.confusion_matrix or []
+        report = [*found.report.values()]
+        kept = rows_of_classes([row["f1"] for row in report])
         rows = [
-            [name, *[number(row[k]) for k in ("precision", "recall", "f1")], str(row["support"])]
-            for name, row in found.report.items()
-        ]
-        several = isinstance(found.confusion_matrix[0][0], list)
-        columns = ("label" if several else "class", "precision", "recall", "f1", "examples")
-        table(columns, rows, right=(1, 2, 3, 4))
-        _print_matrix(list(found.report), found.confusion_matrix, several=several)
+            [names[at], *[number(report[at][k]) for k in ("precision", "recall", "f1")],
+             str(report[at]["support"])]
+            for at in kept
+        ]  # fmt: skip
+        several = bool(matrix) and isinstance(matrix[0][0], list)
+        kind = "label" if several else "class"
+        table((kind, "precision", "recall", "f1", "examples"), rows, right=(1, 2, 3, 4))
+        if len(kept) < len(names):
+            say(f"The {len(kept)} with the lowest F1 of {len(names)}; --json has all.")
+        if matrix and (several or len(names) <= MOST_SHOWN):
+            _print_matrix([names[at] for at in kept], [matrix[at] for at in kept], several=several)
+        else:
+            _print_errors(names, found, MOST_SHOWN)
     _print_readings("this run", found.readings)
 
 
@@ -105,6 +116,21 @@ def _print_matrix(names: Sequence[str], matrix: Sequence[Any], *, several: bool)
         for truth, counts in zip(("no", "yes"), of_label, strict=True)
     ]
     return table(("label", "true \\ predicted", "no", "yes"), rows, right=(2, 3))
+
+
+def _print_errors(names: Sequence[str], found: Evaluation, most: int) -> None:
+    """Print the most frequent errors of many classes."""
+    cells = found.confusion_counts or [
+        (true, predicted, count)
+        for true, counts in enumerate(found.confusion_matrix or ())
+        for predicted, count in enumerate(counts)
+    ]
+    wrong = [cell for cell in cells if cell[0] != cell[1] and cell[2]]
+    rows = [
+        [names[true], names[predicted], str(count)]
+        for true, predicted, count in sorted(wrong, key=lambda cell: -cell[2])[:most]
+    ]
+    table(("true", "predicted", "most frequent errors"), rows, right=(2,))
 
 
 @click.command("predict", context_settings={"ignore_unknown_options": True})

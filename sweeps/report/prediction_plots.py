@@ -16,6 +16,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from paribus.sweeps.report.figure import (
     COLOURS,
@@ -30,6 +31,7 @@ from paribus.sweeps.report.figure import (
     number_axis,
     short,
 )
+from paribus.sweeps.stats.confusion import MOST_ROWS, MOST_SHOWN, errors_by_count
 
 if TYPE_CHECKING:
     from paribus.core.inference.decision_surface import Surface
@@ -37,8 +39,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 MOST_LABELS = 12
 _MOST_IN_HALF = 8  # classes for which half of the figure's width is enough
-_MOST_RATES, _MOST_COUNTS, _MOST_NAMES = 5, 24, 40  # classes up to which cells and edges hold text
-_MOST_IN_TABLE = 40  # classes up to which every cell is in the table
+_MOST_RATES, _MOST_COUNTS = 5, 24  # classes up to which cells hold text
 _AROUND = 0.7  # inches, above and below the matrix
 _LETTER = 0.068  # inches, the width of one
 _DARKEST = 0.6  # of the colour: the same ink is readable on every shade
@@ -87,22 +88,31 @@ def label_panels(name: str, matrices: Array, names: Sequence[str]) -> tuple[list
     return panels, len(matrices) - len(panels)
 
 
-def matrix_table(matrix: Array, names: Sequence[str], form: Callable[[float, float], str]) -> Table:
-    """Return the cells of a matrix `[C, C]`; of many classes the hundred largest.
+def of_classes(kept: Sequence[int], names: Sequence[str]) -> str:
+    """Return whose matrix is drawn, for its caption, where that is not all classes."""
+    if len(kept) == len(names):
+        return ""
+    return f" of the {len(kept)} most confused of {len(names)} classes"
+
+
+def matrix_table(
+    matrix: csr_array, names: Sequence[str], form: Callable[[float, float], str]
+) -> Table:
+    """Return the cells of a matrix `[C, C]`; of many classes the largest off the diagonal.
 
     The `form` of a cell is made of its value and its share of the row.
     """
-    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    sums = np.maximum(matrix.sum(1), 1)
 
     def text(true: int, predicted: int) -> str:
         value = matrix[true, predicted]
-        return form(value, shares[true, predicted]) if value else "0"
+        return form(value, value / sums[true]) if value else "0"
 
+    if len(names) > MOST_SHOWN:
+        cells = errors_by_count(matrix)[:MOST_ROWS].tolist()
+        rows = [[names[true], names[predicted], text(true, predicted)] for true, predicted in cells]
+        return Table(["true", "predicted", f"the {len(rows)} largest errors"], rows)
     classes = range(len(names))
-    if len(names) > _MOST_IN_TABLE:
-        cells = sorted(np.argwhere(matrix).tolist(), key=lambda at: -abs(matrix[tuple(at)]))[:100]
-        rows = [[names[t], names[p], text(t, p)] for t, p in cells]
-        return Table(["true", "predicted", "the 100 largest"], rows)
     rows = [[names[true], *[text(true, predicted) for predicted in classes]] for true in classes]
     return Table(["true ╲ predicted", *names], rows)
 
@@ -135,12 +145,10 @@ def _panel(
         axes.set_aspect("equal", anchor="NW")
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
-        axes.set(xticks=[], yticks=[])
-        if classes <= _MOST_NAMES:
-            marks = [short(name, 10) for name in names]
-            turned = max(map(len, marks)) * _LETTER > cell
-            axes.set_xticks(np.arange(classes) + 0.5, marks, rotation=90 if turned else 0)
-            axes.set_yticks(np.arange(classes) + 0.5, marks)
+        marks = [short(name, 10) for name in names]
+        turned = max(map(len, marks)) * _LETTER > cell
+        axes.set_xticks(np.arange(classes) + 0.5, marks, rotation=90 if turned else 0)
+        axes.set_yticks(np.arange(classes) + 0.5, marks)
         if classes > _MOST_COUNTS:
             return
         for (true, predicted), text in np.ndenumerate(np.array(texts, dtype=object)):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from paribus.core.config.schema import flatten, get
 from paribus.core.config.values import show_value
@@ -34,8 +35,10 @@ from paribus.sweeps.report.prediction_plots import (
     confusion_panel,
     label_panels,
     matrix_table,
+    of_classes,
     surface_panel,
 )
+from paribus.sweeps.stats.confusion import between, most_confused, rows_of_classes
 
 if TYPE_CHECKING:
     from paribus.core.inference.decision_surface import Surface
@@ -236,18 +239,22 @@ def _matrix_plots(record: RunRecord, *, half: bool = False) -> list[Plot]:
 
     It takes `half` of a figure's width whatever the number of classes.
     """
-    if record.confusion_matrix is None:
+    counts = record.confusion
+    if counts is None:
         return []
-    counts = np.array(record.confusion_matrix, dtype=np.int64)
     names = [shown(name) for name in record.class_names or ()]
-    name, of_label, left = "confusion matrix", "", 0
-    if counts.ndim == 2:
-        panels, matrices = [confusion_panel(name, name, counts, names, half=half)], [counts]
-    else:
+    name, of, left = "confusion matrix", "", 0
+    if isinstance(counts, np.ndarray):
         panels, left = label_panels(name, counts, names)
-        matrices, names, of_label = list(counts[: len(panels)]), ["no", "yes"], " of each label"
+        matrices = [csr_array(matrix) for matrix in counts[: len(panels)]]
+        names, of = ["no", "yes"], " of each label"
+    else:
+        kept = most_confused(counts)
+        drawn, its_names = between(counts, kept), [names[code] for code in kept]
+        panels, matrices = [confusion_panel(name, name, drawn, its_names, half=half)], [counts]
+        of = of_classes(kept, names)
     caption = (
-        f"Confusion matrix{of_label}: counts of the best epoch on the {record.data.val} "
+        f"Confusion matrix{of}: counts of the best epoch on the {record.data.val} "
         "validation examples; empty: 0; shade: share of the row."
     )
     if left:
@@ -255,7 +262,7 @@ def _matrix_plots(record: RunRecord, *, half: bool = False) -> list[Plot]:
     return [
         Plot(
             panel,
-            f"{panel.name}: {100 * np.trace(matrix) / max(matrix.sum(), 1):.1f} % of "
+            f"{panel.name}: {100 * matrix.trace() / max(matrix.sum(), 1):.1f} % of "
             f"{matrix.sum()} are classified correctly.",
             caption,
             matrix_table(matrix, names, lambda count, share: f"{count} ({100 * share:.1f} %)"),
@@ -265,24 +272,32 @@ def _matrix_plots(record: RunRecord, *, half: bool = False) -> list[Plot]:
 
 
 def _classification_report(record: RunRecord) -> Table | None:
-    """Return precision, recall, F1 and support of each class or label."""
-    if record.confusion_matrix is None:
+    """Return precision, recall, F1 and support of each class or label; of many the worst."""
+    counts, names = record.confusion, record.class_names or ()
+    if counts is None:
         return None
     import torch
 
-    from paribus.core.components.metrics import per_class
+    from paribus.core.components.metrics import ratios
 
-    matrix = torch.tensor(record.confusion_matrix)
-    columns = per_class(matrix)
+    if isinstance(counts, np.ndarray):
+        found = counts[:, 1, 1], counts[:, 1].sum(1), counts[:, :, 1].sum(1)
+    else:
+        found = counts.diagonal(), counts.sum(1), counts.sum(0)
+    columns = ratios(*(torch.as_tensor(column) for column in found))
 
     def text(value: float) -> str:
         return f"{value:.4f}" if isinstance(value, float) else str(value)
 
+    kept = rows_of_classes(columns["f1"].tolist())
     rows = [
-        [shown(name), *[text(column[code].item()) for column in columns.values()]]
-        for code, name in enumerate(record.class_names or ())
+        [shown(names[code]), *[text(column[code].item()) for column in columns.values()]]
+        for code in kept
     ]
-    return Table(["class" if matrix.ndim == 2 else "label", *columns], rows)
+    kind = "label" if isinstance(counts, np.ndarray) else "class"
+    if len(kept) < len(names):
+        kind += f" (the {len(kept)} with the lowest F1 of {len(names)})"
+    return Table([kind, *columns], rows)
 
 
 def _answer_plots(view: RunView) -> list[Plot]:

@@ -9,7 +9,7 @@ from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from paribus.core.config.values import show_value
 from paribus.core.errors import RequestError, shown
@@ -50,8 +50,13 @@ from paribus.sweeps.report.plots import (
     mean_and_band,
     response_panel,
 )
-from paribus.sweeps.report.prediction_plots import change_panel, confusion_panel, matrix_table
-from paribus.sweeps.stats.verdicts import surely_changed
+from paribus.sweeps.report.prediction_plots import (
+    change_panel,
+    confusion_panel,
+    matrix_table,
+    of_classes,
+)
+from paribus.sweeps.stats.confusion import between, errors_by_count, most_confused, surely_changed
 from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import AxisRecord, Study
 
@@ -353,52 +358,63 @@ def matrix_plots(view: StudyView) -> list[Plot]:
     if base is None:
         return []
     recorded = view.record(BASELINE, seeds[0]).class_names
-    names = [shown(name) for name in recorded or range(base.shape[1])]
+    names = [shown(name) for name in recorded or range(base[0].shape[0])]
     level = None if chosen is None else _matrices(view, chosen, seeds)
-    found = [_matrix(BASELINE, base, names)]
-    if chosen is None or level is None or level.shape != base.shape:
-        return found
-    found.append(_matrix(chosen, level, names))
-    return [*found, _change(chosen, level, base, names)] if len(seeds) > 1 else found
+    if chosen is None or level is None or level[0].shape != base[0].shape:
+        return [_matrix(BASELINE, base, names, most_confused(_mean(base)))]
+    kept = most_confused(_mean(base) + _mean(level))  # the same classes in all of them
+    found = [_matrix(BASELINE, base, names, kept), _matrix(chosen, level, names, kept)]
+    return [*found, _change(chosen, level, base, names, kept)] if len(seeds) > 1 else found
 
 
-def _matrices(view: StudyView, label: str, seeds: Sequence[int]) -> NDArray[np.float64] | None:
-    """Return a matrix of counts for each seed: `[n, C, C]`; None where there is none."""
-    found = [view.record(label, seed).confusion_matrix for seed in seeds]
-    if not found or any(matrix is None for matrix in found):
-        return None
-    matrices = np.array(found, dtype=np.float64)
-    return matrices if matrices.ndim == 3 else None
+def _matrices(view: StudyView, label: str, seeds: Sequence[int]) -> list[csr_array] | None:
+    """Return a matrix of counts `[C, C]` for each seed; None where there is none."""
+    found = [view.record(label, seed).confusion for seed in seeds]
+    matrices = [matrix for matrix in found if isinstance(matrix, csr_array)]
+    return matrices if matrices and len(matrices) == len(found) else None
 
 
-def _matrix(label: str, matrices: NDArray[np.float64], names: Sequence[str]) -> Plot:
-    mean = matrices.mean(0)
-    right = float(np.trace(mean) / max(mean.sum(), 1))
-    off = mean - np.diag(np.diag(mean))
-    true, predicted = divmod(int(off.argmax()), len(off))
+def _mean(matrices: Sequence[csr_array]) -> csr_array:
+    return sum(matrices[1:], matrices[0]) / len(matrices)
+
+
+def _matrix(
+    label: str, matrices: Sequence[csr_array], names: Sequence[str], kept: Sequence[int]
+) -> Plot:
+    mean = _mean(matrices)
+    right = float(mean.trace() / max(mean.sum(), 1))
     most = "There is no error."
-    if off.any():
+    for true, predicted in errors_by_count(mean)[:1].tolist():
         most = f"Most frequent error: {names[true]} predicted as {names[predicted]} "
-        most += f"({off[true, predicted]:.3g})."
+        most += f"({mean[true, predicted]:.3g})."
+    drawn, drawn_names = between(mean, kept), [names[code] for code in kept]
     return Plot(
-        confusion_panel(f"confusion: {label}", short(label, 34), mean, names, half=True),
+        confusion_panel(f"confusion: {label}", short(label, 34), drawn, drawn_names, half=True),
         f"Confusion matrix of {label}: {100 * right:.1f} % on the diagonal. {most}",
-        f"Counts of the best epoch on the {round(mean.sum())} validation examples, mean over "
-        f"{many(len(matrices), 'seed')}; empty: 0; shade: share of the row.",
+        f"Counts{of_classes(kept, names)} of the best epoch on the {round(mean.sum())} validation "
+        f"examples, mean over {many(len(matrices), 'seed')}; empty: 0; shade: share of the row.",
         matrix_table(mean, names, lambda count, _share: f"{count:.4g}"),
     )
 
 
 def _change(
-    label: str, level: NDArray[np.float64], base: NDArray[np.float64], names: Sequence[str]
+    label: str,
+    level: Sequence[csr_array],
+    base: Sequence[csr_array],
+    names: Sequence[str],
+    kept: Sequence[int],
 ) -> Plot:
-    change, changed = (level - base).mean(0), surely_changed(level, base)
-    cells = int(changed.sum())
-    significant = many(cells, "cell") if cells else "none"
-    places = [f"{names[t]} → {names[p]} {change[t, p]:+.1f}" for t, p in np.argwhere(changed)[:8]]
+    change, changed = _mean(level) - _mean(base), surely_changed(level, base)
+    significant = many(len(changed), "cell") if len(changed) else "none"
+    places = [f"{names[t]} → {names[p]} {change[t, p]:+.1f}" for t, p in changed[:8].tolist()]
+    framed = csr_array((np.ones(len(changed), dtype=bool), tuple(changed.T)), change.shape)
     return Plot(
         change_panel(
-            "confusion: change", f"{short(label, 22)} minus baseline", change, changed, names
+            "confusion: change",
+            f"{short(label, 22)} minus baseline",
+            between(change, kept),
+            between(framed, kept),
+            [names[code] for code in kept],
         ),
         f"Change of the confusion matrix; significant: {', '.join([significant, *places])}.",
         f"Difference of counts, mean over {many(len(level), 'seed')}. Framed: significant over "

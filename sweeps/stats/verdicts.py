@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -282,60 +282,3 @@ def holm(p: Array, multiplicity: int) -> Array:
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * factors))
     return adjusted
-
-
-# Cells of the confusion matrix.
-
-
-class Cell(NamedTuple):
-    """One cell, level minus baseline: mean difference of its count, with the 95 % interval.
-
-    Its place is (true, predicted), or (label, true, predicted); the interval is over seeds and of
-    this cell alone.
-    """
-
-    place: tuple[int, ...]
-    mean: float
-    low: float
-    high: float
-
-
-def changed_cells(level: Array, baseline: Array, most: int = 3) -> list[Cell]:
-    """Return the cells whose counts changed most, the largest change first.
-
-    Confusion matrices are one per seed, at least two: `[n, C, C]` or `[n, L, 2, 2]`.
-    """
-    from scipy import special
-
-    d = np.asarray(level, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
-    n = len(d)
-    mean, error = d.mean(0), d.std(0, ddof=1) / np.sqrt(n)
-    reach = float(special.stdtrit(n - 1, 0.975)) * error
-    order = np.argsort(-np.abs(mean), axis=None, kind="stable")[:most]
-    places = [tuple(int(i) for i in np.unravel_index(flat, mean.shape)) for flat in order]
-    return [
-        Cell(at, float(mean[at]), float(mean[at] - reach[at]), float(mean[at] + reach[at]))
-        for at in places
-        if mean[at]
-    ]
-
-
-def surely_changed(level: Array, baseline: Array) -> NDArray[np.bool_]:
-    """Return where counts changed by more than chance over seeds would have it: `[C, C]`.
-
-    A paired t-test of each cell, adjusted for all cells that ever count anything (S. Holm 1979): at
-    most one study in twenty marks any cell where nothing changed. Counts are whole numbers, so
-    that three equal differences are no certainty: variances have a floor, as those of accuracies.
-    Matrices are one per seed, of the same seeds: `[n, C, C]`, n > 1.
-    """
-    d = np.asarray(level, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
-    n, mean = len(d), d.mean(0)
-    alive = (np.asarray(level) + np.asarray(baseline)).any(0)
-    errors = np.sqrt(floored(d.var(0, ddof=1), 1.0) / n)
-    p = [
-        Uncertainty(float(error), n - 1).p(float(m))
-        for m, error in zip(mean[alive], errors[alive], strict=True)
-    ]
-    changed = np.zeros(mean.shape, dtype=bool)
-    changed[alive] = holm(np.array(p), len(p)) <= ALPHA
-    return changed

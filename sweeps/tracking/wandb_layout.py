@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
+import numpy as np
+
 from paribus.core.config.values import canonical_json, null_if_not_finite, show_value
 from paribus.core.errors import shown
 from paribus.core.fileio import sha256_file
 from paribus.core.records.record import Epoch, RunRecord
 from paribus.sweeps.analysis.compare import SettingComparison
+from paribus.sweeps.stats.confusion import between, most_confused
 from paribus.sweeps.stats.verdicts import Verdict
 from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.tracking.tracker import TrackedRun, TrackedStudy
@@ -163,19 +166,24 @@ def run_summary(record: RunRecord, delta: float | None) -> dict[str, Any]:
 def confusion_matrices(record: RunRecord) -> dict[str, Table]:
     """Return the best epoch's confusion matrix, or each label's, by key.
 
-    What is too large for W&B is left out.
+    Of many classes it is that of the most confused, and of many labels those of the first.
     """
-    matrix = record.confusion_matrix or []
-    names = [str(name) for name in record.class_names or range(len(matrix))]
-    if matrix and isinstance(matrix[0][0], list):
+    matrix = record.confusion
+    if matrix is None:
+        return {}
+    names = [str(name) for name in record.class_names or range(matrix.shape[0])]
+    if isinstance(matrix, np.ndarray):
         return {
             f"{MATRIX}/{_key(name)}": _matrix([f"not {name}", name], counts, f": {_key(name)}")
-            for name, counts in list(zip(names, matrix, strict=True))[:MOST_LABELS]
+            for name, counts in list(zip(names, matrix.tolist(), strict=True))[:MOST_LABELS]
         }
-    return {MATRIX: _matrix(names, matrix)} if 0 < len(matrix) ** 2 <= TABLE_ROWS else {}
+    kept = most_confused(matrix)
+    which = f": {len(kept)} of {len(names)} classes" if len(kept) < len(names) else ""
+    drawn = between(matrix, kept).tolist()
+    return {MATRIX: _matrix([names[code] for code in kept], drawn, which)}
 
 
-def _matrix(names: list[str], matrix: list[list[int]], label: str = "") -> Table:
+def _matrix(names: list[str], matrix: list[list[int]], label: str) -> Table:
     rows = [
         [names[actual], names[predicted], count]
         for actual, counts in enumerate(matrix)

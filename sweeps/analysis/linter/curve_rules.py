@@ -189,9 +189,9 @@ def different_curves(evidence: Evidence) -> list[Seen]:
     if own is None:
         return not_judged(f"the baseline has no curve of {_FEWEST} epochs")
     least = evidence.margin / 2
-    matrix = evidence.confusion_matrix(baseline)
-    if matrix and evidence.metric.split("/")[-1] == "accuracy":
-        least = max(least, 1 / max(1.0, float(np.sum(matrix))))
+    counts = evidence.supports(baseline)
+    if counts is not None and evidence.metric.split("/")[-1] == "accuracy":
+        least = max(least, 1 / max(1, int(counts.sum())))
     favoured: dict[str, float] = {}
     for one in evidence.results:
         gain = evidence.gain(one)

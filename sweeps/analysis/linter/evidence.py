@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from paribus.core.config.values import show_value
 from paribus.core.fileio import read_lines
 from paribus.core.records.record import RunRecord
@@ -117,9 +120,15 @@ class Evidence:
         runs = [one.setting.runs[seed] for seed in one.seeds]
         return {run: self.records[run] for run in runs}
 
-    def confusion_matrix(self, one: SettingResult) -> list[Any] | None:
-        """Return the matrix of a complete run's best epoch, if its task has any."""
-        return next(iter(self.complete(one).values())).confusion_matrix
+    def supports(self, one: SettingResult) -> NDArray[np.int64] | None:
+        """Return the validation examples of each class, or of no and yes over all labels.
+
+        They are counted by a complete run's confusion matrix; None if its task has none.
+        """
+        counts = next(iter(self.complete(one).values())).confusion
+        if counts is None:
+            return None
+        return np.asarray(counts.sum(-1)) if counts.ndim == 2 else counts.sum((0, 2))
 
     def sweep(self, axes: Sequence[str], *options: str) -> str:
         """Return the command of a sweep from the baseline with the study's seeds."""

@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from paribus.core.config.schema import flatten
 from paribus.core.config.values import show_value
 from paribus.sweeps.analysis.judge import standard_of
@@ -221,11 +219,8 @@ def accuracy_alone(evidence: Evidence) -> list[Seen]:
         return []
     if evidence.baseline is None:
         return not_judged(NO_BASELINE)
-    matrix = evidence.confusion_matrix(evidence.baseline)
-    counts = np.sum(matrix or [[0]], axis=-1)
-    if counts.ndim == 2:
-        counts = counts.sum(0)
-    if len(counts) < 2 or not counts.any():
+    counts = evidence.supports(evidence.baseline)
+    if counts is None or len(counts) < 2 or not counts.any():
         return not_judged("the runs do not say how many examples each class has")
     most, least = counts.max(), counts.min()
     if most <= (_OF_TWO if len(counts) == 2 else _OF_MANY) * least:

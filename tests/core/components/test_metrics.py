@@ -8,6 +8,7 @@ from torchmetrics.functional import classification, regression
 
 from paribus.core.components.metrics import (
     classification_metrics,
+    confusion_counts,
     confusion_matrix,
     is_better,
     per_class,
@@ -37,7 +38,9 @@ def test_classification_agrees_with_torchmetrics(given_labels):
     matrix = confusion_matrix(targets, labels, classes)
     theirs = classification.multiclass_confusion_matrix(labels, targets, classes)
     assert torch.equal(matrix, theirs)
-    ours = classification_metrics(matrix)
+    counts = confusion_counts(targets, labels)
+    assert counts.tolist() == [[*at, matrix[*at]] for at in matrix.nonzero().tolist()]
+    ours = classification_metrics(targets, labels, classes)
     keywords = {"num_classes": classes, "average": "macro"}
     expected = {
         "accuracy": classification.multiclass_accuracy(labels, targets, classes, average="micro"),
@@ -53,7 +56,7 @@ def test_classification_agrees_with_torchmetrics(given_labels):
 @given(labelled())
 def test_each_class_agrees_with_torchmetrics(given_labels):
     classes, targets, labels = given_labels
-    rows = per_class(confusion_matrix(targets, labels, classes))
+    rows = per_class(targets, labels, classes)
     keywords = {"num_classes": classes, "average": "none"}
     for name, function in (
         ("precision", classification.multiclass_precision),
@@ -106,9 +109,9 @@ def test_r2_that_is_not_defined_is_none(targets):
 
 def test_perfect_and_worst():
     targets = torch.tensor([0, 1, 1])
-    best = classification_metrics(confusion_matrix(targets, targets, 4))
+    best = classification_metrics(targets, targets, 4)
     assert best == {"accuracy": 1, "precision": 1, "recall": 1, "f1": 1}
-    worst = classification_metrics(confusion_matrix(targets, torch.tensor([3, 3, 3]), 4))
+    worst = classification_metrics(targets, torch.tensor([3, 3, 3]), 4)
     assert worst == {"accuracy": 0, "precision": 0, "recall": 0, "f1": 0}
     assert regression_metrics(torch.ones(2, 1), torch.tensor([[0.0], [2.0]]))["r2"] == 0
 
@@ -124,11 +127,11 @@ def test_tasks_name_what_they_measure():
     assert tuple(classes.measure(logits, labels)) == classes.metrics
     assert classes.measure(logits, labels)["accuracy"] == pytest.approx(2 / 3)
     assert classes.correct(logits, labels).tolist() == [True, True, False]
-    assert classes.confusion_matrix(logits, labels) == [[1, 0], [1, 1]]
+    assert classes.confusion(logits, labels) == {"confusion_matrix": [[1, 0], [1, 1]]}
     values = Regression()
     assert tuple(values.measure(logits, logits)) == values.metrics
     assert values.correct(logits, logits) is None
-    assert values.confusion_matrix(logits, logits) is None
+    assert values.confusion(logits, logits) == {"confusion_matrix": None}
     assert {"loss", *classes.metrics, *values.metrics} == set(DIRECTIONS)
 
 

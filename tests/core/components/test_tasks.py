@@ -91,7 +91,7 @@ def test_multiclass(drawn):
     hold(found, by_scikit_learn(targets, labels))
     hold_report(task.report(logits, targets), targets, labels, range(classes))
     matrix = sklearn.confusion_matrix(targets, labels, labels=range(classes)).tolist()
-    assert task.confusion_matrix(logits, targets) == matrix
+    assert task.confusion(logits, targets) == {"confusion_matrix": matrix}
     assert matrix == classification.multiclass_confusion_matrix(logits, targets, classes).tolist()
     assert task.correct(logits, targets).double().mean() == pytest.approx(found["accuracy"])
 
@@ -124,7 +124,7 @@ def test_binary(drawn, threshold):
     }
     hold({name: report[name][1].item() for name in NAMES}, second)
     matrix = sklearn.confusion_matrix(targets, labels, labels=[0, 1]).tolist()
-    assert task.confusion_matrix(logits, targets) == matrix
+    assert task.confusion(logits, targets) == {"confusion_matrix": matrix}
     assert matrix == classification.binary_confusion_matrix(sure, targets, threshold).tolist()
     assert task.correct(logits, targets).double().mean() == pytest.approx(found["accuracy"])
 
@@ -149,7 +149,7 @@ def test_multilabel(drawn, threshold):
     hold(found, by_scikit_learn(targets.numpy(), labels.numpy()))
     hold_report(task.report(logits, targets), targets.numpy(), labels.numpy(), range(many))
     matrices = sklearn.multilabel_confusion_matrix(targets.numpy(), labels.numpy()).tolist()
-    assert task.confusion_matrix(logits, targets) == matrices
+    assert task.confusion(logits, targets) == {"confusion_matrix": matrices}
     theirs = classification.multilabel_confusion_matrix(sure, targets, many, threshold)
     assert matrices == theirs.tolist()
     assert task.correct(logits, targets).double().mean() == pytest.approx(found["accuracy"])

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.stats import ttest_1samp
 
-from paribus.sweeps.stats.verdicts import changed_cells
+from paribus.sweeps.stats.confusion import changed_cells
 
 
 def test_the_largest_changes_first_with_their_intervals():

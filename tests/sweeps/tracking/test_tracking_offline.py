@@ -9,6 +9,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from paribus.sweeps.tracking.tracker import TrackedRun, open_tracker
@@ -343,10 +344,21 @@ def test_a_matrix_for_each_label(tmp_path, offline):
     assert keys == {"best/confusion_matrix/a/b", "best/confusion_matrix/wet"}
 
 
-def test_matrices_too_large_or_too_many_are_left_out():
-    assert confusion_matrices(with_matrix([[0] * 101] * 101)) == {}
-    (table,) = confusion_matrices(with_matrix([[0] * 100] * 100)).values()
-    assert len(table.rows) == 10_000
+def test_of_many_classes_the_most_confused_are_logged_and_of_many_labels_the_first():
+    (table,) = confusion_matrices(with_matrix([[0] * 30] * 30)).values()
+    assert len(table.rows) == 900
+    assert table.title == "Confusion matrix of the best epoch"
+    matrix = np.eye(200, dtype=int)
+    matrix[150, 20] = 5
+    counts = [[int(t), int(p), int(matrix[t, p])] for t, p in np.argwhere(matrix)]
+    names = [f"class {code}" for code in range(200)]
+    best = {"epoch": 3, "metrics": {}, "confusion_matrix": None, "confusion_counts": counts}
+    found = confusion_matrices(recorded(best, class_names=names))
+    assert found == confusion_matrices(with_matrix(matrix.tolist(), names))  # as before
+    (table,) = found.values()
+    assert len(table.rows) == 900
+    assert table.title == "Confusion matrix of the best epoch: 30 of 200 classes"
+    assert ["class 150", "class 20", 5] in table.rows
     assert len(confusion_matrices(with_matrix([[[1, 0], [0, 1]]] * 60))) == 50
 
 
