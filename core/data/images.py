@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -115,7 +116,8 @@ def decode(path: Path, channels: int, size: Sequence[int] | None) -> torch.Tenso
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as file:
+        # Pillow warns of metadata that is damaged, which changes no pixel.
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as file:
             ImageOps.exif_transpose(file, in_place=True)  # a camera held upright notes it in EXIF
             # What Pillow gives of these two formats as 32-bit integers has 16 bits in the file.
             wide = file.mode == "I" and file.format in ("PNG", "PPM")

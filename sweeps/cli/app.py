@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from paribus.sweeps.cli import (
     upkeep_commands,
 )
 from paribus.sweeps.cli.completion import completion_command
-from paribus.sweeps.cli.console import INTERRUPTED
+from paribus.sweeps.cli.console import INTERRUPTED, print_json
 
 
 class _Group(click.RichGroup):
@@ -103,7 +102,7 @@ def _print_faults(faults: Sequence[Fault], code: int, as_json: bool) -> int:
             "message": "\n".join(fault.message for fault in faults),
             "hint": "\n".join(fault.hint for fault in faults if fault.hint),
         }
-        click.echo(json.dumps({"error": error}, ensure_ascii=False))
+        print_json({"error": error}, indent=None)
         return code
     for fault in faults:
         click.secho("Error: ", fg="red", bold=True, nl=False, err=True)

@@ -34,6 +34,8 @@ _LONGEST_CELL = 120  # characters
 _NARROWEST = 8  # columns that a text column keeps
 _PASTED = re.compile(r"(?<=: )paribus (?=[a-z])")  # where a command to paste begins
 _GAP = "  "
+# What json leaves: control characters, what turns letters, half a character as in a file's name.
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def width() -> int:
@@ -96,11 +98,10 @@ def command(*words: str) -> str:
     return shlex.join(["paribus", *shown_words])
 
 
-def print_json(document: Any) -> None:
+def print_json(document: Any, *, indent: int | None = 2) -> None:
     """Print one JSON document; numbers that are not finite are null."""
-    text = json.dumps(null_if_not_finite(document), indent=2, ensure_ascii=False)
-    # Half a character, as in the name of a file, becomes JSON's own escape.
-    click.echo(text.encode("utf-8", "backslashreplace").decode())
+    text = json.dumps(null_if_not_finite(document), indent=indent, ensure_ascii=False)
+    click.echo(_UNPRINTABLE.sub(lambda found: f"\\u{ord(found.group()):04x}", text))
 
 
 def say(text: str = "") -> None:

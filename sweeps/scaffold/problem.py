@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -287,7 +288,7 @@ def _of_images(folder: Path) -> Problem:
     modes: set[str] = set()
     for file in files:
         try:
-            with Image.open(file) as image:
+            with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
                 sizes.add((image.height, image.width))
                 modes.add(image.mode)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):

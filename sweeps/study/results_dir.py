@@ -43,6 +43,16 @@ class ResultsDir:
                 "root",
             ) from None
         self.path = user_path(text).absolute()
+        try:
+            (self.path / ("x" * 250)).stat()  # with room for what will lie below it
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:  # too long, a loop of links, nothing for this user to read
+            raise RequestError(
+                f"The root '{shown(text)}' cannot be read: {error.strerror}.",
+                "Name a folder with --root DIR.",
+                "root",
+            ) from error
         self.runs = self.path / "runs"
         self.attempts = self.path / "attempts"
         self.studies = self.path / "studies"
@@ -84,9 +94,19 @@ class ResultsDir:
 
     @property
     def id(self) -> str | None:
-        """What marks stored Optuna studies as this root's; None where the root is not there yet."""
+        """What marks stored Optuna studies as this root's; None where the root is not there yet.
+
+        Raises:
+            DamagedError: If its file does not say.
+        """
         file = self.path / "root.json"
-        return str(read_json(file)["id"]) if file.exists() else None
+        if not file.exists():
+            return None
+        content = read_json(file)
+        found = content.get("id") if isinstance(content, dict) else None
+        if not isinstance(found, str):
+            raise DamagedError(f"{file}: has no id.", "Bring it back.")
+        return found
 
     def run(self, name: str) -> RunFolder:
         """Return the folder of a finished run, whether it is there or not."""
