@@ -45,7 +45,7 @@ def tally(request, record_property):
     """Notes a row's injections and what they broke; anything broken fails the test."""
 
     def note(injected, violations):
-        row = request.node.originalname.removeprefix("test_").replace("_", " ")
+        row = request.node.name.removeprefix("test_").replace("_", " ")
         record_property(f"{row}: injections", injected)
         record_property(f"{row}: violations", len(violations))
         assert violations == []

@@ -3,15 +3,12 @@
 import json
 import os
 import pickle
-import re
 import shutil
 import socket
 import subprocess
 
 import pytest
 from faulty import LONG, LR, broken
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from manifest import write_manifest
 from processes import COMMAND, pids, unpinned, wait_until
 from safetensors.torch import save
@@ -195,63 +192,6 @@ def test_row_17_forged_files(finished, troubled, paribus, tmp_path, tally):
     done = paribus("remove", "study", "--yes", *at)
     violations += [] if done.code == 1 and precious.is_dir() else [f"remove: {done}"]
     tally(13, violations)
-
-
-KEYS = st.sampled_from(
-    ["optimizer.lr", "model", "model.hidden_dim", "train.epochs", "data", "loss", "split.seed",
-     "task", "nonsense", "a.b.c.d", "", "=", "metrics", "select.metric", "optimizer.lr.lr",
-     "device", "*"]
-)  # fmt: skip
-VALUES = st.one_of(
-    st.sampled_from(
-        [".nan", "-.inf", "1e999", "null", "~", "{", "[", "!!python/object/apply:os.system [ls]",
-         "&a [*a]", "os.system", "os.system(command=ls)", "subprocess.run", "../x", "/etc/passwd",
-         "a\0b", "x" * 5000, "[red]b[/red]", "\x1b[31mred", "'; DROP TABLE studies; --", "1:2:3",
-         "builtins.exec", "paribus.core.components.models.MLP",
-         "[" * 300, "{a: " * 100, "١٢", "0x10", "1_000",
-         "=="]
-    ),
-    st.text(max_size=30),
-    st.integers().map(str),
-    st.floats().map(repr),
-)  # fmt: skip
-WORDS = st.lists(st.tuples(KEYS, VALUES).map("=".join), min_size=1, max_size=3)
-NAMES = st.sampled_from(["line", "digits", "../x", "/etc/passwd", "x" * 5000, "[b]", "a\0", "lin"])
-
-
-def test_row_18_whatever_is_typed(paribus, tmp_path, injections, tally, request):
-    """Refused with exit code 2 and a sentence, or understood; nothing comes into being."""
-    seen, violations = [], []
-
-    @settings(
-        max_examples=injections(80),
-        deadline=None,
-        database=None,
-        derandomize=not request.config.getoption("--injections"),
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(NAMES, WORDS, st.sampled_from(["show", "sweep", "compare", "evaluate", "study"]))
-    def tried(name, words, command):
-        if command == "study":
-            line = ("sweep", "line", "train.epochs=1", "--dry-run", "--study", words[0])
-        elif command == "sweep":
-            line = ("sweep", name, *words, "--dry-run")
-        else:
-            line = (command, name, *(words if command == "show" else ()))
-        line = [word.replace("\0", "\\0") if "\0" in word else word for word in line]
-        done = paribus(*line, "--root", "root", cwd=tmp_path)
-        seen.append(line)
-        if done.code not in (0, 2) or "Traceback" in done.err + done.out:
-            violations.append(f"{line}: {done.code} {done.err[-400:]}")
-        if done.code == 2 and not done.err.startswith(("Error: ", "\x1b")):
-            violations.append(f"{line}: says {done.err[:200]}")
-        if re.search(r"[\x00-\x08\x0b-\x1f\x7f]", done.out + done.err):
-            violations.append(f"{line}: control characters are shown")
-        if list(tmp_path.iterdir()):
-            violations.append(f"{line}: made {list(tmp_path.iterdir())}")
-
-    tried()
-    tally(len(seen), violations)
 
 
 INERT = '''"""[bold red]Is it[/] \\x1b[31minert?"""
