@@ -128,7 +128,7 @@ class Troubled:
 
     def switch(self, name, on=True):
         file = self.path.with_name(name)
-        file.touch() if on else file.unlink()
+        file.touch() if on else file.unlink(missing_ok=True)
 
     def replace(self, old, new):
         """Edits the experiment's file."""

@@ -7,28 +7,48 @@ import time
 from contextlib import suppress
 
 import pytest
-from faulty import RUNS, broken
+from faulty import LONG, LR, RUNS, broken
 from processes import forget_pids, is_alive, pids, wait_until
 from troubled import Troubled
 
 from paribus.core.records.run_dir import is_finished
 
 
-def fresh(tmp_path, workplace, number):
-    """The experiment again, in a place of its own, its epochs slow."""
+def fresh(tmp_path, workplace, number, engine):
+    """The experiment again, in a place of its own, its epochs slow; for a cohort by their size."""
     made = Troubled(tmp_path / str(number), workplace)
-    made.switch("slow")
+    if engine == "cohort":
+        made.replace('"model": Net', '"model": "mlp"')
+        made.replace('"data": waves', '"data": {"name": waves, "n": 12000}')
+    else:
+        made.switch("slow")
     return made
 
 
+@pytest.fixture(scope="session", params=["loop", "cohort"])
+def engine(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def undisturbed(engine, tmp_path_factory, workplace):
+    """(label, seed) to weights hash, of a sweep by this engine that nothing disturbed."""
+    troubled = fresh(tmp_path_factory.mktemp(engine), workplace, 0, engine)
+    troubled.switch("slow", on=False)
+    done = troubled.sweep(LR, overrides=LONG, seeds=[0, 1])
+    for run in troubled.root.run_ids():
+        assert troubled.root.finished(run).engine == engine
+    return done.hashes
+
+
 def test_row_01_a_worker_is_killed_at_a_random_moment(
-    begun, finish, tmp_path, workplace, reference, injections, tally
+    engine, begun, finish, tmp_path, workplace, undisturbed, injections, tally
 ):
     wanted, injected, number, violations = injections(2), 0, 0, []
     draw = random.Random(1)
     while injected < wanted:
         number += 1
-        troubled = fresh(tmp_path, workplace, number)
+        troubled = fresh(tmp_path, workplace, number, engine)
         for turn in range(9):
             command = begun(of=troubled, every="0" if turn % 2 else "5")
             while command.process.poll() is None and injected < wanted:
@@ -42,7 +62,7 @@ def test_row_01_a_worker_is_killed_at_a_random_moment(
             if command.end()[0] == 0 or injected >= wanted:
                 break
         violations += finish(troubled)
-        violations += broken(troubled.root, reference, workplace)
+        violations += broken(troubled.root, undisturbed, workplace)
     tally(injected, violations)
 
 
@@ -65,17 +85,17 @@ def test_row_02_and_09_killed_at_a_named_point(
 
 
 def test_row_03_the_driver_is_killed_at_a_random_moment(
-    begun, finish, tmp_path, workplace, reference, injections, tally
+    engine, begun, finish, tmp_path, workplace, undisturbed, injections, tally
 ):
     wanted, injected, number, violations = injections(2), 0, 0, []
     draw = random.Random(3)
     while injected < wanted:
         number += 1
-        troubled = fresh(tmp_path, workplace, number)
+        troubled = fresh(tmp_path, workplace, number, engine)
         while injected < wanted:
             command = begun(of=troubled, every="0" if injected % 2 else "5")
             with suppress(Exception):
-                command.process.wait(draw.uniform(0.5, 9))
+                command.process.wait(draw.uniform(0.5, 9 if engine == "loop" else 4))
             if command.process.poll() is not None:
                 break
             orphans = command.workers()
@@ -84,7 +104,7 @@ def test_row_03_the_driver_is_killed_at_a_random_moment(
             violations += [f"process {pid} lives on" for pid in orphans if is_alive(pid)]
         troubled.switch("slow", on=False)
         violations += finish(troubled)
-        violations += broken(troubled.root, reference)
+        violations += broken(troubled.root, undisturbed)
     tally(injected, violations)
 
 
