@@ -218,10 +218,17 @@ _BOOLEANS = {"True", "False"}
 
 
 class RowReader:
-    """Reads rows as a record's recipe, of a table or of numbers in memory, says."""
+    """Reads rows as a record's recipe, of a table or of numbers in memory, says.
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
+    What a data function reads, and how, is its own: new inputs are what it returns.
+
+    Args:
+        recipe: The record's.
+        data: Name of the data function.
+    """
+
+    def __init__(self, recipe: Recipe, data: str) -> None:
+        self.recipe, self.data = recipe, data
         self.words = "table" in recipe  # columns may be of words, and cells empty
         self.whole = recipe.get("dtype") == "int64"
         self.fill = "table" in recipe and recipe["table"]["fill"]
@@ -240,11 +247,10 @@ class RowReader:
         if self.named:
             return f"CSV or TSV files with the columns {shown(', '.join(self._names), 200)}"
         shape, count = self.recipe["input_shape"], len(self.columns)
-        as_shape = f", an input of shape {shape}" if len(shape) > 1 else ""
         numbers = "one number" if count == 1 else f"{count} numbers"
         return (
-            f"CSV or TSV files with {numbers} on each line{as_shape}, or numbers with commas "
-            "between"
+            f".npy files with an array of shape {shape} or [N, {str(shape)[1:]}, CSV or TSV files "
+            f"with {numbers} on each line, or numbers with commas between"
         )
 
     def read(self, given: Given) -> New:
@@ -333,7 +339,13 @@ class RowReader:
         path = existing(word)
         if path is None or path.is_dir() or path.suffix.lower() in SUFFIXES:
             what = "there is no such file" if path is None else "is no table"
-            raise RequestError(f"{shown(word, 200)}: {what}.", f"Give {self.expected}.", "input")
+            files = f"what data {self.data} returns, not files that it reads: "
+            own = path is not None and self.data != "table"
+            raise RequestError(
+                f"{shown(word, 200)}: {what}.", f"Give {files * own}{self.expected}.", "input"
+            )
+        if path.suffix.lower() == ".npy" and not self.words:
+            return self._of_array(path, word)
         exact: dict[str, Any] = {} if self.words else {"float_precision": "round_trip"}
         if self.named:  # a table is read as `data.tables.table` reads the training's
             words = {
@@ -359,6 +371,28 @@ class RowReader:
                 )
         return pandas.DataFrame(found).set_axis([f"{word}:{n + 1}" for n in range(len(frame))])
 
+    def _of_array(self, path: Path, word: str) -> pandas.DataFrame:
+        import pandas
+
+        try:
+            array = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise RequestError(
+                f"{shown(word, 200)}: cannot be read: {shown(error, 120)}.",
+                "Write it by numpy.save, with numbers in it.",
+                "input",
+            ) from error
+        shape = tuple(self.recipe["input_shape"])
+        if array.shape[-len(shape) :] != shape or array.ndim > len(shape) + 1 or not array.size:
+            raise RequestError(
+                f"{shown(word, 200)}: has shape {list(array.shape)}.",
+                f"Give {self.expected}.",
+                "shape",
+            )
+        rows = array.reshape(-1, len(self.columns))
+        names = [f"{word}:{n + 1}" for n in range(len(rows))]
+        return pandas.DataFrame(rows, names, self._names)
+
     def _header(self, path: Path) -> int | None:
         """Return 0 if a file of so many numbers on each line has a header, else None.
 
@@ -370,7 +404,7 @@ class RowReader:
             raise RequestError(
                 f"{shown(path, 200)}: has {len(first)} columns; expected {len(self.columns)}, one "
                 "for each number of an input.",
-                "Take away what is not an input.",
+                f"Give the columns that data {self.data} returns, in its order.",
                 "shape",
             )
         if len(first) > 1 and first == [str(place) for place in range(len(first))]:
@@ -445,7 +479,9 @@ class RowReader:
         raise RequestError(
             f"{shown(where, 200)}: lacks {len(lacking)} of the {len(self.columns)} columns that "
             f"the run was trained with: {first_few(named)}; it has {shown(', '.join(given), 200)}.",
-            "Further columns, such as the target, are ignored.",
+            "Further columns, such as the target, are ignored."
+            if self.data == "table"
+            else f"They are those that data {self.data} returns: compute them as it does.",
             "missing-column",
         )
 

@@ -74,7 +74,8 @@ def predict_run(path: Path, given: Given, trust: bool = False) -> Predictions:
     if "image" in recipe:
         reader = ImageReader(recipe["image"], recipe["standardize"])
     else:
-        reader = TextReader(recipe["text"]) if "text" in recipe else RowReader(recipe)
+        data = record.configuration["data"]["name"]
+        reader = TextReader(recipe["text"]) if "text" in recipe else RowReader(recipe, data)
     new = reader.read(given) if given.words or given.rows else None
     if new is None or not new.names:
         raise RequestError(

@@ -334,7 +334,10 @@ REFUSED = [
         "head.csv: its first line, 0, 1, 2,", "may be a header as well as a row.",
         "mixed.csv:1: '1 m' is no number. The first line is a header of words, or a row",
     ]),
-    ("values", ["no.png"], "", ["no.png: is no table. Give CSV or TSV files with the columns age"]),
+    ("values", ["no.png"], "", [
+        "no.png: is no table. Give what data sklearn.datasets.load_diabetes returns, not files",
+        "that it reads: CSV or TSV files with the columns age",
+    ]),
     ("images", ["no.png", "none.png", "no folder/", "."], "", [
         "no.png cannot be decoded as an image", "There is no file none.png.",
         "There is no file no folder/.",
