@@ -101,7 +101,8 @@ def trace_components(configuration: Configuration, file: Path) -> Sources:
     if plain.get("augment"):
         found |= trace_module("torchvision.transforms.v2")
     for metric in plain.get("metrics", ()):
-        found |= trace_module(metric if "." in metric else "torchmetrics")
+        name = metric if isinstance(metric, str) else metric["name"]
+        found |= trace_module(name if "." in name else "torchmetrics")
     return found | trace_file(file, in_file)
 
 

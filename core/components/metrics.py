@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from paribus.core.config.schema import DIRECTIONS, Direction
+from paribus.core.config.values import show_value
 from paribus.core.errors import RequestError, did_you_mean, nearest, shown
 
 if TYPE_CHECKING:
@@ -114,8 +116,9 @@ def choose_selection(
     """Return metric and direction by which the best epoch is chosen.
 
     Args:
-        select: What was requested: ``metric``, in full or by its last part (``auroc`` finds
-            ``val/binary_auroc``), and ``direction``; None where the task decides.
+        select: What was requested: ``metric``, in full, by its last part (``auroc`` finds
+            ``val/binary_auroc``) or as in ``metrics``, and ``direction``; None where the task
+            decides.
         task: Has metrics and a usual choice.
         extra: Further metrics.
 
@@ -127,6 +130,7 @@ def choose_selection(
         **{f"val/{metric.key}": metric.direction for metric in extra},
     }
     metric = select["metric"] or task.select
+    metric = {one.name: f"val/{one.key}" for one in extra}.get(metric, metric)
     if f"val/{metric}" in directions:
         metric = f"val/{metric}"
     elif len(found := [name for name in directions if name.endswith(f"_{metric}")]) == 1:
@@ -172,25 +176,52 @@ def is_better(direction: Direction, new: float | None, old: float | None) -> boo
     return new > old if direction == "maximize" else new < old
 
 
+def extra_metrics(
+    configured: Sequence[str | Mapping[str, Any]], task: Task, outputs: int
+) -> list[ExtraMetric]:
+    """Make the metrics that a configuration names, each for the task.
+
+    Raises:
+        RequestError: If there is no such metric, it cannot be made, or two would have one name.
+    """
+    found: dict[str, ExtraMetric] = {}
+    for metric in configured:
+        made = ExtraMetric(metric, task, outputs)
+        if made.key in found:
+            raise RequestError(
+                f"metrics: {found[made.key].name} and {made.name} would both be logged as "
+                f"val/{made.key}.",
+                "Leave one out.",
+            )
+        found[made.key] = made
+    return list(found.values())
+
+
 class ExtraMetric:
     """One torchmetrics metric, made for a task.
 
     Args:
-        name: A class name of torchmetrics, or a dotted path.
+        metric: A class name of torchmetrics, or a dotted path; with keywords a component.
         task: The task whose outputs it measures.
         outputs: Number of classes, labels or target columns.
 
     Attributes:
-        key: The name in the history: ``torchmetrics.MulticlassAUROC`` → ``multiclass_auroc``.
+        name: As it is typed: ``MulticlassAccuracy(top_k=2)``.
+        key: The name in the history: ``torchmetrics.MulticlassAUROC`` → ``multiclass_auroc``, and
+            with keywords ``multiclass_accuracy_top_k_2``.
 
     Raises:
         RequestError: If there is no such metric, or it cannot be made for this task.
     """
 
-    def __init__(self, name: str, task: Task, outputs: int) -> None:
+    def __init__(self, metric: str | Mapping[str, Any], task: Task, outputs: int) -> None:
+        self.name, self.task = show_value(metric), task
+        keywords = {"name": metric} if isinstance(metric, str) else dict(metric)
+        name = keywords.pop("name")
         word = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name.rsplit(".", 1)[-1])
-        self.name, self.task = name, task
-        self.key = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", word).lower()
+        words = [re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", word).lower()]
+        words += [f"{k}_{show_value(v)}" for k, v in keywords.items()]
+        self.key = re.sub(r"\W+", "_", "_".join(words)).strip("_")
         if self.key in ("loss", *task.metrics):
             raise RequestError(
                 f"metrics: {name} would be logged as val/{self.key}, which every run has already.",
@@ -202,9 +233,14 @@ class ExtraMetric:
         wanted = inspect.signature(kind.__new__ if makes_another else kind.__init__).parameters
         known = task.metric_keywords(outputs)
         try:
-            self.metric: Any = kind(**{k: v for k, v in known.items() if k in wanted})
+            self.metric: Any = kind(**{k: v for k, v in known.items() if k in wanted} | keywords)
         except Exception as error:
-            raise RequestError(f"metrics: {name} cannot be made: {shown(error)}") from error
+            raise RequestError(f"metrics: {self.name} cannot be made: {shown(error)}") from error
+        # torchmetrics counts the area of a class that no example has as 0 in the mean.
+        areas = ("MulticlassAUROC", "MultilabelAUROC")
+        self._of_present = type(self.metric).__name__ in areas and self.metric.average == "macro"
+        if self._of_present:
+            self.metric.average = "none"
 
     @property
     def direction(self) -> Direction | None:
@@ -215,14 +251,25 @@ class ExtraMetric:
     def measure(self, outputs: Tensor, targets: Tensor) -> float:
         """Return the metric over a whole part, from outputs float `[N, …]` and its targets.
 
+        The mean area under the curve (AUROC) is that of the classes or labels that have one: those
+        of which the part has examples, and others.
+
         Raises:
             RequestError: If it is not one number.
         """
         if self.task.targets == "values" and targets.shape[1] == 1:
             targets = targets.squeeze(1)
         self.metric.reset()
-        self.metric.update(self.task.scores(outputs), targets)
-        value = self.metric.compute()
+        with warnings.catch_warnings():
+            # Of absent classes torchmetrics warns every epoch.
+            warnings.filterwarnings("ignore", module=r"torchmetrics\..*")
+            self.metric.update(self.task.scores(outputs), targets)
+            value = self.metric.compute()
+        if self._of_present:
+            classes = torch.arange(len(value))
+            positive = targets if targets.ndim == 2 else targets.unsqueeze(1) == classes
+            share = positive.double().mean(0)
+            value = value[(share > 0) & (share < 1)].mean()
         if not isinstance(value, Tensor) or value.numel() != 1:
             raise RequestError(
                 f"metrics: {self.name} gives no single number.", "Name a metric that does."

@@ -185,7 +185,7 @@ class ModelConfiguration(Configuration):
     Attributes:
         standardize: Mean 0 and deviation 1 by the training part; default: true for tables.
         augment: Transforms of torchvision.transforms.v2, for the training part only.
-        metrics: Further validation metrics by torchmetrics' names, such as MulticlassAUROC.
+        metrics: Further validation metrics of torchmetrics: [AUROC, MulticlassAccuracy(top_k=2)].
         device: auto, cpu or cuda.
     """
 
@@ -199,7 +199,7 @@ class ModelConfiguration(Configuration):
     standardize: bool | None = None
     augment: Annotated[tuple[AComponent, ...], Field(strict=False)] = ()
     train: Train
-    metrics: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    metrics: Annotated[tuple[str | Component, ...], Field(strict=False)] = ()
     select: Select = Select()
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
@@ -379,6 +379,8 @@ def read_value(key: str, text: str, where: str | None = None) -> Any:
         return []
     if key == "augment":
         return parse_components(text, where)
+    if key == "metrics":
+        return [_metric(component) for component in parse_components(text, where)]
     value = parse_value(text, where)
     if not isinstance(value, str) or annotation is None:
         return value
@@ -401,9 +403,16 @@ def _of_file(key: str, value: Any, where: str) -> Any:
     value = as_plain(value, where)
     if isinstance(value, str) and key in ("augment", "metrics"):
         return read_value(key, value, where)
-    if key == "augment" and isinstance(value, list | tuple):
-        return [parse_component(v, where) if isinstance(v, str) else v for v in value]
+    if key in ("augment", "metrics") and isinstance(value, list | tuple):
+        found = [parse_component(v, where) if isinstance(v, str) else v for v in value]
+        return found if key == "augment" else [_metric(component) for component in found]
     return value
+
+
+def _metric(component: Any) -> Any:
+    """Return a metric's name where it has no keywords: as records have always had it."""
+    is_bare = isinstance(component, Mapping) and component.keys() == {"name"}
+    return component["name"] if is_bare else component
 
 
 def _explain(item: Any, where: str, form: type[Configuration], faults: Faults) -> None:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from paribus.core.components.metrics import ExtraMetric, choose_selection
+from paribus.core.components.metrics import choose_selection, extra_metrics
 from paribus.core.components.models import count_parameters, weights_hash
 from paribus.core.components.optim import fused_by_default, options, skip_compiler_import
 from paribus.core.components.pretrained import weights_digests, without_weights
@@ -228,7 +228,7 @@ class Resolver:
         self._choose_fused(full, checked.optimizer)
         full["split"]["method"] = checked.split.method or _usual_method(task)
         full["standardize"] = data.preprocessing["standardize"] is not None
-        extra = [ExtraMetric(name, task, data.outputs) for name in checked.metrics]
+        extra = extra_metrics(full["metrics"], task, data.outputs)
         full["select"] = choose_selection(full["select"], task, extra)
         return full
 

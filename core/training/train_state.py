@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from paribus.core.components.losses import weight_keyword
-from paribus.core.components.metrics import ExtraMetric
+from paribus.core.components.metrics import ExtraMetric, extra_metrics
 from paribus.core.components.models import draw_parameters
 from paribus.core.components.optim import (
     needs_closure,
@@ -141,7 +141,7 @@ def make_train_state(
         ),
         frozen=frozen,
         fresh=fresh,
-        extra_metrics=[ExtraMetric(m, task, data.outputs) for m in configuration["metrics"]],
+        extra_metrics=extra_metrics(configuration["metrics"], task, data.outputs),
         epochs=epochs,
         updates=updates,
         configuration=configuration,

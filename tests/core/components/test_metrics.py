@@ -190,6 +190,9 @@ def test_selection(metric, direction, found, small):
         ({"metrics": ["ConfusionMatrix"]}, "gives no single number"),
         ({"metrics": ["Precision"]}, "val/precision, which every run has already"),
         ({"metrics": ["Accuracy"]}, "val/accuracy, which every run has already"),
+        ({"metrics": ["Accuracy(topk=2)"]}, "Accuracy(topk=2) cannot be made"),
+        ({"metrics": ["Recall(average=none)"]}, "gives no single number"),
+        ({"metrics": ["AUROC", "AUROC"]}, "would both be logged as val/auroc"),
     ],
 )
 def test_metrics_that_are_refused(changes, words, small):
@@ -210,3 +213,36 @@ def test_further_metrics_are_logged_in_snake_case(name, key, small):
     assert [f"val/{extra.key}" for extra in train_state.extra_metrics] == [key]
     value = train_state.extra_metrics[0].measure(torch.eye(3) * 9, torch.arange(3))
     assert value == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("metric", "key"),
+    [
+        ("MulticlassAccuracy(top_k=2)", "val/multiclass_accuracy_top_k_2"),
+        ({"name": "FBetaScore", "beta": 0.5}, "val/f_beta_score_beta_0_5"),
+        ("Accuracy(average=macro, top_k=2)", "val/accuracy_average_macro_top_k_2"),
+    ],
+)
+def test_metrics_take_keywords_which_are_part_of_their_keys(metric, key, small):
+    run = small.run(metrics=["CohenKappa", metric], select={"metric": key})
+    assert run.configuration["metrics"][0] == "CohenKappa"  # as in records made before
+    assert run.configuration["select"]["metric"] == key
+    assert key in run.facts["directions"]
+
+
+def test_a_metric_with_keywords_selects_as_it_is_typed_or_by_its_last_words(small):
+    both = "MulticlassAccuracy(top_k=2), MulticlassAccuracy(top_k=1)"
+    for typed in ("MulticlassAccuracy(top_k=2)", "top_k_2"):
+        found = small.resolved(metrics=both, select={"metric": typed})
+        assert found["select"]["metric"] == "val/multiclass_accuracy_top_k_2"
+    top = small.resolver.train_state(small.asked(metrics=both), 0).extra_metrics[0]
+    outputs = torch.tensor([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0]])
+    assert top.measure(outputs, torch.tensor([1, 0])) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("name", ["MulticlassAUROC", "AUROC"])
+def test_the_mean_area_is_that_of_the_classes_that_are_there(name, small, recwarn):
+    (metric,) = small.resolver.train_state(small.asked(metrics=[name]), 0).extra_metrics
+    outputs = torch.eye(3)[torch.tensor([0, 0, 1, 1])] * 9
+    assert metric.measure(outputs, torch.tensor([0, 0, 1, 1])) == pytest.approx(1)
+    assert not [w for w in recwarn if "torchmetrics" in w.filename]
