@@ -18,9 +18,18 @@ from typing import Any
 from paribus.core.config.schema import Configuration, difference, walk_components, with_value
 from paribus.core.config.values import canonical_json
 from paribus.core.runtime import settle
-from paribus.core.sources.source_hash import Sources, owner, trace_file, trace_module
+from paribus.core.sources.import_closure import ImportClosure, Sources
+from paribus.core.sources.reads import (
+    Observed,
+    Reads,
+    by_base_name,
+    digests_of,
+    module_names,
+    read_by_import_of,
+    values_of,
+)
 
-FORMAT = 1
+FORMAT = 2
 # Raised when an edit of `core` changes the bits of the reference runs (tests/reference_runs.py).
 NUMERICS = 2
 
@@ -85,25 +94,58 @@ def _text_of(file: str) -> str:
         return ""
 
 
-def trace_components(configuration: Configuration, file: Path) -> Sources:
-    """Return what the components, of an experiment's file or not, depend on; executes nothing."""
+def trace_components(
+    configuration: Configuration, file: Path, read: Reads | Observed
+) -> tuple[Sources, Observed]:
+    """Return what the components, of an experiment's file or not, depend on; executes nothing.
+
+    The experiment's file counts where a component is one of its objects, or it imports a module of
+    the user's, which it could change.
+
+    Args:
+        configuration: It has been built in this process.
+        file: The experiment's file.
+        read: What was read while it was built in this process; or, where a run is trained, what
+            planning observed.
+    """
     from paribus.core.config.registry import NAMES
 
-    in_file: list[str] = []
-    found = Sources()
+    places = dict(read.modules) if isinstance(read, Observed) else {}
+    closure = ImportClosure.beside(file, places)
+    counts = closure.add_experiment(file)
+    modules = [*places]
     for kind, component in walk_components(configuration):
         name = NAMES[kind].get(component.name, component.name)
         if ":" in name or "." not in name:  # FILE:NAME, or a name of the experiment's file
-            in_file.append(name.partition(":")[2] or name)
-        elif owner(name.split(".")[0]) in ("installed", "user"):
-            found |= trace_module(name)
+            counts = True
+        else:
+            modules.append(name)
     plain = configuration.to_dict()
     if plain.get("augment"):
-        found |= trace_module("torchvision.transforms.v2")
+        modules.append("torchvision.transforms.v2")
     for metric in plain.get("metrics", ()):
         name = metric if isinstance(metric, str) else metric["name"]
-        found |= trace_module(name if "." in name else "torchmetrics")
-    return found | trace_file(file, in_file)
+        modules.append(name if "." in name else "torchmetrics")
+    if not (counts or read_by_import_of([str(file)]).modules):
+        closure.digests.clear()
+        closure.distributions.clear()
+    closure.add(modules)
+    if isinstance(read, Observed):
+        return closure.sources(), read
+    while True:
+        found = read_by_import_of(map(str, closure.files.values())) | read
+        named = module_names(found.modules)
+        if named.keys() <= closure.digests.keys():
+            break
+        closure.places.update(named)
+        closure.add(named)
+    own = {os.path.realpath(path) for path in closure.files.values()}
+    return closure.sources(), Observed(
+        modules={name: path for name, path in closure.places.items() if name in closure.digests},
+        # Of two modules of one name the second counts as a file that was read.
+        files=tuple(sorted((found.files | found.modules) - own)),
+        variables=tuple(sorted(found.variables)),
+    )
 
 
 def identity_parts(
@@ -115,6 +157,7 @@ def identity_parts(
     initial_weights: str | None,
     weights: Mapping[str, str],
     sources: Sources,
+    observed: Observed,
 ) -> dict[str, Any]:
     """Return all that decides a run's numbers, by name.
 
@@ -128,6 +171,7 @@ def identity_parts(
         weights: For each key that names a file of weights to begin with that file's sha256,
             wherever it lies.
         sources: Digests and distributions of what its components are made of.
+        observed: Files and variables that were read on import and when the model was built.
     """
     device = resolved["device"]
     configuration = {**resolved, "data": without_places(resolved)}
@@ -144,6 +188,8 @@ def identity_parts(
         "initial_weights": initial_weights,
         "sources": sources.digests,
         "distributions": sources.distributions,
+        "files": by_base_name(digests_of(observed.files)),
+        "variables": values_of(observed.variables),
         "environment": dict(environment(device)),
     }
 
@@ -158,6 +204,12 @@ def run_id(experiment: str, parts: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:12]
     word = re.sub(r"[^A-Za-z0-9_]+", "-", experiment).strip("-")[:40] or "experiment"
     return f"{word}-s{parts['seed']}-{digest}"
+
+
+def read_parts(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an identity says was read, by name: sources, packages, files, variables."""
+    parts = ("sources", "distributions", "files", "variables")  # records of format 1 lack the last
+    return {name: value for part in parts for name, value in identity.get(part, {}).items()}
 
 
 def explain(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from paribus.core.config.schema import Configuration
 from paribus.core.errors import RequestError, shown
+from paribus.core.sources.reads import Observed
 
 ENGINES = ("auto", "loop", "cohort", "script")
 
@@ -26,10 +27,11 @@ class RunSpec:
         facts: What follows: epochs, updates, updates_per_epoch, parameters; 0 where only its
             function knows.
         sources: Path inside the record's ``source/`` to the file's bytes as they were planned.
+        observed: What planning saw the user's code read.
         group: Runs that share it can be trained together; None: this one alone.
         import_paths: Folders appended to the import path.
-        noted: What is recorded without being part of the identity: git, and the folder that
-            relative paths begin at.
+        noted: What is recorded without being part of the identity: git, the folder that relative
+            paths begin at, and where sources and files lie that were read.
     """
 
     id: str
@@ -42,6 +44,7 @@ class RunSpec:
     identity: Mapping[str, Any]
     facts: Mapping[str, Any]
     sources: Mapping[str, bytes] = field(repr=False)
+    observed: Observed = field(default_factory=Observed)
     group: str | None = None
     import_paths: tuple[Path, ...] = ()
     noted: Mapping[str, Any] = field(default_factory=dict)

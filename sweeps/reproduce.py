@@ -254,12 +254,12 @@ class ReproducedSetting:
 
 def _plan(folder: RunFolder, record: RunRecord, trust: bool) -> RunSpec:
     """Return the recorded run as this machine would train it."""
-    from paribus.core.inference.load_run import naming_missing_data, recorded_run
+    from paribus.core.inference.load_run import naming_sources, recorded_run
     from paribus.core.training.job import resolver_for_file
 
     recorded = recorded_run(folder, record, trust=trust)
-    resolver = resolver_for_file(recorded.path, recorded.import_paths)
-    with naming_missing_data(recorded.id):
+    with naming_sources(recorded):
+        resolver = resolver_for_file(recorded.path, recorded.import_paths)
         return resolver.specify(recorded.requested, recorded.seed, recorded.engine)
 
 

@@ -202,7 +202,7 @@ def recorded_of(tree: Path) -> dict[str, Any]:
     Comments, docstrings and formatting do not count.
     """
     from paribus.core.fingerprint import NUMERICS
-    from paribus.core.sources.source_hash import tree_digest
+    from paribus.core.sources.import_closure import tree_digest
 
     digest = hashlib.sha256()
     for path in sorted((tree / "core").rglob("*.py")):

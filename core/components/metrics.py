@@ -20,6 +20,7 @@ from torch import Tensor
 from paribus.core.config.schema import DIRECTIONS, Direction
 from paribus.core.config.values import show_value
 from paribus.core.errors import RequestError, did_you_mean, nearest, shown
+from paribus.core.sources.reads import Reads, observing
 
 if TYPE_CHECKING:
     from paribus.core.components.tasks import Task
@@ -284,7 +285,8 @@ def _find_metric(name: str) -> Any:
     own = ("torchmetrics", "torchmetrics.classification", "torchmetrics.regression")
     for place in [module] if module else own:
         with suppress(ImportError):
-            found = getattr(importlib.import_module(place), word, None)
+            with observing(Reads()):
+                found = getattr(importlib.import_module(place), word, None)
             if inspect.isclass(found) and issubclass(found, torchmetrics.Metric):
                 return found
     close = nearest(name, [w for w in dir(torchmetrics.classification) if w[0].isupper()])

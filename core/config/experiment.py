@@ -22,8 +22,16 @@ from paribus.core.config.signatures import plain_default, read_signature
 from paribus.core.config.values import as_plain, parse_component
 from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, shown
 from paribus.core.fileio import user_path
-from paribus.core.records.record import has_old_names, read_old_source, with_present_names
+from paribus.core.records.record import (
+    RunRecord,
+    has_old_names,
+    places_of_sources,
+    read_old_source,
+    with_present_names,
+)
 from paribus.core.records.run_dir import RECORD, RunFolder
+from paribus.core.sources.carried import carried_spec, import_from
+from paribus.core.sources.reads import EXPERIMENT, Reads, forget_imports, observing
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,7 @@ class Experiment:
         baseline: The configuration to compare with, as the file states it.
         axes: Hyperparameter to levels (a list) or their text, in the file's order.
         objects: The file's own names, which components may refer to as ``file.py:name``.
+        places: Where the sources that a finished run carries lay, by their paths in ``source/``.
         resolved: What `paribus.core.config.registry.resolve_component` found, by kind and name.
     """
 
@@ -46,6 +55,7 @@ class Experiment:
     baseline: Configuration
     axes: dict[str, Any]
     objects: dict[str, Any] = field(repr=False, compare=False)
+    places: Mapping[str, Path] = field(default_factory=dict, repr=False, compare=False)
     resolved: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False, compare=False)
 
 
@@ -89,17 +99,19 @@ def load_experiment(path: Path, extra_paths: tuple[Path, ...] = ()) -> Experimen
     a run may come from anyone. Raises RequestError if the file raises, or `BASELINE` or `AXES` is
     not what it should be.
     """
-    extend_import_path(path, extra_paths)
+    record = RunFolder(path.parent.parent).record() if _carries(path) else None
+    places = places_of_sources(record.noted) if record else {}
+    _extend_import_path(path, extra_paths, places)
     where, known = path.name, catalogue().get(path.stem)
-    if _carries(path) and not (known and known.read_bytes() == path.read_bytes()):
-        record = RunFolder(path.parent.parent).record()
-        if all(name.partition(":")[0] != where for name in record.identity["sources"]):
+    if record and not (known and known.read_bytes() == path.read_bytes()):
+        counted = {name.partition(":")[0] for name in record.identity["sources"]}
+        if where not in counted:
             requested = Configuration.parse(with_present_names(record.requested, record), path.stem)
-            return Experiment(path.stem, path, "", requested, {}, {})
-    objects = vars(_execute(path))
+            return Experiment(path.stem, path, "", requested, {}, {}, places)
+    objects = vars(_execute(path, record, places.get(where)))
     baseline, axes = objects.get("BASELINE"), objects.get("AXES", {})
     if isinstance(baseline, Mapping):
-        if "SELECT" in objects and not _carries(path):
+        if "SELECT" in objects and not record:
             raise RequestError(
                 f"{where}: SELECT belongs to a function {FUNCTION}, and this file has a BASELINE.",
                 'There it is a key: BASELINE = {…, "select": {"metric": "val/f1"}}.',
@@ -125,21 +137,29 @@ def load_experiment(path: Path, extra_paths: tuple[Path, ...] = ()) -> Experimen
         baseline=Configuration.parse(baseline, where),
         axes={str(key): _levels(str(key), value, path, objects) for key, value in axes.items()},
         objects=objects,
+        places=places,
     )
 
 
-def extend_import_path(path: Path, extra_paths: tuple[Path, ...] = ()) -> None:
+def _extend_import_path(path: Path, folders: tuple[Path, ...], places: Mapping[str, Path]) -> None:
     """Let an experiment import what lies beside it.
 
     The file's folder and the extra ones are appended, never put first: an experiment hides no
     installed module. Only the sources that a finished run carries come first, as they are what it
     was trained with, even where another file of that name is found first.
     """
+    import_from(path.parent, places)
     if _carries(path) and sys.path[:1] != [str(path.parent)]:
         sys.path.insert(0, str(path.parent))
-    for folder in (path.parent, *extra_paths):
-        if str(folder) not in sys.path:
-            sys.path.append(str(folder))
+    before = [folder for folder in _appended if folder in sys.path]
+    sys.path[:] = [folder for folder in sys.path if folder not in before]
+    new = dict.fromkeys(str(f) for f in (path.parent, *folders) if str(f) not in sys.path)
+    # This experiment's `nets` is not that of one that was loaded before.
+    _appended[:] = dict.fromkeys([*new, *before])
+    sys.path += _appended
+
+
+_appended: list[str] = []  # folders that experiments of this process import from
 
 
 def _carries(path: Path) -> bool:
@@ -221,18 +241,22 @@ def _levels(key: str, levels: Any, path: Path, objects: Mapping[str, Any]) -> An
 _loading: list[Path] = []  # files being executed
 
 
-def _execute(path: Path) -> ModuleType:
-    name = f"paribus_experiment_{path.stem}"
+def _execute(path: Path, record: RunRecord | None, place: Path | None) -> ModuleType:
+    """Run an experiment's file, or the one that this record's run carries, as from its place."""
+    name = f"{EXPERIMENT}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
+    if place:
+        spec = carried_spec(name, path, place, is_experiment=True)
     if spec is None or spec.loader is None:
         raise RequestError(f"{shown(path)} is not a Python file.", kind="unknown-experiment")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    is_old = _carries(path) and has_old_names(RunFolder(path.parent.parent).record())
     _loading.append(path)
+    forget_imports()
     try:
-        with redirect_stdout(sys.stderr):  # standard output is the command's own
-            if is_old:
+        # Standard output is the command's own.
+        with observing(Reads()), redirect_stdout(sys.stderr):
+            if record and has_old_names(record):
                 source = read_old_source(path.read_bytes(), str(path))
                 exec(compile(source, path, "exec", dont_inherit=True), vars(module))
             else:
@@ -244,7 +268,8 @@ def _execute(path: Path) -> ModuleType:
         at = f", line {error.lineno}" if error.lineno else ""
         raise RequestError(f"{file}{at}: {error.msg}.") from error
     except (Exception, SystemExit) as error:
-        lines = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame for frame in frames if frame.filename in (str(path), str(place))]
         at = f", line {lines[-1].lineno}" if lines else ""
         raise RequestError(f"{path.name}{at}: {type(error).__name__}: {shown(error)}") from error
     finally:

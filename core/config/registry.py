@@ -31,7 +31,8 @@ from paribus.core.config.signatures import (
     read_signature,
 )
 from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, shown
-from paribus.core.sources.source_hash import owner
+from paribus.core.sources.module_finder import owner
+from paribus.core.sources.reads import Reads, observing
 
 # torch's own, by their names in lower case.
 _OPTIMIZERS = (
@@ -293,7 +294,8 @@ def _import(kind: str, dotted: str) -> Any:
     for cut in range(len(parts) - 1, 0, -1):
         module_name = ".".join(parts[:cut])
         try:
-            found: Any = importlib.import_module(module_name)
+            with observing(Reads()):
+                found: Any = importlib.import_module(module_name)
         except Exception as error:
             missing = error.name if isinstance(error, ModuleNotFoundError) else None
             if missing and module_name.startswith(missing):

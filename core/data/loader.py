@@ -23,6 +23,7 @@ from paribus.core.data.tables import Table
 from paribus.core.data.texts import Texts, Tokens
 from paribus.core.errors import ParibusError, bad_data
 from paribus.core.rng import derive, seed_globals, seeded_globals
+from paribus.core.sources.reads import Reads, add_from_elsewhere, observing
 
 PARTS = ("train", "val", "test")
 Draw = tuple[int, int]
@@ -214,7 +215,8 @@ def read_ahead(batches: Dataset[Batch], count: int, workers: int) -> Iterator[Ba
         if threading.current_thread() is threading.main_thread():
             # torch's would raise a worker's death anywhere; the loader notices it too.
             signal.signal(signal.SIGCHLD, before)
-        for batch in read:
+        for batch, reads in read:
+            add_from_elsewhere(reads)
             if not isinstance(batch, tuple):
                 raise batch
             yield batch
@@ -225,12 +227,19 @@ def read_ahead(batches: Dataset[Batch], count: int, workers: int) -> Iterator[Ba
 
 
 class _Caught(Dataset[Any]):
-    """A data set whose exceptions are items: torch would send just their text."""
+    """A data set whose exceptions are items: torch would send just their text.
+
+    Each item comes with what the user's code read for it.
+    """
 
     def __init__(self, dataset: Dataset[Any]) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, row: int) -> Any:
+    def __getitem__(self, row: int) -> tuple[Any, Reads]:
+        with observing(reads := Reads()):
+            return self._item(row), reads
+
+    def _item(self, row: int) -> Any:
         try:
             return self.dataset[row]
         except Exception as error:

@@ -18,7 +18,7 @@ from paribus.core.config.values import null_if_not_finite
 from paribus.core.data.prepare import Data
 from paribus.core.errors import DamagedError, RequestError
 from paribus.core.fingerprint import environment
-from paribus.core.inference.load_run import naming_missing_data, recorded_run
+from paribus.core.inference.load_run import naming_sources, recorded_run
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.run_spec import RunSpec
 from paribus.core.training.engine import Job
@@ -36,8 +36,9 @@ def trained_model(run: RunSpec, weights: Mapping[str, Tensor]) -> tuple[Task, nn
         DamagedError: If the weights are another model's.
         RequestError: If task or model cannot be built.
     """
-    experiment = load_experiment(run.path, run.import_paths)
-    task, model = make_architecture(run.configuration, experiment)
+    with naming_sources(run):
+        experiment = load_experiment(run.path, run.import_paths)
+        task, model = make_architecture(run.configuration, experiment)
     load_weights(model, weights, run.id)
     return task, model.eval()
 
@@ -122,8 +123,8 @@ def reopened(path: Path, trust: bool) -> tuple[RunSpec, Resolver, Data, dict[str
     run = recorded_run(folder, folder.verified_record(), trust=trust)
     run = replace(run, requested=run.requested.model_copy(update={"device": device_of(run)}))
     weights = folder.weights()
-    resolver = resolver_for_file(run.path, run.import_paths)
-    with naming_missing_data(run.id):
+    with naming_sources(run):
+        resolver = resolver_for_file(run.path, run.import_paths)
         data = resolver.data(run.requested)
     if data.fingerprint != run.identity["data"]:
         raise DamagedError(

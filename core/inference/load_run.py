@@ -8,21 +8,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from paribus.core.config.experiment import extend_import_path
 from paribus.core.config.registry import NAMES
 from paribus.core.config.schema import (
     Configuration,
-    difference,
     get,
     walk_components,
     with_value,
 )
 from paribus.core.errors import MISSING, DamagedError, RequestError, shown
 from paribus.core.fileio import existing, manifest_faults
-from paribus.core.fingerprint import trace_components
-from paribus.core.records.record import RunRecord, with_present_names
+from paribus.core.records.record import RunRecord, places_of_sources, with_present_names
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.run_spec import RunSpec
+from paribus.core.sources.carried import edited_since
 
 # What a record may name, by kind: objects of installed libraries that are safe to call.
 TRUSTED = {
@@ -67,6 +65,7 @@ def recorded_run(folder: RunFolder, record: RunRecord, *, trust: bool = False) -
             for file in sorted(source.rglob("*.py"))
         },
         import_paths=(Path.cwd(),) if trust else (),
+        noted=record.noted if isinstance(record.noted, Mapping) else {},
     )
 
 
@@ -93,20 +92,27 @@ def with_places(configuration: Mapping[str, Any], record: RunRecord) -> dict[str
 
 
 @contextmanager
-def naming_missing_data(run: str) -> Iterator[None]:
-    """Name the run whose data is no longer there: no override can name another place.
+def naming_sources(run: RunSpec) -> Iterator[None]:
+    """Say of a recorded run that cannot be loaded which of its files are not what they were.
 
     Raises:
-        RequestError: With the run and the next step.
+        RequestError: With the run, and the copies that were used.
     """
     try:
         yield
     except RequestError as error:
-        if error.kind != MISSING:
-            raise
-        raise RequestError(
-            f"{run}: its data is gone. {error.message}", "Bring it back there.", MISSING
-        ) from error
+        message, hint = error.message, error.hint
+        if error.kind == MISSING:  # no override can name another place
+            message, hint = f"{run.id}: its data is gone. {message}", "Bring it back there."
+        source, places = run.path.parent, places_of_sources(run.noted)
+        if edited := [str(place) for place in edited_since(source, places)]:
+            message += (
+                f" {', '.join(map(shown, edited))} {'is' if len(edited) == 1 else 'are'} not what "
+                f"{run.id} was trained with; its copy in {source} was used."
+            )
+        if gone := [path for path in run.noted.get("files", ()) if not existing(path)]:
+            message += f" It read {', '.join(map(shown, gone))}, which is gone."
+        raise RequestError(message, hint, error.kind) from error
 
 
 def check_trusted(folder: RunFolder, record: RunRecord, configuration: Configuration) -> None:
@@ -139,15 +145,6 @@ def check_trusted(folder: RunFolder, record: RunRecord, configuration: Configura
     for fault in manifest_faults(folder.folder):
         if str(path.parent) in fault:
             raise DamagedError(fault, "To use what is there now, add --trust.", "sources-changed")
-    extend_import_path(path)
-    here = trace_components(configuration, path).digests
-    if differs := difference(record.identity["sources"], here):
-        raise DamagedError(
-            f"{record.run}: {', '.join(map(shown, sorted(differs)))} is not what it was trained "
-            "with.",
-            "To use what is there now, add --trust.",
-            "sources-changed",
-        )
 
 
 def _is_trusted(kind: str, name: str, carried: set[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -121,7 +122,10 @@ class RunRecord(_Frozen):
         initial_weights: Name to sha256 of each tensor before the first step.
         epochs: How many were trained.
         weights_sha256: Hash of the last epoch's weights.
-        noted: Recorded without being part of the identity: git, the working directory.
+        noted: Recorded without being part of the identity: git, the working directory, where the
+            sources lay.
+        read_later: What the user's code read after its model was built: `files` to their sha256,
+            `variables` to their values.
     """
 
     format: Literal[1, 2] = FORMAT
@@ -146,6 +150,7 @@ class RunRecord(_Frozen):
     ended: Any = None
     seconds: float
     noted: Any = None
+    read_later: dict[str, dict[str, str | None]] | None = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> RunRecord:
@@ -246,6 +251,17 @@ def read_record(value: Any) -> RunRecord:
         raise ValueError(
             f"is not a run's record ({where + ': ' if where else ''}{first['msg']})"
         ) from error
+
+
+def places_of_sources(noted: Any) -> dict[str, Path]:
+    """Return where the files that a run carries lay when it was trained, by path in ``source/``.
+
+    Args:
+        noted: Of its record, which may hold anything.
+    """
+    sources = noted.get("sources") if isinstance(noted, Mapping) else None
+    found = sources.items() if isinstance(sources, dict) else ()
+    return {str(name): Path(place) for name, place in found if isinstance(place, str)}
 
 
 # Records of format 1, which the packages `core` and `sweeps` wrote: they name an object as

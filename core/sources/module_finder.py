@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.metadata
 import os
@@ -18,7 +19,9 @@ from typing import Literal
 Owner = Literal["stdlib", "installed", "own", "user"]
 
 # Where the repository is on the path, what is found there by its short name is ours all the same.
-_ROOMS = [str(Path(__file__).resolve().parents[2] / room) for room in ("core", "sweeps")]
+OWN_FOLDERS = [
+    str(Path(__file__).resolve().parents[2] / name) for name in ("core", "sweeps", "experiments")
+]
 
 
 @dataclass(frozen=True)
@@ -72,14 +75,15 @@ class Finder:
             return self.owner(module.rpartition(".")[0]) if rest else "user"
         homes = [place.file] if place.file else [Path(folder) for folder in place.folders]
         stdlib = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
-        if homes and all(_within(home, _ROOMS) for home in homes):
+        if homes and all(_within(home, OWN_FOLDERS) for home in homes):
             return "own"
-        if homes and all(_within(home, _site_folders()) for home in homes):
-            return "installed" if version_of(top) else "user"
+        if homes and all(_within(home, site_folders()) for home in homes):
+            return "installed" if _distributions(top) else "user"
         return "stdlib" if homes and all(_within(home, stdlib) for home in homes) else "user"
 
 
-def _site_folders() -> list[str]:
+def site_folders() -> list[str]:
+    """Return the folders that packages are installed to."""
     pure, plat = sysconfig.get_path("purelib"), sysconfig.get_path("platlib")
     # Another environment's may be on the path too, by PYTHONPATH or a .pth file.
     more = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
@@ -96,13 +100,46 @@ def _within(path: Path, folders: Iterable[str]) -> bool:
 
 
 @lru_cache
-def version_of(top: str) -> str:
-    """Return the version of the distribution that owns an import name; empty if none does."""
+def _distributions(top: str) -> tuple[importlib.metadata.Distribution, ...]:
+    """Return the distributions that own an import name; most have its name."""
     try:
-        return str(importlib.metadata.version(top))
+        return (importlib.metadata.distribution(top),)
     except importlib.metadata.PackageNotFoundError:
         owners = sorted(set(importlib.metadata.packages_distributions().get(top, ())))
-    versions = [importlib.metadata.version(name) for name in owners]
-    if len(owners) == 1:
-        return versions[0]
-    return ", ".join(f"{name} {version}" for name, version in zip(owners, versions, strict=True))
+    return tuple(importlib.metadata.distribution(name) for name in owners)
+
+
+@lru_cache
+def distribution_of(top: str) -> str:
+    """Return version and digest of the installed files of the distribution that owns a name.
+
+    Such as ``1.7.2, files 3f0c9a41be12``: a package that was edited and installed again has
+    another digest. Empty if none owns it.
+    """
+    found = _distributions(top)
+    texts = [f"{one.version}{_files_digest(one)}" for one in found]
+    if len(found) == 1:
+        return texts[0]
+    return "; ".join(f"{one.name} {text}" for one, text in zip(found, texts, strict=True))
+
+
+def _files_digest(distribution: importlib.metadata.Distribution) -> str:
+    """Return a digest of the lines of `RECORD`, which has the sha256 of each installed file.
+
+    What tells where it was installed to, or from, is left out: scripts, metadata, caches.
+    """
+    text = distribution.read_text("RECORD")
+    if text is None:  # not installed by pip
+        return ""
+    lines = [
+        line
+        for line in text.splitlines()
+        if not line.startswith("..") and ".dist-info/" not in line and ".pyc," not in line
+    ]
+    digest = hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+    return f", files {digest[:12]}"
+
+
+def owner(module: str) -> Owner:
+    """Return whose a module is; 'own' is this package. One not found counts as the user's."""
+    return Finder().owner(module)

@@ -6,7 +6,7 @@ import errno
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from paribus.core.config.experiment import Experiment, load_experiment
@@ -16,6 +16,7 @@ from paribus.core.errors import ParibusError, RequestError, shown
 from paribus.core.fingerprint import explain
 from paribus.core.run_spec import Ended, RunSpec, WorkerEvent, unfinished
 from paribus.core.runtime import settle
+from paribus.core.sources.reads import has_changed, observed_each
 from paribus.core.training.cohort.cohort_engine import Cohort
 from paribus.core.training.engine import Engine, Job
 from paribus.core.training.loop import Loop
@@ -63,7 +64,8 @@ def train_job(
         for run in runs:
             _refuse_changed(run, resolver)
             data = resolver.data_record(run.requested)
-            writers[run.id] = RunWriter(attempts[run.id], run, data, checkpoint_every)
+            later = partial(resolver.later, run)
+            writers[run.id] = RunWriter(attempts[run.id], run, data, checkpoint_every, later)
         settle()  # the user's modules, imported by now, may have changed threads or precision
         states = {}
         for run in runs:
@@ -73,7 +75,8 @@ def train_job(
                 text = f"{why} {run.id} begins at the start."
                 yield WorkerEvent(run.id, int(run.facts["epochs"]), message=text)
         engine = engine_of(runs[0].engine)
-        for reports in engine.train(Job(runs, resolver, loader_workers), states):
+        epochs_of_all = engine.train(Job(runs, resolver, loader_workers), states)
+        for reports in observed_each(epochs_of_all, resolver.read_later):
             events = []
             for report in reports:  # all are written before any is yielded: a stop may come between
                 writer, epochs = writers[report.run], int(left[report.run].facts["epochs"])
@@ -121,8 +124,15 @@ def train_job(
                 yield event
 
 
-def resolver_for_file(path: Path, import_paths: tuple[Path, ...] = ()) -> Resolver:
-    """Return the resolver of an experiment's file; kept, so that a warm worker has its data."""
+def resolver_for_file(
+    path: Path, import_paths: tuple[Path, ...] = (), *, as_it_is_now: bool = False
+) -> Resolver:
+    """Return the resolver of an experiment's file; kept, so that a warm worker has its data.
+
+    For planning it is made anew where something that it read has changed (`as_it_is_now`).
+    """
+    if as_it_is_now and has_changed():
+        _load_resolver.cache_clear()
     return _load_resolver(path, path.stat().st_mtime_ns, import_paths)
 
 
@@ -133,7 +143,7 @@ def _load_resolver(path: Path, changed: int, import_paths: tuple[Path, ...]) -> 
 
 def _refuse_changed(run: RunSpec, resolver: Resolver) -> None:
     """Refuse a run whose data, weights, sources or environment differ from the plan's."""
-    here = resolver.specify(run.requested, run.seed, run.engine)
+    here = resolver.specify(run.requested, run.seed, run.engine, run.observed)
     if here.id != run.id:
         differs = explain(run.identity, here.identity)
         text = "; ".join(f"{name}: {a} → {b}" for name, (a, b) in differs.items())

@@ -10,21 +10,25 @@ from __future__ import annotations
 
 import copy
 import functools
+import importlib
 import math
+import os
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from paribus.core.components.metrics import choose_selection, extra_metrics
-from paribus.core.components.models import count_parameters, weights_hash
+from paribus.core.components.models import count_parameters, tensor_hashes, weights_hash
 from paribus.core.components.optim import fused_by_default, options, skip_compiler_import
 from paribus.core.components.pretrained import weights_digests, without_weights
 from paribus.core.components.tasks import Task
-from paribus.core.config.experiment import Experiment
+from paribus.core.config.experiment import Experiment, load_experiment
 from paribus.core.config.registry import (
     INTERVAL,
     build,
@@ -44,11 +48,20 @@ from paribus.core.config.values import canonical_json
 from paribus.core.data.images import make_augment
 from paribus.core.data.load import Source, load
 from paribus.core.data.prepare import Data, prepare
-from paribus.core.errors import Faults, RequestError
+from paribus.core.errors import Faults, RequestError, first_few
 from paribus.core.fingerprint import identity_parts, run_id, trace_components
 from paribus.core.run_spec import RunSpec, choose_engine
 from paribus.core.runtime import is_claimed
-from paribus.core.sources.source_hash import Sources
+from paribus.core.sources.import_closure import Sources
+from paribus.core.sources.reads import (
+    Observed,
+    Reads,
+    digests_of,
+    is_secret,
+    module_names,
+    observing,
+    read_later,
+)
 from paribus.core.training.cohort.eligibility import cohort_group
 from paribus.core.training.cohort.graph import UnsupportedModel
 from paribus.core.training.dry_run import dry_run, embeds, layer_outputs
@@ -62,6 +75,7 @@ from paribus.core.training.train_state import (
 
 Found = TypeVar("Found")
 _OF_OPTIMIZER = ("component-fails", "update")  # kinds of errors
+_CHEAP = 1.0  # seconds to make a model, up to which it is made a second time
 
 
 @dataclass(frozen=True)
@@ -70,6 +84,7 @@ class Probe:
 
     Attributes:
         initial_weights: sha256 of the weights that seed 0 begins with; None for a function.
+        read: What the user's code read while it was built.
         engine: What trains it when it is trained alone.
         why: Why that is no cohort, if it is not.
         fused: The optimizer's `fused` that can update this model, where the user does not choose.
@@ -78,6 +93,7 @@ class Probe:
 
     facts: dict[str, Any]
     initial_weights: str | None
+    read: Reads
     engine: str
     why: str | None = None
     group: str | None = None
@@ -101,6 +117,10 @@ class Resolver:
 
     Args:
         experiment: The experiment whose file components may come from.
+
+    Attributes:
+        read_data: What the user's code read while data were loaded: their fingerprint covers it.
+        read_later: What it read after its models were built, in all trainings of this process.
     """
 
     def __init__(self, experiment: Experiment) -> None:
@@ -108,6 +128,8 @@ class Resolver:
             skip_compiler_import()
         self.experiment = experiment
         self._memory: dict[tuple[str, str], Any] = {}
+        self.read_data, self.read_later = Reads(), Reads()
+        self._has_read = False
 
     def remember(self, what: str, key: Any, make: Callable[[], Found]) -> Found:
         """Return what `make` returned when it was first called for this key."""
@@ -117,23 +139,40 @@ class Resolver:
         found: Found = self._memory[place]
         return found
 
-    def specify(self, requested: Configuration, seed: int, engine: str = "auto") -> RunSpec:
+    def specify(
+        self,
+        requested: Configuration,
+        seed: int,
+        engine: str = "auto",
+        planned: Observed | None = None,
+    ) -> RunSpec:
         """Return a run of this configuration, after a few examples went through model and loss.
 
         Raises RequestError if the run cannot be trained as requested.
+
+        Args:
+            requested: The configuration.
+            seed: The run's seed.
+            engine: As the command line has it.
+            planned: What planning saw the user's code read, where the run is to be trained.
         """
         resolved = self.configuration(requested)
-        fingerprint, sources, contents = self._traced(requested)
         probe = self._probe(requested)
+        sources, contents, observed = self.remember(
+            "traced",
+            [requested.to_dict(), planned is None],
+            lambda: self._trace(requested, planned or probe.read),
+        )
         chosen = choose_engine(engine, probe.engine, probe.why)
         parts = identity_parts(
             resolved=resolved,
             weights=weights_digests(resolved),
             seed=seed,
             engine=chosen,
-            data_fingerprint=fingerprint,
+            data_fingerprint=self.data_record(requested)["fingerprint"],
             initial_weights=probe.initial_weights,
             sources=sources,
+            observed=observed,
         )
         return RunSpec(
             id=run_id(self.experiment.name, parts),
@@ -146,6 +185,15 @@ class Resolver:
             identity=parts,
             facts=probe.facts,
             sources=contents,
+            observed=observed,
+            noted={
+                "sources": {
+                    name: str(self.experiment.places.get(name, path))
+                    for name, path in sources.files.items()
+                },
+                "files": digests_of(observed.files),
+                "secrets": [name for name in observed.variables if is_secret(name)],
+            },
             group=probe.group if chosen == "cohort" else None,
         )
 
@@ -239,19 +287,7 @@ class Resolver:
         Raises:
             RequestError: If it cannot be loaded, or a function keeps it to itself.
         """
-        checked, task = self._checked(requested), self.task(requested)
-        name, seed = checked.data.name, checked.split.seed
-        return self.remember(
-            "source_of",
-            [with_defaults(checked, self.experiment)["data"], task.targets, seed],
-            lambda: load(
-                resolve_component("data", name, self.experiment).function,
-                checked.data.keywords,
-                name=f"data {name}",
-                seed=seed,
-                targets=task.targets,
-            ),
-        )
+        return self._source(requested)[0]
 
     @_once
     def data(self, requested: Configuration) -> Data:
@@ -261,7 +297,7 @@ class Resolver:
             RequestError: If the data cannot be loaded or divided, or a function keeps it to itself.
         """
         checked, task = self._checked(requested), self.task(requested)
-        source = self.source(requested)
+        source, _, key = self._source(requested)
         full = with_defaults(checked, self.experiment)
         usual = _usual_method(task)
         split = checked.split.model_copy(update={"method": checked.split.method or usual})
@@ -270,14 +306,7 @@ class Resolver:
         def prepared(embedded: bool) -> Data:
             return self.remember(
                 "prepared",
-                [
-                    full["data"],
-                    task.targets,
-                    full["split"],
-                    full["standardize"],
-                    full["augment"],
-                    embedded,
-                ],
+                [key, full["split"], full["standardize"], full["augment"], embedded],
                 lambda: prepare(
                     source,
                     split,
@@ -292,10 +321,28 @@ class Resolver:
             with suppress(RequestError):  # of a model that cannot be built: said where it is built
                 trial = copy.deepcopy(full)
                 self._fill(trial, "model", data.filled(task.width(data.outputs)))
-                _, model = make_architecture(trial, self.experiment)
-                if embeds(model, data.train.inputs_of(2)[0]):
+                with self._observing(Reads()):
+                    _, model = make_architecture(trial, self.experiment)
+                    embedded = embeds(model, data.train.inputs_of(2)[0])
+                if embedded:
                     return data
         return prepared(embedded=False)
+
+    def _source(self, requested: Configuration) -> tuple[Source, Reads, list[Any]]:
+        """Return what the data function gives, what the user's code read for it, and its key."""
+        checked, targets = self._checked(requested), self.task(requested).targets
+        name, seed = checked.data.name, checked.split.seed
+
+        def call() -> tuple[Source, Reads]:
+            with self._observing(read := Reads()):
+                function = resolve_component("data", name, self.experiment).function
+                keywords = checked.data.keywords
+                found = load(function, keywords, name=f"data {name}", seed=seed, targets=targets)
+            self.read_data |= read
+            return found, read
+
+        key = [with_defaults(checked, self.experiment)["data"], targets, seed]
+        return *self.remember("source", key, call), key
 
     def data_record(self, requested: Configuration) -> dict[str, Any]:
         """Return what a record says of the data, and the validation targets."""
@@ -342,12 +389,40 @@ class Resolver:
         faults.check()
         return checked
 
-    @_once
-    def _traced(self, requested: Configuration) -> tuple[str | None, Sources, dict[str, bytes]]:
-        """Return the data's fingerprint, and digests and contents of the user's sources."""
-        sources = trace_components(requested, self.experiment.path)
+    @contextmanager
+    def _observing(self, read: Reads) -> Iterator[None]:
+        """Observe what the user's code reads in the block as if nothing had been built before.
+
+        What an earlier block imported or read may be in a registry or a cache of the user's.
+        """
+        if self._has_read:
+            modules = module_names(self.read_data.modules)
+            self.experiment = load_experiment(self.experiment.path)
+            with observing(Reads()):
+                for name in modules:
+                    importlib.import_module(name)
+            self._has_read = False
+        with observing(read):
+            yield
+        self._has_read = bool(read)
+
+    def later(self, run: RunSpec) -> dict[str, dict[str, str | None]]:
+        """Return what the user's code read while models were trained, with digests and values.
+
+        What decides the run's id already, and what the data were loaded from, is left out.
+        """
+        copies = {run.path.parent / name for name in run.sources}
+        sources = {os.path.realpath(p) for p in {*copies, *run.noted.get("sources", {}).values()}}
+        before = Reads({*run.observed.files, *sources}, set(run.observed.variables))
+        return read_later(self.read_later, before | self.read_data, run.path.parent.resolve())
+
+    def _trace(
+        self, requested: Configuration, read: Reads | Observed
+    ) -> tuple[Sources, dict[str, bytes], Observed]:
+        """Return digests and contents of the user's sources, and what else was read."""
+        sources, observed = trace_components(requested, self.experiment.path, read)
         contents = {name: path.read_bytes() for name, path in sources.files.items()}
-        return self.data_record(requested)["fingerprint"], sources, contents
+        return sources, contents, observed
 
     @_once
     def _probe(self, requested: Configuration) -> Probe:
@@ -365,8 +440,18 @@ class Resolver:
         return self._try(requested, {**full, "optimizer": {**full["optimizer"], "fused": False}})
 
     def _try(self, requested: Configuration, full: Mapping[str, Any]) -> Probe:
-        data = self.data(requested)
-        train_state = make_train_state(full, self.experiment, data, seed=0)
+        data, read = self.data(requested), Reads()
+        started = time.perf_counter()
+        with self._observing(read):
+            train_state = make_train_state(full, self.experiment, data, seed=0)
+        if time.perf_counter() - started < _CHEAP:
+            model = train_state.model
+            self.remember(
+                "repeatable",
+                full["model"],
+                lambda: self._refuse_unrepeatable(full, data, model),
+            )
+        read.modules |= self._source(requested)[1].modules
         first = options(train_state.optimizer)
         initial = weights_hash(train_state.model.state_dict())
         engine, why, group = "cohort", None, None
@@ -374,7 +459,8 @@ class Resolver:
             group = cohort_group(train_state, data.fingerprint)
         except UnsupportedModel as reason:
             engine, why = "loop", str(reason)
-        dry_run(train_state, update=engine == "loop")
+        with observing(self.read_later):
+            dry_run(train_state, update=engine == "loop")
         facts = {
             "epochs": train_state.epochs,
             "updates": train_state.updates,
@@ -384,7 +470,25 @@ class Resolver:
             **({"fresh": train_state.fresh} if train_state.fresh else {}),
         }
         fused = full["optimizer"].get("fused")
-        return Probe(facts, initial, engine, why, group, fused, first)
+        return Probe(facts, initial, read, engine, why, group, fused, first)
+
+    def _refuse_unrepeatable(self, full: Mapping[str, Any], data: Data, model: nn.Module) -> None:
+        """Refuse a model that the same seed gives other weights when it is made a second time."""
+        name = full["model"]["name"]
+        function = resolve_component("model", name, self.experiment).function
+        if function.__module__.split(".")[0] in ("paribus", "torch", "torchvision"):
+            return
+        once = tensor_hashes(model.state_dict())
+        second = make_train_state(full, self.experiment, data, seed=0).model
+        again = tensor_hashes(second.state_dict())
+        if differ := [key for key in {**once, **again} if once.get(key) != again.get(key)]:
+            raise RequestError(
+                f"model {name}: made twice with the same seed, {first_few(differ)} "
+                f"{'differs' if len(differ) == 1 else 'differ'}.",
+                "Draw from the global generators of torch, numpy or Python, which are seeded, not "
+                "from the time, the network or a counter.",
+                "not-repeatable",
+            )
 
     def _fill(self, full: dict[str, Any], kind: str, known: Mapping[str, Any]) -> None:
         """Fill in the keywords of a component that follow from data or length."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ class RunWriter:
         run: The run.
         data: As of `Resolver.data_record`.
         checkpoint_every: Seconds between saves of the resume state; 0: each epoch.
+        read_later: Asked at the end what was read while it was trained, as the record has it.
 
     Attributes:
         history: The lines of the epochs so far.
@@ -47,9 +48,15 @@ class RunWriter:
     """
 
     def __init__(
-        self, folder: Path, run: RunSpec, data: Mapping[str, Any], checkpoint_every: float
+        self,
+        folder: Path,
+        run: RunSpec,
+        data: Mapping[str, Any],
+        checkpoint_every: float,
+        read_later: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self.folder, self.run, self.data = folder, run, data
+        self._read_later = read_later
         self.history: list[dict[str, Any]] = []
         self._clock = CheckpointClock(checkpoint_every)
         self._began = datetime.now(UTC)
@@ -123,6 +130,7 @@ class RunWriter:
             "ended": ended.isoformat(timespec="seconds"),
             "seconds": round(sum(line["seconds"] for line in self.history), 6),
             "noted": self.run.noted,
+            "read_later": self._read_later(),
         })  # fmt: skip
         lines = "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.history)
         files = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
@@ -20,6 +19,7 @@ from paribus.core.data.prepare import PartName
 from paribus.core.errors import Faults, RequestError
 from paribus.core.rng import globals_now, put_globals, seeded_globals
 from paribus.core.run_spec import RunSpec
+from paribus.core.sources.reads import Reads
 from paribus.core.training.engine import Best, Evaluation, Job, Report, State
 from paribus.core.training.resolve import Probe, Resolver, choose_device
 
@@ -44,7 +44,7 @@ class ScriptResolver(Resolver):
         return {"fingerprint": None, "val": 0, "preprocessing": {"class_names": None}}
 
     def _probe(self, requested: Configuration) -> Probe:  # noqa: ARG002
-        return Probe({"epochs": 0, "updates": 0, "parameters": 0}, None, SCRIPT)
+        return Probe({"epochs": 0, "updates": 0, "parameters": 0}, None, Reads(), SCRIPT)
 
 
 class Script:
@@ -109,9 +109,6 @@ def _timed(run: RunSpec) -> Iterator[tuple[Any, float]]:
     The global generators are its own: what others draw between its epochs does not reach it.
     """
     # What earlier runs left in the user's modules is gone: each run imports them anew.
-    for file in run.sources.keys() - {run.path.name}:
-        module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        sys.modules.pop(module, None)
     experiment = load_experiment(run.path, run.import_paths)
     keywords = dict(run.configuration[SCRIPT])
     component = resolve_component(SCRIPT, keywords.pop("name"), experiment)

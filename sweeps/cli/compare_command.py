@@ -11,6 +11,8 @@ import rich_click as click
 from paribus.core.config.schema import Direction, flatten, same_value
 from paribus.core.config.values import show_value
 from paribus.core.errors import Faults, RequestError, inert, shown
+from paribus.core.fingerprint import read_parts
+from paribus.core.records.record import RunRecord
 from paribus.core.records.run_dir import RunFolder
 from paribus.sweeps.cli.completion import complete_subject
 from paribus.sweeps.cli.console import (
@@ -361,6 +363,7 @@ def _compare_runs(root: ResultsDir, names: Sequence[str], as_json: bool) -> None
         "environment": _differing(
             [{**r.identity["environment"], "engine": r.engine} for r in records]
         ),
+        "read": _differing([_read(record) for record in records]),
         "metrics": _differing([record.metrics for record in records]),
     }
     proven = sameness(*[record.configuration for record in records])
@@ -370,15 +373,25 @@ def _compare_runs(root: ResultsDir, names: Sequence[str], as_json: bool) -> None
         if not rows:
             say(f"{part}: no difference")
             continue
-        cells = [
-            [key, *[number(v, 6) if isinstance(v, float) and part == "metrics" else show_value(v)
-                    for v in values]]
-            for key, values in rows.items()
-        ]  # fmt: skip
+        cells = [[key, *[_cell(value, part) for value in values]] for key, values in rows.items()]
         table((part, *[folder.id for folder in folders]), cells)
     if proven != "proven":
         say(words.NOT_PROVEN)
     return None
+
+
+def _read(record: RunRecord) -> dict[str, Any]:
+    """Return what decides a run besides its configuration and its machine, by name."""
+    later = record.read_later or {}
+    read = {name: value for part in later.values() for name, value in part.items()}
+    return {**read, **read_parts(record.identity), "data": record.identity["data"]}
+
+
+def _cell(value: Any, part: str) -> str:
+    if isinstance(value, float) and part == "metrics":
+        return number(value, 6)
+    text = show_value(value)
+    return f"{text[:12]}…" if part == "read" and len(text) == 64 else text  # a digest
 
 
 def _differing(parts: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

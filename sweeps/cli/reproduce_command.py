@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -89,8 +90,10 @@ def _what(name: str, again: Again) -> str:
         return "the data's fingerprint"
     if name == "initial_weights":
         return "the initial weights' fingerprint"
-    sources = {**again.record.identity["sources"], **again.run.identity["sources"]}
-    return f"the source of {name}" if name in sources else name
+    for part, what in (("sources", "the source of"), ("files", "the file"), ("variables", "$")):
+        if name in {**again.record.identity.get(part, {}), **again.run.identity[part]}:
+            return f"{what} {name}".replace("$ ", "$")
+    return name
 
 
 def _print_result(result: Reproduced) -> None:
@@ -143,7 +146,7 @@ def _install(again: Again) -> str:
     """Return what to install for the bits."""
     libraries = {**again.record.identity["distributions"]}
     packages = [
-        f"{name}=={then.partition('+')[0]}"  # a local version (+cu132) names the build
+        f"{name}=={re.split('[+,]', then)[0]}"  # a local version (+cu132) names the build
         for name, (then, _) in again.differs.items()
         if (name in _PACKAGES or name in libraries) and then
     ]

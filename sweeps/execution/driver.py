@@ -17,6 +17,7 @@ from pathlib import Path
 from paribus.core.errors import DamagedError, RequestError
 from paribus.core.records.record import RunRecord
 from paribus.core.run_spec import RunSpec, WorkerEvent
+from paribus.core.sources.reads import changed_since
 from paribus.sweeps.execution.pool import Pool, Stop, never
 from paribus.sweeps.execution.worker import Task
 from paribus.sweeps.study.results_dir import ResultsDir
@@ -149,7 +150,7 @@ def drive(
                 del left[run.id]
                 root.clear_attempts(run.id)
                 yield RunEvent(run, record=record, reused=True)
-            elif run.id not in reported_damage and (damage := root.damage(run.id)):
+            elif run.id not in reported_damage and (damage := _no_longer_good(run, root)):
                 reported_damage.add(run.id)
                 yield RunEvent(
                     run, message=f"{damage} It is trained again; that goes to attempts/."
@@ -194,8 +195,22 @@ def drive(
 def _finished_record(run: RunSpec, root: ResultsDir, options: RunnerOptions) -> RunRecord | None:
     """Return the record of a run that need not be trained."""
     record = root.finished(run.id) or root.adopt(run.id)
-    again = options.retry_failed and record is not None and record.status == "failed"
-    return None if again else record
+    if record is None or (options.retry_failed and record.status == "failed"):
+        return None
+    return None if _changed_since(record, run) else record
+
+
+def _changed_since(record: RunRecord, run: RunSpec) -> list[str]:
+    """Return the files and variables that were read while it trained and have changed since."""
+    return changed_since(record.read_later, run.path.parent) if record.read_later else []
+
+
+def _no_longer_good(run: RunSpec, root: ResultsDir) -> str | None:
+    """Return why a run that is there has to be trained again, if that is so."""
+    record = root.finished(run.id)
+    if record and (changed := _changed_since(record, run)):
+        return f"{run.id} read {', '.join(changed)} while it trained, which has changed since."
+    return root.damage(run.id)
 
 
 class _Claims:

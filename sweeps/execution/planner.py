@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 def _resolver(request: Request) -> Resolver:
     from paribus.core.training.job import resolver_for_file
 
-    return resolver_for_file(request.path, request.import_paths)
+    return resolver_for_file(request.path, request.import_paths, as_it_is_now=True)
 
 
 def read_request(request: Request, found: Sequence[Fault] = ()) -> StudySpec:
@@ -172,7 +172,7 @@ def plan_runs(
             for each in seeds:
                 run = resolver.specify(requested, each, request.engine)
                 runs[setting.label, each] = replace(
-                    run, import_paths=request.import_paths, noted=noted
+                    run, import_paths=request.import_paths, noted={**noted, **run.noted}
                 )
     faults.check()
     return planned, runs

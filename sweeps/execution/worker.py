@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from paribus.core.errors import ParibusError
 from paribus.core.run_spec import RunSpec
+from paribus.core.sources.reads import given_environment
 
 _STOP = "stop"
 
@@ -31,14 +32,22 @@ class Task(NamedTuple):
     loader_workers: int = 0
 
 
-def worker_main(pipe: Connection, lifeline: Connection, output: Connection | None = None) -> None:
+def worker_main(
+    pipe: Connection,
+    lifeline: Connection,
+    environment: dict[str, str],
+    output: Connection | None = None,
+) -> None:
     """Train tasks and call functions for the driver, until it closes the pipe.
 
     Args:
         pipe: To and from the driver.
         lifeline: Closed when the driver ends.
+        environment: The driver's variables now: the server that forks may be older.
         output: Where to print; None: to standard error.
     """
+    os.environ.clear()
+    os.environ.update(environment)
     for number in (signal.SIGINT, signal.SIGTERM):  # the driver handles them
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_driver, args=(lifeline,), daemon=True).start()
@@ -114,7 +123,7 @@ class Worker:
             self._printed.start()
         # No daemon, which could have no loader workers; its lifeline ends it with this process.
         self.process = context.Process(
-            target=worker_main, args=(theirs, their_lifeline, their_output)
+            target=worker_main, args=(theirs, their_lifeline, given_environment(), their_output)
         )
         with _no_main_module(), ctrl_c_ignored():
             self.process.start()

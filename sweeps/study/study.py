@@ -303,8 +303,9 @@ class Study:
         if before is None or before == run.id or (record := self.outcomes.record(before)) is None:
             return []
         parts = explain(record.identity, run.identity)
-        sources = {**record.identity["sources"], **run.identity["sources"]}
-        digests = {*sources, "initial_weights"}
+        digests = {"initial_weights"}
+        for identity in (record.identity, run.identity):
+            digests |= identity["sources"].keys() | identity.get("files", {}).keys()
         texts = [  # a digest means nothing to a person
             f"{k}: changed" if k in digests else f"{k}: {_short(a)} → {_short(b)}"
             for k, (a, b) in parts.items()

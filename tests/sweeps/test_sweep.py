@@ -156,7 +156,7 @@ def test_a_comment_trains_nothing_anew_and_a_changed_model_does(troubled):
     assert len(changed.trained) == 2
     assert not set(changed.hashes.values()) & set(before.hashes.values())
     (note,) = changed.sweep.notes
-    assert "troubled.py:Net: changed" in note
+    assert "troubled.py: changed" in note
     assert "sha" not in note
     assert len(note) < 100
     troubled.replace("torch.tanh(", "torch.relu(")

@@ -1,0 +1,387 @@
+"""What code of the user's reads while it is imported, while a model is built and while it trains.
+
+Python reports every file that it opens and every module that it executes to an audit hook
+(`sys.addaudithook`), and `os.environ` is made to report look-ups while something is observed.
+Counted is what a frame of a user's file does, also through a library; not what the import of a
+library does by itself. What code in C reads is not seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any, TypeVar
+
+from paribus.core.runtime import PINNED
+from paribus.core.sources.module_finder import OWN_FOLDERS, site_folders
+
+EXPERIMENT = "paribus_experiment_"  # what the module of an experiment's file is called
+Item = TypeVar("Item")
+
+
+@dataclass
+class Reads:
+    """Names of what was read: absolute paths, variables, and files executed as modules."""
+
+    files: set[str] = field(default_factory=set)
+    variables: set[str] = field(default_factory=set)
+    modules: set[str] = field(default_factory=set)
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.variables or self.modules)
+
+    def __or__(self, other: Reads) -> Reads:
+        return Reads(
+            self.files | other.files,
+            self.variables | other.variables,
+            self.modules | other.modules,
+        )
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What planning saw the user's code read; a worker looks at the same again.
+
+    Attributes:
+        modules: Name to file of modules that were imported by a name that is computed.
+        files: Absolute paths of files read on import and when the model was built.
+        variables: Names of environment variables looked up then.
+    """
+
+    modules: Mapping[str, Path] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+
+
+# What the import of a file read, by the file; and what everything else reads goes to the innermost
+# block of `observing`.
+_by_import: dict[str, Reads] = {}
+_blocks: list[Reads] = []
+# What files and variables were when they were read: when a file changed, what a variable held.
+_states: dict[tuple[str, str], object] = {}
+_written: set[str] = set()  # files that this process wrote itself
+# Variables that code of the user's set in blocks: what they were before, and what they became.
+_set_in_blocks: dict[str, tuple[str | None, str | None]] = {}
+_is_installed = False
+
+
+@contextmanager
+def observing(reads: Reads) -> Iterator[None]:
+    """Add to `reads` what code of the user's reads in the block, other than by being imported."""
+    global _is_installed
+    if not _is_installed:
+        sys.addaudithook(_audit)
+        _is_installed = True
+    _blocks.append(reads)
+    usual = type(os.environ)
+    os.environ.__class__ = _ReportingEnviron
+    try:
+        yield
+    finally:
+        _blocks.pop()
+        os.environ.__class__ = usual
+
+
+def observed_each(items: Iterator[Item], reads: Reads) -> Iterator[Item]:
+    """Yield the items; add to `reads` what code of the user's reads while they are made."""
+    done = object()
+    while True:
+        with observing(reads):
+            item = next(items, done)
+        if item is done:
+            return
+        yield item  # type: ignore[misc]
+
+
+def add_from_elsewhere(reads: Reads) -> None:
+    """Add what another process read for this one, a loader worker, to the innermost block."""
+    if _blocks:
+        _blocks[-1].files |= reads.files
+        _blocks[-1].variables |= reads.variables
+        _blocks[-1].modules |= reads.modules
+
+
+def has_changed() -> bool:
+    """Return whether a file or variable that was read in this process is no longer what it was."""
+    now = {"file": _changed_at, "variable": given_value}
+    return any(now[kind](name) != state for (kind, name), state in _states.items())
+
+
+def _changed_at(file: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(file)  # noqa: PTH116
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def forget_imports() -> None:
+    """Let all modules of the user's that were imported in blocks be imported anew.
+
+    What is read then is seen again: an id must not depend on what a process did before.
+    """
+    modules = _modules_by_file() if _by_import else {}
+    for file in _by_import.keys() | {m for reads in _by_import.values() for m in reads.modules}:
+        name = modules.get(file)
+        if name is None:
+            continue
+        del sys.modules[name]
+        parent, _, last = name.rpartition(".")
+        # `from package import module` would take the attribute, and not import it.
+        if parent in sys.modules and last in vars(sys.modules[parent]):
+            delattr(sys.modules[parent], last)
+    _by_import.clear()
+    _states.clear()
+
+
+def read_by_import_of(files: Iterable[str]) -> Reads:
+    """Return what the import of these files read, and of those that this executed in turn."""
+    found, todo = Reads(), list(files)
+    seen = set()
+    while todo:
+        file = os.path.realpath(todo.pop())
+        if file not in seen and (reads := _by_import.get(file)):
+            found |= reads
+            todo += reads.modules
+        seen.add(file)
+    return found
+
+
+def module_names(files: Iterable[str]) -> dict[str, Path]:
+    """Return the names under which these files are imported now, to the file.
+
+    One that was executed by its path, and is no module of the process, has the file's own name.
+    """
+    files = sorted(file for file in files if Path(file).is_file())
+    modules = _modules_by_file() if files else {}
+    return {modules.get(file, Path(file).stem): Path(file) for file in files}
+
+
+def _modules_by_file() -> dict[str, str]:
+    return {
+        os.path.realpath(file): name
+        for name, module in list(sys.modules.items())
+        if isinstance(file := getattr(module, "__file__", None), str)
+        and is_users(file)
+        and not name.startswith(EXPERIMENT)
+    }
+
+
+@cache
+def is_users(file: str) -> bool:
+    """Return whether a file is the user's: not the standard library's, installed, or ours."""
+    # As it is spelled first: most files need no look at the disk.
+    return not file.startswith(_others()) and not os.path.realpath(file).startswith(_others())
+
+
+@cache
+def _others() -> tuple[str, ...]:
+    names = ("stdlib", "platstdlib")
+    folders = [*(sysconfig.get_path(name) for name in names), *site_folders(), *OWN_FOLDERS]
+    both = {*folders, *map(os.path.realpath, folders)}
+    return ("<", *(f"{folder}/" for folder in both))
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if not _blocks:
+        return
+    if event == "open":
+        path, mode, flags = arguments
+        if isinstance(path, str | bytes | os.PathLike) and _by_user(sys._getframe(1)):
+            name = os.path.realpath(os.fsdecode(path))
+            if flags & (os.O_WRONLY | os.O_RDWR) or (isinstance(mode, str) and set(mode) & _WRITES):
+                _written.add(name)
+            elif name not in _written and not name.startswith(_SPECIAL) and is_users(name):
+                _target(sys._getframe(1)).files.add(name)
+                _states["file", name] = _changed_at(name)
+    elif event == "exec":
+        code = arguments[0]
+        if isinstance(code, CodeType) and code.co_name == "<module>" and is_users(code.co_filename):
+            file = os.path.realpath(code.co_filename)
+            _by_import.setdefault(file, Reads())
+            _target(sys._getframe(1), past_imports=True).modules.add(file)
+            _states["file", file] = _changed_at(file)
+
+
+_MANY = 1000  # files of one folder
+_WRITES = set("wax+")
+_SPECIAL = ("/proc/", "/sys/", "/dev/")
+
+
+def _by_user(frame: FrameType | None) -> bool:
+    """Return whether a frame of the user's called for this, and no import of a library did."""
+    while frame is not None and not _imports(frame) and not _is_own(frame.f_code.co_filename):
+        if is_users(frame.f_code.co_filename):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _imports(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith("<frozen importlib")
+
+
+@cache
+def _is_own(file: str) -> bool:
+    """Return whether a source file is paribus' own: who called it does not matter."""
+    return os.path.realpath(file).startswith(tuple(f"{folder}/" for folder in OWN_FOLDERS))
+
+
+def _target(frame: FrameType | None, *, past_imports: bool = False) -> Reads:
+    """Return where to add what a frame reads: to the import that it is part of, else the block."""
+    while frame is not None and (past_imports or not _imports(frame)):
+        code = frame.f_code
+        if _is_own(code.co_filename):
+            break
+        if code.co_name == "<module>" and is_users(code.co_filename):
+            return _by_import.setdefault(os.path.realpath(code.co_filename), Reads())
+        frame = frame.f_back
+    return _blocks[-1]
+
+
+class _ReportingEnviron(type(os.environ)):  # type: ignore[misc]
+    """`os.environ` while something is observed."""
+
+    def __getitem__(self, name: str) -> str:
+        frame = sys._getframe(1)
+        while frame.f_back and frame.f_code.co_filename in _LOOKUPS:
+            if frame.f_code.co_name in _LOOKS_AT_ALL:
+                return super().__getitem__(name)  # type: ignore[no-any-return]
+            frame = frame.f_back
+        if is_users(frame.f_code.co_filename) and (frame, frame.f_lasti) != _copied:
+            _target(frame).variables.add(name)
+            _states["variable", name] = given_value(name)
+        return super().__getitem__(name)  # type: ignore[no-any-return]
+
+    def __setitem__(self, name: str, value: str) -> None:
+        before = given_value(name)
+        super().__setitem__(name, value)
+        _set_in_blocks[name] = before, value
+
+    def __delitem__(self, name: str) -> None:
+        before = given_value(name)
+        super().__delitem__(name)
+        _set_in_blocks[name] = before, None
+
+    def keys(self) -> Any:
+        # `dict(os.environ)` is no look-up of any one: keys and values in one instruction.
+        global _copied
+        frame = sys._getframe(1)
+        _copied = frame, frame.f_lasti
+        return super().keys()
+
+
+_copied: tuple[FrameType, int] | None = None
+_LOOKUPS = {os.getenv.__code__.co_filename, os.environ.get.__code__.co_filename}
+_LOOKS_AT_ALL = {"__iter__", "copy", "__repr__"}
+
+# Set by paribus itself, or for it.
+_NOT_COUNTED = {*PINNED, "CUDA_VISIBLE_DEVICES", "PARIBUS_ROOT", "PARIBUS_RESTARTED"}
+_SECRET = {"KEY", "APIKEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASS"}
+_SECRET |= {"CREDENTIAL", "CREDENTIALS", "AUTH", "DSN"}
+
+
+def given_value(name: str) -> str | None:
+    """Return a variable's value, as before code of the user's set it in a block; None: not set."""
+    value = os.environ.get(name)
+    before, after = _set_in_blocks.get(name, (value, value))
+    return before if value == after else value
+
+
+def given_environment() -> dict[str, str]:
+    """Return all variables, as before code of the user's set them in blocks."""
+    names = {*os.environ, *_set_in_blocks}
+    return {name: value for name in names if (value := given_value(name)) is not None}
+
+
+def is_secret(name: str) -> bool:
+    """Return whether a variable looks like a secret by its name."""
+    return bool(_SECRET & set(name.upper().split("_")))
+
+
+def read_later(reads: Reads, before: Reads, folder: Path) -> dict[str, dict[str, str | None]]:
+    """Return digests of files and values of variables that were read, other than `before`.
+
+    Paths inside the folder are relative to it: a project may be moved. Many files of one folder
+    are one entry, ``FOLDER/*``.
+    """
+    read = reads | read_by_import_of(_by_import)
+    by_folder: dict[Path, list[Path]] = {}
+    for file in (read.files | read.modules) - before.files - before.modules:
+        by_folder.setdefault(Path(file).parent, []).append(Path(file))
+    files = {}
+    for parent, inside in sorted(by_folder.items()):
+        for path in sorted(inside) if len(inside) <= _MANY else [parent / "*"]:
+            near = path.is_relative_to(folder)
+            files[str(path.relative_to(folder) if near else path)] = _file_digest(str(path))
+    return {"files": files, "variables": values_of(read.variables - before.variables)}
+
+
+def changed_since(later: Mapping[str, Mapping[str, str | None]], folder: Path) -> list[str]:
+    """Return the names in what `read_later` returned that are not as they were."""
+    variables, files = later["variables"], later["files"]
+    now = {name: _file_digest(str(folder / name)) for name in files}
+    return sorted(
+        [name for name, digest in now.items() if digest != files[name]]
+        + [name for name, value in values_of(variables).items() if value != variables[name]]
+    )
+
+
+def values_of(names: Iterable[str]) -> dict[str, str | None]:
+    """Return the variables' values as `given_value`.
+
+    Of an absolute path it says only that it is one: where something lies is no part of an id, and
+    what is read there counts by content. Secrets are left out.
+    """
+    found = {}
+    for name in sorted(names):
+        if name not in _NOT_COUNTED and not is_secret(name):
+            value = given_value(name)
+            found[name] = "(path)" if (value or "").startswith("/") else value
+    return found
+
+
+def digests_of(files: Iterable[str]) -> dict[str, str | None]:
+    """Return the sha256 of files by their paths; None: there is no such file."""
+    return {file: _file_digest(file) for file in sorted(files)}
+
+
+def by_base_name(digests: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return digests by the files' names without their folders, which are no part of an id."""
+    found: dict[str, str | None] = {}
+    for digest, name in sorted((str(v), Path(path).name) for path, v in digests.items()):
+        number, key = 1, name
+        while key in found:
+            number += 1
+            key = f"{name} ({number})"
+        found[key] = None if digest == "None" else digest
+    return dict(sorted(found.items()))
+
+
+def _file_digest(file: str) -> str | None:
+    """Return the sha256 of a file; of ``FOLDER/*`` that of all names and files in it."""
+    path = Path(file)
+    try:
+        if path.name == "*":
+            inside = sorted(name for name in path.parent.iterdir() if name.is_file())
+            text = json.dumps([[name.name, _file_digest(str(name))] for name in inside])
+            return hashlib.sha256(text.encode()).hexdigest()
+        status = path.stat()
+        return _content_digest(path, status.st_size, status.st_mtime_ns)
+    except OSError:  # it is gone, or a folder
+        return None
+
+
+@cache
+def _content_digest(path: Path, size: int, changed: int) -> str:  # noqa: ARG001
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
