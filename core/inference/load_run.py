@@ -105,13 +105,14 @@ def naming_sources(run: RunSpec) -> Iterator[None]:
         if error.kind == MISSING:  # no override can name another place
             message, hint = f"{run.id}: its data is gone. {message}", "Bring it back there."
         source, places = run.path.parent, places_of_sources(run.noted)
-        if edited := [str(place) for place in edited_since(source, places)]:
+        if edited := [shown(place, 500) for place in edited_since(source, places)]:
             message += (
-                f" {', '.join(map(shown, edited))} {'is' if len(edited) == 1 else 'are'} not what "
-                f"{run.id} was trained with; its copy in {source} was used."
+                f" {', '.join(edited)} {'is' if len(edited) == 1 else 'are'} not what {run.id} was "
+                f"trained with; its copy in {source} was used."
             )
-        if gone := [path for path in run.noted.get("files", ()) if not existing(path)]:
-            message += f" It read {', '.join(map(shown, gone))}, which is gone."
+        gone = [shown(path, 500) for path in run.noted.get("files", ()) if not existing(path)]
+        if gone:
+            message += f" It read {', '.join(gone)}, which is gone."
         raise RequestError(message, hint, error.kind) from error
 
 

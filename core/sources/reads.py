@@ -170,7 +170,8 @@ def _modules_by_file() -> dict[str, str]:
     return {
         os.path.realpath(file): name
         for name, module in list(sys.modules.items())
-        if isinstance(file := getattr(module, "__file__", None), str)
+        # Where it was read from: a source that a run carries says it is in its place.
+        if isinstance(file := getattr(getattr(module, "__spec__", None), "origin", None), str)
         and is_users(file)
         and not name.startswith(EXPERIMENT)
     }
