@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from paribus.core.checks import data_checks, optimization_checks
+from paribus.core.checks import data_checks, optimization_checks, record_checks
 from paribus.core.checks.subject import Skipped, Subject
 from paribus.core.config.schema import Configuration
 from paribus.core.errors import RequestError, shown
@@ -40,6 +40,8 @@ CHECKS: Table = (
     (FALLS, optimization_checks.falls_in_one_epoch, (SHAPES, LOSS)),
     ("labels follow from inputs", data_checks.labels_follow, (SHAPES, LOSS, FITTED)),
     ("same seed, same weights", optimization_checks.repeats, (SHAPES, LOSS)),
+    # The last: it leaves the user's modules as the record carries them.
+    ("a run can be evaluated again", record_checks.is_evaluated_again, (SHAPES, LOSS)),
 )
 YIELDS = "it yields metrics"
 CHECKS_OF_SCRIPT: Table = (

@@ -240,6 +240,13 @@ def test_a_model_drawn_by_the_clock_fails(check):
     assert "same seed, same weights" in failures(check("import time\n" + drawn)[1])
 
 
+def test_a_model_that_changes_outside_its_state_is_not_evaluated_again(check):
+    net = NET.format(width="num_classes", more="")
+    net = net.replace("return ", "SEEN.append(x)\n        return len(SEEN) * ")
+    found = check(f"SEEN = []\n{net}")[1]
+    assert "val/loss of the same weights is" in found["a run can be evaluated again"]["detail"]
+
+
 @pytest.mark.parametrize("factor", [1, 1000])
 @pytest.mark.parametrize("model", ["linear", "mlp"])
 def test_values_of_any_size_can_be_fitted(check, model, factor):
