@@ -973,18 +973,16 @@ def tags_of(page):
 
 
 def run_kind(name, cases, number, place, paribus, note=lambda _: None):
-    """Try cases of a kind; return how many, and what was wrong."""
+    """Try cases of a kind, until Ctrl-C; return how many, and what was wrong."""
     kind = FUZZED[name](place, paribus)
     wrong = []
 
     def one(case):
+        found = kind.tried(case)
         kind.counted += kind.counts
-        if found := kind.tried(case):
+        if found:
             wrong.extend(found)
             note(found)
-
-    for case in kind.kept:
-        one(case)
 
     @seed(number)
     @settings(
@@ -998,22 +996,25 @@ def run_kind(name, cases, number, place, paribus, note=lambda _: None):
     def drawn(case):
         one(case)
 
-    drawn()
+    with suppress(KeyboardInterrupt):
+        for case in kind.kept:
+            one(case)
+        drawn()
     return kind.counted, wrong
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kinds", nargs="*", choices=[*FUZZED, []], metavar="KIND")
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(FUZZED)}")
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
-    given_words = parser.parse_args()
+    asked = parser.parse_args()
     failed = 0
-    for name in given_words.kinds or FUZZED:
+    for name in asked.kinds or FUZZED:
         paribus, since = Commands(), time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             count, wrong = run_kind(
-                name, given_words.cases, given_words.seed, Path(folder).resolve(), paribus,
+                name, asked.cases, asked.seed, Path(folder).resolve(), paribus,
                 lambda found: print("\n".join(found), flush=True),
             )  # fmt: skip
         paribus.close()
