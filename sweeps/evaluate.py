@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from paribus.core.errors import RequestError, shown
-from paribus.core.fileio import append_line, creating, read_lines
+from paribus.core.fileio import append_line, creating
 from paribus.sweeps.analysis.compare import (
     Comparison,
     SettingComparison,
@@ -241,8 +241,7 @@ def _count_reading(root: ResultsDir, line: Mapping[str, Any]) -> None:
 
 def _readings(root: ResultsDir, runs: set[str]) -> int:
     """Return how often the test part was read by one of the runs, alone or in its study."""
-    lines = (line for line in read_lines(root.path / "readings.jsonl") if isinstance(line, dict))
-    return sum(bool(runs & {line.get("run"), *line.get("runs", ())}) for line in lines)
+    return sum(bool(runs & {line.get("run"), *line.get("runs", ())}) for line in root.readings())
 
 
 def _observed(

@@ -11,12 +11,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from paribus.core.errors import DamagedError, RequestError, did_you_mean, shown
 from paribus.core.fileio import (
     DATA_FOLDER,
     creating,
     read_json,
+    read_lines,
     sync_folder,
     user_path,
     verify_manifest,
@@ -123,6 +125,10 @@ class ResultsDir:
         if not self.studies.is_dir():
             return []
         return sorted(p.name for p in self.studies.iterdir() if (p / "study.json").is_file())
+
+    def readings(self) -> list[dict[str, Any]]:
+        """Return the readings of test parts that are noted; lines that are none are left out."""
+        return [line for line in read_lines(self.path / "readings.jsonl") if _is_reading(line)]
 
     def finished(self, name: str) -> RunRecord | None:
         """Return the verified record of a run that need not be trained; None if it must be."""
@@ -292,6 +298,13 @@ def split_seed(text: str) -> tuple[str, int] | None:
     """Return ``LABEL-sSEED`` as (label, seed); None if it is not of that form."""
     match = _SEED.fullmatch(text)
     return (match.group(1), int(match.group(2))) if match else None
+
+
+def _is_reading(line: Any) -> bool:
+    """Return whether this is a line of ``readings.jsonl``: a dictionary that names runs."""
+    if not isinstance(line, dict) or not isinstance(runs := line.get("runs", []), list):
+        return False
+    return all(isinstance(run, str) for run in (line.get("run", ""), *runs))
 
 
 def _number(attempt: Path) -> int:

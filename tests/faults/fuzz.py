@@ -664,7 +664,12 @@ class Studies(WithStudy):
         ]),
     )  # fmt: skip
 
-    kept = ((("root.json", [(1, "drop", None)]), "SWEEP"), (("root.json", [(1, "set", 5)]), "sync"))
+    kept = (
+        (("root.json", [(1, "drop", None)]), "SWEEP"),
+        (("root.json", [(1, "set", 5)]), "sync"),
+        (("readings.jsonl", [(3, "set", {})]), "evaluate study --split test"),
+        (("readings.jsonl", [(n, "set", [[], {}]) for n in range(9)]), "compare study --verbose"),
+    )
 
     def setup(self):
         from paribus.sweeps.tracking.wandb_layout import run_id

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paribus.core.config.values import show_value
-from paribus.core.fileio import read_lines
 from paribus.core.records.record import RunRecord
 from paribus.sweeps.formatting import listed
 from paribus.sweeps.study.lookup import start_of
@@ -70,7 +69,7 @@ class Evidence:
         margin: The smallest difference of the metric that matters; None where it is not known.
         records: Run id to record, of those in `results`.
         histories: Run id to the metrics of each epoch, of the complete ones.
-        readings: Lines of ``readings.jsonl``.
+        readings: Of test parts, as `ResultsDir.readings` gives them.
         options: Of every command to paste, such as ``--root DIR``.
     """
 
@@ -80,7 +79,7 @@ class Evidence:
     margin: float | None
     records: Mapping[str, RunRecord]
     histories: Mapping[str, History]
-    readings: Sequence[Any] = ()
+    readings: Sequence[Mapping[str, Any]] = ()
     options: tuple[str, ...] = ()
 
     @property
@@ -173,7 +172,7 @@ def evidence_of(
             for run, record in records.items()
             if record.is_complete
         },
-        read_lines(study.root.path / "readings.jsonl"),
+        study.root.readings(),
         tuple(options),
     )
 

@@ -295,18 +295,14 @@ def reading_of_test(evidence: Evidence) -> list[Seen]:
     return seen
 
 
-def _is_of(line: Any, study: str, of_run: Mapping[str, str]) -> bool:
+def _is_of(line: Mapping[str, Any], study: str, of_run: Mapping[str, str]) -> bool:
     """Return whether a line is on a reading of this study's test part."""
-    if not isinstance(line, dict) or line.get("split") != "test":
-        return False
-    runs = line.get("runs")
-    named = [line.get("run"), *(runs if isinstance(runs, list) else ())]
-    return line.get("study") == study or any(
-        isinstance(run, str) and run in of_run for run in named
-    )
+    named = [line.get("run"), *line.get("runs", ())]
+    is_of_study = line.get("study") == study or any(run in of_run for run in named)
+    return line.get("split") == "test" and is_of_study
 
 
-def _times_read(lines: list[Any], of_run: Mapping[str, str]) -> int:
+def _times_read(lines: list[Mapping[str, Any]], of_run: Mapping[str, str]) -> int:
     whole = sum("runs" in line or "run" not in line for line in lines)
     counts = Counter(line["run"] for line in lines if line.get("run") in of_run)
     by_setting: dict[str, int] = {}

@@ -1,5 +1,6 @@
 """The root: what lies in it, who holds it, and what it does when a place cannot be written."""
 
+import json
 import multiprocessing
 import os
 import socket
@@ -211,3 +212,11 @@ def test_a_folder_that_is_just_being_renamed_has_the_size_of_what_is_left(tmp_pa
     (folder / "gone").symlink_to(tmp_path / "nowhere")
     link = len(str(tmp_path / "nowhere"))
     assert RunFolder(folder).size() == 8 + link
+
+
+def test_damaged_lines_are_no_readings(tmp_path):
+    good = [{"run": "a-s0", "split": "test"}, {"study": "b", "runs": ["b-s0"], "split": "test"}]
+    strange = [7, None, {"run": ["x"]}, {"runs": 3}, {"runs": [{}]}, {"run": {}, "runs": []}]
+    lines = [json.dumps(line) for line in (*strange, *good)]
+    (tmp_path / "readings.jsonl").write_text("\n".join([*lines, '{"run": "c']))
+    assert ResultsDir(tmp_path).readings() == good
