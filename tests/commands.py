@@ -61,6 +61,12 @@ class Commands:
             raise TimeoutError(f"{words} took more than {SECONDS} s")
         return Done(**json.loads(self._process.stdout.readline()))
 
+    def workers(self) -> list[int]:
+        """The processes that train for the command that runs."""
+        from processes import children
+
+        return [pid for server in children(self._process.pid) for pid in children(server)]
+
     def close(self) -> None:
         self._process.stdin.close()
         self._process.wait(SECONDS)

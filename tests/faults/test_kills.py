@@ -4,10 +4,11 @@ import os
 import random
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
-from faulty import LONG, LR, RUNS, broken
+from faulty import LONG, LR, RUNS, broken, line_of
 from processes import forget_pids, is_alive, pids, wait_until
 from troubled import Troubled
 
@@ -19,7 +20,7 @@ def fresh(tmp_path, workplace, number, engine):
     made = Troubled(tmp_path / str(number), workplace)
     if engine == "cohort":
         made.replace('"model": Net', '"model": "mlp"')
-        made.replace('"data": waves', '"data": {"name": waves, "n": 12000}')
+        made.replace('"data": waves', '"data": {"name": waves, "n": 6000}')
     else:
         made.switch("slow")
     return made
@@ -42,24 +43,27 @@ def undisturbed(engine, tmp_path_factory, workplace):
 
 
 def test_row_01_a_worker_is_killed_at_a_random_moment(
-    engine, begun, finish, tmp_path, workplace, undisturbed, injections, tally
+    engine, paribus, finish, tmp_path, workplace, undisturbed, injections, tally
 ):
+    """The commands run in a warm process, as a start takes longer than the training."""
     wanted, injected, number, violations = injections(2), 0, 0, []
     draw = random.Random(1)
     while injected < wanted:
         number += 1
         troubled = fresh(tmp_path, workplace, number, engine)
         for turn in range(9):
-            command = begun(of=troubled, every="0" if turn % 2 else "5")
-            while command.process.poll() is None and injected < wanted:
-                time.sleep(draw.uniform(0, 0.7))
-                if workers := [pid for pid in command.workers() if is_alive(pid)]:
-                    with suppress(ProcessLookupError):
-                        os.kill(draw.choice(workers), signal.SIGKILL)
-                        injected += 1
-            if injected >= wanted:
-                troubled.switch("slow", on=False)
-            if command.end()[0] == 0 or injected >= wanted:
+            line = line_of(troubled, every="0" if turn % 2 else "5")
+            with ThreadPoolExecutor(1) as thread:
+                done = thread.submit(paribus, *line, cwd=troubled.folder)
+                while not done.done() and injected < wanted:
+                    time.sleep(draw.uniform(0, 0.7))
+                    if workers := [pid for pid in paribus.workers() if is_alive(pid)]:
+                        with suppress(ProcessLookupError):
+                            os.kill(draw.choice(workers), signal.SIGKILL)
+                            injected += 1
+                if injected >= wanted:
+                    troubled.switch("slow", on=False)
+            if done.result().code == 0 or injected >= wanted:
                 break
         violations += finish(troubled)
         violations += broken(troubled.root, undisturbed, workplace)
