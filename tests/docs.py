@@ -26,7 +26,7 @@ PAGES = [
         TOP / "docs" / f"{name}.md"
         for name in (
             "tutorial", "verdicts", "data", "experiments", "tracking", "reproduce", "benchmarks",
-            "statistics", "architecture", *GENERATED,
+            "statistics", "reliability", "architecture", *GENERATED,
         )
     ),
 ]  # fmt: skip
