@@ -144,8 +144,7 @@ def labels(subject: Subject) -> str:
             "Give examples of it, or leave it out in the data function.",
         )
     few = counted(counts[rarest], "training example")
-    validated = class_counts(data.val.targets, data.outputs)
-    lacking = [shown(n) for n, count in zip(data.class_names, validated, strict=True) if not count]
+    lacking = [shown(name) for name in data.absent()]
     note = f"; validation has none of '{lacking[0]}', so nothing is known of it" if lacking else ""
     return f"{data.outputs} {several}; the rarest, '{name}', has {few}{note}"
 

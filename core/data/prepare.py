@@ -88,6 +88,11 @@ class Data:
             known["in_channels"] = self.input_shape[0]
         return known
 
+    def absent(self) -> list[str]:
+        """Return names of the classes of which validation has no example."""
+        counts = class_counts(self.val.targets, self.outputs) if self.class_names else []
+        return [n for n, count in zip(self.class_names or (), counts, strict=True) if not count]
+
     def sizes(self) -> dict[str, Any]:
         """Return each part's examples, an input's shape and, for classes, the examples of each."""
         parts = dict(zip(PARTS, (self.train, self.val, self.test), strict=True))

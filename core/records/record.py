@@ -101,6 +101,7 @@ class Facts(_Frozen):
         parameters: Numbers in the model.
         directions: Further metrics to `minimize` or `maximize`; None where a metric has neither.
         fresh: Tensors that did not come from the file of weights to begin with.
+        absent: Classes of which validation has no example.
     """
 
     epochs: int
@@ -109,6 +110,7 @@ class Facts(_Frozen):
     parameters: int
     directions: dict[str, Literal["maximize", "minimize"] | None] = {}
     fresh: Any = None
+    absent: list[str] = []
 
 
 class RunRecord(_Frozen):

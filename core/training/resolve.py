@@ -468,6 +468,7 @@ class Resolver:
             "parameters": count_parameters(train_state.model),
             "directions": {f"val/{e.key}": e.direction for e in train_state.extra_metrics},
             **({"fresh": train_state.fresh} if train_state.fresh else {}),
+            **({"absent": absent} if (absent := data.absent()) else {}),
         }
         fused = full["optimizer"].get("fused")
         return Probe(facts, initial, read, engine, why, group, fused, first)

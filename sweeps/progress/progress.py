@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 from rich.console import Console
 
-from paribus.core.errors import shown
+from paribus.core.errors import first_few, shown
 from paribus.sweeps.execution.driver import USUAL, RunEvent, RunnerOptions
 from paribus.sweeps.execution.pool import Stop, never
 from paribus.sweeps.formatting import about, brief_number, cut_middle
@@ -47,6 +47,12 @@ def train_watched(
         plain: No live table, whatever the terminal can show.
         lines: Where standard error is no terminal, show progress in a few lines.
     """
+    absent = [run.facts["absent"] for run in training.runs.values() if "absent" in run.facts]
+    if absent:
+        warn(
+            f"Validation has no example of {first_few([*map(shown, absent[0])])}: nothing is known "
+            "of it, and means over classes leave out what is neither there nor predicted."
+        )
     tracker = open_tracker(training.root.path, enabled=wandb, warn=warn)
     with watched(training, warn, quiet=quiet, plain=plain, lines=lines) as show, closing(tracker):
         for event in training.train(tracker, options, stop=stop):

@@ -92,3 +92,37 @@ def test_pages_and_comparisons_show_the_most_confused(paribus, root, tmp_path):
         text = page.read_text()
         assert f"of the 30 most confused of {CLASSES} classes" in text
         assert len(text) < 400_000
+
+
+PARTS = '''"""Without one."""
+
+import numpy as np
+
+
+def parts():
+    kind = np.arange(60) % 3
+    x = np.stack([np.sin(np.arange(60.0)), kind], 1)
+    some = kind[:30] != 2
+    return {"train": (x, kind), "val": (x[:30][some], kind[:30][some])}
+
+
+BASELINE = {
+    "task": "multiclass",
+    "data": parts,
+    "model": "linear",
+    "loss": "cross_entropy",
+    "optimizer": {"name": "sgd", "lr": 0.1},
+    "train": {"epochs": 2},
+    "metrics": ["AUROC"],
+}
+'''
+
+
+def test_a_class_that_validation_lacks_is_named_once(paribus, tmp_path):
+    (tmp_path / "parts.py").write_text(PARTS)
+    words = ("parts.py", "--no-wandb", "--root", tmp_path / "r")
+    for command in (("run", *words), ("sweep", *words, "optimizer.lr=0.2", "--seeds", "2")):
+        done = paribus(*command, cwd=tmp_path)
+        assert done.code == 0, done.err
+        assert done.err.count("Validation has no example of 2: ") == 1
+        assert "Warning" not in done.err
