@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from typing import Any
 
 import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from paribus.core.components.models import Dropout, count_parameters, model_outputs
@@ -27,8 +30,9 @@ from paribus.core.training.resolve import Resolver
 from paribus.core.training.train_state import TrainState, checked_loss
 
 SEED = 0  # of every model and every choice of examples
-OPERATIONS = 5e10  # floating-point operations that one fit may take: a few seconds
-BATCH = 64
+OPERATIONS = 2e10  # floating-point operations that one fit may take: a second or two
+PER_ELEMENT = 30  # operations that take as long as one element of a layer's output in memory
+BATCH, SMALL_BATCH = 64, 16  # the small one where large ones would be too few
 RATES = (0.01, 0.1, 1.0)
 AT_ONCE = 300  # examples that L-BFGS sees in each step
 
@@ -105,11 +109,23 @@ def affordable(train_state: TrainState, examples: int, most: int) -> int:
     """
     inputs, _ = train_state.data.train.inputs_of(2)
     train_state.model.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), _Elements() as elements, FlopCounterMode(display=False) as counter:
         train_state.model(inputs.to(train_state.device))
-    counted_ones = counter.get_total_flops() / len(inputs)
-    each = max(counted_ones, 2 * count_parameters(train_state.model))  # some layers are not counted
+    # Normalization and activations are no products, and take longer than those of a small CNN.
+    products = counter.get_total_flops() + PER_ELEMENT * elements.count
+    each = max(products / len(inputs), 2 * count_parameters(train_state.model))  # not all counted
     return max(1, min(most, int(OPERATIONS / (3 * each * examples))))
+
+
+class _Elements(TorchDispatchMode):
+    """Counts the elements of all that operations return."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+        found = func(*args, **(kwargs or {}))
+        self.count += sum(x.numel() for x in tree_leaves(found) if isinstance(x, Tensor))
+        return found
 
 
 def counted(number: int, what: str) -> str:
@@ -129,9 +145,11 @@ def by_adam(train_state: TrainState, part: Part, most: int, lr: float = RATES[0]
     These are at most `most`, fewer where the model is large.
     """
     optimizer = torch.optim.Adam(learning(train_state), lr=lr)
-    updates = affordable(train_state, min(BATCH, len(part)), most)
+    size, updates = BATCH, affordable(train_state, min(BATCH, len(part)), most)
+    if updates < most:
+        size, updates = SMALL_BATCH, affordable(train_state, min(SMALL_BATCH, len(part)), most)
     epochs = (epoch_order(SEED, epoch, len(part)) for epoch in count(1))
-    batches = (batch for order in epochs for batch in part.batches(BATCH, order))
+    batches = (batch for order in epochs for batch in part.batches(size, order))
     for update in range(updates):
         inputs, targets = (tensor.to(train_state.device) for tensor in next(batches))
         optimizer.param_groups[0]["lr"] = lr * (1 - update / updates)
