@@ -30,7 +30,7 @@ from paribus.core.training.resolve import Resolver
 from paribus.core.training.train_state import TrainState, checked_loss
 
 SEED = 0  # of every model and every choice of examples
-OPERATIONS = 2e10  # floating-point operations that one fit may take: a second or two
+OPERATIONS = 3e10  # floating-point operations that one fit may take: a second or two
 PER_ELEMENT = 30  # operations that take as long as one element of a layer's output in memory
 BATCH, SMALL_BATCH = 64, 16  # the small one where large ones would be too few
 RATES = (0.01, 0.1, 1.0)
@@ -109,7 +109,7 @@ def affordable(train_state: TrainState, examples: int, most: int) -> int:
     """
     inputs, _ = train_state.data.train.inputs_of(2)
     train_state.model.eval()
-    with torch.no_grad(), _Elements() as elements, FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter, _Elements() as elements:  # type: ignore[no-untyped-call]
         train_state.model(inputs.to(train_state.device))
     # Normalization and activations are no products, and take longer than those of a small CNN.
     products = counter.get_total_flops() + PER_ELEMENT * elements.count
@@ -117,12 +117,12 @@ def affordable(train_state: TrainState, examples: int, most: int) -> int:
     return max(1, min(most, int(OPERATIONS / (3 * each * examples))))
 
 
-class _Elements(TorchDispatchMode):
+class _Elements(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the elements of all that operations return."""
 
     count = 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
         self.count += sum(x.numel() for x in tree_leaves(found) if isinstance(x, Tensor))
         return found

@@ -30,7 +30,7 @@ INTERRUPTED = 130  # exit code
 
 PLAIN = "paribus.plain"  # where click's context keeps whether `--plain` was given
 _WIDTH = 100  # columns, where there is no terminal
-_LONGEST_CELL = 120  # characters
+_LONGEST_CELL, _LONGEST_TEXT = 120, 600  # characters; the latter of a cell that is broken
 _NARROWEST = 8  # columns that a text column keeps
 _PASTED = re.compile(r"(?<=: )paribus (?=[a-z])")  # where a command to paste begins
 _GAP = "  "
@@ -126,15 +126,19 @@ def table(
     until the row fits; a last column of text is broken into lines instead. A row is its cells, or
     the heading of the rows that follow; its style is a colour on a terminal.
     """
+    last, most = len(columns) - 1, width()
+    folds = last > 0 and last not in right
+    longest = [_LONGEST_TEXT if folds and n == last else _LONGEST_CELL for n in range(len(columns))]
     cells = [
         row if isinstance(row, str)
-        else [shortened(" ".join(inert(cell).split("\n")), _LONGEST_CELL) for cell in row]
+        else [
+            shortened(" ".join(inert(cell).split("\n")), limit)
+            for cell, limit in zip(row, longest, strict=True)
+        ]
         for row in rows
     ]  # fmt: skip
     body = [row for row in cells if not isinstance(row, str)]
     sizes = [max(map(cell_len, column)) for column in zip(columns, *body, strict=True)]
-    last, most = len(columns) - 1, width()
-    folds = last > 0 and last not in right
     flexible = [n for n in range(len(columns)) if n not in right]
     while flexible and (over := 1 + sum(sizes) + len(_GAP) * last - most) > 0:
         widest = last if folds and sizes[last] > 30 else max(flexible, key=sizes.__getitem__)
