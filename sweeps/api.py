@@ -257,7 +257,7 @@ def train(
     seed = read_option("seed", seed, faults)
     requested = _requested(overrides, place), None, engine
     request = request_for(place, str(experiment), *requested, trust=trust, faults=faults)
-    with planned_run(place, request, seed, faults) as planned:
+    with planned_run(place, request, seed, faults, wandb=wandb) as planned:
         train_watched(planned, wandb=wandb, warn=_warn)
     planned.finished("Once its cause is gone, call train again.")
     return Run(place.run(planned.run.id))

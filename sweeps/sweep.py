@@ -76,6 +76,8 @@ def planned_sweep(
         optuna_studies.warm_up()
         power_analysis.warm_up()
         tracking.warm_up(enabled=wandb)
+        with faults.collecting():
+            tracking.check_variables(enabled=wandb)
         yield Sweep(request, options, root, pool, faults.found)
 
 
@@ -316,7 +318,7 @@ class Sweep(Training):
 
 @contextmanager
 def planned_run(
-    root: ResultsDir, request: Request, seed: int, faults: Faults
+    root: ResultsDir, request: Request, seed: int, faults: Faults, *, wandb: bool = True
 ) -> Iterator[SingleRun]:
     """Check and plan what `paribus run` requests, as `planned_sweep` does.
 
@@ -325,6 +327,8 @@ def planned_run(
     """
     with faults.collecting():
         root.check_writable()
+    with faults.collecting():
+        tracking.check_variables(enabled=wandb)
     with Pool(1, data_of(request)) as pool:
         run = pool.call(planner.plan_run, request, seed, faults.found)
         yield SingleRun(run, root, pool)

@@ -248,7 +248,7 @@ def _check_options(
     names: Sequence[str], options: Mapping[str, Any], *, of_file: bool, as_json: bool
 ) -> None:
     """Refuse options that have no meaning for what is compared."""
-    from paribus.sweeps.tracking.tracker import is_wanted
+    from paribus.sweeps.tracking.tracker import check_variables, is_wanted
 
     faults, leave_out = Faults(), "Leave it out."
     of_runs, wandb = len(names) > 1, options["wandb"]
@@ -275,6 +275,8 @@ def _check_options(
             faults.add(message, hint, "options")
     if wandb and not is_wanted():
         faults.add("--wandb: WANDB_MODE is 'disabled'.", "Unset it.", "wandb")
+    with faults.collecting():
+        check_variables(enabled=wandb)
     faults.check()
 
 

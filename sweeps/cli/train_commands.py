@@ -75,7 +75,10 @@ def run_command(
     options = RunnerOptions(checkpoint_every, None, retry_failed, loader_workers)
     again, faults = command(*context.obj), faults_of(context)
     request = request_for(root, experiment, overrides, None, engine, trust=trust, faults=faults)
-    with clean_stop() as stop, planned_run(root, request, seed, faults) as single:
+    with (
+        clean_stop() as stop,
+        planned_run(root, request, seed, faults, wandb=not no_wandb) as single,
+    ):
         train_watched(
             single,
             warn=warn,

@@ -14,11 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paribus.core.errors import ParibusError
+from pydantic import ValidationError
+
+from paribus.core.errors import Faults, ParibusError, shown
 from paribus.core.records.record import Epoch, RunRecord
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.analysis.compare import Comparison
+from paribus.sweeps.formatting import without_credentials
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import Study
@@ -135,6 +138,34 @@ def open_tracker(root: Path, *, enabled: bool = True, warn: Callable[[str], None
 def is_wanted() -> bool:
     """Return whether W&B is not switched off by its own variable."""
     return os.environ.get("WANDB_MODE", "").strip().lower() != "disabled"
+
+
+def check_variables(*, enabled: bool = True) -> None:
+    """Refuse values of W&B's variables that wandb would, before anything is trained.
+
+    Raises:
+        RequestError: With all of them, and what each may be.
+    """
+    usual = {("WANDB_MODE", "online"), ("WANDB_MODE", "offline")}  # wandb's import takes a second
+    given = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("WANDB_") and name != "WANDB_API_KEY" and (name, value) not in usual
+    }
+    if not (enabled and is_wanted() and given):
+        return
+    from wandb import Settings
+    from wandb.errors import UsageError
+
+    faults = Faults()
+    for name, value in given.items():
+        try:
+            Settings().update_from_env_vars({name: value})
+        except (ValidationError, UsageError) as error:
+            why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+            faults.add(f"{name}={shown(without_credentials(value), 40)}: {shown(why, 200)}.",
+                       "Correct or unset it, or give --no-wandb.", "wandb")  # fmt: skip
+    faults.check()
 
 
 def warm_up(*, enabled: bool) -> None:

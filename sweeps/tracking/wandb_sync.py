@@ -26,6 +26,7 @@ from paribus.sweeps.tracking.tracker import (
     TrackedRun,
     TrackedStudy,
     Tracker,
+    check_variables,
     recorded_run,
     tracked_study,
 )
@@ -395,6 +396,7 @@ def _by_wandb_id(root: ResultsDir) -> Mapping[str, Unconfirmed]:
 @contextmanager
 def _online(root: ResultsDir) -> Iterator[Session]:
     """Start wandb where its server answers; end it with the block."""
+    check_variables()
     session = Session(root.path, FINISH_SECONDS)
     try:
         try:

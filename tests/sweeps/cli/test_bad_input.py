@@ -411,6 +411,18 @@ def test_a_root_that_is_no_path(paribus, value):
     )
 
 
+@pytest.mark.parametrize("command", ["run line", "sweep line optimizer.lr=0.1"])
+def test_variables_of_wandb_that_it_would_refuse(paribus, root, command):
+    env = {"WANDB_MODE": "nonsense", "WANDB_BASE_URL": "nowhere", "WANDB_PROJECT": "a/b"}
+    words = (*command.split(), "optimizer.rl=1" if "run" in command else "loss=mze")
+    lines = refused(paribus(*words, "--root", root, env=env), root, "'online', 'offline'")
+    assert len(lines) == 4
+    for name in ("WANDB_MODE=nonsense: ", "WANDB_BASE_URL=nowhere: ", "WANDB_PROJECT=a/b: "):
+        assert any(line.startswith(f"Error: {name}") for line in lines)
+    done = paribus(*command.split(), "--no-wandb", "--root", root, env=env)
+    assert done.code == 0
+
+
 OWN = '''"""Does it fit?"""
 import numpy as np
 import torch
