@@ -66,7 +66,10 @@ class Pool:
             self._context = multiprocessing.get_context("forkserver")
             with pinned_environment(), ctrl_c_ignored():
                 self._context.set_forkserver_preload([_PRELOAD, *self._preload])
-                forkserver.ensure_running()
+                try:
+                    forkserver.ensure_running()
+                except ChildProcessError:  # this process is a fork of one that has a forkserver
+                    self._context = multiprocessing.get_context("spawn")
         # When this process exits multiprocessing would wait for its workers, which wait for it.
         register(self.close)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 import signal
 import statistics
@@ -123,9 +124,11 @@ class Worker:
             self._printed.start()
         # No daemon, which could have no loader workers; its lifeline ends it with this process.
         self.process = context.Process(
-            target=worker_main, args=(theirs, their_lifeline, given_environment(), their_output)
+            target=worker_main,
+            args=(theirs, their_lifeline, given_environment(), their_output),
+            daemon=False,
         )
-        with _no_main_module(), ctrl_c_ignored():
+        with _no_main_module(), _no_daemon(), ctrl_c_ignored():
             self.process.start()
         for end in (theirs, their_lifeline, their_output):
             if end is not None:
@@ -236,6 +239,21 @@ def _no_main_module() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = real
+
+
+@contextmanager
+def _no_daemon() -> Iterator[None]:
+    """Let a daemonic process (of multiprocessing.Pool, Celery, Airflow) start a worker.
+
+    multiprocessing refuses it, lest children outlive their parent; a worker has its lifeline.
+    """
+    config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    daemon = config.pop("daemon", None)
+    try:
+        yield
+    finally:
+        if daemon is not None:
+            config["daemon"] = daemon
 
 
 @contextmanager

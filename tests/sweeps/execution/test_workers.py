@@ -75,6 +75,30 @@ if __name__ == "__main__":
     assert told.split() == ["True", "True"]
 
 
+@pytest.mark.parametrize("used_before", [False, True])
+def test_daemonic_processes_train_as_any_other(tmp_path, used_before):
+    """As multiprocessing.Pool, Celery and Airflow have them; a fork's parent may have trained."""
+    told = run_script(
+        tmp_path,
+        f"""
+import multiprocessing
+import paribus
+
+def train(seed):
+    run = paribus.train("line", seed=seed, root={str(tmp_path)!r}, wandb=False)
+    return multiprocessing.current_process().daemon, run.record.is_complete
+
+if __name__ == "__main__":
+    if {used_before}:
+        paribus.train("line", root={str(tmp_path)!r}, wandb=False)
+    with multiprocessing.get_context("fork").Pool(1) as processes:
+        print(*processes.map(train, [1])[0])
+""",
+        timeout=120,
+    ).stdout
+    assert told.split()[-2:] == ["True", "True"]
+
+
 def test_workers_have_one_thread(pool):
     assert pool.call(torch.get_num_threads) == 1
     assert pool.call(is_pinned)
