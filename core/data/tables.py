@@ -210,20 +210,27 @@ def _empty(cells: Array) -> Array:
     return np.isnan(cells)
 
 
-def table(path: str, target: str | list[str], missing: Missing = "refuse") -> tuple[Table, Any]:
+def table(
+    path: str,
+    target: str | list[str],
+    missing: Missing = "refuse",
+    leave_out: list[str] | None = None,
+) -> tuple[Table, Any]:
     """Read a CSV or TSV file with a header: columns of numbers and of words.
 
     Args:
         path: The file; ``.tsv`` and ``.tab`` are separated by tabs, all others by commas.
         target: The column to predict; several for several values or labels.
         missing: What happens to rows with empty cells.
+        leave_out: Columns that are no inputs, such as ids.
 
     Raises:
         RequestError: If it cannot be read, or has no such column.
     """
     frame = read_frame(path)
     wanted = [target] if isinstance(target, str) else target
-    check_columns(frame, wanted, path)
+    check_columns(frame, [*wanted, *(leave_out or ())], path)
+    frame = frame.drop(columns=leave_out or [])
     if missing == "drop":
         frame = frame.dropna()
     if frame.empty:

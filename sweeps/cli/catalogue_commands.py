@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +166,10 @@ def check_command(
 )
 @click.option("--target", metavar="COLUMN", help="The column to predict.")
 @click.option("--model", metavar="NAME", help="The model; default: one that suits the data.")
+@click.option(
+    "--keep", metavar="COLUMN", multiple=True,
+    help="A column that is an input, though it looks like an id or a date; may be repeated.",
+)  # fmt: skip
 @json_option
 def new_command(
     name: str,
@@ -171,15 +177,19 @@ def new_command(
     data: str | None,
     target: str | None,
     model: str | None,
+    keep: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Write ./NAME.py, an experiment that works as it is: for your data, or a template.
 
-    The task is guessed from the data; the file gives the reason.
+    The task is guessed from the data; the file gives the reason. Columns that look like ids or
+    dates are left out: in a terminal it asks.
     """
     from paribus.sweeps.scaffold.write_experiment import write_experiment
 
-    written = write_experiment(name, Path.cwd(), data, target, model, overrides)
+    asks = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
+    ask = partial(click.confirm, default=True, err=True) if asks else None
+    written = write_experiment(name, Path.cwd(), data, target, model, overrides, keep, ask)
     for note in written.notes:
         warn(note)
     if as_json:

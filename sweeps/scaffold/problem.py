@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,10 @@ ROWS_PER_VALUE = 10  # if there are so many rows for each of them,
 FEWEST_ROWS = 3  # and none has fewer than this: training, validation and test need one
 UNBALANCED = 5  # times as many of the commonest class as of the rarest
 _FEWEST_FOR_IDS = 10  # in fewer rows any column may have another value in each
+_ID_NAME = re.compile(r"(?:.*[\W_])?(?:id|uuid|guid)|.*[a-z](?:ID|Id)", re.ASCII)
+_NUMBERS = r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:\d{4}|\d{2})"
+_MONTHS = r"\d{1,2}[ -][A-Za-z]{3,9}[ ,-]+\d{2,4}|[A-Za-z]{3,9} \d{1,2},? \d{4}"
+_DATE = rf"\s*(?:{_NUMBERS}|{_MONTHS})(?:[ T]\d{{1,2}}:\d{{2}}.*)?\s*"
 _NAMED = 5  # columns that a note or a message names
 _WORDS_OF_TEXT = 3
 _USUAL_SIDES = range(8, 129)  # pixels of an image's side that need no scaling
@@ -49,7 +54,7 @@ class Constant:
     """A constant of the file: a name in capitals, its value, and the reason for the value."""
 
     name: str
-    value: str | int | Path
+    value: str | int | Path | list[str]
     why: str = ""
 
 
@@ -78,13 +83,24 @@ class Problem:
     notes: tuple[str, ...] = ()
 
 
-def find_problem(data: str, target: str | None, missing: str | None) -> Problem:
+Ask = Callable[[str], bool]  # a question, to be answered yes or no
+
+
+def find_problem(
+    data: str,
+    target: str | None,
+    missing: str | None,
+    keep: Sequence[str] = (),
+    ask: Ask | None = None,
+) -> Problem:
     """Return the problem that data poses: a CSV or TSV file with a header, or a folder of images.
 
     Args:
         data: Its path.
         target: The column of a file to predict; may be left out for texts with labels.
         missing: What happens to empty cells of a table: ``mean`` or ``drop``; None: refused.
+        keep: Columns that are inputs, though they look like ids or dates.
+        ask: Answers whether such a column is left out; None: it is.
 
     Raises:
         RequestError: If there is no such data, it is not clear what to predict, or nothing can be
@@ -99,7 +115,7 @@ def find_problem(data: str, target: str | None, missing: str | None) -> Problem:
     except (ValueError, OSError) as error:
         raise bad_data(f"--data {shown(data)} is no path: {shown(error)}.") from error
     if is_file:
-        return _of_file(path, target, missing)
+        return _of_file(path, target, missing, keep, ask)
     if not is_folder:
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         near = nearest(path.name, siblings)
@@ -110,16 +126,18 @@ def find_problem(data: str, target: str | None, missing: str | None) -> Problem:
             else "Give --data a CSV or TSV file, or a folder with one folder of images for each "
             "class.",
         )
-    if target is not None or missing is not None:
+    if target is not None or missing is not None or keep:
+        option = "--target" if target is not None else "--keep" if keep else "data.missing"
         raise bad_data(
-            f"{'--target' if target is not None else 'data.missing'} is about the columns of a "
-            f"table, and {shown(data)} is a folder of images.",
+            f"{option} is about the columns of a table, and {shown(data)} is a folder of images.",
             "Leave it out.",
         )
     return _of_images(path)
 
 
-def _of_file(path: Path, target: str | None, missing: str | None) -> Problem:
+def _of_file(
+    path: Path, target: str | None, missing: str | None, keep: Sequence[str], ask: Ask | None
+) -> Problem:
     frame = read_frame(str(path))
     names = [str(name) for name in frame.columns]
     frame.columns = pandas.Index(names)
@@ -131,8 +149,7 @@ def _of_file(path: Path, target: str | None, missing: str | None) -> Problem:
             f"{name}: has a single column, '{shown(names[0])}': nothing to predict it from.",
             "Separate cells by commas, in a .tsv file by tabs.",
         )
-    if target is not None:
-        check_columns(frame, [target], path.name)
+    check_columns(frame, [*([] if target is None else [target]), *keep], path.name)
     texts = [column for column in names if len(names) == 2 and _is_text(frame[column])]
     if len(texts) == 1 and texts != [target]:
         return _of_texts(path, texts[0], names[texts == names[:1]], missing)
@@ -141,7 +158,36 @@ def _of_file(path: Path, target: str | None, missing: str | None) -> Problem:
             f"{name}: which column is to be predicted? It has {shown(', '.join(names), 200)}.",
             f"Add --target COLUMN, such as --target {shlex.quote(shown(names[-1], 40))}.",
         )
-    return _of_table(path, _usable_rows(frame, name, target, missing), target, missing)
+    out: dict[str, str] = {}
+    for column in frame.columns.drop([target, *keep], errors="ignore"):
+        if why := _why_left_out(column, frame[column]):
+            question = f"The column '{shown(column, 40)}' looks like no input: {why}. Leave it out?"
+            if ask is None or ask(question):
+                out[column] = why
+    if len(out) == len(names) - 1:
+        raise bad_data(
+            f"{name}: all columns besides the target look like ids or dates: {_listed([*out])}.",
+            "Name those that are inputs with --keep COLUMN.",
+        )
+    frame = _usable_rows(frame.drop(columns=[*out]), name, target, missing)
+    return _of_table(path, frame, target, missing, out)
+
+
+def _why_left_out(name: str, cells: pandas.Series) -> str:
+    """Return why a column looks as if a model could only memorize it; empty where it does not."""
+    rows, values = len(cells), cells.nunique()
+    if rows < _FEWEST_FOR_IDS:
+        return ""
+    named = bool(_ID_NAME.fullmatch(name)) and values > FEW_VALUES
+    if _is_numeric(cells):
+        whole = bool((cells == np.round(cells)).all())
+        unlike = values == rows and _is_id(cells)
+        return f"an id, with {values} values in {rows} rows" if unlike or (named and whole) else ""
+    if cells.dropna().astype(str).str.fullmatch(_DATE).mean() > 0.9:
+        return f"dates, which would be {many(values, 'input')}"
+    if not _not_numbers(cells) and (named or 2 * values > rows):
+        return f"words with {values} values in {rows} rows, each an input"
+    return ""
 
 
 def _is_text(cells: pandas.Series) -> bool:
@@ -193,12 +239,24 @@ def _usable_rows(
     return whole
 
 
-def _of_table(path: Path, frame: pandas.DataFrame, target: str, missing: str | None) -> Problem:
+def _of_table(
+    path: Path,
+    frame: pandas.DataFrame,
+    target: str,
+    missing: str | None,
+    out: Mapping[str, str],
+) -> Problem:
     features = frame.drop(columns=target)
     guess = guess_task(frame[target], f"the column '{shown(target, 40)}'")
     constants = {"path": Constant("DATA", path), "target": Constant("TARGET", target)}
     if missing is not None:
         constants["missing"] = Constant("MISSING", missing)
+    notes = _notes(features)
+    if out:
+        constants["leave_out"] = Constant("LEAVE_OUT", [*out])
+        reasons = [f"'{shown(column, 40)}' ({why})" for column, why in out.items()]
+        notes.insert(0, f"Left out, as a model could only memorize it: column "
+                     f"{first(reasons, _NAMED)}. paribus new --keep COLUMN keeps one.")  # fmt: skip
     numbers = sum(_is_numeric(features[name]) for name in features.columns)
     kinds = {"of numbers": numbers, "of words": len(features.columns) - numbers}
     columns = [f"{many(count, 'column')} {kind}" for kind, count in kinds.items() if count]
@@ -212,33 +270,24 @@ def _of_table(path: Path, frame: pandas.DataFrame, target: str, missing: str | N
         constants=constants,
         model="linear" if far else "mlp",
         examples=len(frame),
-        notes=tuple(_notes(features)),
+        notes=tuple(notes),
     )
 
 
 def _notes(features: pandas.DataFrame) -> list[str]:
     """Return notes on columns from which little can be learned."""
     notes: list[str] = []
-    ids: list[str] = []
     constants: list[str] = []
     rows = len(features)
     for name, cells in features.items():
-        values = cells.nunique(dropna=False)
         if odd := _not_numbers(cells):
             notes.append(
                 f"Read as words, as it is not all numbers: column '{shown(name, 40)}' "
                 f"({len(odd)} of {rows} cells, such as '{shown(odd[0], 20)}'). Correct them, or "
                 "leave them empty."
             )
-        elif values == rows and _is_id(cells):
-            ids.append(str(name))
-        if values == 1:
+        if cells.nunique(dropna=False) == 1:
             constants.append(str(name))
-    if ids and rows >= _FEWEST_FOR_IDS:
-        notes.append(
-            f"Another value in every row, as an id or a date has: column {_listed(ids)}. A model "
-            "can only memorize it; take it out of the file."
-        )
     if constants and rows > 1:
         notes.append(
             f"The same value in every row: column {_listed(constants)}. It carries no information."
@@ -260,9 +309,7 @@ def _not_numbers(cells: pandas.Series) -> list[str]:
 
 
 def _is_id(cells: pandas.Series) -> bool:
-    """Return whether values that all differ are an id: measured numbers differ in each row too."""
-    if not _is_numeric(cells):
-        return True
+    """Return whether numbers that all differ are an id: measured ones differ in each row too."""
     whole = bool((cells == np.round(cells)).all())
     return whole and bool(cells.is_monotonic_increasing or np.ptp(cells) < 2 * len(cells))
 

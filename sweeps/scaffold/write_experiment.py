@@ -23,7 +23,7 @@ from paribus.core.errors import Faults, RequestError, shown
 from paribus.core.training.dry_run import dry_run
 from paribus.core.training.resolve import Resolver
 from paribus.core.training.train_state import make_train_state
-from paribus.sweeps.scaffold.problem import Constant, Guess, Problem, find_problem
+from paribus.sweeps.scaffold.problem import Ask, Constant, Guess, Problem, find_problem
 
 LONGEST_NAME = 80
 WIDTH = 100
@@ -73,6 +73,8 @@ def write_experiment(
     target: str | None = None,
     model: str | None = None,
     overrides: Sequence[str] = (),
+    keep: Sequence[str] = (),
+    ask: Ask | None = None,
 ) -> Written:
     """Write ``NAME.py`` after its text has been tried on the data.
 
@@ -83,6 +85,8 @@ def write_experiment(
         target: The column to predict.
         model: A model's name; None: one that suits the data.
         overrides: ``data.missing=mean`` or ``data.missing=drop``.
+        keep: Columns that are inputs, though they look like ids or dates.
+        ask: Answers whether such a column is left out; None: it is.
 
     Raises:
         RequestError: With all faults of the request; then nothing is written.
@@ -98,11 +102,11 @@ def write_experiment(
         missing = _read_missing(overrides)
     with faults.collecting():
         if data is not None:
-            problem = find_problem(data, target, missing)
-        elif target is not None or missing is not None:
+            problem = find_problem(data, target, missing, keep, ask)
+        elif target is not None or missing is not None or keep:
+            option = "--target" if target is not None else "--keep" if keep else "data.missing"
             raise RequestError(
-                f"{'--target' if target is not None else 'data.missing'} is about the columns of a "
-                "table, and there is none.",
+                f"{option} is about the columns of a table, and there is none.",
                 "Give --data FILE.csv too.",
             )
     faults.check()
@@ -230,10 +234,12 @@ def render_experiment(name: str, problem: Problem | None, model: str | None, fol
     def beside(value: object) -> bool:
         return isinstance(value, Path) and value != folder and value.is_relative_to(folder)
 
-    def source(value: str | int | Path) -> str:
+    def source(value: str | int | Path | list[str]) -> str:
         if isinstance(value, Path) and beside(value):
             steps = " / ".join(literal(part) for part in value.relative_to(folder).parts)
             return f"str(Path(__file__).parent / {steps})"
+        if isinstance(value, list):
+            return f"[{', '.join(map(literal, value))}]"
         return literal(value if isinstance(value, int) else str(value))
 
     chosen, task = model or problem.model, problem.guess.task

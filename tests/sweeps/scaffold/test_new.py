@@ -1,5 +1,6 @@
 """`paribus new`: data of every kind becomes a short file that trains as it is."""
 
+import os
 import runpy
 import subprocess
 import sys
@@ -203,12 +204,61 @@ def test_a_rare_class_is_weighted_and_chosen_by_f1(folder):
 def test_columns_that_teach_nothing_are_named(folder, tmp_path):
     write = write_experiment("again", tmp_path, str(folder / "kinds.csv"), "target")
     assert [note.partition(".")[0] for note in write.notes] == [
-        "Another value in every row, as an id or a date has: column 'id', 'made'",
+        (
+            "Left out, as a model could only memorize it: column 'id' (an id, with 150 values in "
+            "150 rows), 'made' (dates, which would be 150 inputs)"
+        ),
         "The same value in every row: column 'unit'",
     ]
-    assert "column 'id', 'made'" in write.file.read_text()
+    assert 'LEAVE_OUT = ["id", "made"]\n' in write.file.read_text()
     measured = write_experiment("measured", tmp_path, str(folder / "diabetes.csv"), "target")
     assert measured.notes == ()
+
+
+@pytest.fixture
+def customers(tmp_path):
+    """Their ids come back, their dates are of two forms, and one column says something."""
+    days = pd.Series(pd.date_range("2019-01-01", periods=600))
+    pd.DataFrame({
+        "customer_id": [f"C-{n % 200:04}" for n in range(600)],
+        "opened": days.dt.strftime("%d/%m/%Y"),
+        "seen": days.dt.strftime("%Y-%m-%d %H:%M"),
+        "size": np.arange(600) % 3 / 3,
+        "version": ["1-2", "3-4", "5-6"] * 200,
+        "left": np.arange(600) % 3 == 0,
+    }).to_csv(tmp_path / "customers.csv", index=False)  # fmt: skip
+    return "--data", "customers.csv", "--target", "left"
+
+
+def test_ids_and_dates_are_left_out_and_can_be_kept(paribus, customers, tmp_path):
+    done = paribus("new", "one", *customers, cwd=tmp_path)
+    assert done.code == 0
+    for word in ("'customer_id'", "'opened'", "'seen'", "--keep COLUMN"):
+        assert word in done.err
+    shown = paribus("show", "one.py", "--json", cwd=tmp_path).json
+    assert shown["data"]["input_shape"] == [4]
+    assert shown["configuration"]["data"]["leave_out"] == ["customer_id", "opened", "seen"]
+    words = ("--keep", "customer_id", "--keep", "seen", "--json")
+    assert "'opened'" in paribus("new", "two", *customers, *words, cwd=tmp_path).json["notes"][0]
+    kept = load_experiment(tmp_path / "two.py").baseline.to_dict()
+    assert kept["data"]["leave_out"] == ["opened"]
+    refused = paribus("new", "three", *customers, "--keep", "sean", cwd=tmp_path)
+    assert (refused.code, "Did you mean 'seen'?" in refused.err) == (2, True)
+
+
+def test_in_a_terminal_it_asks(customers, tmp_path):
+    words = [sys.executable, "-c", "from paribus.sweeps.cli.main import main; main()", "new", "one"]
+    driver, terminal = os.openpty()
+    done = subprocess.Popen(
+        [*words, *customers], cwd=tmp_path, stdin=terminal, stdout=terminal, stderr=terminal
+    )
+    os.write(driver, b"y\nn\ny\n")
+    assert done.wait(60) == 0
+    os.close(terminal)
+    assert b"'customer_id' looks like no input" in os.read(driver, 100_000)
+    os.close(driver)
+    kept = load_experiment(tmp_path / "one.py").baseline.to_dict()
+    assert kept["data"]["leave_out"] == ["customer_id", "seen"]
 
 
 def test_prices_are_no_ids_and_thousands_no_words(tmp_path):
