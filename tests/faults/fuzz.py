@@ -55,8 +55,9 @@ class Kind:
     def __init__(self, place, paribus):
         self.place, self.paribus = place, paribus
         self.given = self.counted = 0
-        self.work = place / "work"  # where commands run, with the root in `results`
-        self.work.mkdir()
+        # Where commands run, with the root in `results`: deep enough to see what climbs out of it.
+        self.work = place / "1" / "2" / "3" / "work"
+        self.work.mkdir(parents=True)
         (self.work / "evil.py").write_text(f"open({str(place / 'ran')!r}, 'w')")
         self.made = set()  # what commands may leave in `work`
         self.setup()
