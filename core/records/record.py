@@ -158,14 +158,18 @@ class RunRecord(_Frozen):
     def _is_whole(self) -> RunRecord:
         """Refuse a record that lacks what every reader uses."""
         data = "script" if self.engine == "script" else "data"
+        identity = {"files": {}, "variables": {}, **self.identity}  # which older records lack
         wanted: list[tuple[Any, type, tuple[str, ...]]] = [
             (self.configuration, str, ("select", "metric")),
             (self.configuration, str, ("device",)),
             (self.configuration, str, (data, "name")),
             (self.requested, str, ("device",)),
-            *((self.identity, dict, (k,)) for k in ("environment", "sources", "distributions")),
-            (self.identity, dict, ("configuration",)),
+            *((identity, dict, (k,)) for k in ("environment", "sources", "distributions")),
+            *((identity, dict, (k,)) for k in ("configuration", "files", "variables")),
+            *((identity, int, (k,)) for k in ("format", "numerics", "seed")),
         ]
+        if "data" not in identity:  # null where a script reads it
+            raise ValueError("identity.data is missing")
         for value, kind, path in wanted:
             for part in path:
                 value = value.get(part) if isinstance(value, dict) else None

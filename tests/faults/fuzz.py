@@ -613,6 +613,17 @@ class Records(WithStudy):
         ]),
     )  # fmt: skip
 
+    def setup(self):
+        super().setup()
+        record = json.loads(self.good[self.run / "run.json"])
+        at = [(owner is record["identity"], key) for owner, key in walked(record)]
+        self.kept = [  # each part of its identity is missing, or is something else
+            (("run.json", [(at.index((True, key)), *how)]), True, command)
+            for key in record["identity"]
+            for how in (("drop", None), ("set", 5))
+            for command in ("compare study", "evaluate RUN")
+        ]
+
     def wrong(self, case):
         (name, breaks), forged, command = case
         file = self.run / name

@@ -21,7 +21,10 @@ def recorded(best, *, class_names=None, **more):
             "select": {"metric": "val/accuracy", "direction": "maximize"},
         },
         "asked": {"device": "cpu"}, "experiment_file": "digits.py",
-        "identity": {"sources": {}, "distributions": {}, "environment": {}, "configuration": {}},
+        "identity": {
+            "sources": {}, "distributions": {}, "environment": {}, "configuration": {},
+            "format": 2, "numerics": 1, "seed": 0, "data": None,
+        },
         "facts": {"epochs": 5, "parameters": 1},
         "data": {"val": 10, "preprocessing": {"class_names": class_names}},
         "initial_weights": {}, "epochs": 5, "best": best, "last": None, "seconds": 1.0,

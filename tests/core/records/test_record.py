@@ -17,7 +17,10 @@ WHOLE = {
         "device": "cpu",
     },
     "asked": {"device": "auto"}, "experiment_file": "x.py",
-    "identity": {"sources": {}, "distributions": {}, "environment": {}, "configuration": {}},
+    "identity": {
+            "sources": {}, "distributions": {}, "environment": {}, "configuration": {},
+            "format": 2, "numerics": 1, "seed": 0, "data": None,
+        },
     "facts": {"epochs": 2, "parameters": 3},
     "data": {"val": 4, "preprocessing": {"class_names": ["a", "b"]}},
     "initial_weights": {"w": "1"}, "epochs": 2,

@@ -31,7 +31,10 @@ def finished(folder, **record):
         "last": None, "weights_sha256": None, "initial_weights": None, "seconds": 0.0,
         "configuration": {"data": {"name": "d"}, "select": {"metric": "m"}, "device": "cpu"},
         "asked": {"device": "auto"}, "data": {"val": 1, "preprocessing": {}},
-        "identity": {"sources": {}, "distributions": {}, "environment": {}, "configuration": {}},
+        "identity": {
+            "sources": {}, "distributions": {}, "environment": {}, "configuration": {},
+            "format": 2, "numerics": 1, "seed": 0, "data": None,
+        },
         "facts": {"epochs": 0, "parameters": 0},
     }  # fmt: skip
     write_json(folder / "run.json", {**whole, **record})
