@@ -41,7 +41,12 @@ class Net(nn.Module):
     def forward(self, x):
         return self.head(self.body(x)) * float(os.environ.get("SCALE", "1"))
 '''
-BLOCKS = "from torch import nn\n\n\ndef block(n, m):\n    return nn.Sequential(nn.Linear(n, m), nn.ReLU())\n"
+BLOCKS = """from torch import nn
+
+
+def block(n, m):
+    return nn.Sequential(nn.Linear(n, m), nn.ReLU())
+"""
 EXPERIMENT = '''"""Which rate?"""
 
 from nets.net import Net
@@ -66,11 +71,11 @@ from paribus.core.components.optim import skip_compiler_import
 skip_compiler_import()
 rates = ",".join(f"{0.001 * (n + 2):.3f}" for n in range(19))
 request = Request(Path(sys.argv[1]), axes=(f"optimizer.lr={rates}",), import_paths=(Path.cwd(),))
-started = time.perf_counter()
+started = time.process_time()
 question = read_request(request)
 design = OneAtATime(question.baseline, question.axes, (0, 1, 2), question.direction, Search())
 _, runs = plan_runs(request, question.baseline, design.propose({}))
-print(time.perf_counter() - started, len(runs))
+print(time.process_time() - started, len(runs))
 """
 
 
