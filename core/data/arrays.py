@@ -111,28 +111,31 @@ STEPS = 4096  # between the lowest and the highest value of a column
 NOISE = 1e-13  # relative difference of values that are the same but for float64's rounding
 
 
-def too_fine(low: npt.ArrayLike, high: npt.ArrayLike, error: npt.ArrayLike) -> Array:
+def too_fine(
+    low: npt.ArrayLike, high: npt.ArrayLike, error: npt.ArrayLike, steps: int = STEPS
+) -> Array:
     """Return which columns float32 cannot keep: bool, of their shape.
 
-    It keeps fewer than `STEPS` steps of what they vary by, such as 28 of an hour of seconds since
+    It keeps fewer than so many steps of what they vary by, such as 28 of an hour of seconds since
     1970.
 
     Args:
         low: Lowest value of each column, float64.
         high: Highest value of each.
         error: Largest error of float32 in each.
+        steps: Between the lowest and the highest value.
     """
     low, high, error = np.asarray(low), np.asarray(high), np.asarray(error)
     span = high - low
-    found: Array = _differ(low, high) & (error > span / STEPS)
+    found: Array = _differ(low, high) & (error > span / steps)
     return found
 
 
-def too_fine_columns(values: Array) -> Array:
+def too_fine_columns(values: Array, steps: int = STEPS) -> Array:
     """Return which columns of `[N, F]`, or channels of `[N, C, ...]`, float32 cannot keep."""
     axes = (0, *range(2, values.ndim))
     error = np.abs(values.astype(np.float32) - values)
-    return too_fine(values.min(axis=axes), values.max(axis=axes), error.max(axis=axes))
+    return too_fine(values.min(axis=axes), values.max(axis=axes), error.max(axis=axes), steps)
 
 
 def _differ(low: Array, high: Array) -> Array:

@@ -118,13 +118,16 @@ def encode_quantities(parts: Parts, _: Names) -> tuple[Code, dict[str, Array]]:
     width = _common_width(encoded, "target columns", parts)
     for key, (_array, where) in parts.items():
         check_finite(float32(encoded[key]), "targets", where)
-        if too_fine_columns(encoded[key]).any():
+        if too_fine_columns(encoded[key], TARGET_STEPS).any():
             raise bad_data(
                 f"{where}: targets vary by less than float32 can keep at their size.",
                 "Subtract an offset from them in the data function.",
             )
     return Code(None, width, partial(_vector, width, torch.float32)), encoded
 
+
+# A model is not judged by a hundredth of what targets vary by, and they are not scaled.
+TARGET_STEPS = 100
 
 ENCODERS: Mapping[Targets, Callable[..., tuple[Code, dict[str, Array]]]] = {
     "classes": encode_classes,
