@@ -317,16 +317,24 @@ class Resolver:
             )
 
         if source.whole and not checked.standardize:
-            data = prepared(embedded=True)
-            with suppress(RequestError):  # of a model that cannot be built: said where it is built
-                trial = copy.deepcopy(full)
-                self._fill(trial, "model", data.filled(task.width(data.outputs)))
-                with self._observing(Reads()):
-                    _, model = make_architecture(trial, self.experiment)
-                    embedded = embeds(model, data.train.inputs_of(2)[0])
-                if embedded:
-                    return data
+            embedded = self.remember(
+                "embeds",
+                [key, full["split"], full["model"]],
+                lambda: self._embeds(full, prepared(embedded=True), task),
+            )
+            if embedded:
+                return prepared(embedded=True)
         return prepared(embedded=False)
+
+    def _embeds(self, full: Mapping[str, Any], data: Data, task: Task) -> bool:
+        """Return whether the model looks its inputs up in an embedding."""
+        trial = copy.deepcopy(dict(full))
+        with suppress(RequestError):  # of a model that cannot be built: said where it is built
+            self._fill(trial, "model", data.filled(task.width(data.outputs)))
+            with self._observing(Reads()):
+                _, model = make_architecture(trial, self.experiment)
+                return embeds(model, data.train.inputs_of(2)[0])
+        return False
 
     def _source(self, requested: Configuration) -> tuple[Source, Reads, list[Any]]:
         """Return what the data function gives, what the user's code read for it, and its key."""
