@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from paribus.core.records.record import RunRecord, places_of_sources, with_prese
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.run_spec import RunSpec
 from paribus.core.sources.carried import edited_since
+from paribus.core.sources.import_closure import file_digest
+from paribus.core.sources.module_finder import owner
 
 # What a record may name, by kind: objects of installed libraries that are safe to call.
 TRUSTED = {
@@ -132,7 +135,8 @@ def check_trusted(folder: RunFolder, record: RunRecord, configuration: Configura
         if component.name not in NAMES[kind]
     ]
     metrics = configuration.to_dict().get("metrics", ())
-    used += [("metrics", name) for name in metrics if "." in name]
+    named = [metric if isinstance(metric, str) else metric["name"] for metric in metrics]
+    used += [("metrics", name) for name in named if "." in name]
     names = [name for kind, name in used if not _is_trusted(kind, name, carried)]
     if names:
         raise RequestError(
@@ -143,14 +147,32 @@ def check_trusted(folder: RunFolder, record: RunRecord, configuration: Configura
             "untrusted",
         )
     path = folder.experiment_file(record)
-    for fault in manifest_faults(folder.folder):
-        if str(path.parent) in fault:
-            raise DamagedError(fault, "To use what is there now, add --trust.", "sources-changed")
+    faults = [fault for fault in manifest_faults(folder.folder) if str(path.parent) in fault]
+    for name, digest in record.identity["sources"].items():
+        # ``file:object`` is of a record of format 1: a digest of a part of the file.
+        if ":" not in name and digest not in _carried_digests(path.parent, name):
+            faults.append(f"{record.run}: {shown(name)} is not what it was trained with.")
+    if faults:
+        raise DamagedError(faults[0], "To use what is there now, add --trust.", "sources-changed")
+
+
+def _carried_digests(source: Path, name: str) -> list[str]:
+    """Return the digest of a file that a run carries, or of a module: none where it has no such."""
+    if name.endswith(".py"):
+        files = [source / Path(name).name]
+    else:
+        module = source.joinpath(*name.split("."))
+        files = [module.with_name(f"{module.name}.py"), module / "__init__.py"]
+        files += module.parent.glob(f"{glob.escape(module.name)}.*.so")
+    return [file_digest(f, is_experiment=name.endswith(".py")) for f in files if f.is_file()]
 
 
 def _is_trusted(kind: str, name: str, carried: set[str]) -> bool:
     module = name.partition(":")[0]
-    if module in carried or any(name.startswith(f"{other}.") for other in carried):
+    if module in carried and module.endswith(".py"):
+        return True
+    # A module that is carried must not be one that is here anyway: `os` of the record's.
+    if any(name.startswith(f"{other}.") for other in carried) and owner(name) == "user":
         return True
     if name in NAMES.get(kind, {}).values():  # one of the short names, written in full
         return True
