@@ -74,6 +74,7 @@ from paribus.core.training.train_state import (
 )
 
 Found = TypeVar("Found")
+Traced = tuple[Sources, dict[str, bytes], Observed]
 _OF_OPTIMIZER = ("component-fails", "update")  # kinds of errors
 _CHEAP = 1.0  # seconds to make a model, up to which it is made a second time
 
@@ -84,7 +85,7 @@ class Probe:
 
     Attributes:
         initial_weights: sha256 of the weights that seed 0 begins with; None for a function.
-        read: What the user's code read while it was built.
+        traced: What the user's code is and read until it was built: as `Resolver._trace`.
         engine: What trains it when it is trained alone.
         why: Why that is no cohort, if it is not.
         fused: The optimizer's `fused` that can update this model, where the user does not choose.
@@ -93,7 +94,7 @@ class Probe:
 
     facts: dict[str, Any]
     initial_weights: str | None
-    read: Reads
+    traced: Traced
     engine: str
     why: str | None = None
     group: str | None = None
@@ -158,11 +159,11 @@ class Resolver:
         """
         resolved = self.configuration(requested)
         probe = self._probe(requested)
-        sources, contents, observed = self.remember(
-            "traced",
-            [requested.to_dict(), planned is None],
-            lambda: self._trace(requested, planned or probe.read),
-        )
+        traced = probe.traced
+        if planned:
+            key = requested.to_dict()
+            traced = self.remember("planned", key, lambda: self._trace(requested, planned))
+        sources, contents, observed = traced
         chosen = choose_engine(engine, probe.engine, probe.why)
         parts = identity_parts(
             resolved=resolved,
@@ -424,9 +425,7 @@ class Resolver:
         before = Reads({*run.observed.files, *sources}, set(run.observed.variables))
         return read_later(self.read_later, before | self.read_data, run.path.parent.resolve())
 
-    def _trace(
-        self, requested: Configuration, read: Reads | Observed
-    ) -> tuple[Sources, dict[str, bytes], Observed]:
+    def _trace(self, requested: Configuration, read: Reads | Observed) -> Traced:
         """Return digests and contents of the user's sources, and what else was read."""
         sources, observed = trace_components(requested, self.experiment.path, read)
         contents = {name: path.read_bytes() for name, path in sources.files.items()}
@@ -460,6 +459,7 @@ class Resolver:
                 lambda: self._refuse_unrepeatable(full, data, model),
             )
         read.modules |= self._source(requested)[1].modules
+        traced = self._trace(requested, read)  # now: what is imported is forgotten before others
         first = options(train_state.optimizer)
         initial = weights_hash(train_state.model.state_dict())
         engine, why, group = "cohort", None, None
@@ -479,7 +479,7 @@ class Resolver:
             **({"absent": absent} if (absent := data.absent()) else {}),
         }
         fused = full["optimizer"].get("fused")
-        return Probe(facts, initial, read, engine, why, group, fused, first)
+        return Probe(facts, initial, traced, engine, why, group, fused, first)
 
     def _refuse_unrepeatable(self, full: Mapping[str, Any], data: Data, model: nn.Module) -> None:
         """Refuse a model that the same seed gives other weights when it is made a second time."""

@@ -43,8 +43,9 @@ class ScriptResolver(Resolver):
     def data_record(self, requested: Configuration) -> dict[str, Any]:  # noqa: ARG002
         return {"fingerprint": None, "val": 0, "preprocessing": {"class_names": None}}
 
-    def _probe(self, requested: Configuration) -> Probe:  # noqa: ARG002
-        return Probe({"epochs": 0, "updates": 0, "parameters": 0}, None, Reads(), SCRIPT)
+    def _probe(self, requested: Configuration) -> Probe:
+        facts = {"epochs": 0, "updates": 0, "parameters": 0}
+        return Probe(facts, None, self._trace(requested, Reads()), SCRIPT)
 
 
 class Script:

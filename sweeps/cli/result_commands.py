@@ -187,7 +187,9 @@ def plot_command(
         found = subject.id if isinstance(subject, RunFolder) else subject.name
     # Without a subject any name will do: the file's other faults are found too.
     with faults.collecting():
-        file = checked_output(output or f"{found}.svg", (".svg", ".png"), "The picture")
+        file = checked_output(
+            f"{found}.svg" if output is None else output, (".svg", ".png"), "The picture"
+        )
     faults.check()
     assert subject
     from paribus.sweeps.report.figure import figure_of, rendered

@@ -152,7 +152,11 @@ OTHERS = {
         "mine.py": experiment(metrics='["own_metrics.Scaled"]'),
         "own_metrics.py": FACTORS + METRIC,
     },
-    "a scheduler": {"mine.py": experiment(FACTORS + SCHEDULER, scheduler="Scaled")},
+    "a scheduler": {
+        "mine.py": experiment(
+            FACTORS + SCHEDULER, scheduler='{"name": Scaled, "interval": "epoch"}'
+        )
+    },
     "an optimizer": {"mine.py": experiment(FACTORS + OPTIMIZER, optimizer="Scaled")},
 }
 HELPER = FACTORS + "\ndef scaled(x):\n    return scale(x * 1.0, read_when_made())\n"

@@ -250,7 +250,7 @@ def test_a_folder_from_elsewhere_brings_its_own_sources(tmp_path):
     assert done.returncode == 1
     unwrapped = " ".join(done.stdout.split())
     assert f"damaged: {here / run}/source/nets.py: does not hold what was written" in unwrapped
-    assert "the source of nets:Deep was " in unwrapped
+    assert "the source of nets was " in unwrapped
     assert "first difference at epoch 1" in unwrapped
 
 

@@ -334,7 +334,7 @@ def test_a_table_holds_runs_of_one_environment_the_newest_baselines(copied):
 @pytest.mark.parametrize(
     "newer",
     [
-        part("sources", **{"troubled.py:waves": "f00"}),
+        part("sources", **{"troubled.py": "f00"}),
         lambda identity: identity | {"data": "f00"},
         lambda identity: identity | {"numerics": 99},
     ],
