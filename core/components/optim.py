@@ -130,7 +130,7 @@ def options(optimizer: Optimizer) -> list[dict[str, Any]]:
     ]
 
 
-# Classes whose unit torch documents, so that an object of them says it, whoever made it: "should be
+# Classes whose unit torch documents, so that any object of them says it: "should be
 # called after a batch", and "every epoch", "the number of epoch reaches one of the milestones".
 _COUNT: dict[Interval, tuple[type[LRScheduler], ...]] = {
     "update": (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR),

@@ -23,7 +23,7 @@ from paribus.core.data.tables import Table
 from paribus.core.data.texts import Texts, Tokens
 from paribus.core.errors import ParibusError, bad_data
 from paribus.core.rng import derive, seed_globals, seeded_globals
-from paribus.core.sources.reads import Reads, add_from_elsewhere, observing
+from paribus.core.sources.reads import Reads, add_from_worker, observing
 
 PARTS = ("train", "val", "test")
 Draw = tuple[int, int]
@@ -216,7 +216,7 @@ def read_ahead(batches: Dataset[Batch], count: int, workers: int) -> Iterator[Ba
             # torch's would raise a worker's death anywhere; the loader notices it too.
             signal.signal(signal.SIGCHLD, before)
         for batch, reads in read:
-            add_from_elsewhere(reads)
+            add_from_worker(reads)
             if not isinstance(batch, tuple):
                 raise batch
             yield batch

@@ -18,7 +18,12 @@ from paribus.core.config.schema import (
 )
 from paribus.core.errors import MISSING, DamagedError, RequestError, shown
 from paribus.core.fileio import existing, manifest_faults
-from paribus.core.records.record import RunRecord, places_of_sources, with_present_names
+from paribus.core.records.record import (
+    RunRecord,
+    noted_files,
+    places_of_sources,
+    with_present_names,
+)
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.run_spec import RunSpec
 from paribus.core.sources.carried import edited_since
@@ -113,7 +118,7 @@ def naming_sources(run: RunSpec) -> Iterator[None]:
                 f" {', '.join(edited)} {'is' if len(edited) == 1 else 'are'} not what {run.id} was "
                 f"trained with; its copy in {source} was used."
             )
-        gone = [shown(path, 500) for path in run.noted.get("files", ()) if not existing(path)]
+        gone = [shown(path, 500) for path in noted_files(run.noted) if not existing(path)]
         if gone:
             message += f" It read {', '.join(gone)}, which is gone."
         raise RequestError(message, hint, error.kind) from error

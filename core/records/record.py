@@ -113,6 +113,13 @@ class Facts(_Frozen):
     absent: list[str] = []
 
 
+class ReadLater(_Frozen):
+    """Files to their sha256 and variables to their values; None: there was none."""
+
+    files: dict[str, str | None] = {}
+    variables: dict[str, str | None] = {}
+
+
 class RunRecord(_Frozen):
     """`run.json`: what was trained, with what, and what came out.
 
@@ -126,8 +133,7 @@ class RunRecord(_Frozen):
         weights_sha256: Hash of the last epoch's weights.
         noted: Recorded without being part of the identity: git, the working directory, where the
             sources lay.
-        read_later: What the user's code read after its model was built: `files` to their sha256,
-            `variables` to their values.
+        read_later: What the user's code read after its model was built.
     """
 
     format: Literal[1, 2] = FORMAT
@@ -152,7 +158,7 @@ class RunRecord(_Frozen):
     ended: Any = None
     seconds: float
     noted: Any = None
-    read_later: dict[str, dict[str, str | None]] | None = None
+    read_later: ReadLater | None = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> RunRecord:
@@ -268,6 +274,12 @@ def places_of_sources(noted: Any) -> dict[str, Path]:
     sources = noted.get("sources") if isinstance(noted, Mapping) else None
     found = sources.items() if isinstance(sources, dict) else ()
     return {str(name): Path(place) for name, place in found if isinstance(place, str)}
+
+
+def noted_files(noted: Any) -> list[str]:
+    """Return paths of the files that a run read when it was planned; `noted` may hold anything."""
+    files = noted.get("files") if isinstance(noted, Mapping) else None
+    return [str(path) for path in files] if isinstance(files, dict) else []
 
 
 # Records of format 1, which the packages `core` and `sweeps` wrote: they name an object as

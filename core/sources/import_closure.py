@@ -199,7 +199,7 @@ class ImportClosure:
 
     Attributes:
         finder: Finds modules by name.
-        places: Name to file of modules that are known to lie elsewhere than an import finds them.
+        places: Name to file of modules that an import by name would not find there.
         digests: Of the modules reached.
         distributions: Installed packages that they import.
         files: Path inside ``source/`` to the file.

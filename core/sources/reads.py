@@ -2,8 +2,8 @@
 
 Python reports every file that it opens and every module that it executes to an audit hook
 (`sys.addaudithook`), and `os.environ` is made to report look-ups while something is observed.
-Counted is what a frame of a user's file does, also through a library; not what the import of a
-library does by itself. What code in C reads is not seen.
+Counted is what a frame of a user's file reads, also through a library; not what importing a
+library reads. What code in C reads is not seen.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ _is_installed = False
 @contextmanager
 def observing(reads: Reads) -> Iterator[None]:
     """Add to `reads` what code of the user's reads in the block, other than by being imported."""
-    global _is_installed
+    global _is_installed, _copied
     if not _is_installed:
         sys.addaudithook(_audit)
         _is_installed = True
@@ -89,6 +89,7 @@ def observing(reads: Reads) -> Iterator[None]:
     finally:
         _blocks.pop()
         os.environ.__class__ = usual
+        _copied = None  # a frame keeps its variables alive
 
 
 def observed_each(items: Iterator[Item], reads: Reads) -> Iterator[Item]:
@@ -102,8 +103,8 @@ def observed_each(items: Iterator[Item], reads: Reads) -> Iterator[Item]:
         yield item  # type: ignore[misc]
 
 
-def add_from_elsewhere(reads: Reads) -> None:
-    """Add what another process read for this one, a loader worker, to the innermost block."""
+def add_from_worker(reads: Reads) -> None:
+    """Add what a loader worker read for this process to the innermost block."""
     if _blocks:
         _blocks[-1].files |= reads.files
         _blocks[-1].variables |= reads.variables
@@ -327,9 +328,10 @@ def read_later(reads: Reads, before: Reads, folder: Path) -> dict[str, dict[str,
     return {"files": files, "variables": values_of(read.variables - before.variables)}
 
 
-def changed_since(later: Mapping[str, Mapping[str, str | None]], folder: Path) -> list[str]:
+def changed_since(
+    files: Mapping[str, str | None], variables: Mapping[str, str | None], folder: Path
+) -> list[str]:
     """Return the names in what `read_later` returned that are not as they were."""
-    variables, files = later["variables"], later["files"]
     now = {name: _file_digest(str(folder / name)) for name in files}
     return sorted(
         [name for name, digest in now.items() if digest != files[name]]
@@ -376,9 +378,11 @@ def _file_digest(file: str) -> str | None:
             inside = sorted(name for name in path.parent.iterdir() if name.is_file())
             text = json.dumps([[name.name, _file_digest(str(name))] for name in inside])
             return hashlib.sha256(text.encode()).hexdigest()
+        if not path.is_file():  # it is gone, a folder, or a device without end
+            return None
         status = path.stat()
         return _content_digest(path, status.st_size, status.st_mtime_ns)
-    except OSError:  # it is gone, or a folder
+    except OSError:
         return None
 
 

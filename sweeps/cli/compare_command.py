@@ -12,7 +12,7 @@ from paribus.core.config.schema import Direction, flatten, same_value
 from paribus.core.config.values import show_value
 from paribus.core.errors import Faults, RequestError, inert, shown
 from paribus.core.fingerprint import read_parts
-from paribus.core.records.record import RunRecord
+from paribus.core.records.record import ReadLater, RunRecord
 from paribus.core.records.run_dir import RunFolder
 from paribus.sweeps.cli.completion import complete_subject
 from paribus.sweeps.cli.console import (
@@ -384,9 +384,13 @@ def _compare_runs(root: ResultsDir, names: Sequence[str], as_json: bool) -> None
 
 def _read(record: RunRecord) -> dict[str, Any]:
     """Return what decides a run besides its configuration and its machine, by name."""
-    later = record.read_later or {}
-    read = {name: value for part in later.values() for name, value in part.items()}
-    return {**read, **read_parts(record.identity), "data": record.identity["data"]}
+    later = record.read_later or ReadLater()
+    return {
+        **later.files,
+        **later.variables,
+        **read_parts(record.identity),
+        "data": record.identity["data"],
+    }
 
 
 def _cell(value: Any, part: str) -> str:

@@ -202,7 +202,8 @@ def _finished_record(run: RunSpec, root: ResultsDir, options: RunnerOptions) -> 
 
 def _changed_since(record: RunRecord, run: RunSpec) -> list[str]:
     """Return the files and variables that were read while it trained and have changed since."""
-    return changed_since(record.read_later, run.path.parent) if record.read_later else []
+    later = record.read_later
+    return changed_since(later.files, later.variables, run.path.parent) if later else []
 
 
 def _no_longer_good(run: RunSpec, root: ResultsDir) -> str | None:

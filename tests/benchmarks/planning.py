@@ -1,4 +1,4 @@
-"""How long planning a sweep takes, beside another checkout of paribus.
+"""Processor time of planning a sweep, beside another checkout of paribus.
 
     python tests/benchmarks/planning.py OTHER_CHECKOUT [--repeats 10]
 

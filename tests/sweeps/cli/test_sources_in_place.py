@@ -1,9 +1,11 @@
 """A record's sources keep their place: data beside the user's files is found again."""
 
+import json
 import shutil
 
 import numpy as np
 import pytest
+from manifest import write_manifest
 from PIL import Image
 
 PICTURES = """
@@ -128,3 +130,26 @@ def test_the_model_and_data_of_a_run_come_from_its_own_sources(project):
     """Not from a module of the same name that lies where the command is called."""
     (project.folder.parent / "pictures.py").write_text("raise SystemExit('not this one')")
     assert evaluated(project)
+
+
+FORGED = {
+    "a part is missing": {"read_later": {"files": {"x": "y"}}},
+    "no file's name": {"read_later": {"files": {"a\0b": "y"}, "variables": {}}},
+    "a device without end": {"read_later": {"files": {"/dev/zero": "y"}, "variables": {}}},
+    "notes of another kind": {"noted": {"files": 5, "sources": 5}},
+}
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_a_forged_record_of_what_was_read_is_no_traceback(project, what):
+    path = project.copies.parent / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | FORGED[what]))
+    write_manifest(path.parent)
+    again = project("run", project.folder / "mine.py", "--no-wandb", "--json")
+    assert again.code == 0, again.err
+    assert again.json["reused"] == (what == "notes of another kind")
+    shutil.rmtree(project.folder / "png")
+    for words in (("evaluate", project.run), ("runs",), ("compare", project.run, project.run)):
+        done = project(*words)
+        assert done.code in (0, 2), done.err
+        assert "Traceback" not in done.err

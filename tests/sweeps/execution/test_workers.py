@@ -78,7 +78,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("used_before", [False, True])
 def test_daemonic_processes_train_as_any_other(tmp_path, used_before):
     """As multiprocessing.Pool, Celery and Airflow have them; a fork's parent may have trained."""
-    told = run_script(
+    output = run_script(
         tmp_path,
         f"""
 import multiprocessing
@@ -96,7 +96,7 @@ if __name__ == "__main__":
 """,
         timeout=120,
     ).stdout
-    assert told.split()[-2:] == ["True", "True"]
+    assert output.split()[-2:] == ["True", "True"]
 
 
 def test_workers_have_one_thread(pool):
