@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing_extensions import TypedDict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,6 +19,10 @@ FORMAT: Literal[2] = 2
 
 
 Metrics = dict[str, float | None]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Pair = Annotated[list[Count], Field(min_length=2, max_length=2)]
+Matrix = Annotated[list[Pair], Field(min_length=2, max_length=2)]
+Triple = Annotated[list[Count], Field(min_length=3, max_length=3)]
 
 
 class _Frozen(BaseModel):
@@ -67,8 +72,32 @@ class Best(_Frozen):
 
     epoch: int
     metrics: Metrics
-    confusion_matrix: list[Any] | None
-    confusion_counts: list[list[int]] | None = None
+    confusion_matrix: list[list[Count]] | list[Matrix] | None
+    confusion_counts: list[Triple] | None = None
+
+    def counts_fit(self, classes: list[str] | None) -> bool:
+        """Return whether there are counts for each of the classes and no others."""
+        matrix = self.confusion_matrix or []
+        size = len(classes or matrix)
+        widths = {len(row) for row in matrix if not (row and isinstance(row[0], list))}
+        codes = [code for *pair, _ in self.confusion_counts or () for code in pair]
+        return len(matrix) in (0, size) and widths <= {size} and max(codes, default=-1) < size
+
+
+class RecordedTable(TypedDict):
+    """What pages say of a table's columns; `predict` reads the rest."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    columns: list[dict[str, Any]]
+
+
+class Preprocessing(TypedDict, total=False):
+    """Names of classes and columns; `predict` reads the rest."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    class_names: list[str] | None
+    columns: list[str] | None
+    table: RecordedTable
 
 
 class RecordedData(_Frozen):
@@ -88,7 +117,7 @@ class RecordedData(_Frozen):
     test: int | None = None
     input_shape: list[int] | None = None
     classes: dict[str, Any] | None = None
-    preprocessing: dict[str, Any]
+    preprocessing: Preprocessing
 
 
 class Facts(_Frozen):
@@ -185,6 +214,8 @@ class RunRecord(_Frozen):
             raise ValueError("a failed run has no best epoch")
         if self.status == "complete" and (self.best is None or self.initial_weights is None):
             raise ValueError("a complete run has a best epoch and initial weights")
+        if self.best and not self.best.counts_fit(self.class_names):
+            raise ValueError("best: its confusion matrix does not fit the classes")
         return self
 
     @property

@@ -62,7 +62,8 @@ def test_a_later_format_is_named():
 @pytest.mark.parametrize("path", [
     "run", "seed", "status", "engine", "asked", "asked.device", "configuration.select.metric",
     "configuration.data.name", "configuration.device", "identity.sources", "facts.epochs",
-    "data.val", "data.preprocessing", "best", "best.metrics", "initial_weights", "epochs",
+    "data.val", "data.preprocessing", "data.preprocessing.table", "best", "best.metrics",
+    "initial_weights", "epochs",
 ])  # fmt: skip
 @pytest.mark.parametrize("value", [None, [], {"x": "y"}])
 def test_a_part_that_is_something_else_is_damage(path, value):
@@ -79,6 +80,42 @@ def test_a_part_that_is_something_else_is_damage(path, value):
     ) and isinstance(value, dict):
         value = "x"
     place[key] = value
+    with pytest.raises(ValueError, match="is not a run's record"):
+        read_record(record)
+
+
+@pytest.mark.parametrize("key", ["class_names", "columns"])
+@pytest.mark.parametrize("value", [5, "ab", [1, 2], {"a": "b"}])
+def test_names_are_a_list(key, value):
+    record = copy.deepcopy(WHOLE)
+    record["data"]["preprocessing"][key] = value
+    with pytest.raises(ValueError, match=f"is not a run's record .data.preprocessing.{key}"):
+        read_record(record)
+
+
+@pytest.mark.parametrize("names", [["a", "b"], None])
+@pytest.mark.parametrize("counts", [
+    [[1, 2], [3]], [[1, 2], []], [[], []], [[1, 2, 3], [1, 2, 3]], [[1, {}], [1, 2]], [1, 2],
+    [[1, -2], [1, 2]], [[1, 2**63], [1, 2]], [[[1, 2], [3]], [[1, 2], [3, 4]]],
+    [[[1, 2]], [[1, 2]]],
+])  # fmt: skip
+def test_a_confusion_matrix_is_one_of_the_classes(counts, names):
+    """Found by forged records: `report` read them without a look."""
+    record = copy.deepcopy(WHOLE)
+    record["data"]["preprocessing"]["class_names"] = names
+    record["best"]["confusion_matrix"] = [[1, 2], [3, 4]]
+    assert read_record(record).confusion.toarray().tolist() == [[1, 2], [3, 4]]
+    record["best"]["confusion_matrix"] = counts
+    with pytest.raises(ValueError, match="is not a run's record"):
+        read_record(record)
+
+
+@pytest.mark.parametrize("counts", [[[0, 1]], [[0, 2, 1]], [[0, 0, -1]], [[0, {}, 1]], [0, 1, 2]])
+def test_counts_are_of_classes(counts):
+    record = copy.deepcopy(WHOLE)
+    record["best"]["confusion_counts"] = [[0, 1, 7]]
+    assert read_record(record).confusion.toarray().tolist() == [[0, 7], [0, 0]]
+    record["best"]["confusion_counts"] = counts
     with pytest.raises(ValueError, match="is not a run's record"):
         read_record(record)
 
