@@ -134,7 +134,7 @@ def trace_components(
         return closure.sources(), read
     while True:
         found = read_by_import_of(map(str, closure.files.values())) | read
-        named = module_names(found.modules)
+        named = module_names(found.modules, closure.digests)
         if named.keys() <= closure.digests.keys():
             break
         closure.places.update(named)

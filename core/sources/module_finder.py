@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import os
+import re
 import site
 import sys
 import sysconfig
@@ -22,6 +23,7 @@ Owner = Literal["stdlib", "installed", "own", "user"]
 OWN_FOLDERS = [
     str(Path(__file__).resolve().parents[2] / name) for name in ("core", "sweeps", "experiments")
 ]
+_FOLDERS = sysconfig.get_paths()
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Finder:
         if place is None:
             return self.owner(module.rpartition(".")[0]) if rest else "user"
         homes = [place.file] if place.file else [Path(folder) for folder in place.folders]
-        stdlib = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
+        stdlib = [_FOLDERS["stdlib"], _FOLDERS["platstdlib"]]
         if homes and all(_within(home, OWN_FOLDERS) for home in homes):
             return "own"
         if homes and all(_within(home, site_folders()) for home in homes):
@@ -84,10 +86,10 @@ class Finder:
 
 def site_folders() -> list[str]:
     """Return the folders that packages are installed to."""
-    pure, plat = sysconfig.get_path("purelib"), sysconfig.get_path("platlib")
     # Another environment's may be on the path too, by PYTHONPATH or a .pth file.
     more = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
-    return [pure, plat, *site.getsitepackages(), site.getusersitepackages(), *more]
+    installed = [_FOLDERS["purelib"], _FOLDERS["platlib"]]
+    return [*installed, *site.getsitepackages(), site.getusersitepackages(), *more]
 
 
 def _within(path: Path, folders: Iterable[str]) -> bool:
@@ -105,8 +107,19 @@ def _distributions(top: str) -> tuple[importlib.metadata.Distribution, ...]:
     try:
         return (importlib.metadata.distribution(top),)
     except importlib.metadata.PackageNotFoundError:
-        owners = sorted(set(importlib.metadata.packages_distributions().get(top, ())))
-    return tuple(importlib.metadata.distribution(name) for name in owners)
+        found = {d.name: d for d in importlib.metadata.distributions() if _provides(d, top)}
+        return tuple(found[name] for name in sorted(found))
+
+
+def _provides(distribution: importlib.metadata.Distribution, top: str) -> bool:
+    """Return whether a distribution installs an import name.
+
+    As `importlib.metadata.packages_distributions`, which makes a path of each installed file.
+    """
+    if declared := distribution.read_text("top_level.txt"):
+        return top in declared.split()
+    lines = distribution.read_text("RECORD") or ""
+    return re.search(rf"^{re.escape(top)}(/|\.[^/,]*,)", lines, re.MULTILINE) is not None
 
 
 @lru_cache

@@ -130,7 +130,7 @@ def forget_imports() -> None:
 
     What is read then is seen again: an id must not depend on what a process did before.
     """
-    modules = _modules_by_file() if _by_import else {}
+    modules = _modules_by_file(list(sys.modules)) if _by_import else {}
     for file in _by_import.keys() | {m for reads in _by_import.values() for m in reads.modules}:
         name = modules.get(file)
         if name is None:
@@ -157,22 +157,30 @@ def read_by_import_of(files: Iterable[str]) -> Reads:
     return found
 
 
-def module_names(files: Iterable[str]) -> dict[str, Path]:
+def module_names(files: Iterable[str], known: Iterable[str]) -> dict[str, Path]:
     """Return the names under which these files are imported now, to the file.
 
     One that was executed by its path, and is no module of the process, has the file's own name.
+
+    Args:
+        files: Real paths.
+        known: Names that are taken first, where they are imported.
     """
     files = sorted(file for file in files if Path(file).is_file())
-    modules = _modules_by_file() if files else {}
-    return {modules.get(file, Path(file).stem): Path(file) for file in files}
+    names = _modules_by_file(known)
+    if not names.keys() >= set(files):
+        names = _modules_by_file(list(sys.modules)) | names  # slow: there are thousands
+    return {names.get(file, Path(file).stem): Path(file) for file in files}
 
 
-def _modules_by_file() -> dict[str, str]:
+def _modules_by_file(names: Iterable[str]) -> dict[str, str]:
     return {
         os.path.realpath(file): name
-        for name, module in list(sys.modules.items())
+        for name in names
         # Where it was read from: a source that a run carries says it is in its place.
-        if isinstance(file := getattr(getattr(module, "__spec__", None), "origin", None), str)
+        if isinstance(
+            file := getattr(getattr(sys.modules.get(name), "__spec__", None), "origin", None), str
+        )
         and is_users(file)
         and not name.startswith(EXPERIMENT)
     }
@@ -187,8 +195,8 @@ def is_users(file: str) -> bool:
 
 @cache
 def _others() -> tuple[str, ...]:
-    names = ("stdlib", "platstdlib")
-    folders = [*(sysconfig.get_path(name) for name in names), *site_folders(), *OWN_FOLDERS]
+    stdlib = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
+    folders = [*stdlib, *site_folders(), *OWN_FOLDERS]
     both = {*folders, *map(os.path.realpath, folders)}
     return ("<", *(f"{folder}/" for folder in both))
 

@@ -405,7 +405,7 @@ class Resolver:
         What an earlier block imported or read may be in a registry or a cache of the user's.
         """
         if self._has_read:
-            modules = module_names(self.read_data.modules)
+            modules = module_names(self.read_data.modules, ())
             self.experiment = load_experiment(self.experiment.path)
             with observing(Reads()):
                 for name in modules:
