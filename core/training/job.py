@@ -64,7 +64,7 @@ def train_job(
         for run in runs:
             _refuse_changed(run, resolver)
             data = resolver.data_record(run.requested)
-            later = partial(resolver.later, run)
+            later = partial(resolver.reads.later_of, run)
             writers[run.id] = RunWriter(attempts[run.id], run, data, checkpoint_every, later)
         settle()  # the user's modules, imported by now, may have changed threads or precision
         states = {}
@@ -76,7 +76,7 @@ def train_job(
                 yield WorkerEvent(run.id, int(run.facts["epochs"]), message=text)
         engine = engine_of(runs[0].engine)
         epochs_of_all = engine.train(Job(runs, resolver, loader_workers), states)
-        for reports in observed_each(epochs_of_all, resolver.read_later):
+        for reports in observed_each(epochs_of_all, resolver.reads.later):
             events = []
             for report in reports:  # all are written before any is yielded: a stop may come between
                 writer, epochs = writers[report.run], int(left[report.run].facts["epochs"])

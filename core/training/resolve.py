@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import copy
 import functools
-import importlib
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
@@ -28,7 +26,7 @@ from paribus.core.components.models import count_parameters, tensor_hashes, weig
 from paribus.core.components.optim import fused_by_default, options, skip_compiler_import
 from paribus.core.components.pretrained import weights_digests, without_weights
 from paribus.core.components.tasks import Task
-from paribus.core.config.experiment import Experiment, load_experiment
+from paribus.core.config.experiment import Experiment
 from paribus.core.config.registry import (
     INTERVAL,
     build,
@@ -49,19 +47,11 @@ from paribus.core.data.images import make_augment
 from paribus.core.data.load import Source, load
 from paribus.core.data.prepare import Data, prepare
 from paribus.core.errors import Faults, RequestError, first_few
-from paribus.core.fingerprint import identity_parts, run_id, trace_components
+from paribus.core.fingerprint import identity_parts, run_id
 from paribus.core.run_spec import RunSpec, choose_engine
 from paribus.core.runtime import is_claimed
-from paribus.core.sources.import_closure import Sources
-from paribus.core.sources.reads import (
-    Observed,
-    Reads,
-    digests_of,
-    is_secret,
-    module_names,
-    observing,
-    read_later,
-)
+from paribus.core.sources.reads import Observed, Reads, digests_of, is_secret, observing
+from paribus.core.training.code_reads import CodeReads, Traced
 from paribus.core.training.cohort.eligibility import cohort_group
 from paribus.core.training.cohort.graph import UnsupportedModel
 from paribus.core.training.dry_run import dry_run, embeds, layer_outputs
@@ -74,7 +64,6 @@ from paribus.core.training.train_state import (
 )
 
 Found = TypeVar("Found")
-Traced = tuple[Sources, dict[str, bytes], Observed]
 _OF_OPTIMIZER = ("component-fails", "update")  # kinds of errors
 _CHEAP = 1.0  # seconds to make a model, up to which it is made a second time
 
@@ -85,7 +74,7 @@ class Probe:
 
     Attributes:
         initial_weights: sha256 of the weights that seed 0 begins with; None for a function.
-        traced: What the user's code is and read until it was built: as `Resolver._trace`.
+        traced: What the user's code is and read until it was built: as `CodeReads.trace`.
         engine: What trains it when it is trained alone.
         why: Why that is no cohort, if it is not.
         fused: The optimizer's `fused` that can update this model, where the user does not choose.
@@ -120,17 +109,19 @@ class Resolver:
         experiment: The experiment whose file components may come from.
 
     Attributes:
-        read_data: What the user's code read while data were loaded: their fingerprint covers it.
-        read_later: What it read after its models were built, in all trainings of this process.
+        reads: What the user's code reads.
     """
 
     def __init__(self, experiment: Experiment) -> None:
         if is_claimed():  # the console script trains here; workers have done it themselves
             skip_compiler_import()
-        self.experiment = experiment
+        self.reads = CodeReads(experiment)
         self._memory: dict[tuple[str, str], Any] = {}
-        self.read_data, self.read_later = Reads(), Reads()
-        self._has_read = False
+
+    @property
+    def experiment(self) -> Experiment:
+        """The experiment as it was loaded last."""
+        return self.reads.experiment
 
     def remember(self, what: str, key: Any, make: Callable[[], Found]) -> Found:
         """Return what `make` returned when it was first called for this key."""
@@ -162,7 +153,7 @@ class Resolver:
         traced = probe.traced
         if planned:
             key = requested.to_dict()
-            traced = self.remember("planned", key, lambda: self._trace(requested, planned))
+            traced = self.remember("planned", key, lambda: self.reads.trace(requested, planned))
         sources, contents, observed = traced
         chosen = choose_engine(engine, probe.engine, probe.why)
         parts = identity_parts(
@@ -332,7 +323,7 @@ class Resolver:
         trial = copy.deepcopy(dict(full))
         with suppress(RequestError):  # of a model that cannot be built: said where it is built
             self._fill(trial, "model", data.filled(task.width(data.outputs)))
-            with self._observing(Reads()):
+            with self.reads.observing(Reads()):
                 _, model = make_architecture(trial, self.experiment)
                 return embeds(model, data.train.inputs_of(2)[0])
         return False
@@ -343,11 +334,11 @@ class Resolver:
         name, seed = checked.data.name, checked.split.seed
 
         def call() -> tuple[Source, Reads]:
-            with self._observing(read := Reads()):
+            with self.reads.observing(read := Reads()):
                 function = resolve_component("data", name, self.experiment).function
                 keywords = checked.data.keywords
                 found = load(function, keywords, name=f"data {name}", seed=seed, targets=targets)
-            self.read_data |= read
+            self.reads.of_data |= read
             return found, read
 
         key = [with_defaults(checked, self.experiment)["data"], targets, seed]
@@ -398,39 +389,6 @@ class Resolver:
         faults.check()
         return checked
 
-    @contextmanager
-    def _observing(self, read: Reads) -> Iterator[None]:
-        """Observe what the user's code reads in the block as if nothing had been built before.
-
-        What an earlier block imported or read may be in a registry or a cache of the user's.
-        """
-        if self._has_read:
-            modules = module_names(self.read_data.modules, ())
-            self.experiment = load_experiment(self.experiment.path)
-            with observing(Reads()):
-                for name in modules:
-                    importlib.import_module(name)
-            self._has_read = False
-        with observing(read):
-            yield
-        self._has_read = bool(read)
-
-    def later(self, run: RunSpec) -> dict[str, dict[str, str | None]]:
-        """Return what the user's code read while models were trained, with digests and values.
-
-        What decides the run's id already, and what the data were loaded from, is left out.
-        """
-        copies = {run.path.parent / name for name in run.sources}
-        sources = {os.path.realpath(p) for p in {*copies, *run.noted.get("sources", {}).values()}}
-        before = Reads({*run.observed.files, *sources}, set(run.observed.variables))
-        return read_later(self.read_later, before | self.read_data, run.path.parent.resolve())
-
-    def _trace(self, requested: Configuration, read: Reads | Observed) -> Traced:
-        """Return digests and contents of the user's sources, and what else was read."""
-        sources, observed = trace_components(requested, self.experiment.path, read)
-        contents = {name: path.read_bytes() for name, path in sources.files.items()}
-        return sources, contents, observed
-
     @_once
     def _probe(self, requested: Configuration) -> Probe:
         """Build the configuration once, and try it: unfused where the fused form cannot update it.
@@ -449,7 +407,7 @@ class Resolver:
     def _try(self, requested: Configuration, full: Mapping[str, Any]) -> Probe:
         data, read = self.data(requested), Reads()
         started = time.perf_counter()
-        with self._observing(read):
+        with self.reads.observing(read):
             train_state = make_train_state(full, self.experiment, data, seed=0)
         if time.perf_counter() - started < _CHEAP:
             model = train_state.model
@@ -459,7 +417,8 @@ class Resolver:
                 lambda: self._refuse_unrepeatable(full, data, model),
             )
         read.modules |= self._source(requested)[1].modules
-        traced = self._trace(requested, read)  # now: what is imported is forgotten before others
+        # Now, as what is imported is forgotten before others are built.
+        traced = self.reads.trace(requested, read)
         first = options(train_state.optimizer)
         initial = weights_hash(train_state.model.state_dict())
         engine, why, group = "cohort", None, None
@@ -467,7 +426,7 @@ class Resolver:
             group = cohort_group(train_state, data.fingerprint)
         except UnsupportedModel as reason:
             engine, why = "loop", str(reason)
-        with observing(self.read_later):
+        with observing(self.reads.later):
             dry_run(train_state, update=engine == "loop")
         facts = {
             "epochs": train_state.epochs,

@@ -45,7 +45,7 @@ class ScriptResolver(Resolver):
 
     def _probe(self, requested: Configuration) -> Probe:
         facts = {"epochs": 0, "updates": 0, "parameters": 0}
-        return Probe(facts, None, self._trace(requested, Reads()), SCRIPT)
+        return Probe(facts, None, self.reads.trace(requested, Reads()), SCRIPT)
 
 
 class Script:
