@@ -6,6 +6,7 @@ form.
 """
 
 import contextlib
+import functools
 import gc
 import io
 import json
@@ -102,8 +103,12 @@ def _serve() -> None:
     os.dup2(2, 1)  # what a worker prints must not come between
     start = Path.cwd()
     before, path = dict(os.environ), sys.path[:]
+    from alembic import util
+
     from paribus.sweeps.cli.app import run
 
+    # Else the ten scripts of Optuna's schema are run each time that a storage is opened: 50 ms.
+    util.load_python_file = functools.cache(util.load_python_file)
     for line in sys.__stdin__:
         request = json.loads(line)
         out, err = _stream("strict"), _stream("backslashreplace")
