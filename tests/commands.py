@@ -104,9 +104,11 @@ def _serve() -> None:
     start = Path.cwd()
     before, path = dict(os.environ), sys.path[:]
     from alembic import util
+    from processes import start_forkserver
 
     from paribus.sweeps.cli.app import run
 
+    start_forkserver()
     # Else the ten scripts of Optuna's schema are run each time that a storage is opened: 50 ms.
     util.load_python_file = functools.cache(util.load_python_file)
     for line in sys.__stdin__:

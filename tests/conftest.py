@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from commands import Commands
+from processes import start_forkserver
 from small_experiment import SMALL, Small
 
 # Before torch starts: without it MKL rounds by where a matrix lies, and equal runs differ.
@@ -18,6 +19,11 @@ def pytest_addoption(parser):
         default=0,
         help="How often the random rows of the fault matrix inject their fault; 0: the quick form.",
     )
+
+
+def pytest_sessionstart(session):
+    if hasattr(session.config, "workerinput"):  # one of the processes that share the whole suite
+        start_forkserver()
 
 
 def pytest_collection_modifyitems(items):

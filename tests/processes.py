@@ -1,16 +1,35 @@
 """Processes of their own for tests, and whether they are still there."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 
-from paribus.core.runtime import PINNED
+from paribus.core.runtime import PINNED, pinned_environment
+from paribus.sweeps.execution.worker import ctrl_c_ignored
 
 REPOSITORY = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-c", "from paribus.sweeps.cli.main import main; main()"]
+
+# What workers of some tests import, each of them again if their server has not: 1 to 3 s.
+PRELOADED = (
+    "paribus.core.training.forkserver_preload",
+    "paribus.sweeps.execution.planner",
+    "paribus.sweeps.study.designs",
+    "sklearn.datasets",
+    "torchmetrics.classification",
+)
+
+
+def start_forkserver():
+    """Starts the server that this process's workers are forked from, unless it has started."""
+    with pinned_environment(), ctrl_c_ignored():
+        multiprocessing.get_context("forkserver").set_forkserver_preload([*PRELOADED])
+        forkserver.ensure_running()
 
 
 def unpinned():

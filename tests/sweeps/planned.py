@@ -1,11 +1,10 @@
 """Ids as a command plans them: each time in a worker of its own, with variables of its own."""
 
-import multiprocessing
 import os
 import sys
-from multiprocessing import forkserver
 
-from paribus.core.runtime import pinned_environment
+from processes import start_forkserver
+
 from paribus.sweeps.execution.planner import plan_run, plan_runs, read_request
 from paribus.sweeps.execution.pool import Pool
 from paribus.sweeps.study.designs import OneAtATime
@@ -28,11 +27,7 @@ def planned_sweep(path, *axes, seeds=(0,)):
 
 
 def _in_a_new_process(function, *arguments):
-    context = multiprocessing.get_context("forkserver")
-    with pinned_environment():  # with torchmetrics, which a worker takes seconds to import
-        preload = ["paribus.core.training.forkserver_preload", "torchmetrics.classification"]
-        context.set_forkserver_preload(preload)
-        forkserver.ensure_running()
+    start_forkserver()
     with Pool(1) as pool:
         pool.start()  # else, where this process is pinned, it would plan itself
         return pool.call(function, *arguments)
