@@ -1,4 +1,4 @@
-"""Rows 17 to 19: hostile and broken input of every kind, drawn; see `fuzz.py`."""
+"""Rows 17 to 19: hostile and broken input of every kind, drawn; see `fuzz`."""
 
 import pytest
 from fuzz import FUZZED, run_kind
