@@ -38,7 +38,8 @@ class Done:
 class Commands:
     """Runs commands one after the other, each in a folder of one's choice."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self._seconds = seconds  # that a command may take
         self._home = tempfile.TemporaryDirectory()
         self._process = self._start()
 
@@ -56,10 +57,10 @@ class Commands:
         request = {"words": typed, "cwd": str(cwd), "env": env or {}, "stdin": stdin}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        if not select.select([self._process.stdout], [], [], SECONDS)[0]:
+        if not select.select([self._process.stdout], [], [], self._seconds)[0]:
             self._process.kill()
             self._process = self._start()  # so that this failure stays one
-            raise TimeoutError(f"{words} took more than {SECONDS} s")
+            raise TimeoutError(f"{words} took more than {self._seconds} s")
         return Done(**json.loads(self._process.stdout.readline()))
 
     def workers(self) -> list[int]:

@@ -22,7 +22,7 @@ def main():
     asked = parser.parse_args()
     failed = 0
     for name in asked.kinds or FUZZED:
-        paribus, since = Commands(), time.monotonic()
+        paribus, since = Commands(seconds=60), time.monotonic()
         memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # nothing waits for a disk
         with tempfile.TemporaryDirectory(dir=memory) as folder:
             count, wrong = run_kind(

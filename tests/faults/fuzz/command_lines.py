@@ -88,11 +88,6 @@ class Lines(WithStudy):
             for path in self.work.glob("*.py"):
                 if path.name not in ("own.py", "evil.py"):
                     path.unlink()
-        for pattern in ("*.svg", "*.html", "*.png"):  # where `plot` and `report` write
-            for path in self.work.glob(pattern):
-                path.unlink()
-        if line[:1] == ["remove"]:
-            self.restore()
         return found
 
 

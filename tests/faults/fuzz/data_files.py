@@ -5,7 +5,7 @@ import io
 from hypothesis import strategies as st
 
 from fuzz.drawing import BYTES, CELLS, TEXTS, TYPED, broken_bytes, grids
-from fuzz.kind import PARTS, Kind, WithStudy
+from fuzz.kind import PARTS, Kind
 
 
 def _table():
@@ -13,7 +13,7 @@ def _table():
     return "\n".join(["size,count,colour,kind", *rows, ""]).encode()
 
 
-class Tables(WithStudy):
+class Tables(Kind):
     """CSV and TSV files: data of an experiment, inputs of a run."""
 
     quick = 25
@@ -25,7 +25,6 @@ class Tables(WithStudy):
     )
 
     def setup(self):
-        super().setup()
         (self.work / "t.csv").write_bytes(_table())
         data = {"name": "table", "path": "t.csv", "target": "kind"}
         experiment = {**PARTS, "data": data}

@@ -50,6 +50,12 @@ class Kind:
         """Return what is wrong after a case: sentences."""
         raise NotImplementedError
 
+    def clean(self):
+        """Put everything back after a case; where `plot` and `report` write, nothing is left."""
+        for pattern in ("*.svg", "*.html", "*.png"):
+            for path in self.work.glob(pattern):
+                path.unlink()
+
     def call(self, *words, stdin="", env=None):
         """Give a command; return what is wrong with its end: sentences."""
         self.given += 1
@@ -60,10 +66,13 @@ class Kind:
             return [str(error)]
         found = list(faults_of(line, done.code, done.out, done.err))
         if self.given % 1000 == 999:
-            alone = subprocess.run(
-                [*COMMAND, *line], cwd=self.work, env=unpinned() | (env or {}), timeout=300,
-                input=stdin.encode(), capture_output=True,
-            )  # fmt: skip
+            try:
+                alone = subprocess.run(
+                    [*COMMAND, *line], cwd=self.work, env=unpinned() | (env or {}), timeout=300,
+                    input=stdin.encode(), capture_output=True,
+                )  # fmt: skip
+            except subprocess.TimeoutExpired as error:
+                return [*found, f"alone: {error}"]
             texts = alone.stdout.decode(), alone.stderr.decode()
             found += [f"alone: {fault}" for fault in faults_of(line, alone.returncode, *texts)]
         return found
@@ -79,6 +88,7 @@ class Kind:
     def tried(self, case):
         """Try a case; return what is wrong: sentences."""
         found = self.wrong(case)
+        self.clean()
         if (self.place / "ran").exists():
             (self.place / "ran").unlink()
             found = [*found, "foreign code was executed"]
@@ -157,11 +167,12 @@ class WithStudy(Kind):
                     self.trained_study[path.relative_to(self.root)] = path.read_bytes()
         self.good = {self.root / path: content for path, content in self.trained_study.items()}
         (self.root / "attempts").mkdir(parents=True, exist_ok=True)
-        self.restore()
+        self.clean()
         self.runs = sorted((self.root / "runs").iterdir())
         self.run = self.runs[0]
 
-    def restore(self):
+    def clean(self):
+        super().clean()
         for path in [p for p in self.root.rglob("*") if p.is_file() and p not in self.good]:
             path.unlink()
         for path, content in self.good.items():

@@ -58,6 +58,7 @@ class Pages(WithStudy):
             self.allowed.clear()
             assert self.wrong((self.PLACES, command)) == []
             harmless |= self.seen
+            self.clean()
         self.allowed = harmless
 
     def wrong(self, case):
@@ -86,9 +87,6 @@ class Pages(WithStudy):
                     found.append(f"{page.name} holds {CONTROL.search(content).group()!r}")
             if self.allowed and (new := self.seen - self.allowed):
                 found.append(f"the page has {new}")
-        for path in [*self.work.glob("*.html"), *self.work.glob("*.svg")]:
-            path.unlink()
-        self.restore()
         return found
 
 

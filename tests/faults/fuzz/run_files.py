@@ -63,13 +63,7 @@ class Records(WithStudy):
             {"RUN": self.run.name, "OTHER": self.runs[-1].name}.get(word, word)
             for word in command.split()
         ]
-        found = self.call(*line)
-        for file in self.work.glob(f"{self.run.name}*"):  # the page and the plot of a run
-            file.unlink()
-        for file in self.work.glob("*.svg"):
-            file.unlink()
-        self.restore()
-        return found
+        return self.call(*line)
 
 
 class Weights(WithStudy):
@@ -106,8 +100,4 @@ class Weights(WithStudy):
         if name in self.start:
             return self.call("sweep", "own.py", "--set", f"train.start_from={name}", "--dry-run")
         write_manifest(self.run)
-        found = self.call(command, self.run.name, *(["1,2,3,4"] if command == "predict" else []))
-        for path in self.work.glob(f"{self.run.name}*"):
-            path.unlink()
-        self.restore()
-        return found
+        return self.call(command, self.run.name, *(["1,2,3,4"] if command == "predict" else []))

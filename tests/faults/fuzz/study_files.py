@@ -76,11 +76,7 @@ class Studies(WithStudy):
         file.write_bytes(content)
         words = command.split()
         line = [*SWEEP, "--no-wandb", *words[1:]] if words[0] == "SWEEP" else words
-        found = self.call(*line)
-        for file in self.work.glob("*.svg"):
-            file.unlink()
-        self.restore()
-        return found
+        return self.call(*line)
 
 
 def forged_study(tree):
@@ -120,9 +116,7 @@ class Optuna(WithStudy):
             self._edit(file, breaks)
         words = command.split()
         line = [*SWEEP, "--no-wandb", *words[1:]] if words[0] == "SWEEP" else words
-        found = self.call(*line)
-        self.restore()
-        return found
+        return self.call(*line)
 
     def _edit(self, file, breaks):
         """Set cells of the database, or drop a table."""

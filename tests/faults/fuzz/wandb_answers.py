@@ -74,5 +74,4 @@ class Answers(WithStudy):
                 "no_proxy": "*",
             })  # fmt: skip
             self.counted += len(server.projects)
-        self.restore()
         return found
