@@ -77,7 +77,9 @@ def edited_since(folder: Path, places: Mapping[str, Path]) -> Iterator[Path]:
 
 def _same(file: Path, place: Path, is_experiment: bool) -> bool:
     try:
+        if not (file.is_file() and place.is_file()):  # a record may name a device without end
+            return False
         first, second = (file_digest(f, is_experiment=is_experiment) for f in (file, place))
-    except RequestError:
+    except (OSError, RequestError):
         return False
     return first == second
