@@ -163,18 +163,21 @@ def shown_configuration(configuration: Mapping[str, Any]) -> dict[str, str]:
     return {key: show_value(value) for key, value in flatten(configuration).items()}
 
 
+def _commit(noted: Any) -> str | None:
+    """Return the commit that a run was trained at, if there is one; `noted` may hold anything."""
+    git = noted.get("git") if isinstance(noted, Mapping) else None
+    if not isinstance(git, Mapping) or not git.get("commit"):
+        return None
+    return f"{git['commit']}{' with uncommitted changes' if git.get('dirty') else ''}"
+
+
 def shared_facts(records: Sequence[RunRecord]) -> dict[str, str]:
     """Return commit, versions, processor and data of runs; where they differ, all values."""
     if not records:
         return {}
     environments = [record.identity["environment"] for record in records]
     facts: dict[str, list[Any]] = {
-        "commit": [
-            f"{git['commit']}{' with uncommitted changes' if git.get('dirty') else ''}"
-            if (git := (record.noted or {}).get("git") or {}).get("commit")
-            else None
-            for record in records
-        ],
+        "commit": [_commit(record.noted) for record in records],
         "data fingerprint": [record.data.fingerprint for record in records],
         "examples": [
             None
