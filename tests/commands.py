@@ -107,8 +107,10 @@ def _serve() -> None:
     from alembic import util
     from processes import start_forkserver
 
+    from paribus.core.runtime import claim_process
     from paribus.sweeps.cli.app import run
 
+    claim_process()  # as the console script does: torch's compiler stays unimported
     start_forkserver()
     # Else the ten scripts of Optuna's schema are run each time that a storage is opened: 50 ms.
     util.load_python_file = functools.cache(util.load_python_file)

@@ -22,8 +22,10 @@ NAMES = ("core", "experiments", "sweeps", "tests", "data", "utils", "models", "c
 # Runs the commands on standard input one after the other, as the console script runs one.
 RUN = """
 import contextlib, io, json, sys
-from pathlib import Path
+from paribus.core.runtime import claim_process
 from paribus.sweeps.cli.app import run
+
+claim_process()  # as the console script does
 
 done = []
 for words in json.load(sys.stdin):
