@@ -16,7 +16,7 @@ from paribus.core.errors import RequestError
 from paribus.core.training.engine import Job
 from paribus.core.training.loop import Loop
 
-# An optimizer that notes what each update begins with, and a model with sparse gradients.
+# An optimizer that notes what each update begins with.
 NOTES = """
 from torch.optim import SGD
 
@@ -33,20 +33,6 @@ class Noting(SGD):
         RATES.append(group["lr"])
         NORMS.append(torch.cat([p.grad.flatten() for p in group["params"]]).norm().item())
         return super().step(closure)
-
-
-def phrases(n: int = 40):
-    return [("good " if k % 2 else "bad ") + "film " * (k % 3 + 1) for k in range(n)], \\
-        [k % 2 for k in range(n)]
-
-
-class Sparse(nn.Module):
-    def __init__(self, vocab_size: int, num_classes: int):
-        super().__init__()
-        self.bag = nn.EmbeddingBag(vocab_size, num_classes, sparse=True, padding_idx=0)
-
-    def forward(self, x):
-        return self.bag(x)
 """
 # 42 training examples: three updates of 16 an epoch.
 TRAIN = {"epochs": 4, "batch_size": 16}
@@ -106,7 +92,7 @@ def test_all_of_torch_have_a_short_name(small):
 
 @pytest.mark.parametrize("name", NAMES["optimizer"])
 def test_it_trains_and_resumes_to_the_same_bits(write_small, name):
-    small = write_small(NOTES)
+    small = write_small(OPTIMIZERS)
     changes = ODD.get(name, {}) | {"optimizer": name, "train": TRAIN | {"epochs": 3}}
     reports, saved = trained(small, **changes)
     losses = [r.line["metrics"]["train/loss"] for r in reports]
