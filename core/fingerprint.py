@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from paribus.core.config.experiment import Experiment
 from paribus.core.config.schema import Configuration, difference, walk_components, with_value
 from paribus.core.config.values import canonical_json
 from paribus.core.runtime import settle
@@ -95,7 +96,7 @@ def _text_of(file: str) -> str:
 
 
 def trace_components(
-    configuration: Configuration, file: Path, read: Reads | Observed
+    configuration: Configuration, experiment: Experiment, read: Reads | Observed
 ) -> tuple[Sources, Observed]:
     """Return what the components, of an experiment's file or not, depend on; executes nothing.
 
@@ -104,12 +105,15 @@ def trace_components(
 
     Args:
         configuration: It has been built in this process.
-        file: The experiment's file.
+        experiment: The experiment as it was loaded.
         read: What was read while it was built in this process; or, where a run is trained, what
             planning observed.
     """
     from paribus.core.config.registry import NAMES
 
+    file = experiment.path
+    # What a finished run carries may have been executed where it lay when it was trained.
+    executed = [file, *experiment.places.values()]
     places = dict(read.modules) if isinstance(read, Observed) else {}
     closure = ImportClosure.beside(file, places)
     counts = closure.add_experiment(file)
@@ -126,20 +130,20 @@ def trace_components(
     for metric in plain.get("metrics", ()):
         name = metric if isinstance(metric, str) else metric["name"]
         modules.append(name if "." in name else "torchmetrics")
-    if not (counts or read_by_import_of([str(file)]).modules):
+    if not (counts or read_by_import_of(executed).modules):
         closure.digests.clear()
         closure.distributions.clear()
     closure.add(modules)
     if isinstance(read, Observed):
         return closure.sources(), read
     while True:
-        found = read_by_import_of(map(str, closure.files.values())) | read
+        found = read_by_import_of([*executed, *closure.files.values()]) | read
         named = module_names(found.modules, closure.digests)
         if named.keys() <= closure.digests.keys():
             break
         closure.places.update(named)
         closure.add(named)
-    own = {os.path.realpath(path) for path in closure.files.values()}
+    own = {os.path.realpath(path) for path in (*executed, *closure.files.values())}
     return closure.sources(), Observed(
         modules={name: path for name, path in closure.places.items() if name in closure.digests},
         # Of two modules of one name the second counts as a file that was read.

@@ -257,7 +257,7 @@ def _plan(folder: RunFolder, record: RunRecord, trust: bool) -> RunSpec:
     from paribus.core.inference.load_run import naming_sources, recorded_run
     from paribus.core.training.job import resolver_for_file
 
-    recorded = recorded_run(folder, record, trust=trust)
+    recorded = recorded_run(folder, record, trust=trust, to_train=True)
     with naming_sources(recorded):
         resolver = resolver_for_file(recorded.path, recorded.import_paths)
         return resolver.specify(recorded.requested, recorded.seed, recorded.engine)

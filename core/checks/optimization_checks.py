@@ -73,9 +73,20 @@ def shapes(subject: Subject) -> str:
 
 
 def loss_fits(subject: Subject) -> str:
-    """Check that loss and metrics are this task's."""
+    """Check that loss and metrics are this task's, and outputs are no probabilities."""
     train_state = subject.train_state()
     dry_run(train_state)
+    part = train_state.data.train
+    inputs, _ = batch_of(part, some_rows(part, SAMPLE), train_state.device)
+    if train_state.task.targets != "values" and inputs.is_floating_point():
+        with torch.no_grad():
+            outputs = train_state.model.eval()(1e3 * inputs)  # logits leave any bounds
+        if outputs.min() >= 0 and 0 < outputs.max() <= 1:
+            raise RequestError(
+                "All outputs of the model lie between 0 and 1, as those of a sigmoid or softmax.",
+                "Leave it out of the model: loss and metrics take logits, and predict makes "
+                "probabilities of them.",
+            )
     loss, task = (train_state.configuration[kind]["name"] for kind in ("loss", "task"))
     more = len(train_state.extra_metrics)
     extra = f" and {counted(more, 'metric')}" if more else ""

@@ -118,8 +118,13 @@ class Resolved:
     signature: Signature
 
     def filled_later(self, keyword: str) -> bool:
-        """Return whether a keyword follows from data, length or object unless the user gives it."""
-        scheduler = (*FROM_LENGTH, *FROM_LR, INTERVAL)
+        """Return whether a keyword follows from data, length or object unless the user gives it.
+
+        A learning rate does where the signature has no default of its own.
+        """
+        parameter = self.parameter(keyword)
+        from_lr = FROM_LR if parameter and parameter.required else ()
+        scheduler = (*FROM_LENGTH, *from_lr, INTERVAL)
         names = {"model": FROM_DATA, "scheduler": scheduler}.get(self.kind, ())
         return keyword in names
 

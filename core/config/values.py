@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 import yaml
@@ -87,13 +88,15 @@ def parse_value(text: str, where: str) -> Any:
 
 
 def as_plain(value: Any, where: str) -> Any:
-    """Return the same value as JSON can hold it: numpy's numbers become Python's.
+    """Return the same value as JSON can hold it: numpy's numbers become Python's, paths words.
 
     Raises RequestError for anything but finite numbers, words, true, false, none, and lists and
     dicts of these.
     """
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         value = value.item()
+    if isinstance(value, PurePath):
+        value = str(value)
     if isinstance(value, list | tuple):
         items = [as_plain(item, where) for item in value]
         return tuple(items) if isinstance(value, tuple) else items

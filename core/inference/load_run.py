@@ -19,6 +19,7 @@ from paribus.core.config.schema import (
 from paribus.core.errors import MISSING, DamagedError, RequestError, shown
 from paribus.core.fileio import existing, manifest_faults
 from paribus.core.records.record import (
+    ReadLater,
     RunRecord,
     noted_files,
     places_of_sources,
@@ -29,6 +30,7 @@ from paribus.core.run_spec import RunSpec
 from paribus.core.sources.carried import edited_since
 from paribus.core.sources.import_closure import file_digest
 from paribus.core.sources.module_finder import owner
+from paribus.core.sources.reads import changed_since
 
 # What a record may name, by kind: objects of installed libraries that are safe to call.
 TRUSTED = {
@@ -41,16 +43,20 @@ TRUSTED = {
 }
 
 
-def recorded_run(folder: RunFolder, record: RunRecord, *, trust: bool = False) -> RunSpec:
+def recorded_run(
+    folder: RunFolder, record: RunRecord, *, trust: bool = False, to_train: bool = False
+) -> RunSpec:
     """Return a finished run as it was planned, with the sources it carries. Executes nothing.
 
     Args:
         folder: Where it lies.
         record: Its record.
         trust: Whether whatever the record names may be imported and executed.
+        to_train: Whether it is trained again, whatever has changed; else its weights are used.
 
     Raises:
-        DamagedError: If a source that it carries is not what it was trained with.
+        DamagedError: If a source that it carries, or a file or variable that it read, is not what
+            it was trained with.
         RequestError: If it names something that only `trust` allows.
     """
     path = folder.experiment_file(record)
@@ -58,6 +64,8 @@ def recorded_run(folder: RunFolder, record: RunRecord, *, trust: bool = False) -
     requested = as_recorded(record)
     if not trust:
         check_trusted(folder, record, requested)
+    if not to_train:
+        _refuse_changed_reads(record)
     return RunSpec(
         id=record.run,
         experiment=record.experiment,
@@ -99,6 +107,27 @@ def with_places(configuration: Mapping[str, Any], record: RunRecord) -> dict[str
     return found
 
 
+def _refuse_changed_reads(record: RunRecord) -> None:
+    """Refuse a run whose model was made of files and variables that are something else now."""
+    files, variables = noted_files(record.noted), record.identity.get("variables", {})
+    later, folder = record.read_later or ReadLater(), Path()
+    if places := places_of_sources(record.noted):
+        folder = next(iter(places.values())).parent
+    # Of what was read while it trained, data that lies elsewhere now makes no other model.
+    there = {name: digest for name, digest in later.files.items() if (folder / name).is_file()}
+    changed = [
+        *changed_since(files, variables, Path()),
+        *changed_since(there, later.variables, folder),
+    ]
+    if changed:
+        raise DamagedError(
+            f"{', '.join(shown(name, 500) for name in changed)}: not what {record.run} read when "
+            "it was trained, so its weights would be another model's.",
+            "Bring back what it was, or train again: paribus run.",
+            "sources-changed",
+        )
+
+
 @contextmanager
 def naming_sources(run: RunSpec) -> Iterator[None]:
     """Say of a recorded run that cannot be loaded which of its files are not what they were.
@@ -113,14 +142,13 @@ def naming_sources(run: RunSpec) -> Iterator[None]:
         if error.kind == MISSING:  # no override can name another place
             message, hint = f"{run.id}: its data is gone. {message}", "Bring it back there."
         source, places = run.path.parent, places_of_sources(run.noted)
-        if edited := [shown(place, 500) for place in edited_since(source, places)]:
-            message += (
-                f" {', '.join(edited)} {'is' if len(edited) == 1 else 'are'} not what {run.id} was "
-                f"trained with; its copy in {source} was used."
-            )
+        message = message if message.endswith(".") else f"{message}."
+        if edited := list(edited_since(source, places)):
+            each = (f"{shown(p, 500)} is {'edited' if p.exists() else 'gone'}" for p in edited)
+            message += f" {', '.join(each)}, so the copy in {source} was used."
         gone = [shown(path, 500) for path in noted_files(run.noted) if not existing(path)]
         if gone:
-            message += f" It read {', '.join(gone)}, which is gone."
+            message += f" {', '.join(gone)}, which {run.id} read, is gone: bring it back there."
         raise RequestError(message, hint, error.kind) from error
 
 

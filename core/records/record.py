@@ -307,10 +307,15 @@ def places_of_sources(noted: Any) -> dict[str, Path]:
     return {str(name): Path(place) for name, place in found if isinstance(place, str)}
 
 
-def noted_files(noted: Any) -> list[str]:
-    """Return paths of the files that a run read when it was planned; `noted` may hold anything."""
+def noted_files(noted: Any) -> dict[str, str | None]:
+    """Return the files that a run read when it was planned, to their sha256.
+
+    Args:
+        noted: Of its record, which may hold anything.
+    """
     files = noted.get("files") if isinstance(noted, Mapping) else None
-    return [str(path) for path in files] if isinstance(files, dict) else []
+    found = files.items() if isinstance(files, dict) else ()
+    return {str(path): digest for path, digest in found if isinstance(digest, str | None)}
 
 
 # Records of format 1, which the packages `core` and `sweeps` wrote: they name an object as

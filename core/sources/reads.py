@@ -144,9 +144,9 @@ def forget_imports() -> None:
     _states.clear()
 
 
-def read_by_import_of(files: Iterable[str]) -> Reads:
+def read_by_import_of(files: Iterable[str | Path]) -> Reads:
     """Return what the import of these files read, and of those that this executed in turn."""
-    found, todo = Reads(), list(files)
+    found, todo = Reads(), list(map(str, files))
     seen = set()
     while todo:
         file = os.path.realpath(todo.pop())

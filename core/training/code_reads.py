@@ -51,7 +51,7 @@ class CodeReads:
 
     def trace(self, requested: Configuration, read: Reads | Observed) -> Traced:
         """Return digests and contents of the user's sources, and what else was read."""
-        sources, observed = trace_components(requested, self.experiment.path, read)
+        sources, observed = trace_components(requested, self.experiment, read)
         contents = {name: path.read_bytes() for name, path in sources.files.items()}
         return sources, contents, observed
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from paribus.core.components.models import set_dropout_streams
 from paribus.core.components.optim import never_steps
-from paribus.core.config.registry import LOSS_TASKS
+from paribus.core.config.registry import FROM_DATA, LOSS_TASKS
 from paribus.core.config.values import show_value
 from paribus.core.errors import RequestError, one_of
 from paribus.core.rng import seeded_globals
@@ -140,7 +140,9 @@ def _try_augment(train_state: TrainState, inputs: Tensor) -> None:
 
 def _try_model(train_state: TrainState, inputs: Tensor, *, training: bool = False) -> Tensor:
     where = f"data {_name(train_state, 'data')} gives"
-    hint = "Let the model take in_features or input_shape, which are filled in from the data."
+    hint = ""
+    if not set(FROM_DATA) & train_state.configuration["model"].keys():
+        hint = "Let the model take in_features or input_shape, which are filled in from the data."
     train_state.model.eval()
     if training:
         train_state.begin_training()

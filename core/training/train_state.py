@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,6 +39,7 @@ from paribus.core.config.schema import Interval
 from paribus.core.data.prepare import Data
 from paribus.core.errors import RequestError, shown
 from paribus.core.rng import seeded_globals
+from paribus.core.sources.reads import is_users
 
 
 @dataclass
@@ -241,7 +244,7 @@ def _make_loss(
 def refusing(what: str, hint: str, kind: str) -> Iterator[None]:
     """Turn any exception that a component raises in the block into a `RequestError`.
 
-    Its type and message follow `what` cannot be done.
+    Its type and message follow `what` cannot be done, with the last line of the user's.
     """
     try:
         yield
@@ -249,7 +252,9 @@ def refusing(what: str, hint: str, kind: str) -> Iterator[None]:
         raise
     except Exception as error:
         why = f"{type(error).__name__}: {shown(error, 300).rstrip('.')}"
-        raise RequestError(f"{what}: {why}.", hint, kind) from error
+        own = [f for f in traceback.extract_tb(error.__traceback__) if is_users(f.filename)]
+        at = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+        raise RequestError(f"{what}: {why}{at}.", hint, kind) from error
 
 
 def length(train: Mapping[str, Any], steps_per_epoch: int) -> tuple[int, int]:
@@ -308,7 +313,9 @@ def checked_loss(train_state: TrainState, outputs: Tensor, targets: Tensor) -> T
         raise RequestError(
             f"model {names['model']} returns {got} for a batch of {len(targets)}, but task "
             f"{names['task']} with {data.outputs} {kind} in the data needs {list(expected)}.",
-            "Let the model take out_features or num_classes, which are filled in from the data.",
+            f"Let it return {list(expected)}."
+            if {"out_features", "num_classes"} & train_state.configuration["model"].keys()
+            else "Let it take out_features or num_classes, which are filled in from the data.",
             "shape",
         )
     found: Tensor = train_state.loss(outputs, task.loss_targets(targets))

@@ -7,11 +7,12 @@ import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from paribus.core.config.schema import DIRECTIONS, Direction, difference
+from paribus.core.config.schema import DIRECTIONS, Direction, difference, get, with_value
 from paribus.core.config.values import canonical_json, show_value
 from paribus.core.errors import DamagedError, RequestError, did_you_mean, shown
 from paribus.core.fileio import creating, read_json, write_json
@@ -61,7 +62,7 @@ class StudyRecord(BaseModel):
     """`study.json`: what was requested.
 
     Attributes:
-        baseline: The baseline's configuration.
+        baseline: The baseline's configuration, with paths as `_portable`.
         storage: URL of the Optuna storage without its secrets; None: the root's own.
         created: When, in UTC.
         margin: Differences smaller than this do not matter; None: the metric's own.
@@ -142,7 +143,7 @@ class Study:
             study = cls(root, StudyRecord(
                 study=name,
                 experiment=question.experiment,
-                baseline=question.baseline.to_dict(),
+                baseline=_portable(question.baseline.to_dict(), question),
                 metric=Metric(name=question.metric, direction=question.direction),
                 axes=[],
                 settings=[],
@@ -337,7 +338,9 @@ class Study:
     def _refuse_other(self, question: StudySpec, decision: Decision) -> None:
         """Refuse another baseline or metric, and other looks, whose errors are spent already."""
         there = self.requested
-        differs = difference(there.baseline, question.baseline.to_dict())
+        differs = difference(
+            *(_portable(one, question) for one in (there.baseline, question.baseline.to_dict()))
+        )
         if question.experiment != self.experiment:
             differs = {"experiment": [self.experiment, question.experiment], **differs}
         if (question.metric, question.direction) != (self.metric, self.direction) and not differs:
@@ -379,12 +382,24 @@ def study_name(question: StudySpec) -> str:
     """Return the name that follows from the experiment, its baseline and the names of the axes."""
     keys = sorted(axis.key for axis in question.axes)
     digest = hashlib.sha256(
-        canonical_json([question.experiment, question.baseline.to_dict(), keys]).encode()
+        canonical_json(
+            [question.experiment, _portable(question.baseline.to_dict(), question), keys]
+        ).encode()
     ).hexdigest()[:6]
     words = [key.rsplit(".", 1)[-1] for key in keys]
     middle = "-".join(words) if len(words) <= 3 else f"{len(words)}-axes"
     experiment = re.sub(r"[^A-Za-z0-9_]+", "-", question.experiment).strip("-") or "experiment"
     return f"{experiment[:40]}-{middle}-{digest}"
+
+
+def _portable(baseline: dict[str, Any], question: StudySpec) -> dict[str, Any]:
+    """Return a baseline with paths relative to the experiment's folder, which may be moved."""
+    folder = question.request.path.parent
+    for key in ("data.path", "data.root", "train.start_from"):
+        place = get(baseline, key)
+        if isinstance(place, str) and Path(place).is_relative_to(folder):
+            baseline = with_value(baseline, key, str(Path(place).relative_to(folder)))
+    return baseline
 
 
 def check_study_name(name: str) -> str:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from paribus.core.config.experiment import load_experiment
 from paribus.core.errors import RequestError
 from paribus.core.fingerprint import NO_NUMBERS, environment, explain, run_id, trace_components
 from paribus.core.sources.reads import Reads
@@ -162,7 +163,7 @@ def test_sources_and_distributions_of_what_is_used(small):
     assert list(small.run().identity["sources"]) == ["small.py"]
     named, _ = trace_components(
         small.asked(model="Net", data="sklearn.datasets.load_iris", metrics=["CohenKappa"]),
-        small.path,
+        load_experiment(small.path),
         Reads(),
     )
     assert set(named.digests) == {"small.py"}

@@ -94,7 +94,14 @@ BROKEN = {
     "wrong output size": (
         NET.format(width=7, more=""),
         "shapes agree",
-        ["[2, 7]", "[2, 10]", "body [N, 32] → head [N, 7]", "num_classes"],
+        ["[2, 7]", "Let it return [2, 10].", "body [N, 32] → head [N, 7]"],
+    ),
+    "a softmax before the loss": (
+        NET.format(width="num_classes", more="")
+        .replace("return self.head", "return torch.softmax(self.head")
+        .replace(".relu())", ".relu()), 1)"),
+        "loss fits the task",
+        ["between 0 and 1", "logits"],
     ),
     "wrong loss": (
         'BASELINE["loss"] = "mse"',

@@ -243,6 +243,69 @@ def test_reproduce_says_what_is_missing_or_changed(here, one, what, gone):
     assert "Traceback" not in done.out + done.err
 
 
+def test_reproduce_has_what_the_experiments_own_file_read_on_import(here):
+    write(here.folder / "factor.json", as_json(1.0))
+    write(here.folder / "mine.py", experiment(READ_ON_IMPORT))
+    run = here.run(**{NAME: "1.0"})
+    done = here("reproduce", run["run"], "--json", **{NAME: "1.0"})
+    assert done.code == 0, done.err
+    assert done.json["environment"] == {}
+    write(here.folder / "factor.json", as_json(0.25))
+    done = here("reproduce", run["run"], "--json", **{NAME: "1.0"})
+    assert list(done.json["environment"]) == ["factor.json"]
+
+
+@pytest.mark.parametrize("words", [
+    ("evaluate",), ("evaluate", "--split", "test"), ("predict", "1,2,3"),
+], ids=" ".join)  # fmt: skip
+@pytest.mark.parametrize("what", ["a file", "a variable", "a file, while training"])
+def test_weights_are_not_put_into_another_model(here, words, what):
+    late = what == "a file, while training"
+    code = TOP + FORWARD.replace("READ", READ) if late else "from nets import Net"
+    train = TRAIN if late else {}
+    write(here.folder / "mine.py", experiment(code, model="Late" if late else "Net", **train))
+    write(here.folder / "factor.json", as_json(1.0))
+    write(here.folder / "late.json", as_json(1.0))
+    write(here.folder / "nets.py", NETS)
+    run = here.run(**{NAME: "1.0"})["run"]
+    words = (words[0], run, *words[1:])
+    assert here(*words, **{NAME: "1.0"}).code == 0
+    variables = {NAME: "1.0"}
+    if late:
+        write(here.folder / "late.json", as_json(0.25))
+    else:
+        variables = change(here.folder, what)
+    done = here(*words, **variables)
+    assert done.code == 1
+    named = "late.json" if late else CHANGES[what][0]
+    assert f"{named}: not what {run} read when it was trained" in done.err
+    readings = here.root / "readings.jsonl"
+    assert len(readings.read_text().splitlines() if readings.exists() else ()) == (
+        "--split" in words
+    )  # fmt: skip
+
+
+def test_a_project_that_was_moved_goes_on_with_its_study(paribus, tmp_path):
+    text = experiment(data='{"name": "table", "path": Path(__file__).parent / "t.csv", '
+                      '"target": "kind"}', model='"linear"')  # fmt: skip
+    folder = tmp_path / "before"
+    folder.mkdir()
+    write(folder / "mine.py", text.replace("import torch", "from pathlib import Path", 1))
+    rows = [f"{i % 7},{i % 5},{'ab'[i % 2]}" for i in range(40)]
+    write(folder / "t.csv", "\n".join(["x,y,kind", *rows, ""]))
+    counts, names = [], []
+    for place in (folder, tmp_path / "after"):
+        done = paribus("sweep", place / "mine.py", "optimizer.lr=0.01", "--seeds", "2", "--json",
+                       "--workers", "1", "--no-wandb", "--root", tmp_path / "r")  # fmt: skip
+        assert done.code == 0, done.err
+        counts.append((done.json["runs"]["trained"], done.json["runs"]["reused"]))
+        names.append(done.json["study"])
+        if place == folder:
+            folder.rename(tmp_path / "after")
+    assert counts == [(4, 0), (0, 4)]
+    assert names[0] == names[1]
+
+
 def test_reproduce_has_modules_that_were_imported_while_the_model_was_built(here):
     load = 'importlib.import_module(f"plugins_{kind}")'
     main = f"from known import KNOWN\nimport importlib\n{MAKE.format(load)}"

@@ -13,6 +13,17 @@ ONE_CYCLE = {"name": "torch.optim.lr_scheduler.OneCycleLR", "max_lr": 0.1}
 SLOPES = {"task": "regression", "data": "slopes", "loss": "mse"}
 
 
+NET_OF_MINE = """
+class Mine(nn.Module):
+    def __init__(self, in_features, num_classes):
+        super().__init__()
+        self.layer = nn.Linear(in_features, num_classes)
+
+    def forward(self, x):
+        return {}
+"""
+
+
 def refused(small, **changes):
     with pytest.raises(RequestError) as caught:
         small.run(**changes)
@@ -58,6 +69,31 @@ def test_what_the_user_gives_stays(small):
         assert chosen["fused"] is (True if name == "differentiable" else chosen.get("fused"))
     assert small.resolved(optimizer={"name": "sgd", "fused": False})["optimizer"]["fused"] is False
     assert small.resolved(optimizer={"name": "sgd", "foreach": True})["optimizer"]["fused"] is None
+
+
+def test_a_highest_rate_has_the_default_of_the_user_s_function(write_small):
+    """Found: it was the optimizer's rate, without a word."""
+    code = """
+def cycle(optimizer, total_steps, max_lr=0.05):
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr, total_steps)
+"""
+    found = write_small(code).resolved(scheduler="cycle")
+    assert found["scheduler"]["max_lr"] == 0.05
+
+
+def test_a_fault_of_the_model_is_named_with_its_line(write_small):
+    code = NET_OF_MINE.format("self.layers(x)")
+    path, line = "small.py", code.count("\n", 0, code.index("self.layers")) + 1
+    small = write_small(code)
+    line += small.path.read_text().count("\n", 0, small.path.read_text().index(code))
+    said = refused(small, model="Mine")
+    assert f"'Mine' object has no attribute 'layers' ({path}, line {line})." in said
+    assert "in_features" not in said  # it has it
+
+
+def test_outputs_of_another_shape_are_asked_for_by_shape(write_small):
+    said = refused(write_small(NET_OF_MINE.format("self.layer(x).squeeze()[..., 0]")), model="Mine")
+    assert said.endswith("Let it return [2, 3].")
 
 
 @pytest.mark.parametrize(
