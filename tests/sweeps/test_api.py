@@ -113,7 +113,7 @@ def test_the_same_bits_as_the_command_line(trained, paribus, tmp_path):
 
 
 def test_a_run_is_loaded_again(trained, root):
-    for name in (trained.id, trained.id[:12], str(trained.folder.folder)):
+    for name in (trained.id, trained.id[:-2], str(trained.folder.folder)):
         assert api.load_run(name, root=root).record == trained.record
     with pytest.raises(RequestError, match="There is no run 'nothing'"):
         api.load_run("nothing", root=root)
