@@ -141,8 +141,7 @@ def trace_components(
         named = module_names(found.modules, closure.digests)
         if named.keys() <= closure.digests.keys():
             break
-        closure.places.update(named)
-        closure.add(named)
+        closure.add_named(named)
     own = {os.path.realpath(path) for path in (*executed, *closure.files.values())}
     return closure.sources(), Observed(
         modules={name: path for name, path in closure.places.items() if name in closure.digests},

@@ -12,7 +12,7 @@ import ast
 import builtins
 import hashlib
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -239,6 +239,12 @@ class ImportClosure:
             folders = name.split(".") if is_package else name.split(".")[:-1]
             self.files["/".join([*folders, file.name])] = file
             todo += self._targets(imports, name if is_package else name.rpartition(".")[0])
+
+    def add_named(self, places: Mapping[str, Path]) -> None:
+        """Add modules that lie in these files, also those that an import was seen not to find."""
+        self.places.update(places)
+        self._seen -= places.keys()
+        self.add(places)
 
     def add_experiment(self, file: Path) -> bool:
         """Add an experiment's file with all that it imports; return whether any is the user's."""

@@ -422,11 +422,11 @@ class Resolver:
         first = options(train_state.optimizer)
         initial = weights_hash(train_state.model.state_dict())
         engine, why, group = "cohort", None, None
-        try:
-            group = cohort_group(train_state, data.fingerprint)
-        except UnsupportedModel as reason:
-            engine, why = "loop", str(reason)
         with observing(self.reads.later):
+            try:
+                group = cohort_group(train_state, data.fingerprint)
+            except UnsupportedModel as reason:
+                engine, why = "loop", str(reason)
             dry_run(train_state, update=engine == "loop")
         facts = {
             "epochs": train_state.epochs,

@@ -13,11 +13,11 @@ from safetensors.torch import save
 from torch import Tensor
 
 from paribus.core.config.values import null_if_not_finite
-from paribus.core.errors import DamagedError
+from paribus.core.errors import DamagedError, RequestError
 from paribus.core.fileio import json_text, write_folder
 from paribus.core.fingerprint import FORMAT
 from paribus.core.records.record import FORMAT as RECORD_FORMAT
-from paribus.core.records.record import RunRecord
+from paribus.core.records.record import ReadLater, RunRecord
 from paribus.core.records.run_dir import (
     BEST,
     HISTORY,
@@ -29,6 +29,7 @@ from paribus.core.records.run_dir import (
     save_state,
 )
 from paribus.core.run_spec import RunSpec
+from paribus.core.sources.reads import changed_since
 from paribus.core.training.engine import Report, State
 
 
@@ -40,7 +41,8 @@ class RunWriter:
         run: The run.
         data: As of `Resolver.data_record`.
         checkpoint_every: Seconds between saves of the resume state; 0: each epoch.
-        read_later: Asked at the end what was read while it was trained, as the record has it.
+        read_later: Asked what was read while it was trained, as the record has it: after the first
+            epoch, at each save and at the end.
 
     Attributes:
         history: The lines of the epochs so far.
@@ -56,7 +58,8 @@ class RunWriter:
         read_later: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self.folder, self.run, self.data = folder, run, data
-        self._read_later = read_later
+        self._look = read_later
+        self._read_later = ReadLater()
         self.history: list[dict[str, Any]] = []
         self._clock = CheckpointClock(checkpoint_every)
         self._began = datetime.now(UTC)
@@ -76,6 +79,12 @@ class RunWriter:
             self.unused_state = str(error)
             path.unlink()  # the next save would keep it as the one before
             return None
+        read = self._read_later = ReadLater.model_validate(state.get("read_later", {}))
+        if changed := changed_since(read.files, read.variables, self.run.path.parent):
+            self.unused_state = f"{', '.join(changed)}, which it read, has changed since."
+            path.unlink()
+            self._read_later = ReadLater()
+            return None
         self.history = state["history"]
         return state
 
@@ -83,17 +92,42 @@ class RunWriter:
         """Add an epoch; save when the clock says so, and everything when the run is finished."""
         self.history.append(null_if_not_finite(report.line))
         self._report = report
+        if report.finished or len(self.history) == 1:
+            self._look_again()
         if report.finished:
             self.finish(report.failure)
         elif self._clock.due():
             self.save()
+
+    def _look_again(self) -> None:
+        """Add what was read by now.
+
+        Raises:
+            RequestError: If something of it is not what it was earlier in this training.
+        """
+        before, now = self._read_later, ReadLater.model_validate(self._look())
+        files, variables = before.files | now.files, before.variables | now.variables
+        both = ((before.files, files), (before.variables, variables))
+        if changed := [name for then, here in both for name in then if then[name] != here[name]]:
+            text = f"{', '.join(changed)} changed while {self.run.id}, which read it, was trained."
+            raise RequestError(text, kind="changed")
+        self._read_later = ReadLater(files=files, variables=variables)
 
     def save(self) -> None:
         """Write the resume state now, if there is one: by the clock, and at a clean stop."""
         if self._report is None or self._report.state is None:
             return
         started = time.monotonic()
-        state = {**self._report.state(), "history": self.history, "format": FORMAT}
+        try:
+            self._look_again()
+        except RequestError:
+            return  # the run begins again
+        state = {
+            **self._report.state(),
+            "history": self.history,
+            "read_later": self._read_later.model_dump(),
+            "format": FORMAT,
+        }
         save_state(self.folder, state)
         self._clock.saved(time.monotonic() - started)
 
@@ -130,7 +164,7 @@ class RunWriter:
             "ended": ended.isoformat(timespec="seconds"),
             "seconds": round(sum(line["seconds"] for line in self.history), 6),
             "noted": self.run.noted,
-            "read_later": self._read_later(),
+            "read_later": self._read_later.model_dump(),
         })  # fmt: skip
         lines = "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.history)
         files = {

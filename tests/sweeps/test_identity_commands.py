@@ -160,6 +160,25 @@ def test_what_was_read_while_training_has_changed(here, late):
     assert here.run(*words, **variables)["reused"]
 
 
+def test_a_run_that_goes_on_does_not_mix_what_it_read(here):
+    """Stopped, the file edited, and run again: it began in the middle, with the new file."""
+    code = TOP + FORWARD.replace("READ", READ).replace("> 8", "> 3")
+    end = "(HERE / 'stop').exists() and self.updates > 6 and os.kill(os.getpid(), 9)"
+    counted = "self.updates += self.training"
+    code = code.replace(counted, f"{counted}\n        {end}")
+    write(here.folder / "mine.py", experiment(code, model="Late", **TRAIN))
+    put_file(here.folder, 1.0)
+    (here.folder / "stop").touch()
+    words = ["run", "mine.py", "--checkpoint-every", "0", "--no-wandb", "--root", here.root]
+    assert Started(words, cwd=here.folder).end()[0] == -9
+    (here.folder / "stop").unlink()
+    put_file(here.folder, 0.125)
+    found = here.run()
+    assert "late.json, which it read, has changed since" in found["said"]
+    shutil.rmtree(here.root)
+    assert here.run()["last"] == found["last"]
+
+
 def test_a_sweep_trains_again_what_has_read_a_file_that_changed(here):
     text, _, put, named = LATE["a file, by forward"]
     write(here.folder / "mine.py", text)

@@ -91,6 +91,48 @@ def test_a_fault_of_the_model_is_named_with_its_line(write_small):
     assert "in_features" not in said  # it has it
 
 
+READ_ONCE = """
+import functools
+import json
+from pathlib import Path
+
+
+@functools.cache
+def factor():
+    return json.loads(Path(__file__).with_name("late.json").read_text())
+
+
+class Scaled(nn.Module):
+    def __init__(self, in_features, num_classes):
+        super().__init__()
+        self.layer = nn.Linear(in_features, num_classes)
+
+    def forward(self, x):
+        return self.layer(x * factor())
+"""
+
+
+def test_what_forward_reads_once_is_seen_also_while_a_cohort_is_tried(write_small):
+    """Found: the cohort's trial came first, and what it read was in a cache from then on."""
+    small = write_small(READ_ONCE)
+    late = small.path.with_name("late.json")
+    late.write_text("2.0")
+    run = small.run(model="Scaled")
+    assert small.resolver.reads.later_of(run)["files"].keys() == {"late.json"}
+
+
+def test_a_folder_that_is_on_the_path_only_for_an_import(write_small, tmp_path):
+    """Found: planning had no end."""
+    (tmp_path / "third").mkdir()
+    (tmp_path / "third" / "thirds.py").write_text("WIDTH = 3\n")
+    small = write_small(
+        "import sys\n\nsys.path.insert(0, __file__.replace('small.py', 'third'))\n"
+        "import thirds\n\nsys.path.pop(0)\n"
+    )
+    before = small.run(model="Net").identity["sources"]
+    assert before.keys() == {"small.py", "thirds"}
+
+
 def test_outputs_of_another_shape_are_asked_for_by_shape(write_small):
     said = refused(write_small(NET_OF_MINE.format("self.layer(x).squeeze()[..., 0]")), model="Mine")
     assert said.endswith("Let it return [2, 3].")
