@@ -13,8 +13,9 @@ import traceback
 from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from paribus.core.config.schema import COMPONENTS, SCRIPT, Configuration, same_value
@@ -31,7 +32,7 @@ from paribus.core.records.record import (
 )
 from paribus.core.records.run_dir import RECORD, RunFolder
 from paribus.core.sources.carried import carried_spec, import_from
-from paribus.core.sources.reads import EXPERIMENT, Reads, forget_imports, observing
+from paribus.core.sources.reads import EXPERIMENT, Reads, forget_imports, is_users, observing
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,7 @@ def _extend_import_path(path: Path, folders: tuple[Path, ...], places: Mapping[s
     installed module. Only the sources that a finished run carries come first, as they are what it
     was trained with, even where another file of that name is found first.
     """
+    SourceFileLoader.get_code = _code  # type: ignore[method-assign,assignment]
     import_from(path.parent, places)
     if _carries(path) and sys.path[:1] != [str(path.parent)]:
         sys.path.insert(0, str(path.parent))
@@ -160,6 +162,19 @@ def _extend_import_path(path: Path, folders: tuple[Path, ...], places: Mapping[s
 
 
 _appended: list[str] = []  # folders that experiments of this process import from
+_usual_code = SourceFileLoader.get_code
+
+
+def _code(loader: SourceFileLoader, name: str) -> CodeType | None:
+    """Return a module's code: of a file of the user's from its text, which a run's id counts.
+
+    Cached byte code passes for that of any text of the same size and time of change (`rsync -t`).
+    Not by a finder: modules that are executed by their path would go past it.
+    """
+    path = loader.get_filename(name)
+    if is_users(path):
+        return loader.source_to_code(loader.get_data(path), path)
+    return _usual_code(loader, name)
 
 
 def _carries(path: Path) -> bool:

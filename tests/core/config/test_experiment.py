@@ -1,5 +1,7 @@
 """An experiment file is run and validated; whatever is wrong with it is said with file and line."""
 
+import os
+import py_compile
 import sys
 
 import pytest
@@ -126,6 +128,40 @@ def test_levels_as_text_stay_text(tmp_path):
         tmp_path, f"{SMALL}\nAXES = {{'optimizer.lr': '1e-4:1e-1:log:3', 'loss': 'l1,mse'}}\n"
     )
     assert found.axes == {"optimizer.lr": "1e-4:1e-1:log:3", "loss": "l1,mse"}
+
+
+BY_PATH = """
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+spec = spec_from_file_location("by_path", Path(__file__).with_name("old_nets.py"))
+module = module_from_spec(spec)
+spec.loader.exec_module(module)
+FACTOR = module.FACTOR
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("old_nets.py", "from old_nets import FACTOR"),
+        ("old_nets.py", BY_PATH),
+        ("old_package/__init__.py", "from old_package import FACTOR"),
+        ("old_space/nets.py", "from old_space.nets import FACTOR"),
+        ("mine.py", "FACTOR = 1.0"),
+    ],
+    ids=["module", "by path", "package", "namespace package", "experiment"],
+)
+def test_byte_code_of_an_earlier_text_is_not_used(file, text, tmp_path):
+    (tmp_path / "mine.py").write_text(f"{text}\n{SMALL}")
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(path.read_text() if path.is_file() else "FACTOR = 1.0")
+    py_compile.compile(path)
+    before = path.stat()
+    path.write_text(path.read_text().replace("1.0", "3.0"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as rsync -t and cp -p
+    assert load_experiment(tmp_path / "mine.py").objects["FACTOR"] == 3.0
 
 
 def test_the_folder_of_a_file_comes_last_on_the_import_path(tmp_path):
