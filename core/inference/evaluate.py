@@ -30,7 +30,7 @@ from paribus.core.training.train_state import make_architecture
 def trained_model(run: RunSpec, weights: Mapping[str, Tensor]) -> tuple[Task, nn.Module]:
     """Return a run's task, and its model with these weights, on the CPU in evaluation mode.
 
-    Its data need not be there.
+    Its data need not be there, unless the data function sets globals, which a model may use.
 
     Raises:
         DamagedError: If the weights are another model's.
@@ -38,6 +38,10 @@ def trained_model(run: RunSpec, weights: Mapping[str, Tensor]) -> tuple[Task, nn
     """
     with naming_sources(run):
         experiment = load_experiment(run.path, run.import_paths)
+        if run.noted.get("globals"):
+            resolver = Resolver(experiment)
+            resolver.data(run.requested)
+            experiment = resolver.experiment
         task, model = make_architecture(run.configuration, experiment)
     load_weights(model, weights, run.id)
     return task, model.eval()

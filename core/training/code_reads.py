@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import pickle
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from types import ModuleType
 
 from paribus.core.config.experiment import Experiment, load_experiment
 from paribus.core.config.schema import Configuration
+from paribus.core.errors import RequestError, first_few
 from paribus.core.fingerprint import trace_components
 from paribus.core.run_spec import RunSpec
 from paribus.core.sources.import_closure import Sources
-from paribus.core.sources.reads import Observed, Reads, module_names, observing, read_later
+from paribus.core.sources.reads import (
+    EXPERIMENT,
+    Observed,
+    Reads,
+    is_users,
+    module_names,
+    observing,
+    read_later,
+)
 
 Traced = tuple[Sources, dict[str, bytes], Observed]
 
@@ -24,11 +36,14 @@ class CodeReads:
         experiment: Loaded anew where it is observed after it has read something.
         of_data: What was read while data were loaded: their fingerprint covers it.
         later: What was read after models were built, in all trainings of this process.
+        globals_set: Those that the data function sets, which a model may use.
     """
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
         self.of_data, self.later = Reads(), Reads()
+        self.globals_set: list[str] = []
+        self._load_data: Callable[[], object] | None = None
         self._has_read = False
 
     @contextmanager
@@ -44,10 +59,31 @@ class CodeReads:
             with observing(Reads()):
                 for name in modules:
                     importlib.import_module(name)
+                if self._load_data:
+                    self._load_data()
             self._has_read = False
         with observing(read):
             yield
         self._has_read = bool(read)
+
+    def note_globals(
+        self, name: str, before: Mapping[str, object], load_again: Callable[[], object]
+    ) -> None:
+        """Note which globals a data function has set, to call it again after another import.
+
+        Raises:
+            RequestError: If it sets any, and has been called with other keywords before.
+        """
+        after = user_globals()
+        if changed := sorted(key for key in after if before.get(key) != after[key]):
+            if self._load_data:
+                raise RequestError(
+                    f"data {name} changes {first_few(changed)} when it is called, so what it gives "
+                    "with other keywords would depend on the order.",
+                    "Make it anew in the function, or return it.",
+                    "global-state",
+                )
+            self.globals_set, self._load_data = changed, load_again
 
     def trace(self, requested: Configuration, read: Reads | Observed) -> Traced:
         """Return digests and contents of the user's sources, and what else was read."""
@@ -64,3 +100,36 @@ class CodeReads:
         sources = {os.path.realpath(p) for p in {*copies, *run.noted.get("sources", {}).values()}}
         before = Reads({*run.observed.files, *sources}, set(run.observed.variables))
         return read_later(self.later, before | self.of_data, run.path.parent.resolve())
+
+
+def user_globals() -> dict[str, object]:
+    """Return what the globals of the user's modules hold, and attributes of their classes.
+
+    Pickled, so that a dict that was added to is another; of what is large or cannot be pickled,
+    whether it is the same object.
+    """
+    found: dict[str, object] = {}
+    for name, module in list(sys.modules.items()):
+        file = getattr(getattr(module, "__spec__", None), "origin", None)
+        if isinstance(file, str) and is_users(file):
+            classes = [c for c in vars(module).values() if isinstance(c, type)]
+            own = [c for c in classes if c.__module__ == name]
+            place = name.removeprefix(EXPERIMENT)
+            found |= {f"{place}.{key}": held for key, held in _held(module).items()}
+            for one in own:
+                found |= {f"{place}.{one.__name__}.{k}": held for k, held in _held(one).items()}
+    return found
+
+
+def _held(owner: object) -> dict[str, object]:
+    held: dict[str, object] = {}
+    for key, value in vars(owner).items():
+        if not (key.startswith("__") or callable(value) or isinstance(value, ModuleType)):
+            held[key] = id(value)
+            if getattr(value, "nbytes", 0) < _LARGE:
+                with suppress(Exception):
+                    held[key] = pickle.dumps(value)
+    return held
+
+
+_LARGE = 1_000_000  # bytes

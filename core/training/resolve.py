@@ -51,7 +51,7 @@ from paribus.core.fingerprint import identity_parts, run_id
 from paribus.core.run_spec import RunSpec, choose_engine
 from paribus.core.runtime import is_claimed
 from paribus.core.sources.reads import Observed, Reads, digests_of, is_secret, observing
-from paribus.core.training.code_reads import CodeReads, Traced
+from paribus.core.training.code_reads import CodeReads, Traced, user_globals
 from paribus.core.training.cohort.eligibility import cohort_group
 from paribus.core.training.cohort.graph import UnsupportedModel
 from paribus.core.training.dry_run import dry_run, embeds, layer_outputs
@@ -185,6 +185,7 @@ class Resolver:
                 },
                 "files": digests_of(observed.files),
                 "secrets": [name for name in observed.variables if is_secret(name)],
+                **({"globals": self.reads.globals_set} if self.reads.globals_set else {}),
             },
             group=probe.group if chosen == "cohort" else None,
         )
@@ -333,16 +334,22 @@ class Resolver:
         checked, targets = self._checked(requested), self.task(requested).targets
         name, seed = checked.data.name, checked.split.seed
 
-        def call() -> tuple[Source, Reads]:
+        def load_again() -> Source:
+            function = resolve_component("data", name, self.experiment).function
+            keywords = checked.data.keywords
+            return load(function, keywords, name=f"data {name}", seed=seed, targets=targets)
+
+        def observed() -> tuple[Source, Reads]:
             with self.reads.observing(read := Reads()):
-                function = resolve_component("data", name, self.experiment).function
-                keywords = checked.data.keywords
-                found = load(function, keywords, name=f"data {name}", seed=seed, targets=targets)
+                resolve_component("data", name, self.experiment)  # its module is imported
+                before = user_globals()
+                found = load_again()
+            self.reads.note_globals(name, before, load_again)
             self.reads.of_data |= read
             return found, read
 
         key = [with_defaults(checked, self.experiment)["data"], targets, seed]
-        return *self.remember("source", key, call), key
+        return *self.remember("source", key, observed), key
 
     def data_record(self, requested: Configuration) -> dict[str, Any]:
         """Return what a record says of the data, and the validation targets."""
@@ -416,7 +423,9 @@ class Resolver:
                 full["model"],
                 lambda: self._refuse_unrepeatable(full, data, model),
             )
-        read.modules |= self._source(requested)[1].modules
+        of_data = self._source(requested)[1]
+        # What sets a global that a model may use is part of the model.
+        read |= of_data if self.reads.globals_set else Reads(modules=of_data.modules)
         # Now, as what is imported is forgotten before others are built.
         traced = self.reads.trace(requested, read)
         first = options(train_state.optimizer)

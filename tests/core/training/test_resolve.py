@@ -121,6 +121,55 @@ def test_what_forward_reads_once_is_seen_also_while_a_cohort_is_tried(write_smal
     assert small.resolver.reads.later_of(run)["files"].keys() == {"late.json"}
 
 
+SETS_GLOBALS = """
+import json
+from pathlib import Path
+
+STATS = {}
+
+
+def measured(shift: float = 0.0):
+    STATS.update(json.loads(Path(__file__).with_name("stats.json").read_text()))
+    x, kind = waves()
+    return x + shift, kind
+
+
+class Scaled(nn.Module):
+    def __init__(self, in_features, num_classes):
+        super().__init__()
+        self.layer = nn.Linear(in_features, num_classes)
+
+    def forward(self, x):
+        return self.layer(x) * STATS.get("scale", 1.0)
+"""
+
+
+def test_globals_that_a_data_function_sets_are_the_model_s(write_small):
+    """Found: the modules were imported anew before the model was made, and the dict was empty."""
+    small = write_small(SETS_GLOBALS)
+    stats = small.path.with_name("stats.json")
+    stats.write_text('{"scale": 3.5}')
+    run = small.run(data="measured", model="Scaled")
+    assert run.identity["files"].keys() == {"stats.json"}
+    assert run.noted["globals"] == ["small.STATS"]
+    asked = small.asked(data="measured", model="Scaled")
+    state = small.resolver.train_state(asked, 0)
+    x, _ = state.data.train.inputs_of(4)
+    layer = state.model.layer
+    assert state.model(x).equal(layer(x) * 3.5)
+
+
+def test_a_data_function_that_changes_globals_has_one_set_of_keywords(write_small):
+    small = write_small(SETS_GLOBALS)
+    small.path.with_name("stats.json").write_text("{}")
+    drawn = write_small("import numpy as np\n\nRNG = np.random.default_rng(0)\n\n\n"
+                        "def noisy(shift: float = 0.0):\n    x, kind = waves()\n"
+                        "    return x + RNG.normal(size=x.shape) + shift, kind\n")  # fmt: skip
+    drawn.run(data="noisy")
+    with pytest.raises(RequestError, match=r"data small.py:noisy changes small.RNG when"):
+        drawn.run(data={"name": "noisy", "shift": 1.0})
+
+
 def test_a_folder_that_is_on_the_path_only_for_an_import(write_small, tmp_path):
     """Found: planning had no end."""
     (tmp_path / "third").mkdir()
