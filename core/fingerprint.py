@@ -20,15 +20,8 @@ from paribus.core.config.schema import Configuration, difference, walk_component
 from paribus.core.config.values import canonical_json
 from paribus.core.runtime import settle
 from paribus.core.sources.import_closure import ImportClosure, Sources
-from paribus.core.sources.reads import (
-    Observed,
-    Reads,
-    by_base_name,
-    digests_of,
-    module_names,
-    read_by_import_of,
-    values_of,
-)
+from paribus.core.sources.read_digests import by_base_name, digests_of, values_of
+from paribus.core.sources.reads import Observed, Reads, module_names, read_by_import_of
 
 FORMAT = 2
 # Raised when an edit of `core` changes the bits of the reference runs (tests/reference_runs.py).

@@ -30,7 +30,7 @@ from paribus.core.run_spec import RunSpec
 from paribus.core.sources.carried import edited_since
 from paribus.core.sources.import_closure import file_digest
 from paribus.core.sources.module_finder import owner
-from paribus.core.sources.reads import changed_since
+from paribus.core.sources.read_digests import changed_since
 
 # What a record may name, by kind: objects of installed libraries that are safe to call.
 TRUSTED = {

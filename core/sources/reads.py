@@ -8,8 +8,6 @@ library reads. What code in C reads is not seen.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import sys
 import sysconfig
@@ -21,7 +19,6 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, TypeVar
 
-from paribus.core.runtime import PINNED
 from paribus.core.sources.module_finder import OWN_FOLDERS, site_folders
 
 EXPERIMENT = "paribus_experiment_"  # what the module of an experiment's file is called
@@ -144,9 +141,9 @@ def forget_imports() -> None:
     _states.clear()
 
 
-def read_by_import_of(files: Iterable[str | Path]) -> Reads:
-    """Return what the import of these files read, and of those that this executed in turn."""
-    found, todo = Reads(), list(map(str, files))
+def read_by_import_of(files: Iterable[str | Path] | None = None) -> Reads:
+    """Return what the import of these files, or of all, read; and of those executed in turn."""
+    found, todo = Reads(), list(map(str, _by_import if files is None else files))
     seen = set()
     while todo:
         file = os.path.realpath(todo.pop())
@@ -222,7 +219,6 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
             _states["file", file] = _changed_at(file)
 
 
-_MANY = 1000  # files of one folder
 _WRITES = set("wax+")
 _SPECIAL = ("/proc/", "/sys/", "/dev/")
 
@@ -294,11 +290,6 @@ _copied: tuple[FrameType, int] | None = None
 _LOOKUPS = {os.getenv.__code__.co_filename, os.environ.get.__code__.co_filename}
 _LOOKS_AT_ALL = {"__iter__", "copy", "__repr__"}
 
-# Set by paribus itself, or for it.
-_NOT_COUNTED = {*PINNED, "CUDA_VISIBLE_DEVICES", "PARIBUS_ROOT", "PARIBUS_RESTARTED"}
-_SECRET = {"KEY", "APIKEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASS"}
-_SECRET |= {"CREDENTIAL", "CREDENTIALS", "AUTH", "DSN"}
-
 
 def given_value(name: str) -> str | None:
     """Return a variable's value, as before code of the user's set it in a block; None: not set."""
@@ -311,90 +302,3 @@ def given_environment() -> dict[str, str]:
     """Return all variables, as before code of the user's set them in blocks."""
     names = {*os.environ, *_set_in_blocks}
     return {name: value for name in names if (value := given_value(name)) is not None}
-
-
-def is_secret(name: str) -> bool:
-    """Return whether a variable looks like a secret by its name."""
-    return bool(_SECRET & set(name.upper().split("_")))
-
-
-def read_later(reads: Reads, before: Reads, folder: Path) -> dict[str, dict[str, str | None]]:
-    """Return digests of files and values of variables that were read, other than `before`.
-
-    Paths inside the folder are relative to it: a project may be moved. Many files of one folder
-    are one entry, ``FOLDER/*``.
-    """
-    read = reads | read_by_import_of(_by_import)
-    by_folder: dict[Path, list[Path]] = {}
-    for file in (read.files | read.modules) - before.files - before.modules:
-        by_folder.setdefault(Path(file).parent, []).append(Path(file))
-    files = {}
-    for parent, inside in sorted(by_folder.items()):
-        for path in sorted(inside) if len(inside) <= _MANY else [parent / "*"]:
-            near = path.is_relative_to(folder)
-            files[str(path.relative_to(folder) if near else path)] = _file_digest(str(path))
-    return {"files": files, "variables": values_of(read.variables - before.variables)}
-
-
-def changed_since(
-    files: Mapping[str, str | None], variables: Mapping[str, str | None], folder: Path
-) -> list[str]:
-    """Return the names in what `read_later` returned that are not as they were."""
-    now = {name: _file_digest(str(folder / name)) for name in files}
-    return sorted(
-        [name for name, digest in now.items() if digest != files[name]]
-        + [name for name, value in values_of(variables).items() if value != variables[name]]
-    )
-
-
-def values_of(names: Iterable[str]) -> dict[str, str | None]:
-    """Return the variables' values as `given_value`.
-
-    Of an absolute path it says only that it is one: where something lies is no part of an id, and
-    what is read there counts by content. Secrets are left out.
-    """
-    found = {}
-    for name in sorted(names):
-        if name not in _NOT_COUNTED and not is_secret(name):
-            value = given_value(name)
-            found[name] = "(path)" if (value or "").startswith("/") else value
-    return found
-
-
-def digests_of(files: Iterable[str]) -> dict[str, str | None]:
-    """Return the sha256 of files by their paths; None: there is no such file."""
-    return {file: _file_digest(file) for file in sorted(files)}
-
-
-def by_base_name(digests: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Return digests by the files' names without their folders, which are no part of an id."""
-    found: dict[str, str | None] = {}
-    for digest, name in sorted((str(v), Path(path).name) for path, v in digests.items()):
-        number, key = 1, name
-        while key in found:
-            number += 1
-            key = f"{name} ({number})"
-        found[key] = None if digest == "None" else digest
-    return dict(sorted(found.items()))
-
-
-def _file_digest(file: str) -> str | None:
-    """Return the sha256 of a file; of ``FOLDER/*`` that of all names and files in it."""
-    path = Path(file)
-    try:
-        if path.name == "*":
-            inside = sorted(name for name in path.parent.iterdir() if name.is_file())
-            text = json.dumps([[name.name, _file_digest(str(name))] for name in inside])
-            return hashlib.sha256(text.encode()).hexdigest()
-        if not path.is_file():  # it is gone, a folder, or a device without end
-            return None
-        status = path.stat()
-        return _content_digest(path, status.st_size, status.st_mtime_ns)
-    except OSError:
-        return None
-
-
-@cache
-def _content_digest(path: Path, size: int, changed: int) -> str:  # noqa: ARG001
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

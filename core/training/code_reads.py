@@ -16,6 +16,7 @@ from paribus.core.errors import RequestError, first_few
 from paribus.core.fingerprint import trace_components
 from paribus.core.run_spec import RunSpec
 from paribus.core.sources.import_closure import Sources
+from paribus.core.sources.read_digests import read_later
 from paribus.core.sources.reads import (
     EXPERIMENT,
     Observed,
@@ -23,7 +24,6 @@ from paribus.core.sources.reads import (
     is_users,
     module_names,
     observing,
-    read_later,
 )
 
 Traced = tuple[Sources, dict[str, bytes], Observed]

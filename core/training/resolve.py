@@ -50,7 +50,8 @@ from paribus.core.errors import Faults, RequestError, first_few
 from paribus.core.fingerprint import identity_parts, run_id
 from paribus.core.run_spec import RunSpec, choose_engine
 from paribus.core.runtime import is_claimed
-from paribus.core.sources.reads import Observed, Reads, digests_of, is_secret, observing
+from paribus.core.sources.read_digests import digests_of, is_secret
+from paribus.core.sources.reads import Observed, Reads, observing
 from paribus.core.training.code_reads import CodeReads, Traced, user_globals
 from paribus.core.training.cohort.eligibility import cohort_group
 from paribus.core.training.cohort.graph import UnsupportedModel

@@ -29,7 +29,7 @@ from paribus.core.records.run_dir import (
     save_state,
 )
 from paribus.core.run_spec import RunSpec
-from paribus.core.sources.reads import changed_since
+from paribus.core.sources.read_digests import changed_since
 from paribus.core.training.engine import Report, State
 
 

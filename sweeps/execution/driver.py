@@ -17,7 +17,7 @@ from pathlib import Path
 from paribus.core.errors import DamagedError, RequestError
 from paribus.core.records.record import RunRecord
 from paribus.core.run_spec import RunSpec, WorkerEvent
-from paribus.core.sources.reads import changed_since
+from paribus.core.sources.read_digests import changed_since
 from paribus.sweeps.execution.pool import Pool, Stop, never
 from paribus.sweeps.execution.worker import Task
 from paribus.sweeps.study.results_dir import ResultsDir
