@@ -154,6 +154,8 @@ def dry_run(sweep: Sweep, as_json: bool) -> None:
     up_to = "" if sweep.search.pruner is None else "up to "
     first = " for the first look" if sweep.decision.looks else ""
     say(f"{up_to}{len(left) + later} runs to train{first}{there}: {time}")
+    for note in sweep.study.what_changed(sweep.runs):
+        say(note)
     say("Nothing was created. Without --dry-run this is trained.")
 
 

@@ -169,7 +169,7 @@ class Study:
         Returns:
             Sentences on runs whose id is not what it was: which part changed.
         """
-        notes: list[str] = []
+        notes = self.what_changed(runs)
         known = {setting.label: setting for setting in self.settings}
         for setting in settings:
             planned = known.get(setting.label)
@@ -181,14 +181,13 @@ class Study:
             planned.changed, planned.derived = setting.changed, setting.derived
             for (label, seed), run in runs.items():
                 if label == setting.label:
-                    notes += self._what_changed(planned.runs.get(seed), run)
                     if seed not in planned.runs:
                         planned.pruned = None
                     planned.runs.pop(seed, None)  # the order of `runs` is that of planning
                     planned.runs[seed] = run.id
         self._merge_axes(question, settings)
         self._write()
-        return list(dict.fromkeys(notes))
+        return notes
 
     def prune(self, labels: Collection[str], seeds: Sequence[int], pruner: str) -> None:
         """Note that settings get no more of these seeds; on disk, synced, when this returns.
@@ -300,18 +299,27 @@ class Study:
     def _baseline(self) -> PlannedSetting | None:
         return next((setting for setting in self.settings if setting.key is None), None)
 
-    def _what_changed(self, before: str | None, run: RunSpec) -> list[str]:
-        if before is None or before == run.id or (record := self.outcomes.record(before)) is None:
-            return []
-        parts = explain(record.identity, run.identity)
-        digests = {"initial_weights"}
-        for identity in (record.identity, run.identity):
-            digests |= identity["sources"].keys() | identity.get("files", {}).keys()
-        texts = [  # a digest means nothing to a person
-            f"{k}: changed" if k in digests else f"{k}: {_short(a)} → {_short(b)}"
-            for k, (a, b) in parts.items()
-        ]
-        return [f"Trained anew because of what changed: {'; '.join(texts)}."]
+    def what_changed(self, runs: Mapping[tuple[str, int], RunSpec]) -> list[str]:
+        """Return sentences on runs whose id is not what it was: which part changed.
+
+        Args:
+            runs: Planned now, by label and seed.
+        """
+        planned, found = {s.label: s.runs for s in self.settings}, []
+        for (label, seed), run in runs.items():
+            before = planned.get(label, {}).get(seed)
+            if before in (None, run.id) or (record := self.outcomes.record(str(before))) is None:
+                continue
+            parts = explain(record.identity, run.identity)
+            digests = {"data", "initial_weights"}
+            for identity in (record.identity, run.identity):
+                digests |= identity["sources"].keys() | identity.get("files", {}).keys()
+            texts = [  # a digest means nothing to a person
+                f"{k}: changed" if k in digests else f"{k}: {_short(a)} → {_short(b)}"
+                for k, (a, b) in parts.items()
+            ]
+            found.append(f"Trained anew because of what changed: {'; '.join(texts)}.")
+        return list(dict.fromkeys(found))
 
     def _write(self) -> None:
         with creating(f"The study {self.folder}"):

@@ -192,6 +192,18 @@ def test_a_sweep_trains_again_what_has_read_a_file_that_changed(here):
         counts.append((done.json["runs"]["trained"], done.json["runs"]["reused"]))
     assert counts == [(4, 0), (0, 4), (4, 0)]
     assert named in done.err
+    edit(here.folder / "mine.py", "torch.sin(", "torch.cos(")
+    done = here(*words[:-1], "--dry-run")
+    assert "Trained anew because of what changed: data: changed; mine.py: changed." in done.out
+
+
+def test_a_model_that_raises_while_its_updates_are_timed_ends_the_dry_run_in_one_line(here):
+    raising = FORWARD.replace("READ", "[1.0][self.updates // 12]")
+    write(here.folder / "mine.py", experiment(TOP + raising, model="Late", **TRAIN))
+    done = here("sweep", "mine.py", "--dry-run", "--workers", "2")
+    assert done.code == 2
+    assert "mine.py, line" in done.err
+    assert "IndexError" in done.err
 
 
 # Read while planning
