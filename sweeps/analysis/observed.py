@@ -116,21 +116,26 @@ def example_scores(
     Returns:
         None where the metric is no mean over examples, or it is not known how.
     """
-    task, name = configuration.get("task"), metric.rpartition("/")[2]
-    if not isinstance(task, Mapping) or not len(outputs) or outputs.ndim != 2:
+    task, loss = configuration.get("task"), configuration.get("loss", {})
+    name = metric.rpartition("/")[2]
+    if not isinstance(task, Mapping) or not isinstance(loss, Mapping):
+        return None
+    if not len(outputs) or outputs.ndim != 2:
         return None
     classes = max(2, outputs.shape[1])
     are_codes = targets.ndim == 1 and targets.dtype.kind in "iu"
     if are_codes and (targets.min() < 0 or targets.max() >= classes):
         return None
-    loss = configuration.get("loss") or {}
     if name == "loss":
         name = str(loss.get("name"))  # metrics and losses of one name have one formula
     with np.errstate(all="ignore"):
-        if name == "accuracy":
-            found = _correct(outputs, targets, task)
-        else:
-            found = _errors(name, outputs.astype(np.float64), targets, loss)
+        try:
+            if name == "accuracy":
+                found = _correct(outputs, targets, task)
+            else:
+                found = _errors(name, outputs.astype(np.float64), targets, loss)
+        except (TypeError, ValueError, IndexError):  # a forged record, whose parts do not fit
+            return None
     if found is None:
         return None
     scores: Scores = found.reshape(len(found), -1).mean(1, dtype=np.float64)

@@ -69,6 +69,16 @@ def test_losses_as_torch_has_them(loss, task, targets):
     assert scores == pytest.approx(each.reshape(40, -1).mean(1).numpy(), rel=1e-4, abs=1e-5)
 
 
+@pytest.mark.parametrize("configuration", [
+    {"task": {"name": "binary"}}, {"task": {}}, {"task": {"name": "multilabel", "threshold": {}}},
+    {"task": {"name": "multiclass"}, "loss": []}, {"task": [], "loss": {}},
+    {"task": {"name": "multiclass"}, "loss": {"name": "cross_entropy", "label_smoothing": {}}},
+])  # fmt: skip
+@pytest.mark.parametrize("metric", ["val/accuracy", "val/loss"])
+def test_a_forged_record_whose_parts_do_not_fit_has_no_scores(configuration, metric):
+    assert example_scores(metric, 0.5, configuration, LOGITS, CLASSES) is None
+
+
 def test_nothing_is_said_of_what_is_no_mean_over_examples():
     task = {"task": {"name": "multiclass"}}
     assert example_scores("val/f1", 0.5, task, LOGITS, CLASSES) is None
