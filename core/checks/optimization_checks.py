@@ -75,7 +75,7 @@ def shapes(subject: Subject) -> str:
 def loss_fits(subject: Subject) -> str:
     """Check that loss and metrics are this task's, and outputs are no probabilities."""
     train_state = subject.train_state()
-    dry_run(train_state)
+    by_batch = "; it depends on train.eval_batch_size" if dry_run(train_state) else ""
     part = train_state.data.train
     inputs, _ = batch_of(part, some_rows(part, SAMPLE), train_state.device)
     if train_state.task.targets != "values" and inputs.is_floating_point():
@@ -90,7 +90,7 @@ def loss_fits(subject: Subject) -> str:
     loss, task = (train_state.configuration[kind]["name"] for kind in ("loss", "task"))
     more = len(train_state.extra_metrics)
     extra = f" and {counted(more, 'metric')}" if more else ""
-    return f"loss {loss}{extra} for task {task}"
+    return f"loss {loss}{extra} for task {task}{by_batch}"
 
 
 def _layers(train_state: TrainState) -> str:

@@ -131,6 +131,7 @@ class Facts(_Frozen):
         directions: Further metrics to `minimize` or `maximize`; None where a metric has neither.
         fresh: Tensors that did not come from the file of weights to begin with.
         absent: Classes of which validation has no example.
+        loss_by_batch: Whether the loss depends on how many examples it is given together.
     """
 
     epochs: int
@@ -140,6 +141,7 @@ class Facts(_Frozen):
     directions: dict[str, Literal["maximize", "minimize"] | None] = {}
     fresh: Any = None
     absent: list[str] = []
+    loss_by_batch: bool = False
 
 
 class ReadLater(_Frozen):

@@ -437,7 +437,7 @@ class Resolver:
                 group = cohort_group(train_state, data.fingerprint)
             except UnsupportedModel as reason:
                 engine, why = "loop", str(reason)
-            dry_run(train_state, update=engine == "loop")
+            by_batch = dry_run(train_state, update=engine == "loop")
         facts = {
             "epochs": train_state.epochs,
             "updates": train_state.updates,
@@ -446,6 +446,7 @@ class Resolver:
             "directions": {f"val/{e.key}": e.direction for e in train_state.extra_metrics},
             **({"fresh": train_state.fresh} if train_state.fresh else {}),
             **({"absent": absent} if (absent := data.absent()) else {}),
+            **({"loss_by_batch": True} if by_batch else {}),
         }
         fused = full["optimizer"].get("fused")
         return Probe(facts, initial, traced, engine, why, group, fused, first)

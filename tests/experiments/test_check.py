@@ -257,6 +257,18 @@ BASELINE["data"] = people
     assert detail.endswith("an id? column 'number'")
 
 
+def test_a_loss_that_is_a_sum_in_part_is_named(check):
+    _, found = check("""
+def part_sum(outputs, targets):
+    each = nn.functional.cross_entropy(outputs, targets, reduction="none")
+    return each.mean() + 0.1 * each.sum()
+
+BASELINE["loss"] = part_sum
+""")
+    detail = found["loss fits the task"]["detail"]
+    assert detail.endswith("part_sum for task multiclass; it depends on train.eval_batch_size")
+
+
 def test_a_class_that_validation_lacks_is_named(check):
     code, found = check("""
 def parts():

@@ -138,15 +138,33 @@ def contrast(outputs, targets):
     return nn.functional.cross_entropy(likeness, torch.arange(len(outputs)))
 
 
+def half_summed(outputs, targets):
+    errors = (outputs - targets).square()
+    return errors.mean() + 1e-3 * errors.sum()
+
+
 def unbounded(outputs, targets):
     return (outputs - targets).abs().mean() / 0
+
+
+def random(outputs, targets):
+    return (outputs - targets + torch.rand(len(targets), 1)).abs().mean()
+
+
+def weighted(outputs, targets):
+    weights = targets.abs() + 1
+    return (weights * (outputs - targets).square()).sum() / weights.sum()
 """
 
 
-@pytest.mark.parametrize("loss", ["contrast", "unbounded"])
-def test_a_loss_that_depends_on_the_batch_without_being_a_sum_is_trained(loss, write_small):
+@pytest.mark.parametrize(("loss", "depends"), {"contrast": True, "half_summed": True,
+    "unbounded": False, "random": False, "weighted": False}.items())  # fmt: skip
+def test_a_loss_that_is_no_sum_is_trained_and_named_if_it_depends_on_the_batch(
+    loss, depends, write_small
+):
     run = write_small(CONTRASTS).run(**SLOPES | {"loss": loss})
     assert run.configuration["loss"]["name"] == f"small.py:{loss}"
+    assert run.facts.get("loss_by_batch", False) is depends
 
 
 SMOOTHED = """

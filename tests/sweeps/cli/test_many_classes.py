@@ -97,6 +97,7 @@ def test_pages_and_comparisons_show_the_most_confused(paribus, root, tmp_path):
 PARTS = '''"""Without one."""
 
 import numpy as np
+from torch.nn.functional import cross_entropy
 
 
 def parts():
@@ -106,11 +107,16 @@ def parts():
     return {"train": (x, kind), "val": (x[:30][some], kind[:30][some])}
 
 
+def part_sum(outputs, targets):
+    mean = cross_entropy(outputs, targets)
+    return mean + 0.1 * cross_entropy(outputs, targets, reduction="sum")
+
+
 BASELINE = {
     "task": "multiclass",
     "data": parts,
     "model": "linear",
-    "loss": "cross_entropy",
+    "loss": part_sum,
     "optimizer": {"name": "sgd", "lr": 0.1},
     "train": {"epochs": 2},
     "metrics": ["AUROC"],
@@ -118,11 +124,12 @@ BASELINE = {
 '''
 
 
-def test_a_class_that_validation_lacks_is_named_once(paribus, tmp_path):
+def test_a_class_that_validation_lacks_and_a_loss_by_batch_are_named_once(paribus, tmp_path):
     (tmp_path / "parts.py").write_text(PARTS)
     words = ("parts.py", "--no-wandb", "--root", tmp_path / "r")
     for command in (("run", *words), ("sweep", *words, "optimizer.lr=0.2", "--seeds", "2")):
         done = paribus(*command, cwd=tmp_path)
         assert done.code == 0, done.err
         assert done.err.count("Validation has no example of 2: ") == 1
+        assert done.err.count("val/loss depends on train.eval_batch_size: loss parts.py:part") == 1
         assert "Warning" not in done.err
