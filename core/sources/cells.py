@@ -112,7 +112,7 @@ def _source(name: str, value: type | FunctionType) -> str:
     """Return the source of a class or function at a cell's top level, decorators included.
 
     Raises:
-        RequestError: If there is none.
+        RequestError: If there is none, or a function was put into the class later.
     """
     codes = [value, *vars(value).values()] if isinstance(value, type) else [value]
     files = [code.co_filename for v in codes if (code := getattr(v, "__code__", None))]
@@ -127,6 +127,8 @@ def _source(name: str, value: type | FunctionType) -> str:
             continue
         for node in reversed(body):
             if _binds(node, defined):
+                if isinstance(node, ast.ClassDef) and not node.decorator_list:
+                    _refuse_replaced(value, node, cell)
                 first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
                 lines = cell.splitlines()[first - 1 : node.end_lineno]
                 return "\n".join([*lines, *([f"{name} = {defined}"] if name != defined else [])])
@@ -135,6 +137,27 @@ def _source(name: str, value: type | FunctionType) -> str:
         "Define it at the top level of a cell, or in a file.",
         "live-object",
     )
+
+
+def _refuse_replaced(value: Any, node: ast.ClassDef, cell: str) -> None:
+    """Refuse a class with a function that its statement, in this cell, does not define."""
+    # Its statement may take one from elsewhere: `forward = other`, or by a decorator.
+    parts = list(ast.walk(node))
+    taken = {p.id for p in parts if isinstance(p, ast.Name) and isinstance(p.ctx, ast.Store)}
+    taken |= {p.name for p in parts if isinstance(p, ast.FunctionDef) and p.decorator_list}
+    lines = range(node.lineno, (node.end_lineno or 0) + 1)
+    for name, function in vars(value).items():
+        code = getattr(function, "__code__", None)
+        if code is None or function.__module__ != "__main__" or name in taken:
+            continue
+        is_here = "".join(linecache.getlines(code.co_filename)) == cell
+        if not is_here or code.co_firstlineno not in lines:
+            raise RequestError(
+                f"'{shown(value.__name__)}.{shown(name)}' was put into the class after its "
+                "definition.",
+                "Write it into the class, or take the class from a file.",
+                "live-object",
+            )
 
 
 def _binds(node: ast.stmt, name: str) -> bool:
