@@ -31,7 +31,7 @@ from paribus.core.config.signatures import (
     read_signature,
 )
 from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, shown
-from paribus.core.sources.module_finder import owner
+from paribus.core.sources.module_finder import Finder
 from paribus.core.sources.reads import Reads, observing
 
 # torch's own, by their names in lower case.
@@ -285,7 +285,7 @@ def _find(kind: str, name: str, experiment: Experiment) -> tuple[Any, bool]:
             )
         return experiment.objects[inner], True
     if "." in name and not colon and all(part.isidentifier() for part in name.split(".")):
-        return _import(kind, name), owner(name.split(".")[0]) == "user"
+        return _import(kind, name), Finder().owner(name.split(".")[0]) == "user"
     example = f" Dotted paths such as {_EXAMPLES[kind]} are valid too." if kind in _EXAMPLES else ""
     raise RequestError(
         f"There is no {kind} '{shown(name)}'.",
@@ -333,7 +333,7 @@ def _is_of_kind(kind: str, function: Any, trusted: bool) -> bool:
     if not callable(function):
         return False
     module = (getattr(function, "__module__", None) or "builtins").split(".")[0]
-    foreign = owner(module) == "stdlib"
+    foreign = Finder().owner(module) == "stdlib"
     if kind == "task":
         own = module == "paribus" and hasattr(function, "width")
         return own and not inspect.isabstract(function)

@@ -29,7 +29,7 @@ from paribus.core.records.run_dir import RunFolder
 from paribus.core.run_spec import RunSpec
 from paribus.core.sources.carried import edited_since
 from paribus.core.sources.import_closure import file_digest
-from paribus.core.sources.module_finder import owner
+from paribus.core.sources.module_finder import Finder
 from paribus.core.sources.read_digests import changed_since
 
 # What a record may name, by kind: objects of installed libraries that are safe to call.
@@ -205,7 +205,7 @@ def _is_trusted(kind: str, name: str, carried: set[str]) -> bool:
     if module in carried and module.endswith(".py"):
         return True
     # A module that is carried must not be one that is here anyway: `os` of the record's.
-    if any(name.startswith(f"{other}.") for other in carried) and owner(name) == "user":
+    if any(name.startswith(f"{other}.") for other in carried) and Finder().owner(name) == "user":
         return True
     if name in NAMES.get(kind, {}).values():  # one of the short names, written in full
         return True

@@ -56,8 +56,8 @@ def _digest(statements: list[ast.stmt]) -> str:
     return hashlib.sha256(_dump(statements).encode()).hexdigest()
 
 
-def is_inert(node: object) -> bool:
-    """Return whether it is a statement without effect: `pass`, a docstring, `...`."""
+def _is_inert(node: object) -> bool:
+    # A statement without effect: `pass`, a docstring, `...`.
     return isinstance(node, ast.Pass) or (
         isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     )
@@ -73,7 +73,7 @@ def _dump(node: object) -> str:
         )
         return f"{type(node).__name__}({','.join(fields)})"
     if isinstance(node, list):
-        return f"[{','.join(_dump(item) for item in node if not is_inert(item))}]"
+        return f"[{','.join(_dump(item) for item in node if not _is_inert(item))}]"
     return ascii(node)
 
 

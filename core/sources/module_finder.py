@@ -66,7 +66,7 @@ class Finder:
         return place
 
     def owner(self, module: str) -> Owner:
-        """Return whose a module is; one that cannot be found counts as the user's."""
+        """Return whose a module is; 'own' is this package. One not found counts as the user's."""
         top, _, rest = module.partition(".")
         if top == "paribus":
             return "own"
@@ -151,8 +151,3 @@ def _files_digest(distribution: importlib.metadata.Distribution) -> str:
     ]
     digest = hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
     return f", files {digest[:12]}"
-
-
-def owner(module: str) -> Owner:
-    """Return whose a module is; 'own' is this package. One not found counts as the user's."""
-    return Finder().owner(module)

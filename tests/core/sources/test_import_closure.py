@@ -10,7 +10,7 @@ import pytest
 
 from paribus.core.errors import RequestError
 from paribus.core.sources.import_closure import ImportClosure, Sources, tree_digest
-from paribus.core.sources.module_finder import Finder, distribution_of, owner
+from paribus.core.sources.module_finder import Finder, distribution_of
 
 MINE = '''"""The question."""
 import math
@@ -391,9 +391,9 @@ def test_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         "editable_one": "user",
         "nowhere": "user",
     }
-    assert {name: owner(name) for name in wanted} == wanted
+    assert {name: Finder().owner(name) for name in wanted} == wanted
     monkeypatch.setattr(sys, "path", [*elsewhere, str(repository)])
-    assert (owner("sweeps.api"), owner("tests")) == ("own", "user")
+    assert (Finder().owner("sweeps.api"), Finder().owner("tests")) == ("own", "user")
 
 
 def test_an_editable_install_by_an_import_hook_is_the_users(
@@ -418,7 +418,7 @@ def test_a_file_in_site_packages_without_distribution_is_the_users(
     write(tmp_path, {"loose_module.py": "x = 1"})
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("paribus.core.sources.module_finder.site_folders", lambda: [str(tmp_path)])
-    assert owner("loose_module") == "user"
+    assert Finder().owner("loose_module") == "user"
     assert list(trace_module("loose_module.x").digests) == ["loose_module"]
 
 
@@ -439,7 +439,7 @@ def test_another_environment_on_the_path_is_installed_too(
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: faraway\nVersion: 1.2\n")
     (folder / "faraway.py").write_text("x = 1")
     monkeypatch.syspath_prepend(folder)
-    assert owner("faraway") == "installed"
+    assert Finder().owner("faraway") == "installed"
     assert trace_module("faraway.x").distributions == {"faraway": "1.2"}  # it has no RECORD
 
 
