@@ -10,16 +10,14 @@ from __future__ import annotations
 import ast
 import linecache
 import math
-import symtable
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
 from paribus.core.errors import RequestError, shown
 from paribus.core.fileio import creating, write_bytes
-from paribus.core.sources.import_closure import tree_digest
+from paribus.core.sources.import_closure import names_used, tree_digest
 
 _CONSTANTS = (bool, int, float, str, bytes, type(None))
 
@@ -85,7 +83,7 @@ def _collect(name: str, value: Any, parts: dict[str, str]) -> None:
     source = _source(name, value)
     parts[name] = ""  # a mark: what it uses may use it in turn
     namespace = vars(sys.modules["__main__"])
-    for used in sorted(_names_used(ast.parse(source).body[0])):
+    for used in sorted(names_used(ast.parse(source).body[0])):
         if used in namespace and used != name and not used.startswith("__"):
             _collect(used, namespace[used], parts)
     del parts[name]
@@ -165,21 +163,3 @@ def _binds(node: ast.stmt, name: str) -> bool:
         return node.name == name
     # act = lambda x: …
     return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
-
-
-def _names_used(node: ast.stmt) -> set[str]:
-    """Return the top-level names that a top-level statement uses."""
-    try:
-        return set(_used(symtable.symtable(ast.unparse(node), "", "exec")))
-    except (SyntaxError, ValueError):  # ast.unparse fails at some f-strings: all names count
-        return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
-
-
-def _used(table: symtable.SymbolTable) -> Iterator[str]:
-    # In a class, `width = width` reads the global one; in a function it would be an error.
-    local_falls_back = table.get_type() != "function"
-    for symbol in table.get_symbols():
-        if symbol.is_global() or (local_falls_back and symbol.is_referenced()):
-            yield symbol.get_name()
-    for child in table.get_children():
-        yield from _used(child)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import builtins
 import hashlib
+import symtable
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,9 +23,14 @@ from paribus.core.sources.module_finder import Finder, distribution_of
 
 _ALWAYS_RECORDED = frozenset({"torch", "numpy"})  # part of every run's environment
 _CONFIGURATION = frozenset({"BASELINE", "AXES", "SELECT"})  # counts as resolved values, not as text
-# Where these are used, any top-level name may be: `globals()[kind]`.
-_ANY_NAME = frozenset({"globals", "vars", "locals", "eval", "exec", "sys.modules", "__dict__"})
-_BUILTINS = frozenset(dir(builtins))
+# Where all of one set are used, any top-level name may be: `globals()[kind]`.
+_ANY_NAME = [
+    *({name} for name in ("globals", "vars", "locals", "eval", "exec", "getmodule")),
+    *({name} for name in ("__dict__", "__globals__", "f_globals")),
+    *({"sys", "modules"}, {"import_module", "__name__"}),
+]
+_EFFECTS = {"setattr", "delattr", "exec", "eval", "__import__"}
+_PURE = frozenset(dir(builtins)) - _EFFECTS
 
 Import = tuple[str, int, str | None]  # module, dots before it, the name imported from it
 
@@ -104,70 +110,87 @@ def _parsed(content: bytes, is_experiment: bool) -> tuple[str, tuple[Import, ...
 def _without_configuration(body: list[ast.stmt]) -> list[ast.stmt]:
     """Return the statements that an experiment's objects may depend on.
 
-    Left out are `BASELINE`, `AXES`, `SELECT`, the constants that only these use, and what the file
-    does as a script.
+    Left out is what fills `BASELINE`, `AXES` and `SELECT`, which count by their values, and the
+    constants that only these use and that are made of numbers, words, other such constants and
+    what numpy, math and builtins make of them; and what the file does as a script. What a call
+    that fills `AXES` does besides is not seen.
     """
     left: list[ast.stmt] = []
     for node in body:
         is_main = isinstance(node, ast.If) and _dump(node.test) == _IS_MAIN
         left += node.orelse if is_main and isinstance(node, ast.If) else [node]
-    names = {node: _names_in(node) for node in left}
-    if any(_ANY_NAME & used for used in names.values()):
-        constants = set(_CONFIGURATION)
-    else:
-        constants = {name for node in left for name in _bound_constants(node)} | _CONFIGURATION
+    pure = _PURE | {
+        alias.asname or alias.name
+        for node in left
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+        if (getattr(node, "module", None) or alias.name) in ("numpy", "math")
+    }
+    uses = {node: names_used(node) | _all(node, ast.Attribute) for node in left}
+    changes = {node: _changes(node) for node in left}
+    constants, more = set[str](), set(_CONFIGURATION)
+    while not more <= constants:
+        constants |= more
+        if not any(names <= used for names in _ANY_NAME for used in uses.values()):
+            filling = [node for node in left if changes[node] & constants]
+            more = {name for node in filling for name in changes[node] | uses[node]}
+    constants &= _CONFIGURATION.union(*changes.values()) - {""}  # no names of builtins
     # A constant that one of the statements left uses is no longer left out, nor what it uses.
     while True:
-        hidden = [node for node in left if (own := _changes(node)) and own <= constants]
-        used = {name for node in left if node not in hidden for name in names[node]}
+        hidden = [
+            node
+            for node in left
+            if changes[node] <= constants
+            and not uses[node] & _EFFECTS
+            and (changes[node] & _CONFIGURATION or _all(node, ast.Name) <= pure | constants)
+        ]
+        used = {name for node in left if node not in hidden for name in uses[node]}
         if not constants & used:
             return [node for node in left if node not in hidden]
         constants -= used
 
 
-def _names_in(node: ast.stmt) -> set[str]:
-    """Return the names that a statement mentions: `sys.modules` as one, other attributes alone."""
-    found = set()
-    for part in ast.walk(node):
-        if isinstance(part, ast.Name):
-            found.add(part.id)
-        elif isinstance(part, ast.Attribute):
-            is_modules = part.attr == "modules" and getattr(part.value, "id", "") == "sys"
-            found.add("sys.modules" if is_modules else part.attr)
-    return found
+def names_used(node: ast.stmt) -> set[str]:
+    """Return the top-level names that a top-level statement binds or uses."""
+    try:
+        return set(_used(symtable.symtable(ast.unparse(node), "", "exec")))
+    except (SyntaxError, ValueError):  # ast.unparse fails at some f-strings: all names count
+        return _all(node, ast.Name)
+
+
+def _used(table: symtable.SymbolTable) -> Iterator[str]:
+    # In a class, `width = width` reads the global one; in a function it would be an error.
+    local_falls_back = table.get_type() != "function"
+    for symbol in table.get_symbols():
+        if symbol.is_global() or (local_falls_back and symbol.is_referenced()):
+            yield symbol.get_name()
+    for child in table.get_children():
+        yield from _used(child)
+
+
+def _all(node: ast.stmt, kind: type[ast.Name | ast.Attribute]) -> set[str]:
+    found = [part for part in ast.walk(node) if isinstance(part, kind)]
+    return {part.id if isinstance(part, ast.Name) else part.attr for part in found}
 
 
 def _changes(node: ast.stmt) -> set[str]:
-    """Return the names that an assignment binds or changes (`AXES["a"] = 1`); else none."""
-    if isinstance(node, ast.Assign):
-        targets = node.targets
-    elif isinstance(node, ast.AnnAssign | ast.AugAssign):
-        targets = [node.target]
-    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-        function = node.value.func  # AXES.update(…)
-        targets = [function] if isinstance(function, ast.Attribute) else []
-    else:
-        targets = []
+    """Return the names that assignments, and loops of these, bind or change; "": it does more."""
     found = set()
-    for target in targets:
-        inner: ast.expr = target
-        while isinstance(inner, ast.Attribute | ast.Subscript):
-            inner = inner.value
-        found.add(inner.id if isinstance(inner, ast.Name) else "")
+    for part in ast.walk(node):
+        target: ast.AST | None = None
+        if isinstance(part, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.For | ast.If):
+            continue
+        if isinstance(part, ast.Expr):  # AXES.update(…)
+            target = getattr(getattr(part.value, "func", None), "value", None)
+        elif not isinstance(part, ast.stmt):
+            is_target = isinstance(getattr(part, "ctx", None), ast.Store)
+            if not is_target or isinstance(part, ast.Tuple | ast.List | ast.Starred):
+                continue
+            target = part
+        while isinstance(target, ast.Attribute | ast.Subscript):
+            target = target.value
+        found.add(target.id if isinstance(target, ast.Name) else "")
     return found
-
-
-def _bound_constants(node: ast.stmt) -> set[str]:
-    """Return the name that a statement binds to a value without side effects."""
-    if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
-        return set()
-    plain = all(
-        isinstance(call.func, ast.Name) and call.func.id in _BUILTINS
-        for call in ast.walk(node.value)
-        if isinstance(call, ast.Call)
-    )
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    return _changes(node) if plain and all(isinstance(t, ast.Name) for t in targets) else set()
 
 
 def file_digest(path: Path, *, is_experiment: bool = False) -> str:

@@ -517,11 +517,11 @@ def test_what_another_experiment_imported_before_is_not_counted(control, tmp_pat
     [
         ('"direction": "maximize"', '"direction": ("maximize")'),
         ("SELECT = {", "SELECT = {  # how epochs are compared\n    "),
-        ("AXES = ", "LEVELS = 3\nAXES = "),
+        ('AXES = {"script.step": [2.0]}', 'LEVELS = [2.0]\nAXES = {"script.step": LEVELS}'),
         ("[2.0]", "[2.0, 3.0]"),
         ("How far?", "How far does it get?"),
     ],
-    ids=["SELECT", "comment", "a constant", "AXES", "docstring"],
+    ids=["SELECT", "comment", "a constant of AXES", "AXES", "docstring"],
 )
 def test_an_edit_of_a_script_that_changes_no_number_is_the_same_run(projects, old, new):
     project, before = projects("a helper of a script")

@@ -166,7 +166,13 @@ USES = {
     "vars": "def f(name): return vars()[name]",
     "sys.modules": "import sys\ndef f(n): return getattr(sys.modules[__name__], n)",
     "eval": "def f(name): return eval(name)",
+    "__globals__": "def f(g, name): return g.__globals__[name]",
+    "a frame": "import sys\ndef f(name): return sys._getframe().f_globals[name]",
+    "getmodule": "import inspect\ndef f(n): return getattr(inspect.getmodule(f), n)",
+    "import_module": "from importlib import import_module\ndef f(): return import_module(__name__)",
     "a loop": "for n in LEVELS: pass",
+    "a function that fills": "def f(): LEVELS.append(3)",
+    "a declaration": "def f():\n    global LEVELS\n    LEVELS = 3",
     "the baseline itself": "def f(): return BASELINE",
 }
 
@@ -186,6 +192,50 @@ def test_modules_of_a_net_are_no_modules_of_the_process(tmp_path: Path):
     before = trace(file).digests
     edit(file, "7", "8")
     assert trace(file).digests == before
+
+
+# What stands above `AXES = {"a": LEVELS}`, or takes its place: editing its 7 counts, or not.
+FILLED = {
+    "LEVELS = np.logspace(-7, -1, 4).tolist()": False,
+    "LEVELS = sorted(2**n for n in range(7))": False,
+    "LEVELS = [sqrt(7) / math.pi]": False,
+    "SMALL = 7\nLEVELS = [SMALL, 2 * SMALL]": False,
+    "FIRST, LEVELS = 7, [1]": False,
+    "LEVELS = []\nLEVELS.append(7)\nLEVELS += [1]": False,
+    "LEVELS = []\nfor x, k in enumerate((7, 8)):\n    if k > 7: LEVELS.append(k)": False,
+    "LEVELS = [1]\nfor x in Net.sizes: AXES[x] = Net.levels(x, 7)": False,
+    "LEVELS = [1]\nif True:\n    AXES.update(more=levels(7))\nelse:\n    AXES['k'] = [7]": False,
+    "LEVELS = [1]\nSELECT = {'metric': make(7)}": False,
+    "LEVELS = levels(7)": True,
+    "LEVELS = Net.levels(7)": True,
+    "LEVELS = [setattr(Net, 'k', 7) or 1]": True,
+    "LEVELS = [1]\nAXES['c'] = [setattr(Net, 'k', 7) or 1]": True,
+    "LEVELS = [K := 7]\ndef f(): return K": True,
+    "LEVELS = [1]\nAXES['c'] = [K := 7]\ndef f(): return K": True,
+    "LEVELS = [1]\nNet.k = 7": True,
+    "LEVELS = [Net]\nNet.k = 7": True,
+    "LEVELS = [1]\nBASELINE = dict(model=Net)\nNet.k = 7": True,
+    "LEVELS = [1]\nBASELINE = dict(model=Net)\nNet = make(7)": True,
+    "LEVELS = [1]\nBASELINE = dict(loss=loss)\nloss = lambda o, t: o - 7 * t": True,
+    "LEVELS = [1]\nBASELINE = dict(loss=loss)\nloss = Net.losses[7]": True,
+    "LEVELS = [1]\nfor k in (7, 8): AXES[k] = [k]; Net.k = k": True,
+    "LEVELS = [1]\nfor k in (7, 8): AXES[k] = [k]\ndef f(): return k": True,
+    "LEVELS = [1]\nUNUSED = 7": True,
+    "LEVELS = [1]\nnp.random.seed(7)": True,
+    "LEVELS = [1]\ntry: AXES['k'] = [7]\nexcept ValueError: pass": True,
+}
+
+
+@pytest.mark.parametrize(("text", "counts"), FILLED.items(), ids=FILLED)
+def test_what_only_the_configuration_uses_counts_by_its_value(
+    tmp_path: Path, text: str, counts: bool
+):
+    head = "import math\nimport numpy as np\nfrom math import sqrt\nclass Net:\n    x = 1\n"
+    local = "def forward(x, k):\n    for LEVEL in x: pass\n    return [k for k in x]\n"
+    file = write(tmp_path, {"mine.py": f"{head}{local}AXES = {{}}\n{text}\nAXES['a'] = LEVELS\n"})
+    before = trace(file).digests
+    edit(file, "7", "6")
+    assert (trace(file).digests != before) is counts
 
 
 # The experiment's text, and the other files, of which those with a 7 are edited.
