@@ -153,6 +153,7 @@ def identity_parts(
     initial_weights: str | None,
     weights: Mapping[str, str],
     sources: Sources,
+    folder: Path,
     observed: Observed,
 ) -> dict[str, Any]:
     """Return all that decides a run's numbers, by name.
@@ -167,6 +168,7 @@ def identity_parts(
         weights: For each key that names a file of weights to begin with that file's sha256,
             wherever it lies.
         sources: Digests and distributions of what its components are made of.
+        folder: Where the first of them lies, or lay when a run that carries it was trained.
         observed: Files and variables that were read on import and when the model was built.
     """
     device = resolved["device"]
@@ -184,7 +186,7 @@ def identity_parts(
         "initial_weights": initial_weights,
         "sources": sources.digests,
         "distributions": sources.distributions,
-        "files": by_base_name(digests_of(observed.files)),
+        "files": by_base_name(digests_of(observed.files), folder),
         "variables": values_of(observed.variables),
         "environment": dict(environment(device)),
     }

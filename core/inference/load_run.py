@@ -110,15 +110,11 @@ def with_places(configuration: Mapping[str, Any], record: RunRecord) -> dict[str
 def _refuse_changed_reads(record: RunRecord) -> None:
     """Refuse a run whose model was made of files and variables that are something else now."""
     files, variables = noted_files(record.noted), record.identity.get("variables", {})
-    later, folder = record.read_later or ReadLater(), Path()
-    if places := places_of_sources(record.noted):
-        folder = next(iter(places.values())).parent
-    # Of what was read while it trained, data that lies elsewhere now makes no other model.
-    there = {name: digest for name, digest in later.files.items() if (folder / name).is_file()}
-    changed = [
-        *changed_since(files, variables, Path()),
-        *changed_since(there, later.variables, folder),
-    ]
+    later, read = changed_later(record), record.read_later or ReadLater()
+    # Of what was read while it trained, data that lies elsewhere now makes no other model, nor do
+    # other files in a folder.
+    data = {n for n in read.files if n.endswith(("/", "*")) or later.get(n, ["", None])[1] is None}
+    changed = [*changed_since(files, variables, Path()), *sorted(later.keys() - data)]
     if changed:
         raise DamagedError(
             f"{', '.join(shown(name, 500) for name in changed)}: not what {record.run} read when "
@@ -126,6 +122,13 @@ def _refuse_changed_reads(record: RunRecord) -> None:
             "Bring back what it was, or train again: paribus run.",
             "sources-changed",
         )
+
+
+def changed_later(record: RunRecord) -> dict[str, list[str | None]]:
+    """Return what a run read while it trained and is not as it was, by name: ``[then, now]``."""
+    later, places = record.read_later or ReadLater(), places_of_sources(record.noted)
+    place = places.get(record.experiment_file) or next(iter(places.values()), Path("_"))
+    return changed_since(later.files, later.variables, place.parent)
 
 
 @contextmanager

@@ -11,11 +11,13 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from string import Template
 from types import CodeType, FrameType
 from typing import Any, TypeVar
 
@@ -27,7 +29,10 @@ Item = TypeVar("Item")
 
 @dataclass
 class Reads:
-    """Names of what was read: absolute paths, variables, and files executed as modules."""
+    """Names of what was read: absolute paths, variables, and files executed as modules.
+
+    ``FOLDER/`` among the files is a folder whose names were listed.
+    """
 
     files: set[str] = field(default_factory=set)
     variables: set[str] = field(default_factory=set)
@@ -50,7 +55,8 @@ class Observed:
 
     Attributes:
         modules: Name to file of modules that were imported by a name that is computed.
-        files: Absolute paths of files read on import and when the model was built.
+        files: Absolute paths of files read, and ``FOLDER/`` of folders listed, on import and when
+            the model was built.
         variables: Names of environment variables looked up then.
     """
 
@@ -60,31 +66,31 @@ class Observed:
 
 
 # What the import of a file read, by the file; and what everything else reads goes to the innermost
-# block of `observing`.
+# `observing`.
 _by_import: dict[str, Reads] = {}
-_blocks: list[Reads] = []
+_observers: list[Reads] = []
 # What files and variables were when they were read: when a file changed, what a variable held.
 _states: dict[tuple[str, str], object] = {}
-_written: set[str] = set()  # files that this process wrote itself
-# Variables that code of the user's set in blocks: what they were before, and what they became.
-_set_in_blocks: dict[str, tuple[str | None, str | None]] = {}
+_written: set[str] = set()  # files that this process wrote itself, and ``FOLDER/`` of each
+# Variables that code of the user's set while observed: what they were, and what they became.
+_set_by_code: dict[str, tuple[str | None, str | None]] = {}
 _is_installed = False
 
 
 @contextmanager
 def observing(reads: Reads) -> Iterator[None]:
-    """Add to `reads` what code of the user's reads in the block, other than by being imported."""
+    """Add to `reads` what code of the user's reads meanwhile, other than by being imported."""
     global _is_installed, _copied
     if not _is_installed:
         sys.addaudithook(_audit)
         _is_installed = True
-    _blocks.append(reads)
+    _observers.append(reads)
     usual = type(os.environ)
     os.environ.__class__ = _ReportingEnviron
     try:
         yield
     finally:
-        _blocks.pop()
+        _observers.pop()
         os.environ.__class__ = usual
         _copied = None  # a frame keeps its variables alive
 
@@ -101,11 +107,11 @@ def observed_each(items: Iterator[Item], reads: Reads) -> Iterator[Item]:
 
 
 def add_from_worker(reads: Reads) -> None:
-    """Add what a loader worker read for this process to the innermost block."""
-    if _blocks:
-        _blocks[-1].files |= reads.files
-        _blocks[-1].variables |= reads.variables
-        _blocks[-1].modules |= reads.modules
+    """Add what a loader worker read for this process to what is being observed."""
+    if _observers:
+        _observers[-1].files |= reads.files
+        _observers[-1].variables |= reads.variables
+        _observers[-1].modules |= reads.modules
 
 
 def has_changed() -> bool:
@@ -123,7 +129,7 @@ def _changed_at(file: str) -> tuple[int, int] | None:
 
 
 def forget_imports() -> None:
-    """Let all modules of the user's that were imported in blocks be imported anew.
+    """Let all modules of the user's that were imported while observed be imported anew.
 
     What is read then is seen again: an id must not depend on what a process did before.
     """
@@ -199,17 +205,29 @@ def _others() -> tuple[str, ...]:
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    if not _blocks:
+    if not _observers:
         return
-    if event == "open":
-        path, mode, flags = arguments
-        if isinstance(path, str | bytes | os.PathLike) and _by_user(sys._getframe(1)):
-            name = os.path.realpath(os.fsdecode(path))
-            if flags & (os.O_WRONLY | os.O_RDWR) or (isinstance(mode, str) and set(mode) & _WRITES):
-                _written.add(name)
-            elif name not in _written and not name.startswith(_SPECIAL) and is_users(name):
-                _target(sys._getframe(1)).files.add(name)
-                _states["file", name] = _changed_at(name)
+    if event in ("open", "os.listdir", "os.scandir"):
+        frame, path = sys._getframe(1), arguments[0]
+        if not isinstance(path, str | bytes | os.PathLike | None) or not _by_user(frame):
+            return
+        name, reads = os.path.realpath(os.fsdecode(path or ".")), _target(frame)
+        if event != "open":
+            folders, by = (Path(name), *Path(name).parents), frame.f_code.co_filename
+            # Imports, and look-ups of distributions, list the folders of `sys.path`.
+            if any(map(is_byproduct, folders)) or ("importlib" in by and not is_users(by)):
+                return
+            name += "/"
+        elif arguments[2] & _WRITES or set(arguments[1] or "") & set("wax"):
+            folder = f"{Path(name).parent}/"
+            _written.update((name, folder))
+            reads.files.discard(folder)
+            return
+        elif os.path.isdir(name) or "/__pycache__/" in name:  # noqa: PTH112
+            return
+        if name not in _written and not name.startswith(_SPECIAL) and is_users(name):
+            reads.files.add(name)
+            _states["file", name] = _changed_at(name)
     elif event == "exec":
         code = arguments[0]
         if isinstance(code, CodeType) and code.co_name == "<module>" and is_users(code.co_filename):
@@ -219,8 +237,15 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
             _states["file", file] = _changed_at(file)
 
 
-_WRITES = set("wax+")
+# `r+` is not among them: what is changed in its place is read, as by `numpy.memmap`.
+_WRITES = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_EXCL
 _SPECIAL = ("/proc/", "/sys/", "/dev/")
+
+
+def is_byproduct(folder: Path) -> bool:
+    """Return whether the names in a folder never count: a cache's, and those of results."""
+    names = ("__pycache__", ".ipynb_checkpoints")
+    return folder.name in names or os.path.exists(folder / "root.json")  # noqa: PTH110
 
 
 def _by_user(frame: FrameType | None) -> bool:
@@ -233,7 +258,9 @@ def _by_user(frame: FrameType | None) -> bool:
 
 
 def _imports(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.startswith("<frozen importlib")
+    code = frame.f_code
+    # Loaders also read what they are asked for: `pkgutil.get_data`.
+    return code.co_name == "_find_and_load" and code.co_filename.startswith("<frozen importlib")
 
 
 @cache
@@ -243,7 +270,7 @@ def _is_own(file: str) -> bool:
 
 
 def _target(frame: FrameType | None, *, past_imports: bool = False) -> Reads:
-    """Return where to add what a frame reads: to the import that it is part of, else the block."""
+    """Return where to add what a frame reads: the import that it is part of, else the observer."""
     while frame is not None and (past_imports or not _imports(frame)):
         code = frame.f_code
         if _is_own(code.co_filename):
@@ -251,7 +278,7 @@ def _target(frame: FrameType | None, *, past_imports: bool = False) -> Reads:
         if code.co_name == "<module>" and is_users(code.co_filename):
             return _by_import.setdefault(os.path.realpath(code.co_filename), Reads())
         frame = frame.f_back
-    return _blocks[-1]
+    return _observers[-1]
 
 
 class _ReportingEnviron(type(os.environ)):  # type: ignore[misc]
@@ -259,11 +286,11 @@ class _ReportingEnviron(type(os.environ)):  # type: ignore[misc]
 
     def __getitem__(self, name: str) -> str:
         frame = sys._getframe(1)
+        at_all = (frame, frame.f_lasti) == _copied
         while frame.f_back and frame.f_code.co_filename in _LOOKUPS:
-            if frame.f_code.co_name in _LOOKS_AT_ALL:
-                return super().__getitem__(name)  # type: ignore[no-any-return]
+            at_all |= frame.f_code.co_name in _NO_LOOKUPS
             frame = frame.f_back
-        if is_users(frame.f_code.co_filename) and (frame, frame.f_lasti) != _copied:
+        if is_users(frame.f_code.co_filename) and not at_all:
             _target(frame).variables.add(name)
             _states["variable", name] = given_value(name)
         return super().__getitem__(name)  # type: ignore[no-any-return]
@@ -271,12 +298,12 @@ class _ReportingEnviron(type(os.environ)):  # type: ignore[misc]
     def __setitem__(self, name: str, value: str) -> None:
         before = given_value(name)
         super().__setitem__(name, value)
-        _set_in_blocks[name] = before, value
+        _set_by_code[name] = before, value
 
     def __delitem__(self, name: str) -> None:
         before = given_value(name)
         super().__delitem__(name)
-        _set_in_blocks[name] = before, None
+        _set_by_code[name] = before, None
 
     def keys(self) -> Any:
         # `dict(os.environ)` is no look-up of any one: keys and values in one instruction.
@@ -287,18 +314,20 @@ class _ReportingEnviron(type(os.environ)):  # type: ignore[misc]
 
 
 _copied: tuple[FrameType, int] | None = None
-_LOOKUPS = {os.getenv.__code__.co_filename, os.environ.get.__code__.co_filename}
-_LOOKS_AT_ALL = {"__iter__", "copy", "__repr__"}
+# What looks a variable up for its caller; and what looks at all of them, or for a place.
+_LOOK_UP = (os.getenv, os.environ.get, os.path.expandvars, Template.substitute, ChainMap.get)
+_LOOKUPS = {function.__code__.co_filename for function in _LOOK_UP}
+_NO_LOOKUPS = {"__iter__", "expanduser"}
 
 
 def given_value(name: str) -> str | None:
-    """Return a variable's value, as before code of the user's set it in a block; None: not set."""
+    """Return a variable's value, as before the user's code set it; None: not set."""
     value = os.environ.get(name)
-    before, after = _set_in_blocks.get(name, (value, value))
+    before, after = _set_by_code.get(name, (value, value))
     return before if value == after else value
 
 
 def given_environment() -> dict[str, str]:
-    """Return all variables, as before code of the user's set them in blocks."""
-    names = {*os.environ, *_set_in_blocks}
+    """Return all variables, as before the user's code set them."""
+    names = {*os.environ, *_set_by_code}
     return {name: value for name in names if (value := given_value(name)) is not None}

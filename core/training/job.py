@@ -149,7 +149,8 @@ def _refuse_changed(run: RunSpec, resolver: Resolver) -> None:
         text = "; ".join(f"{name}: {a} → {b}" for name, (a, b) in differs.items())
         raise RequestError(
             f"{run.id}: what would be trained is not what was planned: {shown(text, 400)}.",
-            "Run the command again; data or weights that differ at each call have to be seeded.",
+            "Run the command again. Data or weights that differ at each call have to be seeded; a "
+            "folder whose names your code lists (NAME/) is not one to write results into.",
             "changed",
         )
 

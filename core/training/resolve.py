@@ -156,6 +156,7 @@ class Resolver:
             key = requested.to_dict()
             traced = self.remember("planned", key, lambda: self.reads.trace(requested, planned))
         sources, contents, observed = traced
+        places = {n: self.experiment.places.get(n, path) for n, path in sources.files.items()}
         chosen = choose_engine(engine, probe.engine, probe.why)
         parts = identity_parts(
             resolved=resolved,
@@ -165,6 +166,7 @@ class Resolver:
             data_fingerprint=self.data_record(requested)["fingerprint"],
             initial_weights=probe.initial_weights,
             sources=sources,
+            folder=next(iter(places.values()), self.experiment.path).resolve().parent,
             observed=observed,
         )
         return RunSpec(
@@ -180,10 +182,7 @@ class Resolver:
             sources=contents,
             observed=observed,
             noted={
-                "sources": {
-                    name: str(self.experiment.places.get(name, path))
-                    for name, path in sources.files.items()
-                },
+                "sources": {name: str(path) for name, path in places.items()},
                 "files": digests_of(observed.files),
                 "secrets": [name for name in observed.variables if is_secret(name)],
                 **({"globals": self.reads.globals_set} if self.reads.globals_set else {}),

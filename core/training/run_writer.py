@@ -106,12 +106,16 @@ class RunWriter:
             RequestError: If something of it is not what it was earlier in this training.
         """
         before, now = self._read_later, ReadLater.model_validate(self._look())
-        files, variables = before.files | now.files, before.variables | now.variables
-        both = ((before.files, files), (before.variables, variables))
-        if changed := [name for then, here in both for name in then if then[name] != here[name]]:
+        # A folder that it listed is taken as it is at the end: a run may write into it.
+        files = {name: digest for name, digest in before.files.items() if not name.endswith("/")}
+        then = (files, before.variables)
+        here = (files | now.files, before.variables | now.variables)
+        if changed := [
+            n for old, new in zip(then, here, strict=True) for n in old if old[n] != new[n]
+        ]:
             text = f"{', '.join(changed)} changed while {self.run.id}, which read it, was trained."
             raise RequestError(text, kind="changed")
-        self._read_later = ReadLater(files=files, variables=variables)
+        self._read_later = ReadLater(files=here[0], variables=here[1])
 
     def save(self) -> None:
         """Write the resume state now, if there is one: by the clock, and at a clean stop."""

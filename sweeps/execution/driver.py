@@ -200,7 +200,7 @@ def _finished_record(run: RunSpec, root: ResultsDir, options: RunnerOptions) -> 
     return None if _changed_since(record, run) else record
 
 
-def _changed_since(record: RunRecord, run: RunSpec) -> list[str]:
+def _changed_since(record: RunRecord, run: RunSpec) -> Iterable[str]:
     """Return the files and variables that were read while it trained and have changed since."""
     later = record.read_later
     return changed_since(later.files, later.variables, run.path.parent) if later else []

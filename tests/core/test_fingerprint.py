@@ -1,5 +1,7 @@
 """A run's id follows from its content: equal id, equal bits; and what differs can be named."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from paribus.core.config.experiment import load_experiment
 from paribus.core.errors import RequestError
 from paribus.core.fingerprint import NO_NUMBERS, environment, explain, run_id, trace_components
+from paribus.core.sources.read_digests import by_base_name
 from paribus.core.sources.reads import Reads
 
 OTHER = [
@@ -216,3 +219,14 @@ def test_what_is_changed_after_the_first_weights_leaves_their_hash(small):
     for changes in OTHER[:2] + OTHER[4:6]:
         assert small.run(**changes).identity["initial_weights"] == first
     assert small.run(model="linear").identity["initial_weights"] != first
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders():
+    found = by_base_name(
+        {"/p/q/config.json": "1", "/p/q/enc/config.json": "2", "/p/q/dec/config.json": None}
+        | {"/p/q/": "3", "/p/": "4", "/p/q/x/": "5", "/data/x/": "6", "/data/x": "7"},
+        Path("/p/q"),
+    )
+    names = {"config.json": "1", "enc/config.json": "2", "dec/config.json": None}
+    names |= {"./": "3", "../": "4", "q/x/": "5", "data/x/": "6", "x": "7"}
+    assert found == names

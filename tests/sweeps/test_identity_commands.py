@@ -98,6 +98,12 @@ def put_module(folder, factor):
     return {}
 
 
+def put_names(folder, factor):
+    for number in range(int(1 / factor)):
+        write(folder / f"late-{number}.txt", "")
+    return {}
+
+
 # The experiment, the words of the command, how a factor is put where it is read, what is named.
 LATE = {
     "a file, by forward": (
@@ -125,6 +131,12 @@ LATE = {
         "late.json",
     ),
     "a file, by a script": (SCRIPT.replace("READ", READ), (), put_file, "late.json"),
+    "names in a folder, by a script": (
+        SCRIPT.replace("READ", "(1 / len([*HERE.glob('*.txt')]))"),
+        (),
+        put_names,
+        "read ./",
+    ),
     "a variable, by a script": (
         SCRIPT.replace("READ", f'float(os.environ["{NAME}"])'),
         (),
@@ -177,6 +189,15 @@ def test_a_run_that_goes_on_does_not_mix_what_it_read(here):
     assert "late.json, which it read, has changed since" in found["said"]
     shutil.rmtree(here.root)
     assert here.run()["last"] == found["last"]
+
+
+def test_runs_that_write_into_a_folder_that_they_list_are_reused(here):
+    wrote = '(HERE / f"of-{seed}-{step}.txt").write_text("") or [*HERE.glob("*")] and 1'
+    write(here.folder / "mine.py", SCRIPT.replace("READ", f"bool({wrote})"))
+    words = ("sweep", "mine.py", "script.step=2", "--seeds", "2", "--workers", "2", "--study", "s",
+             "--no-wandb", "--json")  # fmt: skip
+    found = [here(*words) for _ in range(2)]
+    assert [done.json["runs"]["reused"] for done in found] == [0, 4], found[0].err
 
 
 def test_a_sweep_trains_again_what_has_read_a_file_that_changed(here):

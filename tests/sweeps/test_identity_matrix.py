@@ -243,6 +243,16 @@ def put_if_changed(path, value):
         path.write_text(str(value))
 
 
+def put_floats(path, value):
+    np.full(3, value, np.float32).tofile(path)
+
+
+def put_names(path, value):
+    shutil.rmtree(path, ignore_errors=True)
+    for number in range(int(1 / value)):
+        write(path / f"{number}.txt", "")
+
+
 TRIED = """
 def tried(path):
     try:
@@ -252,6 +262,21 @@ def tried(path):
 """
 FILES = {
     "open": ("float(open(FILE).read())", "", put_text),
+    "open to change it": ('float(open(FILE, "r+").read())', "", put_text),
+    "a loader": ("float(__loader__.get_data(str(FILE)))", "", put_text),
+    "pkgutil": (
+        'float(pkgutil.get_data("package", "../" + FILE.name))',
+        "import pkgutil",
+        put_text,
+    ),
+    "numpy.memmap": (
+        'float(np.memmap(FILE, "float32")[0])',
+        "import numpy as np",
+        put_floats,
+    ),
+    "names by glob": ('1.0 / len(list(FILE.glob("*.txt")))', "", put_names),
+    "names by os.listdir": ("1.0 / len(os.listdir(FILE))", "", put_names),
+    "names by os.walk": ("1.0 / len(next(os.walk(FILE))[2])", "", put_names),
     "yaml by read_text": (
         'yaml.safe_load(FILE.read_text())["factor"]',
         "import yaml",
@@ -298,9 +323,20 @@ VARIABLES = {
         '0.25 if "NAME" in os.environ else 1.0',
         {"NAME": None},
     ),
+    "os.path.expandvars": ('float(os.path.expandvars("$NAME"))', {"NAME": "1.0"}),
+    "string.Template": (
+        'float(string.Template("$NAME").substitute(os.environ, other=1))',
+        {"NAME": "1.0"},
+    ),
+    "collections.ChainMap": (
+        'float(collections.ChainMap({}, os.environ)["NAME"])',
+        {"NAME": "1.0"},
+    ),
 }
 READING = """
+import collections
 import os
+import string
 from pathlib import Path
 
 import torch
@@ -348,6 +384,7 @@ def reading(tmp_path_factory):
             expressions.append(expression.replace("NAME", name))
             variables[name] = values["NAME"]
         lines[moment] = ", ".join(expressions)
+    write(folder / "package" / "__init__.py", "")
     imports = "\n".join({imports: None for _, imports, _ in FILES.values()})
     code = READING.format(imports=imports, at_import=lines["import"], when_made=lines["made"])
     path = write(folder / "mine.py", experiment(code, model="Reading"))
@@ -379,6 +416,34 @@ def test_every_way_of_reading_a_variable(reading, reader, moment):
 
 def test_reading_the_same_is_the_same_run(reading):
     assert reading() == reading.first
+
+
+def test_a_project_that_lists_its_own_folder_may_be_moved(tmp_path):
+    code = (
+        "import os\nfrom pathlib import Path\nHERE = Path(__file__).parent\n"
+        "COUNT = len([*HERE.glob('*.txt'), *os.walk(HERE)])\n"
+    )
+    found = []
+    for place in ("one/before", "two/after"):
+        folder = tmp_path / place
+        write(folder / "mine.py", experiment("from nets import Net", model="Net"))
+        write(folder / "nets.py", code + INSTALLED.replace(WRITTEN, "* COUNT"))
+        found.append(planned(folder / "mine.py"))
+    write(folder / "__pycache__" / "more.pyc", "")
+    write(folder / ".ipynb_checkpoints" / "mine.py", "")
+    write(folder / "results" / "root.json", "")
+    found.append(planned(folder / "mine.py"))
+    assert len(set(found)) == 1
+    write(folder / "more.txt", "")
+    assert planned(folder / "mine.py") != found[0]
+
+
+def test_all_variables_at_once_are_none(tmp_path):
+    lines = ["import os", "SEEN = [os.environ | {}, {} | os.environ, {**os.environ}]"]
+    lines += ["SEEN += [dict(os.environ), os.environ.copy(), *os.environ.items()]"]
+    lines += ["SEEN += [os.path.expanduser('~'), repr(os.environ)]"]
+    path = write(tmp_path / "mine.py", experiment("\n".join(lines)))
+    assert len({planned(path, variables={"HOME": home}) for home in (None, "/a", "b")}) == 1
 
 
 # Installed packages
