@@ -53,12 +53,11 @@ def planned_reproduction(
         for folder, record in zip(folders, records, strict=True):
             damaged = (*manifest_faults(folder.folder), *_own_faults(record))
             try:
-                run = pool.call(_plan, folder, record, trust)
+                run, differs = pool.call(_plan, folder, record, trust)
             except RequestError as error:
                 if not damaged or error.kind == "untrusted":
                     raise
                 raise DamagedError(f"{damaged[0]} It cannot be trained: {error}") from (error)
-            differs = explain(record.identity, run.identity)
             planned.append(Again(folder, record, damaged, run, differs))
         place = ResultsDir(Path(scratch))
         place.create()
@@ -107,7 +106,8 @@ class Again:
 
     Attributes:
         damaged: A sentence for each part of it that is not what was written.
-        differs: What of its identity is not as it was: ``{name: [then, now]}``.
+        differs: What of its identity, and of what it read while it trained, is not as it was:
+            ``{name: [then, now]}``.
     """
 
     folder: RunFolder
@@ -252,15 +252,18 @@ class ReproducedSetting:
         }
 
 
-def _plan(folder: RunFolder, record: RunRecord, trust: bool) -> RunSpec:
-    """Return the recorded run as this machine would train it."""
-    from paribus.core.inference.load_run import naming_sources, recorded_run
+def _plan(
+    folder: RunFolder, record: RunRecord, trust: bool
+) -> tuple[RunSpec, dict[str, list[Any]]]:
+    """Return the recorded run as this machine would train it, and what is not as it was."""
+    from paribus.core.inference.load_run import changed_later, naming_sources, recorded_run
     from paribus.core.training.job import resolver_for_file
 
     recorded = recorded_run(folder, record, trust=trust, to_train=True)
     with naming_sources(recorded):
         resolver = resolver_for_file(recorded.path, recorded.import_paths)
-        return resolver.specify(recorded.requested, recorded.seed, recorded.engine)
+        run = resolver.specify(recorded.requested, recorded.seed, recorded.engine)
+    return run, explain(record.identity, run.identity) | changed_later(record)
 
 
 def _wanted(root: ResultsDir, text: str) -> tuple[list[RunFolder], list[int]]:

@@ -90,9 +90,10 @@ def _what(name: str, again: Again) -> str:
         return "the data's fingerprint"
     if name == "initial_weights":
         return "the initial weights' fingerprint"
-    for part, what in (("sources", "the source of"), ("files", "the file"), ("variables", "$")):
-        if name in {**again.record.identity.get(part, {}), **again.run.identity[part]}:
-            return f"{what} {name}".replace("$ ", "$")
+    then, now, later = again.record.identity, again.run.identity, again.record.read_later
+    for part, what in (("sources", "the source of "), ("files", "the file "), ("variables", "$")):
+        if name in {**then.get(part, {}), **now[part], **getattr(later, part, {})}:
+            return f"{'the names in ' if name.endswith('/') else what}{name}"
     return name
 
 

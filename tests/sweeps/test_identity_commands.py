@@ -191,6 +191,18 @@ def test_a_run_that_goes_on_does_not_mix_what_it_read(here):
     assert here.run()["last"] == found["last"]
 
 
+@pytest.mark.parametrize("late", ["a file, by a script", "a variable, by a script"])
+def test_reproduce_names_what_was_read_while_training_and_has_changed(here, late):
+    text, _, put, named = LATE[late]
+    write(here.folder / "mine.py", text)
+    run = here.run(**put(here.folder, 1.0))["run"]
+    done = here("reproduce", run, **put(here.folder, 0.125))
+    assert done.code == 1
+    what = f"${NAME}" if named == NAME else f"the file {named}"
+    assert f"here differ: {what}." in " ".join(done.out.split())
+    assert f"{what} was " in " ".join((done.out + done.err).split())
+
+
 def test_runs_that_write_into_a_folder_that_they_list_are_reused(here):
     wrote = '(HERE / f"of-{seed}-{step}.txt").write_text("") or [*HERE.glob("*")] and 1'
     write(here.folder / "mine.py", SCRIPT.replace("READ", f"bool({wrote})"))
