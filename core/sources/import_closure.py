@@ -30,7 +30,7 @@ _ANY_NAME = [
     *({"sys", "modules"}, {"import_module", "__name__"}),
 ]
 _EFFECTS = {"setattr", "delattr", "exec", "eval", "__import__"}
-_PURE = frozenset(dir(builtins)) - _EFFECTS
+_PURE = {*dir(builtins), "math", "np", "numpy"} - _EFFECTS
 
 Import = tuple[str, int, str | None]  # module, dots before it, the name imported from it
 
@@ -119,13 +119,6 @@ def _without_configuration(body: list[ast.stmt]) -> list[ast.stmt]:
     for node in body:
         is_main = isinstance(node, ast.If) and _dump(node.test) == _IS_MAIN
         left += node.orelse if is_main and isinstance(node, ast.If) else [node]
-    pure = _PURE | {
-        alias.asname or alias.name
-        for node in left
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for alias in node.names
-        if (getattr(node, "module", None) or alias.name) in ("numpy", "math")
-    }
     uses = {node: names_used(node) | _all(node, ast.Attribute) for node in left}
     changes = {node: _changes(node) for node in left}
     constants, more = set[str](), set(_CONFIGURATION)
@@ -142,7 +135,7 @@ def _without_configuration(body: list[ast.stmt]) -> list[ast.stmt]:
             for node in left
             if changes[node] <= constants
             and not uses[node] & _EFFECTS
-            and (changes[node] & _CONFIGURATION or _all(node, ast.Name) <= pure | constants)
+            and (changes[node] & _CONFIGURATION or _all(node, ast.Name) <= _PURE | constants)
         ]
         used = {name for node in left if node not in hidden for name in uses[node]}
         if not constants & used:

@@ -53,15 +53,12 @@ def train_watched(
             f"Validation has no example of {first_few([*map(shown, absent[0])])}: nothing is known "
             "of it, and means over classes leave out what is neither there nor predicted."
         )
-    losses = {
-        run.configuration["loss"]["name"]
-        for run in training.runs.values()
-        if "loss_by_batch" in run.facts
-    }
-    if losses:
+    by_batch = [run for run in training.runs.values() if "loss_by_batch" in run.facts]
+    if by_batch:
+        loss = shown(by_batch[0].configuration["loss"]["name"])
         warn(
-            f"val/loss depends on train.eval_batch_size: loss {shown(min(losses))} is another "
-            "number where every example is there twice, so it is no mean over examples."
+            f"val/loss depends on train.eval_batch_size: loss {loss} is another number where every "
+            "example is there twice, so it is no mean over examples."
         )
     tracker = open_tracker(training.root.path, enabled=wandb, warn=warn)
     with watched(training, warn, quiet=quiet, plain=plain, lines=lines) as show, closing(tracker):

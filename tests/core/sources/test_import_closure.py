@@ -198,7 +198,7 @@ def test_modules_of_a_net_are_no_modules_of_the_process(tmp_path: Path):
 FILLED = {
     "LEVELS = np.logspace(-7, -1, 4).tolist()": False,
     "LEVELS = sorted(2**n for n in range(7))": False,
-    "LEVELS = [sqrt(7) / math.pi]": False,
+    "LEVELS = [math.sqrt(7) / math.pi]": False,
     "SMALL = 7\nLEVELS = [SMALL, 2 * SMALL]": False,
     "FIRST, LEVELS = 7, [1]": False,
     "LEVELS = []\nLEVELS.append(7)\nLEVELS += [1]": False,
@@ -230,7 +230,7 @@ FILLED = {
 def test_what_only_the_configuration_uses_counts_by_its_value(
     tmp_path: Path, text: str, counts: bool
 ):
-    head = "import math\nimport numpy as np\nfrom math import sqrt\nclass Net:\n    x = 1\n"
+    head = "import math\nimport numpy as np\nclass Net:\n    x = 1\n"
     local = "def forward(x, k):\n    for LEVEL in x: pass\n    return [k for k in x]\n"
     file = write(tmp_path, {"mine.py": f"{head}{local}AXES = {{}}\n{text}\nAXES['a'] = LEVELS\n"})
     before = trace(file).digests
