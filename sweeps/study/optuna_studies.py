@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paribus.core.config.values import show_value
-from paribus.core.errors import RequestError
+from paribus.core.errors import RequestError, shown
 from paribus.core.fileio import user_path
 from paribus.sweeps.formatting import without_credentials
 from paribus.sweeps.study.results import SettingResult
@@ -43,16 +43,16 @@ def checked_storage(url: str) -> str:
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-    hint, shown = "Such as sqlite:///FILE, or leave it out.", without_credentials(url)[:100]
+    hint, place = "Such as sqlite:///FILE, or leave it out.", without_credentials(url)[:100]
     try:
         parsed = make_url(url)
         parsed.get_dialect().import_dbapi()
     except ImportError as error:
-        why = f"--storage {shown}: its driver is not installed: {error}."
+        why = f"--storage {place}: its driver is not installed: {error}."
         raise RequestError(why, hint, "storage") from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise RequestError(
-            f"--storage {shown} is no URL of a database.", hint, "storage"
+            f"--storage {place} is no URL of a database.", hint, "storage"
         ) from error
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         return url
@@ -90,8 +90,12 @@ def check_stored(study: Study) -> None:
     """
     file = _sqlite_file(study)
     if file is None or (file.exists() and not _damage(file)):  # else `repair` makes it
-        with _opened(study):  # which refuses it
-            pass
+        try:
+            with _opened(study):  # which refuses it
+                pass
+        except _Unreadable:
+            if file is None:
+                raise
 
 
 def repair(study: Study) -> list[str]:
@@ -107,12 +111,17 @@ def repair(study: Study) -> list[str]:
     file = _sqlite_file(study)
     with _lock(study):  # another command may be repairing it
         if file is not None and (found := _damage(file)):
-            new = _set_aside(file)
-            return [f"The Optuna storage was damaged ({found}); it is now {new}, and built anew."]
+            return [_set_aside(file, found)]
     if file is None or file.exists():
-        with _opened(study) as (_, stored):
-            if stored is not None:
-                return []
+        try:
+            with _opened(study) as (_, stored):
+                if stored is not None:
+                    return []
+        except _Unreadable as error:
+            if file is None:
+                raise
+            with _lock(study):
+                return [_set_aside(file, repr(error.__cause__))]
     if any(result.runs for result in study.results()):
         return [f"{study.name} was not in the Optuna storage; it is built anew from the runs."]
     return []
@@ -203,8 +212,8 @@ def _damage(file: Path) -> str | None:
     return None if found == "ok" else str(found).replace("\n", " ")
 
 
-def _set_aside(file: Path) -> Path:
-    """Rename a damaged SQLite file, with the journals beside it; return its new name."""
+def _set_aside(file: Path, damage: str) -> str:
+    """Rename a damaged SQLite file, with the journals beside it; return a sentence that says so."""
     number = 1
     while (new := file.with_name(f"{file.name}.damaged-{number}")).exists():
         number += 1
@@ -212,7 +221,8 @@ def _set_aside(file: Path) -> Path:
         beside = file.with_name(file.name + suffix)
         if beside.exists():
             beside.rename(f"{new}{suffix}")
-    return new
+    why = shown(damage, 200)
+    return f"The Optuna storage was damaged ({why}); it is now {new}, and built anew."
 
 
 def _open(url: str) -> BaseStorage:
@@ -224,10 +234,10 @@ def _open(url: str) -> BaseStorage:
     try:
         return optuna.storages.get_storage(url)
     except Exception as error:
-        shown = without_credentials(url)
-        text = str(error).split("\n")[0].replace(url, shown)
+        place = without_credentials(url)
+        text = str(error).split("\n")[0].replace(url, place)
         raise RequestError(
-            f"The Optuna storage {shown} cannot be opened: {text}",
+            f"The Optuna storage {place} cannot be opened: {text}",
             "Give --storage sqlite:///FILE, or leave it out.",
             "storage",
         ) from None
@@ -237,13 +247,30 @@ def _lock(study: Study) -> AbstractContextManager[None]:
     return study.root.lock("optuna", "The Optuna storage", wait=True)
 
 
+class _Unreadable(RequestError):
+    """A storage that opens, but whose rows are not Optuna's."""
+
+
 @contextmanager
 def _opened(study: Study) -> Iterator[tuple[BaseStorage, optuna.Study | None]]:
     """Open the storage, and the study there, for this command: two cannot both make its tables."""
     with _lock(study) if study.root.id else nullcontext():
         storage = _open(url_of(study))
         try:
-            yield storage, _stored(study, storage)
+            try:
+                stored = _stored(study, storage)
+                if stored is not None:
+                    stored.get_trials(deepcopy=False)
+            except RequestError:
+                raise
+            except Exception as error:
+                raise _Unreadable(
+                    f"The Optuna storage {without_credentials(url_of(study))} cannot be read: "
+                    f"{shown(repr(error), 200)}.",
+                    "Move it away; the next sweep builds it anew from the runs.",
+                    "storage",
+                ) from error
+            yield storage, stored
         finally:
             storage.remove_session()
 

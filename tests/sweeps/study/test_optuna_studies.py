@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 
 import optuna
 import pytest
@@ -223,7 +225,14 @@ def test_while_training_only_what_ended_before_the_first_that_has_not_is_added(t
     check(study)
 
 
-@pytest.mark.parametrize("how", ["gone", "no database", "cut", "study gone"])
+CELLS = {
+    "an attribute": "UPDATE study_user_attributes SET value_json = 'x'",
+    "a trial": "UPDATE trial_user_attributes SET value_json = 'x'",
+    "a direction": "UPDATE study_directions SET direction = '8'",
+}
+
+
+@pytest.mark.parametrize("how", ["gone", "no database", "cut", "study gone", *CELLS])
 def test_a_lost_or_damaged_storage_is_built_anew_saying_so(troubled, how):
     database = troubled.root.path / "optuna.db"
     troubled.sweep(LR, seeds=[0])
@@ -232,6 +241,11 @@ def test_a_lost_or_damaged_storage_is_built_anew_saying_so(troubled, how):
         database.unlink()
     elif how == "study gone":
         optuna.delete_study(study_name="study", storage=url_of(troubled.root))
+    elif how in CELLS:
+        with closing(sqlite3.connect(database)) as base:
+            base.execute(CELLS[how])
+            base.commit()
+        content = database.read_bytes()
     else:
         database.write_bytes(b"nothing" * 100 if how == "no database" else content[:-5000])
         content = database.read_bytes()
@@ -248,7 +262,7 @@ def test_a_lost_or_damaged_storage_is_built_anew_saying_so(troubled, how):
         assert note.startswith("The Optuna storage was damaged (")
         assert note.endswith(f"); it is now {aside}, and built anew.")
         assert aside.read_bytes() == content
-    assert aside.exists() == (how in ("no database", "cut"))
+    assert aside.exists() == (how not in ("gone", "study gone"))
 
 
 def test_trouble_with_the_view_after_training_loses_no_result(troubled):
