@@ -102,6 +102,12 @@ class CodeReads:
         return read_later(self.later, before | self.of_data, run.path.parent.resolve())
 
 
+def is_defined_by_user(function: object) -> bool:
+    """Return whether a function or class comes from a file of the user's."""
+    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    return is_users(getattr(module, "__file__", None) or "<none>")
+
+
 def user_globals() -> dict[str, object]:
     """Return what the globals of the user's modules hold, and attributes of their classes.
 

@@ -52,7 +52,12 @@ from paribus.core.run_spec import RunSpec, choose_engine
 from paribus.core.runtime import is_claimed
 from paribus.core.sources.read_digests import digests_of, is_secret
 from paribus.core.sources.reads import Observed, Reads, observing
-from paribus.core.training.code_reads import CodeReads, Traced, user_globals
+from paribus.core.training.code_reads import (
+    CodeReads,
+    Traced,
+    is_defined_by_user,
+    user_globals,
+)
 from paribus.core.training.cohort.eligibility import cohort_group
 from paribus.core.training.cohort.graph import UnsupportedModel
 from paribus.core.training.dry_run import dry_run, embeds, layer_outputs
@@ -341,10 +346,11 @@ class Resolver:
 
         def observed() -> tuple[Source, Reads]:
             with self.reads.observing(read := Reads()):
-                resolve_component("data", name, self.experiment)  # its module is imported
-                before = user_globals()
+                function = resolve_component("data", name, self.experiment).function
+                before = user_globals() if is_defined_by_user(function) else None
                 found = load_again()
-            self.reads.note_globals(name, before, load_again)
+            if before is not None:
+                self.reads.note_globals(name, before, load_again)
             self.reads.of_data |= read
             return found, read
 
