@@ -194,10 +194,11 @@ def _depends_on_batch(train_state: TrainState, outputs: Tensor, targets: Tensor)
     Raises:
         RequestError: If it is a sum, which is twice as large.
     """
+    one = _try_loss(train_state, outputs, targets).item()  # refuses outputs that are no tensor
     # Three times, too: a contrastive loss of 2 and 4 examples, log 2 and log 4, looks like a sum.
-    one, again, two, three = (
+    again, two, three = (
         _try_loss(train_state, torch.cat([outputs] * k), torch.cat([targets] * k)).item()
-        for k in (1, 1, 2, 3)
+        for k in (1, 2, 3)
     )
     grows = all(math.isclose(loss, k * one, rel_tol=0.01) for k, loss in ((2, two), (3, three)))
     if grows and 0 < abs(one) < math.inf:
