@@ -83,7 +83,9 @@ def find_experiment(name: str) -> Path:
         path = user_path(name)
         if is_file and path.is_file():
             return path.resolve()
-        if is_file and (near := nearest(path.name, [f.name for f in path.parent.glob("*.py")])):
+        if path.stem in known and is_file:
+            hint = f"Did you mean '{path.stem}'? {hint}"
+        elif is_file and (near := nearest(path.name, [f.name for f in path.parent.glob("*.py")])):
             hint = f"Did you mean '{shown(near)}'? {hint}"
         elif not is_file and Path(f"{name}.py").is_file():
             hint = f"Did you mean '{shown(name)}.py'?"
@@ -215,7 +217,8 @@ def object_name(value: Any, path: Path, objects: Mapping[str, Any], where: str) 
             f'Name the class, and its keywords beside it: {{"name": {made}, "KEYWORD": VALUE}}.',
         )
     raise RequestError(
-        f"{where}: {shown(repr(value))} has no name at the top level of a file.",
+        f"{where}: {shown(getattr(value, '__qualname__', repr(value)))} has no name at the top "
+        "level of a file.",
         "Define it there with def or class, or name it as a word.",
     )
 
