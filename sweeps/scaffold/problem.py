@@ -383,7 +383,9 @@ def guess_task(targets: pandas.Series, what: str) -> Guess:
     if numeric and (why := _why_quantity(counts, what)):
         values = targets.to_numpy(dtype=np.float64)
         finite = values[np.isfinite(values)]  # others are refused where the data is loaded
-        return Guess("regression", why, size=float(np.sqrt(np.mean(finite**2))))
+        largest = np.abs(finite).max(initial=0.0) or 1.0  # so that no square overflows
+        scaled = float(np.linalg.norm(finite / largest)) / np.sqrt(max(1, len(finite)))
+        return Guess("regression", why, size=float(largest * scaled))
     few = counts[counts < FEWEST_ROWS]
     if len(few):
         more = f" and {len(few) - _NAMED} more" if len(few) > _NAMED else ""
