@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from markupsafe import Markup
 from rich.console import Console
 
 from paribus.core.errors import first_few, shown
+from paribus.core.run_spec import RunSpec
 from paribus.sweeps.execution.driver import USUAL, RunEvent, RunnerOptions
 from paribus.sweeps.execution.pool import Stop, never
 from paribus.sweeps.formatting import about, brief_number, cut_middle
@@ -47,19 +48,8 @@ def train_watched(
         plain: No live table, whatever the terminal can show.
         lines: Where standard error is no terminal, show progress in a few lines.
     """
-    absent = [run.facts["absent"] for run in training.runs.values() if "absent" in run.facts]
-    if absent:
-        warn(
-            f"Validation has no example of {first_few([*map(shown, absent[0])])}: nothing is known "
-            "of it, and means over classes leave out what is neither there nor predicted."
-        )
-    by_batch = [run for run in training.runs.values() if "loss_by_batch" in run.facts]
-    if by_batch:
-        loss = shown(by_batch[0].configuration["loss"]["name"])
-        warn(
-            f"val/loss depends on train.eval_batch_size: loss {loss} is another number where every "
-            "example is there twice, so it is no mean over examples."
-        )
+    for note in _notes([*training.runs.values()]):
+        warn(note)
     tracker = open_tracker(training.root.path, enabled=wandb, warn=warn)
     with watched(training, warn, quiet=quiet, plain=plain, lines=lines) as show, closing(tracker):
         for event in training.train(tracker, options, stop=stop):
@@ -68,6 +58,29 @@ def train_watched(
                 warn(event.message)
             elif event.progress and event.progress.ended == "attempt":
                 warn(f"{event.run.id} stopped: {event.progress.reason}")
+
+
+def _notes(runs: Sequence[RunSpec]) -> Iterator[str]:
+    """Yield what to know of these runs before they are trained."""
+    absent = [run.facts["absent"] for run in runs if "absent" in run.facts]
+    if absent:
+        yield (
+            f"Validation has no example of {first_few([*map(shown, absent[0])])}: nothing is known "
+            "of it, and means over classes leave out what is neither there nor predicted."
+        )
+    by_batch = [run for run in runs if "loss_by_batch" in run.facts]
+    if by_batch:
+        loss = shown(by_batch[0].configuration["loss"]["name"])
+        yield (
+            f"val/loss depends on train.eval_batch_size: loss {loss} is another number where every "
+            "example is there twice, so it is no mean over examples."
+        )
+    if secrets := sorted({name for run in runs for name in run.noted.get("secrets", ())}):
+        names = first_few([*map(shown, secrets)])
+        yield (
+            f"Not recorded, as it may be a secret by its name: {names}. Another value trains "
+            "nothing again."
+        )
 
 
 @contextmanager

@@ -408,6 +408,7 @@ def test_the_value_of_a_secret_is_in_no_file(here):
     for word in (b"sesame", b"simsim"):
         assert not [path for path in files if word in path.read_bytes()]
     assert "sesame" not in run["said"]
+    assert "Not recorded, as it may be a secret by its name: API_KEY, DB_PASSWORD" in run["said"]
 
 
 def test_two_models_of_one_seed_that_differ_are_refused(here):
