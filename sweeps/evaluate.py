@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from paribus.core.config.schema import get
 from paribus.core.errors import RequestError, shown
 from paribus.core.fileio import append_line, creating
 from paribus.sweeps.analysis.compare import (
@@ -193,7 +194,7 @@ def _evaluate_study(
 
     shared = {seed for result in chosen for seed in result.seeds} & {*chosen[0].seeds}
     runs = [r.setting.runs[s] for r in chosen for s in r.seeds if s in shared]
-    with Pool(1, study.requested.baseline["data"]["name"]) as pool:
+    with Pool(1, str(get(study.requested.baseline, "data.name"))) as pool:
         found: dict[str, Evaluated] = {
             run: pool.call(evaluate_run, study.root.run(run).folder, split, trust)
             for run in watched(runs)

@@ -66,7 +66,7 @@ def edge_of_axis(evidence: Evidence) -> list[Seen]:
         return not_judged(NO_BASELINE)
     seen = []
     for axis in axes:
-        on_axis = evidence.on(axis.key)
+        on_axis = [s for s in evidence.on(axis.key) if _is_number(s.setting.level)]
         tried = sorted({
             axis.baseline,
             *[s.setting.level for s in on_axis if s.values or evidence.failures(s)],

@@ -40,6 +40,17 @@ class Studies(WithStudy):
         (("root.json", [(1, "set", 5)]), "sync"),
         (("readings.jsonl", [(3, "set", {})]), "evaluate study --split test"),
         (("readings.jsonl", [(n, "set", [[], {}]) for n in range(9)]), "compare study --verbose"),
+        *(
+            (("studies/study/study.json", breaks), command)
+            for breaks, command in (
+                (
+                    [(192, "drop", 0), (69, "drop", 0), (74, "set", {})],
+                    "evaluate study --split test",
+                ),
+                ([(29, "set", {"a": 0}), (383, "set", {}), (29, "set", {"a": 0})], "compare study"),
+                ([(212, "set", {"a": 0}), (166, "set", [])], "compare study --format latex"),
+            )
+        ),
     )
 
     def setup(self):
