@@ -47,7 +47,6 @@ class Studies(WithStudy):
                     [(192, "drop", 0), (69, "drop", 0), (74, "set", {})],
                     "evaluate study --split test",
                 ),
-                ([(29, "set", {"a": 0}), (383, "set", {}), (29, "set", {"a": 0})], "compare study"),
                 ([(212, "set", {"a": 0}), (166, "set", [])], "compare study --format latex"),
             )
         ),
