@@ -111,7 +111,7 @@ def _refuse_changed_reads(record: RunRecord) -> None:
     """Refuse a run whose model was made of files and variables that are something else now."""
     files, variables = noted_files(record.noted), record.identity.get("variables", {})
     later, read = changed_later(record), record.read_later or ReadLater()
-    # Of what was read while it trained, data that lies elsewhere now makes no other model, nor do
+    # Of what was read while it trained, data that was moved makes no other model, nor do
     # other files in a folder.
     data = {n for n in read.files if n.endswith(("/", "*")) or later.get(n, ["", None])[1] is None}
     changed = [*changed_since(files, variables, Path()), *sorted(later.keys() - data)]

@@ -139,7 +139,7 @@ def _source(name: str, value: type | FunctionType) -> str:
 
 def _refuse_replaced(value: Any, node: ast.ClassDef, cell: str) -> None:
     """Refuse a class with a function that its statement, in this cell, does not define."""
-    # Its statement may take one from elsewhere: `forward = other`, or by a decorator.
+    # Its statement may take one that is defined outside: `forward = other`, or by a decorator.
     parts = list(ast.walk(node))
     taken = {p.id for p in parts if isinstance(p, ast.Name) and isinstance(p.ctx, ast.Store)}
     taken |= {p.name for p in parts if isinstance(p, ast.FunctionDef) and p.decorator_list}

@@ -94,12 +94,14 @@ class CodeReads:
     def later_of(self, run: RunSpec) -> dict[str, dict[str, str | None]]:
         """Return what was read while models were trained, with digests and values.
 
-        What decides the run's id already, and what the data were loaded from, is left out.
+        What decides the run's id already is left out. What the data were loaded from is not, where
+        it is read again: the data's fingerprint need not change with it.
         """
         copies = {run.path.parent / name for name in run.sources}
         sources = {os.path.realpath(p) for p in {*copies, *run.noted.get("sources", {}).values()}}
-        before = Reads({*run.observed.files, *sources}, set(run.observed.variables))
-        return read_later(self.later, before | self.of_data, run.path.parent.resolve())
+        files = {*run.observed.files, *sources}
+        before = Reads(files, set(run.observed.variables), self.of_data.modules)
+        return read_later(self.later, before, run.path.parent.resolve())
 
 
 def is_defined_by_user(function: object) -> bool:

@@ -172,6 +172,19 @@ def test_what_was_read_while_training_has_changed(here, late):
     assert here.run(*words, **variables)["reused"]
 
 
+def test_a_file_that_data_function_and_forward_read_is_seen(here):
+    """Found: what the data were loaded from did not count, though the data stayed as they were."""
+    code = TOP + FORWARD.replace("READ", READ)
+    text = experiment(code, model="Late", **TRAIN)
+    text = text.replace("    kind = torch", f"    {READ}\n    kind = torch", 1)
+    write(here.folder / "mine.py", text)
+    put_file(here.folder, 1.0)
+    assert not here.run()["reused"]
+    assert here.run()["reused"]
+    put_file(here.folder, 0.125)
+    assert not here.run()["reused"]
+
+
 def test_a_run_that_goes_on_does_not_mix_what_it_read(here):
     """Stopped, the file edited, and run again: it began in the middle, with the new file."""
     code = TOP + FORWARD.replace("READ", READ).replace("> 8", "> 3")
