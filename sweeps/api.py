@@ -36,7 +36,7 @@ from paribus.sweeps.analysis.compare import (
 from paribus.sweeps.formatting import number
 from paribus.sweeps.progress.progress import train_watched
 from paribus.sweeps.study.lookup import find_run, find_subject, request_for
-from paribus.sweeps.study.request import read_option, study_options
+from paribus.sweeps.study.request import SEEDS, read_option, study_options
 from paribus.sweeps.study.results_dir import ResultsDir, root_words
 from paribus.sweeps.study.settings import Requested
 from paribus.sweeps.study.study import Study, latest_study
@@ -274,6 +274,7 @@ def sweep(
     sampler: str | None = None,
     pruner: str | None = None,
     margin: float | None = None,
+    strict: bool = False,
     until_decided: bool = False,
     max_seeds: int | None = None,
     study: str | None = None,
@@ -292,14 +293,15 @@ def sweep(
         experiment: A name of the catalogue, a ``.py`` file, or a run.
         axes: Hyperparameter to levels, or names of the experiment's own axes; None takes them all.
         overrides: Changes what the levels are compared with.
-        seeds: How many (0, 1, …), or which; None: 3, or as many as it takes.
+        seeds: How many (0, 1, …), or which; None: 5, or as many as it takes.
         trials: Levels proposed for each range without a number of points (None: 8), and for each
             list that is longer.
         sampler: ``tpe`` (None), ``random``, ``gp`` or ``qmc``.
         pruner: ``wilcoxon`` or ``median``, applied between seeds; None: every setting gets all.
         margin: Differences smaller than this do not matter; None: the metric's own.
+        strict: Control the error rate over all settings together (Holm), for papers.
         until_decided: Whether seeds are added to undecided settings until they are decided.
-        max_seeds: The most seeds that `until_decided` takes; None: 20.
+        max_seeds: The most seeds that `until_decided` takes; None: 15.
         study: Its name; None: it follows from the request.
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
         workers: Processes; None: the machine's cores.
@@ -315,12 +317,13 @@ def sweep(
     place, faults = _root(root), Faults()
     options = study_options(
         faults,
-        seeds=_seeds(3 if seeds is None else seeds, faults),
+        seeds=_seeds(SEEDS if seeds is None else seeds, faults),
         seeds_given=seeds is not None,
         trials=read_option("trials", trials, faults),
         sampler=read_option("sampler", sampler, faults),
         pruner=read_option("pruner", pruner, faults),
         margin=read_option("margin", margin, faults),
+        strict=strict,
         until_decided=until_decided,
         max_seeds=read_option("max-seeds", max_seeds, faults),
         study=study,
@@ -363,6 +366,7 @@ def compare(
     *,
     metric: str | None = None,
     margin: float | None = None,
+    strict: bool = False,
     direction: Direction | None = None,
     root: str | Path | None = None,
 ) -> Comparison:
@@ -373,6 +377,7 @@ def compare(
             None: the latest study.
         metric: Of a study, another metric of each run's best epoch; None: the selection metric.
         margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
+        strict: Control the error rate over all settings together (Holm), for papers.
         direction: Of a CSV file, which way is better; None: ``maximize``.
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
 
@@ -392,9 +397,9 @@ def compare(
     if of_file:
         from paribus.sweeps.analysis.csv_results import compare_results
 
-        return compare_results(name, direction or "maximize", margin)
+        return compare_results(name, direction or "maximize", margin, strict=strict)
     study = Study.load(place, name or latest_study(place))
-    comparison = checked_comparison(study, metric, margin, root_words(place))
+    comparison = checked_comparison(study, metric, margin, root_words(place), strict=strict)
     for run, damage in study.outcomes.damaged.items():
         _warn(f"{run} is left out, as it is damaged: {damage}")
     return comparison
@@ -637,7 +642,7 @@ _ARGUMENTS = {
     for function in (sweep, train, compare, evaluate, predict, reproduce, report)
     for name in signature(function).parameters
 }
-_FLAGS = ("trust", "until_decided")
+_FLAGS = ("trust", "strict", "until_decided")
 _OPTION = re.compile(
     r"paribus [a-z]+ .*"  # a command to paste stays as it is
     r"|(?P<overrides>--set [^\s,]*[^\s,.](?: --set [^\s,]*[^\s,.])*)"

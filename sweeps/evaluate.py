@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -109,7 +109,7 @@ def chosen_settings(study: Study, labels: Sequence[str]) -> list[SettingResult]:
         raise RequestError(
             f"The study {study.name}: {', '.join(few) or 'no setting'} has fewer than two seeds in "
             "common with the baseline, and a verdict needs two.",
-            "Train more seeds first: --seeds 3.",
+            "Train more seeds first: --seeds 5.",
             "one-seed",
         )
     return [baseline, *[results[label] for label in wanted]]
@@ -213,6 +213,7 @@ def _evaluate_study(
         examples=example.outputs.size if example.outputs.shape == example.targets.shape
         else len(example.targets),
     )  # fmt: skip
+    standard = replace(standard, strict=study.requested.strict)
     judged = judge_observed(seen[0], seen[1:], standard)
     return EvaluationComparison(
         study=study.name,
@@ -223,6 +224,7 @@ def _evaluate_study(
         tests=standard.planned,
         examples=len(example.targets),
         looks=[],
+        strict=standard.strict,
         sameness=sameness(study.requested.baseline),
         settings=[
             _setting(r, o, judged, [found[run] for run in r.setting.runs.values() if run in found])

@@ -302,7 +302,14 @@ class Sweep(Training):
             setting.label not in labels and setting.key not in explored
             for setting in self.study.settings
         )
-        return analyse_power(self.study, seeds, self.design.size - 1 + others, self.decision.alpha)
+        settings, alpha = self.design.size - 1 + others, self.decision.alpha
+        return analyse_power(self.study, seeds, settings, self.folds, alpha)
+
+    @property
+    def folds(self) -> int:
+        """Over how many folds the seeds validate; 1: all on one part."""
+        run = next(iter(self.runs.values()))
+        return int(run.configuration.get("split", {}).get("folds", 1))
 
     def cost_of_deciding(self) -> dict[str, Any] | None:
         """Return the runs that adding seeds took, and how many the most seeds would have taken."""

@@ -45,7 +45,9 @@ NO_NUMBERS = {
 # Small on purpose: bits differ in the first step or, for what works once an epoch, in the second.
 CPU = {"device": "cpu"}
 EPOCHS = {"epochs": 3, "batch_size": 64}
-DIGITS = {"task": "multiclass", "data": "digits", "loss": "cross_entropy", "train": EPOCHS}
+SHARE = {"val_fraction": 0.15}  # one validation part, as sources from before folds have it
+DIGITS = {"task": "multiclass", "data": "digits", "loss": "cross_entropy", "split": SHARE,
+          "train": EPOCHS}  # fmt: skip
 MLP = {"name": "mlp", "hidden_dim": 32, "dropout": 0.2}
 RUNS: dict[str, dict[str, Any]] = {
     "dropout_adam": {**DIGITS, "model": MLP, "optimizer": {"name": "adam", "lr": 1e-3}},
@@ -73,6 +75,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "cnn": {
         "task": "multiclass",
         "data": "cnn.py:pictures",
+        "split": SHARE,
         "model": {"name": "cnn", "channels": 8},
         "loss": "cross_entropy",
         "optimizer": {"name": "adam", "lr": 1e-2},
@@ -81,6 +84,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "items_drawn": {
         "task": "multiclass",
         "data": "items_drawn.py:Items",
+        "split": SHARE,
         "model": "linear",
         "loss": "cross_entropy",
         "optimizer": {"name": "sgd", "lr": 0.1},
@@ -180,7 +184,7 @@ def compare() -> int:
         print(f"{name} differs: {what}")
     if differing and now["numerics"] <= then["numerics"]:
         print(
-            f"NUMERICS in core/identity.py has to be raised above {then['numerics']}, for these "
+            f"NUMERICS in core/fingerprint.py has to be raised above {then['numerics']}, for these "
             f"sources give other bits. Then: python {SCRIPT}",
             file=sys.stderr,
         )

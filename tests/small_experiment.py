@@ -71,7 +71,7 @@ class Small:
         return Configuration.parse(self.experiment.baseline.to_dict() | changes, "the test")
 
     def resolved(self, **changes):
-        return self.resolver.configuration(self.asked(**changes))
+        return self.resolver.configuration(self.asked(**changes), 0)
 
     def run(self, seed=0, **changes):
         """A `RunSpec`."""

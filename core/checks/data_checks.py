@@ -114,7 +114,7 @@ def _column_names(data: Data) -> list[str]:
 def _unique_columns(subject: Subject) -> list[str]:
     """Return columns of a table whose whole numbers, or words, occur in one row each."""
     source = subject.resolver.source(subject.requested)
-    inputs = next(iter(source.parts.values())).inputs
+    inputs = next(iter(source.parts.values())).store
     if isinstance(inputs, Table):
         columns = {f"column '{shown(name)}'": cells for name, cells in inputs.columns.items()}
     elif isinstance(inputs, Tensor) and inputs.ndim == 2:
@@ -179,9 +179,9 @@ def no_shared_example(subject: Subject) -> str:
 
 def _hashes(part: Part) -> Iterator[bytes]:
     """Yield a hash of each example's input and target."""
-    most = MANY if isinstance(part.inputs, Items) else len(part)
+    most = MANY if isinstance(part.store, Items) else len(part)
     for batch, targets in part.batches(1000, torch.arange(min(most, len(part)))):
-        texts = isinstance(part.inputs, Tokens)
+        texts = isinstance(part.store, Tokens)
         for x, y in zip(batch.numpy(), targets.numpy(), strict=True):
             one = np.trim_zeros(x, "b") if texts else x  # padding depends on the batch
             yield hashlib.blake2b(one.tobytes() + b"\0" + y.tobytes(), digest_size=16).digest()

@@ -32,7 +32,8 @@ def is_evaluated_again(subject: Subject) -> str:
     report = Report(run.id, line, best, True, None, tensor_hashes(weights), None)
     with tempfile.TemporaryDirectory(prefix="paribus-check-") as scratch:
         folder = Path(scratch, run.id)
-        RunWriter(folder, run, resolver.data_record(subject.requested), 0).write(report)
+        data = resolver.data_record(subject.requested, SEED)
+        RunWriter(folder, run, data, 0).write(report)
         again = evaluate_run(folder, "val", trust=True)
     for name, (then, now) in again.differs.items():
         raise RequestError(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from paribus.core.checks import data_checks, optimization_checks, record_checks
-from paribus.core.checks.subject import Skipped, Subject
+from paribus.core.checks.subject import SEED, Skipped, Subject
 from paribus.core.config.schema import Configuration
 from paribus.core.errors import RequestError, shown
 from paribus.core.runtime import settle
@@ -58,7 +58,7 @@ def check(resolver: Resolver, requested: Configuration) -> Iterator[Check]:
     """
     subject = Subject(resolver, requested)
     checks = CHECKS_OF_SCRIPT if isinstance(resolver, ScriptResolver) else CHECKS
-    resolver.configuration(requested)
+    resolver.configuration(requested, SEED)
     if checks is CHECKS:
         subject.train_state()
     settle()  # the user's modules, imported by now, may have changed threads or precision

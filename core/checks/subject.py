@@ -47,7 +47,7 @@ class Subject:
     @property
     def data(self) -> Data:
         """The prepared parts of its data."""
-        return self.resolver.data(self.requested)
+        return self.resolver.data(self.requested, SEED)
 
     def train_state(self) -> TrainState:
         """Return all parts of a run at its first step, built anew."""

@@ -29,6 +29,8 @@ Direction = Literal["maximize", "minimize"]
 Interval = Literal["update", "epoch", "validation"]  # after which a scheduler steps
 Method = Literal["stratified", "random", "in_order", "none"]  # of a split
 
+FOLDS, VAL_FRACTION = 5, 0.15  # of a split by default
+
 # The metric by which a task chooses its best epoch by default.
 DEFAULT_METRICS = {
     "binary": "val/accuracy",
@@ -85,14 +87,42 @@ class Split(_Frozen):
     Attributes:
         method: stratified, random, in_order or none; default: stratified for classes, else random.
         seed: Decides which examples; apart from the run's seed.
-        val_fraction: Share of validation.
+        folds: Into how many folds all but the test part is cut: the run of seed j validates on fold
+            j mod folds and trains on the others. 1: all seeds validate on one part. Default: 5
+            where examples are drawn at random, else 1.
+        val_fraction: Share of validation, in place of folds; default: 0.15 where there are none.
         test_fraction: Share of test.
     """
 
     method: Method | None = None
     seed: int = Field(default=0, ge=0)
-    val_fraction: float = Field(default=0.15, gt=0, lt=1)
+    folds: int | None = Field(default=None, ge=1)
+    val_fraction: float | None = Field(default=None, gt=0, lt=1)
     test_fraction: float = Field(default=0.15, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _folds_or_share(self) -> Split:
+        if self.folds not in (None, 1) and self.val_fraction is not None:
+            raise ValueError("give either split.folds or split.val_fraction")
+        return self
+
+    def resolved(self, usual: Method, *, ready_made: bool) -> Split:
+        """Return it with method, folds and share of validation decided.
+
+        Args:
+            usual: The method where none is given.
+            ready_made: Whether the data function made the parts itself.
+        """
+        method = self.method or usual
+        drawn = method in ("stratified", "random") and not ready_made
+        folds = self.folds or (FOLDS if drawn and self.val_fraction is None else 1)
+        share = (self.val_fraction or VAL_FRACTION) if folds == 1 else None
+        return self.model_copy(update={"method": method, "folds": folds, "val_fraction": share})
+
+    def to_record(self) -> dict[str, Any]:
+        """Return what a resolved configuration says of it; one fold as before there were any."""
+        idle = "folds" if self.folds == 1 else "val_fraction"
+        return self.model_dump(exclude={idle})
 
 
 class Train(_Frozen):
@@ -277,7 +307,8 @@ def get(configuration: Mapping[str, Any], key: str) -> Any:
 def with_value(configuration: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
     """Return a copy with one dotted key set.
 
-    Epochs and updates replace each other; another metric brings its own direction.
+    Epochs and updates replace each other, as folds and a share of validation do; another metric
+    brings its own direction.
     """
     changed = {k: dict(v) if isinstance(v, Mapping) else v for k, v in configuration.items()}
     group, _, inner = key.partition(".")
@@ -286,9 +317,10 @@ def with_value(configuration: Mapping[str, Any], key: str, value: Any) -> dict[s
         return changed
     changed[group] = {**changed.get(group, {}), inner: value}
     replaced = {
-        "train.epochs": "updates", "train.updates": "epochs", "select.metric": "direction"
+        "train.epochs": "updates", "train.updates": "epochs", "select.metric": "direction",
+        "split.folds": "val_fraction", "split.val_fraction": "folds",
     }.get(key)  # fmt: skip
-    if replaced:
+    if replaced and (key, value) != ("split.folds", 1):
         changed[group][replaced] = None
     return changed
 
@@ -424,8 +456,9 @@ def _explain(item: Any, where: str, form: type[Configuration], faults: Faults) -
         faults.add(f"{where}: {error.message}", error.hint, "unknown-key")
     elif kind == "missing":
         faults.add(f"{where}: '{key}' is missing.", "Add it.", "missing-key")
-    elif kind == "value_error" and key == "train":
-        faults.add(f"{where}: {item['ctx']['error']}.", "Such as train: {epochs: 20}.")
+    elif kind == "value_error" and key in ("train", "split"):
+        such = {"train": "{epochs: 20}", "split": "{folds: 5}"}[key]
+        faults.add(f"{where}: {item['ctx']['error']}.", f"Such as {key}: {such}.")
     else:
         before = "" if where == key else f"{where}: "
         wanted = item["msg"].removeprefix("Input should be ")

@@ -63,21 +63,31 @@ class Part:
     """One part of the data: training, validation or test.
 
     Attributes:
-        inputs: float32 or, for an embedding, int64 `[N, *input_shape]` in memory, sequences of
-            tokens, or items that a data set reads; before preprocessing is fitted also float64, a
-            table or texts.
+        store: Where inputs are: float32 or, for an embedding, int64 `[M, *input_shape]` in memory,
+            sequences of tokens, or items that a data set reads; before preprocessing is fitted
+            also float64, a table or texts.
         targets: int64 `[N]` or `[N, labels]`, or float32 `[N, outputs]`; always in memory.
+        rows: Which of a store in memory are the part's: int64 `[N]`; None: all. The parts of all
+            folds share one tensor.
         augment: Changes an input `[C, H, W]` at random, in training only.
         scaling: Mean and scale that are still to be applied, after `augment`.
     """
 
-    inputs: Inputs
+    store: Inputs
     targets: torch.Tensor
+    rows: torch.Tensor | None = None
     augment: Augment | None = None
     scaling: Scaling | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    @property
+    def inputs(self) -> Inputs:
+        """The part's own inputs, in its order; a copy where they are rows of a tensor."""
+        if self.rows is None or not isinstance(self.store, torch.Tensor):
+            return self.store
+        return self.store.index_select(0, self.rows)
 
     def batches(
         self,
@@ -105,7 +115,7 @@ class Part:
         rows = torch.arange(len(self)) if order is None else order
         chunks = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
         batches = _Batches(self, chunks, draw)
-        if workers and (self.augment is not None or isinstance(self.inputs, Items)):
+        if workers and (self.augment is not None or isinstance(self.store, Items)):
             return read_ahead(batches, len(chunks), workers)
         # No map: a StopIteration of a data set would end it, as if there were no more examples.
         return (batches[number] for number in range(len(chunks)))
@@ -122,11 +132,14 @@ class Part:
 
     def select(self, rows: torch.Tensor) -> Part:
         """Return the examples at these positions: int64 `[M]`."""
-        if isinstance(self.inputs, torch.Tensor):
-            inputs: Inputs = self.inputs.index_select(0, rows)
-        else:
-            inputs = self.inputs.index_select(rows)
-        return replace(self, inputs=inputs, targets=self.targets.index_select(0, rows))
+        targets = self.targets.index_select(0, rows)
+        if isinstance(self.store, torch.Tensor):
+            return replace(self, rows=self.rows_of(rows), targets=targets)
+        return replace(self, store=self.store.index_select(rows), targets=targets)
+
+    def rows_of(self, positions: torch.Tensor) -> torch.Tensor:
+        """Return the rows of a store in memory of these positions in the part: int64 `[M]`."""
+        return positions if self.rows is None else self.rows.index_select(0, positions)
 
 
 class _Batches(Dataset[Batch]):
@@ -137,7 +150,7 @@ class _Batches(Dataset[Batch]):
 
     def __getitem__(self, number: int) -> Batch:
         part, rows = self.part, self.chunks[number]
-        inputs, targets = part.inputs, part.targets
+        inputs, targets = part.store, part.targets
         if isinstance(inputs, Items):
             with seeded_globals(0, "data"):  # restores them once for all items of the batch
                 items = [self._item(inputs, row) for row in inputs.rows[rows].tolist()]
@@ -146,7 +159,7 @@ class _Batches(Dataset[Batch]):
         if isinstance(inputs, Tokens):
             return inputs.index_select(rows).padded(), targets.index_select(0, rows)
         assert isinstance(inputs, torch.Tensor)  # else its preprocessing was not fitted yet
-        batch = inputs.index_select(0, rows)
+        batch = inputs.index_select(0, part.rows_of(rows))
         if self.draw is not None and part.augment is not None:
             seed, epoch = self.draw
             with seeded_globals(0, "augment"):  # restores them once for the batch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NotRequired, cast
+from typing import Any, Literal, NoReturn, NotRequired, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -77,7 +77,7 @@ class Data:
     def filled(self, width: int) -> dict[str, Any]:
         """Return what a signature may name that follows from the data and the outputs' width."""
         known: dict[str, Any] = {"out_features": width}
-        if isinstance(self.train.inputs, Tokens):
+        if isinstance(self.train.store, Tokens):
             known["vocab_size"] = 2 + len(self.preprocessing["text"]["vocabulary"])
         else:
             known["in_features"] = math.prod(self.input_shape)
@@ -113,23 +113,25 @@ def prepare(
     standardize: bool | None,
     augment: Augment | None = None,
     *,
+    fold: int = 0,
     embedded: bool = False,
 ) -> Data:
     """Split and standardize a source; ready-made parts stay as they are.
 
     Args:
         source: What `load` returned.
-        split: How, with its method chosen.
+        split: How, resolved.
         standardize: Whether inputs get mean 0 and deviation 1, by the training part's figures;
             None means true for tables (in memory, `[N, F]`), else false.
         augment: Changes an input at random, in the training part only.
+        fold: Which of the split's folds validates.
         embedded: Whether inputs stay the integers that they are, as an embedding needs them.
 
     Raises:
         RequestError: The split does not fit the data, a data set is to be standardized, float32
             cannot keep a column that is not, or there is nothing to augment.
     """
-    parts = _parts(source, split)
+    parts = _parts(source, split, fold)
     if source.targets == "classes":
         _refuse_unseen(parts, source)
     form: dict[str, Any] = {} if source.decoding is None else {"image": source.decoding}
@@ -138,8 +140,8 @@ def prepare(
     if isinstance(train, Table | Texts):
         how = form[train.kind] = train.fitted()
         for part in parts.values():
-            if isinstance(part.inputs, Table):
-                for name, words in part.inputs.new_words(form["table"]).items():
+            if isinstance(part.store, Table):
+                for name, words in part.store.new_words(form["table"]).items():
                     new_words[name] = sorted({*new_words.get(name, []), *words})
         parts = _changed(parts, lambda inputs: inputs.encoded(how))
         train = parts["train"].inputs
@@ -210,10 +212,10 @@ def _integers(inputs: Inputs) -> Inputs:
 
 
 def _changed(parts: Mapping[str, Part], change: Callable[[Any], Inputs]) -> dict[str, Part]:
-    """Return the parts with changed inputs; split.method=none has one part under three names."""
-    once = {id(part): part for part in parts.values()}
-    made = {key: replace(part, inputs=change(part.inputs)) for key, part in once.items()}
-    return {key: made[id(part)] for key, part in parts.items()}
+    """Return the parts with changed inputs; what they share is changed once."""
+    once = {id(part.store): part.store for part in parts.values()}
+    made = {key: change(store) for key, store in once.items()}
+    return {key: replace(part, store=made[id(part.store)]) for key, part in parts.items()}
 
 
 def class_counts(targets: torch.Tensor, outputs: int) -> list[int]:
@@ -241,7 +243,7 @@ def _refuse_unseen(parts: Mapping[str, Part], source: Source) -> None:
         )
 
 
-def _parts(source: Source, split: Split) -> dict[str, Part]:
+def _parts(source: Source, split: Split, fold: int) -> dict[str, Part]:
     """Return the parts of a source: as they were returned, all alike, or as they are split."""
     whole = source.parts.get("all")
     if whole is None:
@@ -249,7 +251,25 @@ def _parts(source: Source, split: Split) -> dict[str, Part]:
         return {"test": empty, **source.parts}
     if split.method == "none":
         return dict.fromkeys(PARTS, whole)
-    examples = len(whole)
+    if split.method == "stratified" and (source.class_names is None or source.targets != "classes"):
+        raise RequestError(
+            "split.method=stratified needs classes, and these targets are quantities.",
+            "Use split.method=random or split.method=in_order.",
+            kind="split",
+        )
+    generator = np.random.Generator(np.random.PCG64(derive(split.seed, "data", "split")))
+    chosen = (_folded if split.val_fraction is None else _divided)(source, split, generator)
+    if split.val_fraction is None:
+        *folds, left, test = chosen
+        chosen = [np.concatenate([*folds[:fold], *folds[fold + 1 :], left]), folds[fold], test]
+    rows = (torch.from_numpy(np.sort(some)) for some in chosen)
+    return {key: whole.select(some) for key, some in zip(PARTS, rows, strict=True)}
+
+
+def _divided(source: Source, split: Split, generator: np.random.Generator) -> list[Rows]:
+    """Return the positions of train, val and test by their shares."""
+    examples = len(source.parts["all"])
+    assert split.val_fraction is not None
     val, test = (round(examples * share) for share in (split.val_fraction, split.test_fraction))
     train = examples - val - test
     if val < 1 or train < 1:
@@ -262,45 +282,87 @@ def _parts(source: Source, split: Split) -> dict[str, Part]:
             hint,
             "split",
         )
-    generator = np.random.Generator(np.random.PCG64(derive(split.seed, "data", "split")))
     if split.method == "stratified":
-        chosen = _stratified(source, whole.targets.numpy(), (train, val, test), generator)
-    else:
-        in_order = split.method == "in_order"
-        order = np.arange(examples) if in_order else generator.permutation(examples)
-        chosen = np.split(order, [train, train + val])
-    rows = (torch.from_numpy(np.sort(some)) for some in chosen)
-    return {key: whole.select(some) for key, some in zip(PARTS, rows, strict=True)}
+        return _stratified(source, (train, val, test), generator)
+    in_order = split.method == "in_order"
+    order = np.arange(examples) if in_order else generator.permutation(examples)
+    return np.split(order, [train, train + val])
+
+
+def _folded(source: Source, split: Split, generator: np.random.Generator) -> list[Rows]:
+    """Return the positions of each fold, of the up to folds - 1 that are left over, and of test.
+
+    Folds are equally large. Stratified, their counts of a class differ by at most one: each class
+    is dealt out in turn, and the next one goes on where it ended.
+    """
+    examples, folds = len(source.parts["all"]), split.folds or 1
+    test = round(examples * split.test_fraction)
+    size, left = divmod(examples - test, folds)
+    if size < 1:
+        raise RequestError(
+            f"split.folds={folds} and split.test_fraction={split.test_fraction!r}: of {examples} "
+            f"examples {examples - test} are left, too few for so many folds.",
+            "Lower them; split.folds=1 has one validation part for all seeds.",
+            "split",
+        )
+    if split.method == "random":
+        order = generator.permutation(examples)
+        cuts = [*range(size, size * folds + 1, size), examples - test]
+        return np.split(order, cuts)
+    codes = source.parts["all"].targets.numpy()
+    counts = np.bincount(codes)
+    rest = allot(counts, (examples - test, 0, test))[:, 0]
+    if len(few := np.flatnonzero(rest < folds)):
+        _refuse_small_classes(source, counts, few, f"folds={folds} cannot have each class in each "
+            f"fold beside {test} test examples", f"Set split.folds={rest.min()}, or use "
+            if rest.min() > 1 else "Set split.folds=1, or use ")  # fmt: skip
+    by_class = [generator.permutation(np.flatnonzero(codes == code)) for code in range(len(counts))]
+    tests = [rows[n:] for rows, n in zip(by_class, rest, strict=True)]
+    over = []
+    for _ in range(left):  # each from the class that is then the largest
+        rest[(code := int(rest.argmax()))] -= 1
+        over.append(by_class[code][rest[code]])
+    turns = np.concatenate([rows[:n] for rows, n in zip(by_class, rest, strict=True)])
+    return [
+        *(turns[fold::folds] for fold in range(folds)),
+        np.array(over, dtype=np.int64),
+        np.concatenate(tests),
+    ]
 
 
 def _stratified(
-    source: Source, codes: Rows, sizes: tuple[int, int, int], generator: np.random.Generator
+    source: Source, sizes: tuple[int, int, int], generator: np.random.Generator
 ) -> list[Rows]:
     """Return the positions for each part, class after class."""
-    if source.class_names is None or source.targets != "classes":
-        raise RequestError(
-            "split.method=stratified needs classes, and these targets are quantities.",
-            "Use split.method=random or split.method=in_order.",
-            kind="split",
-        )
+    codes = source.parts["all"].targets.numpy()
     counts = np.bincount(codes)
     allotted = allot(counts, sizes)
     lacking = np.flatnonzero((allotted[:, :2] == 0).any(axis=1))
     if len(lacking):
-        named = [f"'{shown(source.class_names[code])}' ({counts[code]})" for code in lacking]
-        raise RequestError(
-            f"split.method=stratified cannot have each class in train ({sizes[0]} examples) and "
-            f"val ({sizes[1]}) by its share; too few examples in class {first_few(named)}.",
-            "Use split.method=random."
-            if len(counts) <= MANY
-            else f"Are these {len(counts)} different values quantities? Then task=regression.",
-            kind="split",
-        )
+        _refuse_small_classes(
+            source, counts, lacking,
+            f"method=stratified cannot have each class in train ({sizes[0]} examples) and val "
+            f"({sizes[1]}) by its share", "Use ",
+        )  # fmt: skip
     chosen = []
     for code, (train, val, _) in enumerate(allotted):
         rows = generator.permutation(np.flatnonzero(codes == code))
         chosen.append(np.split(rows, [train, train + val]))
     return [np.concatenate(part) for part in zip(*chosen, strict=True)]
+
+
+def _refuse_small_classes(
+    source: Source, counts: Rows, few: npt.NDArray[np.intp], what: str, remedy: str
+) -> NoReturn:
+    names = source.class_names or ()
+    named = [f"'{shown(names[code])}' ({counts[code]})" for code in few]
+    raise RequestError(
+        f"split.{what}; too few examples in class {first_few(named)}.",
+        f"{remedy}split.method=random."
+        if len(counts) <= MANY
+        else f"Are these {len(counts)} different values quantities? Then task=regression.",
+        kind="split",
+    )
 
 
 def allot(counts: Rows, sizes: tuple[int, int, int]) -> Rows:

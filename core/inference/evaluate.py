@@ -40,7 +40,7 @@ def trained_model(run: RunSpec, weights: Mapping[str, Tensor]) -> tuple[Task, nn
         experiment = load_experiment(run.path, run.import_paths)
         if run.noted.get("globals"):
             resolver = Resolver(experiment)
-            resolver.data(run.requested)
+            resolver.data(run.requested, run.seed)
             experiment = resolver.experiment
         task, model = make_architecture(run.configuration, experiment)
     load_weights(model, weights, run.id)
@@ -129,7 +129,7 @@ def reopened(path: Path, trust: bool) -> tuple[RunSpec, Resolver, Data, dict[str
     weights = folder.weights()
     with naming_sources(run):
         resolver = resolver_for_file(run.path, run.import_paths)
-        data = resolver.data(run.requested)
+        data = resolver.data(run.requested, run.seed)
     if data.fingerprint != run.identity["data"]:
         raise DamagedError(
             f"{run.id}: the data is not what the run was trained on (its fingerprint differs).",

@@ -221,6 +221,18 @@ class RunRecord(_Frozen):
         return self
 
     @property
+    def folds(self) -> int:
+        """Into how many folds its examples are cut; 1: one validation part for all seeds."""
+        split = self.configuration.get("split")
+        folds = split.get("folds", 1) if isinstance(split, dict) else 1
+        return folds if isinstance(folds, int) and folds > 0 else 1
+
+    @property
+    def fold(self) -> int | None:
+        """The fold that it validates on; None where there are none."""
+        return self.seed % self.folds if self.folds > 1 else None
+
+    @property
     def is_complete(self) -> bool:
         return self.status == "complete"
 

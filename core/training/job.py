@@ -63,7 +63,7 @@ def train_job(
         resolver = resolver_for_file(runs[0].path, runs[0].import_paths)
         for run in runs:
             _refuse_changed(run, resolver)
-            data = resolver.data_record(run.requested)
+            data = resolver.data_record(run.requested, run.seed)
             later = partial(resolver.reads.later_of, run)
             writers[run.id] = RunWriter(attempts[run.id], run, data, checkpoint_every, later)
         settle()  # the user's modules, imported by now, may have changed threads or precision

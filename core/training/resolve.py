@@ -36,6 +36,7 @@ from paribus.core.config.registry import (
 )
 from paribus.core.config.schema import (
     SCRIPT,
+    VAL_FRACTION,
     Component,
     Configuration,
     Method,
@@ -108,6 +109,20 @@ def _once(method: Callable[[Any, Any], Found]) -> Callable[[Any, Configuration],
     return remembered
 
 
+def _once_a_fold(
+    method: Callable[[Any, Any, int], Found],
+) -> Callable[[Any, Configuration, int], Found]:
+    """Call a resolver's method once for each configuration and fold that a seed validates on."""
+
+    @functools.wraps(method)
+    def remembered(resolver: Resolver, requested: Configuration, seed: int) -> Found:
+        fold = seed % (resolver.split(requested).folds or 1)
+        call = functools.partial(method, resolver, requested, fold)
+        return resolver.remember(method.__name__, [requested.to_dict(), fold], call)
+
+    return remembered
+
+
 class Resolver:
     """Resolve configurations of one experiment; load its data once.
 
@@ -154,8 +169,8 @@ class Resolver:
             engine: As the command line has it.
             planned: What planning saw the user's code read, where the run is to be trained.
         """
-        resolved = self.configuration(requested)
-        probe = self._probe(requested)
+        resolved = self.configuration(requested, seed)
+        probe = self._probe(requested, seed)
         traced = probe.traced
         if planned:
             key = requested.to_dict()
@@ -168,7 +183,7 @@ class Resolver:
             weights=weights_digests(resolved),
             seed=seed,
             engine=chosen,
-            data_fingerprint=self.data_record(requested)["fingerprint"],
+            data_fingerprint=self.data_record(requested, seed)["fingerprint"],
             initial_weights=probe.initial_weights,
             sources=sources,
             folder=next(iter(places.values()), self.experiment.path).resolve().parent,
@@ -183,7 +198,7 @@ class Resolver:
             seed=seed,
             engine=chosen,
             identity=parts,
-            facts=probe.facts,
+            facts=probe.facts | self._missing_classes(requested, seed),
             sources=contents,
             observed=observed,
             noted={
@@ -209,7 +224,7 @@ class Resolver:
             train_state = self.train_state(requested, 0)
             layers = layer_outputs(train_state)
             model = {"parameters": run.facts["parameters"], "layers": layers}
-            prepared = self.data(requested)
+            prepared = self.data(requested, 0)
             data = {"fingerprint": prepared.fingerprint, **prepared.sizes()}
             each = [groups[0].get("lr") for groups in simulate(train_state)]
             follows = train_state.scheduler_steps != "validation"  # else from how it goes
@@ -222,7 +237,7 @@ class Resolver:
         return {
             "configuration": run.configuration,
             "engine": run.engine,
-            "why_no_cohort": self._probe(requested).why,
+            "why_no_cohort": self._probe(requested, 0).why,
             "facts": run.facts,
             "model": model,
             "data": data,
@@ -235,29 +250,35 @@ class Resolver:
         Raises:
             RequestError: If it cannot be trained as requested.
         """
-        yield self._probe(requested).options
+        yield self._probe(requested, 0).options
         yield from islice(simulate(self.train_state(requested, 0)), 1, None)
 
-    @_once
-    def configuration(self, requested: Configuration) -> dict[str, Any]:
+    def _missing_classes(self, requested: Configuration, seed: int) -> dict[str, Any]:
+        absent = self.data(requested, seed).absent()
+        return {"absent": absent} if absent else {}
+
+    @_once_a_fold
+    def configuration(self, requested: Configuration, fold: int) -> dict[str, Any]:
         """Return the resolved configuration, in which nothing is left to be decided.
+
+        It differs between folds where their training parts have other words.
 
         Raises:
             RequestError: With all faults found in components, data and their fit.
         """
-        full = self._filled(requested)
+        full = self._filled(requested, fold)
         if full["optimizer"].get("fused"):
             with suppress(RequestError):  # `specify` raises it
-                fused = self._probe(requested).fused
+                fused = self._probe(requested, fold).fused
                 full = {**full, "optimizer": {**full["optimizer"], "fused": fused}}
         return full
 
-    @_once
-    def _filled(self, requested: Configuration) -> dict[str, Any]:
+    @_once_a_fold
+    def _filled(self, requested: Configuration, fold: int) -> dict[str, Any]:
         """Return the configuration with what follows from signatures, data, length and device."""
         checked = self._checked(requested)
         full = with_defaults(checked, self.experiment)
-        data, task = self.data(requested), self.task(requested)
+        data, task = self.data(requested, fold), self.task(requested)
         steps = math.ceil(len(data.train) / checked.train.batch_size)
         epochs, updates = length(full["train"], steps)
         self._fill(full, "model", data.filled(task.width(data.outputs)))
@@ -272,7 +293,7 @@ class Resolver:
         self._fill(full, "scheduler", {**known, "max_lr": full["optimizer"].get("lr")})
         full["device"] = choose_device(checked.device)
         self._choose_fused(full, checked.optimizer)
-        full["split"]["method"] = checked.split.method or _usual_method(task)
+        full["split"] = self.split(requested).to_record()
         full["standardize"] = data.preprocessing["standardize"] is not None
         extra = extra_metrics(full["metrics"], task, data.outputs)
         full["select"] = choose_selection(full["select"], task, extra)
@@ -288,28 +309,51 @@ class Resolver:
         return self._source(requested)[0]
 
     @_once
-    def data(self, requested: Configuration) -> Data:
-        """Return the prepared parts that a configuration is trained on.
+    def split(self, requested: Configuration) -> Split:
+        """Return how the examples are divided, with method and folds decided.
+
+        Raises:
+            RequestError: If the data cannot be loaded, or a key of the split would change nothing.
+        """
+        split, source = self._checked(requested).split, self.source(requested)
+        usual: Method = "random"
+        if self.task(requested).targets == "classes":
+            usual = "stratified"
+        ready_made = "all" not in source.parts
+        if ready_made:
+            _refuse_unused_split(split, source, usual)
+        resolved = split.resolved(usual, ready_made=ready_made)
+        if (split.folds or 1) > 1 and resolved.method in ("in_order", "none"):
+            raise RequestError(
+                f"split.folds={split.folds} needs examples that are drawn, and split.method is "
+                f"{resolved.method}.",
+                "Leave split.folds out, or set split.method=random.",
+                "split",
+            )
+        return resolved
+
+    @_once_a_fold
+    def data(self, requested: Configuration, fold: int) -> Data:
+        """Return the prepared parts that a configuration is trained on with a seed.
 
         Raises:
             RequestError: If the data cannot be loaded or divided, or a function keeps it to itself.
         """
         checked, task = self._checked(requested), self.task(requested)
         source, _, key = self._source(requested)
-        full = with_defaults(checked, self.experiment)
-        usual = _usual_method(task)
-        split = checked.split.model_copy(update={"method": checked.split.method or usual})
-        _refuse_unused_split(split, source, usual)
+        full, split = with_defaults(checked, self.experiment), self.split(requested)
+        divided = [key, split.to_record(), fold]
 
         def prepared(embedded: bool) -> Data:
             return self.remember(
                 "prepared",
-                [key, full["split"], full["standardize"], full["augment"], embedded],
+                [divided, full["standardize"], full["augment"], embedded],
                 lambda: prepare(
                     source,
                     split,
                     checked.standardize,
                     make_augment(checked.augment),
+                    fold=fold,
                     embedded=embedded,
                 ),
             )
@@ -317,7 +361,7 @@ class Resolver:
         if source.whole and not checked.standardize:
             embedded = self.remember(
                 "embeds",
-                [key, full["split"], full["model"]],
+                [divided, full["model"]],
                 lambda: self._embeds(full, prepared(embedded=True), task),
             )
             if embedded:
@@ -357,9 +401,9 @@ class Resolver:
         key = [with_defaults(checked, self.experiment)["data"], targets, seed]
         return *self.remember("source", key, observed), key
 
-    def data_record(self, requested: Configuration) -> dict[str, Any]:
+    def data_record(self, requested: Configuration, seed: int) -> dict[str, Any]:
         """Return what a record says of the data, and the validation targets."""
-        data = self.data(requested)
+        data = self.data(requested, seed)
         return {
             "fingerprint": data.fingerprint,
             **data.sizes(),
@@ -383,9 +427,9 @@ class Resolver:
         The files of weights that it names are not read where others are put in its model anyway
         (`pretrained` false).
         """
-        resolved: Mapping[str, Any] = self.configuration(requested)
+        resolved: Mapping[str, Any] = self.configuration(requested, seed)
         resolved = resolved if pretrained else without_weights(resolved)
-        return make_train_state(resolved, self.experiment, self.data(requested), seed)
+        return make_train_state(resolved, self.experiment, self.data(requested, seed), seed)
 
     @_once
     def _checked(self, requested: Configuration) -> ModelConfiguration:
@@ -402,23 +446,29 @@ class Resolver:
         faults.check()
         return checked
 
-    @_once
-    def _probe(self, requested: Configuration) -> Probe:
+    def _probe(self, requested: Configuration, seed: int) -> Probe:
+        """Build the configuration, and try it, once for all folds of equal shapes."""
+        data = self.data(requested, seed)
+        shapes = [requested.to_dict(), data.filled(1), len(data.train)]
+        return self.remember("probe", shapes, lambda: self._probe_anew(requested, data, seed))
+
+    def _probe_anew(self, requested: Configuration, data: Data, seed: int) -> Probe:
         """Build the configuration once, and try it: unfused where the fused form cannot update it.
 
         Fused forms take no sparse gradients and no complex parameters.
         """
-        full = self._filled(requested)
+        full = self._filled(requested, seed)
         try:
-            return self._try(requested, full)
+            return self._try(requested, full, data)
         except RequestError as error:
             chosen = "fused" in requested.component("optimizer").keywords
             if chosen or not full["optimizer"].get("fused") or error.kind not in _OF_OPTIMIZER:
                 raise
-        return self._try(requested, {**full, "optimizer": {**full["optimizer"], "fused": False}})
+        full = {**full, "optimizer": {**full["optimizer"], "fused": False}}
+        return self._try(requested, full, data)
 
-    def _try(self, requested: Configuration, full: Mapping[str, Any]) -> Probe:
-        data, read = self.data(requested), Reads()
+    def _try(self, requested: Configuration, full: Mapping[str, Any], data: Data) -> Probe:
+        read = Reads()
         started = time.perf_counter()
         with self.reads.observing(read):
             train_state = make_train_state(full, self.experiment, data, seed=0)
@@ -450,7 +500,6 @@ class Resolver:
             "parameters": count_parameters(train_state.model),
             "directions": {f"val/{e.key}": e.direction for e in train_state.extra_metrics},
             **({"fresh": train_state.fresh} if train_state.fresh else {}),
-            **({"absent": absent} if (absent := data.absent()) else {}),
             **({"loss_by_batch": True} if by_batch else {}),
         }
         fused = full["optimizer"].get("fused")
@@ -502,16 +551,13 @@ class Resolver:
             full["optimizer"]["fused"] = fused_by_default(component.function, full["device"])
 
 
-def _usual_method(task: Task) -> Method:
-    return "stratified" if task.targets == "classes" else "random"
-
-
 def _refuse_unused_split(split: Split, source: Source, usual: Method) -> None:
-    """Refuse keys of a split that would change nothing: the data function made the parts itself."""
-    if "all" in source.parts:
-        return
+    """Refuse keys of a split that change nothing where the data function makes the parts itself."""
     idle = Split(method=usual, seed=split.seed if source.drawn else 0)
-    unused = [f"split.{key}={value}" for key, value in split if value != getattr(idle, key)]
+    given = split.model_copy(update={"method": split.method or usual})
+    if split.val_fraction == VAL_FRACTION:  # as configurations have it that are older than folds
+        given = given.model_copy(update={"val_fraction": None})
+    unused = [f"split.{key}={value}" for key, value in given if value != getattr(idle, key)]
     if unused:
         raise RequestError(
             f"{source.name} gives ready-made parts, so {', '.join(unused)} would change nothing.",

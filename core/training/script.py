@@ -27,7 +27,7 @@ from paribus.core.training.resolve import Probe, Resolver, choose_device
 class ScriptResolver(Resolver):
     """Resolves what is known of a function: its keywords. It is not called to learn more."""
 
-    def configuration(self, requested: Configuration) -> dict[str, Any]:
+    def configuration(self, requested: Configuration, seed: int) -> dict[str, Any]:  # noqa: ARG002
         faults = Faults()
         full = with_defaults(check_components(requested, self.experiment, faults), self.experiment)
         metric, direction = get(full, "select.metric"), None
@@ -40,10 +40,13 @@ class ScriptResolver(Resolver):
         device = choose_device("auto")
         return {**full, "select": {"metric": metric, "direction": direction}, "device": device}
 
-    def data_record(self, requested: Configuration) -> dict[str, Any]:  # noqa: ARG002
+    def data_record(self, requested: Configuration, seed: int) -> dict[str, Any]:  # noqa: ARG002
         return {"fingerprint": None, "val": 0, "preprocessing": {"class_names": None}}
 
-    def _probe(self, requested: Configuration) -> Probe:
+    def _missing_classes(self, requested: Configuration, seed: int) -> dict[str, Any]:  # noqa: ARG002
+        return {}
+
+    def _probe(self, requested: Configuration, seed: int) -> Probe:  # noqa: ARG002
         facts = {"epochs": 0, "updates": 0, "parameters": 0}
         return Probe(facts, None, self.reads.trace(requested, Reads()), SCRIPT)
 

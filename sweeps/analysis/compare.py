@@ -15,7 +15,7 @@ from paribus.sweeps.analysis.judge import Judged, Question, judge_study
 from paribus.sweeps.analysis.linter.evidence import Finding
 from paribus.sweeps.analysis.linter.lint import lint_study
 from paribus.sweeps.stats.confusion import changed_cells
-from paribus.sweeps.stats.verdicts import Verdict
+from paribus.sweeps.stats.verdicts import Grade, Verdict
 from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.settings import BASELINE
@@ -35,6 +35,7 @@ class PartAnswer(_Frozen):
     interval: list[float]
     p: float
     p_holm: float
+    threshold: float | None = None
     verdict: Verdict
 
 
@@ -57,9 +58,12 @@ class SettingComparison(_Frozen):
         changed: ``{key: [baseline, level]}``; so is what follows from the change, `derived`.
         values: The metric of each complete run, one per seed in `seeds`.
         delta: Mean of level minus baseline over the seeds of both, in the metric's units.
-        interval: Of `delta`, with the study's confidence; like `p` and `verdict` on new data where
-            that can be answered.
+        interval: Of `delta`, with its `confidence`: it excludes 0 exactly where the setting is
+            better or worse; like `p` and `verdict` on new data where that can be answered.
         p_holm: `p` adjusted for all settings of the study (S. Holm 1979).
+        threshold: The largest `p` at which a setting is better or worse; None with ``--strict``,
+            where `p_holm` decides.
+        grade: What is likely, or excluded, of an undecided setting; no verdict.
         pairs: Seeds that both have; `lost` are those without a pair because a run failed.
         look: The number of seeds after which it was decided, where seeds are added until it is.
         detectable: The minimum detectable effect of an undecided setting.
@@ -83,7 +87,9 @@ class SettingComparison(_Frozen):
     interval: list[float] | None = None
     p: float | None = None
     p_holm: float | None = None
+    threshold: float | None = None
     verdict: Verdict | None = None
+    grade: Grade | None = None
     pairs: int | None = None
     question: Question | None = None
     confidence: float | None = None
@@ -112,8 +118,10 @@ class Comparison(_Frozen):
     Attributes:
         study: Its name; None where the results are another tool's.
         margin: Differences smaller than this do not matter.
-        tests: How many settings p values are adjusted for.
+        tests: How many settings are judged together.
         examples: How many the part has that was measured on.
+        folds: Over how many folds seeds validate; 1: all on one part.
+        strict: Whether the error rate is controlled over all settings together (Holm).
         looks: The numbers of seeds after which verdicts are given, where seeds are added until it
             is decided.
         linter: Warnings of method; None where they were not requested.
@@ -127,6 +135,8 @@ class Comparison(_Frozen):
     tests: int | None
     examples: int | None
     looks: list[int]
+    folds: int = 1
+    strict: bool = False
     settings: Sequence[SerializeAsAny[SettingComparison]]
     linter: list[Finding] | None = None
 
@@ -192,15 +202,17 @@ def compare_study(
     metric: str | None = None,
     *,
     margin: float | None = None,
+    strict: bool = False,
     labels: Sequence[str] | None = None,
 ) -> Comparison:
     """Compare every setting with the baseline, on the seeds that both have.
 
     Args:
         study: The study.
-        results: Of all its settings: p values are adjusted for how many there are; None: read.
+        results: Of all its settings, which are judged together; None: read.
         metric: Of the best epoch; None: the selection metric.
         margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
+        strict: As of `paribus.sweeps.stats.verdicts.Standard`.
         labels: Only these settings are in the comparison.
 
     Raises:
@@ -209,7 +221,7 @@ def compare_study(
     metric = metric or study.metric
     direction = study.direction_of(metric)
     results = study.results(metric=metric) if results is None else results
-    judged = judge_study(study, results, metric, margin)
+    judged = judge_study(study, results, metric, margin, strict=strict)
     baseline = next((r for r in results if r.label == BASELINE), None)
     first = study.outcomes.record(baseline.runs[0]) if baseline and baseline.runs else None
     return Comparison(
@@ -221,6 +233,8 @@ def compare_study(
         tests=judged.standard.planned if judged else None,
         examples=first.data.val if first else None,
         looks=list(judged.looks) if judged else [],
+        folds=first.folds if first else 1,
+        strict=judged.standard.strict if judged else strict,
         settings=[
             SettingComparison(
                 **result.document(),
@@ -270,18 +284,25 @@ def compare_and_lint(
     metric: str | None = None,
     margin: float | None = None,
     options: Sequence[str] = (),
+    *,
+    strict: bool = False,
 ) -> Comparison:
     """Compare a study as `compare_study` does and add the linter's warnings.
 
     The `options`, such as ``--root DIR``, are for commands to paste.
     """
-    found = compare_study(study, metric=metric, margin=margin)
+    found = compare_study(study, metric=metric, margin=margin, strict=strict)
     own = margin if metric in (None, study.metric) else None
     return found.model_copy(update={"linter": lint_study(study, own, options)})
 
 
 def checked_comparison(
-    study: Study, metric: str | None, margin: float | None, options: Sequence[str] = ()
+    study: Study,
+    metric: str | None,
+    margin: float | None,
+    options: Sequence[str] = (),
+    *,
+    strict: bool = False,
 ) -> Comparison:
     """Return `compare_and_lint` of a study that something can be said of.
 
@@ -289,7 +310,7 @@ def checked_comparison(
         RequestError: If no run of the baseline is complete, the runs have no such metric, or a
             verdict is requested of single seeds.
     """
-    comparison = compare_and_lint(study, metric, margin, options)
+    comparison = compare_and_lint(study, metric, margin, options, strict=strict)
     if study.outcomes.damaged:  # the caller reports these instead
         return comparison
     name, baseline = study.name, comparison.by_label.get(BASELINE)
@@ -307,7 +328,7 @@ def checked_comparison(
         raise RequestError(
             f"--margin {margin}: no setting of {name} shares two seeds with the baseline, and a "
             "verdict needs two.",
-            "Train more: the sweep's command with --seeds 3.",
+            "Train more: the sweep's command with --seeds 5.",
             "one-seed",
         )
     return comparison

@@ -33,7 +33,7 @@ class CsvComparison(Comparison):
 
 
 def compare_results(
-    path: str | Path, direction: Direction, margin: float | None = None
+    path: str | Path, direction: Direction, margin: float | None = None, *, strict: bool = False
 ) -> CsvComparison:
     """Compare the settings of a file of results.
 
@@ -50,12 +50,15 @@ def compare_results(
     settings = list(found.values())
     _check(path, baseline, settings)
     values = [value for one in (baseline, *settings) for value in one.values.values()]
-    if margin is None:  # half a point of shares or percentages, else 2 % of the baseline's mean
-        margin = 0.02 * abs(sum(baseline.values.values()) / len(baseline.values))
-        if direction == "maximize" and min(values) >= 0 and max(values) <= 100:
-            margin = 0.005 if max(values) <= 1 else 0.5
     higher = direction == "maximize"
-    standard = Standard(margin, len(settings), higher, step_of(values))
+    shares = higher and min(values) >= 0 and max(values) <= 100  # or percentages
+    if margin is None:
+        margin = 0.02 * abs(sum(baseline.values.values()) / len(baseline.values))
+        if shares:
+            margin = 0.005 if max(values) <= 1 else 0.5
+    standard = Standard(
+        margin, len(settings), higher, step_of(values), pooled=shares, strict=strict
+    )
     judged = judge_observed(baseline, settings, standard)
     return CsvComparison(
         study=None,
@@ -67,6 +70,7 @@ def compare_results(
         tests=standard.planned,
         examples=None,
         looks=[],
+        strict=strict,
         step=standard.resolution,
         settings=[_setting(one, seeds, judged.effect(one.label)) for one in (baseline, *settings)],
     )

@@ -1,7 +1,7 @@
 """Decide a study's verdicts: from what was observed of settings to a verdict on each.
 
-`judge_study` begins with a study's records, `judge_observed` with any tool's results. The rule is
-`paribus.sweeps.stats.verdicts.decide`; here is what it is applied to, and by which margin.
+`judge_study` begins with a study's records, `judge_observed` with any tool's results. The procedure
+is `paribus.sweeps.stats.verdicts`; here is what it is applied to, and by which margin.
 """
 
 from __future__ import annotations
@@ -32,20 +32,27 @@ COUNTED = ("accuracy", "precision", "recall", "f1")  # they move in steps of one
 
 
 def judge_study(
-    study: Study, results: Sequence[SettingResult], metric: str, margin: float | None = None
+    study: Study,
+    results: Sequence[SettingResult],
+    metric: str,
+    margin: float | None = None,
+    *,
+    strict: bool = False,
 ) -> Judged | None:
     """Return verdicts on all settings of a study; None where the baseline is not planned.
 
     Args:
         study: The study.
-        results: Of all its settings: p values are adjusted for how many there are.
+        results: Of all its settings, which are judged together.
         metric: What the results are of.
         margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
+        strict: As of `Standard`; a study that was requested so is judged so anyway.
     """
     by_label = {result.label: result for result in results}
     if BASELINE not in by_label:
         return None
     standard = standard_of(study, results, metric, margin)
+    standard = replace(standard, strict=strict or study.requested.strict)
     baseline = by_label.pop(BASELINE)
     settings = [
         observed(study, result, metric)
@@ -73,7 +80,7 @@ def judge_observed(
     Args:
         baseline: What they are compared with.
         settings: What was seen of each.
-        standard: The margin, and how many settings p is adjusted for.
+        standard: The margin, and how many settings are judged together.
         planned_looks: The numbers of seeds, counted from 0, after which verdicts are given; empty
             where the number of seeds is fixed.
     """
@@ -94,10 +101,14 @@ def judge_observed(
                 settings, judge_looks(looks, planned_looks, standard), strict=True
             )
         ]
+    needed: list[int | None] = [None] * len(judged)
+    if not planned_looks:
+        needed = seeds_to_decide(judged, standard, baseline.folds)
     return Judged(
         standard,
         {one.label: found for one, found in zip(settings, judged, strict=True)},
         {one.label: one.lost(baseline) for one in settings},
+        {one.label: seeds for one, seeds in zip(settings, needed, strict=True)},
         planned_looks,
     )
 
@@ -105,7 +116,7 @@ def judge_observed(
 def standard_of(
     study: Study, results: Sequence[SettingResult], metric: str, margin: float | None = None
 ) -> Standard:
-    """Return the margin that a study is judged by, and how many settings p is adjusted for.
+    """Return the margin that a study is judged by, and how many settings are judged together.
 
     The arguments are those of `judge_study`.
     """
@@ -142,7 +153,7 @@ def standard_for(
     examples: int | None = None,
     margin: float | None = None,
 ) -> Standard:
-    """Return the margin for a metric's results, and how many settings p is adjusted for.
+    """Return the margin for a metric's results, and how many settings are judged together.
 
     Args:
         metric: ``<split>/<name>``.
@@ -179,6 +190,7 @@ class Judged:
 
     Attributes:
         lost: The seeds for which the setting or the baseline failed.
+        needed: How many seeds would decide an undecided setting; None: no reasonable number.
         looks: The numbers of seeds after which verdicts are given, where seeds are added until it
             is decided.
     """
@@ -186,6 +198,7 @@ class Judged:
     standard: Standard
     by_label: Mapping[str, Judgement]
     lost: Mapping[str, tuple[int, ...]]
+    needed: Mapping[str, int | None]
     looks: tuple[int, ...] = ()
 
     @property
@@ -218,10 +231,12 @@ class Judged:
             "interval": headline and [headline.low, headline.high],
             "p": headline and headline.p,
             "p_holm": headline and headline.p_holm,
+            "threshold": headline and headline.threshold,
             "verdict": one.verdict,
+            "grade": headline.grade if headline and one.verdict == "undecided" else None,
             "pairs": pairs.n,
             "question": headline and ("new data" if one.new_data else "this part"),
-            "confidence": one.confidence,
+            "confidence": headline and headline.confidence,
             "this_part": _answer(one.validation, one),
             "new_data": _answer(one.new_data, one),
             "std_of_differences": pairs.std,
@@ -230,24 +245,23 @@ class Judged:
             "lost": list(lost),
             "look": one.look,
             "no_verdict": why_none,
-            **self._undecided(one),
+            **self._undecided(label, one),
         }
 
-    def _undecided(self, one: Judgement) -> dict[str, Any]:
+    def _undecided(self, label: str, one: Judgement) -> dict[str, Any]:
         """Return an undecided setting's minimum detectable effect, and the seeds to decide it."""
-        headline, pairs, mean = one.headline, one.pairs.n, one.pairs.mean
-        if headline is None or one.verdict != "undecided" or mean is None:
+        headline = one.headline
+        if headline is None or one.verdict != "undecided":
             return {}
-        spent, uncertainty = 1 - one.confidence, headline.uncertainty
-        alpha = spent / max(1, self.standard.planned)
-        needed = next_look = None
-        if not self.looks:
-            needed = seeds_to_decide(uncertainty, pairs, mean, self.standard.margin, alpha, spent)
-        elif seeds_can_decide(one, self.standard):
+        next_look = None
+        if self.looks and seeds_can_decide(one, self.standard):
             next_look = next((n for n in self.looks if n > (one.look or 0)), None)
+        alpha = headline.threshold
+        if alpha is None:
+            alpha = (1 - headline.confidence) / max(1, self.standard.planned)
         return {
-            "detectable": smallest_difference(uncertainty, pairs, alpha),
-            "seeds_to_decide": needed,
+            "detectable": smallest_difference(headline.uncertainty, alpha),
+            "seeds_to_decide": self.needed[label],
             "next_look": next_look,
         }
 
@@ -259,5 +273,6 @@ def _answer(answer: Answer | None, one: Judgement) -> dict[str, Any] | None:
         "interval": [answer.low, answer.high],
         "p": answer.p,
         "p_holm": answer.p_holm,
+        "threshold": answer.threshold,
         "verdict": "identical" if one.identical else answer.verdict,
     }

@@ -36,6 +36,7 @@ class Observed:
         failed: Seeds whose training failed.
         metric: ``<split>/<name>``.
         read: Seed to the model's outputs, or None.
+        folds: Into how many folds the examples are cut: seed j is of fold j mod folds.
     """
 
     label: str
@@ -43,6 +44,7 @@ class Observed:
     failed: tuple[int, ...] = ()
     metric: str = ""
     read: Callable[[int], Outputs | None] = field(default=lambda _seed: None)
+    folds: int = 1
     _scores: dict[int, Scores | None] = field(default_factory=dict, init=False)
 
     def scores(self, seed: int) -> Scores | None:
@@ -63,7 +65,9 @@ class Observed:
             and ours.outputs.tobytes() == theirs.outputs.tobytes()
             for seed in shared
         )  # fmt: skip
-        return Pairs.of(level, base, self._differences(baseline, shared), identical=same)
+        folds = [seed % self.folds for seed in shared] if self.folds > 1 else None
+        examples = self._differences(baseline, shared)
+        return Pairs.of(level, base, examples, identical=same, folds=folds)
 
     def _differences(self, baseline: Observed, seeds: Sequence[int]) -> Scores | None:
         """Return level minus baseline for each example: `[n, m]`; None unless all are known."""
@@ -73,6 +77,8 @@ class Observed:
             if ours is None or theirs is None or len(ours) != len(theirs):
                 return None
             rows.append(ours - theirs)
+        if len({len(row) for row in rows}) > 1:
+            return None
         return np.stack(rows) if rows else None
 
     def lost(self, baseline: Observed) -> tuple[int, ...]:
@@ -101,7 +107,8 @@ def observed(study: Study, result: SettingResult, metric: str) -> Observed:
         return Outputs(record.configuration, found["outputs"], found["targets"])
 
     values = dict(zip(result.seeds, result.values, strict=True))
-    return Observed(result.label, values, result.failed, metric, read)
+    first = next((study.outcomes.record(run) for run in result.runs), None)
+    return Observed(result.label, values, result.failed, metric, read, first.folds if first else 1)
 
 
 def example_scores(

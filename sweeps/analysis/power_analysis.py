@@ -9,21 +9,26 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from paribus.sweeps.analysis.judge import standard_of
 from paribus.sweeps.stats.power import MOST_SEEDS, detectable
 from paribus.sweeps.stats.variance import FEWEST_PAIRS, FEWEST_SETTINGS
-from paribus.sweeps.stats.verdicts import ALPHA, mean_and_std
+from paribus.sweeps.stats.verdicts import ALPHA, mean_and_std, threshold
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.study import Study
 
 
 @dataclass(frozen=True)
 class PowerAnalysis:
-    """The minimum detectable effect on this validation part, with 80 % power.
+    """The minimum detectable effect, with 80 % power.
+
+    With folds it is one on new data; the spread between folds is taken for the seeds', so it is the
+    least there can be beyond one rotation. Without, it is one on this validation part.
 
     Attributes:
         seeds: Of each setting.
-        settings: Besides the baseline: p is adjusted for them.
+        settings: Besides the baseline: they are judged together.
         in_std: The effect, in standard deviations of the paired differences; None with one seed.
         std: This standard deviation: the median of the settings that have pairs, else that of
             unpaired seeds with the baseline's spread; None before it was trained.
@@ -54,7 +59,9 @@ def warm_up() -> None:
     from scipy import special  # noqa: F401
 
 
-def analyse_power(study: Study, seeds: int, settings: int, alpha: float = ALPHA) -> PowerAnalysis:
+def analyse_power(
+    study: Study, seeds: int, settings: int, folds: int = 1, alpha: float = ALPHA
+) -> PowerAnalysis:
     """Return the minimum detectable effect of so many seeds of settings besides the baseline.
 
     The study's finished runs are used. `alpha` is that of the test over all settings: what the last
@@ -63,16 +70,23 @@ def analyse_power(study: Study, seeds: int, settings: int, alpha: float = ALPHA)
     known = study.results()
     standard = standard_of(study, known, study.metric)
     std, needed = _std(known), None
+    # Of the only setting that has an effect.
+    limit = threshold(np.zeros(1), settings, alpha)
+    if study.requested.strict:
+        limit = alpha / max(1, settings)
 
     def in_std(seeds: int) -> float:
-        pools = standard.pooled and settings >= FEWEST_SETTINGS and seeds >= FEWEST_PAIRS
-        return detectable(seeds, (seeds - 1) * (2 if pools else 1), alpha / settings)
+        units = min(seeds, folds) if folds > 1 else seeds
+        pools = standard.pooled and settings >= FEWEST_SETTINGS and units >= FEWEST_PAIRS
+        return detectable(seeds, (units - 1) * (2 if pools else 1), limit)
 
     def detects_margin(seeds: int) -> bool:
         return std is not None and in_std(seeds) <= standard.margin / std
 
     if std and settings and detects_margin(MOST_SEEDS):
         needed = 2 + bisect_left(range(2, MOST_SEEDS), True, key=detects_margin)
+        if folds > 1:  # whole rotations
+            needed = math.ceil(needed / folds) * folds
     return PowerAnalysis(
         seeds,
         settings,

@@ -134,7 +134,7 @@ def answer(comparison: Comparison) -> str:
     if not judged or best is None:
         why = next((s.no_verdict for s in others if s.no_verdict), "no setting has finished")
         one_seed = max((len(s.seeds) for s in settings), default=0) < 2
-        why = "one seed may be chance; --seeds 3 gives verdicts" if one_seed else why
+        why = "one seed may be chance; --seeds 5 gives verdicts" if one_seed else why
         nearest = f"; best mean: {_shortened(best.label)} ({signed(best.delta)})" if best else ""
         return f"No verdict: {why}{nearest}."
     if len(others) == 1:

@@ -24,6 +24,7 @@ from paribus.sweeps.cli.console import (
     print_json,
     root_option,
     say,
+    strict_option,
     table,
     verbose_option,
     warn,
@@ -175,6 +176,7 @@ def undecided_text(
 @click.option("--margin", type=float, metavar="SIZE",
               help="Differences smaller than this do not matter; default: half a point of "
               "accuracy, F1 and the like, 0.01 of R², 2 % of a loss or error.")  # fmt: skip
+@strict_option
 @click.option("--direction", type=click.Choice(["maximize", "minimize"]),
               help="Which way is better in RESULTS.csv; default: maximize.")  # fmt: skip
 @click.option("--format", "form", default="table", show_default=True,
@@ -193,6 +195,7 @@ def compare_command(
     names: tuple[str, ...],
     metric: str | None,
     margin: float | None,
+    strict: bool,
     direction: Direction | None,
     form: str,
     wandb: bool,
@@ -219,12 +222,14 @@ def compare_command(
     if of_file:
         from paribus.sweeps.analysis.csv_results import compare_results
 
-        comparison: Comparison = compare_results(names[0], direction or "maximize", margin)
+        comparison: Comparison = compare_results(
+            names[0], direction or "maximize", margin, strict=strict
+        )
     else:
         from paribus.sweeps.analysis.compare import checked_comparison
 
         study = _study_named(root, names)
-        comparison = checked_comparison(study, metric, margin, root_words(root))
+        comparison = checked_comparison(study, metric, margin, root_words(root), strict=strict)
         damaged = study.outcomes.damaged
     for run, damage in damaged.items():
         warn(f"{run} is left out, as it is damaged: {damage}")
@@ -252,10 +257,10 @@ def _check_options(
 
     faults, leave_out = Faults(), "Leave it out."
     of_runs, wandb = len(names) > 1, options["wandb"]
-    other = options["metric"] or options["margin"] is not None
+    other = options["metric"] or options["margin"] is not None or options["strict"]
     for refused, message, hint in (
         (of_runs and (other or options["form"] != "table"),
-         "--metric, --margin and --format are for a study; runs are compared by all.",
+         "--metric, --margin, --strict and --format are for a study; runs are compared by all.",
          "Leave them out."),
         (of_file and options["metric"],
          "--metric is for a study; a file has one value for each run.", leave_out),
@@ -269,7 +274,7 @@ def _check_options(
         (wandb and (of_runs or of_file),
          "--wandb logs a study.", "Name one, or leave --wandb out."),
         (wandb and other, "--wandb logs a study by its own metric and margin.",
-         "Leave --metric and --margin out."),
+         "Leave --metric, --margin and --strict out."),
     ):  # fmt: skip
         if refused:
             faults.add(message, hint, "options")

@@ -275,6 +275,10 @@ root_option = click.option(
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
 )
+strict_option = click.option(
+    "--strict", is_flag=True,
+    help="Control the error rate over all settings together (Holm, 95 % intervals), for papers.",
+)  # fmt: skip
 verbose_option = click.option("--verbose", is_flag=True, help="Print everything that is known.")
 plain_option = click.option(
     "--plain", is_flag=True, expose_value=False, callback=_keep_plain,

@@ -37,6 +37,7 @@ from paribus.sweeps.cli.console import (
 )
 from paribus.sweeps.execution.driver import cost, length, schedule
 from paribus.sweeps.formatting import cut, cut_middle, duration, many, number
+from paribus.sweeps.stats.power import MOST_SEEDS
 from paribus.sweeps.study.axes import Axis
 from paribus.sweeps.study.request import seed_words
 from paribus.sweeps.study.results_dir import root_words
@@ -91,13 +92,13 @@ def _power_text(found: PowerAnalysis) -> str:
     if not found.settings:
         return "minimum detectable effect: there is no setting to compare with the baseline"
     if found.in_std is None:
-        return "minimum detectable effect: none, one seed gives no verdict; --seeds 3 does"
+        return "minimum detectable effect: none, one seed gives no verdict; --seeds 5 does"
     effect = f"{found.in_std:.1f} sd" if found.difference is None else number(found.difference)
     text = f"minimum detectable effect: {effect} ({many(found.seeds, 'seed')}, 80 % power)"
     if found.difference is None or found.margin is None:
         return text
     needed = found.seeds_for_margin
-    takes = many(needed, "seed") if needed else "more than 1000 seeds"
+    takes = many(needed, "seed") if needed else f"more than {MOST_SEEDS} seeds"
     return f"{text}; the margin, {number(found.margin)}, needs {takes}"
 
 

@@ -22,6 +22,7 @@ from paribus.sweeps.cli.console import (
     print_json,
     run_options,
     say,
+    strict_option,
     training_options,
     verbose_option,
     warn,
@@ -109,14 +110,14 @@ def run_command(
 @click.command("sweep")
 @click.option_panel("What to try", options=["--set", "--seeds"])
 @click.option_panel("How to search", options=["--trials", "--sampler", "--pruner", "--margin",
-                    "--until-decided", "--max-seeds"])  # fmt: skip
+                    "--strict", "--until-decided", "--max-seeds"])  # fmt: skip
 @click.option_panel("How to run", options=_HOW_TO_RUN)
 @click.option_panel("What to show", options=_WHAT_TO_SHOW)
 @experiment_argument
 @click.argument("axes", nargs=-1, metavar="[KEY=LEVELS | KEY]...", shell_complete=complete_key)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", shell_complete=complete_key,
               help="Change the baseline that levels are compared with.")  # fmt: skip
-@checked_option("seeds", default="3", metavar="N|A,B,C", show_default=True,
+@checked_option("seeds", default="5", metavar="N|A,B,C", show_default=True,
                 help="How many seeds, or which.")  # fmt: skip
 @checked_option("trials", metavar="N",
                 help="Levels that a sampler proposes for each range without a number of points; "
@@ -129,10 +130,11 @@ def run_command(
 @checked_option("margin", metavar="SIZE",
                 help="Differences smaller than this do not matter; default: half a point of "
                 "accuracy, F1 and the like, 0.01 of R², 2 % of a loss or error.")  # fmt: skip
+@strict_option
 @click.option("--until-decided", is_flag=True,
               help="Add seeds to undecided settings until they are decided.")  # fmt: skip
 @checked_option("max-seeds", metavar="N",
-                help="Where --until-decided gives up; default: 20.")  # fmt: skip
+                help="Where --until-decided gives up; default: 15.")  # fmt: skip
 @click.option("--study", metavar="NAME", shell_complete=complete_study,
               help="The study's name; default: it follows from the request.")  # fmt: skip
 @checked_option("workers", metavar="N", help="Processes; default: the machine's cores.")

@@ -69,7 +69,7 @@ def read_request(request: Request, found: Sequence[Fault] = ()) -> StudySpec:
         if request.axes is not None:
             axes = read_axes(request.axes, start, experiment, faults)
     faults.check()
-    select = resolver.configuration(start)["select"]
+    select = resolver.configuration(start, 0)["select"]
     metric, direction = select["metric"], select["direction"]
     given = start.to_dict()["select"]
     if given["metric"] not in (None, metric):  # a short name; the full one is recorded
@@ -123,7 +123,7 @@ def _against_resolved(axis: Axis, baseline: Configuration, resolver: Resolver) -
 
     `standardize=true` for a table, or `device=cpu` without a GPU, is what the baseline has anyway.
     """
-    resolved = resolver.configuration(baseline)
+    resolved = resolver.configuration(baseline, 0)
     if axis.key not in COMPONENTS and axis.baseline is None:
         value = flatten(resolved).get(axis.key)
         levels = (replace(s, changed={axis.key: [value, s.level]}) for s in axis.levels)
@@ -131,7 +131,7 @@ def _against_resolved(axis: Axis, baseline: Configuration, resolver: Resolver) -
 
     def is_the_baseline(setting: Setting) -> bool:
         try:
-            return resolver.configuration(setting.configuration) == resolved
+            return resolver.configuration(setting.configuration, 0) == resolved
         except RequestError:  # reported with its label when its runs are planned
             return False
 

@@ -204,12 +204,12 @@ def _try(file: Path, import_path: Path) -> None:
         "missing-keyword": "Take a model that suits this data, or leave --model out.",
     }
     try:
-        resolved = resolver.configuration(asked)
+        resolved = resolver.configuration(asked, 0)
     except RequestError as error:
         if error.kind not in hints:
             raise
         raise RequestError(error.message, hints[error.kind], error.kind) from None
-    dry_run(make_train_state(resolved, experiment, resolver.data(asked), seed=0))
+    dry_run(make_train_state(resolved, experiment, resolver.data(asked, 0), seed=0))
 
 
 def render_experiment(name: str, problem: Problem | None, model: str | None, folder: Path) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-from paribus.sweeps.stats.variance import Uncertainty, floored
+from paribus.sweeps.stats.variance import Uncertainty
 from paribus.sweeps.stats.verdicts import ALPHA, Array, holm
 
 Counts: TypeAlias = csr_array | NDArray[Any]
@@ -70,7 +70,7 @@ def surely_changed(level: Sequence[Counts], baseline: Sequence[Counts]) -> NDArr
     places, level_counts, base_counts = _used_cells(level, baseline)
     d = level_counts - base_counts
     n, mean = len(d), d.mean(0)
-    errors = np.sqrt(floored(d.var(0, ddof=1), 1.0) / n)
+    errors = np.sqrt(np.maximum(d.var(0, ddof=1), 0.25) / n)
     p = [
         Uncertainty(float(error), n - 1).p(float(m)) for m, error in zip(mean, errors, strict=True)
     ]

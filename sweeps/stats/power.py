@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+
+import numpy as np
 
 from paribus.sweeps.stats.variance import Uncertainty, Variances, root
 from paribus.sweeps.stats.verdicts import (
@@ -15,11 +16,14 @@ from paribus.sweeps.stats.verdicts import (
     Pairs,
     Standard,
     judgements,
+    spread_of,
+    threshold,
     variances_of,
 )
 
 POWER = 0.8
-MOST_SEEDS = 1000  # beyond, more seeds are no advice
+_TURNS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20)  # rotations of the folds that are proposed
+MOST_SEEDS = 100  # of a fixed part; beyond, more seeds are no advice
 
 
 @lru_cache(maxsize=4096)
@@ -66,35 +70,32 @@ def equivalence_needs(n: int, df: float, alpha: float, power: float = POWER) -> 
     return float(t) / math.sqrt(n)
 
 
-def smallest_difference(
-    uncertainty: Uncertainty, n: int, alpha: float, power: float = POWER
-) -> float:
+def smallest_difference(uncertainty: Uncertainty, alpha: float, power: float = POWER) -> float:
     """Return what `detectable` says, in the metric's units, with the part of the examples.
 
     Both parts are added as in the interval: in squares.
     """
     from scipy import special
 
-    by_seeds = detectable(n, uncertainty.df, alpha, power) * uncertainty.error * math.sqrt(n)
+    by_seeds = detectable(1, uncertainty.df, alpha, power) * uncertainty.error
     z = -float(special.ndtri(alpha / 2)) + float(special.ndtri(power))
     return math.hypot(by_seeds, z * math.sqrt(uncertainty.examples))
 
 
 def seeds_to_decide(
-    uncertainty: Uncertainty, n: int, mean: float, margin: float, alpha: float, equivalence: float
-) -> int | None:
-    """Return how many seeds would decide it, were the true difference the one seen.
+    judged: Sequence[Judgement], standard: Standard, folds: int
+) -> list[int | None]:
+    """Return how many seeds would decide each undecided setting, were its true difference as seen.
 
-    Either it is large enough to be found, or it lies within the margin and that can be shown, with
-    a probability of 80 %; whichever needs fewer seeds.
+    All of them get as many. Each is then found better or worse, or shown to be within the margin,
+    with a probability of 80 %, by the study's own threshold.
 
     Args:
-        uncertainty: With `n` seeds.
-        n: Pairs there are.
-        mean: The difference seen.
-        margin: What does not matter.
-        alpha: Of the test: divided by the number of settings.
-        equivalence: Of each of the two one-sided tests.
+        judged: All settings of the study.
+        standard: By which they are judged.
+        folds: Of the study; 1: all seeds validate on one part. Whole rotations are proposed. How
+            much of the spread between folds comes from their examples is not known: it counts as
+            the seeds', so the numbers are the least there can be.
 
     Returns:
         None if `MOST_SEEDS` are not enough: the examples are too few, or the difference is too
@@ -102,32 +103,44 @@ def seeds_to_decide(
     """
     from scipy import special
 
-    spread = uncertainty.error * math.sqrt(n)
-
-    def decides(seeds: int) -> bool:
-        df = uncertainty.df * (seeds - 1) / (n - 1)
-        then = Uncertainty(spread / math.sqrt(seeds), df, uncertainty.examples)
-        if smallest_difference(then, seeds, alpha) <= abs(mean):
-            return True
-        by_seeds = equivalence_needs(seeds, df, equivalence) * then.error * math.sqrt(seeds)
-        z = -float(special.ndtri(equivalence)) - float(special.ndtri((1 - POWER) / 2))
-        return math.hypot(by_seeds, z * math.sqrt(then.examples)) <= margin - abs(mean)
-
-    if n >= MOST_SEEDS or not decides(MOST_SEEDS):
-        return None
-    return n + 1 + bisect_left(range(n + 1, MOST_SEEDS), True, key=decides)
+    decided = sum(one.verdict in ("better", "worse") for one in judged)
+    found: list[int | None] = [None] * len(judged)
+    for seeds in (turns * (folds if folds > 1 else _ROTATION) for turns in _TURNS):
+        places, p, equal = [], [], []
+        for place, one in enumerate(judged):
+            mean, headline = one.pairs.mean, one.headline
+            if one.verdict != "undecided" or mean is None or headline is None:
+                continue
+            if seeds <= one.pairs.n:
+                continue
+            now, units = headline.uncertainty, one.pairs.units
+            then = min(folds, seeds) if one.pairs.over_folds else seeds
+            df = now.df * (then - 1) / (units - 1)
+            later = Uncertainty(now.error * math.sqrt(one.pairs.n / seeds), df, now.examples)
+            places.append(place)
+            p.append(later.p(max(0.0, abs(mean) - later.reach(2 * (1 - POWER)))))
+            by_seeds = equivalence_needs(1, df, ALPHA) * later.error
+            z = -float(special.ndtri(ALPHA)) - float(special.ndtri((1 - POWER) / 2))
+            needs = math.hypot(by_seeds, z * math.sqrt(later.examples))
+            equal.append(needs <= standard.margin - abs(mean))
+        limit = ALPHA / max(1, standard.planned)
+        if not standard.strict:
+            limit = threshold(np.array(p), standard.planned, ALPHA, decided)
+        for place, one_p, is_equal in zip(places, p, equal, strict=True):
+            if found[place] is None and (one_p <= limit or is_equal):
+                found[place] = seeds
+    return found
 
 
 # Add seeds until it is decided, without deciding too often by chance.
 #
 # Looking after every seed and stopping at p < 0.05 calls 16 % of changes that do nothing better or
-# worse. Here the 5 % are spent over the looks in proportion to the seeds that each adds (linear
-# spending; K. K. G. Lan and D. L. DeMets 1983, by Bonferroni's inequality), and over the settings
-# by Holm's procedure with what was rejected taken out (W. Maurer and F. Bretz 2013).
+# worse. Here the 5 % are spent over a few looks, by Bonferroni's inequality: any parts that are
+# fixed beforehand and add up to 5 % would do.
 
 
-_USUAL = (3, 5, 8, 12, 20)
-_GROWTH = 1.6  # from look to look, beyond the usual ones
+_SPENT = {3: 0.01, 5: 0.02, 10: 0.01, 15: 0.01}  # seeds to the error rate of this look
+_ROTATION = 5  # from look to look, beyond those
 
 
 def looks(most: int) -> tuple[int, ...]:
@@ -136,12 +149,25 @@ def looks(most: int) -> tuple[int, ...]:
     Raises:
         ValueError: If there are fewer than three.
     """
-    if most < _USUAL[0]:
+    usual = (*_SPENT, *range(max(_SPENT) + _ROTATION, most, _ROTATION))
+    if most < usual[0]:
         raise ValueError(f"{most} seeds: there is no verdict before the third")
-    found = [n for n in _USUAL if n < most]
-    while (after := round(found[-1] * _GROWTH) if found else 0) >= _USUAL[-1] and after < most:
-        found.append(after)
-    return (*found, most)
+    return (*(n for n in usual if n < most), most)
+
+
+def spending(planned: Sequence[int]) -> list[float]:
+    """Return the error rate of each planned look; they add up to `ALPHA`.
+
+    Those of `looks` have their own; the last one has what fewer looks leave, and those beyond the
+    usual ones share its part. Others, of earlier versions, have it by the seeds that each adds.
+    """
+    most = planned[-1]
+    if tuple(planned) != looks(most):
+        return [ALPHA * (b - a) / most for a, b in zip((0, *planned), planned, strict=False)]
+    usual = [n for n in planned if n < min(most, max(_SPENT))]
+    rest = len(planned) - len(usual)
+    spent = [_SPENT[n] for n in usual]
+    return [*spent, *[(ALPHA - sum(spent)) / rest] * rest]
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,22 +192,21 @@ def judge_looks(
     number = len(found[0].settings) if found else 0
     latest = [Pairs.of([], [])] * number  # each setting's, as of the last look at it
     judged = [Judgement(pairs) for pairs in latest]
-    before = 0
-    for look in found:
-        spent = ALPHA * (look.seeds - before) / planned[-1]
-        before = look.seeds
+    for look, spent in zip(found, spending(planned), strict=False):
         places = []
         for place, pairs in enumerate(look.settings):
             if pairs is not None and not judged[place].decided:
                 latest[place] = pairs
                 places.append(place)
-        spreads = variances_of(latest, standard)
+        spreads = [spread_of(pairs, standard) for pairs in latest]
+        variances = variances_of(spreads, standard)
         new = judgements(
             [latest[place] for place in places],
-            Variances(spreads.values[places], spreads.df[places]),
+            [spreads[place] for place in places],
+            Variances(variances.values[places], variances.df[places]),
             standard,
             spent,
-            standard.planned - sum(one.verdict in ("better", "worse") for one in judged),
+            sum(one.verdict in ("better", "worse") for one in judged),
         )
         for place, one in zip(places, new, strict=True):
             judged[place] = replace(one, look=look.seeds)
@@ -192,13 +217,15 @@ def seeds_can_decide(judgement: Judgement, standard: Standard) -> bool:
     """Return whether more seeds may still decide a setting, however many there will be.
 
     With endless seeds only the draw of examples is left. Where no difference that the seeds so far
-    allow would then be found, or shown to be within the margin, more seeds are spent in vain.
+    allow would then be found, or shown to be within the margin, more seeds are spent in vain. What
+    folds cannot tell from seeds counts as seeds.
     """
     from scipy import special
 
-    here, headline = judgement.validation, judgement.headline
-    if here is None or headline is None or judgement.decided:
+    headline = judgement.headline
+    if headline is None or judgement.decided:
         return False
+    here = judgement.validation or headline
     left = math.sqrt(headline.uncertainty.examples)
     largest = max(abs(here.low), abs(here.high))
     smallest = 0.0 if here.low <= 0 <= here.high else min(abs(here.low), abs(here.high))

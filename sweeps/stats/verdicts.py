@@ -1,7 +1,9 @@
 """Decide verdicts: better, worse, equivalent, undecided or identical.
 
-`decide` is the rule, `judge` applies it to all settings of a study. What it is applied to, read
-from records, is in `paribus.sweeps.analysis.judge`; `power` adds seeds until it is decided.
+Of the settings called better or worse, at most 1 in 20 is wrong on average; if nothing has an
+effect, 19 of 20 studies call nothing. `judge` decides on all settings of a study. What it is
+applied to, read from records, is in `paribus.sweeps.analysis.judge`; `power` adds seeds until it is
+decided.
 """
 
 from __future__ import annotations
@@ -14,16 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paribus.sweeps.stats.variance import (
+    Spread,
     Uncertainty,
     Variances,
-    examples_variance,
-    floored,
-    half_pooled,
+    pooled,
+    spread_of_folds,
+    spread_of_seeds,
 )
 
 Array = NDArray[np.float64]
 Verdict = Literal["better", "worse", "equivalent", "undecided", "identical"]
+# What is said of an undecided setting; no verdict.
+Grade = Literal["likely better", "likely worse", "no better", "no worse"]
 ALPHA = 0.05
+LIKELY = 4.0  # times the error rate of verdicts
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +41,14 @@ class Pairs:
         examples: Level minus baseline for each example `[n, m]`, where the metric is a mean over
             examples; else None.
         identical: Whether all recorded outputs are equal, bit for bit, in every pair.
+        folds: The fold that each seed validates on: int64 `[n]`; None: all on one part.
     """
 
     level: Array
     baseline: Array
     examples: Array | None = None
     identical: bool = False
+    folds: NDArray[np.int64] | None = None
 
     @classmethod
     def of(
@@ -50,6 +58,7 @@ class Pairs:
         examples: Array | None = None,
         *,
         identical: bool = False,
+        folds: Sequence[int] | None = None,
     ) -> Pairs:
         """Pair plain numbers.
 
@@ -60,7 +69,8 @@ class Pairs:
         theirs = np.asarray(baseline, dtype=np.float64)
         if len(ours) != len(theirs):  # numpy would repeat a single value
             raise ValueError(f"{len(ours)} values of the level, {len(theirs)} of the baseline")
-        return cls(ours, theirs, examples, identical)
+        of_each = None if folds is None else np.asarray(folds, dtype=np.int64)
+        return cls(ours, theirs, examples, identical, of_each)
 
     @property
     def n(self) -> int:
@@ -73,9 +83,26 @@ class Pairs:
         return self.level - self.baseline
 
     @property
+    def over_folds(self) -> bool:
+        """Whether the seeds validate on two folds at least."""
+        return self.folds is not None and len(set(self.folds.tolist())) > 1
+
+    @property
+    def units(self) -> int:
+        """What the variance is between: folds, or the seeds of one part."""
+        folds = [] if self.folds is None else set(self.folds.tolist())
+        return len(folds) if len(folds) > 1 else self.n
+
+    @property
     def mean(self) -> float | None:
-        """Of the differences; None without a pair."""
-        return float(self.differences.mean()) if self.n else None
+        """Of the differences, where there are folds of their means by fold; None without a pair."""
+        if not self.n:
+            return None
+        if not self.over_folds:
+            return float(self.differences.mean())
+        assert self.folds is not None
+        by_fold = [self.differences[self.folds == fold].mean() for fold in np.unique(self.folds)]
+        return float(np.mean(by_fold))
 
     @property
     def std(self) -> float | None:
@@ -110,14 +137,16 @@ def mean_and_std(values: Sequence[float] | Array) -> tuple[float | None, float |
 
 @dataclass(frozen=True)
 class Standard:
-    """The margin, and how many settings p is adjusted for.
+    """The margin, and how many settings are judged together.
 
     Attributes:
         margin: Differences smaller than this do not matter, in the metric's units.
         planned: Settings of the study besides the baseline, whether they have pairs or not.
         resolution: Smallest step of the values: 1/m for an accuracy over m examples.
-        pooled: Whether settings borrow variance from each other (`half_pooled`). Decided
-            beforehand, by the metric: it gains power for accuracies and loses some for losses.
+        pooled: Whether settings borrow variance from each other (`pooled`). Decided beforehand, by
+            the metric: it gains power for accuracies and loses some for losses.
+        strict: Whether at most 5 % of studies may call any setting better or worse by mistake
+            (Holm), in place of at most 5 % of the settings that are called so.
     """
 
     margin: float
@@ -125,6 +154,7 @@ class Standard:
     higher_is_better: bool = True
     resolution: float = 0.0
     pooled: bool = False
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,15 +163,23 @@ class Answer:
 
     Attributes:
         low, high: Ends of the interval of the mean difference, in the metric's units.
+        confidence: Of the interval: it excludes 0 exactly where the setting is better or worse; of
+            an equivalent one it is the interval that lies inside the margin.
         p: Two-sided, of the test whose interval this is.
         p_holm: The same, adjusted for all planned settings (S. Holm 1979).
+        threshold: The largest p at which a setting of this study is better or worse; None where
+            that is `p_holm`'s affair.
+        grade: What is likely, or excluded, of an undecided setting.
     """
 
     low: float
     high: float
+    confidence: float
     p: float
     p_holm: float
+    threshold: float | None
     verdict: Verdict
+    grade: Grade | None
     uncertainty: Uncertainty
 
 
@@ -151,16 +189,14 @@ class Judgement:
 
     Attributes:
         pairs: What it rests on.
-        validation: On this validation part; None with fewer than two pairs.
-        new_data: On new data; None also where the metric is no mean over examples.
-        confidence: Of the intervals.
+        validation: On one validation part; None with fewer than two pairs, and over folds.
+        new_data: On new data; None also where the metric is no mean over examples of one part.
         look: After how many seeds this was decided, where seeds are added until it is; else None.
     """
 
     pairs: Pairs = field(compare=False)  # of arrays, whose comparison is no truth value
     validation: Answer | None = None
     new_data: Answer | None = None
-    confidence: float = 1 - ALPHA
     look: int | None = None
 
     @property
@@ -185,91 +221,157 @@ class Judgement:
         return self.verdict not in (None, "undecided")
 
 
-def decide(
-    mean: float, uncertainty: Uncertainty, p_holm: float, standard: Standard, alpha: float
-) -> Verdict:
-    """Return the verdict on one mean difference, level minus baseline.
-
-    Equivalence comes first: a difference that is surely too small to matter is not *better*. It
-    is shown by two one-sided tests (D. J. Schuirmann 1987): the interval of confidence 1 - 2 alpha
-    lies inside the margin. `p_holm` is of the two-sided test, adjusted for all settings.
-    """
-    if abs(mean) + uncertainty.reach(2 * alpha) < standard.margin:
-        return "equivalent"
-    if p_holm > alpha:
-        return "undecided"
-    return "better" if (mean > 0) == standard.higher_is_better else "worse"
-
-
 def judge(settings: Sequence[Pairs], standard: Standard) -> list[Judgement]:
     """Return verdicts on a study whose number of seeds was fixed beforehand."""
-    spreads = variances_of(settings, standard)
-    return judgements(settings, spreads, standard, ALPHA, standard.planned)
+    spreads = [spread_of(pairs, standard) for pairs in settings]
+    return judgements(settings, spreads, variances_of(spreads, standard), standard, ALPHA)
+
+
+def spread_of(pairs: Pairs, standard: Standard) -> Spread | None:
+    """Return how a setting's differences vary; None with fewer than two pairs."""
+    if pairs.n < 2:
+        return None
+    d, step = pairs.differences, standard.resolution
+    if pairs.over_folds:
+        assert pairs.folds is not None
+        examples = pairs.examples if standard.pooled else None
+        return spread_of_folds(d, pairs.folds, step, examples)
+    return spread_of_seeds(d, step, pairs.examples, scaled=standard.pooled)
+
+
+def variances_of(spreads: Sequence[Spread | None], standard: Standard) -> Variances:
+    """Return variances of all settings' units; NaN with fewer than two pairs."""
+    known = [one or Spread(0.0, 1, np.nan) for one in spreads]
+    if standard.pooled:
+        return pooled(known)
+    df = [one.units - 1.0 for one in known]
+    return Variances(np.array([one.variance for one in known]), np.array(df))
 
 
 def judgements(
     settings: Sequence[Pairs],
-    spreads: Variances,
+    spreads: Sequence[Spread | None],
+    variances: Variances,
     standard: Standard,
     alpha: float,
-    multiplicity: int,
+    decided: int = 0,
 ) -> list[Judgement]:
     """Return verdicts of one look at the data.
 
     Args:
         settings: Each with its pairs.
-        spreads: The variances of their differences.
+        spreads: How their differences vary.
+        variances: The same, with what settings borrow from each other.
         standard: The margin.
-        alpha: For better and worse over all settings, for equivalent per setting; 1 - alpha is the
-            intervals' confidence.
-        multiplicity: Settings that may still be called better or worse.
+        alpha: For better and worse over all settings, for equivalent per setting.
+        decided: Settings called better or worse at earlier looks; they are not among these.
     """
-    on_validation = [
-        Uncertainty(float(np.sqrt(v / pairs.n)), float(df)) if pairs.n > 1 else None
-        for pairs, v, df in zip(settings, spreads.values, spreads.df, strict=True)
-    ]
-    on_new_data = [
-        None if found is None or pairs.examples is None
-        else replace(found, examples=examples_variance(pairs.examples))
-        for pairs, found in zip(settings, on_validation, strict=True)
-    ]  # fmt: skip
-    validation = _answers(settings, on_validation, standard, alpha, multiplicity)
-    new_data = _answers(settings, on_new_data, standard, alpha, multiplicity)
+    on_part: list[tuple[float, Uncertainty] | None] = []
+    on_new: list[tuple[float, Uncertainty] | None] = []
+    for pairs, one, v, df in zip(settings, spreads, variances.values, variances.df, strict=True):
+        part = new = None
+        if one is not None:
+            found = Uncertainty(float(np.sqrt(v / one.units)), float(df))
+            if pairs.over_folds:
+                new = one.mean, found
+            else:
+                part = one.mean, found
+                if pairs.examples is not None:
+                    new = one.mean, replace(found, examples=one.examples)
+        on_part.append(part)
+        on_new.append(new)
+    validation = _answers(on_part, standard, alpha, decided)
+    new_data = _answers(on_new, standard, alpha, decided)
     return [
-        Judgement(pairs, one, other, 1 - alpha)
+        Judgement(pairs, one, other)
         for pairs, one, other in zip(settings, validation, new_data, strict=True)
     ]
 
 
-def variances_of(settings: Sequence[Pairs], standard: Standard) -> Variances:
-    """Return variances of all settings' differences; NaN with fewer than two pairs."""
-    own = np.array([np.nan if pairs.std is None else pairs.std**2 for pairs in settings])
-    df = np.array([max(0, pairs.n - 1) for pairs in settings], dtype=np.float64)
-    found = Variances(floored(own, standard.resolution), df)
-    return half_pooled(found.values, found.df) if standard.pooled else found
-
-
 def _answers(
-    settings: Sequence[Pairs],
-    uncertainties: Sequence[Uncertainty | None],
+    found: Sequence[tuple[float, Uncertainty] | None],
     standard: Standard,
     alpha: float,
-    multiplicity: int,
+    decided: int,
 ) -> list[Answer | None]:
-    known = [
-        (number, float(pairs.differences.mean()), found)
-        for number, (pairs, found) in enumerate(zip(settings, uncertainties, strict=True))
-        if found is not None
-    ]
-    p = np.array([found.p(mean) for _, mean, found in known])
-    answers: list[Answer | None] = [None] * len(settings)
-    for (number, mean, found), one, adjusted in zip(known, p, holm(p, multiplicity), strict=True):
-        reach = found.reach(alpha)
-        verdict = decide(mean, found, float(adjusted), standard, alpha)
-        answers[number] = Answer(
-            mean - reach, mean + reach, float(one), float(adjusted), verdict, found
+    """Return answers to one question; mean and uncertainty are None where there is none."""
+    known = [each for each in found if each is not None]
+    p = np.array([uncertainty.p(mean) for mean, uncertainty in known])
+    limit = threshold(p, standard.planned, alpha, decided)
+    likely = threshold(p, standard.planned, LIKELY * alpha, decided)
+    adjusted = holm(p, standard.planned - decided)
+    answers = iter(
+        _answer(mean, uncertainty, one, holm_one, None if standard.strict else limit, likely,
+                standard, alpha)
+        for (mean, uncertainty), one, holm_one in zip(
+            known, p.tolist(), adjusted.tolist(), strict=True
         )
-    return answers
+    )  # fmt: skip
+    return [None if each is None else next(answers) for each in found]
+
+
+def _answer(
+    mean: float,
+    uncertainty: Uncertainty,
+    p: float,
+    p_holm: float,
+    limit: float | None,
+    likely: float,
+    standard: Standard,
+    alpha: float,
+) -> Answer:
+    """Return the verdict on one mean difference, level minus baseline.
+
+    Equivalence comes first: a difference that is surely too small to matter is not *better*. It
+    is shown by two one-sided tests (D. J. Schuirmann 1987): the interval of confidence 1 - 2 alpha
+    lies inside the margin.
+    """
+    one_sided = uncertainty.reach(2 * alpha)
+    gain = mean if standard.higher_is_better else -mean
+    miss = alpha if limit is None else limit
+    verdict: Verdict = "undecided"
+    grade: Grade | None = None
+    if abs(mean) + one_sided < standard.margin:
+        verdict, miss = "equivalent", 2 * alpha
+    elif p_holm <= alpha if limit is None else p <= limit:
+        verdict = "better" if gain > 0 else "worse"
+    elif p <= likely:
+        grade = "likely better" if gain > 0 else "likely worse"
+    elif gain + one_sided < standard.margin:
+        grade = "no better"
+    elif gain - one_sided > -standard.margin:
+        grade = "no worse"
+    reach = uncertainty.reach(miss)
+    return Answer(
+        mean - reach, mean + reach, 1 - miss, p, p_holm, limit, verdict, grade, uncertainty
+    )
+
+
+def threshold(p: Array, planned: int, q: float, decided: int = 0) -> float:
+    """Return the largest p at which a setting is better or worse.
+
+    Of the settings called so a share of q is wrong, on average, at most: the step-up procedure of
+    Y. Benjamini and Y. Hochberg (1995), or its two-stage form, which estimates how many settings
+    have no effect (Y. Benjamini, A. M. Krieger and D. Yekutieli 2006), whichever allows more.
+
+    Args:
+        p: Two-sided, of the settings still open `[k]`.
+        planned: Settings of the study; those without a p count as p = 1.
+        q: The share.
+        decided: Settings called better or worse at earlier looks.
+    """
+    ordered, planned = np.sort(p), max(1, planned)
+    ranks = np.arange(1, len(p) + 1) + decided
+
+    def rejected(level: float, tests: int) -> int:
+        below = np.flatnonzero(ordered <= level * ranks / tests)
+        return decided + (int(below[-1]) + 1 if len(below) else 0)
+
+    first_stage = q / (1 + q)
+    true_nulls = max(1, planned - rejected(first_stage, planned))
+    one_stage = max(1, rejected(q, planned)) * q / planned
+    two_stage = max(1, rejected(first_stage, true_nulls)) * first_stage / true_nulls
+    return min(q, max(one_stage, two_stage))
 
 
 def holm(p: Array, multiplicity: int) -> Array:

@@ -158,14 +158,14 @@ def refuse_overridden(
     """
     if key.partition(".")[0] != "optimizer" and key != f"scheduler.{INTERVAL}":
         return
-    before, after = (resolver.configuration(each)["optimizer"] for each in (one, other))
+    before, after = (resolver.configuration(each, 0)["optimizer"] for each in (one, other))
     changed = {name for name in {**before, **after} if before.get(name) != after.get(name)}
     if not changed <= next(resolver.schedule(other))[0].keys():
         return  # another optimizer, or a keyword of which it makes something else
     schedules = zip(resolver.schedule(one), resolver.schedule(other), strict=False)
     if any(a != b for a, b in schedules):
         return
-    scheduler = resolver.configuration(other)["scheduler"]
+    scheduler = resolver.configuration(other, 0)["scheduler"]
     own = [
         f"scheduler.{name}"
         for name in scheduler
@@ -194,7 +194,7 @@ def refuse_other_examples(
     if run.identity["data"] == baseline.identity["data"]:
         return
     parts = [
-        resolver.data(spec.requested.replace("standardize", False)).val.inputs_of(10**9)
+        resolver.data(spec.requested.replace("standardize", False), spec.seed).val.inputs_of(10**9)
         for spec in (baseline, run)
     ]
     if not all(a.equal(b) for a, b in zip(*parts, strict=True)):

@@ -85,7 +85,8 @@ class Seeds(click.ParamType):  # type: ignore[type-arg]  # generic since click 8
         return seeds
 
 
-_FEWEST, _USUAL, _MOST = 3, 20, 10_000
+_FEWEST, _USUAL, _MOST = 3, 15, 10_000
+SEEDS = 5  # of a sweep: each example that is not for testing validates once
 SAMPLERS = ("tpe", "random", "gp", "qmc")
 PRUNERS = ("wilcoxon", "median")
 _WHOLE, _SECONDS = "a whole number from {min} to {max}", "a number of seconds, {min} or more"
@@ -99,7 +100,7 @@ OPTIONS: dict[str, tuple[click.ParamType[Any], str, str]] = {
     "pruner": (click.Choice(("none", *PRUNERS)), "", ""),
     "margin": (Number(0), "a number, {min} or more", "0.005 for half a point of accuracy"),
     "max-seeds": (
-        click.IntRange(_FEWEST, _MOST), _WHOLE, "20; no verdict rests on fewer than 3"
+        click.IntRange(_FEWEST, _MOST), _WHOLE, "15; no verdict rests on fewer than 3"
     ),
     "workers": (click.IntRange(1, 1024), _WHOLE, "4; or leave it out for all cores"),
     "run-timeout": (Number(1), _SECONDS, "600"),
@@ -128,7 +129,7 @@ def read_option(name: str, value: Any, faults: Faults) -> Any:
 
 def seed_words(seeds: list[int]) -> list[str]:
     """Return ``--seeds`` for a command to paste; nothing for the usual ones."""
-    if seeds == [0, 1, 2]:
+    if seeds == list(range(SEEDS)):
         return []
     if seeds == list(range(len(seeds))):
         return ["--seeds", str(len(seeds))]
@@ -205,16 +206,18 @@ def check_search(search: Search, axes: Sequence[Axis]) -> None:
 
 @dataclass(frozen=True)
 class Decision:
-    """How settings are decided on: `--margin`, `--until-decided` and `--max-seeds`.
+    """How settings are decided on: `--margin`, `--strict`, `--until-decided` and `--max-seeds`.
 
     Attributes:
         margin: Differences smaller than this do not matter; None: the metric's own.
         looks: Numbers of seeds after which it is looked at, where seeds are added until it is
             decided; none where their number is fixed.
+        strict: Whether verdicts control the error rate over all settings together.
     """
 
     margin: float | None = None
     looks: tuple[int, ...] = ()
+    strict: bool = False
 
     @property
     def most_seeds(self) -> int:
@@ -223,17 +226,16 @@ class Decision:
     @property
     def alpha(self) -> float:
         """The error rate of the test of the last look, or the only one."""
+        from paribus.sweeps.stats.power import spending
         from paribus.sweeps.stats.verdicts import ALPHA
 
-        if len(self.looks) < 2:
-            return ALPHA
-        return ALPHA * (self.looks[-1] - self.looks[-2]) / self.most_seeds
+        return spending(self.looks)[-1] if self.looks else ALPHA
 
     def words(self) -> list[str]:
         margin = [] if self.margin is None else ["--margin", repr(self.margin)]
         until = ["--until-decided"] if self.looks else []
         most = ["--max-seeds", str(self.most_seeds)] if until and self.most_seeds != _USUAL else []
-        return [*margin, *until, *most]
+        return [*margin, *(["--strict"] if self.strict else []), *until, *most]
 
 
 @dataclass(frozen=True)
@@ -264,6 +266,7 @@ def study_options(
     sampler: str | None = None,
     pruner: str | None = None,
     margin: float | None = None,
+    strict: bool = False,
     until_decided: bool = False,
     max_seeds: int | None = None,
     study: str | None = None,
@@ -284,5 +287,5 @@ def study_options(
         )
     from paribus.sweeps.stats.power import looks
 
-    decision = Decision(margin, looks(max_seeds or _USUAL) if until_decided else ())
+    decision = Decision(margin, looks(max_seeds or _USUAL) if until_decided else (), strict)
     return StudyOptions(seeds, search, decision, study, storage)

@@ -67,6 +67,7 @@ class StudyRecord(BaseModel):
         created: When, in UTC.
         margin: Differences smaller than this do not matter; None: the metric's own.
         looks: After how many seeds verdicts are given, where seeds are added until it is decided.
+        strict: Whether verdicts control the error rate over all settings together.
     """
 
     format: int = 1
@@ -80,10 +81,12 @@ class StudyRecord(BaseModel):
     created: str
     margin: float | None = None
     looks: tuple[int, ...] = ()
+    strict: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return `study.json`'s content without its sha256."""
-        not_requested = {name for name in ("margin", "looks") if getattr(self, name) in (None, ())}
+        options = ("margin", "looks", "strict")
+        not_requested = {name for name in options if getattr(self, name) in (None, (), False)}
         return self.model_dump(mode="json", exclude=not_requested)
 
 
@@ -156,6 +159,7 @@ class Study:
             requested.storage = without_credentials(options.storage)
         requested.margin = requested.margin if decision.margin is None else decision.margin
         requested.looks = decision.looks or requested.looks
+        requested.strict = decision.strict or requested.strict
         return study
 
     def plan(

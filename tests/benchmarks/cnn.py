@@ -129,7 +129,7 @@ def bare(path: Path) -> dict[str, Any]:
 
     settle()
     experiment = load_experiment(path)
-    data = Resolver(experiment).data(experiment.baseline)
+    data = Resolver(experiment).data(experiment.baseline, 0)
     (train_x, train_y), (val_x, val_y) = (
         (part.inputs, part.targets) for part in (data.train, data.val)
     )

@@ -71,7 +71,7 @@ def both(shape: str, device: str, members: int) -> dict[str, Callable[[int], flo
     asked = apply_overrides(experiment.baseline, wanted, experiment)
     runs = tuple(resolver.specify(asked, seed) for seed in range(members))
     epochs = Cohort().train(Job(runs, resolver), {})
-    data = resolver.data(asked)
+    data = resolver.data(asked, 0)
     (train_x, train_y), (val_x, val_y) = (
         (part.inputs_of(len(part))[0].flatten(1).to(device), part.targets.to(device))
         for part in (data.train, data.val)

@@ -86,7 +86,7 @@ def harness() -> Train:
     overrides = (f"data.images={IMAGES}", "train.epochs=1")
     asked = apply_overrides(experiment.baseline, overrides, experiment)
     resolver: Resolver = resolver_for_file(path)
-    resolver.data(asked)
+    resolver.data(asked, 0)
 
     def train(seed: int) -> tuple[int, float]:
         run = resolver.specify(asked, seed)

@@ -237,7 +237,7 @@ def _digits() -> tuple[Any, Any]:
 def parts() -> tuple[Any, Any]:
     """Inputs and targets to train on and to validate on: the harness's own, in memory."""
     resolver, asked = _digits()
-    data = resolver.data(asked)
+    data = resolver.data(asked, 0)
     return tuple((part.inputs, part.targets) for part in (data.train, data.val))
 
 

@@ -190,7 +190,7 @@ def test_evaluating_the_best_weights_gives_the_best_metrics_bit_for_bit(
     reports, _ = trained(engine, job)
     best = reports[-1].best
     found = engine.evaluate(job, best.weights, split)
-    part = small.resolver.data(small.asked(**recipe)).part(split)
+    part = small.resolver.data(small.asked(**recipe), 0).part(split)
     assert torch.equal(found.targets, part.targets)
     assert len(found.outputs) == len(part)
     if split == "val":

@@ -13,7 +13,7 @@ from paribus.core.data.prepare import PartName
 from paribus.core.training.cohort.eligibility import EXAMPLES
 from paribus.core.training.cohort.graph import LayerGraph, read_graph, trace_graph
 from paribus.core.training.cohort.program import Program
-from paribus.core.training.cohort.sampling import PaddedPart
+from paribus.core.training.cohort.sampling import padded_parts
 from paribus.core.training.engine import Evaluation, Job, Report, RunState, State, evaluate_outputs
 
 
@@ -23,7 +23,7 @@ class Cohort:
     name = "cohort"
 
     def train(self, job: Job, states: Mapping[str, State]) -> Iterator[list[Report]]:
-        programs, val = programs_of(job)
+        programs = programs_of(job)
         for program in programs:
             for member, run in enumerate(program.members):
                 if state := states.get(run.spec.id):
@@ -39,7 +39,7 @@ class Cohort:
                 lengths.setdefault(run.examples, []).append(member)
             for members in lengths.values():
                 part = program if len(lengths) == 1 else program.subset(members)
-                reports = _epoch(part, val)
+                reports = _epoch(part)
                 yield reports
                 left = [member for member, report in enumerate(reports) if not report.finished]
                 if left:
@@ -48,26 +48,29 @@ class Cohort:
     def evaluate(self, job: Job, weights: Mapping[str, Tensor], split: PartName) -> Evaluation:
         train_state = job.with_weights(weights)
         part = train_state.data.part(split)
-        padded_part = PaddedPart(part, train_state.task, train_state.device)
+        (padded_part,) = padded_parts([[part]], train_state.task, train_state.device)
         example = part.inputs_of(EXAMPLES)[0].to(train_state.device)
         graph = read_graph(train_state.model, example)
-        program = Program(graph, [RunState(job.runs[0], train_state)], padded_part)
-        losses, outputs = program.measure(padded_part)
-        return evaluate_outputs(train_state, losses[0].item(), outputs[0], padded_part.targets)
+        state = RunState(job.runs[0], train_state)
+        losses, outputs = Program(graph, [state], padded_part, padded_part).measure()
+        return evaluate_outputs(train_state, losses[0].item(), outputs[0], part.targets)
 
 
-def _epoch(program: Program, val: PaddedPart) -> list[Report]:
+def _epoch(program: Program) -> list[Report]:
     """Train and validate an epoch of all members; return a report of each."""
     started = time.perf_counter()
     losses, accuracies, orders = program.train_epoch()
-    val_losses, outputs = program.measure(val)
+    val_losses, outputs = program.measure()
     reports = []
     for member, run in enumerate(program.members):
         means: dict[str, float | None] = {"train/loss": losses[member].item()}
         if run.train_state.task.targets != "values":
             means["train/accuracy"] = accuracies[member].item()
         validation = evaluate_outputs(
-            run.train_state, val_losses[member].item(), outputs[member], val.targets
+            run.train_state,
+            val_losses[member].item(),
+            outputs[member],
+            program.val.targets_of(member),
         )
         weights, state = program.weights(member), partial(_state, program, member)
         reports.append(run.report(means, validation, weights, orders[member], state))
@@ -87,23 +90,26 @@ def _state(program: Program, member: int) -> State:
     }
 
 
-def programs_of(job: Job) -> tuple[list[Program], PaddedPart]:
-    """Return a job's runs at their first step, mostly as one program, and the validation part."""
+def programs_of(job: Job) -> list[Program]:
+    """Return a job's runs at their first step, mostly as one program."""
     runs = [RunState.begin(job, spec) for spec in job.runs]
     for run in runs:
         never_steps(run.train_state.optimizer)  # `MemberUpdate` makes the steps
     first = runs[0].train_state
     example = first.data.train.inputs_of(EXAMPLES)[0].to(first.device)
-    members: dict[LayerGraph, list[RunState]] = {read_graph(first.model, example): runs[:1]}
+    members: dict[LayerGraph, list[int]] = {read_graph(first.model, example): [0]}
     # The layers of our own models follow from the configuration; a user's module may have others
     # for another seed.
     ours = getattr(type(first.model), "draws_by_name", False)
-    for run in runs[1:]:
+    for number, run in enumerate(runs[1:], 1):
         graph = next(iter(members))
         if not ours:
             graph = trace_graph(run.train_state.model.train(), example)
-        members.setdefault(graph, []).append(run)
-    train, val = (
-        PaddedPart(part, first.task, first.device) for part in (first.data.train, first.data.val)
-    )
-    return [Program(graph, some, train) for graph, some in members.items()], val
+        members.setdefault(graph, []).append(number)
+    data = [run.train_state.data for run in runs]
+    parts = [[each.train for each in data], [each.val for each in data]]
+    train, val = padded_parts(parts, first.task, first.device)
+    return [
+        Program(graph, [runs[number] for number in some], train.of(some), val.of(some))
+        for graph, some in members.items()
+    ]

@@ -74,14 +74,18 @@ class Program:
         members: The runs. Their models' parameters are copied; their optimizers and schedulers only
             say with which hyperparameters each step is made.
         train: The training part.
+        val: The part that `measure` evaluates on.
 
     Attributes:
         parameters: float32 `[members, floats]`.
     """
 
-    def __init__(self, graph: LayerGraph, members: Sequence[RunState], train: PaddedPart) -> None:
+    def __init__(
+        self, graph: LayerGraph, members: Sequence[RunState], train: PaddedPart, val: PaddedPart
+    ) -> None:
         first = members[0].train_state
-        self.graph, self.members, self.train = graph, list(members), train
+        self.graph, self.members = graph, list(members)
+        self.train, self.val = train, val
         self.task, self.device = first.task, first.device
         self.batch_size = min(first.batch_size, len(train))
         self.places, floats = lay_out(graph)
@@ -139,6 +143,7 @@ class Program:
         examples = self.members[0].examples
         draws = [(member.seed, member.epoch + 1) for member in self.members]
         orders = Orders(draws, len(self.train), examples, self.batch_size)
+        all_rows = self.train.rows_of(orders.rows.to(self.device))
         rows_of_batch = padded(self.batch_size)
         noises = {
             stream: noise(stream, draws, orders.sizes, (rows_of_batch, padded(units), units))
@@ -148,7 +153,7 @@ class Program:
         correct = torch.zeros_like(loss)
         updates = self._updates()
         shares = {size: self._shares(size) for size in set(orders.sizes)}
-        for rows, size in zip(orders.rows.to(self.device), orders.sizes, strict=True):
+        for rows, size in zip(all_rows, orders.sizes, strict=True):
             for stream, batches in noises.items():
                 self.drops[stream][0].noise = next(batches).to(self.device)
             outputs = self._forward(rows)
@@ -214,8 +219,8 @@ class Program:
         return any(stepped)
 
     @torch.inference_mode()
-    def measure(self, part: PaddedPart) -> tuple[Tensor, Tensor]:
-        """Evaluate all members as they are on a part, without dropout.
+    def measure(self) -> tuple[Tensor, Tensor]:
+        """Evaluate all members as they are on `val`, without dropout.
 
         Returns:
             Mean loss, float64 `[members]`, and outputs `[members, N, outputs]`.
@@ -223,22 +228,24 @@ class Program:
         loss = torch.zeros(len(self.members), dtype=torch.float64, device=self.device)
         outputs = []
         batch_size = self.members[0].train_state.configuration["train"]["eval_batch_size"]
-        for begin in range(0, len(part), batch_size):
-            size = min(batch_size, len(part) - begin)
-            x, targets = part.batch(begin, size)
-            self.loss.set_targets(targets.expand(len(self.members), *targets.shape))
-            value = x.expand(len(self.members), -1, -1)
+        members, examples = len(self.members), len(self.val)
+        for begin in range(0, examples, batch_size):
+            size = min(batch_size, examples - begin)
+            x, targets = self.val.batch(begin, size)
+            self.loss.set_targets(targets.expand(members, *targets.shape[1:]))
+            value = x.expand(members, -1, -1)
             for layer in self.layers:
                 value = layer.evaluate(value)
             outputs.append(value[:, :size, : self.graph.outputs].clone())
             # One after the other: the rounding of a sum over all batches at once would depend on
             # how many members there are.
             loss += self.loss.losses(value)[:, :size].double().sum(1)
-        return loss / len(part), torch.cat(outputs, 1)
+        return loss / examples, torch.cat(outputs, 1)
 
     def subset(self, members: Sequence[int]) -> Program:
         """Return a program of some of the members, which go on as they are."""
-        program = Program(self.graph, [self.members[member] for member in members], self.train)
+        chosen = [self.members[member] for member in members]
+        program = Program(self.graph, chosen, self.train.of(members), self.val.of(members))
         for row, member in enumerate(members):
             program.put(row, self.state(member))
         return program

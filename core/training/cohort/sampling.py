@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -19,31 +21,84 @@ from paribus.core.rng import epoch_order, stream
 from paribus.core.training.cohort.kernels import padded
 
 
+@dataclass(frozen=True, eq=False)
 class PaddedPart:
-    """A part of the data as all members read it.
+    """A part of the data as members read it: each its own rows of one tensor of examples.
 
     Attributes:
-        x: float32 `[N, inputs]`, its columns padded; the part's own memory where it fits.
-        loss_targets: As losses take them: int64 `[N]`, or float32 `[N, outputs]`, padded likewise.
+        x: float32 `[M, inputs]`, its columns padded; the data's own memory where it fits.
+        loss_targets: As losses take them: int64 `[M]`, or float32 `[M, outputs]`, padded likewise.
         targets: As the part has them.
+        rows: The members' rows, int64 `[members, N]`; `[1, N]` where all have the same.
     """
 
-    def __init__(self, part: Part, task: Task, device: torch.device) -> None:
-        assert isinstance(part.inputs, Tensor)
-        self.x = _pad_units(part.inputs.flatten(1)).to(device)
-        self.loss_targets = _pad_units(task.loss_targets(part.targets)).to(device)
-        self.targets = part.targets.to(device)
+    x: Tensor
+    loss_targets: Tensor
+    targets: Tensor
+    rows: Tensor
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return self.rows.shape[1]
+
+    def of(self, members: Sequence[int]) -> PaddedPart:
+        """Return the part as some of its members read it."""
+        return self if len(self.rows) == 1 else replace(self, rows=self.rows[list(members)])
+
+    def targets_of(self, member: int) -> Tensor:
+        """Return a member's targets, in the order of its part."""
+        return self.targets.index_select(0, self.rows[member if len(self.rows) > 1 else 0])
+
+    def rows_of(self, positions: Tensor) -> Tensor:
+        """Return the rows of positions in the part: both int64 `[steps, members, B]`."""
+        return self.rows.expand(len(positions), positions.shape[1], -1).gather(2, positions)
 
     def batch(self, begin: int, size: int) -> tuple[Tensor, Tensor]:
-        """Return inputs and targets of some rows, filled up with rows of zeros."""
-        x, targets = (values[begin : begin + size] for values in (self.x, self.loss_targets))
-        if (rows := padded(size)) == size:
-            return x, targets
-        x = _padded_copy(x, [rows, *x.shape[1:]])
-        return x, _padded_copy(targets, [rows, *targets.shape[1:]])
+        """Return inputs and targets of some positions, filled up with rows of zeros.
+
+        Both are `[members, rows, …]`, or `[1, rows, …]` where all members have the same.
+        """
+        rows = self.rows[:, begin : begin + size]
+        found = []
+        for values in (self.x, self.loss_targets):
+            chosen = values.index_select(0, rows.flatten()).view(*rows.shape, *values.shape[1:])
+            shape = [len(rows), padded(size), *values.shape[1:]]
+            found.append(chosen if padded(size) == size else _padded_copy(chosen, shape))
+        return found[0], found[1]
+
+
+def padded_parts(
+    parts: Sequence[Sequence[Part]], task: Task, device: torch.device
+) -> list[PaddedPart]:
+    """Return parts as members read them.
+
+    Args:
+        parts: For each part that is wanted, such as training and validation, that of each member;
+            equally large.
+        task: Of all of them.
+        device: Where they are to lie.
+    """
+    begins: dict[int, int] = {}  # by identity: the parts of a fold share a store
+    inputs: list[Tensor] = []
+    for part in chain.from_iterable(parts):
+        assert isinstance(part.store, Tensor)
+        if id(part.store) not in begins:
+            begins[id(part.store)] = sum(map(len, inputs))
+            inputs.append(part.store.flatten(1))
+    x = _pad_units(inputs[0] if len(inputs) == 1 else torch.cat(inputs)).to(device)
+    first = parts[0][0].targets
+    targets = first.new_zeros(len(x), *first.shape[1:])
+    tables = []
+    for members in parts:
+        found: dict[int, Tensor] = {}
+        for part in members:
+            if id(part) not in found:
+                found[id(part)] = part.rows_of(torch.arange(len(part))) + begins[id(part.store)]
+                targets[found[id(part)]] = part.targets
+        rows = [found[id(part)] for part in members] if len(found) > 1 else [*found.values()]
+        tables.append(torch.stack(rows).to(device))
+    loss_targets = _pad_units(task.loss_targets(targets)).to(device)
+    targets = targets.to(device)
+    return [PaddedPart(x, loss_targets, targets, rows) for rows in tables]
 
 
 def _pad_units(values: Tensor) -> Tensor:

@@ -125,7 +125,7 @@ def test_balanced_weights_follow_from_the_training_part_alone(write_small, chang
     name = changes.get("loss", "cross_entropy")
     asked = small.asked(**changes | {"loss": {"name": name, "weight": "balanced"}, "split": split})
     train_state = small.resolver.train_state(asked, 0)
-    train = small.resolver.data(asked).train
+    train = small.resolver.data(asked, 0).train
     width = train_state.task.width(train_state.data.outputs)
     wanted = torch.tensor(balanced_weights(train, width, train_state.data.outputs))
     assert torch.equal(getattr(train_state.loss, buffer), wanted)

@@ -624,6 +624,6 @@ def test_a_schedule_that_does_not_fit_the_training_is_refused(small, scheduler, 
 
 
 def test_what_fails_with_the_last_batch_is_refused_before_training(small):
-    """60 examples: 42 for training, so one is left over; batch normalization needs two."""
+    """60 examples: 41 for training, so one is left over; batch normalization needs two."""
     with pytest.raises(RequestError, match=r"training's last batch has.*more than 1 value"):
-        small.run(model="Net", train={"epochs": 1, "batch_size": 41})
+        small.run(model="Net", train={"epochs": 1, "batch_size": 40})

@@ -166,7 +166,7 @@ def test_other_columns_and_another_standardization_are_refused(begun):
 
 def test_another_vocabulary_is_refused(write_small, tmp_path):
     small = write_small(OTHERS)
-    plain = {"model": "text_bag"}
+    plain = {"model": "text_bag", "split": {"folds": 1}}
     asked = [{"data": {"name": "words", "first": word}, **plain} for word in ("fine", "poor")]
     before = trained(small, tmp_path / "words", small.run(train=EPOCHS, **asked[0]))
     assert beginning(small, before.folder / BEST, **asked[0])[1] == {}

@@ -44,9 +44,11 @@ def test_strings_and_defaults():
     assert found.loss.name == "cross_entropy"
     assert found.model.keywords == {"hidden_dim": 64}
     assert found.scheduler.name == "constant"
-    assert (found.split.seed, found.split.val_fraction, found.split.test_fraction) == (
+    split = found.split
+    assert (split.seed, split.folds, split.val_fraction, split.test_fraction) == (
         0,
-        0.15,
+        None,
+        None,
         0.15,
     )
     assert Configuration.parse(found.to_dict(), "again") == found

@@ -32,7 +32,7 @@ def trained(job):
 def written_by_hand(small, model, optimizer, job, scheduler=None):
     """The ordinary loop on the same data; (running means, validation accuracies)."""
     (run,) = job.runs
-    data = small.resolver.data(small.asked())
+    data = small.resolver.data(small.asked(), run.seed)
     x, y = data.train.inputs, data.train.targets
     loss_of, size = nn.CrossEntropyLoss(), run.configuration["train"]["batch_size"]
     means, accuracies = [], []

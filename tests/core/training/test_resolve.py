@@ -246,7 +246,7 @@ def test_a_split_that_ready_made_parts_have_no_use_for(write_small):
 def test_the_split_seed_of_parts_that_are_drawn(write_small):
     small = write_small(READY)
     first, second = (
-        small.resolver.data(small.asked(data="drawn", split={"seed": seed})) for seed in (0, 3)
+        small.resolver.data(small.asked(data="drawn", split={"seed": seed}), 0) for seed in (0, 3)
     )
     assert first.fingerprint != second.fingerprint
 
@@ -282,7 +282,7 @@ def test_none_and_whole_numbers_reach_the_data_function_as_its_signature_has_the
     data = {"name": "picky", "limit": "none", "scale": 2}
     small = write_small(more)
     assert small.run(data=data).configuration["data"]["limit"] is None
-    assert len(small.resolver.data(small.asked(data=data)).train) == 42
+    assert len(small.resolver.data(small.asked(data=data), 0).train) == 41
     assert small.resolver.train_state(small.asked(data=data), 0).epochs == 4
 
 
@@ -345,7 +345,7 @@ def test_integers_stay_integers_for_a_model_that_embeds_them(write_small):
 
     def inputs(model, form="array", **more):
         asked = small.asked(data={"name": "indices", "form": form}, model=model, **more)
-        return next(small.resolver.data(asked).train.batches(50))[0]
+        return next(small.resolver.data(asked, 0).train.batches(50))[0]
 
     for form in ("array", "tensor", "dataset"):
         for how in ("as they are", "cast", "moved"):

@@ -92,7 +92,7 @@ BAD = [
     ),
     (
         "run digits split.val_fraction=1",
-        ["split.val_fraction=1: must be a number above 0 and below 1."],
+        ["split.val_fraction=1: must be a number above 0 and below 1"],
     ),
     (
         "run digits split.method=sorted",

@@ -100,6 +100,7 @@ def test_members_differ_in_whatever_changes_no_shape(small):
         {"loss": {"name": "cross_entropy", "weight": [1, 5, 1]}},
         {"train": {"epochs": 4, "batch_size": 16, "clip_grad_norm": 0.1}},
         {"train": {"epochs": 2, "batch_size": 16}},
+        {"train": {"epochs": 3, "batch_size": 16}},
         {"train": {"updates": 5, "batch_size": 16}},
         {"train": {"epochs": 9, "batch_size": 16, "patience": 1}},
         {"select": {"metric": "val/loss"}},
