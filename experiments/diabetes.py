@@ -19,7 +19,6 @@ BASELINE = {
     "model": "linear",
     "loss": "mse",
     "optimizer": {"name": "adam", "lr": LR},
-    "split": {"val_fraction": 0.25},
     "train": {"epochs": EPOCHS, "batch_size": BATCH_SIZE},
     "select": {"metric": "val/r2"},
 }

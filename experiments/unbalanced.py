@@ -47,7 +47,6 @@ BASELINE = {
     "model": {"name": "mlp", "hidden_dim": HIDDEN_DIM},
     "loss": {"name": "bce_with_logits", "weight": WEIGHT},
     "optimizer": {"name": "adam", "lr": LR},
-    "split": {"val_fraction": 0.3},
     "train": {"epochs": EPOCHS, "batch_size": BATCH_SIZE},
     "metrics": ["BinaryRecall", "BinaryPrecision"],
     "select": {"metric": "val/recall"},

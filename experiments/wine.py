@@ -19,7 +19,6 @@ BASELINE = {
     "model": {"name": "mlp", "hidden_dim": HIDDEN_DIM},
     "loss": "cross_entropy",
     "optimizer": {"name": "adam", "lr": LR},
-    "split": {"val_fraction": 0.25},
     "train": {"epochs": EPOCHS, "batch_size": BATCH_SIZE},
 }
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from paribus.core.config.schema import Configuration
 from paribus.core.errors import Fault, Faults, ParibusError
-from paribus.core.records.record import RunRecord
+from paribus.core.records.record import RunRecord, folds_of
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.analysis import power_analysis
 from paribus.sweeps.analysis.compare import Comparison, best_setting, compare_study
@@ -37,7 +37,7 @@ from paribus.sweeps.study.request import Request, StudyOptions, check_search
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.settings import BASELINE, Setting
-from paribus.sweeps.study.study import Study, check_study_name
+from paribus.sweeps.study.study import Study, check_study_name, made_before_folds
 from paribus.sweeps.tracking import tracker as tracking
 from paribus.sweeps.tracking.tracker import Tracker, TrackerCallback
 
@@ -108,6 +108,12 @@ class Sweep(Training):
         self._ended = {"trained": 0, "reused": 0, "failed": 0}
 
         self.question = pool.call(planner.read_request, request, found)
+        if earlier := made_before_folds(root, self.question, options.name):
+            request = replace(request, overrides=(*request.overrides, "split.folds=1"))
+            self.question = pool.call(planner.read_request, request)
+            self.notes.append(
+                f"{earlier} was made before there were folds: it goes on with split.folds=1."
+            )
         self.request = self.question.request  # with full keys
         check_search(self.search, self.question.axes)
         self.study = study = Study.open(root, self.question, options)
@@ -309,7 +315,7 @@ class Sweep(Training):
     def folds(self) -> int:
         """Over how many folds the seeds validate; 1: all on one part."""
         run = next(iter(self.runs.values()))
-        return int(run.configuration.get("split", {}).get("folds", 1))
+        return folds_of(run.configuration)
 
     def cost_of_deciding(self) -> dict[str, Any] | None:
         """Return the runs that adding seeds took, and how many the most seeds would have taken."""

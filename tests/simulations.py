@@ -1,22 +1,44 @@
 """Studies of which the truth is known, and how often verdicts on them are wrong.
 
-The scenarios are those of the table that the procedure was chosen by: noise that is the same for
-all settings, differs between them, has heavy tails, an outlier; accuracies on few examples; new
-examples; seeds added until it is decided. Everything is drawn from the generator passed in.
+`Values` are studies of plain numbers: noise that is the same for all settings, differs between
+them, has heavy tails, an outlier; accuracies on few examples. `Latent` are studies of outcomes by
+example, on one part or over folds: examples have a difficulty, seeds a skill, and each setting has
+examples that it finds easier. Everything is drawn from the generator passed in.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
 from paribus.sweeps.stats.power import Look, judge_looks, looks
 from paribus.sweeps.stats.verdicts import Pairs, Standard, judge
 
 WRONG = ("better", "worse")
+FOLDS = 5
+# In standard deviations of the differences, of the settings that have one: half of them.
+EFFECTS = (1.0, 2.0, 4.0, 8.0)
+
+
+def _noise(rng, tails, shape):
+    if tails == "t3":
+        return rng.standard_t(3, shape) / np.sqrt(3)
+    if tails == "exponential":
+        return rng.exponential(size=shape) - 1
+    return rng.standard_normal(shape)
+
+
+def _effects(k, mixed):
+    """The true effects of k settings, in standard deviations: none, or half of them."""
+    found = np.zeros(k)
+    if mixed:
+        found[::2] = np.resize(EFFECTS, len(found[::2]))
+    return found
 
 
 @dataclass(frozen=True)
-class Scenario:
+class Values:
     """A kind of study. Settings share a baseline, so half of each difference is common to all.
 
     Attributes:
@@ -26,6 +48,7 @@ class Scenario:
         outlier: Factor on the first setting's noise.
         quiet: Whether every other setting has a tenth of the noise.
         examples: Values are accuracies of so many examples; 0: continuous.
+        accuracy: Of the baseline, where they are.
     """
 
     name: str
@@ -36,116 +59,196 @@ class Scenario:
     examples: int = 0
     accuracy: float = 0.95
 
-    def draw(self, rng, k, n, effect=0.0):
-        """Differences of k settings over n seeds, the first one's mean being `effect` (in sd)."""
-        if self.examples:
-            runs = self.accuracy + 0.005 * rng.standard_normal((k + 1, n))
-            values = np.round(runs * self.examples) / self.examples
-            return values[1:] - values[0]
-        scale = np.exp(self.spread * rng.standard_normal(k))
-        scale[0] *= self.outlier
-        if self.quiet:
-            scale[1::2] *= 0.1
-        noise = _noise(rng, self.tails, (k + 1, n))
-        found = scale[:, None] * (noise[1:] - noise[0]) / np.sqrt(2)
-        found[0] += effect * scale[0]
-        return found
-
     @property
     def resolution(self):
         return 1 / self.examples if self.examples else 0.0
 
+    def draw(self, rng, k, n, effects):
+        """Pairs of k settings over n seeds, and their true differences."""
+        noise = _noise(rng, self.tails, (k + 1, n))
+        if self.examples:
+            truth = 0.005 * math.sqrt(2) * effects
+            means = self.accuracy + np.concatenate([[0.0], truth])
+            values = np.round((means[:, None] + 0.005 * noise) * self.examples) / self.examples
+            found = values[1:] - values[0]
+        else:
+            scale = np.exp(self.spread * rng.standard_normal(k))
+            scale[0] *= self.outlier
+            if self.quiet:
+                scale[1::2] *= 0.1
+            truth = scale * effects
+            found = scale[:, None] * (noise[1:] - noise[0]) / math.sqrt(2) + truth[:, None]
+        return [Pairs.of(row, np.zeros(n)) for row in found], truth
 
-SCENARIOS = (
-    Scenario("normal"),
-    Scenario("het .3", spread=0.3),
-    Scenario("het .75", spread=0.75),
-    Scenario("outlier", outlier=10.0),
-    Scenario("half at 0.1 sd", quiet=True),
-    Scenario("t3, het .75", spread=0.75, tails="t3"),
-    Scenario("accuracy .95, m=270", examples=270),
+
+VALUES = (
+    Values("normal"),
+    Values("het .3", spread=0.3),
+    Values("het .75", spread=0.75),
+    Values("outlier", outlier=10.0),
+    Values("half at .1 sd", quiet=True),
+    Values("t3, het .75", spread=0.75, tails="t3"),
+    Values("t3", tails="t3"),
+    Values("accuracy .95", examples=270),
+    Values("accuracy .99", examples=270, accuracy=0.99),
+)
+# What every procedure by t distributions breaks on.
+SKEWED = Values("exponential", tails="exponential")
+
+
+@dataclass(frozen=True)
+class Latent:
+    """A kind of study of outcomes by example. An example is right where
+
+        ability + seed's skill + setting's taste for it + noise > its difficulty,
+
+    all but the ability normal; each setting's ability is such that the truth is exact.
+
+    Attributes:
+        name: What is special about it.
+        accuracy: Of the baseline, over all examples and seeds.
+        skill, taste, noise: Standard deviations; the difficulty's is 1.
+        spread: Standard deviation of the logarithm of the settings' skill and noise.
+        tails: Of skill.
+        quiet: Whether every other setting has a tenth of the noise.
+        wild: Factor on the skill of half the settings, or of one (`wild_ones`).
+    """
+
+    name: str
+    accuracy: float = 0.95
+    skill: float = 0.1
+    taste: float = 0.2
+    noise: float = 0.5
+    spread: float = 0.0
+    tails: str = "normal"
+    quiet: bool = False
+    wild: float = 1.0
+    wild_ones: str = ""
+    m: int = 270
+    resolution: float = 1 / 270
+
+    def draw(self, rng, k, n, effects, *, folds=1):
+        """Pairs of k settings over n seeds, and their true differences."""
+        factor = np.exp(self.spread * rng.standard_normal(k + 1))
+        skill, noise = self.skill * factor, self.noise * factor
+        skill[0], noise[0] = self.skill, self.noise
+        if self.quiet:
+            noise[1::2] *= 0.1
+        if self.wild_ones:
+            skill[slice(1, None, 2) if self.wild_ones == "half" else 1] *= self.wild
+        taste = np.full(k + 1, self.taste)
+        base = 0.02 if self.accuracy < 0.98 else 0.004  # an effect of one, in accuracy
+        truth = np.concatenate([[0.0], base * effects * 0.25])
+        # Skewed or heavy tails of a small part of the sum change its distribution very little.
+        total = np.sqrt(1 + skill**2 + taste**2 + noise**2)
+        ability = total * ndtri(np.clip(self.accuracy + truth, 0.01, 0.999))
+        if self.tails == "exponential":  # exact by a large sample of skills
+            skills = rng.exponential(size=20_000) - 1
+            for arm in range(k + 1):
+                rest = math.sqrt(1 + taste[arm] ** 2 + noise[arm] ** 2)
+                ability[arm] = _ability(skill[arm] * skills, rest, self.accuracy + truth[arm])
+        difficulty = rng.standard_normal((folds, self.m))
+        tastes = taste[:, None, None] * rng.standard_normal((k + 1, folds, self.m))
+        of_seed = np.arange(n) % folds
+        right = np.empty((k + 1, n, self.m))
+        skills = skill[:, None] * _noise(rng, self.tails, (k + 1, n))
+        for seed, fold in enumerate(of_seed):
+            score = ability[:, None] + skills[:, seed, None] + tastes[:, fold]
+            score += noise[:, None] * rng.standard_normal((k + 1, self.m))
+            right[:, seed] = score > difficulty[fold]
+        means = right.mean(2)
+        used = of_seed.tolist() if folds > 1 else None
+        pairs = [
+            Pairs.of(means[arm], means[0], right[arm] - right[0], folds=used)
+            for arm in range(1, k + 1)
+        ]
+        return pairs, truth[1:]
+
+
+def _ability(skills, rest, accuracy):
+    low, high = -20.0, 20.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if ndtr((middle + skills) / rest).mean() < accuracy else (
+            low, middle)  # fmt: skip
+    return low
+
+
+LATENT = (
+    Latent("same noise"),
+    Latent("het .75", spread=0.75),
+    Latent("half flip a tenth", quiet=True),
+    Latent("t3 seeds", tails="t3", skill=0.2),
+    Latent("seeds dominate, het .75", skill=0.6, noise=0.2, spread=0.75),
+    Latent("systematic examples", taste=0.6),
+    Latent("accuracy .70", accuracy=0.70),
+    Latent("accuracy .99", accuracy=0.99),
+    Latent("half ×15, skewed", tails="exponential", wild=15.0, wild_ones="half"),
+    Latent("one ×10, skewed", tails="exponential", wild=10.0, wild_ones="one"),
 )
 
 
-def _noise(rng, tails, shape):
-    if tails == "t3":
-        return rng.standard_t(3, shape) / np.sqrt(3)
-    if tails == "exponential":
-        return rng.exponential(size=shape)
-    return rng.standard_normal(shape)
+@dataclass(frozen=True)
+class Rates:
+    """How verdicts on many studies turned out; all are shares.
 
-
-def _settings(differences):
-    return [Pairs.of(row, np.zeros(len(row))) for row in differences]
-
-
-def standard(k, *, pooled, resolution=0.0, margin=0.0):
-    return Standard(margin, k, resolution=resolution, pooled=pooled)
-
-
-def false_verdicts(rng, scenario, k, n, *, pooled, studies):
-    """Share of studies in which a change that does nothing was called better or worse."""
-    held = standard(k, pooled=pooled, resolution=scenario.resolution)
-    wrong = 0
-    for _ in range(studies):
-        judged = judge(_settings(scenario.draw(rng, k, n)), held)
-        wrong += any(one.verdict in WRONG for one in judged)
-    return wrong / studies
-
-
-def found_effects(rng, scenario, k, n, *, pooled, studies, effect):
-    """Share of studies in which a setting that is better by `effect` sd was called so."""
-    held = standard(k, pooled=pooled, resolution=scenario.resolution)
-    found = 0
-    for _ in range(studies):
-        judged = judge(_settings(scenario.draw(rng, k, n, effect)), held)
-        found += judged[0].verdict == "better"
-    return found / studies
-
-
-def coverage(rng, scenario, k, n, *, pooled, studies):
-    """Share of 95 % intervals on this validation part that hold the true difference, 0."""
-    held = standard(k, pooled=pooled, resolution=scenario.resolution)
-    inside = 0
-    for _ in range(studies):
-        for one in judge(_settings(scenario.draw(rng, k, n)), held):
-            inside += one.validation.low <= 0 <= one.validation.high
-    return inside / (studies * k)
-
-
-def false_equivalence(rng, scenario, k, n, *, pooled, studies, margin=4.0):
-    """Share of settings called equivalent that differ by just the margin (in sd)."""
-    wrong = 0
-    for _ in range(studies):
-        scale = 0.005 * np.sqrt(2) if scenario.examples else 1.0
-        d = scenario.draw(rng, k, n) + margin * scale
-        held = standard(k, pooled=pooled, resolution=scenario.resolution, margin=margin * scale)
-        wrong += sum(one.verdict == "equivalent" for one in judge(_settings(d), held))
-    return wrong / (studies * k)
-
-
-def new_data(rng, n, m, *, studies, gaussian=False):
-    """Coverage on new data and on this part of intervals, where both arms are equally good.
-
-    Examples have a difficulty, seeds a skill, and each arm has examples that it finds easier. Over
-    all examples there might be, both arms are the same.
+    Attributes:
+        any_wrong: Studies in which a setting without effect was called better or worse.
+        false: Of the settings called better or worse in a study those without effect, on average.
+        found: Settings with an effect that were called better.
+        uncovered: Of the settings called so those whose interval lacks the truth, on average.
+        coverage: 95 % intervals of all settings that hold the truth.
+        likely: As `false`, with those that are likely better or worse.
     """
-    both = np.zeros(2)
+
+    any_wrong: float
+    false: float
+    found: float
+    uncovered: float
+    coverage: float
+    likely: float
+
+
+def rates(rng, scenario, k, n, *, studies, mixed=False, pooled=True, strict=False, **how):
+    """Judges studies without any effect, or with one in half of the settings."""
+    standard = Standard(0.0, k, resolution=scenario.resolution, pooled=pooled, strict=strict)
+    effects = _effects(k, mixed)
+    any_wrong = false = found = uncovered = inside = likely = 0.0
     for _ in range(studies):
-        taste = rng.standard_normal((2, 1, m)) * (1.0 if gaussian else 0.7)
-        noise = rng.standard_normal((2, n, m)) * (0.3 if gaussian else 0.7)
-        skill = rng.standard_normal((2, n, 1)) * (0.05 if gaussian else 0.2)
-        score = 2.0 * (not gaussian) + skill + taste + noise
-        if not gaussian:
-            score = (score > 1.5 * rng.standard_normal(m)).astype(float)
-        d = score[0] - score[1]
-        pairs = Pairs.of(score[0].mean(1), score[1].mean(1), d)
-        (one,) = judge([pairs], Standard(0.0, 1, resolution=0 if gaussian else 1 / m))
-        both += [
-            one.new_data.low <= 0 <= one.new_data.high,
-            one.validation.low <= 0 <= one.validation.high,
-        ]
-    return both / studies
+        pairs, truth = scenario.draw(rng, k, n, effects, **how)
+        judged = judge(pairs, standard)
+        wrong = right = unsure = missed = 0
+        for one, true in zip(judged, truth, strict=True):
+            answer = one.headline
+            reach = answer.uncertainty.reach(0.05)
+            inside += abs((answer.low + answer.high) / 2 - true) <= reach
+            unsure += (answer.grade or "").startswith("likely") and true == 0
+            if one.verdict in WRONG:
+                missed += not answer.low <= true <= answer.high
+                wrong += true == 0
+                right += true != 0 and one.verdict == "better"
+        graded = sum((one.headline.grade or "").startswith("likely") for one in judged)
+        any_wrong += wrong > 0
+        uncovered += missed / max(1, sum(one.verdict in WRONG for one in judged))
+        false += wrong / max(1, wrong + right)
+        likely += (wrong + unsure) / max(1, wrong + right + graded)
+        found += right / max(1, np.count_nonzero(effects))
+    return Rates(
+        any_wrong / studies, false / studies, found / studies, uncovered / studies,
+        inside / studies / k, likely / studies,
+    )  # fmt: skip
+
+
+def false_equivalence(rng, scenario, k, n, *, studies, pooled=True, **how):
+    """Share of settings called equivalent that differ by just the margin."""
+    wrong = 0
+    for _ in range(studies):
+        pairs, truth = scenario.draw(rng, k, n, np.full(k, 4.0), **how)
+        for margin in set(truth.tolist()):
+            held = Standard(margin, k, resolution=scenario.resolution, pooled=pooled)
+            judged = zip(judge(pairs, held), truth, strict=True)
+            wrong += sum(one.verdict == "equivalent" and true == margin for one, true in judged)
+    return wrong / (studies * k)
 
 
 @dataclass(frozen=True)
@@ -154,33 +257,45 @@ class Sequential:
 
     Attributes:
         wrong: Share of studies in which a setting without effect was called better or worse.
-        found: Share of studies in which the first setting was called better.
+        false: Of the settings called better or worse in a study those without effect, on average.
+        found: Share of settings with an effect that were called better.
         equivalent: Share of settings called equivalent.
         seeds: Mean number of seeds of a setting.
     """
 
     wrong: float
+    false: float
     found: float
     equivalent: float
     seeds: float
 
 
-def until_decided(rng, scenario, k, *, pooled, studies, effect=0.0, margin=0.0, most=20):
+def until_decided(
+    rng, scenario, k, *, studies, pooled=True, mixed=False, margin=0.0, most=15, **how
+):
     """Adds seeds at the looks until every setting is decided."""
-    planned = looks(most)
-    wrong = found = equivalent = seeds = 0.0
-    held = standard(k, pooled=pooled, resolution=scenario.resolution, margin=margin)
+    planned, effects = looks(most), _effects(k, mixed)
+    wrong = false = found = equivalent = seeds = 0.0
+    held = Standard(margin, k, resolution=scenario.resolution, pooled=pooled)
     for _ in range(studies):
-        d = scenario.draw(rng, k, most, effect)
-        judged, reached = None, []
+        pairs, truth = scenario.draw(rng, k, most, effects, **how)
+        reached, judged = [], []
         for n in planned:
-            reached.append(Look(n, _settings(d[:, :n])))
+            reached.append(Look(n, [_first(one, n) for one in pairs]))
             judged = judge_looks(reached, planned, held)
             if all(one.decided for one in judged):
                 break
-        first = 1 if effect else 0
-        wrong += any(one.verdict in WRONG for one in judged[first:])
-        found += judged[0].verdict == "better"
+        null = [one.verdict in WRONG and true == 0 for one, true in zip(judged, truth, strict=True)]
+        real = [o.verdict == "better" and true > 0 for o, true in zip(judged, truth, strict=True)]
+        wrong += any(null)
+        false += sum(null) / max(1, sum(null) + sum(real))
+        found += sum(real) / max(1, np.count_nonzero(effects))
         equivalent += sum(one.verdict == "equivalent" for one in judged) / k
         seeds += np.mean([one.look for one in judged])
-    return Sequential(*(x / studies for x in (wrong, found, equivalent, seeds)))
+    return Sequential(*(x / studies for x in (wrong, false, found, equivalent, seeds)))
+
+
+def _first(pairs, n):
+    examples = None if pairs.examples is None else pairs.examples[:n]
+    folds = None if pairs.folds is None else pairs.folds[:n].tolist()
+    return Pairs.of(pairs.level[:n], pairs.baseline[:n], examples, folds=folds)

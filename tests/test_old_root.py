@@ -84,6 +84,28 @@ def test_its_runs_are_a_beginning(ask):
     assert record["configuration"]["model"]["name"] == "paribus.core.components.models.MLP"
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_seeds_that_are_added_validate_on_its_one_part(paribus, tmp_path, named):
+    """A study that was made before there were folds is never one of both kinds."""
+    root = shutil.copytree(OLD, tmp_path / "root")
+    source = next(iter((root / "runs").glob("waves-s1-*"))) / "source" / "waves.py"
+    text = source.read_text().replace("from core", "from paribus.core")
+    (tmp_path / "waves.py").write_text(text)
+    words, name = ["sweep", "waves.py", "optimizer.lr=0.1", "--seeds", "3", "--no-wandb"], "waves"
+    if named:
+        words += ["--study", "waves"]
+    else:  # it has the name that follows from its request
+        asked = paribus(*words, "--set", "split.folds=1", "--dry-run", "--json", cwd=tmp_path)
+        name = asked.json["study"]
+        (root / "studies" / "waves").rename(root / "studies" / name)
+    done = paribus(*words, "--root", root, cwd=tmp_path)
+    assert done.code == 0, done
+    assert f"{name} was made before there were folds: it goes on with split.folds=1." in done.err
+    study = api.load_study(name, root=root)
+    split = study.run("baseline", 2).record.configuration["split"]
+    assert (split["val_fraction"], "folds" in split) == (0.15, False)
+
+
 def test_it_is_read_by_the_api(root):
     study = api.load_study("waves", root=root)
     assert study.run("baseline", 1).history.index.tolist() == [1, 2, 3, 4]

@@ -151,6 +151,13 @@ class ReadLater(_Frozen):
     variables: dict[str, str | None] = {}
 
 
+def folds_of(configuration: Mapping[str, Any]) -> int:
+    """Return into how many folds a resolved configuration cuts its examples; 1: one part."""
+    split = configuration.get("split")
+    folds = split.get("folds") if isinstance(split, Mapping) else None
+    return folds if isinstance(folds, int) and folds > 0 else 1
+
+
 class RunRecord(_Frozen):
     """`run.json`: what was trained, with what, and what came out.
 
@@ -223,9 +230,7 @@ class RunRecord(_Frozen):
     @property
     def folds(self) -> int:
         """Into how many folds its examples are cut; 1: one validation part for all seeds."""
-        split = self.configuration.get("split")
-        folds = split.get("folds", 1) if isinstance(split, dict) else 1
-        return folds if isinstance(folds, int) and folds > 0 else 1
+        return folds_of(self.configuration)
 
     @property
     def fold(self) -> int | None:

@@ -40,7 +40,10 @@ class PartAnswer(_Frozen):
 
 
 class ChangedCell(_Frozen):
-    """A cell of the confusion matrix: its classes, the change of its count, 95 % interval."""
+    """A cell of the confusion matrix: its classes, the change of its count, 95 % interval.
+
+    The change is the sum over the seeds' folds; on one part the mean over seeds.
+    """
 
     label: str | None = None
     true: str
@@ -266,6 +269,8 @@ def _cells(
     first = records[0]
     names = [str(name) for name in (first and first.class_names) or range(base[0].shape[0])]
     cells = []
+    # Seeds of other folds have other examples: of them counts add up.
+    times = len(shared) if records[0] and records[0].folds > 1 else 1
     for place, mean, low, high in changed_cells(level, base):
         *label, true, predicted = place  # of several labels each matrix is of no and yes
         classes = ("no", "yes") if label else names
@@ -273,8 +278,8 @@ def _cells(
             label=names[label[0]] if label else None,
             true=classes[true],
             predicted=classes[predicted],
-            mean=mean,
-            interval=[low, high],
+            mean=times * mean,
+            interval=[times * low, times * high],
         ))  # fmt: skip
     return cells
 

@@ -21,6 +21,11 @@ _MOST_SEEDS = 20  # that are proposed where fewer would decide nothing
 _LONGEST_NAME = 40  # columns, in a sentence
 _FINE = 1e-6  # steps below are those of floating-point numbers
 NOT_PROVEN = "sameness not proven: a function keeps its model, data and random draws to itself"
+PROMISE = (
+    "of the settings called better or worse, at most 1 in 20 is wrong on average; if nothing has "
+    "an effect, 19 of 20 studies call nothing"
+)
+STRICT_PROMISE = "in 19 of 20 studies no setting is called better or worse by mistake"
 QUESTIONS = {"new data": "on new data", "this part": "on this validation part"}
 # In a line each, what the linter's rules warn of; those first that put a verdict most in doubt.
 _WARNINGS = {
@@ -65,9 +70,30 @@ def interval_text(interval: Sequence[float] | None) -> str:
     return "–" if interval is None else f"{signed(interval[0])} to {signed(interval[1])}"
 
 
+def interval_heading(comparison: Comparison) -> str:
+    """Return ``97.8 % interval``; ``interval`` where looks differ in their confidence."""
+    found = {_percent(s.confidence) for s in comparison.settings if _has_own_confidence(s)}
+    return f"{found.pop()} interval" if len(found) == 1 else "interval"
+
+
+def _has_own_confidence(setting: Setting) -> bool:
+    """Return whether the interval has the study's confidence: an equivalent one has 90 %."""
+    return setting.confidence is not None and setting.verdict != "equivalent"
+
+
+def _percent(share: float | None) -> str:
+    return f"{100 * (share or 0.0):.4g} %"
+
+
 def p_text(setting: Setting) -> str:
-    """Return p, adjusted for all settings of the study."""
-    return "–" if setting.p_holm is None else f"{setting.p_holm:.2g}"
+    """Return p; adjusted for all settings of the study where that decides (`--strict`)."""
+    p = setting.p_holm if setting.threshold is None else setting.p
+    return "–" if p is None else f"{p:.2g}"
+
+
+def p_heading(comparison: Comparison) -> str:
+    """Return how p is called in a table."""
+    return "p (Holm)" if comparison.strict else "p"
 
 
 def value_text(setting: Setting) -> str:
@@ -79,8 +105,11 @@ def value_text(setting: Setting) -> str:
 
 
 def verdict_text(comparison: Comparison, setting: Setting) -> str:
-    """Return the verdict; *(here)* where it is on this validation part, and others on new data."""
-    verdict: str = setting.verdict or "–"
+    """Return the verdict, or what is likely, or excluded, of an undecided setting.
+
+    *(here)* is added where it is on this validation part, and others are on new data.
+    """
+    verdict: str = setting.grade or setting.verdict or "–"
     if setting.verdict and comparison.question == "new data" != setting.question:
         verdict += " (here)"
     return verdict
@@ -112,9 +141,8 @@ def derived_text(derived: Mapping[str, Sequence[Any]], limit: int = 3) -> str:
 def paper_table(comparison: Comparison) -> list[list[str]]:
     """Return a table to publish: the headings, then the cells of each setting."""
     metric = comparison.metric.name
-    interval = "interval" if comparison.looks else "95 % interval"
-    head = ["setting", "seeds", f"{metric}, mean ± sd", "difference", interval]
-    rows = [[*head, "p (Holm)", "verdict"]]
+    head = ["setting", "seeds", f"{metric}, mean ± sd", "difference", interval_heading(comparison)]
+    rows = [[*head, p_heading(comparison), "verdict"]]
     for s in in_order(comparison):
         spread = "" if s.std is None else f" ± {number(s.std)}"
         cells = [s.label, str(len(s.seeds)), f"{number(s.mean)}{spread}"]
@@ -143,16 +171,30 @@ def answer(comparison: Comparison) -> str:
         is_so = "not shown to differ from" if verdict == "undecided" else is_so
         effect = f"{signed(judged[0].delta)}, {interval_text(judged[0].interval)}"
         return f"{_shortened(judged[0].label)} is {is_so} the baseline ({effect})."
+    counts = _counts(others)
     better = [s for s in judged if s.verdict == "better"]
-    left = Counter(s.verdict or s.status for s in others if s.verdict != "better")
-    order = ("worse", "equivalent", "identical", "undecided", *left)
-    counts = ", ".join(f"{left[what]} {what}" for what in dict.fromkeys(order) if left[what])
     if not better:
-        return f"No setting is shown to be better than the baseline: {counts}."
+        return f"No setting is shown to be better than the baseline; {counts}."
     better.sort(key=lambda s: -comparison.metric.sign * (s.delta or 0.0))
-    names = [f"{_shortened(s.label)} ({signed(s.delta)})" for s in better]
-    text = f"{listed(names, 2)} {'is' if len(better) == 1 else 'are'} better than the baseline"
-    return f"{text}; {counts}." if counts else f"{text}."
+    first_one, *more = better
+    low, high = first_one.interval or (None, None)
+    text = f"{_shortened(first_one.label)} is better: {signed(first_one.delta)} "
+    text += f"[{signed(low)}, {signed(high)}]"
+    if more:
+        also = listed([f"{_shortened(s.label)} ({signed(s.delta)})" for s in more], 1)
+        text += f", so {'is' if len(more) == 1 else 'are'} {also}"
+    return f"{text}; {counts}."
+
+
+def _counts(settings: Sequence[Setting]) -> str:
+    """Return ``12 of 20 settings decided, 4 likely, 4 open``, and what has no verdict."""
+    decided = [s for s in settings if s.verdict not in (None, "undecided")]
+    left = [s for s in settings if s.verdict == "undecided"]
+    likely = sum((s.grade or "").startswith("likely") for s in left)
+    counts = {"likely": likely, "open": len(left) - likely}
+    counts |= Counter(s.status for s in settings if s.verdict is None)
+    rest = "".join(f", {count} {what}" for what, count in counts.items() if count)
+    return f"{len(decided)} of {len(settings)} settings decided{rest}"
 
 
 class Deciding(NamedTuple):
@@ -188,7 +230,9 @@ def deciding(comparison: Comparison, most: int | None = None) -> Deciding | None
     few = [s for s in by_seeds if (s.seeds_to_decide or 0) <= _MOST_SEEDS][:most] or by_seeds[:1]
     seeds = few[-1].seeds_to_decide
     them = "it" if len(left) == 1 else f"{len(few)} of them" if len(few) < len(left) else "them"
-    return Deciding(f"{text}; {seeds} seeds would decide {them}", few, seeds)
+    # What of the spread between folds comes from their examples does not shrink with more seeds.
+    may = "may" if comparison.folds > 1 else "would"
+    return Deciding(f"{text}; {seeds} seeds {may} decide {them}", few, seeds)
 
 
 def method_warnings(comparison: Comparison, findings: Sequence[Finding]) -> list[str]:
@@ -221,19 +265,27 @@ def legend(comparison: Comparison) -> list[str]:
         why = next((s.no_verdict for s in comparison.settings if s.no_verdict), None)
         return [f"no verdict: {why}"] if why else []
     settings, tests = comparison.settings, comparison.tests
-    others = f" and other examples than these {comparison.examples}"
+    others = " and other examples"
+    if comparison.folds == 1:
+        others += f" than these {comparison.examples}"
     on_new = comparison.question == "new data"
     lines = [f"verdict: {where(comparison)}, for other seeds{others if on_new else ''}"]
     better = "higher" if comparison.metric.direction == "maximize" else "lower"
-    sure = {s.look: f"{100 * s.confidence:.4g} %" for s in settings if s.interval and s.confidence}
+    sure = {s.look: _percent(s.confidence) for s in settings if _has_own_confidence(s)}
     levels = ", ".join(
         f"{sure[look]} after {look} seeds" if look else sure[look]
         for look in sorted(sure, key=lambda look: look or 0)
     )
+    many = "one setting" if tests == 1 else f"{tests} settings"
+    limits = sorted({s.threshold for s in settings if s.threshold is not None})
+    decides = f"p adjusted for {many} (Holm)" if comparison.strict else (
+        f"better or worse where p ≤ {' or '.join(f'{limit:.2g}' for limit in limits)}, for {many}"
+    )  # fmt: skip
     lines.append(
-        f"{better} is better, margin {number(comparison.margin)}; p adjusted for "
-        f"{'one setting' if tests == 1 else f'{tests} settings'}; confidence of intervals: {levels}"
+        f"{better} is better, margin {number(comparison.margin)}; {decides}; confidence of "
+        f"intervals: {levels or '90 %'}{', 90 % where equivalent' * bool(levels)}"
     )
+    lines.append(STRICT_PROMISE if comparison.strict else PROMISE)
     worth = [s.unpaired_worth / s.pairs for s in settings if s.unpaired_worth and s.pairs]
     if worth:
         lines.append(f"pairing: as precise as {median(worth):.1f}× the seeds unpaired")
@@ -263,7 +315,8 @@ def _undecided(comparison: Comparison) -> list[str]:
     by_seeds = _by_seeds(left)
     lines = [
         f"undecided: {s.label}: minimum detectable effect {number(s.detectable)} "
-        f"({s.pairs} seeds, 80 % power); {s.seeds_to_decide} seeds would decide it"
+        f"({s.pairs} seeds, 80 % power); {s.seeds_to_decide} seeds "
+        f"{'may' if comparison.folds > 1 else 'would'} decide it"
         for s in by_seeds[:_MOST_UNDECIDED]
     ]
     if len(by_seeds) > _MOST_UNDECIDED:
@@ -287,9 +340,9 @@ def _why_undecided(comparison: Comparison, setting: Setting) -> str:
         return f"the next look is after {setting.next_look} seeds: run the sweep again"
     if comparison.looks and setting.look == comparison.looks[-1]:
         return f"{setting.look} seeds are the most that were requested"
-    if comparison.question == "new data":
+    if comparison.question == "new data" and comparison.folds == 1:
         return f"limited by {comparison.examples} {_part(comparison)} examples"
-    return "no 1000 seeds would decide it, a larger --margin may"
+    return "more seeds would hardly decide it"
 
 
 @dataclass(frozen=True)
@@ -360,7 +413,9 @@ def cell_lines(comparison: Comparison) -> list[str]:
             for cell in setting.cells or ()
         ]
         lines += [f"  {setting.label}: {', '.join(cells)}"] * bool(cells)
-    return ["confusion matrix, largest changes (examples, true → predicted):", *lines] * bool(lines)
+    over = ", summed over folds" if comparison.folds > 1 else ""
+    head = f"confusion matrix, largest changes (examples{over}, true → predicted):"
+    return [head, *lines] * bool(lines)
 
 
 def _by_seeds(settings: Sequence[Setting]) -> list[Setting]:
@@ -381,12 +436,11 @@ def how_sure(setting: Setting) -> str:
     if setting.verdict == "identical":
         return f" ({seeds}: identical, all outputs are equal)"
     low, high = setting.interval
-    verdict, p = str(setting.verdict), setting.p_holm
-    if verdict == "equivalent" and p is not None and p <= 1 - (setting.confidence or 0.95):
+    verdict = str(setting.verdict)
+    if verdict == "equivalent" and not low <= 0 <= high:
         verdict = "equivalent, though there is a difference"
     if verdict == "undecided":
-        adjusted = "" if low <= 0 <= high else f", adjusted p {p:.2g}"
-        verdict = f"undecided, it may be chance{adjusted}"
+        verdict = f"undecided, {setting.grade}" if setting.grade else "undecided, it may be chance"
     question = QUESTIONS[setting.question or "this part"]
     return f" ({seeds}; {question} {signed(low)} to {signed(high)}: {verdict})"
 

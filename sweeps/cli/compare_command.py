@@ -30,7 +30,7 @@ from paribus.sweeps.cli.console import (
     warn,
     width,
 )
-from paribus.sweeps.formatting import cut, distinct_cuts, number, signed
+from paribus.sweeps.formatting import cut, distinct_cuts, duration, many, number, signed
 from paribus.sweeps.study.results_dir import ResultsDir, root_words
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ _LOOKS = {  # of a verdict on a terminal: its symbol and its colour
     "worse": ("▼", "red"),
     "equivalent": ("=", "blue"),
     "identical": ("=", "blue"),
+    "likely better": ("△", "green"),
+    "likely worse": ("▽", "red"),
+    "no better": ("≤", ""),
+    "no worse": ("≥", ""),
     "undecided": ("?", ""),
 }
 
@@ -68,12 +72,13 @@ def print_comparison(comparison: Comparison, *, verbose: bool = False) -> None:
     def verdict(setting: Setting) -> str:
         if setting.status == "pruned" and setting.verdict in (None, "undecided"):
             return "pruned"
-        symbol = f"{_LOOKS[setting.verdict][0]} " if setting.verdict and has_symbols() else ""
+        shown_as = setting.grade or setting.verdict
+        symbol = f"{_LOOKS[shown_as][0]} " if shown_as and has_symbols() else ""
         return symbol + words.verdict_text(comparison, setting)
 
     columns: dict[str, Callable[[Setting], str]] = {
         f"{comparison.metric.name} ± sd": words.value_text,
-        f"vs baseline ({'interval' if comparison.looks else '95 % interval'})": difference,
+        f"vs baseline ({words.interval_heading(comparison)})": difference,
         "verdict": verdict,
     }
     if len(set(seeds.values())) > 1:
@@ -88,7 +93,7 @@ def print_comparison(comparison: Comparison, *, verbose: bool = False) -> None:
     if verbose and any(s.verdict for s in settings):
         _by_axis(settings, {
             "seeds": lambda s: seeds[s.label],
-            "adjusted p": words.p_text,
+            words.p_heading(comparison): words.p_text,
             "this part: interval": lambda s: words.interval_text(
                 s.this_part.interval if s.this_part else None
             ),
@@ -109,7 +114,8 @@ def _by_axis(settings: Sequence[Setting], columns: Mapping[str, Callable[[Settin
             axis = setting.key
         name = f"  {show_value(level)}" if setting.key else setting.label
         rows.append([name, *[cell(setting) for cell in columns.values()]])
-        styles.append(_LOOKS[setting.verdict][1] if setting.verdict else "")
+        shown_as = setting.grade or setting.verdict
+        styles.append(_LOOKS[shown_as][1] if shown_as else "")
     right = [n for n, name in enumerate(columns, 1) if name != "verdict"]
     table(("setting", *columns), rows, right=right, styles=styles)
 
@@ -152,6 +158,7 @@ def undecided_text(
     found = words.deciding(comparison, most)
     if found is None:
         return ""
+    price = ""
     if found.seeds and study:
         from paribus.sweeps.study.lookup import start_of
 
@@ -165,7 +172,21 @@ def undecided_text(
             return undecided_text(comparison, study, again, start, 1)
         options = ["--seeds", str(found.seeds), "--study", study.name, *root_words(study.root)]
         again = command("sweep", *(start or [start_of(study)]), *axes, *options)
-    return f"{found.sentence}: {again}" if again and found.settings else found.sentence
+        price = f" ({_price(study, [*found.settings, comparison.settings[0]], found.seeds)})"
+    return f"{found.sentence}{price}: {again}" if again and found.settings else found.sentence
+
+
+def _price(study: Study, settings: Sequence[Setting], seeds: int) -> str:
+    """Return the runs that so many seeds of some settings add, and about how long they take."""
+    from paribus.sweeps.execution.pool import cores
+
+    runs, seconds = 0, 0.0
+    for setting in settings:
+        new = seeds - len(setting.seeds)
+        record = study.outcomes.record(setting.runs[0]) if setting.runs else None
+        runs += new
+        seconds += new * record.seconds if record else 0.0
+    return f"{many(runs, 'run')}, about {duration(seconds / cores())}"
 
 
 @click.command("compare")

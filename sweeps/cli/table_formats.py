@@ -25,9 +25,9 @@ _LATEX = {
 
 
 _COLUMNS = (
-    "setting", "seeds", "mean", "sd", "difference", "low", "high", "p", "p_holm", "verdict",
-    "question", "confidence", "look", "pairs", "correlation", "unpaired_worth", "this_part_low",
-    "this_part_high", "this_part_p", "this_part_p_holm", "this_part_verdict",
+    "setting", "seeds", "mean", "sd", "difference", "low", "high", "p", "p_holm", "threshold",
+    "verdict", "grade", "question", "confidence", "look", "pairs", "correlation", "unpaired_worth",
+    "this_part_low", "this_part_high", "this_part_p", "this_part_p_holm", "this_part_verdict",
 )  # fmt: skip
 
 
@@ -81,13 +81,13 @@ def _caption(comparison: Comparison) -> str:
     """Return which question the table answers, and by which procedure."""
     tests, looks = comparison.tests, ", ".join(map(str, comparison.looks))
     settings = "one setting" if tests == 1 else f"{tests} settings"
-    intervals = "95 % intervals"
-    if looks:
-        intervals = f"seeds added until decided, 5 % spent over looks after {looks}; intervals"
+    added = f"seeds added until decided, 5 % spent over looks after {looks}; " if looks else ""
+    how = f"of {settings}, by the two-stage procedure of Benjamini, Krieger and Yekutieli"
+    if comparison.strict:
+        how = f"p adjusted for {settings} by Holm's procedure"
     return (
-        f"Differences to the baseline, paired by seed, {where(comparison)}; {intervals} of each "
-        f"setting, p adjusted for {settings} by Holm's procedure; equivalent: within "
-        f"{number(comparison.margin)} by two one-sided tests."
+        f"Differences to the baseline, paired by seed, {where(comparison)}; {added}{how}; "
+        f"equivalent: within {number(comparison.margin)} by two one-sided tests (90 % interval)."
     )
 
 

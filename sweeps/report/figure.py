@@ -40,6 +40,11 @@ VERDICTS: dict[str, dict[str, Any]] = {
     "equivalent": {"color": COLOURS[0], "marker": "s"},
     "undecided": {"color": FAINT, "marker": "o", "markerfacecolor": PAPER},
     "identical": {"color": FAINT, "marker": "x"},
+    # What is likely, or excluded, is no verdict: its marks are hollow.
+    "likely better": {"color": COLOURS[2], "marker": "^", "markerfacecolor": PAPER},
+    "likely worse": {"color": COLOURS[1], "marker": "v", "markerfacecolor": PAPER},
+    "no better": {"color": FAINT, "marker": "<", "markerfacecolor": PAPER},
+    "no worse": {"color": FAINT, "marker": ">", "markerfacecolor": PAPER},
 }
 SMALL = 7.5  # points: text inside a panel
 

@@ -20,9 +20,12 @@ from paribus.sweeps.analysis.compare import (
     compare_and_lint,
 )
 from paribus.sweeps.analysis.judge import has_other_units
+from paribus.sweeps.analysis.power_analysis import analyse_power
 from paribus.sweeps.analysis.verdict_text import (
     in_order,
+    interval_heading,
     interval_text,
+    p_heading,
     p_text,
     verdict_text,
     where,
@@ -48,6 +51,7 @@ from paribus.sweeps.report.plots import (
     curves_plot,
     effects_panel,
     mean_and_band,
+    power_panel,
     response_panel,
 )
 from paribus.sweeps.report.prediction_plots import (
@@ -103,15 +107,6 @@ class StudyView:
         """
         sign = self.comparison.metric.sign
         return max(self.comparison.chosen, key=lambda s: sign * (s.delta or 0.0), default=None)
-
-    @property
-    def confidence(self) -> str:
-        """``95 %`` of the intervals; ``98.1 to 98.9 %`` where looks differ; empty without any."""
-        sure = sorted(
-            {s.confidence for s in self.comparison.settings if s.interval and s.confidence}
-        )
-        ends = dict.fromkeys(f"{100 * confidence:.3g}" for confidence in sure[:1] + sure[-1:])
-        return f"{' to '.join(ends)} %" if ends else ""
 
     def seconds(self, label: str) -> float | None:
         """Return the mean time of training of a setting's complete runs."""
@@ -232,14 +227,14 @@ def effects_plot(view: StudyView) -> Plot | None:
     texts = {s.label: f"{signed(s.delta)}  {verdict_text(comparison, s)}" for s in drawn}
     panel = effects_panel(metric, drawn, comparison.margin, view.looks, texts)
     caption = [f"Setting minus baseline in {view.metric}, {view.seeds()}, {where(comparison)}."]
-    if view.confidence:
-        caption.append(f"Lines: {view.confidence} confidence intervals, one for each setting.")
+    if any(setting.interval for setting in settings):
+        caption.append(f"Lines: {interval_heading(comparison)}s; 90 % where equivalent.")
     if comparison.margin is not None:
         caption.append(f"Band: the margin of {number(comparison.margin)}.")
     caption.append("Arrow: continues beyond the edge.")
     if len(drawn) < len(effects):
         caption.append(f"{len(effects) - len(drawn)} more settings are in the table below.")
-    counts = Counter(setting.verdict or "without a verdict" for setting in effects)
+    counts = Counter(s.grade or s.verdict or "without a verdict" for s in effects)
     first = max(effects, key=lambda setting: abs(setting.delta or 0.0))
     alt = (
         f"Differences of {many(len(effects), 'setting')} to the baseline with their intervals: "
@@ -256,8 +251,32 @@ def effects_plot(view: StudyView) -> Plot | None:
         ]
         for setting in settings
     ]
-    columns = ["setting", "difference", "confidence interval", "adjusted p (Holm)", "verdict"]
-    return Plot(panel, alt, " ".join(caption), Table(columns, cells))
+    head = ["setting", "difference", interval_heading(comparison), p_heading(comparison), "verdict"]
+    return Plot(panel, alt, " ".join(caption), Table(head, cells))
+
+
+def power_plot(view: StudyView) -> Plot | None:
+    """Return the minimum detectable effect over seeds; None where no deviation is known yet."""
+    comparison, settings = view.comparison, len(view.comparison.settings) - 1
+    folds = comparison.folds
+    counts = [folds * turns for turns in range(1, 5)] if folds > 1 else [3, 5, 10, 15, 20]
+    effects = {}
+    for seeds in counts:
+        found = analyse_power(view.study, seeds, settings, folds).difference
+        if found is not None:
+            effects[seeds] = found
+    if not effects:
+        return None
+    panel = power_panel(view.study.metric, effects, comparison.margin)
+    rows = [[str(seeds), number(effect)] for seeds, effect in effects.items()]
+    caption = "The smallest difference to the baseline that is found with 80 % power."
+    if folds > 1:
+        caption += " Beyond one seed for each fold it is the least there can be: the part of the "
+        caption += "spread that comes from the examples of a fold does not shrink."
+    alt = "; ".join(f"{effect} with {seeds} seeds" for seeds, effect in rows)
+    return Plot(
+        panel, f"Minimum detectable effect: {alt}.", caption, Table(["seeds", "effect"], rows)
+    )
 
 
 # Responses.
@@ -360,11 +379,14 @@ def matrix_plots(view: StudyView) -> list[Plot]:
     recorded = view.record(BASELINE, seeds[0]).class_names
     names = [shown(name) for name in recorded or range(base[0].shape[0])]
     level = None if chosen is None else _matrices(view, chosen, seeds)
+    folds = view.comparison.folds
     if chosen is None or level is None or level[0].shape != base[0].shape:
-        return [_matrix(BASELINE, base, names, most_confused(_mean(base)))]
-    kept = most_confused(_mean(base) + _mean(level))  # the same classes in all of them
-    found = [_matrix(BASELINE, base, names, kept), _matrix(chosen, level, names, kept)]
-    return [*found, _change(chosen, level, base, names, kept)] if len(seeds) > 1 else found
+        return [_matrix(BASELINE, base, names, most_confused(_total(base, folds)), folds)]
+    kept = most_confused(_total(base, folds) + _total(level, folds))  # the same in all of them
+    found = [
+        _matrix(BASELINE, base, names, kept, folds), _matrix(chosen, level, names, kept, folds)
+    ]  # fmt: skip
+    return [*found, _change(chosen, level, base, names, kept, folds)] if len(seeds) > 1 else found
 
 
 def _matrices(view: StudyView, label: str, seeds: Sequence[int]) -> list[csr_array] | None:
@@ -374,27 +396,36 @@ def _matrices(view: StudyView, label: str, seeds: Sequence[int]) -> list[csr_arr
     return matrices if matrices and len(matrices) == len(found) else None
 
 
-def _mean(matrices: Sequence[csr_array]) -> csr_array:
-    return sum(matrices[1:], matrices[0]) / len(matrices)
+def _total(matrices: Sequence[csr_array], folds: int) -> csr_array:
+    """Return the sum over seeds, which have other examples each; on one part their mean."""
+    return sum(matrices[1:], matrices[0]) / (1 if folds > 1 else len(matrices))
 
 
 def _matrix(
-    label: str, matrices: Sequence[csr_array], names: Sequence[str], kept: Sequence[int]
+    label: str,
+    matrices: Sequence[csr_array],
+    names: Sequence[str],
+    kept: Sequence[int],
+    folds: int,
 ) -> Plot:
-    mean = _mean(matrices)
-    right = float(mean.trace() / max(mean.sum(), 1))
+    total = _total(matrices, folds)
+    right = float(total.trace() / max(total.sum(), 1))
     most = "There is no error."
-    for true, predicted in errors_by_count(mean)[:1].tolist():
+    for true, predicted in errors_by_count(total)[:1].tolist():
         most = f"Most frequent error: {names[true]} predicted as {names[predicted]} "
-        most += f"({mean[true, predicted]:.3g})."
-    drawn, drawn_names = between(mean, kept), [names[code] for code in kept]
+        most += f"({total[true, predicted]:.3g})."
+    drawn, drawn_names = between(total, kept), [names[code] for code in kept]
     return Plot(
         confusion_panel(f"confusion: {label}", short(label, 34), drawn, drawn_names, half=True),
         f"Confusion matrix of {label}: {100 * right:.1f} % on the diagonal. {most}",
-        f"Counts{of_classes(kept, names)} of the best epoch on the {round(mean.sum())} validation "
-        f"examples, mean over {many(len(matrices), 'seed')}; empty: 0; shade: share of the row.",
-        matrix_table(mean, names, lambda count, _share: f"{count:.4g}"),
+        f"Counts{of_classes(kept, names)} of the best epoch on {round(total.sum())} validation "
+        f"examples, {_over(matrices, folds)}; empty: 0; shade: share of the row.",
+        matrix_table(total, names, lambda count, _share: f"{count:.4g}"),
     )
+
+
+def _over(matrices: Sequence[csr_array], folds: int) -> str:
+    return f"{'sum' if folds > 1 else 'mean'} over {many(len(matrices), 'seed')}"
 
 
 def _change(
@@ -403,8 +434,9 @@ def _change(
     base: Sequence[csr_array],
     names: Sequence[str],
     kept: Sequence[int],
+    folds: int,
 ) -> Plot:
-    change, changed = _mean(level) - _mean(base), surely_changed(level, base)
+    change, changed = _total(level, folds) - _total(base, folds), surely_changed(level, base)
     significant = many(len(changed), "cell") if len(changed) else "none"
     places = [f"{names[t]} → {names[p]} {change[t, p]:+.1f}" for t, p in changed[:8].tolist()]
     framed = csr_array((np.ones(len(changed), dtype=bool), tuple(changed.T)), change.shape)
@@ -417,7 +449,7 @@ def _change(
             [names[code] for code in kept],
         ),
         f"Change of the confusion matrix; significant: {', '.join([significant, *places])}.",
-        f"Difference of counts, mean over {many(len(level), 'seed')}. Framed: significant over "
+        f"Difference of counts, {_over(level, folds)}. Framed: significant over "
         f"seeds (p adjusted for all cells, Holm): {significant}.",
         matrix_table(change, names, lambda count, _share: f"{count:+.3g}"),
     )

@@ -22,6 +22,7 @@ from paribus.sweeps.report.study_plots import (
     effects_plot,
     learning_plots,
     matrix_plots,
+    power_plot,
     response_plot,
     study_picture,
 )
@@ -77,6 +78,7 @@ def write_study_page(view: StudyView, file: Path | None = None) -> Path:
         headline=headline(view),
         meaning=words.meaning(comparison),
         effects=effects_plot(view),
+        power=power_plot(view),
         axes=_axes(view),
         learning=learning_plots(view),
         matrices=matrix_plots(view),
@@ -155,6 +157,8 @@ def _sweep_command(study: Study, start: str) -> str | None:
     options = ["--until-decided", "--max-seeds", str(looks[-1])] if looks else seed_words(seeds)
     if study.requested.margin is not None:
         options += ["--margin", str(study.requested.margin)]
+    if study.requested.strict:
+        options += ["--strict"]
     if study.requested.storage:
         options += ["--storage", without_credentials(study.requested.storage)]
     return shlex.join(["paribus", "sweep", start, *axes, *options, "--study", study.name])

@@ -6,13 +6,21 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from paribus.core.config.schema import DIRECTIONS, Direction, difference, get, with_value
+from paribus.core.config.schema import (
+    DIRECTIONS,
+    VAL_FRACTION,
+    Direction,
+    difference,
+    get,
+    with_value,
+)
 from paribus.core.config.values import canonical_json, show_value
 from paribus.core.errors import DamagedError, RequestError, did_you_mean, shown
 from paribus.core.fileio import creating, read_json, write_json
@@ -351,7 +359,7 @@ class Study:
         """Refuse another baseline or metric, and other looks, whose errors are spent already."""
         there = self.requested
         differs = difference(
-            *(_portable(one, question) for one in (there.baseline, question.baseline.to_dict()))
+            *(_comparable(one, question) for one in (there.baseline, question.baseline.to_dict()))
         )
         if question.experiment != self.experiment:
             differs = {"experiment": [self.experiment, question.experiment], **differs}
@@ -395,7 +403,7 @@ def study_name(question: StudySpec) -> str:
     keys = sorted(axis.key for axis in question.axes)
     digest = hashlib.sha256(
         canonical_json(
-            [question.experiment, _portable(question.baseline.to_dict(), question), keys]
+            [question.experiment, _comparable(question.baseline.to_dict(), question), keys]
         ).encode()
     ).hexdigest()[:6]
     words = [key.rsplit(".", 1)[-1] for key in keys]
@@ -412,6 +420,32 @@ def _portable(baseline: dict[str, Any], question: StudySpec) -> dict[str, Any]:
         if isinstance(place, str) and Path(place).is_relative_to(folder):
             baseline = with_value(baseline, key, str(Path(place).relative_to(folder)))
     return baseline
+
+
+def _comparable(baseline: dict[str, Any], question: StudySpec) -> dict[str, Any]:
+    """Return a portable baseline; one validation part is written as before there were folds."""
+    split = baseline.get("split", {})
+    if split.get("folds") == 1 or split.get("val_fraction") is not None:
+        share = split.get("val_fraction") or VAL_FRACTION
+        split = {k: v for k, v in split.items() if k != "folds"} | {"val_fraction": share}
+        baseline = baseline | {"split": split}
+    return _portable(baseline, question)
+
+
+def made_before_folds(root: ResultsDir, question: StudySpec, name: str | None) -> str | None:
+    """Return the study that a request goes on with, if it was made before there were folds.
+
+    Its seeds validate on one part, and so do those that are added to it.
+    """
+    split = question.baseline.to_dict().get("split")
+    if split is None or split["folds"] is not None or split["val_fraction"] is not None:
+        return None
+    one_part = replace(question, baseline=question.baseline.replace("split.folds", 1))
+    name = name or study_name(one_part)
+    if name not in root.study_names():
+        return None
+    there = Study.load(root, name).requested.baseline.get("split")
+    return name if isinstance(there, dict) and "folds" not in there else None
 
 
 def check_study_name(name: str) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from paribus.core.config.values import canonical_json, null_if_not_finite, show_value
 from paribus.core.errors import shown
 from paribus.core.fileio import sha256_file
-from paribus.core.records.record import Epoch, RunRecord
+from paribus.core.records.record import Epoch, RunRecord, folds_of
 from paribus.sweeps.analysis.compare import SettingComparison
 from paribus.sweeps.stats.confusion import between, most_confused
 from paribus.sweeps.stats.verdicts import Verdict
@@ -41,7 +41,10 @@ SETTINGS: dict[str, Callable[[SettingComparison], Any]] = {  # heading to cell
     "high": lambda s: s.interval and s.interval[1],
     "confidence": lambda s: s.confidence,
     "verdict": lambda s: s.verdict,
+    "grade": lambda s: s.grade,
     "question": lambda s: s.question,
+    "p": lambda s: s.p,
+    "threshold": lambda s: s.threshold,
     "p (Holm)": lambda s: s.p_holm,
     "derived": lambda s: "; ".join(
         f"{key}: {show_value(before)} → {show_value(after)}"
@@ -117,6 +120,7 @@ def run_layout(
     """Lay out a run; without a record as one that was interrupted."""
     alone = run.study is None
     summary = run_summary(record, delta) if record else {"status": "interrupted"}
+    folds = folds_of(run.configuration)
     return WandbRun(
         study=run.study,
         run=run.run,
@@ -133,6 +137,7 @@ def run_layout(
             "setting": run.label,
             "changed": run.changed,
             "seed": run.seed,
+            **({"fold": run.seed % folds} if folds > 1 else {}),
             "run": run.run,
             "environment": _undotted(run.environment),
         },

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from scipy.stats import nct, t
 
 from paribus.sweeps.stats.power import MOST_SEEDS, detectable, seeds_to_decide, smallest_difference
 from paribus.sweeps.stats.variance import Uncertainty
+from paribus.sweeps.stats.verdicts import Pairs, Standard, judge
 
 
 @pytest.mark.parametrize(
@@ -36,19 +38,49 @@ def test_more_seeds_find_less_and_more_settings_more(n, settings, worth):
 
 def test_examples_set_a_floor_that_seeds_do_not_lower():
     few, many = (Uncertainty(0.01 / math.sqrt(n), n - 1, 0.01**2) for n in (3, 1000))
-    assert smallest_difference(many, 1000, 0.05) > 0.028  # (1.96 + 0.84) * 0.01
-    assert smallest_difference(few, 3, 0.05) > smallest_difference(many, 1000, 0.05)
-    assert seeds_to_decide(few, 3, 0.02, 0.001, 0.05, 0.05) is None
+    assert smallest_difference(many, 0.05) > 0.028  # (1.96 + 0.84) * 0.01
+    assert smallest_difference(few, 0.05) > smallest_difference(many, 0.05)
 
 
-@given(st.floats(0.0, 3.0), st.floats(0.05, 1.0))
-def test_so_many_seeds_decide_it_and_one_less_does_not(mean, margin):
-    spread = Uncertainty(1 / math.sqrt(3), 2)
-    needed = seeds_to_decide(spread, 3, mean, margin, 0.05, 0.05)
-    if needed is None:
-        assert detectable(MOST_SEEDS, MOST_SEEDS - 1, 0.05) > mean
+NOISE = np.array([0.9, -1.1, 0.2, 0.4, -0.4])  # of mean 0, standard deviation 0.77
+
+
+def needed(means, *, folds=1, margin=0.0, examples=None):
+    of_seeds = range(5) if folds > 1 else None
+    pairs = [Pairs.of(m + NOISE, np.zeros(5), examples, folds=of_seeds) for m in means]
+    standard = Standard(margin, len(means))
+    return seeds_to_decide(judge(pairs, standard), standard, folds)
+
+
+@given(st.floats(0.02, 0.9))
+def test_so_many_seeds_would_decide_a_difference_like_the_one_seen(mean):
+    (seeds,) = needed([mean])
+    if seeds is None:
+        assert detectable(MOST_SEEDS, MOST_SEEDS - 1, 0.05) * NOISE.std(ddof=1) > mean
         return
-    finds = [detectable(n, n - 1, 0.05) <= mean for n in (needed, max(3, needed - 1))]
-    if mean > margin:  # only a difference can be shown
-        assert finds[0]
-        assert needed == 4 or not finds[1]
+    assert seeds % 5 == 0
+    assert detectable(seeds, seeds - 1, 0.05) * NOISE.std(ddof=1) <= mean * 1.03
+
+
+def test_whole_rotations_are_proposed():
+    for folds in (3, 5):
+        (seeds,) = needed([0.8], folds=folds)
+        assert seeds % folds == 0
+        assert seeds > 5
+
+
+def test_equal_settings_need_seeds_until_they_are_within_the_margin():
+    few, many = needed([0.0], margin=0.6)[0], needed([0.0], margin=0.3)[0]
+    assert 5 < few < many
+    assert needed([0.0], margin=0.001) == [None]
+
+
+def test_no_seeds_help_where_examples_are_too_few():
+    rng = np.random.default_rng(0)
+    examples = 0.3 + NOISE[:, None] + rng.normal(0, 30, 200)
+    assert needed([0.3], examples=examples - examples.mean() + 0.3) == [None]
+
+
+def test_what_is_decided_needs_no_seeds():
+    assert needed([50.0, 0.8])[0] is None
+    assert needed([50.0, 0.8])[1] is not None

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import ttest_1samp
 
-from paribus.sweeps.stats.variance import Uncertainty, examples_variance, half_pooled
+from paribus.sweeps.stats.variance import Uncertainty, half_pooled, spread_of_seeds
 from paribus.sweeps.stats.verdicts import Pairs, Standard, holm, judge
 
 NOISE = np.array([[0.3, -0.1, -0.2], [-0.2, 0.3, -0.1], [0.1, 0.1, -0.2], [0.2, -0.3, 0.1]])
@@ -53,6 +53,80 @@ def test_the_same_setting_is_less_sure_among_many():
     (found,) = judge(d, Standard(0.0, planned=5))
     assert found.verdict == "undecided"
     assert found.headline.p_holm == pytest.approx(5 * found.headline.p)
+    assert found.headline.threshold < found.headline.p
+
+
+def test_the_example_that_the_docs_work_out_by_hand():
+    base = np.array([0.90, 0.88, 0.91, 0.89, 0.92])
+    changes = [[0.03, 0.01, 0.02, 0.03, 0.01], [-0.01, 0.02, 0.0, 0.01, -0.01]]
+    pairs = [Pairs.of(base + np.array(change), base, folds=range(5)) for change in changes]
+    a, b = judge(pairs, Standard(0.005, 2, resolution=0.01, pooled=True))
+    assert (a.verdict, b.verdict, b.headline.grade) == ("better", "undecided", None)
+    assert a.headline.p == pytest.approx(0.011, abs=5e-4)
+    assert a.headline.threshold == pytest.approx(0.05 / 1.05)
+    assert (a.headline.low, a.headline.high) == pytest.approx((0.007, 0.033), abs=5e-4)
+    assert (a.validation, a.new_data) == (None, a.headline)
+
+
+# --- what is said of the undecided
+
+
+@pytest.mark.parametrize(
+    ("change", "margin", "higher", "grade"),
+    [
+        ([0.022, 0.01, 0.002, 0.03, 0.02], 0.0, True, "likely better"),
+        ([0.022, 0.01, 0.002, 0.03, 0.02], 0.0, False, "likely worse"),
+        ([0.01, -0.05, -0.03, -0.02, 0.03], 0.03, True, "no better"),
+        ([0.01, -0.05, -0.03, -0.02, 0.03], 0.03, False, "no worse"),
+        ([0.05, -0.05, -0.03, -0.02, 0.03], 0.01, True, None),
+    ],
+)
+def test_grades(change, margin, higher, grade):
+    """Among five settings, of which the others do nothing."""
+    rng = np.random.default_rng(0)
+    others = [Pairs.of(rng.normal(0, 0.02, 5), np.zeros(5), folds=range(5)) for _ in range(4)]
+    one = Pairs.of(change, np.zeros(5), folds=range(5))
+    found = judge([one, *others], Standard(margin, 5, higher_is_better=higher))[0]
+    assert (found.verdict, found.headline.grade) == ("undecided", grade)
+
+
+def test_a_decided_setting_has_no_grade():
+    assert [one.headline.grade for one in judge(study(1.0, -1.0), Standard(0.0, 2))] == [None] * 2
+
+
+# --- folds
+
+
+def test_pairs_of_one_fold_are_judged_as_on_one_part():
+    d = np.array([0.02, 0.03, 0.01])
+    (one,) = judge([Pairs.of(d, np.zeros(3), folds=[2, 2, 2])], Standard(0.0, 1))
+    (fixed,) = judge([Pairs.of(d, np.zeros(3))], Standard(0.0, 1))
+    assert (one.validation, one.new_data) == (fixed.validation, None)
+
+
+def test_two_folds_have_one_degree_of_freedom():
+    (one,) = judge([Pairs.of([0.02, 0.03], np.zeros(2), folds=[0, 1])], Standard(0.0, 1))
+    assert one.headline.uncertainty.df == 1
+    assert one.validation is None
+
+
+def test_a_lost_seed_lowers_the_weight_of_no_other_fold():
+    """Folds count alike, however many seeds they have."""
+    d, folds = np.array([0.04, 0.02, 0.02, 0.02, 0.02, 0.02]), [0, 1, 2, 3, 4, 0]
+    (one,) = judge([Pairs.of(d, np.zeros(6), folds=folds)], Standard(0.0, 1))
+    assert one.pairs.mean == pytest.approx((0.03 + 4 * 0.02) / 5)
+    assert one.pairs.units == 5
+
+
+def test_strict_verdicts_and_intervals_are_each_setting_s_own():
+    d = study(0.012, 0.0, 0.0, 0.0, 1.0)
+    usual, strict = (judge(d, Standard(0.0, 5, strict=strict)) for strict in (False, True))
+    assert [one.verdict for one in usual][::4] == ["better", "better"]
+    assert [one.verdict for one in strict][::4] == ["undecided", "better"]
+    for one in strict:
+        assert one.headline.threshold is None
+        assert one.headline.confidence == 0.95
+        assert (one.verdict == "better") == (one.headline.p_holm <= 0.05)
 
 
 def test_settings_without_a_pair_count_too():
@@ -124,7 +198,8 @@ def test_examples_that_always_differ_make_new_data_less_sure():
     rng = np.random.default_rng(0)
     by_example = rng.normal(0, 1, 200)
     d = np.stack([by_example + 0.01 * rng.normal(size=200) for _ in range(4)])
-    assert examples_variance(d) == pytest.approx(by_example.var(ddof=1) / 200, rel=0.05)
+    found = spread_of_seeds(d.mean(1), 0.0, d).examples
+    assert found == pytest.approx(by_example.var(ddof=1) / 200, rel=0.05)
     (one,) = judge([Pairs.of(d.mean(1), np.zeros(4), d)], Standard(0.0, 1))
     assert one.headline is one.new_data
     wide = one.new_data.high - one.new_data.low
@@ -133,7 +208,8 @@ def test_examples_that_always_differ_make_new_data_less_sure():
 
 def test_noise_of_examples_that_seeds_average_out_is_not_counted_twice():
     rng = np.random.default_rng(1)
-    found = [examples_variance(rng.normal(size=(5, 300))) for _ in range(200)]
+    drawn = [rng.normal(size=(5, 300)) for _ in range(200)]
+    found = [spread_of_seeds(d.mean(1), 0.0, d).examples for d in drawn]
     assert np.mean(found) < 0.1 / 300  # of 1 / (5 * 300), what the average over seeds has
 
 
