@@ -31,6 +31,9 @@ def stream(seed: int, purpose: Purpose, *rest: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(derive(seed, purpose, *rest))
 
 
+Generators = tuple[Any, Any, torch.Tensor]  # states of Python's, numpy's and torch's (CPU)
+
+
 def seed_globals(value: int) -> None:
     """Seed the global generators of Python, numpy and torch (CPU).
 
@@ -41,9 +44,16 @@ def seed_globals(value: int) -> None:
     torch.default_generator.manual_seed(value)
 
 
-def globals_now() -> tuple[Any, Any, torch.Tensor]:
+def globals_now() -> Generators:
     """Return the states of the global generators of Python, numpy and torch (CPU)."""
     return random.getstate(), np.random.get_state(), torch.get_rng_state()
+
+
+def some_equal(one: Generators, other: Generators) -> bool:
+    """Return whether at least one of the global generators has the same state in both."""
+    (python, numpy, torch_cpu), (python_2, numpy_2, torch_cpu_2) = one, other
+    same_numpy = numpy[2] == numpy_2[2] and np.array_equal(numpy[1], numpy_2[1])
+    return python == python_2 or same_numpy or torch_cpu.equal(torch_cpu_2)
 
 
 def digest_of_globals() -> str:
@@ -55,7 +65,7 @@ def digest_of_globals() -> str:
     return found.hexdigest()
 
 
-def put_globals(states: tuple[Any, Any, torch.Tensor]) -> None:
+def put_globals(states: Generators) -> None:
     """Set the global generators to states that `globals_now` returned."""
     python, numpy, torch_cpu = states
     random.setstate(python)

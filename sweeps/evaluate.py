@@ -23,6 +23,7 @@ from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.lookup import find_trained_run
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.results_dir import ResultsDir
+from paribus.sweeps.study.same_seeds import repeated_seeds
 from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import Metric, Study
 
@@ -214,7 +215,7 @@ def _evaluate_study(
         else len(example.targets),
     )  # fmt: skip
     standard = replace(standard, strict=study.requested.strict)
-    judged = judge_observed(seen[0], seen[1:], standard)
+    judged = judge_observed(seen[0], seen[1:], standard, repeated=repeated_seeds(study, chosen))
     return EvaluationComparison(
         study=study.name,
         split=split,

@@ -30,11 +30,12 @@ from paribus.core.config.values import null_if_not_finite
 from paribus.core.data.loader import Part
 from paribus.core.errors import RequestError, first_few, shown
 from paribus.core.rng import epoch_order, seeded_globals
+from paribus.core.sources.seeding_calls import where_seeded
 from paribus.core.training.dry_run import dry_run, layer_outputs
 from paribus.core.training.engine import Job, Report
 from paribus.core.training.loop import train_epoch
 from paribus.core.training.script import epochs_of
-from paribus.core.training.train_state import TrainState
+from paribus.core.training.train_state import TrainState, seeds_are_overridden
 
 EXAMPLES, FEW = 32, 8  # the few are for large models
 UPDATES, LOOK_EVERY = 300, 5
@@ -43,6 +44,7 @@ BETTER = 0.3  # what is not fitted has to be ordered at least so well: 0 is chan
 SAMPLE = 128  # examples that a loss is measured on
 GRADIENT_STEPS = 5
 GRADIENT_EXAMPLES = 33  # odd: l1's gradient is a sum of signs, which must not cancel
+OTHER_SEEDS = (1, 2)  # a coarse metric may be equal under two seeds by chance
 REPEATED = 5  # updates after which equal seeds must have equal weights
 MOST_UPDATES, MOST_EXAMPLES, LEAST_UPDATES = 200, 20_000, 50  # of "one epoch"
 HARDLY = 1e-3  # share of a loss
@@ -334,6 +336,25 @@ def repeats(subject: Subject) -> str:
     return f"{found[:12]} twice after {counted(updates, 'update')}"
 
 
+def seeds_differ(subject: Subject) -> str:
+    """Check that another seed gives other weights, unless none are drawn."""
+    requested, resolver = subject.requested, subject.resolver
+    folds = resolver.split(requested).folds or 1  # the next seed of equal examples
+    first, second = subject.train_state(), resolver.train_state(requested, SEED + folds)
+    if seeds_are_overridden(first, second):
+        raise RequestError(
+            f"All seeds begin with the same weights: the model seeds the generators "
+            f"itself{_seeded_at(subject)}.",
+            "Leave that out: they are seeded before it is made.",
+        )
+    one, other = (weights_hash(each.model.state_dict()) for each in (first, second))
+    return "initial weights are not drawn" if one == other else f"{one[:12]} and {other[:12]}"
+
+
+def _seeded_at(subject: Subject) -> str:
+    return where_seeded(subject.resolver.specify(subject.requested, SEED).sources)
+
+
 def _skip_if_trained(train_state: TrainState) -> None:
     """Skip a check of a model that does not begin at chance."""
     if train_state.configuration["train"]["start_from"] is not None:
@@ -367,8 +388,20 @@ def repeats_metrics(subject: Subject) -> str:
     return "epoch 1 twice"
 
 
-def _first_epoch(subject: Subject) -> Report:
-    run = subject.resolver.specify(subject.requested, SEED)
+def metrics_differ(subject: Subject) -> str:
+    """Check that other seeds give other metrics in the first epoch."""
+    first = _first_epoch(subject).line["metrics"]
+    if all(_first_epoch(subject, seed).line["metrics"] == first for seed in OTHER_SEEDS):
+        raise RequestError(
+            f"Other seeds than {SEED} give the same metrics{_seeded_at(subject)}.",
+            "Draw what is random from `seed`, or from the global generators, which are seeded; "
+            "where seeds do differ, yield a finer metric too, such as val/loss.",
+        )
+    return "epoch 1 under two seeds"
+
+
+def _first_epoch(subject: Subject, seed: int = SEED) -> Report:
+    run = subject.resolver.specify(subject.requested, seed)
     with closing(epochs_of(Job((run,), subject.resolver))) as epochs:
         for report in epochs:
             return report

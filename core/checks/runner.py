@@ -40,6 +40,7 @@ CHECKS: Table = (
     (FALLS, optimization_checks.falls_in_one_epoch, (SHAPES, LOSS)),
     ("labels follow from inputs", data_checks.labels_follow, (SHAPES, LOSS, FITTED)),
     ("same seed, same weights", optimization_checks.repeats, (SHAPES, LOSS)),
+    ("other seed, other weights", optimization_checks.seeds_differ, (SHAPES, LOSS)),
     # The last: it leaves the user's modules as the record carries them.
     ("a run can be evaluated again", record_checks.is_evaluated_again, (SHAPES, LOSS)),
 )
@@ -47,6 +48,7 @@ YIELDS = "it yields metrics"
 CHECKS_OF_SCRIPT: Table = (
     (YIELDS, optimization_checks.yields_metrics, ()),
     ("same seed, same metrics", optimization_checks.repeats_metrics, (YIELDS,)),
+    ("other seed, other metrics", optimization_checks.metrics_differ, (YIELDS,)),
 )
 
 

@@ -132,6 +132,8 @@ class Facts(_Frozen):
         fresh: Tensors that did not come from the file of weights to begin with.
         absent: Classes of which validation has no example.
         loss_by_batch: Whether the loss depends on how many examples it is given together.
+        seeds_overridden: Whether its model begins with equal weights under all seeds, as it seeds
+            the generators itself.
     """
 
     epochs: int
@@ -142,6 +144,7 @@ class Facts(_Frozen):
     fresh: Any = None
     absent: list[str] = []
     loss_by_batch: bool = False
+    seeds_overridden: bool = False
 
 
 class ReadLater(_Frozen):

@@ -19,7 +19,6 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
 
 from paribus.core.components.metrics import choose_selection, extra_metrics
 from paribus.core.components.models import count_parameters, tensor_hashes, weights_hash
@@ -67,6 +66,7 @@ from paribus.core.training.train_state import (
     length,
     make_architecture,
     make_train_state,
+    seeds_are_overridden,
     simulate,
 )
 
@@ -469,15 +469,13 @@ class Resolver:
 
     def _try(self, requested: Configuration, full: Mapping[str, Any], data: Data) -> Probe:
         read = Reads()
-        started = time.perf_counter()
+        started, overridden = time.perf_counter(), False
         with self.reads.observing(read):
             train_state = make_train_state(full, self.experiment, data, seed=0)
         if time.perf_counter() - started < _CHEAP:
-            model = train_state.model
-            self.remember(
-                "repeatable",
-                full["model"],
-                lambda: self._refuse_unrepeatable(full, data, model),
+            begun = train_state
+            overridden = self.remember(
+                "repeatable", full["model"], lambda: self._overrides_seeds(full, data, begun)
             )
         of_data = self._source(requested)[1]
         # What sets a global that a model may use is part of the model.
@@ -501,17 +499,22 @@ class Resolver:
             "directions": {f"val/{e.key}": e.direction for e in train_state.extra_metrics},
             **({"fresh": train_state.fresh} if train_state.fresh else {}),
             **({"loss_by_batch": True} if by_batch else {}),
+            **({"seeds_overridden": True} if overridden else {}),
         }
         fused = full["optimizer"].get("fused")
         return Probe(facts, initial, traced, engine, why, group, fused, first)
 
-    def _refuse_unrepeatable(self, full: Mapping[str, Any], data: Data, model: nn.Module) -> None:
-        """Refuse a model that the same seed gives other weights when it is made a second time."""
+    def _overrides_seeds(self, full: Mapping[str, Any], data: Data, begun: TrainState) -> bool:
+        """Return whether a model begins with equal weights under two seeds: `seeds_are_overridden`.
+
+        Raises:
+            RequestError: If the same seed gives it other weights when it is made a second time.
+        """
         name = full["model"]["name"]
         function = resolve_component("model", name, self.experiment).function
         if function.__module__.split(".")[0] in ("paribus", "torch", "torchvision"):
-            return
-        once = tensor_hashes(model.state_dict())
+            return False
+        once = tensor_hashes(begun.model.state_dict())
         second = make_train_state(full, self.experiment, data, seed=0).model
         again = tensor_hashes(second.state_dict())
         if differ := [key for key in {**once, **again} if once.get(key) != again.get(key)]:
@@ -522,6 +525,7 @@ class Resolver:
                 "from the time, the network or a counter.",
                 "not-repeatable",
             )
+        return seeds_are_overridden(begun, make_train_state(full, self.experiment, data, seed=1))
 
     def _fill(self, full: dict[str, Any], kind: str, known: Mapping[str, Any]) -> None:
         """Fill in the keywords of a component that follow from data or length."""

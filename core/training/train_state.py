@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from paribus.core.components.losses import weight_keyword
 from paribus.core.components.metrics import ExtraMetric, extra_metrics
-from paribus.core.components.models import draw_parameters
+from paribus.core.components.models import draw_parameters, weights_hash
 from paribus.core.components.optim import (
     needs_closure,
     never_steps,
@@ -38,7 +38,7 @@ from paribus.core.config.registry import INTERVAL, NAMES, build, resolve_compone
 from paribus.core.config.schema import Interval
 from paribus.core.data.prepare import Data
 from paribus.core.errors import RequestError, shown
-from paribus.core.rng import seeded_globals
+from paribus.core.rng import Generators, globals_now, seeded_globals, some_equal
 from paribus.core.sources.reads import is_users
 
 
@@ -51,6 +51,7 @@ class TrainState:
         closure: Whether the optimizer's step evaluates the loss itself, several times.
         scheduler_steps: After what the scheduler steps.
         lr: The learning rate of the last update, of the optimizer's first group of parameters.
+        generators: The global generators when all parts were made.
         frozen: Layers of which nothing is trained; they stay as in evaluation.
         fresh: Layers that a file of weights does not fit, and why; they start as drawn.
         epochs: Epochs to train; the last one may end early.
@@ -66,6 +67,7 @@ class TrainState:
     closure: bool
     scheduler: LRScheduler
     scheduler_steps: Interval
+    generators: Generators
     frozen: list[nn.Module]
     fresh: dict[str, str]
     extra_metrics: list[ExtraMetric]
@@ -128,6 +130,7 @@ def make_train_state(
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = _make("optimizer", configuration, experiment, trained)
         scheduler = _make("scheduler", configuration, experiment, optimizer)
+        generators = globals_now()
     named = configuration["scheduler"]["name"]
     factory = resolve_component("scheduler", named, experiment).function
     epochs, updates = length(train, math.ceil(len(data.train) / train["batch_size"]))
@@ -142,6 +145,7 @@ def make_train_state(
         scheduler_steps=scheduler_interval(
             scheduler, factory, named, configuration["scheduler"].get(INTERVAL)
         ),
+        generators=generators,
         frozen=frozen,
         fresh=fresh,
         extra_metrics=extra_metrics(configuration["metrics"], task, data.outputs),
@@ -150,6 +154,16 @@ def make_train_state(
         configuration=configuration,
         device=device,
     )
+
+
+def seeds_are_overridden(one: TrainState, other: TrainState) -> bool:
+    """Return whether two seeds begin with equal weights as the model seeds the generators itself.
+
+    Both are at their first step. Weights that are all zeros, or read from a file, leave the
+    generators as different as the seeds.
+    """
+    first, second = (weights_hash(each.model.state_dict()) for each in (one, other))
+    return first == second and some_equal(one.generators, other.generators)
 
 
 def make_architecture(

@@ -329,7 +329,8 @@ def checked_comparison(
             else f"Run its sweep again, which goes on; see: paribus runs {name}",
             "no-baseline",
         )
-    if margin is not None and not any(setting.verdict for setting in comparison.settings):
+    seeds = {*baseline.seeds}
+    if margin is not None and not any(len(seeds & {*s.seeds}) > 1 for s in comparison.levels):
         raise RequestError(
             f"--margin {margin}: no setting of {name} shares two seeds with the baseline, and a "
             "verdict needs two.",

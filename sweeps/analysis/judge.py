@@ -7,7 +7,7 @@ is `paribus.sweeps.stats.verdicts`; here is what it is applied to, and by which 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +24,7 @@ from paribus.sweeps.stats.power import (
 from paribus.sweeps.stats.variance import step_of
 from paribus.sweeps.stats.verdicts import Answer, Judgement, Standard, judge, mean_and_std
 from paribus.sweeps.study.results import PlannedSetting, SettingResult
+from paribus.sweeps.study.same_seeds import repeated_seeds
 from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import Study
 
@@ -60,7 +61,11 @@ def judge_study(
         if not has_other_units(result.setting, metric)
     ]
     return judge_observed(
-        observed(study, baseline, metric), settings, standard, study.requested.looks
+        observed(study, baseline, metric),
+        settings,
+        standard,
+        study.requested.looks,
+        repeated_seeds(study, results),
     )
 
 
@@ -74,6 +79,7 @@ def judge_observed(
     settings: Sequence[Observed],
     standard: Standard,
     planned_looks: tuple[int, ...] = (),
+    repeated: Mapping[str, str] | None = None,
 ) -> Judged:
     """Return the verdicts on settings against a baseline.
 
@@ -83,7 +89,10 @@ def judge_observed(
         standard: The margin, and how many settings are judged together.
         planned_looks: The numbers of seeds, counted from 0, after which verdicts are given; empty
             where the number of seeds is fixed.
+        repeated: Settings in which two seeds are one, and why: they have one pair, and no verdict.
     """
+    repeated = repeated or {}
+    settings = [one.alone(baseline) if one.label in repeated else one for one in settings]
     if not planned_looks:
         judged = judge([one.pairs(baseline) for one in settings], standard)
     else:
@@ -110,6 +119,7 @@ def judge_observed(
         {one.label: one.lost(baseline) for one in settings},
         {one.label: seeds for one, seeds in zip(settings, needed, strict=True)},
         planned_looks,
+        repeated,
     )
 
 
@@ -193,6 +203,7 @@ class Judged:
         needed: How many seeds would decide an undecided setting; None: no reasonable number.
         looks: The numbers of seeds after which verdicts are given, where seeds are added until it
             is decided.
+        repeated: Why there is no verdict where two seeds are one.
     """
 
     standard: Standard
@@ -200,6 +211,7 @@ class Judged:
     lost: Mapping[str, tuple[int, ...]]
     needed: Mapping[str, int | None]
     looks: tuple[int, ...] = ()
+    repeated: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def question(self) -> Question:
@@ -244,7 +256,7 @@ class Judged:
             "unpaired_worth": pairs.unpaired_worth if varies else None,
             "lost": list(lost),
             "look": one.look,
-            "no_verdict": why_none,
+            "no_verdict": self.repeated.get(label, why_none),
             **self._undecided(label, one),
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,6 +68,11 @@ class Observed:
         folds = [seed % self.folds for seed in shared] if self.folds > 1 else None
         examples = self._differences(baseline, shared)
         return Pairs.of(level, base, examples, identical=same, folds=folds)
+
+    def alone(self, baseline: Observed) -> Observed:
+        """Return it with the first seed that it shares with the baseline, and no other."""
+        first = sorted(self.values.keys() & baseline.values.keys())[:1]
+        return replace(self, values={seed: self.values[seed] for seed in first})
 
     def _differences(self, baseline: Observed, seeds: Sequence[int]) -> Scores | None:
         """Return level minus baseline for each example: `[n, m]`; None unless all are known."""

@@ -31,6 +31,8 @@ QUESTIONS = {"new data": "on new data", "this part": "on this validation part"}
 _WARNINGS = {
     "test-read": "the test part was read more than once, or before the study ended",
     "many-failures": "many of the runs failed",
+    "same-seeds": "seeds of {about} give equal runs: they are no seeds",
+    "same-start": "all seeds of {about} begin with the same weights: the model seeds itself",
     "one-seed": "one seed only: a difference may be chance",
     "not-tuned-again": "levels of {about} lost at the baseline's learning rate; tune it for them",
     "edge-of-axis": "the best level of {about} is the highest or lowest tried; try more beyond it",
@@ -263,7 +265,7 @@ def legend(comparison: Comparison) -> list[str]:
     """Return which question the verdicts answer, and by which procedure."""
     if not any(setting.verdict for setting in comparison.settings):
         why = next((s.no_verdict for s in comparison.settings if s.no_verdict), None)
-        return [f"no verdict: {why}"] if why else []
+        return [f"no verdict: {why}"] if why and why not in answer(comparison) else []
     settings, tests = comparison.settings, comparison.tests
     others = " and other examples"
     if comparison.folds == 1:
@@ -285,6 +287,9 @@ def legend(comparison: Comparison) -> list[str]:
         f"{better} is better, margin {number(comparison.margin)}; {decides}; confidence of "
         f"intervals: {levels or '90 %'}{', 90 % where equivalent' * bool(levels)}"
     )
+    for why in dict.fromkeys(s.no_verdict for s in settings if s.no_verdict):
+        labels = [s.label for s in settings if s.no_verdict == why]
+        lines.append(f"no verdict on {first(labels, 3)}: {why}")
     lines.append(STRICT_PROMISE if comparison.strict else PROMISE)
     worth = [s.unpaired_worth / s.pairs for s in settings if s.unpaired_worth and s.pairs]
     if worth:

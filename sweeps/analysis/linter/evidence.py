@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from paribus.sweeps.formatting import listed
 from paribus.sweeps.study.lookup import start_of
 from paribus.sweeps.study.request import seed_words
 from paribus.sweeps.study.results import SettingResult
+from paribus.sweeps.study.same_seeds import calls_of, repeated_seeds
 from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import AxisRecord, Study, StudyRecord
 
@@ -71,6 +72,8 @@ class Evidence:
         histories: Run id to the metrics of each epoch, of the complete ones.
         readings: Of test parts, as `ResultsDir.readings` gives them.
         options: Of every command to paste, such as ``--root DIR``.
+        repeated: Label to why two seeds of a setting are one.
+        overridden: Label to the calls by which a setting's model seeds the generators itself.
     """
 
     requested: StudyRecord
@@ -81,6 +84,8 @@ class Evidence:
     histories: Mapping[str, History]
     readings: Sequence[Mapping[str, Any]] = ()
     options: tuple[str, ...] = ()
+    repeated: Mapping[str, str] = field(default_factory=dict)
+    overridden: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def metric(self) -> str:
@@ -174,6 +179,13 @@ def evidence_of(
         },
         study.root.readings(),
         tuple(options),
+        repeated_seeds(study, results),
+        {
+            result.label: calls_of(study, first)
+            for result in results
+            if (first := next((records[run] for run in result.runs if run in records), None))
+            and first.facts.seeds_overridden
+        },
     )
 
 

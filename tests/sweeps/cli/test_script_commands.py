@@ -96,10 +96,10 @@ def test_there_is_no_model(swept, words):
 
 def test_check_looks_at_its_first_epoch(swept):
     done = swept("check", "climb.py", "--json")
-    assert [check["passed"] for check in done.json["checks"]] == [True, True]
+    assert [check["passed"] for check in done.json["checks"]] == [True, True, True]
     done = swept("check", "climb.py", "script.trouble=random", "--json")
     assert done.code == 1
-    assert [check["passed"] for check in done.json["checks"]] == [True, False]
+    assert [check["passed"] for check in done.json["checks"]] == [True, False, True]
     assert "The same seed gives val/accuracy" in done.json["checks"][1]["detail"]
 
 

@@ -123,7 +123,7 @@ def test_compare_shows_warnings_with_reasons_and_commands(paribus, tmp_path):
 
 def test_rules_have_names_and_reasons_of_their_own():
     names = [rule.name for rule in RULES]
-    assert len(set(names)) == len(names) == 10
+    assert len(set(names)) == len(names) == 12
     assert all(rule.reason.endswith(".") for rule in RULES)
     assert all(name == name.lower() and " " not in name for name in names)
 

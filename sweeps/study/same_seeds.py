@@ -1,0 +1,71 @@
+"""Seeds that are no seeds: runs of different seeds that are equal, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from paribus.core.records.record import RunRecord
+from paribus.core.sources.seeding_calls import where_seeded
+from paribus.sweeps.formatting import listed
+from paribus.sweeps.study.results import SettingResult
+from paribus.sweeps.study.settings import BASELINE
+from paribus.sweeps.study.study import Study
+
+_ENOUGH = 5  # numbers in a curve, from which on it is not equal by chance
+
+
+def repeated_seeds(study: Study, results: Sequence[SettingResult]) -> dict[str, str]:
+    """Return the settings in which two seeds are one, and why; all, if the baseline is among them.
+
+    Runs are one if they validate on the same examples and end with equal weights; a function keeps
+    these to itself, so its metrics of all epochs have to be equal. Few numbers may be so by chance:
+    they count where no seed of any setting changes anything.
+    """
+    groups = {result.label: _equal_runs(study, result) for result in results}
+    if any(1 <= len(groups[r.label]) < len(r.seeds) for r in results):
+        groups = {k: g for k, g in groups.items() if len(g) > 1 and _is_no_chance(study, g[0])}
+    why = {}
+    for label, group in groups.items():
+        if len(group) > 1:
+            seeds = listed([str(record.seed) for record in group])
+            what = "weights" if group[0].weights_sha256 else "metrics in every epoch"
+            calls = calls_of(study, group[0])
+            of = "the baseline's seeds" if label == BASELINE else "seeds"
+            why[label] = f"{of} {seeds} are one: their runs have equal {what}{calls}"
+    if BASELINE in why:
+        return {result.label: why[BASELINE] for result in results}
+    return why
+
+
+def calls_of(study: Study, record: RunRecord) -> str:
+    """Return `where_seeded` of the sources that a run carries."""
+    folder = study.root.run(record.run).folder / "source"
+    files = sorted(folder.rglob("*.py"))
+    return where_seeded({file.relative_to(folder).as_posix(): file.read_bytes() for file in files})
+
+
+def _equal_runs(study: Study, result: SettingResult) -> list[RunRecord]:
+    """Return complete runs that are equal: the first ones there are; else the first run alone."""
+    records = [study.outcomes.record(result.setting.runs[seed]) for seed in result.seeds]
+    runs = [record for record in records if record]
+    groups = [[one, *[other for other in runs[n:] if _equal(study, one, other)]]
+              for n, one in enumerate(runs, 1)]  # fmt: skip
+    return next((group for group in groups if len(group) > 1), runs[:1])
+
+
+def _equal(study: Study, one: RunRecord, other: RunRecord) -> bool:
+    if one.fold != other.fold or one.weights_sha256 or other.weights_sha256:
+        return one.fold == other.fold and one.weights_sha256 == other.weights_sha256
+    same = (one.best, one.last) == (other.best, other.last)
+    return same and _curves(study, one) == _curves(study, other)
+
+
+def _curves(study: Study, record: RunRecord) -> list[dict[str, float | None]]:
+    return [epoch.metrics for epoch in study.root.run(record.run).history()]
+
+
+def _is_no_chance(study: Study, record: RunRecord) -> bool:
+    """Return whether a run that equals another does so by more than a few numbers."""
+    telling = [study.metric, *[name for name in record.metrics if name.endswith("loss")]]
+    numbers = {line.get(name) for line in _curves(study, record) for name in telling}
+    return bool(record.weights_sha256) or len(numbers) >= _ENOUGH
