@@ -40,7 +40,7 @@ from paribus.sweeps.study.request import SEEDS, read_option, study_options
 from paribus.sweeps.study.results_dir import ResultsDir, root_words
 from paribus.sweeps.study.settings import Requested
 from paribus.sweeps.study.study import Study, latest_study
-from paribus.sweeps.sweep import planned_run, planned_sweep
+from paribus.sweeps.sweep import planned_final, planned_run, planned_sweep
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -116,6 +116,8 @@ class Run:
         record = self.record
         if record.best is None:
             return f"<run {self.id}: failed: {shown(record.reason)}>"
+        if record.final_epoch:
+            return f"<final run {self.id}: {number(record.epochs)} epochs, no validation part>"
         epoch = f"epoch {record.best.epoch} of {record.epochs}"
         return f"<run {self.id}: {record.metric} {number(record.value)} at {epoch}>"
 
@@ -337,6 +339,41 @@ def sweep(
     for note in planned.notes:
         _warn(note)
     return StudyResult(planned.study)
+
+
+@_for_python
+def finalize(
+    study: StudyResult | str,
+    label: str | None = None,
+    *,
+    root: str | Path | None = None,
+    wandb: bool = True,
+    engine: str = "auto",
+    trust: bool = False,
+) -> Run:
+    """Train a study's chosen setting once on all but the test part, or take it from the root.
+
+    Training stops at the median of the best epochs of the setting's runs. There is no validation;
+    `evaluate` with ``split="test"`` and `predict` are for it.
+
+    Args:
+        study: A study, or its name.
+        label: The setting; None: the best one.
+        root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
+        wandb: Whether W&B follows.
+        engine: ``auto``, ``loop`` or ``cohort``.
+        trust: Whether whatever the record of a run names may be imported and executed.
+
+    Raises:
+        RequestError: If there is no such study or setting, it has no complete run, or is a
+            function's.
+    """
+    refuse_while_loading("finalize")
+    place, name = _named(study, root)
+    with planned_final(place, name, label, engine, trust=trust, wandb=wandb) as planned:
+        train_watched(planned, wandb=wandb, warn=_warn)
+    planned.finished("Once its cause is gone, call finalize again.")
+    return Run(place.run(planned.run.id))
 
 
 @_for_python
@@ -639,7 +676,7 @@ def _warn(message: str) -> None:
 
 _ARGUMENTS = {
     name
-    for function in (sweep, train, compare, evaluate, predict, reproduce, report)
+    for function in (sweep, train, finalize, compare, evaluate, predict, reproduce, report)
     for name in signature(function).parameters
 }
 _FLAGS = ("trust", "strict", "until_decided")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.core.config.schema import Configuration
-from paribus.core.errors import Fault, Faults, ParibusError
+from paribus.core.errors import Fault, Faults, ParibusError, RequestError
 from paribus.core.records.record import RunRecord, folds_of
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.analysis import power_analysis
@@ -25,13 +25,13 @@ from paribus.sweeps.analysis.power_analysis import PowerAnalysis, analyse_power
 from paribus.sweeps.execution import planner
 from paribus.sweeps.execution.driver import RunEvent, RunnerOptions, drive
 from paribus.sweeps.execution.pool import Pool, Stop, never
-from paribus.sweeps.formatting import without_credentials
+from paribus.sweeps.formatting import many, without_credentials
 from paribus.sweeps.progress.progress_state import Training
 from paribus.sweeps.stats.power import seeds_can_decide
 from paribus.sweeps.study import optuna_studies
 from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.designs import OneAtATime, UntilDecided
-from paribus.sweeps.study.lookup import data_of
+from paribus.sweeps.study.lookup import data_of, find_trained_run, request_for
 from paribus.sweeps.study.optuna_studies import checked_storage
 from paribus.sweeps.study.request import Request, StudyOptions, check_search
 from paribus.sweeps.study.results import SettingResult
@@ -376,3 +376,81 @@ class SingleRun(Training):
         if self.record is None:
             raise ParibusError(f"{self.run.id} was not finished.", again, "unfinished")
         return self.record
+
+
+# A chosen setting, trained once on all but the test part: what `paribus finalize` does.
+
+
+@contextmanager
+def planned_final(
+    root: ResultsDir,
+    name: str,
+    label: str | None,
+    engine: str = "auto",
+    *,
+    test: bool = False,
+    trust: bool = False,
+    wandb: bool = True,
+) -> Iterator[FinalRun]:
+    """Check and plan the final run of a study's setting; None: of its best one.
+
+    Raises:
+        RequestError: With the faults of the request; also where there is no test part to `test` on.
+    """
+    root.check_writable()
+    tracking.check_variables(enabled=wandb)
+    study = Study.load(root, name)
+    results = {result.label: result for result in study.results()}
+    if label is None:
+        best = best_setting([*results.values()], study.direction)
+        label = best.label if best else BASELINE
+    seeds = results[study.find(label).label].seeds
+    if not seeds:
+        raise RequestError(
+            f"{name}/{label} has no complete run, and the best epochs of a setting's runs say how "
+            "long to train.",
+            "Finish it first: the sweep's command goes on where it stopped.",
+            "unfinished",
+        )
+    ids = [study.find(label).runs[seed] for seed in seeds]
+    records = [find_trained_run(root, run, "finalize")[1] for run in ids]
+    request = request_for(root, ids[0], engine=engine, trust=trust)
+    epochs = {record.run: record.best.epoch for record in records if record.best}
+    origin = {"study": name, "label": label, "best_epochs": epochs}
+    with Pool(1, data_of(request)) as pool:
+        run, sizes = pool.call(planner.plan_final, request, records, origin)
+        if test and not sizes["test"]:
+            raise RequestError(
+                f"--test: {name} has no test part (split.test_fraction is 0).",
+                "Leave it out.",
+                "split",
+            )
+        yield FinalRun(run, root, pool, sizes)
+
+
+class FinalRun(SingleRun):
+    """The final run of a study's setting; `sizes` are the examples of each part."""
+
+    def __init__(self, run: RunSpec, root: ResultsDir, pool: Pool, sizes: dict[str, Any]) -> None:
+        super().__init__(run, root, pool)
+        self.sizes, self.origin = sizes, run.noted["finalized"]
+
+    def summary(self) -> list[str]:
+        """Return lines on what is trained, on how much, and for how long."""
+        origin, best = self.origin, [*self.origin["best_epochs"].values()]
+        on = f"trained on {many(self.sizes['train'], 'example')}, all but the test part's"
+        stop = f"stops after epoch {self.run.facts['epochs']} of {origin['schedule']}"
+        return [
+            f"study {origin['study']}, setting {origin['label']}: its final model",
+            f"{on} {self.sizes['test']}; seed {self.run.seed}",
+            f"{stop}, the median of its runs' best epochs: {', '.join(map(str, best))}",
+        ]
+
+    def train(
+        self, tracker: Tracker, options: RunnerOptions, *, stop: Stop = never
+    ) -> Iterator[RunEvent]:
+        """Note the run in its study; the rest as for any run."""
+        name = self.origin["study"]
+        with self.root.lock(f"study-{name}", f"The study {name}"):
+            Study.load(self.root, name).plan_final(self.run.id, self.origin["label"])
+        yield from super().train(tracker, options, stop=stop)

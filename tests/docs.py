@@ -157,7 +157,7 @@ def _keys() -> str:
     for group, field in ModelConfiguration.model_fields.items():
         kind = field.annotation
         inner = getattr(kind, "model_fields", None)
-        if group in NAMES or group == "script":
+        if group in (*NAMES, "final_epoch"):  # set by `finalize` alone
             continue
         if not inner:
             parts.append(f"| `{group}` | {_value(field)} | {_meaning(ModelConfiguration, group)} |")

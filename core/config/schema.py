@@ -217,6 +217,8 @@ class ModelConfiguration(Configuration):
         augment: Transforms of torchvision.transforms.v2, for the training part only.
         metrics: Further validation metrics of torchmetrics: [AUROC, MulticlassAccuracy(top_k=2)].
         device: auto, cpu or cuda.
+        final_epoch: Set by `paribus finalize` alone: all but the test part is trained on, nothing
+            validates, and training stops after this epoch of its schedule.
     """
 
     task: AComponent
@@ -232,6 +234,7 @@ class ModelConfiguration(Configuration):
     metrics: Annotated[tuple[str | Component, ...], Field(strict=False)] = ()
     select: Select = Select()
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    final_epoch: int | None = Field(default=None, ge=1, exclude_if=lambda epoch: epoch is None)
 
 
 class ScriptConfiguration(Configuration):
@@ -252,6 +255,8 @@ def fixed_keys(configuration: Container[str] = ()) -> list[str]:
     keys = []
     for name, field in form_of(configuration).model_fields.items():
         kind = field.annotation
+        if name == "final_epoch":
+            continue  # no hyperparameter
         if name in COMPONENTS or not (isinstance(kind, type) and issubclass(kind, BaseModel)):
             keys.append(name)
         else:

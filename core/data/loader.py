@@ -12,11 +12,11 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, default_collate
 
 from paribus.core.data.arrays import Scaling, float32, standardized
 from paribus.core.data.tables import Table
@@ -53,6 +53,11 @@ class Items:
     def index_select(self, rows: torch.Tensor) -> Items:
         """Return the examples at these positions: int64 `[M]`."""
         return replace(self, rows=self.rows.index_select(0, rows))
+
+    def joined(self, other: Items) -> Items:
+        """Return the items of two whole data sets."""
+        both: ConcatDataset[Any] = ConcatDataset([self.dataset, other.dataset])
+        return replace(self, dataset=both, rows=torch.arange(len(both)))
 
 
 Inputs = torch.Tensor | Items | Tokens | Table | Texts
@@ -136,6 +141,12 @@ class Part:
         if isinstance(self.store, torch.Tensor):
             return replace(self, rows=self.rows_of(rows), targets=targets)
         return replace(self, store=self.store.index_select(rows), targets=targets)
+
+    def joined(self, other: Part) -> Part:
+        """Return all examples of two parts of one source, as it was loaded: `rows` are None."""
+        one, two = cast("Any", self.store), cast("Any", other.store)
+        both = torch.cat([one, two]) if isinstance(one, torch.Tensor) else one.joined(two)
+        return replace(self, store=both, targets=torch.cat([self.targets, other.targets]))
 
     def rows_of(self, positions: torch.Tensor) -> torch.Tensor:
         """Return the rows of a store in memory of these positions in the part: int64 `[M]`."""

@@ -50,7 +50,7 @@ class Data:
 
     Attributes:
         train: What is trained on; preprocessing is fitted on it alone.
-        val: What model selection uses.
+        val: What model selection uses; empty in a final run.
         test: May be empty.
         input_shape: Shape of one example's input, without the batch dimension; for sequences of
             tokens the longest of the training part.
@@ -89,9 +89,10 @@ class Data:
         return known
 
     def absent(self) -> list[str]:
-        """Return names of the classes of which validation has no example."""
-        counts = class_counts(self.val.targets, self.outputs) if self.class_names else []
-        return [n for n, count in zip(self.class_names or (), counts, strict=True) if not count]
+        """Return names of the classes of which validation, if there is any, has no example."""
+        names = (self.class_names or ()) if len(self.val) else ()
+        counts = class_counts(self.val.targets, self.outputs) if names else []
+        return [name for name, count in zip(names, counts, strict=True) if not count]
 
     def sizes(self) -> dict[str, Any]:
         """Return each part's examples, an input's shape and, for classes, the examples of each."""
@@ -113,7 +114,7 @@ def prepare(
     standardize: bool | None,
     augment: Augment | None = None,
     *,
-    fold: int = 0,
+    fold: int | None = 0,
     embedded: bool = False,
 ) -> Data:
     """Split and standardize a source; ready-made parts stay as they are.
@@ -124,7 +125,8 @@ def prepare(
         standardize: Whether inputs get mean 0 and deviation 1, by the training part's figures;
             None means true for tables (in memory, `[N, F]`), else false.
         augment: Changes an input at random, in the training part only.
-        fold: Which of the split's folds validates.
+        fold: Which of the split's folds validates; None: nothing does, all but the test part
+            trains, however it is split.
         embedded: Whether inputs stay the integers that they are, as an embedding needs them.
 
     Raises:
@@ -243,14 +245,17 @@ def _refuse_unseen(parts: Mapping[str, Part], source: Source) -> None:
         )
 
 
-def _parts(source: Source, split: Split, fold: int) -> dict[str, Part]:
+def _parts(source: Source, split: Split, fold: int | None) -> dict[str, Part]:
     """Return the parts of a source: as they were returned, all alike, or as they are split."""
-    whole = source.parts.get("all")
+    whole, nothing = source.parts.get("all"), np.empty(0, dtype=np.int64)
     if whole is None:
-        empty = source.parts["train"].select(torch.empty(0, dtype=torch.int64))
-        return {"test": empty, **source.parts}
+        train, val, final = source.parts["train"], source.parts["val"], fold is None
+        train = train.joined(val) if final else train
+        empty = train.select(torch.from_numpy(nothing))
+        return {"test": empty, **source.parts, "train": train, "val": empty if final else val}
     if split.method == "none":
-        return dict.fromkeys(PARTS, whole)
+        val = whole if fold is not None else whole.select(torch.from_numpy(nothing))
+        return {"train": whole, "val": val, "test": whole}
     if split.method == "stratified" and (source.class_names is None or source.targets != "classes"):
         raise RequestError(
             "split.method=stratified needs classes, and these targets are quantities.",
@@ -259,7 +264,10 @@ def _parts(source: Source, split: Split, fold: int) -> dict[str, Part]:
         )
     generator = np.random.Generator(np.random.PCG64(derive(split.seed, "data", "split")))
     chosen = (_folded if split.val_fraction is None else _divided)(source, split, generator)
-    if split.val_fraction is None:
+    if fold is None:
+        *others, test = chosen
+        chosen = [np.concatenate(others), nothing, test]
+    elif split.val_fraction is None:
         *folds, left, test = chosen
         chosen = [np.concatenate([*folds[:fold], *folds[fold + 1 :], left]), folds[fold], test]
     rows = (torch.from_numpy(np.sort(some)) for some in chosen)

@@ -63,6 +63,13 @@ class Table:
         some = rows.numpy()
         return replace(self, columns={name: cells[some] for name, cells in self.columns.items()})
 
+    def joined(self, other: Table) -> Table:
+        """Return the rows of both, which have the same columns."""
+        return replace(self, columns={
+            name: np.concatenate([cells, other.columns[name]])
+            for name, cells in self.columns.items()
+        })  # fmt: skip
+
     def digest(self) -> str:
         """Return the sha256 over names and cells."""
         found = hashlib.sha256(json.dumps(self.fill).encode())

@@ -56,6 +56,10 @@ class Texts:
         """Return the texts at these positions: int64 `[M]`."""
         return replace(self, texts=[self.texts[row] for row in rows.tolist()])
 
+    def joined(self, other: Texts) -> Texts:
+        """Return the texts of both."""
+        return replace(self, texts=[*self.texts, *other.texts])
+
     def digest(self) -> str:
         """Return the sha256 over the texts and how they are read."""
         content = json.dumps([self.lowercase, self.min_count, list(self.texts)])

@@ -89,8 +89,13 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
     """
     run, resolver, data, weights = reopened(path, trust)
     if not len(data.part(split)):
+        final = split == "val" and "final_epoch" in run.configuration
         raise RequestError(
-            f"{run.id} has no {split} part (split.{split}_fraction is 0).", kind="split"
+            f"{run.id} is a final run, trained on all but the test part: it has no val part."
+            if final
+            else f"{run.id} has no {split} part (split.{split}_fraction is 0).",
+            "Evaluate it with --split test, once." if final else "",
+            "split",
         )
     found = engine_of(run.engine).evaluate(Job((run,), resolver), weights, split)
     metrics = null_if_not_finite({f"{split}/{k}": v for k, v in found.metrics.items()})

@@ -65,6 +65,8 @@ class Last(_Frozen):
 class Best(_Frozen):
     """The best epoch: its number, metrics, and counts of (target, prediction) if there are any.
 
+    Of a final run it is the last one.
+
     Attributes:
         confusion_matrix: None for values and for many classes.
         confusion_counts: Of many classes (target, prediction, count) of what occurs.
@@ -105,7 +107,8 @@ class RecordedData(_Frozen):
 
     Attributes:
         fingerprint: sha256 of the data.
-        train, val, test: Examples in each part; `val` is 0 where only the function knows.
+        train, val, test: Examples in each part; `val` is 0 where only the function knows, and in a
+            final run.
         input_shape: Of one input.
         classes: Class name to part to its examples.
         preprocessing: What `predict` needs: mean, scale, class names, columns, vocabulary, …
@@ -238,7 +241,19 @@ class RunRecord(_Frozen):
     @property
     def fold(self) -> int | None:
         """The fold that it validates on; None where there are none."""
-        return self.seed % self.folds if self.folds > 1 else None
+        return self.seed % self.folds if self.folds > 1 and not self.final_epoch else None
+
+    @property
+    def final_epoch(self) -> int | None:
+        """Of a final run, which has no validation part, the epoch it was stopped after."""
+        found = self.configuration.get("final_epoch")
+        return found if isinstance(found, int) else None
+
+    @property
+    def finalized(self) -> dict[str, Any] | None:
+        """The study, label and best epochs that a final run comes from; None of other runs."""
+        found = self.noted.get("finalized") if isinstance(self.noted, Mapping) else None
+        return found if isinstance(found, dict) and isinstance(found.get("label"), str) else None
 
     @property
     def is_complete(self) -> bool:

@@ -115,6 +115,12 @@ def _check_scheduler(train_state: TrainState) -> None:
             "Leave its length out; it follows from train.epochs.",
             "update",
         )
+    if train_state.scheduler_steps == "validation" and "final_epoch" in train_state.configuration:
+        raise RequestError(
+            f"scheduler {name} follows the validation loss, and a final run has no validation.",
+            "Finalize a setting with another scheduler.",
+            "update",
+        )
     maximizes = getattr(scheduler, "mode", "") == "max"
     if train_state.scheduler_steps == "validation" and maximizes:
         raise RequestError(

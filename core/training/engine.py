@@ -50,19 +50,21 @@ class Job:
 class Best:
     """The best epoch so far: the earliest of those with the best selection metric.
 
+    Of a final run, where nothing validates, it is the last one.
+
     Attributes:
         epoch: Counted from 1.
         metrics: The epoch's metrics.
         confusion_matrix: On validation; like `confusion_counts` as `Task.confusion` gives it.
         weights: The model's state, on the CPU; empty for a function, whose weights are unknown.
-        outputs: Of the model on the validation part: float `[N, …]`, on the CPU.
+        outputs: Of the model on the validation part: float `[N, …]`, on the CPU; None without one.
     """
 
     epoch: int
     metrics: dict[str, float | None]
     confusion_matrix: Matrix | None
     weights: dict[str, Tensor]
-    outputs: Tensor
+    outputs: Tensor | None
     confusion_counts: Matrix | None = None
 
 
@@ -161,7 +163,7 @@ class RunState:
     def report(
         self,
         train_means: Mapping[str, float | None],
-        validation: Evaluation,
+        validation: Evaluation | None,
         weights: Mapping[str, Tensor],
         order_sha256: str,
         engine_state: Callable[[], State],
@@ -170,7 +172,7 @@ class RunState:
 
         Args:
             train_means: The running means of loss and accuracy as trained.
-            validation: Of the model as it is now.
+            validation: Of the model as it is now; None in a final run.
             weights: The model's state as it is now.
             order_sha256: Digest of the order of the examples.
             engine_state: Makes what the engine itself needs to go on from here.
@@ -180,20 +182,27 @@ class RunState:
         metric, direction = (
             train_state.configuration["select"][key] for key in ("metric", "direction")
         )
-        train_state.step_scheduler("validation", validation.metrics["loss"])
-        metrics = {**train_means, **{f"val/{k}": v for k, v in validation.metrics.items()}}
+        measured = validation.metrics if validation else {}
+        if validation:
+            train_state.step_scheduler("validation", measured["loss"])
+        metrics = {**train_means, **{f"val/{k}": v for k, v in measured.items()}}
         failure, best = None, self.best
         for name in (metric, "val/loss", "train/loss"):
-            value = metrics[name]
+            value = metrics.get(name)
             if value is not None and not math.isfinite(value):
                 failure = f"non-finite: {name} is {value} at epoch {epoch}"
         if failure is None and (
-            best is None or is_better(direction, metrics[metric], best.metrics[metric])
+            validation is None
+            or best is None
+            or is_better(direction, metrics[metric], best.metrics[metric])
         ):
             copied = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
-            outputs = validation.outputs
-            confusion = train_state.task.confusion(outputs, validation.targets)
-            best = Best(epoch, metrics, weights=copied, outputs=outputs, **confusion)
+            found: dict[str, Any] = {"outputs": None, "confusion_matrix": None}
+            if validation:
+                outputs = validation.outputs
+                confusion = train_state.task.confusion(outputs, validation.targets)
+                found = {"outputs": outputs, **confusion}
+            best = Best(epoch, metrics, weights=copied, **found)
         self.best = best
         patience = train_state.configuration["train"]["patience"]
         since_best = epoch - (best.epoch if best else 0)
@@ -208,7 +217,7 @@ class RunState:
                 "weights_sha256": weights_hash(weights),
             },
             best=best,
-            finished=failure is not None or epoch == train_state.epochs or out_of_patience,
+            finished=failure is not None or epoch == train_state.last_epoch or out_of_patience,
             failure=failure,
             initial_weights=self.initial_weights,
             state=lambda: {**engine_state(), "epoch": epoch, "best": best and vars(best)},

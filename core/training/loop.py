@@ -41,9 +41,10 @@ class Loop:
                 epoch = run.epoch + 1
                 order = epoch_order(spec.seed, epoch, len(train_state.data.train))[: run.examples]
                 means = train_epoch(train_state, order, spec.seed, epoch, job.loader_workers)
+                validates = len(train_state.data.val) > 0
                 report = run.report(
                     means,
-                    measure(train_state, "val", job.loader_workers),
+                    measure(train_state, "val", job.loader_workers) if validates else None,
                     train_state.model.state_dict(),
                     hashlib.sha256(order.numpy().tobytes()).hexdigest(),
                     lambda: {part: getattr(train_state, part).state_dict() for part in _STATEFUL},

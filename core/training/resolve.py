@@ -342,7 +342,8 @@ class Resolver:
         checked, task = self._checked(requested), self.task(requested)
         source, _, key = self._source(requested)
         full, split = with_defaults(checked, self.experiment), self.split(requested)
-        divided = [key, split.to_record(), fold]
+        validates = None if checked.final_epoch else fold
+        divided = [key, split.to_record(), validates]
 
         def prepared(embedded: bool) -> Data:
             return self.remember(
@@ -353,7 +354,7 @@ class Resolver:
                     split,
                     checked.standardize,
                     make_augment(checked.augment),
-                    fold=fold,
+                    fold=validates,
                     embedded=embedded,
                 ),
             )
@@ -491,10 +492,11 @@ class Resolver:
             except UnsupportedModel as reason:
                 engine, why = "loop", str(reason)
             by_batch = dry_run(train_state, update=engine == "loop")
+        per_epoch = math.ceil(len(data.train) / train_state.batch_size)
         facts = {
-            "epochs": train_state.epochs,
-            "updates": train_state.updates,
-            "updates_per_epoch": math.ceil(len(data.train) / train_state.batch_size),
+            "epochs": train_state.last_epoch,
+            "updates": min(train_state.updates, train_state.last_epoch * per_epoch),
+            "updates_per_epoch": per_epoch,
             "parameters": count_parameters(train_state.model),
             "directions": {f"val/{e.key}": e.direction for e in train_state.extra_metrics},
             **({"fresh": train_state.fresh} if train_state.fresh else {}),

@@ -183,9 +183,10 @@ class RunWriter:
                 "task": json.dumps(self.run.configuration["task"]),
                 "preprocessing": json.dumps(self.data["preprocessing"]),
             }
-            predictions = {"targets": self.data["targets"], "outputs": best.outputs}
             files[BEST] = _safetensors(best.weights, metadata)
-            files[PREDICTIONS] = _safetensors(predictions, {"run": self.run.id, "split": "val"})
+            if best.outputs is not None:
+                predictions = {"targets": self.data["targets"], "outputs": best.outputs}
+                files[PREDICTIONS] = _safetensors(predictions, {"run": self.run.id, "split": "val"})
         write_folder(self.folder, files)
 
 

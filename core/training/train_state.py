@@ -54,8 +54,8 @@ class TrainState:
         generators: The global generators when all parts were made.
         frozen: Layers of which nothing is trained; they stay as in evaluation.
         fresh: Layers that a file of weights does not fit, and why; they start as drawn.
-        epochs: Epochs to train; the last one may end early.
-        updates: Optimizer steps in all.
+        epochs: Epochs of the schedule; the last one may end early.
+        updates: Its optimizer steps.
         configuration: Resolved.
     """
 
@@ -81,6 +81,12 @@ class TrainState:
     def batch_size(self) -> int:
         size: int = self.configuration["train"]["batch_size"]
         return size
+
+    @property
+    def last_epoch(self) -> int:
+        """The epoch that ends training: the schedule's last, or where a final run stops."""
+        found: int = self.configuration.get("final_epoch") or self.epochs
+        return found
 
     def begin_training(self) -> None:
         """Put all layers in training mode, except those of which nothing is trained."""

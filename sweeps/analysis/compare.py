@@ -394,4 +394,5 @@ def run_document(
         "weights_sha256": record.weights_sha256,
         "seconds": record.seconds,
         "class_names": record.class_names,
+        "finalized": record.finalized,
     }

@@ -32,7 +32,6 @@ _WARNINGS = {
     "test-read": "the test part was read more than once, or before the study ended",
     "many-failures": "many of the runs failed",
     "same-seeds": "seeds of {about} give equal runs: they are no seeds",
-    "same-start": "all seeds of {about} begin with the same weights: the model seeds itself",
     "one-seed": "one seed only: a difference may be chance",
     "not-tuned-again": "levels of {about} lost at the baseline's learning rate; tune it for them",
     "edge-of-axis": "the best level of {about} is the highest or lowest tried; try more beyond it",

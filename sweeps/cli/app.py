@@ -41,7 +41,7 @@ class _Group(click.RichGroup):
 )
 @click.command_panel("Begin", commands=["list", "show", "check", "new", "run", "sweep"])
 @click.command_panel("Read", commands=["compare", "report", "plot", "studies", "runs"])
-@click.command_panel("Use", commands=["evaluate", "predict", "reproduce"])
+@click.command_panel("Use", commands=["finalize", "evaluate", "predict", "reproduce"])
 @click.command_panel("Keep", commands=["sync", "remove", "doctor", "completion"])
 @click.version_option(package_name="paribus", prog_name="paribus")
 def app() -> None:

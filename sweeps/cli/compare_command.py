@@ -13,10 +13,11 @@ from paribus.core.config.values import show_value
 from paribus.core.errors import Faults, RequestError, inert, shown
 from paribus.core.fingerprint import read_parts
 from paribus.core.records.record import ReadLater, RunRecord
-from paribus.core.records.run_dir import RunFolder
+from paribus.core.records.run_dir import BEST, RunFolder
 from paribus.sweeps.cli.completion import complete_subject
 from paribus.sweeps.cli.console import (
     bar,
+    best_of_run,
     command,
     has_symbols,
     json_option,
@@ -30,13 +31,22 @@ from paribus.sweeps.cli.console import (
     warn,
     width,
 )
-from paribus.sweeps.formatting import cut, distinct_cuts, duration, many, number, signed
+from paribus.sweeps.formatting import (
+    cut,
+    cut_middle,
+    distinct_cuts,
+    duration,
+    many,
+    number,
+    signed,
+)
 from paribus.sweeps.study.results_dir import ResultsDir, root_words
 
 if TYPE_CHECKING:
     from paribus.sweeps.analysis.compare import Comparison
     from paribus.sweeps.analysis.linter.evidence import Finding
     from paribus.sweeps.analysis.verdict_text import Setting
+    from paribus.sweeps.study.results import SettingResult
     from paribus.sweeps.study.study import Study
 
 _LOOKS = {  # of a verdict on a terminal: its symbol and its colour
@@ -187,6 +197,31 @@ def _price(study: Study, settings: Sequence[Setting], seeds: int) -> str:
         runs += new
         seconds += new * record.seconds if record else 0.0
     return f"{many(runs, 'run')}, about {duration(seconds / cores())}"
+
+
+def best_model(study: Study, results: Sequence[SettingResult]) -> list[str]:
+    """Return where the best setting's final model is, or the command that trains it.
+
+    Of a function, which keeps its model to itself, it is the folder of the best seed's run.
+    """
+    from paribus.sweeps.analysis.compare import best_setting
+
+    best = best_setting(results, study.direction)
+    if best is None:
+        return []
+    sign = study.requested.metric.sign
+    seed = max(zip(best.seeds, best.values, strict=True), key=lambda p: sign * p[1])[0]
+    folder, whose = study.root.run(best.setting.runs[seed]).folder, f"seed {seed}"
+    if final := study.final_of(best.label):
+        folder, whose = final.folder, "final"
+    elif (folder / BEST).exists():
+        words = command("finalize", study.name, best.label, *root_words(study.root))
+        return [f"best model: not trained yet on all but the test part: {words}"]
+    text = best_of_run(folder)
+    room = width() - len(text) - len(f" (, {whose})")
+    whole = len(best.label) <= room or room < 12
+    label = best.label if whole else cut_middle(best.label, room)
+    return [text if room < 12 else f"{text} ({label}, {whose})"]
 
 
 @click.command("compare")
@@ -359,6 +394,8 @@ def _print(comparison: Comparison, form: str, verbose: bool, study: Study | None
     for axis in study.requested.axes:
         for line in words.axis_lines(comparison, axis.key, paste):
             say(line)
+    for line in best_model(study, study.results()):
+        say(line)
     for line in words.cell_lines(comparison):
         say(line if verbose else cut(line, width(), items=True))
     findings = comparison.linter or ()
@@ -405,6 +442,9 @@ def _compare_runs(root: ResultsDir, names: Sequence[str], as_json: bool) -> None
         table((part, *[folder.id for folder in folders]), cells)
     if proven != "proven":
         say(words.NOT_PROVEN)
+    for record in records:
+        if record.final_epoch:
+            say(f"{record.run} is a final run: it has no validation part.")
     return None
 
 

@@ -210,7 +210,7 @@ def clean_stop() -> Iterator[Callable[[], bool]]:
         yield lambda: bool(requests)
     except KeyboardInterrupt:
         context = click.get_current_context(silent=True)
-        if requests and context and context.info_name in ("run", "sweep"):
+        if requests and context and context.info_name in ("run", "sweep", "finalize"):
             warn_stopped(command(*context.obj))
         raise
     finally:

@@ -52,7 +52,7 @@ def evaluate_command(
     if as_json:
         print_json(found.to_dict())
     elif isinstance(found, Evaluation):
-        _print_run(found)
+        print_evaluation(found)
     else:
         _print_study(found)
     for what, (then, now) in found.environment.items():
@@ -73,7 +73,8 @@ def _print_study(found: EvaluationComparison) -> None:
     _print_readings("this study", found.readings)
 
 
-def _print_run(found: Evaluation) -> None:
+def print_evaluation(found: Evaluation) -> None:
+    """Print a run's metrics, its classes and its confusion matrix on a part."""
     say(f"{found.run} on its {found.split} part")
     table(("metric", "value"), [[k, number(v, 6)] for k, v in found.metrics.items()], (1,))
     if found.report:

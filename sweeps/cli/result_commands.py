@@ -111,7 +111,9 @@ def runs_command(study: str | None, root: ResultsDir, as_json: bool) -> None:
     rows = [
         [
             d["run"],
-            (d["setting"] or {}).get("label", "–"),
+            f"{d['finalized']['label']} (final)"
+            if d["finalized"]
+            else (d["setting"] or {}).get("label", "–"),
             str(d["seed"]),
             d["status"],
             size(d["bytes"]),
@@ -141,7 +143,7 @@ def _interrupted(
     place = of.place_of(name) if of else None
     unknown = ("reason", "engine", "epochs", "best", "last", "weights_sha256", "class_names")
     return {
-        **dict.fromkeys(unknown),
+        **dict.fromkeys((*unknown, "finalized")),
         "run": name,
         "study": of.name if of and place else None,
         "setting": {"label": place[0].label, "changed": place[0].changed} if place else None,

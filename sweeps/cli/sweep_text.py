@@ -12,7 +12,7 @@ from paribus.core.config.schema import COMPONENTS, Configuration, flatten
 from paribus.core.config.values import show_value
 from paribus.core.errors import inert, shortened
 from paribus.core.run_spec import RunSpec
-from paribus.sweeps.analysis.compare import Comparison, best_setting
+from paribus.sweeps.analysis.compare import Comparison
 from paribus.sweeps.analysis.linter.lint import lint_study
 from paribus.sweeps.analysis.power_analysis import PowerAnalysis
 from paribus.sweeps.analysis.verdict_text import (
@@ -24,9 +24,13 @@ from paribus.sweeps.analysis.verdict_text import (
     meaning,
     method_warnings,
 )
-from paribus.sweeps.cli.compare_command import print_comparison, print_warnings, undecided_text
+from paribus.sweeps.cli.compare_command import (
+    best_model,
+    print_comparison,
+    print_warnings,
+    undecided_text,
+)
 from paribus.sweeps.cli.console import (
-    best_of_run,
     command,
     fitted,
     nearby,
@@ -36,7 +40,7 @@ from paribus.sweeps.cli.console import (
     width,
 )
 from paribus.sweeps.execution.driver import cost, length, schedule
-from paribus.sweeps.formatting import cut, cut_middle, duration, many, number
+from paribus.sweeps.formatting import cut, duration, many, number
 from paribus.sweeps.stats.power import MOST_SEEDS
 from paribus.sweeps.study.axes import Axis
 from paribus.sweeps.study.request import seed_words
@@ -199,7 +203,7 @@ def end(sweep: Sweep, experiment: str, again: str = "", *, verbose: bool = False
     overrides = [word for text in sweep.request.overrides for word in ("--set", str(text))]
     undecided = undecided_text(comparison, sweep.study, again, [experiment, *overrides])
     first = [answer(comparison), *([undecided] if undecided else [])]
-    last = _best_model(sweep)
+    last = best_model(sweep.study, sweep.results())
     if sweep.page:
         last.append(f"page: {nearby(sweep.page)}")
     left = _MOST_LINES - sum(fitted(line).count("\n") + 1 for line in (*first, *last))
@@ -225,20 +229,6 @@ def _print_all(sweep: Sweep, experiment: str, comparison: Comparison) -> None:
             s.key == axis.key for s in sweep.settings
         ):
             say(f"  the study has {many(others, 'other level')} of it; compare shows all")
-
-
-def _best_model(sweep: Sweep) -> list[str]:
-    """Return where the model of the best setting's best seed is."""
-    best = best_setting(sweep.results(), sweep.study.direction)
-    if best is None:
-        return []
-    sign = sweep.study.requested.metric.sign
-    seed = max(zip(best.seeds, best.values, strict=True), key=lambda p: sign * p[1])[0]
-    text = best_of_run(sweep.root.run(best.setting.runs[seed]).folder)
-    room = width() - len(text) - len(f" (, seed {seed})")
-    whole = len(best.setting.label) <= room or room < 12
-    label = best.setting.label if whole else cut_middle(best.setting.label, room)
-    return [text if room < 12 else f"{text} ({label}, seed {seed})"]
 
 
 def baseline_command(sweep: Sweep, experiment: str) -> Paste:

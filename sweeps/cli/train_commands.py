@@ -8,6 +8,7 @@ import rich_click as click
 from click.core import ParameterSource
 
 from paribus.core.config.values import show_value
+from paribus.core.records.run_dir import BEST
 from paribus.sweeps.cli.completion import complete_key, complete_study
 from paribus.sweeps.cli.console import (
     INTERRUPTED,
@@ -18,6 +19,7 @@ from paribus.sweeps.cli.console import (
     experiment_argument,
     faults_of,
     is_plain,
+    nearby,
     overrides_argument,
     print_json,
     run_options,
@@ -219,6 +221,83 @@ def sweep_command(
     context.exit(_answer(sweep, command(*context.obj)))
 
 
+@click.command("finalize")
+@click.option_panel("What to do", options=["--test"])
+@click.option_panel("How to run", options=_HOW_TO_RUN)
+@click.option_panel("What to show", options=_WHAT_TO_SHOW)
+@click.argument("study", shell_complete=complete_study)
+@click.argument("label", required=False)
+@click.option("--test", is_flag=True, help="Then evaluate it on the test part; a counted reading.")
+@training_options
+@run_options
+@click.pass_context
+def finalize_command(
+    context: click.Context,
+    study: str,
+    label: str | None,
+    test: bool,
+    engine: str,
+    trust: bool,
+    checkpoint_every: float,
+    retry_failed: bool,
+    loader_workers: int,
+    no_wandb: bool,
+    root: ResultsDir,
+    as_json: bool,
+) -> None:
+    """Train a STUDY's chosen setting once more, on all but the test part: the model to use.
+
+    LABEL is the setting; default: the best one. Its schedule has the full length, and training
+    stops at the median of the best epochs of its runs. No example is left to validate on: evaluate
+    --split test and predict are for the model.
+    """
+    from paribus.sweeps.analysis.compare import run_document
+    from paribus.sweeps.cli.inference_commands import print_evaluation
+    from paribus.sweeps.evaluate import evaluate_named
+    from paribus.sweeps.progress.progress import train_watched
+    from paribus.sweeps.sweep import planned_final
+
+    options = RunnerOptions(checkpoint_every, None, retry_failed, loader_workers)
+    again, wandb = command(*context.obj), not no_wandb
+    faults_of(context).check()
+    with (
+        clean_stop() as stop,
+        planned_final(root, study, label, engine, test=test, trust=trust, wandb=wandb) as final,
+    ):
+        if not as_json:
+            for line in final.summary():
+                say(line)
+        train_watched(
+            final, warn=warn, wandb=wandb, options=options, stop=stop, quiet=as_json,
+            plain=is_plain(),
+        )  # fmt: skip
+        interrupted = stop()
+    if interrupted and final.record is None:
+        warn_stopped(again)
+        context.exit(INTERRUPTED)
+    record, folder = final.finished(f"To try again: {again}"), root.run(final.run.id)
+    read: Any = None  # an `Evaluation`
+    if test and record.best:
+        read = evaluate_named(root, folder.id, "test", trust=trust)
+    if as_json:
+        document = run_document(folder, record, studies=[study], reused=final.reused)
+        print_json({**document, "test": read and read.to_dict()})
+    else:
+        say(f"run {folder.id}" + (" (was there already)" if final.reused else ""))
+        if not record.best:
+            warn(f"failed: {record.reason}")
+        else:
+            say(f"final model: {nearby(folder.folder.absolute() / BEST)}")
+            words = root_words(root)
+            if read:
+                print_evaluation(read)
+            elif not any(line.get("run") == folder.id for line in root.readings()):
+                test_words = command("evaluate", folder.id, "--split", "test", *words)
+                say(f"Next, once: {test_words}")
+            say(f"To use it: {command('predict', folder.id, 'INPUT', *words)}")
+    context.exit(0 if record.best else 1)
+
+
 def _answer(sweep: Sweep, again: str) -> int:
     """Print what is not finished and what failed; return the exit code."""
     results = sweep.results()
@@ -253,4 +332,4 @@ def _print_run(document: dict[str, Any], folder: Any, root: ResultsDir) -> None:
     say(f"Next: {command(*next_words, *root_words(root))}")
 
 
-COMMANDS = (run_command, sweep_command)
+COMMANDS = (run_command, sweep_command, finalize_command)

@@ -6,20 +6,23 @@ functions and not by the module, so that a driver can name them without it.
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from paribus.core.config.registry import check_components, known_keys, with_defaults
-from paribus.core.config.schema import COMPONENTS, Configuration, flatten
+from paribus.core.config.schema import COMPONENTS, Configuration, ModelConfiguration, flatten
 from paribus.core.config.values import show_value
 from paribus.core.errors import Fault, Faults, RequestError
+from paribus.core.records.record import RunRecord
 from paribus.core.run_spec import RunSpec, choose_engine
 from paribus.sweeps.study.axes import Axis, only_the_baseline, read_axes
 from paribus.sweeps.study.controls import (
@@ -44,7 +47,14 @@ if TYPE_CHECKING:
 def _resolver(request: Request) -> Resolver:
     from paribus.core.training.job import resolver_for_file
 
-    return resolver_for_file(request.path, request.import_paths, as_it_is_now=True)
+    resolver = resolver_for_file(request.path, request.import_paths, as_it_is_now=True)
+    if "final_epoch" in (request.start or resolver.experiment.baseline).to_dict():
+        raise RequestError(
+            "This is the configuration of a final run, which has no validation part to compare by.",
+            "Name a run of its study, or the experiment; final_epoch is set by paribus finalize.",
+            "final",
+        )
+    return resolver
 
 
 def read_request(request: Request, found: Sequence[Fault] = ()) -> StudySpec:
@@ -183,6 +193,44 @@ def plan_run(request: Request, seed: int, found: Sequence[Fault] = ()) -> RunSpe
     baseline = read_request(request, found).baseline
     _, runs = plan_runs(request, baseline, [(baseline_setting(baseline), [seed])])
     return runs[BASELINE, seed]
+
+
+def plan_final(
+    request: Request, runs: Sequence[RunRecord], origin: Mapping[str, Any]
+) -> tuple[RunSpec, dict[str, Any]]:
+    """Return the final run of a setting with the first seed, and the sizes of its data.
+
+    It stops at the median of the best epochs, as a share of the schedule's length: the same epoch
+    unless that is given in updates, of which an epoch has more without a validation part.
+
+    Args:
+        request: The setting's, with its configuration as `start`.
+        runs: All complete runs of the setting, in order of seed.
+        origin: What its record notes of where it comes from.
+
+    Raises:
+        RequestError: If it cannot be trained, or the data is not what the runs were trained on.
+    """
+    from paribus.core.training.train_state import length
+
+    resolver, first = _resolver(request), runs[0]
+    assert isinstance(request.start, ModelConfiguration)
+    train = request.start.train
+    data = resolver.data(request.start.replace("final_epoch", 1), first.seed)
+    epochs, _ = length(train.model_dump(), math.ceil(len(data.train) / train.batch_size))
+    middle = median(record.best.epoch for record in runs if record.best)
+    stop = max(1, round(middle * epochs / first.facts.epochs))
+    if data.fingerprint != first.data.fingerprint:
+        raise RequestError(
+            f"The data is not what {first.run} was trained on (its fingerprint differs).",
+            "Bring it back, or sweep again on what is there now.",
+            "data-changed",
+        )
+    setting = baseline_setting(request.start.replace("final_epoch", stop))
+    planned = plan_runs(request, setting.configuration, [(setting, [first.seed])])[1]
+    run = planned[BASELINE, first.seed]
+    noted = {**run.noted, "finalized": {**origin, "schedule": epochs}}
+    return replace(run, noted=noted), data.sizes()
 
 
 def describe_request(request: Request) -> dict[str, Any]:

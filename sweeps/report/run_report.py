@@ -97,7 +97,9 @@ def load_run_view(folder: RunFolder, trust: bool) -> RunView:
         (2,): ("binary", "multiclass"),
     }
     is_drawn = get(record.configuration, "task.name") in tasks.get(tuple(shape), ())
-    if record.is_complete and is_plain and is_drawn:
+    if record.final_epoch:
+        left_out = f"{record.run} is a final run: it has no validation part to draw."
+    elif record.is_complete and is_plain and is_drawn:
         from paribus.core.inference.decision_surface import surface_of_run
 
         try:
@@ -105,7 +107,7 @@ def load_run_view(folder: RunFolder, trust: bool) -> RunView:
                 surface = pool.call(surface_of_run, folder.folder, trust)
         except RequestError as error:
             left_out = f"The model's answers are left out: {error}"
-    has_model = record.is_complete and record.weights_sha256
+    has_model = record.is_complete and record.weights_sha256 and not record.final_epoch
     predictions = folder.predictions() if has_model else None
     return RunView(record, folder.history(), predictions, surface, left_out)
 
@@ -121,11 +123,13 @@ def run_picture(view: RunView) -> Picture:
     caption = [
         f"{shown(record.experiment)}, 1 seed ({record.seed}), {many(len(view.history), 'epoch')}."
     ]
-    if "train" in record.configuration:
+    if record.final_epoch:
+        caption.append("A final run: trained on all but the test part, without validation.")
+    elif "train" in record.configuration:
         caption.append("Train: mean over the epoch's updates; val: after the epoch.")
     if record.best is None:
         caption.append(f"The run failed: {shown(record.reason, 300)}.")
-    else:
+    elif not record.final_epoch:
         value = "" if record.value is None else f": {record.value:.4g}"
         metric = explained(record.metric, record.direction)
         caption.append(f"Dotted: best epoch {record.best.epoch} by {metric}{value}.")
@@ -217,9 +221,9 @@ def _curve_plots(view: RunView) -> list[Plot]:
         caption = f"{what}, one seed ({record.seed})."
         if "train" in record.configuration and len(curves) > 1:
             caption += " Train: mean over the epoch's updates; val: after the epoch."
-        if record.best:
-            caption += f" Dotted: best epoch {record.best.epoch}."
-        best_epoch = record.best.epoch if record.best else None
+        best_epoch = record.best.epoch if record.best and not record.final_epoch else None
+        if best_epoch:
+            caption += f" Dotted: best epoch {best_epoch}."
         panel = curves_panel(name, title, curves, best_epoch=best_epoch)
         found.append(curves_plot(panel, name, curves, caption))
     if not found:

@@ -17,16 +17,25 @@ _ENOUGH = 5  # numbers in a curve, from which on it is not equal by chance
 def repeated_seeds(study: Study, results: Sequence[SettingResult]) -> dict[str, str]:
     """Return the settings in which two seeds are one, and why; all, if the baseline is among them.
 
-    Runs are one if they validate on the same examples and end with equal weights; a function keeps
+    All are one if the model seeds the generators itself, and so begins with the same weights. Other
+    runs are one if they validate on the same examples and end with equal weights; a function keeps
     these to itself, so its metrics of all epochs have to be equal. Few numbers may be so by chance:
     they count where no seed of any setting changes anything.
     """
+    why = {}
+    for result in results:
+        first = next((r for run in result.runs if (r := study.outcomes.record(run))), None)
+        if first and first.facts.seeds_overridden:
+            of = "the baseline's seeds" if result.label == BASELINE else "its seeds"
+            why[result.label] = (
+                f"{of} are one: the model seeds the generators itself, so all begin with the same "
+                f"weights{calls_of(study, first)}"
+            )
     groups = {result.label: _equal_runs(study, result) for result in results}
     if any(1 <= len(groups[r.label]) < len(r.seeds) for r in results):
         groups = {k: g for k, g in groups.items() if len(g) > 1 and _is_no_chance(study, g[0])}
-    why = {}
     for label, group in groups.items():
-        if len(group) > 1:
+        if len(group) > 1 and label not in why:
             seeds = listed([str(record.seed) for record in group])
             what = "weights" if group[0].weights_sha256 else "metrics in every epoch"
             calls = calls_of(study, group[0])

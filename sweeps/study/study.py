@@ -25,6 +25,7 @@ from paribus.core.config.values import canonical_json, show_value
 from paribus.core.errors import DamagedError, RequestError, did_you_mean, shown
 from paribus.core.fileio import creating, read_json, write_json
 from paribus.core.fingerprint import explain
+from paribus.core.records.run_dir import RunFolder
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.formatting import without_credentials
 from paribus.sweeps.study.request import Decision, StudyOptions, StudySpec
@@ -76,6 +77,7 @@ class StudyRecord(BaseModel):
         margin: Differences smaller than this do not matter; None: the metric's own.
         looks: After how many seeds verdicts are given, where seeds are added until it is decided.
         strict: Whether verdicts control the error rate over all settings together.
+        finals: Final runs to the labels of their settings, in the order they were planned.
     """
 
     format: int = 1
@@ -90,11 +92,12 @@ class StudyRecord(BaseModel):
     margin: float | None = None
     looks: tuple[int, ...] = ()
     strict: bool = False
+    finals: dict[str, str] = {}
 
     def to_json(self) -> dict[str, Any]:
         """Return `study.json`'s content without its sha256."""
-        options = ("margin", "looks", "strict")
-        not_requested = {name for name in options if getattr(self, name) in (None, (), False)}
+        options = ("margin", "looks", "strict", "finals")
+        not_requested = {name for name in options if getattr(self, name) in (None, (), False, {})}
         return self.model_dump(mode="json", exclude=not_requested)
 
 
@@ -290,8 +293,21 @@ class Study:
 
     @property
     def run_ids(self) -> list[str]:
-        """Ids of all runs that are planned."""
-        return [run for setting in self.settings for run in setting.runs.values()]
+        """Ids of all runs that are planned, final ones last."""
+        runs = [run for setting in self.settings for run in setting.runs.values()]
+        return [*runs, *self.requested.finals]
+
+    def plan_final(self, run: str, label: str) -> None:
+        """Note a setting's final run; on disk, synced, when this returns."""
+        self.requested.finals.pop(run, None)
+        self.requested.finals[run] = label
+        self._write()
+
+    def final_of(self, label: str) -> RunFolder | None:
+        """Return the setting's latest final run that is finished."""
+        runs = [run for run, its in self.requested.finals.items() if its == label]
+        finished = [self.root.run(run) for run in runs if self.root.run(run).folder.is_dir()]
+        return finished[-1] if finished else None
 
     def find(self, label: str) -> PlannedSetting:
         """Return the setting of this label.

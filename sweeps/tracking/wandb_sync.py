@@ -233,7 +233,8 @@ def log_study(study: Study, warn: Callable[[str], None], bar: ProgressBar) -> di
     Returns:
         ``wandb`` of the `compare` document.
     """
-    records = {run: record for run in study.run_ids if (record := study.outcomes.record(run))}
+    runs = [run for setting in study.settings for run in setting.runs.values()]
+    records = {run: record for run in runs if (record := study.outcomes.record(run))}
     compared = tracked_study(study)
     ids, summary = [run_id(study.name, run) for run in records], study_id(study.name)
     became: dict[str, Outcome] = {}

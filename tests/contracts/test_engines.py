@@ -260,3 +260,24 @@ def test_the_last_epoch_of_a_number_of_updates_ends_at_that_update(engine, small
     whole, _ = trained(engine, job_of(small, train={"epochs": 2, "batch_size": 16}))
     assert lines(reports)[0] == lines(whole)[0]  # the first epoch is the same one
     assert lines(reports)[1]["order_sha256"] != lines(whole)[1]["order_sha256"]
+
+
+FINAL = {"final_epoch": 3, "scheduler": "cosine", "train": {"epochs": 6, "batch_size": 16}}
+
+
+def test_a_final_run_stops_inside_its_schedule_and_validates_nothing(engine, small):
+    job = job_of(small, **FINAL)
+    reports, states = trained(engine, job)
+    assert [r.finished for r in reports] == [False, False, True]
+    assert all({*r.line["metrics"]} == {"train/loss", "train/accuracy"} for r in reports)
+    last = reports[-1]
+    assert (last.best.epoch, last.best.outputs) == (3, None)
+    assert weights_hash(last.best.weights) == last.line["weights_sha256"]
+    # 51 of 60 examples: an update more than in the four of five folds.
+    usual, _ = trained(engine, job_of(small, scheduler="cosine", train=FINAL["train"]))
+    assert [r.line["lr"] for r in reports] == [r.line["lr"] for r in usual[:3]]
+    rest, _ = trained(engine, job, state=states[0])
+    assert lines(rest) == lines(reports)[1:]
+    assert weights_hash(rest[-1].best.weights) == last.line["weights_sha256"]
+    found = engine.evaluate(job, last.best.weights, "test")
+    assert len(found.outputs) == 9

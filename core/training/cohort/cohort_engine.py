@@ -60,16 +60,16 @@ def _epoch(program: Program) -> list[Report]:
     """Train and validate an epoch of all members; return a report of each."""
     started = time.perf_counter()
     losses, accuracies, orders = program.train_epoch()
-    val_losses, outputs = program.measure()
+    measured = program.measure() if len(program.val) else None
     reports = []
     for member, run in enumerate(program.members):
         means: dict[str, float | None] = {"train/loss": losses[member].item()}
         if run.train_state.task.targets != "values":
             means["train/accuracy"] = accuracies[member].item()
-        validation = evaluate_outputs(
+        validation = measured and evaluate_outputs(
             run.train_state,
-            val_losses[member].item(),
-            outputs[member],
+            measured[0][member].item(),
+            measured[1][member],
             program.val.targets_of(member),
         )
         weights, state = program.weights(member), partial(_state, program, member)

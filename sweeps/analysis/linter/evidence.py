@@ -17,7 +17,7 @@ from paribus.sweeps.formatting import listed
 from paribus.sweeps.study.lookup import start_of
 from paribus.sweeps.study.request import seed_words
 from paribus.sweeps.study.results import SettingResult
-from paribus.sweeps.study.same_seeds import calls_of, repeated_seeds
+from paribus.sweeps.study.same_seeds import repeated_seeds
 from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import AxisRecord, Study, StudyRecord
 
@@ -73,7 +73,6 @@ class Evidence:
         readings: Of test parts, as `ResultsDir.readings` gives them.
         options: Of every command to paste, such as ``--root DIR``.
         repeated: Label to why two seeds of a setting are one.
-        overridden: Label to the calls by which a setting's model seeds the generators itself.
     """
 
     requested: StudyRecord
@@ -85,7 +84,6 @@ class Evidence:
     readings: Sequence[Mapping[str, Any]] = ()
     options: tuple[str, ...] = ()
     repeated: Mapping[str, str] = field(default_factory=dict)
-    overridden: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def metric(self) -> str:
@@ -180,12 +178,6 @@ def evidence_of(
         study.root.readings(),
         tuple(options),
         repeated_seeds(study, results),
-        {
-            result.label: calls_of(study, first)
-            for result in results
-            if (first := next((records[run] for run in result.runs if run in records), None))
-            and first.facts.seeds_overridden
-        },
     )
 
 

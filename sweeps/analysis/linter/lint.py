@@ -269,23 +269,13 @@ def one_seed(evidence: Evidence) -> list[Seen]:
 
 def same_seeds(evidence: Evidence) -> list[Seen]:
     """Find settings of which two seeds are one."""
-    return _by_reason(evidence.repeated, "{}. Let all that is drawn follow from the run's seed")
-
-
-def same_start(evidence: Evidence) -> list[Seen]:
-    """Find settings whose model seeds itself: all seeds begin with the same weights."""
-    return _by_reason(
-        evidence.overridden,
-        "all seeds begin with the same weights, as the model seeds the generators itself{}. Leave "
-        "that out: they are seeded before it is made",
-    )
-
-
-def _by_reason(found: Mapping[str, str], sentence: str) -> list[Seen]:
-    """Return one sentence for all settings of the same reason."""
+    found = evidence.repeated
     labels = {why: [k for k, of in found.items() if of == why] for why in found.values()}
     return [
-        Seen(f"{named(of)}: {sentence.format(why)}", of[0] if len(of) == 1 else None)
+        Seen(
+            f"{named(of)}: {why}. Let all that is drawn follow from the run's seed",
+            of[0] if len(of) == 1 else None,
+        )
         for why, of in labels.items()
     ]
 
@@ -357,8 +347,6 @@ RULES = (
          "one seed cannot distinguish a difference from chance."),
     Rule("same-seeds", same_seeds,
          "runs that are equal say nothing of what another seed would give."),
-    Rule("same-start", same_start,
-         "how much results depend on the initial weights does not show in the verdict."),
     Rule("test-read", reading_of_test,
          "a test part that choices were made by no longer estimates performance on new data."),
     Rule("accuracy-alone", accuracy_alone,

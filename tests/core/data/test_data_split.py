@@ -7,6 +7,7 @@ import re
 from itertools import chain
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import assume, example, given, settings
@@ -177,3 +178,53 @@ def test_refused(case):
     changed, message = REFUSED[case]
     with pytest.raises(RequestError, match=re.escape(message)):
         split(**({"labels": [0, 1] * 10, "method": "stratified"} | changed))
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [{"folds": 5}, {"val_fraction": 0.2}, {"method": "random", "folds": 3}, {"method": "in_order"}],
+)
+def test_without_a_fold_everything_but_the_test_part_trains(chosen):
+    features, labels = np.arange(103.0)[:, None], np.arange(103) % 3
+    source = load(lambda: (features, labels), {}, name="d", seed=0, targets="classes")
+    resolved = Split(**chosen).resolved("stratified", ready_made=False)
+    usual, final = (prepare(source, resolved, False, fold=fold) for fold in (0, None))
+    rows = [part.inputs[:, 0].tolist() for part in (final.train, final.val, final.test)]
+    assert rows[1] == []
+    assert rows[0] == sorted(set(range(103)) - set(rows[2]))  # whichever fold
+    assert rows[2] == usual.test.inputs[:, 0].tolist()
+
+
+class Squares(torch.utils.data.Dataset):
+    def __init__(self, first, last):
+        self.numbers = range(first, last)
+
+    def __len__(self):
+        return len(self.numbers)
+
+    def __getitem__(self, row):
+        return torch.tensor([self.numbers[row] ** 2.0]), self.numbers[row] % 2
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda rows: (np.array([[n * n] for n in rows], float), [n % 2 for n in rows]),
+        lambda rows: Squares(rows[0], rows[-1] + 1),
+        lambda rows: (pd.DataFrame({"n": [str(n) for n in rows]}), [n % 2 for n in rows]),
+        lambda rows: ([f"the number {n}" for n in rows], [n % 2 for n in rows]),
+    ],
+    ids=["array", "data set", "table of words", "texts"],
+)
+def test_ready_made_training_and_validation_parts_train_together(part):
+    cuts = {"train": range(12), "val": range(12, 18), "test": range(12, 20)}
+    returned = {name: part(rows) for name, rows in cuts.items()}
+    source = load(lambda: returned, {}, name="d", seed=0, targets="classes")
+    resolved = Split().resolved("stratified", ready_made=True)
+    final = prepare(source, resolved, False, fold=None)
+    assert final.train.targets.tolist() == [n % 2 for n in range(18)]
+    assert len(final.val) == 0
+    (inputs, _), (tests, _) = (one.inputs_of(100) for one in (final.train, final.test))
+    assert len({tuple(row.tolist()) for row in inputs}) == 18
+    # What was in the validation part is encoded as it is in the test part.
+    assert torch.equal(inputs[12:], tests[:6])
