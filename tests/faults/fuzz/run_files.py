@@ -112,6 +112,8 @@ class Records(WithStudy):
                 {"/dev/zero": "own.py"},
                 {"x" * 300: "own.py"},
                 {"own.py": "/proc/kmsg"},
+                {"1000": "\ud800"},
+                {"own.py": "\0"},
             )
         ]
         endless = ("noted", "files"), {"/proc/kmsg": "0" * 64}
