@@ -203,7 +203,9 @@ def _evaluate_study(
     if split == "test":
         _count_reading(study.root, {"study": study.name, "runs": runs})
     metric = f"{split}/{study.metric.rpartition('/')[2]}"
-    seen = [_observed(study, result, found, metric) for result in chosen]
+    record = study.outcomes.record(runs[0])
+    folds = record.folds if record and split == "val" else 1  # all have the same test part
+    seen = [_observed(study, result, found, metric, folds) for result in chosen]
     example = next(iter(found.values()))
     standard = standard_for(
         metric,
@@ -225,6 +227,7 @@ def _evaluate_study(
         tests=standard.planned,
         examples=len(example.targets),
         looks=[],
+        folds=folds,
         strict=standard.strict,
         sameness=sameness(study.requested.baseline),
         settings=[
@@ -249,7 +252,7 @@ def _readings(root: ResultsDir, runs: set[str]) -> int:
 
 
 def _observed(
-    study: Study, result: SettingResult, found: Mapping[str, Evaluated], metric: str
+    study: Study, result: SettingResult, found: Mapping[str, Evaluated], metric: str, folds: int
 ) -> Observed:
     by_seed = {
         seed: found[run] for seed, run in result.setting.runs.items()
@@ -261,7 +264,7 @@ def _observed(
         return Outputs(record.configuration, one.outputs, one.targets) if record else None
 
     values = {seed: float(one.metrics[metric] or 0.0) for seed, one in sorted(by_seed.items())}
-    return Observed(result.label, values, result.failed, metric, read)
+    return Observed(result.label, values, result.failed, metric, read, folds)
 
 
 def _setting(

@@ -356,6 +356,10 @@ class SingleRun(Training):
         self.record: RunRecord | None = None
         self.reused = False
 
+    def summary(self) -> list[str]:
+        """Return lines on what is trained, where more is to be said than the command did."""
+        return []
+
     def train(
         self, tracker: Tracker, options: RunnerOptions, *, stop: Stop = never
     ) -> Iterator[RunEvent]:

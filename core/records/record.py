@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -341,7 +342,18 @@ def places_of_sources(noted: Any) -> dict[str, Path]:
     """
     sources = noted.get("sources") if isinstance(noted, Mapping) else None
     found = sources.items() if isinstance(sources, dict) else ()
-    return {str(name): Path(place) for name, place in found if isinstance(place, str)}
+    return {
+        name: Path(place)
+        for name, place in found
+        if isinstance(place, str) and _can_be_path(name) and _can_be_path(place)
+    }
+
+
+def _can_be_path(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def noted_files(noted: Any) -> dict[str, str | None]:

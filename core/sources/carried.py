@@ -52,7 +52,7 @@ class _CarriedSources(MetaPathFinder):
 
 def carried_spec(name: str, file: Path, place: Path, *, is_experiment: bool = False) -> ModuleSpec:
     """Return how to import a carried file: the one in its place while that says the same."""
-    used = place if _same(file, place, is_experiment) else file
+    used = place if file.stat().st_size and _same(file, place, is_experiment) else file
     packages = [str(file.parent)] if file.stem == "__init__" else None
     spec = importlib.util.spec_from_file_location(
         name, used, loader=_Loader(name, used, place), submodule_search_locations=packages

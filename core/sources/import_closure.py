@@ -199,7 +199,8 @@ def file_digest(path: Path, *, is_experiment: bool = False) -> str:
 
 def _read(path: Path, is_experiment: bool) -> tuple[str, tuple[Import, ...]]:
     try:
-        content = path.read_bytes()
+        # Some files of /proc, which say that they are empty, are waited for.
+        content = path.read_bytes() if path.stat().st_size else b""
     except OSError as error:
         raise RequestError(
             f"{shown(path, 500)} cannot be read: {error.strerror or error}."

@@ -99,7 +99,6 @@ class SettingComparison(_Frozen):
     this_part: PartAnswer | None = None
     new_data: PartAnswer | None = None
     std_of_differences: float | None = None
-    correlation: float | None = None
     unpaired_worth: float | None = None
     lost: list[int] | None = None
     look: int | None = None

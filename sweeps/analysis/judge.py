@@ -252,7 +252,6 @@ class Judged:
             "this_part": _answer(one.validation, one),
             "new_data": _answer(one.new_data, one),
             "std_of_differences": pairs.std,
-            "correlation": pairs.correlation,
             "unpaired_worth": pairs.unpaired_worth if varies else None,
             "lost": list(lost),
             "look": one.look,

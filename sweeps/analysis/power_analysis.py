@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from paribus.sweeps.analysis.judge import standard_of
-from paribus.sweeps.stats.power import MOST_SEEDS, detectable
+from paribus.sweeps.stats.power import detectable
 from paribus.sweeps.stats.variance import FEWEST_PAIRS, FEWEST_SETTINGS
 from paribus.sweeps.stats.verdicts import ALPHA, mean_and_std, threshold
 from paribus.sweeps.study.results import SettingResult
@@ -33,8 +32,6 @@ class PowerAnalysis:
         std: This standard deviation: the median of the settings that have pairs, else that of
             unpaired seeds with the baseline's spread; None before it was trained.
         margin: In the metric's units; None before the baseline was trained.
-        seeds_for_margin: How many seeds detect a difference of the margin; None if that is not
-            known, or more than `MOST_SEEDS`.
     """
 
     seeds: int
@@ -42,7 +39,6 @@ class PowerAnalysis:
     in_std: float | None
     std: float | None
     margin: float | None
-    seeds_for_margin: int | None
 
     @property
     def difference(self) -> float | None:
@@ -69,32 +65,18 @@ def analyse_power(
     """
     known = study.results()
     standard = standard_of(study, known, study.metric)
-    std, needed = _std(known), None
+    std = _std(known)
     # Of the only setting that has an effect.
     limit = threshold(np.zeros(1), settings, alpha)
     if study.requested.strict:
         limit = alpha / max(1, settings)
 
-    def in_std(seeds: int) -> float:
-        units = min(seeds, folds) if folds > 1 else seeds
-        pools = standard.pooled and settings >= FEWEST_SETTINGS and units >= FEWEST_PAIRS
-        return detectable(seeds, (units - 1) * (2 if pools else 1), limit)
-
-    def detects_margin(seeds: int) -> bool:
-        return std is not None and in_std(seeds) <= standard.margin / std
-
-    if std and settings and detects_margin(MOST_SEEDS):
-        needed = 2 + bisect_left(range(2, MOST_SEEDS), True, key=detects_margin)
-        if folds > 1:  # whole rotations
-            needed = math.ceil(needed / folds) * folds
-    return PowerAnalysis(
-        seeds,
-        settings,
-        in_std(seeds) if seeds > 1 and settings else None,
-        std,
-        standard.margin if std else None,
-        needed,
-    )
+    units = min(seeds, folds) if folds > 1 else seeds
+    pools = standard.pooled and settings >= FEWEST_SETTINGS and units >= FEWEST_PAIRS
+    in_std = None
+    if seeds > 1 and settings:
+        in_std = detectable(seeds, (units - 1) * (2 if pools else 1), limit)
+    return PowerAnalysis(seeds, settings, in_std, std, standard.margin if std else None)
 
 
 def _std(results: Sequence[SettingResult]) -> float | None:

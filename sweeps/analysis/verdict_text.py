@@ -83,7 +83,7 @@ def _has_own_confidence(setting: Setting) -> bool:
 
 
 def _percent(share: float | None) -> str:
-    return f"{100 * (share or 0.0):.4g} %"
+    return f"{100 * (share or 0.0):.3g} %"
 
 
 def p_text(setting: Setting) -> str:
@@ -171,7 +171,8 @@ def answer(comparison: Comparison) -> str:
         is_so = f"{verdict} than" if verdict in ("better", "worse") else f"{verdict} to"
         is_so = "not shown to differ from" if verdict == "undecided" else is_so
         effect = f"{signed(judged[0].delta)}, {interval_text(judged[0].interval)}"
-        return f"{_shortened(judged[0].label)} is {is_so} the baseline ({effect})."
+        grade = f", {judged[0].grade}" if judged[0].grade else ""
+        return f"{_shortened(judged[0].label)} is {is_so} the baseline{grade} ({effect})."
     counts = _counts(others)
     better = [s for s in judged if s.verdict == "better"]
     if not better:
@@ -278,13 +279,15 @@ def legend(comparison: Comparison) -> list[str]:
         for look in sorted(sure, key=lambda look: look or 0)
     )
     many = "one setting" if tests == 1 else f"{tests} settings"
-    limits = sorted({s.threshold for s in settings if s.threshold is not None})
+    limits = {f"{s.threshold:.2g}": None for s in settings if s.threshold is not None}
     decides = f"p adjusted for {many} (Holm)" if comparison.strict else (
-        f"better or worse where p ≤ {' or '.join(f'{limit:.2g}' for limit in limits)}, for {many}"
+        f"better or worse where p ≤ {' or '.join(limits)}, for {many}"
     )  # fmt: skip
+    if any(s.verdict == "equivalent" for s in settings):
+        levels = f"{levels}, 90 % where equivalent" if levels else "90 %"
     lines.append(
         f"{better} is better, margin {number(comparison.margin)}; {decides}; confidence of "
-        f"intervals: {levels or '90 %'}{', 90 % where equivalent' * bool(levels)}"
+        f"intervals: {levels}"
     )
     for why in dict.fromkeys(s.no_verdict for s in settings if s.no_verdict):
         labels = [s.label for s in settings if s.no_verdict == why]

@@ -41,7 +41,6 @@ from paribus.sweeps.cli.console import (
 )
 from paribus.sweeps.execution.driver import cost, length, schedule
 from paribus.sweeps.formatting import cut, duration, many, number
-from paribus.sweeps.stats.power import MOST_SEEDS
 from paribus.sweeps.study.axes import Axis
 from paribus.sweeps.study.request import seed_words
 from paribus.sweeps.study.results_dir import root_words
@@ -99,11 +98,7 @@ def _power_text(found: PowerAnalysis) -> str:
         return "minimum detectable effect: none, one seed gives no verdict; --seeds 5 does"
     effect = f"{found.in_std:.1f} sd" if found.difference is None else number(found.difference)
     text = f"minimum detectable effect: {effect} ({many(found.seeds, 'seed')}, 80 % power)"
-    if found.difference is None or found.margin is None:
-        return text
-    needed = found.seeds_for_margin
-    takes = many(needed, "seed") if needed else f"more than {MOST_SEEDS} seeds"
-    return f"{text}; the margin, {number(found.margin)}, needs {takes}"
+    return text if found.margin is None else f"{text}; margin {number(found.margin)}"
 
 
 def _levels(sweep: Sweep, axis: Axis) -> str:

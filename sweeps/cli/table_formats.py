@@ -26,7 +26,7 @@ _LATEX = {
 
 _COLUMNS = (
     "setting", "seeds", "mean", "sd", "difference", "low", "high", "p", "p_holm", "threshold",
-    "verdict", "grade", "question", "confidence", "look", "pairs", "correlation", "unpaired_worth",
+    "verdict", "grade", "question", "confidence", "look", "pairs", "unpaired_worth",
     "this_part_low", "this_part_high", "this_part_p", "this_part_p_holm", "this_part_verdict",
 )  # fmt: skip
 

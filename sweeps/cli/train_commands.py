@@ -35,7 +35,10 @@ from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir, root_words
 
 if TYPE_CHECKING:
-    from paribus.sweeps.sweep import Sweep
+    from contextlib import AbstractContextManager
+
+    from paribus.core.records.record import RunRecord
+    from paribus.sweeps.sweep import SingleRun, Sweep
 
 
 _HOW_TO_RUN = [
@@ -71,31 +74,14 @@ def run_command(
 ) -> None:
     """Train one tracked run of an EXPERIMENT: a name, a .py file, or a run."""
     from paribus.sweeps.analysis.compare import run_document
-    from paribus.sweeps.progress.progress import train_watched
     from paribus.sweeps.study.lookup import request_for, studies_of
     from paribus.sweeps.sweep import planned_run
 
     options = RunnerOptions(checkpoint_every, None, retry_failed, loader_workers)
-    again, faults = command(*context.obj), faults_of(context)
+    faults = faults_of(context)
     request = request_for(root, experiment, overrides, None, engine, trust=trust, faults=faults)
-    with (
-        clean_stop() as stop,
-        planned_run(root, request, seed, faults, wandb=not no_wandb) as single,
-    ):
-        train_watched(
-            single,
-            warn=warn,
-            wandb=not no_wandb,
-            options=options,
-            stop=stop,
-            quiet=as_json,
-            plain=is_plain(),
-        )
-        interrupted = stop()
-    if interrupted and single.record is None:
-        warn_stopped(again)
-        context.exit(INTERRUPTED)
-    record = single.finished(f"To try again: {again}")
+    planned = planned_run(root, request, seed, faults, wandb=not no_wandb)
+    single, record = _train_one(context, planned, options, wandb=not no_wandb, as_json=as_json)
     document = run_document(
         root.run(single.run.id),
         record,
@@ -254,28 +240,14 @@ def finalize_command(
     from paribus.sweeps.analysis.compare import run_document
     from paribus.sweeps.cli.inference_commands import print_evaluation
     from paribus.sweeps.evaluate import evaluate_named
-    from paribus.sweeps.progress.progress import train_watched
     from paribus.sweeps.sweep import planned_final
 
     options = RunnerOptions(checkpoint_every, None, retry_failed, loader_workers)
-    again, wandb = command(*context.obj), not no_wandb
+    wandb = not no_wandb
     faults_of(context).check()
-    with (
-        clean_stop() as stop,
-        planned_final(root, study, label, engine, test=test, trust=trust, wandb=wandb) as final,
-    ):
-        if not as_json:
-            for line in final.summary():
-                say(line)
-        train_watched(
-            final, warn=warn, wandb=wandb, options=options, stop=stop, quiet=as_json,
-            plain=is_plain(),
-        )  # fmt: skip
-        interrupted = stop()
-    if interrupted and final.record is None:
-        warn_stopped(again)
-        context.exit(INTERRUPTED)
-    record, folder = final.finished(f"To try again: {again}"), root.run(final.run.id)
+    planned = planned_final(root, study, label, engine, test=test, trust=trust, wandb=wandb)
+    final, record = _train_one(context, planned, options, wandb=wandb, as_json=as_json)
+    folder = root.run(final.run.id)
     read: Any = None  # an `Evaluation`
     if test and record.best:
         read = evaluate_named(root, folder.id, "test", trust=trust)
@@ -296,6 +268,32 @@ def finalize_command(
                 say(f"Next, once: {test_words}")
             say(f"To use it: {command('predict', folder.id, 'INPUT', *words)}")
     context.exit(0 if record.best else 1)
+
+
+def _train_one(
+    context: click.Context,
+    planned: AbstractContextManager[SingleRun],
+    options: RunnerOptions,
+    *,
+    wandb: bool,
+    as_json: bool,
+) -> tuple[SingleRun, RunRecord]:
+    """Train a planned run, watched; a stop before it is finished ends the command."""
+    from paribus.sweeps.progress.progress import train_watched
+
+    again = command(*context.obj)
+    with clean_stop() as stop, planned as single:
+        for line in [] if as_json else single.summary():
+            say(line)
+        train_watched(
+            single, warn=warn, wandb=wandb, options=options, stop=stop, quiet=as_json,
+            plain=is_plain(),
+        )  # fmt: skip
+        interrupted = stop()
+    if interrupted and single.record is None:
+        warn_stopped(again)
+        context.exit(INTERRUPTED)
+    return single, single.finished(f"To try again: {again}")
 
 
 def _answer(sweep: Sweep, again: str) -> int:

@@ -269,7 +269,10 @@ def power_plot(view: StudyView) -> Plot | None:
         return None
     panel = power_panel(view.study.metric, effects, comparison.margin)
     rows = [[str(seeds), number(effect)] for seeds, effect in effects.items()]
-    caption = "The smallest difference to the baseline that is found with 80 % power."
+    caption = (
+        f"The smallest difference that {min(effects)} to {max(effects)} seeds of each setting "
+    )
+    caption += "find with 80 % power."
     if folds > 1:
         caption += " Beyond one seed for each fold it is the least there can be: the part of the "
         caption += "spread that comes from the examples of a fold does not shrink."

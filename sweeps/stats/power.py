@@ -27,8 +27,8 @@ MOST_SEEDS = 100  # of a fixed part; beyond, more seeds are no advice
 
 
 @lru_cache(maxsize=4096)
-def detectable(n: int, df: float, alpha: float, power: float = POWER) -> float:
-    """Return the smallest true mean difference that a two-sided t test finds with this power.
+def detectable(n: int, df: float, alpha: float) -> float:
+    """Return the smallest true mean difference that a two-sided t test finds with 80 % power.
 
     By the noncentral t distribution; the usual sum of two quantiles is up to 17 % too low.
 
@@ -36,7 +36,6 @@ def detectable(n: int, df: float, alpha: float, power: float = POWER) -> float:
         n: Pairs, at least 2.
         df: Degrees of freedom of the variance.
         alpha: Of the test: divided by the number of settings.
-        power: The probability.
 
     Returns:
         In standard deviations of the paired differences.
@@ -49,7 +48,7 @@ def detectable(n: int, df: float, alpha: float, power: float = POWER) -> float:
         above = 1 - float(special.nctdtr(df, shift, critical))
         below = float(special.nctdtr(df, shift, -critical))
         # Far out on that side the function may be NaN, where the probability is next to nothing.
-        return above + (0.0 if math.isnan(below) else below) - power
+        return above + (0.0 if math.isnan(below) else below) - POWER
 
     high = critical + 1.0
     while short(high) < 0:
@@ -58,27 +57,27 @@ def detectable(n: int, df: float, alpha: float, power: float = POWER) -> float:
 
 
 @lru_cache(maxsize=4096)
-def equivalence_needs(n: int, df: float, alpha: float, power: float = POWER) -> float:
-    """Return the smallest margin within which equal settings are shown to lie (power).
+def equivalence_needs(n: int, df: float, alpha: float) -> float:
+    """Return the smallest margin within which equal settings are shown to lie (80 % power).
 
     Two one-sided tests both have to succeed at a true difference of 0, hence the halved miss. In
     standard deviations of the paired differences.
     """
     from scipy import special
 
-    t = special.stdtrit(df, 1 - alpha) + special.stdtrit(df, 1 - (1 - power) / 2)
+    t = special.stdtrit(df, 1 - alpha) + special.stdtrit(df, 1 - (1 - POWER) / 2)
     return float(t) / math.sqrt(n)
 
 
-def smallest_difference(uncertainty: Uncertainty, alpha: float, power: float = POWER) -> float:
+def smallest_difference(uncertainty: Uncertainty, alpha: float) -> float:
     """Return what `detectable` says, in the metric's units, with the part of the examples.
 
     Both parts are added as in the interval: in squares.
     """
     from scipy import special
 
-    by_seeds = detectable(1, uncertainty.df, alpha, power) * uncertainty.error
-    z = -float(special.ndtri(alpha / 2)) + float(special.ndtri(power))
+    by_seeds = detectable(1, uncertainty.df, alpha) * uncertainty.error
+    z = -float(special.ndtri(alpha / 2)) + float(special.ndtri(POWER))
     return math.hypot(by_seeds, z * math.sqrt(uncertainty.examples))
 
 

@@ -28,6 +28,7 @@ Array = NDArray[np.float64]
 Verdict = Literal["better", "worse", "equivalent", "undecided", "identical"]
 # What is said of an undecided setting; no verdict.
 Grade = Literal["likely better", "likely worse", "no better", "no worse"]
+_Found = tuple[float, Uncertainty] | None  # the mean of a setting's differences
 ALPHA = 0.05
 LIKELY = 4.0  # times the error rate of verdicts
 
@@ -108,13 +109,6 @@ class Pairs:
     def std(self) -> float | None:
         """Of the differences, with n - 1; None with fewer than two pairs."""
         return float(self.differences.std(ddof=1)) if self.n > 1 else None
-
-    @property
-    def correlation(self) -> float | None:
-        """Pearson's, between level and baseline over seeds; None where one of them is constant."""
-        if self.n < 3 or not (np.ptp(self.level) and np.ptp(self.baseline)):
-            return None
-        return float(np.corrcoef(self.level, self.baseline)[0, 1])
 
     @property
     def unpaired_worth(self) -> float | None:
@@ -266,20 +260,17 @@ def judgements(
         alpha: For better and worse over all settings, for equivalent per setting.
         decided: Settings called better or worse at earlier looks; they are not among these.
     """
-    on_part: list[tuple[float, Uncertainty] | None] = []
-    on_new: list[tuple[float, Uncertainty] | None] = []
+    on_part: list[_Found] = []
+    on_new: list[_Found] = []
     for pairs, one, v, df in zip(settings, spreads, variances.values, variances.df, strict=True):
-        part = new = None
-        if one is not None:
-            found = Uncertainty(float(np.sqrt(v / one.units)), float(df))
-            if pairs.over_folds:
-                new = one.mean, found
-            else:
-                part = one.mean, found
-                if pairs.examples is not None:
-                    new = one.mean, replace(found, examples=one.examples)
-        on_part.append(part)
-        on_new.append(new)
+        found: _Found = None
+        if one:
+            found = one.mean, Uncertainty(float(np.sqrt(v / one.units)), float(df))
+        on_part.append(None if pairs.over_folds else found)
+        if one and found and not pairs.over_folds:
+            with_examples = replace(found[1], examples=one.examples)
+            found = None if pairs.examples is None else (one.mean, with_examples)
+        on_new.append(found)
     validation = _answers(on_part, standard, alpha, decided)
     new_data = _answers(on_new, standard, alpha, decided)
     return [
@@ -289,25 +280,14 @@ def judgements(
 
 
 def _answers(
-    found: Sequence[tuple[float, Uncertainty] | None],
-    standard: Standard,
-    alpha: float,
-    decided: int,
+    found: Sequence[_Found], standard: Standard, alpha: float, decided: int
 ) -> list[Answer | None]:
     """Return answers to one question; mean and uncertainty are None where there is none."""
-    known = [each for each in found if each is not None]
-    p = np.array([uncertainty.p(mean) for mean, uncertainty in known])
-    limit = threshold(p, standard.planned, alpha, decided)
+    p = np.array([uncertainty.p(mean) for mean, uncertainty in filter(None, found)])
+    limit = None if standard.strict else threshold(p, standard.planned, alpha, decided)
     likely = threshold(p, standard.planned, LIKELY * alpha, decided)
-    adjusted = holm(p, standard.planned - decided)
-    answers = iter(
-        _answer(mean, uncertainty, one, holm_one, None if standard.strict else limit, likely,
-                standard, alpha)
-        for (mean, uncertainty), one, holm_one in zip(
-            known, p.tolist(), adjusted.tolist(), strict=True
-        )
-    )  # fmt: skip
-    return [None if each is None else next(answers) for each in found]
+    tests = iter(zip(p.tolist(), holm(p, standard.planned - decided).tolist(), strict=True))
+    return [each and _answer(*each, *next(tests), limit, likely, standard, alpha) for each in found]
 
 
 def _answer(

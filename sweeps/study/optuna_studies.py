@@ -207,7 +207,7 @@ def _damage(file: Path) -> str | None:
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.OperationalError:  # locked or unreadable, which is no damage
         return None
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # of a text, or a message on it
         return str(error)
     return None if found == "ok" else str(found).replace("\n", " ")
 

@@ -440,11 +440,10 @@ def _portable(baseline: dict[str, Any], question: StudySpec) -> dict[str, Any]:
 
 def _comparable(baseline: dict[str, Any], question: StudySpec) -> dict[str, Any]:
     """Return a portable baseline; one validation part is written as before there were folds."""
-    split = baseline.get("split", {})
-    if split.get("folds") == 1 or split.get("val_fraction") is not None:
-        share = split.get("val_fraction") or VAL_FRACTION
-        split = {k: v for k, v in split.items() if k != "folds"} | {"val_fraction": share}
-        baseline = baseline | {"split": split}
+    share = get(baseline, "split.val_fraction")
+    if share is not None or get(baseline, "split.folds") == 1:
+        split = {k: v for k, v in baseline["split"].items() if k != "folds"}
+        baseline = baseline | {"split": split | {"val_fraction": share or VAL_FRACTION}}
     return _portable(baseline, question)
 
 

@@ -80,7 +80,7 @@ def test_its_model_gives_the_recorded_accuracy(trained):
     assert not model.training
     predictions = load_file(trained.folder.folder / "predictions.safetensors")
     data = resolver_for_file(catalogue()["digits"]).data(
-        Configuration.parse(trained.record.requested, "the run")
+        Configuration.parse(trained.record.requested, "the run"), trained.record.seed
     )
     inputs, targets = data.val.inputs_of(10**6)
     with torch.inference_mode():

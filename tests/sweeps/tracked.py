@@ -62,7 +62,9 @@ _LEVEL = _BASELINE.model_copy(
         "confidence": 0.95,
         "verdict": "better",
         "question": "new data",
+        "p": 0.015625,
         "p_holm": 0.03125,
+        "threshold": 0.046875,
     }
 )
 _SEEN = Finding(
@@ -89,9 +91,10 @@ STUDY = TrackedStudy(
     ),
 )
 ROWS = [
-    ["baseline", "", 0.75, 0.1 / 2**0.5, 0.1, 2, *[None] * 7, ""],
+    ["baseline", "", 0.75, 0.1 / 2**0.5, 0.1, 2, *[None] * 10, ""],
     ["optimizer.lr=0.01", "optimizer.lr", 0.875, 0.1 / 2**0.5, 0.1, 2, 0.125, 0.0625, 0.1875, 0.95,
-     "better", "new data", 0.03125, "scheduler.T_max: 10 → 20; engine: cohort → loop"],
+     "better", None, "new data", 0.015625, 0.046875, 0.03125,
+     "scheduler.T_max: 10 → 20; engine: cohort → loop"],
 ]  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from paribus.sweeps.analysis.linter.evidence import (
     read_time,
 )
 from paribus.sweeps.formatting import many
+from paribus.sweeps.study.request import SEEDS
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import AxisRecord, Study
@@ -263,7 +264,7 @@ def one_seed(evidence: Evidence) -> list[Seen]:
     else:
         who = f"{named([s.label for s in alone])} {'have' if len(alone) > 1 else 'has'}"
     keys = [one.setting.key for one in alone]
-    again = evidence.sweep_again(keys, "--seeds", "3", "--study", evidence.requested.study)
+    again = evidence.sweep_again(keys, "--seeds", str(SEEDS), "--study", evidence.requested.study)
     return [Seen(f"{who} one seed only. Add seeds: {again}")]
 
 

@@ -35,7 +35,8 @@ class Lines(WithStudy):
     KEYS = st.one_of(
         st.sampled_from([
             "optimizer.lr", "lr", "model", "model.hidden_dim", "train.epochs", "train.batch_size",
-            "data", "loss", "split.seed", "split.val_fraction", "task", "nonsense", "a.b.c.d", "",
+            "data", "loss", "split.seed", "split.val_fraction", "split.folds", "task", "nonsense",
+            "a.b.c.d", "",
             "metrics", "select.metric", "optimizer.lr.lr", "device", "*", "augment", "scheduler",
             "standardize", "train.start_from", "train.only", "data.root", "model.name", "optimizer",
         ]),
@@ -108,7 +109,7 @@ class Configurations(Kind):
     GROUPS = st.dictionaries(
         st.sampled_from([
             "epochs", "updates", "batch_size", "patience", "only", "start_from", "clip_grad_norm",
-            "seed", "val_fraction", "test_fraction", "method", "metric", "direction",
+            "seed", "folds", "val_fraction", "test_fraction", "method", "metric", "direction",
             "eval_batch_size",
         ]),
         st.one_of(SCALARS, VALUES),

@@ -107,8 +107,17 @@ class Records(WithStudy):
         unreadable = ("configuration", "model", "width"), "x"  # so that its sources are looked at
         self.kept += [
             (("run.json", [unreadable, (("noted", "sources"), sources)]), True, "evaluate RUN")
-            for sources in ({"own.py": "/dev/zero"}, {"/dev/zero": "own.py"}, {"x" * 300: "own.py"})
+            for sources in (
+                {"own.py": "/dev/zero"},
+                {"/dev/zero": "own.py"},
+                {"x" * 300: "own.py"},
+                {"own.py": "/proc/kmsg"},
+                {"1000": "\ud800"},
+                {"own.py": "\0"},
+            )
         ]
+        endless = ("noted", "files"), {"/proc/kmsg": "0" * 64}
+        self.kept.append((("run.json", [endless]), True, "evaluate RUN"))
 
     def wrong(self, case):
         (name, breaks), forged, command = case

@@ -34,7 +34,8 @@ def test_verdicts_on_a_file_are_scipys_paired_test(paribus, results):
     assert (baseline["verdict"], lr["verdict"], odd["verdict"]) == (None, "better", "undecided")
     theirs = ttest_rel([0.95, 0.955, 0.957], [0.91, 0.92, 0.915])
     assert lr["p"] == pytest.approx(theirs.pvalue, rel=1e-9)
-    assert lr["interval"] == pytest.approx([*theirs.confidence_interval(0.95)], rel=1e-9)
+    assert lr["confidence"] == 1 - lr["threshold"] > 0.95
+    assert lr["interval"] == pytest.approx([*theirs.confidence_interval(lr["confidence"])])
     assert lr["p_holm"] == pytest.approx(2 * lr["p"])
     assert (odd["pairs"], odd["lost"], odd["seeds"]) == (2, [1], ["a", "c"])
     other = paribus("compare", results, "--json", "--direction", "minimize").json

@@ -48,7 +48,7 @@ def test_validation_gives_what_is_recorded(paribus, root):
     recorded = paribus("compare", "rates", "--root", root, "--json").json
     for one in found["settings"]:
         same = next(s for s in recorded["settings"] if s["label"] == one["label"])
-        assert (one["values"], one["interval"]) == (same["values"], same["interval"])
+        assert (one["values"], one["p"]) == (same["values"], same["p"])
     assert len(readings(root)) == before if before else not (root / "readings.jsonl").exists()
 
 

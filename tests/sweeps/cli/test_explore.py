@@ -17,11 +17,11 @@ def test_a_dry_run_tells_the_range_and_the_first_round(paribus, tmp_path):
     assert not root.exists()
 
     found = paribus(*words, "--pruner", "median", "--json").json
-    assert found["runs"]["planned"] == 9 * 3
-    assert [len(setting["seeds"]) for setting in found["settings"]] == [3, 1, 1, 1, 1]
+    assert found["runs"]["planned"] == 9 * 5
+    assert [len(setting["seeds"]) for setting in found["settings"]] == [5, 1, 1, 1, 1]
     said = paribus(*words, "--pruner", "median").out
-    assert "9 settings × 3 seeds = up to 27 runs" in said
-    assert "up to 27 runs to train" in said
+    assert "9 settings × 5 seeds = up to 45 runs" in said
+    assert "up to 45 runs to train" in said
 
 
 def test_the_command_to_paste_goes_on_exploring(paribus, tmp_path):

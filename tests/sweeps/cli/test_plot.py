@@ -64,7 +64,7 @@ def test_a_run_is_drawn_beside_the_person(paribus, root, circled, tmp_path):
     file = tmp_path / f"{name}.svg"
     found = texts(file)
     for text in (f"run {name}", "loss (bce_with_logits)", "train", "val", "epoch", "true",
-                 "predicted", "input 1", "1 seed (0), 3 epochs.", "150 validation"):  # fmt: skip
+                 "predicted", "input 1", "1 seed (0), 3 epochs.", "170 validation"):  # fmt: skip
         assert text in found
     assert f"best epoch {circled['best']['epoch']} by val/accuracy (from 0 to 1, higher" in found
     assert file.stat().st_size < 150_000
@@ -81,7 +81,7 @@ def test_the_model_is_asked_as_it_was_validated(root, circled):
     np.add.at(counts, (surface.val.targets, surface.val.predicted), 1)
     assert counts.tolist() == circled["best"]["confusion_matrix"]
     points, kinds = circles()
-    for part, size in ((surface.train, 700), (surface.val, 150)):
+    for part, size in ((surface.train, 680), (surface.val, 170)):
         assert len(part.inputs) == part.total == size
         distances = np.abs(points - part.inputs[0]).max(1)
         assert distances.min() < 1e-6  # the units of the data, not standardized
@@ -126,7 +126,7 @@ def test_a_regression_on_many_inputs_is_held_against_the_truth(paribus, root, tm
     paribus("run", "diabetes", "train.epochs=1", "--no-wandb", "--root", root)
     done = paribus("plot", "diabetes", "-o", tmp_path / "d.svg", "--root", root, "--json")
     assert done.json["panels"] == ["loss", "r2", "agreement"]
-    assert "the best epoch on 110 validation examples" in texts(tmp_path / "d.svg")
+    assert "the best epoch on 75 validation examples" in texts(tmp_path / "d.svg")
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_verdicts_have_shapes_and_colours_of_their_own():
         if one.verdict and one.verdict != "worse":  # that one is an arrow at the edge
             look = VERDICTS[one.verdict]
             assert seen[one.delta] == (look["marker"], look["color"])
-    shapes = [look["marker"] for look in VERDICTS.values()]
+    shapes = [(look["marker"], look.get("markerfacecolor")) for look in VERDICTS.values()]
     assert len(set(shapes)) == len(shapes)
 
 

@@ -229,6 +229,8 @@ CELLS = {
     "an attribute": "UPDATE study_user_attributes SET value_json = 'x'",
     "a trial": "UPDATE trial_user_attributes SET value_json = 'x'",
     "a direction": "UPDATE study_directions SET direction = '8'",
+    # SQLite's message quotes it, and the message cannot be decoded.
+    "no text": "UPDATE sqlite_master SET sql = CAST(x'435245415445A0A0' AS TEXT)",
 }
 
 
@@ -243,6 +245,7 @@ def test_a_lost_or_damaged_storage_is_built_anew_saying_so(troubled, how):
         optuna.delete_study(study_name="study", storage=url_of(troubled.root))
     elif how in CELLS:
         with closing(sqlite3.connect(database)) as base:
+            base.execute("PRAGMA writable_schema=ON")
             base.execute(CELLS[how])
             base.commit()
         content = database.read_bytes()

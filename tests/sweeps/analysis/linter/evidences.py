@@ -13,7 +13,7 @@ CONFIGURATION = {
     "scheduler": {"name": "constant"},
     "train": {"epochs": 10, "updates": None, "batch_size": 32},
 }
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 
 
 @dataclass

@@ -13,7 +13,7 @@ EARLIER = "2026-05-01T11:00:00+00:00"
 
 
 def with_failures(*failed):
-    """Three settings of three runs, of which so many of each failed."""
+    """Three settings of five runs, of which so many of each failed."""
     settings = [setting(), setting(LR, 0.1), setting(LR, 1.0)]
     return evidence(*[
         setting(one.key, one.level, failures=dict.fromkeys(range(count), "non-finite: val/loss"))
@@ -22,14 +22,14 @@ def with_failures(*failed):
 
 
 def test_more_than_a_fifth_of_the_runs_failed():
-    found = only(many_failures(with_failures(0, 0, 2))).sentence
-    assert "2 of 9 runs failed, all of them with non-finite numbers" in found
-    assert "optimizer.lr=1.0 (2)" in found
-    assert "paribus check digits" in only(many_failures(with_failures(3, 3, 3))).sentence
+    found = only(many_failures(with_failures(0, 0, 4))).sentence
+    assert "4 of 15 runs failed, all of them with non-finite numbers" in found
+    assert "optimizer.lr=1.0 (4)" in found
+    assert "paribus check digits" in only(many_failures(with_failures(5, 5, 5))).sentence
 
 
 def test_a_fifth_or_fewer_is_told_elsewhere():
-    assert many_failures(with_failures(0, 0, 1)) == []
+    assert many_failures(with_failures(0, 0, 3)) == []
     assert many_failures(evidence()) == []
 
 
@@ -38,7 +38,7 @@ def test_one_seed_is_too_few():
     found = only(one_seed(study)).sentence
     assert found == (
         "every setting has one seed only. Add seeds: "
-        "paribus sweep digits optimizer.lr=0.1 --seeds 3 --study mine"
+        "paribus sweep digits optimizer.lr=0.1 --seeds 5 --study mine"
     )
     assert "optimizer.lr=0.1 has one seed only" in only(
         one_seed(evidence(setting(LR, 0.1, seeds=[0])))
