@@ -11,6 +11,7 @@ from paribus.core.errors import RequestError
 from paribus.core.fileio import write_json
 from paribus.sweeps.analysis import verdict_text
 from paribus.sweeps.analysis.compare import best_setting, compare_study, run_document
+from paribus.sweeps.cli.compare_command import undecided_text
 from paribus.sweeps.execution.driver import USUAL
 from paribus.sweeps.report.study_plots import StudyView
 from paribus.sweeps.stats.verdicts import Pairs
@@ -140,6 +141,15 @@ def test_verdicts_pair_the_seeds_that_both_have(swept):
     )  # fmt: skip
     assert found["no_verdict"] == "one complete pair of seeds, and a verdict needs two"
     assert compare_study(study, study.results()[1:]).to_dict()["settings"][0]["delta"] is None
+
+
+def test_more_seeds_cost_nothing_for_a_baseline_that_has_them(swept):
+    found = compare_study(swept.study)
+    base = found.settings[0].model_copy(update={"seeds": [*range(30)]})
+    open_one = {"verdict": "undecided", "seeds": [0, 1], "seeds_to_decide": 10}
+    settings = [base, found.settings[1].model_copy(update=open_one)]
+    text = undecided_text(found.model_copy(update={"settings": settings}), swept.study)
+    assert "(8 runs, about " in text
 
 
 def test_the_study_s_margin_is_in_the_units_of_what_it_was_selected_by(copied):
