@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 
@@ -71,6 +71,7 @@ from paribus.core.training.train_state import (
 )
 
 Found = TypeVar("Found")
+Remembered = TypeVar("Remembered", bound=Callable[..., Any])
 _OF_OPTIMIZER = ("component-fails", "update")  # kinds of errors
 _CHEAP = 1.0  # seconds to make a model, up to which it is made a second time
 
@@ -98,29 +99,19 @@ class Probe:
     options: list[dict[str, Any]] = field(default_factory=list)
 
 
-def _once(method: Callable[[Any, Any], Found]) -> Callable[[Any, Configuration], Found]:
-    """Call a resolver's method once for each configuration; equal ones get what it returned."""
+def _once(method: Remembered) -> Remembered:
+    """Call a resolver's method once for each configuration, and fold of the seed if it takes one.
+
+    A method with a seed is called with the fold that the seed validates on.
+    """
 
     @functools.wraps(method)
-    def remembered(resolver: Resolver, requested: Configuration) -> Found:
-        call = functools.partial(method, resolver, requested)
-        return resolver.remember(method.__name__, requested.to_dict(), call)
+    def remembered(resolver: Resolver, requested: Configuration, *seed: int) -> Any:
+        fold = [each % (resolver.split(requested).folds or 1) for each in seed]
+        call = functools.partial(method, resolver, requested, *fold)
+        return resolver.remember(method.__name__, [requested.to_dict(), *fold], call)
 
-    return remembered
-
-
-def _once_a_fold(
-    method: Callable[[Any, Any, int], Found],
-) -> Callable[[Any, Configuration, int], Found]:
-    """Call a resolver's method once for each configuration and fold that a seed validates on."""
-
-    @functools.wraps(method)
-    def remembered(resolver: Resolver, requested: Configuration, seed: int) -> Found:
-        fold = seed % (resolver.split(requested).folds or 1)
-        call = functools.partial(method, resolver, requested, fold)
-        return resolver.remember(method.__name__, [requested.to_dict(), fold], call)
-
-    return remembered
+    return cast(Remembered, remembered)
 
 
 class Resolver:
@@ -257,7 +248,7 @@ class Resolver:
         absent = self.data(requested, seed).absent()
         return {"absent": absent} if absent else {}
 
-    @_once_a_fold
+    @_once
     def configuration(self, requested: Configuration, fold: int) -> dict[str, Any]:
         """Return the resolved configuration, in which nothing is left to be decided.
 
@@ -273,7 +264,7 @@ class Resolver:
                 full = {**full, "optimizer": {**full["optimizer"], "fused": fused}}
         return full
 
-    @_once_a_fold
+    @_once
     def _filled(self, requested: Configuration, fold: int) -> dict[str, Any]:
         """Return the configuration with what follows from signatures, data, length and device."""
         checked = self._checked(requested)
@@ -332,7 +323,7 @@ class Resolver:
             )
         return resolved
 
-    @_once_a_fold
+    @_once
     def data(self, requested: Configuration, fold: int) -> Data:
         """Return the prepared parts that a configuration is trained on with a seed.
 

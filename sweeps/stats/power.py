@@ -100,35 +100,42 @@ def seeds_to_decide(
         None if `MOST_SEEDS` are not enough: the examples are too few, or the difference is too
         close to the margin.
     """
-    from scipy import special
-
     decided = sum(one.verdict in ("better", "worse") for one in judged)
     found: list[int | None] = [None] * len(judged)
     for seeds in (turns * (folds if folds > 1 else _ROTATION) for turns in _TURNS):
-        places, p, equal = [], [], []
-        for place, one in enumerate(judged):
-            mean, headline = one.pairs.mean, one.headline
-            if one.verdict != "undecided" or mean is None or headline is None:
-                continue
-            if seeds <= one.pairs.n:
-                continue
-            now, units = headline.uncertainty, one.pairs.units
-            then = min(folds, seeds) if one.pairs.over_folds else seeds
-            df = now.df * (then - 1) / (units - 1)
-            later = Uncertainty(now.error * math.sqrt(one.pairs.n / seeds), df, now.examples)
-            places.append(place)
-            p.append(later.p(max(0.0, abs(mean) - later.reach(2 * (1 - POWER)))))
-            by_seeds = equivalence_needs(1, df, ALPHA) * later.error
-            z = -float(special.ndtri(ALPHA)) - float(special.ndtri((1 - POWER) / 2))
-            needs = math.hypot(by_seeds, z * math.sqrt(later.examples))
-            equal.append(needs <= standard.margin - abs(mean))
+        places = [
+            place
+            for place, one in enumerate(judged)
+            if one.verdict == "undecided" and one.pairs.n < seeds
+        ]
+        later = [_with_seeds(judged[place], standard, seeds, folds) for place in places]
         limit = ALPHA / max(1, standard.planned)
         if not standard.strict:
-            limit = threshold(np.array(p), standard.planned, ALPHA, decided)
-        for place, one_p, is_equal in zip(places, p, equal, strict=True):
-            if found[place] is None and (one_p <= limit or is_equal):
+            limit = threshold(np.array([p for p, _ in later]), standard.planned, ALPHA, decided)
+        for place, (p, is_equivalent) in zip(places, later, strict=True):
+            if found[place] is None and (p <= limit or is_equivalent):
                 found[place] = seeds
     return found
+
+
+def _with_seeds(one: Judgement, standard: Standard, seeds: int, folds: int) -> tuple[float, bool]:
+    """Return an undecided setting's p, and whether it is equivalent, with so many seeds.
+
+    Both as they are at least in four of five such studies. Arguments as of `seeds_to_decide`.
+    """
+    from scipy import special
+
+    assert one.headline is not None
+    assert one.pairs.mean is not None
+    now, mean = one.headline.uncertainty, abs(one.pairs.mean)
+    units = min(folds, seeds) if one.pairs.over_folds else seeds
+    df = now.df * (units - 1) / (one.pairs.units - 1)
+    later = Uncertainty(now.error * math.sqrt(one.pairs.n / seeds), df, now.examples)
+    p = later.p(max(0.0, mean - later.reach(2 * (1 - POWER))))
+    by_seeds = equivalence_needs(1, df, ALPHA) * later.error
+    z = -float(special.ndtri(ALPHA)) - float(special.ndtri((1 - POWER) / 2))
+    needs = math.hypot(by_seeds, z * math.sqrt(later.examples))
+    return p, needs <= standard.margin - mean
 
 
 # Add seeds until it is decided, without deciding too often by chance.

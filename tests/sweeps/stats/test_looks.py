@@ -84,3 +84,18 @@ def test_a_rejected_setting_makes_the_next_ones_easier():
     beside = judged(d, [3, 5], Standard(0.0, 2))[1].headline
     assert beside.p_holm == beside.p == alone.p
     assert alone.p_holm == min(1.0, 2 * alone.p)
+
+
+@given(st.integers(0, 10_000))
+def test_strict_looks_adjust_for_the_settings_that_are_left(seed):
+    d = study(np.random.default_rng(seed), [8.0, 0.0, 1.0, 2.0, 4.0])
+    held = Standard(0.0, 5, strict=True)
+    before, after = judged(d, [3], held), judged(d, [3, 5], held)
+    left = [place for place, one in enumerate(before) if not one.decided]
+    for judgements, places, share in ((before, range(5), 0.01), (after, left, 0.02)):
+        answers = [judgements[place].headline for place in places]
+        smallest = min(one.p for one in answers)
+        assert min(one.p_holm for one in answers) == min(1.0, len(answers) * smallest)
+        assert [one.verdict != "undecided" for one in answers] == [
+            one.p_holm <= share for one in answers
+        ]
