@@ -97,9 +97,7 @@ class Sweep(Training):
         found: Sequence[Fault] = (),
     ) -> None:
         self.root, self.pool, self._options = root, pool, options
-        self.search, self.decision = options.search, options.decision
-        looks = self.decision.looks
-        self.seeds = range(looks[0]) if looks else options.seeds
+        self.search = options.search
         self.settings: list[Setting] = []
         self.runs: dict[tuple[str, int], RunSpec] = {}  # by label and seed
         self.notes: list[str] = []
@@ -109,15 +107,19 @@ class Sweep(Training):
 
         self.question = pool.call(planner.read_request, request, found)
         if earlier := made_before_folds(root, self.question, options.name):
-            request = replace(request, overrides=(*request.overrides, "split.folds=1"))
+            name, one_part = earlier
+            request = replace(request, overrides=(*request.overrides, one_part))
             self.question = pool.call(planner.read_request, request)
             self.notes.append(
-                f"{earlier} was made before there were folds: it goes on with split.folds=1."
+                f"{name} was made before there were folds: it goes on with {one_part}."
             )
         self.request = self.question.request  # with full keys
         check_search(self.search, self.question.axes)
         self.study = study = Study.open(root, self.question, options)
         self.name = study.name
+        looks = study.requested.looks if options.decision.looks else ()
+        self.decision = replace(options.decision, looks=looks)
+        self.seeds = range(looks[0]) if looks else options.seeds
         optuna_studies.check_stored(study)
         # Looking once more, at the whole 5 %, is what looks are there to avoid.
         self.replaces_verdicts = bool(looks and study.settings and not study.had_looks)

@@ -283,7 +283,8 @@ def _find_metric(name: str) -> Any:
 
     module, _, word = name.rpartition(".")
     own = ("torchmetrics", "torchmetrics.classification", "torchmetrics.regression")
-    for place in [module] if module else own:
+    is_path = all(map(str.isidentifier, name.split(".")))
+    for place in ([module] if module else own) if is_path else ():
         with suppress(ImportError):
             with observing(Reads()):
                 found = getattr(importlib.import_module(place), word, None)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from paribus.core.config.schema import get, with_value
 from paribus.core.errors import Faults, RequestError, did_you_mean, first_few, shown
 from paribus.core.fileio import sha256_file, user_path
+from paribus.core.records.record import folds_of
 
 _LEAVE_OUT = "Leave train.start_from out."
 
@@ -121,6 +122,38 @@ def put_weights(
     return fresh
 
 
+def examples_of(configuration: Mapping[str, Any], seed: int, fingerprint: str | None) -> list[Any]:
+    """Return what says which examples a run trains on: data, split, and the fold it leaves out."""
+    final = "final_epoch" in configuration
+    fold = None if final else seed % folds_of(configuration)
+    return [fingerprint, configuration["split"], fold]
+
+
+def refuse_seen(path: str, examples: list[Any]) -> None:
+    """Refuse weights of a run that may have been trained on what this one validates on.
+
+    Args:
+        path: `train.start_from`.
+        examples: Of this run, from `examples_of`.
+
+    Raises:
+        RequestError: If the file is a run's, on the same data with another split or fold.
+    """
+    if Path(path).suffix != ".safetensors":
+        return
+    try:
+        there = json.loads(_metadata(_existing(path)).get("examples", "null"))
+    except (ValueError, RecursionError):
+        return  # another program means something else by "examples"
+    if isinstance(there, list) and there[:1] == examples[:1] and there != examples:
+        raise RequestError(
+            f"{shown(path, 200)} was trained on examples of this data that this run validates on: "
+            "it had another split, or another fold.",
+            "Train both with the same split and split.folds=1, or leave train.start_from out.",
+            "weights",
+        )
+
+
 class InputSchema(BaseModel, frozen=True):
     """What a model's inputs and outputs mean; None: unknown, or there is no such thing.
 
@@ -155,14 +188,10 @@ class InputSchema(BaseModel, frozen=True):
     @classmethod
     def of_file(cls, file: Path) -> InputSchema | None:
         """Return that of a run's ``best.safetensors``; None of any other file of weights."""
-        from safetensors import safe_open
-
         if file.suffix != ".safetensors":
             return None
-        with safe_open(file, "pt") as opened:
-            text = (opened.metadata() or {}).get("preprocessing", "")
         try:
-            return cls.of(json.loads(text))
+            return cls.of(json.loads(_metadata(file).get("preprocessing", "")))
         except (ValueError, KeyError, TypeError, RecursionError):
             return None  # another program means something else by "preprocessing"
 
@@ -312,6 +341,13 @@ def weights_digests(configuration: Mapping[str, Any]) -> dict[str, str]:
     if is_torchvision(model["name"]) and model.get("weights"):
         files["model.weights"] = pretrained_file(model["name"], model["weights"])[1]
     return {key: sha256_file(file) for key, file in files.items()}
+
+
+def _metadata(file: Path) -> Mapping[str, str]:
+    from safetensors import safe_open
+
+    with safe_open(file, "pt") as opened:
+        return opened.metadata() or {}
 
 
 def _existing(path: str) -> Path:

@@ -364,12 +364,13 @@ def _refuse_small_classes(
 ) -> NoReturn:
     names = source.class_names or ()
     named = [f"'{shown(names[code])}' ({counts[code]})" for code in few]
+    hint = f"{remedy}split.method=random."
+    if len(counts) > MANY:
+        hint = f"Are these {len(counts)} different values quantities? Then task=regression."
+    elif counts[few].min() < 2:  # it cannot be both trained on and validated on
+        hint = "Give more examples of it, or leave it out."
     raise RequestError(
-        f"split.{what}; too few examples in class {first_few(named)}.",
-        f"{remedy}split.method=random."
-        if len(counts) <= MANY
-        else f"Are these {len(counts)} different values quantities? Then task=regression.",
-        kind="split",
+        f"split.{what}; too few examples in class {first_few(named)}.", hint, kind="split"
     )
 
 

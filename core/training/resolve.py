@@ -23,7 +23,12 @@ import torch
 from paribus.core.components.metrics import choose_selection, extra_metrics
 from paribus.core.components.models import count_parameters, tensor_hashes, weights_hash
 from paribus.core.components.optim import fused_by_default, options, skip_compiler_import
-from paribus.core.components.pretrained import weights_digests, without_weights
+from paribus.core.components.pretrained import (
+    examples_of,
+    refuse_seen,
+    weights_digests,
+    without_weights,
+)
 from paribus.core.components.tasks import Task
 from paribus.core.config.experiment import Experiment
 from paribus.core.config.registry import (
@@ -41,6 +46,7 @@ from paribus.core.config.schema import (
     Method,
     ModelConfiguration,
     Split,
+    get,
 )
 from paribus.core.config.values import canonical_json
 from paribus.core.data.images import make_augment
@@ -162,6 +168,9 @@ class Resolver:
         """
         resolved = self.configuration(requested, seed)
         probe = self._probe(requested, seed)
+        data = self.data_record(requested, seed)["fingerprint"]
+        if begun := get(resolved, "train.start_from"):
+            refuse_seen(begun, examples_of(resolved, seed, data))
         traced = probe.traced
         if planned:
             key = requested.to_dict()
@@ -174,7 +183,7 @@ class Resolver:
             weights=weights_digests(resolved),
             seed=seed,
             engine=chosen,
-            data_fingerprint=self.data_record(requested, seed)["fingerprint"],
+            data_fingerprint=data,
             initial_weights=probe.initial_weights,
             sources=sources,
             folder=next(iter(places.values()), self.experiment.path).resolve().parent,
@@ -442,6 +451,8 @@ class Resolver:
         """Build the configuration, and try it, once for all folds of equal shapes."""
         data = self.data(requested, seed)
         shapes = [requested.to_dict(), data.filled(1), len(data.train)]
+        if self._checked(requested).train.start_from:  # whose words may be those of one fold
+            shapes.append(data.preprocessing)
         return self.remember("probe", shapes, lambda: self._probe_anew(requested, data, seed))
 
     def _probe_anew(self, requested: Configuration, data: Data, seed: int) -> Probe:
@@ -552,8 +563,8 @@ def _refuse_unused_split(split: Split, source: Source, usual: Method) -> None:
     """Refuse keys of a split that change nothing where the data function makes the parts itself."""
     idle = Split(method=usual, seed=split.seed if source.drawn else 0)
     given = split.model_copy(update={"method": split.method or usual})
-    if split.val_fraction == VAL_FRACTION:  # as configurations have it that are older than folds
-        given = given.model_copy(update={"val_fraction": None})
+    if split.val_fraction in (None, VAL_FRACTION) and split.folds in (None, 1):  # as older ones
+        given = given.model_copy(update={"val_fraction": None, "folds": None})
     unused = [f"split.{key}={value}" for key, value in given if value != getattr(idle, key)]
     if unused:
         raise RequestError(

@@ -12,6 +12,7 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
+from paribus.core.components.pretrained import examples_of
 from paribus.core.config.values import null_if_not_finite
 from paribus.core.errors import DamagedError, RequestError
 from paribus.core.fileio import json_text, write_folder
@@ -182,6 +183,9 @@ class RunWriter:
                 "epoch": str(best.epoch),
                 "task": json.dumps(self.run.configuration["task"]),
                 "preprocessing": json.dumps(self.data["preprocessing"]),
+                "examples": json.dumps(
+                    examples_of(self.run.configuration, self.run.seed, self.data["fingerprint"])
+                ),
             }
             files[BEST] = _safetensors(best.weights, metadata)
             if best.outputs is not None:

@@ -122,7 +122,7 @@ class Comparison(_Frozen):
         margin: Differences smaller than this do not matter.
         tests: How many settings are judged together.
         examples: How many the part has that was measured on.
-        folds: Over how many folds seeds validate; 1: all on one part.
+        folds: How many folds the baseline's seeds validate on; 1: all on one part.
         strict: Whether the error rate is controlled over all settings together (Holm).
         looks: The numbers of seeds after which verdicts are given, where seeds are added until it
             is decided.
@@ -226,6 +226,7 @@ def compare_study(
     judged = judge_study(study, results, metric, margin, strict=strict)
     baseline = next((r for r in results if r.label == BASELINE), None)
     first = study.outcomes.record(baseline.runs[0]) if baseline and baseline.runs else None
+    seeds = baseline.seeds if baseline else ()
     return Comparison(
         study=study.name,
         metric=Metric(name=metric, direction=direction),
@@ -235,7 +236,7 @@ def compare_study(
         tests=judged.standard.planned if judged else None,
         examples=first.data.val if first else None,
         looks=list(judged.looks) if judged else [],
-        folds=first.folds if first else 1,
+        folds=len({seed % first.folds for seed in seeds} or [0]) if first else 1,
         strict=judged.standard.strict if judged else strict,
         settings=[
             SettingComparison(
@@ -268,8 +269,7 @@ def _cells(
     first = records[0]
     names = [str(name) for name in (first and first.class_names) or range(base[0].shape[0])]
     cells = []
-    # Seeds of other folds have other examples: of them counts add up.
-    times = len(shared) if records[0] and records[0].folds > 1 else 1
+    times = len({record.fold for record in records if record})  # each fold has its examples
     for place, mean, low, high in changed_cells(level, base):
         *label, true, predicted = place  # of several labels each matrix is of no and yes
         classes = ("no", "yes") if label else names

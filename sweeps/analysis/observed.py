@@ -112,8 +112,7 @@ def observed(study: Study, result: SettingResult, metric: str) -> Observed:
         return Outputs(record.configuration, found["outputs"], found["targets"])
 
     values = dict(zip(result.seeds, result.values, strict=True))
-    first = next((study.outcomes.record(run) for run in result.runs), None)
-    return Observed(result.label, values, result.failed, metric, read, first.folds if first else 1)
+    return Observed(result.label, values, result.failed, metric, read, result.folds)
 
 
 def example_scores(

@@ -26,6 +26,10 @@ PROMISE = (
     "an effect, 19 of 20 studies call nothing"
 )
 STRICT_PROMISE = "in 19 of 20 studies no setting is called better or worse by mistake"
+GRADES = {  # by their first word
+    "likely": "likely better or worse: with these, at most 1 in 5 is wrong on average",
+    "no": "no better, no worse: not by the margin or more, by a one-sided 95 % bound",
+}
 QUESTIONS = {"new data": "on new data", "this part": "on this validation part"}
 # In a line each, what the linter's rules warn of; those first that put a verdict most in doubt.
 _WARNINGS = {
@@ -171,7 +175,7 @@ def answer(comparison: Comparison) -> str:
         is_so = f"{verdict} than" if verdict in ("better", "worse") else f"{verdict} to"
         is_so = "not shown to differ from" if verdict == "undecided" else is_so
         effect = f"{signed(judged[0].delta)}, {interval_text(judged[0].interval)}"
-        grade = f", {judged[0].grade}" if judged[0].grade else ""
+        grade = f", but is {judged[0].grade}" if judged[0].grade else ""
         return f"{_shortened(judged[0].label)} is {is_so} the baseline{grade} ({effect})."
     counts = _counts(others)
     better = [s for s in judged if s.verdict == "better"]
@@ -273,15 +277,11 @@ def legend(comparison: Comparison) -> list[str]:
     on_new = comparison.question == "new data"
     lines = [f"verdict: {where(comparison)}, for other seeds{others if on_new else ''}"]
     better = "higher" if comparison.metric.direction == "maximize" else "lower"
-    sure = {s.look: _percent(s.confidence) for s in settings if _has_own_confidence(s)}
-    levels = ", ".join(
-        f"{sure[look]} after {look} seeds" if look else sure[look]
-        for look in sorted(sure, key=lambda look: look or 0)
-    )
+    levels = _by_look({s.look: _percent(s.confidence) for s in settings if _has_own_confidence(s)})
     many = "one setting" if tests == 1 else f"{tests} settings"
-    limits = {f"{s.threshold:.2g}": None for s in settings if s.threshold is not None}
+    limits = {s.look: f"{s.threshold:.2g}" for s in settings if s.threshold is not None}
     decides = f"p adjusted for {many} (Holm)" if comparison.strict else (
-        f"better or worse where p ≤ {' or '.join(limits)}, for {many}"
+        f"better or worse where p ≤ {_by_look(limits)}, for {many}"
     )  # fmt: skip
     if any(s.verdict == "equivalent" for s in settings):
         levels = f"{levels}, 90 % where equivalent" if levels else "90 %"
@@ -293,6 +293,8 @@ def legend(comparison: Comparison) -> list[str]:
         labels = [s.label for s in settings if s.no_verdict == why]
         lines.append(f"no verdict on {first(labels, 3)}: {why}")
     lines.append(STRICT_PROMISE if comparison.strict else PROMISE)
+    grades = dict.fromkeys((s.grade or "").split()[0] for s in settings if s.grade)
+    lines += [GRADES[word] for word in grades]
     worth = [s.unpaired_worth / s.pairs for s in settings if s.unpaired_worth and s.pairs]
     if worth:
         lines.append(f"pairing: as precise as {median(worth):.1f}× the seeds unpaired")
@@ -302,6 +304,12 @@ def legend(comparison: Comparison) -> list[str]:
     # A file does not say how many examples its values are of.
     step = getattr(comparison, "step", None)
     return lines + ([f"steps of the values: {step:.3g}"] if step and step > _FINE else [])
+
+
+def _by_look(texts: Mapping[int | None, str]) -> str:
+    """Return ``0.0067 after 3 seeds, 0.02 after 5 seeds``; of a fixed number of seeds its text."""
+    ordered = sorted(texts, key=lambda look: look or 0)
+    return ", ".join(f"{texts[n]} after {n} seeds" if n else texts[n] for n in ordered)
 
 
 def remarks(comparison: Comparison) -> list[str]:

@@ -192,7 +192,7 @@ def _price(study: Study, settings: Sequence[Setting], seeds: int) -> str:
 
     runs, seconds = 0, 0.0
     for setting in settings:
-        new = max(0, seeds - len(setting.seeds))  # the baseline may have more already
+        new = len(set(range(seeds)) - set(study.find(setting.label).runs))  # some are there already
         record = study.outcomes.record(setting.runs[0]) if setting.runs else None
         runs += new
         seconds += new * record.seconds if record else 0.0

@@ -22,7 +22,7 @@ from paribus.core.config.registry import check_components, known_keys, with_defa
 from paribus.core.config.schema import COMPONENTS, Configuration, ModelConfiguration, flatten
 from paribus.core.config.values import show_value
 from paribus.core.errors import Fault, Faults, RequestError
-from paribus.core.records.record import RunRecord
+from paribus.core.records.record import RunRecord, folds_of
 from paribus.core.run_spec import RunSpec, choose_engine
 from paribus.sweeps.study.axes import Axis, only_the_baseline, read_axes
 from paribus.sweeps.study.controls import (
@@ -92,7 +92,9 @@ def read_request(request: Request, found: Sequence[Fault] = ()) -> StudySpec:
             ))
             for axis in axes
         ]  # fmt: skip
-    resolver.specify(start, 0, request.engine)
+    folds = folds_of(resolver.specify(start, 0, request.engine).configuration)
+    for seed in range(1, folds if request.axes is not None else 1):
+        resolver.configuration(start, seed)  # seeds added later meet no fault of their folds
     axes = [_against_resolved(axis, start, resolver) for axis in axes]
     for axis in axes:
         if axis.range is not None:  # its ends; what lies between is checked as it is proposed
@@ -174,7 +176,7 @@ def plan_runs(
                 with _labelled(setting.label):
                     first = resolver.specify(requested, seed, request.engine)
                 derived = prove_one_change(setting, base, first)
-                refuse_other_examples(setting, base, first, resolver)
+                refuse_other_examples(setting, base, first, seeds, resolver)
                 assert setting.key is not None
                 refuse_overridden(setting.key, setting.label, baseline, requested, resolver)
                 setting = replace(setting, derived=derived)

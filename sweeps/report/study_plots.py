@@ -258,7 +258,8 @@ def effects_plot(view: StudyView) -> Plot | None:
 def power_plot(view: StudyView) -> Plot | None:
     """Return the minimum detectable effect over seeds; None where no deviation is known yet."""
     comparison, settings = view.comparison, len(view.comparison.settings) - 1
-    folds = comparison.folds
+    runs = view.results[0].runs if view.results else ()
+    folds = next((record.folds for run in runs if (record := view.study.outcomes.record(run))), 1)
     counts = [folds * turns for turns in range(1, 5)] if folds > 1 else [3, 5, 10, 15, 20]
     effects = {}
     for seeds in counts:
@@ -382,7 +383,7 @@ def matrix_plots(view: StudyView) -> list[Plot]:
     recorded = view.record(BASELINE, seeds[0]).class_names
     names = [shown(name) for name in recorded or range(base[0].shape[0])]
     level = None if chosen is None else _matrices(view, chosen, seeds)
-    folds = view.comparison.folds
+    folds = len({view.record(BASELINE, seed).fold for seed in seeds})
     if chosen is None or level is None or level[0].shape != base[0].shape:
         return [_matrix(BASELINE, base, names, most_confused(_total(base, folds)), folds)]
     kept = most_confused(_total(base, folds) + _total(level, folds))  # the same in all of them
@@ -400,8 +401,8 @@ def _matrices(view: StudyView, label: str, seeds: Sequence[int]) -> list[csr_arr
 
 
 def _total(matrices: Sequence[csr_array], folds: int) -> csr_array:
-    """Return the sum over seeds, which have other examples each; on one part their mean."""
-    return sum(matrices[1:], matrices[0]) / (1 if folds > 1 else len(matrices))
+    """Return the mean over seeds, times the folds that they validate on: each has its examples."""
+    return sum(matrices[1:], matrices[0]) * (folds / len(matrices))
 
 
 def _matrix(
@@ -428,7 +429,8 @@ def _matrix(
 
 
 def _over(matrices: Sequence[csr_array], folds: int) -> str:
-    return f"{'sum' if folds > 1 else 'mean'} over {many(len(matrices), 'seed')}"
+    seeds = many(len(matrices), "seed")
+    return f"sum over the {folds} folds of {seeds}" if folds > 1 else f"mean over {seeds}"
 
 
 def _change(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from paribus.core.config.registry import FROM_DATA, FROM_LENGTH, FROM_LR, INTERVAL
 from paribus.core.config.schema import COMPONENTS, SCRIPT, Configuration, difference
 from paribus.core.errors import RequestError, one_of
-from paribus.core.records.record import Epoch, RunRecord
+from paribus.core.records.record import Epoch, RunRecord, folds_of
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.study.settings import Setting
 
@@ -184,20 +184,22 @@ def refuse_overridden(
 
 
 def refuse_other_examples(
-    setting: Setting, baseline: RunSpec, run: RunSpec, resolver: Resolver
+    setting: Setting, baseline: RunSpec, run: RunSpec, seeds: Sequence[int], resolver: Resolver
 ) -> None:
-    """Refuse a change of data that changes the validation examples.
+    """Refuse a change of data that changes the validation examples of one of these seeds.
 
     Raises:
-        RequestError: If the validation examples of the two runs differ.
+        RequestError: If they differ from the baseline's.
     """
     if run.identity["data"] == baseline.identity["data"]:
         return
+    folds = folds_of(baseline.configuration)
+    plain = [spec.requested.replace("standardize", False) for spec in (baseline, run)]
     parts = [
-        resolver.data(spec.requested.replace("standardize", False), spec.seed).val.inputs_of(10**9)
-        for spec in (baseline, run)
+        [resolver.data(each, fold).val.inputs_of(10**9) for each in plain]
+        for fold in {seed % folds for seed in seeds}
     ]
-    if not all(a.equal(b) for a, b in zip(*parts, strict=True)):
+    if not all(a.equal(b) for pair in parts for a, b in zip(*pair, strict=True)):
         raise RequestError(
             f"{setting.label} changes the validation examples: there is no pairing then.",
             f"Change it for all settings with --set {setting.label}, as a study of its own.",

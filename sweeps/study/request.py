@@ -213,11 +213,13 @@ class Decision:
         looks: Numbers of seeds after which it is looked at, where seeds are added until it is
             decided; none where their number is fixed.
         strict: Whether verdicts control the error rate over all settings together.
+        named_most: Whether `--max-seeds` is given; else a study goes on with the looks it has.
     """
 
     margin: float | None = None
     looks: tuple[int, ...] = ()
     strict: bool = False
+    named_most: bool = True
 
     @property
     def most_seeds(self) -> int:
@@ -287,5 +289,6 @@ def study_options(
         )
     from paribus.sweeps.stats.power import looks
 
-    decision = Decision(margin, looks(max_seeds or _USUAL) if until_decided else (), strict)
+    named = looks(max_seeds or _USUAL) if until_decided else ()
+    decision = Decision(margin, named, strict, max_seeds is not None)
     return StudyOptions(seeds, search, decision, study, storage)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from paribus.core.errors import DamagedError
 from paribus.core.records.record import Epoch, RunRecord
@@ -12,6 +14,7 @@ from paribus.sweeps.stats.verdicts import Pairs, mean_and_std
 from paribus.sweeps.study.controls import disagreement, same_surroundings, shared_tensors
 from paribus.sweeps.study.results_dir import ResultsDir
 
+Pair = Annotated[list[Any], Field(min_length=2, max_length=2)]  # of the baseline, of the setting
 Status = Literal["complete", "failed", "pruned", "interrupted"]
 
 
@@ -27,8 +30,8 @@ class PlannedSetting:
     label: str
     key: str | None
     level: Any
-    changed: dict[str, list[Any]]
-    derived: dict[str, list[Any]]
+    changed: dict[str, Pair]
+    derived: dict[str, Pair]
     runs: dict[int, str] = field(default_factory=dict)
     pruned: str | None = None
 
@@ -46,6 +49,7 @@ class SettingResult:
         failed: Seeds whose training failed, or whose run cannot be compared.
         shared_tensors: For a change of the model: how many of its tensors began with the values of
             the baseline's, of how many; else None.
+        folds: Into how many folds the examples are cut.
     """
 
     setting: PlannedSetting
@@ -56,6 +60,7 @@ class SettingResult:
     reason: str | None
     failed: tuple[int, ...] = ()
     shared_tensors: tuple[int, int] | None = None
+    folds: int = 1
 
     @property
     def label(self) -> str:
@@ -78,7 +83,8 @@ class SettingResult:
         """Return the values of the seeds that both have."""
         base = dict(zip(baseline.seeds, baseline.values, strict=True))
         shared = {s: v for s, v in zip(self.seeds, self.values, strict=True) if s in base}
-        return Pairs.of([*shared.values()], [base[seed] for seed in shared])
+        folds = [seed % self.folds for seed in shared]
+        return Pairs.of([*shared.values()], [base[seed] for seed in shared], folds=folds)
 
     def document(self) -> dict[str, Any]:
         """Return SETTING of the contract."""
@@ -151,6 +157,7 @@ class Outcomes:
         complete: dict[int, float] = {}
         found: list[str] = []
         failed: dict[int, str] = {}
+        folds = 1
         wanted = sorted(s for s in setting.runs if seeds is None or s in seeds)
         same_data = setting.key is None or setting.key.split(".")[0] != "data"
         newest = ((self._newest(setting), True), (self._newest(baseline), same_data))
@@ -162,6 +169,7 @@ class Outcomes:
             ):
                 continue
             found.append(setting.runs[seed])
+            folds = record.folds
             reason, value = record.reason, record.metrics.get(metric)
             if record.is_complete and (base := self._complete(baseline, seed)):
                 reason = self._disagreement(setting, base, record)
@@ -191,6 +199,7 @@ class Outcomes:
             "; ".join(failed.values()) or None,
             tuple(failed),
             shared,
+            folds,
         )
 
     def _newest(self, setting: PlannedSetting | None) -> RunRecord | None:

@@ -29,6 +29,10 @@ from paribus.core.errors import Faults, RequestError
 
 BASELINE = "baseline"
 Requested = str | tuple[str, Any]  # KEY=VALUE as it is typed, or a key and a value
+_EITHER_OR = (
+    ("train.epochs", "train.updates", "are one hyperparameter in two units"),
+    ("split.folds", "split.val_fraction", "both say what validates"),
+)
 
 
 @dataclass(frozen=True)
@@ -131,12 +135,9 @@ def apply_overrides(
             if key in seen:
                 raise RequestError(f"{key} is set twice.", "Set it once.", "key-twice")
             seen.add(key)
-            if {"train.epochs", "train.updates"} <= seen:
-                raise RequestError(
-                    "train.epochs and train.updates are one hyperparameter in two units.",
-                    "Set one of them.",
-                    "key-twice",
-                )
+            for one, other, why in _EITHER_OR:
+                if {one, other} <= seen:
+                    raise RequestError(f"{one} and {other} {why}.", "Set one.", "key-twice")
             with with_example(key, get(full, key)):
                 # A keyword that a component needs may be among the pairs that follow.
                 value = accept_value(key, given)

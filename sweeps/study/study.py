@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from paribus.core.config.schema import (
     DIRECTIONS,
@@ -94,6 +94,13 @@ class StudyRecord(BaseModel):
     strict: bool = False
     finals: dict[str, str] = {}
 
+    @field_validator("looks")
+    @classmethod
+    def _grow(cls, looks: tuple[int, ...]) -> tuple[int, ...]:
+        if looks and (looks[0] < 3 or list(looks) != sorted(set(looks))):
+            raise ValueError("looks")
+        return looks
+
     def to_json(self) -> dict[str, Any]:
         """Return `study.json`'s content without its sha256."""
         options = ("margin", "looks", "strict", "finals")
@@ -169,7 +176,7 @@ class Study:
             study.storage = options.storage
             requested.storage = without_credentials(options.storage)
         requested.margin = requested.margin if decision.margin is None else decision.margin
-        requested.looks = decision.looks or requested.looks
+        requested.looks = requested.looks or decision.looks
         requested.strict = decision.strict or requested.strict
         return study
 
@@ -304,10 +311,11 @@ class Study:
         self._write()
 
     def final_of(self, label: str) -> RunFolder | None:
-        """Return the setting's latest final run that is finished."""
+        """Return the setting's latest final run that is complete."""
         runs = [run for run, its in self.requested.finals.items() if its == label]
-        finished = [self.root.run(run) for run in runs if self.root.run(run).folder.is_dir()]
-        return finished[-1] if finished else None
+        records = map(self.outcomes.record, runs)
+        complete = [record.run for record in records if record and record.is_complete]
+        return self.root.run(complete[-1]) if complete else None
 
     def find(self, label: str) -> PlannedSetting:
         """Return the setting of this label.
@@ -374,9 +382,10 @@ class Study:
     def _refuse_other(self, question: StudySpec, decision: Decision) -> None:
         """Refuse another baseline or metric, and other looks, whose errors are spent already."""
         there = self.requested
-        differs = difference(
-            *(_comparable(one, question) for one in (there.baseline, question.baseline.to_dict()))
-        )
+        both = there.baseline, _portable(question.baseline.to_dict(), question)
+        differs = difference(*(_comparable(one, question) for one in both)) and {
+            key: pair for key, pair in difference(*both).items() if pair != [None, None]
+        }
         if question.experiment != self.experiment:
             differs = {"experiment": [self.experiment, question.experiment], **differs}
         if (question.metric, question.direction) != (self.metric, self.direction) and not differs:
@@ -389,8 +398,8 @@ class Study:
                 "Name another study with --study, or leave --study out.",
                 "other-baseline",
             )
-        if there.looks and decision.looks and there.looks != decision.looks:
-            most = there.looks[-1]
+        most = there.looks[-1] if there.looks else None
+        if most and decision.looks and decision.named_most and most != decision.most_seeds:
             raise RequestError(
                 f"The study {self.name} was begun with --max-seeds {most}, and its looks have "
                 "spent their share of the errors.",
@@ -447,10 +456,12 @@ def _comparable(baseline: dict[str, Any], question: StudySpec) -> dict[str, Any]
     return _portable(baseline, question)
 
 
-def made_before_folds(root: ResultsDir, question: StudySpec, name: str | None) -> str | None:
+def made_before_folds(
+    root: ResultsDir, question: StudySpec, name: str | None
+) -> tuple[str, str] | None:
     """Return the study that a request goes on with, if it was made before there were folds.
 
-    Its seeds validate on one part, and so do those that are added to it.
+    Its seeds validate on one part, and so do those that are added to it: by the override beside it.
     """
     split = question.baseline.to_dict().get("split")
     if split is None or split["folds"] is not None or split["val_fraction"] is not None:
@@ -460,7 +471,10 @@ def made_before_folds(root: ResultsDir, question: StudySpec, name: str | None) -
     if name not in root.study_names():
         return None
     there = Study.load(root, name).requested.baseline.get("split")
-    return name if isinstance(there, dict) and "folds" not in there else None
+    if not isinstance(there, dict) or "folds" in there:
+        return None
+    share = there.get("val_fraction", VAL_FRACTION)
+    return name, f"split.val_fraction={share!r}" if share != VAL_FRACTION else "split.folds=1"
 
 
 def check_study_name(name: str) -> str:

@@ -120,7 +120,7 @@ def run_layout(
     """Lay out a run; without a record as one that was interrupted."""
     alone = run.study is None
     summary = run_summary(record, delta) if record else {"status": "interrupted"}
-    folds = folds_of(run.configuration)
+    folds, final = folds_of(run.configuration), "final_epoch" in run.configuration
     return WandbRun(
         study=run.study,
         run=run.run,
@@ -137,7 +137,7 @@ def run_layout(
             "setting": run.label,
             "changed": run.changed,
             "seed": run.seed,
-            **({"fold": run.seed % folds} if folds > 1 else {}),
+            **({"fold": run.seed % folds} if folds > 1 and not final else {}),
             "run": run.run,
             "environment": _undotted(run.environment),
         },

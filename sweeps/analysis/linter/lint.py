@@ -288,6 +288,7 @@ def reading_of_test(evidence: Evidence) -> list[Seen]:
     chosen by them. So is a line of ``readings.jsonl`` on a whole study.
     """
     of_run = {run: one.label for one in evidence.results for run in one.setting.runs.values()}
+    of_run |= evidence.requested.finals
     lines = [line for line in evidence.readings if _is_of(line, evidence.requested.study, of_run)]
     seen = []
     times = _times_read(lines, of_run)

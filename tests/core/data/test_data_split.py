@@ -164,7 +164,7 @@ REFUSED = {
     ),
     "lone_example": (
         {"labels": [0] * 19 + [7]},
-        "too few examples in class '7' (1). Use split.method=random.",
+        "too few examples in class '7' (1). Give more examples of it, or leave it out.",
     ),
     "more_classes_than_val": (
         {"labels": list(range(10)) * 2},

@@ -143,13 +143,17 @@ def test_verdicts_pair_the_seeds_that_both_have(swept):
     assert compare_study(study, study.results()[1:]).to_dict()["settings"][0]["delta"] is None
 
 
-def test_more_seeds_cost_nothing_for_a_baseline_that_has_them(swept):
-    found = compare_study(swept.study)
-    base = found.settings[0].model_copy(update={"seeds": [*range(30)]})
-    open_one = {"verdict": "undecided", "seeds": [0, 1], "seeds_to_decide": 10}
-    settings = [base, found.settings[1].model_copy(update=open_one)]
-    text = undecided_text(found.model_copy(update={"settings": settings}), swept.study)
-    assert "(8 runs, about " in text
+@pytest.mark.parametrize(("there", "more"), [([0, 1], 8), ([3, 7, 11], 8), ([*range(12)], 0)])
+def test_seeds_cost_nothing_where_they_are(copied, there, more):
+    study = Study.load(copied, "study")
+    base, setting = study.settings[:2]
+    base.runs = dict.fromkeys(range(30), base.runs[0])
+    setting.runs = dict.fromkeys(there, setting.runs[0])
+    found = compare_study(study)
+    open_one = {"verdict": "undecided", "seeds_to_decide": 10, "label": setting.label}
+    settings = [found.settings[0], found.settings[1].model_copy(update=open_one)]
+    text = undecided_text(found.model_copy(update={"settings": settings}), study)
+    assert f"({more} runs, about " in text
 
 
 def test_the_study_s_margin_is_in_the_units_of_what_it_was_selected_by(copied):
