@@ -28,7 +28,8 @@ RARE = SMALL.replace("kind = torch.arange(n) % 3", "kind = (torch.arange(n) == 7
 def call(paribus, tmp_path):
     def call(text, *words):
         (tmp_path / "small.py").write_text(text)
-        return paribus(*words, "--no-wandb", "--root", tmp_path / "r", cwd=tmp_path)
+        tracked = [] if words[0] == "compare" else ["--no-wandb"]
+        return paribus(*words, *tracked, "--root", tmp_path / "r", cwd=tmp_path)
 
     call.root = ResultsDir(tmp_path / "r")
     return call
@@ -70,6 +71,22 @@ def test_weights_of_a_run_begin_no_run_that_validates_on_what_they_saw(call):
         assert "Train both with the same split and split.folds=1" in done.err
     assert call(SMALL, "run", "small.py", start, "data.shift=1.0", "--seed", "1").code == 2
     assert call(SMALL, "run", "small.py", start, "data.n=50", "--seed", "1").code == 0
+
+
+def test_counts_are_over_the_folds_that_the_seeds_validate_on(call):
+    """51 of 60 examples are not for testing; one of them is in no fold."""
+    for seeds, folds, examples, over in (
+        ("0,5", 1, 10, "mean over 2 seeds"),
+        ("5", 5, 50, "sum over the 5 folds of 5 seeds"),
+        ("10", 5, 50, "sum over the 5 folds of 10 seeds"),
+    ):
+        study = f"s{seeds.replace(',', '-')}"
+        assert call(SMALL, *sweep("--seeds", seeds, "--study", study)).code == 0
+        found = call(SMALL, "compare", study, "--json").json
+        assert found["folds"] == folds
+        assert (found["settings"][1]["this_part"] is None) == (folds > 1)
+        page = (call.root.studies / study / "report.html").read_text()
+        assert f"of the best epoch on {examples} validation examples, {over};" in page
 
 
 def test_one_of_folds_and_share_is_set(call):

@@ -16,6 +16,7 @@ from paribus.sweeps.execution.driver import USUAL
 from paribus.sweeps.report.study_plots import StudyView
 from paribus.sweeps.stats.verdicts import Pairs
 from paribus.sweeps.study.request import StudyOptions
+from paribus.sweeps.study.results import PlannedSetting, SettingResult
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study, check_study_name, latest_study, study_name
 from paribus.sweeps.tracking.tracker import TrackedStudy, Tracker
@@ -184,6 +185,22 @@ def test_the_best_setting_follows_the_direction(swept):
     assert best_setting(results, "maximize").mean == max(means)
     assert best_setting(results, "minimize").mean == min(means)
     assert best_setting([], "maximize") is None
+
+
+def test_best_is_by_the_mean_over_folds_as_the_verdict_is():
+    """Seeds 0 and 5 validate on one fold: its examples count once."""
+    seeds = tuple(range(6))
+
+    def made(label, values):
+        planned = PlannedSetting(label, "model.width", 1, {}, {}, dict.fromkeys(seeds, label))
+        return SettingResult(planned, seeds, values, (label,), "complete", None, folds=5)
+
+    base = made("baseline", (0.0,) * 6)
+    uneven = made("uneven", (0.02, 0.0, 0.0, 0.0, 0.0, 0.02))
+    even = made("even", (0.005,) * 6)
+    assert uneven.mean > even.mean
+    assert uneven.paired(base).mean == pytest.approx(0.004)
+    assert best_setting([base, uneven, even], "maximize") is even
 
 
 def test_tensors_that_a_change_of_the_model_left_alone_are_counted(swept, troubled):

@@ -309,6 +309,14 @@ def test_nothing_is_written_elsewhere(tmp_path, key):
     assert not [path for path in files if SECRET.encode() in path.read_bytes()]
 
 
+def test_the_fold_is_in_the_config_where_there_is_one():
+    folds = {"split": {"folds": 5}}
+    for more, fold in (({}, {}), (folds, {"fold": 2}), ({**folds, "final_epoch": 3}, {})):
+        run = replace(RUN, seed=7, configuration=RUN.configuration | more)
+        found = run_layout(run).config
+        assert {k: v for k, v in found.items() if k == "fold"} == fold
+
+
 def test_long_names_are_cut_and_stay_apart():
     runs = [replace(RUN, study="s" * 200 + end, changed="k" * 70 + end) for end in "ab"]
     names = [run_layout(run).names for run in runs]

@@ -68,6 +68,14 @@ def test_a_second_reading_is_one_too_many():
     assert "read 2 times" in only(readings(WHOLE, read("baseline"))).sentence
 
 
+def test_readings_of_two_final_models_are_a_choice():
+    finals = {"final-a": f"{LR}=0.1", "final-b": f"{LR}=1.0"}
+    lines = [{"run": run, "split": "test", "at": LATER} for run in finals]
+    study = evidence(setting(LR, 0.1), setting(LR, 1.0), readings=lines, ended=ENDED)
+    study.requested.finals.update(finals)
+    assert "read 2 times" in only(reading_of_test(study)).sentence
+
+
 def test_one_reading_at_the_end_is_what_it_is_for():
     assert readings() == []
     assert readings(WHOLE) == []
