@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from paribus.core.config.schema import get
 from paribus.core.errors import RequestError, shown
 from paribus.core.fileio import append_line, creating
-from paribus.sweeps.analysis.compare import (
-    Comparison,
-    SettingComparison,
-    compare_study,
-)
+from paribus.sweeps.analysis.compare import Comparison, SettingComparison, compare_study
 from paribus.sweeps.analysis.judge import Judged, judge_observed, standard_for
 from paribus.sweeps.analysis.observed import Observed, Outputs
 from paribus.sweeps.execution.pool import Pool

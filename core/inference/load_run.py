@@ -10,12 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.core.config.registry import NAMES
-from paribus.core.config.schema import (
-    Configuration,
-    get,
-    walk_components,
-    with_value,
-)
+from paribus.core.config.schema import Configuration, get, walk_components, with_value
 from paribus.core.errors import MISSING, DamagedError, RequestError, shown
 from paribus.core.fileio import existing, manifest_faults
 from paribus.core.records.record import (

@@ -58,12 +58,7 @@ from paribus.core.run_spec import RunSpec, choose_engine
 from paribus.core.runtime import is_claimed
 from paribus.core.sources.read_digests import digests_of, is_secret
 from paribus.core.sources.reads import Observed, Reads, observing
-from paribus.core.training.code_reads import (
-    CodeReads,
-    Traced,
-    is_defined_by_user,
-    user_globals,
-)
+from paribus.core.training.code_reads import CodeReads, Traced, is_defined_by_user, user_globals
 from paribus.core.training.cohort.eligibility import cohort_group
 from paribus.core.training.cohort.graph import UnsupportedModel
 from paribus.core.training.dry_run import dry_run, embeds, layer_outputs

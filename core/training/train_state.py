@@ -19,12 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from paribus.core.components.losses import weight_keyword
 from paribus.core.components.metrics import ExtraMetric, extra_metrics
 from paribus.core.components.models import draw_parameters, weights_hash
-from paribus.core.components.optim import (
-    needs_closure,
-    never_steps,
-    options,
-    scheduler_interval,
-)
+from paribus.core.components.optim import needs_closure, never_steps, options, scheduler_interval
 from paribus.core.components.pretrained import (
     begin_from,
     is_torchvision,

@@ -31,15 +31,7 @@ from paribus.sweeps.cli.console import (
     warn,
     width,
 )
-from paribus.sweeps.formatting import (
-    cut,
-    cut_middle,
-    distinct_cuts,
-    duration,
-    many,
-    number,
-    signed,
-)
+from paribus.sweeps.formatting import cut, cut_middle, distinct_cuts, duration, many, number, signed
 from paribus.sweeps.study.results_dir import ResultsDir, root_words
 
 if TYPE_CHECKING:

@@ -30,15 +30,7 @@ from paribus.sweeps.cli.compare_command import (
     print_warnings,
     undecided_text,
 )
-from paribus.sweeps.cli.console import (
-    command,
-    fitted,
-    nearby,
-    print_json,
-    say,
-    table,
-    width,
-)
+from paribus.sweeps.cli.console import command, fitted, nearby, print_json, say, table, width
 from paribus.sweeps.execution.driver import cost, length, schedule
 from paribus.sweeps.formatting import cut, duration, many, number
 from paribus.sweeps.study.axes import Axis

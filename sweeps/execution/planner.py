@@ -25,11 +25,7 @@ from paribus.core.errors import Fault, Faults, RequestError
 from paribus.core.records.record import RunRecord, folds_of
 from paribus.core.run_spec import RunSpec, choose_engine
 from paribus.sweeps.study.axes import Axis, only_the_baseline, read_axes
-from paribus.sweeps.study.controls import (
-    prove_one_change,
-    refuse_other_examples,
-    refuse_overridden,
-)
+from paribus.sweeps.study.controls import prove_one_change, refuse_other_examples, refuse_overridden
 from paribus.sweeps.study.request import Request, StudySpec
 from paribus.sweeps.study.settings import (
     BASELINE,

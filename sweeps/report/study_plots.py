@@ -14,11 +14,7 @@ from scipy.sparse import csr_array
 from paribus.core.config.values import show_value
 from paribus.core.errors import RequestError, shown
 from paribus.core.records.record import RunRecord
-from paribus.sweeps.analysis.compare import (
-    Comparison,
-    SettingComparison,
-    compare_and_lint,
-)
+from paribus.sweeps.analysis.compare import Comparison, SettingComparison, compare_and_lint
 from paribus.sweeps.analysis.judge import has_other_units
 from paribus.sweeps.analysis.power_analysis import analyse_power
 from paribus.sweeps.analysis.verdict_text import (

@@ -27,13 +27,7 @@ from paribus.core.config.schema import (
 from paribus.core.config.signatures import accepts
 from paribus.core.config.values import parse_component, parse_value, show_value, split_commas
 from paribus.core.errors import Faults, RequestError, one_of, shown
-from paribus.sweeps.study.settings import (
-    Requested,
-    Setting,
-    changed,
-    level_setting,
-    with_example,
-)
+from paribus.sweeps.study.settings import Requested, Setting, changed, level_setting, with_example
 
 _RANGE = re.compile(r"\s*([^:,\[\]()]+):([^:,\[\]()]+)((?::[^:,]*)*)\s*")
 

@@ -18,15 +18,7 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
-from simulations import (  # noqa: E402
-    FOLDS,
-    LATENT,
-    SKEWED,
-    VALUES,
-    false_equivalence,
-    rates,
-    until_decided,
-)
+from simulations import FOLDS, LATENT, SKEWED, VALUES, false_equivalence, rates, until_decided  # noqa: E402
 
 SIZES = ((5, 3), (20, 3), (20, 5))
 HEAD = "null, any better/worse | wrong of called | power | not covered | coverage | equivalent"

@@ -3,14 +3,7 @@
 import pytest
 
 from paribus.sweeps.analysis.compare import SettingComparison
-from paribus.sweeps.report.figure import (
-    VERDICTS,
-    Plot,
-    Table,
-    figure_of_panel,
-    line_look,
-    rendered,
-)
+from paribus.sweeps.report.figure import VERDICTS, Plot, Table, figure_of_panel, line_look, rendered
 from paribus.sweeps.report.page import plot_svg
 from paribus.sweeps.report.plots import effects_panel
 

@@ -6,14 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from verdict_reference import scale, shrink, two_stage
 
-from paribus.sweeps.stats.verdicts import (
-    Pairs,
-    Standard,
-    judge,
-    spread_of,
-    threshold,
-    variances_of,
-)
+from paribus.sweeps.stats.verdicts import Pairs, Standard, judge, spread_of, threshold, variances_of
 
 
 @given(

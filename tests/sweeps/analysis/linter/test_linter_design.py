@@ -3,11 +3,7 @@
 import pytest
 from evidences import CONFIGURATION, evidence, only, setting, why_not
 
-from paribus.sweeps.analysis.linter.lint import (
-    accuracy_alone,
-    derived_quantity,
-    not_tuned_again,
-)
+from paribus.sweeps.analysis.linter.lint import accuracy_alone, derived_quantity, not_tuned_again
 
 BATCH = "train.batch_size"
 
