@@ -120,6 +120,11 @@ def one_of(choices: Iterable[str]) -> str:
     return " or ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
 
 
+def many(count: int, noun: str) -> str:
+    """Return a count with its noun: ``1 run``, ``3 runs``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def first_few(names: Sequence[str], most: int = 5) -> str:
     """Return the names with commas; of more than `most` the first: ``a, b and 7 more``."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, wraps
@@ -139,9 +140,13 @@ class Run:
             DamagedError: If a file is not what was written.
             RequestError: If there is nothing to draw.
         """
-        from paribus.sweeps.report.run_report import run_figure
+        from paribus.sweeps.report.figure import figure_of
+        from paribus.sweeps.report.run_report import load_run_view, run_picture
 
-        return run_figure(self.folder, trust=trust)
+        view = load_run_view(self.folder, trust)
+        if view.left_out:
+            warnings.warn(view.left_out, stacklevel=3)
+        return figure_of(run_picture(view))
 
     @_for_python
     def model(self, *, trust: bool = False) -> nn.Module:
@@ -213,9 +218,10 @@ class StudyResult:
         Raises:
             RequestError: If there is nothing to draw.
         """
-        from paribus.sweeps.report.study_report import study_figure
+        from paribus.sweeps.report.figure import figure_of
+        from paribus.sweeps.report.study_plots import StudyView, study_picture
 
-        return study_figure(self.study)
+        return figure_of(study_picture(StudyView(self.study)))
 
     @_for_python
     def run(self, label: str, seed: int) -> Run:

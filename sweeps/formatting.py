@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from rich.cells import cell_len, set_cell_size
 
-from paribus.core.errors import shown
+from paribus.core.errors import first_few, shown
 
 _ITEM = re.compile(r"[,;] ")  # what separates items
 _WORD = re.compile(r"[ ,;]+")
@@ -40,21 +40,10 @@ def signed(value: float | None, digits: int = 4) -> str:
     return f"{value:+.{digits}f}" if abs(value) >= 10**-digits or value == 0 else f"{value:+.2g}"
 
 
-def many(count: int, noun: str) -> str:
-    """Return a count with its noun: ``1 run``, ``3 runs``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def first(words: Sequence[str], most: int) -> str:
-    """Return ``a, b and 5 more``; all of a few with commas alone."""
-    more = f" and {len(words) - most} more" if len(words) > most else ""
-    return f"{', '.join(words[:most])}{more}"
-
-
 def listed(words: Sequence[str], most: int = 10**9) -> str:
-    """Return ``a, b and c``; of more than `most` the `first`."""
+    """Return ``a, b and c``; of more than `most` the first."""
     if len(words) > most:
-        return first(words, most)
+        return first_few(words, most)
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.core.config.schema import Configuration
-from paribus.core.errors import Fault, Faults, ParibusError, RequestError
+from paribus.core.errors import Fault, Faults, ParibusError, RequestError, many
 from paribus.core.records.record import RunRecord, folds_of
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.analysis import power_analysis
@@ -25,7 +25,7 @@ from paribus.sweeps.analysis.power_analysis import PowerAnalysis, analyse_power
 from paribus.sweeps.execution import planner
 from paribus.sweeps.execution.driver import RunEvent, RunnerOptions, drive
 from paribus.sweeps.execution.pool import Pool, Stop, never
-from paribus.sweeps.formatting import many, without_credentials
+from paribus.sweeps.formatting import without_credentials
 from paribus.sweeps.progress.progress_state import Training
 from paribus.sweeps.stats.power import seeds_can_decide
 from paribus.sweeps.study import optuna_studies

@@ -22,7 +22,6 @@ from paribus.core.checks.subject import (
     affordable,
     by_adam,
     by_lbfgs,
-    counted,
     ordered,
     outputs_of,
     some_rows,
@@ -32,7 +31,7 @@ from paribus.core.data.loader import Items, Part
 from paribus.core.data.prepare import Data, class_counts
 from paribus.core.data.tables import Table
 from paribus.core.data.texts import Tokens
-from paribus.core.errors import RequestError, first_few, shown
+from paribus.core.errors import RequestError, first_few, many, shown
 from paribus.core.rng import stream
 from paribus.core.training.train_state import TrainState
 
@@ -152,7 +151,7 @@ def labels(subject: Subject) -> str:
             f"No training example has {what} '{name}'.",
             "Give examples of it, or leave it out in the data function.",
         )
-    few = counted(counts[rarest], "training example")
+    few = many(counts[rarest], "training example")
     lacking = [shown(name) for name in data.absent()]
     note = f"; validation has none of '{lacking[0]}', so nothing is known of it" if lacking else ""
     return f"{data.outputs} {several}; the rarest, '{name}', has {few}{note}"
@@ -168,7 +167,7 @@ def no_shared_example(subject: Subject) -> str:
     trained = set(_hashes(data.train))
     shared = sum(one in trained for one in _hashes(data.val))
     found = (
-        f"{shared} of {counted(len(data.val), 'validation example')} "
+        f"{shared} of {many(len(data.val), 'validation example')} "
         f"{'is' if shared == 1 else 'are'} in training too"
     )
     if shared > max(1, SHARED * len(data.val)):  # in a small part one is more than that
@@ -200,7 +199,7 @@ def labels_follow(subject: Subject) -> str:
         raise Skipped("split.method=none leaves no examples that were not trained on")
     order = torch.randperm(len(data.train), generator=stream(SEED, "data", "thirds"))
     if len(order) < FEWEST:
-        raise Skipped(f"{counted(len(order), 'training example')} are too few")
+        raise Skipped(f"{many(len(order), 'training example')} are too few")
     *learned, others = (data.train.select(rows) for rows in order.chunk(3))
     if affordable(subject.train_state(), SMALL_BATCH, UPDATES) < FEWEST_UPDATES:
         raise Skipped("the model is too large to learn quickly")
@@ -221,7 +220,7 @@ def labels_follow(subject: Subject) -> str:
         answers = [torch.cat([outputs for outputs, _ in model]) for model in models]
         scores = [_scores(task, outputs) for outputs in answers]
         score, chance = _score_and_chance(task, torch.stack(scores).mean(0), targets)
-        summary = f"score {score:.2f} on {counted(len(targets), 'example')} not trained on"
+        summary = f"score {score:.2f} on {many(len(targets), 'example')} not trained on"
         summary += f" (0 is chance ± {chance:.2f}, 1 is perfect)"
         if score > SURE * chance:
             noise, surest = _noise(task, scores, targets)
@@ -231,7 +230,7 @@ def labels_follow(subject: Subject) -> str:
         elif score + 2 * chance > WEAK:
             undecided.append(f"{summary}: too few to tell")
         elif updates < UPDATES and ordered(task, *_answers(train_state, part)) < LEARNED:
-            undecided.append(f"{summary} after {counted(updates, 'update')}: too few to learn")
+            undecided.append(f"{summary} after {many(updates, 'update')}: too few to learn")
         else:
             failed.append(f"{summary}: no more than chance")
     if failed and not undecided:

@@ -18,7 +18,6 @@ from paribus.core.checks.subject import (
     Subject,
     affordable,
     batch_of,
-    counted,
     explained,
     learning,
     loss_of,
@@ -28,7 +27,7 @@ from paribus.core.checks.subject import (
 from paribus.core.components.models import weights_hash
 from paribus.core.config.values import null_if_not_finite
 from paribus.core.data.loader import Part
-from paribus.core.errors import RequestError, first_few, shown
+from paribus.core.errors import RequestError, first_few, many, shown
 from paribus.core.rng import epoch_order, seeded_globals
 from paribus.core.sources.seeding_calls import where_seeded
 from paribus.core.training.dry_run import dry_run, layer_outputs
@@ -91,7 +90,7 @@ def loss_fits(subject: Subject) -> str:
             )
     loss, task = (train_state.configuration[kind]["name"] for kind in ("loss", "task"))
     more = len(train_state.extra_metrics)
-    extra = f" and {counted(more, 'metric')}" if more else ""
+    extra = f" and {many(more, 'metric')}" if more else ""
     return f"loss {loss}{extra} for task {task}{by_batch}"
 
 
@@ -121,7 +120,7 @@ def overfits_one_batch(subject: Subject) -> str:
     part, train_state = subject.data.train, subject.train_state()
     batch = part.select(some_rows(part, _most(train_state), alike=True))
     share, tried = _fitted(subject, batch)
-    than = f"better than a constant prediction on {counted(len(batch), 'example')}"
+    than = f"better than a constant prediction on {many(len(batch), 'example')}"
     found = f"{max(share, 0.0):.0%} {than}"
     if share >= OVERFITTED:
         return found
@@ -262,7 +261,7 @@ def gradients(subject: Subject) -> str:
             "or no_grad.",
         )
     note = f"; {len(frozen)} are frozen by train.only" if frozen else ""
-    return f"all {counted(len(trained), 'tensor')} of parameters{note}"
+    return f"all {many(len(trained), 'tensor')} of parameters{note}"
 
 
 def falls_in_one_epoch(subject: Subject) -> str:
@@ -277,7 +276,7 @@ def falls_in_one_epoch(subject: Subject) -> str:
     updates = _train_an_epoch(train_state)
     with torch.no_grad():
         after = loss_of(train_state, inputs, targets)[0].item()
-    course = f"from {before:.4g} to {after:.4g} in {counted(updates, 'update')}"
+    course = f"from {before:.4g} to {after:.4g} in {many(updates, 'update')}"
     lr = train_state.optimizer.param_groups[0].get("lr")
     named = f" (optimizer.lr={lr:g})" if isinstance(lr, float) else ""
     if (
@@ -330,10 +329,10 @@ def repeats(subject: Subject) -> str:
     found, again = weights_hash(first.model.state_dict()), weights_hash(second.model.state_dict())
     if found != again:
         raise RequestError(
-            f"The same seed gives other weights after {counted(updates, 'update')}.",
+            f"The same seed gives other weights after {many(updates, 'update')}.",
             "Draw what is random in model and loss from the global generators, which are seeded.",
         )
-    return f"{found[:12]} twice after {counted(updates, 'update')}"
+    return f"{found[:12]} twice after {many(updates, 'update')}"
 
 
 def seeds_differ(subject: Subject) -> str:

@@ -128,11 +128,6 @@ class _Elements(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return found
 
 
-def counted(number: int, what: str) -> str:
-    """Return ``1 example``, ``3 examples``."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 # Fits of a model to a few examples, without its own optimizer: what it can learn at all
 # is not how it is trained.
 

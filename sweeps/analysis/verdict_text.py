@@ -10,9 +10,10 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from paribus.core.config.values import show_value
+from paribus.core.errors import first_few
 from paribus.sweeps.analysis.compare import Comparison, SettingComparison, best_setting
 from paribus.sweeps.analysis.linter.evidence import Finding
-from paribus.sweeps.formatting import cut_middle, first, listed, number, signed
+from paribus.sweeps.formatting import cut_middle, listed, number, signed
 from paribus.sweeps.study.settings import BASELINE
 
 _SAME = 1e-12  # means this close differ by rounding only
@@ -139,7 +140,7 @@ def derived_text(derived: Mapping[str, Sequence[Any]], limit: int = 3) -> str:
     new = [f"{names[key]} {show_value(b)}" for key, (a, b) in derived.items() if a is None]
     gone = [names[key] for key, (_, b) in derived.items() if b is None]
     for word, found in (("new", new), ("dropped", gone)):
-        texts += [f"{word}: {first(found, limit)}"] if found else []
+        texts += [f"{word}: {first_few(found, limit)}"] if found else []
     return "; ".join(texts)
 
 
@@ -291,7 +292,7 @@ def legend(comparison: Comparison) -> list[str]:
     )
     for why in dict.fromkeys(s.no_verdict for s in settings if s.no_verdict):
         labels = [s.label for s in settings if s.no_verdict == why]
-        lines.append(f"no verdict on {first(labels, 3)}: {why}")
+        lines.append(f"no verdict on {first_few(labels, 3)}: {why}")
     lines.append(STRICT_PROMISE if comparison.strict else PROMISE)
     grades = dict.fromkeys((s.grade or "").split()[0] for s in settings if s.grade)
     lines += [GRADES[word] for word in grades]
@@ -343,9 +344,8 @@ def _undecided(comparison: Comparison) -> list[str]:
     for why, settings in rest.items():
         labels = [setting.label for setting in settings]
         ends = {number(end(s.detectable or 0.0 for s in settings)): None for end in (min, max)}
-        lines.append(
-            f"undecided: {first(labels, 3)}: minimum detectable effect {' to '.join(ends)}; {why}"
-        )
+        effect = f"minimum detectable effect {' to '.join(ends)}"
+        lines.append(f"undecided: {first_few(labels, 3)}: {effect}; {why}")
     return lines
 
 

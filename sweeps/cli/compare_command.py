@@ -10,7 +10,7 @@ import rich_click as click
 
 from paribus.core.config.schema import Direction, flatten, same_value
 from paribus.core.config.values import show_value
-from paribus.core.errors import Faults, RequestError, inert, shown
+from paribus.core.errors import Faults, RequestError, inert, many, shown
 from paribus.core.fingerprint import read_parts
 from paribus.core.records.record import ReadLater, RunRecord
 from paribus.core.records.run_dir import BEST, RunFolder
@@ -31,7 +31,7 @@ from paribus.sweeps.cli.console import (
     warn,
     width,
 )
-from paribus.sweeps.formatting import cut, cut_middle, distinct_cuts, duration, many, number, signed
+from paribus.sweeps.formatting import cut, cut_middle, distinct_cuts, duration, number, signed
 from paribus.sweeps.study.results_dir import ResultsDir, root_words
 
 if TYPE_CHECKING:

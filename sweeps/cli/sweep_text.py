@@ -10,7 +10,7 @@ from rich.cells import cell_len
 
 from paribus.core.config.schema import COMPONENTS, Configuration, flatten
 from paribus.core.config.values import show_value
-from paribus.core.errors import inert, shortened
+from paribus.core.errors import inert, many, shortened
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.analysis.compare import Comparison
 from paribus.sweeps.analysis.linter.lint import lint_study
@@ -32,7 +32,7 @@ from paribus.sweeps.cli.compare_command import (
 )
 from paribus.sweeps.cli.console import command, fitted, nearby, print_json, say, table, width
 from paribus.sweeps.execution.driver import cost, length, schedule
-from paribus.sweeps.formatting import cut, duration, many, number
+from paribus.sweeps.formatting import cut, duration, number
 from paribus.sweeps.study.axes import Axis
 from paribus.sweeps.study.request import seed_words
 from paribus.sweeps.study.results_dir import root_words

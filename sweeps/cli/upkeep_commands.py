@@ -13,7 +13,7 @@ from typing import Any
 
 import rich_click as click
 
-from paribus.core.errors import Faults, ParibusError, RequestError
+from paribus.core.errors import Faults, ParibusError, RequestError, many
 from paribus.sweeps.cli.completion import complete_study, complete_subject
 from paribus.sweeps.cli.console import (
     bar,
@@ -25,7 +25,6 @@ from paribus.sweeps.cli.console import (
     table,
     warn,
 )
-from paribus.sweeps.formatting import many
 from paribus.sweeps.study.results_dir import ResultsDir
 
 

@@ -22,8 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from paribus.core.errors import shortened, shown
-from paribus.sweeps.formatting import many
+from paribus.core.errors import many, shortened, shown
 
 # The hues of M. Okabe and K. Ito, Color Universal Design (2008), but for their yellow, as dark as
 # marks on white have to be (contrast 3:1, WCAG 2.2). Any two, and black, which is the baseline's,

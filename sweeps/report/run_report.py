@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,21 +12,12 @@ from scipy.sparse import csr_array
 
 from paribus.core.config.schema import flatten, get
 from paribus.core.config.values import show_value
-from paribus.core.errors import RequestError, shown
+from paribus.core.errors import RequestError, many, shown
 from paribus.core.records.record import Epoch, RunRecord
 from paribus.core.records.run_dir import RunFolder
 from paribus.sweeps.execution.pool import Pool
-from paribus.sweeps.formatting import many, number
-from paribus.sweeps.report.figure import (
-    Picture,
-    Plot,
-    StyledFigure,
-    Table,
-    explained,
-    figure_of,
-    part_of,
-    short,
-)
+from paribus.sweeps.formatting import number
+from paribus.sweeps.report.figure import Picture, Plot, Table, explained, part_of, short
 from paribus.sweeps.report.page import write_page
 from paribus.sweeps.report.plots import Values, curves_panel, curves_plot, train_and_val
 from paribus.sweeps.report.prediction_plots import (
@@ -62,21 +52,6 @@ class RunView:
     predictions: Mapping[str, Any] | None = None
     surface: Surface | None = None
     left_out: str | None = None
-
-
-def run_figure(folder: RunFolder, *, trust: bool = False) -> StyledFigure:
-    """Return a run's figure; it needs no pyplot, and a notebook shows it.
-
-    With `trust` whatever the record names may be imported and executed.
-
-    Raises:
-        DamagedError: If a file of the run is not what was written.
-        RequestError: If it has no number to draw.
-    """
-    view = load_run_view(folder, trust)
-    if view.left_out:
-        warnings.warn(view.left_out, stacklevel=2)
-    return figure_of(run_picture(view))
 
 
 def load_run_view(folder: RunFolder, trust: bool) -> RunView:

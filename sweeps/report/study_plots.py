@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from paribus.core.config.values import show_value
-from paribus.core.errors import RequestError, shown
+from paribus.core.errors import RequestError, many, shown
 from paribus.core.records.record import RunRecord
 from paribus.sweeps.analysis.compare import Comparison, SettingComparison, compare_and_lint
 from paribus.sweeps.analysis.judge import has_other_units
@@ -26,7 +26,7 @@ from paribus.sweeps.analysis.verdict_text import (
     verdict_text,
     where,
 )
-from paribus.sweeps.formatting import many, number, signed
+from paribus.sweeps.formatting import number, signed
 from paribus.sweeps.report.figure import (
     BASELINE_COLOUR,
     FAINT,

@@ -10,11 +10,10 @@ from typing import Any
 from urllib.parse import quote
 
 from paribus.core.config.values import show_value
-from paribus.core.errors import RequestError, shown
+from paribus.core.errors import RequestError, many, shown
 from paribus.core.records.record import RunRecord
 from paribus.sweeps.analysis import verdict_text as words
-from paribus.sweeps.formatting import many, number, without_credentials
-from paribus.sweeps.report.figure import StyledFigure, figure_of
+from paribus.sweeps.formatting import number, without_credentials
 from paribus.sweeps.report.page import write_page
 from paribus.sweeps.report.run_report import shared_facts, shown_configuration
 from paribus.sweeps.report.study_plots import (
@@ -24,7 +23,6 @@ from paribus.sweeps.report.study_plots import (
     matrix_plots,
     power_plot,
     response_plot,
-    study_picture,
 )
 from paribus.sweeps.study.lookup import start_of, study_command
 from paribus.sweeps.study.request import seed_words
@@ -32,15 +30,6 @@ from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import Study
 
 _DASHES = {"-": "none", "--": "5 3", ":": "2 2", "-.": "6 2 2 2"}  # matplotlib's, as SVG has them
-
-
-def study_figure(study: Study) -> StyledFigure:
-    """Return a study's figure; it needs no pyplot, and a notebook shows it.
-
-    Raises:
-        RequestError: If no run is complete.
-    """
-    return figure_of(study_picture(StudyView(study)))
 
 
 def write_study_page(view: StudyView, file: Path | None = None) -> Path:

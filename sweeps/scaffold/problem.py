@@ -16,9 +16,8 @@ from PIL import Image
 from paribus.core.data.images import IN_MEMORY, images
 from paribus.core.data.tables import check_columns, read_frame
 from paribus.core.data.texts import text as labelled_texts
-from paribus.core.errors import bad_data, nearest, shown
+from paribus.core.errors import bad_data, first_few, many, nearest, shown
 from paribus.core.fileio import user_path
-from paribus.sweeps.formatting import first, many
 
 FEW_VALUES = 20  # at most so many different whole numbers may be classes,
 ROWS_PER_VALUE = 10  # if there are so many rows for each of them,
@@ -255,8 +254,9 @@ def _of_table(
     if out:
         constants["leave_out"] = Constant("LEAVE_OUT", [*out])
         reasons = [f"'{shown(column, 40)}' ({why})" for column, why in out.items()]
-        notes.insert(0, f"Left out, as a model could only memorize it: column "
-                     f"{first(reasons, _NAMED)}. paribus new --keep COLUMN keeps one.")  # fmt: skip
+        left_out = first_few(reasons, _NAMED)
+        notes.insert(0, f"Left out, as a model could only memorize it: column {left_out}. "
+                     "paribus new --keep COLUMN keeps one.")  # fmt: skip
     numbers = sum(_is_numeric(features[name]) for name in features.columns)
     kinds = {"of numbers": numbers, "of words": len(features.columns) - numbers}
     columns = [f"{many(count, 'column')} {kind}" for kind, count in kinds.items() if count]
@@ -436,4 +436,4 @@ def _quoted(values: Iterable[object]) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return first([f"'{shown(name, 40)}'" for name in names], _NAMED)
+    return first_few([f"'{shown(name, 40)}'" for name in names], _NAMED)

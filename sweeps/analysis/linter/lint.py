@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from paribus.core.config.schema import flatten
 from paribus.core.config.values import show_value
+from paribus.core.errors import many
 from paribus.sweeps.analysis.judge import standard_of
 from paribus.sweeps.analysis.linter.curve_rules import (
     different_curves,
@@ -29,7 +30,6 @@ from paribus.sweeps.analysis.linter.evidence import (
     not_judged,
     read_time,
 )
-from paribus.sweeps.formatting import many
 from paribus.sweeps.study.request import SEEDS
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.settings import BASELINE
