@@ -20,7 +20,7 @@ from torch import Tensor
 from paribus.core.config.schema import DIRECTIONS, Direction
 from paribus.core.config.values import show_value
 from paribus.core.errors import RequestError, did_you_mean, nearest, shown
-from paribus.core.sources.reads import Reads, observing
+from paribus.core.sources.reads import Reads, observing, refusing
 
 if TYPE_CHECKING:
     from paribus.core.components.tasks import Task
@@ -233,10 +233,8 @@ class ExtraMetric:
         makes_another = "task" in inspect.signature(kind.__new__).parameters
         wanted = inspect.signature(kind.__new__ if makes_another else kind.__init__).parameters
         known = task.metric_keywords(outputs)
-        try:
+        with refusing(f"metrics: {self.name} cannot be made", "", "component-fails"):
             self.metric: Any = kind(**{k: v for k, v in known.items() if k in wanted} | keywords)
-        except Exception as error:
-            raise RequestError(f"metrics: {self.name} cannot be made: {shown(error)}") from error
         # torchmetrics counts the area of a class that no example has as 0 in the mean.
         areas = ("MulticlassAUROC", "MultilabelAUROC")
         self._of_present = type(self.metric).__name__ in areas and self.metric.average == "macro"

@@ -22,6 +22,7 @@ from paribus.core.data.arrays import Array
 from paribus.core.data.loader import Augment
 from paribus.core.errors import MISSING, Faults, RequestError, bad_data, first_few, nearest, shown
 from paribus.core.fileio import user_path
+from paribus.core.sources.reads import refusing
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 IN_MEMORY = 2**30  # bytes of float32; more is read from the files each time it is needed
@@ -342,11 +343,6 @@ def _transform(component: Component) -> Any:
     signature = read_signature(kind, 0)
     keywords = check_keywords(signature, component.keywords, "augment", name, faults)
     faults.check()
-    try:
+    hint = "Give it other keywords, as in augment=[RandomCrop(size=28, padding=2)]."
+    with refusing(f"augment {name} cannot be made", hint, "component-fails"):
         return kind(**keywords)
-    except Exception as error:
-        raise RequestError(
-            f"augment {name} cannot be made: {type(error).__name__}: {shown(error, 200)}.",
-            "Give it other keywords, as in augment=[RandomCrop(size=28, padding=2)].",
-            "component-fails",
-        ) from error

@@ -31,8 +31,9 @@ from paribus.core.data.loader import PARTS, Inputs, Items, Part, as_input, read_
 from paribus.core.data.tables import Table, table_of
 from paribus.core.data.targets import ENCODERS, Targets, targets_array
 from paribus.core.data.texts import Texts, checked
-from paribus.core.errors import Faults, RequestError, bad_data, did_you_mean, shown
+from paribus.core.errors import Faults, bad_data, did_you_mean, shown
 from paribus.core.rng import digest_of_globals, seeded_globals
+from paribus.core.sources.reads import refusing
 
 ACCEPTED = (
     "Return (features, targets), a scikit-learn Bunch, a map-style torch Dataset, or parts of "
@@ -219,14 +220,8 @@ def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
 
 
 def _read(dataset: Dataset[Any], row: int, where: str) -> Any:
-    try:
+    with refusing(f"{where}: reading item {row} fails", "", "data"):
         return read_item(dataset, row)
-    except Exception as error:
-        if isinstance(dataset, ImageFiles) and isinstance(error, RequestError):
-            raise  # it names the file
-        raise bad_data(
-            f"{where}: reading item {row} raised {type(error).__name__}: {shown(error, 200)}"
-        ) from error
 
 
 def _pair(item: Any, row: int, where: str) -> tuple[Array, Any]:
@@ -309,18 +304,11 @@ def load(
     Raises:
         RequestError: It raised, or returned something that cannot be used; says what and where.
     """
-    try:
-        with seeded_globals(seed, "data"):
-            start = digest_of_globals()
-            returned = function(**keywords)
-            drawn = digest_of_globals() != start
-    except RequestError:
-        raise
-    except Exception as error:
-        raise bad_data(
-            f"{name} raised {type(error).__name__}: {shown(error, 200).rstrip('.')}.",
-            "Correct it, or give it other keywords: data.KEYWORD=VALUE.",
-        ) from error
+    hint = "Correct it, or give it other keywords: data.KEYWORD=VALUE."
+    with refusing(f"{name} fails", hint, "data"), seeded_globals(seed, "data"):
+        start = digest_of_globals()
+        returned = function(**keywords)
+        drawn = digest_of_globals() != start
     raws = _raw_parts(returned, name)
     _check_alike(raws, name)
     first = next(iter(raws.values()))

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from paribus.core.components.models import model_outputs
-from paribus.core.errors import ParibusError, RequestError, shown
+from paribus.core.errors import RequestError
 from paribus.core.inference.evaluate import device_of, trained_model
 from paribus.core.inference.load_run import recorded_run
 from paribus.core.inference.new_inputs import Given, ImageReader, RowReader, TextReader, read_recipe
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.runtime import settle
+from paribus.core.sources.reads import refusing
 
 
 @dataclass(frozen=True)
@@ -87,17 +88,9 @@ def predict_run(path: Path, given: Given, trust: bool = False) -> Predictions:
     settle()  # the user's modules, imported by now, may have changed threads or precision
     device = torch.device(device_of(run))
     batches = new.batches(run.configuration["train"]["eval_batch_size"])  # as `evaluate` has them
-    try:
+    named = f"model {run.configuration['model']['name']} cannot take these inputs"
+    with refusing(named, "Give inputs like those of the training data.", "shape"):
         outputs = model_outputs(model.to(device), batches, device)
-    except ParibusError:
-        raise
-    except Exception as error:
-        raise RequestError(
-            f"model {run.configuration['model']['name']} cannot take these inputs: "
-            f"{type(error).__name__}: {shown(error, 200)}.",
-            "Give inputs like those of the training data.",
-            "shape",
-        ) from error
     probabilities, classes = task.probabilities(outputs), recipe["class_names"]
     predictions = []
     for row, code in enumerate(task.predict(outputs).tolist()):

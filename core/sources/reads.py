@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+import traceback
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from string import Template
 from types import CodeType, FrameType
 from typing import Any, TypeVar
 
+from paribus.core.errors import ParibusError, RequestError, shown
 from paribus.core.sources.module_finder import OWN_FOLDERS, site_folders
 
 EXPERIMENT = "paribus_experiment_"  # what the module of an experiment's file is called
@@ -194,6 +196,23 @@ def is_users(file: str) -> bool:
     """Return whether a file is the user's: not the standard library's, installed, or ours."""
     # As it is spelled first: most files need no look at the disk.
     return not file.startswith(_others()) and not os.path.realpath(file).startswith(_others())
+
+
+@contextmanager
+def refusing(what: str, hint: str, kind: str) -> Iterator[None]:
+    """Turn any exception that a component raises in the block into a `RequestError`.
+
+    Its type and message follow `what` cannot be done, with the last line of the user's.
+    """
+    try:
+        yield
+    except ParibusError:
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {shown(error, 300).rstrip('.')}"
+        own = [f for f in traceback.extract_tb(error.__traceback__) if is_users(f.filename)]
+        at = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+        raise RequestError(f"{what}: {why}{at}.", hint, kind) from error
 
 
 @cache

@@ -17,7 +17,8 @@ from paribus.core.config.registry import FROM_DATA, LOSS_TASKS
 from paribus.core.config.values import show_value
 from paribus.core.errors import RequestError, one_of
 from paribus.core.rng import seeded_globals
-from paribus.core.training.train_state import TrainState, checked_loss, forward_backward, refusing
+from paribus.core.sources.reads import refusing
+from paribus.core.training.train_state import TrainState, checked_loss, forward_backward
 
 # Losses of torch that take no logits, by class and function; what they take; what to do.
 _BCE_HINT = "Take bce, which takes their sigmoid itself, or bce_with_logits."

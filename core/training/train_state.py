@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,7 +31,7 @@ from paribus.core.config.schema import Interval
 from paribus.core.data.prepare import Data
 from paribus.core.errors import RequestError, shown
 from paribus.core.rng import Generators, globals_now, seeded_globals, some_equal
-from paribus.core.sources.reads import is_users
+from paribus.core.sources.reads import refusing
 
 
 @dataclass
@@ -253,23 +250,6 @@ def _make_loss(
     ours = function.__module__ == "paribus.core.components.losses"
     weights = weight_keyword(keywords, data, task) if ours else {}
     return _make("loss", configuration, experiment, **weights)
-
-
-@contextmanager
-def refusing(what: str, hint: str, kind: str) -> Iterator[None]:
-    """Turn any exception that a component raises in the block into a `RequestError`.
-
-    Its type and message follow `what` cannot be done, with the last line of the user's.
-    """
-    try:
-        yield
-    except RequestError:
-        raise
-    except Exception as error:
-        why = f"{type(error).__name__}: {shown(error, 300).rstrip('.')}"
-        own = [f for f in traceback.extract_tb(error.__traceback__) if is_users(f.filename)]
-        at = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
-        raise RequestError(f"{what}: {why}{at}.", hint, kind) from error
 
 
 def length(train: Mapping[str, Any], steps_per_epoch: int) -> tuple[int, int]:

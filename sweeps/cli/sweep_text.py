@@ -52,7 +52,7 @@ def begin(sweep: Sweep, *, verbose: bool = False) -> None:
     for line in (
         f"study {sweep.study.name}: {question.question}",
         f"{_howmany(sweep)}, compared by {metric} ({better} is better)",
-        _power_text(sweep.power_analysis()),
+        _power_text(sweep.power_analysis(), sweep.folds),
         f"baseline: {short_configuration(question.baseline.to_dict())}",
     ):
         say(line if verbose else cut(inert(line), width(), items=line.startswith("baseline")))
@@ -82,14 +82,15 @@ def _howmany(sweep: Sweep) -> str:
     return f"{settings} × {many(len(sweep.seeds), 'seed')} = {up_to}{runs}"
 
 
-def _power_text(found: PowerAnalysis) -> str:
+def _power_text(found: PowerAnalysis, folds: int) -> str:
     """Return the smallest difference that is detected with a probability of 80 %."""
     if not found.settings:
         return "minimum detectable effect: there is no setting to compare with the baseline"
     if found.in_std is None:
         return "minimum detectable effect: none, one seed gives no verdict; --seeds 5 does"
     effect = f"{found.in_std:.1f} sd" if found.difference is None else number(found.difference)
-    text = f"minimum detectable effect: {effect} ({many(found.seeds, 'seed')}, 80 % power)"
+    here = "" if folds > 1 else ", on this validation part"  # examples are not drawn anew
+    text = f"minimum detectable effect: {effect} ({many(found.seeds, 'seed')}, 80 % power{here})"
     return text if found.margin is None else f"{text}; margin {number(found.margin)}"
 
 

@@ -255,10 +255,10 @@ def describe_request(request: Request) -> dict[str, Any]:
 
 def time_updates(request: Request, whole: Configuration) -> tuple[float, float]:
     """Return seconds per update and per validation, from one short epoch here; write nothing."""
+    from paribus.core.sources.reads import refusing
     from paribus.core.training.engine import Job
     from paribus.core.training.job import engine_of
     from paribus.core.training.loop import measure
-    from paribus.core.training.train_state import refusing
 
     resolver = _resolver(request)
     updates = min(20, resolver.specify(whole, 0, request.engine).facts["updates"])

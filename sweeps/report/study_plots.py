@@ -270,9 +270,12 @@ def power_plot(view: StudyView) -> Plot | None:
         f"The smallest difference that {min(effects)} to {max(effects)} seeds of each setting "
     )
     caption += "find with 80 % power."
-    if folds > 1:
-        caption += " Beyond one seed for each fold it is the least there can be: the part of the "
-        caption += "spread that comes from the examples of a fold does not shrink."
+    caption += (
+        " Beyond one seed for each fold it is the least there can be: the part of the spread that "
+        "comes from the examples of a fold does not shrink."
+        if folds > 1
+        else " That is on this validation part; on new data its examples add to it."
+    )
     alt = "; ".join(f"{effect} with {seeds} seeds" for seeds, effect in rows)
     return Plot(
         panel, f"Minimum detectable effect: {alt}.", caption, Table(["seeds", "effect"], rows)

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/catalogue.py [NAME ...] [--quick]
 
-Sweeps the experiments with all of their axes and three seeds, each in a fresh root, and prints a
+Sweeps the experiments with all of their axes and five seeds, each in a fresh root, and prints a
 line for each: settings and runs, seconds of the whole command, the baseline's score and the best
 one. `--quick` gives those that take minutes the shorter form that their files name.
 """

@@ -284,7 +284,7 @@ def test_evaluating_needs_no_file_that_the_run_began_with(small, before, tmp_pat
     _, path = before
     moved = tmp_path / "there.safetensors"
     shutil.copy(path, moved)
-    run = small.run(3, model=NET, train=EPOCHS | {"start_from": str(moved)})
+    run = small.run(5, model=NET, train=EPOCHS | {"start_from": str(moved)})  # of the same fold
     folder = trained(small, tmp_path / "after", run)
     moved.unlink()
     found = evaluate_run(folder.folder, "val")

@@ -77,7 +77,8 @@ def test_other_split_seeds_give_other_folds():
         ([0] * 30 + [1] * 4, 5, ("split.folds=5 cannot have each class in each fold beside 5 test "
          "examples; too few examples in class '1' (4). Set split.folds=3, or use "
          "split.method=random.")),
-        ([0] * 30 + [1], 5, "Set split.folds=1, or use split.method=random."),
+        ([0] * 40 + [1] * 2, 5, "Set split.folds=2, or use split.method=random."),
+        ([0] * 30 + [1], 5, "in class '1' (1). Give more examples of it, or leave it out."),
         (list(range(30)) * 2, 5, "Then task=regression."),
         ([0, 1, 0], 4, ("of 3 examples 3 are left, too few for so many folds. Lower them; "
          "split.folds=1 has one validation part for all seeds.")),

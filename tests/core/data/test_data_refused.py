@@ -134,7 +134,7 @@ FORMS = {
     ),
     "raising_item": (
         Items((X[0], 0), KeyError("gone")),
-        "mydata: reading item 1 raised KeyError: 'gone'",
+        "mydata: reading item 1 fails: KeyError: 'gone'",
     ),
     "item_no_pair": (
         Items((X[0], 0), X[1]),
@@ -272,7 +272,7 @@ def test_a_function_that_raises():
 
     with pytest.raises(
         RequestError,
-        match=r"^mydata raised FileNotFoundError: no file x\.csv\. Correct it, or give it",
+        match=r"^mydata fails: FileNotFoundError: no file x\.csv.* Correct it, or give it",
     ) as e:
         load(broken, {"path": "x.csv"}, name="mydata", seed=0, targets="classes")
     assert isinstance(e.value.__cause__, FileNotFoundError)
