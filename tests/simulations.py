@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import log_ndtr, ndtr, ndtri
 
 from paribus.sweeps.stats.power import Look, judge_looks, looks
 from paribus.sweeps.stats.verdicts import Pairs, Standard, judge
@@ -142,11 +142,9 @@ class Latent:
         # Skewed or heavy tails of a small part of the sum change its distribution very little.
         total = np.sqrt(1 + skill**2 + taste**2 + noise**2)
         ability = total * ndtri(np.clip(self.accuracy + truth, 0.01, 0.999))
-        if self.tails == "exponential":  # exact by a large sample of skills
-            skills = rng.exponential(size=20_000) - 1
-            for arm in range(k + 1):
-                rest = math.sqrt(1 + taste[arm] ** 2 + noise[arm] ** 2)
-                ability[arm] = _ability(skill[arm] * skills, rest, self.accuracy + truth[arm])
+        if self.tails == "exponential":
+            rest = np.sqrt(1 + taste**2 + noise**2)
+            ability = _ability(skill, rest, self.accuracy + truth)
         difficulty = rng.standard_normal((folds, self.m))
         tastes = taste[:, None, None] * rng.standard_normal((k + 1, folds, self.m))
         of_seed = np.arange(n) % folds
@@ -165,12 +163,20 @@ class Latent:
         return pairs, truth[1:]
 
 
-def _ability(skills, rest, accuracy):
-    low, high = -20.0, 20.0
+def _ability(skill, rest, accuracy):
+    """Where exponential skill plus normal noise (an exponentially modified Gaussian) is above 0."""
+    low, high = np.full_like(skill, -20.0), np.full_like(skill, 20.0)
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if ndtr((middle + skills) / rest).mean() < accuracy else (
-            low, middle)  # fmt: skip
+        needed = skill - middle
+        by_skill = (
+            rest**2 / (2 * skill**2) - needed / skill + log_ndtr(needed / rest - rest / skill)
+        )
+        right = ndtr(-needed / rest) + np.exp(by_skill)
+        low, high = (
+            np.where(right < accuracy, middle, low),
+            np.where(right < accuracy, high, middle),
+        )
     return low
 
 
