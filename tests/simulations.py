@@ -168,15 +168,10 @@ def _ability(skill, rest, accuracy):
     low, high = np.full_like(skill, -20.0), np.full_like(skill, 20.0)
     for _ in range(60):
         middle = (low + high) / 2
-        needed = skill - middle
-        by_skill = (
-            rest**2 / (2 * skill**2) - needed / skill + log_ndtr(needed / rest - rest / skill)
-        )
-        right = ndtr(-needed / rest) + np.exp(by_skill)
-        low, high = (
-            np.where(right < accuracy, middle, low),
-            np.where(right < accuracy, high, middle),
-        )
+        needed, ratio = skill - middle, rest / skill
+        by_skill = ratio**2 / 2 - needed / skill + log_ndtr(needed / rest - ratio)
+        is_low = ndtr(-needed / rest) + np.exp(by_skill) < accuracy
+        low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
     return low
 
 

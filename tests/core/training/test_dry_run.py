@@ -93,7 +93,7 @@ def refused(small, **changes):
         ({"model": "lazy"}, ["lazy: 0.weight, 0.bias of its state is no tensor of a known shape"]),
         ({"model": "remembers"}, ["remembers: _extra_state of its state is no tensor"]),
         ({"model": "TakesMore"}, ["needs 'vocab_size', which does not follow from this data"]),
-        ({"data": "failing"}, ["data small.py:failing fails: OSError: no such disk (small.py, line"]),
+        ({"data": "failing"}, ["data small.py:failing fails: OSError: no such disk (sm"]),
         ({"optimizer": {"name": "adam", "lr": -1}}, ["adam cannot be made", "learning rate"]),
         ({"split": {"val_fraction": 0.001}}, ["leave no validation example"]),
     ],
