@@ -172,7 +172,7 @@ def standard_for(
         planned: Settings of the study besides it.
         values: All there are: the step of a metric that counts examples is taken from them where
             `examples` is None.
-        examples: How many decisions it counts; None where that is not known.
+        examples: How many decisions it rests on; None where that is not known.
         margin: Differences smaller than this do not matter; None takes the metric's own: half a
             point of accuracy, F1 and the like, 0.01 of R², 2 % of the baseline's loss or error,
             and never less than one example's worth.
@@ -181,15 +181,14 @@ def standard_for(
     counted = name in COUNTED
     mean = mean_and_std(baseline)[0] or 0.0
     step = float(np.spacing(np.float32(abs(mean))))
-    if counted:
-        step = 1 / examples if examples else step_of([*baseline, *values])
+    # A share of right answers, or of right orders (AUROC): equal ones may differ by an example.
+    is_share = counted or (direction == "maximize" and 0 <= mean <= 1 and name != "r2")
+    if is_share and examples:
+        step = 1 / examples
+    elif counted:
+        step = step_of([*baseline, *values])
     if margin is None:
-        if name == "r2":
-            usual = 0.01
-        elif counted or (direction == "maximize" and 0 <= mean <= 1):
-            usual = 0.005
-        else:
-            usual = 0.02 * abs(mean)
+        usual = 0.005 if is_share else 0.01 if name == "r2" else 0.02 * abs(mean)
         margin = max(usual, step)
     return Standard(margin, planned, direction == "maximize", step, counted)
 

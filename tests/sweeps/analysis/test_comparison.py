@@ -6,6 +6,7 @@ import pytest
 
 from paribus.sweeps.analysis.compare import SettingComparison, best_setting
 from paribus.sweeps.analysis.csv_results import compare_results
+from paribus.sweeps.analysis.judge import standard_for
 
 ROWS = """setting,seed,value
 baseline,0,0.90
@@ -53,3 +54,18 @@ def test_the_best_setting(comparison):
     assert best_setting(comparison.settings, "minimize").label == "baseline"  # failed ones are out
     assert best_setting(comparison.levels, "minimize").label == "lr=0.1"
     assert best_setting(comparison.settings[2:], "maximize") is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction", "step"),
+    [
+        ("val/accuracy", "maximize", 1 / 15),
+        ("val/auroc", "maximize", 1 / 15),
+        ("val/r2", "maximize", 0.0),
+        ("val/loss", "minimize", 0.0),
+    ],
+)
+def test_equal_shares_are_as_sure_as_their_examples(metric, direction, step):
+    """Five folds of 15 examples may all have an AUROC of 1: no certainty that nothing differs."""
+    found = standard_for(metric, direction, [1.0, 1.0, 0.9], 5, examples=15)
+    assert found.resolution == pytest.approx(step, abs=1e-6)
