@@ -92,14 +92,14 @@ def write_study_page(view: StudyView, file: Path | None = None) -> Path:
 
 
 def headline(view: StudyView) -> str:
-    """Return what was tried, the answer, and the chosen setting's effect with its interval."""
+    """Return what was tried, the answer, and the best setting's effect where it is undecided."""
     levels, chosen = len(view.comparison.settings) - 1, view.chosen
     text = (
         f"{many(levels, 'change')} to {shown(view.study.experiment)}, one at a time on "
         f"{many(len(view.study.requested.axes), 'hyperparameter')}. "
         f"{words.answer(view.comparison)}"
     )
-    if chosen is None or chosen.delta is None or chosen.verdict not in ("better", "undecided"):
+    if chosen is None or chosen.delta is None or chosen.verdict != "undecided":
         return text
     if view.comparison.metric.sign * chosen.delta <= 0:
         return text

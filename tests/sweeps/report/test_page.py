@@ -229,7 +229,7 @@ def test_a_better_setting_one_of_whose_seeds_failed_is_the_one_told_of(place, pa
     settings = [s.model_copy(update=changes.get(s.label, {})) for s in view.comparison.settings]
     view.comparison = view.comparison.model_copy(update={"settings": settings})
     assert view.chosen.label == "optimizer.lr=0.1"
-    assert "optimizer.lr=0.1 raises val/accuracy by" in headline(view)
+    assert ". optimizer.lr=0.1 is better: +" in headline(view)
 
 
 def test_a_damaged_run_is_left_out_and_named(paribus, place, page, tmp_path):
