@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args
 from paribus.core.config.experiment import dotted_name, refuse_while_loading
 from paribus.core.config.schema import Direction
 from paribus.core.config.values import as_plain
-from paribus.core.errors import Faults, ParibusError, RequestError, inert, shown
+from paribus.core.errors import Faults, ParibusError, RequestError, inert, many, shown
 from paribus.core.records.record import Best, RunRecord
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.sources.cells import is_of_cell, write_cells
@@ -118,7 +118,7 @@ class Run:
         if record.best is None:
             return f"<run {self.id}: failed: {shown(record.reason)}>"
         if record.final_epoch:
-            return f"<final run {self.id}: {number(record.epochs)} epochs, no validation part>"
+            return f"<final run {self.id}: {many(record.epochs, 'epoch')}, no validation part>"
         epoch = f"epoch {record.best.epoch} of {record.epochs}"
         return f"<run {self.id}: {record.metric} {number(record.value)} at {epoch}>"
 

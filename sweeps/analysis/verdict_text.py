@@ -36,7 +36,7 @@ QUESTIONS = {"new data": "on new data", "this part": "on this validation part"}
 _WARNINGS = {
     "test-read": "the test part was read more than once, or before the study ended",
     "many-failures": "many of the runs failed",
-    "same-seeds": "seeds of {about} give equal runs: they are no seeds",
+    "same-seeds": "seeds of {about} give equal runs: set no seed in your own code, or the run's",
     "one-seed": "one seed only: a difference may be chance",
     "not-tuned-again": "levels of {about} lost at the baseline's learning rate; tune it for them",
     "edge-of-axis": "the best level of {about} is the highest or lowest tried; try more beyond it",
@@ -302,6 +302,8 @@ def legend(comparison: Comparison) -> list[str]:
     counts = {len(s.seeds) for s in settings if s.seeds}
     if len(counts | {s.pairs for s in settings if s.pairs}) > 1:
         lines.append("differences are over the seeds that both have, means over all")
+    if comparison.folds > 1 and any(s.pairs and s.pairs % comparison.folds for s in settings):
+        lines.append("in differences each fold counts alike, however many seeds validate on it")
     # A file does not say how many examples its values are of.
     step = getattr(comparison, "step", None)
     return lines + ([f"steps of the values: {step:.3g}"] if step and step > _FINE else [])

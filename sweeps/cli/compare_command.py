@@ -208,7 +208,7 @@ def best_model(study: Study, results: Sequence[SettingResult]) -> list[str]:
         folder, whose = final.folder, "final"
     elif (folder / BEST).exists():
         words = command("finalize", study.name, best.label, *root_words(study.root))
-        return [f"best model: not trained yet on all but the test part: {words}"]
+        return [f"best model, to be trained on all but the test part: {words}"]
     text = best_of_run(folder)
     room = width() - len(text) - len(f" (, {whose})")
     whole = len(best.label) <= room or room < 12

@@ -111,7 +111,7 @@ def runs_command(study: str | None, root: ResultsDir, as_json: bool) -> None:
     rows = [
         [
             d["run"],
-            f"{d['finalized']['label']} (final)"
+            f"final: {d['finalized']['label']}"
             if d["finalized"]
             else (d["setting"] or {}).get("label", "–"),
             str(d["seed"]),

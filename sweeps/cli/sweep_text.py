@@ -12,7 +12,7 @@ from paribus.core.config.schema import COMPONENTS, Configuration, flatten
 from paribus.core.config.values import show_value
 from paribus.core.errors import inert, many, shortened
 from paribus.core.run_spec import RunSpec
-from paribus.sweeps.analysis.compare import Comparison
+from paribus.sweeps.analysis.compare import Comparison, compare_study
 from paribus.sweeps.analysis.linter.lint import lint_study
 from paribus.sweeps.analysis.power_analysis import PowerAnalysis
 from paribus.sweeps.analysis.verdict_text import (
@@ -51,7 +51,7 @@ def begin(sweep: Sweep, *, verbose: bool = False) -> None:
     better = "higher" if sweep.study.direction == "maximize" else "lower"
     for line in (
         f"study {sweep.study.name}: {question.question}",
-        f"{_howmany(sweep)}, compared by {metric} ({better} is better)",
+        f"{_howmany(sweep)}, by {metric} ({better} is better)",
         _power_text(sweep.power_analysis(), sweep.folds),
         f"baseline: {short_configuration(question.baseline.to_dict())}",
     ):
@@ -72,14 +72,17 @@ def begin(sweep: Sweep, *, verbose: bool = False) -> None:
 
 def _howmany(sweep: Sweep) -> str:
     """Return ``settings × seeds = runs``."""
-    settings = many(sweep.design.size, "setting")
+    settings, folds = many(sweep.design.size, "setting"), sweep.folds
     if looks := sweep.decision.looks:
         least, most = (sweep.design.size * n for n in (looks[0], looks[-1]))
         after = ", ".join(map(str, looks))
         return f"{settings} × seeds until decided (looks after {after}) = {least} to {most} runs"
     up_to = "" if sweep.search.pruner is None else "up to "
     runs = many(sweep.most_runs(), "run")
-    return f"{settings} × {many(len(sweep.seeds), 'seed')} = {up_to}{runs}"
+    seen = len({seed % folds for seed in sweep.seeds})
+    which = f"{folds}" if seen == folds else f"{seen} of {folds}"
+    over = f" over {which} folds" if folds > 1 else ""
+    return f"{settings} × {many(len(sweep.seeds), 'seed')}{over} = {up_to}{runs}"
 
 
 def _power_text(found: PowerAnalysis, folds: int) -> str:
@@ -88,7 +91,9 @@ def _power_text(found: PowerAnalysis, folds: int) -> str:
         return "minimum detectable effect: there is no setting to compare with the baseline"
     if found.in_std is None:
         return "minimum detectable effect: none, one seed gives no verdict; --seeds 5 does"
-    effect = f"{found.in_std:.1f} sd" if found.difference is None else number(found.difference)
+    effect = number(found.difference)
+    if found.difference is None:
+        effect = f"{found.in_std:.1f} sd of the differences"
     here = "" if folds > 1 else ", on this validation part"  # examples are not drawn anew
     text = f"minimum detectable effect: {effect} ({many(found.seeds, 'seed')}, 80 % power{here})"
     return text if found.margin is None else f"{text}; margin {number(found.margin)}"
@@ -190,8 +195,12 @@ def end(sweep: Sweep, experiment: str, again: str = "", *, verbose: bool = False
         print_warnings(findings)
     overrides = [word for text in sweep.request.overrides for word in ("--set", str(text))]
     undecided = undecided_text(comparison, sweep.study, again, [experiment, *overrides])
-    first = [answer(comparison), *([undecided] if undecided else [])]
-    last = best_model(sweep.study, sweep.results())
+    said = answer(comparison)
+    if len(sweep.study.settings) > len(sweep.settings):  # of earlier commands, or with more seeds
+        others = many(len(sweep.study.settings) - 1, "setting")
+        said = f"{sweep.name}, {others}: {answer(compare_study(sweep.study))}"
+    first = [said, *([undecided] if undecided else [])]
+    last = best_model(sweep.study, sweep.study.results())
     if sweep.page:
         last.append(f"page: {nearby(sweep.page)}")
     left = _MOST_LINES - sum(fitted(line).count("\n") + 1 for line in (*first, *last))

@@ -263,7 +263,8 @@ def finalize_command(
             words = root_words(root)
             if read:
                 print_evaluation(read)
-            elif not any(line.get("run") == folder.id for line in root.readings()):
+            elif not any(line.get("study") == study or line.get("run") == folder.id
+                         for line in root.readings()):  # fmt: skip
                 test_words = command("evaluate", folder.id, "--split", "test", *words)
                 say(f"Next, once: {test_words}")
             say(f"To use it: {command('predict', folder.id, 'INPUT', *words)}")

@@ -13,7 +13,7 @@ from paribus.core.config.values import show_value
 from paribus.core.errors import RequestError, many, shown
 from paribus.core.records.record import RunRecord
 from paribus.sweeps.analysis import verdict_text as words
-from paribus.sweeps.formatting import number, without_credentials
+from paribus.sweeps.formatting import signed, without_credentials
 from paribus.sweeps.report.page import write_page
 from paribus.sweeps.report.run_report import shared_facts, shown_configuration
 from paribus.sweeps.report.study_plots import (
@@ -104,9 +104,8 @@ def headline(view: StudyView) -> str:
     if view.comparison.metric.sign * chosen.delta <= 0:
         return text
     return (
-        f"{text} {shown(chosen.label)} {'raises' if chosen.delta > 0 else 'lowers'} "
-        f"{view.study.metric} by {number(abs(chosen.delta))}, from "
-        f"{number(view.by_label[BASELINE].mean)}{words.how_sure(chosen)}."
+        f"{text} {shown(chosen.label)} has the best difference in {view.study.metric}, "
+        f"{signed(chosen.delta)}{words.how_sure(chosen)}."
     )
 
 

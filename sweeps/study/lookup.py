@@ -56,12 +56,11 @@ def find_run(root: ResultsDir, text: str) -> RunFolder:
             f"Such as {fitting[0]} and {fitting[1]}; write more of it.",
             "ambiguous-run",
         )
-    if study in root.study_names():
-        raise RequestError(
-            f"{shown(text)} is a study.",
-            f"Name one of its runs, such as {study}/baseline-s0.",
-            "unknown-run",
-        )
+    if text in root.study_names():
+        finals = [*Study.load(root, text).requested.finals]
+        hint = f"Name one of its runs, such as {text}/baseline-s0."
+        hint = f"Its final model is of {finals[-1]}." if finals else hint
+        raise RequestError(f"{shown(text)} is a study.", hint, "unknown-run")
     close = nearest(text, ids)
     raise RequestError(
         f"There is no run '{shown(text)}' in {root.path}.",

@@ -28,8 +28,8 @@ def repeated_seeds(study: Study, results: Sequence[SettingResult]) -> dict[str, 
         if first and first.facts.seeds_overridden:
             of = "the baseline's seeds" if result.label == BASELINE else "its seeds"
             why[result.label] = (
-                f"{of} are one: the model seeds the generators itself, so all begin with the same "
-                f"weights{calls_of(study, first)}"
+                f"{of} change nothing: the model seeds the generators itself, so all begin with "
+                f"the same weights{calls_of(study, first)}"
             )
     groups = {result.label: _equal_runs(study, result) for result in results}
     if any(1 <= len(groups[r.label]) < len(r.seeds) for r in results):
@@ -40,7 +40,7 @@ def repeated_seeds(study: Study, results: Sequence[SettingResult]) -> dict[str, 
             what = "weights" if group[0].weights_sha256 else "metrics in every epoch"
             calls = calls_of(study, group[0])
             of = "the baseline's seeds" if label == BASELINE else "seeds"
-            why[label] = f"{of} {seeds} are one: their runs have equal {what}{calls}"
+            why[label] = f"{of} {seeds} change nothing: their runs have equal {what}{calls}"
     if BASELINE in why:
         return {result.label: why[BASELINE] for result in results}
     return why

@@ -274,7 +274,7 @@ def same_seeds(evidence: Evidence) -> list[Seen]:
     labels = {why: [k for k, of in found.items() if of == why] for why in found.values()}
     return [
         Seen(
-            f"{named(of)}: {why}. Let all that is drawn follow from the run's seed",
+            f"{named(of)}: {why}. Take such a call out, or give it the run's seed",
             of[0] if len(of) == 1 else None,
         )
         for why, of in labels.items()

@@ -159,8 +159,9 @@ def verbose(paribus, root):
 def test_a_sweep_s_first_lines_say_what_is_compared(swept):
     lines = lines_of(swept)
     assert lines[0] == "study mine: Does gradient descent find the weight and the bias of a line?"
-    assert lines[1] == "4 settings × 2 seeds = 8 runs, compared by val/mae (lower is better)"
-    assert lines[2] == "minimum detectable effect: 24.2 sd (2 seeds, 80 % power)"
+    assert lines[1] == "4 settings × 2 seeds = 8 runs, by val/mae (lower is better)"
+    effect = "minimum detectable effect: 24.2 sd of the differences "
+    assert lines[2] == f"{effect}(2 seeds, 80 % power, on this validation part)"
     assert lines[3].startswith("baseline: task regression, data line.py:points, model linear, ")
     assert lines[3].endswith(
         "optimizer sgd(lr=0.01), scheduler constant, epochs 5, batch_size 8, split.method "
@@ -182,7 +183,7 @@ def test_a_sweep_ends_with_the_best_model_and_the_next_command(paribus, swept, r
     best, last = lines_of(swept)[-2:]
     page, following = last.split("; ")
     final = f"paribus finalize mine optimizer.lr=0.1 --root {root}"
-    assert best == f"best model: not trained yet on all but the test part: {final}"
+    assert best == f"best model, to be trained on all but the test part: {final}"
     assert page == f"page: {root}/studies/mine/report.html"
     assert Path(page.removeprefix("page: ")).is_file()
     assert following == f"Next: paribus compare mine --root {root}"
@@ -241,7 +242,7 @@ def test_what_is_known_of_the_baseline_says_what_seeds_find(paribus, swept, root
     assert found["difference"] == pytest.approx(found["in_std"] * found["std"])
     assert found["margin"] > 0
     line = next(x for x in lines_of(paribus(*words, "--dry-run", "--root", root)) if "power" in x)
-    effect = r"minimum detectable effect: \d\.\d+ \(5 seeds, 80 % power\); margin 0\.\d+$"
+    effect = r"minimum detectable effect: \d\.\d+ \(5 seeds, 80 % power, on .+\); margin 0\.\d+$"
     assert re.match(effect, line)
     one = lines_of(paribus(*words, "--seeds", "1", "--dry-run", "--root", root))
     assert "minimum detectable effect: none, one seed gives no verdict; --seeds 5 does" in one
@@ -251,7 +252,7 @@ def test_dry_run_creates_nothing(paribus, tmp_path):
     nowhere = tmp_path / "nowhere"
     words = ("sweep", "digits", "train.batch_size=32,128", "--dry-run", "--root", nowhere)
     lines = lines_of(paribus(*words))
-    assert "3 settings × 5 seeds = 15 runs" in "\n".join(lines)
+    assert "3 settings × 5 seeds over 5 folds = 15 runs" in "\n".join(lines)
     assert re.search(r"updates 400 → 780; updates_per_epoch 20 → 39", "\n".join(lines))
     assert re.match(r"15 runs to train: about \d+\.\d s of training", lines[-2])
     assert lines[-1] == "Nothing was created. Without --dry-run this is trained."

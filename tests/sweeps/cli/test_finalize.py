@@ -63,9 +63,9 @@ def test_it_says_what_it_does_and_what_comes_next(call, final):
 
 
 def test_best_model_is_the_command_and_then_its_file(call, final):
-    line = next(line for line in call.swept.out.splitlines() if line.startswith("best model: "))
+    line = next(line for line in call.swept.out.splitlines() if line.startswith("best model, to"))
     assert ": paribus finalize s optimizer.lr=0.1 --root " in line
-    line = next(line for line in call("compare", "s").out.splitlines() if "best model" in line)
+    line = next(line for line in call("compare", "s").out.splitlines() if "best model: " in line)
     assert line.endswith(f"/runs/{final}/best.safetensors (optimizer.lr=0.1, final)")
 
 
@@ -88,7 +88,7 @@ def test_only_the_test_part_and_new_data_are_for_it(call, final):
     compared = call("compare", final, "s/baseline-s0").out
     assert f"{final} is a final run: it has no validation part." in compared
     assert call("report", final, "-o", call.folder / "p.html").code == 0
-    assert "optimizer.lr=0.1 (final)" in call("runs", "s").out
+    assert "final: optimizer.lr=0.1" in call("runs", "s").out
 
 
 def test_a_length_in_updates_is_stopped_at_the_same_share(call):

@@ -94,7 +94,7 @@ def test_a_function_that_seeds_itself_gets_no_verdict_but_the_line(
     settings, rules, text = sweep(file, "--seeds", "3")
     for label in ("script.step=2.0", "script.step=3.0"):
         assert settings[label]["verdict"] is settings[label]["interval"] is None
-        assert "seeds 0, 1 and 2 are one" in settings[label]["no_verdict"]
+        assert "seeds 0, 1 and 2 change nothing" in settings[label]["no_verdict"]
         assert line in settings[label]["no_verdict"]
     assert line in rules["same-seeds"]
     assert text.count(line) == 1
@@ -124,14 +124,14 @@ def test_one_setting_alone_has_no_verdict(write, sweep):
     settings, _, text = sweep(file, "script.step=2.0", "script.fixed=true", "--seeds", "3")
     assert settings["script.step=2.0"]["verdict"] == "better"
     assert settings["script.fixed=true"]["verdict"] is None
-    assert "no verdict on script.fixed=true: seeds 0, 1 and 2 are one" in text
+    assert "no verdict on script.fixed=true: seeds 0, 1 and 2 change nothing" in text
     assert "mine.py, line 9: torch.manual_seed(7)" in text
 
 
 def test_two_equal_seeds_of_three_are_enough(write, sweep):
     file = write(SCRIPT, seeding="torch.manual_seed(seed // 2)", accuracy=FINE)
     settings, _, _ = sweep(file, "script.step=2.0", "--seeds", "3")
-    assert "baseline's seeds 0 and 1 are one" in settings["script.step=2.0"]["no_verdict"]
+    assert "baseline's seeds 0 and 1 change nothing" in settings["script.step=2.0"]["no_verdict"]
 
 
 def test_a_level_at_the_best_there_is_keeps_its_verdict(write, sweep):
@@ -189,5 +189,5 @@ def test_a_model_whose_runs_end_with_equal_weights_has_one_seed(write, sweep):
     words = ("optimizer.lr=0", "train.epochs=2", "--set", "split.folds=1", "--seeds", "2")
     settings, _, text = sweep(file, *words)
     assert settings["train.epochs=2"]["verdict"]
-    assert "seeds 0 and 1 are one: their runs have equal weights" in text
+    assert "seeds 0 and 1 change nothing: their runs have equal weights" in text
     assert settings["optimizer.lr=0.0"]["verdict"] is None
