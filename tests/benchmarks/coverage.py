@@ -3,10 +3,10 @@
     python tests/benchmarks/coverage.py [--sets 40] [--far] [DATA…]
 
 Draws independent data sets of one size from wine and cancer (rows with replacement) and a mixture
-of Gaussians, and trains a study of seven settings and five seeds over five folds on each: settings that are much like the baseline or, with --far, much worse. The truth of a
-setting is its mean difference over all data sets. Prints the share of 95 % intervals that hold it,
-for accuracy, F1, AUROC and loss, and the worst single setting. One to three minutes for ten data
-sets on two cores.
+of Gaussians, and trains a study of seven settings and five seeds over five folds on each: settings
+that are much like the baseline or, with --far, much worse. The truth of a setting is its mean
+difference over all data sets. Prints the share of 95 % intervals that hold it, for accuracy, F1,
+AUROC and loss, and the worst single setting. One to three minutes for ten data sets on two cores.
 """
 
 import argparse
