@@ -36,7 +36,7 @@ QUESTIONS = {"new data": "on new data", "this part": "on this validation part"}
 _WARNINGS = {
     "test-read": "the test part was read more than once, or before the study ended",
     "many-failures": "many of the runs failed",
-    "same-seeds": "seeds of {about} give equal runs: set no seed in your own code, or the run's",
+    "same-seeds": "seeds of {about} give equal runs: seed with the run's seed, or not at all",
     "one-seed": "one seed only: a difference may be chance",
     "not-tuned-again": "levels of {about} lost at the baseline's learning rate; tune it for them",
     "edge-of-axis": "the best level of {about} is the highest or lowest tried; try more beyond it",
