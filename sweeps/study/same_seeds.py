@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from paribus.core.records.record import RunRecord
 from paribus.core.sources.seeding_calls import where_seeded
@@ -57,16 +58,18 @@ def _equal_runs(study: Study, result: SettingResult) -> list[RunRecord]:
     """Return complete runs that are equal: the first ones there are; else the first run alone."""
     records = [study.outcomes.record(result.setting.runs[seed]) for seed in result.seeds]
     runs = [record for record in records if record]
-    groups = [[one, *[other for other in runs[n:] if _equal(study, one, other)]]
-              for n, one in enumerate(runs, 1)]  # fmt: skip
-    return next((group for group in groups if len(group) > 1), runs[:1])
+    groups = _grouped(runs, lambda r: (r.fold, r.weights_sha256 or repr((r.best, r.last))))
+    if groups and not groups[0][0].weights_sha256:  # histories of those alone that end alike
+        groups = [g for group in groups for g in _grouped(group, lambda r: repr(_curves(study, r)))]
+    return next(iter(groups), runs[:1])
 
 
-def _equal(study: Study, one: RunRecord, other: RunRecord) -> bool:
-    if one.fold != other.fold or one.weights_sha256 or other.weights_sha256:
-        return one.fold == other.fold and one.weights_sha256 == other.weights_sha256
-    same = (one.best, one.last) == (other.best, other.last)
-    return same and _curves(study, one) == _curves(study, other)
+def _grouped(runs: Sequence[RunRecord], key: Callable[[RunRecord], Any]) -> list[list[RunRecord]]:
+    """Return the runs of which several have the same key."""
+    groups: dict[Any, list[RunRecord]] = {}
+    for run in runs:
+        groups.setdefault(key(run), []).append(run)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _curves(study: Study, record: RunRecord) -> list[dict[str, float | None]]:
