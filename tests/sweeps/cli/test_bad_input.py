@@ -380,7 +380,7 @@ def test_a_sweep_leaves_the_torch_of_its_experiment_to_the_workers(small, tmp_pa
         cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "2 settings × 5 seeds = 10 runs" in done.stdout
+    assert "2 settings × 5 seeds over 5 folds = 10 runs" in done.stdout
 
 
 def test_a_hint_that_needs_a_signature_waits_for_it(paribus, root):
