@@ -50,17 +50,17 @@ def find_run(root: ResultsDir, text: str) -> RunFolder:
     fitting = [name for name in ids if name == text] or [n for n in ids if n.startswith(text)]
     if len(fitting) == 1:
         return root.run(fitting[0])
+    if text in root.study_names():
+        finals = [*Study.load(root, text).requested.finals]
+        hint = f"Name one of its runs, such as {text}/baseline-s0."
+        hint = f"Its final model is of {finals[-1]}." if finals else hint
+        raise RequestError(f"{shown(text)} is a study.", hint, "unknown-run")
     if len(fitting) > 1:
         raise RequestError(
             f"'{shown(text)}' is the beginning of {len(fitting)} runs.",
             f"Such as {fitting[0]} and {fitting[1]}; write more of it.",
             "ambiguous-run",
         )
-    if text in root.study_names():
-        finals = [*Study.load(root, text).requested.finals]
-        hint = f"Name one of its runs, such as {text}/baseline-s0."
-        hint = f"Its final model is of {finals[-1]}." if finals else hint
-        raise RequestError(f"{shown(text)} is a study.", hint, "unknown-run")
     close = nearest(text, ids)
     raise RequestError(
         f"There is no run '{shown(text)}' in {root.path}.",

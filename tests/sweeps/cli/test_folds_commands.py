@@ -184,3 +184,23 @@ def test_a_final_run_that_failed_is_no_model(call):
     file.write_text(json.dumps(record))
     write_manifest(file.parent)
     assert Study.load(call.root, "s").final_of("baseline") is None
+
+
+def test_a_later_command_tells_of_the_whole_study(call):
+    few = ("--seeds", "2", "--study", "s")
+    assert call(SMALL, *sweep(*few)).code == 0
+    lines = call(SMALL, "sweep", "small.py", "optimizer.lr=0.0001", *few).out.splitlines()
+    assert any(line.startswith("s, 2 settings: ") for line in lines)
+    best = next(line for line in lines if line.startswith("best model, to be trained"))
+    assert best in call(SMALL, "compare", "s").out.splitlines()
+
+
+def test_after_finalize_the_final_model_is_what_is_named(call):
+    assert call(SMALL, *sweep("--seeds", "2", "--study", "s")).code == 0
+    call(SMALL, "evaluate", "s", "--split", "test")
+    done = call(SMALL, "finalize", "s", "baseline")
+    assert "Next, once" not in done.out  # the test part was read with the study
+    run = next(line for line in done.out.splitlines() if line.startswith("run "))[4:]
+    assert (
+        f"s is a study. Its final model is of {run}." in call(SMALL, "predict", "s", "1,2,3,4").err
+    )
