@@ -98,7 +98,7 @@ def check(resolver: Resolver, requested: Configuration) -> Iterator[Check]:
     subject = Subject(resolver, requested)
     checks = CHECKS_OF_SCRIPT if isinstance(resolver, ScriptResolver) else CHECKS
     for seed in range(folds_of(resolver.configuration(requested, SEED))):
-        resolver.configuration(requested, seed)  # what only other folds meet is told here, too
+        resolver.configuration(requested, seed)  # faults of other folds are found here, too
     if checks is CHECKS:
         subject.train_state()
     settle()  # the user's modules, imported by now, may have changed threads or precision

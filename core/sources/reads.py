@@ -200,9 +200,9 @@ def is_users(file: str) -> bool:
 
 @contextmanager
 def refusing(what: str, hint: str, kind: str) -> Iterator[None]:
-    """Turn any exception that a component raises in the block into a `RequestError`.
+    """Turn any exception that the user's code raises in the block into a `RequestError`.
 
-    Its type and message follow `what` cannot be done, with the last line of the user's.
+    Its message is `what`, the exception's type and message, and the last line of the user's code.
     """
     try:
         yield

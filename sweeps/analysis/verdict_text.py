@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, NamedTuple
@@ -278,9 +278,9 @@ def legend(comparison: Comparison) -> list[str]:
     on_new = comparison.question == "new data"
     lines = [f"verdict: {where(comparison)}, for other seeds{others if on_new else ''}"]
     better = "higher" if comparison.metric.direction == "maximize" else "lower"
-    levels = _by_look({s.look: _percent(s.confidence) for s in settings if _has_own_confidence(s)})
+    levels = _by_look((s.look, _percent(s.confidence)) for s in settings if _has_own_confidence(s))
     many = "one setting" if tests == 1 else f"{tests} settings"
-    limits = {s.look: f"{s.threshold:.2g}" for s in settings if s.threshold is not None}
+    limits = ((s.look, f"{s.threshold:.2g}") for s in settings if s.threshold is not None)
     decides = f"p adjusted for {many} (Holm)" if comparison.strict else (
         f"better or worse where p ≤ {_by_look(limits)}, for {many}"
     )  # fmt: skip
@@ -309,10 +309,10 @@ def legend(comparison: Comparison) -> list[str]:
     return lines + ([f"steps of the values: {step:.3g}"] if step and step > _FINE else [])
 
 
-def _by_look(texts: Mapping[int | None, str]) -> str:
+def _by_look(texts: Iterable[tuple[int | None, str]]) -> str:
     """Return ``0.0067 after 3 seeds, 0.02 after 5 seeds``; of a fixed number of seeds its text."""
-    ordered = sorted(texts, key=lambda look: look or 0)
-    return ", ".join(f"{texts[n]} after {n} seeds" if n else texts[n] for n in ordered)
+    ordered = dict.fromkeys(sorted(texts, key=lambda pair: pair[0] or 0))
+    return ", ".join(f"{text} after {look} seeds" if look else text for look, text in ordered)
 
 
 def remarks(comparison: Comparison) -> list[str]:

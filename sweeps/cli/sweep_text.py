@@ -196,7 +196,7 @@ def end(sweep: Sweep, experiment: str, again: str = "", *, verbose: bool = False
     overrides = [word for text in sweep.request.overrides for word in ("--set", str(text))]
     undecided = undecided_text(comparison, sweep.study, again, [experiment, *overrides])
     said = answer(comparison)
-    if len(sweep.study.settings) > len(sweep.settings):  # of earlier commands, or with more seeds
+    if len(sweep.study.settings) > len(sweep.settings):  # of earlier commands
         others = many(len(sweep.study.settings) - 1, "setting")
         said = f"{sweep.name}, {others}: {answer(compare_study(sweep.study))}"
     first = [said, *([undecided] if undecided else [])]

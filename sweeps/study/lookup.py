@@ -51,9 +51,9 @@ def find_run(root: ResultsDir, text: str) -> RunFolder:
     if len(fitting) == 1:
         return root.run(fitting[0])
     if text in root.study_names():
-        finals = [*Study.load(root, text).requested.finals]
         hint = f"Name one of its runs, such as {text}/baseline-s0."
-        hint = f"Its final model is of {finals[-1]}." if finals else hint
+        if final := Study.load(root, text).final_of():
+            hint = f"Its final model is of {final.id}."
         raise RequestError(f"{shown(text)} is a study.", hint, "unknown-run")
     if len(fitting) > 1:
         raise RequestError(

@@ -310,9 +310,9 @@ class Study:
         self.requested.finals[run] = label
         self._write()
 
-    def final_of(self, label: str) -> RunFolder | None:
-        """Return the setting's latest final run that is complete."""
-        runs = [run for run, its in self.requested.finals.items() if its == label]
+    def final_of(self, label: str | None = None) -> RunFolder | None:
+        """Return the latest final run that is complete, of the setting or of any."""
+        runs = [run for run, its in self.requested.finals.items() if label in (None, its)]
         records = map(self.outcomes.record, runs)
         complete = [record.run for record in records if record and record.is_complete]
         return self.root.run(complete[-1]) if complete else None

@@ -48,6 +48,7 @@ class Studies(WithStudy):
                     "evaluate study --split test",
                 ),
                 ([(212, "set", {"a": 0}), (166, "set", [])], "compare study --format latex"),
+                ([(627, "drop", 0), (118, "drop", 0), (294, "drop", 0)], "report study"),
             )
         ),
     )

@@ -10,7 +10,7 @@ from paribus.core.config.schema import Split
 from paribus.core.data.load import load
 from paribus.core.data.prepare import prepare
 from paribus.sweeps.study.results_dir import ResultsDir
-from paribus.sweeps.study.study import Study
+from paribus.sweeps.study.study import Study, _digest
 
 CLIPPED = SMALL.replace('root: str = ""', "clip: bool = False").replace(
     "kind[:, None], kind\n",
@@ -130,9 +130,7 @@ def as_before_folds(root, name, **fields):
     split.pop("folds")
     split["val_fraction"] = split["val_fraction"] or 0.15
     content |= fields
-    from paribus.sweeps.study import study
-
-    file.write_text(json.dumps({**content, "sha256": study._digest(content)}))
+    file.write_text(json.dumps({**content, "sha256": _digest(content)}))
 
 
 @pytest.mark.parametrize(
@@ -161,11 +159,9 @@ def test_a_study_goes_on_with_the_looks_it_was_begun_with(call):
     assert call(SMALL, *sweep(*words, "--max-seeds", "5")).code == 0
     as_before = json.loads((call.root.studies / "s" / "study.json").read_text())
     as_before.pop("sha256")
-    from paribus.sweeps.study import study
-
     as_before["looks"] = [3, 4, 5]
     file = call.root.studies / "s" / "study.json"
-    file.write_text(json.dumps({**as_before, "sha256": study._digest(as_before)}))
+    file.write_text(json.dumps({**as_before, "sha256": _digest(as_before)}))
     for more in ((), ("--max-seeds", "5")):
         done = call(SMALL, *sweep(*words, *more))
         assert done.code == 0, done

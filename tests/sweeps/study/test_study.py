@@ -7,7 +7,7 @@ import pytest
 from manifest import write_manifest
 from troubled import Troubled, hashes
 
-from paribus.core.errors import RequestError
+from paribus.core.errors import DamagedError, RequestError
 from paribus.core.fileio import write_json
 from paribus.sweeps.analysis import verdict_text
 from paribus.sweeps.analysis.compare import best_setting, compare_study, run_document
@@ -18,7 +18,7 @@ from paribus.sweeps.stats.verdicts import Pairs
 from paribus.sweeps.study.request import StudyOptions
 from paribus.sweeps.study.results import PlannedSetting, SettingResult
 from paribus.sweeps.study.results_dir import ResultsDir
-from paribus.sweeps.study.study import Study, check_study_name, latest_study, study_name
+from paribus.sweeps.study.study import Study, _digest, check_study_name, latest_study, study_name
 from paribus.sweeps.tracking.tracker import TrackedStudy, Tracker
 from paribus.sweeps.tracking.wandb_layout import study_layout
 
@@ -57,6 +57,25 @@ def run_of(study, label, seed):
 
 def result(root, label):
     return next(r for r in Study.load(root, "study").results() if r.setting.label == label)
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda content: content.update(looks=[2]),
+        lambda content: content.update(looks=[5, 3]),
+        lambda content: content["settings"][1]["changed"].update({"optimizer.lr": [0.1]}),
+        lambda content: content["settings"][2]["derived"].update(parameters=[]),
+    ],
+)
+def test_a_file_that_no_command_can_have_written_is_refused(copied, forge):
+    file = copied.studies / "study" / "study.json"
+    content = json.loads(file.read_text())
+    del content["sha256"]
+    forge(content)
+    file.write_text(json.dumps({**content, "sha256": _digest(content)}))
+    with pytest.raises(DamagedError, match="is not a study"):
+        Study.load(copied, "study")
 
 
 def strict(value):
