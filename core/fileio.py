@@ -4,8 +4,6 @@ A rename without a sync loses the file, and a write in place loses the old one w
 full. So: temporary file, fsync, rename, fsync of the folder.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

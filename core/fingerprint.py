@@ -4,8 +4,6 @@ Every part is recorded by name, so that a difference can be explained. What chan
 (where data lies, the git commit) is not part of it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import platform

@@ -5,8 +5,6 @@ time. Streams are made anew for each epoch, so a run resumed at an epoch's end n
 state, and two settings that share a seed share every draw that both of them make.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import random

@@ -1,7 +1,5 @@
 """What passes between the driver and its workers: runs out, events back. Needs no torch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -5,8 +5,6 @@ script starts itself again with them, worker processes inherit them. This module
 torch nor numpy.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator, Mapping

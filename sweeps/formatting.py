@@ -1,7 +1,5 @@
 """Numbers, times and names of the user's as a person reads them, in the room there is."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from functools import lru_cache

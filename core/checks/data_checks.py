@@ -1,7 +1,5 @@
 """Checks of the data: its inputs, its labels, and whether labels follow from inputs."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Iterator, Sequence

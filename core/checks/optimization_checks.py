@@ -1,7 +1,5 @@
 """Checks of model, loss and optimizer: do they fit each other, and does the model learn?"""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from contextlib import closing

@@ -1,7 +1,5 @@
 """Can it learn anything at all? A sequence of checks, each of which names one kind of fault."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A check returns what it found, on one line. It raises `RequestError` with what i
 sentence of advice, or `Skipped`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial

@@ -4,8 +4,6 @@ The weights are a list, or the word ``balanced``, which `weight_keyword` replace
 `balanced_weights` of the training part before a loss is made.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 

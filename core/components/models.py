@@ -4,8 +4,6 @@ A parameter's values follow from (seed, its name, its layer's shape) alone. So t
 share a layer's name and shape start from the same values there, whatever else differs between them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Iterable, Mapping

@@ -5,8 +5,6 @@ applied in its `step`: for a single run in `core/training/loop.py: train_epoch`,
 `core/training/cohort/kernels.py`.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 import math

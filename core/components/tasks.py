@@ -3,8 +3,6 @@
 Each task does this in one place; the engines, `evaluate` and `predict` ask it.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Any

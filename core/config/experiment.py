@@ -3,8 +3,6 @@
 In place of `BASELINE` it may define a function `train` and `SELECT` instead.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import inspect
 import math

@@ -4,8 +4,6 @@ A name is a short one of the table, a dotted path, or ``file.py:name`` for an ob
 experiment's file (its bare name will do where the table has no such name).
 """
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import typing

@@ -4,8 +4,6 @@ In a one-factor study a keyword that is dropped reads as "no effect". So an unkn
 error, and a value is checked against its parameter's annotation, else the type of its default.
 """
 
-from __future__ import annotations
-
 import inspect
 import json
 import re

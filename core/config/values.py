@@ -4,8 +4,6 @@ PyYAML implements YAML 1.1, where ``1e-3`` is a word and ``on`` is true. The loa
 core schema of YAML 1.2 (section 10.3.2) instead: ``1e-3`` is a number and ``on`` a word.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

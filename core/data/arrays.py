@@ -1,7 +1,5 @@
 """Features of any form as one numeric array, and the checks that every value must pass."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Images: folders of files and how they are decoded, the bundled digits, and augmentation."""
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Sequence

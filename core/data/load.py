@@ -1,7 +1,5 @@
 """Data as a function returns it, in any accepted form, normalised: `Raw` parts, then `Source`."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

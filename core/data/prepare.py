@@ -1,7 +1,5 @@
 """Prepared data: split, encoded, standardized, and described for components and records."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Targets of any form: classes and labels become int64 codes, quantities float32 columns."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A finished run's best model over the range of its one or two inputs: predictions on a grid."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A finished run's best weights: its model, and its metrics on a part of its data."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path

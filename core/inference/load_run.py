@@ -1,7 +1,5 @@
 """A finished run as it was planned: where `evaluate`, `predict`, `reproduce` and the API begin."""
 
-from __future__ import annotations
-
 import glob
 import re
 from collections.abc import Iterator, Mapping

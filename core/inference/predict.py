@@ -1,7 +1,5 @@
 """Predictions of a finished run's best weights: labels and probabilities, or values."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path

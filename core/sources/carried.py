@@ -3,8 +3,6 @@
 A module finds its neighbours by `__file__`: `Path(__file__).parent / "png"`.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 from collections.abc import Iterator, Mapping

@@ -5,8 +5,6 @@ source, that of the definitions it uses, the imports and the constants. The modu
 from its content, so equal cells give equal ids.
 """
 
-from __future__ import annotations
-
 import ast
 import linecache
 import math

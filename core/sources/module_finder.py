@@ -1,7 +1,5 @@
 """Where a module lies and whose it is, found as an import would, but executing nothing."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import importlib.metadata

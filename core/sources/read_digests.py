@@ -1,7 +1,5 @@
 """Digests and values of what code of the user's read, as ids and records have them."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

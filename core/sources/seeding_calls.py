@@ -1,7 +1,5 @@
 """Find where the user's sources seed the global generators."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator, Mapping
 

@@ -1,7 +1,5 @@
 """What the user's code reads while data are loaded, a model is built, and models are trained."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import pickle

@@ -1,7 +1,5 @@
 """Try on a few examples whether the parts of a run fit each other, before it is trained."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """A worker's job: runs trained together by one engine, each written to its attempt's folder."""
 
-from __future__ import annotations
-
 import errno
 import traceback
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """The training loop: one run, step by step, in plain PyTorch."""
 
-from __future__ import annotations
-
 import hashlib
 import time
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Write a run that is being trained: the only folder that a worker writes to is its attempt's."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Mapping

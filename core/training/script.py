@@ -1,7 +1,5 @@
 """The script engine: it calls an experiment's function, and each dict it yields is an epoch."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Generator, Iterator, Mapping

@@ -1,7 +1,5 @@
 """From a resolved configuration to what is trained: model, loss, optimizer, scheduler."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

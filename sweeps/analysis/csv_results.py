@@ -1,7 +1,5 @@
 """Compare the results of any tool: a CSV file with the columns setting, seed and value."""
 
-from __future__ import annotations
-
 import csv
 import math
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Estimate before training which differences a number of seeds can detect."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What a comparison means, in words: its answer, what is undecided, a sentence for each axis."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """`list`, `show`, `check` and `new`: what there is to train, and whether it can learn."""
 
-from __future__ import annotations
-
 import sys
 from functools import partial
 from pathlib import Path

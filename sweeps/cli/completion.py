@@ -1,7 +1,5 @@
 """Completion in a shell: experiments, their hyperparameters, studies and runs. Imports no torch."""
 
-from __future__ import annotations
-
 import ast
 import functools
 import importlib.util

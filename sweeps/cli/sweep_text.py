@@ -1,7 +1,5 @@
 """What a sweep prints before training, at its end, and for a dry run."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any

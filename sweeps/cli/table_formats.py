@@ -1,7 +1,5 @@
 """The table of a comparison as Markdown, LaTeX or CSV."""
 
-from __future__ import annotations
-
 import csv
 import io
 import re

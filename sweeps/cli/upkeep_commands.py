@@ -1,7 +1,5 @@
 """`remove`, `doctor` and `sync`: make room, examine the machine, bring W&B up to date."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 import shutil

@@ -1,7 +1,5 @@
 """A worker process: its main function, and the process as its driver sees it."""
 
-from __future__ import annotations
-
 import gc
 import multiprocessing
 import os

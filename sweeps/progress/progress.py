@@ -1,7 +1,5 @@
 """Training watched: a table on a terminal, a bar in a notebook, or lines; and a tracker."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """The progress of training: of each run, of each setting and of all of it."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections import Counter

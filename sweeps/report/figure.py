@@ -3,8 +3,6 @@
 Nothing here uses pyplot or leaves matplotlib's settings changed.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import textwrap

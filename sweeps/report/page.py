@@ -1,7 +1,5 @@
 """The HTML page of a run or a study: one file with its stylesheet, script and plots as SVG."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import io

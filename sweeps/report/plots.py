@@ -1,7 +1,5 @@
 """Curves over epochs, effects of settings with their intervals, and responses to an axis."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby

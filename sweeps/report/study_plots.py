@@ -1,7 +1,5 @@
 """The plots of a study: effects, responses to each axis, learning curves, confusion matrices."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache, cached_property

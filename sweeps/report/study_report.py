@@ -1,7 +1,5 @@
 """A study's figure and page: the answer in a sentence, then the evidence for it."""
 
-from __future__ import annotations
-
 import ast
 import os
 import shlex

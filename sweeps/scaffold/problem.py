@@ -1,7 +1,5 @@
 """From what ``--data`` names to the problem it poses: its task, and the baseline that suits it."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import warnings

@@ -1,7 +1,5 @@
 """Write a new experiment's file: check the request, try the file on the data, then keep it."""
 
-from __future__ import annotations
-
 import keyword
 import math
 import re

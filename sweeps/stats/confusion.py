@@ -4,8 +4,6 @@ A matrix holds counts of (true, predicted): sparse `[C, C]`, or for labels an ar
 Nothing here takes time or memory by the square of C.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 

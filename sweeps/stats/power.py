@@ -1,7 +1,5 @@
 """What a number of seeds can find out, how many a question needs, and adding them by looks."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

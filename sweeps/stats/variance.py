@@ -13,8 +13,6 @@ examples that a setting decides differently. Divided by what it would be if exam
 independently of each other (`Spread.scale`), it is much the same for all.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Axes: one hyperparameter and the levels to try, from the command line or an experiment's file."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

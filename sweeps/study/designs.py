@@ -1,7 +1,5 @@
 """Designs: which settings to train next, with which seeds, given what has been found."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 

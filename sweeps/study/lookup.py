@@ -1,7 +1,5 @@
 """What a name on the command line means: an experiment, a run, a study."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path

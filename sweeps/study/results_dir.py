@@ -1,7 +1,5 @@
 """The root: the folder of all results. Only the driver moves anything in it."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import re

@@ -1,7 +1,5 @@
 """Seeds that are no seeds: runs of different seeds that are equal, bit for bit."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Optuna's samplers propose levels of an axis, its pruners end settings that lose."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import math

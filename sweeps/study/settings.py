@@ -1,7 +1,5 @@
 """Settings: the baseline, or the baseline with exactly one hyperparameter changed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """How runs and studies look in W&B: ids, names, configuration, rows, summary, tables."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections import Counter

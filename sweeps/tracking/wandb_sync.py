@@ -5,8 +5,6 @@ online to offline at the first failure and waits a bounded time at its end; `par
 what no server has confirmed, online only.
 """
 
-from __future__ import annotations
-
 import queue
 import threading
 import time

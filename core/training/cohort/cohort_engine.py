@@ -1,7 +1,5 @@
 """The cohort engine: a job's runs as members of one program, reported as by the loop."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial

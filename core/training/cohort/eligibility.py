@@ -1,7 +1,5 @@
 """Which runs a cohort can train, and which of them together in one program."""
 
-from __future__ import annotations
-
 import hashlib
 from functools import cache
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """What a cohort computes: a chain of dense layers, activations and dropout, read from a module."""
 
-from __future__ import annotations
-
 import copy
 import operator
 from collections.abc import Callable

@@ -6,8 +6,6 @@ memory, and the last floats of a vector are computed by another formula than the
 zeros and stays zeros: it adds nothing to any sum.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Rules on training: whether it was too short, or too long."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import numpy as np

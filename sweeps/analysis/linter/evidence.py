@@ -1,7 +1,5 @@
 """What the linter's rules look at. Only `evidence_of` reads files."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

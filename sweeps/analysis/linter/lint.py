@@ -1,7 +1,5 @@
 """The linter of method: rules that warn of how a study was made, and what they find in one."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
