@@ -18,7 +18,7 @@ class Fault:
     Attributes:
         message: What is wrong, where, and what is valid there. One line.
         hint: The next step: what to type or change. May be empty.
-        kind: A word for programs that read `--json`, such as ``unknown-key``.
+        kind: A word by which a caller knows a fault that it acts on.
     """
 
     message: str

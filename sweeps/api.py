@@ -433,9 +433,9 @@ def compare(
     margin = read_option("margin", margin, faults)
     _check_choice("direction", direction, (None, *get_args(Direction)), faults)
     if of_file and metric is not None:
-        faults.add("--metric: a file has one value for each run.", "Leave it out.", "options")
+        faults.add("--metric: a file has one value for each run.", "Leave it out.")
     if direction is not None and not of_file:
-        faults.add("--direction: a study knows its metric's.", "Leave it out.", "options")
+        faults.add("--direction: a study knows its metric's.", "Leave it out.")
     faults.check()
     if of_file:
         from paribus.sweeps.analysis.csv_results import compare_results
@@ -623,7 +623,6 @@ def _seeds(seeds: int | Sequence[int], faults: Faults) -> list[int]:
         faults.add(
             f"seeds={shown(repr(seeds), 40)}: must be different whole numbers from 0 to 999999999.",
             "Write how many (3), or which ([3, 7, 11]).",
-            "seeds",
         )
     return wanted
 

@@ -96,7 +96,6 @@ def chosen_settings(study: Study, labels: Sequence[str]) -> list[SettingResult]:
         raise RequestError(
             f"The study {study.name} has no complete baseline.",
             "Finish it first: the sweep's command goes on where it stopped.",
-            "no-baseline",
         )
     wanted = [label for label in labels if label != BASELINE]
     if not wanted:  # those that are better on validation, or where there is none, the best one
@@ -107,7 +106,6 @@ def chosen_settings(study: Study, labels: Sequence[str]) -> list[SettingResult]:
             f"The study {study.name}: {', '.join(few) or 'no setting'} has fewer than two seeds in "
             "common with the baseline, and a verdict needs two.",
             "Train more seeds first: --seeds 5.",
-            "one-seed",
         )
     return [baseline, *[results[label] for label in wanted]]
 
@@ -136,7 +134,6 @@ def evaluate_named(
         raise RequestError(
             f"{shown(name)} is no study, so it has no settings to name.",
             "Name one run, or a study and its settings.",
-            "options",
         )
     folder, record = find_trained_run(root, name, "evaluate")
     from paribus.core.inference.evaluate import evaluate_run

@@ -380,7 +380,7 @@ class SingleRun(Training):
             ParibusError: If the run was not finished; `again` says what to do then.
         """
         if self.record is None:
-            raise ParibusError(f"{self.run.id} was not finished.", again, "unfinished")
+            raise ParibusError(f"{self.run.id} was not finished.", again)
         return self.record
 
 
@@ -416,7 +416,6 @@ def planned_final(
             f"{name}/{label} has no complete run, and the best epochs of a setting's runs say how "
             "long to train.",
             "Finish it first: the sweep's command goes on where it stopped.",
-            "unfinished",
         )
     ids = [study.find(label).runs[seed] for seed in seeds]
     records = [find_trained_run(root, run, "finalize")[1] for run in ids]

@@ -140,7 +140,6 @@ def choose_selection(
         raise RequestError(
             f"select.metric={shown(metric)}: the runs have no such metric.",
             did_you_mean(metric if "/" in metric else f"val/{metric}", directions),
-            "unknown-metric",
         )
     direction = checked_direction(metric, select["direction"], directions[metric])
     return {"metric": metric, "direction": direction}
@@ -155,7 +154,6 @@ def checked_direction(metric: str, requested: str | None, known: str | None) -> 
         raise RequestError(
             f"select.metric={shown(metric)}: it is not known which way is better.",
             "Give select.direction=maximize or minimize.",
-            "missing-key",
         )
     if requested and known and requested != known:
         raise RequestError(
@@ -292,6 +290,4 @@ def _find_metric(name: str) -> Any:
     hint = "Name a class of torchmetrics, such as CohenKappa."
     if close:
         hint = f"Did you mean '{close}'?"
-    raise RequestError(
-        f"metrics: there is no torchmetrics metric '{shown(name)}'.", hint, "unknown-metric"
-    )
+    raise RequestError(f"metrics: there is no torchmetrics metric '{shown(name)}'.", hint)

@@ -161,7 +161,6 @@ def scheduler_interval(
         raise RequestError(
             f"scheduler.interval={requested}: scheduler {name} takes {takes} when it steps.",
             f"Write scheduler.interval={choices}.",
-            "scheduler-interval",
         )
     found = requested or own
     if found is None:
@@ -170,7 +169,6 @@ def scheduler_interval(
             "or epochs.",
             "Write scheduler.interval=update, or scheduler.interval=epoch (with --set for all of a "
             f"sweep; for one level of an axis scheduler={name}(interval=update)).",
-            "scheduler-interval",
         )
     return found
 

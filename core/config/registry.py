@@ -154,7 +154,7 @@ def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
     function, trusted = _find(kind, name, experiment)
     if not _is_of_kind(kind, function, trusted):
         raise RequestError(
-            f"{kind}: '{shown(name)}' is not {_KIND_TEXT[kind]}.", _short_names(kind), "wrong-kind"
+            f"{kind}: '{shown(name)}' is not {_KIND_TEXT[kind]}.", _short_names(kind)
         )
     if kind == "script":
         check_function(function, name)
@@ -175,7 +175,6 @@ def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
                 f"scheduler: {shown(name)} has a keyword '{INTERVAL}', and scheduler.{INTERVAL} "
                 "says when a scheduler steps.",
                 "Give the keyword another name.",
-                "wrong-kind",
             )
         more = {INTERVAL: Parameter(INTERVAL, Interval, None)}
         signature = Signature({**signature.parameters, **more}, signature.open)
@@ -279,16 +278,13 @@ def _find(kind: str, name: str, experiment: Experiment) -> tuple[Any, bool]:
             raise RequestError(
                 f"{kind}: {experiment.path.name} defines no '{shown(inner)}'.",
                 did_you_mean(inner, own),
-                "unknown-component",
             )
         return experiment.objects[inner], True
     if "." in name and not colon and all(part.isidentifier() for part in name.split(".")):
         return _import(kind, name), Finder().owner(name.split(".")[0]) == "user"
     example = f" Dotted paths such as {_EXAMPLES[kind]} are valid too." if kind in _EXAMPLES else ""
     raise RequestError(
-        f"There is no {kind} '{shown(name)}'.",
-        did_you_mean(name, NAMES[kind]) + example,
-        "unknown-component",
+        f"There is no {kind} '{shown(name)}'.", did_you_mean(name, NAMES[kind]) + example
     )
 
 
@@ -305,21 +301,19 @@ def _import(kind: str, dotted: str) -> Any:
                 continue
             why = f"{type(error).__name__}: {shown(error)}"
             text = f"{kind}: importing '{shown(dotted)}' fails: {why}."
-            raise RequestError(text, kind="unknown-component") from error
+            raise RequestError(text) from error
         for part in parts[cut:]:
             if not hasattr(found, part):
                 near = nearest(part, [n for n in dir(found) if not n.startswith("_")])
                 raise RequestError(
                     f"{kind}: {module_name} has no '{shown(part)}'.",
                     f"Did you mean '{near}'?" if near else "",
-                    "unknown-component",
                 )
             found = getattr(found, part)
         return found
     raise RequestError(
         f"{kind}: there is no module '{shown(parts[0])}' to import '{shown(dotted)}' from.",
         did_you_mean(dotted, NAMES[kind]),
-        "unknown-component",
     )
 
 

@@ -121,7 +121,6 @@ def check_keywords(
                 raise RequestError(
                     f"{kind} {name} has no keyword '{shown(keyword)}'.",
                     did_you_mean(keyword, signature.parameters),
-                    "unknown-keyword",
                 )
     return accepted
 

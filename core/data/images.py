@@ -131,7 +131,6 @@ def decode(path: Path, channels: int, size: Sequence[int] | None) -> torch.Tenso
         raise RequestError(
             f"{shown(path, 300)} cannot be decoded as an image: {shown(error, 120)}.",
             "Replace it, or take it out of the folder.",
-            "image",
         ) from error
     if size is not None and image.size != (size[1], size[0]):
         image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
@@ -336,7 +335,6 @@ def _transform(component: Component) -> Any:
         raise RequestError(
             f"augment: torchvision.transforms.v2 has no '{shown(name)}'.",
             f"Did you mean '{near}'?" if near else "Such as RandomHorizontalFlip, RandomCrop.",
-            "unknown-component",
         )
     signature = read_signature(kind, 0)
     keywords = check_keywords(signature, component.keywords, "augment", name, faults)

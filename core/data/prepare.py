@@ -158,7 +158,6 @@ def prepare(
         raise RequestError(
             f"augment is for images, and {source.name} gives inputs of shape {list(shape)}.",
             "Leave it out: augment=none.",
-            "augment",
         )
     plain, scaling = parts["train"], None
     if standardize is None:

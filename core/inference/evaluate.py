@@ -137,6 +137,5 @@ def reopened(path: Path, trust: bool) -> tuple[RunSpec, Resolver, Data, dict[str
         raise DamagedError(
             f"{run.id}: the data is not what the run was trained on (its fingerprint differs).",
             "Bring the data back, or train again: paribus run.",
-            "data-changed",
         )
     return run, resolver, data, weights

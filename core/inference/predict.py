@@ -80,7 +80,6 @@ def predict_run(path: Path, given: Given, trust: bool = False) -> Predictions:
         raise RequestError(
             "There is nothing to predict.",
             f"Give {reader.expected}; or rows as JSON on standard input, with --json.",
-            "input",
         )
     task, model = trained_model(run, folder.weights())
     settle()  # the user's modules, imported by now, may have changed threads or precision

@@ -88,14 +88,14 @@ def _check_loss_kind(train_state: TrainState) -> None:
     for names, takes, hint in _NO_LOGITS:
         if names & set(kinds):
             text = f"loss {name} takes {takes}, and every task's model returns logits."
-            raise RequestError(text, hint, "loss-task")
+            raise RequestError(text, hint)
     if isinstance(loss, nn.Module) and any(True for _ in loss.parameters()):
         text = f"loss {name} has parameters of its own, which no optimizer would train."
-        raise RequestError(text, "Move them into the model.", "loss-task")
+        raise RequestError(text, "Move them into the model.")
     tasks = next((LOSS_TASKS[kind] for kind in kinds if kind in LOSS_TASKS), (task,))
     if task not in tasks:
         text = f"loss {name} is for task {one_of(tasks)}, not for task {task}."
-        raise RequestError(text, f"Take {one_of(train_state.task.loss)}.", "loss-task")
+        raise RequestError(text, f"Take {one_of(train_state.task.loss)}.")
 
 
 def _check_scheduler(train_state: TrainState) -> None:
@@ -137,7 +137,6 @@ def _try_augment(train_state: TrainState, inputs: Tensor) -> None:
             f"augment={names} makes {list(drawn.shape[1:])} ({drawn.dtype}) of an image of shape "
             f"{shape} ({inputs.dtype}).",
             "It has to keep the shape: give a crop the image's size.",
-            "augment",
         )
 
 
@@ -181,7 +180,6 @@ def _try_loss(train_state: TrainState, outputs: Tensor, targets: Tensor) -> Tens
         raise RequestError(
             f"loss {name} must return one number that depends on the model; got {got}.",
             "Let it return the mean over the examples.",
-            "loss-task",
         )
     return loss
 
@@ -208,7 +206,6 @@ def _depends_on_batch(train_state: TrainState, outputs: Tensor, targets: Tensor)
             "train.eval_batch_size.",
             "Let it return the mean (no reduction=sum), and scale optimizer.lr where the sum was "
             "meant.",
-            "loss-reduction",
         )
     return again == one and math.isfinite(two) and not math.isclose(two, one, rel_tol=1e-4)
 

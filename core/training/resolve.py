@@ -435,7 +435,6 @@ class Resolver:
                 f"{self.experiment.path.name} is a function as an experiment, which keeps its "
                 "model and its data to itself.",
                 "There are show, check, run, sweep, compare, plot and reproduce for it.",
-                "script",
             )
         faults = Faults()
         checked = check_components(requested, self.experiment, faults)
@@ -522,7 +521,6 @@ class Resolver:
                 f"{'differs' if len(differ) == 1 else 'differ'}.",
                 "Draw from the global generators of torch, numpy or Python, which are seeded, not "
                 "from the time, the network or a counter.",
-                "not-repeatable",
             )
         return seeds_are_overridden(begun, make_train_state(full, self.experiment, data, seed=1))
 
@@ -577,7 +575,5 @@ def choose_device(device: str) -> str:
     """
     there = torch.cuda.is_available()
     if device == "cuda" and not there:
-        raise RequestError(
-            "device=cuda: there is no CUDA device here.", "Take device=cpu or auto.", "device"
-        )
+        raise RequestError("device=cuda: there is no CUDA device here.", "Take device=cpu or auto.")
     return "cuda" if there and device != "cpu" else "cpu"

@@ -201,7 +201,6 @@ def _make(
         raise RequestError(
             f"{kind} {component.name} returned {shown(repr(made))}, not a {known_as}.",
             "Let it return one.",
-            "wrong-kind",
         )
     return made
 
@@ -222,7 +221,6 @@ def _make_model(
             "known shape, so its weights cannot be recorded.",
             "Give lazy layers their sizes: in_features and num_classes are filled in from the "
             "data. Leave other state out.",
-            "wrong-kind",
         )
     if not any(p.requires_grad for p in model.parameters()):
         raise RequestError(

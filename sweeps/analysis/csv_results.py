@@ -150,12 +150,11 @@ def _check(path: Path, baseline: Observed, settings: list[Observed]) -> None:
         raise RequestError(
             f"{name}: each setting has {many} in common with the baseline; a verdict needs two.",
             "Train settings and baseline with the same seeds, three or more.",
-            "one-seed",
         )
 
 
 def _refusal(message: str, hint: str = _FORM) -> RequestError:
-    return RequestError(message, hint, "results")
+    return RequestError(message, hint)
 
 
 def _setting(one: Observed, names: Sequence[str], effect: Mapping[str, Any]) -> SettingComparison:

@@ -325,9 +325,9 @@ def _check_options(
          "Leave --metric, --margin and --strict out."),
     ):  # fmt: skip
         if refused:
-            faults.add(message, hint, "options")
+            faults.add(message, hint)
     if wandb and not is_wanted():
-        faults.add("--wandb: WANDB_MODE is 'disabled'.", "Unset it.", "wandb")
+        faults.add("--wandb: WANDB_MODE is 'disabled'.", "Unset it.")
     with faults.collecting():
         check_variables(enabled=wandb)
     faults.check()
@@ -350,7 +350,6 @@ def _study_named(root: ResultsDir, names: Sequence[str]) -> Study:
         raise RequestError(
             f"{name} is a run, and there is no second one to compare it with.",
             "Name two runs, or a study.",
-            "one-run",
         )
     return Study.load(root, name)
 

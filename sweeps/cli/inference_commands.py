@@ -177,13 +177,11 @@ def _document() -> list[Any]:
         raise RequestError(
             f"Standard input is no JSON document: {shown(error, 120)}.",
             "With --json and no INPUT it has to be a list of rows; else name INPUT.",
-            "input",
         ) from error
     if not isinstance(rows, list):
         raise RequestError(
             f"The JSON document is {shown(json.dumps(rows), 40)}, not a list of rows.",
             "Put brackets around it.",
-            "input",
         )
     return rows
 
@@ -195,7 +193,6 @@ def _standard_input() -> str:
         raise RequestError(
             f"Standard input cannot be read as text (UTF-8): {shown(error, 120)}.",
             "Name a file instead.",
-            "input",
         ) from error
 
 

@@ -169,7 +169,7 @@ def sweep_command(
 
     faults = faults_of(context)
     if verbose and as_json:
-        faults.add("--verbose is for what is read; --json prints all.", "Leave it out.", "options")
+        faults.add("--verbose is for what is read; --json prints all.", "Leave it out.")
     given = context.get_parameter_source("seeds") is not ParameterSource.DEFAULT
     options = study_options(faults, seeds_given=given, **of_study)
     runner_options = RunnerOptions(checkpoint_every, run_timeout, retry_failed, loader_workers)

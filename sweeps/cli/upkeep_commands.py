@@ -42,18 +42,16 @@ def remove_command(names: tuple[str, ...], yes: bool, root: ResultsDir, as_json:
     if removal.runs:
         what.append(f"{many(len(removal.runs), 'run')} ({size(removal.bytes)})")
     if not what:
-        raise RequestError("There is nothing to remove.", "See: paribus runs", "nothing")
+        raise RequestError("There is nothing to remove.", "See: paribus runs")
     if not yes:
         if as_json or not sys.stdin.isatty():
-            raise RequestError(
-                f"This would remove {' and '.join(what)}.", "To do it, add --yes.", "unconfirmed"
-            )
+            raise RequestError(f"This would remove {' and '.join(what)}.", "To do it, add --yes.")
         click.confirm(f"Remove {' and '.join(what)} from {root.path}?", abort=True)
     try:
         notes = remove_planned(removal, root)
     except OSError as error:
         raise ParibusError(
-            f"Not all could be removed: {error}.", "Run the same command again.", "disk"
+            f"Not all could be removed: {error}.", "Run the same command again."
         ) from error
     for note in notes:
         warn(note)
@@ -99,7 +97,7 @@ def plan_removal(root: ResultsDir, names: Sequence[str]) -> Removal:
                 wanted.append(folder.id)
             else:
                 where = f"{folder.folder} is not in this root."
-                raise RequestError(where, "Delete the folder by hand.", "other-root")
+                raise RequestError(where, "Delete the folder by hand.")
     faults.check()
     kept = _kept(root, wanted, studies)
     places = {run: root.places_of(run) for run in wanted if run not in kept}

@@ -48,7 +48,6 @@ def _resolver(request: Request) -> Resolver:
         raise RequestError(
             "This is the configuration of a final run, which has no validation part to compare by.",
             "Name a run of its study, or the experiment; final_epoch is set by paribus finalize.",
-            "final",
         )
     return resolver
 
@@ -105,7 +104,6 @@ def read_request(request: Request, found: Sequence[Fault] = ()) -> StudySpec:
             faults.add(
                 f"The axis {axis.key} changes the units of val/loss, by which epochs are chosen.",
                 "Choose by another metric: --set select.metric=val/accuracy, or val/mae.",
-                "axis-loss",
             )
     faults.check()
     for axis in axes:
@@ -222,7 +220,6 @@ def plan_final(
         raise RequestError(
             f"The data is not what {first.run} was trained on (its fingerprint differs).",
             "Bring it back, or sweep again on what is there now.",
-            "data-changed",
         )
     setting = baseline_setting(request.start.replace("final_epoch", stop))
     planned = plan_runs(request, setting.configuration, [(setting, [first.seed])])[1]

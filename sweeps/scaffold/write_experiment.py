@@ -130,7 +130,6 @@ def write_experiment(
         raise RequestError(
             f"{shown(file, 200)} cannot be written: {error.strerror}.",
             "Change to a folder of your own.",
-            "disk",
         ) from error
     guess = SPIRALS if problem is None else problem.guess
     return Written(name, file, guess.task, guess.why, problem.notes if problem else ())
@@ -144,13 +143,11 @@ def _check_name(name: str, file: Path) -> None:
             f"'{shown(name)}' cannot be an experiment's name: take up to {LONGEST_NAME} letters, "
             "digits and '_', not beginning with a digit; the file is written here.",
             f"Such as: paribus new {better[:LONGEST_NAME]}",
-            "name",
         )
     if name in catalogue():
         raise RequestError(
             f"The catalogue has an experiment '{name}', which this name would go on to mean.",
             "Choose another name.",
-            "name",
         )
     if file.exists() or file.is_symlink():
         raise _exists_already(file)
@@ -159,13 +156,12 @@ def _check_name(name: str, file: Path) -> None:
         raise RequestError(
             f"There is a module '{name}', which {file.name} would hide from what runs here.",
             "Choose another name.",
-            "name",
         )
 
 
 def _exists_already(file: Path) -> RequestError:
     return RequestError(
-        f"{file.name} is there already, and is never overwritten.", "Choose another name.", "name"
+        f"{file.name} is there already, and is never overwritten.", "Choose another name."
     )
 
 
@@ -175,13 +171,12 @@ def _read_missing(overrides: Sequence[str]) -> str | None:
     pairs = [pair for text in overrides if (pair := split_override(text, faults))]
     found = dict(pairs)
     if len(found) < len(pairs):
-        faults.add("data.missing is set twice.", "Set it once.", "key-twice")
+        faults.add("data.missing is set twice.", "Set it once.")
     missing = found.pop("data.missing", None)
     for key in found:
         faults.add(
             f"{shown(key)}: paribus new takes data.missing alone.",
             "All else stands in the file, to be changed there.",
-            "unknown-key",
         )
     if missing not in (None, "mean", "drop"):
         faults.add(f"data.missing={shown(missing)}: must be mean or drop.", kind="bad-value")

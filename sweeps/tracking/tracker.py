@@ -164,7 +164,7 @@ def check_variables(*, enabled: bool = True) -> None:
         except (ValidationError, UsageError) as error:
             why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
             faults.add(f"{name}={shown(without_credentials(value), 40)}: {shown(why, 200)}.",
-                       "Correct or unset it, or give --no-wandb.", "wandb")  # fmt: skip
+                       "Correct or unset it, or give --no-wandb.")  # fmt: skip
     faults.check()
 
 
