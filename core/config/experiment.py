@@ -21,13 +21,7 @@ from paribus.core.config.signatures import plain_default, read_signature
 from paribus.core.config.values import as_plain, parse_component
 from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, shown
 from paribus.core.fileio import user_path
-from paribus.core.records.record import (
-    RunRecord,
-    has_old_names,
-    places_of_sources,
-    read_old_source,
-    with_present_names,
-)
+from paribus.core.records.record import places_of_sources
 from paribus.core.records.run_dir import RECORD, RunFolder
 from paribus.core.sources.carried import carried_spec, import_from
 from paribus.core.sources.reads import EXPERIMENT, Reads, forget_imports, is_users, observing
@@ -104,12 +98,11 @@ def load_experiment(path: Path, extra_paths: tuple[Path, ...] = ()) -> Experimen
     places = places_of_sources(record.noted) if record else {}
     _extend_import_path(path, extra_paths, places)
     where, known = path.name, catalogue().get(path.stem)
-    if record and not (known and known.read_bytes() == path.read_bytes()):
-        counted = {name.partition(":")[0] for name in record.identity["sources"]}
-        if where not in counted:
-            requested = Configuration.parse(with_present_names(record.requested, record), path.stem)
-            return Experiment(path.stem, path, "", requested, {}, {}, places)
-    objects = vars(_execute(path, record, places.get(where)))
+    is_catalogues = known and known.read_bytes() == path.read_bytes()
+    if record and not is_catalogues and where not in record.identity["sources"]:
+        requested = Configuration.parse(record.requested, path.stem)
+        return Experiment(path.stem, path, "", requested, {}, {}, places)
+    objects = vars(_execute(path, places.get(where)))
     baseline, axes = objects.get("BASELINE"), objects.get("AXES", {})
     if isinstance(baseline, Mapping):
         if "SELECT" in objects and not record:
@@ -256,8 +249,8 @@ def _levels(key: str, levels: Any, path: Path, objects: Mapping[str, Any]) -> An
 _loading: list[Path] = []  # files being executed
 
 
-def _execute(path: Path, record: RunRecord | None, place: Path | None) -> ModuleType:
-    """Run an experiment's file, or the one that this record's run carries, as from its place."""
+def _execute(path: Path, place: Path | None) -> ModuleType:
+    """Run an experiment's file; one that a run carries, as from its place."""
     name = f"{EXPERIMENT}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if place:
@@ -271,11 +264,7 @@ def _execute(path: Path, record: RunRecord | None, place: Path | None) -> Module
     try:
         # Standard output is the command's own.
         with observing(Reads()), redirect_stdout(sys.stderr):
-            if record and has_old_names(record):
-                source = read_old_source(path.read_bytes(), str(path))
-                exec(compile(source, path, "exec", dont_inherit=True), vars(module))
-            else:
-                spec.loader.exec_module(module)
+            spec.loader.exec_module(module)
     except RequestError:
         raise
     except SyntaxError as error:
