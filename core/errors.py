@@ -153,14 +153,6 @@ def inert(text: str) -> str:
     return "".join(c if c in "\n\t" or stands(c) else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def shortened(line: str, limit: int) -> str:
-    """Return at most `limit` characters of a line, cut in its middle: the ends of names differ."""
-    if len(line) <= limit:
-        return line
-    end = (limit - 1) // 2
-    return f"{line[: limit - 1 - end]}…{line[-end:]}"
-
-
 def shown(text: object, limit: int = 80) -> str:
     """Return a user's text for a message: one line, no control characters, not too long."""
     line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))

@@ -196,6 +196,3 @@ def new_command(
     say(f"Wrote {file}: task {written.task}, as {written.why}.")
     say(f"Next: {command('check', file)}, then {command('sweep', file)}")
     return None
-
-
-COMMANDS = (list_command, show_command, new_command, check_command)

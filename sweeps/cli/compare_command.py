@@ -462,6 +462,3 @@ def _differing(parts: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     keys = dict.fromkeys(key for part in parts for key in part)
     rows = {key: [part.get(key) for part in parts] for key in keys}
     return {k: row for k, row in rows.items() if not all(same_value(v, row[0]) for v in row)}
-
-
-COMMANDS = (compare_command,)

@@ -223,6 +223,3 @@ def _likeliest(prediction: Prediction) -> str:
         return number(probabilities[prediction.label])
     largest = sorted(probabilities.items(), key=lambda item: -item[1])[:LIKELIEST]
     return ", ".join(f"{shown(name, WIDEST)} {number(value)}" for name, value in largest)
-
-
-COMMANDS = (evaluate_command, predict_command)

@@ -329,6 +329,3 @@ def _print_run(document: dict[str, Any], folder: Any, root: ResultsDir) -> None:
     if document["weights_sha256"]:
         next_words = ["evaluate", document["run"], "--split", "test"]
     say(f"Next: {command(*next_words, *root_words(root))}")
-
-
-COMMANDS = (run_command, sweep_command, finalize_command)

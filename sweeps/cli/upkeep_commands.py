@@ -10,19 +10,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import rich_click as click
+from rich.filesize import decimal
 
 from paribus.core.errors import Faults, ParibusError, RequestError, many
 from paribus.sweeps.cli.completion import complete_study, complete_subject
-from paribus.sweeps.cli.console import (
-    bar,
-    json_option,
-    print_json,
-    root_option,
-    say,
-    size,
-    table,
-    warn,
-)
+from paribus.sweeps.cli.console import bar, json_option, print_json, root_option, say, table, warn
 from paribus.sweeps.study.results_dir import ResultsDir
 
 
@@ -40,7 +32,7 @@ def remove_command(names: tuple[str, ...], yes: bool, root: ResultsDir, as_json:
         warn(f"{run} stays: {', '.join(studies)} uses it.")
     what = [f"study {name}" for name in removal.studies]
     if removal.runs:
-        what.append(f"{many(len(removal.runs), 'run')} ({size(removal.bytes)})")
+        what.append(f"{many(len(removal.runs), 'run')} ({decimal(removal.bytes)})")
     if not what:
         raise RequestError("There is nothing to remove.", "See: paribus runs")
     if not yes:
@@ -295,6 +287,3 @@ def _tell(document: Mapping[str, Any]) -> None:
     for failed in document["failed"]:
         what = failed["run"] or failed["study"] or failed["wandb_id"]
         warn(f"failed: {what}: {failed['reason']}")
-
-
-COMMANDS = (sync_command, remove_command, doctor_command)
