@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, wraps
@@ -47,9 +46,10 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import nn
 
+    from paribus.core.inference.evaluate import Evaluation
     from paribus.core.inference.new_inputs import Given
     from paribus.core.inference.predict import Predictions
-    from paribus.sweeps.evaluate import Evaluation, EvaluationComparison, Split
+    from paribus.sweeps.evaluate import EvaluationComparison, Split
     from paribus.sweeps.report.figure import StyledFigure
     from paribus.sweeps.report.page import Report
     from paribus.sweeps.reproduce import Reproduced, ReproducedSetting
@@ -130,11 +130,8 @@ class Run:
         return html_table(repr(self), ["metric", *columns], rows)
 
     @_for_python
-    def plot(self, *, trust: bool = False) -> StyledFigure:
+    def plot(self) -> StyledFigure:
         """Draw its curves, its confusion matrix and its model's answers.
-
-        Args:
-            trust: Whether whatever the record names may be imported and executed.
 
         Raises:
             DamagedError: If a file is not what was written.
@@ -143,10 +140,7 @@ class Run:
         from paribus.sweeps.report.figure import figure_of
         from paribus.sweeps.report.run_report import load_run_view, run_picture
 
-        view = load_run_view(self.folder, trust)
-        if view.left_out:
-            warnings.warn(view.left_out, stacklevel=3)
-        return figure_of(run_picture(view))
+        return figure_of(run_picture(load_run_view(self.folder)))
 
     @_for_python
     def model(self, *, trust: bool = False) -> nn.Module:
@@ -559,7 +553,6 @@ def report(
     *,
     output: str | Path | None = None,
     root: str | Path | None = None,
-    trust: bool = False,
 ) -> Report:
     """Write a page on a study or a run: one self-contained HTML file.
 
@@ -567,7 +560,6 @@ def report(
         study_or_run: A study, a run, or the name of one; None: the latest study.
         output: The file; None: ``report.html`` in the study's folder, ``RUN.html`` in this one.
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
-        trust: Whether whatever a run's record names may be imported and executed.
 
     Raises:
         DamagedError: If a file of the run is not what was written.
@@ -579,7 +571,7 @@ def report(
     subject = find_subject(place, name or latest_study(place))
     file = report_file(subject, output)
     assert file
-    return write_report(subject, file, _warn, trust=trust)
+    return write_report(subject, file, _warn)
 
 
 def _named(

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from paribus.core.components.models import load_weights
-from paribus.core.components.tasks import Matrix, Task
+from paribus.core.components.tasks import Task
 from paribus.core.config.experiment import load_experiment
 from paribus.core.config.schema import difference
 from paribus.core.config.values import null_if_not_finite
-from paribus.core.data.prepare import Data
 from paribus.core.errors import DamagedError, RequestError
 from paribus.core.fingerprint import environment
 from paribus.core.inference.load_run import naming_sources, recorded_run
@@ -51,29 +50,43 @@ def device_of(run: RunSpec) -> str:
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """Metrics of a run's best weights on a part of its data, by the code that made the record.
+class Evaluation:
+    """A run's best checkpoint on a part of its data, by the code that made the record.
 
     Attributes:
         metrics: ``<split>/<metric>`` to its value.
-        confusion: As `Task.confusion` gives it.
         report: Class or label to precision, recall, f1 and support; None for values.
-        environment: What differs from when the run was trained: ``{name: [then, now]}``.
+        environment: What of machine and versions is not as it was: ``{name: [then, now]}``.
         differs: On validation, the metrics that are not the recorded ones: ``{name: [then, now]}``.
         outputs: The model's, one row per example: `[m, C]`.
         targets: As the data has them: `[m]` or `[m, L]`.
+        confusion_matrix: Counts of (target, prediction), for several labels one matrix each; None
+            for values and for many classes.
+        confusion_counts: Of many classes (target, prediction, count) of what occurs.
+        readings: How often the run's test part was read.
     """
 
+    run: str
+    split: Literal["val", "test"]
     metrics: dict[str, float | None]
-    confusion: dict[str, Matrix | None]
     report: dict[str, dict[str, float]] | None
     environment: dict[str, list[Any]]
     differs: dict[str, list[Any]]
     outputs: NDArray[Any] = field(repr=False)
     targets: NDArray[Any] = field(repr=False)
+    confusion_matrix: list[Any] | None = None
+    confusion_counts: list[Any] | None = None
+    readings: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``paribus evaluate RUN --json`` prints."""
+        hidden = {"outputs", "targets"} | (
+            {"confusion_counts"} if not self.confusion_counts else set()
+        )
+        return {name: value for name, value in vars(self).items() if name not in hidden}
 
 
-def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False) -> Evaluated:
+def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False) -> Evaluation:
     """Evaluate the best checkpoint of the run in a folder.
 
     Args:
@@ -85,7 +98,19 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
         DamagedError: If a file of the run, or the data, is not what it was.
         RequestError: If the run failed, or the part is empty.
     """
-    run, resolver, data, weights = reopened(path, trust)
+    folder = RunFolder(path)
+    record = folder.verified_record()
+    run = recorded_run(folder, record, trust=trust)
+    run = replace(run, requested=run.requested.model_copy(update={"device": device_of(run)}))
+    weights = folder.weights()
+    with naming_sources(run):
+        resolver = resolver_for_file(run.path, run.import_paths)
+        data = resolver.data(run.requested, run.seed)
+    if data.fingerprint != run.identity["data"]:
+        raise DamagedError(
+            f"{run.id}: the data is not what the run was trained on (its fingerprint differs).",
+            "Bring the data back, or train again: paribus run.",
+        )
     if not len(data.part(split)):
         final = split == "val" and "final_epoch" in run.configuration
         raise RequestError(
@@ -97,18 +122,20 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
         )
     found = engine_of(run.engine).evaluate(Job((run,), resolver), weights, split)
     metrics = null_if_not_finite({f"{split}/{k}": v for k, v in found.metrics.items()})
-    recorded = RunFolder(path).record().metrics
-    report, task = None, resolver.task(run.requested)
+    recorded, report, task = record.metrics, None, resolver.task(run.requested)
     rows = task.report(found.outputs, found.targets)
+    confusion: dict[str, Any] = {**task.confusion(found.outputs, found.targets)}
     if data.class_names is not None and rows is not None:
         of_class = zip(*(column.tolist() for column in rows.values()), strict=True)
         report = {
             name: dict(zip(rows, values, strict=True))
             for name, values in zip(data.class_names, of_class, strict=True)
         }
-    return Evaluated(
+    return Evaluation(
+        run=run.id,
+        split=split,
         metrics=metrics,
-        confusion=task.confusion(found.outputs, found.targets),
+        **confusion,
         report=report,
         environment=difference(run.identity["environment"], environment(device_of(run))),
         differs={
@@ -117,25 +144,3 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
         outputs=found.outputs.numpy(),
         targets=found.targets.numpy(),
     )
-
-
-def reopened(path: Path, trust: bool) -> tuple[RunSpec, Resolver, Data, dict[str, Tensor]]:
-    """Return a finished run on the device that is here, with its data and its best weights.
-
-    Raises:
-        DamagedError: If a file of the run, or the data, is not what it was.
-        RequestError: If the run failed, or its data cannot be loaded.
-    """
-    folder = RunFolder(path)
-    run = recorded_run(folder, folder.verified_record(), trust=trust)
-    run = replace(run, requested=run.requested.model_copy(update={"device": device_of(run)}))
-    weights = folder.weights()
-    with naming_sources(run):
-        resolver = resolver_for_file(run.path, run.import_paths)
-        data = resolver.data(run.requested, run.seed)
-    if data.fingerprint != run.identity["data"]:
-        raise DamagedError(
-            f"{run.id}: the data is not what the run was trained on (its fingerprint differs).",
-            "Bring the data back, or train again: paribus run.",
-        )
-    return run, resolver, data, weights

@@ -17,9 +17,10 @@ from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir
 
 if TYPE_CHECKING:
+    from paribus.core.inference.evaluate import Evaluation
     from paribus.core.inference.new_inputs import Given
     from paribus.core.inference.predict import Prediction
-    from paribus.sweeps.evaluate import Evaluation, EvaluationComparison
+    from paribus.sweeps.evaluate import EvaluationComparison
 
 LIKELIEST = 3  # classes of which the table gives the probability
 WIDEST = 60  # characters of an input in the table
@@ -46,15 +47,15 @@ def evaluate_command(
     Readings of the test part are counted. Of a study the baseline is evaluated and the settings
     named, else those that are better, or where none is, the best one; all seeds in one reading.
     """
-    from paribus.sweeps.evaluate import Evaluation, evaluate_named
+    from paribus.sweeps.evaluate import EvaluationComparison, evaluate_named
 
     found = evaluate_named(root, name, split, labels, trust, bar(f"evaluating on {split}"))
     if as_json:
         print_json(found.to_dict())
-    elif isinstance(found, Evaluation):
-        print_evaluation(found)
-    else:
+    elif isinstance(found, EvaluationComparison):
         _print_study(found)
+    else:
+        print_evaluation(found)
     for what, (then, now) in found.environment.items():
         warn(f"environment: {what} was {then}, is {now}")
     for what, (then, now) in found.differs.items():

@@ -13,15 +13,7 @@ from paribus.core.errors import DamagedError, Faults, shown
 from paribus.core.fileio import verify_manifest, write_bytes
 from paribus.core.records.run_dir import HISTORY, RECORD, RunFolder
 from paribus.sweeps.cli.completion import complete_study, complete_subject
-from paribus.sweeps.cli.console import (
-    json_option,
-    print_json,
-    root_option,
-    run_options,
-    say,
-    table,
-    warn,
-)
+from paribus.sweeps.cli.console import json_option, print_json, root_option, say, table, warn
 from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir
 
@@ -169,13 +161,13 @@ def _best(document: Mapping[str, Any]) -> str:
 @click.argument("name", metavar="RUN|STUDY", shell_complete=complete_subject)
 @click.option("--output", "-o", metavar="FILE",
               help="The file: .svg or .png. Default: NAME.svg in this folder.")  # fmt: skip
-@run_options
+@root_option
+@json_option
 @click.pass_context
 def plot_command(
     context: click.Context,
     name: str,
     output: str | None,
-    trust: bool,
     root: ResultsDir,
     as_json: bool,
 ) -> None:
@@ -199,10 +191,7 @@ def plot_command(
     if isinstance(subject, RunFolder):
         from paribus.sweeps.report.run_report import load_run_view, run_picture
 
-        kind, damaged, view = "run", False, load_run_view(subject, trust)
-        if view.left_out:
-            warn(view.left_out)
-        picture = run_picture(view)
+        kind, damaged, picture = "run", False, run_picture(load_run_view(subject))
     else:
         from paribus.sweeps.report.study_plots import StudyView, study_picture
 
@@ -229,14 +218,14 @@ def plot_command(
               help="The file, .html. Default: report.html in the study's folder, RUN.html in this "
               "one.")  # fmt: skip
 @click.option("--open", "show", is_flag=True, help="Open it in the browser.")
-@run_options
+@root_option
+@json_option
 @click.pass_context
 def report_command(
     context: click.Context,
     name: str | None,
     output: str | None,
     show: bool,
-    trust: bool,
     root: ResultsDir,
     as_json: bool,
 ) -> None:
@@ -253,7 +242,7 @@ def report_command(
     faults.check()
     assert subject
     assert file
-    written = write_report(subject, file, warn, trust=trust)
+    written = write_report(subject, file, warn)
     if as_json:
         print_json(written.to_dict())
     else:

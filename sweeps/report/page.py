@@ -64,16 +64,13 @@ class Report:
         return {self.kind: self.name, "file": str(self.file), "bytes": self.bytes}
 
 
-def write_report(
-    subject: RunFolder | Study, file: Path, warn: Warn, *, trust: bool = False
-) -> Report:
+def write_report(subject: RunFolder | Study, file: Path, warn: Warn) -> Report:
     """Write the page of a study or a run: one self-contained HTML file.
 
     Args:
         subject: The study or the run.
         file: As `report_file` returns it.
         warn: Called with a sentence on what is left out.
-        trust: Whether whatever a run's record names may be imported and executed.
 
     Raises:
         DamagedError: If a file of the run is not what was written.
@@ -82,10 +79,7 @@ def write_report(
     if isinstance(subject, RunFolder):
         from paribus.sweeps.report.run_report import load_run_view, write_run_page
 
-        run_view = load_run_view(subject, trust)
-        if run_view.left_out:
-            warn(run_view.left_out)
-        write_run_page(run_view, file)
+        write_run_page(load_run_view(subject), file)
         return Report("run", subject.id, file.absolute(), file.stat().st_size)
     from paribus.sweeps.report.study_plots import StudyView
     from paribus.sweeps.report.study_report import write_study_page
