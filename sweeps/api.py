@@ -186,8 +186,7 @@ class StudyResult:
     @property
     def rows(self) -> list[dict[str, Any]]:
         """One dict per setting: label, changed, derived, seeds, values, mean, std, delta, …"""
-        rows: list[dict[str, Any]] = compare_study(self.study).to_dict()["settings"]
-        return rows
+        return compare_study(self.study).to_dict()["settings"]
 
     def to_frame(self) -> DataFrame:
         """Return one row per setting, with the keys of `rows` as columns."""

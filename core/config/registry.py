@@ -146,8 +146,7 @@ def resolve_component(kind: str, name: str, experiment: Experiment) -> Resolved:
     """
     if (kind, name) not in experiment.resolved:
         experiment.resolved[kind, name] = _resolve(kind, name, experiment)
-    found: Resolved = experiment.resolved[kind, name]
-    return found
+    return experiment.resolved[kind, name]
 
 
 def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:

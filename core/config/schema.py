@@ -205,8 +205,7 @@ class Configuration(_Frozen):
 
     def component(self, kind: str) -> Component:
         """Return the component of one of the kinds `COMPONENTS` that it has."""
-        found: Component = getattr(self, kind)
-        return found
+        return getattr(self, kind)
 
 
 class ModelConfiguration(Configuration):

@@ -320,8 +320,7 @@ def make_augment(components: Sequence[Component]) -> Augment | None:
         with faults.collecting():
             made.append(_transform(component))
     faults.check()
-    transform: Augment = v2.Compose(made)
-    return transform
+    return v2.Compose(made)
 
 
 def _transform(component: Component) -> Any:

@@ -69,8 +69,7 @@ class Data:
 
     def part(self, name: PartName) -> Part:
         """Return the part of this name."""
-        part: Part = getattr(self, name)
-        return part
+        return getattr(self, name)
 
     def filled(self, width: int) -> dict[str, Any]:
         """Return what a signature may name that follows from the data and the outputs' width."""
@@ -220,8 +219,7 @@ def _changed(parts: Mapping[str, Part], change: Callable[[Any], Inputs]) -> dict
 def class_counts(targets: torch.Tensor, outputs: int) -> list[int]:
     """Return the number of examples of each class, or with each label."""
     counted = torch.bincount(targets, minlength=outputs) if targets.ndim == 1 else targets.sum(0)
-    found: list[int] = counted.tolist()
-    return found
+    return counted.tolist()
 
 
 def _refuse_unseen(parts: Mapping[str, Part], source: Source) -> None:
@@ -390,8 +388,7 @@ def allot(counts: Rows, sizes: tuple[int, int, int]) -> Rows:
     while True:
         excess = (down + up).sum(axis=0) - sizes
         if not excess.any():
-            allotted: Rows = (down + up).astype(np.int64)
-            return allotted
+            return (down + up).astype(np.int64)
         for row, giver, taker in _cheapest_exchange(up, remainder > 0, value, excess):
             up[row, giver], up[row, taker] = False, True
 

@@ -452,8 +452,7 @@ class RowReader:
                 f"A row is a list of numbers{words}",
                 "shape",
             )
-        cells: list[Any] = array.reshape(-1).tolist()
-        return cells
+        return array.reshape(-1).tolist()
 
     def _refuse_missing(self, given: Sequence[str], where: str) -> None:
         """Refuse rows that lack columns, naming what may be meant by them."""

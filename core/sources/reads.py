@@ -312,7 +312,7 @@ class _ReportingEnviron(type(os.environ)):  # type: ignore[misc]
         if is_users(frame.f_code.co_filename) and not at_all:
             _target(frame).variables.add(name)
             _states["variable", name] = given_value(name)
-        return super().__getitem__(name)  # type: ignore[no-any-return]
+        return super().__getitem__(name)
 
     def __setitem__(self, name: str, value: str) -> None:
         before = given_value(name)

@@ -247,8 +247,7 @@ def _try_update(
 
 
 def _name(train_state: TrainState, kind: str) -> str:
-    name: str = train_state.configuration[kind]["name"]
-    return name
+    return train_state.configuration[kind]["name"]
 
 
 def layer_outputs(train_state: TrainState) -> list[dict[str, Any]]:

@@ -141,8 +141,7 @@ class Resolver:
         place = what, canonical_json(key)
         if place not in self._memory:
             self._memory[place] = make()
-        found: Found = self._memory[place]
-        return found
+        return self._memory[place]
 
     def specify(
         self,
@@ -412,8 +411,7 @@ class Resolver:
         """Return the task, made with its keywords."""
         keywords = with_defaults(self._checked(requested), self.experiment)["task"]
         component = resolve_component("task", keywords.pop("name"), self.experiment)
-        task: Task = build(component, keywords)
-        return task
+        return build(component, keywords)
 
     def train_state(
         self, requested: Configuration, seed: int, *, pretrained: bool = True

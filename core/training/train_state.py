@@ -69,14 +69,12 @@ class TrainState:
 
     @property
     def batch_size(self) -> int:
-        size: int = self.configuration["train"]["batch_size"]
-        return size
+        return self.configuration["train"]["batch_size"]
 
     @property
     def last_epoch(self) -> int:
         """The epoch that ends training: the schedule's last, or where a final run stops."""
-        found: int = self.configuration.get("final_epoch") or self.epochs
-        return found
+        return self.configuration.get("final_epoch") or self.epochs
 
     def begin_training(self) -> None:
         """Put all layers in training mode, except those of which nothing is trained."""
@@ -309,5 +307,4 @@ def checked_loss(train_state: TrainState, outputs: Tensor, targets: Tensor) -> T
             else "Let it take out_features or num_classes, which are filled in from the data.",
             "shape",
         )
-    found: Tensor = train_state.loss(outputs, task.loss_targets(targets))
-    return found
+    return train_state.loss(outputs, task.loss_targets(targets))

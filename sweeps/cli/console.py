@@ -282,8 +282,7 @@ _FAULTS = "paribus.faults"  # of a command's options, in its context
 
 def faults_of(context: click.Context) -> Faults:
     """Return the faults of a command's options, to be reported with those of its request."""
-    found: Faults = context.meta.setdefault(_FAULTS, Faults())
-    return found
+    return context.meta.setdefault(_FAULTS, Faults())
 
 
 class _CheckedOption(click.RichOption):
