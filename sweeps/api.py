@@ -601,7 +601,7 @@ def _root(root: str | Path | None) -> ResultsDir:
 def _check_choice(name: str, value: Any, choices: Sequence[Any], faults: Faults) -> None:
     if value not in choices:
         words = " or ".join(repr(choice) for choice in choices if choice is not None)
-        faults.add(f"{name}={shown(repr(value), 40)}: must be {words}.", kind="bad-value")
+        faults.add(f"{name}={shown(repr(value), 40)}: must be {words}.")
 
 
 def _seeds(seeds: int | Sequence[int], faults: Faults) -> list[int]:

@@ -419,9 +419,7 @@ def planned_final(
         run, sizes = pool.call(planner.plan_final, request, records, origin)
         if test and not sizes["test"]:
             raise RequestError(
-                f"--test: {name} has no test part (split.test_fraction is 0).",
-                "Leave it out.",
-                "split",
+                f"--test: {name} has no test part (split.test_fraction is 0).", "Leave it out."
             )
         yield FinalRun(run, root, pool, sizes)
 

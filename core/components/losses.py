@@ -108,7 +108,6 @@ def weight_keyword(keywords: Mapping[str, Any], data: Data, task: Task) -> dict[
         raise RequestError(
             f"loss.weight={show_value(weight)}: must have one number for each {what}, {width}.",
             "Or take loss.weight=balanced.",
-            "bad-value",
         )
     return {}
 

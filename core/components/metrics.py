@@ -160,7 +160,6 @@ def checked_direction(metric: str, requested: str | None, known: str | None) -> 
             f"select.direction={requested}: of {shown(metric)} "
             f"{'less' if known == 'minimize' else 'more'} is better.",
             "Leave select.direction out.",
-            "bad-value",
         )
     return requested or known or ""
 
@@ -231,7 +230,7 @@ class ExtraMetric:
         makes_another = "task" in inspect.signature(kind.__new__).parameters
         wanted = inspect.signature(kind.__new__ if makes_another else kind.__init__).parameters
         known = task.metric_keywords(outputs)
-        with refusing(f"metrics: {self.name} cannot be made", "", "component-fails"):
+        with refusing(f"metrics: {self.name} cannot be made", ""):
             self.metric: Any = kind(**{k: v for k, v in known.items() if k in wanted} | keywords)
         # torchmetrics counts the area of a class that no example has as 0 in the mean.
         areas = ("MulticlassAUROC", "MultilabelAUROC")

@@ -248,7 +248,6 @@ def pretrained_file(name: str, weights: str) -> tuple[str, Path]:
         raise RequestError(
             f"model.weights={shown(weights)}: {shown(name)} has no such weights.",
             did_you_mean(word, known) or "Leave model.weights out.",
-            "bad-value",
         )
     url: str = known[word].url
     return url, Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]

@@ -467,7 +467,7 @@ def _explain(item: Any, where: str, form: type[Configuration], faults: Faults) -
         if (annotation := annotation_of(key, form)) is not None:
             wanted = describe(annotation)
         text = f"{before}{key}={shown(show_value(item.get('input')))}: must be {wanted}."
-        faults.add(text, kind="bad-value")
+        faults.add(text)
 
 
 def walk_components(configuration: Configuration) -> Iterator[tuple[str, Component]]:

@@ -99,9 +99,7 @@ def check_keyword(parameter: Parameter, value: Any, where: str) -> Any:
         elif re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", value):
             hint = "It is text: leave its quotes out."
     raise RequestError(
-        f"{where}={shown(show_value(value))}: must be {describe(parameter.accepted)}.",
-        hint,
-        "bad-value",
+        f"{where}={shown(show_value(value))}: must be {describe(parameter.accepted)}.", hint
     )
 
 

@@ -179,7 +179,7 @@ def images(
         )
     sides = [size, size] if isinstance(size, int) else size
     if sides is not None and len(sides) != 2:
-        raise RequestError(f"data.size={size}: must be one number or two.", kind="bad-value")
+        raise RequestError(f"data.size={size}: must be one number or two.")
     parts = {
         part: _listed(place, channels, sides)
         for part, place in (_ready_made(folder) or {"train": folder}).items()
@@ -339,5 +339,5 @@ def _transform(component: Component) -> Any:
     keywords = check_keywords(signature, component.keywords, "augment", name, faults)
     faults.check()
     hint = "Give it other keywords, as in augment=[RandomCrop(size=28, padding=2)]."
-    with refusing(f"augment {name} cannot be made", hint, "component-fails"):
+    with refusing(f"augment {name} cannot be made", hint):
         return kind(**keywords)

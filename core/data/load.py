@@ -218,7 +218,7 @@ def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
 
 
 def _read(dataset: Dataset[Any], row: int, where: str) -> Any:
-    with refusing(f"{where}: reading item {row} fails", "", "data"):
+    with refusing(f"{where}: reading item {row} fails", ""):
         return read_item(dataset, row)
 
 
@@ -303,7 +303,7 @@ def load(
         RequestError: It raised, or returned something that cannot be used; says what and where.
     """
     hint = "Correct it, or give it other keywords: data.KEYWORD=VALUE."
-    with refusing(f"{name} fails", hint, "data"), seeded_globals(seed, "data"):
+    with refusing(f"{name} fails", hint), seeded_globals(seed, "data"):
         start = digest_of_globals()
         returned = function(**keywords)
         drawn = digest_of_globals() != start

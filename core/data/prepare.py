@@ -236,7 +236,6 @@ def _refuse_unseen(parts: Mapping[str, Part], source: Source) -> None:
             f"{source.name}: validation or test has classes that training never sees: "
             f"{', '.join(unseen[:5])}.",
             "Split by split.method=stratified, or give training examples of them.",
-            "split",
         )
 
 
@@ -255,7 +254,6 @@ def _parts(source: Source, split: Split, fold: int | None) -> dict[str, Part]:
         raise RequestError(
             "split.method=stratified needs classes, and these targets are quantities.",
             "Use split.method=random or split.method=in_order.",
-            kind="split",
         )
     generator = np.random.Generator(np.random.PCG64(derive(split.seed, "data", "split")))
     chosen = (_folded if split.val_fraction is None else _divided)(source, split, generator)
@@ -283,7 +281,6 @@ def _divided(source: Source, split: Split, generator: np.random.Generator) -> li
             f"split.val_fraction={split.val_fraction!r} and "
             f"split.test_fraction={split.test_fraction!r} leave no {what} example of {examples}.",
             hint,
-            "split",
         )
     if split.method == "stratified":
         return _stratified(source, (train, val, test), generator)
@@ -306,7 +303,6 @@ def _folded(source: Source, split: Split, generator: np.random.Generator) -> lis
             f"split.folds={folds} and split.test_fraction={split.test_fraction!r}: of {examples} "
             f"examples {examples - test} are left, too few for so many folds.",
             "Lower them; split.folds=1 has one validation part for all seeds.",
-            "split",
         )
     if split.method == "random":
         order = generator.permutation(examples)
@@ -364,9 +360,7 @@ def _refuse_small_classes(
         hint = f"Are these {len(counts)} different values quantities? Then task=regression."
     elif counts[few].min() < 2:  # it cannot be both trained on and validated on
         hint = "Give more examples of it, or leave it out."
-    raise RequestError(
-        f"split.{what}; too few examples in class {first_few(named)}.", hint, kind="split"
-    )
+    raise RequestError(f"split.{what}; too few examples in class {first_few(named)}.", hint)
 
 
 def allot(counts: Rows, sizes: tuple[int, int, int]) -> Rows:

@@ -118,7 +118,6 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
             if final
             else f"{run.id} has no {split} part (split.{split}_fraction is 0).",
             "Evaluate it with --split test, once." if final else "",
-            "split",
         )
     found = engine_of(run.engine).evaluate(Job((run,), resolver), weights, split)
     metrics = null_if_not_finite({f"{split}/{k}": v for k, v in found.metrics.items()})

@@ -377,9 +377,7 @@ class RowReader:
         shape = tuple(self.recipe["input_shape"])
         if array.shape[-len(shape) :] != shape or array.ndim > len(shape) + 1 or not array.size:
             raise RequestError(
-                f"{shown(word, 200)}: has shape {list(array.shape)}.",
-                f"Give {self.expected}.",
-                "shape",
+                f"{shown(word, 200)}: has shape {list(array.shape)}.", f"Give {self.expected}."
             )
         rows = array.reshape(-1, len(self.columns))
         names = [f"{word}:{n + 1}" for n in range(len(rows))]
@@ -397,7 +395,6 @@ class RowReader:
                 f"{shown(path, 200)}: has {len(first)} columns; expected {len(self.columns)}, one "
                 "for each number of an input.",
                 f"Give the columns that data {self.data} returns, in its order.",
-                "shape",
             )
         if len(first) > 1 and first == [str(place) for place in range(len(first))]:
             raise RequestError(
@@ -450,7 +447,6 @@ class RowReader:
             raise RequestError(
                 f"{shown(name)} has shape {list(array.shape)}; expected shape {list(wanted)}.",
                 f"A row is a list of numbers{words}",
-                "shape",
             )
         return array.reshape(-1).tolist()
 

@@ -86,7 +86,7 @@ def predict_run(path: Path, given: Given, trust: bool = False) -> Predictions:
     device = torch.device(device_of(run))
     batches = new.batches(run.configuration["train"]["eval_batch_size"])  # as `evaluate` has them
     named = f"model {run.configuration['model']['name']} cannot take these inputs"
-    with refusing(named, "Give inputs like those of the training data.", "shape"):
+    with refusing(named, "Give inputs like those of the training data."):
         outputs = model_outputs(model.to(device), batches, device)
     probabilities, classes = task.probabilities(outputs), recipe["class_names"]
     predictions = []

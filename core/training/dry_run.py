@@ -107,20 +107,17 @@ def _check_scheduler(train_state: TrainState) -> None:
         raise RequestError(
             f"scheduler {name} ends after {ends} {unit}s, and training takes {steps}.",
             "Leave its length out; it follows from train.epochs.",
-            "update",
         )
     if train_state.scheduler_steps == "validation" and "final_epoch" in train_state.configuration:
         raise RequestError(
             f"scheduler {name} follows the validation loss, and a final run has no validation.",
             "Finalize a setting with another scheduler.",
-            "update",
         )
     maximizes = getattr(scheduler, "mode", "") == "max"
     if train_state.scheduler_steps == "validation" and maximizes:
         raise RequestError(
             f"scheduler {name} is given the validation loss, of which less is better.",
             "Leave scheduler.mode out.",
-            "update",
         )
 
 
@@ -130,7 +127,7 @@ def _try_augment(train_state: TrainState, inputs: Tensor) -> None:
         return
     names = show_value(train_state.configuration["augment"])
     shape, hint = list(inputs.shape[1:]), "Leave it out, or give it other keywords."
-    with refusing(f"augment={names} cannot take an image of shape {shape}", hint, "augment"):
+    with refusing(f"augment={names} cannot take an image of shape {shape}", hint):
         drawn, _ = next(train.batches(len(inputs), torch.arange(len(inputs)), (0, 0)))
     if drawn.shape != inputs.shape or drawn.dtype != inputs.dtype:
         raise RequestError(
@@ -155,7 +152,7 @@ def _try_model(train_state: TrainState, inputs: Tensor, *, training: bool = Fals
     set_dropout_streams(train_state.model, seed=0, epoch=0)
     name, shape = _name(train_state, "model"), list(inputs.shape)
     what = f"model {name} cannot take a batch of shape {shape}, which {where}"
-    with refusing(what, hint, "shape"):
+    with refusing(what, hint):
         outputs: Tensor = train_state.model(inputs.clone())
     return outputs
 
@@ -168,7 +165,6 @@ def _try_loss(train_state: TrainState, outputs: Tensor, targets: Tensor) -> Tens
             f"loss {name} cannot take outputs {shape} and targets {list(targets.shape)} "
             f"({targets.dtype}) of task {task}",
             "Take another loss: loss=NAME.",
-            "loss-task",
         ),
         warnings.catch_warnings(),
     ):
@@ -216,7 +212,7 @@ def _try_metrics(train_state: TrainState, outputs: Tensor, targets: Tensor) -> N
     targets = targets.repeat(times, *[1] * (targets.ndim - 1))
     for metric in train_state.extra_metrics:
         what = f"metrics: {metric.name} does not fit task {_name(train_state, 'task')}"
-        with refusing(what, "Leave it out, or name another.", "metric-task"):
+        with refusing(what, "Leave it out, or name another."):
             metric.measure(outputs, targets)
 
 
@@ -228,11 +224,11 @@ def _try_update(
     model, optimizer, scheduler = (f"{kind} {_name(train_state, kind)}" for kind in kinds)
     validation_loss = [loss.item()] if train_state.scheduler_steps == "validation" else []
     hint = "Let each step of its forward be differentiable."
-    with refusing(f"{model} cannot be trained", hint, "update"):
+    with refusing(f"{model} cannot be trained", hint):
         loss.backward()  # type: ignore[no-untyped-call]
     fused = train_state.configuration["optimizer"].get("fused")
     hint = "Leave optimizer.fused out." if fused else "Take another: optimizer=NAME."
-    with refusing(f"{optimizer} cannot update {model}", hint, "update"):
+    with refusing(f"{optimizer} cannot update {model}", hint):
         if not update:
             never_steps(train_state.optimizer)
         elif train_state.closure:
@@ -242,7 +238,7 @@ def _try_update(
             train_state.optimizer.step()
         train_state.begin_evaluation()  # which some optimizers cannot
     hint = "Give it other keywords: scheduler.KEYWORD=VALUE."
-    with refusing(f"{scheduler} cannot step", hint, "update"):
+    with refusing(f"{scheduler} cannot step", hint):
         train_state.scheduler.step(*validation_loss)  # type: ignore[arg-type]
 
 

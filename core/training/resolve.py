@@ -73,7 +73,6 @@ from paribus.core.training.train_state import (
 
 Found = TypeVar("Found")
 Remembered = TypeVar("Remembered", bound=Callable[..., Any])
-_OF_OPTIMIZER = ("component-fails", "update")  # kinds of errors
 _CHEAP = 1.0  # seconds to make a model, up to which it is made a second time
 
 
@@ -322,7 +321,6 @@ class Resolver:
                 f"split.folds={split.folds} needs examples that are drawn, and split.method is "
                 f"{resolved.method}.",
                 "Leave split.folds out, or set split.method=random.",
-                "split",
             )
         return resolved
 
@@ -455,9 +453,9 @@ class Resolver:
         full = self._filled(requested, seed)
         try:
             return self._try(requested, full, data)
-        except RequestError as error:
+        except RequestError:
             chosen = "fused" in requested.component("optimizer").keywords
-            if chosen or not full["optimizer"].get("fused") or error.kind not in _OF_OPTIMIZER:
+            if chosen or not full["optimizer"].get("fused"):
                 raise
         full = {**full, "optimizer": {**full["optimizer"], "fused": False}}
         return self._try(requested, full, data)
@@ -561,7 +559,6 @@ def _refuse_unused_split(split: Split, source: Source, usual: Method) -> None:
         raise RequestError(
             f"{source.name} gives ready-made parts, so {', '.join(unused)} would change nothing.",
             "Leave it out, or return one set of examples.",
-            "split",
         )
 
 

@@ -192,7 +192,7 @@ def _make(
     component = resolve_component(kind, configuration[kind]["name"], experiment)
     keywords = {k: v for k, v in configuration[kind].items() if k != "name"} | replaced
     hint = f"Give it other keywords: {kind}.KEYWORD=VALUE."
-    with refusing(f"{kind} {component.name} cannot be made", hint, "component-fails"):
+    with refusing(f"{kind} {component.name} cannot be made", hint):
         made = build(component, keywords, *run_time)
     base, known_as = _KINDS.get(kind, (object, ""))
     if not isinstance(made, base):
@@ -305,6 +305,5 @@ def checked_loss(train_state: TrainState, outputs: Tensor, targets: Tensor) -> T
             f"Let it return {list(expected)}."
             if {"out_features", "num_classes"} & train_state.configuration["model"].keys()
             else "Let it take out_features or num_classes, which are filled in from the data.",
-            "shape",
         )
     return train_state.loss(outputs, task.loss_targets(targets))

@@ -263,7 +263,7 @@ def time_updates(request: Request, whole: Configuration) -> tuple[float, float]:
     run = resolver.specify(short, 0, request.engine)
     train_state = resolver.train_state(short, 0)
     started = time.perf_counter()
-    with refusing("The first updates fail", "", "update"):
+    with refusing("The first updates fail", ""):
         measure(train_state, "val")
         validation = time.perf_counter() - started
         epochs = engine_of(run.engine).train(Job((run,), resolver), {})

@@ -179,7 +179,7 @@ def _read_missing(overrides: Sequence[str]) -> str | None:
             "All else stands in the file, to be changed there.",
         )
     if missing not in (None, "mean", "drop"):
-        faults.add(f"data.missing={shown(missing)}: must be mean or drop.", kind="bad-value")
+        faults.add(f"data.missing={shown(missing)}: must be mean or drop.")
     faults.check()
     return missing
 
@@ -192,16 +192,7 @@ def _try(file: Path, import_path: Path) -> None:
     """
     experiment = load_experiment(file, (import_path,))
     resolver, asked = Resolver(experiment), experiment.baseline
-    hints = {
-        "split": "Leave classes of so few examples out of the data, or join them.",
-        "missing-keyword": "Take a model that suits this data, or leave --model out.",
-    }
-    try:
-        resolved = resolver.configuration(asked, 0)
-    except RequestError as error:
-        if error.kind not in hints:
-            raise
-        raise RequestError(error.message, hints[error.kind], error.kind) from None
+    resolved = resolver.configuration(asked, 0)
     dry_run(make_train_state(resolved, experiment, resolver.data(asked, 0), seed=0))
 
 

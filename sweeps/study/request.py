@@ -123,7 +123,7 @@ def read_option(name: str, value: Any, faults: Faults) -> Any:
             faults.add(f"There is no {name} '{text}'.", hint)
         else:
             message = f"--{name} {text}: must be {wanted.format_map(vars(kind))}."
-            faults.add(message, f"Such as --{name} {example}.", "bad-value")
+            faults.add(message, f"Such as --{name} {example}.")
         return None
 
 

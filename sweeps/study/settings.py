@@ -168,8 +168,5 @@ def with_example(key: str, value: Any) -> Iterator[None]:
             raise
         hint = f"Such as {key}={show_value(value)}."
         raise RequestError.of(
-            replace(fault, hint=hint)
-            if fault.kind in ("bad-value", "not-finite") and not fault.hint
-            else fault
-            for fault in error.faults
+            fault if fault.hint else replace(fault, hint=hint) for fault in error.faults
         ) from error
