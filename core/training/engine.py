@@ -19,7 +19,7 @@ from paribus.core.components.tasks import Matrix
 from paribus.core.data.prepare import PartName
 from paribus.core.run_spec import RunSpec
 from paribus.core.training.resolve import Resolver
-from paribus.core.training.train_state import TrainState
+from paribus.core.training.train_state import TrainState, updates_per_epoch
 
 State = dict[str, Any]
 
@@ -42,7 +42,7 @@ class Job:
         """Build the job's one run with the weights that another process trained."""
         (spec,) = self.runs
         train_state = self.resolver.train_state(spec.requested, spec.seed, pretrained=False)
-        load_weights(train_state.model, weights, spec.id)
+        load_weights(train_state.evaluated, weights, spec.id)
         return train_state
 
 
@@ -155,9 +155,10 @@ class RunState:
     @property
     def examples(self) -> int:
         """Examples of the next epoch: all, or fewer in the last one of `train.updates`."""
-        train, size = len(self.train_state.data.train), self.train_state.batch_size
-        steps = math.ceil(train / size)
+        train = len(self.train_state.data.train)
+        steps = updates_per_epoch(self.train_state.configuration["train"], train)
         left = self.train_state.updates - self.epoch * steps
+        size = self.train_state.batch_size * self.train_state.accumulate
         return train if left >= steps else left * size
 
     def report(
