@@ -111,9 +111,10 @@ def trace_components(
     modules = [*places]
     for kind, component in walk_components(configuration):
         name = NAMES[kind].get(component.name, component.name)
-        if ":" in name or "." not in name:  # FILE:NAME, or a name of the experiment's file
+        own_groups = kind == "optimizer" and component.keywords.get("groups")
+        if own_groups or ":" in name or "." not in name:  # something of the experiment's file
             counts = True
-        else:
+        if ":" not in name and "." in name:
             modules.append(name)
     plain = configuration.to_dict()
     if plain.get("augment"):

@@ -250,7 +250,7 @@ def compute_in(model: nn.Module, precision: str | None) -> None:
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision or "")
     if dtype is None:
         return
-    forward = type(model).forward
+    forward = model.forward.__func__  # type: ignore[attr-defined]
 
     def in_autocast(self: nn.Module, *args: Any, **keywords: Any) -> Any:
         with torch.autocast(next(self.parameters()).device.type, dtype):

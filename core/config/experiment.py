@@ -238,6 +238,8 @@ def _named(value: Any, path: Path, objects: Mapping[str, Any], where: str) -> An
     if isinstance(value, str):
         return parse_component(value, where)
     inner = dict(value) if isinstance(value, Mapping) else {"name": value}
+    if inspect.isfunction(inner.get("groups")):  # of an optimizer
+        inner["groups"] = inner["groups"].__name__
     if not isinstance(inner.get("name", ""), str):
         inner["name"] = object_name(inner["name"], path, objects, where)
     return inner

@@ -15,7 +15,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from paribus.core.components.losses import weight_keyword
 from paribus.core.components.metrics import ExtraMetric, extra_metrics
 from paribus.core.components.models import compute_in, draw_parameters, weights_hash
-from paribus.core.components.optim import needs_closure, never_steps, options, scheduler_interval
+from paribus.core.components.optim import (
+    needs_closure,
+    never_steps,
+    options,
+    parameter_groups,
+    scheduler_interval,
+)
 from paribus.core.components.pretrained import (
     begin_from,
     is_torchvision,
@@ -25,7 +31,7 @@ from paribus.core.components.pretrained import (
 )
 from paribus.core.components.tasks import Task
 from paribus.core.config.experiment import Experiment
-from paribus.core.config.registry import INTERVAL, NAMES, build, resolve_component
+from paribus.core.config.registry import INTERVAL, LR_SCALE, NAMES, build, resolve_component
 from paribus.core.config.schema import Interval, get
 from paribus.core.data.prepare import Data
 from paribus.core.errors import RequestError, shown
@@ -80,8 +86,7 @@ class TrainState:
     @property
     def accumulate(self) -> int:
         """Batches of an update."""
-        number: int = get(self.configuration, "train.accumulate")
-        return number
+        return int(get(self.configuration, "train.accumulate"))
 
     @property
     def evaluated(self) -> nn.Module:
@@ -150,9 +155,13 @@ def make_train_state(
         frozen = train_only(model, train["only"])
         model = model.to(device)
         loss = _make_loss(configuration, experiment, data, task)
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        optimizer = _make("optimizer", configuration, experiment, trained)
-        scheduler = _make("scheduler", configuration, experiment, optimizer)
+        groups = parameter_groups(model, configuration["optimizer"], experiment.objects)
+        optimizer = _make("optimizer", configuration, experiment, groups)
+        # Other schedulers begin at the rates of the groups; these set them.
+        ends = {key: configuration["scheduler"].get(key) for key in ("max_lr", "base_lr")}
+        scales = [group.get(LR_SCALE) for group in optimizer.param_groups]
+        rates = {k: [end * s for s in scales] for k, end in ends.items() if end and all(scales)}
+        scheduler = _make("scheduler", configuration, experiment, optimizer, **rates)
         ema = _make_ema(model, train.get("ema"))
         generators = globals_now()
     named = configuration["scheduler"]["name"]
