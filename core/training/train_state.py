@@ -34,7 +34,7 @@ from paribus.core.config.experiment import Experiment
 from paribus.core.config.registry import INTERVAL, LR_SCALE, NAMES, build, resolve_component
 from paribus.core.config.schema import Interval, get
 from paribus.core.data.prepare import Data
-from paribus.core.errors import RequestError, shown
+from paribus.core.errors import RequestError, did_you_mean, first_few, shown
 from paribus.core.rng import Generators, globals_now, seeded_globals, some_equal
 from paribus.core.sources.reads import refusing
 
@@ -157,6 +157,11 @@ def make_train_state(
         loss = _make_loss(configuration, experiment, data, task)
         groups = parameter_groups(model, configuration["optimizer"], experiment.objects)
         optimizer = _make("optimizer", configuration, experiment, groups)
+        odd = {key for group in optimizer.param_groups for key in group} - {"params", LR_SCALE}
+        odd -= optimizer.defaults.keys()  # of which torch's own read nothing
+        if odd and type(optimizer).__module__.startswith("torch."):
+            text = f"optimizer.groups: {first_few(sorted(odd))} is no option of this optimizer."
+            raise RequestError(text, did_you_mean(min(odd), optimizer.defaults), "unknown-keyword")
         # Other schedulers begin at the rates of the groups; these set them.
         ends = {key: configuration["scheduler"].get(key) for key in ("max_lr", "base_lr")}
         scales = [group.get(LR_SCALE) for group in optimizer.param_groups]

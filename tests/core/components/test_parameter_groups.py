@@ -21,6 +21,10 @@ def head_only(model):
     return [{"params": model.head.parameters()}]
 
 
+def misspelt(model):
+    return [{"params": model.parameters(), "weight_deacy": 0.1}]
+
+
 def nonsense(model):
     return model.no_such_layer.parameters()
 """
@@ -147,6 +151,10 @@ def test_keys_that_are_not_used_leave_records_as_they_were(small):
         ({"lr_scale": 0.1}, 'optimizer.lr_scale=0.1: must be a dict such as {"NAME": 0.1} or none'),
         ({"lr_scale": {"body": 0}}, 'optimizer.lr_scale={"body": 0}: must be'),
         ({"groups": "head_only"}, "head_only puts body.0.weight, body.0.bias, body.1.weight, "),
+        (
+            {"groups": "misspelt"},
+            "weight_deacy is no option of this optimizer. Did you mean 'weight_",
+        ),
         ({"groups": "nonsense"}, "nonsense makes no groups of this model's parameters: Attribute"),
         ({"groups": "head_onyl"}, "no function 'head_onyl'. Did you mean 'head_only'?"),
         (
