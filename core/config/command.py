@@ -11,7 +11,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,8 +23,9 @@ from paribus.core.errors import Faults, did_you_mean, shown
 from paribus.core.sources.import_closure import ImportClosure
 
 COMMAND = "COMMAND"
-FILLED_IN = ("seed", "out")
 _PYTHON = ("python", "python3")
+_NAME = re.compile(r"[A-Za-z_]\w*")
+_FILES = (".json", ".jsonl", ".csv", "")  # what metrics are read from; "": a folder of events
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,12 @@ class Command:
         written: `METRICS` as a file, or folder of TensorBoard events, that it writes instead.
     """
 
-    words: tuple[str, ...]
+    words: Sequence[str]
     folder: Path
     levels: Mapping[str, Any]
-    inputs: tuple[str, ...] = ()
-    pattern: re.Pattern[str] | None = None
-    written: str | None = None
+    inputs: Sequence[str]
+    pattern: re.Pattern[str] | None
+    written: str | None
 
     def render(self, levels: Mapping[str, Any], seed: int, out: Path) -> list[str]:
         """Return the words to start; numbers as Python writes them, ``true``, ``false``, ``none``.
@@ -90,7 +91,7 @@ class Command:
 
         ``FOLDER/*`` is all files of a folder.
         """
-        for word in words[1:] if words[0] == sys.executable else words:
+        for word in words[words[0] == sys.executable :]:
             for text in {word, word.partition("=")[2]} - {""}:
                 if len(text) < 1000 and (path := self.folder / text).is_file():
                     yield path
@@ -111,8 +112,8 @@ def fill_in(text: str, known: Mapping[str, str]) -> str:
 
 def _matches(folder: Path, item: str) -> list[Path]:
     if (folder / item).is_dir():
-        below = (path for path in (folder / item, *(folder / item).rglob("*")) if path.is_dir())
-        return sorted(path / "*" for path in below)
+        below = (folder / item).rglob("*")
+        return [folder / item / "*", *sorted(path / "*" for path in below if path.is_dir())]
     return sorted(path for path in folder.glob(item) if path.is_file())
 
 
@@ -125,23 +126,18 @@ def read_command(where: str, objects: Mapping[str, Any], faults: Faults) -> Comm
     folder = Path(objects.get("FOLDER") or Path(objects["__file__"]).parent)
     words: list[str] = []
     try:
-        words = shlex.split(objects[COMMAND])
-        if not words:
-            raise ValueError("it is empty")
+        words = shlex.split(objects[COMMAND]) or [""]
     except (ValueError, AttributeError, TypeError) as error:
         fault(f"COMMAND is no command: {error}.", 'Such as "python train.py --seed {seed}".')
-    names: dict[str, str] = {}  # hyperparameter to what stands in its braces
-    for word in words:
-        for name in _braces(word, fault):
-            names[key_of(name)] = name
+    names = {key_of(name): name for word in words for name in _braces(word, fault)}
     if words and "seed" not in names:
         fault("COMMAND has no {seed}.", "Such as --seed {seed}; seeds are what verdicts rest on.")
-    wanted = [name for name in names if name not in FILLED_IN]
-    given = objects.get("BASELINE", {})
+    wanted = [name for name in names if name not in ("seed", "out")]
+    given, inputs = objects.get("BASELINE", {}), objects.get("INPUTS", [])
     if not isinstance(given, Mapping):
         fault("BASELINE is no dict from hyperparameter to value.")
         given = dict.fromkeys(wanted)
-    for name in given.keys() - names.keys():
+    for name in given.keys() - set(wanted):
         fault(f"COMMAND has no {{{shown(name)}}}.", did_you_mean(str(name), wanted))
     levels = {}
     for name in wanted:
@@ -149,28 +145,25 @@ def read_command(where: str, objects: Mapping[str, Any], faults: Faults) -> Comm
             levels[name] = as_plain(given.get(name), f"{where}: BASELINE {name}")
         if name not in given:
             fault(f"BASELINE has no '{name}'.", f'Such as BASELINE = {{"{name}": VALUE}}.')
-        elif names[name].startswith("-") and not isinstance(levels.get(name), bool):
+        elif names[name].startswith("-") and not isinstance(given[name], bool):
             fault(f"{{{names[name]}}} is a flag: BASELINE {name} must be True or False.")
+    program, *rest = words or _PYTHON
     if not folder.is_dir():
         fault(f"the command's folder {shown(folder, 300)} is not there.", "Bring it back.")
-    elif words:
-        _check_program(words, folder, fault)
-    inputs = objects.get("INPUTS", [])
+    elif not (program in _PYTHON or shutil.which(program) or (folder / program).is_file()):
+        fault(f"there is no program '{shown(program)}'.")
+    elif rest and re.fullmatch(r"[^{]+\.py", rest[0]) and not (folder / rest[0]).is_file():
+        near = did_you_mean(rest[0], [path.name for path in folder.glob("*.py")])
+        fault(f"there is no '{shown(rest[0])}' in {shown(folder, 300)}.", near)
     if not (isinstance(inputs, list) and all(isinstance(item, str) for item in inputs)):
         fault("INPUTS is no list of files.", 'Such as INPUTS = ["data/*.csv"].')
         inputs = []
-    for item in inputs:
-        if not _matches(folder, item):
-            fault(f"INPUTS: there is no file '{shown(item)}' in {shown(folder, 300)}.")
-    metrics = _read_metrics(objects.get("METRICS"), fault)
-    return Command(tuple(words), folder, levels, tuple(inputs), *metrics)
+    for item in (item for item in inputs if not _matches(folder, item)):
+        fault(f"INPUTS: there is no file '{shown(item)}' in {shown(folder, 300)}.")
+    return Command(words, folder, levels, inputs, *_metrics(objects.get("METRICS"), fault))
 
 
-Fault = Callable[..., None]
-_NAME = re.compile(r"[A-Za-z_]\w*")
-
-
-def _braces(text: str, fault: Fault) -> Iterator[str]:
+def _braces(text: str, fault: Callable[..., None]) -> Iterator[str]:
     """Yield the names in a text's braces."""
     try:
         parts = list(Formatter().parse(text))
@@ -189,41 +182,22 @@ def _braces(text: str, fault: Fault) -> Iterator[str]:
             yield name
 
 
-def _check_program(words: list[str], folder: Path, fault: Fault) -> None:
-    """Refuse a program or a Python script that is not there."""
-    program = words[0]
-    if not (program in _PYTHON or shutil.which(program) or (folder / program).is_file()):
-        fault(f"there is no program '{shown(program)}'.")
-    for word in [word for word in words[1:2] if word.endswith(".py") and "{" not in word]:
-        if not (folder / word).is_file():
-            near = did_you_mean(word, [path.name for path in folder.glob("*.py")])
-            fault(f"there is no '{shown(word)}' in {shown(folder, 300)}.", near)
-
-
-def _read_metrics(given: Any, fault: Fault) -> tuple[re.Pattern[str] | None, str | None]:
+def _metrics(given: Any, fault: Callable[..., None]) -> tuple[re.Pattern[str] | None, str | None]:
     """Return `METRICS` as a regular expression, or as the path of what is written."""
-    if given is None:
-        return None, None
-    if not isinstance(given, str):
-        fault("METRICS is no text.", 'Such as METRICS = "{out}/metrics.json".')
-    elif "(?P<" in given:
+    text = given if isinstance(given, str) else ""
+    if "(?P<" in text:
         try:
-            return re.compile(given), None
+            return re.compile(text), None
         except re.error as error:
             fault(f"METRICS is no regular expression: {error}.")
-    elif set(_braces(given, fault)) != {"out"} or not given.startswith("{out}"):
+    elif given is None:
+        return None, None
+    elif not re.fullmatch(r"\{out\}(/[^{}]*)?", text) or Path(text).suffix not in _FILES:
         fault(
-            "METRICS is neither a regular expression with (?P<name>…) nor a path below {out}.",
-            "Runs side by side would write one file: such as {out}/metrics.json.",
+            f"METRICS: '{shown(given)}' is neither a regular expression with (?P<name>…) nor a "
+            "path below {out} of a file .json, .jsonl or .csv, or a folder of TensorBoard events.",
+            "Such as {out}/metrics.json.",
         )
-    elif not Path(given).suffix and find_spec("tensorboard") is None:
+    elif not Path(text).suffix and find_spec("tensorboard") is None:
         fault("TensorBoard events are read by tensorboard.", "pip install 'paribus[tensorboard]'")
-    elif Path(given).suffix in ("", *FORMATS):
-        return None, given
-    else:
-        fault(f"METRICS: '{shown(given)}' is no file of metrics.",
-              f"Take {', '.join(FORMATS)}, or a folder of TensorBoard events.")  # fmt: skip
-    return None, None
-
-
-FORMATS = (".json", ".jsonl", ".csv")
+    return None, text

@@ -9,6 +9,7 @@ import subprocess
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,11 @@ from paribus.core.config.command import Command, fill_in
 from paribus.core.data.loader import ReaderDied
 from paribus.core.errors import RequestError, did_you_mean, first_few, shown
 
-LOG = "log.txt"  # what it prints, in the run's folder
-OUT = "out"  # what it writes there
 _PATIENCE = 5.0  # seconds that a command that is stopped has to end by itself
 # ``name=1.5``, ``name: 1.5`` or ``name: 93.2%``, and no part of a longer word.
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf)"
 _PAIR = re.compile(
-    rf"(?<![\w./@-])([A-Za-z_][\w./@-]*)\s*[=:]\s*({_NUMBER})(?=%?(?:[\s,;|)\]}}]|$))",
+    r"(?<![\w./@-])([a-z_][\w./@-]*)\s*[=:]\s*"
+    r"([-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|nan|inf))(?=%?(?:[\s,;|)\]}]|$))",
     re.IGNORECASE,
 )
 _COUNTERS = ("epoch", "step")  # they tell epochs apart, and are no metrics
@@ -35,37 +34,35 @@ def run_command(
 ) -> Iterator[Numbers]:
     """Start a command with these levels; yield the metrics of each epoch as it reports them.
 
-    Its log and what it writes stay in `folder`.
+    ``log.txt``, and ``out`` with what it writes, stay in `folder`.
 
     Raises:
         RequestError: If it cannot be started, fails, or never reports the metric.
         ReaderDied: If it was killed.
     """
-    out = folder / OUT
+    out = folder / "out"
     out.mkdir(exist_ok=True)
-    tail: deque[str] = deque(maxlen=4)
+    last: deque[str] = deque(maxlen=4)
     came: dict[str, None] = {}
     with _started(command.render(levels, seed, out), command.folder) as process:
-        printed = _lines(process, folder / LOG, tail)
+        printed = _lines(process, folder / "log.txt", last)
         if command.written is None:
             yield from _epochs((_read_line(x, command.pattern) for x in printed), metric, came)
         for _ in printed:
             pass
         code = process.wait()
-    last = f" Its last lines ({LOG}): {' | '.join(tail) or 'none'}"
+    end = f"Its last lines (log.txt): {' | '.join(last) or 'none'}"
+    how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
     if code in (-signal.SIGKILL, -signal.SIGTERM):
-        raise ReaderDied(f"the command was ended by {signal.Signals(-code).name}.{last}")
+        raise ReaderDied(f"the command was ended by {how}. {end}")
     if code:
-        how = f"exit code {code}" if code > 0 else signal.Signals(-code).name
-        raise RequestError(f"the command failed ({how}).{last}")
+        raise RequestError(f"the command failed ({how}). {end}")
     if command.written is not None:
         path = Path(fill_in(command.written, {"out": str(out)}))
         yield from _epochs(_read_written(path), metric, came)
     if metric not in came:
-        names = first_few([*came], 20) or "no metric"
-        where = "wrote" if command.written else "printed"
-        raise RequestError(f"'{shown(metric)}' never came; it {where} {names}."
-                           f" {did_you_mean(metric, came) if came else ''}{last}")  # fmt: skip
+        text = f"'{shown(metric)}' never came; these did: {first_few([*came], 20) or 'none'}."
+        raise RequestError(f"{text} {did_you_mean(metric, came)} {end}")
 
 
 @contextmanager
@@ -80,13 +77,13 @@ def _started(words: list[str], folder: Path) -> Iterator["subprocess.Popen[bytes
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_usual_signals,
+            preexec_fn=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL),  # workers ignore it
         )
     except OSError as error:
         raise RequestError(f"{shown(words[0])} cannot be started: {error.strerror}.") from error
     # However this process ends, the pipe closes, and the guard ends the group.
     guard = subprocess.Popen(
-        ["/bin/sh", "-c", f"read _; kill -9 -- -{process.pid} 2>/dev/null"],
+        ["/bin/sh", "-c", f"read _; kill -9 -{process.pid} 2>/dev/null"],
         stdin=subprocess.PIPE,
         start_new_session=True,
     )
@@ -101,13 +98,7 @@ def _started(words: list[str], folder: Path) -> Iterator["subprocess.Popen[bytes
         process.communicate()
 
 
-def _usual_signals() -> None:
-    """Let the command end by Ctrl-C and SIGTERM, which workers ignore."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-
-
-def _lines(process: "subprocess.Popen[bytes]", log: Path, tail: deque[str]) -> Iterator[str]:
+def _lines(process: "subprocess.Popen[bytes]", log: Path, last: deque[str]) -> Iterator[str]:
     """Yield lines as they are printed; of one that a progress bar overwrites its last state."""
     assert process.stdout is not None
     with log.open("wb") as file:
@@ -115,36 +106,32 @@ def _lines(process: "subprocess.Popen[bytes]", log: Path, tail: deque[str]) -> I
             file.write(line)
             file.flush()
             text = line.decode(errors="replace").rstrip().rpartition("\r")[2]
-            if text.strip():
-                tail.append(shown(text.strip(), 110))
+            last += [shown(text, 110)] if text else []
             yield text
 
 
 def _epochs(items: Iterable[Numbers], metric: str, came: dict[str, None]) -> Iterator[Numbers]:
     """Yield the numbers of each epoch: it ends when a name comes again after the metric came."""
     epoch: Numbers = {}
-    for item in items:
-        if metric in epoch and epoch.keys() & item.keys():
+    for item in chain(items, [None]):
+        if metric in epoch and (item is None or epoch.keys() & item.keys()):
             yield {name: x for name, x in epoch.items() if name not in _COUNTERS}
             epoch = {}
-        epoch |= item
-        came |= dict.fromkeys(name for name in item if name not in _COUNTERS)
-    if metric in epoch:
-        yield {name: x for name, x in epoch.items() if name not in _COUNTERS}
+        epoch |= item or {}
+        came |= dict.fromkeys(name for name in item or {} if name not in _COUNTERS)
 
 
 def _read_line(line: str, pattern: re.Pattern[str] | None) -> Numbers:
-    """Return the metrics of a printed line: a JSON object, or ``name=value`` and ``name: value``.
+    """Return the metrics of a printed line: a JSON object's, or ``name=value`` and ``name: value``.
 
     Or what the groups of a pattern hold.
     """
     if pattern is not None:
         return _as_numbers(found.groupdict() if (found := pattern.search(line)) else {})
-    if line.lstrip().startswith("{"):
-        with suppress(ValueError, RecursionError):
-            if isinstance(value := json.loads(line), dict):
-                return _of_json(value)
-    return {name: float(number) for name, number in _PAIR.findall(line)}
+    with suppress(ValueError, RecursionError):
+        if isinstance(value := json.loads(line), dict):
+            return _of_json(value)
+    return _as_numbers(dict(_PAIR.findall(line)))
 
 
 def _of_json(value: Mapping[str, Any], above: str = "") -> Numbers:
@@ -173,26 +160,25 @@ def _read_written(path: Path) -> list[Numbers]:
     Raises:
         RequestError: If it is not there, or not of its form.
     """
-    if not path.exists():
-        raise RequestError(f"the command did not write {shown(path.name)}, which METRICS names.")
     if path.is_dir():
         return _read_events(path)
-    text = path.read_text(encoding="utf-8", errors="replace")
     try:
+        lines = path.read_text(encoding="utf-8").splitlines()
         if path.suffix == ".csv":
-            return [_as_numbers(row) for row in csv.DictReader(text.splitlines())]
-        lines = text.splitlines() if path.suffix == ".jsonl" else [text]
-        values = [json.loads(line) for line in lines if line.strip()]
-        each = values[0] if path.suffix == ".json" and isinstance(values[0], list) else values
-        return [_of_json(value) for value in each]
-    except (ValueError, AttributeError, IndexError, csv.Error) as error:
-        raise RequestError(f"{shown(path.name)} holds no metrics: {error}.") from error
+            return [_as_numbers(row) for row in csv.DictReader(lines)]
+        values = map(json.loads, lines if path.suffix == ".jsonl" else ["\n".join(lines)])
+        each = [
+            item for value in values for item in (value if isinstance(value, list) else [value])
+        ]
+        return [_of_json(item) for item in each]
+    except (OSError, ValueError, AttributeError, csv.Error) as error:
+        raise RequestError(f"{path.name}, which METRICS names, cannot be read: {error}.") from error
 
 
 def _read_events(folder: Path) -> list[Numbers]:
     """Return the scalars of TensorBoard events by step.
 
-    Where several folders below hold events, names begin with the folder's.
+    Where several folders hold events, names begin with the folder's.
     """
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -201,7 +187,7 @@ def _read_events(folder: Path) -> list[Numbers]:
     for place in places:
         events = EventAccumulator(str(place), size_guidance={"scalars": 0})
         events.Reload()
-        before = f"{place.relative_to(folder)}/" if len(places) > 1 and place != folder else ""
+        before = f"{place.relative_to(folder)}/" if len(places) > 1 else ""
         for tag in events.Tags()["scalars"]:
             for event in events.Scalars(tag):
                 steps.setdefault(event.step, {"step": event.step})[before + tag] = event.value

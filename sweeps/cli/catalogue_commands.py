@@ -79,7 +79,7 @@ def show_command(
     else:
         from paribus.sweeps.analysis.verdict_text import NOT_PROVEN
 
-        say("A function: its model, its data and its number of epochs are its own.")
+        say("A script: its model, its data and its number of epochs are its own.")
         say(NOT_PROVEN)
     table(("axis", "levels"), [[k, ", ".join(v)] for k, v in document["axes"].items()])
     say(f"Next: paribus sweep {experiment}")
@@ -193,7 +193,7 @@ def new_command(
         if data or target or model or keep or overrides:
             text = "--script takes none of --data, --target, --model, --keep and data.missing."
             raise RequestError(text, "Leave them out: the script has its own data.", "options")
-        made, notes = for_script(name, Path(script), Path.cwd())
+        made, notes = for_script(name, script, Path.cwd())
         if as_json:
             return print_json({"experiment": name, "file": str(made), "notes": notes})
         say(f"Wrote {made.name}. To fill in:")
