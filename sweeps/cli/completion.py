@@ -10,9 +10,9 @@ from typing import Any
 import rich_click as click
 from click.shell_completion import get_completion_class
 
+from paribus.core.config.command import COMMAND
 from paribus.core.config.experiment import FUNCTION, HIDDEN, catalogue, find_experiment
 from paribus.core.config.registry import NAMES
-from paribus.core.config.command import COMMAND
 from paribus.core.config.schema import COMPONENTS, SCRIPT, fixed_keys, flatten
 from paribus.core.errors import RequestError
 
