@@ -94,8 +94,8 @@ def _started(words: list[str], folder: Path) -> Iterator["subprocess.Popen[bytes
             with suppress(ProcessLookupError, subprocess.TimeoutExpired):
                 os.killpg(process.pid, signal.SIGTERM)
                 process.wait(_PATIENCE)
-        guard.communicate()
-        process.communicate()
+        with process:  # closes its pipe and waits for it
+            guard.communicate()
 
 
 def _lines(process: "subprocess.Popen[bytes]", log: Path, last: deque[str]) -> Iterator[str]:
