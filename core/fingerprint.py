@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from paribus.core.config.experiment import Experiment
-from paribus.core.config.schema import Configuration, difference, walk_components, with_value
+from paribus.core.config.schema import (
+    SCRIPT,
+    Configuration,
+    difference,
+    walk_components,
+    with_value,
+)
 from paribus.core.config.values import canonical_json
 from paribus.core.runtime import settle
 from paribus.core.sources.import_closure import ImportClosure, Sources
@@ -126,6 +132,14 @@ def trace_components(
         closure.digests.clear()
         closure.distributions.clear()
     closure.add(modules)
+    started: set[str] = set()  # a command's script, what that imports, and other files of its
+    if command := experiment.command:
+        words = command.render(
+            {**command.levels, **configuration.component(SCRIPT).keywords}, 0, Path("/out")
+        )
+        imported = command.imports(words)
+        closure.distributions |= imported.distributions
+        started = {str(path) for path in (*imported.files.values(), *command.files(words))}
     if isinstance(read, Observed):
         return closure.sources(), read
     while True:
@@ -138,7 +152,7 @@ def trace_components(
     return closure.sources(), Observed(
         modules={name: path for name, path in closure.places.items() if name in closure.digests},
         # Of two modules of one name the second counts as a file that was read.
-        files=tuple(sorted((found.files | found.modules) - own)),
+        files=tuple(sorted((found.files | found.modules | started) - own)),
         variables=tuple(sorted(found.variables)),
     )
 

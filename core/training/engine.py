@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -32,11 +33,13 @@ class Job:
         runs: Of one experiment.
         resolver: Of that experiment.
         loader_workers: Processes that read and augment batches ahead; 0: this one does.
+        folders: Run id to its attempt's folder; none where it is only tried.
     """
 
     runs: tuple[RunSpec, ...]
     resolver: Resolver = field(repr=False)
     loader_workers: int = 0
+    folders: Mapping[str, Path] = field(default_factory=dict)
 
     def with_weights(self, weights: Mapping[str, Tensor]) -> TrainState:
         """Build the job's one run with the weights that another process trained."""
