@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -33,6 +34,7 @@ from paribus.sweeps.cli.console import (
 from paribus.sweeps.execution.driver import RunnerOptions
 from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir, root_words
+from paribus.sweeps.tracking.tracker import read_trackers
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -43,7 +45,8 @@ if TYPE_CHECKING:
 
 _HOW_TO_RUN = [
     "--engine", "--workers", "--run-timeout", "--checkpoint-every", "--loader-workers",
-    "--retry-failed", "--trust", "--root", "--study", "--storage", "--no-wandb",
+    "--retry-failed", "--trust", "--root", "--study", "--storage", "--track",
+    "--no-wandb",
 ]  # fmt: skip
 _WHAT_TO_SHOW = ["--dry-run", "--plain", "--verbose", "--json", "--help"]
 
@@ -68,6 +71,7 @@ def run_command(
     checkpoint_every: float,
     retry_failed: bool,
     loader_workers: int,
+    track: str,
     no_wandb: bool,
     root: ResultsDir,
     as_json: bool,
@@ -79,9 +83,10 @@ def run_command(
 
     options = RunnerOptions(checkpoint_every, None, retry_failed, loader_workers)
     faults = faults_of(context)
+    names = read_trackers(track, faults, wandb=not no_wandb)
     request = request_for(root, experiment, overrides, None, engine, trust=trust, faults=faults)
-    planned = planned_run(root, request, seed, faults, wandb=not no_wandb)
-    single, record = _train_one(context, planned, options, wandb=not no_wandb, as_json=as_json)
+    planned = planned_run(root, request, seed, faults)
+    single, record = _train_one(context, planned, options, track=names, as_json=as_json)
     document = run_document(
         root.run(single.run.id),
         record,
@@ -150,6 +155,7 @@ def sweep_command(
     checkpoint_every: float,
     retry_failed: bool,
     loader_workers: int,
+    track: str,
     no_wandb: bool,
     root: ResultsDir,
     as_json: bool,
@@ -170,13 +176,14 @@ def sweep_command(
     faults = faults_of(context)
     if verbose and as_json:
         faults.add("--verbose is for what is read; --json prints all.", "Leave it out.", "options")
+    names = read_trackers(track, faults, wandb=not no_wandb)
     given = context.get_parameter_source("seeds") is not ParameterSource.DEFAULT
     options = study_options(faults, seeds_given=given, **of_study)
     runner_options = RunnerOptions(checkpoint_every, run_timeout, retry_failed, loader_workers)
     request = request_for(root, experiment, overrides, axes, engine, trust=trust, faults=faults)
     with (
         clean_stop() as stop,
-        planned_sweep(root, request, options, faults, workers=workers, wandb=not no_wandb) as sweep,
+        planned_sweep(root, request, options, faults, workers=workers, track=names) as sweep,
     ):
         if not as_json:
             sweep_text.begin(sweep, verbose=verbose or dry_run)
@@ -186,7 +193,7 @@ def sweep_command(
         train_watched(
             sweep,
             warn=warn,
-            wandb=not no_wandb,
+            track=names,
             options=runner_options,
             stop=stop,
             quiet=as_json,
@@ -227,6 +234,7 @@ def finalize_command(
     checkpoint_every: float,
     retry_failed: bool,
     loader_workers: int,
+    track: str,
     no_wandb: bool,
     root: ResultsDir,
     as_json: bool,
@@ -243,10 +251,11 @@ def finalize_command(
     from paribus.sweeps.sweep import planned_final
 
     options = RunnerOptions(checkpoint_every, None, retry_failed, loader_workers)
-    wandb = not no_wandb
-    faults_of(context).check()
-    planned = planned_final(root, study, label, engine, test=test, trust=trust, wandb=wandb)
-    final, record = _train_one(context, planned, options, wandb=wandb, as_json=as_json)
+    faults = faults_of(context)
+    names = read_trackers(track, faults, wandb=not no_wandb)
+    faults.check()
+    planned = planned_final(root, study, label, engine, test=test, trust=trust)
+    final, record = _train_one(context, planned, options, track=names, as_json=as_json)
     folder = root.run(final.run.id)
     read: Any = None  # an `Evaluation`
     if test and record.best:
@@ -276,7 +285,7 @@ def _train_one(
     planned: AbstractContextManager[SingleRun],
     options: RunnerOptions,
     *,
-    wandb: bool,
+    track: Sequence[str],
     as_json: bool,
 ) -> tuple[SingleRun, RunRecord]:
     """Train a planned run, watched; a stop before it is finished ends the command."""
@@ -287,7 +296,7 @@ def _train_one(
         for line in [] if as_json else single.summary():
             say(line)
         train_watched(
-            single, warn=warn, wandb=wandb, options=options, stop=stop, quiet=as_json,
+            single, warn=warn, track=track, options=options, stop=stop, quiet=as_json,
             plain=is_plain(),
         )  # fmt: skip
         interrupted = stop()
