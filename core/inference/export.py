@@ -1,6 +1,8 @@
 """A finished run's model as ONNX, and what has to be done with inputs before it."""
 
+import io
 import warnings
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from paribus.core.components.models import model_outputs
 from paribus.core.data.arrays import Scaling
 from paribus.core.data.prepare import PartName
+from paribus.core.data.texts import PADDING, TOKEN, UNKNOWN
 from paribus.core.errors import RequestError, shown
 from paribus.core.inference.evaluate import reopened, trained_model
 
@@ -76,7 +79,8 @@ def export_run(path: Path, trust: bool = False) -> Exported:
     free = (0, 1) if "text" in recipe else (0,)  # dimensions of any size
     example = inputs[0][:1].repeat(2, *[1] * (len(shape) - 1))  # of one, that size is fixed
     try:
-        with warnings.catch_warnings(action="ignore"):
+        # Where torch cannot export a model it prints all of it.
+        with warnings.catch_warnings(action="ignore"), redirect_stderr(io.StringIO()):
             program: Any = torch.onnx.export(
                 module, (example,), dynamo=True, verbose=False,
                 input_names=["inputs"], output_names=["outputs"],
@@ -88,9 +92,9 @@ def export_run(path: Path, trust: bool = False) -> Exported:
         outputs = torch.from_numpy(np.concatenate(found)).float()
         difference = float(((outputs - expected).abs() / expected.abs().clamp(min=1)).max())
         if not difference <= TOLERANCE:
-            raise ValueError(f"its outputs then differ by {difference:.2g}")
+            raise ValueError(f"as ONNX its outputs differ by {difference:.2g}")
     except Exception as error:
-        why = shown(str(error.__cause__ or error).strip(), 300).rstrip(".")
+        why = shown(str(error.__cause__ or error).strip().split("\n")[0], 300).rstrip(".")
         raise RequestError(
             f"{run.id}: model {run.configuration['model']['name']} cannot be exported: {why}.",
             "In Python, load_run(…).model() gives it as it is.",
@@ -98,6 +102,9 @@ def export_run(path: Path, trust: bool = False) -> Exported:
         ) from error
     ours, theirs = (task.measure(some, part.targets) for some in (expected, outputs))
     named = ["N", "T"][: len(free)] + shape[len(free) :]
+    if "text" in recipe:  # ids of words follow, in their order
+        ids = {"token": TOKEN.pattern, "padding": PADDING, "unknown": UNKNOWN}
+        recipe["text"] = {**recipe["text"], **ids}
     schema = {
         "run": run.id,
         "task": run.configuration["task"]["name"],
