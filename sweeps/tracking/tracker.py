@@ -96,10 +96,6 @@ class Tracker:
     and may read it after the call has returned. It is made as `open_tracker` does it.
     """
 
-    @staticmethod
-    def check() -> None:
-        """Refuse with a `RequestError` what would fail, before anything is trained."""
-
     def begin(self, run: TrackedRun) -> None:
         """Announce a run that is about to train, or to be logged from its record."""
 
@@ -157,8 +153,7 @@ def read_trackers(given: str, faults: Faults, *, wandb: bool = True) -> tuple[st
     for name in names:
         if name in TRACKERS:
             try:
-                with faults.collecting():
-                    _tracker_class(name).check()
+                _tracker_class(name)
             except ImportError as error:
                 faults.add(f"--track {name}: {shown(error, 200)}.",
                            f"Give: pip install 'paribus[{name}]'", "not-installed")  # fmt: skip
@@ -166,6 +161,8 @@ def read_trackers(given: str, faults: Faults, *, wandb: bool = True) -> tuple[st
             faults.add(f"There is no tracker '{shown(name, 40)}'.",
                        f"Choose {one_of([*TRACKERS, 'none'])}; several with commas between.",
                        "unknown-tracker")  # fmt: skip
+    with faults.collecting():
+        check_variables(enabled="wandb" in names)
     return tuple(name for name in names if name in TRACKERS)
 
 

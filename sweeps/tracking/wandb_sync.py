@@ -74,8 +74,6 @@ class WandbTracker(Tracker):
         except OSError as error:
             self._give_up(error)
 
-    check = staticmethod(check_variables)
-
     # The calls of the protocol, which leave the work to the thread.
 
     def begin(self, run: TrackedRun) -> None:
