@@ -13,6 +13,7 @@ from paribus.core.components.tasks import Task
 from paribus.core.config.experiment import load_experiment
 from paribus.core.config.schema import difference
 from paribus.core.config.values import null_if_not_finite
+from paribus.core.data.prepare import Data
 from paribus.core.errors import DamagedError, RequestError
 from paribus.core.fingerprint import environment
 from paribus.core.inference.load_run import naming_sources, recorded_run
@@ -98,19 +99,7 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
         DamagedError: If a file of the run, or the data, is not what it was.
         RequestError: If the run failed, or the part is empty.
     """
-    folder = RunFolder(path)
-    record = folder.verified_record()
-    run = recorded_run(folder, record, trust=trust)
-    run = replace(run, requested=run.requested.model_copy(update={"device": device_of(run)}))
-    weights = folder.weights()
-    with naming_sources(run):
-        resolver = resolver_for_file(run.path, run.import_paths)
-        data = resolver.data(run.requested, run.seed)
-    if data.fingerprint != run.identity["data"]:
-        raise DamagedError(
-            f"{run.id}: the data is not what the run was trained on (its fingerprint differs).",
-            "Bring the data back, or train again: paribus run.",
-        )
+    run, resolver, data, weights = reopened(path, trust)
     if not len(data.part(split)):
         final = split == "val" and "final_epoch" in run.configuration
         raise RequestError(
@@ -121,7 +110,7 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
         )
     found = engine_of(run.engine).evaluate(Job((run,), resolver), weights, split)
     metrics = null_if_not_finite({f"{split}/{k}": v for k, v in found.metrics.items()})
-    recorded, report, task = record.metrics, None, resolver.task(run.requested)
+    recorded, report, task = RunFolder(path).record().metrics, None, resolver.task(run.requested)
     rows = task.report(found.outputs, found.targets)
     confusion: dict[str, Any] = {**task.confusion(found.outputs, found.targets)}
     if data.class_names is not None and rows is not None:
@@ -143,3 +132,25 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
         outputs=found.outputs.numpy(),
         targets=found.targets.numpy(),
     )
+
+
+def reopened(path: Path, trust: bool) -> tuple[RunSpec, Resolver, Data, dict[str, Tensor]]:
+    """Return a finished run on the device that is here, with its data and its best weights.
+
+    Raises:
+        DamagedError: If a file of the run, or the data, is not what it was.
+        RequestError: If the run failed, or its data cannot be loaded.
+    """
+    folder = RunFolder(path)
+    run = recorded_run(folder, folder.verified_record(), trust=trust)
+    run = replace(run, requested=run.requested.model_copy(update={"device": device_of(run)}))
+    weights = folder.weights()
+    with naming_sources(run):
+        resolver = resolver_for_file(run.path, run.import_paths)
+        data = resolver.data(run.requested, run.seed)
+    if data.fingerprint != run.identity["data"]:
+        raise DamagedError(
+            f"{run.id}: the data is not what the run was trained on (its fingerprint differs).",
+            "Bring the data back, or train again: paribus run.",
+        )
+    return run, resolver, data, weights
