@@ -360,7 +360,9 @@ def _refuse_small_classes(
         hint = f"Are these {len(counts)} different values quantities? Then task=regression."
     elif counts[few].min() < 2:  # it cannot be both trained on and validated on
         hint = "Give more examples of it, or leave it out."
-    raise RequestError(f"split.{what}; too few examples in class {first_few(named)}.", hint)
+    raise RequestError(
+        f"split.{what}; too few examples in class {first_few(named)}.", hint, kind="small-classes"
+    )
 
 
 def allot(counts: Rows, sizes: tuple[int, int, int]) -> Rows:

@@ -206,7 +206,16 @@ def _try(file: Path, import_path: Path) -> None:
     """
     experiment = load_experiment(file, (import_path,))
     resolver, asked = Resolver(experiment), experiment.baseline
-    resolved = resolver.configuration(asked, 0)
+    hints = {
+        "small-classes": "Leave classes of so few examples out of the data, or join them.",
+        "missing-keyword": "Take a model that suits this data, or leave --model out.",
+    }
+    try:
+        resolved = resolver.configuration(asked, 0)
+    except RequestError as error:
+        if error.kind not in hints:
+            raise
+        raise RequestError(error.message, hints[error.kind]) from None
     dry_run(make_train_state(resolved, experiment, resolver.data(asked, 0), seed=0))
 
 
