@@ -26,7 +26,7 @@ PAGES = [
     *(
         TOP / "docs" / f"{name}.md"
         for name in (
-            "tutorial", "verdicts", "data", "experiments", "tracking", "reproduce", "benchmarks",
+            "tutorial", "verdicts", "data", "experiments", "scripts", "tracking", "reproduce", "benchmarks",
             "statistics", "reliability", "architecture", *GENERATED,
         )
     ),
