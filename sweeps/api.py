@@ -437,7 +437,7 @@ def compare(
         RequestError: If there is no such study or file, or it has nothing to compare yet.
     """
     place, name = _named(study_or_results, root)
-    of_results = is_results(name) and name not in place.study_names()
+    of_results = name not in place.study_names() and is_results(name)
     faults, table = Faults(), None
     margin = read_option("margin", margin, faults)
     _check_choice("direction", direction, (None, *get_args(Direction)), faults)

@@ -31,7 +31,6 @@ _LARGEST = 1e100  # whose squares are numbers still
 class Row:
     """A run: the level of each hyperparameter, its seed, its value; None: it failed."""
 
-    where: str
     levels: Mapping[str, Any]
     seed: str
     value: float | None
@@ -82,14 +81,11 @@ def load_table(
 
     def chosen(option: str, usual: Sequence[str], known: Sequence[str]) -> Sequence[str]:
         there = first_few([shown(column, 40) for column in known], 12) or "none"
-        missing = [column for column in usual if known.count(column) != 1]
-        if missing:
-            needed = " and ".join(shown(column, 40) for column in missing)
-            message = f"{name}: needs one column {needed}; it has {there}."
-            faults.add(message, did_you_mean(missing[0], known) if known else "", "results")
-        elif not usual:
-            message = f"{name}: which of its columns is the {option}? It has {there}."
-            faults.add(message, f"Name it with --{option}.", "results")
+        missing = [shown(column, 40) for column in usual if known.count(column) != 1]
+        if missing or not usual:
+            needed = " and ".join(missing) or f"with the {option}"
+            hint = did_you_mean(missing[0], known) if missing else f"Name it with --{option}."
+            faults.add(f"{name}: needs one column {needed}; it has {there}.", hint, "results")
         return usual
 
     seeds = [key for key in config if re.split(r"[./]", key.lower())[-1] in ("seed", "random_seed")]
@@ -115,8 +111,8 @@ def load_table(
             key = (*row.levels.values(), row.seed)
             if key in rows:
                 raise refusal(
-                    f"{row.where}: a second value of {_text(row.levels)} and seed "
-                    f"{shown(row.seed, 40)}; the first is in {rows[key].where}.",
+                    f"{run.where}: a second value of {_text(row.levels)} and seed "
+                    f"{shown(row.seed, 40)}.",
                     "Give each run one line, or name with --setting what tells them apart.",
                 )
             rows[key] = row
@@ -126,7 +122,7 @@ def load_table(
         raise refusal(f"{name}: no run has a value of {shown(values[0], 40)}.", "; ".join(left_out))
     varying = [key for key in setting if len({row.levels[key] for row in rows.values()}) > 1]
     notes = [f"left out: {many(count, 'run')} {why}" for why, count in left_out.items()]
-    notes += [f"{values[0]}: the {found.value} of each run"] if found.value else []
+    notes += [f"{values[0]}: each run's {found.value}"] if found.value else []
     return ResultsTable(source, seeds[0], values[0], tuple(varying), [*rows.values()], notes)
 
 
@@ -151,7 +147,7 @@ def _row(run: ReadRun, setting: Sequence[str], seed: str, metric: str) -> Row | 
     if math.isfinite(value) and abs(value) > _LARGEST:
         raise refusal(f"{run.where}: {metric} {shown(cell, 40)} is too large.")
     levels = {key: level_of(run.config.get(key)) for key in setting}
-    return Row(run.where, levels, show_value(found), value if math.isfinite(value) else None)
+    return Row(levels, show_value(found), value if math.isfinite(value) else None)
 
 
 def level_of(cell: Any) -> Any:
@@ -163,9 +159,11 @@ def level_of(cell: Any) -> Any:
         return str(value).lower() == "true"
     try:
         number = float(value)
-        return int(number) if number.is_integer() and abs(number) < 2**53 else number
     except (TypeError, ValueError, OverflowError):
         return show_value(value)
+    if not math.isfinite(number):
+        return show_value(value)
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
 
 
 def _text(levels: Mapping[str, Any], comma: str = ", ") -> str:
@@ -198,27 +196,41 @@ def compare_results(
     for row in table.rows:
         grouped.setdefault(tuple(row.levels[key] for key in table.keys), []).append(row)
     first = _baseline(table, grouped, baseline)
+    labelled = table.keys == (_LABEL,) and first == (BASELINE,)
     names = list(dict.fromkeys(row.seed for row in table.rows))
+    numbers = {name: number for number, name in enumerate(names)}
     seen: dict[str, tuple[Observed, dict[str, list[Any]]]] = {}
     others: list[dict[str, Any]] = []
     for levels in (first, *(levels for levels in grouped if levels != first)):
-        pairs = zip(table.keys, first, levels, strict=True)
-        changed = {key: [before, level] for key, before, level in pairs if level != before}
+        changed = {
+            key: [before, level]
+            for key, before, level in zip(table.keys, first, levels, strict=True)
+            if level != before
+        }
         if len(changed) > 1:
             after = {key: level for key, (_, level) in changed.items()}
             others.append({"levels": after, "runs": len(grouped[levels])})
             continue
-        label = _text({key: level for key, (_, level) in changed.items()}) or BASELINE
-        if table.keys == (_LABEL,) and changed:  # a label key=level names its axis
+        label = "".join(f"{key}={show_value(pair[1])}" for key, pair in changed.items()) or BASELINE
+        if changed and labelled:  # a label key=level names its axis
             label = show_value(levels[0])
             key, equals, level = label.partition("=")
             changed = {key: [None, level]} if equals else {}
-        values = {names.index(row.seed): row.value for row in grouped[levels]}
+        values = {numbers[row.seed]: row.value for row in grouped[levels]}
         complete = {seed: value for seed, value in values.items() if value is not None}
         failed = tuple(seed for seed, value in values.items() if value is None)
         seen[label] = Observed(label, complete, failed), changed
     base, *settings = (one for one, _ in seen.values())
-    _check(table, base, settings, len(others))
+    name = shown(table.source, 200)
+    if not base.values:
+        raise refusal(f"{name}: the baseline has no complete run.", "Name one with --baseline.")
+    pairs = [len(one.values.keys() & base.values.keys()) for one in settings]
+    if max(pairs, default=0) < 2:
+        what = "no setting shares two seeds with the baseline" if settings else (
+            "no configuration is one hyperparameter away from the baseline"
+        )  # fmt: skip
+        hint = "A verdict needs two; --setting names the hyperparameters that matter."
+        raise RequestError(f"{name}: {what}.", hint, "one-seed")
     if direction is None:
         words = {*re.split(r"[^a-z]+", table.metric.lower())}
         direction = "minimize" if words & _LOWER_IS_BETTER else "maximize"
@@ -231,12 +243,10 @@ def compare_results(
             margin = 0.005 if max(found) <= 1 else 0.5
     standard = Standard(margin, len(settings), higher, step_of(found), pooled=shares, strict=strict)
     judged = judge_observed(base, settings, standard)
-    notes = [] if table.keys == (_LABEL,) else [
-        f"baseline: {_text(dict(zip(table.keys, first, strict=True)))}"
-    ]  # fmt: skip
+    notes = [f"baseline: {_text(dict(zip(table.keys, first, strict=True)))}"] * (not labelled)
     notes += [
         f"not comparable: {_text(one['levels'])} differs from the baseline in "
-        f"{' and '.join(one['levels'])} ({many(one['runs'], 'run')})"
+        f"{first_few([*one['levels']])} ({many(one['runs'], 'run')})"
         for one in others[:_MOST]
     ]
     if len(others) > _MOST:
@@ -256,7 +266,19 @@ def compare_results(
         not_comparable=others,
         notes=[*notes, *table.notes],
         settings=[
-            _setting(one, names, changed, judged.effect(one.label))
+            SettingComparison(
+                label=one.label,
+                changed=changed,
+                derived={},
+                runs=[],
+                seeds=[names[number] for number in one.values],
+                values=[*one.values.values()],
+                mean=mean_and_std([*one.values.values()])[0],
+                std=mean_and_std([*one.values.values()])[1],
+                status="failed" if one.failed else "complete",
+                reason=None,
+                **judged.effect(one.label),
+            )
             for one, changed in seen.values()
         ],
     )
@@ -287,43 +309,4 @@ def _baseline(
         f"Name the baseline, such as --baseline {such[0]}; --setting names the hyperparameters "
         "that matter.",
         "no-baseline",
-    )
-
-
-def _check(table: ResultsTable, baseline: Observed, settings: list[Observed], others: int) -> None:
-    """Refuse a table that no verdict can come from."""
-    name = shown(table.source, 200)
-    if not baseline.values:
-        raise refusal(f"{name}: the baseline has no complete run.", "Name one with --baseline.")
-    if not settings:
-        what = f"; {others} others differ from it in several hyperparameters" if others else ""
-        raise refusal(f"{name}: has no setting besides the baseline{what}.",
-                      "Name with --setting the hyperparameters that matter.")  # fmt: skip
-    most = max(len(one.values.keys() & baseline.values.keys()) for one in settings)
-    if most < 2:
-        count = "one seed" if most else "no seed"
-        raise RequestError(
-            f"{name}: each setting has {count} in common with the baseline; a verdict needs two.",
-            "Train settings and baseline with the same seeds, three or more.",
-            "one-seed",
-        )
-
-
-def _setting(
-    one: Observed, names: Sequence[str], changed: dict[str, list[Any]], effect: Mapping[str, Any]
-) -> SettingComparison:
-    values = list(one.values.values())
-    mean, std = mean_and_std(values)
-    return SettingComparison(
-        label=one.label,
-        changed=changed,
-        derived={},
-        runs=[],
-        seeds=[names[number] for number in one.values],
-        values=values,
-        mean=mean,
-        std=std,
-        status="failed" if one.failed else "complete",
-        reason=None,
-        **effect,
     )

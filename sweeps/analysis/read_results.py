@@ -5,7 +5,7 @@ import json
 import re
 import struct
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ class ReadResults:
     """All runs of a source; `columns` of a file as they stand there, `value` which one was read."""
 
     runs: list[ReadRun]
-    columns: tuple[str, ...] = ()
+    columns: Sequence[str] = ()
     value: str = ""
 
 
@@ -49,7 +49,7 @@ def is_results(text: str) -> bool:
     """Return whether a text names another tool's results: a file, a folder or a W&B project."""
     if text.lower().endswith(_FILES) or text.startswith(_PROJECT):
         return True
-    path = existing(text)
+    path = existing(text) if text else None
     if path is None or not path.is_dir() or (path / RECORD).exists():
         return False
     return any(next(path.rglob(kind), None) for kind in (_OFFLINE, _EVENTS))
@@ -65,7 +65,7 @@ def read_results(source: str) -> ReadResults:
         return ReadResults(_project_runs(source.removeprefix(_PROJECT)), value="summary")
     path = user_path(source)
     if not path.is_dir():
-        return (_json_lines if source.lower().endswith(".jsonl") else _csv_lines)(path)
+        return _lines(path)
     if files := sorted(path.rglob(_OFFLINE)):
         return ReadResults([_offline_run(file) for file in files], value="summary")
     if folders := sorted({file.parent for file in path.rglob(_EVENTS)}):
@@ -81,39 +81,31 @@ def refusal(message: str, hint: str = "") -> RequestError:
     return RequestError(message, hint, "results")
 
 
-def _text(path: Path) -> str:
+def _lines(path: Path) -> ReadResults:
+    """Return a run for each line of a CSV or JSON lines file."""
+    name, number, runs = shown(path, 200), 1, []
+    columns: list[str] = []
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise refusal(f"{shown(path, 200)}: cannot be read ({reason}).") from error
-
-
-def _csv_lines(path: Path) -> ReadResults:
-    name, runs = shown(path, 200), []
-    lines = csv.DictReader(_text(path).splitlines())
-    try:
+        text = path.read_text(encoding="utf-8-sig").splitlines()
+        if path.suffix.lower() == ".jsonl":
+            for number, line in enumerate(text, 1):
+                cells = _flat(json.loads(line).items())
+                columns += [key for key in cells if key not in columns]
+                runs.append(ReadRun(f"{name}, line {number}", cells, cells))
+            return ReadResults(runs, columns)
+        lines = csv.DictReader(text)
         lines.fieldnames = columns = [column.strip() for column in lines.fieldnames or ()]
-        for line in lines:
-            where = f"{name}, line {lines.line_num}"
-            if None in line or None in line.values():
-                raise refusal(f"{where}: has too {'many' if None in line else 'few'} fields.")
-            runs.append(ReadRun(where, line, line, line.get("State", "")))
-    except csv.Error as error:
-        raise refusal(f"{name}, line {lines.line_num}: cannot be read ({error}).") from error
-    return ReadResults(runs, tuple(columns))
-
-
-def _json_lines(path: Path) -> ReadResults:
-    runs = []
-    for number, line in enumerate(_text(path).splitlines(), 1):
-        where = f"{shown(path, 200)}, line {number}"
-        try:
-            cells = _flat(json.loads(line).items())
-        except (ValueError, AttributeError, RecursionError) as error:
-            raise refusal(f"{where}: is no JSON object.", "Write one for each run.") from error
-        runs.append(ReadRun(where, cells, cells))
-    return ReadResults(runs, tuple(dict.fromkeys(key for run in runs for key in run.config)))
+        for row in lines:
+            where, number = f"{name}, line {lines.line_num}", lines.line_num + 1
+            if None in row or None in row.values():
+                raise refusal(f"{where}: has too {'many' if None in row else 'few'} fields.")
+            runs.append(ReadRun(where, row, row, row.get("State", "")))
+        return ReadResults(runs, columns)
+    except (UnicodeDecodeError, OSError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise refusal(f"{name}: cannot be read ({reason}).") from error
+    except (csv.Error, ValueError, AttributeError, RecursionError) as error:
+        raise refusal(f"{name}, line {number}: cannot be read ({shown(error)}).") from error
 
 
 def _flat(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -138,18 +130,23 @@ def _project_runs(project: str) -> list[ReadRun]:
 
 
 def _offline_run(file: Path) -> ReadRun:
+    from google.protobuf.message import DecodeError
+
     found: dict[str, dict[str, Any]] = {"config": {}, "summary": {}}
     state = "crashed"  # as W&B calls a run whose end was never written
-    for record in _records(file):
-        kind = record.WhichOneof("record_type")
-        if kind == "exit":
-            state = "failed" if record.exit.exit_code else "finished"
-        elif kind in ("run", "config", "summary"):
-            part = record.run.config if kind == "run" else getattr(record, kind)
-            found["summary" if kind == "summary" else "config"] |= {
-                ".".join(item.nested_key) or item.key: json.loads(item.value_json)
-                for item in part.update
-            }
+    try:
+        for record in _records(file):
+            kind = record.WhichOneof("record_type")
+            if kind == "exit":
+                state = "failed" if record.exit.exit_code else "finished"
+            elif kind in ("run", "config", "summary"):
+                part = record.run.config if kind == "run" else getattr(record, kind)
+                found["summary" if kind == "summary" else "config"] |= {
+                    ".".join(item.nested_key) or item.key: json.loads(item.value_json)
+                    for item in part.update
+                }
+    except (DecodeError, ValueError) as error:
+        raise refusal(f"{shown(file, 200)}: is damaged.", "Leave it out.") from error
     return _wandb_run(str(file.parent), found["config"], found["summary"], state)
 
 
@@ -164,7 +161,6 @@ def _wandb_run(where: str, config: Any, summary: Any, state: str) -> ReadRun:
 
 def _records(file: Path) -> Iterator[Any]:
     """Yield the records of a ``.wandb`` file, up to where a kill cut it off."""
-    from google.protobuf.message import DecodeError
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
     data, at, parts = file.read_bytes(), 7, b""
@@ -178,10 +174,7 @@ def _records(file: Path) -> Iterator[Any]:
         if kind == 0 or at > len(data):
             return
         if kind in (1, 4):  # a whole record, or the last part of one
-            try:
-                yield Record.FromString(parts)
-            except DecodeError as error:
-                raise refusal(f"{shown(file, 200)}: is damaged.", "Leave it out.") from error
+            yield Record.FromString(parts)
             parts = b""
 
 
@@ -195,6 +188,9 @@ def _event_runs(source: Path, folders: Iterable[Path]) -> list[ReadRun]:
             outer, curves, _ = found[folder.parent]
             found[folder.parent] = ({**outer, **config}, {**curves, **metrics}, False)
             del found[folder]
+    if not any(config for config, _, _ in found.values()):
+        raise refusal(f"{shown(source, 200)}: no run has hyperparameters: neither of add_hparams "
+                      "nor as KEY=VALUE in its folder's name.")  # fmt: skip
     return [ReadRun(str(f), config, metrics) for f, (config, metrics, _) in found.items() if config]
 
 

@@ -296,29 +296,22 @@ def _names(_context: Any, _parameter: Any, text: str | None) -> list[str]:
     return [name.strip() for name in split_commas(text)] if text else []
 
 
-metric_option = click.option(
-    "--metric", metavar="NAME",
-    help="Another metric of each run's best epoch; of RESULTS the column of values.",
-)  # fmt: skip
-setting_option = click.option(
-    "--setting", metavar="COLUMN,...", callback=_names,
-    help="The hyperparameters in RESULTS; default: its column setting, or all that W&B and "
-    "TensorBoard know.",
-)  # fmt: skip
-seed_option = click.option(
-    "--seed", metavar="COLUMN", help="The seed in RESULTS; default: its column seed."
-)
-
-
 def results_options(command: Command) -> Command:
-    """Add what says how RESULTS of another tool are compared."""
+    """Add what says how RESULTS of another tool are read and compared."""
     for option in (
         click.option("--direction", type=click.Choice(["maximize", "minimize"]),
                      help="Which way is better in RESULTS; default: minimize of a loss or error, "
                      "else maximize."),
         click.option("--baseline", metavar="KEY=VALUE,...",
                      help="The baseline in RESULTS; default: the most frequent configuration."),
-        seed_option, setting_option, metric_option,
+        click.option("--seed", metavar="COLUMN",
+                     help="The seed in RESULTS; default: its column seed."),
+        click.option("--setting", metavar="COLUMN,...", callback=_names,
+                     help="The hyperparameters in RESULTS; default: its column setting, or all "
+                     "that W&B and TensorBoard know."),
+        click.option("--metric", metavar="NAME",
+                     help="Another metric of each run's best epoch; of RESULTS the column of "
+                     "values."),
     ):  # fmt: skip
         command = option(command)
     return command

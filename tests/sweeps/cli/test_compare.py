@@ -82,24 +82,24 @@ def test_markdown_and_latex_are_escaped_and_say_how(paribus, results):
     [
         (
             "a,b\n1,2\n",
-            [f"which of its columns is the {o}? It has a, b. Name it with --{o}."
+            [f"needs one column with the {o}; it has a, b. Name it with --{o}."
              for o in ("seed", "setting", "metric")],
         ),
-        ("", ["columns is the seed? It has none."]),
+        ("", ["with the seed; it has none."]),
         ("setting,seed,value,value\nbaseline,0,1,2\n", ["needs one column value; it has setting"]),
         ("setting,seed,value\nbaseline,0,1e200\nx,0,1\n", ["line 2: value 1e200 is too large."]),
         ("setting,seed,value\nbaseline,0,0,3\n", ["line 2: has too many fields."]),
         ("setting,seed,value\nbaseline,0\n", ["line 2: has too few fields."]),
         ('setting,seed,value\n"' + "x" * 140_000 + "\n", ["cannot be read (field larger"]),
-        ("setting,seed,value\nx,0,1\nx,1,2\n", ["has no setting besides the baseline"]),
+        ("setting,seed,value\nx,0,1\nx,1,2\n", ["no configuration is one"]),
         ("setting,seed,value\nbaseline,0,nan\nx,0,1\n", ["baseline has no complete run."]),
         ("setting,seed,value\nx,0,1\ny,0,2\n", ["2 configurations have as many runs; there"]),
         ("setting,seed,value\nx,0,\n", ["no run has a value"]),
-        ("setting,seed,value\nbaseline,0,1\n", ["no setting besides the baseline"]),
-        ("setting,seed,value\nbaseline,0,1\nx,0,2\n", ["one seed in common", "needs two"]),
+        ("setting,seed,value\nbaseline,0,1\n", ["no configuration is one"]),
+        ("setting,seed,value\nbaseline,0,1\nx,0,2\n", ["shares two seeds", "needs two"]),
         (
             "setting,seed,value\nbaseline,0,1\nbaseline,0,2\nx,,3\nx,1,zz\n",
-            ["line 3: a second value of setting=baseline and seed 0; the first is in",
+            ["line 3: a second value of setting=baseline and seed 0.",
              "line 4: has no seed.",
              "line 5: value zz is no number."],
         ),

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -195,8 +196,10 @@ def test_import_writes_a_table_that_the_printed_command_reads(paribus, tmp_path,
     lines = paribus(*words).out.splitlines()
     assert lines[0] == f"{export}: 17 runs, 4 settings, 5 seeds"
     assert file.read_text().splitlines()[:2] == ["lr,width,seed,val/acc", "0.001,64,0,0.9"]
-    again = paribus(*words, "--json").json["next"].split()[1:]
-    found = paribus(*again, "--baseline", "lr=0.001,width=64", "--json").json
+    done = paribus(*words, "--baseline", "lr=0.001,width=64")  # the same file again
+    again = shlex.split(done.out.replace("\\\n", "").partition("paribus ")[2])
+    found = paribus(*again, "--json").json
+    assert paribus(*words, "--json").json["settings"] == 4
     assert found["settings"][1]["lost"] == [4]
     assert found["not_comparable"] == as_csv[2]
     file.write_text("lr\n")
@@ -209,7 +212,7 @@ def test_the_page_and_the_table_name_what_is_not_comparable(paribus, tmp_path):
     file = write_csv(tmp_path / "all.csv")
     words = (file, "--setting", "lr,width", "--metric", "val/acc", "--baseline", "lr=1e-3,width=64")
     lines = paribus("compare", *words).out.splitlines()
-    there = "not comparable: lr=0.01, width=128 differs from the baseline in lr and width (4 runs)"
+    there = "not comparable: lr=0.01, width=128 differs from the baseline in lr, width (4 runs)"
     assert "baseline: lr=0.001, width=64" in lines
     assert there in lines
     page = tmp_path / "page.html"
@@ -227,7 +230,7 @@ def test_the_page_and_the_table_name_what_is_not_comparable(paribus, tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({}, "which of its columns is the setting? It has lr, width, opt, seed, val/acc."),
+        ({}, "needs one column with the setting; it has lr, width, opt, seed, val/acc."),
         ({"setting": ["lr", "wdth"], "metric": "val/ac"}, "Did you mean 'width'?"),
         (
             {"setting": ["lr", "width"], "metric": "val/acc"},
@@ -235,7 +238,7 @@ def test_the_page_and_the_table_name_what_is_not_comparable(paribus, tmp_path):
         ),
         (
             {"setting": ["lr"], "metric": "val/acc"},
-            "line 10: a second value of lr=0.001 and seed 0; the first is in ",
+            "line 10: a second value of lr=0.001 and seed 0.",
         ),
         (
             {"setting": ["lr", "width"], "metric": "val/acc", "baseline": "lr=7"},
@@ -260,6 +263,16 @@ def test_the_most_frequent_configuration_is_the_baseline_and_a_loss_is_minimized
     assert found.metric.direction == "minimize"
     page = public.report(found, output=tmp_path / "page.html")
     assert (page.kind, page.file.is_file()) == ("results", True)
+
+
+def test_labels_with_another_baseline(tmp_path):
+    file = tmp_path / "labels.csv"
+    lines = [f"{label},{s},{s / 100 + gain}" for label, gain in zip(("a", "b", "baseline"), range(3), strict=True)
+             for s in range(3)]  # fmt: skip
+    file.write_text("\n".join(["setting,seed,value", *lines]))
+    found = public.compare(file, baseline="setting=a")
+    assert [s.label for s in found.settings] == ["baseline", "setting=b", "setting=baseline"]
+    assert found["setting=baseline"].changed == {"setting": ["a", "baseline"]}
 
 
 def test_a_folder_without_results(paribus, tmp_path):
