@@ -105,7 +105,8 @@ def _lines(path: Path) -> ReadResults:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise refusal(f"{name}: cannot be read ({reason}).") from error
     except (csv.Error, ValueError, AttributeError, RecursionError) as error:
-        raise refusal(f"{name}, line {number}: cannot be read ({shown(error)}).") from error
+        reason = error if isinstance(error, csv.Error) else "it is no JSON object"
+        raise refusal(f"{name}, line {number}: cannot be read ({reason}).") from error
 
 
 def _flat(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:

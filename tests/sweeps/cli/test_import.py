@@ -267,7 +267,7 @@ def test_the_most_frequent_configuration_is_the_baseline_and_a_loss_is_minimized
 
 def test_labels_with_another_baseline(tmp_path):
     file = tmp_path / "labels.csv"
-    lines = [f"{label},{s},{s / 100 + gain}" for label, gain in zip(("a", "b", "baseline"), range(3), strict=True)
+    lines = [f"{label},{s},{s / 100 + gain}" for gain, label in enumerate(("a", "b", "baseline"))
              for s in range(3)]  # fmt: skip
     file.write_text("\n".join(["setting,seed,value", *lines]))
     found = public.compare(file, baseline="setting=a")
@@ -279,3 +279,27 @@ def test_a_folder_without_results(paribus, tmp_path):
     done = paribus("import", tmp_path, "-o", tmp_path / "x.csv")
     assert (done.code, (tmp_path / "x.csv").exists()) == (2, False)
     assert "holds no offline runs of W&B and no events of TensorBoard" in done.err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("x.jsonl", '{"seed": 0}\n3\n', "line 2: cannot be read (it is no JSON object)"),
+        ("x.jsonl", '{"seed": 0}\n{\n', "line 2: cannot be read (it is no JSON object)"),
+        ("x/run.wandb", "nothing", "needs one column with the metric; it has none."),
+    ],
+)
+def test_files_that_hold_no_runs(tmp_path, name, content, told):
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(content)
+    with pytest.raises(RequestError) as error:
+        public.compare(file if file.suffix == ".jsonl" else file.parent)
+    assert told in str(error.value)
+
+
+def test_without_tensorboard_the_extra_is_named(tmp_path, monkeypatch):
+    (tmp_path / "events.out.tfevents.1").touch()
+    monkeypatch.setitem(sys.modules, "tensorboard.backend.event_processing", None)
+    with pytest.raises(RequestError, match=r"pip install 'paribus\[tensorboard\]'"):
+        public.compare(tmp_path)
