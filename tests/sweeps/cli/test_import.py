@@ -300,6 +300,6 @@ def test_files_that_hold_no_runs(tmp_path, name, content, told):
 
 def test_without_tensorboard_the_extra_is_named(tmp_path, monkeypatch):
     (tmp_path / "events.out.tfevents.1").touch()
-    monkeypatch.setitem(sys.modules, "tensorboard.backend.event_processing", None)
+    monkeypatch.setitem(sys.modules, "tensorboard.backend.event_processing.event_accumulator", None)
     with pytest.raises(RequestError, match=r"pip install 'paribus\[tensorboard\]'"):
         public.compare(tmp_path)
