@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ from paribus.core.fileio import user_path
 
 Missing = Literal["refuse", "mean", "drop"]
 IN_MEMORY = 2**30  # bytes of float32 that words may become
+_WHO = "id|uuid|guid|(?i:customer|client|patient|person|subject|user)"
+ID_NAME = re.compile(rf"(?:.*[\W_])?(?:{_WHO})|.*[a-z](?:ID|Id)", re.ASCII)
 
 
 class Column(TypedDict):
@@ -237,7 +240,7 @@ def table(
         keep: Columns that are inputs though the split goes by them.
 
     Returns:
-        Inputs, targets, and by name the columns left out or kept.
+        Inputs, targets, and by name the columns left out or kept, and ids.
 
     Raises:
         RequestError: If it cannot be read, or has no such column.
@@ -246,7 +249,8 @@ def table(
     wanted = [target] if isinstance(target, str) else target
     left_out, kept = leave_out or [], keep or []
     check_columns(frame, [*wanted, *left_out, *kept], path)
-    beside = frame[list(dict.fromkeys([*left_out, *kept]))]
+    ids = [name for name in frame.columns if ID_NAME.fullmatch(str(name))]
+    beside = frame[list(dict.fromkeys([*left_out, *kept, *ids]))]
     frame = frame.drop(columns=[name for name in left_out if name not in kept])
     if missing == "drop":
         frame = frame.dropna()

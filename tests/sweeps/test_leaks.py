@@ -28,6 +28,11 @@ AXES = {"optimizer.lr": [0.02]}
 '''
 
 
+@pytest.fixture
+def command(request):
+    return request.getfixturevalue("paribus")
+
+
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
     """Of 150 people, or weeks, 2 to 5 rows each, which look alike and have one random label."""
@@ -59,12 +64,39 @@ def on_test(found):
 def test_new_groups_cannot_be_known_by_the_looks_of_others(rows):
     assert np.mean(on_test(study(rows, "mixed"))) > 0.95
     apart = study(rows, "apart", group_on="who")
-    print(on_test(apart), paribus.compare(apart)["baseline"].values)
     assert 0.3 < np.mean(on_test(apart)) < 0.7
+    assert paribus.compare(apart).group_on == "who"
 
 
 def test_the_future_cannot_be_known_by_rows_of_the_same_week(rows):
     assert np.mean(on_test(study(rows, "mixed"))) > 0.95
     later = study(rows, "later", time_on="day", gap="6d")
-    print(on_test(later), paribus.compare(later)["baseline"].values)
     assert 0.3 < np.mean(on_test(later)) < 0.7
+
+
+def test_verdicts_over_groups_hold_for_new_values_of_the_column(rows, command):
+    study(rows, "apart", group_on="who")
+    words = ("--verbose", "--root", rows / "results")
+    said = command("compare", "apart", *words).out
+    assert "on new data, for other seeds and new values of who" in said
+    # Examples of a group are not independent: on one part nothing is said of others.
+    study(rows, "one", group_on="who", folds=1)
+    assert "verdict: on this validation part" in command("compare", "one", *words).out
+
+
+def test_check_finds_ids_and_copies_that_both_parts_have(rows, command):
+    frame = pd.read_csv(rows / "rows.csv").rename(columns={"who": "patient_id"})
+    frame.to_csv(rows / "ids.csv", index=False)
+    text = FILE.replace("rows.csv", "ids.csv").replace('"who"', '"patient_id"')
+    (rows / "ids.py").write_text(text)
+    done = command("check", "ids.py", cwd=rows)
+    assert (
+        "have a 'patient_id' that training examples have too. split.group_on=patient_id" in done.out
+    )
+    done = command("check", "ids.py", "split.group_on=patient_id", cwd=rows)
+    assert "have a 'patient_id'" not in done.out
+    copies = frame.drop_duplicates("patient_id")
+    columns = [f"x{k}" for k in range(8)]
+    shaken = copies.assign(**{c: copies[c] * 1.001 for c in columns}, patient_id="none")
+    pd.concat([copies, shaken]).assign(patient_id="none").to_csv(rows / "ids.csv", index=False)
+    assert "are nearly equal to one in training" in command("check", "ids.py", cwd=rows).out
