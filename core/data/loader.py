@@ -151,9 +151,7 @@ class Part:
         one, two = cast("Any", self.store), cast("Any", other.store)
         both = torch.cat([one, two]) if isinstance(one, torch.Tensor) else one.joined(two)
         targets = torch.cat([self.targets, other.targets])
-        shared = self.beside.keys() & other.beside.keys()
-        beside = {n: np.concatenate([self.beside[n], other.beside[n]]) for n in shared}
-        return replace(self, store=both, targets=targets, beside=beside)
+        return replace(self, store=both, targets=targets, beside={})
 
     def rows_of(self, positions: torch.Tensor) -> torch.Tensor:
         """Return the rows of a store in memory of these positions in the part: int64 `[M]`."""

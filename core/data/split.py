@@ -90,30 +90,24 @@ def _codes(source: Source, split: Split, key: str) -> Codes:
 def _column(source: Source, split: Split, key: str) -> Array:
     """Return the cells of the column that a key of the split names: `[N]`, none of them empty.
 
-    Raises RequestError if there is none, or a group or time is among the features too.
+    Raises RequestError if there is none, or it is among the features too.
     """
     import pandas
 
     name, whole = split.columns[key], source.parts["all"]
-    inputs: Any = whole.store
     features, asked = source.columns or (), f"split.{key}={shown(name)}"
-    kept = inputs.kept if isinstance(inputs, Table) else ()
-    if key != "stratify_on" and name in features and name not in kept:
+    kept = whole.store.kept if isinstance(whole.store, Table) else None
+    if name in features and name not in (kept or ()):
         hint = f"data.leave_out=[{shown(name)}] takes it out, data.keep=[{shown(name)}] keeps it."
-        if not isinstance(inputs, Table):
-            hint = "Return it beside the features, not among them."
+        hint = hint if kept is not None else "Return it beside the features, not among them."
         raise _refusal(f"{asked}: the column is a feature too, which a model could go by.", hint)
-    if name in whole.beside:
-        cells = whole.beside[name]
-    elif name in features:
-        at = features.index(name)
-        cells = inputs.columns[name] if isinstance(inputs, Table) else inputs[:, at].numpy()
-    elif known := [*whole.beside, *features]:
-        text = f"{asked}: {source.name} has no such column; it has {shown(', '.join(known), 200)}."
-        raise _refusal(text, did_you_mean(name, known))
-    else:
+    cells = whole.beside.get(name)
+    if cells is None:
+        known = [*whole.beside, *features]
         hint = f'Return (features, targets, {{"{shown(name)}": array}}), one value per example.'
-        raise _refusal(f"{asked}: {source.name} gives no columns.", hint)
+        held = f"; it has {shown(', '.join(known), 200)}" if known else ""
+        hint = did_you_mean(name, known) if known else hint
+        raise _refusal(f"{asked}: {source.name} has no such column{held}.", hint)
     if empty := int(pandas.isna(cells).sum()):
         raise _refusal(
             f"{asked}: empty cells in the column: {empty}.", "Fill them, or leave their rows out."
@@ -132,7 +126,8 @@ def _times(source: Source, split: Split) -> tuple[Array, Any]:
     cells, gap, length = _column(source, split, "time_on"), split.gap, None
     asked, example = f"split.time_on={shown(split.time_on)}", f"'{shown(cells[0], 40)}'"
     if cells.dtype.kind in NUMERIC:
-        found, hint = [cells], "Give a number of at least 0."
+        exact = np.float64 if cells.dtype.kind == "f" else np.int64  # a gap may be taken off
+        found, hint = [cells.astype(exact)], "Give a number of at least 0."
         length = None if isinstance(gap, str) else gap or 0
     else:
         found, hint = [], "Give a duration, such as 7d or 12h."
