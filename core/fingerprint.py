@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from paribus.core.config.experiment import Experiment
-from paribus.core.config.schema import Configuration, difference, walk_components, with_value
+from paribus.core.config.schema import (
+    SCRIPT,
+    Configuration,
+    difference,
+    walk_components,
+    with_value,
+)
 from paribus.core.config.values import canonical_json
 from paribus.core.runtime import settle
 from paribus.core.sources.import_closure import ImportClosure, Sources
@@ -111,9 +117,10 @@ def trace_components(
     modules = [*places]
     for kind, component in walk_components(configuration):
         name = NAMES[kind].get(component.name, component.name)
-        if ":" in name or "." not in name:  # FILE:NAME, or a name of the experiment's file
+        own_groups = kind == "optimizer" and component.keywords.get("groups")
+        if own_groups or ":" in name or "." not in name:  # something of the experiment's file
             counts = True
-        else:
+        if ":" not in name and "." in name:
             modules.append(name)
     plain = configuration.to_dict()
     if plain.get("augment"):
@@ -125,6 +132,14 @@ def trace_components(
         closure.digests.clear()
         closure.distributions.clear()
     closure.add(modules)
+    started: set[str] = set()  # a command's script, what that imports, and other files of its
+    if command := experiment.command:
+        words = command.render(
+            {**command.levels, **configuration.component(SCRIPT).keywords}, 0, Path("/out")
+        )
+        imported = command.imports(words)
+        closure.distributions |= imported.distributions
+        started = {str(path) for path in (*imported.files.values(), *command.files(words))}
     if isinstance(read, Observed):
         return closure.sources(), read
     while True:
@@ -137,7 +152,7 @@ def trace_components(
     return closure.sources(), Observed(
         modules={name: path for name, path in closure.places.items() if name in closure.digests},
         # Of two modules of one name the second counts as a file that was read.
-        files=tuple(sorted((found.files | found.modules) - own)),
+        files=tuple(sorted((found.files | found.modules | started) - own)),
         variables=tuple(sorted(found.variables)),
     )
 

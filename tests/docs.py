@@ -1,7 +1,8 @@
 """README and docs are true: `python tests/docs.py [PAGE…]` runs their commands, writes the output.
 
 A block marked ``console`` holds commands after ``$`` and their output; blocks marked ``python`` are
-run too, and one that begins with a docstring naming a file is that file. Parts of `docs/cli.md` and
+run too, and one that begins with a docstring naming a file (``paribus sweep FILE.py``, or
+``python FILE.py`` of a script) is that file. Parts of `docs/cli.md` and
 `docs/configuration.md` are generated from the commands, the configuration's schema and signatures.
 """
 
@@ -48,7 +49,7 @@ def commands(block: str) -> list[str]:
 
 def file_of(block: str) -> str | None:
     """The file that a Python block is, as its docstring's command says."""
-    found = re.match(r'""".*?paribus sweep (\w+\.py)', block, re.DOTALL)
+    found = re.match(r'"""[^"]*?(?:paribus sweep|python) (\w+\.py)', block)
     return found.group(1) if found else None
 
 

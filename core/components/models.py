@@ -8,11 +8,13 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from typing import Annotated, Literal, cast
+from types import MethodType
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from paribus.core.errors import DamagedError
 from paribus.core.rng import seeded_globals, stream
@@ -238,6 +240,24 @@ def set_dropout_streams(model: nn.Module, seed: int, epoch: int) -> None:
 def count_parameters(model: nn.Module) -> int:
     """Return the number of trainable values."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def compute_in(model: nn.Module, precision: str | None) -> None:
+    """Let a model compute in bf16 or fp16, its weights float32 and its outputs float32 again.
+
+    The loss is then float32 too, where autocast would leave some losses in half precision.
+    """
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision or "")
+    if dtype is None:
+        return
+    forward = model.forward.__func__  # type: ignore[attr-defined]
+
+    def in_autocast(self: nn.Module, *args: Any, **keywords: Any) -> Any:
+        with torch.autocast(next(self.parameters()).device.type, dtype):
+            outputs = forward(self, *args, **keywords)
+        return tree_map_only(Tensor, lambda x: x.float() if x.dtype == dtype else x, outputs)
+
+    model.forward = MethodType(in_autocast, model)  # a method: a copy of the model has its own
 
 
 def model_outputs(model: nn.Module, batches: Iterable[Tensor], device: torch.device) -> Tensor:

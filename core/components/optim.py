@@ -8,17 +8,20 @@ applied in its `step`: for a single run in `core/training/loop.py: train_epoch`,
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from paribus.core.config.registry import GROUPS, LR_SCALE, NO_DECAY
 from paribus.core.config.schema import Interval
-from paribus.core.errors import RequestError
+from paribus.core.errors import Faults, RequestError, did_you_mean, first_few, nearest, shown
+from paribus.core.sources.reads import refusing
 
 # One fused kernel per step instead of a dozen small ones; measured on the CPU, where these four
 # have it (torch 2.11 and later).
@@ -103,6 +106,99 @@ class LinearWarmup(LambdaLR):
 def never_steps(optimizer: Optimizer) -> None:
     """Mark an optimizer whose updates others compute: else its scheduler would warn."""
     optimizer._opt_called = True  # type: ignore[attr-defined]
+
+
+def parameter_groups(
+    model: nn.Module, keywords: Mapping[str, Any], objects: Mapping[str, Any]
+) -> list[nn.Parameter] | list[dict[str, Any]]:
+    """Return what an optimizer is made with: the parameters that are trained, or groups of them.
+
+    The first group is one whose learning rate is not scaled, if there is one: its rate is recorded.
+
+    Args:
+        model: Whose parameters they are.
+        keywords: The optimizer's, resolved.
+        objects: What the experiment's file defines.
+
+    Raises:
+        RequestError: If a name means no parameter, or several names mean one; if a function of the
+            file makes no groups, or leaves a parameter out.
+    """
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    # Where nothing decays it changes nothing; `refuse_overridden` says so of an axis.
+    spared = keywords.get(NO_DECAY) if keywords.get("weight_decay") else None
+    scales = keywords.get(LR_SCALE)
+    if function := keywords.get(GROUPS):
+        if spared or scales:
+            text = f"optimizer.{GROUPS} makes all groups: {NO_DECAY} and {LR_SCALE} change nothing."
+            raise RequestError(text, "Leave one of them out.")
+        return _own_groups(model, trained, function, objects)
+    if not (spared or scales):
+        return list(trained.values())
+    faults, scale_of, undecayed = Faults(), dict[str, float](), set[str]()
+    for pattern in [spared] if isinstance(spared, str) else spared or ():
+        with faults.collecting():
+            undecayed |= _named(model, trained, NO_DECAY, pattern)
+    for pattern, scale in (scales or {}).items():
+        with faults.collecting():
+            named = _named(model, trained, LR_SCALE, pattern)
+            if twice := sorted(named & scale_of.keys()):
+                text = f"'{shown(pattern)}' and another name both mean {first_few(twice)}."
+                raise RequestError(f"optimizer.{LR_SCALE}: {text}", "Let only one of them do so.")
+            scale_of |= dict.fromkeys(named, scale)
+    faults.check()
+    groups: dict[tuple[float, bool], dict[str, Any]] = {}
+    for name, parameter in trained.items():
+        scale, decays = scale_of.get(name, 1.0), name not in undecayed
+        group = groups.setdefault((scale, decays), {"params": []})
+        group["params"].append(parameter)
+        if scales:
+            group |= {"lr": keywords["lr"] * scale, LR_SCALE: scale}
+        if not decays:
+            group["weight_decay"] = 0.0
+    return [groups[key] for key in sorted(groups, key=lambda key: key[0] != 1)]
+
+
+def _named(
+    model: nn.Module, trained: Mapping[str, nn.Parameter], key: str, pattern: str
+) -> set[str]:
+    """Return the trained parameters that a name, the beginning of names or a pattern means."""
+    if key == NO_DECAY and pattern == "norm_bias":
+        norms = [n for n, m in model.named_modules() if "norm" in type(m).__name__.lower()]
+        found = {n for n in trained if n.endswith("bias") or n.rpartition(".")[0] in norms}
+    else:
+        found = {n for n in trained if fnmatchcase(n, pattern) or n.startswith(f"{pattern}.")}
+    if not found:
+        parts = [name.split(".") for name in trained]
+        names = dict.fromkeys(".".join(p[:k]) for p in parts for k in range(1, len(p) + 1))
+        close = nearest(pattern, names)
+        hint = f"Did you mean '{close}'?" if close else f"Names are {first_few(list(names))}."
+        text = f"optimizer.{key}: '{shown(pattern)}' means no parameter that is trained."
+        raise RequestError(text, hint, "unknown-key")
+    return found
+
+
+def _own_groups(
+    model: nn.Module, trained: Mapping[str, nn.Parameter], name: str, objects: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return the groups that a function of the experiment's file makes of a model's parameters."""
+    function = objects.get(name)
+    if not inspect.isfunction(function):
+        own = [key for key, value in objects.items() if inspect.isfunction(value)]
+        text = f"optimizer.{GROUPS}: the experiment's file defines no function '{shown(name)}'."
+        raise RequestError(text, did_you_mean(name, own), "unknown-component")
+    what = f"optimizer.{GROUPS}: {name} makes no groups of this model's parameters"
+    hint = 'Let it return dicts as torch.optim takes them: [{"params": […], "lr": 0.01}].'
+    with refusing(what, hint, "component-fails"):
+        groups = [{**group, "params": list(group["params"])} for group in function(model)]
+    given = {id(parameter) for group in groups for parameter in group["params"]}
+    if missing := [key for key, parameter in trained.items() if id(parameter) not in given]:
+        raise RequestError(
+            f"optimizer.{GROUPS}: {name} puts {first_few(missing)} into no group.",
+            "Put each parameter into one; what is not to be trained is left out by train.only.",
+            "component-fails",
+        )
+    return groups
 
 
 def fused_by_default(optimizer: Callable[..., Optimizer], device: str) -> bool:

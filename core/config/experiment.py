@@ -1,6 +1,6 @@
 """An experiment: a file with a docstring, `BASELINE` (the configuration) and `AXES`.
 
-In place of `BASELINE` it may define a function `train` and `SELECT` instead.
+In place of `BASELINE` it may define a function `train`, or a `COMMAND`, and `SELECT` instead.
 """
 
 import importlib.util
@@ -16,6 +16,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+from paribus.core.config.command import COMMAND, Command, read_command
 from paribus.core.config.schema import COMPONENTS, SCRIPT, Configuration, same_value
 from paribus.core.config.signatures import plain_default, read_signature
 from paribus.core.config.values import as_plain, parse_component
@@ -46,6 +47,7 @@ class Experiment:
         objects: The file's own names, which components may refer to as ``file.py:name``.
         places: Where the sources that a finished run carries lay, by their paths in ``source/``.
         resolved: What `paribus.core.config.registry.resolve_component` found, by kind and name.
+        command: What is started in place of a function `train`.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Experiment:
     objects: dict[str, Any] = field(repr=False, compare=False)
     places: Mapping[str, Path] = field(default_factory=dict, repr=False, compare=False)
     resolved: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False, compare=False)
+    command: Command | None = field(default=None, repr=False, compare=False)
 
 
 def catalogue() -> dict[str, Path]:
@@ -110,8 +113,13 @@ def load_experiment(path: Path, extra_paths: tuple[Path, ...] = ()) -> Experimen
             requested = Configuration.parse(with_present_names(record.requested, record), path.stem)
             return Experiment(path.stem, path, "", requested, {}, {}, places)
     objects = vars(_execute(path, record, places.get(where)))
-    baseline, axes = objects.get("BASELINE"), objects.get("AXES", {})
-    if isinstance(baseline, Mapping):
+    baseline, axes, command = objects.get("BASELINE"), objects.get("AXES", {}), None
+    if COMMAND in objects:
+        faults = Faults()
+        command = read_command(where, objects, faults)
+        objects[FUNCTION] = command.function()
+        baseline = script_baseline(where, objects, faults)
+    elif isinstance(baseline, Mapping):
         if "SELECT" in objects and not record:
             raise RequestError(
                 f"{where}: SELECT belongs to a function {FUNCTION}, and this file has a BASELINE.",
@@ -122,12 +130,12 @@ def load_experiment(path: Path, extra_paths: tuple[Path, ...] = ()) -> Experimen
             for key, value in baseline.items()
         }
     elif "BASELINE" not in objects and FUNCTION in objects:
-        baseline = script_baseline(where, objects)
+        baseline = script_baseline(where, objects, Faults())
     else:
         raise RequestError(
             f"{where} defines no BASELINE.",
             "BASELINE is a dict with task, data, model, loss, optimizer and train; or define a "
-            f"generator {FUNCTION} that yields metrics.",
+            f"generator {FUNCTION} that yields metrics, or a COMMAND.",
         )
     if not isinstance(axes, Mapping):
         raise RequestError(f"{where}: AXES is not a dict from hyperparameter to levels.")
@@ -139,6 +147,7 @@ def load_experiment(path: Path, extra_paths: tuple[Path, ...] = ()) -> Experimen
         axes={str(key): _levels(str(key), value, path, objects) for key, value in axes.items()},
         objects=objects,
         places=places,
+        command=command,
     )
 
 
@@ -238,6 +247,8 @@ def _named(value: Any, path: Path, objects: Mapping[str, Any], where: str) -> An
     if isinstance(value, str):
         return parse_component(value, where)
     inner = dict(value) if isinstance(value, Mapping) else {"name": value}
+    if inspect.isfunction(inner.get("groups")):  # of an optimizer
+        inner["groups"] = inner["groups"].__name__
     if not isinstance(inner.get("name", ""), str):
         inner["name"] = object_name(inner["name"], path, objects, where)
     return inner
@@ -301,12 +312,12 @@ HIDDEN = ("seed",)  # keywords that are no hyperparameters
 _YIELD = 'Such as yield {"val/accuracy": accuracy, "val/loss": loss}.'
 
 
-def script_baseline(file: str, objects: Mapping[str, Any]) -> dict[str, Any]:
+def script_baseline(file: str, objects: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
     """Return the configuration of a file's function, its defaults as the baseline's levels.
 
-    Raises RequestError with everything that is wrong with the function and `SELECT`.
+    Raises RequestError with `faults` and all that is wrong with the function and `SELECT`.
     """
-    function, select, faults = objects[FUNCTION], objects.get("SELECT"), Faults()
+    function, select = objects[FUNCTION], objects.get("SELECT")
     with faults.collecting():
         check_function(function, f"{file}:{FUNCTION}")
     if not isinstance(select, Mapping) or not select.get("metric"):

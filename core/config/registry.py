@@ -9,7 +9,9 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field
 
 from paribus.core.config.experiment import HIDDEN, Experiment, check_function
 from paribus.core.config.schema import (
@@ -103,6 +105,19 @@ FROM_LR = ("max_lr",)
 
 # When a scheduler steps, where the object does not say it: no keyword of its own.
 INTERVAL = "interval"
+# Into which groups an optimizer's parameters are divided (`components.optim.parameter_groups`).
+NO_DECAY, LR_SCALE, GROUPS = "no_weight_decay", "lr_scale", "groups"
+_Scales = dict[str, Annotated[float, Field(gt=0)]]
+# Keys of a component that it is not called with: what they say, take, and the keyword that they
+# are about, without which there is no such key.
+_BESIDE: dict[str, dict[str, tuple[str, Any, str | None]]] = {
+    "scheduler": {INTERVAL: ("when a scheduler steps", Interval, None)},
+    "optimizer": {
+        NO_DECAY: ("which parameters do not decay", str | list[str] | None, "weight_decay"),
+        LR_SCALE: ("which parameters have other learning rates", _Scales | None, "lr"),
+        GROUPS: ("which function makes the groups of parameters", str | None, None),
+    },
+}
 
 Form = TypeVar("Form", bound=Configuration)
 
@@ -123,9 +138,8 @@ class Resolved:
         """
         parameter = self.parameter(keyword)
         from_lr = FROM_LR if parameter and parameter.required else ()
-        scheduler = (*FROM_LENGTH, *from_lr, INTERVAL)
-        names = {"model": FROM_DATA, "scheduler": scheduler}.get(self.kind, ())
-        return keyword in names
+        names = {"model": FROM_DATA, "scheduler": (*FROM_LENGTH, *from_lr)}.get(self.kind, ())
+        return keyword in names or keyword in _BESIDE.get(self.kind, ())
 
     def defaults(self) -> dict[str, Any]:
         """Return the signature's defaults as JSON holds them; none for what is filled in later."""
@@ -172,16 +186,16 @@ def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
         weights = Parameter("weights", str | None, None)  # the name of an enum's member
         more = {"weights": weights, "num_classes": classes}
         signature = Signature({**signature.parameters, **more}, open=True)
-    if kind == "scheduler":
-        if INTERVAL in signature.parameters:
+    for key, (what, takes, about) in _BESIDE.get(kind, {}).items():
+        if key in signature.parameters:
             raise RequestError(
-                f"scheduler: {shown(name)} has a keyword '{INTERVAL}', and scheduler.{INTERVAL} "
-                "says when a scheduler steps.",
+                f"{kind}: {shown(name)} has a keyword '{key}', and {kind}.{key} says {what}.",
                 "Give the keyword another name.",
                 "wrong-kind",
             )
-        more = {INTERVAL: Parameter(INTERVAL, Interval, None)}
-        signature = Signature({**signature.parameters, **more}, signature.open)
+        if about is None or about in signature.parameters:
+            more = {key: Parameter(key, takes, None)}
+            signature = Signature({**signature.parameters, **more}, signature.open)
     return Resolved(kind, name, function, signature)
 
 
@@ -210,6 +224,9 @@ def check_components(configuration: Form, experiment: Experiment, faults: Faults
                         f"Give {kind}.{name}=VALUE{known if kind == 'model' else ''}.",
                         "missing-keyword",
                     )
+            if kind == "optimizer":  # none of these is as if it were not there
+                beside = _BESIDE[kind]
+                accepted = {k: v for k, v in accepted.items() if v is not None or k not in beside}
             name = component.name  # its one name: Net is mine.py:Net where the table has no Net
             if name not in NAMES[kind] and name in experiment.objects:
                 name = f"{experiment.path.name}:{name}"
@@ -243,7 +260,7 @@ def build(resolved: Resolved, keywords: Mapping[str, Any], *run_time: Any) -> An
         name: value
         for name, value in keywords.items()
         if (name not in defaults or not same_value(value, defaults[name]))
-        and not (resolved.kind == "scheduler" and name == INTERVAL)
+        and name not in _BESIDE.get(resolved.kind, ())
     }
     return resolved.function(*run_time, **given)
 

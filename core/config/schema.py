@@ -27,6 +27,7 @@ COMPONENTS = ("task", "data", "model", "loss", "optimizer", "scheduler", SCRIPT)
 
 Direction = Literal["maximize", "minimize"]
 Interval = Literal["update", "epoch", "validation"]  # after which a scheduler steps
+Precision = Literal["fp32", "bf16", "fp16"]  # of a model's computations
 Method = Literal["stratified", "random", "in_order", "none"]  # of a split
 
 FOLDS, VAL_FRACTION = 5, 0.15  # of a split by default
@@ -152,9 +153,14 @@ class Train(_Frozen):
     Attributes:
         epochs: Length of training in epochs; or
         updates: in optimizer steps.
-        batch_size: Examples of an update.
+        batch_size: Examples that go through the model together.
+        accumulate: Batches of an update: it is made with the mean gradient of all their examples.
         eval_batch_size: Examples of a batch that is only evaluated.
         clip_grad_norm: The gradient's norm is cut to this before each update; None: never.
+        precision: What the model computes in, training and evaluating: fp32, or bf16 or fp16 by
+            torch.autocast. Weights, loss and metrics are fp32.
+        ema: Decay of a moving average of the weights, which is what is evaluated and saved; none:
+            the weights themselves are.
         patience: Training ends after so many epochs without a better one; None: never.
         start_from: A file of weights (safetensors, or a state dict of torch) to begin with.
         only: Prefixes of the parameters to train, all others stay as they are; none: all train.
@@ -163,8 +169,11 @@ class Train(_Frozen):
     epochs: int | None = Field(default=None, ge=1)
     updates: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=64, ge=1)
+    accumulate: int = Field(default=1, ge=1, exclude_if=lambda number: number == 1)
     eval_batch_size: int = Field(default=1000, ge=1)
     clip_grad_norm: float | None = Field(default=None, gt=0)
+    precision: Precision = Field(default="fp32", exclude_if=lambda kind: kind == "fp32")
+    ema: float | None = Field(default=None, gt=0, lt=1, exclude_if=lambda decay: decay is None)
     patience: int | None = Field(default=None, ge=1)
     start_from: str | None = Field(default=None, min_length=1)
     only: Annotated[tuple[str, ...], Field(strict=False)] = ()
@@ -258,6 +267,12 @@ class ModelConfiguration(Configuration):
     final_epoch: int | None = Field(default=None, ge=1, exclude_if=_is_none)
 
 
+# Keys that a record leaves out where they have these defaults, as records without them are older.
+IDLE: dict[str, dict[str, Any]] = {
+    "train": {name: f.default for name, f in Train.model_fields.items() if f.exclude_if}
+}
+
+
 class ScriptConfiguration(Configuration):
     """Of a function as an experiment: all but its keywords is its own affair."""
 
@@ -290,7 +305,7 @@ def flatten(configuration: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in configuration.items():
         if isinstance(value, Mapping):
-            for inner, item in value.items():
+            for inner, item in {**value, **IDLE.get(name, {}), **value}.items():
                 flat[name if name in COMPONENTS and inner == "name" else f"{name}.{inner}"] = item
         else:
             flat[name] = value
@@ -327,7 +342,8 @@ def get(configuration: Mapping[str, Any], key: str) -> Any:
     value: Any = configuration
     for part in key.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
-    return value
+    group, _, inner = key.partition(".")
+    return IDLE.get(group, {}).get(inner) if value is None else value
 
 
 def with_value(configuration: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:

@@ -181,6 +181,8 @@ def describe(annotation: Any) -> str:
         return " or ".join(dict.fromkeys(text for text in known if text))
     if origin in (tuple, list):
         return "a list of numbers" if any(part in (int, float) for part in inner) else "a list"
+    if origin is dict:
+        return 'a dict such as {"NAME": 0.1}'
     if fields := getattr(annotation, "model_fields", None):
         return f"a dict of {', '.join(fields)}"
     return getattr(annotation, "__name__", str(annotation))

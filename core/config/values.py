@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import PurePath
 from typing import Any
 
@@ -58,7 +59,7 @@ _CoreSchema.add_constructor("tag:yaml.org,2002:int", _number)
 
 
 def parse_value(text: str, where: str) -> Any:
-    """Read one typed value: number, word, true or false, list.
+    """Read one typed value: number, word, true or false, list, or a dict as JSON has it.
 
     ``none`` stays a word: whether it means null depends on the parameter; `signatures` decides.
 
@@ -72,6 +73,9 @@ def parse_value(text: str, where: str) -> Any:
             f"{where}: the value is empty.", "Write KEY=VALUE, such as optimizer.lr=0.01."
         )
     value: Any = text.strip()
+    if value[0] == "{":
+        with suppress(ValueError):
+            return as_plain(json.loads(value), where)
     if value[0] not in "~&*!|>@`%{?#":  # home folders and words, never YAML's own machinery
         try:
             value = yaml.load(text, Loader=_CoreSchema)
@@ -122,9 +126,9 @@ def split_commas(text: str) -> list[str]:
             quote = "" if char == quote else quote
         elif char in "\"'":
             quote = char
-        elif char in "[(":
+        elif char in "[({":
             depth += 1
-        elif char in "])":
+        elif char in "])}":
             depth -= 1
         elif char == "," and depth == 0:
             parts.append(text[start:at])

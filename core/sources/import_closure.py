@@ -234,6 +234,14 @@ class ImportClosure:
         """Return an empty closure that finds what an experiment's file can import."""
         return cls(Finder(file.parent, _package_of(file)[1]), places)
 
+    @classmethod
+    def of_script(cls, script: Path | None, folder: Path, modules: Iterable[str]) -> ImportClosure:
+        """Return what a script, or modules run from a folder, import: from its folder first."""
+        closure = cls(Finder(first=script.parent if script else folder), {})
+        closure.add(closure._targets(_read(script, is_experiment=False)[1], "") if script else ())
+        closure.add(name for module in modules for name in (module, f"{module}.__main__"))
+        return closure
+
     def add(self, modules: Iterable[str]) -> None:
         """Add modules with all that they import."""
         todo = [part for module in modules for part in with_parents(module)]

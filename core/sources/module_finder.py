@@ -35,8 +35,8 @@ class Place:
 class Finder:
     """Finds modules as an import would, but executes none."""
 
-    def __init__(self, *folders: Path) -> None:
-        self._path = [*sys.path, *map(str, folders)]
+    def __init__(self, *folders: Path, first: Path | None = None) -> None:
+        self._path = [*([str(first)] if first else []), *sys.path, *map(str, folders)]
         self._places: dict[str, Place | None] = {}
 
     def find(self, module: str) -> Place | None:

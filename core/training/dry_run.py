@@ -239,8 +239,9 @@ def _try_update(
         if not update:
             never_steps(train_state.optimizer)
         elif train_state.closure:
-            compute = partial(forward_backward, train_state, inputs, targets)
-            train_state.optimizer.step(lambda: compute()[0])  # type: ignore[arg-type,return-value]
+            compute = partial(forward_backward, train_state, [(inputs, targets)])
+            # The scaler of fp16 refuses it.
+            train_state.scaler.step(train_state.optimizer, closure=lambda: compute()[0])
         else:
             train_state.optimizer.step()
         train_state.begin_evaluation()  # which some optimizers cannot

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -19,7 +20,7 @@ from paribus.core.components.tasks import Matrix
 from paribus.core.data.prepare import PartName
 from paribus.core.run_spec import RunSpec
 from paribus.core.training.resolve import Resolver
-from paribus.core.training.train_state import TrainState
+from paribus.core.training.train_state import TrainState, updates_per_epoch
 
 State = dict[str, Any]
 
@@ -32,17 +33,19 @@ class Job:
         runs: Of one experiment.
         resolver: Of that experiment.
         loader_workers: Processes that read and augment batches ahead; 0: this one does.
+        folders: Run id to its attempt's folder; none where it is only tried.
     """
 
     runs: tuple[RunSpec, ...]
     resolver: Resolver = field(repr=False)
     loader_workers: int = 0
+    folders: Mapping[str, Path] = field(default_factory=dict)
 
     def with_weights(self, weights: Mapping[str, Tensor]) -> TrainState:
         """Build the job's one run with the weights that another process trained."""
         (spec,) = self.runs
         train_state = self.resolver.train_state(spec.requested, spec.seed, pretrained=False)
-        load_weights(train_state.model, weights, spec.id)
+        load_weights(train_state.evaluated, weights, spec.id)
         return train_state
 
 
@@ -155,9 +158,10 @@ class RunState:
     @property
     def examples(self) -> int:
         """Examples of the next epoch: all, or fewer in the last one of `train.updates`."""
-        train, size = len(self.train_state.data.train), self.train_state.batch_size
-        steps = math.ceil(train / size)
+        train = len(self.train_state.data.train)
+        steps = updates_per_epoch(self.train_state.configuration["train"], train)
         left = self.train_state.updates - self.epoch * steps
+        size = self.train_state.batch_size * self.train_state.accumulate
         return train if left >= steps else left * size
 
     def report(

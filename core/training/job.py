@@ -73,7 +73,7 @@ def train_job(
                 text = f"{why} {run.id} begins at the start."
                 yield WorkerEvent(run.id, int(run.facts["epochs"]), message=text)
         engine = engine_of(runs[0].engine)
-        epochs_of_all = engine.train(Job(runs, resolver, loader_workers), states)
+        epochs_of_all = engine.train(Job(runs, resolver, loader_workers, attempts), states)
         for reports in observed_each(epochs_of_all, resolver.reads.later):
             events = []
             for report in reports:  # all are written before any is yielded: a stop may come between

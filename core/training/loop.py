@@ -2,8 +2,9 @@
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -13,9 +14,6 @@ from paribus.core.data.prepare import PartName
 from paribus.core.rng import derive, epoch_order, seed_globals, seeded_globals
 from paribus.core.training.engine import Evaluation, Job, Report, RunState, State, evaluate_outputs
 from paribus.core.training.train_state import TrainState, checked_loss, forward_backward
-
-# What steps go on from. Streams of random numbers are made anew each epoch: no generators.
-_STATEFUL = ("model", "optimizer", "scheduler")
 
 
 class Loop:
@@ -30,8 +28,8 @@ class Loop:
         if state := states.get(spec.id):
             run.resume(state)
             train_state.begin_evaluation()  # the mode in which states are saved
-            for part in _STATEFUL:
-                getattr(train_state, part).load_state_dict(state[part])
+            for name, part in train_state.stateful.items():
+                part.load_state_dict(state[name])
         finished = False
         with seeded_globals(spec.seed, "dropout"):  # leaves the process's generators as they were
             while not finished:
@@ -43,9 +41,9 @@ class Loop:
                 report = run.report(
                     means,
                     measure(train_state, "val", job.loader_workers) if validates else None,
-                    train_state.model.state_dict(),
+                    train_state.evaluated.state_dict(),
                     hashlib.sha256(order.numpy().tobytes()).hexdigest(),
-                    lambda: {part: getattr(train_state, part).state_dict() for part in _STATEFUL},
+                    lambda: {name: p.state_dict() for name, p in train_state.stateful.items()},
                 )
                 report.line["seconds"] = time.perf_counter() - started
                 yield [report]
@@ -73,32 +71,35 @@ def train_epoch(
     set_dropout_streams(model, seed, epoch)
     train_state.begin_training()
 
-    computed: list[tuple[Tensor, Tensor]] = []  # loss and outputs of each forward of a batch
+    computed: list[tuple[Tensor, list[Tensor]]] = []  # of each evaluation of an update's loss
 
-    def compute(inputs: Tensor, targets: Tensor) -> Tensor:
-        loss, outputs = forward_backward(train_state, inputs, targets)
-        computed.append((loss.detach(), outputs.detach()))
-        return loss
+    def compute(batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        computed.append(forward_backward(train_state, batches))
+        return computed[-1][0]
 
     total_loss = torch.zeros((), dtype=torch.float64, device=device)
     correct = torch.zeros((), dtype=torch.float64, device=device)
     batches = train_state.data.train.batches(
         train_state.batch_size, order, (seed, epoch), workers=loader_workers
     )
-    for inputs, targets in batches:
-        inputs, targets = inputs.to(device), targets.to(device)
+    while some := list(islice(batches, train_state.accumulate)):
         computed.clear()
         if train_state.closure:  # the optimizer evaluates the loss itself, several times
-            optimizer.step(partial(compute, inputs, targets))  # type: ignore[arg-type]
+            optimizer.step(partial(compute, some))  # type: ignore[arg-type]
         else:
-            compute(inputs, targets)
-            optimizer.step()  # weight decay is in here, as torch's optimizers apply it
+            compute(some)
+            # Weight decay is in here, as torch's optimizers apply it.
+            train_state.scaler.step(optimizer)
+            train_state.scaler.update()
+        if train_state.ema:
+            train_state.ema.update_parameters(model)
         train_state.step_scheduler("update")
-        loss, outputs = computed[0]  # before the update
+        loss, outputs_of_each = computed[0]  # before the update
         with torch.no_grad():
-            total_loss += loss * len(targets)
-            right = task.correct(outputs, targets)
-            correct += 0 if right is None else right.sum()
+            total_loss += loss * sum(len(targets) for _, targets in some)
+            for outputs, (_, targets) in zip(outputs_of_each, some, strict=True):
+                right = task.correct(outputs, targets.to(device))
+                correct += 0 if right is None else right.sum()
     train_state.step_scheduler("epoch")
 
     means: dict[str, float | None] = {"train/loss": total_loss.item() / len(order)}
@@ -109,7 +110,7 @@ def train_epoch(
 
 def measure(train_state: TrainState, split: PartName, loader_workers: int = 0) -> Evaluation:
     """Evaluate the model as it is on one part, in batches of `train.eval_batch_size`."""
-    model, part = train_state.model, train_state.data.part(split)
+    model, part = train_state.evaluated, train_state.data.part(split)
     train_state.begin_evaluation()
     batch_size = train_state.configuration["train"]["eval_batch_size"]
     total_loss, outputs, targets = 0.0, [], []

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -69,6 +68,7 @@ from paribus.core.training.train_state import (
     make_train_state,
     seeds_are_overridden,
     simulate,
+    updates_per_epoch,
 )
 
 Found = TypeVar("Found")
@@ -274,7 +274,7 @@ class Resolver:
         checked = self._checked(requested)
         full = with_defaults(checked, self.experiment)
         data, task = self.data(requested, fold), self.task(requested)
-        steps = math.ceil(len(data.train) / checked.train.batch_size)
+        steps = updates_per_epoch(full["train"], len(data.train))
         epochs, updates = length(full["train"], steps)
         self._fill(full, "model", data.filled(task.width(data.outputs)))
         # The length of training in the units that a scheduler counts.
@@ -482,7 +482,7 @@ class Resolver:
             except UnsupportedModel as reason:
                 engine, why = "loop", str(reason)
             by_batch = dry_run(train_state, update=engine == "loop")
-        per_epoch = math.ceil(len(data.train) / train_state.batch_size)
+        per_epoch = updates_per_epoch(full["train"], len(data.train))
         facts = {
             "epochs": train_state.last_epoch,
             "updates": min(train_state.updates, train_state.last_epoch * per_epoch),

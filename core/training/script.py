@@ -1,9 +1,11 @@
-"""The script engine: it calls an experiment's function, and each dict it yields is an epoch."""
+"""The script engine: an experiment's function or command, each dict of which is an epoch."""
 
 import math
 import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ from paribus.core.errors import Faults, RequestError
 from paribus.core.rng import globals_now, put_globals, seeded_globals
 from paribus.core.run_spec import RunSpec
 from paribus.core.sources.reads import Reads
+from paribus.core.training.command import run_command
 from paribus.core.training.engine import Best, Evaluation, Job, Report, State
 from paribus.core.training.resolve import Probe, Resolver, choose_device
 
@@ -84,7 +87,7 @@ def epochs_of(job: Job) -> Generator[Report, None, None]:
     (run,) = job.runs
     metric, direction = (run.configuration["select"][key] for key in ("metric", "direction"))
     best: Best | None = None
-    for epoch, (item, seconds) in enumerate(_timed(run), 1):
+    for epoch, (item, seconds) in enumerate(_timed(run, job.folders), 1):
         try:
             metrics = read_metrics(item, metric)
         except RequestError as error:
@@ -105,7 +108,7 @@ def epochs_of(job: Job) -> Generator[Report, None, None]:
         yield Report(run.id, line, best, failure is not None, failure, {}, None)
 
 
-def _timed(run: RunSpec) -> Iterator[tuple[Any, float]]:
+def _timed(run: RunSpec, folders: Mapping[str, Path]) -> Iterator[tuple[Any, float]]:
     """Yield what the function yields, with the seconds it took.
 
     The global generators are its own: what others draw between its epochs does not reach it.
@@ -115,10 +118,17 @@ def _timed(run: RunSpec) -> Iterator[tuple[Any, float]]:
     keywords = dict(run.configuration[SCRIPT])
     component = resolve_component(SCRIPT, keywords.pop("name"), experiment)
     done = object()
-    with seeded_globals(run.seed, "script"):
+    with seeded_globals(run.seed, "script"), TemporaryDirectory() as scratch:
         if run.configuration["device"] == "cuda":
             torch.cuda.manual_seed_all(run.seed)
-        items = build(component, {**keywords, "seed": run.seed})
+        if experiment.command:
+            folder, metric = (
+                folders.get(run.id, Path(scratch)),
+                run.configuration["select"]["metric"],
+            )
+            items = run_command(experiment.command, keywords, run.seed, folder, metric)
+        else:
+            items = build(component, {**keywords, "seed": run.seed})
         while True:
             started = time.perf_counter()
             item = next(items, done)

@@ -1,7 +1,7 @@
 """From a resolved configuration to what is trained: model, loss, optimizer, scheduler."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,18 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from paribus.core.components.losses import weight_keyword
 from paribus.core.components.metrics import ExtraMetric, extra_metrics
-from paribus.core.components.models import draw_parameters, weights_hash
-from paribus.core.components.optim import needs_closure, never_steps, options, scheduler_interval
+from paribus.core.components.models import compute_in, draw_parameters, weights_hash
+from paribus.core.components.optim import (
+    needs_closure,
+    never_steps,
+    options,
+    parameter_groups,
+    scheduler_interval,
+)
 from paribus.core.components.pretrained import (
     begin_from,
     is_torchvision,
@@ -24,10 +31,10 @@ from paribus.core.components.pretrained import (
 )
 from paribus.core.components.tasks import Task
 from paribus.core.config.experiment import Experiment
-from paribus.core.config.registry import INTERVAL, NAMES, build, resolve_component
-from paribus.core.config.schema import Interval
+from paribus.core.config.registry import INTERVAL, LR_SCALE, NAMES, build, resolve_component
+from paribus.core.config.schema import Interval, get
 from paribus.core.data.prepare import Data
-from paribus.core.errors import RequestError, shown
+from paribus.core.errors import RequestError, did_you_mean, first_few, shown
 from paribus.core.rng import Generators, globals_now, seeded_globals, some_equal
 from paribus.core.sources.reads import refusing
 
@@ -41,6 +48,8 @@ class TrainState:
         closure: Whether the optimizer's step evaluates the loss itself, several times.
         scheduler_steps: After what the scheduler steps.
         lr: The learning rate of the last update, of the optimizer's first group of parameters.
+        scaler: Scales the loss for gradients of fp16; else it does nothing.
+        ema: The moving average of the model's weights (`train.ema`).
         generators: The global generators when all parts were made.
         frozen: Layers of which nothing is trained; they stay as in evaluation.
         fresh: Layers that a file of weights does not fit, and why; they start as drawn.
@@ -65,12 +74,34 @@ class TrainState:
     updates: int
     configuration: Mapping[str, Any]
     device: torch.device
+    scaler: torch.amp.GradScaler
+    ema: AveragedModel | None
     lr: float | None = None
 
     @property
     def batch_size(self) -> int:
         size: int = self.configuration["train"]["batch_size"]
         return size
+
+    @property
+    def accumulate(self) -> int:
+        """Batches of an update."""
+        return int(get(self.configuration, "train.accumulate"))
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model that is evaluated and saved: with averaged weights where there are such."""
+        return self.ema.module if self.ema else self.model
+
+    @property
+    def stateful(self) -> dict[str, Any]:
+        """What steps go on from. Streams of random numbers are made anew each epoch."""
+        parts: dict[str, Any] = {
+            "model": self.model, "optimizer": self.optimizer, "scheduler": self.scheduler
+        }  # fmt: skip
+        if self.scaler.is_enabled():
+            parts["scaler"] = self.scaler
+        return parts | ({"ema": self.ema} if self.ema else {})
 
     @property
     def last_epoch(self) -> int:
@@ -92,6 +123,7 @@ class TrainState:
         A schedule-free optimizer puts the weights to be evaluated and saved in place.
         """
         self.model.eval()
+        self.evaluated.eval()
         if hasattr(self.optimizer, "eval"):
             self.optimizer.eval()
 
@@ -123,13 +155,24 @@ def make_train_state(
         frozen = train_only(model, train["only"])
         model = model.to(device)
         loss = _make_loss(configuration, experiment, data, task)
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        optimizer = _make("optimizer", configuration, experiment, trained)
-        scheduler = _make("scheduler", configuration, experiment, optimizer)
+        groups = parameter_groups(model, configuration["optimizer"], experiment.objects)
+        optimizer = _make("optimizer", configuration, experiment, groups)
+        odd = {key for group in optimizer.param_groups for key in group} - {"params", LR_SCALE}
+        odd -= optimizer.defaults.keys()  # of which torch's own read nothing
+        if odd and type(optimizer).__module__.startswith("torch."):
+            text = f"optimizer.groups: {first_few(sorted(odd))} is no option of this optimizer."
+            raise RequestError(text, did_you_mean(min(odd), optimizer.defaults), "unknown-keyword")
+        # Other schedulers begin at the rates of the groups; these set them.
+        ends = {key: configuration["scheduler"].get(key) for key in ("max_lr", "base_lr")}
+        scales = [group.get(LR_SCALE) for group in optimizer.param_groups]
+        rates = {k: [end * s for s in scales] for k, end in ends.items() if end and all(scales)}
+        scheduler = _make("scheduler", configuration, experiment, optimizer, **rates)
+        ema = _make_ema(model, train.get("ema"))
         generators = globals_now()
     named = configuration["scheduler"]["name"]
     factory = resolve_component("scheduler", named, experiment).function
-    epochs, updates = length(train, math.ceil(len(data.train) / train["batch_size"]))
+    epochs, updates = length(train, updates_per_epoch(train, len(data.train)))
+    scaler = torch.amp.GradScaler(device.type, enabled=train.get("precision") == "fp16")
     return TrainState(
         data=data,
         task=task,
@@ -149,6 +192,8 @@ def make_train_state(
         updates=updates,
         configuration=configuration,
         device=device,
+        scaler=scaler,
+        ema=ema,
     )
 
 
@@ -231,6 +276,7 @@ def _make_model(
         )
     if getattr(type(model), "draws_by_name", False):
         draw_parameters(model, seed)
+    compute_in(model, configuration["train"].get("precision"))
     if replaced and keywords["weights"]:
         builder = resolve_component("model", name, experiment).function
         return model, put_pretrained(model, name, builder, keywords)
@@ -250,6 +296,21 @@ def _make_loss(
     return _make("loss", configuration, experiment, **weights)
 
 
+def _make_ema(model: nn.Module, decay: float | None) -> AveragedModel | None:
+    """Return a moving average of a model's weights; its buffers are the model's own, copied."""
+    if decay is None:
+        return None
+    hint = "Leave train.ema out, or let the model hold no tensors but parameters and buffers."
+    with refusing("train.ema needs a copy of the model", hint, "component-fails"):
+        return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+
+
+def updates_per_epoch(train: Mapping[str, Any], examples: int) -> int:
+    """Return how many updates an epoch of so many examples has; the last may be of fewer."""
+    size: int = train["batch_size"] * train.get("accumulate", 1)
+    return math.ceil(examples / size)
+
+
 def length(train: Mapping[str, Any], steps_per_epoch: int) -> tuple[int, int]:
     """Return (epochs, updates) of a training; with ``updates`` the last epoch may end early."""
     if train["updates"] is not None:
@@ -266,7 +327,8 @@ def simulate(train_state: TrainState) -> Iterator[list[dict[str, Any]]]:
         train_state: Not to be trained with any more.
     """
     never_steps(train_state.optimizer)
-    per_epoch = math.ceil(len(train_state.data.train) / train_state.batch_size)
+    train = train_state.configuration["train"]
+    per_epoch = updates_per_epoch(train, len(train_state.data.train))
     for update in range(1, train_state.updates + 1):
         yield options(train_state.optimizer)
         train_state.step_scheduler("update")
@@ -275,18 +337,30 @@ def simulate(train_state: TrainState) -> Iterator[list[dict[str, Any]]]:
 
 
 def forward_backward(
-    train_state: TrainState, inputs: Tensor, targets: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Compute the gradients that an update is made with; return loss and outputs."""
-    outputs = train_state.model(inputs)
-    loss = checked_loss(train_state, outputs, targets)
+    train_state: TrainState, batches: Sequence[tuple[Tensor, Tensor]]
+) -> tuple[Tensor, list[Tensor]]:
+    """Compute the gradients that an update is made with.
+
+    Returns:
+        The mean loss over the examples of all batches, and the outputs of each batch.
+    """
+    losses, outputs_of_each = [], []
+    examples = sum(len(targets) for _, targets in batches)
     train_state.optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    for inputs, targets in batches:
+        inputs, targets = inputs.to(train_state.device), targets.to(train_state.device)
+        outputs = train_state.model(inputs)
+        loss = checked_loss(train_state, outputs, targets)
+        loss = loss * (len(targets) / examples)  # of a single batch to the same bits
+        train_state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        losses.append(loss.detach())
+        outputs_of_each.append(outputs.detach())
     clip = train_state.configuration["train"]["clip_grad_norm"]
     if clip is not None:
+        train_state.scaler.unscale_(train_state.optimizer)
         groups = train_state.optimizer.param_groups
         nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], clip)
-    return loss, outputs
+    return torch.stack(losses).sum(), outputs_of_each
 
 
 def checked_loss(train_state: TrainState, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ _MOST_UNDECIDED = 6  # lines
 _MOST_SEEDS = 20  # that are proposed where fewer would decide nothing
 _LONGEST_NAME = 40  # columns, in a sentence
 _FINE = 1e-6  # steps below are those of floating-point numbers
-NOT_PROVEN = "sameness not proven: a function keeps its model, data and random draws to itself"
+NOT_PROVEN = "sameness not proven: a script keeps its model, data and random draws to itself"
 PROMISE = (
     "of the settings called better or worse, at most 1 in 20 is wrong on average; if nothing has "
     "an effect, 19 of 20 studies call nothing"

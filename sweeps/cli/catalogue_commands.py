@@ -10,6 +10,7 @@ import rich_click as click
 from paribus.core.config.experiment import catalogue, load_experiment
 from paribus.core.config.schema import DEFAULT_METRICS, flatten, get
 from paribus.core.config.values import show_value
+from paribus.core.errors import RequestError
 from paribus.sweeps.cli.console import (
     command,
     experiment_argument,
@@ -78,7 +79,7 @@ def show_command(
     else:
         from paribus.sweeps.analysis.verdict_text import NOT_PROVEN
 
-        say("A function: its model, its data and its number of epochs are its own.")
+        say("A script: its model, its data and its number of epochs are its own.")
         say(NOT_PROVEN)
     table(("axis", "levels"), [[k, ", ".join(v)] for k, v in document["axes"].items()])
     say(f"Next: paribus sweep {experiment}")
@@ -168,6 +169,7 @@ def check_command(
     "--keep", metavar="COLUMN", multiple=True,
     help="A column that is an input, though it looks like an id or a date; may be repeated.",
 )  # fmt: skip
+@click.option("--script", metavar="FILE", help="A training script to sweep as it is.")
 @json_option
 def new_command(
     name: str,
@@ -176,13 +178,29 @@ def new_command(
     target: str | None,
     model: str | None,
     keep: tuple[str, ...],
+    script: str | None,
     as_json: bool,
 ) -> None:
     """Write ./NAME.py, an experiment that works as it is: for your data, or a template.
 
     The task is guessed from the data; the file gives the reason. Columns that look like ids or
-    dates are left out: in a terminal it asks.
+    dates are left out: in a terminal it asks. Of a --script its options are read, and the file says
+    what is left to fill in.
     """
+    if script is not None:
+        from paribus.sweeps.scaffold.script_experiment import for_script
+
+        if data or target or model or keep or overrides:
+            text = "--script takes none of --data, --target, --model, --keep and data.missing."
+            raise RequestError(text, "Leave them out: the script has its own data.", "options")
+        made, notes = for_script(name, script, Path.cwd())
+        if as_json:
+            return print_json({"experiment": name, "file": str(made), "notes": notes})
+        say(f"Wrote {made.name}. To fill in:")
+        for note in notes:
+            say(f"- {note}")
+        say(f"Next: {command('sweep', made.name)}")
+        return None
     from paribus.sweeps.scaffold.write_experiment import write_experiment
 
     asks = sys.stdin.isatty() and sys.stdout.isatty() and not as_json

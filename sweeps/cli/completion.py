@@ -10,6 +10,7 @@ from typing import Any
 import rich_click as click
 from click.shell_completion import get_completion_class
 
+from paribus.core.config.command import COMMAND
 from paribus.core.config.experiment import FUNCTION, HIDDEN, catalogue, find_experiment
 from paribus.core.config.registry import NAMES
 from paribus.core.config.schema import COMPONENTS, SCRIPT, fixed_keys, flatten
@@ -113,9 +114,10 @@ def _keys_of_file(path: Path) -> Iterator[str]:
         if isinstance(target, ast.Name)
     }
     yield from dicts.get("AXES", ())
-    if "BASELINE" not in dicts:
+    if "BASELINE" not in dicts or COMMAND in dicts:
         yield from fixed_keys((SCRIPT,))
-        yield from (f"{SCRIPT}.{name}" for name in _keywords(tree, FUNCTION) if name not in HIDDEN)
+        names = dicts.get("BASELINE") or _keywords(tree, FUNCTION)
+        yield from (f"{SCRIPT}.{name}" for name in names if name not in HIDDEN)
         return
     yield from fixed_keys()
     for kind in [kind for kind in COMPONENTS if kind in dicts["BASELINE"]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -46,6 +47,17 @@ _HOW_TO_RUN = [
     "--retry-failed", "--trust", "--root", "--study", "--storage", "--no-wandb",
 ]  # fmt: skip
 _WHAT_TO_SHOW = ["--dry-run", "--plain", "--verbose", "--json", "--help"]
+_COMMAND = "paribus.command"  # where click's context keeps the words after `--`
+
+
+class _WithCommand(click.RichCommand):
+    """A command that may end with ``-- COMMAND...``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            ctx.meta[_COMMAND] = args[args.index("--") + 1 :]
+            args = args[: args.index("--")]
+        return super().parse_args(ctx, args)
 
 
 @click.command("run")
@@ -95,8 +107,9 @@ def run_command(
     context.exit(0 if document["status"] == "complete" else 1)
 
 
-@click.command("sweep")
-@click.option_panel("What to try", options=["--set", "--seeds"])
+@click.command("sweep", cls=_WithCommand)
+@click.option_panel("What to try", options=["--set", "--seeds", "--metric", "--direction",
+                    "--metrics-from"])  # fmt: skip
 @click.option_panel("How to search", options=["--trials", "--sampler", "--pruner", "--margin",
                     "--strict", "--until-decided", "--max-seeds"])  # fmt: skip
 @click.option_panel("How to run", options=_HOW_TO_RUN)
@@ -107,6 +120,11 @@ def run_command(
               help="Change the baseline that levels are compared with.")  # fmt: skip
 @checked_option("seeds", default="5", metavar="N|A,B,C", show_default=True,
                 help="How many seeds, or which.")  # fmt: skip
+@click.option("--metric", metavar="NAME", help="Of a COMMAND: what chooses its best epoch.")
+@click.option("--direction", metavar="minimize|maximize", help="Of a COMMAND: what is better.")
+@click.option("--metrics-from", metavar="PATH|REGEX",
+              help="Of a COMMAND: the file {out}/… that it writes metrics to, or a regular "
+              "expression for what it prints.")  # fmt: skip
 @checked_option("trials", metavar="N",
                 help="Levels that a sampler proposes for each range without a number of points; "
                 "default: 8. If given, it also chooses N levels of longer lists.")  # fmt: skip
@@ -142,6 +160,9 @@ def sweep_command(
     axes: tuple[str, ...],
     overrides: tuple[str, ...],
     workers: int | None,
+    metric: str | None,
+    direction: str | None,
+    metrics_from: str | None,
     dry_run: bool,
     run_timeout: float | None,
     verbose: bool,
@@ -160,9 +181,13 @@ def sweep_command(
     KEY=LEVELS is something to try, one at a time: a,b,c or low:high[:log][:n], where a sampler
     proposes the levels if n is left out. KEY takes the experiment's own levels, no axis at all
     takes all of the experiment's. The last part of a KEY is enough where it fits one: lr=1e-3,1e-2.
+
+    KEY=LEVELS... -- COMMAND... sweeps any script: python train.py --lr {lr} --seed {seed}, with
+    --metric NAME. The first level is the baseline.
     """
     from paribus.sweeps.cli import sweep_text
     from paribus.sweeps.progress.progress import train_watched
+    from paribus.sweeps.scaffold.script_experiment import for_command
     from paribus.sweeps.study.lookup import request_for
     from paribus.sweeps.study.request import study_options
     from paribus.sweeps.sweep import planned_sweep
@@ -173,16 +198,28 @@ def sweep_command(
     given = context.get_parameter_source("seeds") is not ParameterSource.DEFAULT
     options = study_options(faults, seeds_given=given, **of_study)
     runner_options = RunnerOptions(checkpoint_every, run_timeout, retry_failed, loader_workers)
-    request = request_for(root, experiment, overrides, axes, engine, trust=trust, faults=faults)
-    with (
-        clean_stop() as stop,
-        planned_sweep(root, request, options, faults, workers=workers, wandb=not no_wandb) as sweep,
-    ):
+    words = context.meta.get(_COMMAND)
+    of_command = {"metric": metric, "direction": direction, "metrics-from": metrics_from}
+    for name in [name for name, value in of_command.items() if value and not words]:
+        faults.add(f"--{name} is for a command, which stands behind --: -- python train.py.",
+                   "An experiment's file has SELECT and METRICS.", "options")  # fmt: skip
+    with ExitStack() as undo, clean_stop() as stop, ExitStack() as planning:
+        if words:
+            select, axes = {"metric": metric, "direction": direction}, (experiment, *axes)
+            file = for_command(
+                words, axes, overrides, select, metrics_from, root.path / "commands", faults, undo
+            )
+            experiment, overrides = str(file), ()
+        request = request_for(root, experiment, overrides, axes, engine, trust=trust, faults=faults)
+        sweep = planning.enter_context(
+            planned_sweep(root, request, options, faults, workers=workers, wandb=not no_wandb)
+        )
         if not as_json:
             sweep_text.begin(sweep, verbose=verbose or dry_run)
         if dry_run:
             sweep_text.dry_run(sweep, as_json)
             return
+        undo.pop_all()  # runs name the experiment's file from now on
         train_watched(
             sweep,
             warn=warn,

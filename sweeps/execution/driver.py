@@ -63,7 +63,8 @@ def schedule(runs: Sequence[RunSpec], workers: int) -> list[Job]:
 def cost(job: Job) -> float:
     """Return about how long a job takes; only to be compared."""
     first = job[0]
-    batch_size = first.configuration.get("train", {}).get("batch_size", 1)
+    train = first.configuration.get("train", {})
+    batch_size = train.get("batch_size", 1) * train.get("accumulate", 1)
     member = 20 + first.facts["parameters"] * batch_size / 16_000  # microseconds of an update
     update = 80 + len(job) * member if first.group else 400 + 2 * member
     return float(update * max(run.facts["updates"] for run in job))

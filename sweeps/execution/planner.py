@@ -6,7 +6,6 @@ functions and not by the module, so that a driver can name them without it.
 
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 import time
@@ -209,13 +208,13 @@ def plan_final(
     Raises:
         RequestError: If it cannot be trained, or the data is not what the runs were trained on.
     """
-    from paribus.core.training.train_state import length
+    from paribus.core.training.train_state import length, updates_per_epoch
 
     resolver, first = _resolver(request), runs[0]
     assert isinstance(request.start, ModelConfiguration)
-    train = request.start.train
+    train = request.start.train.model_dump()
     data = resolver.data(request.start.replace("final_epoch", 1), first.seed)
-    epochs, _ = length(train.model_dump(), math.ceil(len(data.train) / train.batch_size))
+    epochs, _ = length(train, updates_per_epoch(train, len(data.train)))
     middle = median(record.best.epoch for record in runs if record.best)
     stop = max(1, round(middle * epochs / first.facts.epochs))
     if data.fingerprint != first.data.fingerprint:

@@ -92,7 +92,7 @@ def write_experiment(
     faults, missing, problem = Faults(), None, None
     file = folder / f"{name}.py"
     with faults.collecting():
-        _check_name(name, file)
+        check_name(name, file)
     with faults.collecting():
         if model is not None:  # any model will do, as it is named nowhere in the file
             resolve_component("model", model, load_experiment(catalogue()["line"], (folder,)))
@@ -128,9 +128,20 @@ def write_experiment(
             text = render_experiment(name, problem, model, trial.parent)
             trial.write_text(text, encoding="utf-8")
             _try(trial, folder)
+    create_file(file, render_experiment(name, problem, model, folder))
+    guess = SPIRALS if problem is None else problem.guess
+    return Written(name, file, guess.task, guess.why, problem.notes if problem else ())
+
+
+def create_file(file: Path, text: str) -> None:
+    """Write a file that is not there yet.
+
+    Raises:
+        RequestError: If it is there, or cannot be written.
+    """
     try:
         with file.open("x", encoding="utf-8") as new:
-            new.write(render_experiment(name, problem, model, folder))
+            new.write(text)
     except FileExistsError:
         raise _exists_already(file) from None
     except OSError as error:
@@ -141,11 +152,14 @@ def write_experiment(
             "Change to a folder of your own.",
             "disk",
         ) from error
-    guess = SPIRALS if problem is None else problem.guess
-    return Written(name, file, guess.task, guess.why, problem.notes if problem else ())
 
 
-def _check_name(name: str, file: Path) -> None:
+def check_name(name: str, file: Path) -> None:
+    """Refuse what cannot be an experiment's name, or is taken.
+
+    Raises:
+        RequestError: With another one.
+    """
     if not name.isidentifier() or keyword.iskeyword(name) or len(name) > LONGEST_NAME:
         stem = re.sub(r"\W+", "_", Path(name).name.removesuffix(".py")).strip("_")
         better = stem if stem.isidentifier() and not keyword.iskeyword(stem) else "mine"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from paribus.core.config.registry import FROM_DATA, FROM_LENGTH, FROM_LR, INTERVAL
+from paribus.core.config.registry import FROM_DATA, FROM_LENGTH, FROM_LR, INTERVAL, NO_DECAY
 from paribus.core.config.schema import COMPONENTS, SCRIPT, Configuration, difference
 from paribus.core.errors import RequestError, one_of
 from paribus.core.records.record import Epoch, RunRecord, folds_of
@@ -160,7 +160,7 @@ def refuse_overridden(
         return
     before, after = (resolver.configuration(each, 0)["optimizer"] for each in (one, other))
     changed = {name for name in {**before, **after} if before.get(name) != after.get(name)}
-    if not changed <= next(resolver.schedule(other))[0].keys():
+    if not changed - {NO_DECAY} <= next(resolver.schedule(other))[0].keys():
         return  # another optimizer, or a keyword of which it makes something else
     schedules = zip(resolver.schedule(one), resolver.schedule(other), strict=False)
     if any(a != b for a, b in schedules):

@@ -12,6 +12,7 @@ from paribus.core.components.losses import CrossEntropy
 from paribus.core.components.models import MLP, draw_parameters
 from paribus.core.components.tasks import Multiclass, Task
 from paribus.core.config.registry import NAMES
+from paribus.core.config.schema import IDLE
 from paribus.core.config.values import canonical_json
 from paribus.core.data.loader import Items, Part
 from paribus.core.errors import shown
@@ -45,6 +46,8 @@ def cohort_group(train_state: TrainState, data_fingerprint: str | None) -> str:
     if not all(parameter.requires_grad for parameter in train_state.model.parameters()):
         raise UnsupportedModel("only some of it is trained")
     configuration = train_state.configuration
+    if own := [f"{k}={v}" for k, v in configuration["train"].items() if k in IDLE["train"]]:
+        raise UnsupportedModel(f"it is trained with train.{own[0]}")
     for kind in ("loss", "optimizer", "scheduler"):
         name = configuration[kind]["name"]
         if name not in NAMES[kind] and not name.startswith("torch."):

@@ -512,7 +512,7 @@ FILES = {
     "syntax.py": ("def", ["syntax.py, line 1: "]),
     "leaves.py": ("raise SystemExit(3)", ["leaves.py, line 1: SystemExit: 3"]),
     "empty.py": ("", ["empty.py defines no BASELINE.", "task, data, model, loss, optimizer"]),
-    "keys.py": ('BASELINE = {"trian": 3}', ["keys.py", "'trian'", "Choose train.batch_size"]),
+    "keys.py": ('BASELINE = {"trian": 3}', ["keys.py", "'trian'", "Choose train.accumulate"]),
     "no_axes.py": (OWN, ["no_axes.py has no AXES, and none were given."]),
 }
 

@@ -1,0 +1,428 @@
+"""Any script as it is: four styles swept, what decides a run's id, failures, kills, bad input."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from commands import refused
+from processes import Started, is_alive, wait_until
+
+from tests.sweeps.wandb_reader import offline_runs
+
+HELPER = "def loss(lr, epoch, seed):\n    return lr * 10 / epoch + seed / 100\n"
+ARGPARSE = """
+import argparse
+import logging
+import os
+import sys
+import time
+
+from helper import loss
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float, default=1e-3)
+parser.add_argument("--act", choices=["relu", "tanh"], default="relu")
+parser.add_argument("--use-amp", action="store_true")
+parser.add_argument("--sizes", nargs="+", type=int)
+parser.add_argument("--data", default=None)
+parser.add_argument("--trouble", default="")
+parser.add_argument("--seed", type=int, required=True)
+parser.add_argument("--out-dir")
+args = parser.parse_args()
+logging.basicConfig(level=logging.INFO)
+if args.trouble == "exit":
+    print("Traceback")
+    sys.exit("ValueError: the learning rate is odd")
+if args.trouble == "odd":
+    os.kill(os.getpid(), 11)
+print("OMP", os.environ["OMP_NUM_THREADS"], os.getcwd(), sys.executable)
+for epoch in range(1, 4):
+    for batch in range(2):
+        print(f"batch {batch}: train_loss={batch + epoch}", end="\\r", flush=True)
+    print()
+    logging.info("epoch %d: val/loss: %.4f, amp=%d", epoch, loss(args.lr, epoch, args.seed),
+                 args.use_amp)
+    if args.trouble == "hang":
+        with open("pid", "w") as file:
+            file.write(str(os.getpid()))
+        time.sleep(600)
+"""
+CLICK = """
+import json
+
+import click
+
+
+@click.command()
+@click.option("--rate", default=0.1, show_default=True)
+@click.option("--kind", type=click.Choice(["a", "b"]), default="a")
+@click.option("--seed", default=0)
+def main(rate, kind, seed):
+    for epoch in range(3):
+        val = {"acc": rate * (epoch % 2) + seed / 10}
+        print(json.dumps({"epoch": epoch, "val": val, "kind": kind}))
+
+
+main()
+"""
+WRITES_JSON = """
+import json
+import sys
+
+rate, seed, out = float(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+with open(f"{out}/result.json", "w") as file:
+    json.dump({"f1": rate + seed / 10, "n": 3, "name": "x"}, file)
+"""
+WRITES_EVENTS = """
+import sys
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+rate, seed, out = float(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+writer = EventFileWriter(out + "/logs")
+for step in range(3):
+    for tag, value in (("val/loss", rate / (step + 1) + seed / 10), ("train/loss", step)):
+        values = [Summary.Value(tag=tag, simple_value=value)]
+        writer.add_event(Event(step=step, summary=Summary(value=values)))
+writer.close()
+"""
+SELECT = 'SELECT = {"metric": "val/loss", "direction": "minimize"}\n'
+FILE = f'''"""What does the learning rate do?"""
+
+COMMAND = "python train.py --lr {{lr}} {{--use-amp}} --seed {{seed}} --trouble '{{trouble}}'"
+BASELINE = {{"lr": 0.001, "use_amp": False, "trouble": ""}}
+AXES = {{"script.lr": [0.01], "use_amp": [True]}}
+{SELECT}'''
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, text in (("helper", HELPER), ("train", ARGPARSE), ("mine", FILE)):
+        (tmp_path / f"{name}.py").write_text(text)
+    return tmp_path
+
+
+@pytest.fixture
+def call(paribus, folder):
+    def call(*words, **more):
+        return paribus(words[0], "--root", folder / "r", *words[1:], cwd=folder, **more)
+
+    return call
+
+
+SWEEP = ("sweep", "mine.py", "lr=0.01", "--seeds", "2", "--no-wandb", "--json")
+
+
+def swept(call, *words):
+    done = call(*words)
+    assert done.code == 0, done.err
+    return done.json
+
+
+def values(document):
+    return [setting["values"] for setting in document["settings"]]
+
+
+def test_argparse_without_a_file(call, folder):
+    words = ("sweep", "lr=1e-3,1e-2", "--seeds", "2", "--no-wandb", "--json", "--metric",
+             "val/loss", "--direction", "minimize", "--", "python", "train.py", "--lr", "{lr}",
+             "--seed", "{seed}", "--out-dir", "{out}")  # fmt: skip
+    document = swept(call, *words)
+    assert document["sameness"] == "not proven"
+    assert [s["label"] for s in document["settings"]] == ["baseline", "script.lr=0.01"]
+    assert values(document) == [[0.0033, 0.0133], [0.0333, 0.0433]]
+    run = folder / "r" / "runs" / document["settings"][0]["runs"][0]
+    log = (run / "log.txt").read_text()
+    assert "OMP 1" in log
+    assert "INFO:root:epoch 3" in log
+    assert (run / "out").is_dir()
+    lines = [json.loads(line)["metrics"] for line in (run / "history.jsonl").open()]
+    # What a progress bar overwrote is no epoch: only its last state is read.
+    assert lines == [
+        {"train_loss": 1.0 + epoch, "val/loss": round(0.01 / epoch, 4), "amp": 0.0}
+        for epoch in (1, 2, 3)
+    ]
+    assert swept(call, *words)["runs"]["reused"] == 4
+    study = document["study"]
+    for other in (("compare", study), ("report", study), ("plot", study), ("runs", study)):
+        assert call(*other).code == 0
+    done = call("reproduce", f"{study}/script.lr=0.01")
+    assert (done.code, "bit-exact" in done.out) == (0, True), done
+
+
+def test_click_and_nested_json_lines(call, folder):
+    (folder / "clicked.py").write_text(CLICK)
+    document = swept(call, "sweep", "rate=1,2.5", "kind=a,b", "--seeds", "0,3", "--no-wandb",
+                     "--json", "--metric", "val/acc", "--direction", "maximize", "--",
+                     "python", "clicked.py", "--rate={rate}", "--kind", "{kind}",
+                     "--seed", "{seed}")  # fmt: skip
+    assert values(document) == [[1.0, 1.3], [2.5, 2.8], [1.0, 1.3]]
+
+
+def test_a_json_file_that_it_writes(call, folder):
+    (folder / "writes.py").write_text(WRITES_JSON)
+    document = swept(call, "sweep", "x=1,2", "--set", "x=2", "--seeds", "2", "--no-wandb", "--json",
+                     "--metric", "f1", "--metrics-from", "{out}/result.json", "--",
+                     "python", "writes.py", "{x}", "{seed}", "{out}")  # fmt: skip
+    assert values(document) == [[2.0, 2.1], [1.0, 1.1]]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("m.csv", "epoch,train/loss,val/loss\n1,5,\n1,,{rate}\n2,4,\n2,,{better}\n"),
+        ("m.jsonl", '{{"epoch": 1, "val/loss": {rate}}}\n{{"epoch": 2, "val/loss": {better}}}\n'),
+        ("m.json", '[{{"val/loss": {rate}, "ok": true}}, {{"val/loss": {better}}}]'),
+    ],
+)
+def test_tables_that_it_writes(call, folder, name, text):
+    (folder / "writes.py").write_text(
+        "import sys\nrate, seed = float(sys.argv[1]), int(sys.argv[2])\n"
+        f"text = {text!r}.format(rate=rate, better=rate / 2 + seed)\n"
+        f"open(sys.argv[3] + '/{name}', 'w').write(text)\n"
+    )
+    document = swept(call, "sweep", "x=1,2", "--seeds", "1", "--no-wandb", "--json",
+                     "--metric", "val/loss", "--metrics-from", f"{{out}}/{name}", "--",
+                     "python", "writes.py", "{x}", "{seed}", "{out}")  # fmt: skip
+    assert values(document) == [[0.5], [1.0]]
+
+
+def test_tensorboard_events(call, folder):
+    pytest.importorskip("tensorboard")
+    (folder / "events.py").write_text(WRITES_EVENTS)
+    document = swept(call, "sweep", "x=1,4", "--seeds", "2", "--no-wandb", "--json",
+                     "--metric", "val/loss", "--metrics-from", "{out}", "--",
+                     "python", "events.py", "{x}", "{seed}", "{out}")  # fmt: skip
+    for found, wanted in zip(values(document), [[1 / 3, 1 / 3 + 0.1], [4 / 3, 4 / 3 + 0.1]],
+                             strict=True):  # fmt: skip
+        assert found == pytest.approx(wanted)
+    run = folder / "r" / "runs" / document["settings"][0]["runs"][0]
+    lines = [json.loads(line)["metrics"] for line in (run / "history.jsonl").open()]
+    assert [line["train/loss"] for line in lines] == [0, 1, 2]
+
+
+def test_a_regular_expression(call, folder):
+    (folder / "prints.py").write_text(
+        "import sys\nfor e in (2, 1):\n    print(f'[{e}] valid {float(sys.argv[1]) * e} (best)')\n"
+        "print('lr=3')\n"
+    )
+    text = FILE.replace("train.py --lr {lr}", "prints.py {lr}").replace("val/loss", "valid")
+    (folder / "mine.py").write_text(text + 'METRICS = r"valid (?P<valid>\\S+)"\n')
+    assert values(swept(call, *SWEEP)) == [[0.001, 0.001], [0.01, 0.01]]
+
+
+def edit(file, old, new):
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def test_what_decides_whether_a_run_is_trained_again(call, folder):
+    (folder / "data.csv").write_text("1\n")
+    (folder / "more").mkdir()
+    (folder / "more" / "a.txt").write_text("1")
+    edit(folder / "mine.py", "train.py", "train.py --data=data.csv")
+    edit(folder / "mine.py", "AXES", 'INPUTS = ["more"]\nAXES')
+    counts = swept(call, *SWEEP)["runs"]
+    assert (counts["trained"], counts["reused"]) == (4, 0)
+    assert swept(call, *SWEEP)["runs"]["reused"] == 4
+    edit(folder / "mine.py", "[0.01]", "[0.02]")
+    assert swept(call, *SWEEP)["runs"]["reused"] == 4
+    for file, old, new in (
+        ("train.py", "val/loss: %.4f", "val/loss: %.5f"),
+        ("helper.py", "/ 100", "/ 1000"),
+        ("data.csv", "1", "2"),
+        ("more/a.txt", "1", "2"),
+        ("mine.py", "train.py", "train.py --act relu"),
+    ):
+        edit(folder / file, old, new)
+        done = call(*SWEEP)
+        assert done.json["runs"]["trained"] == 4, file
+        assert f"{Path(file).name if file != 'more/a.txt' else '*'}: changed" in done.err, done.err
+    (folder / "more" / "b.txt").write_text("1")
+    assert swept(call, *SWEEP)["runs"]["trained"] == 4
+
+
+def test_reproduce_says_which_file_was_edited(call, folder):
+    study = swept(call, *SWEEP)["study"]
+    edit(folder / "helper.py", "* 10", "* 20")
+    done = call("reproduce", f"{study}/baseline-s0", "--json")
+    assert done.code == 1
+    assert list(done.json["environment"]) == ["helper.py"]
+    assert done.json["first_difference"]["quantity"] == "val/loss"
+    (folder / "train.py").unlink()
+    done = call("reproduce", f"{study}/baseline-s0")
+    assert (done.code > 0, "train.py" in done.err) == (True, True), done
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        ("exit", ["exit code 1", "ValueError: the learning rate is odd", "log.txt"]),
+        ("odd", ["SIGSEGV"]),
+    ],
+)
+def test_a_script_that_fails_is_a_failed_run(call, folder, trouble, words):
+    done = call("run", "mine.py", f"trouble={trouble}", "--no-wandb", "--json")
+    assert (done.code, done.json["status"]) == (1, "failed")
+    for word in words:
+        assert word in done.json["reason"]
+    assert (Path(done.json["dir"]) / "log.txt").is_file()
+
+
+def test_a_metric_that_never_came_is_named_with_those_that_did(call, folder):
+    edit(folder / "mine.py", "val/loss", "val/los")
+    done = call("run", "mine.py", "--no-wandb", "--json")
+    reason = done.json["reason"]
+    assert "'val/los' never came; these did: train_loss, val/loss, amp." in reason
+    assert "Did you mean 'val/loss'?" in reason
+    (folder / "mine.py").write_text(FILE + 'METRICS = "{out}/m.json"\n')
+    done = call("run", "mine.py", "--no-wandb", "--json")
+    assert "m.json, which METRICS names, cannot be read" in done.json["reason"]
+
+
+def pid_of(folder):
+    wait_until((folder / "pid").is_file)
+    wait_until(lambda: (folder / "pid").read_text())
+    return int((folder / "pid").read_text())
+
+
+@pytest.mark.parametrize("how", ["kill", "worker", "stop"])
+def test_the_script_ends_with_paribus_and_its_run_begins_again(folder, how, paribus):
+    line = ("sweep", "mine.py", "lr=0.01", "--seeds", "2", "--root", "r", "--no-wandb",
+            "--set", "trouble=hang", "--workers", "1", "--run-timeout", "600")  # fmt: skip
+    started = Started(line, cwd=folder)
+    pid = pid_of(folder)
+    assert is_alive(pid)
+    if how == "kill":
+        started.process.kill()
+        started.process.communicate()
+    elif how == "worker":
+        (folder / "pid").unlink()
+        (worker,) = started.workers()
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: not is_alive(pid))
+        pid = pid_of(folder)  # it is tried once more
+        started.process.kill()
+        started.process.communicate()
+    else:
+        started.process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        started.process.send_signal(signal.SIGINT)  # at once: the first waits for an epoch
+        assert started.end()[0] == 130
+    wait_until(lambda: not is_alive(pid))
+    edit(folder / "train.py", "time.sleep(600)", "pass")
+    done = paribus(*line, "--json", cwd=folder)
+    assert (done.code, done.json["runs"]["trained"]) == (0, 4), done
+
+
+def test_a_run_that_is_silent_is_given_up(call, folder):
+    done = call("sweep", "mine.py", "lr=0.01", "--seeds", "1", "--set", "trouble=hang",
+                "--no-wandb", "--run-timeout", "1", "--workers", "2")  # fmt: skip
+    assert done.code == 1
+    assert "timeout: no epoch ended for" in done.err
+    assert not is_alive(pid_of(folder))
+
+
+def test_runs_are_logged_to_wandb(call, folder):
+    done = call("sweep", "mine.py", "lr=0.01", "--seeds", "1", env={"WANDB_MODE": "offline"})
+    assert done.code == 0, done.err
+    found = offline_runs(folder / "r")
+    assert any("val/loss" in row for run in found for row in run.rows)
+
+
+ONLY = ("--metric", "val/loss", "--direction", "minimize", "--", "python", "train.py")
+SEED = ("--seed", "{seed}")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("lr=1,2", *ONLY, "--lr", "{lr}"), ["COMMAND has no {seed}. Such as --seed {seed}"]),
+        (("lr=1,2", *ONLY, *SEED), ["COMMAND has no {lr}."]),
+        (("lr=1,2", *ONLY, "{lr}", "{width}", *SEED), ["BASELINE has no 'width'."]),
+        (("lr=1,2", *ONLY, "{lr:.2f}", *SEED), ["{lr} in '{lr:.2f}' is no hyperparameter."]),
+        (("lr=1,2", *ONLY, "{lr", *SEED), ["'{lr': expected '}' before end of string."]),
+        (("lr=1:2", *ONLY, "{lr}", *SEED), ["does not say which level is the baseline", "--set"]),
+        (("lr", *ONLY, "{lr}", *SEED), ["'lr' is not KEY=LEVELS."]),
+        (("lr=1,2", *ONLY[2:], "{lr}", *SEED), ["A command needs --metric"]),
+        (("lr=1,2", *ONLY[:-1], "trian.py", "{lr}", *SEED), ["no 'trian.py'", "'train.py'?"]),
+        (("lr=1,2", *ONLY[:-2], "pyton", "{lr}", *SEED), ["there is no program 'pyton'."]),
+        (("lr=1", *ONLY, "{lr}", *SEED), ["1 is the baseline's own level"]),
+        (("lr=1,2", "--metrics-from", "m.json", *ONLY, "{lr}", *SEED), ["nor a path below {out}"]),
+        (("lr=1,2", "--metrics-from", "(?P<x>", *ONLY, "{lr}", *SEED), ["no regular expression"]),
+        (("mine.py", "--metric", "x"), ["--metric is for a command"]),
+        (("lr=1,2", "--metric", "x", *ONLY[4:], "{lr}", *SEED), ["select.direction"]),
+    ],
+    ids=lambda words: words[0] if isinstance(words, list) else "",
+)
+def test_bad_input_is_one_line_and_creates_nothing(call, folder, words, said):
+    before = sorted(folder.iterdir())
+    refused(call("sweep", *words), folder / "r", *said)
+    refused(call("sweep", words[0], "--dry-run", *words[1:]), folder / "r", *said)
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("COMMAND = 3\n", ["mine.py: COMMAND is no command"]),
+        ('COMMAND = "python train.py \'"\n', ["COMMAND is no command: No closing quotation."]),
+        ("BASELINE = 3\n", ["BASELINE is no dict"]),
+        ("BASELINE['use_amp'] = 1\n", ["{--use-amp} is a flag: BASELINE use_amp must be True or"]),
+        ("INPUTS = ['data/*.csv']\n", ["INPUTS: there is no file 'data/*.csv' in"]),
+        ("INPUTS = 'x'\n", ["INPUTS is no list of files."]),
+        ("METRICS = '{out}/x.xml'\n", ["of a file .json, .jsonl or .csv, or a folder"]),
+        ("FOLDER = '/nowhere'\nSELECT = {}\n", ["folder /nowhere is not there", "SELECT does not"]),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_together(call, folder, more, said):
+    (folder / "mine.py").write_text(FILE + more)
+    refused(call(*SWEEP[:-1]), folder / "r", *said)
+
+
+def test_new_reads_options_and_runs_nothing(paribus, folder):
+    (folder / "clicked.py").write_text(CLICK + "raise SystemExit('it was run')\n")
+    done = paribus("new", "two", "--script", "train.py", cwd=folder)
+    assert done.code == 0, done.err
+    text = (folder / "two.py").read_text()
+    assert (
+        'COMMAND = "python train.py --lr {lr} --act {act} {--use-amp} --trouble {trouble} ' in text
+    )
+    assert "--seed {seed} --out-dir {out}" in text
+    assert '"script.lr": [0.0001, 0.01], "script.act": ["tanh"], "script.use_amp": [True]' in text
+    assert "--sizes is left out: it has no default that is one number or word." in done.out
+    assert "--data is left out" in done.out
+    assert "SELECT names no metric yet" in done.out
+    refused(paribus("sweep", "two.py", "--root", "r", cwd=folder), folder / "r", "SELECT does not")
+    edit(folder / "two.py", '{"metric": ""}', '{"metric": "val/loss", "direction": "minimize"}')
+    done = paribus("sweep", "two.py", "lr", "--seeds", "1", "--no-wandb", "--json", cwd=folder)
+    assert (done.code, len(done.json["settings"])) == (0, 3), done
+    done = paribus("new", "three", "--script", "clicked.py", "--json", cwd=folder)
+    assert "--rate {rate} --kind {kind} --seed {seed}" in (folder / "three.py").read_text()
+    assert done.code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("x", "--script", "nothing.py"), ["nothing.py cannot be read", "No such file"]),
+        (("mine", "--script", "train.py"), ["mine.py is there already"]),
+        (("x", "--script", "train.py", "--data", "x.csv"), ["--script takes none of --data"]),
+    ],
+)
+def test_new_refuses(paribus, folder, words, said):
+    before = sorted(folder.iterdir())
+    refused(paribus("new", *words, cwd=folder), folder / "r", *said)
+    assert sorted(folder.iterdir()) == before
+
+
+def test_check_and_show(call):
+    done = call("check", "mine.py", "--json")
+    assert [check["passed"] for check in done.json["checks"]] == [True, True, True]
+    assert "script.use_amp" in call("show", "mine.py").out
