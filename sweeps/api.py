@@ -42,6 +42,7 @@ from paribus.sweeps.study.results_dir import ResultsDir, root_words
 from paribus.sweeps.study.settings import Requested
 from paribus.sweeps.study.study import Study, latest_study
 from paribus.sweeps.sweep import planned_final, planned_run, planned_sweep
+from paribus.sweeps.tracking.tracker import read_trackers
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -240,6 +241,7 @@ def train(
     *,
     seed: int = 0,
     root: str | Path | None = None,
+    track: str = "wandb",
     wandb: bool = True,
     engine: str = "auto",
     trust: bool = False,
@@ -253,7 +255,8 @@ def train(
         overrides: Hyperparameter to value, such as ``{"optimizer.lr": 0.01}``, or ``KEY=VALUE``.
         seed: The run's seed.
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
-        wandb: Whether W&B follows.
+        track: Trackers with commas between: ``wandb,tensorboard``; or ``none``.
+        wandb: Whether W&B may be one of them.
         engine: ``auto``, ``loop`` or ``cohort``.
         trust: Whether whatever the record of a run names may be imported and executed.
 
@@ -262,11 +265,12 @@ def train(
     """
     refuse_while_loading("train")
     place, faults = _root(root), Faults()
+    names = read_trackers(track, faults, wandb=wandb)
     seed = read_option("seed", seed, faults)
     requested = _requested(overrides, place), None, engine
     request = request_for(place, str(experiment), *requested, trust=trust, faults=faults)
-    with planned_run(place, request, seed, faults, wandb=wandb) as planned:
-        train_watched(planned, wandb=wandb, warn=_warn)
+    with planned_run(place, request, seed, faults) as planned:
+        train_watched(planned, track=names, warn=_warn)
     planned.finished("Once its cause is gone, call train again.")
     return Run(place.run(planned.run.id))
 
@@ -288,6 +292,7 @@ def sweep(
     study: str | None = None,
     root: str | Path | None = None,
     workers: int | None = None,
+    track: str = "wandb",
     wandb: bool = True,
     engine: str = "auto",
     storage: str | None = None,
@@ -313,7 +318,8 @@ def sweep(
         study: Its name; None: it follows from the request.
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
         workers: Processes; None: the machine's cores.
-        wandb: Whether W&B follows.
+        track: Trackers with commas between: ``wandb,tensorboard``; or ``none``.
+        wandb: Whether W&B may be one of them.
         engine: ``auto``, ``loop`` or ``cohort``.
         storage: URL of the Optuna storage; None: a SQLite file under the root.
         trust: Whether whatever the record of a run names may be imported and executed.
@@ -323,6 +329,7 @@ def sweep(
     """
     refuse_while_loading("sweep")
     place, faults = _root(root), Faults()
+    names = read_trackers(track, faults, wandb=wandb)
     options = study_options(
         faults,
         seeds=_seeds(SEEDS if seeds is None else seeds, faults),
@@ -340,8 +347,8 @@ def sweep(
     workers = read_option("workers", workers, faults)
     requested = _requested(overrides, place), _requested(axes, place, axes=True), engine
     request = request_for(place, str(experiment), *requested, trust=trust, faults=faults)
-    with planned_sweep(place, request, options, faults, workers=workers, wandb=wandb) as planned:
-        train_watched(planned, wandb=wandb, warn=_warn)
+    with planned_sweep(place, request, options, faults, workers=workers, track=names) as planned:
+        train_watched(planned, track=names, warn=_warn)
     for note in planned.notes:
         _warn(note)
     return StudyResult(planned.study)
@@ -353,6 +360,7 @@ def finalize(
     label: str | None = None,
     *,
     root: str | Path | None = None,
+    track: str = "wandb",
     wandb: bool = True,
     engine: str = "auto",
     trust: bool = False,
@@ -366,7 +374,8 @@ def finalize(
         study: A study, or its name.
         label: The setting; None: the best one.
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
-        wandb: Whether W&B follows.
+        track: Trackers with commas between: ``wandb,tensorboard``; or ``none``.
+        wandb: Whether W&B may be one of them.
         engine: ``auto``, ``loop`` or ``cohort``.
         trust: Whether whatever the record of a run names may be imported and executed.
 
@@ -375,9 +384,12 @@ def finalize(
             function's.
     """
     refuse_while_loading("finalize")
+    faults = Faults()
+    names = read_trackers(track, faults, wandb=wandb)
+    faults.check()
     place, name = _named(study, root)
-    with planned_final(place, name, label, engine, trust=trust, wandb=wandb) as planned:
-        train_watched(planned, wandb=wandb, warn=_warn)
+    with planned_final(place, name, label, engine, trust=trust) as planned:
+        train_watched(planned, track=names, warn=_warn)
     planned.finished("Once its cause is gone, call finalize again.")
     return Run(place.run(planned.run.id))
 
@@ -548,7 +560,7 @@ def reproduce(
     with planned_reproduction(place, name, workers=workers, trust=trust) as planned:
         for seed in planned.missing:
             _warn(f"{name}: seed {seed} has no finished run, so it is not compared.")
-        train_watched(planned, warn=_warn, wandb=False)
+        train_watched(planned, warn=_warn, track=())
         results = planned.results()
     return results[0] if len(results) == 1 else ReproducedSetting(name, results)
 

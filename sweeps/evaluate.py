@@ -25,6 +25,7 @@ from paribus.sweeps.study.study import Metric, Study
 
 if TYPE_CHECKING:
     from paribus.core.inference.evaluate import Evaluated
+    from paribus.core.inference.export import Exported
     from paribus.core.inference.new_inputs import Given
     from paribus.core.inference.predict import Predictions
 
@@ -174,6 +175,15 @@ def predict_named(
 
     with Pool(1, record.configuration["data"]["name"]) as pool:
         return pool.call(predict_run, folder.folder, read_given(), trust)
+
+
+def export_named(root: ResultsDir, name: str, trust: bool = False) -> Exported:
+    """Return a run's best checkpoint as ONNX; raises what `find_run` and `export_run` do."""
+    folder, record = find_trained_run(root, name, "export")
+    from paribus.core.inference.export import export_run
+
+    with Pool(1, record.configuration["data"]["name"]) as pool:
+        return pool.call(export_run, folder.folder, trust)
 
 
 def _evaluate_study(

@@ -53,7 +53,7 @@ def planned_sweep(
     faults: Faults,
     *,
     workers: int | None = None,
-    wandb: bool = True,
+    track: Sequence[str] = (),
 ) -> Iterator[Sweep]:
     """Check and plan what `paribus sweep` requests; nothing is created yet.
 
@@ -75,9 +75,7 @@ def planned_sweep(
         # This process is idle while the workers import torch.
         optuna_studies.warm_up()
         power_analysis.warm_up()
-        tracking.warm_up(enabled=wandb)
-        with faults.collecting():
-            tracking.check_variables(enabled=wandb)
+        tracking.warm_up(track)
         yield Sweep(request, options, root, pool, faults.found)
 
 
@@ -333,7 +331,7 @@ class Sweep(Training):
 
 @contextmanager
 def planned_run(
-    root: ResultsDir, request: Request, seed: int, faults: Faults, *, wandb: bool = True
+    root: ResultsDir, request: Request, seed: int, faults: Faults
 ) -> Iterator[SingleRun]:
     """Check and plan what `paribus run` requests, as `planned_sweep` does.
 
@@ -342,8 +340,6 @@ def planned_run(
     """
     with faults.collecting():
         root.check_writable()
-    with faults.collecting():
-        tracking.check_variables(enabled=wandb)
     with Pool(1, data_of(request)) as pool:
         run = pool.call(planner.plan_run, request, seed, faults.found)
         yield SingleRun(run, root, pool)
@@ -396,7 +392,6 @@ def planned_final(
     *,
     test: bool = False,
     trust: bool = False,
-    wandb: bool = True,
 ) -> Iterator[FinalRun]:
     """Check and plan the final run of a study's setting; None: of its best one.
 
@@ -404,7 +399,6 @@ def planned_final(
         RequestError: With the faults of the request; also where there is no test part to `test` on.
     """
     root.check_writable()
-    tracking.check_variables(enabled=wandb)
     study = Study.load(root, name)
     results = {result.label: result for result in study.results()}
     if label is None:

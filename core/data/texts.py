@@ -20,7 +20,7 @@ from paribus.core.data.tables import check_columns, read_frame
 from paribus.core.errors import bad_data, first_few, shown
 
 PADDING, UNKNOWN = 0, 1  # the first two ids; words follow
-_TOKEN = re.compile(r"\w+|[^\w\s]")  # words, and each other sign alone
+TOKEN = re.compile(r"\w+|[^\w\s]")  # words, and each other sign alone
 
 
 class TextRecipe(TypedDict):
@@ -117,7 +117,7 @@ class Tokens:
 
 def tokens(text: str, lowercase: bool) -> list[str]:
     """Return the words and signs of a text."""
-    return _TOKEN.findall(text.lower() if lowercase else text)
+    return TOKEN.findall(text.lower() if lowercase else text)
 
 
 def checked(texts: Texts, where: str) -> Texts:
@@ -126,7 +126,7 @@ def checked(texts: Texts, where: str) -> Texts:
     Raises:
         RequestError: Naming those that have none.
     """
-    bare = [row for row, text in enumerate(texts.texts) if not _TOKEN.search(text)]
+    bare = [row for row, text in enumerate(texts.texts) if not TOKEN.search(text)]
     if bare:
         rows = first_few([str(row) for row in bare])
         raise bad_data(

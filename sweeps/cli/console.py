@@ -332,6 +332,10 @@ def training_options(command: Command) -> Command:
             help="Processes of each worker that read files and augment ahead.",
         ),
         click.option(
+            "--track", default="wandb", metavar="wandb,tensorboard|none", show_default=True,
+            help="Where runs are logged: Weights & Biases, TensorBoard.",
+        ),
+        click.option(
             "--no-wandb", is_flag=True,
             help="Log nothing to Weights & Biases; so does WANDB_MODE=disabled. WANDB_API_KEY, "
             "WANDB_PROJECT and WANDB_BASE_URL say where it is logged.",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import rich_click as click
 
 from paribus.core.errors import RequestError, shown
+from paribus.core.fileio import write_bytes, write_json
 from paribus.sweeps.cli.completion import complete_subject
 from paribus.sweeps.cli.console import bar, print_json, run_options, say, table, warn
 from paribus.sweeps.formatting import number
@@ -228,4 +229,38 @@ def _likeliest(prediction: Prediction) -> str:
     return ", ".join(f"{shown(name, WIDEST)} {number(value)}" for name, value in largest)
 
 
-COMMANDS = (evaluate_command, predict_command)
+@click.command("export")
+@click.argument("run", shell_complete=complete_subject)
+@click.option("--output", "-o", metavar="FILE",
+              help="The file, .onnx. Default: RUN.onnx in this folder.")  # fmt: skip
+@run_options
+def export_command(
+    run: str, output: str | None, trust: bool, root: ResultsDir, as_json: bool
+) -> None:
+    """Write the best checkpoint of a RUN as ONNX, checked on the validation part.
+
+    Standardization is inside. What is to be done before, and the names of the classes, are in a
+    JSON beside it, FILE.json.
+    """
+    from paribus.sweeps.evaluate import export_named
+    from paribus.sweeps.report.page import checked_output, unwritable
+
+    file = checked_output(output or "run.onnx", (".onnx",), "The model")
+    found = export_named(root, run, trust)
+    file = file if output else file.with_stem(found.schema["run"])
+    beside = file.with_name(f"{file.name}.json")
+    try:
+        write_bytes(file, found.content)
+        write_json(beside, found.schema)
+    except OSError as error:
+        raise unwritable("The model", file, shown(error.strerror or error, 200)) from error
+    if as_json:
+        document = found._asdict() | {"file": str(file.absolute())}
+        return print_json({key: value for key, value in document.items() if key != "content"})
+    say(f"run {found.schema['run']}: {file}; what goes in and comes out: {beside}")
+    say(f"checked on {found.examples} examples: outputs differ by at most {found.difference:.1e}")
+    rows = [[key, *map(number, both)] for key, both in found.metrics.items()]
+    return table(("metric", "PyTorch", "ONNX"), rows, right=(1, 2))
+
+
+COMMANDS = (evaluate_command, predict_command, export_command)

@@ -63,9 +63,7 @@ def reproduce_command(
                 show(f"  {_what(name, planned)} was {_short(then)}, is {_short(now)}")
         for seed in reproduction.missing:
             warn(f"{run}: seed {seed} has no finished run, so it is not compared.")
-        train_watched(
-            reproduction, warn=warn, wandb=False, stop=stop, quiet=as_json, plain=is_plain()
-        )
+        train_watched(reproduction, warn=warn, track=(), stop=stop, quiet=as_json, plain=is_plain())
         if stop():
             warn(f"Stopped; to begin again: {again}")
             context.exit(INTERRUPTED)

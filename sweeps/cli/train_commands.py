@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ from paribus.sweeps.cli.console import (
 from paribus.sweeps.execution.driver import RunnerOptions
 from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir, root_words
+from paribus.sweeps.tracking.tracker import read_trackers
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -44,7 +46,8 @@ if TYPE_CHECKING:
 
 _HOW_TO_RUN = [
     "--engine", "--workers", "--run-timeout", "--checkpoint-every", "--loader-workers",
-    "--retry-failed", "--trust", "--root", "--study", "--storage", "--no-wandb",
+    "--retry-failed", "--trust", "--root", "--study", "--storage", "--track",
+    "--no-wandb",
 ]  # fmt: skip
 _WHAT_TO_SHOW = ["--dry-run", "--plain", "--verbose", "--json", "--help"]
 _COMMAND = "paribus.command"  # where click's context keeps the words after `--`
@@ -80,6 +83,7 @@ def run_command(
     checkpoint_every: float,
     retry_failed: bool,
     loader_workers: int,
+    track: str,
     no_wandb: bool,
     root: ResultsDir,
     as_json: bool,
@@ -91,9 +95,10 @@ def run_command(
 
     options = RunnerOptions(checkpoint_every, None, retry_failed, loader_workers)
     faults = faults_of(context)
+    names = read_trackers(track, faults, wandb=not no_wandb)
     request = request_for(root, experiment, overrides, None, engine, trust=trust, faults=faults)
-    planned = planned_run(root, request, seed, faults, wandb=not no_wandb)
-    single, record = _train_one(context, planned, options, wandb=not no_wandb, as_json=as_json)
+    planned = planned_run(root, request, seed, faults)
+    single, record = _train_one(context, planned, options, track=names, as_json=as_json)
     document = run_document(
         root.run(single.run.id),
         record,
@@ -171,6 +176,7 @@ def sweep_command(
     checkpoint_every: float,
     retry_failed: bool,
     loader_workers: int,
+    track: str,
     no_wandb: bool,
     root: ResultsDir,
     as_json: bool,
@@ -195,6 +201,7 @@ def sweep_command(
     faults = faults_of(context)
     if verbose and as_json:
         faults.add("--verbose is for what is read; --json prints all.", "Leave it out.", "options")
+    names = read_trackers(track, faults, wandb=not no_wandb)
     given = context.get_parameter_source("seeds") is not ParameterSource.DEFAULT
     options = study_options(faults, seeds_given=given, **of_study)
     runner_options = RunnerOptions(checkpoint_every, run_timeout, retry_failed, loader_workers)
@@ -212,7 +219,7 @@ def sweep_command(
             experiment, overrides = str(file), ()
         request = request_for(root, experiment, overrides, axes, engine, trust=trust, faults=faults)
         sweep = planning.enter_context(
-            planned_sweep(root, request, options, faults, workers=workers, wandb=not no_wandb)
+            planned_sweep(root, request, options, faults, workers=workers, track=names)
         )
         if not as_json:
             sweep_text.begin(sweep, verbose=verbose or dry_run)
@@ -223,7 +230,7 @@ def sweep_command(
         train_watched(
             sweep,
             warn=warn,
-            wandb=not no_wandb,
+            track=names,
             options=runner_options,
             stop=stop,
             quiet=as_json,
@@ -264,6 +271,7 @@ def finalize_command(
     checkpoint_every: float,
     retry_failed: bool,
     loader_workers: int,
+    track: str,
     no_wandb: bool,
     root: ResultsDir,
     as_json: bool,
@@ -280,10 +288,11 @@ def finalize_command(
     from paribus.sweeps.sweep import planned_final
 
     options = RunnerOptions(checkpoint_every, None, retry_failed, loader_workers)
-    wandb = not no_wandb
-    faults_of(context).check()
-    planned = planned_final(root, study, label, engine, test=test, trust=trust, wandb=wandb)
-    final, record = _train_one(context, planned, options, wandb=wandb, as_json=as_json)
+    faults = faults_of(context)
+    names = read_trackers(track, faults, wandb=not no_wandb)
+    faults.check()
+    planned = planned_final(root, study, label, engine, test=test, trust=trust)
+    final, record = _train_one(context, planned, options, track=names, as_json=as_json)
     folder = root.run(final.run.id)
     read: Any = None  # an `Evaluation`
     if test and record.best:
@@ -313,7 +322,7 @@ def _train_one(
     planned: AbstractContextManager[SingleRun],
     options: RunnerOptions,
     *,
-    wandb: bool,
+    track: Sequence[str],
     as_json: bool,
 ) -> tuple[SingleRun, RunRecord]:
     """Train a planned run, watched; a stop before it is finished ends the command."""
@@ -324,7 +333,7 @@ def _train_one(
         for line in [] if as_json else single.summary():
             say(line)
         train_watched(
-            single, warn=warn, wandb=wandb, options=options, stop=stop, quiet=as_json,
+            single, warn=warn, track=track, options=options, stop=stop, quiet=as_json,
             plain=is_plain(),
         )  # fmt: skip
         interrupted = stop()

@@ -27,19 +27,19 @@ def train_watched(
     training: Training,
     *,
     warn: Callable[[str], None],
-    wandb: bool = True,
+    track: Sequence[str] = (),
     options: RunnerOptions = USUAL,
     stop: Stop = never,
     quiet: bool = False,
     plain: bool = False,
     lines: bool = False,
 ) -> None:
-    """Train what was planned, showing its progress on a terminal and in W&B.
+    """Train what was planned, showing its progress on a terminal and in other tools.
 
     Args:
         training: What was planned.
         warn: Shows a line.
-        wandb: Whether W&B follows.
+        track: Names of the trackers that follow.
         options: How runs are trained and kept.
         stop: Asked between epochs; true makes a clean stop.
         quiet: Show no progress.
@@ -48,7 +48,7 @@ def train_watched(
     """
     for note in _notes([*training.runs.values()]):
         warn(note)
-    tracker = open_tracker(training.root.path, enabled=wandb, warn=warn)
+    tracker = open_tracker(training.root.path, track, warn=warn)
     with watched(training, warn, quiet=quiet, plain=plain, lines=lines) as show, closing(tracker):
         for event in training.train(tracker, options, stop=stop):
             show(event)

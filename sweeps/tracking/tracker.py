@@ -1,7 +1,7 @@
-"""Trackers: what is called while runs train, who calls it, which one is chosen.
+"""Trackers: what is called while runs train, who calls it, which ones are chosen.
 
-To add another tool (TensorBoard, MLflow), write a subclass of `Tracker` in a module beside
-`wandb_sync.py` and return it from `open_tracker`.
+To add another tool (MLflow, Aim), write a subclass of `Tracker` in a module beside
+`tensorboard.py`, and name it in `TRACKERS`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from paribus.core.errors import Faults, ParibusError, shown
+from paribus.core.errors import Faults, ParibusError, one_of, shown
 from paribus.core.records.record import Epoch, RunRecord
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.run_spec import RunSpec
@@ -29,6 +30,12 @@ from paribus.sweeps.study.study import Study
 if TYPE_CHECKING:
     from paribus.sweeps.execution.driver import RunEvent
     from paribus.sweeps.report.study_plots import StudyView
+
+# Name of a tracker, which is also that of its library and its extra, to its module and class.
+TRACKERS = {
+    "wandb": ("wandb_sync", "WandbTracker"),
+    "tensorboard": ("tensorboard", "TensorBoardTracker"),
+}
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ class Tracker:
     No call raises an exception or waits for a server, except `close`, which waits a bounded time:
     whatever a tracker does slowly it does on a thread of its own, as `WandbTracker` does. The
     record is the truth, so a tracker that fails only warns. It must not change what it is given,
-    and may read it after the call has returned.
+    and may read it after the call has returned. It is made as `open_tracker` does it.
     """
 
     def begin(self, run: TrackedRun) -> None:
@@ -119,20 +126,64 @@ class Tracker:
         """End the tracker. May be called twice."""
 
 
-def open_tracker(root: Path, *, enabled: bool = True, warn: Callable[[str], None]) -> Tracker:
+class Several(Tracker):
+    """Makes each call to several trackers, one after the other."""
+
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
+        for call in ("begin", "log", "finish", "conclude", "close"):
+            setattr(self, call, partial(_each, [getattr(one, call) for one in trackers]))
+
+
+def _each(calls: Sequence[Callable[..., None]], *given: Any) -> None:
+    for call in calls:
+        call(*given)
+
+
+def read_trackers(given: str, faults: Faults, *, wandb: bool = True) -> tuple[str, ...]:
+    """Return the names in ``wandb,tensorboard``; ``none`` names none of them.
+
+    Args:
+        given: As it was typed.
+        faults: Takes what is unknown, and what would fail once there are runs.
+        wandb: Whether W&B may be one of them. ``WANDB_MODE=disabled`` switches it off too.
+    """
+    names = [*dict.fromkeys(name.strip() for name in given.split(","))]
+    if not (wandb and is_wanted()) and "wandb" in names:
+        names.remove("wandb")
+    for name in names:
+        if name in TRACKERS:
+            try:
+                _tracker_class(name)
+            except ImportError as error:
+                faults.add(f"--track {name}: {shown(error, 200)}.",
+                           f"Give: pip install 'paribus[{name}]'", "not-installed")  # fmt: skip
+        elif name != "none":
+            faults.add(f"There is no tracker '{shown(name, 40)}'.",
+                       f"Choose {one_of([*TRACKERS, 'none'])}; several with commas between.",
+                       "unknown-tracker")  # fmt: skip
+    with faults.collecting():
+        check_variables(enabled="wandb" in names)
+    return tuple(name for name in names if name in TRACKERS)
+
+
+def open_tracker(
+    root: Path, names: Sequence[str] = ("wandb",), *, warn: Callable[[str], None]
+) -> Tracker:
     """Return the tracker of one command.
 
     Args:
-        root: Where results live. W&B's files go to its folder ``wandb``.
-        enabled: Whether anything is tracked; ``WANDB_MODE=disabled`` switches tracking off too.
-        warn: Shows one line. Called from another thread, at most once for where the runs go
-            and once for all failures together.
+        root: Where results live. Each tracker's files go to its folder, such as ``wandb``.
+        names: Of the trackers in it.
+        warn: Shows one line. Called from another thread, and by each tracker at most once for
+            where the runs go and once for all failures together.
     """
-    if not (enabled and is_wanted()):
-        return Tracker()
-    from paribus.sweeps.tracking.wandb_sync import WandbTracker
+    opened = [_tracker_class(name)(root.absolute(), warn) for name in names]
+    return Several(opened) if len(opened) > 1 else (opened or [Tracker()])[0]
 
-    return WandbTracker(root.absolute(), warn)
+
+def _tracker_class(name: str) -> Any:
+    module, called = TRACKERS[name]
+    return getattr(import_module(f"paribus.sweeps.tracking.{module}"), called)
 
 
 def is_wanted() -> bool:
@@ -168,13 +219,13 @@ def check_variables(*, enabled: bool = True) -> None:
     faults.check()
 
 
-def warm_up(*, enabled: bool) -> None:
+def warm_up(names: Sequence[str]) -> None:
     """Import what drawing a page and the first call of a tracker need: a second altogether."""
     import paribus.sweeps.report.study_report  # noqa: F401
 
-    if enabled and is_wanted():
+    for name in names:
         with suppress(Exception):  # the tracker reports what is wrong with it
-            import wandb  # noqa: F401
+            import_module(name)
 
 
 class TrackerCallback:

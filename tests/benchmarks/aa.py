@@ -51,7 +51,7 @@ def trained(root, runs):
     """The study of a baseline alone."""
     request = Request(find_experiment("digits"), axes=None)
     options = StudyOptions(range(runs), name="aa")
-    with planned_sweep(root, request, options, Faults(), wandb=False) as sweep:
+    with planned_sweep(root, request, options, Faults()) as sweep:
         for _ in sweep.train(Tracker(), USUAL):
             pass
     return sweep.study

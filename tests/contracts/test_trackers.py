@@ -2,7 +2,14 @@
 
 import pytest
 
-from paribus.sweeps.tracking.tracker import TrackedRun, Tracker, open_tracker
+from paribus.core.errors import Faults
+from paribus.sweeps.tracking.tracker import (
+    TRACKERS,
+    TrackedRun,
+    Tracker,
+    open_tracker,
+    read_trackers,
+)
 from tests.sweeps.tracked import STUDY, epochs, recorded
 
 RUN = TrackedRun(
@@ -25,16 +32,27 @@ COMPLETE = recorded({
 FAILED = recorded(None, reason="loss is not finite")
 
 
-@pytest.fixture(params=["none", "disabled", "offline"])
+NAMES = {"none": "none", "disabled": "wandb", "offline": "wandb", "both": ",".join(TRACKERS)}
+
+
+@pytest.fixture(params=["none", "disabled", "offline", "tensorboard", "both"])
 def opened(request, tmp_path, monkeypatch):
     """A tracker, the lines it warned with, and its root."""
-    monkeypatch.setenv("WANDB_MODE", "offline" if request.param == "offline" else "disabled")
+    name = request.param
+    if name in ("tensorboard", "both"):
+        pytest.importorskip("tensorboard")
+    monkeypatch.setenv("WANDB_MODE", "disabled" if name in ("none", "disabled") else "offline")
     warnings = []
-    enabled = request.param != "none"
-    tracker = open_tracker(tmp_path, enabled=enabled, warn=warnings.append)
-    assert (type(tracker) is Tracker) == (request.param != "offline")
+    names = read_trackers(NAMES.get(name, name), Faults())
+    tracker = open_tracker(tmp_path, names, warn=warnings.append)
+    assert (type(tracker) is Tracker) == (name in ("none", "disabled"))
     yield tracker, warnings, tmp_path
     tracker.close()
+
+
+def told(warnings):
+    """Return how many lines there are of each tracker; each may say where the runs go, once."""
+    return [sum(line.startswith(name) for line in warnings) for name in ("W&B", "TensorBoard")]
 
 
 def test_calls_in_order(opened):
@@ -43,8 +61,9 @@ def test_calls_in_order(opened):
     tracker.log(RUN.run, HISTORY[0])
     tracker.finish(RUN.run, COMPLETE, EPOCHS)
     tracker.close()
-    assert len(warnings) == (0 if type(tracker) is Tracker else 1)
-    assert [path.name for path in root.iterdir()] == [] or (root / "tracked.jsonl").exists()
+    files = {"W&B": root / "tracked.jsonl", "TensorBoard": root / "tensorboard"}
+    assert told(warnings) == [file.exists() for file in files.values()]
+    assert (type(tracker) is Tracker) == (not warnings)
 
 
 def test_each_call_twice(opened):
@@ -60,7 +79,7 @@ def test_each_call_twice(opened):
         tracker.conclude(lambda: STUDY)
     tracker.close()
     tracker.close()
-    assert len(warnings) <= 1
+    assert max(told(warnings)) <= 1
 
 
 def test_unknown_runs_are_ignored(opened):
@@ -77,7 +96,7 @@ def test_a_failed_run_and_one_without_history(opened):
     tracker.begin(RUN)
     tracker.finish(RUN.run, FAILED, [])
     tracker.close()
-    assert len(warnings) <= 1
+    assert max(told(warnings)) <= 1
 
 
 def test_a_study_of_which_nothing_can_be_compared(opened):
@@ -99,7 +118,7 @@ def test_a_study_that_cannot_be_made(opened):
     tracker.conclude(broken)
     tracker.close()
     assert len(warnings) == len(asked)
-    assert (type(tracker) is Tracker) == (not asked)
+    assert not (asked and type(tracker) is Tracker)
     assert all("no verdict today" in line for line in warnings)
     assert list(root.iterdir()) == []
 
