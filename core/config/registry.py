@@ -24,6 +24,7 @@ from paribus.core.config.schema import (
     walk_components,
 )
 from paribus.core.config.signatures import (
+    UNRECORDED,
     Parameter,
     Signature,
     check_keywords,
@@ -145,7 +146,9 @@ class Resolved:
         return {
             name: plain_default(parameter)
             for name, parameter in self.signature.parameters.items()
-            if not parameter.required and not self.filled_later(name)
+            if not parameter.required
+            and not self.filled_later(name)
+            and UNRECORDED not in getattr(parameter.annotation, "__metadata__", ())
         }
 
     def parameter(self, keyword: str) -> Parameter | None:

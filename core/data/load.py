@@ -5,7 +5,7 @@ import json
 import math
 import pickle
 from collections.abc import Callable, Mapping, Sequence, Sized
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,7 @@ class Raw:
         class_names: Names for the labels 0, 1, …, if known.
         decoding: How a file becomes an input, for images.
         whole: Whether all numbers of the inputs are of an integer type.
+        beside: Columns that are no inputs, by name: `[N]` of any dtype.
     """
 
     inputs: Inputs | Dataset[Any]
@@ -67,6 +68,7 @@ class Raw:
     class_names: tuple[str, ...] | None = None
     decoding: ImageRecipe | None = None
     whole: bool = False
+    beside: Mapping[str, Array] = field(default_factory=dict)
 
 
 def raw_of(returned: Any, where: str) -> Raw:
@@ -87,6 +89,9 @@ def raw_of(returned: Any, where: str) -> Raw:
                 raise bad_data(f"{where}: {len(columns)} feature_names for {raw.shape[0]} columns.")
             raw = replace(raw, columns=columns)
         return replace(raw, class_names=_names(returned.get("target_names")) or raw.class_names)
+    if _has_columns_beside(returned):
+        raw = raw_of(returned[:2], where)
+        return replace(raw, beside=_beside(returned[2], len(raw.targets), where))
     if isinstance(returned, tuple) and len(returned) == 2:
         if isinstance(returned[0], Dataset | Mapping | tuple):
             raise bad_data(
@@ -96,6 +101,27 @@ def raw_of(returned: Any, where: str) -> Raw:
             )
         return _from_pair(*returned, where)
     raise bad_data(f"{where} returned {_described(returned)}.", ACCEPTED)
+
+
+def _has_columns_beside(returned: Any) -> bool:
+    """Return whether it is (features, targets, {name: column}), not three parts."""
+    if not (isinstance(returned, tuple) and len(returned) == 3):
+        return False
+    return isinstance(returned[2], Mapping) and not {"data", "target"} <= set(returned[2])
+
+
+def _beside(columns: Mapping[Any, Any], examples: int, where: str) -> dict[str, Array]:
+    """Return the columns beside the features: `[N]` each."""
+    found: dict[str, Array] = {}
+    for name, values in columns.items():
+        found[str(name)] = array = as_array(values, f"column '{shown(name)}'", where)
+        if array.shape != (examples,):
+            raise bad_data(
+                f"{where}: column '{shown(name)}' has shape {list(array.shape)}, and there are "
+                f"{examples} examples.",
+                "Give it one value for each example.",
+            )
+    return found
 
 
 def _described(returned: Any) -> str:
@@ -328,7 +354,7 @@ def load(
         elif isinstance(inputs, Dataset):
             inputs = Items(inputs, torch.arange(len(encoded)), code.encode)
         ready = float32(encoded) if targets == "values" else torch.from_numpy(encoded)
-        parts[key] = Part(inputs, ready)
+        parts[key] = Part(inputs, ready, beside=raw.beside)
         fingerprint.update(json.dumps([key, raw.digest]).encode())
         update(fingerprint, encoded)
     return Source(
@@ -349,7 +375,7 @@ def load(
 
 def _raw_parts(returned: Any, name: str) -> dict[str, Raw]:
     """Return all examples as the part `all`, or ready-made parts by name."""
-    if isinstance(returned, tuple) and len(returned) == 3:
+    if isinstance(returned, tuple) and len(returned) == 3 and not _has_columns_beside(returned):
         returned = dict(zip(PARTS, returned, strict=True))
     elif not (isinstance(returned, Mapping) and set(returned) & set(PARTS)):
         return {"all": raw_of(returned, name)}

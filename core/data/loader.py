@@ -10,15 +10,15 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, default_collate
 
-from paribus.core.data.arrays import Scaling, float32, standardized
+from paribus.core.data.arrays import Array, Scaling, float32, standardized
 from paribus.core.data.tables import Table
 from paribus.core.data.texts import Texts, Tokens
 from paribus.core.errors import ParibusError, bad_data
@@ -76,6 +76,7 @@ class Part:
             folds share one tensor.
         augment: Changes an input `[C, H, W]` at random, in training only.
         scaling: Mean and scale that are still to be applied, after `augment`.
+        beside: Columns that are no inputs, by name: `[N]` of any dtype.
     """
 
     store: Inputs
@@ -83,6 +84,7 @@ class Part:
     rows: torch.Tensor | None = None
     augment: Augment | None = None
     scaling: Scaling | None = None
+    beside: Mapping[str, Array] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -138,15 +140,18 @@ class Part:
     def select(self, rows: torch.Tensor) -> Part:
         """Return the examples at these positions: int64 `[M]`."""
         targets = self.targets.index_select(0, rows)
+        beside = {name: cells[rows.numpy()] for name, cells in self.beside.items()}
         if isinstance(self.store, torch.Tensor):
-            return replace(self, rows=self.rows_of(rows), targets=targets)
-        return replace(self, store=self.store.index_select(rows), targets=targets)
+            return replace(self, rows=self.rows_of(rows), targets=targets, beside=beside)
+        store = self.store.index_select(rows)
+        return replace(self, store=store, targets=targets, beside=beside)
 
     def joined(self, other: Part) -> Part:
         """Return all examples of two parts of one source, as it was loaded: `rows` are None."""
         one, two = cast("Any", self.store), cast("Any", other.store)
         both = torch.cat([one, two]) if isinstance(one, torch.Tensor) else one.joined(two)
-        return replace(self, store=both, targets=torch.cat([self.targets, other.targets]))
+        targets = torch.cat([self.targets, other.targets])
+        return replace(self, store=both, targets=targets, beside={})
 
     def rows_of(self, positions: torch.Tensor) -> torch.Tensor:
         """Return the rows of a store in memory of these positions in the part: int64 `[M]`."""
