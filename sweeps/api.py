@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, wraps
@@ -133,8 +134,11 @@ class Run:
         return html_table(repr(self), ["metric", *columns], rows)
 
     @_for_python
-    def plot(self) -> StyledFigure:
+    def plot(self, *, trust: bool = False) -> StyledFigure:
         """Draw its curves, its confusion matrix and its model's answers.
+
+        Args:
+            trust: Whether whatever the record names may be imported and executed.
 
         Raises:
             DamagedError: If a file is not what was written.
@@ -143,7 +147,10 @@ class Run:
         from paribus.sweeps.report.figure import figure_of
         from paribus.sweeps.report.run_report import load_run_view, run_picture
 
-        return figure_of(run_picture(load_run_view(self.folder)))
+        view = load_run_view(self.folder, trust)
+        if view.left_out:
+            warnings.warn(view.left_out, stacklevel=3)
+        return figure_of(run_picture(view))
 
     @_for_python
     def model(self, *, trust: bool = False) -> nn.Module:
@@ -574,6 +581,7 @@ def report(
     *,
     output: str | Path | None = None,
     root: str | Path | None = None,
+    trust: bool = False,
 ) -> Report:
     """Write a page on a study or a run: one self-contained HTML file.
 
@@ -582,6 +590,7 @@ def report(
             tool's results; None: the latest study.
         output: The file; None: ``report.html`` in the study's folder, ``RUN.html`` in this one.
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
+        trust: Whether whatever a run's record names may be imported and executed.
 
     Raises:
         DamagedError: If a file of the run is not what was written.
@@ -597,7 +606,7 @@ def report(
         subject = find_subject(place, name or latest_study(place))
     file = report_file(subject, output)
     assert file
-    return write_report(subject, file, _warn)
+    return write_report(subject, file, _warn, trust=trust)
 
 
 def _named(

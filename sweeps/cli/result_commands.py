@@ -21,6 +21,7 @@ from paribus.sweeps.cli.console import (
     refuse_for_studies,
     results_options,
     root_option,
+    run_options,
     say,
     table,
     warn,
@@ -172,13 +173,13 @@ def _best(document: Mapping[str, Any]) -> str:
 @click.argument("name", metavar="RUN|STUDY", shell_complete=complete_subject)
 @click.option("--output", "-o", metavar="FILE",
               help="The file: .svg or .png. Default: NAME.svg in this folder.")  # fmt: skip
-@root_option
-@json_option
+@run_options
 @click.pass_context
 def plot_command(
     context: click.Context,
     name: str,
     output: str | None,
+    trust: bool,
     root: ResultsDir,
     as_json: bool,
 ) -> None:
@@ -202,7 +203,10 @@ def plot_command(
     if isinstance(subject, RunFolder):
         from paribus.sweeps.report.run_report import load_run_view, run_picture
 
-        kind, damaged, picture = "run", False, run_picture(load_run_view(subject))
+        kind, damaged, view = "run", False, load_run_view(subject, trust)
+        if view.left_out:
+            warn(view.left_out)
+        picture = run_picture(view)
     else:
         from paribus.sweeps.report.study_plots import StudyView, study_picture
 
@@ -232,8 +236,7 @@ def plot_command(
               "RESULTS-report.html in this one.")  # fmt: skip
 @results_options
 @click.option("--open", "show", is_flag=True, help="Open it in the browser.")
-@root_option
-@json_option
+@run_options
 @click.pass_context
 def report_command(
     context: click.Context,
@@ -241,6 +244,7 @@ def report_command(
     name: str | None,
     output: str | None,
     show: bool,
+    trust: bool,
     root: ResultsDir,
     as_json: bool,
     direction: Direction | None,
@@ -271,7 +275,7 @@ def report_command(
     faults.check()
     assert subject
     assert file
-    written = write_report(subject, file, warn)
+    written = write_report(subject, file, warn, trust=trust)
     if as_json:
         print_json(written.to_dict())
     else:

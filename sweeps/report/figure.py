@@ -27,6 +27,7 @@ from paribus.sweeps.formatting import cut_middle
 # marks on white have to be (contrast 3:1, WCAG 2.2). Any two, and black, which is the baseline's,
 # are at least 0.1 apart in OKLab with every colour vision (G. M. Machado et al. 2009).
 COLOURS = ("#0F5398", "#BF4408", "#198669", "#871156", "#279EC5", "#C18719")
+MARKERS = ("o", "s", "^", "D", "v")
 _DASHES = ("-", "--", ":", "-.")
 INK, FAINT, GRID, PAPER = "#222222", "#666666", "#E4E4E4", "#FFFFFF"
 BASELINE_COLOUR, VAL, TRAIN = "#000000", COLOURS[0], COLOURS[5]
@@ -94,6 +95,11 @@ def line_look(number: int) -> dict[str, Any]:
         "color": COLOURS[number % len(COLOURS)],
         "linestyle": _DASHES[number // len(COLOURS) % len(_DASHES)],
     }
+
+
+def marker_look(number: int) -> dict[str, Any]:
+    """Return colour and marker of the class with this code."""
+    return {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
 
 
 def spans(values: Iterable[float], factor: float) -> bool:

@@ -66,13 +66,14 @@ class Report:
         return {self.kind: self.name, "file": str(self.file), "bytes": self.bytes}
 
 
-def write_report(subject: Subject, file: Path, warn: Warn) -> Report:
+def write_report(subject: Subject, file: Path, warn: Warn, *, trust: bool = False) -> Report:
     """Write the page of a study, a run or another tool's results: one self-contained HTML file.
 
     Args:
         subject: What it shows.
         file: As `report_file` returns it.
         warn: Called with a sentence on what is left out.
+        trust: Whether whatever a run's record names may be imported and executed.
 
     Raises:
         DamagedError: If a file of the run is not what was written.
@@ -81,7 +82,10 @@ def write_report(subject: Subject, file: Path, warn: Warn) -> Report:
     if isinstance(subject, RunFolder):
         from paribus.sweeps.report.run_report import load_run_view, write_run_page
 
-        write_run_page(load_run_view(subject), file)
+        run_view = load_run_view(subject, trust)
+        if run_view.left_out:
+            warn(run_view.left_out)
+        write_run_page(run_view, file)
         return Report("run", subject.id, file.absolute(), file.stat().st_size)
     if isinstance(subject, ResultsComparison):
         from paribus.sweeps.report.results_report import write_results_page

@@ -1,9 +1,11 @@
 """A run's figure and page: curves, confusion matrix, what its model answers, its configuration."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -13,6 +15,7 @@ from paribus.core.config.values import show_value
 from paribus.core.errors import RequestError, many, shown
 from paribus.core.records.record import Epoch, RunRecord
 from paribus.core.records.run_dir import RunFolder
+from paribus.sweeps.execution.pool import Pool
 from paribus.sweeps.formatting import number
 from paribus.sweeps.report.figure import Picture, Plot, Table, explained, part_of, short
 from paribus.sweeps.report.page import write_page
@@ -23,8 +26,12 @@ from paribus.sweeps.report.prediction_plots import (
     label_panels,
     matrix_table,
     of_classes,
+    surface_panel,
 )
 from paribus.sweeps.stats.confusion import between, most_confused, rows_of_classes
+
+if TYPE_CHECKING:
+    from paribus.core.inference.decision_surface import Surface
 
 _MOST_POINTS = 1000  # of a plot, evenly spaced: more would hide each other
 _MOST_EXAMPLES = 200  # rows of a table
@@ -36,22 +43,48 @@ class RunView:
 
     Attributes:
         predictions: Outputs and targets of its best epoch, as arrays; None if it has no model.
+        surface: The model's answers over its inputs, where these are one or two plain numbers.
+        left_out: Why `surface` is missing, as a sentence, where there should be one.
     """
 
     record: RunRecord
     history: Sequence[Epoch]
     predictions: Mapping[str, Any] | None = None
+    surface: Surface | None = None
+    left_out: str | None = None
 
 
-def load_run_view(folder: RunFolder) -> RunView:
-    """Read what a run's figure and page show.
+def load_run_view(folder: RunFolder, trust: bool) -> RunView:
+    """Read what a run's figure and page show; its model is loaded in a process of its own.
+
+    With `trust` whatever the record names may be imported and executed.
 
     Raises:
         DamagedError: If a file of the run is not what was written.
     """
-    record = folder.verified_record()
+    record, surface, left_out = folder.verified_record(), None, None
+    # Whether the model's inputs are one or two plain numbers.
+    preprocessing, shape = record.data.preprocessing, record.data.input_shape or ()
+    columns = (preprocessing.get("table") or {"columns": []})["columns"]
+    is_plain = "text" not in preprocessing and not any("categories" in c for c in columns)
+    tasks: dict[tuple[int, ...], tuple[str, ...]] = {
+        (1,): ("regression", "binary", "multiclass"),
+        (2,): ("binary", "multiclass"),
+    }
+    is_drawn = get(record.configuration, "task.name") in tasks.get(tuple(shape), ())
+    if record.final_epoch:
+        left_out = f"{record.run} is a final run: it has no validation part to draw."
+    elif record.is_complete and is_plain and is_drawn:
+        from paribus.core.inference.decision_surface import surface_of_run
+
+        try:
+            with Pool(1, record.configuration["data"]["name"]) as pool:
+                surface = pool.call(surface_of_run, folder.folder, trust)
+        except RequestError as error:
+            left_out = f"The model's answers are left out: {error}"
     has_model = record.is_complete and record.weights_sha256 and not record.final_epoch
-    return RunView(record, folder.history(), folder.predictions() if has_model else None)
+    predictions = folder.predictions() if has_model else None
+    return RunView(record, folder.history(), predictions, surface, left_out)
 
 
 def run_picture(view: RunView) -> Picture:
@@ -249,7 +282,9 @@ def _classification_report(record: RunRecord) -> Table | None:
 
 
 def _answer_plots(view: RunView) -> list[Plot]:
-    """Return a regression's predictions against the targets."""
+    """Return what the model answers over its inputs; of other regressions, against the targets."""
+    if view.surface is not None:
+        return [_surface_plot(view.record, view.surface)]
     if not view.predictions or get(view.record.configuration, "task.name") != "regression":
         return []
     targets, outputs = (view.predictions[name] for name in ("targets", "outputs"))
@@ -262,6 +297,35 @@ def _answer_plots(view: RunView) -> list[Plot]:
     ]
     panel = agreement_panel(targets[::step], outputs[::step])
     return [Plot(panel, sentence, sentence, Table(["example", "target", "predicted"], rows))]
+
+
+def _surface_plot(record: RunRecord, surface: Surface) -> Plot:
+    """Return what the model answers over its inputs, with the validation examples as a table."""
+    names, val = record.class_names, surface.val
+    classes = [shown(name) for name in names or ()]
+    recorded = record.data.preprocessing["columns"]
+    columns = [shown(c) for c in recorded or (f"input {i + 1}" for i in range(len(surface.axes)))]
+    panel = surface_panel(surface, classes, columns)
+    model = f"{panel.title[0].upper()}{panel.title[1:]}: the best epoch's model"
+    drawn = part_of(len(val.inputs), val.total, "validation example")
+    drawn += ", inputs in the units of the data"
+    if surface.probabilities is None:
+        train = part_of(len(surface.train.inputs), surface.train.total, "training example")
+        caption = f"{model}; {train} and {drawn}."
+    elif len(surface.axes) == 1:
+        caption = f"{model}; strokes: {drawn}."
+    else:
+        caption = f"{model}; {drawn}; dark edge: classified wrongly."
+
+    def text(value: Any) -> str:
+        return _vector(value) if names is None else classes[int(value)]
+
+    rows = [
+        [str(row + 1), *[number(float(x)) for x in val.inputs[row]],
+         text(val.targets[row]), text(val.predicted[row])]
+        for row in range(min(len(val.inputs), _MOST_EXAMPLES))
+    ]  # fmt: skip
+    return Plot(panel, caption, caption, Table(["example", *columns, "target", "predicted"], rows))
 
 
 def _vector(values: Any) -> str:

@@ -4,8 +4,13 @@ import json
 import shutil
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from PIL import Image
+
+from paribus.core.inference.decision_surface import surface_of_run
+from paribus.experiments.circles import circles
+from paribus.sweeps.study.results_dir import ResultsDir
 
 SVG = "{http://www.w3.org/2000/svg}text"
 TABLE = "x,y\n" + "".join(f"{i / 40},{'even' if i % 2 else 'odd'}\n" for i in range(40))
@@ -54,12 +59,12 @@ def test_a_run_is_drawn_beside_the_person(paribus, root, circled, tmp_path):
     name = circled["run"]
     done = paribus("plot", name, "--root", root, cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
-    panels = "loss, accuracy, confusion matrix"
+    panels = "loss, accuracy, confusion matrix, decision regions"
     assert done.out == f"run {name}: {panels}\npicture: {name}.svg\n"
     file = tmp_path / f"{name}.svg"
     found = texts(file)
     for text in (f"run {name}", "loss (bce_with_logits)", "train", "val", "epoch", "true",
-                 "predicted", "1 seed (0), 3 epochs.", "170 validation"):  # fmt: skip
+                 "predicted", "input 1", "1 seed (0), 3 epochs.", "170 validation"):  # fmt: skip
         assert text in found
     assert f"best epoch {circled['best']['epoch']} by val/accuracy (from 0 to 1, higher" in found
     assert file.stat().st_size < 150_000
@@ -68,6 +73,27 @@ def test_a_run_is_drawn_beside_the_person(paribus, root, circled, tmp_path):
     assert again.json == {
         "run": name, "file": str(tmp_path / "again.svg"), "panels": panels.split(", "),
     }  # fmt: skip
+
+
+def test_the_model_is_asked_as_it_was_validated(root, circled):
+    surface = surface_of_run(ResultsDir(root).run(circled["run"]).folder)
+    counts = np.zeros((2, 2), dtype=int)
+    np.add.at(counts, (surface.val.targets, surface.val.predicted), 1)
+    assert counts.tolist() == circled["best"]["confusion_matrix"]
+    points, kinds = circles()
+    for part, size in ((surface.train, 680), (surface.val, 170)):
+        assert len(part.inputs) == part.total == size
+        distances = np.abs(points - part.inputs[0]).max(1)
+        assert distances.min() < 1e-6  # the units of the data, not standardized
+        assert kinds[distances.argmin()] == part.targets[0]
+    assert surface.predicted.shape == tuple(len(axis) for axis in reversed(surface.axes))
+    assert (surface.probabilities.argmax(-1) == surface.predicted).all()
+    for example, answer in zip(surface.val.inputs, surface.val.predicted, strict=True):
+        near = tuple(
+            slice(*(np.abs(axis - x).argmin() + np.array([-1, 2])).tolist())
+            for axis, x in reversed(list(zip(surface.axes, example, strict=True)))
+        )
+        assert answer in surface.predicted[near]  # a point on the border has both around it
 
 
 def test_a_study_is_drawn_with_what_failed_left_out(paribus, root, swept, tmp_path):
@@ -89,7 +115,7 @@ def test_a_study_is_drawn_with_what_failed_left_out(paribus, root, swept, tmp_pa
 
 def test_a_png_is_an_image(paribus, root, swept, tmp_path):
     done = paribus("plot", "mine/baseline-s1", "-o", tmp_path / "p.PNG", "--root", root)
-    assert done.out.splitlines()[0].endswith(": loss, mae, agreement")
+    assert done.out.splitlines()[0].endswith(": loss, mae, prediction")
     with Image.open(tmp_path / "p.PNG") as image:
         assert image.format == "PNG"
         assert 700 < image.width < 1200
@@ -147,3 +173,25 @@ def test_an_unfinished_run_and_a_damaged_one(paribus, root, swept, tmp_path):
     assert done.code == 1
     assert done.err.startswith(f"{damaged} is left out, as it is damaged")
     assert "line, 1 to 2 seeds each" in texts(here / "mine.svg")
+
+
+def test_data_that_is_gone_leaves_the_rest_to_draw(paribus, root, tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text(TABLE)
+    done = paribus(
+        *("run", "cancer", "data=table", f"data.path={table}", "data.target=y", "train.epochs=1"),
+        *("--no-wandb", "--json", "--root", root),
+    )
+    assert done.code == 0, done.err
+    words = ("plot", done.json["run"], "-o", tmp_path / "t.svg", "--root", root, "--json")
+    table.unlink()
+    gone = paribus(*words)
+    assert gone.code == 0
+    assert gone.json["panels"] == ["loss", "accuracy", "confusion matrix"]
+    assert gone.err.startswith("The model's answers are left out: ")
+    assert "t.csv" in gone.err
+    table.write_text(TABLE)
+    assert paribus(*words).json["panels"] == [*gone.json["panels"], "probability"]
+    found = texts(tmp_path / "t.svg")
+    assert "probability of odd" in found
+    assert "x" in found.split()  # the column's name

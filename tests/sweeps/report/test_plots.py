@@ -13,7 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib._pylab_helpers import Gcf
 
-from paribus.sweeps.report.figure import COLOURS, Picture, figure_of, line_look, rendered, short
+from paribus.core.inference.decision_surface import Examples, Surface
+from paribus.sweeps.report.figure import (
+    COLOURS,
+    PAPER,
+    Picture,
+    figure_of,
+    line_look,
+    rendered,
+    short,
+)
 from paribus.sweeps.report.plots import (
     Curve,
     Level,
@@ -28,6 +37,7 @@ from paribus.sweeps.report.prediction_plots import (
     agreement_panel,
     confusion_panel,
     label_panels,
+    surface_panel,
 )
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -48,16 +58,22 @@ def drawn(axes):
     return [text.get_text() for text in axes.texts]
 
 
+def examples(inputs, targets, predicted):
+    return Examples(inputs, targets, predicted, len(inputs))
+
+
 def curve(label, *values):
     return Curve(label, np.array(values, dtype=float), LOOK)
 
 
 def plane():
     """A picture with everything that could differ from one time to the next: ids, images, text."""
-    points = np.array([[0.2, 0.7], [0.7, 0.2]])
-    return Picture("run x", "Curves.", [
+    grid = np.linspace(0, 1, 20)
+    codes = (grid[:, None] > grid[None, :]).astype(int)
+    points = examples(np.array([[0.2, 0.7], [0.7, 0.2]]), np.array([1, 0]), np.array([1, 1]))
+    return Picture("run x", "Regions.", [
         curves_panel("loss", "loss", [curve("train", 2, 1), curve("val", 3, 2)], best_epoch=2),
-        agreement_panel(points, points[::-1]),
+        surface_panel(Surface((grid, grid), codes, codes, points, points), ["a", "b"], ["x", "y"]),
         confusion_panel("c", "confusion", np.array([[3, 1], [0, 4]]), ["a", "b"]),
     ])  # fmt: skip
 
@@ -221,6 +237,17 @@ def test_words_stand_side_by_side():
     assert [place for place, _ in points_of(axes)] == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
+def test_a_regression_is_a_line_over_points():
+    x = np.linspace(0, 1, 5)
+    predicted = np.stack([x, 2 * x], 1)
+    points = examples(x[:, None], predicted, predicted)
+    (axes,) = axes_of(surface_panel(Surface((x,), predicted, None, points, points), [], ["age"]))
+    assert axes.get_xlabel() == "age"
+    assert [t.get_text() for t in axes.get_legend().get_texts()] == [
+        "train", "val", "predicted 1", "predicted 2",
+    ]  # fmt: skip
+
+
 def test_predictions_lie_on_the_diagonal_where_they_are_right():
     targets, predicted = np.array([[1.0], [5.0], [3.0]]), np.array([[1.0], [4.0], [9.0]])
     (axes,) = axes_of(agreement_panel(targets, predicted))
@@ -228,6 +255,37 @@ def test_predictions_lie_on_the_diagonal_where_they_are_right():
     assert diagonal.get_xydata().tolist() == [[1, 1], [9, 9]]
     assert points.get_xydata().tolist() == [[1, 1], [5, 4], [3, 9]]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("true", "predicted")
+
+
+def test_two_classes_of_one_number_are_one_curve_and_three_are_three():
+    x = np.linspace(0, 1, 5)
+    for classes, curves in ((["a", "b"], 1), (["a", "b", "c"], 3)):
+        points = examples(x[:3, None], np.arange(3) % len(classes), np.arange(3) % len(classes))
+        flat = np.full((5, len(classes)), 0.2)
+        surface = Surface((x,), flat.argmax(1), flat, points, points)
+        (axes,) = axes_of(surface_panel(surface, classes, ["age"]))
+        assert sum(line.get_linestyle() == "-" for line in axes.lines) == curves
+
+
+def test_regions_name_their_classes_and_mark_what_is_wrong():
+    axes = figure_of(plane()).axes[1]
+    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["a", "b"]
+    wrong = [line for line in axes.lines if line.get_markeredgecolor() != PAPER]
+    assert [line.get_xydata().tolist() for line in wrong if len(line.get_xdata())] == [[[0.7, 0.2]]]
+    assert (axes.get_xlim(), axes.get_ylim()) == ((0, 1), (0, 1))
+
+
+def test_a_boundary_is_drawn_where_the_answer_changes(recwarn):
+    grid = np.linspace(0, 1, 11)
+    points = examples(np.array([[0.5, 0.5]]), np.array([0]), np.array([0]))
+    for right, edges in ((2, [0.45]), (0, [])):  # classes 0 and 2, or 0 everywhere
+        codes = np.where(np.arange(11) < 5, 0, right)[None, :].repeat(11, 0)
+        surface = Surface((grid, grid), codes, codes, points, points)
+        panel = surface_panel(surface, ["a", "b", "c"], ["x", "y"])
+        (axes,) = axes_of(panel)
+        lines = [path.vertices[:, 0] for c in axes.collections for path in c.get_paths()]
+        assert [set(line.round(6)) for line in lines] == [{edge} for edge in edges]
+    assert not recwarn.list
 
 
 def test_settings_look_different_from_each_other_and_from_the_baseline():
