@@ -219,8 +219,8 @@ def run_id(experiment: str, parts: Mapping[str, Any]) -> str:
 
 def read_parts(identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an identity says was read, by name: sources, packages, files, variables."""
-    parts = ("sources", "distributions", "files", "variables")
-    return {name: value for part in parts for name, value in identity[part].items()}
+    parts = ("sources", "distributions", "files", "variables")  # records of format 1 lack the last
+    return {name: value for part in parts for name, value in identity.get(part, {}).items()}
 
 
 def explain(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:

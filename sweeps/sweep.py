@@ -37,7 +37,7 @@ from paribus.sweeps.study.request import Request, StudyOptions, check_search
 from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.settings import BASELINE, Setting
-from paribus.sweeps.study.study import Study, check_study_name
+from paribus.sweeps.study.study import Study, check_study_name, made_before_folds
 from paribus.sweeps.tracking import tracker as tracking
 from paribus.sweeps.tracking.tracker import Tracker, TrackerCallback
 
@@ -104,6 +104,13 @@ class Sweep(Training):
         self._ended = {"trained": 0, "reused": 0, "failed": 0}
 
         self.question = pool.call(planner.read_request, request, found)
+        if earlier := made_before_folds(root, self.question, options.name):
+            name, one_part = earlier
+            request = replace(request, overrides=(*request.overrides, one_part))
+            self.question = pool.call(planner.read_request, request)
+            self.notes.append(
+                f"{name} was made before there were folds: it goes on with {one_part}."
+            )
         self.request = self.question.request  # with full keys
         check_search(self.search, self.question.axes)
         self.study = study = Study.open(root, self.question, options)

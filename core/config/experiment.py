@@ -22,7 +22,13 @@ from paribus.core.config.signatures import plain_default, read_signature
 from paribus.core.config.values import as_plain, parse_component
 from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, shown
 from paribus.core.fileio import user_path
-from paribus.core.records.record import places_of_sources
+from paribus.core.records.record import (
+    RunRecord,
+    has_old_names,
+    places_of_sources,
+    read_old_source,
+    with_present_names,
+)
 from paribus.core.records.run_dir import RECORD, RunFolder
 from paribus.core.sources.carried import carried_spec, import_from
 from paribus.core.sources.reads import EXPERIMENT, Reads, forget_imports, is_users, observing
@@ -104,9 +110,9 @@ def load_experiment(path: Path, extra_paths: tuple[Path, ...] = ()) -> Experimen
     if record and not (known and known.read_bytes() == path.read_bytes()):
         counted = {name.partition(":")[0] for name in record.identity["sources"]}
         if where not in counted:
-            requested = Configuration.parse(record.requested, path.stem)
+            requested = Configuration.parse(with_present_names(record.requested, record), path.stem)
             return Experiment(path.stem, path, "", requested, {}, {}, places)
-    objects = vars(_execute(path, places.get(where)))
+    objects = vars(_execute(path, record, places.get(where)))
     baseline, axes, command = objects.get("BASELINE"), objects.get("AXES", {}), None
     if COMMAND in objects:
         faults = Faults()
@@ -261,8 +267,8 @@ def _levels(key: str, levels: Any, path: Path, objects: Mapping[str, Any]) -> An
 _loading: list[Path] = []  # files being executed
 
 
-def _execute(path: Path, place: Path | None) -> ModuleType:
-    """Run an experiment's file; one that a run carries, as from its place."""
+def _execute(path: Path, record: RunRecord | None, place: Path | None) -> ModuleType:
+    """Run an experiment's file, or the one that this record's run carries, as from its place."""
     name = f"{EXPERIMENT}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if place:
@@ -276,7 +282,11 @@ def _execute(path: Path, place: Path | None) -> ModuleType:
     try:
         # Standard output is the command's own.
         with observing(Reads()), redirect_stdout(sys.stderr):
-            spec.loader.exec_module(module)
+            if record and has_old_names(record):
+                source = read_old_source(path.read_bytes(), str(path))
+                exec(compile(source, path, "exec", dont_inherit=True), vars(module))
+            else:
+                spec.loader.exec_module(module)
     except RequestError:
         raise
     except SyntaxError as error:

@@ -11,7 +11,13 @@ from paribus.core.config.registry import NAMES
 from paribus.core.config.schema import Configuration, get, walk_components, with_value
 from paribus.core.errors import MISSING, DamagedError, RequestError, shown
 from paribus.core.fileio import existing, manifest_faults
-from paribus.core.records.record import ReadLater, RunRecord, noted_files, places_of_sources
+from paribus.core.records.record import (
+    ReadLater,
+    RunRecord,
+    noted_files,
+    places_of_sources,
+    with_present_names,
+)
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.run_spec import RunSpec
 from paribus.core.sources.carried import edited_since
@@ -58,7 +64,7 @@ def recorded_run(
         experiment=record.experiment,
         path=path,
         requested=requested,
-        configuration=record.configuration,
+        configuration=with_present_names(record.configuration, record),
         seed=record.seed,
         engine=record.engine,
         identity=record.identity,
@@ -82,9 +88,9 @@ def with_places(configuration: Mapping[str, Any], record: RunRecord) -> dict[str
     """Return a run's configuration as it is to be read here.
 
     Relative paths that lead nowhere from here begin at the folder that the run was trained from,
-    which its record notes.
+    which its record notes; old names are today's.
     """
-    found, noted = dict(configuration), record.noted
+    found, noted = with_present_names(configuration, record), record.noted
     folder = noted.get("folder") if isinstance(noted, Mapping) else None
     for key in ("data.root", "data.path", "train.start_from"):
         place = get(found, key)  # a record may hold anything
@@ -96,7 +102,7 @@ def with_places(configuration: Mapping[str, Any], record: RunRecord) -> dict[str
 
 def _refuse_changed_reads(record: RunRecord) -> None:
     """Refuse a run whose model was made of files and variables that are something else now."""
-    files, variables = noted_files(record.noted), record.identity["variables"]
+    files, variables = noted_files(record.noted), record.identity.get("variables", {})
     later, read = changed_later(record), record.read_later or ReadLater()
     # Of what was read while it trained, data that was moved makes no other model, nor do
     # other files in a folder.
@@ -150,7 +156,7 @@ def check_trusted(folder: RunFolder, record: RunRecord, configuration: Configura
         DamagedError: If a source that it carries is not what it was trained with.
         RequestError: If it names what is neither an installed library's nor its own.
     """
-    carried = record.identity["sources"]
+    carried = {key.partition(":")[0] for key in record.identity["sources"]}
     used = [
         (kind, component.name)
         for kind, component in walk_components(configuration)
@@ -171,7 +177,8 @@ def check_trusted(folder: RunFolder, record: RunRecord, configuration: Configura
     path = folder.experiment_file(record)
     faults = [fault for fault in manifest_faults(folder.folder) if str(path.parent) in fault]
     for name, digest in record.identity["sources"].items():
-        if digest not in _carried_digests(path.parent, name):
+        # ``file:object`` is of a record of format 1: a digest of a part of the file.
+        if ":" not in name and digest not in _carried_digests(path.parent, name):
             faults.append(f"{record.run}: {shown(name)} is not what it was trained with.")
     if faults:
         raise DamagedError(faults[0], "To use what is there now, add --trust.")
@@ -188,7 +195,7 @@ def _carried_digests(source: Path, name: str) -> list[str]:
     return [file_digest(f, is_experiment=name.endswith(".py")) for f in files if f.is_file()]
 
 
-def _is_trusted(kind: str, name: str, carried: Mapping[str, str]) -> bool:
+def _is_trusted(kind: str, name: str, carried: set[str]) -> bool:
     module = name.partition(":")[0]
     if module in carried and module.endswith(".py"):
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_array
 
+# Of what is written. 1 named objects of this package ``core.…``; see `with_present_names`.
 FORMAT: Literal[2] = 2
+
 
 Metrics = dict[str, float | None]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
@@ -178,7 +181,7 @@ class RunRecord(_Frozen):
         read_later: What the user's code read after its model was built.
     """
 
-    format: Literal[2] = FORMAT
+    format: Literal[1, 2] = FORMAT
     run: str
     experiment: str
     seed: int
@@ -206,16 +209,17 @@ class RunRecord(_Frozen):
     def _is_whole(self) -> RunRecord:
         """Refuse a record that lacks what every reader uses."""
         data = "script" if self.engine == "script" else "data"
+        identity = {"files": {}, "variables": {}, **self.identity}  # which older records lack
         wanted: list[tuple[Any, type, tuple[str, ...]]] = [
             (self.configuration, str, ("select", "metric")),
             (self.configuration, str, ("device",)),
             (self.configuration, str, (data, "name")),
             (self.requested, str, ("device",)),
-            *((self.identity, dict, (k,)) for k in ("environment", "sources", "distributions")),
-            *((self.identity, dict, (k,)) for k in ("configuration", "files", "variables")),
-            *((self.identity, int, (k,)) for k in ("format", "numerics", "seed")),
+            *((identity, dict, (k,)) for k in ("environment", "sources", "distributions")),
+            *((identity, dict, (k,)) for k in ("configuration", "files", "variables")),
+            *((identity, int, (k,)) for k in ("format", "numerics", "seed")),
         ]
-        if "data" not in self.identity:  # null where a script reads it
+        if "data" not in identity:  # null where a script reads it
             raise ValueError("identity.data is missing")
         for value, kind, path in wanted:
             for part in path:
@@ -311,9 +315,14 @@ def read_record(value: Any) -> RunRecord:
     Raises:
         ValueError: If it is none, or of another format; the message says what is wrong.
     """
-    there = value.get("format") if isinstance(value, dict) else None
-    if isinstance(there, int) and there != FORMAT:
-        raise ValueError(f"has format {there}; this version of paribus reads format {FORMAT}")
+    if (
+        isinstance(value, dict)
+        and isinstance(value.get("format"), int)
+        and value["format"] > FORMAT
+    ):
+        raise ValueError(
+            f"has format {value['format']}; this version of paribus reads up to format {FORMAT}"
+        )
     try:
         return RunRecord.model_validate(value)
     except ValidationError as error:
@@ -355,3 +364,96 @@ def noted_files(noted: Any) -> dict[str, str | None]:
     files = noted.get("files") if isinstance(noted, Mapping) else None
     found = files.items() if isinstance(files, dict) else ()
     return {str(path): digest for path, digest in found if isinstance(digest, str | None)}
+
+
+# Records of format 1, which the packages `core` and `sweeps` wrote: they name an object as
+# ``core.models.MLP``, and the sources that they carry import it so.
+
+_MOVED = {
+    f"core.{old}": f"paribus.core.{new}"
+    for old, new in {
+        "augment": "data.images",
+        "components": "config.registry",
+        "config": "config.schema",
+        "data": "data",
+        "data.ahead": "data.loader",
+        "data.digits": "data.images",
+        "data.forms": "data.load",
+        "data.part": "data.loader",
+        "data.prepared": "data.prepare",
+        "data.source": "data.load",
+        "data.split": "data.prepare",
+        "data.standardize": "data.arrays",
+        "errors": "errors",
+        "experiment": "config.experiment",
+        "extra_metrics": "components.metrics",
+        "files": "fileio",
+        "losses": "components.losses",
+        "metrics": "components.metrics",
+        "models": "components.models",
+        "optimizers": "components.optim",
+        "process": "runtime",
+        "seeding": "rng",
+        "tasks": "components.tasks",
+        "transfer": "components.pretrained",
+        "values": "config.values",
+    }.items()
+}
+
+
+def present_name(dotted: str) -> str:
+    """Return today's path of what was at ``core.…``; another path as it is."""
+    parts = dotted.split(".")
+    for length in range(len(parts), 1, -1):
+        if module := _MOVED.get(".".join(parts[:length])):
+            return ".".join([module, *parts[length:]])
+    return dotted
+
+
+def has_old_names(record: RunRecord) -> bool:
+    """Return whether ``core`` in a record is this package: none that the user's project has."""
+    identity = record.identity
+    known = {name.partition(":")[0].partition(".")[0] for name in identity["sources"]}
+    return record.format == 1 and "core" not in {*known, *identity["distributions"]}
+
+
+def with_present_names(configuration: Mapping[str, Any], record: RunRecord) -> dict[str, Any]:
+    """Return a record's configuration, requested or resolved, with today's names of components."""
+    if not has_old_names(record):
+        return dict(configuration)
+    return {
+        key: {**value, "name": present_name(value["name"])}
+        if isinstance(value, Mapping) and isinstance(value.get("name"), str)
+        else value
+        for key, value in configuration.items()
+    }
+
+
+class _PresentImports(ast.NodeTransformer):
+    """Lets imports from ``core`` read today's modules."""
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> list[ast.ImportFrom]:
+        if node.level or not node.module or node.module.split(".")[0] != "core":
+            return [node]
+        found = []
+        for alias in node.names:
+            module, _, name = present_name(f"{node.module}.{alias.name}").rpartition(".")
+            renamed = ast.alias(name, alias.asname or (alias.name if alias.name != name else None))
+            found.append(ast.copy_location(ast.ImportFrom(module, [renamed], 0), node))
+        return found
+
+    def visit_Import(self, node: ast.Import) -> ast.Import:
+        for alias in node.names:
+            if alias.asname:  # else it binds `core` itself
+                alias.name = present_name(alias.name)
+        return node
+
+
+def read_old_source(content: bytes, file: str) -> ast.Module:
+    """Parse a carried source so that what it imports from ``core`` is found today.
+
+    Raises:
+        SyntaxError: If it is not Python.
+    """
+    tree: ast.Module = _PresentImports().visit(ast.parse(content, file))
+    return ast.fix_missing_locations(tree)

@@ -39,9 +39,9 @@ def same_surroundings(one: Mapping[str, Any], other: Mapping[str, Any], *, data:
     """
     fields = ["format", "numerics", "environment", *(["data"] if data else [])]
     return all(one[field] == other[field] for field in fields) and all(
-        one[field].get(name, digest) == digest
+        one.get(field, {}).get(name, digest) == digest
         for field in ("sources", "distributions", "files", "variables")
-        for name, digest in other[field].items()
+        for name, digest in other.get(field, {}).items()
     )
 
 

@@ -6,13 +6,21 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from paribus.core.config.schema import DIRECTIONS, Direction, difference, get, with_value
+from paribus.core.config.schema import (
+    DIRECTIONS,
+    VAL_FRACTION,
+    Direction,
+    difference,
+    get,
+    with_value,
+)
 from paribus.core.config.values import canonical_json, show_value
 from paribus.core.errors import DamagedError, RequestError, did_you_mean, shown
 from paribus.core.fileio import creating, read_json, write_json
@@ -338,7 +346,7 @@ class Study:
             parts = explain(record.identity, run.identity)
             digests = {"data", "initial_weights"}
             for identity in (record.identity, run.identity):
-                digests |= identity["sources"].keys() | identity["files"].keys()
+                digests |= identity["sources"].keys() | identity.get("files", {}).keys()
             texts = [  # a digest means nothing to a person
                 f"{k}: changed" if k in digests else f"{k}: {_short(a)} → {_short(b)}"
                 for k, (a, b) in parts.items()
@@ -371,7 +379,10 @@ class Study:
     def _refuse_other(self, question: StudySpec, decision: Decision) -> None:
         """Refuse another baseline or metric, and other looks, whose errors are spent already."""
         there = self.requested
-        differs = difference(there.baseline, _portable(question.baseline.to_dict(), question))
+        both = there.baseline, _portable(question.baseline.to_dict(), question)
+        differs = difference(*(_comparable(one, question) for one in both)) and {
+            key: pair for key, pair in difference(*both).items() if pair != [None, None]
+        }
         if question.experiment != self.experiment:
             differs = {"experiment": [self.experiment, question.experiment], **differs}
         if (question.metric, question.direction) != (self.metric, self.direction) and not differs:
@@ -412,7 +423,7 @@ def study_name(question: StudySpec) -> str:
     keys = sorted(axis.key for axis in question.axes)
     digest = hashlib.sha256(
         canonical_json(
-            [question.experiment, _portable(question.baseline.to_dict(), question), keys]
+            [question.experiment, _comparable(question.baseline.to_dict(), question), keys]
         ).encode()
     ).hexdigest()[:6]
     words = [key.rsplit(".", 1)[-1] for key in keys]
@@ -429,6 +440,36 @@ def _portable(baseline: dict[str, Any], question: StudySpec) -> dict[str, Any]:
         if isinstance(place, str) and Path(place).is_relative_to(folder):
             baseline = with_value(baseline, key, str(Path(place).relative_to(folder)))
     return baseline
+
+
+def _comparable(baseline: dict[str, Any], question: StudySpec) -> dict[str, Any]:
+    """Return a portable baseline; one validation part is written as before there were folds."""
+    share = get(baseline, "split.val_fraction")
+    if share is not None or get(baseline, "split.folds") == 1:
+        split = {k: v for k, v in baseline["split"].items() if k != "folds"}
+        baseline = baseline | {"split": split | {"val_fraction": share or VAL_FRACTION}}
+    return _portable(baseline, question)
+
+
+def made_before_folds(
+    root: ResultsDir, question: StudySpec, name: str | None
+) -> tuple[str, str] | None:
+    """Return the study that a request goes on with, if it was made before there were folds.
+
+    Its seeds validate on one part, and so do those that are added to it: by the override beside it.
+    """
+    split = question.baseline.to_dict().get("split")
+    if split is None or split["folds"] is not None or split["val_fraction"] is not None:
+        return None
+    one_part = replace(question, baseline=question.baseline.replace("split.folds", 1))
+    name = name or study_name(one_part)
+    if name not in root.study_names():
+        return None
+    there = Study.load(root, name).requested.baseline.get("split")
+    if not isinstance(there, dict) or "folds" in there:
+        return None
+    share = there.get("val_fraction", VAL_FRACTION)
+    return name, f"split.val_fraction={share!r}" if share != VAL_FRACTION else "split.folds=1"
 
 
 def check_study_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Folds on the command line: what is refused, and how a study goes on."""
+"""Folds on the command line: what is refused, and studies that were made before there were any."""
 
 import json
 
@@ -15,6 +15,11 @@ from paribus.sweeps.study.study import Study, _digest
 CLIPPED = SMALL.replace('root: str = ""', "clip: bool = False").replace(
     "kind[:, None], kind\n",
     "kind[:, None] - clip * (torch.arange(n) == ROW)[:, None].int(), kind\n",
+)
+READY = SMALL.replace(
+    "kind[:, None], kind",
+    "kind[:, None], kind\n\n\ndef ready():\n    (x, y), (v, w) = waves(40), waves(20)\n"
+    '    return {"train": (x, y), "val": (v, w)}',
 )
 RARE = SMALL.replace("kind = torch.arange(n) % 3", "kind = (torch.arange(n) == 7).long()")
 
@@ -114,6 +119,39 @@ def test_a_fault_of_a_later_fold_is_found_before_training(call):
             assert done.code == 2
             assert "has classes that training never sees" in done.err
             assert not call.root.runs.exists()
+
+
+def as_before_folds(root, name, **fields):
+    """Write a study's file as it was written before there were folds."""
+    file = root.studies / name / "study.json"
+    content = json.loads(file.read_text())
+    content.pop("sha256")
+    split = content["baseline"]["split"]
+    split.pop("folds")
+    split["val_fraction"] = split["val_fraction"] or 0.15
+    content |= fields
+    file.write_text(json.dumps({**content, "sha256": _digest(content)}))
+
+
+@pytest.mark.parametrize(
+    ("text", "one_part", "goes_on_with"),
+    [
+        (SMALL, "split.folds=1", "split.folds=1"),
+        (SMALL, "split.val_fraction=0.25", "split.val_fraction=0.25"),
+        (READY, "data=ready", "split.folds=1"),
+    ],
+)
+def test_a_study_made_before_folds_goes_on(call, text, one_part, goes_on_with):
+    text = text.replace('"data": waves', '"data": ready') if text is READY else text
+    asked = () if text != SMALL else ("--set", one_part)
+    assert call(text, *sweep("--study", "s", "--seeds", "2", *asked)).code == 0
+    as_before_folds(call.root, "s")
+    done = call(text, *sweep("--study", "s", "--seeds", "3"))
+    assert done.code == 0, done
+    assert f"s was made before there were folds: it goes on with {goes_on_with}." in done.err
+    (new,) = [one.runs[2] for one in Study.load(call.root, "s").settings if one.key is None]
+    split = call.root.run(new).record().configuration["split"]
+    assert "folds" not in split
 
 
 def test_a_study_goes_on_with_the_looks_it_was_begun_with(call):
