@@ -193,7 +193,6 @@ def sweep_command(
     """
     from paribus.sweeps.cli import sweep_text
     from paribus.sweeps.progress.progress import train_watched
-    from paribus.sweeps.scaffold.script_experiment import for_command
     from paribus.sweeps.study.lookup import request_for
     from paribus.sweeps.study.request import study_options
     from paribus.sweeps.sweep import planned_sweep
@@ -212,6 +211,8 @@ def sweep_command(
                    "An experiment's file has SELECT and METRICS.")  # fmt: skip
     with ExitStack() as undo, clean_stop() as stop, ExitStack() as planning:
         if words:
+            from paribus.sweeps.scaffold.script_experiment import for_command
+
             select, axes = {"metric": metric, "direction": direction}, (experiment, *axes)
             file = for_command(
                 words, axes, overrides, select, metrics_from, root.path / "commands", faults, undo
