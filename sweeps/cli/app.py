@@ -40,7 +40,7 @@ class _Group(click.RichGroup):
 )
 @click.command_panel("Begin", commands=["list", "show", "check", "new", "run", "sweep"])
 @click.command_panel("Read", commands=["compare", "report", "plot", "studies", "runs", "import"])
-@click.command_panel("Use", commands=["finalize", "evaluate", "predict", "reproduce"])
+@click.command_panel("Use", commands=["finalize", "evaluate", "predict", "export", "reproduce"])
 @click.command_panel("Keep", commands=["sync", "remove", "doctor", "completion"])
 @click.version_option(package_name="paribus", prog_name="paribus")
 def app() -> None:

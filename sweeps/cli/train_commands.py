@@ -35,7 +35,6 @@ from paribus.sweeps.cli.console import (
 from paribus.sweeps.execution.driver import RunnerOptions
 from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir, root_words
-from paribus.sweeps.tracking.tracker import read_trackers
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -92,6 +91,7 @@ def run_command(
     from paribus.sweeps.analysis.compare import run_document
     from paribus.sweeps.study.lookup import request_for, studies_of
     from paribus.sweeps.sweep import planned_run
+    from paribus.sweeps.tracking.tracker import read_trackers
 
     options = RunnerOptions(checkpoint_every, None, retry_failed, loader_workers)
     faults = faults_of(context)
@@ -196,6 +196,7 @@ def sweep_command(
     from paribus.sweeps.study.lookup import request_for
     from paribus.sweeps.study.request import study_options
     from paribus.sweeps.sweep import planned_sweep
+    from paribus.sweeps.tracking.tracker import read_trackers
 
     faults = faults_of(context)
     if verbose and as_json:
@@ -287,6 +288,7 @@ def finalize_command(
     from paribus.sweeps.cli.inference_commands import print_evaluation
     from paribus.sweeps.evaluate import evaluate_named
     from paribus.sweeps.sweep import planned_final
+    from paribus.sweeps.tracking.tracker import read_trackers
 
     options = RunnerOptions(checkpoint_every, None, retry_failed, loader_workers)
     faults = faults_of(context)

@@ -507,17 +507,27 @@ def test_wandb_offline(paribus, tmp_path):
         "check": ["--trust", "--root", "--json"],
         "run": [
             *("--seed", "--engine", "--checkpoint-every", "--retry-failed", "--no-wandb"),
-            *("--loader-workers", "--trust", "--root", "--json", "--plain"),
+            *("--loader-workers", "--trust", "--root", "--json", "--plain", "--track"),
         ],
         "sweep": [
             *("--set", "--seeds", "--study", "--workers", "--engine", "--storage", "--dry-run"),
             *("--trials", "--sampler", "--pruner", "--margin", "--strict", "--until-decided"),
             *("--max-seeds", "--run-timeout", "--checkpoint-every", "--retry-failed", "--trust"),
             *("--no-wandb", "--loader-workers", "--root", "--json", "--plain", "--verbose"),
+            *("--track", "--metric", "--direction", "--metrics-from"),
         ],
         "compare": [
             *("--metric", "--margin", "--direction", "--format", "--wandb", "--root", "--json"),
-            *("--plain", "--verbose", "--strict"),
+            *("--plain", "--verbose", "--strict", "--setting", "--seed", "--baseline"),
+        ],
+        "import": [
+            *("--setting", "--seed", "--metric", "--baseline", "--direction", "--output"),
+            "--json",
+        ],
+        "export": ["--output", "--trust", "--root", "--json"],
+        "report": [
+            *("--output", "--open", "--setting", "--seed", "--metric", "--baseline", "--direction"),
+            *("--trust", "--root", "--json"),
         ],
         "sync": ["--root", "--json"],
         "evaluate": ["--split", "--trust", "--root", "--json"],

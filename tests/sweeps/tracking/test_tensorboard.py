@@ -137,7 +137,9 @@ def test_without_the_library_it_is_refused_before_training(tmp_path, monkeypatch
     import paribus
     from paribus.core.errors import RequestError
 
-    monkeypatch.delitem(sys.modules, "paribus.sweeps.tracking.tensorboard", raising=False)
+    importing = ("paribus.sweeps.tracking.tensorboard", "torch.utils.tensorboard", "tensorboard")
+    for name in [name for name in sys.modules if name.startswith(importing)]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(RequestError, match="tensorboard: No module named") as error:
         paribus.train("line", root=tmp_path / "r", track="tensorboard")
