@@ -34,6 +34,8 @@ from paribus.sweeps.analysis.compare import (
     html_table,
     run_document,
 )
+from paribus.sweeps.analysis.imported_results import ResultsComparison, compare_results, load_table
+from paribus.sweeps.analysis.read_results import is_results
 from paribus.sweeps.formatting import number
 from paribus.sweeps.progress.progress import train_watched
 from paribus.sweeps.study.lookup import find_run, find_subject, request_for
@@ -417,42 +419,50 @@ def load_run(run: str, *, root: str | Path | None = None) -> Run:
 
 @_for_python
 def compare(
-    study_or_csv: StudyResult | str | Path | None = None,
+    study_or_results: StudyResult | str | Path | None = None,
     *,
     metric: str | None = None,
     margin: float | None = None,
     strict: bool = False,
     direction: Direction | None = None,
+    setting: str | Sequence[str] = (),
+    seed: str | None = None,
+    baseline: str | None = None,
     root: str | Path | None = None,
 ) -> Comparison:
-    """Compare every setting of a study, or of any tool's results, with the baseline.
+    """Compare every setting of a study, or of another tool's results, with the baseline.
 
     Args:
-        study_or_csv: A study, its name, or a CSV file with the columns setting, seed and value;
-            None: the latest study.
-        metric: Of a study, another metric of each run's best epoch; None: the selection metric.
+        study_or_results: A study, its name, or results as the command ``compare`` takes them; None:
+            the latest study.
+        metric: Of a study, another metric of each run's best epoch; None: the selection metric. Of
+            results the column of values.
         margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
         strict: Control the error rate over all settings together (Holm), for papers.
-        direction: Of a CSV file, which way is better; None: ``maximize``.
+        direction: Of results, which way is better; None: as the metric's name says.
+        setting: Of results, the columns of hyperparameters; empty: as the command takes them.
+        seed: Of results, the column of seeds; None: the one called ``seed``.
+        baseline: Of results, such as ``lr=0.001``; None: the most frequent configuration.
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
 
     Raises:
         RequestError: If there is no such study or file, or it has nothing to compare yet.
     """
-    place, name = _named(study_or_csv, root)
-    of_file = name.lower().endswith(".csv") and name not in place.study_names()
-    faults = Faults()
+    place, name = _named(study_or_results, root)
+    of_results = name not in place.study_names() and is_results(name)
+    faults, table = Faults(), None
     margin = read_option("margin", margin, faults)
     _check_choice("direction", direction, (None, *get_args(Direction)), faults)
-    if of_file and metric is not None:
-        faults.add("--metric: a file has one value for each run.", "Leave it out.", "options")
-    if direction is not None and not of_file:
-        faults.add("--direction: a study knows its metric's.", "Leave it out.", "options")
+    if not of_results and (direction or setting or seed or baseline):
+        message = "--direction, --setting, --seed and --baseline: a study knows its own."
+        faults.add(message, "Leave them out.", "options")
+    with faults.collecting():
+        if of_results:
+            columns = [setting] if isinstance(setting, str) else setting
+            table = load_table(name, columns, seed, metric)
     faults.check()
-    if of_file:
-        from paribus.sweeps.analysis.csv_results import compare_results
-
-        return compare_results(name, direction or "maximize", margin, strict=strict)
+    if table:
+        return compare_results(table, direction, margin, baseline, strict=strict)
     study = Study.load(place, name or latest_study(place))
     comparison = checked_comparison(study, metric, margin, root_words(place), strict=strict)
     for run, damage in study.outcomes.damaged.items():
@@ -567,7 +577,7 @@ def reproduce(
 
 @_for_python
 def report(
-    study_or_run: StudyResult | Run | str | Path | None = None,
+    study_or_run: StudyResult | Run | ResultsComparison | str | Path | None = None,
     *,
     output: str | Path | None = None,
     root: str | Path | None = None,
@@ -576,7 +586,8 @@ def report(
     """Write a page on a study or a run: one self-contained HTML file.
 
     Args:
-        study_or_run: A study, a run, or the name of one; None: the latest study.
+        study_or_run: A study, a run, or the name of one, or what `compare` returns of another
+            tool's results; None: the latest study.
         output: The file; None: ``report.html`` in the study's folder, ``RUN.html`` in this one.
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
         trust: Whether whatever a run's record names may be imported and executed.
@@ -585,10 +596,14 @@ def report(
         DamagedError: If a file of the run is not what was written.
         RequestError: If there is nothing to show, or the file cannot be written.
     """
-    from paribus.sweeps.report.page import report_file, write_report
+    from paribus.sweeps.report.page import Subject, report_file, write_report
 
-    place, name = _named(study_or_run, root)
-    subject = find_subject(place, name or latest_study(place))
+    subject: Subject
+    if isinstance(study_or_run, ResultsComparison):
+        subject = study_or_run
+    else:
+        place, name = _named(study_or_run, root)
+        subject = find_subject(place, name or latest_study(place))
     file = report_file(subject, output)
     assert file
     return write_report(subject, file, _warn, trust=trust)

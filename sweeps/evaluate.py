@@ -234,6 +234,7 @@ def _evaluate_study(
         examples=len(example.targets),
         looks=[],
         folds=folds,
+        group_on=get(record.configuration, "split.group_on") if record else None,
         strict=standard.strict,
         sameness=sameness(study.requested.baseline),
         settings=[

@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,14 @@ PAGES = [
     *(
         TOP / "docs" / f"{name}.md"
         for name in (
-            "tutorial", "verdicts", "data", "experiments", "tracking", "reproduce", "benchmarks",
-            "statistics", "reliability", "architecture", *GENERATED,
+            "tutorial", "verdicts", "data", "experiments", "scripts", "tracking", "reproduce",
+            "benchmarks", "statistics", "reliability", "architecture", *GENERATED,
         )
     ),
 ]  # fmt: skip
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SHOWN_FOLDER = "/home/you/work"
-SHARED = ("root", "as_json", "trust")  # options that the head of docs/cli.md explains
+SHARED = ("root", "as_json", "trust", "plain")  # options that the head of docs/cli.md explains
 
 
 def blocks(text: str) -> Iterator[tuple[re.Match[str], str, str]]:
@@ -109,24 +110,35 @@ def generated(name: str) -> str:
 def _commands() -> str:
     from paribus.sweeps.cli.app import app
 
-    parts = []
+    tables, usages = {}, {}
     for name, command in app.commands.items():
         import click
 
         context = click.Context(command, info_name=f"paribus {name}")
-        usage = " ".join(command.collect_usage_pieces(context))
-        parts.append(
-            f"## {name}\n\n`paribus {name} {usage}`\n\n{_paragraphs(command.help or '')}\n"
-        )
-        rows = [
+        usages[name] = " ".join(command.collect_usage_pieces(context))
+        tables[name] = [
             f"| `{', '.join(option.opts)}{_metavar(option, context)}` | {_default(option)} | "
             f"{_cell(option.help or '')} |"
             for option in command.params
             if option.param_type_name == "option" and option.name not in SHARED
         ]
-        if rows:
-            parts.append("\n".join(["| option | default | |", "|---|---|---|", *rows]) + "\n")
+    counted = Counter(row for rows in tables.values() for row in rows)
+    common: dict[str, list[str]] = {}  # names of commands to the options that they share
+    for row in (row for row, count in counted.items() if count > 2):
+        names = ", ".join(f"`{name}`" for name, rows in tables.items() if row in rows)
+        common.setdefault(names, []).append(row)
+    parts = [f"## Options of {names}\n\n{_table(rows)}" for names, rows in common.items()]
+    for name, command in app.commands.items():
+        parts.append(
+            f"## {name}\n\n`paribus {name} {usages[name]}`\n\n{_paragraphs(command.help or '')}\n"
+        )
+        if own := [row for row in tables[name] if counted[row] < 3]:
+            parts.append(_table(own))
     return "\n".join(parts)
+
+
+def _table(rows: list[str]) -> str:
+    return "\n".join(["| option | default | |", "|---|---|---|", *rows]) + "\n"
 
 
 def _paragraphs(text: str) -> str:

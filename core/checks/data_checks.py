@@ -28,7 +28,7 @@ from paribus.core.checks.subject import (
 from paribus.core.components.tasks import Task
 from paribus.core.data.loader import Items, Part
 from paribus.core.data.prepare import Data, class_counts
-from paribus.core.data.tables import Table
+from paribus.core.data.tables import ID_NAME, Table
 from paribus.core.data.texts import Tokens
 from paribus.core.errors import RequestError, first_few, many, shown
 from paribus.core.rng import stream
@@ -37,6 +37,9 @@ from paribus.core.training.train_state import TrainState
 SAMPLE = 1000  # examples whose inputs are looked at
 LARGE, SMALL = 10.0, 0.01  # sizes of inputs at which usual initial weights stop working
 SHARED = 0.01  # share of the validation part that may be equal to training examples by chance
+NEAR, NEIGHBOURS = 0.05, 10  # of the distance to the tenth neighbour; training examples
+DISTANCES = 1e9  # numbers that differences are taken of: a second or two
+FEW_IDS = 20  # so many values may be kinds, such as shops, that are meant to come back
 FEWEST_ROWS = 10  # in fewer any column may differ in each
 MANY = 10_000  # training examples that are read again from files
 
@@ -159,8 +162,8 @@ def labels(subject: Subject) -> str:
 
 
 def no_shared_example(subject: Subject) -> str:
-    """Check that no example, input and target, is in both training and validation."""
-    data = subject.data
+    """Check that no example, copy of one, or id is in both training and validation."""
+    data, split = subject.data, subject.resolver.split(subject.requested)
     if data.train.targets is data.val.targets:
         raise Skipped(
             "split.method=none: training and validation are the same examples, as requested"
@@ -174,7 +177,46 @@ def no_shared_example(subject: Subject) -> str:
     if shared > max(1, SHARED * len(data.val)):  # in a small part one is more than that
         advice = "Take equal rows out of the data, or divide it so that they stay together."
         raise RequestError(f"{found}.", advice)
+    by_column = split.group_on or split.time_on
+    for name in filter(ID_NAME.fullmatch, () if by_column else data.val.beside):
+        known, ids = set(data.train.beside[name].tolist()), data.val.beside[name].tolist()
+        again = sum(value in known for value in ids)
+        if len(known) > FEW_IDS and again > SHARED * len(ids):
+            raise RequestError(
+                f"{again} of {many(len(ids), 'validation example')} have a '{shown(name)}' that "
+                "training examples have too.",
+                f"split.group_on={shown(name)} keeps each in one part.",
+            )
+    near, looked = _nearly_equal(data)
+    if near > 1:
+        raise RequestError(
+            f"{near} of {many(looked, 'validation example')} are nearly equal to one in training: "
+            f"closer than a twentieth of the distance to their {NEIGHBOURS}th neighbour.",
+            "Take copies out, or keep rows of one origin together: split.group_on=COLUMN.",
+        )
     return found
+
+
+def _nearly_equal(data: Data) -> tuple[int, int]:
+    """Return how many of so many validation examples are copies with small changes; 0 by chance.
+
+    By chance about 9 · NEAR^d are so close, with d the dimension of the data as estimated by their
+    other neighbours (E. Levina and P. Bickel 2005, Maximum likelihood estimation of intrinsic
+    dimension).
+    """
+    train, val = data.train, data.val
+    if not isinstance(train.store, Tensor) or len(train) <= NEIGHBOURS or not len(val):
+        return 0, 0
+    known = next(train.batches(MANY, some_rows(train, MANY)))[0].flatten(1).float()
+    looked = some_rows(val, max(1, int(min(SAMPLE, DISTANCES // known.numel()))))
+    asked = next(val.batches(SAMPLE, looked))[0].flatten(1).float()
+    apart = torch.cdist(asked, known, compute_mode="donot_use_mm_for_euclid_dist")
+    nearest = apart.topk(NEIGHBOURS, largest=False).values
+    near = (nearest[:, 0] > 0) & (nearest[:, 0] < NEAR * nearest[:, -1])
+    ratios = (nearest[:, -1:] / nearest[:, 1:-1].clamp_min(1e-30)).clamp_min(1 + 1e-6).log()
+    by_chance = (NEIGHBOURS - 1) * NEAR ** (1 / ratios.mean().item())
+    share = near.double().mean().item()
+    return int(near.sum()) if share > max(2 * SHARED, 5 * by_chance) else 0, len(asked)
 
 
 def _hashes(part: Part) -> Iterator[bytes]:

@@ -32,9 +32,7 @@ class Adapter:
     def spread(self, _model: nn.Module, args: Any, keywords: dict[str, Any]) -> Any:
         """Return the arguments that the model's forward is called with."""
         inputs = args[0] if len(args) == 1 else None
-        if isinstance(inputs, Mapping) and self.alone not in (None, *inputs):
-            return args, keywords
-        if isinstance(inputs, Mapping):
+        if isinstance(inputs, Mapping) and (self.alone is None or self.alone in inputs):
             return (), {**inputs, **keywords}
         return (inputs if isinstance(inputs, tuple) and not self.alone else args), keywords
 

@@ -26,6 +26,7 @@ from paribus.core.config.schema import (
 )
 from paribus.core.config.signatures import (
     REQUIRED,
+    UNRECORDED,
     Parameter,
     Signature,
     check_keywords,
@@ -152,7 +153,9 @@ class Resolved:
         return {
             name: plain_default(parameter)
             for name, parameter in self.signature.parameters.items()
-            if not parameter.required and not self.filled_later(name)
+            if not parameter.required
+            and not self.filled_later(name)
+            and UNRECORDED not in getattr(parameter.annotation, "__metadata__", ())
         }
 
     def parameter(self, keyword: str) -> Parameter | None:

@@ -82,6 +82,10 @@ _named = BeforeValidator(lambda value: {"name": value} if isinstance(value, str)
 AComponent = Annotated[Component, _named]
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class Split(_Frozen):
     """How the examples are divided.
 
@@ -93,6 +97,12 @@ class Split(_Frozen):
             where examples are drawn at random, else 1.
         val_fraction: Share of validation, in place of folds; default: 0.15 where there are none.
         test_fraction: Share of test.
+        group_on: A column whose values are never in two parts, such as a customer's id.
+        time_on: A column of numbers or dates: validation lies after training, test after
+            validation, each in one part for all seeds.
+        gap: At least so much time between these parts: a number, or for dates such as 7d; what
+            lies in it is in no part.
+        stratify_on: A column whose values have equal shares in all parts, in place of the class.
     """
 
     method: Method | None = None
@@ -100,12 +110,22 @@ class Split(_Frozen):
     folds: int | None = Field(default=None, ge=1)
     val_fraction: float | None = Field(default=None, gt=0, lt=1)
     test_fraction: float = Field(default=0.15, ge=0, lt=1)
+    group_on: str | None = Field(default=None, min_length=1, exclude_if=_is_none)
+    time_on: str | None = Field(default=None, min_length=1, exclude_if=_is_none)
+    gap: float | str | None = Field(default=None, exclude_if=_is_none)
+    stratify_on: str | None = Field(default=None, min_length=1, exclude_if=_is_none)
 
     @model_validator(mode="after")
     def _folds_or_share(self) -> Split:
         if self.folds not in (None, 1) and self.val_fraction is not None:
             raise ValueError("give either split.folds or split.val_fraction")
         return self
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns that the split goes by: ``{"group_on": "customer"}``."""
+        named = {k: getattr(self, k) for k in ("group_on", "time_on", "stratify_on")}
+        return {key: name for key, name in named.items() if name is not None}
 
     def resolved(self, usual: Method, *, ready_made: bool) -> Split:
         """Return it with method, folds and share of validation decided.
@@ -114,6 +134,7 @@ class Split(_Frozen):
             usual: The method where none is given.
             ready_made: Whether the data function made the parts itself.
         """
+        usual = "in_order" if self.time_on else "stratified" if self.stratify_on else usual
         method = self.method or usual
         drawn = method in ("stratified", "random") and not ready_made
         folds = self.folds or (FOLDS if drawn and self.val_fraction is None else 1)
@@ -243,7 +264,7 @@ class ModelConfiguration(Configuration):
     metrics: Annotated[tuple[str | Component, ...], Field(strict=False)] = ()
     select: Select = Select()
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    final_epoch: int | None = Field(default=None, ge=1, exclude_if=lambda epoch: epoch is None)
+    final_epoch: int | None = Field(default=None, ge=1, exclude_if=_is_none)
 
 
 # Keys that a record leaves out where they have these defaults, as records without them are older.

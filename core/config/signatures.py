@@ -19,6 +19,7 @@ from paribus.core.config.values import NULL_WORDS, show_value
 from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, one_of, shown
 
 REQUIRED = inspect.Parameter.empty
+UNRECORDED = "unrecorded"  # metadata of a keyword that is newer than records without it
 
 
 @dataclass(frozen=True)

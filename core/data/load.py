@@ -5,8 +5,8 @@ import json
 import math
 import pickle
 from collections.abc import Callable, Mapping, Sequence, Sized
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,15 +49,8 @@ ACCEPTED = (
 )
 
 
+Field = tuple[str | int, list[int], str]
 READ_TWICE = 8  # items of a data set, at loading
-
-
-class Field(NamedTuple):
-    """One of the tensors of an input: its name (None: it has a place), shape and dtype."""
-
-    name: str | None
-    shape: tuple[int, ...]
-    dtype: str
 
 
 @dataclass(frozen=True)
@@ -74,7 +67,8 @@ class Raw:
         class_names: Names for the labels 0, 1, …, if known.
         decoding: How a file becomes an input, for images.
         whole: Whether all numbers of the inputs are of an integer type.
-        fields: The tensors of an input that has several.
+        fields: Name or place, shape and dtype of each tensor of an input that has several.
+        beside: Columns that are no inputs, by name: `[N]` of any dtype.
     """
 
     inputs: Inputs | Dataset[Any]
@@ -87,6 +81,7 @@ class Raw:
     decoding: ImageRecipe | None = None
     whole: bool = False
     fields: tuple[Field, ...] = ()
+    beside: Mapping[str, Array] = field(default_factory=dict)
 
 
 def raw_of(returned: Any, where: str) -> Raw:
@@ -107,6 +102,9 @@ def raw_of(returned: Any, where: str) -> Raw:
                 raise bad_data(f"{where}: {len(columns)} feature_names for {raw.shape[0]} columns.")
             raw = replace(raw, columns=columns)
         return replace(raw, class_names=_names(returned.get("target_names")) or raw.class_names)
+    if _has_columns_beside(returned):
+        raw = raw_of(returned[:2], where)
+        return replace(raw, beside=_beside(returned[2], len(raw.targets), where))
     if isinstance(returned, tuple) and len(returned) == 2:
         features, targets = returned
         if isinstance(features, Dataset) or isinstance(targets, Dataset | Mapping | tuple):
@@ -117,6 +115,27 @@ def raw_of(returned: Any, where: str) -> Raw:
             )
         return _from_pair(*returned, where)
     raise bad_data(f"{where} returned {_described(returned)}.", ACCEPTED)
+
+
+def _has_columns_beside(returned: Any) -> bool:
+    """Return whether it is (features, targets, {name: column}), not three parts."""
+    if not (isinstance(returned, tuple) and len(returned) == 3):
+        return False
+    return isinstance(returned[2], Mapping) and not {"data", "target"} <= set(returned[2])
+
+
+def _beside(columns: Mapping[Any, Any], examples: int, where: str) -> dict[str, Array]:
+    """Return the columns beside the features: `[N]` each."""
+    found: dict[str, Array] = {}
+    for name, values in columns.items():
+        found[str(name)] = array = as_array(values, f"column '{shown(name)}'", where)
+        if array.shape != (examples,):
+            raise bad_data(
+                f"{where}: column '{shown(name)}' has shape {list(array.shape)}, and there are "
+                f"{examples} examples.",
+                "Give it one value for each example.",
+            )
+    return found
 
 
 def _described(returned: Any) -> str:
@@ -168,11 +187,6 @@ def _from_fields(features: Any, labels: Array, where: str) -> Raw:
             raise bad_data(f"{text}: there are no examples.")
         _check_lengths(len(array), len(labels), text)
         check_finite(float32(array), "features", text)
-        if array.dtype == np.float64 and too_fine_columns(array.reshape(len(array), -1)).any():
-            raise bad_data(
-                f"{text}: varies by less than float32 can keep at its size.",
-                "Subtract an offset in the data function.",
-            )
         digest.update(json.dumps(name).encode())
         update(digest, array)
     tensors = tree_map(as_field, arrays)
@@ -203,22 +217,9 @@ def _each(inputs: Any) -> list[tuple[Any, Any]]:
     return list(inputs.items() if isinstance(inputs, Mapping) else enumerate(inputs))
 
 
-def _told(fields: Sequence[Field]) -> str:
-    """Return inputs of several tensors as messages say them."""
-    return ", ".join(f"{f.name or place}: {f.dtype} {list(f.shape)}"
-                     for place, f in enumerate(fields))  # fmt: skip
-
-
 def _fields(tensors: Any, leading: int) -> tuple[Field, ...]:
     """Describe tensors without their leading dimensions."""
-    return tuple(
-        Field(
-            name if isinstance(name, str) else None,
-            tuple(tensor.shape[leading:]),
-            str(tensor.dtype)[6:],
-        )
-        for name, tensor in _each(tensors)
-    )
+    return tuple((n, [*x.shape[leading:]], str(x.dtype)[6:]) for n, x in _each(tensors))
 
 
 def _unfitted(features: Any, where: str) -> Table | Texts | None:
@@ -285,7 +286,7 @@ def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
                 fields = fields or own
                 if own != fields:
                     raise bad_data(
-                        f"{where}: item {row} has {_told(own)}; item 0 has {_told(fields)}.",
+                        f"{where}: item {row} has {shown(own)}; item 0 has {shown(fields)}.",
                         "Pad all items to one length, and give each one's length as an input.",
                     )
                 continue
@@ -436,7 +437,7 @@ def load(
         elif isinstance(inputs, Dataset):
             inputs = Items(inputs, torch.arange(len(encoded)), code.encode)
         ready = float32(encoded) if targets == "values" else torch.from_numpy(encoded)
-        parts[key] = Part(inputs, ready)
+        parts[key] = Part(inputs, ready, beside=raw.beside)
         fingerprint.update(json.dumps([key, raw.digest]).encode())
         update(fingerprint, encoded)
     return Source(
@@ -458,7 +459,7 @@ def load(
 
 def _raw_parts(returned: Any, name: str) -> dict[str, Raw]:
     """Return all examples as the part `all`, or ready-made parts by name."""
-    if isinstance(returned, tuple) and len(returned) == 3:
+    if isinstance(returned, tuple) and len(returned) == 3 and not _has_columns_beside(returned):
         returned = dict(zip(PARTS, returned, strict=True))
     elif not (isinstance(returned, Mapping) and set(returned) & set(PARTS)):
         return {"all": raw_of(returned, name)}

@@ -11,7 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -19,7 +19,7 @@ import torch
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, default_collate
 
-from paribus.core.data.arrays import Scaling, float32, standardized
+from paribus.core.data.arrays import Array, Scaling, float32, standardized
 from paribus.core.data.tables import Table
 from paribus.core.data.texts import Texts, Tokens
 from paribus.core.errors import ParibusError, bad_data
@@ -63,11 +63,7 @@ class Items:
 
 @dataclass(frozen=True, eq=False)
 class Fields:
-    """Several tensors for each example, in memory.
-
-    Attributes:
-        tensors: By name, or in order: float32, int64 or bool `[N, ...]`.
-    """
+    """Several tensors for each example: a dict or tuple of float32, int64 or bool `[N, ...]`."""
 
     tensors: Any
 
@@ -104,6 +100,7 @@ class Part:
             folds share one tensor, or fields.
         augment: Changes an input `[C, H, W]` at random, in training only.
         scaling: Mean and scale that are still to be applied, after `augment`.
+        beside: Columns that are no inputs, by name: `[N]` of any dtype.
     """
 
     store: Inputs
@@ -111,6 +108,7 @@ class Part:
     rows: torch.Tensor | None = None
     augment: Augment | None = None
     scaling: Scaling | None = None
+    beside: Mapping[str, Array] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -168,15 +166,18 @@ class Part:
     def select(self, rows: torch.Tensor) -> Part:
         """Return the examples at these positions: int64 `[M]`."""
         targets = self.targets.index_select(0, rows)
+        beside = {name: cells[rows.numpy()] for name, cells in self.beside.items()}
         if isinstance(self.store, torch.Tensor | Fields):
-            return replace(self, rows=self.rows_of(rows), targets=targets)
-        return replace(self, store=self.store.index_select(rows), targets=targets)
+            return replace(self, rows=self.rows_of(rows), targets=targets, beside=beside)
+        store = self.store.index_select(rows)
+        return replace(self, store=store, targets=targets, beside=beside)
 
     def joined(self, other: Part) -> Part:
         """Return all examples of two parts of one source, as it was loaded: `rows` are None."""
         one, two = cast("Any", self.store), cast("Any", other.store)
         both = torch.cat([one, two]) if isinstance(one, torch.Tensor) else one.joined(two)
-        return replace(self, store=both, targets=torch.cat([self.targets, other.targets]))
+        targets = torch.cat([self.targets, other.targets])
+        return replace(self, store=both, targets=targets, beside={})
 
     def rows_of(self, positions: torch.Tensor) -> torch.Tensor:
         """Return the rows of a store in memory of these positions in the part: int64 `[M]`."""
@@ -198,8 +199,7 @@ class _Batches(Dataset[Batch]):
             x, y = default_collate(items)
             return tuple(x) if isinstance(x, list) else x, y
         if isinstance(inputs, Fields):
-            several = inputs.index_select(part.rows_of(rows))
-            return several.tensors, targets.index_select(0, rows)
+            return inputs.index_select(part.rows_of(rows)).tensors, targets.index_select(0, rows)
         if isinstance(inputs, Tokens):
             return inputs.index_select(rows).padded(), targets.index_select(0, rows)
         assert isinstance(inputs, torch.Tensor)  # else its preprocessing was not fitted yet

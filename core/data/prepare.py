@@ -3,10 +3,8 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NoReturn, NotRequired, cast
+from typing import Any, Literal, NotRequired, cast
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from typing_extensions import TypedDict
 
@@ -15,15 +13,12 @@ from paribus.core.data.arrays import Scaling, fitted, standardized
 from paribus.core.data.images import ImageRecipe
 from paribus.core.data.load import Field, Source
 from paribus.core.data.loader import PARTS, Augment, Inputs, Items, Part
+from paribus.core.data.split import fingerprint, rows_of_parts
 from paribus.core.data.tables import Table, TableRecipe
 from paribus.core.data.texts import TextRecipe, Texts, Tokens
 from paribus.core.errors import RequestError, bad_data, first_few, shown
-from paribus.core.rng import derive
 
 PartName = Literal["train", "val", "test"]
-Rows = npt.NDArray[np.int64]
-
-MANY = 20  # classes; more may be meant as quantities
 
 
 class Recipe(TypedDict):
@@ -135,10 +130,10 @@ def prepare(
     """
     parts = _parts(source, split, fold)
     if source.targets == "classes":
-        _refuse_unseen(parts, source)
+        _refuse_unseen(parts, source, split)
     form: dict[str, Any] = {} if source.decoding is None else {"image": source.decoding}
     if source.fields:
-        form["fields"] = [[f.name, list(f.shape), f.dtype] for f in source.fields]
+        form["fields"] = [list(field) for field in source.fields]
     new_words: dict[str, list[str]] = {}
     train, shape = parts["train"].inputs, source.input_shape
     if isinstance(train, Table | Texts):
@@ -199,7 +194,7 @@ def prepare(
     }
     return Data(
         **parts,
-        fingerprint=source.fingerprint,
+        fingerprint=fingerprint(source, split),
         input_shape=shape,
         outputs=source.outputs,
         class_names=names,
@@ -229,7 +224,7 @@ def class_counts(targets: torch.Tensor, outputs: int) -> list[int]:
     return found
 
 
-def _refuse_unseen(parts: Mapping[str, Part], source: Source) -> None:
+def _refuse_unseen(parts: Mapping[str, Part], source: Source, split: Split) -> None:
     """Refuse classes to be predicted that training never shows."""
     trained, *others = (class_counts(parts[key].targets, source.outputs) for key in PARTS)
     names = source.class_names or ()
@@ -242,180 +237,24 @@ def _refuse_unseen(parts: Mapping[str, Part], source: Source) -> None:
         raise RequestError(
             f"{source.name}: validation or test has classes that training never sees: "
             f"{', '.join(unseen[:5])}.",
-            "Split by split.method=stratified, or give training examples of them.",
+            "Leave them out, or split by other columns: split.method=stratified needs several of "
+            "each class that may be in different parts."
+            if split.columns
+            else "Split by split.method=stratified, or give training examples of them.",
             "split",
         )
 
 
 def _parts(source: Source, split: Split, fold: int | None) -> dict[str, Part]:
     """Return the parts of a source: as they were returned, all alike, or as they are split."""
-    whole, nothing = source.parts.get("all"), np.empty(0, dtype=np.int64)
+    whole, nothing = source.parts.get("all"), torch.arange(0)
     if whole is None:
         train, val, final = source.parts["train"], source.parts["val"], fold is None
         train = train.joined(val) if final else train
-        empty = train.select(torch.from_numpy(nothing))
+        empty = train.select(nothing)
         return {"test": empty, **source.parts, "train": train, "val": empty if final else val}
     if split.method == "none":
-        val = whole if fold is not None else whole.select(torch.from_numpy(nothing))
+        val = whole if fold is not None else whole.select(nothing)
         return {"train": whole, "val": val, "test": whole}
-    if split.method == "stratified" and (source.class_names is None or source.targets != "classes"):
-        raise RequestError(
-            "split.method=stratified needs classes, and these targets are quantities.",
-            "Use split.method=random or split.method=in_order.",
-            kind="split",
-        )
-    generator = np.random.Generator(np.random.PCG64(derive(split.seed, "data", "split")))
-    chosen = (_folded if split.val_fraction is None else _divided)(source, split, generator)
-    if fold is None:
-        *others, test = chosen
-        chosen = [np.concatenate(others), nothing, test]
-    elif split.val_fraction is None:
-        *folds, left, test = chosen
-        chosen = [np.concatenate([*folds[:fold], *folds[fold + 1 :], left]), folds[fold], test]
-    rows = (torch.from_numpy(np.sort(some)) for some in chosen)
+    rows = map(torch.from_numpy, rows_of_parts(source, split, fold))
     return {key: whole.select(some) for key, some in zip(PARTS, rows, strict=True)}
-
-
-def _divided(source: Source, split: Split, generator: np.random.Generator) -> list[Rows]:
-    """Return the positions of train, val and test by their shares."""
-    examples = len(source.parts["all"])
-    assert split.val_fraction is not None
-    val, test = (round(examples * share) for share in (split.val_fraction, split.test_fraction))
-    train = examples - val - test
-    if val < 1 or train < 1:
-        what, hint = "training", "Lower them."
-        if val < 1:
-            what, hint = "validation", "Raise split.val_fraction."
-        raise RequestError(
-            f"split.val_fraction={split.val_fraction!r} and "
-            f"split.test_fraction={split.test_fraction!r} leave no {what} example of {examples}.",
-            hint,
-            "split",
-        )
-    if split.method == "stratified":
-        return _stratified(source, (train, val, test), generator)
-    in_order = split.method == "in_order"
-    order = np.arange(examples) if in_order else generator.permutation(examples)
-    return np.split(order, [train, train + val])
-
-
-def _folded(source: Source, split: Split, generator: np.random.Generator) -> list[Rows]:
-    """Return the positions of each fold, of the up to folds - 1 that are left over, and of test.
-
-    Folds are equally large. Stratified, their counts of a class differ by at most one: each class
-    is dealt out in turn, and the next one goes on where it ended.
-    """
-    examples, folds = len(source.parts["all"]), split.folds or 1
-    test = round(examples * split.test_fraction)
-    size, left = divmod(examples - test, folds)
-    if size < 1:
-        raise RequestError(
-            f"split.folds={folds} and split.test_fraction={split.test_fraction!r}: of {examples} "
-            f"examples {examples - test} are left, too few for so many folds.",
-            "Lower them; split.folds=1 has one validation part for all seeds.",
-            "split",
-        )
-    if split.method == "random":
-        order = generator.permutation(examples)
-        cuts = [*range(size, size * folds + 1, size), examples - test]
-        return np.split(order, cuts)
-    codes = source.parts["all"].targets.numpy()
-    counts = np.bincount(codes)
-    rest = allot(counts, (examples - test, 0, test))[:, 0]
-    if len(few := np.flatnonzero(rest < folds)):
-        _refuse_small_classes(source, counts, few, f"folds={folds} cannot have each class in each "
-            f"fold beside {test} test examples", f"Set split.folds={rest.min()}, or use "
-            if rest.min() > 1 else "Set split.folds=1, or use ")  # fmt: skip
-    by_class = [generator.permutation(np.flatnonzero(codes == code)) for code in range(len(counts))]
-    tests = [rows[n:] for rows, n in zip(by_class, rest, strict=True)]
-    over = []
-    for _ in range(left):  # each from the class that is then the largest
-        rest[(code := int(rest.argmax()))] -= 1
-        over.append(by_class[code][rest[code]])
-    turns = np.concatenate([rows[:n] for rows, n in zip(by_class, rest, strict=True)])
-    return [
-        *(turns[fold::folds] for fold in range(folds)),
-        np.array(over, dtype=np.int64),
-        np.concatenate(tests),
-    ]
-
-
-def _stratified(
-    source: Source, sizes: tuple[int, int, int], generator: np.random.Generator
-) -> list[Rows]:
-    """Return the positions for each part, class after class."""
-    codes = source.parts["all"].targets.numpy()
-    counts = np.bincount(codes)
-    allotted = allot(counts, sizes)
-    lacking = np.flatnonzero((allotted[:, :2] == 0).any(axis=1))
-    if len(lacking):
-        _refuse_small_classes(
-            source, counts, lacking,
-            f"method=stratified cannot have each class in train ({sizes[0]} examples) and val "
-            f"({sizes[1]}) by its share", "Use ",
-        )  # fmt: skip
-    chosen = []
-    for code, (train, val, _) in enumerate(allotted):
-        rows = generator.permutation(np.flatnonzero(codes == code))
-        chosen.append(np.split(rows, [train, train + val]))
-    return [np.concatenate(part) for part in zip(*chosen, strict=True)]
-
-
-def _refuse_small_classes(
-    source: Source, counts: Rows, few: npt.NDArray[np.intp], what: str, remedy: str
-) -> NoReturn:
-    names = source.class_names or ()
-    named = [f"'{shown(names[code])}' ({counts[code]})" for code in few]
-    hint = f"{remedy}split.method=random."
-    if len(counts) > MANY:
-        hint = f"Are these {len(counts)} different values quantities? Then task=regression."
-    elif counts[few].min() < 2:  # it cannot be both trained on and validated on
-        hint = "Give more examples of it, or leave it out."
-    raise RequestError(
-        f"split.{what}; too few examples in class {first_few(named)}.", hint, kind="split"
-    )
-
-
-def allot(counts: Rows, sizes: tuple[int, int, int]) -> Rows:
-    """Allot examples of each class to each part by largest remainder: int64 `[classes, 3]`.
-
-    Rows add up to `counts` and columns to `sizes`. Each entry is its exact share rounded down or
-    up; a class is rounded up where it would be missing in train or val, as far as that can be.
-    The shares rounded up are those with the largest sum of remainders: the greatest choice for
-    each class, then the cheapest exchanges until the parts have their sizes (successive shortest
-    paths, so the result is optimal; Ahuja, Magnanti & Orlin, Network Flows, 1993, section 9.7).
-    """
-    examples = int(counts.sum())
-    down, remainder = np.divmod(np.outer(counts, sizes), examples)
-    value = remainder.copy()
-    value[:, :2] += np.where((down == 0) & (remainder > 0), 3 * examples * len(counts), 0)[:, :2]
-    ups = remainder.sum(axis=1) // examples
-    ranks = np.argsort(np.argsort(-value, axis=1, kind="stable"), axis=1)
-    up = ranks < ups[:, None]
-    while True:
-        excess = (down + up).sum(axis=0) - sizes
-        if not excess.any():
-            allotted: Rows = (down + up).astype(np.int64)
-            return allotted
-        for row, giver, taker in _cheapest_exchange(up, remainder > 0, value, excess):
-            up[row, giver], up[row, taker] = False, True
-
-
-def _cheapest_exchange(
-    up: npt.NDArray[np.bool_], may_rise: npt.NDArray[np.bool_], value: Rows, excess: Rows
-) -> list[tuple[int, int, int]]:
-    """Return steps (class, from part, to part) from a part with too many to one with too few."""
-    never = np.iinfo(np.int64).max // 4
-    step: dict[tuple[int, int], tuple[int, int]] = {}  # cost and class of the cheapest step
-    for giver, taker in ((a, b) for a in range(3) for b in range(3) if a != b):
-        possible = up[:, giver] & ~up[:, taker] & may_rise[:, taker]
-        cost = np.where(possible, value[:, giver] - value[:, taker], never)
-        step[giver, taker] = (int(cost.min()), int(cost.argmin()))
-    paths = []
-    for giver in np.flatnonzero(excess > 0).tolist():
-        for taker in np.flatnonzero(excess < 0).tolist():
-            via = 3 - giver - taker
-            paths.append([(giver, taker)])
-            paths.append([(giver, via), (via, taker)])
-    best = min(paths, key=lambda path: sum(step[pair][0] for pair in path))
-    return [(step[giver, taker][1], giver, taker) for giver, taker in best]

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 import numpy as np
 import torch
 from typing_extensions import TypedDict  # typing's own is not accepted by pydantic before 3.12
 
+from paribus.core.config.signatures import UNRECORDED
 from paribus.core.data.arrays import NUMERIC, Array, float32, too_fine_columns
 from paribus.core.errors import MISSING, Faults, RequestError, bad_data, did_you_mean, shown
 from paribus.core.fileio import user_path
 
 Missing = Literal["refuse", "mean", "drop"]
 IN_MEMORY = 2**30  # bytes of float32 that words may become
+_WHO = "id|uuid|guid|(?i:customer|client|patient|person|subject|user)"
+ID_NAME = re.compile(rf"(?:.*[\W_])?(?:{_WHO})|.*[a-z](?:ID|Id)", re.ASCII)
 
 
 class Column(TypedDict):
@@ -46,12 +50,14 @@ class Table:
             their categories. Else they are refused.
         where: Where they came from, as messages say it.
         wide: Whether float32 cannot keep what a column varies by.
+        kept: Columns that stay inputs where the split goes by them.
     """
 
     columns: Mapping[str, Array]
     fill: bool = False
     where: str = "data"
     wide: bool = False
+    kept: tuple[str, ...] = ()
 
     kind = "table"
 
@@ -222,22 +228,30 @@ def table(
     target: str | list[str],
     missing: Missing = "refuse",
     leave_out: list[str] | None = None,
-) -> tuple[Table, Any]:
+    keep: Annotated[list[str] | None, UNRECORDED] = None,
+) -> tuple[Table, Any, dict[str, Any]]:
     """Read a CSV or TSV file with a header: columns of numbers and of words.
 
     Args:
         path: The file; ``.tsv`` and ``.tab`` are separated by tabs, all others by commas.
         target: The column to predict; several for several values or labels.
         missing: What happens to rows with empty cells.
-        leave_out: Columns that are no inputs, such as ids.
+        leave_out: Columns that are no inputs, such as ids; the split may go by them.
+        keep: Columns that are inputs though the split goes by them.
+
+    Returns:
+        Inputs, targets, and by name the columns left out or kept, and ids.
 
     Raises:
         RequestError: If it cannot be read, or has no such column.
     """
     frame = read_frame(path)
     wanted = [target] if isinstance(target, str) else target
-    check_columns(frame, [*wanted, *(leave_out or ())], path)
-    frame = frame.drop(columns=leave_out or [])
+    left_out, kept = leave_out or [], keep or []
+    check_columns(frame, [*wanted, *left_out, *kept], path)
+    ids = [name for name in frame.columns if ID_NAME.fullmatch(str(name))]
+    beside = frame[list(dict.fromkeys([*left_out, *kept, *ids]))]
+    frame = frame.drop(columns=[name for name in left_out if name not in kept])
     if missing == "drop":
         frame = frame.dropna()
     if frame.empty:
@@ -254,7 +268,9 @@ def table(
             "data.missing=drop leaves their rows out.",
         )
     chosen = targets.iloc[:, 0].to_numpy() if isinstance(target, str) else targets
-    return table_of(features, shown(path), fill=missing == "mean"), chosen
+    found = table_of(features, shown(path), fill=missing == "mean")
+    columns = {str(name): cells.to_numpy() for name, cells in beside.loc[frame.index].items()}
+    return replace(found, kept=tuple(kept)), chosen, columns
 
 
 def read_frame(path: str, **options: Any) -> Any:

@@ -317,15 +317,8 @@ class Resolver:
         ready_made = "all" not in source.parts
         if ready_made:
             _refuse_unused_split(split, source, usual)
-        resolved = split.resolved(usual, ready_made=ready_made)
-        if (split.folds or 1) > 1 and resolved.method in ("in_order", "none"):
-            raise RequestError(
-                f"split.folds={split.folds} needs examples that are drawn, and split.method is "
-                f"{resolved.method}.",
-                "Leave split.folds out, or set split.method=random.",
-                "split",
-            )
-        return resolved
+        _refuse_contradictions(split)
+        return split.resolved(usual, ready_made=ready_made)
 
     @_once
     def data(self, requested: Configuration, fold: int) -> Data:
@@ -445,7 +438,7 @@ class Resolver:
     def _probe(self, requested: Configuration, seed: int) -> Probe:
         """Build the configuration, and try it, once for all folds of equal shapes."""
         data = self.data(requested, seed)
-        shapes = [requested.to_dict(), data.filled(1), len(data.train)]
+        shapes = [requested.to_dict(), data.filled(1), len(data.train), len(data.val)]
         if self._checked(requested).train.start_from:  # whose words may be those of one fold
             shapes.append(data.preprocessing)
         return self.remember("probe", shapes, lambda: self._probe_anew(requested, data, seed))
@@ -567,6 +560,27 @@ def _refuse_unused_split(split: Split, source: Source, usual: Method) -> None:
             "Leave it out, or return one set of examples.",
             "split",
         )
+
+
+def _refuse_contradictions(split: Split) -> None:
+    """Refuse keys of a split that say different things, all together."""
+    faults, method, drawn = Faults(), split.method, ["folds", "group_on", "stratify_on"]
+    if split.time_on:
+        keys = ["folds", "stratify_on", *(["method"] if method != "in_order" else [])]
+        why = "contradicts split.time_on, by which time alone divides and one part validates"
+    else:
+        keys = drawn if method in ("in_order", "none") else drawn[2:] if method == "random" else []
+        kind = "stratified" if method == "random" else "drawn"
+        why = f"needs examples that are {kind}, and split.method is {method}"
+    for key, value in split:
+        if key in keys and value not in (None, 1):
+            hint = f"Leave split.{key} out"
+            hint += "." if split.time_on or key != "folds" else ", or set split.method=random."
+            faults.add(f"split.{key}={value} {why}.", hint, "split")
+    if split.gap is not None and not split.time_on:
+        hint = "Give split.time_on=COLUMN too."
+        faults.add("split.gap is a length of time, and there is no split.time_on.", hint, "split")
+    faults.check()
 
 
 def choose_device(device: str) -> str:

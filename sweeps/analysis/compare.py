@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, SerializeAsAny
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
-from paribus.core.config.schema import Direction
+from paribus.core.config.schema import Direction, get
 from paribus.core.errors import RequestError
 from paribus.core.records.record import RunRecord
 from paribus.core.records.run_dir import RunFolder
@@ -123,6 +123,7 @@ class Comparison(_Frozen):
         tests: How many settings are judged together.
         examples: How many the part has that was measured on.
         folds: How many folds the baseline's seeds validate on; 1: all on one part.
+        group_on: The column whose values are each in one part; verdicts hold for new ones.
         strict: Whether the error rate is controlled over all settings together (Holm).
         looks: The numbers of seeds after which verdicts are given, where seeds are added until it
             is decided.
@@ -138,6 +139,7 @@ class Comparison(_Frozen):
     examples: int | None
     looks: list[int]
     folds: int = 1
+    group_on: str | None = Field(default=None, exclude_if=lambda column: column is None)
     strict: bool = False
     settings: Sequence[SerializeAsAny[SettingComparison]]
     linter: list[Finding] | None = None
@@ -237,6 +239,7 @@ def compare_study(
         examples=first.data.val if first else None,
         looks=list(judged.looks) if judged else [],
         folds=len({seed % first.folds for seed in seeds} or [0]) if first else 1,
+        group_on=get(first.configuration, "split.group_on") if first else None,
         strict=judged.standard.strict if judged else strict,
         settings=[
             SettingComparison(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from paribus.core.config.schema import get
 from paribus.core.records.run_dir import PREDICTIONS
 from paribus.sweeps.stats.verdicts import Pairs
 from paribus.sweeps.study.results import SettingResult
@@ -125,11 +126,16 @@ def example_scores(
     data has them.
 
     Returns:
-        None where the metric is no mean over examples, or it is not known how.
+        None where the metric is no mean over examples, it is not known how, or examples are of
+        groups: those of one are not independent.
     """
     task, loss = configuration.get("task"), configuration.get("loss", {})
     name = metric.rpartition("/")[2]
-    if not isinstance(task, Mapping) or not isinstance(loss, Mapping):
+    if (
+        not isinstance(task, Mapping)
+        or not isinstance(loss, Mapping)
+        or get(configuration, "split.group_on")
+    ):
         return None
     if not len(outputs) or outputs.ndim != 2:
         return None

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from paribus.core.config.values import show_value
-from paribus.core.errors import first_few
+from paribus.core.errors import first_few, shown
 from paribus.sweeps.analysis.compare import Comparison, SettingComparison, best_setting
 from paribus.sweeps.analysis.linter.evidence import Finding
 from paribus.sweeps.formatting import cut_middle, listed, number, signed
@@ -271,7 +271,9 @@ def legend(comparison: Comparison) -> list[str]:
         return [f"no verdict: {why}"] if why and why not in answer(comparison) else []
     settings, tests = comparison.settings, comparison.tests
     others = " and other examples"
-    if comparison.folds == 1:
+    if comparison.group_on:
+        others = f" and new values of {shown(comparison.group_on)}"
+    elif comparison.folds == 1:
         others += f" than these {comparison.examples}"
     on_new = comparison.question == "new data"
     lines = [f"verdict: {where(comparison)}, for other seeds{others if on_new else ''}"]

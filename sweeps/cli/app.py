@@ -11,6 +11,7 @@ from paribus.core.errors import Fault, ParibusError, inert
 from paribus.sweeps.cli import (
     catalogue_commands,
     compare_command,
+    import_command,
     inference_commands,
     reproduce_command,
     result_commands,
@@ -38,7 +39,7 @@ class _Group(click.RichGroup):
     cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @click.command_panel("Begin", commands=["list", "show", "check", "new", "run", "sweep"])
-@click.command_panel("Read", commands=["compare", "report", "plot", "studies", "runs"])
+@click.command_panel("Read", commands=["compare", "report", "plot", "studies", "runs", "import"])
 @click.command_panel("Use", commands=["finalize", "evaluate", "predict", "reproduce"])
 @click.command_panel("Keep", commands=["sync", "remove", "doctor", "completion"])
 @click.version_option(package_name="paribus", prog_name="paribus")
@@ -55,6 +56,7 @@ for _command in (
     *train_commands.COMMANDS,
     *reproduce_command.COMMANDS,
     *compare_command.COMMANDS,
+    *import_command.COMMANDS,
     *result_commands.COMMANDS,
     *inference_commands.COMMANDS,
     *upkeep_commands.COMMANDS,

@@ -21,8 +21,11 @@ from paribus.sweeps.cli.console import (
     command,
     has_symbols,
     json_option,
+    names_results,
     plain_option,
     print_json,
+    refuse_for_studies,
+    results_options,
     root_option,
     say,
     strict_option,
@@ -218,15 +221,13 @@ def best_model(study: Study, results: Sequence[SettingResult]) -> list[str]:
 
 @click.command("compare")
 @click.argument(
-    "names", nargs=-1, metavar="[STUDY | RESULTS.csv | RUN RUN...]", shell_complete=complete_subject
+    "names", nargs=-1, metavar="[STUDY | RESULTS | RUN RUN...]", shell_complete=complete_subject
 )
-@click.option("--metric", metavar="NAME", help="Another metric of each run's best epoch.")
+@results_options
 @click.option("--margin", type=float, metavar="SIZE",
               help="Differences smaller than this do not matter; default: half a point of "
               "accuracy, F1 and the like, 0.01 of R², 2 % of a loss or error.")  # fmt: skip
 @strict_option
-@click.option("--direction", type=click.Choice(["maximize", "minimize"]),
-              help="Which way is better in RESULTS.csv; default: maximize.")  # fmt: skip
 @click.option("--format", "form", default="table", show_default=True,
               type=click.Choice(["table", "markdown", "latex", "csv"]),
               help="How the table of settings is written.")  # fmt: skip
@@ -242,37 +243,40 @@ def compare_command(
     context: click.Context,
     names: tuple[str, ...],
     metric: str | None,
+    setting: Sequence[str],
+    seed: str | None,
+    baseline: str | None,
+    direction: Direction | None,
     margin: float | None,
     strict: bool,
-    direction: Direction | None,
     form: str,
     wandb: bool,
     verbose: bool,
     root: ResultsDir,
     as_json: bool,
 ) -> None:
-    """Verdicts on the settings of a STUDY, or of any tool's RESULTS.csv; or what differs in runs.
+    """Verdicts on the settings of a STUDY, or of another tool's RESULTS; or what differs in runs.
 
-    RESULTS.csv has the columns setting, seed and value; one of the settings is called baseline.
+    RESULTS are a CSV or JSON lines file with a line for each run, a folder of W&B's offline runs or
+    of TensorBoard's events, or wandb:ENTITY/PROJECT.
     """
+    from paribus.sweeps.analysis.imported_results import compare_results, load_table
     from paribus.sweeps.study.request import read_option
 
-    is_file = len(names) == 1 and names[0].lower().endswith(".csv")
-    faults, of_file = Faults(), is_file and names[0] not in root.study_names()
+    faults, of_file = Faults(), names_results(names, root)
     read_option("margin", margin, faults)
     with faults.collecting():
         _check_options(names, context.params, of_file=of_file, as_json=as_json)
+    with faults.collecting():
+        results = load_table(names[0], setting, seed, metric) if of_file else None
     faults.check()
     if len(names) > 1:
         _compare_runs(root, names, as_json)
         context.exit(0)
     study, damaged = None, {}
-    if of_file:
-        from paribus.sweeps.analysis.csv_results import compare_results
-
-        comparison: Comparison = compare_results(
-            names[0], direction or "maximize", margin, strict=strict
-        )
+    comparison: Comparison
+    if results:
+        comparison = compare_results(results, direction, margin, baseline, strict=strict)
     else:
         from paribus.sweeps.analysis.compare import checked_comparison
 
@@ -303,22 +307,20 @@ def _check_options(
     """Refuse options that have no meaning for what is compared."""
     from paribus.sweeps.tracking.tracker import check_variables, is_wanted
 
-    faults, leave_out = Faults(), "Leave it out."
+    faults = Faults()
     of_runs, wandb = len(names) > 1, options["wandb"]
     other = options["metric"] or options["margin"] is not None or options["strict"]
+    asked = {name: options[name] for name in ("setting", "seed", "baseline", "direction")}
+    refuse_for_studies(faults, of_file, **asked)
     for refused, message, hint in (
         (of_runs and (other or options["form"] != "table"),
          "--metric, --margin, --strict and --format are for a study; runs are compared by all.",
          "Leave them out."),
-        (of_file and options["metric"],
-         "--metric is for a study; a file has one value for each run.", leave_out),
-        (options["direction"] and not of_file,
-         "--direction is for RESULTS.csv; a study knows its metric's.", leave_out),
         (as_json and options["form"] != "table",
          f"--json and --format {options['form']} both say how it is written.",
          "Name one of them."),
         (options["verbose"] and (of_runs or as_json or options["form"] != "table"),
-         "--verbose is for the table of settings; any other output is complete.", leave_out),
+         "--verbose is for the table of settings; any other output is complete.", "Leave it out."),
         (wandb and (of_runs or of_file),
          "--wandb logs a study.", "Name one, or leave --wandb out."),
         (wandb and other, "--wandb logs a study by its own metric and margin.",
@@ -367,6 +369,8 @@ def _print(comparison: Comparison, form: str, verbose: bool, study: Study | None
     say(f"study {study.name}" if study else f"results {getattr(comparison, 'results', '')}")
     print_comparison(comparison, verbose=verbose)
     say(words.answer(comparison))
+    for line in getattr(comparison, "notes", ()):
+        say(line)
     if undecided := undecided_text(comparison, study):
         say(undecided)
     for line in (

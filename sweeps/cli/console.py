@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import rich_click as click
 from rich.cells import cell_len, set_cell_size
 
-from paribus.core.config.values import null_if_not_finite
+from paribus.core.config.values import null_if_not_finite, split_commas
 from paribus.core.errors import Faults, inert, shortened
 from paribus.core.records.run_dir import BEST
 from paribus.sweeps.cli.completion import complete_experiment, complete_key
@@ -290,6 +290,46 @@ trust_option = click.option(
 def run_options(command: Command) -> Command:
     """``--trust``, ``--root`` and ``--json``, of commands on runs."""
     return trust_option(root_option(json_option(command)))
+
+
+def _names(_context: Any, _parameter: Any, text: str | None) -> list[str]:
+    return [name.strip() for name in split_commas(text)] if text else []
+
+
+def results_options(command: Command) -> Command:
+    """Add what says how RESULTS of another tool are read and compared."""
+    for option in (
+        click.option("--direction", type=click.Choice(["maximize", "minimize"]),
+                     help="Which way is better in RESULTS; default: minimize of a loss or error, "
+                     "else maximize."),
+        click.option("--baseline", metavar="KEY=VALUE,...",
+                     help="The baseline in RESULTS; default: the most frequent configuration."),
+        click.option("--seed", metavar="COLUMN",
+                     help="The seed in RESULTS; default: its column seed."),
+        click.option("--setting", metavar="COLUMN,...", callback=_names,
+                     help="The hyperparameters in RESULTS; default: its column setting, or all "
+                     "that W&B and TensorBoard know."),
+        click.option("--metric", metavar="NAME",
+                     help="Another metric of each run's best epoch; of RESULTS the column of "
+                     "values."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def names_results(names: Sequence[str], root: ResultsDir) -> bool:
+    """Return whether a command's only name is that of another tool's results."""
+    from paribus.sweeps.analysis.read_results import is_results
+
+    return len(names) == 1 and names[0] not in root.study_names() and is_results(names[0])
+
+
+def refuse_for_studies(faults: Faults, of_results: bool, **options: Any) -> None:
+    """Add a fault for options that another tool's results have and a study has not."""
+    given = [f"--{name}" for name, value in options.items() if value and not of_results]
+    if given:
+        message = f"{', '.join(given)}: for another tool's results; a study knows its own."
+        faults.add(message, "Leave it out." if len(given) == 1 else "Leave them out.", "options")
 
 
 _FAULTS = "paribus.faults"  # of a command's options, in its context

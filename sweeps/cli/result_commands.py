@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from paribus.core.config.schema import Direction
 from paribus.core.errors import DamagedError, Faults, shown
 from paribus.core.fileio import verify_manifest, write_bytes
 from paribus.core.records.run_dir import HISTORY, RECORD, RunFolder
 from paribus.sweeps.cli.completion import complete_study, complete_subject
 from paribus.sweeps.cli.console import (
     json_option,
+    names_results,
     print_json,
+    refuse_for_studies,
+    results_options,
     root_option,
     run_options,
     say,
@@ -224,30 +228,48 @@ def plot_command(
 
 
 @click.command("report")
-@click.argument("name", metavar="[STUDY | RUN]", required=False, shell_complete=complete_subject)
+@click.argument(
+    "name", metavar="[STUDY | RUN | RESULTS]", required=False, shell_complete=complete_subject
+)
 @click.option("--output", "-o", metavar="FILE",
-              help="The file, .html. Default: report.html in the study's folder, RUN.html in this "
-              "one.")  # fmt: skip
+              help="The file, .html. Default: report.html in the study's folder, RUN.html or "
+              "RESULTS-report.html in this one.")  # fmt: skip
+@results_options
 @click.option("--open", "show", is_flag=True, help="Open it in the browser.")
 @run_options
 @click.pass_context
 def report_command(
     context: click.Context,
+    /,
     name: str | None,
     output: str | None,
     show: bool,
     trust: bool,
     root: ResultsDir,
     as_json: bool,
+    direction: Direction | None,
+    baseline: str | None,
+    **columns: Any,
 ) -> None:
-    """Write a page on a STUDY (the latest, if none is named) or a RUN: one self-contained file."""
-    from paribus.sweeps.report.page import report_file, write_report
-    from paribus.sweeps.study.lookup import find_subject
-    from paribus.sweeps.study.study import latest_study
+    """Write a page on a STUDY (the latest, if none is named), a RUN or RESULTS of another tool.
 
-    faults, subject, file = Faults(), None, None
+    It is one self-contained file.
+    """
+    from paribus.sweeps.report.page import Subject, report_file, write_report
+    from paribus.sweeps.study.lookup import find_subject
+    from paribus.sweeps.study.study import Study, latest_study
+
+    faults, file = Faults(), None
+    subject: Subject | None = None
+    of_results = name is not None and names_results([name], root)
+    refuse_for_studies(faults, of_results, direction=direction, baseline=baseline, **columns)
     with faults.collecting():
-        subject = find_subject(root, latest_study(root) if name is None else name)
+        if name is not None and of_results:
+            from paribus.sweeps.analysis.imported_results import compare_results, load_table
+
+            subject = compare_results(load_table(name, **columns), direction, None, baseline)
+        else:
+            subject = find_subject(root, latest_study(root) if name is None else name)
     with faults.collecting():
         file = report_file(subject, output)
     faults.check()
@@ -261,7 +283,7 @@ def report_command(
         say(f"page: {file}")
     if show:
         click.launch(str(written.file))
-    context.exit(1 if not isinstance(subject, RunFolder) and subject.outcomes.damaged else 0)
+    context.exit(1 if isinstance(subject, Study) and subject.outcomes.damaged else 0)
 
 
 COMMANDS = (studies_command, runs_command, plot_command, report_command)

@@ -273,7 +273,7 @@ def short_configuration(baseline: Mapping[str, Any]) -> str:
     usual = flatten(Configuration.parse(needed, "baseline").to_dict())
     others = flatten({k: v for k, v in baseline.items() if k not in needed})
     return ", ".join(
-        [*parts, *[f"{k} {show_value(v)}" for k, v in others.items() if v != usual[k]]]
+        [*parts, *[f"{k} {show_value(v)}" for k, v in others.items() if v != usual.get(k)]]
     )
 
 

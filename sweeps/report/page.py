@@ -19,6 +19,7 @@ from markupsafe import Markup
 from paribus.core.errors import RequestError, inert, shown
 from paribus.core.fileio import creating, user_path, write_bytes
 from paribus.core.records.run_dir import RunFolder
+from paribus.sweeps.analysis.imported_results import ResultsComparison
 from paribus.sweeps.formatting import duration, number, signed
 from paribus.sweeps.report.figure import (
     BASELINE_COLOUR,
@@ -48,13 +49,14 @@ _COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
 _FONT = re.compile(r"font-family: [^;]*;? ?")
 
 Warn = Callable[[str], None]
+Subject = RunFolder | Study | ResultsComparison
 
 
 @dataclass(frozen=True)
 class Report:
     """A page that was written: what it shows, where it is (absolute), and how large."""
 
-    kind: Literal["study", "run"]
+    kind: Literal["study", "run", "results"]
     name: str
     file: Path
     bytes: int
@@ -64,13 +66,11 @@ class Report:
         return {self.kind: self.name, "file": str(self.file), "bytes": self.bytes}
 
 
-def write_report(
-    subject: RunFolder | Study, file: Path, warn: Warn, *, trust: bool = False
-) -> Report:
-    """Write the page of a study or a run: one self-contained HTML file.
+def write_report(subject: Subject, file: Path, warn: Warn, *, trust: bool = False) -> Report:
+    """Write the page of a study, a run or another tool's results: one self-contained HTML file.
 
     Args:
-        subject: The study or the run.
+        subject: What it shows.
         file: As `report_file` returns it.
         warn: Called with a sentence on what is left out.
         trust: Whether whatever a run's record names may be imported and executed.
@@ -87,6 +87,11 @@ def write_report(
             warn(run_view.left_out)
         write_run_page(run_view, file)
         return Report("run", subject.id, file.absolute(), file.stat().st_size)
+    if isinstance(subject, ResultsComparison):
+        from paribus.sweeps.report.results_report import write_results_page
+
+        write_results_page(subject, file)
+        return Report("results", subject.results, file.absolute(), file.stat().st_size)
     from paribus.sweeps.report.study_plots import StudyView
     from paribus.sweeps.report.study_report import write_study_page
 
@@ -102,16 +107,18 @@ def warn_of_damage(study: Study, warn: Warn) -> None:
         warn(f"{run} is left out, as it is damaged: {damage}")
 
 
-def report_file(subject: RunFolder | Study | None, output: str | Path | None) -> Path | None:
+def report_file(subject: Subject | None, output: str | Path | None) -> Path | None:
     """Return where a page is to be written; None where nothing is known of it.
 
     Raises:
         RequestError: If it cannot be written there.
     """
     if output is None:
-        if not isinstance(subject, RunFolder):
+        if subject is None or isinstance(subject, Study):
             return subject.folder / "report.html" if subject else None
-        output = f"{subject.id}.html"
+        output = f"{subject.id}.html" if isinstance(subject, RunFolder) else (
+            f"{Path(subject.results).stem}-report.html"
+        )  # fmt: skip
     return checked_output(output, (".html",), "The page")
 
 

@@ -223,12 +223,13 @@ def effects_panel(
         levels: dict[int, str] = {}
         place = 0
         for own in by_axis:
-            ((key, (baseline, _)),) = own[0].changed.items()
-            _draw_axis_name(axes, place, key, show_value(baseline))
+            # Of another tool's results a label may name no hyperparameter.
+            key, (baseline, _) = next(iter(own[0].changed.items()), ("setting", (None, "")))
+            _draw_axis_name(axes, place, key, baseline)
             for setting in own:
                 place, label = place + 1, setting.label
                 _draw_effect(axes, place, setting, limit, looks[label], texts[label])
-                levels[place] = short(show_value(setting.changed[key][1]), 17)
+                levels[place] = short(label.removeprefix(f"{key}="), 17)
             place += 1
         axes.set_yticks(list(levels), list(levels.values()))
         axes.tick_params(axis="y", length=0, pad=22, labelcolor=INK, labelsize=_TEXT)
@@ -269,7 +270,7 @@ def _ends(setting: SettingComparison) -> tuple[float, float, float]:
     return setting.delta, low, high
 
 
-def _draw_axis_name(axes: Axes, place: int, name: str, baseline: str) -> None:
+def _draw_axis_name(axes: Axes, place: int, name: str, baseline: Any) -> None:
     """Write it above its settings, on a background: it crosses the line at 0."""
     style: Any = {
         "textcoords": "offset points", "va": "center", "fontsize": _TEXT,
@@ -279,8 +280,9 @@ def _draw_axis_name(axes: Axes, place: int, name: str, baseline: str) -> None:
         short(name, 26), (0, place), xycoords=("axes fraction", "data"), xytext=(-14, 0),
         fontweight="bold", **style,
     )  # fmt: skip
-    axes.annotate(f"baseline {short(baseline, 18)}", (1, 0.5), xycoords=text, xytext=(5, 0),
-                  color=FAINT, **style)  # fmt: skip
+    if baseline is not None:
+        axes.annotate(f"baseline {short(show_value(baseline), 18)}", (1, 0.5), xycoords=text,
+                      xytext=(5, 0), color=FAINT, **style)  # fmt: skip
 
 
 def _draw_effect(

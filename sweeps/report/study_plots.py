@@ -1,7 +1,7 @@
 """The plots of a study: effects, responses to each axis, learning curves, confusion matrices."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from itertools import groupby, islice
 from typing import Any
@@ -204,9 +204,17 @@ def study_picture(view: StudyView) -> Picture:
 # Effects.
 
 
-def effects_plot(view: StudyView) -> Plot | None:
-    """Return every setting's difference to the baseline; None where there is none yet."""
-    comparison, metric = view.comparison, view.study.metric
+def effects_plot(
+    comparison: Comparison, looks: Mapping[str, Mapping[str, Any]], seeds: str
+) -> Plot | None:
+    """Return every setting's difference to the baseline; None where there is none yet.
+
+    Args:
+        comparison: The settings.
+        looks: As of `effects_panel`.
+        seeds: How many each setting has: ``5 seeds``.
+    """
+    metric = comparison.metric
     settings = [setting for setting in in_order(comparison) if setting.label != BASELINE]
     effects = [setting for setting in settings if setting.delta is not None]
     if not effects:
@@ -219,8 +227,9 @@ def effects_plot(view: StudyView) -> Plot | None:
             s for own in axes for s in (own if len(own) <= each else [*own[: each - 1], own[-1]])
         ]
     texts = {s.label: f"{signed(s.delta)}  {verdict_text(comparison, s)}" for s in drawn}
-    panel = effects_panel(metric, drawn, comparison.margin, view.looks, texts)
-    caption = [f"Setting minus baseline in {view.metric}, {view.seeds()}, {where(comparison)}."]
+    panel = effects_panel(metric.name, drawn, comparison.margin, looks, texts)
+    quantity = explained(metric.name, metric.direction)
+    caption = [f"Setting minus baseline in {quantity}, {seeds}, {where(comparison)}."]
     if any(setting.interval for setting in settings):
         caption.append(f"Lines: {interval_heading(comparison)}s; 90 % where equivalent.")
     if comparison.margin is not None:

@@ -1,10 +1,9 @@
 """From what ``--data`` names to the problem it poses: its task, and the baseline that suits it."""
 
-import re
 import shlex
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import pandas
 from PIL import Image
 
 from paribus.core.data.images import IN_MEMORY, images
-from paribus.core.data.tables import check_columns, read_frame
+from paribus.core.data.tables import ID_NAME, check_columns, read_frame
 from paribus.core.data.texts import text as labelled_texts
 from paribus.core.errors import bad_data, first_few, many, nearest, shown
 from paribus.core.fileio import user_path
@@ -22,7 +21,6 @@ ROWS_PER_VALUE = 10  # if there are so many rows for each of them,
 FEWEST_ROWS = 3  # and none has fewer than this: training, validation and test need one
 UNBALANCED = 5  # times as many of the commonest class as of the rarest
 _FEWEST_FOR_IDS = 10  # in fewer rows any column may have another value in each
-_ID_NAME = re.compile(r"(?:.*[\W_])?(?:id|uuid|guid)|.*[a-z](?:ID|Id)", re.ASCII)
 _NUMBERS = r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:\d{4}|\d{2})"
 _MONTHS = r"\d{1,2}[ -][A-Za-z]{3,9}[ ,-]+\d{2,4}|[A-Za-z]{3,9} \d{1,2},? \d{4}"
 _DATE = rf"\s*(?:{_NUMBERS}|{_MONTHS})(?:[ T]\d{{1,2}}:\d{{2}}.*)?\s*"
@@ -67,6 +65,7 @@ class Problem:
         examples: How many there are.
         standardize: Whether the file has to ask for it; tables are standardized by default.
         notes: What to know before a study; comments in the file.
+        split: What the split goes by, ``{"group_on": "customer"}``; empty by default.
     """
 
     guess: Guess
@@ -78,6 +77,7 @@ class Problem:
     constants: dict[str, Constant] = field(default_factory=dict)
     standardize: bool = False
     notes: tuple[str, ...] = ()
+    split: dict[str, str] = field(default_factory=dict)
 
 
 Ask = Callable[[str], bool]  # a question, to be answered yes or no
@@ -166,8 +166,18 @@ def _of_file(
             f"{name}: all columns besides the target look like ids or dates: {_listed([*out])}.",
             "Name those that are inputs with --keep COLUMN.",
         )
-    frame = _usable_rows(frame.drop(columns=[*out]), name, target, missing)
-    return _of_table(path, frame, target, missing, out)
+    whole, frame = frame, _usable_rows(frame.drop(columns=[*out]), name, target, missing)
+    found = _of_table(path, frame, target, missing, out)
+    rows = whole.loc[frame.index, [*out]].dropna(axis=1)
+    ids = [c for c in rows if ID_NAME.fullmatch(c) and rows[c].nunique() < len(rows)]
+    dates = [c for c in rows if out[c].startswith("dates")]
+    split = {"group_on": min(ids, key=lambda c: rows[c].nunique())} if ids else {}
+    notes = [  # whether time matters for what is predicted, a table does not say
+        "To predict the future, validate on what came after training: "
+        f"'split': {{'time_on': {shown(column, 40)!r}}} in the baseline."
+        for column in dates[:1]
+    ]
+    return replace(found, split=split, notes=(*found.notes, *notes))
 
 
 def _why_left_out(name: str, cells: pandas.Series) -> str:
@@ -175,7 +185,7 @@ def _why_left_out(name: str, cells: pandas.Series) -> str:
     rows, values = len(cells), cells.nunique()
     if rows < _FEWEST_FOR_IDS:
         return ""
-    named = bool(_ID_NAME.fullmatch(name)) and values > FEW_VALUES
+    named = bool(ID_NAME.fullmatch(name)) and values > FEW_VALUES
     if _is_numeric(cells):
         whole = bool((cells == np.round(cells)).all())
         unlike = values == rows and _is_id(cells)

@@ -118,7 +118,16 @@ def write_experiment(
     with TemporaryDirectory(prefix="paribus-new-") as scratch:
         trial = Path(scratch) / file.name
         trial.write_text(render_experiment(name, problem, model, trial.parent), encoding="utf-8")
-        _try(trial, folder)
+        try:
+            _try(trial, folder)
+        except RequestError as error:
+            if error.kind != "split" or not (problem and problem.split):
+                raise
+            note = f"Rows of one {problem.split['group_on']} may be in two parts: {error.message}"
+            problem = replace(problem, split={}, notes=(*problem.notes, note))
+            text = render_experiment(name, problem, model, trial.parent)
+            trial.write_text(text, encoding="utf-8")
+            _try(trial, folder)
     create_file(file, render_experiment(name, problem, model, folder))
     guess = SPIRALS if problem is None else problem.guess
     return Written(name, file, guess.task, guess.why, problem.notes if problem else ())

@@ -344,7 +344,7 @@ def _tracked_study(view: StudyView, page: Path | None) -> TrackedStudy | None:
 
     if all(setting.delta is None for setting in view.comparison.settings):
         return None
-    effects = effects_plot(view)
+    effects = effects_plot(view.comparison, view.looks, view.seeds())
     return TrackedStudy(
         study=view.study.name,
         experiment=view.study.experiment,

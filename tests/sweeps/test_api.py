@@ -329,7 +329,7 @@ def test_a_comparison_of_any_tool_s_results(tmp_path, paribus):
         (lambda study: public.compare(study, margin=-1), "margin=-1: must be"),
         (
             lambda study: public.compare(study, direction="maximize"),
-            "direction: a study knows its metric's",
+            "a study knows its own",
         ),
         (lambda study: public.compare("nothing.csv"), "cannot be read"),
         (lambda study: public.compare("nothing"), "There is no study 'nothing'"),

@@ -87,6 +87,25 @@ class WandbServer:
         viewer = {"id": "u", "entity": "someone", "username": "someone", "email": "", "flags": "{}"}
         return {"viewer": viewer | {"teams": {"edges": []}}}
 
+    _GetDefaultEntity = _Viewer
+
+    def _Runs(self, _: Any) -> dict[str, Any]:
+        """What `wandb.Api().runs` asks for, of the runs that were uploaded."""
+        edges = []
+        for name, run in self.runs.items():
+            state = {None: "running", 0: "finished"}.get(self.exits.get(name), "failed")
+            node = dict.fromkeys(("sweepName", "group", "jobType", "commit", "heartbeatAt", "notes",
+                                  "description", "historyKeys"))  # fmt: skip
+            node |= {"id": name, "name": name, "displayName": name, "tags": [], "state": state,
+                     "readOnly": False, "createdAt": "2025-01-01T00:00:00", "user": _ENTITY,
+                     "config": run.get("config", "{}"), "systemMetrics": "{}",
+                     "summaryMetrics": json.dumps(self.summaries.get(name, {})),
+                     "historyLineCount": 0, "projectId": "1"}  # fmt: skip
+            edges.append({"node": node, "cursor": name})
+        found = {"edges": edges, "pageInfo": {"endCursor": None, "hasNextPage": False}}
+        return {"project": {"internalId": "1", "runCount": len(edges), "readOnly": False,
+                            "runs": found}}  # fmt: skip
+
     def _ServerFeaturesQuery(self, _: Any) -> dict[str, Any]:
         return {"serverInfo": {"features": []}}
 
@@ -204,7 +223,7 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = json.loads(self._body() or b"{}")
-            named = re.match(r"\s*(?:query|mutation)\s+(\w+)", body.get("query", ""))
+            named = re.match(r"(?:#graphql)?\s*(?:query|mutation)\s+(\w+)", body.get("query", ""))
             operation = named.group(1) if named else ""
             if self._troubled(self.path, operation):
                 return

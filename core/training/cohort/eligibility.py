@@ -63,6 +63,7 @@ def cohort_group(train_state: TrainState, data_fingerprint: str | None) -> str:
     same = [
         repr(read_graph(train_state.model, example)),
         data_fingerprint,
+        [len(train), len(val)],  # folds of whole groups differ
         {k: v for k, v in configuration.items() if k not in _OWN},
         [configuration["train"]["batch_size"], configuration["train"]["eval_batch_size"]],
         [type(part).__name__ for part in (train_state.loss, train_state.optimizer)],

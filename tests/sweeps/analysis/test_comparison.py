@@ -5,7 +5,7 @@ import json
 import pytest
 
 from paribus.sweeps.analysis.compare import SettingComparison, best_setting
-from paribus.sweeps.analysis.csv_results import compare_results
+from paribus.sweeps.analysis.imported_results import compare_results, load_table
 from paribus.sweeps.analysis.judge import standard_for
 
 ROWS = """setting,seed,value
@@ -16,7 +16,7 @@ lr=0.1,0,0.95
 lr=0.1,1,0.96
 lr=0.1,2,0.97
 lr=9,0,0.10
-lr=9,1,
+lr=9,1,nan
 lr=9,2,0.11
 """
 
@@ -25,7 +25,7 @@ lr=9,2,0.11
 def comparison(tmp_path):
     file = tmp_path / "results.csv"
     file.write_text(ROWS)
-    return compare_results(file, "maximize")
+    return compare_results(load_table(str(file)), "maximize")
 
 
 def test_attributes_are_what_the_document_holds(comparison):

@@ -16,7 +16,10 @@ lr=0.1,a,0.95
 lr=0.1,c,0.957
 lr=0.1,b,0.955
 odd_%&,a,0.91
-odd_%&,b,
+odd_%&,b,nan
+empty,a,0.91
+empty,b,
+empty,c,0.5
 odd_%&,c,0.5
 """
 
@@ -30,14 +33,16 @@ def results(tmp_path):
 
 def test_verdicts_on_a_file_are_scipys_paired_test(paribus, results):
     found = paribus("compare", results, "--json").json
-    baseline, lr, odd = found["settings"]
+    baseline, lr, odd, empty = found["settings"]
     assert (baseline["verdict"], lr["verdict"], odd["verdict"]) == (None, "better", "undecided")
     theirs = ttest_rel([0.95, 0.955, 0.957], [0.91, 0.92, 0.915])
     assert lr["p"] == pytest.approx(theirs.pvalue, rel=1e-9)
     assert lr["confidence"] == 1 - lr["threshold"] > 0.95
     assert lr["interval"] == pytest.approx([*theirs.confidence_interval(lr["confidence"])])
-    assert lr["p_holm"] == pytest.approx(2 * lr["p"])
+    assert lr["p_holm"] == pytest.approx(3 * lr["p"])
     assert (odd["pairs"], odd["lost"], odd["seeds"]) == (2, [1], ["a", "c"])
+    assert (empty["pairs"], empty["lost"], empty["status"]) == (2, [], "complete")
+    assert "left out: 1 run without value" in found["notes"]
     other = paribus("compare", results, "--json", "--direction", "minimize").json
     assert other["settings"][1]["verdict"] == "worse"
     wide = paribus("compare", results, "--json", "--margin", "0.1").json
@@ -68,27 +73,34 @@ def test_markdown_and_latex_are_escaped_and_say_how(paribus, results):
     assert markdown[-1].startswith("Differences to the baseline, paired by seed, on the same data;")
     latex = paribus("compare", results, "--format", "latex").out
     assert r"odd\_\%\& & 2 &" in latex
-    assert latex.count(r" \\") == 4
+    assert latex.count(r" \\") == 5
     assert r"\toprule" in latex
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("a,b\n1,2\n", ["needs one column setting and seed and value each; it has a, b."]),
-        ("", ["it has none."]),
-        ("setting,seed,value,value\nbaseline,0,1,2\n", ["needs one column value each"]),
+        (
+            "a,b\n1,2\n",
+            [f"needs one column with the {o}; it has a, b. Name it with --{o}."
+             for o in ("seed", "setting", "metric")],
+        ),
+        ("", ["with the seed; it has none."]),
+        ("setting,seed,value,value\nbaseline,0,1,2\n", ["needs one column value; it has setting"]),
         ("setting,seed,value\nbaseline,0,1e200\nx,0,1\n", ["line 2: value 1e200 is too large."]),
         ("setting,seed,value\nbaseline,0,0,3\n", ["line 2: has too many fields."]),
         ("setting,seed,value\nbaseline,0\n", ["line 2: has too few fields."]),
         ('setting,seed,value\n"' + "x" * 140_000 + "\n", ["cannot be read (field larger"]),
-        ("setting,seed,value\nx,0,1\nx,1,2\n", ["the setting called baseline is not there."]),
-        ("setting,seed,value\nbaseline,0,\nx,0,1\n", ["baseline has no complete run."]),
-        ("setting,seed,value\nbaseline,0,1\n", ["no setting besides the baseline"]),
-        ("setting,seed,value\nbaseline,0,1\nx,0,2\n", ["one seed in common", "needs two"]),
+        ("setting,seed,value\nx,0,1\nx,1,2\n", ["no configuration is one"]),
+        ("setting,seed,value\nbaseline,0,nan\nx,0,1\n", ["baseline has no complete run."]),
+        ("setting,seed,value\nx,0,1\ny,0,2\n", ["2 configurations have as many runs; there"]),
+        ("setting,seed,value\nx,0,\n", ["no run has a value"]),
+        ("setting,seed,value\nbaseline,0,1\n", ["no configuration is one"]),
+        ("setting,seed,value\nbaseline,0,1\nx,0,2\n", ["shares two seeds", "needs two"]),
         (
             "setting,seed,value\nbaseline,0,1\nbaseline,0,2\nx,,3\nx,1,zz\n",
-            ["line 3: a second value of setting baseline and seed 0.", "line 4: has no seed.",
+            ["line 3: a second value of setting=baseline and seed 0.",
+             "line 4: has no seed.",
              "line 5: value zz is no number."],
         ),
     ],
@@ -103,12 +115,11 @@ def test_a_file_that_no_verdict_can_come_from(paribus, tmp_path, text, told):
 
 def test_options_that_have_no_meaning_are_refused_together(paribus, results, tmp_path):
     root = tmp_path / "root"
-    told = ["--margin -1.0: must be a number, 0 or more", "--metric is for a study"]
+    told = ["--margin -1.0: must be a number, 0 or more", "needs one column x; it has setting"]
     refused(paribus("compare", results, "--margin=-1", "--metric=x", "--root", root), root, *told)
-    told = ["--margin nan", "--direction is for RESULTS.csv"]
-    refused(
-        paribus("compare", "x", "--margin=nan", "--direction=minimize", "--root", root), root, *told
-    )
+    told = ["--margin nan", "--setting, --direction: for another tool's results"]
+    words = ("--margin=nan", "--direction=minimize", "--setting=lr", "--root", root)
+    refused(paribus("compare", "x", *words), root, *told)
     refused(paribus("compare", "nowhere.csv", "--root", root), root, "cannot be read (No such file")
 
 

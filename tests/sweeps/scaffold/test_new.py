@@ -209,6 +209,10 @@ def test_columns_that_teach_nothing_are_named(folder, tmp_path):
             "150 rows), 'made' (dates, which would be 150 inputs)"
         ),
         "The same value in every row: column 'unit'",
+        (
+            "To predict the future, validate on what came after training: 'split': {'time_on': "
+            "'made'} in the baseline"
+        ),
     ]
     assert 'LEAVE_OUT = ["id", "made"]\n' in write.file.read_text()
     measured = write_experiment("measured", tmp_path, str(folder / "diabetes.csv"), "target")
@@ -238,12 +242,24 @@ def test_ids_and_dates_are_left_out_and_can_be_kept(paribus, customers, tmp_path
     shown = paribus("show", "one.py", "--json", cwd=tmp_path).json
     assert shown["data"]["input_shape"] == [4]
     assert shown["configuration"]["data"]["leave_out"] == ["customer_id", "opened", "seen"]
+    assert shown["configuration"]["split"]["group_on"] == "customer_id"
+    assert "{'time_on': 'opened'}" in (tmp_path / "one.py").read_text()
     words = ("--keep", "customer_id", "--keep", "seen", "--json")
     assert "'opened'" in paribus("new", "two", *customers, *words, cwd=tmp_path).json["notes"][0]
     kept = load_experiment(tmp_path / "two.py").baseline.to_dict()
     assert kept["data"]["leave_out"] == ["opened"]
     refused = paribus("new", "three", *customers, "--keep", "sean", cwd=tmp_path)
     assert (refused.code, "Did you mean 'seen'?" in refused.err) == (2, True)
+
+
+def test_groups_that_cannot_divide_are_not_proposed(tmp_path):
+    """All rows of one class are one patient's."""
+    rows = [f"{n if n < 40 else 99},{n * 7919 % 101 / 7},{'sick' if n < 40 else 'well'}"
+            for n in range(70)]  # fmt: skip
+    (tmp_path / "scans.csv").write_text("\n".join(["patient,size,state", *rows]) + "\n")
+    written = write_experiment("scans", tmp_path, str(tmp_path / "scans.csv"), "state")
+    assert "Rows of one patient may be in two parts" in written.notes[-1]
+    assert "split" not in written.file.read_text().partition("BASELINE")[2]
 
 
 def test_in_a_terminal_it_asks(customers, tmp_path):

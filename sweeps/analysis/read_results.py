@@ -1,0 +1,223 @@
+"""Read runs that another tool recorded: CSV, JSON lines, Weights & Biases, TensorBoard."""
+
+import csv
+import json
+import re
+import struct
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paribus.core.errors import RequestError, shown
+from paribus.core.fileio import existing, user_path
+from paribus.core.records.run_dir import RECORD
+
+_FILES, _PROJECT = (".csv", ".jsonl"), "wandb:"
+_OFFLINE, _EVENTS = "*.wandb", "*.tfevents.*"
+_BLOCK = 32768  # bytes of a block of a .wandb file, as of LevelDB's logs
+# KEY=VALUE in a path ends at a separator, or where the next KEY= begins.
+_WORD = re.compile(r"([A-Za-z][\w.]*)=(.*?)(?=[,;\s/]|[_-][A-Za-z]\w*=|$)")
+
+
+@dataclass(frozen=True)
+class ReadRun:
+    """One run; of a file both `config` and `metrics` are its line.
+
+    Attributes:
+        where: The line or folder that a message names.
+        state: As W&B has it; empty where nothing is known.
+    """
+
+    where: str
+    config: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    state: str = ""
+
+
+@dataclass(frozen=True)
+class ReadResults:
+    """All runs of a source; `columns` of a file as they stand there, `value` which one was read."""
+
+    runs: list[ReadRun]
+    columns: Sequence[str] = ()
+    value: str = ""
+
+
+def is_results(text: str) -> bool:
+    """Return whether a text names another tool's results: a file, a folder or a W&B project."""
+    if text.lower().endswith(_FILES) or text.startswith(_PROJECT):
+        return True
+    path = existing(text) if text else None
+    if path is None or not path.is_dir() or (path / RECORD).exists():
+        return False
+    return any(next(path.rglob(kind), None) for kind in (_OFFLINE, _EVENTS))
+
+
+def read_results(source: str) -> ReadResults:
+    """Read all runs of a source.
+
+    Raises:
+        RequestError: With what is wrong with it.
+    """
+    if source.startswith(_PROJECT):
+        return ReadResults(_project_runs(source.removeprefix(_PROJECT)), value="summary")
+    path = user_path(source)
+    if not path.is_dir():
+        return _lines(path)
+    if files := sorted(path.rglob(_OFFLINE)):
+        return ReadResults([_offline_run(file) for file in files], value="summary")
+    if folders := sorted({file.parent for file in path.rglob(_EVENTS)}):
+        return ReadResults(_event_runs(path, folders), value="last value")
+    raise refusal(
+        f"{shown(path, 200)}: holds no offline runs of W&B and no events of TensorBoard.",
+        "Name a folder of them, a CSV or JSON lines file, or wandb:ENTITY/PROJECT.",
+    )
+
+
+def refusal(message: str, hint: str = "") -> RequestError:
+    """Return the error of results that cannot be used."""
+    return RequestError(message, hint, "results")
+
+
+def _lines(path: Path) -> ReadResults:
+    """Return a run for each line of a CSV or JSON lines file."""
+    name, number, runs = shown(path, 200), 1, []
+    columns: list[str] = []
+    try:
+        text = path.read_text(encoding="utf-8-sig").splitlines()
+        if path.suffix.lower() == ".jsonl":
+            for number, line in enumerate(text, 1):
+                cells = _flat(json.loads(line).items())
+                columns += [key for key in cells if key not in columns]
+                runs.append(ReadRun(f"{name}, line {number}", cells, cells))
+            return ReadResults(runs, columns)
+        lines = csv.DictReader(text)
+        lines.fieldnames = columns = [column.strip() for column in lines.fieldnames or ()]
+        for row in lines:
+            where, number = f"{name}, line {lines.line_num}", lines.line_num + 1
+            if None in row or None in row.values():
+                raise refusal(f"{where}: has too {'many' if None in row else 'few'} fields.")
+            runs.append(ReadRun(where, row, row, row.get("State", "")))
+        return ReadResults(runs, columns)
+    except (UnicodeDecodeError, OSError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise refusal(f"{name}: cannot be read ({reason}).") from error
+    except (csv.Error, ValueError, AttributeError, RecursionError) as error:
+        reason = error if isinstance(error, csv.Error) else "it is no JSON object"
+        raise refusal(f"{name}, line {number}: cannot be read ({reason}).") from error
+
+
+def _flat(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return nested dictionaries as one, by dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in items:
+        inner = value.items() if isinstance(value, dict) else ()
+        flat |= _flat((f"{key}.{name}", item) for name, item in inner) if inner else {key: value}
+    return flat
+
+
+def _project_runs(project: str) -> list[ReadRun]:
+    """Return the runs of a project on the W&B server for which a key is configured."""
+    import wandb
+
+    try:
+        runs = wandb.Api().runs(project, lazy=False)
+        return [_wandb_run(run.url, run.config, dict(run.summary), run.state) for run in runs]
+    except (wandb.Error, ValueError, OSError) as error:
+        hint = "Log in (wandb login), and name it as the address of its page does: ENTITY/PROJECT."
+        raise refusal(f"{_PROJECT}{shown(project)}: {shown(error, 200)}", hint) from error
+
+
+def _offline_run(file: Path) -> ReadRun:
+    from google.protobuf.message import DecodeError
+
+    found: dict[str, dict[str, Any]] = {"config": {}, "summary": {}}
+    state = "crashed"  # as W&B calls a run whose end was never written
+    try:
+        for record in _records(file):
+            kind = record.WhichOneof("record_type")
+            if kind == "exit":
+                state = "failed" if record.exit.exit_code else "finished"
+            elif kind in ("run", "config", "summary"):
+                part = record.run.config if kind == "run" else getattr(record, kind)
+                found["summary" if kind == "summary" else "config"] |= {
+                    ".".join(item.nested_key) or item.key: json.loads(item.value_json)
+                    for item in part.update
+                }
+    except (DecodeError, ValueError) as error:
+        raise refusal(f"{shown(file, 200)}: is damaged.", "Leave it out.") from error
+    return _wandb_run(str(file.parent), found["config"], found["summary"], state)
+
+
+def _wandb_run(where: str, config: Any, summary: Any, state: str) -> ReadRun:
+    """Return a run without what W&B itself adds, whose names begin with an underscore."""
+    config, summary = (
+        {key: value for key, value in _flat(part.items()).items() if key[0] != "_"}
+        for part in (config, summary)
+    )
+    return ReadRun(where, config, summary, state)
+
+
+def _records(file: Path) -> Iterator[Any]:
+    """Yield the records of a ``.wandb`` file, up to where a kill cut it off."""
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
+
+    data, at, parts = file.read_bytes(), 7, b""
+    while at + 7 <= len(data):
+        if (left := _BLOCK - at % _BLOCK) < 7:
+            at += left
+            continue
+        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
+        parts += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind == 0 or at > len(data):
+            return
+        if kind in (1, 4):  # a whole record, or the last part of one
+            yield Record.FromString(parts)
+            parts = b""
+
+
+def _event_runs(source: Path, folders: Iterable[Path]) -> list[ReadRun]:
+    """Return a run for each folder of events that has hyperparameters."""
+    found = {folder: _events(source, folder) for folder in folders}
+    # `SummaryWriter.add_hparams` writes into a folder of its own below that of the curves.
+    inner = Counter(folder.parent for folder, (_, _, of_hparams) in found.items() if of_hparams)
+    for folder, (config, metrics, of_hparams) in list(found.items()):
+        if of_hparams and inner[folder.parent] == 1 and folder.parent in found:
+            outer, curves, _ = found[folder.parent]
+            found[folder.parent] = ({**outer, **config}, {**curves, **metrics}, False)
+            del found[folder]
+    if not any(config for config, _, _ in found.values()):
+        raise refusal(f"{shown(source, 200)}: no run has hyperparameters: neither of add_hparams "
+                      "nor as KEY=VALUE in its folder's name.")  # fmt: skip
+    return [ReadRun(str(f), config, metrics) for f, (config, metrics, _) in found.items() if config]
+
+
+def _events(source: Path, folder: Path) -> tuple[dict[str, Any], dict[str, float], bool]:
+    """Return a folder's hyperparameters, its scalars' last values, and if the plugin has the first.
+
+    The others are the ``key=value`` words of its path below the source.
+    """
+    try:
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+        from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+    except ImportError as error:
+        message = "TensorBoard's files are read by tensorboard, which is not installed."
+        hint = "Install it: pip install 'paribus[tensorboard]'."
+        raise RequestError(message, hint, "not-installed") from error
+    import numpy as np
+
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 1}).Reload()
+    config: dict[str, Any] = dict(_WORD.findall(folder.relative_to(source).as_posix()))
+    # The shortest text of a float32 is the number that was logged: 0.91, not 0.91000003.
+    metrics = {
+        tag: float(str(np.float32(events.Scalars(tag)[-1].value)))
+        for tag in events.Tags()["scalars"]
+    }
+    session = events.summary_metadata.get("_hparams_/session_start_info")
+    if session:
+        start = HParamsPluginData.FromString(session.plugin_data.content).session_start_info
+        config |= {key: getattr(v, v.WhichOneof("kind")) for key, v in start.hparams.items()}
+    return config, metrics, bool(session)
