@@ -18,7 +18,7 @@ class Fault:
     Attributes:
         message: What is wrong, where, and what is valid there. One line.
         hint: The next step: what to type or change. May be empty.
-        kind: A word for programs that read `--json`, such as ``unknown-key``.
+        kind: A word by which a caller knows a fault that it acts on.
     """
 
     message: str
@@ -151,14 +151,6 @@ def inert(text: str) -> str:
         return c.isprintable() or c in _HARMLESS or unicodedata.category(c) == "Zs"
 
     return "".join(c if c in "\n\t" or stands(c) else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def shortened(line: str, limit: int) -> str:
-    """Return at most `limit` characters of a line, cut in its middle: the ends of names differ."""
-    if len(line) <= limit:
-        return line
-    end = (limit - 1) // 2
-    return f"{line[: limit - 1 - end]}…{line[-end:]}"
 
 
 def shown(text: object, limit: int = 80) -> str:

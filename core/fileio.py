@@ -213,7 +213,6 @@ def creating(what: str) -> Iterator[None]:
         raise RequestError(
             f"{what} cannot be written: {error.strerror or error}.",
             "Name another place with --root DIR.",
-            kind="root",
         ) from error
 
 

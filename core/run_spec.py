@@ -89,17 +89,15 @@ def choose_engine(engine: str, own: str | None = None, why: str | None = None) -
         RequestError: If there is no such engine, or it cannot train this.
     """
     if engine not in ENGINES:
-        raise RequestError(
-            f"There is no engine '{shown(engine)}'.", "Choose auto, loop or cohort.", "engine"
-        )
+        raise RequestError(f"There is no engine '{shown(engine)}'.", "Choose auto, loop or cohort.")
     if engine == "cohort" and why is not None:
         raise RequestError(
-            f"The engine 'cohort' does not train this: {why}.", "Choose auto or loop.", "engine"
+            f"The engine 'cohort' does not train this: {why}.", "Choose auto or loop."
         )
     if own == "cohort" and engine == "loop":
         return engine
     if own is not None and engine not in ("auto", own):
         raise RequestError(
-            f"The engine '{engine}' does not train this experiment.", f"Choose {own}.", "engine"
+            f"The engine '{engine}' does not train this experiment.", f"Choose {own}."
         )
     return own or engine

@@ -43,6 +43,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from paribus.core.errors import DamagedError, ParibusError, RequestError
+    from paribus.core.inference.evaluate import Evaluation
     from paribus.core.inference.predict import Predictions
     from paribus.core.records.record import RunRecord
     from paribus.sweeps.analysis.compare import Comparison, SettingComparison
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
         sweep,
         train,
     )
-    from paribus.sweeps.evaluate import Evaluation, EvaluationComparison
+    from paribus.sweeps.evaluate import EvaluationComparison
     from paribus.sweeps.report.page import Report
     from paribus.sweeps.reproduce import Reproduced, ReproducedSetting
 
@@ -69,10 +70,11 @@ else:
     # Types that `paribus.sweeps.api` does not define, by module.
     _ELSEWHERE = {
         "core.errors": ("DamagedError", "ParibusError", "RequestError"),
+        "core.inference.evaluate": ("Evaluation",),
         "core.inference.predict": ("Predictions",),
         "core.records.record": ("RunRecord",),
         "sweeps.analysis.compare": ("Comparison", "SettingComparison"),
-        "sweeps.evaluate": ("Evaluation", "EvaluationComparison"),
+        "sweeps.evaluate": ("EvaluationComparison",),
         "sweeps.report.page": ("Report",),
         "sweeps.reproduce": ("Reproduced", "ReproducedSetting"),
     }

@@ -50,9 +50,10 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import nn
 
+    from paribus.core.inference.evaluate import Evaluation
     from paribus.core.inference.new_inputs import Given
     from paribus.core.inference.predict import Predictions
-    from paribus.sweeps.evaluate import Evaluation, EvaluationComparison, Split
+    from paribus.sweeps.evaluate import EvaluationComparison, Split
     from paribus.sweeps.report.figure import StyledFigure
     from paribus.sweeps.report.page import Report
     from paribus.sweeps.reproduce import Reproduced, ReproducedSetting
@@ -195,8 +196,7 @@ class StudyResult:
     @property
     def rows(self) -> list[dict[str, Any]]:
         """One dict per setting: label, changed, derived, seeds, values, mean, std, delta, …"""
-        rows: list[dict[str, Any]] = compare_study(self.study).to_dict()["settings"]
-        return rows
+        return compare_study(self.study).to_dict()["settings"]
 
     def to_frame(self) -> DataFrame:
         """Return one row per setting, with the keys of `rows` as columns."""
@@ -455,7 +455,7 @@ def compare(
     _check_choice("direction", direction, (None, *get_args(Direction)), faults)
     if not of_results and (direction or setting or seed or baseline):
         message = "--direction, --setting, --seed and --baseline: a study knows its own."
-        faults.add(message, "Leave them out.", "options")
+        faults.add(message, "Leave them out.")
     with faults.collecting():
         if of_results:
             columns = [setting] if isinstance(setting, str) else setting
@@ -637,7 +637,7 @@ def _root(root: str | Path | None) -> ResultsDir:
 def _check_choice(name: str, value: Any, choices: Sequence[Any], faults: Faults) -> None:
     if value not in choices:
         words = " or ".join(repr(choice) for choice in choices if choice is not None)
-        faults.add(f"{name}={shown(repr(value), 40)}: must be {words}.", kind="bad-value")
+        faults.add(f"{name}={shown(repr(value), 40)}: must be {words}.")
 
 
 def _seeds(seeds: int | Sequence[int], faults: Faults) -> list[int]:
@@ -650,7 +650,6 @@ def _seeds(seeds: int | Sequence[int], faults: Faults) -> list[int]:
         faults.add(
             f"seeds={shown(repr(seeds), 40)}: must be different whole numbers from 0 to 999999999.",
             "Write how many (3), or which ([3, 7, 11]).",
-            "seeds",
         )
     return wanted
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,42 +24,12 @@ from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import Metric, Study
 
 if TYPE_CHECKING:
-    from paribus.core.inference.evaluate import Evaluated
+    from paribus.core.inference.evaluate import Evaluation
     from paribus.core.inference.export import Exported
     from paribus.core.inference.new_inputs import Given
     from paribus.core.inference.predict import Predictions
 
 Split = Literal["val", "test"]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A run's best checkpoint on a part of the data.
-
-    Attributes:
-        metrics: ``<split>/<metric>`` to its value.
-        confusion_matrix: Counts of (target, prediction), for several labels one matrix each; None
-            for values and for many classes.
-        report: Class or label to precision, recall, f1 and support; None for values.
-        readings: How often the run's test part was read.
-        environment: What of machine and versions is not as it was: ``{name: [then, now]}``.
-        differs: On validation, the metrics that are not the recorded ones: ``{name: [then, now]}``.
-        confusion_counts: Of many classes (target, prediction, count) of what occurs.
-    """
-
-    run: str
-    split: Split
-    metrics: dict[str, float | None]
-    confusion_matrix: list[Any] | None
-    report: dict[str, dict[str, float]] | None
-    readings: int
-    environment: dict[str, list[Any]]
-    differs: dict[str, list[Any]]
-    confusion_counts: list[Any] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what ``paribus evaluate RUN --json`` prints."""
-        return {k: v for k, v in vars(self).items() if k != "confusion_counts" or v is not None}
 
 
 class EvaluatedSetting(SettingComparison):
@@ -97,7 +67,6 @@ def chosen_settings(study: Study, labels: Sequence[str]) -> list[SettingResult]:
         raise RequestError(
             f"The study {study.name} has no complete baseline.",
             "Finish it first: the sweep's command goes on where it stopped.",
-            "no-baseline",
         )
     wanted = [label for label in labels if label != BASELINE]
     if not wanted:  # those that are better on validation, or where there is none, the best one
@@ -108,7 +77,6 @@ def chosen_settings(study: Study, labels: Sequence[str]) -> list[SettingResult]:
             f"The study {study.name}: {', '.join(few) or 'no setting'} has fewer than two seeds in "
             "common with the baseline, and a verdict needs two.",
             "Train more seeds first: --seeds 5.",
-            "one-seed",
         )
     return [baseline, *[results[label] for label in wanted]]
 
@@ -137,7 +105,6 @@ def evaluate_named(
         raise RequestError(
             f"{shown(name)} is no study, so it has no settings to name.",
             "Name one run, or a study and its settings.",
-            "options",
         )
     folder, record = find_trained_run(root, name, "evaluate")
     from paribus.core.inference.evaluate import evaluate_run
@@ -148,16 +115,7 @@ def evaluate_named(
     beside = ResultsDir(folder.folder.parent.parent)
     if split == "test":
         _count_reading(beside, {"run": folder.id})
-    return Evaluation(
-        run=record.run,
-        split=split,
-        metrics=found.metrics,
-        **found.confusion,
-        report=found.report,
-        readings=_readings(beside, {folder.id}),
-        environment=found.environment,
-        differs=found.differs,
-    )
+    return replace(found, readings=_readings(beside, {folder.id}))
 
 
 def predict_named(
@@ -202,7 +160,7 @@ def _evaluate_study(
     shared = {seed for result in chosen for seed in result.seeds} & {*chosen[0].seeds}
     runs = [r.setting.runs[s] for r in chosen for s in r.seeds if s in shared]
     with Pool(1, str(get(study.requested.baseline, "data.name"))) as pool:
-        found: dict[str, Evaluated] = {
+        found: dict[str, Evaluation] = {
             run: pool.call(evaluate_run, study.root.run(run).folder, split, trust)
             for run in watched(runs)
         }
@@ -259,7 +217,7 @@ def _readings(root: ResultsDir, runs: set[str]) -> int:
 
 
 def _observed(
-    study: Study, result: SettingResult, found: Mapping[str, Evaluated], metric: str, folds: int
+    study: Study, result: SettingResult, found: Mapping[str, Evaluation], metric: str, folds: int
 ) -> Observed:
     by_seed = {
         seed: found[run] for seed, run in result.setting.runs.items()
@@ -275,7 +233,7 @@ def _observed(
 
 
 def _setting(
-    result: SettingResult, seen: Observed, judged: Judged, evaluated: Sequence[Evaluated]
+    result: SettingResult, seen: Observed, judged: Judged, evaluated: Sequence[Evaluation]
 ) -> EvaluatedSetting:
     """Return a setting with its values on the part, and the means of all metrics."""
     values = [*seen.values.values()]
@@ -298,6 +256,6 @@ def _setting(
     )
 
 
-def _differing(found: Mapping[str, Evaluated], what: str) -> dict[str, list[Any]]:
+def _differing(found: Mapping[str, Evaluation], what: str) -> dict[str, list[Any]]:
     """Return what differs from when the runs were trained: ``{name: [then, now]}``."""
     return {k: v for one in found.values() for k, v in getattr(one, what).items()}

@@ -54,13 +54,6 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def brief_number(value: float | None) -> str:
-    """Return a metric in about as many places whatever it is, so that columns keep still."""
-    if value is None:
-        return "–"
-    return f"{value:.4f}" if 0.001 <= abs(value) < 10_000 or value == 0 else f"{value:.3g}"
-
-
 def about(seconds: float) -> str:
     """Return an estimate of a time; coarse, so that it does not flicker."""
     if seconds < 10:

@@ -376,7 +376,7 @@ class SingleRun(Training):
             ParibusError: If the run was not finished; `again` says what to do then.
         """
         if self.record is None:
-            raise ParibusError(f"{self.run.id} was not finished.", again, "unfinished")
+            raise ParibusError(f"{self.run.id} was not finished.", again)
         return self.record
 
 
@@ -410,7 +410,6 @@ def planned_final(
             f"{name}/{label} has no complete run, and the best epochs of a setting's runs say how "
             "long to train.",
             "Finish it first: the sweep's command goes on where it stopped.",
-            "unfinished",
         )
     ids = [study.find(label).runs[seed] for seed in seeds]
     records = [find_trained_run(root, run, "finalize")[1] for run in ids]
@@ -421,9 +420,7 @@ def planned_final(
         run, sizes = pool.call(planner.plan_final, request, records, origin)
         if test and not sizes["test"]:
             raise RequestError(
-                f"--test: {name} has no test part (split.test_fraction is 0).",
-                "Leave it out.",
-                "split",
+                f"--test: {name} has no test part (split.test_fraction is 0).", "Leave it out."
             )
         yield FinalRun(run, root, pool, sizes)
 

@@ -53,7 +53,6 @@ class Adapter:
             raise RequestError(
                 f"loss=model: model {self.name} returns no loss when it is given labels.",
                 'Let it return {"loss": …, "logits": …}, or take another loss.',
-                "loss-task",
             )
         return found, loss
 

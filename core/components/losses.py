@@ -89,13 +89,11 @@ def balanced_weights(train: Part, width: int, classes: int) -> list[float]:
     targets = train.targets
     if targets.ndim == 1 and width > 1:
         counts = torch.bincount(targets, minlength=classes).double().clamp(min=1)
-        found: list[float] = (len(targets) / (classes * counts)).tolist()
-        return found
+        return (len(targets) / (classes * counts)).tolist()
     positive = targets.reshape(len(targets), -1).double().sum(0)
     negative = len(targets) - positive
     # At least 1, so that a label that all or no examples have still has a gradient.
-    ratios: list[float] = (negative.clamp(min=1) / positive.clamp(min=1)).tolist()
-    return ratios
+    return (negative.clamp(min=1) / positive.clamp(min=1)).tolist()
 
 
 def weight_keyword(keywords: Mapping[str, Any], data: Data, task: Task) -> dict[str, Any]:
@@ -114,7 +112,6 @@ def weight_keyword(keywords: Mapping[str, Any], data: Data, task: Task) -> dict[
         raise RequestError(
             f"loss.weight={show_value(weight)}: must have one number for each {what}, {width}.",
             "Or take loss.weight=balanced.",
-            "bad-value",
         )
     return {}
 

@@ -140,7 +140,6 @@ def choose_selection(
         raise RequestError(
             f"select.metric={shown(metric)}: the runs have no such metric.",
             did_you_mean(metric if "/" in metric else f"val/{metric}", directions),
-            "unknown-metric",
         )
     direction = checked_direction(metric, select["direction"], directions[metric])
     return {"metric": metric, "direction": direction}
@@ -155,14 +154,12 @@ def checked_direction(metric: str, requested: str | None, known: str | None) -> 
         raise RequestError(
             f"select.metric={shown(metric)}: it is not known which way is better.",
             "Give select.direction=maximize or minimize.",
-            "missing-key",
         )
     if requested and known and requested != known:
         raise RequestError(
             f"select.direction={requested}: of {shown(metric)} "
             f"{'less' if known == 'minimize' else 'more'} is better.",
             "Leave select.direction out.",
-            "bad-value",
         )
     return requested or known or ""
 
@@ -233,7 +230,7 @@ class ExtraMetric:
         makes_another = "task" in inspect.signature(kind.__new__).parameters
         wanted = inspect.signature(kind.__new__ if makes_another else kind.__init__).parameters
         known = task.metric_keywords(outputs)
-        with refusing(f"metrics: {self.name} cannot be made", "", "component-fails"):
+        with refusing(f"metrics: {self.name} cannot be made", ""):
             self.metric: Any = kind(**{k: v for k, v in known.items() if k in wanted} | keywords)
         # torchmetrics counts the area of a class that no example has as 0 in the mean.
         areas = ("MulticlassAUROC", "MultilabelAUROC")
@@ -292,6 +289,4 @@ def _find_metric(name: str) -> Any:
     hint = "Name a class of torchmetrics, such as CohenKappa."
     if close:
         hint = f"Did you mean '{close}'?"
-    raise RequestError(
-        f"metrics: there is no torchmetrics metric '{shown(name)}'.", hint, "unknown-metric"
-    )
+    raise RequestError(f"metrics: there is no torchmetrics metric '{shown(name)}'.", hint)

@@ -174,7 +174,7 @@ def _named(
         close = nearest(pattern, names)
         hint = f"Did you mean '{close}'?" if close else f"Names are {first_few(list(names))}."
         text = f"optimizer.{key}: '{shown(pattern)}' means no parameter that is trained."
-        raise RequestError(text, hint, "unknown-key")
+        raise RequestError(text, hint)
     return found
 
 
@@ -186,17 +186,16 @@ def _own_groups(
     if not inspect.isfunction(function):
         own = [key for key, value in objects.items() if inspect.isfunction(value)]
         text = f"optimizer.{GROUPS}: the experiment's file defines no function '{shown(name)}'."
-        raise RequestError(text, did_you_mean(name, own), "unknown-component")
+        raise RequestError(text, did_you_mean(name, own))
     what = f"optimizer.{GROUPS}: {name} makes no groups of this model's parameters"
     hint = 'Let it return dicts as torch.optim takes them: [{"params": […], "lr": 0.01}].'
-    with refusing(what, hint, "component-fails"):
+    with refusing(what, hint):
         groups = [{**group, "params": list(group["params"])} for group in function(model)]
     given = {id(parameter) for group in groups for parameter in group["params"]}
     if missing := [key for key, parameter in trained.items() if id(parameter) not in given]:
         raise RequestError(
             f"optimizer.{GROUPS}: {name} puts {first_few(missing)} into no group.",
             "Put each parameter into one; what is not to be trained is left out by train.only.",
-            "component-fails",
         )
     return groups
 
@@ -257,7 +256,6 @@ def scheduler_interval(
         raise RequestError(
             f"scheduler.interval={requested}: scheduler {name} takes {takes} when it steps.",
             f"Write scheduler.interval={choices}.",
-            "scheduler-interval",
         )
     found = requested or own
     if found is None:
@@ -266,7 +264,6 @@ def scheduler_interval(
             "or epochs.",
             "Write scheduler.interval=update, or scheduler.interval=epoch (with --set for all of a "
             f"sweep; for one level of an axis scheduler={name}(interval=update)).",
-            "scheduler-interval",
         )
     return found
 

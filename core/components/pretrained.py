@@ -100,22 +100,21 @@ def put_weights(
     faults, other_model = Faults(), "Take the model that the weights are of."
     if renamed is not None and not fresh:
         text = f"{source}: {renamed}, and no layer that could start anew is sized by their number."
-        faults.add(text, _LEAVE_OUT, "weights")
+        faults.add(text, _LEAVE_OUT)
     for what, names in (("lacks", missing), ("has unexpected", kept.keys() - needed)):
         if names:
             listed = first_few([shown(name) for name in sorted(names)], 8)
-            faults.add(f"{source} {what} {listed}.", other_model, "weights")
+            faults.add(f"{source} {what} {listed}.", other_model)
     for name in sorted(needed.keys() & kept):
         found, wanted = list(kept[name].shape), list(needed[name].shape)
         if found != wanted:
             text = f"{source}: {shown(name)} has shape {found}, the model's has {wanted}."
-            faults.add(text, other_model, "weights")
+            faults.add(text, other_model)
     if not faults.found and not kept:
         faults.add(
             f"{source}: only layers sized by the number of classes have their names in the model, "
             "so nothing would begin with it.",
             _LEAVE_OUT,
-            "weights",
         )
     faults.check()
     model.load_state_dict({**own, **kept})
@@ -150,7 +149,6 @@ def refuse_seen(path: str, examples: list[Any]) -> None:
             f"{shown(path, 200)} was trained on examples of this data that this run validates on: "
             "it had another split, or another fold.",
             "Train both with the same split and split.folds=1, or leave train.start_from out.",
-            "weights",
         )
 
 
@@ -213,7 +211,6 @@ def _refuse_other_inputs(then: InputSchema, here: InputSchema, source: str) -> N
             f"{'; '.join(differences) or 'they are in another order'}.",
             f"Take data with the {what} of the file, in their order, or leave "
             "train.start_from out.",
-            "weights",
         )
     if then.standardized != here.standardized:
         inputs = "standardized inputs" if then.standardized else "inputs as they are"
@@ -221,7 +218,6 @@ def _refuse_other_inputs(then: InputSchema, here: InputSchema, source: str) -> N
             f"{source} was trained on {inputs}, and standardize={str(here.standardized).lower()} "
             "here.",
             f"Set standardize={str(then.standardized).lower()}, or leave train.start_from out.",
-            "weights",
         )
     faults.check()
 
@@ -252,7 +248,6 @@ def pretrained_file(name: str, weights: str) -> tuple[str, Path]:
         raise RequestError(
             f"model.weights={shown(weights)}: {shown(name)} has no such weights.",
             did_you_mean(word, known) or "Leave model.weights out.",
-            "bad-value",
         )
     url: str = known[word].url
     return url, Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
@@ -289,7 +284,6 @@ def put_pretrained(
             f"model.weights={word}: {shown(file, 300)} {wrong}: {type(error).__name__}: "
             f"{shown(error, 160)}.",
             f"{'Replace it by' if there else 'Put there'} {url}, or leave model.weights out.",
-            "weights",
         ) from error
     source = f"{name}, weights {word}"
     return put_weights(model, filled.state_dict(), keywords["num_classes"], source)
@@ -324,7 +318,6 @@ def read_weights(path: str) -> dict[str, Tensor]:
     raise RequestError(
         f"train.start_from: {shown(path, 200)} holds no weights: {why}.",
         "Give a .safetensors file, or a state dict saved by torch.save.",
-        "weights",
     ) from cause
 
 
@@ -356,7 +349,6 @@ def _existing(path: str) -> Path:
         raise RequestError(
             f"train.start_from: there is no file {shown(path, 200)}.",
             "Give a .safetensors file, such as a run's best.safetensors, or a .pt file.",
-            "weights",
         )
     return file
 
@@ -385,7 +377,6 @@ def train_only(model: nn.Module, prefixes: Sequence[str]) -> list[nn.Module]:
             faults.add(
                 f"train.only: no parameter begins with '{shown(prefix)}'.",
                 hint if len(hint) < 200 else "paribus show EXPERIMENT lists the layers.",
-                "unknown-key",
             )
     faults.check()
     for name, parameter in parameters.items():

@@ -164,7 +164,6 @@ class Binary(_Classification):
             raise RequestError(
                 f"task binary is for two classes, and the data has {outputs}.",
                 "Take task=multiclass and loss=cross_entropy.",
-                "task-data",
             )
         return 1
 

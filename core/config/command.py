@@ -121,7 +121,7 @@ def read_command(where: str, objects: Mapping[str, Any], faults: Faults) -> Comm
     """Read what a file says of its command; `faults` takes all that is wrong."""
 
     def fault(message: str, hint: str = "") -> None:
-        faults.add(f"{where}: {message}", hint, "command")
+        faults.add(f"{where}: {message}", hint)
 
     folder = Path(objects.get("FOLDER") or Path(objects["__file__"]).parent)
     words: list[str] = []

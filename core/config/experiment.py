@@ -93,7 +93,7 @@ def find_experiment(name: str) -> Path:
         elif path.suffix.lower() in (".csv", ".tsv") and path.is_file():
             hint = f"To make one of this table: paribus new NAME --data {shown(name)}"
     what = "file" if is_file else "experiment"
-    raise RequestError(f"There is no {what} '{shown(name)}'.", hint, "unknown-experiment")
+    raise RequestError(f"There is no {what} '{shown(name)}'.", hint)
 
 
 def load_experiment(path: Path, extra_paths: tuple[Path, ...] = ()) -> Experiment:
@@ -201,7 +201,6 @@ def refuse_while_loading(call: str) -> None:
         raise RequestError(
             f"{_loading[-1].name} calls {call} while it is loaded as an experiment.",
             'Put the call below `if __name__ == "__main__":`.',
-            "recursion",
         )
 
 
@@ -275,7 +274,7 @@ def _execute(path: Path, record: RunRecord | None, place: Path | None) -> Module
     if place:
         spec = carried_spec(name, path, place, is_experiment=True)
     if spec is None or spec.loader is None:
-        raise RequestError(f"{shown(path)} is not a Python file.", kind="unknown-experiment")
+        raise RequestError(f"{shown(path)} is not a Python file.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     _loading.append(path)
@@ -324,7 +323,6 @@ def script_baseline(file: str, objects: Mapping[str, Any], faults: Faults) -> di
         faults.add(
             f"{file}: SELECT does not say which metric chooses the best epoch.",
             'Such as SELECT = {"metric": "val/accuracy", "direction": "maximize"}.',
-            "script",
         )
     faults.check()
     parameters = read_signature(function, 0, HIDDEN).parameters.values()
@@ -341,28 +339,27 @@ def check_function(function: Any, where: str) -> None:
     """
     where, faults = shown(where), Faults()
     if not inspect.isgeneratorfunction(function):
-        raise RequestError(f"{where} is no generator: it yields no metrics.", _YIELD, "script")
+        raise RequestError(f"{where} is no generator: it yields no metrics.", _YIELD)
     parameters = inspect.signature(function).parameters
     seed = parameters.get("seed")
     if seed is None or seed.kind is not seed.KEYWORD_ONLY:
         faults.add(
             f"{where} takes no 'seed' by keyword only.",
             f"Write def {function.__name__}(..., *, seed).",
-            "script",
         )
     for name, parameter in parameters.items():
         if name in HIDDEN:
             continue
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             what = f"{where} takes {parameter}, which has no signature to check keywords against."
-            faults.add(what, "Name its keywords, each with a default.", "script")
+            faults.add(what, "Name its keywords, each with a default.")
         elif parameter.kind is parameter.POSITIONAL_ONLY:
-            faults.add(f"{where} takes '{name}' by position only.", "Take out the '/'.", "script")
+            faults.add(f"{where} takes '{name}' by position only.", "Take out the '/'.")
         elif name == "name":
-            faults.add(f"{where}: 'name' is the function's own.", "Rename the keyword.", "script")
+            faults.add(f"{where}: 'name' is the function's own.", "Rename the keyword.")
         elif parameter.default is parameter.empty:
             hint = f"Give it the baseline's level: {name}=VALUE."
-            faults.add(f"{where}: the keyword '{name}' has no default.", hint, "script")
+            faults.add(f"{where}: the keyword '{name}' has no default.", hint)
     faults.check()
 
 

@@ -102,7 +102,7 @@ FROM_DATA = (
     "in_features", "out_features", "num_classes", "input_shape", "in_channels", "vocab_size"
 )  # fmt: skip
 # So are these, which timm and transformers name so, where they have no default.
-FROM_DATA_TOO = ("in_chans", "num_labels")
+FROM_DATA_TOO = {"in_chans": "in_channels", "num_labels": "out_features"}
 # Filled in from the length of training (T_max and total_steps in what the scheduler counts), and
 # from the optimizer's learning rate.
 FROM_LENGTH = ("T_max", "total_steps", "epochs", "steps_per_epoch")
@@ -145,7 +145,7 @@ class Resolved:
         required = parameter is not None and parameter.required
         names = {"model": FROM_DATA, "scheduler": FROM_LENGTH}.get(self.kind, ())
         if required:
-            names += {"model": FROM_DATA_TOO, "scheduler": FROM_LR}.get(self.kind, ())
+            names += {"model": tuple(FROM_DATA_TOO), "scheduler": FROM_LR}.get(self.kind, ())
         return keyword in names or keyword in _BESIDE.get(self.kind, ())
 
     def defaults(self) -> dict[str, Any]:
@@ -170,15 +170,14 @@ def resolve_component(kind: str, name: str, experiment: Experiment) -> Resolved:
     """
     if (kind, name) not in experiment.resolved:
         experiment.resolved[kind, name] = _resolve(kind, name, experiment)
-    found: Resolved = experiment.resolved[kind, name]
-    return found
+    return experiment.resolved[kind, name]
 
 
 def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
     function, trusted = _find(kind, name, experiment)
     if not _is_of_kind(kind, function, trusted):
         raise RequestError(
-            f"{kind}: '{shown(name)}' is not {_KIND_TEXT[kind]}.", _short_names(kind), "wrong-kind"
+            f"{kind}: '{shown(name)}' is not {_KIND_TEXT[kind]}.", _short_names(kind)
         )
     if kind == "script":
         check_function(function, name)
@@ -202,7 +201,6 @@ def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
             raise RequestError(
                 f"{kind}: {shown(name)} has a keyword '{key}', and {kind}.{key} says {what}.",
                 "Give the keyword another name.",
-                "wrong-kind",
             )
         if about is None or about in signature.parameters:
             more = {key: Parameter(key, takes, None)}
@@ -224,10 +222,10 @@ def _timm(name: str) -> Callable[..., Any]:
     try:
         import timm
     except ImportError as error:
-        raise RequestError(f"{error}.", "Give: pip install 'paribus[hf]'", "hf") from error
+        raise RequestError(f"{error}.", "Give: pip install 'paribus[hf]'") from error
     if name not in (names := timm.list_models()):
         text = f"model: timm has no '{shown(name)}'."
-        raise RequestError(text, did_you_mean(name, names), "unknown-component")
+        raise RequestError(text, did_you_mean(name, names))
 
     def create(num_classes: int, in_chans: int, pretrained: bool = False, **keywords: Any) -> Any:
         return timm.create_model(
@@ -344,16 +342,13 @@ def _find(kind: str, name: str, experiment: Experiment) -> tuple[Any, bool]:
             raise RequestError(
                 f"{kind}: {experiment.path.name} defines no '{shown(inner)}'.",
                 did_you_mean(inner, own),
-                "unknown-component",
             )
         return experiment.objects[inner], True
     if "." in name and not colon and all(part.isidentifier() for part in name.split(".")):
         return _import(kind, name), Finder().owner(name.split(".")[0]) == "user"
     example = f" Dotted paths such as {_EXAMPLES[kind]} are valid too." if kind in _EXAMPLES else ""
     raise RequestError(
-        f"There is no {kind} '{shown(name)}'.",
-        did_you_mean(name, NAMES[kind]) + example,
-        "unknown-component",
+        f"There is no {kind} '{shown(name)}'.", did_you_mean(name, NAMES[kind]) + example
     )
 
 
@@ -370,21 +365,19 @@ def _import(kind: str, dotted: str) -> Any:
                 continue
             why = f"{type(error).__name__}: {shown(error)}"
             text = f"{kind}: importing '{shown(dotted)}' fails: {why}."
-            raise RequestError(text, kind="unknown-component") from error
+            raise RequestError(text) from error
         for part in parts[cut:]:
             if not hasattr(found, part):
                 near = nearest(part, [n for n in dir(found) if not n.startswith("_")])
                 raise RequestError(
                     f"{kind}: {module_name} has no '{shown(part)}'.",
                     f"Did you mean '{near}'?" if near else "",
-                    "unknown-component",
                 )
             found = getattr(found, part)
         return found
     raise RequestError(
         f"{kind}: there is no module '{shown(parts[0])}' to import '{shown(dotted)}' from.",
         did_you_mean(dotted, NAMES[kind]),
-        "unknown-component",
     )
 
 

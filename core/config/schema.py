@@ -235,8 +235,7 @@ class Configuration(_Frozen):
 
     def component(self, kind: str) -> Component:
         """Return the component of one of the kinds `COMPONENTS` that it has."""
-        found: Component = getattr(self, kind)
-        return found
+        return getattr(self, kind)
 
 
 class ModelConfiguration(Configuration):
@@ -381,9 +380,7 @@ def full_key(key: str, known: Iterable[str]) -> str:
         return ends[0]
     if ends:
         choices = one_of(f"'{name}'" for name in ends)
-        raise RequestError(
-            f"'{shown(key)}' may be {choices}.", "Write the whole key.", "ambiguous-key"
-        )
+        raise RequestError(f"'{shown(key)}' may be {choices}.", "Write the whole key.")
     raise unknown_key(key, known)
 
 
@@ -404,7 +401,7 @@ def unknown_key(key: str, known: Sequence[str]) -> RequestError:
         hint = did_you_mean(key, siblings)
     else:
         hint = f"Groups are {', '.join(groups)}; paribus show EXPERIMENT lists their keys."
-    return RequestError(f"There is no hyperparameter '{shown(key)}'.", hint, "unknown-key")
+    return RequestError(f"There is no hyperparameter '{shown(key)}'.", hint)
 
 
 def _synonym(word: str, known: Sequence[str]) -> str | None:
@@ -495,9 +492,9 @@ def _explain(item: Any, where: str, form: type[Configuration], faults: Faults) -
     kind = item["type"]
     if kind == "extra_forbidden":
         error = unknown_key(key, fixed_keys(form.model_fields))
-        faults.add(f"{where}: {error.message}", error.hint, "unknown-key")
+        faults.add(f"{where}: {error.message}", error.hint)
     elif kind == "missing":
-        faults.add(f"{where}: '{key}' is missing.", "Add it.", "missing-key")
+        faults.add(f"{where}: '{key}' is missing.", "Add it.")
     elif kind == "value_error" and key in ("train", "split"):
         such = {"train": "{epochs: 20}", "split": "{folds: 5}"}[key]
         faults.add(f"{where}: {item['ctx']['error']}.", f"Such as {key}: {such}.")
@@ -507,7 +504,7 @@ def _explain(item: Any, where: str, form: type[Configuration], faults: Faults) -
         if (annotation := annotation_of(key, form)) is not None:
             wanted = describe(annotation)
         text = f"{before}{key}={shown(show_value(item.get('input')))}: must be {wanted}."
-        faults.add(text, kind="bad-value")
+        faults.add(text)
 
 
 def walk_components(configuration: Configuration) -> Iterator[tuple[str, Component]]:

@@ -100,9 +100,7 @@ def check_keyword(parameter: Parameter, value: Any, where: str) -> Any:
         elif re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", value):
             hint = "It is text: leave its quotes out."
     raise RequestError(
-        f"{where}={shown(show_value(value))}: must be {describe(parameter.accepted)}.",
-        hint,
-        "bad-value",
+        f"{where}={shown(show_value(value))}: must be {describe(parameter.accepted)}.", hint
     )
 
 
@@ -122,7 +120,6 @@ def check_keywords(
                 raise RequestError(
                     f"{kind} {name} has no keyword '{shown(keyword)}'.",
                     did_you_mean(keyword, signature.parameters),
-                    "unknown-keyword",
                 )
     return accepted
 

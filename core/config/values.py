@@ -106,15 +106,14 @@ def as_plain(value: Any, where: str) -> Any:
         return {key: as_plain(item, f"{where}.{key}") for key, item in value.items()}
     if not (value is None or isinstance(value, bool | int | float | str)):
         raise RequestError(
-            f"{where}: {shown(repr(value))} is not a number, a word, true, false, none or a list.",
-            kind="bad-value",
+            f"{where}: {shown(repr(value))} is not a number, a word, true, false, none or a list."
         )
     if isinstance(value, str) and value.encode(errors="replace").decode() != value:
-        raise RequestError(f"{where}: '{shown(value)}' is not valid text.", kind="bad-value")
+        raise RequestError(f"{where}: '{shown(value)}' is not valid text.")
     if isinstance(value, float) and not math.isfinite(value):
-        raise RequestError(f"{where}: {value} is not a finite number.", kind="not-finite")
+        raise RequestError(f"{where}: {value} is not a finite number.")
     if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
-        raise RequestError(f"{where}: a whole number of more than 64 bits.", kind="not-finite")
+        raise RequestError(f"{where}: a whole number of more than 64 bits.")
     return value
 
 

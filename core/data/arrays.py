@@ -125,8 +125,7 @@ def too_fine(
     """
     low, high, error = np.asarray(low), np.asarray(high), np.asarray(error)
     span = high - low
-    found: Array = _differ(low, high) & (error > span / steps)
-    return found
+    return _differ(low, high) & (error > span / steps)
 
 
 def too_fine_columns(values: Array, steps: int = STEPS) -> Array:
@@ -137,8 +136,7 @@ def too_fine_columns(values: Array, steps: int = STEPS) -> Array:
 
 
 def _differ(low: Array, high: Array) -> Array:
-    differ: Array = high - low > NOISE * np.maximum(np.abs(low), np.abs(high))
-    return differ
+    return high - low > NOISE * np.maximum(np.abs(low), np.abs(high))
 
 
 def check_finite(

@@ -131,7 +131,6 @@ def decode(path: Path, channels: int, size: Sequence[int] | None) -> torch.Tenso
         raise RequestError(
             f"{shown(path, 300)} cannot be decoded as an image: {shown(error, 120)}.",
             "Replace it, or take it out of the folder.",
-            "image",
         ) from error
     if size is not None and image.size != (size[1], size[0]):
         image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
@@ -180,7 +179,7 @@ def images(
         )
     sides = [size, size] if isinstance(size, int) else size
     if sides is not None and len(sides) != 2:
-        raise RequestError(f"data.size={size}: must be one number or two.", kind="bad-value")
+        raise RequestError(f"data.size={size}: must be one number or two.")
     parts = {
         part: _listed(place, channels, sides)
         for part, place in (_ready_made(folder) or {"train": folder}).items()
@@ -321,8 +320,7 @@ def make_augment(components: Sequence[Component]) -> Augment | None:
         with faults.collecting():
             made.append(_transform(component))
     faults.check()
-    transform: Augment = v2.Compose(made)
-    return transform
+    return v2.Compose(made)
 
 
 def _transform(component: Component) -> Any:
@@ -336,11 +334,10 @@ def _transform(component: Component) -> Any:
         raise RequestError(
             f"augment: torchvision.transforms.v2 has no '{shown(name)}'.",
             f"Did you mean '{near}'?" if near else "Such as RandomHorizontalFlip, RandomCrop.",
-            "unknown-component",
         )
     signature = read_signature(kind, 0)
     keywords = check_keywords(signature, component.keywords, "augment", name, faults)
     faults.check()
     hint = "Give it other keywords, as in augment=[RandomCrop(size=28, padding=2)]."
-    with refusing(f"augment {name} cannot be made", hint, "component-fails"):
+    with refusing(f"augment {name} cannot be made", hint):
         return kind(**keywords)

@@ -107,7 +107,10 @@ def raw_of(returned: Any, where: str) -> Raw:
         return replace(raw, beside=_beside(returned[2], len(raw.targets), where))
     if isinstance(returned, tuple) and len(returned) == 2:
         features, targets = returned
-        if isinstance(features, Dataset) or isinstance(targets, Dataset | Mapping | tuple):
+        several = isinstance(features, Mapping | tuple)
+        if isinstance(features, Dataset) or (
+            several and isinstance(targets, Dataset | Mapping | tuple)
+        ):
             raise bad_data(
                 f"{where} returned a pair of {type(returned[0]).__name__} and "
                 f"{type(returned[1]).__name__}; a pair is (features, targets).",
@@ -320,7 +323,7 @@ def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
 
 
 def _read(dataset: Dataset[Any], row: int, where: str) -> Any:
-    with refusing(f"{where}: reading item {row} fails", "", "data"):
+    with refusing(f"{where}: reading item {row} fails", ""):
         return read_item(dataset, row)
 
 
@@ -412,7 +415,7 @@ def load(
         RequestError: It raised, or returned something that cannot be used; says what and where.
     """
     hint = "Correct it, or give it other keywords: data.KEYWORD=VALUE."
-    with refusing(f"{name} fails", hint, "data"), seeded_globals(seed, "data"):
+    with refusing(f"{name} fails", hint), seeded_globals(seed, "data"):
         start = digest_of_globals()
         returned = function(**keywords)
         drawn = digest_of_globals() != start

@@ -66,12 +66,11 @@ class Data:
 
     def part(self, name: PartName) -> Part:
         """Return the part of this name."""
-        part: Part = getattr(self, name)
-        return part
+        return getattr(self, name)
 
     def filled(self, width: int) -> dict[str, Any]:
         """Return what a signature may name that follows from the data and the outputs' width."""
-        known: dict[str, Any] = {"out_features": width, "num_labels": width}
+        known: dict[str, Any] = {"out_features": width}
         if isinstance(self.train.store, Tokens):
             known["vocab_size"] = 2 + len(self.preprocessing["text"]["vocabulary"])
         elif self.input_shape:  # one tensor
@@ -80,7 +79,7 @@ class Data:
         if self.class_names is not None:
             known["num_classes"] = width
         if len(self.input_shape) == 3:
-            known["in_channels"] = known["in_chans"] = self.input_shape[0]
+            known["in_channels"] = self.input_shape[0]
         return known
 
     def absent(self) -> list[str]:
@@ -157,7 +156,6 @@ def prepare(
         raise RequestError(
             f"augment is for images, and {source.name} gives inputs of shape {list(shape)}.",
             "Leave it out: augment=none.",
-            "augment",
         )
     plain, scaling = parts["train"], None
     if standardize is None:
@@ -220,8 +218,7 @@ def _changed(parts: Mapping[str, Part], change: Callable[[Any], Inputs]) -> dict
 def class_counts(targets: torch.Tensor, outputs: int) -> list[int]:
     """Return the number of examples of each class, or with each label."""
     counted = torch.bincount(targets, minlength=outputs) if targets.ndim == 1 else targets.sum(0)
-    found: list[int] = counted.tolist()
-    return found
+    return counted.tolist()
 
 
 def _refuse_unseen(parts: Mapping[str, Part], source: Source, split: Split) -> None:
@@ -241,7 +238,6 @@ def _refuse_unseen(parts: Mapping[str, Part], source: Source, split: Split) -> N
             "each class that may be in different parts."
             if split.columns
             else "Split by split.method=stratified, or give training examples of them.",
-            "split",
         )
 
 

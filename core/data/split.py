@@ -116,7 +116,7 @@ def _column(source: Source, split: Split, key: str) -> Array:
 
 
 def _refusal(text: str, hint: str) -> RequestError:
-    return RequestError(text, hint, "split")
+    return RequestError(text, hint)
 
 
 def _times(source: Source, split: Split) -> tuple[Array, Any]:
@@ -252,7 +252,6 @@ def _divided(
             f"split.val_fraction={split.val_fraction!r} and "
             f"split.test_fraction={split.test_fraction!r} leave no {what} example of {examples}.",
             hint,
-            "split",
         )
     if strata:
         return _stratified(strata, (train, val, test), generator)
@@ -277,7 +276,6 @@ def _folded(
             f"split.folds={folds} and split.test_fraction={split.test_fraction!r}: of {examples} "
             f"examples {examples - test} are left, too few for so many folds.",
             "Lower them; split.folds=1 has one validation part for all seeds.",
-            "split",
         )
     if strata is None:
         order = generator.permutation(examples)
@@ -337,7 +335,9 @@ def _refuse_small_classes(
     elif counts[few].min() < 2:  # it cannot be both trained on and validated on
         hint = "Give more examples of it, or leave it out."
     raise RequestError(
-        f"split.{what}; too few examples in {strata.what} {first_few(named)}.", hint, kind="split"
+        f"split.{what}; too few examples in {strata.what} {first_few(named)}.",
+        hint,
+        kind="small-classes",
     )
 
 

@@ -73,8 +73,7 @@ def surface_of_run(path: Path, trust: bool = False) -> Surface:
     if embedded or data.input_shape not in ((1,), (2,)):
         raise RequestError(
             f"{run.id}: its inputs have shape {list(data.input_shape)}"
-            f"{' and are indices of an embedding' * embedded}, not one or two numbers.",
-            kind="surface",
+            f"{' and are indices of an embedding' * embedded}, not one or two numbers."
         )
     train_state = resolver.train_state(run.requested, run.seed, pretrained=False)
     load_weights(train_state.model, weights, run.id)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from paribus.core.components.models import load_weights
-from paribus.core.components.tasks import Matrix, Task
+from paribus.core.components.tasks import Task
 from paribus.core.config.experiment import load_experiment
 from paribus.core.config.schema import difference
 from paribus.core.config.values import null_if_not_finite
@@ -51,29 +51,43 @@ def device_of(run: RunSpec) -> str:
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """Metrics of a run's best weights on a part of its data, by the code that made the record.
+class Evaluation:
+    """A run's best checkpoint on a part of its data, by the code that made the record.
 
     Attributes:
         metrics: ``<split>/<metric>`` to its value.
-        confusion: As `Task.confusion` gives it.
         report: Class or label to precision, recall, f1 and support; None for values.
-        environment: What differs from when the run was trained: ``{name: [then, now]}``.
+        environment: What of machine and versions is not as it was: ``{name: [then, now]}``.
         differs: On validation, the metrics that are not the recorded ones: ``{name: [then, now]}``.
         outputs: The model's, one row per example: `[m, C]`.
         targets: As the data has them: `[m]` or `[m, L]`.
+        confusion_matrix: Counts of (target, prediction), for several labels one matrix each; None
+            for values and for many classes.
+        confusion_counts: Of many classes (target, prediction, count) of what occurs.
+        readings: How often the run's test part was read.
     """
 
+    run: str
+    split: Literal["val", "test"]
     metrics: dict[str, float | None]
-    confusion: dict[str, Matrix | None]
     report: dict[str, dict[str, float]] | None
     environment: dict[str, list[Any]]
     differs: dict[str, list[Any]]
     outputs: NDArray[Any] = field(repr=False)
     targets: NDArray[Any] = field(repr=False)
+    confusion_matrix: list[Any] | None = None
+    confusion_counts: list[Any] | None = None
+    readings: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``paribus evaluate RUN --json`` prints."""
+        hidden = {"outputs", "targets"} | (
+            {"confusion_counts"} if not self.confusion_counts else set()
+        )
+        return {name: value for name, value in vars(self).items() if name not in hidden}
 
 
-def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False) -> Evaluated:
+def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False) -> Evaluation:
     """Evaluate the best checkpoint of the run in a folder.
 
     Args:
@@ -93,22 +107,23 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
             if final
             else f"{run.id} has no {split} part (split.{split}_fraction is 0).",
             "Evaluate it with --split test, once." if final else "",
-            "split",
         )
     found = engine_of(run.engine).evaluate(Job((run,), resolver), weights, split)
     metrics = null_if_not_finite({f"{split}/{k}": v for k, v in found.metrics.items()})
-    recorded = RunFolder(path).record().metrics
-    report, task = None, resolver.task(run.requested)
+    recorded, report, task = RunFolder(path).record().metrics, None, resolver.task(run.requested)
     rows = task.report(found.outputs, found.targets)
+    confusion: dict[str, Any] = {**task.confusion(found.outputs, found.targets)}
     if data.class_names is not None and rows is not None:
         of_class = zip(*(column.tolist() for column in rows.values()), strict=True)
         report = {
             name: dict(zip(rows, values, strict=True))
             for name, values in zip(data.class_names, of_class, strict=True)
         }
-    return Evaluated(
+    return Evaluation(
+        run=run.id,
+        split=split,
         metrics=metrics,
-        confusion=task.confusion(found.outputs, found.targets),
+        **confusion,
         report=report,
         environment=difference(run.identity["environment"], environment(device_of(run))),
         differs={
@@ -137,6 +152,5 @@ def reopened(path: Path, trust: bool) -> tuple[RunSpec, Resolver, Data, dict[str
         raise DamagedError(
             f"{run.id}: the data is not what the run was trained on (its fingerprint differs).",
             "Bring the data back, or train again: paribus run.",
-            "data-changed",
         )
     return run, resolver, data, weights

@@ -60,7 +60,7 @@ def export_run(path: Path, trust: bool = False) -> Exported:
         import onnxruntime
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise RequestError(f"{error}.", "Give: pip install 'paribus[onnx]'", "onnx") from error
+        raise RequestError(f"{error}.", "Give: pip install 'paribus[onnx]'") from error
     run, resolver, data, weights = reopened(path, trust)
     task, model = trained_model(run, weights)
     recipe: dict[str, Any] = dict(data.preprocessing)
@@ -98,7 +98,6 @@ def export_run(path: Path, trust: bool = False) -> Exported:
         raise RequestError(
             f"{run.id}: model {run.configuration['model']['name']} cannot be exported: {why}.",
             "In Python, load_run(…).model() gives it as it is.",
-            "export",
         ) from error
     ours, theirs = (task.measure(some, part.targets) for some in (expected, outputs))
     named = ["N", "T"][: len(free)] + shape[len(free) :]

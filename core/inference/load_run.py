@@ -113,7 +113,6 @@ def _refuse_changed_reads(record: RunRecord) -> None:
             f"{', '.join(shown(name, 500) for name in changed)}: not what {record.run} read when "
             "it was trained, so its weights would be another model's.",
             "Bring back what it was, or train again: paribus run.",
-            "sources-changed",
         )
 
 
@@ -182,7 +181,7 @@ def check_trusted(folder: RunFolder, record: RunRecord, configuration: Configura
         if ":" not in name and digest not in _carried_digests(path.parent, name):
             faults.append(f"{record.run}: {shown(name)} is not what it was trained with.")
     if faults:
-        raise DamagedError(faults[0], "To use what is there now, add --trust.", "sources-changed")
+        raise DamagedError(faults[0], "To use what is there now, add --trust.")
 
 
 def _carried_digests(source: Path, name: str) -> list[str]:

@@ -52,7 +52,6 @@ class Given:
                 faults.add(
                     f"{STANDARD_INPUT}:{number} is {shown(repr(row), 40)}; expected {what}.",
                     "The JSON document has to be a list of these.",
-                    "input",
                 )
         return [row for row in self.rows if isinstance(row, str)]
 
@@ -112,15 +111,13 @@ class ImageReader:
             path = existing(word)
             if path is None:
                 faults.add(
-                    f"There is no file {shown(word, 200)}.",
-                    "Give images, or folders of them.",
-                    "input",
+                    f"There is no file {shown(word, 200)}.", "Give images, or folders of them."
                 )
                 continue
             found = image_files(path) if path.is_dir() else [path]
             paths += found
             if not found:
-                faults.add(f"{shown(word, 200)}: there is no image in this folder.", kind="input")
+                faults.add(f"{shown(word, 200)}: there is no image in this folder.")
         if not paths:
             faults.check()
 
@@ -161,7 +158,6 @@ class TextReader:
                 faults.add(
                     f"{where}'{shown(text)}' has {words if len(sequence) else 'no word'}.",
                     f"It was trained with {shown(' '.join(self.recipe['vocabulary'][:8]), 100)} …",
-                    "input",
                 )
         faults.check()
         return New.in_memory([name for name, _ in found], tokens)
@@ -182,7 +178,6 @@ class TextReader:
                     f"There is no file {shown(word, 200)}.",
                     f"Texts are read from files that end in {', '.join(TEXT_FILES)}; all else is a "
                     "text.",
-                    "input",
                 )
             if path.suffix.lower() != ".txt":
                 return self._column_of_texts(path)
@@ -192,7 +187,6 @@ class TextReader:
                 raise RequestError(
                     f"{shown(path, 200)}: cannot be read: {shown(error, 120)}.",
                     "It has to be text (UTF-8).",
-                    "input",
                 ) from error
         return [(f"{word}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()]
 
@@ -205,7 +199,6 @@ class TextReader:
                 f"{shown(path, 200)}: has the columns {shown(', '.join(names), 200)}; expected "
                 "one, of texts.",
                 "Give a file with that column alone.",
-                "input",
             )
         check_columns(frame, [column], str(path))
         return [(f"{path}:{row}", text) for row, text in enumerate(frame[column].tolist(), 1)]
@@ -325,7 +318,7 @@ class RowReader:
                 row = int(np.argmax(bad))
                 place = f"{shown(cells.index[row], 200)}, column '{shown(column['name'])}'"
                 what = what.format(shown(repr(cells.iloc[row]), 40))
-                faults.add(f"{place} {what}{_and_more(int(bad.sum()))}.", hint, "input")
+                faults.add(f"{place} {what}{_and_more(int(bad.sum()))}.", hint)
         return held
 
     def _of_file(self, word: str) -> pandas.DataFrame:
@@ -342,7 +335,7 @@ class RowReader:
             files = f"what data {self.data} returns, not files that it reads: "
             own = path is not None and self.data != "table"
             raise RequestError(
-                f"{shown(word, 200)}: {what}.", f"Give {files * own}{self.expected}.", "input"
+                f"{shown(word, 200)}: {what}.", f"Give {files * own}{self.expected}."
             )
         if path.suffix.lower() == ".npy" and not self.words:
             return self._of_array(path, word)
@@ -359,7 +352,7 @@ class RowReader:
             frame = read_frame(str(path), header=self._header(path), **exact)
             frame.columns = self._names
         if frame.empty:
-            raise RequestError(f"{shown(word, 200)}: has no rows.", kind="input")
+            raise RequestError(f"{shown(word, 200)}: has no rows.")
         found = {}
         for column in self.columns:
             cells = found[column["name"]] = frame[column["name"]]
@@ -380,14 +373,11 @@ class RowReader:
             raise RequestError(
                 f"{shown(word, 200)}: cannot be read: {shown(error, 120)}.",
                 "Write it by numpy.save, with numbers in it.",
-                "input",
             ) from error
         shape = tuple(self.recipe["input_shape"])
         if array.shape[-len(shape) :] != shape or array.ndim > len(shape) + 1 or not array.size:
             raise RequestError(
-                f"{shown(word, 200)}: has shape {list(array.shape)}.",
-                f"Give {self.expected}.",
-                "shape",
+                f"{shown(word, 200)}: has shape {list(array.shape)}.", f"Give {self.expected}."
             )
         rows = array.reshape(-1, len(self.columns))
         names = [f"{word}:{n + 1}" for n in range(len(rows))]
@@ -405,14 +395,12 @@ class RowReader:
                 f"{shown(path, 200)}: has {len(first)} columns; expected {len(self.columns)}, one "
                 "for each number of an input.",
                 f"Give the columns that data {self.data} returns, in its order.",
-                "shape",
             )
         if len(first) > 1 and first == [str(place) for place in range(len(first))]:
             raise RequestError(
                 f"{shown(path, 200)}: its first line, {shown(', '.join(first))}, may be a header "
                 "as well as a row.",
                 "Take it away, or put a header of words above it.",
-                "input",
             )
         words = []
         for cell in first:
@@ -424,7 +412,6 @@ class RowReader:
             raise RequestError(
                 f"{shown(path, 200)}:1: {shown(repr(words[0]), 40)} is no number.",
                 "The first line is a header of words, or a row of numbers.",
-                "input",
             )
         return 0 if words else None
 
@@ -460,10 +447,8 @@ class RowReader:
             raise RequestError(
                 f"{shown(name)} has shape {list(array.shape)}; expected shape {list(wanted)}.",
                 f"A row is a list of numbers{words}",
-                "shape",
             )
-        cells: list[Any] = array.reshape(-1).tolist()
-        return cells
+        return array.reshape(-1).tolist()
 
     def _refuse_missing(self, given: Sequence[str], where: str) -> None:
         """Refuse rows that lack columns, naming what may be meant by them."""
@@ -482,7 +467,6 @@ class RowReader:
             "Further columns, such as the target, are ignored."
             if self.data == "table"
             else f"They are those that data {self.data} returns: compute them as it does.",
-            "missing-column",
         )
 
 

@@ -80,14 +80,13 @@ def predict_run(path: Path, given: Given, trust: bool = False) -> Predictions:
         raise RequestError(
             "There is nothing to predict.",
             f"Give {reader.expected}; or rows as JSON on standard input, with --json.",
-            "input",
         )
     task, model = trained_model(run, folder.weights())
     settle()  # the user's modules, imported by now, may have changed threads or precision
     device = torch.device(device_of(run))
     batches = new.batches(run.configuration["train"]["eval_batch_size"])  # as `evaluate` has them
     named = f"model {run.configuration['model']['name']} cannot take these inputs"
-    with refusing(named, "Give inputs like those of the training data.", "shape"):
+    with refusing(named, "Give inputs like those of the training data."):
         outputs = model_outputs(model.to(device), batches, device)
     probabilities, classes = task.probabilities(outputs), recipe["class_names"]
     predictions = []

@@ -292,8 +292,7 @@ class RunRecord(_Frozen):
     @property
     def direction(self) -> Literal["maximize", "minimize"]:
         """Which direction of the selection metric is better."""
-        found: Literal["maximize", "minimize"] = self.configuration["select"]["direction"]
-        return found
+        return self.configuration["select"]["direction"]
 
     @property
     def value(self) -> float | None:

@@ -77,10 +77,10 @@ class RunFolder:
         """
         record = self.record()
         if not record.is_complete:
-            raise RequestError(f"{self.id} failed and has no weights.", kind="failed-run")
+            raise RequestError(f"{self.id} failed and has no weights.")
         if record.weights_sha256 is None:
             what = f"{self.id} is of a function, which keeps its weights to itself."
-            raise RequestError(what, "There are compare and reproduce for it.", "script")
+            raise RequestError(what, "There are compare and reproduce for it.")
         from safetensors.torch import load_file
 
         return self._tensors(BEST, load_file)
@@ -93,7 +93,7 @@ class RunFolder:
             RequestError: If the run failed and has none.
         """
         if not self.record().is_complete:
-            raise RequestError(f"{self.id} failed and has no predictions.", kind="failed-run")
+            raise RequestError(f"{self.id} failed and has no predictions.")
         from safetensors.numpy import load_file
 
         return self._tensors(PREDICTIONS, load_file)

@@ -76,7 +76,6 @@ def _collect(name: str, value: Any, parts: dict[str, str]) -> None:
             f"'{shown(name)}' is {article} {kind} that lives in the notebook only.",
             "Make it inside the class or function that uses it, or pass it as a keyword; constants "
             "(numbers, words, lists of these), functions and classes of cells are taken along.",
-            "live-object",
         )
     source = _source(name, value)
     parts[name] = ""  # a mark: what it uses may use it in turn
@@ -131,7 +130,6 @@ def _source(name: str, value: type | FunctionType) -> str:
     raise RequestError(
         f"The source of '{shown(value.__name__)}' is not known.",
         "Define it at the top level of a cell, or in a file.",
-        "live-object",
     )
 
 
@@ -152,7 +150,6 @@ def _refuse_replaced(value: Any, node: ast.ClassDef, cell: str) -> None:
                 f"'{shown(value.__name__)}.{shown(name)}' was put into the class after its "
                 "definition.",
                 "Write it into the class, or take the class from a file.",
-                "live-object",
             )
 
 

@@ -199,7 +199,7 @@ def is_users(file: str) -> bool:
 
 
 @contextmanager
-def refusing(what: str, hint: str, kind: str) -> Iterator[None]:
+def refusing(what: str, hint: str) -> Iterator[None]:
     """Turn any exception that the user's code raises in the block into a `RequestError`.
 
     Its message is `what`, the exception's type and message, and the last line of the user's code.
@@ -212,7 +212,7 @@ def refusing(what: str, hint: str, kind: str) -> Iterator[None]:
         why = f"{type(error).__name__}: {shown(error, 300).rstrip('.')}"
         own = [f for f in traceback.extract_tb(error.__traceback__) if is_users(f.filename)]
         at = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
-        raise RequestError(f"{what}: {why}{at}.", hint, kind) from error
+        raise RequestError(f"{what}: {why}{at}.", hint) from error
 
 
 @cache
@@ -312,7 +312,7 @@ class _ReportingEnviron(type(os.environ)):  # type: ignore[misc]
         if is_users(frame.f_code.co_filename) and not at_all:
             _target(frame).variables.add(name)
             _states["variable", name] = given_value(name)
-        return super().__getitem__(name)  # type: ignore[no-any-return]
+        return super().__getitem__(name)
 
     def __setitem__(self, name: str, value: str) -> None:
         before = given_value(name)

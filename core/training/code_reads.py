@@ -79,7 +79,6 @@ class CodeReads:
                     f"data {name} changes {first_few(changed)} when it is called, so what it gives "
                     "with other keywords would depend on the order.",
                     "Make it anew in the function, or return it.",
-                    "global-state",
                 )
             self.globals_set, self._load_data = changed, load_again
 

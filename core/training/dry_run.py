@@ -97,14 +97,14 @@ def _check_loss_kind(train_state: TrainState) -> None:
     for names, takes, hint in _NO_LOGITS:
         if names & set(kinds):
             text = f"loss {name} takes {takes}, and every task's model returns logits."
-            raise RequestError(text, hint, "loss-task")
+            raise RequestError(text, hint)
     if isinstance(loss, nn.Module) and any(True for _ in loss.parameters()):
         text = f"loss {name} has parameters of its own, which no optimizer would train."
-        raise RequestError(text, "Move them into the model.", "loss-task")
+        raise RequestError(text, "Move them into the model.")
     tasks = next((LOSS_TASKS[kind] for kind in kinds if kind in LOSS_TASKS), (task,))
     if task not in tasks:
         text = f"loss {name} is for task {one_of(tasks)}, not for task {task}."
-        raise RequestError(text, f"Take {one_of(train_state.task.loss)}.", "loss-task")
+        raise RequestError(text, f"Take {one_of(train_state.task.loss)}.")
 
 
 def _check_scheduler(train_state: TrainState) -> None:
@@ -116,20 +116,17 @@ def _check_scheduler(train_state: TrainState) -> None:
         raise RequestError(
             f"scheduler {name} ends after {ends} {unit}s, and training takes {steps}.",
             "Leave its length out; it follows from train.epochs.",
-            "update",
         )
     if train_state.scheduler_steps == "validation" and "final_epoch" in train_state.configuration:
         raise RequestError(
             f"scheduler {name} follows the validation loss, and a final run has no validation.",
             "Finalize a setting with another scheduler.",
-            "update",
         )
     maximizes = getattr(scheduler, "mode", "") == "max"
     if train_state.scheduler_steps == "validation" and maximizes:
         raise RequestError(
             f"scheduler {name} is given the validation loss, of which less is better.",
             "Leave scheduler.mode out.",
-            "update",
         )
 
 
@@ -139,14 +136,13 @@ def _try_augment(train_state: TrainState, inputs: Any) -> None:
         return
     names = show_value(train_state.configuration["augment"])
     shape, hint = list(inputs.shape[1:]), "Leave it out, or give it other keywords."
-    with refusing(f"augment={names} cannot take an image of shape {shape}", hint, "augment"):
+    with refusing(f"augment={names} cannot take an image of shape {shape}", hint):
         drawn, _ = next(train.batches(len(inputs), torch.arange(len(inputs)), (0, 0)))
     if drawn.shape != inputs.shape or drawn.dtype != inputs.dtype:
         raise RequestError(
             f"augment={names} makes {list(drawn.shape[1:])} ({drawn.dtype}) of an image of shape "
             f"{shape} ({inputs.dtype}).",
             "It has to keep the shape: give a crop the image's size.",
-            "augment",
         )
 
 
@@ -165,7 +161,7 @@ def _try_model(train_state: TrainState, inputs: Any, *, training: bool = False) 
     set_dropout_streams(train_state.model, seed=0, epoch=0)
     name, shape = _name(train_state, "model"), tree_map(lambda tensor: list(tensor.shape), inputs)
     what = f"model {name} cannot take a batch of shape {shape}, which {where}"
-    with refusing(what, hint, "shape"):
+    with refusing(what, hint):
         outputs: Tensor = train_state.model(tree_map(torch.clone, inputs))
     return outputs
 
@@ -181,7 +177,6 @@ def _try_loss(
             f"loss {name} cannot take outputs {shape} and targets {list(targets.shape)} "
             f"({targets.dtype}) of task {task}",
             "Take another loss: loss=NAME.",
-            "loss-task",
         ),
         warnings.catch_warnings(),
     ):
@@ -196,7 +191,6 @@ def _try_loss(
         raise RequestError(
             f"loss {name} must return one number that depends on the model; got {got}.",
             "Let it return the mean over the examples.",
-            "loss-task",
         )
     return loss
 
@@ -223,7 +217,6 @@ def _depends_on_batch(train_state: TrainState, outputs: Tensor, targets: Tensor)
             "train.eval_batch_size.",
             "Let it return the mean (no reduction=sum), and scale optimizer.lr where the sum was "
             "meant.",
-            "loss-reduction",
         )
     return again == one and math.isfinite(two) and not math.isclose(two, one, rel_tol=1e-4)
 
@@ -234,7 +227,7 @@ def _try_metrics(train_state: TrainState, outputs: Tensor, targets: Tensor) -> N
     targets = targets.repeat(times, *[1] * (targets.ndim - 1))
     for metric in train_state.extra_metrics:
         what = f"metrics: {metric.name} does not fit task {_name(train_state, 'task')}"
-        with refusing(what, "Leave it out, or name another.", "metric-task"):
+        with refusing(what, "Leave it out, or name another."):
             metric.measure(outputs, targets)
 
 
@@ -246,11 +239,11 @@ def _try_update(
     model, optimizer, scheduler = (f"{kind} {_name(train_state, kind)}" for kind in kinds)
     validation_loss = [loss.item()] if train_state.scheduler_steps == "validation" else []
     hint = "Let each step of its forward be differentiable."
-    with refusing(f"{model} cannot be trained", hint, "update"):
+    with refusing(f"{model} cannot be trained", hint):
         loss.backward()  # type: ignore[no-untyped-call]
     fused = train_state.configuration["optimizer"].get("fused")
     hint = "Leave optimizer.fused out." if fused else "Take another: optimizer=NAME."
-    with refusing(f"{optimizer} cannot update {model}", hint, "update"):
+    with refusing(f"{optimizer} cannot update {model}", hint):
         if not update:
             never_steps(train_state.optimizer)
         elif train_state.closure:
@@ -261,13 +254,12 @@ def _try_update(
             train_state.optimizer.step()
         train_state.begin_evaluation()  # which some optimizers cannot
     hint = "Give it other keywords: scheduler.KEYWORD=VALUE."
-    with refusing(f"{scheduler} cannot step", hint, "update"):
+    with refusing(f"{scheduler} cannot step", hint):
         train_state.scheduler.step(*validation_loss)  # type: ignore[arg-type]
 
 
 def _name(train_state: TrainState, kind: str) -> str:
-    name: str = train_state.configuration[kind]["name"]
-    return name
+    return train_state.configuration[kind]["name"]
 
 
 def layer_outputs(train_state: TrainState) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ from paribus.core.components.pretrained import (
 from paribus.core.components.tasks import Task
 from paribus.core.config.experiment import Experiment
 from paribus.core.config.registry import (
+    FROM_DATA_TOO,
     INTERVAL,
     build,
     check_components,
@@ -73,7 +74,6 @@ from paribus.core.training.train_state import (
 
 Found = TypeVar("Found")
 Remembered = TypeVar("Remembered", bound=Callable[..., Any])
-_OF_OPTIMIZER = ("component-fails", "update")  # kinds of errors
 _CHEAP = 1.0  # seconds to make a model, up to which it is made a second time
 
 
@@ -141,8 +141,7 @@ class Resolver:
         place = what, canonical_json(key)
         if place not in self._memory:
             self._memory[place] = make()
-        found: Found = self._memory[place]
-        return found
+        return self._memory[place]
 
     def specify(
         self,
@@ -405,8 +404,7 @@ class Resolver:
         """Return the task, made with its keywords."""
         keywords = with_defaults(self._checked(requested), self.experiment)["task"]
         component = resolve_component("task", keywords.pop("name"), self.experiment)
-        task: Task = build(component, keywords)
-        return task
+        return build(component, keywords)
 
     def train_state(
         self, requested: Configuration, seed: int, *, pretrained: bool = True
@@ -428,7 +426,6 @@ class Resolver:
                 f"{self.experiment.path.name} is a function as an experiment, which keeps its "
                 "model and its data to itself.",
                 "There are show, check, run, sweep, compare, plot and reproduce for it.",
-                "script",
             )
         faults = Faults()
         checked = check_components(requested, self.experiment, faults)
@@ -451,9 +448,9 @@ class Resolver:
         full = self._filled(requested, seed)
         try:
             return self._try(requested, full, data)
-        except RequestError as error:
+        except RequestError:
             chosen = "fused" in requested.component("optimizer").keywords
-            if chosen or not full["optimizer"].get("fused") or error.kind not in _OF_OPTIMIZER:
+            if chosen or not full["optimizer"].get("fused"):
                 raise
         full = {**full, "optimizer": {**full["optimizer"], "fused": False}}
         return self._try(requested, full, data)
@@ -515,7 +512,6 @@ class Resolver:
                 f"{'differs' if len(differ) == 1 else 'differ'}.",
                 "Draw from the global generators of torch, numpy or Python, which are seeded, not "
                 "from the time, the network or a counter.",
-                "not-repeatable",
             )
         return seeds_are_overridden(begun, make_train_state(full, self.experiment, data, seed=1))
 
@@ -526,8 +522,8 @@ class Resolver:
         for name, parameter in component.signature.parameters.items():
             if name in given or not component.filled_later(name):
                 continue
-            if name in known:
-                given[name] = known[name]
+            if (source := FROM_DATA_TOO.get(name, name)) in known:
+                given[name] = known[source]
             elif parameter.required:
                 raise RequestError(
                     f"{kind} {given['name']} needs '{name}', which does not follow from this data.",
@@ -558,7 +554,6 @@ def _refuse_unused_split(split: Split, source: Source, usual: Method) -> None:
         raise RequestError(
             f"{source.name} gives ready-made parts, so {', '.join(unused)} would change nothing.",
             "Leave it out, or return one set of examples.",
-            "split",
         )
 
 
@@ -576,10 +571,10 @@ def _refuse_contradictions(split: Split) -> None:
         if key in keys and value not in (None, 1):
             hint = f"Leave split.{key} out"
             hint += "." if split.time_on or key != "folds" else ", or set split.method=random."
-            faults.add(f"split.{key}={value} {why}.", hint, "split")
+            faults.add(f"split.{key}={value} {why}.", hint)
     if split.gap is not None and not split.time_on:
         hint = "Give split.time_on=COLUMN too."
-        faults.add("split.gap is a length of time, and there is no split.time_on.", hint, "split")
+        faults.add("split.gap is a length of time, and there is no split.time_on.", hint)
     faults.check()
 
 
@@ -591,7 +586,5 @@ def choose_device(device: str) -> str:
     """
     there = torch.cuda.is_available()
     if device == "cuda" and not there:
-        raise RequestError(
-            "device=cuda: there is no CUDA device here.", "Take device=cpu or auto.", "device"
-        )
+        raise RequestError("device=cuda: there is no CUDA device here.", "Take device=cpu or auto.")
     return "cuda" if there and device != "cpu" else "cpu"

@@ -34,7 +34,7 @@ class ScriptResolver(Resolver):
         metric, direction = get(full, "select.metric"), None
         with faults.collecting():
             if metric is None:
-                raise RequestError("select.metric is missing.", "Give it in SELECT.", "missing-key")
+                raise RequestError("select.metric is missing.", "Give it in SELECT.")
             known = DIRECTIONS.get(metric.split("/")[-1])
             direction = checked_direction(metric, get(full, "select.direction"), known)
         faults.check()

@@ -83,8 +83,7 @@ class TrainState:
 
     @property
     def batch_size(self) -> int:
-        size: int = self.configuration["train"]["batch_size"]
-        return size
+        return self.configuration["train"]["batch_size"]
 
     @property
     def accumulate(self) -> int:
@@ -109,8 +108,7 @@ class TrainState:
     @property
     def last_epoch(self) -> int:
         """The epoch that ends training: the schedule's last, or where a final run stops."""
-        found: int = self.configuration.get("final_epoch") or self.epochs
-        return found
+        return self.configuration.get("final_epoch") or self.epochs
 
     def begin_training(self) -> None:
         """Put all layers in training mode, except those of which nothing is trained."""
@@ -164,7 +162,7 @@ def make_train_state(
         odd -= optimizer.defaults.keys()  # of which torch's own read nothing
         if odd and type(optimizer).__module__.startswith("torch."):
             text = f"optimizer.groups: {first_few(sorted(odd))} is no option of this optimizer."
-            raise RequestError(text, did_you_mean(min(odd), optimizer.defaults), "unknown-keyword")
+            raise RequestError(text, did_you_mean(min(odd), optimizer.defaults))
         # Other schedulers begin at the rates of the groups; these set them.
         ends = {key: configuration["scheduler"].get(key) for key in ("max_lr", "base_lr")}
         scales = [group.get(LR_SCALE) for group in optimizer.param_groups]
@@ -242,14 +240,13 @@ def _make(
     component = resolve_component(kind, configuration[kind]["name"], experiment)
     keywords = {k: v for k, v in configuration[kind].items() if k != "name"} | replaced
     hint = f"Give it other keywords: {kind}.KEYWORD=VALUE."
-    with refusing(f"{kind} {component.name} cannot be made", hint, "component-fails"):
+    with refusing(f"{kind} {component.name} cannot be made", hint):
         made = build(component, keywords, *run_time)
     base, known_as = _KINDS.get(kind, (object, ""))
     if not isinstance(made, base):
         raise RequestError(
             f"{kind} {component.name} returned {shown(repr(made))}, not a {known_as}.",
             "Let it return one.",
-            "wrong-kind",
         )
     return made
 
@@ -270,7 +267,6 @@ def _make_model(
             "known shape, so its weights cannot be recorded.",
             "Give lazy layers their sizes: in_features and num_classes are filled in from the "
             "data. Leave other state out.",
-            "wrong-kind",
         )
     if not any(p.requires_grad for p in model.parameters()):
         raise RequestError(
@@ -306,7 +302,7 @@ def _make_ema(model: nn.Module, decay: float | None) -> AveragedModel | None:
     if decay is None:
         return None
     hint = "Leave train.ema out, or let the model hold no tensors but parameters and buffers."
-    with refusing("train.ema needs a copy of the model", hint, "component-fails"):
+    with refusing("train.ema needs a copy of the model", hint):
         return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
 
 
@@ -403,9 +399,5 @@ def checked_loss(
             else f"Let it return {list(expected)}."
             if {"out_features", "num_classes"} & train_state.configuration["model"].keys()
             else "Let it take out_features or num_classes, which are filled in from the data.",
-            "shape",
         )
-    if known is not None:
-        return known
-    found: Tensor = train_state.loss(outputs, task.loss_targets(targets))
-    return found
+    return train_state.loss(outputs, task.loss_targets(targets)) if known is None else known

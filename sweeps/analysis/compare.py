@@ -329,7 +329,6 @@ def checked_comparison(
             f"Name another metric, or run its sweep again, which goes on; see: paribus runs {name}"
             if why
             else f"Run its sweep again, which goes on; see: paribus runs {name}",
-            "no-baseline",
         )
     seeds = {*baseline.seeds}
     if margin is not None and not any(len(seeds & {*s.seeds}) > 1 for s in comparison.levels):
@@ -337,7 +336,6 @@ def checked_comparison(
             f"--margin {margin}: no setting of {name} shares two seeds with the baseline, and a "
             "verdict needs two.",
             "Train more: the sweep's command with --seeds 5.",
-            "one-seed",
         )
     return comparison
 

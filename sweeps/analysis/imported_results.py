@@ -85,7 +85,7 @@ def load_table(
         if missing or not usual:
             needed = " and ".join(missing) or f"with the {option}"
             hint = did_you_mean(missing[0], known) if missing else f"Name it with --{option}."
-            faults.add(f"{name}: needs one column {needed}; it has {there}.", hint, "results")
+            faults.add(f"{name}: needs one column {needed}; it has {there}.", hint)
         return usual
 
     seeds = [key for key in config if re.split(r"[./]", key.lower())[-1] in ("seed", "random_seed")]
@@ -230,7 +230,7 @@ def compare_results(
             "no configuration is one hyperparameter away from the baseline"
         )  # fmt: skip
         hint = "A verdict needs two; --setting names the hyperparameters that matter."
-        raise RequestError(f"{name}: {what}.", hint, "one-seed")
+        raise RequestError(f"{name}: {what}.", hint)
     if direction is None:
         words = {*re.split(r"[^a-z]+", table.metric.lower())}
         direction = "minimize" if words & _LOWER_IS_BETTER else "maximize"
@@ -308,5 +308,4 @@ def _baseline(
         f"{shown(table.source, 200)}: {what}; there is {first_few(such, 3)}.",
         f"Name the baseline, such as --baseline {such[0]}; --setting names the hyperparameters "
         "that matter.",
-        "no-baseline",
     )

@@ -78,7 +78,7 @@ def read_results(source: str) -> ReadResults:
 
 def refusal(message: str, hint: str = "") -> RequestError:
     """Return the error of results that cannot be used."""
-    return RequestError(message, hint, "results")
+    return RequestError(message, hint)
 
 
 def _lines(path: Path) -> ReadResults:
@@ -206,7 +206,7 @@ def _events(source: Path, folder: Path) -> tuple[dict[str, Any], dict[str, float
     except ImportError as error:
         message = "TensorBoard's files are read by tensorboard, which is not installed."
         hint = "Install it: pip install 'paribus[tensorboard]'."
-        raise RequestError(message, hint, "not-installed") from error
+        raise RequestError(message, hint) from error
     import numpy as np
 
     events = EventAccumulator(str(folder), size_guidance={"scalars": 1}).Reload()

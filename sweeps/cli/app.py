@@ -11,6 +11,7 @@ from paribus.core.errors import Fault, ParibusError, inert
 from paribus.sweeps.cli import (
     catalogue_commands,
     compare_command,
+    completion,
     import_command,
     inference_commands,
     reproduce_command,
@@ -18,7 +19,6 @@ from paribus.sweeps.cli import (
     train_commands,
     upkeep_commands,
 )
-from paribus.sweeps.cli.completion import completion_command
 from paribus.sweeps.cli.console import INTERRUPTED, print_json
 
 
@@ -51,18 +51,20 @@ def app() -> None:
     """
 
 
-for _command in (
-    *catalogue_commands.COMMANDS,
-    *train_commands.COMMANDS,
-    *reproduce_command.COMMANDS,
-    *compare_command.COMMANDS,
-    *import_command.COMMANDS,
-    *result_commands.COMMANDS,
-    *inference_commands.COMMANDS,
-    *upkeep_commands.COMMANDS,
-    completion_command,
+for _module in (
+    catalogue_commands,
+    train_commands,
+    reproduce_command,
+    compare_command,
+    import_command,
+    result_commands,
+    inference_commands,
+    upkeep_commands,
+    completion,
 ):
-    app.add_command(_command)
+    for _command in vars(_module).values():
+        if isinstance(_command, click.Command):
+            app.add_command(_command)
 
 
 def run(arguments: Sequence[str]) -> int:

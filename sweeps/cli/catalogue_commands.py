@@ -192,7 +192,7 @@ def new_command(
 
         if data or target or model or keep or overrides:
             text = "--script takes none of --data, --target, --model, --keep and data.missing."
-            raise RequestError(text, "Leave them out: the script has its own data.", "options")
+            raise RequestError(text, "Leave them out: the script has its own data.")
         made, notes = for_script(name, script, Path.cwd())
         if as_json:
             return print_json({"experiment": name, "file": str(made), "notes": notes})
@@ -214,6 +214,3 @@ def new_command(
     say(f"Wrote {file}: task {written.task}, as {written.why}.")
     say(f"Next: {command('check', file)}, then {command('sweep', file)}")
     return None
-
-
-COMMANDS = (list_command, show_command, new_command, check_command)

@@ -327,9 +327,9 @@ def _check_options(
          "Leave --metric, --margin and --strict out."),
     ):  # fmt: skip
         if refused:
-            faults.add(message, hint, "options")
+            faults.add(message, hint)
     if wandb and not is_wanted():
-        faults.add("--wandb: WANDB_MODE is 'disabled'.", "Unset it.", "wandb")
+        faults.add("--wandb: WANDB_MODE is 'disabled'.", "Unset it.")
     with faults.collecting():
         check_variables(enabled=wandb)
     faults.check()
@@ -352,7 +352,6 @@ def _study_named(root: ResultsDir, names: Sequence[str]) -> Study:
         raise RequestError(
             f"{name} is a run, and there is no second one to compare it with.",
             "Name two runs, or a study.",
-            "one-run",
         )
     return Study.load(root, name)
 
@@ -467,6 +466,3 @@ def _differing(parts: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     keys = dict.fromkeys(key for part in parts for key in part)
     rows = {key: [part.get(key) for part in parts] for key in keys}
     return {k: row for k, row in rows.items() if not all(same_value(v, row[0]) for v in row)}
-
-
-COMMANDS = (compare_command,)

@@ -17,7 +17,7 @@ import rich_click as click
 from rich.cells import cell_len, set_cell_size
 
 from paribus.core.config.values import null_if_not_finite, split_commas
-from paribus.core.errors import Faults, inert, shortened
+from paribus.core.errors import Faults, inert
 from paribus.core.records.run_dir import BEST
 from paribus.sweeps.cli.completion import complete_experiment, complete_key
 from paribus.sweeps.formatting import cut, distinct_cuts, without_credentials
@@ -28,7 +28,6 @@ INTERRUPTED = 130  # exit code
 
 PLAIN = "paribus.plain"  # where click's context keeps whether `--plain` was given
 _WIDTH = 100  # columns, where there is no terminal
-_LONGEST_CELL, _LONGEST_TEXT = 120, 600  # characters; the latter of a cell that is broken
 _NARROWEST = 8  # columns that a text column keeps
 _PASTED = re.compile(r"(?<=: )paribus (?=[a-z])")  # where a command to paste begins
 _GAP = "  "
@@ -126,15 +125,10 @@ def table(
     """
     last, most = len(columns) - 1, width()
     folds = last > 0 and last not in right
-    longest = [_LONGEST_TEXT if folds and n == last else _LONGEST_CELL for n in range(len(columns))]
     cells = [
-        row if isinstance(row, str)
-        else [
-            shortened(" ".join(inert(cell).split("\n")), limit)
-            for cell, limit in zip(row, longest, strict=True)
-        ]
+        row if isinstance(row, str) else [inert(cell).replace("\n", " ") for cell in row]
         for row in rows
-    ]  # fmt: skip
+    ]
     body = [row for row in cells if not isinstance(row, str)]
     sizes = [max(map(cell_len, column)) for column in zip(columns, *body, strict=True)]
     flexible = [n for n in range(len(columns)) if n not in right]
@@ -237,15 +231,6 @@ def best_of_run(folder: Path) -> str:
     return f"best model: {nearby(file)}" if file.exists() else f"best run: {nearby(folder)}"
 
 
-def size(count: float) -> str:
-    """Return bytes as a person reads them."""
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
-
-
 # Options that commands share.
 
 
@@ -329,7 +314,7 @@ def refuse_for_studies(faults: Faults, of_results: bool, **options: Any) -> None
     given = [f"--{name}" for name, value in options.items() if value and not of_results]
     if given:
         message = f"{', '.join(given)}: for another tool's results; a study knows its own."
-        faults.add(message, "Leave it out." if len(given) == 1 else "Leave them out.", "options")
+        faults.add(message, "Leave it out." if len(given) == 1 else "Leave them out.")
 
 
 _FAULTS = "paribus.faults"  # of a command's options, in its context
@@ -337,8 +322,7 @@ _FAULTS = "paribus.faults"  # of a command's options, in its context
 
 def faults_of(context: click.Context) -> Faults:
     """Return the faults of a command's options, to be reported with those of its request."""
-    found: Faults = context.meta.setdefault(_FAULTS, Faults())
-    return found
+    return context.meta.setdefault(_FAULTS, Faults())
 
 
 class _CheckedOption(click.RichOption):

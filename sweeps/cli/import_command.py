@@ -51,7 +51,7 @@ def import_command(
         lines.writerow([*levels, row.seed, "nan" if row.value is None else repr(row.value)])
     if file.exists() and file.read_bytes() != text.getvalue().encode():
         message = f"--output {shown(file, 200)}: is there, with other content."
-        raise RequestError(message, "Name another file, or remove it.", "output-file")
+        raise RequestError(message, "Name another file, or remove it.")
     with creating(f"The file {file}"):
         write_bytes(file, text.getvalue().encode())
     given = {"setting": ",".join(table.keys), "seed": table.seed, "metric": table.metric,

@@ -18,9 +18,10 @@ from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir
 
 if TYPE_CHECKING:
+    from paribus.core.inference.evaluate import Evaluation
     from paribus.core.inference.new_inputs import Given
     from paribus.core.inference.predict import Prediction
-    from paribus.sweeps.evaluate import Evaluation, EvaluationComparison
+    from paribus.sweeps.evaluate import EvaluationComparison
 
 LIKELIEST = 3  # classes of which the table gives the probability
 WIDEST = 60  # characters of an input in the table
@@ -47,15 +48,15 @@ def evaluate_command(
     Readings of the test part are counted. Of a study the baseline is evaluated and the settings
     named, else those that are better, or where none is, the best one; all seeds in one reading.
     """
-    from paribus.sweeps.evaluate import Evaluation, evaluate_named
+    from paribus.sweeps.evaluate import EvaluationComparison, evaluate_named
 
     found = evaluate_named(root, name, split, labels, trust, bar(f"evaluating on {split}"))
     if as_json:
         print_json(found.to_dict())
-    elif isinstance(found, Evaluation):
-        print_evaluation(found)
-    else:
+    elif isinstance(found, EvaluationComparison):
         _print_study(found)
+    else:
+        print_evaluation(found)
     for what, (then, now) in found.environment.items():
         warn(f"environment: {what} was {then}, is {now}")
     for what, (then, now) in found.differs.items():
@@ -178,13 +179,11 @@ def _document() -> list[Any]:
         raise RequestError(
             f"Standard input is no JSON document: {shown(error, 120)}.",
             "With --json and no INPUT it has to be a list of rows; else name INPUT.",
-            "input",
         ) from error
     if not isinstance(rows, list):
         raise RequestError(
             f"The JSON document is {shown(json.dumps(rows), 40)}, not a list of rows.",
             "Put brackets around it.",
-            "input",
         )
     return rows
 
@@ -196,7 +195,6 @@ def _standard_input() -> str:
         raise RequestError(
             f"Standard input cannot be read as text (UTF-8): {shown(error, 120)}.",
             "Name a file instead.",
-            "input",
         ) from error
 
 
@@ -261,6 +259,3 @@ def export_command(
     say(f"checked on {found.examples} examples: outputs differ by at most {found.difference:.1e}")
     rows = [[key, *map(number, both)] for key, both in found.metrics.items()]
     return table(("metric", "PyTorch", "ONNX"), rows, right=(1, 2))
-
-
-COMMANDS = (evaluate_command, predict_command, export_command)

@@ -194,6 +194,3 @@ def _exact(value: float | None) -> str:
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else show_value(value)
     return text if len(text) <= 60 else f"{text[:12]}…"
-
-
-COMMANDS = (reproduce_command,)

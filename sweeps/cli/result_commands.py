@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
+from rich.filesize import decimal
 
 from paribus.core.config.schema import Direction
 from paribus.core.errors import DamagedError, Faults, shown
@@ -22,7 +23,6 @@ from paribus.sweeps.cli.console import (
     root_option,
     run_options,
     say,
-    size,
     table,
     warn,
 )
@@ -68,7 +68,7 @@ def studies_command(root: ResultsDir, as_json: bool) -> None:
         return None
     keys = ("study", "settings", "runs", "best")  # the rest, and nothing cut, is in --json
     cells = [
-        [*[str(row[key] or "–") for key in keys], row["created"][:10], size(row["bytes"])]
+        [*[str(row[key] or "–") for key in keys], row["created"][:10], decimal(row["bytes"])]
         for row in rows
     ]
     table((*keys, "created", "size"), cells, right=(1, 2, 4, 5))
@@ -120,7 +120,7 @@ def runs_command(study: str | None, root: ResultsDir, as_json: bool) -> None:
             else (d["setting"] or {}).get("label", "–"),
             str(d["seed"]),
             d["status"],
-            size(d["bytes"]),
+            decimal(d["bytes"]),
             _best(d),
         ]
         for d in documents

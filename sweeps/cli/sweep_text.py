@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from paribus.core.config.schema import COMPONENTS, Configuration, flatten
 from paribus.core.config.values import show_value
-from paribus.core.errors import inert, many, shortened
+from paribus.core.errors import inert, many
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.analysis.compare import Comparison, compare_study
 from paribus.sweeps.analysis.linter.lint import lint_study
@@ -30,7 +30,7 @@ from paribus.sweeps.cli.compare_command import (
 )
 from paribus.sweeps.cli.console import command, fitted, nearby, print_json, say, table, width
 from paribus.sweeps.execution.driver import cost, length, schedule
-from paribus.sweeps.formatting import cut, duration, number
+from paribus.sweeps.formatting import cut, cut_middle, duration, number
 from paribus.sweeps.study.axes import Axis
 from paribus.sweeps.study.request import seed_words
 from paribus.sweeps.study.results_dir import root_words
@@ -99,7 +99,7 @@ def _power_text(found: PowerAnalysis, folds: int) -> str:
 
 def _levels(sweep: Sweep, axis: Axis) -> str:
     """``0.1, 1.0``, or ``1e-05 to 0.1, log, 8 trials by tpe``."""
-    levels = ", ".join(shortened(level.text, _LONGEST_LEVEL) for level in axis.levels)
+    levels = ", ".join(cut_middle(level.text, _LONGEST_LEVEL) for level in axis.levels)
     trials = sweep.search.trials_of(axis)
     if trials is None:
         return levels

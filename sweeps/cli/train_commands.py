@@ -193,14 +193,13 @@ def sweep_command(
     """
     from paribus.sweeps.cli import sweep_text
     from paribus.sweeps.progress.progress import train_watched
-    from paribus.sweeps.scaffold.script_experiment import for_command
     from paribus.sweeps.study.lookup import request_for
     from paribus.sweeps.study.request import study_options
     from paribus.sweeps.sweep import planned_sweep
 
     faults = faults_of(context)
     if verbose and as_json:
-        faults.add("--verbose is for what is read; --json prints all.", "Leave it out.", "options")
+        faults.add("--verbose is for what is read; --json prints all.", "Leave it out.")
     names = read_trackers(track, faults, wandb=not no_wandb)
     given = context.get_parameter_source("seeds") is not ParameterSource.DEFAULT
     options = study_options(faults, seeds_given=given, **of_study)
@@ -209,9 +208,11 @@ def sweep_command(
     of_command = {"metric": metric, "direction": direction, "metrics-from": metrics_from}
     for name in [name for name, value in of_command.items() if value and not words]:
         faults.add(f"--{name} is for a command, which stands behind --: -- python train.py.",
-                   "An experiment's file has SELECT and METRICS.", "options")  # fmt: skip
+                   "An experiment's file has SELECT and METRICS.")  # fmt: skip
     with ExitStack() as undo, clean_stop() as stop, ExitStack() as planning:
         if words:
+            from paribus.sweeps.scaffold.script_experiment import for_command
+
             select, axes = {"metric": metric, "direction": direction}, (experiment, *axes)
             file = for_command(
                 words, axes, overrides, select, metrics_from, root.path / "commands", faults, undo
@@ -375,6 +376,3 @@ def _print_run(document: dict[str, Any], folder: Any, root: ResultsDir) -> None:
     if document["weights_sha256"]:
         next_words = ["evaluate", document["run"], "--split", "test"]
     say(f"Next: {command(*next_words, *root_words(root))}")
-
-
-COMMANDS = (run_command, sweep_command, finalize_command)

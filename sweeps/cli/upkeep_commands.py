@@ -10,19 +10,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import rich_click as click
+from rich.filesize import decimal
 
 from paribus.core.errors import Faults, ParibusError, RequestError, many
 from paribus.sweeps.cli.completion import complete_study, complete_subject
-from paribus.sweeps.cli.console import (
-    bar,
-    json_option,
-    print_json,
-    root_option,
-    say,
-    size,
-    table,
-    warn,
-)
+from paribus.sweeps.cli.console import bar, json_option, print_json, root_option, say, table, warn
 from paribus.sweeps.study.results_dir import ResultsDir
 
 
@@ -40,20 +32,18 @@ def remove_command(names: tuple[str, ...], yes: bool, root: ResultsDir, as_json:
         warn(f"{run} stays: {', '.join(studies)} uses it.")
     what = [f"study {name}" for name in removal.studies]
     if removal.runs:
-        what.append(f"{many(len(removal.runs), 'run')} ({size(removal.bytes)})")
+        what.append(f"{many(len(removal.runs), 'run')} ({decimal(removal.bytes)})")
     if not what:
-        raise RequestError("There is nothing to remove.", "See: paribus runs", "nothing")
+        raise RequestError("There is nothing to remove.", "See: paribus runs")
     if not yes:
         if as_json or not sys.stdin.isatty():
-            raise RequestError(
-                f"This would remove {' and '.join(what)}.", "To do it, add --yes.", "unconfirmed"
-            )
+            raise RequestError(f"This would remove {' and '.join(what)}.", "To do it, add --yes.")
         click.confirm(f"Remove {' and '.join(what)} from {root.path}?", abort=True)
     try:
         notes = remove_planned(removal, root)
     except OSError as error:
         raise ParibusError(
-            f"Not all could be removed: {error}.", "Run the same command again.", "disk"
+            f"Not all could be removed: {error}.", "Run the same command again."
         ) from error
     for note in notes:
         warn(note)
@@ -99,7 +89,7 @@ def plan_removal(root: ResultsDir, names: Sequence[str]) -> Removal:
                 wanted.append(folder.id)
             else:
                 where = f"{folder.folder} is not in this root."
-                raise RequestError(where, "Delete the folder by hand.", "other-root")
+                raise RequestError(where, "Delete the folder by hand.")
     faults.check()
     kept = _kept(root, wanted, studies)
     places = {run: root.places_of(run) for run in wanted if run not in kept}
@@ -297,6 +287,3 @@ def _tell(document: Mapping[str, Any]) -> None:
     for failed in document["failed"]:
         what = failed["run"] or failed["study"] or failed["wandb_id"]
         warn(f"failed: {what}: {failed['reason']}")
-
-
-COMMANDS = (sync_command, remove_command, doctor_command)

@@ -47,7 +47,6 @@ def _resolver(request: Request) -> Resolver:
         raise RequestError(
             "This is the configuration of a final run, which has no validation part to compare by.",
             "Name a run of its study, or the experiment; final_epoch is set by paribus finalize.",
-            "final",
         )
     return resolver
 
@@ -104,7 +103,6 @@ def read_request(request: Request, found: Sequence[Fault] = ()) -> StudySpec:
             faults.add(
                 f"The axis {axis.key} changes the units of val/loss, by which epochs are chosen.",
                 "Choose by another metric: --set select.metric=val/accuracy, or val/mae.",
-                "axis-loss",
             )
     faults.check()
     for axis in axes:
@@ -221,7 +219,6 @@ def plan_final(
         raise RequestError(
             f"The data is not what {first.run} was trained on (its fingerprint differs).",
             "Bring it back, or sweep again on what is there now.",
-            "data-changed",
         )
     setting = baseline_setting(request.start.replace("final_epoch", stop))
     planned = plan_runs(request, setting.configuration, [(setting, [first.seed])])[1]
@@ -265,7 +262,7 @@ def time_updates(request: Request, whole: Configuration) -> tuple[float, float]:
     run = resolver.specify(short, 0, request.engine)
     train_state = resolver.train_state(short, 0)
     started = time.perf_counter()
-    with refusing("The first updates fail", "", "update"):
+    with refusing("The first updates fail", ""):
         measure(train_state, "val")
         validation = time.perf_counter() - started
         epochs = engine_of(run.engine).train(Job((run,), resolver), {})

@@ -89,8 +89,7 @@ class Pool:
             with redirect_stdout(sys.stderr):  # standard output is the command's own
                 return function(*arguments)
         self.start()
-        found: Result = self._idle_worker().call(function, *arguments)
-        return found
+        return self._idle_worker().call(function, *arguments)
 
     def execute(
         self, tasks: Iterable[Task], stop: Stop, run_timeout: float | None = None

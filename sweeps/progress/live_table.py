@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.segment import ControlType, Segment, Segments
 from rich.text import Text
 
-from paribus.sweeps.formatting import about, brief_number, cut_middle
+from paribus.sweeps.formatting import about, cut_middle, number
 from paribus.sweeps.progress.progress_state import ProgressState, SettingProgress, State
 
 _REFRESHES = 4  # a second
@@ -62,8 +62,8 @@ class LowerEnd(RenderHook):
         lines = self._table.lines(options.size.width, options.size.height)
         self._drawn, self._width = [line.cell_len for line in lines], options.size.width
         yield _CLIP
-        for number, line in enumerate(lines):
-            yield from [Segment.line()] * bool(number)
+        for place, line in enumerate(lines):
+            yield from [Segment.line()] * bool(place)
             yield line
         yield from (_WRAP, _END)
 
@@ -169,7 +169,7 @@ class _Form:
         if state == "training":
             message = f"{'' if self._narrow else 'training '}{_epoch(*setting.epoch)}"
         cells = (
-            setting.label, f"{setting.done}/{setting.runs}", brief_number(setting.value), message
+            setting.label, f"{setting.done}/{setting.runs}", number(setting.value), message
         )  # fmt: skip
         whole = "dim" if state == "waiting" else ""
         styles = (whole, whole, "bold green" if best else whole, _STYLES.get(state, ""))
@@ -192,7 +192,7 @@ def _bar(progress: ProgressState, width: int, best: SettingProgress | None = Non
     head = f"{name}{progress.done}/{progress.total} runs "
     words = [f"{100 * progress.share:3.0f} %"]
     if best:
-        words.append(f"best {'' if narrow else progress.metric + ' '}{brief_number(best.value)}")
+        words.append(f"best {'' if narrow else progress.metric + ' '}{number(best.value)}")
     states: tuple[State, ...] = ("failed", "stopped")
     wrong = [f"{progress.states[state]} {state}" for state in states if progress.states[state]]
     if narrow and len(wrong) > 1:
@@ -217,7 +217,7 @@ def _best(progress: ProgressState, best: SettingProgress | None, width: int) -> 
     if best is None:
         return _line(width, ("no epoch is done yet", "dim"))
     head = f"best {progress.metric} so far " if width >= _NARROW else "best "
-    head += f"{brief_number(best.value)}: "
+    head += f"{number(best.value)}: "
     tail = f" (mean of {best.of})" if best.of > 1 else " (one run)"
     label = cut_middle(best.label, max(8, width - len(head) - len(tail)))
     return _line(width, (head, ""), (label, "bold"), (tail, "dim"))

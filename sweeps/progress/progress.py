@@ -13,7 +13,7 @@ from paribus.core.errors import first_few, shown
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.execution.driver import USUAL, RunEvent, RunnerOptions
 from paribus.sweeps.execution.pool import Stop, never
-from paribus.sweeps.formatting import about, brief_number, cut_middle
+from paribus.sweeps.formatting import about, cut_middle, number
 from paribus.sweeps.progress.progress_state import ProgressState, Training
 from paribus.sweeps.tracking.tracker import open_tracker
 
@@ -173,7 +173,7 @@ def _line(state: ProgressState) -> str:
     if best := state.best(state.settings()):
         mean = f"mean of {best.of} runs" if best.of > 1 else "one run"
         label = cut_middle(best.label, _LABEL)
-        words.append(f"best {shown(state.metric)} {brief_number(best.value)} ({label}, {mean})")
+        words.append(f"best {shown(state.metric)} {number(best.value)} ({label}, {mean})")
     words += [f"{n} {how}" for how in ("failed", "stopped") if (n := state.states[how])]
     if (left := state.seconds_left()) is not None:
         words.append(f"about {about(left)} left")

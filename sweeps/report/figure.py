@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from paribus.core.errors import many, shortened, shown
+from paribus.core.errors import many, shown
+from paribus.sweeps.formatting import cut_middle
 
 # The hues of M. Okabe and K. Ito, Color Universal Design (2008), but for their yellow, as dark as
 # marks on white have to be (contrast 3:1, WCAG 2.2). Any two, and black, which is the baseline's,
@@ -122,7 +123,7 @@ def number_axis(axis: Axis, ticks: int = 5, *, dense: bool = False, whole: bool 
 
 def short(text: object, limit: int = 22) -> str:
     """Cut a user's name in its middle: the ends tell names apart."""
-    return shortened(shown(text, 10_000), limit)
+    return cut_middle(str(text), limit)
 
 
 # Panels, and the figures made of them.

@@ -135,7 +135,6 @@ def checked_output(output: str | Path, suffixes: Sequence[str], what: str) -> Pa
         raise RequestError(
             f"--output {shown(file, 200)}: its suffix must name the format.",
             f"Take {' or '.join(suffixes)}.",
-            "output-format",
         )
     try:
         if "\0" in str(file):
@@ -158,7 +157,6 @@ def unwritable(what: str, file: Path, why: str) -> RequestError:
     return RequestError(
         f"{what} {shown(file, 200)} cannot be written: {why}.",
         "Name another place with --output FILE.",
-        "output-file",
     )
 
 

@@ -205,7 +205,6 @@ def _curve_plots(view: RunView) -> list[Plot]:
         raise RequestError(
             f"{record.run} failed before it had a number to draw: {shown(record.reason, 300)}.",
             "Name another run; paribus runs lists them.",
-            "failed-run",
         )
     return found
 

@@ -166,7 +166,6 @@ def study_picture(view: StudyView) -> Picture:
         raise RequestError(
             f"The study {study.name} has no complete run to draw.",
             "Run its sweep again, which continues it.",
-            "nothing",
         )
     panels: list[Panel] = []
     for axis in study.requested.axes:

@@ -42,7 +42,6 @@ def write_study_page(view: StudyView, file: Path | None = None) -> Path:
         raise RequestError(
             f"The study {view.study.name} has no finished run to show.",
             f"Run its sweep again, which continues it; see: paribus runs {view.study.name}",
-            "nothing",
         )
     study, comparison = view.study, view.comparison
     file = file or study.folder / "report.html"

@@ -51,12 +51,12 @@ def for_command(
         key, equals, levels = text.partition("=")
         if not equals:
             faults.add(f"'{shown(text)}' is not KEY=LEVELS.", "Only these and options stand before "
-                       "-- COMMAND; the experiment is the command itself.", "command")  # fmt: skip
+                       "-- COMMAND; the experiment is the command itself.")  # fmt: skip
         elif ":" not in levels:
             typed[key] = [*typed.get(key, ()), *split_commas(levels)]
         elif key not in typed:
             faults.add(f"{shown(text)}: a range does not say which level is the baseline.",
-                       f"Add --set {key}=VALUE.", "command")  # fmt: skip
+                       f"Add --set {key}=VALUE.")  # fmt: skip
     baseline = {}
     for key, texts in typed.items():
         with faults.collecting():
@@ -65,7 +65,7 @@ def for_command(
             baseline[key.removeprefix("script.")] = float(values[0]) if whole else values[0]
     if not select["metric"]:
         faults.add("A command needs --metric, which chooses the best epoch: a name that it prints.",
-                   "Such as --metric val/loss --direction minimize.", "command")  # fmt: skip
+                   "Such as --metric val/loss --direction minimize.")  # fmt: skip
     faults.check()
     command = " ".join(word if _PLAIN.fullmatch(word) else shlex.quote(word) for word in words)
     more = {"FOLDER": str(Path.cwd()), **({"METRICS": metrics} if metrics else {})}
@@ -104,7 +104,7 @@ def for_script(name: str, script: str, folder: Path) -> tuple[Path, list[str]]:
         tree = ast.parse((folder / script).read_bytes())
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     except (OSError, SyntaxError, ValueError) as error:
-        faults.add(f"{shown(script)} cannot be read: {error}.", "Name a Python script.", "script")
+        faults.add(f"{shown(script)} cannot be read: {error}.", "Name a Python script.")
     faults.check()
     words, baseline, axes, notes = ["python", shlex.quote(script)], {}, {}, list[str]()
     for flag, default, choices in filter(None, map(_option, calls)):

@@ -150,7 +150,6 @@ def create_file(file: Path, text: str) -> None:
         raise RequestError(
             f"{shown(file, 200)} cannot be written: {error.strerror}.",
             "Change to a folder of your own.",
-            "disk",
         ) from error
 
 
@@ -167,13 +166,11 @@ def check_name(name: str, file: Path) -> None:
             f"'{shown(name)}' cannot be an experiment's name: take up to {LONGEST_NAME} letters, "
             "digits and '_', not beginning with a digit; the file is written here.",
             f"Such as: paribus new {better[:LONGEST_NAME]}",
-            "name",
         )
     if name in catalogue():
         raise RequestError(
             f"The catalogue has an experiment '{name}', which this name would go on to mean.",
             "Choose another name.",
-            "name",
         )
     if file.exists() or file.is_symlink():
         raise _exists_already(file)
@@ -182,13 +179,12 @@ def check_name(name: str, file: Path) -> None:
         raise RequestError(
             f"There is a module '{name}', which {file.name} would hide from what runs here.",
             "Choose another name.",
-            "name",
         )
 
 
 def _exists_already(file: Path) -> RequestError:
     return RequestError(
-        f"{file.name} is there already, and is never overwritten.", "Choose another name.", "name"
+        f"{file.name} is there already, and is never overwritten.", "Choose another name."
     )
 
 
@@ -198,16 +194,15 @@ def _read_missing(overrides: Sequence[str]) -> str | None:
     pairs = [pair for text in overrides if (pair := split_override(text, faults))]
     found = dict(pairs)
     if len(found) < len(pairs):
-        faults.add("data.missing is set twice.", "Set it once.", "key-twice")
+        faults.add("data.missing is set twice.", "Set it once.")
     missing = found.pop("data.missing", None)
     for key in found:
         faults.add(
             f"{shown(key)}: paribus new takes data.missing alone.",
             "All else stands in the file, to be changed there.",
-            "unknown-key",
         )
     if missing not in (None, "mean", "drop"):
-        faults.add(f"data.missing={shown(missing)}: must be mean or drop.", kind="bad-value")
+        faults.add(f"data.missing={shown(missing)}: must be mean or drop.")
     faults.check()
     return missing
 
@@ -221,7 +216,7 @@ def _try(file: Path, import_path: Path) -> None:
     experiment = load_experiment(file, (import_path,))
     resolver, asked = Resolver(experiment), experiment.baseline
     hints = {
-        "split": "Leave classes of so few examples out of the data, or join them.",
+        "small-classes": "Leave classes of so few examples out of the data, or join them.",
         "missing-keyword": "Take a model that suits this data, or leave --model out.",
     }
     try:
@@ -229,7 +224,7 @@ def _try(file: Path, import_path: Path) -> None:
     except RequestError as error:
         if error.kind not in hints:
             raise
-        raise RequestError(error.message, hints[error.kind], error.kind) from None
+        raise RequestError(error.message, hints[error.kind]) from None
     dry_run(make_train_state(resolved, experiment, resolver.data(asked, 0), seed=0))
 
 

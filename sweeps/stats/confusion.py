@@ -103,13 +103,11 @@ def most_confused(matrix: csr_array) -> list[int]:
 
 def between(matrix: csr_array, classes: Sequence[int]) -> Array:
     """Return the counts between some of the classes: `[k, k]`."""
-    counts: Array = matrix[classes][:, classes].toarray()
-    return counts
+    return matrix[classes][:, classes].toarray()
 
 
 def rows_of_classes(f1: Sequence[float]) -> list[int]:
     """Return the classes that have a row in a table: all, or of many those of the lowest F1."""
     if len(f1) <= MOST_ROWS:
         return [*range(len(f1))]
-    lowest: list[int] = np.argsort(f1, kind="stable")[:MOST_ROWS].tolist()
-    return lowest
+    return np.argsort(f1, kind="stable")[:MOST_ROWS].tolist()

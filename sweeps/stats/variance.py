@@ -154,25 +154,9 @@ def _prior_df(variances: Array, df: Array) -> float:
 
     logs = np.log(variances) - special.digamma(df / 2) + np.log(df / 2)
     excess = float(logs.var(ddof=1) - special.polygamma(1, df / 2).mean())
-    return 2 * _inverse_trigamma(excess) if excess > 0 else math.inf
-
-
-def _inverse_trigamma(value: float) -> float:
-    """Return x with trigamma(x) = value, by Newton's method (Smyth 2004, appendix)."""
-    from scipy import special
-
-    if value > 1e7:
-        return 1 / math.sqrt(value)
-    if value < 1e-6:
-        return 1 / value
-    x = 0.5 + 1 / value
-    for _ in range(50):
-        trigamma = float(special.polygamma(1, x))
-        step = trigamma * (1 - trigamma / value) / float(special.polygamma(2, x))
-        x += step
-        if -step / x < 1e-10:
-            break
-    return x
+    if excess <= 0:
+        return math.inf
+    return 2 * root(lambda x: excess - float(special.polygamma(1, x)), 1e-9, 1e9)
 
 
 # How far a mean difference may be off: by the draw of seeds, and by the draw of examples.

@@ -103,7 +103,7 @@ def read_axes(
                 levels = own[key]
             if key in found:
                 raise RequestError(
-                    f"The axis {key} is given twice.", "Put all levels into one list.", "axis-twice"
+                    f"The axis {key} is given twice.", "Put all levels into one list."
                 )
             found[key] = axis = _read_axis(key, levels, full, baseline, experiment)
             if requested and not axis.levels and not axis.range:
@@ -129,13 +129,11 @@ def _axis_key(key: str, known: list[str]) -> str:
         raise RequestError(
             f"{key} follows from the rest of the configuration and cannot be an axis.",
             "Leave it out.",
-            "axis",
         )
     if group in ("select", "metrics"):
         raise RequestError(
             f"{key} decides what is measured, so its levels cannot be compared.",
             f"Set it for all: --set {key}=VALUE.",
-            "axis",
         )
     if group == "split" or key == "task":
         raise RequestError(
@@ -143,7 +141,6 @@ def _axis_key(key: str, known: list[str]) -> str:
             "To train with several seeds: --seeds 1,2,3."
             if key == "split.seed"
             else f"Change it for all settings with --set {key}=VALUE, as a study of its own.",
-            "axis-examples",
         )
     return key
 
@@ -161,7 +158,6 @@ def _read_axis(
         raise RequestError(
             f"The baseline's length is given by {other}, so {key} cannot be an axis.",
             f"Put the baseline in this unit with --set {key}=N, or name the axes without this one.",
-            "axis-unit",
         )
     with with_example(key, current):
         values, log, range = _read_levels(key, levels, full, experiment)
@@ -189,7 +185,6 @@ def only_the_baseline(axis: Axis) -> RequestError:
         f"{axis.key}: {axis.baseline_text} is the baseline's own level, so there is nothing to "
         "compare.",
         "Name at least one other level; the baseline itself is always trained.",
-        "levels",
     )
 
 
@@ -200,16 +195,14 @@ Levels = tuple[Sequence[Any], bool, Range | None]  # values, whether they are lo
 
 def _read_levels(key: str, levels: Any, full: Mapping[str, Any], experiment: Experiment) -> Levels:
     if not (levels.strip(" ,") if isinstance(levels, str) else levels):
-        raise RequestError(f"{key}: the list of levels is empty.", f"Write {key}=a,b,c.", "levels")
+        raise RequestError(f"{key}: the list of levels is empty.", f"Write {key}=a,b,c.")
     if not isinstance(levels, str):
         # Of a keyword, a text is a value already.
         typed = key in COMPONENTS or key.partition(".")[0] not in COMPONENTS
         return [accept_value(key, value) if typed else value for value in levels], False, None
     parts = split_commas(levels)
     if not all(part.strip() for part in parts):
-        raise RequestError(
-            f"{key}={shown(levels)}: a level is empty.", "Take out the extra comma.", "levels"
-        )
+        raise RequestError(f"{key}={shown(levels)}: a level is empty.", "Take out the extra comma.")
     if key in COMPONENTS:
         return [parse_component(part, key) for part in parts], False, None
     match = _RANGE.fullmatch(levels)
@@ -225,22 +218,18 @@ def _read_range(key: str, match: re.Match[str], low: float, high: float, *, whol
     counts = [word for word in words if word != "log"]
     log, where = "log" in words, f"{key}={shown(match.group(0))}"
     if len(counts) > 1 or any(not word.isdigit() for word in counts):
-        raise RequestError(
-            f"{where} is not low:high[:log][:n].", f"Such as {key}=1e-4:1e-1:log:4.", "range"
-        )
+        raise RequestError(f"{where} is not low:high[:log][:n].", f"Such as {key}=1e-4:1e-1:log:4.")
     if not low < high:
         turned = f"{match.group(2)}:{match.group(1)}{match.group(3)}".replace(" ", "")
         raise RequestError(
             f"{where}: the range is {'reversed' if high < low else 'empty'}, its low end must be "
             "below its high end.",
             f"Write {key}={turned}." if high < low else f"For one level write {key}={low}.",
-            "range",
         )
     if log and low <= 0:
         raise RequestError(
             f"{where}: a logarithmic range must begin above 0.",
             "Take a higher low end, or leave out :log.",
-            "range",
         )
     if not counts:
         low, high = (int(x) if whole and x == int(x) else x if whole else float(x)
@@ -249,7 +238,7 @@ def _read_range(key: str, match: re.Match[str], low: float, high: float, *, whol
     number = int(counts[0])
     if not 2 <= number <= 1000:
         raise RequestError(
-            f"{where}: a range has 2 to 1000 points.", f"Such as {key}={low}:{high}:5.", "range"
+            f"{where}: a range has 2 to 1000 points.", f"Such as {key}={low}:{high}:5."
         )
     import numpy as np  # here, so that --help needs none
 

@@ -124,13 +124,11 @@ def prove_one_change(setting: Setting, baseline: RunSpec, run: RunSpec) -> dict[
         raise RequestError(
             f"{setting.label} would also change {', '.join(dict.fromkeys(stray))}.",
             "Only one hyperparameter may differ from the baseline.",
-            "not-one-change",
         )
     if not resolved:
         raise RequestError(
             f"{setting.label} changes nothing: it resolves to the baseline's configuration.",
             "Leave it out; the baseline is trained anyway.",
-            "levels",
         )
     for name in dict.fromkeys([*baseline.facts, *run.facts]):
         before, value = baseline.facts.get(name), run.facts.get(name)
@@ -179,7 +177,6 @@ def refuse_overridden(
         f"{label} changes nothing: with scheduler {scheduler['name']} each update is made with the "
         "same options of the optimizer.",
         f"{hint}.",
-        "overridden",
     )
 
 
@@ -203,5 +200,4 @@ def refuse_other_examples(
         raise RequestError(
             f"{setting.label} changes the validation examples: there is no pairing then.",
             f"Change it for all settings with --set {setting.label}, as a study of its own.",
-            "axis-examples",
         )

@@ -84,14 +84,12 @@ def find_subject(root: ResultsDir, text: str) -> RunFolder | Study:
             raise RequestError(
                 f"{unfinished[0]} is not finished, so there is nothing to draw yet.",
                 "Give the command that trained it again; it continues.",
-                "unfinished-run",
             ) from None
         known = [*root.study_names(), *root.run_ids()]
         raise RequestError(
             f"There is no run or study '{shown(text)}' in {root.path}.",
             did_you_mean(text, known) if nearest(text, known) else
-            "See: paribus studies, and paribus runs",
-            "unknown-name",
+            "See: paribus studies, and paribus runs"
         ) from None  # fmt: skip
 
 
@@ -110,14 +108,12 @@ def find_trained_run(root: ResultsDir, text: str, purpose: str) -> tuple[RunFold
         raise RequestError(
             f"{folder.id} failed, so it has no model to {purpose}: {record.reason}.",
             "Name a complete run; paribus runs lists them.",
-            "failed-run",
         )
     if record.weights_sha256 is None:
         raise RequestError(
             f"{folder.id} is of a function, which keeps its model to itself: there is none to "
             f"{purpose}.",
             "There are compare, plot and reproduce for it.",
-            "script",
         )
     return folder, record
 

@@ -49,16 +49,14 @@ def checked_storage(url: str) -> str:
         parsed.get_dialect().import_dbapi()
     except ImportError as error:
         why = f"--storage {place}: its driver is not installed: {error}."
-        raise RequestError(why, hint, "storage") from error
+        raise RequestError(why, hint) from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        raise RequestError(
-            f"--storage {place} is no URL of a database.", hint, "storage"
-        ) from error
+        raise RequestError(f"--storage {place} is no URL of a database.", hint) from error
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         return url
     file = user_path(parsed.database).absolute()
     if not file.parent.is_dir():
-        raise RequestError(f"--storage: there is no folder {file.parent}.", hint, "storage")
+        raise RequestError(f"--storage: there is no folder {file.parent}.", hint)
     return _text(parsed.set(database=str(file)))
 
 
@@ -239,7 +237,6 @@ def _open(url: str) -> BaseStorage:
         raise RequestError(
             f"The Optuna storage {place} cannot be opened: {text}",
             "Give --storage sqlite:///FILE, or leave it out.",
-            "storage",
         ) from None
 
 
@@ -268,7 +265,6 @@ def _opened(study: Study) -> Iterator[tuple[BaseStorage, optuna.Study | None]]:
                     f"The Optuna storage {without_credentials(url_of(study))} cannot be read: "
                     f"{shown(repr(error), 200)}.",
                     "Move it away; the next sweep builds it anew from the runs.",
-                    "storage",
                 ) from error
             yield storage, stored
         finally:
@@ -291,7 +287,6 @@ def _stored(study: Study, opened: BaseStorage) -> optuna.Study | None:
     raise RequestError(
         f"The Optuna storage has a study '{study.name}' that is not this root's.",
         "Name another study with --study, or another storage with --storage.",
-        "foreign-study",
     )
 
 

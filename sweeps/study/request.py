@@ -120,10 +120,10 @@ def read_option(name: str, value: Any, faults: Faults) -> Any:
         text = shown(value, 40)
         if isinstance(kind, click.Choice):
             hint = did_you_mean(str(value), kind.choices)
-            faults.add(f"There is no {name} '{text}'.", hint, f"unknown-{name}")
+            faults.add(f"There is no {name} '{text}'.", hint)
         else:
             message = f"--{name} {text}: must be {wanted.format_map(vars(kind))}."
-            faults.add(message, f"Such as --{name} {example}.", "bad-value")
+            faults.add(message, f"Such as --{name} {example}.")
         return None
 
 
@@ -191,7 +191,6 @@ def check_search(search: Search, axes: Sequence[Axis]) -> None:
             f"{' '.join(words)}: no axis is explored, every level that was named is tried.",
             "Give a range without a number of points, such as optimizer.lr=1e-5:1e-1:log, or fewer "
             "trials than an axis has levels.",
-            "not-explored",
         )
     categories = [axis.key for axis in explored if axis.range is None]
     if search.sampler == "qmc" and categories:
@@ -199,7 +198,6 @@ def check_search(search: Search, axes: Sequence[Axis]) -> None:
             f"--sampler qmc cannot choose among the levels of {', '.join(categories)}: it needs a "
             "range of numbers.",
             "Take --sampler tpe, random or gp.",
-            "sampler",
         )
     faults.check()
 
@@ -277,15 +275,14 @@ def study_options(
     """Check the options of `sweep` against each other; `faults` takes what is wrong."""
     search = Search(trials, sampler, None if pruner == "none" else pruner)
     if max_seeds is not None and not until_decided:
-        faults.add("--max-seeds is for --until-decided.", "Add that, or write --seeds N.", "seeds")
+        faults.add("--max-seeds is for --until-decided.", "Add that, or write --seeds N.")
     if until_decided and seeds_given:
         faults.add("--until-decided chooses the number of seeds itself.",
-                   "Leave --seeds out; --max-seeds N says when to give up.", "seeds")  # fmt: skip
+                   "Leave --seeds out; --max-seeds N says when to give up.")  # fmt: skip
     if until_decided and search.pruner is not None:
         faults.add(
             f"--until-decided and --pruner {search.pruner} both decide which settings get seeds.",
             "Name one of them.",
-            "options",
         )
     from paribus.sweeps.stats.power import looks
 

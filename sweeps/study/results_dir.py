@@ -38,9 +38,7 @@ class ResultsDir:
                 raise ValueError
         except ValueError:  # half a character, too, which no document could hold
             raise RequestError(
-                f"The root '{shown(text)}' is no path in UTF-8.",
-                "Name a folder with --root DIR.",
-                "root",
+                f"The root '{shown(text)}' is no path in UTF-8.", "Name a folder with --root DIR."
             ) from None
         self.path = user_path(text).absolute()
         try:
@@ -51,7 +49,6 @@ class ResultsDir:
             raise RequestError(
                 f"The root '{shown(text)}' cannot be read: {error.strerror}.",
                 "Name a folder with --root DIR.",
-                "root",
             ) from error
         self.runs = self.path / "runs"
         self.attempts = self.path / "attempts"
@@ -89,7 +86,6 @@ class ResultsDir:
                 f"The root {shown(self.path, 300)} cannot be written: {shown(place, 300)} is not a "
                 "folder that this user may write.",
                 "Name another place with --root DIR.",
-                "root",
             )
 
     @property
@@ -256,7 +252,6 @@ class ResultsDir:
             raise RequestError(
                 f"There is no study '{shown(name)}' in {self.path}.",
                 did_you_mean(name, self.study_names()) or "Begin one: paribus sweep digits",
-                "unknown-study",
             )
 
     @contextmanager
@@ -278,7 +273,6 @@ class ResultsDir:
                 raise RequestError(
                     f"{what} is in use by another command ({shown(file.read()) or 'unknown'}).",
                     "Wait for it, or stop it.",
-                    "locked",
                 ) from None
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}")

@@ -131,11 +131,11 @@ def apply_overrides(
             full = full or with_defaults(baseline, experiment)
             key = full_key(key, known_keys(full, experiment))
             if key in seen:
-                raise RequestError(f"{key} is set twice.", "Set it once.", "key-twice")
+                raise RequestError(f"{key} is set twice.", "Set it once.")
             seen.add(key)
             for one, other, why in _EITHER_OR:
                 if {one, other} <= seen:
-                    raise RequestError(f"{one} and {other} {why}.", "Set one.", "key-twice")
+                    raise RequestError(f"{one} and {other} {why}.", "Set one.")
             with with_example(key, get(full, key)):
                 # A keyword that a component needs may be among the pairs that follow.
                 value = accept_value(key, given)
@@ -168,8 +168,5 @@ def with_example(key: str, value: Any) -> Iterator[None]:
             raise
         hint = f"Such as {key}={show_value(value)}."
         raise RequestError.of(
-            replace(fault, hint=hint)
-            if fault.kind in ("bad-value", "not-finite") and not fault.hint
-            else fault
-            for fault in error.faults
+            fault if fault.hint else replace(fault, hint=hint) for fault in error.faults
         ) from error

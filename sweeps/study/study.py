@@ -258,7 +258,6 @@ class Study:
             raise RequestError(
                 f"The runs of {self.name} have no metric '{shown(metric)}'.",
                 did_you_mean(metric, known) if known else "None of them is complete.",
-                "unknown-metric",
             )
         found = DIRECTIONS.get(metric.split("/")[-1])
         found = found or best.facts.directions.get(metric)
@@ -267,7 +266,6 @@ class Study:
                 f"{metric}: it is not known whether more or less of it is better.",
                 f"Sweep with --set select.metric={metric} --set select.direction=maximize, or "
                 "minimize.",
-                "metric",
             )
         return found
 
@@ -328,7 +326,6 @@ class Study:
             raise RequestError(
                 f"The study {self.name} has no setting '{shown(label)}'.",
                 did_you_mean(label, by_label),
-                "unknown-setting",
             )
         return by_label[label]
 
@@ -396,7 +393,6 @@ class Study:
             raise RequestError(
                 f"The study {self.name} has another baseline ({text}).",
                 "Name another study with --study, or leave --study out.",
-                "other-baseline",
             )
         most = there.looks[-1] if there.looks else None
         if most and decision.looks and decision.named_most and most != decision.most_seeds:
@@ -404,7 +400,6 @@ class Study:
                 f"The study {self.name} was begun with --max-seeds {most}, and its looks have "
                 "spent their share of the errors.",
                 f"Take --max-seeds {most}, or name another study with --study.",
-                "other-looks",
             )
 
 
@@ -487,7 +482,6 @@ def check_study_name(name: str) -> str:
         raise RequestError(
             f"--study '{shown(name, 60)}' is no name for a study.",
             "Take 1 to 100 letters, digits, '.', '_' and '-', beginning with a letter or digit.",
-            "study-name",
         )
     return name
 
@@ -500,7 +494,5 @@ def latest_study(root: ResultsDir) -> str:
     """
     names = root.study_names()
     if not names:
-        raise RequestError(
-            f"There is no study in {root.path}.", "Begin one: paribus sweep digits", "unknown-study"
-        )
+        raise RequestError(f"There is no study in {root.path}.", "Begin one: paribus sweep digits")
     return max(names, key=lambda n: (root.studies / n / "study.json").stat().st_mtime_ns)

@@ -156,11 +156,12 @@ def read_trackers(given: str, faults: Faults, *, wandb: bool = True) -> tuple[st
                 _tracker_class(name)
             except ImportError as error:
                 faults.add(f"--track {name}: {shown(error, 200)}.",
-                           f"Give: pip install 'paribus[{name}]'", "not-installed")  # fmt: skip
+                           f"Give: pip install 'paribus[{name}]'")  # fmt: skip
         elif name != "none":
-            faults.add(f"There is no tracker '{shown(name, 40)}'.",
-                       f"Choose {one_of([*TRACKERS, 'none'])}; several with commas between.",
-                       "unknown-tracker")  # fmt: skip
+            faults.add(
+                f"There is no tracker '{shown(name, 40)}'.",
+                f"Choose {one_of([*TRACKERS, 'none'])}; several with commas between.",
+            )
     with faults.collecting():
         check_variables(enabled="wandb" in names)
     return tuple(name for name in names if name in TRACKERS)
@@ -215,7 +216,7 @@ def check_variables(*, enabled: bool = True) -> None:
         except (ValidationError, UsageError) as error:
             why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
             faults.add(f"{name}={shown(without_credentials(value), 40)}: {shown(why, 200)}.",
-                       "Correct or unset it, or give --no-wandb.", "wandb")  # fmt: skip
+                       "Correct or unset it, or give --no-wandb.")  # fmt: skip
     faults.check()
 
 

@@ -402,7 +402,7 @@ def _online(root: ResultsDir) -> Iterator[Session]:
             why = within(SYNC_PATIENCE, partial(session.start, only="online"))
         except OSError as error:
             raise ParibusError(
-                f"W&B: {reason(error)}.", "Give the same command again once it does.", "server"
+                f"W&B: {reason(error)}.", "Give the same command again once it does."
             ) from error
         except Exception as error:
             why = reason(error)
@@ -411,7 +411,6 @@ def _online(root: ResultsDir) -> Iterator[Session]:
                 f"W&B: {why}.",
                 "Set WANDB_API_KEY, or give: wandb login; WANDB_BASE_URL names a server of one's "
                 "own.",
-                "wandb",
             )
         yield session
     except KeyboardInterrupt:

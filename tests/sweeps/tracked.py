@@ -23,6 +23,7 @@ def recorded(best, *, class_names=None, **more):
         "asked": {"device": "cpu"}, "experiment_file": "digits.py",
         "identity": {
             "sources": {}, "distributions": {}, "environment": {}, "configuration": {},
+            "files": {}, "variables": {},
             "format": 2, "numerics": 1, "seed": 0, "data": None,
         },
         "facts": {"epochs": 5, "parameters": 1},

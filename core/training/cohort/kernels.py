@@ -48,10 +48,9 @@ class Function:
 
 def _forward(operator: Any) -> Callable[..., Tensor]:
     def forward(x: Tensor, *numbers: Any, out: Tensor | None = None) -> Tensor:
-        found: Tensor = operator.default(x, *numbers) if out is None else operator.out(
+        return operator.default(x, *numbers) if out is None else operator.out(
             x, *numbers, out=out
         )  # fmt: skip
-        return found
 
     return forward
 

@@ -171,9 +171,8 @@ def test_known_keys(key, digits_keys):
     ],
 )
 def test_the_key_that_is_meant(key, meant, digits_keys):
-    with pytest.raises(RequestError, match=f"Did you mean '{meant}'") as caught:
+    with pytest.raises(RequestError, match=f"Did you mean '{meant}'"):
         full_key(key, digits_keys)
-    assert caught.value.kind == "unknown-key"
 
 
 def test_no_key_is_suggested_that_there_is_not():
@@ -202,7 +201,6 @@ def test_a_short_key_that_fits_several_names_them():
     with pytest.raises(RequestError, match=r"'epochs' may be '.*'\.") as caught:
         full_key("epochs", keys)
     assert "'scheduler.epochs' or 'train.epochs'" in str(caught.value)
-    assert caught.value.kind == "ambiguous-key"
 
 
 @pytest.mark.parametrize("key", ["epochs", "lr"])

@@ -278,7 +278,7 @@ def test_the_same_as_json(paribus, root, command, said):
 @pytest.mark.parametrize("command", ["compare x", "sweep digits"])
 def test_all_that_is_known_is_for_a_person_and_not_for_json(paribus, root, command):
     done = paribus(*with_root(command, root), "--verbose", "--json")
-    assert (done.code, done.json["error"]["kind"]) == (2, "options")
+    assert (done.code, done.json["error"]["kind"]) == (2, "request")
     assert "--verbose is for" in done.json["error"]["message"]
 
 

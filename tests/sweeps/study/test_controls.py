@@ -9,6 +9,7 @@ START = {"a": "1", "b": "2"}
 IDENTITY = {
     "format": 1, "numerics": 1, "environment": {"torch": "2"}, "data": "d0",
     "sources": {"mine.py:Net": "n0", "mine.py:data": "s0"}, "distributions": {"timm": "1"},
+    "files": {}, "variables": {},
 }  # fmt: skip
 
 

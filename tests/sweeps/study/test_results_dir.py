@@ -33,6 +33,7 @@ def finished(folder, **record):
         "asked": {"device": "auto"}, "data": {"val": 1, "preprocessing": {}},
         "identity": {
             "sources": {}, "distributions": {}, "environment": {}, "configuration": {},
+            "files": {}, "variables": {},
             "format": 2, "numerics": 1, "seed": 0, "data": None,
         },
         "facts": {"epochs": 0, "parameters": 0},

@@ -141,9 +141,8 @@ def test_the_proof_catches_a_second_change(planned):
         ("model", "dropout", 0.7), ("split", "seed", 1), ("train", "batch_size", 8),
     ):  # fmt: skip
         requested = run.requested.replace(f"{group}.{key}", value)
-        with pytest.raises(RequestError, match=f"would also change {group}.{key}") as error:
+        with pytest.raises(RequestError, match=f"would also change {group}.{key}"):
             prove_one_change(setting, base, replace(run, requested=requested))
-        assert error.value.kind == "not-one-change"
         resolved = {
             **run.configuration, group: {**run.configuration[group], key: value},
         }  # fmt: skip
