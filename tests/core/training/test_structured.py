@@ -8,8 +8,10 @@ import torch
 from commands import refused
 from small_experiment import Small
 
+from paribus.core.errors import RequestError
 from paribus.core.training.engine import Job
 from paribus.core.training.loop import Loop
+from paribus.sweeps import api
 
 EXPERIMENT = '''"""Are there many large words in a sequence?"""
 
@@ -176,7 +178,7 @@ def test_it_is_trained_evaluated_reproduced_and_asked_by_its_record(paribus, fil
     root = ["--root", tmp_path / "results"]
     done = paribus("run", file, *settings(case, file), "--json", *root)
     assert done.code == 0, done.err
-    run = done.json["runs"][0]["run"] if "runs" in done.json else done.json["run"]
+    run = done.json["run"]
     record = json.loads((tmp_path / "results" / "runs" / run / "run.json").read_text())
     assert record["engine"] == "loop"
     evaluated = paribus("evaluate", run, *root, "--json")
@@ -245,3 +247,25 @@ def test_what_cannot_be_used_is_refused(paribus, file, tmp_path, case):
     words = [f"{key}={value}" for key, value in changes.items()]
     done = paribus("run", file, *words, "--root", tmp_path / "results")
     refused(done, tmp_path / "results", *texts)
+
+
+@pytest.mark.parametrize("case", ["transformer", "tuple", "graph", "items"])
+def test_new_rows_are_predicted_from_python_as_in_validation(paribus, file, tmp_path, case):
+    done = paribus("run", file, *settings(case, file), "--json", "--root", tmp_path / "results")
+    small = Small(file)
+    name = CASES[case].get("data", "sequences")
+    source = small.experiment.objects[name]()
+    if case == "items":
+        inputs, _ = small.experiment.objects["sequences"]()
+    else:
+        inputs, _ = source
+    rows = inputs if isinstance(inputs, dict) else list(zip(*inputs, strict=True))
+    found = api.predict(done.json["run"], rows, root=tmp_path / "results").predictions
+    assert len(found) == len(source[1] if isinstance(source, tuple) else source)
+    model = api.load_run(done.json["run"], root=tmp_path / "results").model()
+    with torch.no_grad():
+        shares = model(inputs).softmax(1)
+    expected = [{"0": a, "1": b} for a, b in shares.tolist()]
+    assert [one.probabilities for one in found] == [pytest.approx(e, abs=1e-6) for e in expected]
+    with pytest.raises(RequestError, match="is no int64|is no float32"):
+        api.predict(done.json["run"], [{"other": 1}], root=tmp_path / "results")
