@@ -514,7 +514,8 @@ def predict(
     Args:
         run: A run, or what `load_run` takes.
         inputs: What the run was trained on: an array, a data frame, a dict of arrays, a list of
-            rows (numbers, or dicts by column), texts, images by path, or the path of a file of them.
+            rows (numbers, or dicts by column), texts, images by path, or the path of a file of
+            them.
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
         trust: Whether whatever the record of the run names may be imported and executed.
 

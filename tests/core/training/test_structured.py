@@ -267,5 +267,5 @@ def test_new_rows_are_predicted_from_python_as_in_validation(paribus, file, tmp_
         shares = model(inputs).softmax(1)
     expected = [{"0": a, "1": b} for a, b in shares.tolist()]
     assert [one.probabilities for one in found] == [pytest.approx(e, abs=1e-6) for e in expected]
-    with pytest.raises(RequestError, match="is no int64|is no float32"):
+    with pytest.raises(RequestError, match=r"^Input .* is no "):
         api.predict(done.json["run"], [{"other": 1}], root=tmp_path / "results")
