@@ -180,6 +180,7 @@ def _read_events(folder: Path) -> list[Numbers]:
 
     Where several folders hold events, names begin with the folder's.
     """
+    import numpy as np
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     places = sorted({file.parent for file in folder.rglob("*tfevents*")})
@@ -190,5 +191,7 @@ def _read_events(folder: Path) -> list[Numbers]:
         before = f"{place.relative_to(folder)}/" if len(places) > 1 else ""
         for tag in events.Tags()["scalars"]:
             for event in events.Scalars(tag):
-                steps.setdefault(event.step, {"step": event.step})[before + tag] = event.value
+                # The shortest text of a float32 is the number that was logged: not 0.91000003.
+                value = float(str(np.float32(event.value)))
+                steps.setdefault(event.step, {"step": event.step})[before + tag] = value
     return [steps[step] for step in sorted(steps)]
