@@ -513,8 +513,9 @@ def predict(
 
     Args:
         run: A run, or what `load_run` takes.
-        inputs: What the run was trained on: an array, a data frame, a list of rows (numbers, or
-            dicts by column), texts, images by path, or the path of a file of them.
+        inputs: What the run was trained on: an array, a data frame, a dict of arrays, a list of
+            rows (numbers, or dicts by column), texts, images by path, or the path of a file of
+            them.
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
         trust: Whether whatever the record of the run names may be imported and executed.
 
@@ -624,6 +625,9 @@ def _rows(inputs: Any) -> list[Any]:
     """Return an array, a data frame or a sequence as a list of rows fit for JSON."""
     if hasattr(inputs, "to_dict"):  # a data frame; its empty cells are NaN
         inputs = inputs.astype(object).where(inputs.notna(), None).to_dict("records")
+    if isinstance(inputs, Mapping):  # of arrays: a row is a dict
+        each = zip(*(values.tolist() for values in inputs.values()), strict=True)
+        return [dict(zip(inputs, row, strict=True)) for row in each]
     rows = inputs.tolist() if hasattr(inputs, "tolist") else list(inputs)
     return [row.tolist() if hasattr(row, "tolist") else row for row in rows]
 

@@ -27,8 +27,8 @@ PAGES = [
     *(
         TOP / "docs" / f"{name}.md"
         for name in (
-            "tutorial", "verdicts", "data", "experiments", "scripts", "tracking", "reproduce",
-            "benchmarks", "statistics", "reliability", "architecture", *GENERATED,
+            "tutorial", "verdicts", "data", "experiments", "models", "scripts", "tracking",
+            "reproduce", "benchmarks", "statistics", "reliability", "architecture", *GENERATED,
         )
     ),
 ]  # fmt: skip

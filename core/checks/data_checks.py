@@ -10,6 +10,7 @@ import torch
 from scipy.stats import binom, rankdata
 from torch import Tensor
 from torch.nn import functional
+from torch.utils._pytree import tree_leaves
 
 from paribus.core.checks.subject import (
     FITS,
@@ -66,6 +67,8 @@ def inputs(subject: Subject) -> str:
     """
     part = subject.data.train
     sample = next(part.batches(SAMPLE, some_rows(part, SAMPLE)))[0]
+    if not isinstance(sample, Tensor):
+        raise Skipped("an input has several tensors, each of a size of its own")
     if sample.dtype == torch.int64:
         raise Skipped("words and indices of an embedding have no size")
     values = sample.double()
@@ -221,9 +224,11 @@ def _hashes(part: Part) -> Iterator[bytes]:
     most = MANY if isinstance(part.store, Items) else len(part)
     for batch, targets in part.batches(1000, torch.arange(min(most, len(part)))):
         texts = isinstance(part.store, Tokens)
-        for x, y in zip(batch.numpy(), targets.numpy(), strict=True):
-            one = np.trim_zeros(x, "b") if texts else x  # padding depends on the batch
-            yield hashlib.blake2b(one.tobytes() + b"\0" + y.tobytes(), digest_size=16).digest()
+        for *inputs, y in zip(*(x.numpy() for x in tree_leaves(batch)), targets.numpy()):  # noqa: B905
+            # Padding depends on the batch.
+            each = ((np.trim_zeros(x, "b") if texts else x).tobytes() for x in inputs)
+            one = b"".join(each) + b"\0" + y.tobytes()
+            yield hashlib.blake2b(one, digest_size=16).digest()
 
 
 def labels_follow(subject: Subject) -> str:

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from paribus.core.checks.subject import (
     AT_ONCE,
@@ -22,6 +23,7 @@ from paribus.core.checks.subject import (
     ordered,
     some_rows,
 )
+from paribus.core.components.losses import ModelLoss
 from paribus.core.components.models import weights_hash
 from paribus.core.config.values import null_if_not_finite
 from paribus.core.data.loader import Part
@@ -77,7 +79,8 @@ def loss_fits(subject: Subject) -> str:
     by_batch = "; it depends on train.eval_batch_size" if dry_run(train_state) else ""
     part = train_state.data.train
     inputs, _ = batch_of(part, some_rows(part, SAMPLE), train_state.device)
-    if train_state.task.targets != "values" and inputs.is_floating_point():
+    classes = train_state.task.targets != "values"
+    if classes and isinstance(inputs, Tensor) and inputs.is_floating_point():
         with torch.no_grad():
             outputs = train_state.model.eval()(1e3 * inputs)  # logits leave any bounds
         if outputs.min() >= 0 and 0 < outputs.max() <= 1:
@@ -175,7 +178,7 @@ def _orders(subject: Subject) -> bool:
 def is_linear(train_state: TrainState, part: Part) -> bool:
     """Return whether the output for the middle of two examples is the middle of their outputs."""
     inputs, _ = part.inputs_of(len(part) // 2 * 2)
-    if inputs.dtype != torch.float32 or len(inputs) < 2:
+    if getattr(inputs, "dtype", None) != torch.float32 or len(inputs) < 2:
         return False
     train_state.model.eval()
     with torch.no_grad(), seeded_globals(SEED, "dropout"):
@@ -204,6 +207,8 @@ def starts_at_chance(subject: Subject) -> str:
     train_state = subject.train_state()
     if train_state.task.targets == "values":
         raise Skipped("for values there is no chance to compare with")
+    if isinstance(train_state.loss, ModelLoss):
+        raise Skipped("the model computes its loss itself")
     _skip_if_trained(train_state)
     part = train_state.data.train
     inputs, targets = batch_of(part, some_rows(part, SAMPLE), train_state.device)

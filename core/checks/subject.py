@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import torch
 from sklearn.metrics import roc_auc_score
@@ -21,11 +21,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from paribus.core.components.models import Dropout, count_parameters, model_outputs
 from paribus.core.components.tasks import Task
 from paribus.core.config.schema import Configuration
-from paribus.core.data.loader import Part
+from paribus.core.data.loader import Batch, Part, moved
 from paribus.core.data.prepare import Data
 from paribus.core.rng import epoch_order, seeded_globals, stream
 from paribus.core.training.resolve import Resolver
-from paribus.core.training.train_state import TrainState, checked_loss
+from paribus.core.training.train_state import TrainState, outputs_and_loss
 
 SEED = 0  # of every model and every choice of examples
 OPERATIONS = 3e10  # floating-point operations that one fit may take: a second or two
@@ -71,10 +71,9 @@ def some_rows(part: Part, most: int, *, alike: bool = False) -> Tensor:
     return rows[:most].sort().values
 
 
-def batch_of(part: Part, rows: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+def batch_of(part: Part, rows: Tensor, device: torch.device) -> Batch:
     """Return the examples at these positions as one batch, not augmented."""
-    inputs, targets = next(part.batches(len(rows), rows))
-    return inputs.to(device), targets.to(device)
+    return cast("Batch", moved(next(part.batches(len(rows), rows)), device))
 
 
 def outputs_of(train_state: TrainState, part: Part, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,7 +83,7 @@ def outputs_of(train_state: TrainState, part: Part, rows: Tensor) -> tuple[Tenso
     return model_outputs(train_state.model, batches, train_state.device), part.targets[rows]
 
 
-def loss_of(train_state: TrainState, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def loss_of(train_state: TrainState, inputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return loss and outputs of a batch as in training, without noise: a function of the weights.
 
     Normalization is over the batch; nothing is dropped, and what else a model draws is the same
@@ -96,8 +95,8 @@ def loss_of(train_state: TrainState, inputs: Tensor, targets: Tensor) -> tuple[T
     for layer in [*train_state.frozen, *dropouts]:
         layer.eval()
     with seeded_globals(SEED, "dropout"):
-        outputs = train_state.model(inputs)
-        return checked_loss(train_state, outputs, targets), outputs
+        outputs, loss = outputs_and_loss(train_state, train_state.model, inputs, targets)
+        return loss, outputs
 
 
 def affordable(train_state: TrainState, examples: int, most: int) -> int:
@@ -105,13 +104,13 @@ def affordable(train_state: TrainState, examples: int, most: int) -> int:
 
     By operations, not by time: the same on every machine.
     """
-    inputs, _ = train_state.data.train.inputs_of(2)
+    inputs, targets = train_state.data.train.inputs_of(2)
     train_state.model.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter, _Elements() as elements:  # type: ignore[no-untyped-call]
-        train_state.model(inputs.to(train_state.device))
+        train_state.model(moved(inputs, train_state.device))
     # Normalization and activations are no products, and take longer than those of a small CNN.
     products = counter.get_total_flops() + PER_ELEMENT * elements.count
-    each = max(products / len(inputs), 2 * count_parameters(train_state.model))  # not all counted
+    each = max(products / len(targets), 2 * count_parameters(train_state.model))  # not all counted
     return max(1, min(most, int(OPERATIONS / (3 * each * examples))))
 
 
@@ -144,7 +143,7 @@ def by_adam(train_state: TrainState, part: Part, most: int, lr: float = RATES[0]
     epochs = (epoch_order(SEED, epoch, len(part)) for epoch in count(1))
     batches = (batch for order in epochs for batch in part.batches(size, order))
     for update in range(updates):
-        inputs, targets = (tensor.to(train_state.device) for tensor in next(batches))
+        inputs, targets = moved(next(batches), train_state.device)
         optimizer.param_groups[0]["lr"] = lr * (1 - update / updates)
         optimizer.zero_grad()
         loss_of(train_state, inputs, targets)[0].backward()  # type: ignore[no-untyped-call]
@@ -160,7 +159,7 @@ def by_lbfgs(train_state: TrainState, part: Part, most: int) -> Iterator[int]:
     """
     if affordable(train_state, min(AT_ONCE, len(part)), most) < most:
         return
-    inputs, targets = (tensor.to(train_state.device) for tensor in part.inputs_of(AT_ONCE))
+    inputs, targets = moved(part.inputs_of(AT_ONCE), train_state.device)
     optimizer = torch.optim.LBFGS(learning(train_state), max_iter=1, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:

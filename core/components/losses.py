@@ -50,6 +50,10 @@ class CrossEntropy(nn.CrossEntropyLoss):
         return each.mean()
 
 
+class ModelLoss(nn.Module):
+    """The loss that a model computes itself: its output's ``loss`` when it is given ``labels``."""
+
+
 class BCEWithLogits(nn.BCEWithLogitsLoss):
     """Binary cross entropy of logits and targets, both float32 `[N, L]`.
 

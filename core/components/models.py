@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from paribus.core.data.loader import moved
 from paribus.core.errors import DamagedError
 from paribus.core.rng import seeded_globals, stream
 
@@ -260,14 +261,14 @@ def compute_in(model: nn.Module, precision: str | None) -> None:
     model.forward = MethodType(in_autocast, model)  # a method: a copy of the model has its own
 
 
-def model_outputs(model: nn.Module, batches: Iterable[Tensor], device: torch.device) -> Tensor:
+def model_outputs(model: nn.Module, batches: Iterable[Any], device: torch.device) -> Tensor:
     """Return a model's outputs in evaluation: float `[N, …]`, on the CPU.
 
     A model that draws in evaluation too gets the same draws for the same inputs, always.
     """
     model.eval()
     with torch.no_grad(), seeded_globals(0, "dropout", "predict"):
-        return torch.cat([model(inputs.to(device)).float().cpu() for inputs in batches])
+        return torch.cat([model(moved(inputs, device)).float().cpu() for inputs in batches])
 
 
 def tensor_hashes(state: Mapping[str, Tensor]) -> dict[str, str]:

@@ -4,6 +4,7 @@ A name is a short one of the table, a dotted path, or ``file.py:name`` for an ob
 experiment's file (its bare name will do where the table has no such name).
 """
 
+import functools
 import importlib
 import inspect
 import typing
@@ -24,6 +25,7 @@ from paribus.core.config.schema import (
     walk_components,
 )
 from paribus.core.config.signatures import (
+    REQUIRED,
     UNRECORDED,
     Parameter,
     Signature,
@@ -65,6 +67,7 @@ NAMES: dict[str, dict[str, str]] = {
         "mse": "torch.nn.MSELoss",
         "l1": "torch.nn.L1Loss",
         "huber": "torch.nn.HuberLoss",
+        "model": "paribus.core.components.losses.ModelLoss",
     },
     "optimizer": {
         **{name.lower(): f"torch.optim.{name}" for name in _OPTIMIZERS.split()},
@@ -98,6 +101,8 @@ LOSS_TASKS = {
 FROM_DATA = (
     "in_features", "out_features", "num_classes", "input_shape", "in_channels", "vocab_size"
 )  # fmt: skip
+# So are these, which timm and transformers name so, where they have no default.
+FROM_DATA_TOO = {"in_chans": "in_channels", "num_labels": "out_features"}
 # Filled in from the length of training (T_max and total_steps in what the scheduler counts), and
 # from the optimizer's learning rate.
 FROM_LENGTH = ("T_max", "total_steps", "epochs", "steps_per_epoch")
@@ -134,11 +139,13 @@ class Resolved:
     def filled_later(self, keyword: str) -> bool:
         """Return whether a keyword follows from data, length or object unless the user gives it.
 
-        A learning rate does where the signature has no default of its own.
+        Some do where the signature has no default of its own.
         """
         parameter = self.parameter(keyword)
-        from_lr = FROM_LR if parameter and parameter.required else ()
-        names = {"model": FROM_DATA, "scheduler": (*FROM_LENGTH, *from_lr)}.get(self.kind, ())
+        required = parameter is not None and parameter.required
+        names = {"model": FROM_DATA, "scheduler": FROM_LENGTH}.get(self.kind, ())
+        if required:
+            names += {"model": tuple(FROM_DATA_TOO), "scheduler": FROM_LR}.get(self.kind, ())
         return keyword in names or keyword in _BESIDE.get(self.kind, ())
 
     def defaults(self) -> dict[str, Any]:
@@ -178,6 +185,10 @@ def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
     if kind == "loss" and not inspect.isclass(function):
         run_time = 2  # called as function(outputs, targets, **keywords)
     signature = read_signature(function, run_time, _HIDDEN.get(kind, ()))
+    if kind == "model" and (made_by := getattr(function, "config_class", None)):
+        function = functools.wraps(function, updated=())(functools.partial(_configured, function))
+        own = read_signature(made_by, 0, _HIDDEN["config"]).parameters
+        signature = Signature({**own, "num_labels": Parameter("num_labels", int, REQUIRED)}, False)
     module = getattr(function, "__module__", "") or ""
     if kind == "model" and signature.open and module.startswith("torchvision.models"):
         # torchvision's builders pass num_classes through **kwargs.
@@ -195,6 +206,33 @@ def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
             more = {key: Parameter(key, takes, None)}
             signature = Signature({**signature.parameters, **more}, signature.open)
     return Resolved(kind, name, function, signature)
+
+
+def _configured(function: Any, **keywords: Any) -> Any:
+    """Build a model of transformers from a configuration made of these keywords."""
+    return function(function.config_class(**keywords))
+
+
+def _timm(name: str) -> Callable[..., Any]:
+    """Return a function that builds timm's model of a name.
+
+    Raises:
+        RequestError: If timm is not installed, or has no such model.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        raise RequestError(f"{error}.", "Give: pip install 'paribus[hf]'") from error
+    if name not in (names := timm.list_models()):
+        text = f"model: timm has no '{shown(name)}'."
+        raise RequestError(text, did_you_mean(name, names))
+
+    def create(num_classes: int, in_chans: int, pretrained: bool = False, **keywords: Any) -> Any:
+        return timm.create_model(
+            name, pretrained, num_classes=num_classes, in_chans=in_chans, **keywords
+        )
+
+    return create
 
 
 def _short_names(kind: str) -> str:
@@ -282,13 +320,20 @@ _KIND_TEXT = {
 }
 
 # Keywords that are no hyperparameters: training sets them, or they are obsolete.
-_HIDDEN = {"scheduler": ("last_epoch", "verbose"), "script": HIDDEN}
+_HIDDEN = {
+    "scheduler": ("last_epoch", "verbose"),
+    "script": HIDDEN,
+    "config": ("architectures", "dtype", "id2label", "label2id", "return_dict",
+               "transformers_version"),  # of transformers
+}  # fmt: skip
 
 
 def _find(kind: str, name: str, experiment: Experiment) -> tuple[Any, bool]:
     """Return the object, and whether it is the user's own."""
     if name in NAMES[kind]:
         return _import(kind, NAMES[kind][name]), True
+    if kind == "model" and name.startswith("timm:"):
+        return _timm(name.removeprefix("timm:")), True
     file, colon, inner = name.rpartition(":")
     if file == experiment.path.name or (not colon and name in experiment.objects):
         if inner not in experiment.objects:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from paribus.core.data.arrays import (
@@ -25,7 +26,16 @@ from paribus.core.data.arrays import (
     widened,
 )
 from paribus.core.data.images import ImageFiles, ImageRecipe, Images
-from paribus.core.data.loader import PARTS, Inputs, Items, Part, as_input, read_item
+from paribus.core.data.loader import (
+    PARTS,
+    Fields,
+    Inputs,
+    Items,
+    Part,
+    as_field,
+    as_input,
+    read_item,
+)
 from paribus.core.data.tables import Table, table_of
 from paribus.core.data.targets import ENCODERS, Targets, targets_array
 from paribus.core.data.texts import Texts, checked
@@ -39,6 +49,7 @@ ACCEPTED = (
 )
 
 
+Field = tuple[str | int, list[int], str]
 READ_TWICE = 8  # items of a data set, at loading
 
 
@@ -56,6 +67,7 @@ class Raw:
         class_names: Names for the labels 0, 1, …, if known.
         decoding: How a file becomes an input, for images.
         whole: Whether all numbers of the inputs are of an integer type.
+        fields: Name or place, shape and dtype of each tensor of an input that has several.
         beside: Columns that are no inputs, by name: `[N]` of any dtype.
     """
 
@@ -68,6 +80,7 @@ class Raw:
     class_names: tuple[str, ...] | None = None
     decoding: ImageRecipe | None = None
     whole: bool = False
+    fields: tuple[Field, ...] = ()
     beside: Mapping[str, Array] = field(default_factory=dict)
 
 
@@ -93,7 +106,11 @@ def raw_of(returned: Any, where: str) -> Raw:
         raw = raw_of(returned[:2], where)
         return replace(raw, beside=_beside(returned[2], len(raw.targets), where))
     if isinstance(returned, tuple) and len(returned) == 2:
-        if isinstance(returned[0], Dataset | Mapping | tuple):
+        features, targets = returned
+        several = isinstance(features, Mapping | tuple)
+        if isinstance(features, Dataset) or (
+            several and isinstance(targets, Dataset | Mapping | tuple)
+        ):
             raise bad_data(
                 f"{where} returned a pair of {type(returned[0]).__name__} and "
                 f"{type(returned[1]).__name__}; a pair is (features, targets).",
@@ -146,6 +163,8 @@ def _from_pair(features: Any, targets: Any, where: str) -> Raw:
         if not features.in_memory:
             return replace(_from_dataset(ImageFiles(features, labels), where), decoding=decoding)
         features = features.decoded()
+    if isinstance(features, Mapping | tuple) and len(features):
+        return replace(_from_fields(features, labels, where), class_names=named)
     if unfitted := _unfitted(features, where):
         _check_lengths(len(unfitted), len(labels), where)
         columns = tuple(unfitted.columns) if isinstance(unfitted, Table) else None
@@ -159,6 +178,51 @@ def _from_pair(features: Any, targets: Any, where: str) -> Raw:
     shape = tuple(array.shape[1:])
     whole = array.dtype.kind in "iu"
     return Raw(inputs, digest.hexdigest(), labels, where, shape, columns, named, decoding, whole)
+
+
+def _from_fields(features: Any, labels: Array, where: str) -> Raw:
+    """Return inputs of several tensors: a dict by name, or a tuple."""
+    digest = hashlib.sha256()
+    arrays = field_arrays(features, where)
+    for name, array in _each(arrays):
+        text = f"{where}, input {name!r}"
+        if not array.ndim or not array.size:
+            raise bad_data(f"{text}: there are no examples.")
+        _check_lengths(len(array), len(labels), text)
+        check_finite(float32(array), "features", text)
+        digest.update(json.dumps(name).encode())
+        update(digest, array)
+    tensors = tree_map(as_field, arrays)
+    return Raw(Fields(tensors), digest.hexdigest(), labels, where, fields=_fields(tensors, 1))
+
+
+def field_arrays(inputs: Any, where: str) -> Any:
+    """Return a dict or tuple as one of numeric arrays.
+
+    Raises:
+        RequestError: If one of them is something else.
+    """
+    checked: dict[Any, Array] = {}
+    for name, values in _each(inputs):
+        text = f"{where}, input {name!r}"
+        if isinstance(values, Mapping | tuple):
+            raise bad_data(f"{text}: is a {type(values).__name__}, not one tensor.", ACCEPTED)
+        shape = np.shape(values)
+        array = as_array(values if shape else [values], "numbers", text).reshape(shape)
+        if array.dtype.kind not in NUMERIC:
+            raise bad_data(f"{text}: holds no numbers (dtype {array.dtype}).")
+        checked[name] = array
+    return checked if isinstance(inputs, Mapping) else tuple(checked.values())
+
+
+def _each(inputs: Any) -> list[tuple[Any, Any]]:
+    """Return the tensors of a dict by name, of a tuple by place."""
+    return list(inputs.items() if isinstance(inputs, Mapping) else enumerate(inputs))
+
+
+def _fields(tensors: Any, leading: int) -> tuple[Field, ...]:
+    """Describe tensors without their leading dimensions."""
+    return tuple((n, [*x.shape[leading:]], str(x.dtype)[6:]) for n, x in _each(tensors))
 
 
 def _unfitted(features: Any, where: str) -> Table | Texts | None:
@@ -195,6 +259,7 @@ def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
         raise bad_data(f"{where}: there are no examples.")
     digest, targets = hashlib.sha256(), []
     shape: tuple[int, ...] | None = None
+    fields: tuple[Field, ...] | None = None
     faults, whole = Faults(), True
     low, high, error = (np.asarray(start) for start in (np.inf, -np.inf, 0.0))  # of each number
     with seeded_globals(0, "data"):  # restores them once for all items
@@ -206,7 +271,8 @@ def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
             x, y = _pair(item, row, where)
             if row < READ_TWICE:
                 again, its_y = _pair(_read(dataset, row, where), row, where)
-                if again.tobytes() != x.tobytes() or pickle.dumps(its_y) != pickle.dumps(y):
+                one, other = ([a.tobytes() for a in tree_leaves(some)] for some in (x, again))
+                if one != other or pickle.dumps(its_y) != pickle.dumps(y):
                     raise bad_data(
                         f"{where}: item {row} is another one when it is read again with the global "
                         "generators seeded alike, so no run could be repeated.",
@@ -214,12 +280,23 @@ def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
                         "or random, which are seeded for each example and epoch, or seed it by "
                         "the index.",
                     )
-            update(digest, x)
+            for array in tree_leaves(x):
+                update(digest, array)
+                check_finite(float32(array)[None], "features", f"{where}, item {row}")
+            targets.append(y)
+            if not isinstance(x, np.ndarray):
+                own = _fields(tree_map(as_field, x), 0)
+                fields = fields or own
+                if own != fields:
+                    raise bad_data(
+                        f"{where}: item {row} has {shown(own)}; item 0 has {shown(fields)}.",
+                        "Pad all items to one length, and give each one's length as an input.",
+                    )
+                continue
             tensor, whole = as_input(x), whole and x.dtype.kind in "iu"
             if x.dtype.itemsize > 2 and x.dtype != np.float32 and shape in (None, x.shape):
                 low, high = np.minimum(low, x), np.maximum(high, x)
                 error = np.maximum(error, np.abs(x.astype(np.float64) - tensor.numpy()))
-            check_finite(tensor[None], "features", f"{where}, item {row}")
             shape = shape or tuple(tensor.shape)
             if tuple(tensor.shape) != shape:
                 raise bad_data(
@@ -227,7 +304,6 @@ def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
                     f"{list(shape)}.",
                     "Bring all items to one shape with a transform.",
                 )
-            targets.append(y)
     faults.check()
     if fine := int(np.count_nonzero(too_fine(low, high, error))):
         raise bad_data(
@@ -238,6 +314,9 @@ def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
     names = getattr(dataset, "classes", None)  # torchvision's convention
     named = _names(names) if isinstance(names, list | tuple) else None
     labels = targets_array(targets, where)
+    if fields:
+        digest.update(json.dumps(fields).encode())
+        return Raw(dataset, digest.hexdigest(), labels, where, class_names=named, fields=fields)
     return Raw(
         dataset, digest.hexdigest(), labels, where, shape or (), class_names=named, whole=whole
     )
@@ -248,11 +327,17 @@ def _read(dataset: Dataset[Any], row: int, where: str) -> Any:
         return read_item(dataset, row)
 
 
-def _pair(item: Any, row: int, where: str) -> tuple[Array, Any]:
-    """Return an item's `x` as a numeric array with at least one dimension, and its `y`."""
+def _pair(item: Any, row: int, where: str) -> tuple[Any, Any]:
+    """Return an item's `x` and `y`.
+
+    `x` is a numeric array with at least one dimension, or a dict or tuple of arrays.
+    """
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise bad_data(f"{where}: item {row} is {_described(item)}; an item has to be (x, y).")
     x, y = item
+    target = y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else y
+    if isinstance(x, Mapping | tuple) and len(x):
+        return field_arrays(x, f"{where}, x of item {row}"), target
     if isinstance(x, bool | int | float | np.generic):
         x = [x]
     elif isinstance(x, torch.Tensor | np.ndarray) and x.ndim == 0:
@@ -266,7 +351,7 @@ def _pair(item: Any, row: int, where: str) -> tuple[Array, Any]:
             f"{where}: x of item {row} is {found}; valid are a tensor, an array or a number.",
             "Images: give the data set a transform to tensors.",
         )
-    return array, y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else y
+    return array, target
 
 
 def update(digest: Any, array: Array) -> None:
@@ -304,6 +389,7 @@ class Source:
     too_fine: Sequence[str]
     whole: bool
     drawn: bool
+    fields: tuple[Field, ...] = ()
 
 
 def load(
@@ -370,6 +456,7 @@ def load(
         too_fine=list(dict.fromkeys(fine)),
         whole=all(raw.whole for raw in raws.values()),
         drawn=drawn,
+        fields=first.fields,
     )
 
 
@@ -409,6 +496,7 @@ def _check_alike(raws: Mapping[str, Raw], name: str) -> None:
             ("class names", raw.class_names, first.class_names),
             ("words in the columns", _word_columns(raw.inputs), _word_columns(first.inputs)),
             ("an input shape", raw.shape, first.shape),
+            ("inputs", raw.fields, first.fields),
             ("inputs of type", (type(raw.inputs).__name__,), (type(first.inputs).__name__,)),
         ):
             if mine != theirs:

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, default_collate
 
 from paribus.core.data.arrays import Array, Scaling, float32, standardized
@@ -27,7 +28,7 @@ from paribus.core.sources.reads import Reads, add_from_worker, observing
 
 PARTS = ("train", "val", "test")
 Draw = tuple[int, int]
-Batch = tuple[torch.Tensor, torch.Tensor]
+Batch = tuple[Any, torch.Tensor]  # inputs are a tensor, or a dict or tuple of tensors
 Augment = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -60,7 +61,30 @@ class Items:
         return replace(self, dataset=both, rows=torch.arange(len(both)))
 
 
-Inputs = torch.Tensor | Items | Tokens | Table | Texts
+@dataclass(frozen=True, eq=False)
+class Fields:
+    """Several tensors for each example: a dict or tuple of float32, int64 or bool `[N, ...]`."""
+
+    tensors: Any
+
+    def __len__(self) -> int:
+        return len(tree_leaves(self.tensors)[0])
+
+    def index_select(self, rows: torch.Tensor) -> Fields:
+        """Return the examples at these positions: int64 `[M]`."""
+        return Fields(tree_map(lambda tensor: tensor.index_select(0, rows), self.tensors))
+
+    def joined(self, other: Fields) -> Fields:
+        """Return the examples of both."""
+        return Fields(tree_map(lambda *both: torch.cat(both), self.tensors, other.tensors))
+
+
+def moved(tensors: Any, device: torch.device) -> Any:
+    """Return a tensor, or a dict or tuple of tensors, on a device."""
+    return tree_map(lambda tensor: tensor.to(device), tensors)
+
+
+Inputs = torch.Tensor | Items | Fields | Tokens | Table | Texts
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +93,11 @@ class Part:
 
     Attributes:
         store: Where inputs are: float32 or, for an embedding, int64 `[M, *input_shape]` in memory,
-            sequences of tokens, or items that a data set reads; before preprocessing is fitted
-            also float64, a table or texts.
+            fields, sequences of tokens, or items that a data set reads; before preprocessing is
+            fitted also float64, a table or texts.
         targets: int64 `[N]` or `[N, labels]`, or float32 `[N, outputs]`; always in memory.
         rows: Which of a store in memory are the part's: int64 `[N]`; None: all. The parts of all
-            folds share one tensor.
+            folds share one tensor, or fields.
         augment: Changes an input `[C, H, W]` at random, in training only.
         scaling: Mean and scale that are still to be applied, after `augment`.
         beside: Columns that are no inputs, by name: `[N]` of any dtype.
@@ -92,8 +116,10 @@ class Part:
     @property
     def inputs(self) -> Inputs:
         """The part's own inputs, in its order; a copy where they are rows of a tensor."""
-        if self.rows is None or not isinstance(self.store, torch.Tensor):
+        if self.rows is None or not isinstance(self.store, torch.Tensor | Fields):
             return self.store
+        if isinstance(self.store, Fields):
+            return self.store.index_select(self.rows)
         return self.store.index_select(0, self.rows)
 
     def batches(
@@ -141,7 +167,7 @@ class Part:
         """Return the examples at these positions: int64 `[M]`."""
         targets = self.targets.index_select(0, rows)
         beside = {name: cells[rows.numpy()] for name, cells in self.beside.items()}
-        if isinstance(self.store, torch.Tensor):
+        if isinstance(self.store, torch.Tensor | Fields):
             return replace(self, rows=self.rows_of(rows), targets=targets, beside=beside)
         store = self.store.index_select(rows)
         return replace(self, store=store, targets=targets, beside=beside)
@@ -171,7 +197,9 @@ class _Batches(Dataset[Batch]):
             with seeded_globals(0, "data"):  # restores them once for all items of the batch
                 items = [self._item(inputs, row) for row in inputs.rows[rows].tolist()]
             x, y = default_collate(items)
-            return x, y
+            return tuple(x) if isinstance(x, list) else x, y
+        if isinstance(inputs, Fields):
+            return inputs.index_select(part.rows_of(rows)).tensors, targets.index_select(0, rows)
         if isinstance(inputs, Tokens):
             return inputs.index_select(rows).padded(), targets.index_select(0, rows)
         assert isinstance(inputs, torch.Tensor)  # else its preprocessing was not fitted yet
@@ -188,6 +216,8 @@ class _Batches(Dataset[Batch]):
 
     def _item(self, items: Items, row: int) -> Batch:
         x, y = read_item(items.dataset, row, self.draw)
+        if isinstance(x, Mapping | tuple):
+            return tree_map(as_field, x if isinstance(x, tuple) else dict(x)), items.encode(y)
         inputs = as_input(x, items.dtype)
         if self.part.augment is not None and self.draw is not None:
             inputs = self.part.augment(inputs)  # goes on in the example's stream
@@ -214,6 +244,14 @@ def as_input(x: Any, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     else:
         tensor = float32(x) if dtype == torch.float32 else torch.as_tensor(np.asarray(x, np.int64))
     return tensor.reshape(1) if tensor.ndim == 0 else tensor
+
+
+def as_field(values: Any) -> torch.Tensor:
+    """Return one of an input's tensors: bool, int64 or float32."""
+    tensor = torch.as_tensor(values).detach().cpu()
+    if tensor.is_floating_point():
+        return tensor.float()
+    return tensor if tensor.dtype == torch.bool else tensor.long()
 
 
 class ReaderDied(ParibusError):

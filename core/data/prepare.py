@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from paribus.core.config.schema import Split
 from paribus.core.data.arrays import Scaling, fitted, standardized
 from paribus.core.data.images import ImageRecipe
-from paribus.core.data.load import Source
+from paribus.core.data.load import Field, Source
 from paribus.core.data.loader import PARTS, Augment, Inputs, Items, Part
 from paribus.core.data.split import fingerprint, rows_of_parts
 from paribus.core.data.tables import Table, TableRecipe
@@ -24,12 +24,14 @@ PartName = Literal["train", "val", "test"]
 class Recipe(TypedDict):
     """What treats new data as the training part; at most one of `table`, `text` and `image`.
 
-    Inputs are float32, also before they are standardized, unless `dtype` says otherwise.
+    With `fields` an input has several tensors. Inputs are float32, also before they are
+    standardized, unless `dtype` says otherwise.
     """
 
     table: NotRequired[TableRecipe]
     text: NotRequired[TextRecipe]
     image: NotRequired[ImageRecipe]
+    fields: NotRequired[list[Field]]
     dtype: NotRequired[Literal["float64", "int64"]]
     standardize: Scaling | None
     class_names: list[str] | None
@@ -71,7 +73,7 @@ class Data:
         known: dict[str, Any] = {"out_features": width}
         if isinstance(self.train.store, Tokens):
             known["vocab_size"] = 2 + len(self.preprocessing["text"]["vocabulary"])
-        else:
+        elif self.input_shape:  # one tensor
             known["in_features"] = math.prod(self.input_shape)
             known["input_shape"] = list(self.input_shape)
         if self.class_names is not None:
@@ -129,6 +131,8 @@ def prepare(
     if source.targets == "classes":
         _refuse_unseen(parts, source, split)
     form: dict[str, Any] = {} if source.decoding is None else {"image": source.decoding}
+    if source.fields:
+        form["fields"] = [list(field) for field in source.fields]
     new_words: dict[str, list[str]] = {}
     train, shape = parts["train"].inputs, source.input_shape
     if isinstance(train, Table | Texts):
@@ -161,7 +165,7 @@ def prepare(
             text = isinstance(train, Tokens)
             raise bad_data(
                 f"standardize=true needs numbers in memory, and {source.name} returned "
-                f"{'texts' if text else 'a Dataset'}.",
+                f"{'texts' if text else 'several tensors' if source.fields else 'a Dataset'}.",
                 "Set standardize=false"
                 + ("." if text else "; the data set's own transform should do it."),
             )

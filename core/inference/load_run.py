@@ -28,7 +28,7 @@ from paribus.core.sources.read_digests import changed_since
 # What a record may name, by kind: objects of installed libraries that are safe to call.
 TRUSTED = {
     "data": r"sklearn\.datasets\.(load|make|fetch)_\w+|torchvision\.datasets\.[A-Z]\w+",
-    "model": r"(torch\.nn|torchvision\.models)(\.\w+)+",
+    "model": r"(torch\.nn|torchvision\.models)(\.\w+)+|transformers\.[A-Z]\w+|timm:[\w.]+",
     "loss": r"torch\.nn(\.\w+)+",
     "optimizer": r"torch\.optim(\.\w+)+",
     "scheduler": r"torch\.optim(\.\w+)+",

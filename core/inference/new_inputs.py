@@ -14,12 +14,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from paribus.core.data.arrays import NUMERIC, Array, Scaling, float32, standardized
 from paribus.core.data.images import SUFFIXES, ImageRecipe, decode_alike, image_files
-from paribus.core.data.loader import Inputs, Part
+from paribus.core.data.load import Field
+from paribus.core.data.loader import Fields, Inputs, Part
 from paribus.core.data.prepare import Recipe
 from paribus.core.data.tables import Column, Table, check_columns, is_new, read_frame, words_array
 from paribus.core.data.texts import UNKNOWN, TextRecipe, Texts
 from paribus.core.errors import DamagedError, Faults, RequestError, first_few, nearest, shown
 from paribus.core.fileio import existing
+from paribus.core.sources.reads import refusing
 
 if TYPE_CHECKING:
     import pandas
@@ -202,6 +204,29 @@ class TextReader:
             )
         check_columns(frame, [column], str(path))
         return [(f"{path}:{row}", text) for row, text in enumerate(frame[column].tolist(), 1)]
+
+
+@dataclass(frozen=True)
+class FieldsReader:
+    """Reads rows that have several tensors each: an object by name, or a list in their order."""
+
+    fields: Sequence[Field]
+    expected = "rows from Python, or as JSON on standard input, with all inputs of the training"
+
+    def read(self, given: Given) -> New:
+        """Return the rows; refused are those of other names or shapes."""
+        rows: Any = given.rows
+        if rows is None:
+            raise RequestError(
+                "A model of several inputs reads no files.", f"Give {self.expected}."
+            )
+        tensors: dict[Any, torch.Tensor] = {}
+        for name, shape, dtype in self.fields:
+            with refusing(f"Input {name!r} is no {dtype} of shape {shape}", self.expected):
+                found = torch.as_tensor(np.array([row[name] for row in rows]))
+                tensors[name] = found.to(getattr(torch, dtype)).reshape(len(rows), *shape)
+        inputs = Fields(tensors if isinstance(self.fields[0][0], str) else tuple(tensors.values()))
+        return New.in_memory([f"{STANDARD_INPUT}:{n}" for n in range(1, len(rows) + 1)], inputs)
 
 
 # Rows of numbers and words: of files, typed, or of a JSON document.

@@ -8,15 +8,23 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
 
+from paribus.core.components.losses import ModelLoss
 from paribus.core.components.models import set_dropout_streams
 from paribus.core.components.optim import never_steps
 from paribus.core.config.registry import FROM_DATA, LOSS_TASKS
 from paribus.core.config.values import show_value
+from paribus.core.data.loader import moved
 from paribus.core.errors import RequestError, one_of
 from paribus.core.rng import seeded_globals
 from paribus.core.sources.reads import refusing
-from paribus.core.training.train_state import TrainState, checked_loss, forward_backward
+from paribus.core.training.train_state import (
+    TrainState,
+    checked_loss,
+    forward_backward,
+    outputs_and_loss,
+)
 
 # Losses of torch that take no logits, by class and function; what they take; what to do.
 _BCE_HINT = "Take bce, which takes their sigmoid itself, or bce_with_logits."
@@ -46,16 +54,17 @@ def dry_run(train_state: TrainState, *, update: bool = True) -> bool:
     # Not as many as there are classes: a loss that broadcasts [N, C] against [N] must fail here.
     inputs, targets = data.train.inputs_of(3 if data.outputs == 2 else 2)
     _try_augment(train_state, inputs)
-    inputs, targets = inputs.to(train_state.device), targets.to(train_state.device)
+    inputs, targets = moved((inputs, targets), train_state.device)
     with seeded_globals(0, "dropout"):
         outputs = _try_model(train_state, inputs)
-        depends = _depends_on_batch(train_state, outputs, targets)
+        own = isinstance(train_state.loss, ModelLoss)
+        depends = not own and _depends_on_batch(train_state, outputs, targets)
         _try_metrics(train_state, outputs.detach().cpu(), targets.cpu())
         # In training mode with as few examples as the last batch may have.
         last = len(data.train) % size or size
-        outputs = _try_model(train_state, inputs[:last], training=True)
-        loss = _try_loss(train_state, outputs, targets[:last])
-        batch = inputs[:last], targets[:last]
+        batch = tree_map(lambda tensor: tensor[:last], (inputs, targets))
+        outputs = _try_model(train_state, batch[0], training=True)
+        loss = _try_loss(train_state, outputs, batch[1], batch[0] if own else None)
         _try_update(train_state, loss, *batch, update=update)
     return depends
 
@@ -121,7 +130,7 @@ def _check_scheduler(train_state: TrainState) -> None:
         )
 
 
-def _try_augment(train_state: TrainState, inputs: Tensor) -> None:
+def _try_augment(train_state: TrainState, inputs: Any) -> None:
     train = train_state.data.train
     if train.augment is None:
         return
@@ -137,7 +146,7 @@ def _try_augment(train_state: TrainState, inputs: Tensor) -> None:
         )
 
 
-def _try_model(train_state: TrainState, inputs: Tensor, *, training: bool = False) -> Tensor:
+def _try_model(train_state: TrainState, inputs: Any, *, training: bool = False) -> Tensor:
     where = f"data {_name(train_state, 'data')} gives"
     hint = ""
     if not set(FROM_DATA) & train_state.configuration["model"].keys():
@@ -146,18 +155,21 @@ def _try_model(train_state: TrainState, inputs: Tensor, *, training: bool = Fals
     if training:
         train_state.begin_training()
         where, hint = f"{where} in training", ""
-        if len(inputs) == 1:
+        if len(tree_leaves(inputs)[0]) == 1:
             where = "training's last batch has"
             hint = "Another train.batch_size leaves a larger last batch."
     set_dropout_streams(train_state.model, seed=0, epoch=0)
-    name, shape = _name(train_state, "model"), list(inputs.shape)
+    name, shape = _name(train_state, "model"), tree_map(lambda tensor: list(tensor.shape), inputs)
     what = f"model {name} cannot take a batch of shape {shape}, which {where}"
     with refusing(what, hint):
-        outputs: Tensor = train_state.model(inputs.clone())
+        outputs: Tensor = train_state.model(tree_map(torch.clone, inputs))
     return outputs
 
 
-def _try_loss(train_state: TrainState, outputs: Tensor, targets: Tensor) -> Tensor:
+def _try_loss(
+    train_state: TrainState, outputs: Tensor, targets: Tensor, inputs: Any = None
+) -> Tensor:
+    """Return the loss of a batch: that of the outputs, or with inputs the model's own."""
     name, task = _name(train_state, "loss"), _name(train_state, "task")
     shape = list(getattr(outputs, "shape", ()))  # a model may return anything
     with (
@@ -170,7 +182,10 @@ def _try_loss(train_state: TrainState, outputs: Tensor, targets: Tensor) -> Tens
     ):
         # torch only warns of a loss that broadcasts.
         warnings.filterwarnings("error", message="Using a target size")
-        loss = checked_loss(train_state, outputs, targets)
+        if inputs is None:
+            loss = checked_loss(train_state, outputs, targets)
+        else:
+            _, loss = outputs_and_loss(train_state, train_state.model, inputs, targets)
     if not isinstance(loss, Tensor) or loss.ndim != 0 or not loss.requires_grad:
         got = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise RequestError(
@@ -217,7 +232,7 @@ def _try_metrics(train_state: TrainState, outputs: Tensor, targets: Tensor) -> N
 
 
 def _try_update(
-    train_state: TrainState, loss: Tensor, inputs: Tensor, targets: Tensor, *, update: bool
+    train_state: TrainState, loss: Tensor, inputs: Any, targets: Tensor, *, update: bool
 ) -> None:
     """Make one step as training does: some optimizers only fail when they meet gradients."""
     kinds = ("model", "optimizer", "scheduler")
@@ -270,7 +285,7 @@ def layer_outputs(train_state: TrainState) -> list[dict[str, Any]]:
     hooks = [layer.register_forward_hook(note) for layer in leaves]
     with suppress(Exception), torch.no_grad():
         inputs, _ = train_state.data.train.inputs_of(2)
-        model(inputs.to(train_state.device))
+        model(moved(inputs, train_state.device))
     for hook in hooks:
         hook.remove()
     return rows

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from paribus.core.components.models import set_dropout_streams
+from paribus.core.data.loader import Batch, moved
 from paribus.core.data.prepare import PartName
 from paribus.core.rng import derive, epoch_order, seed_globals, seeded_globals
 from paribus.core.training.engine import Evaluation, Job, Report, RunState, State, evaluate_outputs
-from paribus.core.training.train_state import TrainState, checked_loss, forward_backward
+from paribus.core.training.train_state import TrainState, forward_backward, outputs_and_loss
 
 
 class Loop:
@@ -73,7 +74,7 @@ def train_epoch(
 
     computed: list[tuple[Tensor, list[Tensor]]] = []  # of each evaluation of an update's loss
 
-    def compute(batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    def compute(batches: Sequence[Batch]) -> Tensor:
         computed.append(forward_backward(train_state, batches))
         return computed[-1][0]
 
@@ -118,8 +119,8 @@ def measure(train_state: TrainState, split: PartName, loader_workers: int = 0) -
     # A model that draws in evaluation too gets the same draws for the same part, always.
     with torch.no_grad(), seeded_globals(0, "dropout", split):
         for batch, batch_targets in part.batches(batch_size, workers=loader_workers):
-            batch_outputs = model(batch.to(train_state.device))
-            loss = checked_loss(train_state, batch_outputs, batch_targets.to(train_state.device))
+            inputs, on_device = moved((batch, batch_targets), train_state.device)
+            batch_outputs, loss = outputs_and_loss(train_state, model, inputs, on_device)
             total_loss += loss.item() * len(batch_targets)
             outputs.append(batch_outputs.float().cpu())
             targets.append(batch_targets)

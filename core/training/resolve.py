@@ -31,6 +31,7 @@ from paribus.core.components.pretrained import (
 from paribus.core.components.tasks import Task
 from paribus.core.config.experiment import Experiment
 from paribus.core.config.registry import (
+    FROM_DATA_TOO,
     INTERVAL,
     build,
     check_components,
@@ -521,8 +522,8 @@ class Resolver:
         for name, parameter in component.signature.parameters.items():
             if name in given or not component.filled_later(name):
                 continue
-            if name in known:
-                given[name] = known[name]
+            if (source := FROM_DATA_TOO.get(name, name)) in known:
+                given[name] = known[source]
             elif parameter.required:
                 raise RequestError(
                     f"{kind} {given['name']} needs '{name}', which does not follow from this data.",

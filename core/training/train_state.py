@@ -1,5 +1,6 @@
 """From a resolved configuration to what is trained: model, loss, optimizer, scheduler."""
 
+import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from paribus.core.components.losses import weight_keyword
+from paribus.core.components.adapter import adapt
+from paribus.core.components.losses import ModelLoss, weight_keyword
 from paribus.core.components.metrics import ExtraMetric, extra_metrics
 from paribus.core.components.models import compute_in, draw_parameters, weights_hash
 from paribus.core.components.optim import (
@@ -33,6 +35,7 @@ from paribus.core.components.tasks import Task
 from paribus.core.config.experiment import Experiment
 from paribus.core.config.registry import INTERVAL, LR_SCALE, NAMES, build, resolve_component
 from paribus.core.config.schema import Interval, get
+from paribus.core.data.loader import Batch, moved
 from paribus.core.data.prepare import Data
 from paribus.core.errors import RequestError, did_you_mean, first_few, shown
 from paribus.core.rng import Generators, globals_now, seeded_globals, some_equal
@@ -272,6 +275,8 @@ def _make_model(
         )
     if getattr(type(model), "draws_by_name", False):
         draw_parameters(model, seed)
+    predict = experiment.objects.get("predict")
+    adapt(model, name, predict if inspect.isfunction(predict) else None)
     compute_in(model, configuration["train"].get("precision"))
     if replaced and keywords["weights"]:
         builder = resolve_component("model", name, experiment).function
@@ -333,7 +338,7 @@ def simulate(train_state: TrainState) -> Iterator[list[dict[str, Any]]]:
 
 
 def forward_backward(
-    train_state: TrainState, batches: Sequence[tuple[Tensor, Tensor]]
+    train_state: TrainState, batches: Sequence[Batch]
 ) -> tuple[Tensor, list[Tensor]]:
     """Compute the gradients that an update is made with.
 
@@ -344,9 +349,8 @@ def forward_backward(
     examples = sum(len(targets) for _, targets in batches)
     train_state.optimizer.zero_grad()
     for inputs, targets in batches:
-        inputs, targets = inputs.to(train_state.device), targets.to(train_state.device)
-        outputs = train_state.model(inputs)
-        loss = checked_loss(train_state, outputs, targets)
+        inputs, targets = moved((inputs, targets), train_state.device)
+        outputs, loss = outputs_and_loss(train_state, train_state.model, inputs, targets)
         loss = loss * (len(targets) / examples)  # of a single batch to the same bits
         train_state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
@@ -359,8 +363,21 @@ def forward_backward(
     return torch.stack(losses).sum(), outputs_of_each
 
 
-def checked_loss(train_state: TrainState, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the loss of a batch whose outputs have the task's shape.
+def outputs_and_loss(
+    train_state: TrainState, model: nn.Module, inputs: Any, targets: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return a model's outputs for a batch, and their loss: as `checked_loss`, or its own."""
+    if isinstance(train_state.loss, ModelLoss):
+        outputs, loss = model(inputs, labels=train_state.task.loss_targets(targets))
+        return outputs, checked_loss(train_state, outputs, targets, loss)
+    outputs = model(inputs)
+    return outputs, checked_loss(train_state, outputs, targets)
+
+
+def checked_loss(
+    train_state: TrainState, outputs: Tensor, targets: Tensor, known: Tensor | None = None
+) -> Tensor:
+    """Return the loss of a batch whose outputs have the task's shape, if it is not known.
 
     A loss that broadcasts `[N]` against `[N, 1]` would train on nonsense without an error.
 
@@ -376,8 +393,11 @@ def checked_loss(train_state: TrainState, outputs: Tensor, targets: Tensor) -> T
         raise RequestError(
             f"model {names['model']} returns {got} for a batch of {len(targets)}, but task "
             f"{names['task']} with {data.outputs} {kind} in the data needs {list(expected)}.",
-            f"Let it return {list(expected)}."
+            "Say in the experiment's file what of it is the prediction: "
+            "predict = lambda outputs: outputs[0]"
+            if not isinstance(outputs, Tensor)
+            else f"Let it return {list(expected)}."
             if {"out_features", "num_classes"} & train_state.configuration["model"].keys()
             else "Let it take out_features or num_classes, which are filled in from the data.",
         )
-    return train_state.loss(outputs, task.loss_targets(targets))
+    return train_state.loss(outputs, task.loss_targets(targets)) if known is None else known

@@ -14,7 +14,7 @@ from paribus.core.components.tasks import Multiclass, Task
 from paribus.core.config.registry import NAMES
 from paribus.core.config.schema import IDLE
 from paribus.core.config.values import canonical_json
-from paribus.core.data.loader import Items, Part
+from paribus.core.data.loader import Fields, Items, Part
 from paribus.core.errors import shown
 from paribus.core.rng import stream
 from paribus.core.training.cohort.graph import UnsupportedModel, read_graph
@@ -37,6 +37,8 @@ def cohort_group(train_state: TrainState, data_fingerprint: str | None) -> str:
     train, val = train_state.data.train, train_state.data.val
     if isinstance(train.store, Items):
         raise UnsupportedModel("its data are read item by item")
+    if isinstance(train.store, Fields):
+        raise UnsupportedModel("its inputs are several tensors")
     if not (isinstance(train.store, Tensor) and isinstance(val.store, Tensor)):
         raise UnsupportedModel("its data are no numbers in memory")
     if train.augment is not None or train.scaling is not None:
