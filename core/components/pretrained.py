@@ -292,8 +292,10 @@ def put_pretrained(
 def without_weights(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the same run beginning with weights of no file, for where others are put in anyway."""
     bare = with_value(configuration, "train.start_from", None)
-    named = is_torchvision(bare["model"]["name"]) and "weights" in bare["model"]
-    return with_value(bare, "model.weights", None) if named else bare
+    name, keywords = bare["model"]["name"], bare["model"]
+    if is_torchvision(name) and "weights" in keywords:
+        return with_value(bare, "model.weights", None)
+    return with_value(bare, "model.pretrained", False) if name.startswith("timm:") else bare
 
 
 def read_weights(path: str) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.core.config.registry import NAMES
-from paribus.core.config.schema import Configuration, get, walk_components, with_value
+from paribus.core.config.schema import Component, Configuration, get, walk_components, with_value
 from paribus.core.errors import MISSING, DamagedError, RequestError, shown
 from paribus.core.fileio import existing, manifest_faults
 from paribus.core.records.record import (
@@ -28,7 +28,7 @@ from paribus.core.sources.read_digests import changed_since
 # What a record may name, by kind: objects of installed libraries that are safe to call.
 TRUSTED = {
     "data": r"sklearn\.datasets\.(load|make|fetch)_\w+|torchvision\.datasets\.[A-Z]\w+",
-    "model": r"(torch\.nn|torchvision\.models)(\.\w+)+|transformers\.[A-Z]\w+|timm:[\w.]+",
+    "model": r"(torch\.nn|torchvision\.models)(\.\w+)+",
     "loss": r"torch\.nn(\.\w+)+",
     "optimizer": r"torch\.optim(\.\w+)+",
     "scheduler": r"torch\.optim(\.\w+)+",
@@ -160,7 +160,7 @@ def check_trusted(folder: RunFolder, record: RunRecord, configuration: Configura
     used = [
         (kind, component.name)
         for kind, component in walk_components(configuration)
-        if component.name not in NAMES[kind]
+        if component.name not in NAMES[kind] and not _is_plain_model(component)
     ]
     metrics = configuration.to_dict().get("metrics", ())
     named = [metric if isinstance(metric, str) else metric["name"] for metric in metrics]
@@ -193,6 +193,23 @@ def _carried_digests(source: Path, name: str) -> list[str]:
         files = [module.with_name(f"{module.name}.py"), module / "__init__.py"]
         files += module.parent.glob(f"{glob.escape(module.name)}.*.so")
     return [file_digest(f, is_experiment=name.endswith(".py")) for f in files if f.is_file()]
+
+
+def _is_plain_model(component: Component) -> bool:
+    """Return whether it is a model of timm or transformers whose keywords name no file.
+
+    Texts may be files of pickles (`checkpoint_path` of timm) or repositories of code
+    (`attn_implementation` of transformers); a word such as ``gelu`` is no repository.
+    """
+    of_timm = re.fullmatch(r"timm:[\w.]+", component.name)
+    of_transformers = r"transformers\.(?!Auto)[A-Z]\w*(Model|For[A-Z]\w+)"
+    if not of_timm and not re.fullmatch(of_transformers, component.name):
+        return False
+    texts = r"" if of_timm else r"\w+"
+    return all(
+        re.fullmatch(texts, value) if isinstance(value, str) else not isinstance(value, Mapping)
+        for value in component.keywords.values()
+    )
 
 
 def _is_trusted(kind: str, name: str, carried: set[str]) -> bool:

@@ -1,7 +1,10 @@
 """Models of transformers and timm, built from keywords: trained, evaluated, reproduced, asked."""
 
+import json
+
 import pytest
 from commands import refused
+from manifest import write_manifest
 
 pytest.importorskip("transformers")
 pytest.importorskip("timm")
@@ -87,3 +90,16 @@ def test_keywords_of_the_configuration_are_levels_and_outputs_follow_from_the_da
 def test_what_cannot_be_built_is_refused(paribus, file, tmp_path, words, texts):
     done = paribus("run", file, *words, "--root", tmp_path / "results")
     refused(done, tmp_path / "results", *texts)
+
+
+def test_a_forged_record_names_no_file_of_timm_s(paribus, file, tmp_path):
+    root = ["--root", tmp_path / "results"]
+    done = paribus("run", file, *CASES["timm"], "train.epochs=1", "--json", *root)
+    folder = tmp_path / "results" / "runs" / done.json["run"]
+    record = json.loads((folder / "run.json").read_text())
+    record["configuration"]["model"]["checkpoint_path"] = "pickle.pth"
+    (folder / "run.json").write_text(json.dumps(record))
+    write_manifest(folder)
+    asked = paribus("evaluate", done.json["run"], *root)
+    assert asked.code == 2
+    assert "names timm:resnet10t" in asked.err
