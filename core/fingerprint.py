@@ -5,6 +5,7 @@ Every part is recorded by name, so that a difference can be explained. What chan
 """
 
 import hashlib
+import inspect
 import os
 import platform
 import re
@@ -117,11 +118,15 @@ def trace_components(
     modules = [*places]
     for kind, component in walk_components(configuration):
         name = NAMES[kind].get(component.name, component.name)
+        name = "timm.models" if name.startswith("timm:") else name
         own_groups = kind == "optimizer" and component.keywords.get("groups")
         if own_groups or ":" in name or "." not in name:  # something of the experiment's file
             counts = True
         if ":" not in name and "." in name:
             modules.append(name)
+        if kind == "model" and component.name not in NAMES[kind]:
+            # What its predictions are may be said by the file.
+            counts |= inspect.isfunction(experiment.objects.get("predict"))
     plain = configuration.to_dict()
     if plain.get("augment"):
         modules.append("torchvision.transforms.v2")

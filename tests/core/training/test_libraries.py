@@ -1,6 +1,7 @@
 """Models of transformers and timm, built from keywords: trained, evaluated, reproduced, asked."""
 
 import json
+from importlib.metadata import version
 
 import pytest
 from commands import refused
@@ -60,6 +61,9 @@ def test_it_is_trained_evaluated_and_reproduced(paribus, file, tmp_path, case):
     done = paribus("run", file, *CASES[case], "--json", *root)
     assert done.code == 0, done.err
     run = done.json["run"]
+    record = json.loads((tmp_path / "results" / "runs" / run / "run.json").read_text())
+    library = "timm" if case == "timm" else "transformers"
+    assert record["identity"]["distributions"][library].startswith(version(library))
     assert paribus("evaluate", run, "--json", *root).json["differs"] == {}
     assert paribus("reproduce", run, *root).code == 0
 

@@ -269,3 +269,32 @@ def test_new_rows_are_predicted_from_python_as_in_validation(paribus, file, tmp_
     assert [one.probabilities for one in found] == [pytest.approx(e, abs=1e-6) for e in expected]
     with pytest.raises(RequestError, match=r"^Input .* is no "):
         api.predict(done.json["run"], [{"other": 1}], root=tmp_path / "results")
+
+
+LIBRARY = '''"""Digits as a sequence, by a model and data of libraries alone."""
+
+predict = lambda output: output[0]
+
+BASELINE = {
+    "task": "multiclass",
+    "data": "digits",
+    "model": {"name": "torch.nn.LSTM", "input_size": 64, "hidden_size": 10},
+    "loss": "cross_entropy",
+    "optimizer": {"name": "adam", "lr": 0.01},
+    "split": {"folds": 1},
+    "train": {"epochs": 1},
+}
+'''
+
+
+def test_what_predict_says_is_part_of_the_run(paribus, tmp_path):
+    file, root = tmp_path / "digits_rnn.py", ["--root", tmp_path / "results"]
+    file.write_text(LIBRARY)
+    first = paribus("run", file, "--json", *root)
+    assert first.code == 0, first.err
+    file.write_text(LIBRARY.replace("output[0]", "2 * output[0]"))
+    second = paribus("run", file, "--json", *root)
+    assert first.json["run"] != second.json["run"]
+    file.unlink()
+    for run in (first.json["run"], second.json["run"]):
+        assert paribus("evaluate", run, "--json", *root).json["differs"] == {}
