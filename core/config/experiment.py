@@ -19,7 +19,7 @@ from typing import Any
 from paribus.core.config.command import COMMAND, Command, read_command
 from paribus.core.config.schema import COMPONENTS, SCRIPT, Configuration, same_value
 from paribus.core.config.signatures import plain_default, read_signature
-from paribus.core.config.values import as_plain, parse_component
+from paribus.core.config.values import as_plain, parse_component, with_place
 from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, shown
 from paribus.core.fileio import user_path
 from paribus.core.records.record import (
@@ -250,7 +250,7 @@ def _named(value: Any, path: Path, objects: Mapping[str, Any], where: str) -> An
         inner["groups"] = inner["groups"].__name__
     if not isinstance(inner.get("name", ""), str):
         inner["name"] = object_name(inner["name"], path, objects, where)
-    return inner
+    return with_place(inner)
 
 
 def _levels(key: str, levels: Any, path: Path, objects: Mapping[str, Any]) -> Any:

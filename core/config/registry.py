@@ -53,6 +53,7 @@ NAMES: dict[str, dict[str, str]] = {
         "images": "paribus.core.data.images.images",
         "table": "paribus.core.data.tables.table",
         "text": "paribus.core.data.texts.text",
+        "datasets": "paribus.core.data.hub.datasets",
     },
     "model": {
         "linear": "paribus.core.components.models.Linear",

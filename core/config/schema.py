@@ -19,6 +19,7 @@ from paribus.core.config.values import (
     parse_components,
     parse_value,
     show_value,
+    with_place,
 )
 from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, one_of, shown
 
@@ -466,7 +467,7 @@ def accept_value(key: str, value: Any) -> Any:
     is_component = isinstance(value, Mapping) and "name" in value
     if isinstance(value, str) or (key in COMPONENTS and not is_component):
         return read_value(key, show_value(value))
-    return value
+    return with_place(value) if is_component else value
 
 
 def _of_file(key: str, value: Any, where: str) -> Any:

@@ -145,7 +145,7 @@ def parse_component(text: str, where: str) -> dict[str, Any]:
                 f"{where}: '{shown(text)}' is not a component.",
                 "Write NAME or NAME(keyword=value, ...): cross_entropy(label_smoothing=0.1).",
             )
-        return {"name": text}
+        return with_place({"name": text})
     name, inside = call.groups()
     component: dict[str, Any] = {"name": name}
     for pair in split_commas(inside) if inside.strip() else []:
@@ -157,7 +157,15 @@ def parse_component(text: str, where: str) -> dict[str, Any]:
                 "Each keyword stands once, as in step(step_size=5, gamma=0.5).",
             )
         component[keyword] = parse_value(value, f"{where}: {keyword}")
-    return component
+    return with_place(component)
+
+
+def with_place(component: Mapping[str, Any]) -> dict[str, Any]:
+    """Read ``datasets:FILE`` as the component ``datasets`` with ``path=FILE``: no part of an id."""
+    name, _, path = str(component.get("name")).partition(":")
+    if name != "datasets" or not path:
+        return dict(component)
+    return {**component, "name": name, "path": path}
 
 
 def parse_components(text: str, where: str) -> list[dict[str, Any]]:

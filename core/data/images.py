@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -44,13 +45,13 @@ class Images:
     """Image files, and how they are decoded.
 
     Attributes:
-        paths: One for each example.
+        paths: One for each example, or the file's content.
         channels: 3 for colours, 1 for grey.
         size: (height, width) that each is brought to; None where all have the same.
         in_memory: Whether they are decoded once and kept, or each time they are needed.
     """
 
-    paths: Sequence[Path]
+    paths: Sequence[Path | BytesIO]
     channels: Literal[1, 3] = 3
     size: list[int] | None = None
     in_memory: bool = True
@@ -104,7 +105,7 @@ class ImageFiles(Dataset[tuple[torch.Tensor, Any]]):
         return decode(images.paths[row], images.channels, images.size), self.targets[row]
 
 
-def decode(path: Path, channels: int, size: Sequence[int] | None) -> torch.Tensor:
+def decode(path: Path | BytesIO, channels: int, size: Sequence[int] | None) -> torch.Tensor:
     """Decode an image file: float32 `[channels, height, width]` from 0 to 1, brought to a size.
 
     It is turned as its EXIF orientation says.
@@ -139,7 +140,9 @@ def decode(path: Path, channels: int, size: Sequence[int] | None) -> torch.Tenso
     return torch.from_numpy(pixels.repeat(channels // pixels.shape[2], axis=2)).permute(2, 0, 1)
 
 
-def decode_alike(path: Path, channels: int, size: Sequence[int], resize: bool) -> torch.Tensor:
+def decode_alike(
+    path: Path | BytesIO, channels: int, size: Sequence[int], resize: bool
+) -> torch.Tensor:
     """Decode an image as others were, by what `Images.decoding` gives.
 
     Raises RequestError if it has another size and is not to be resized.
