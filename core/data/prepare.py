@@ -238,6 +238,7 @@ def _refuse_unseen(parts: Mapping[str, Part], source: Source, split: Split) -> N
             "each class that may be in different parts."
             if split.columns
             else "Split by split.method=stratified, or give training examples of them.",
+            "split",
         )
 
 

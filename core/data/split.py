@@ -116,7 +116,7 @@ def _column(source: Source, split: Split, key: str) -> Array:
 
 
 def _refusal(text: str, hint: str) -> RequestError:
-    return RequestError(text, hint)
+    return RequestError(text, hint, "split")
 
 
 def _times(source: Source, split: Split) -> tuple[Array, Any]:

@@ -121,7 +121,7 @@ def write_experiment(
         try:
             _try(trial, folder)
         except RequestError as error:
-            if error.kind != "split" or not (problem and problem.split):
+            if error.kind not in ("split", "small-classes") or not (problem and problem.split):
                 raise
             note = f"Rows of one {problem.split['group_on']} may be in two parts: {error.message}"
             problem = replace(problem, split={}, notes=(*problem.notes, note))
@@ -224,7 +224,7 @@ def _try(file: Path, import_path: Path) -> None:
     except RequestError as error:
         if error.kind not in hints:
             raise
-        raise RequestError(error.message, hints[error.kind]) from None
+        raise RequestError(error.message, hints[error.kind], error.kind) from None
     dry_run(make_train_state(resolved, experiment, resolver.data(asked, 0), seed=0))
 
 

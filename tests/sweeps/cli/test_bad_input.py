@@ -43,7 +43,7 @@ BAD = [
         "run digits loss=zzz",
         [
             "There is no loss 'zzz'.",
-            "Choose bce, bce_with_logits, cross_entropy, huber, l1 or mse.",
+            "Choose bce, bce_with_logits, cross_entropy, huber, l1, model or mse.",
         ],
     ),
     ("sweep digits optimizer=adam,sdg", ["no optimizer 'sdg'", "Did you mean 'sgd'?"]),
@@ -233,7 +233,7 @@ BAD = [
         "run line loss=cross_entropy",
         [
             "loss cross_entropy is for task multiclass, not for task regression",
-            "Take huber, l1 or mse.",
+            "Take huber, l1, model or mse.",
         ],
     ),
     ("run digits model=torch.nn.Flatten", ["model torch.nn.Flatten has no parameters to train"]),
