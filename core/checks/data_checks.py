@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -224,7 +225,8 @@ def _hashes(part: Part) -> Iterator[bytes]:
     most = MANY if isinstance(part.store, Items) else len(part)
     for batch, targets in part.batches(1000, torch.arange(min(most, len(part)))):
         texts = isinstance(part.store, Tokens)
-        for *inputs, y in zip(*(x.numpy() for x in tree_leaves(batch)), targets.numpy()):  # noqa: B905
+        arrays = [tensor.numpy() for tensor in (*tree_leaves(batch), targets)]
+        for *inputs, y in zip(*arrays, strict=True):
             # Padding depends on the batch.
             each = ((np.trim_zeros(x, "b") if texts else x).tobytes() for x in inputs)
             one = b"".join(each) + b"\0" + y.tobytes()
@@ -246,6 +248,10 @@ def labels_follow(subject: Subject) -> str:
     if len(order) < FEWEST:
         raise Skipped(f"{many(len(order), 'training example')} are too few")
     *learned, others = (data.train.select(rows) for rows in order.chunk(3))
+    asked = [others, data.val]
+    if group_on := subject.resolver.split(subject.requested).group_on:
+        known = {cell for part in learned for cell in part.beside[group_on].astype(str)}
+        asked = [_one_of_each(part, group_on, known) for part in asked]
     if affordable(subject.train_state(), SMALL_BATCH, UPDATES) < FEWEST_UPDATES:
         raise Skipped("the model is too large to learn quickly")
     undecided: list[str] = []
@@ -257,7 +263,7 @@ def labels_follow(subject: Subject) -> str:
             if data.class_names is not None:
                 train_state = replace(train_state, loss=_plain_loss)
             updates = sum(1 for _ in fit(train_state, part, UPDATES))
-            models.append([_answers(train_state, one) for one in (others, data.val)])
+            models.append([_answers(train_state, one) for one in asked if len(one)])
         if not updates:  # this one leaves large models alone
             continue
         targets = torch.cat([aims for _, aims in models[0]])
@@ -281,6 +287,13 @@ def labels_follow(subject: Subject) -> str:
     if failed and not undecided:
         raise RequestError(f"{failed[0]}.", ADVICE)
     raise Skipped(f"not decided: {[*undecided, *failed][0]}")
+
+
+def _one_of_each(part: Part, name: str, known: set[Any]) -> Part:
+    """Return one example of each group that is not known: these are independent."""
+    cells, first = np.unique(part.beside[name].astype(str), return_index=True)
+    rows = [row for cell, row in zip(cells, first, strict=True) if cell not in known]
+    return part.select(torch.tensor(sorted(rows), dtype=torch.int64))
 
 
 def _answers(train_state: TrainState, part: Part) -> tuple[Tensor, Tensor]:
