@@ -1,6 +1,12 @@
 """Jobs trained in this process, and a metric that makes trouble for whoever is too sure."""
 
+import io
+
+import torch
+
+from paribus.core.training.engine import Job
 from paribus.core.training.job import train_job
+from paribus.core.training.loop import Loop
 
 _METRIC = """
 import os
@@ -45,3 +51,20 @@ def train(attempts, stop=None, every=1e9):
             progress.close()
             break
     return found
+
+
+def reports_and_states(resolver, run, state=None):
+    """Reports of a run of the loop, and the resume state after each as a file would hold it."""
+    states = {} if state is None else {run.id: torch.load(io.BytesIO(state))}
+    reports, saved = [], []
+    for (report,) in Loop().train(Job((run,), resolver), states):
+        reports.append(report)
+        buffer = io.BytesIO()
+        torch.save(report.state(), buffer)
+        saved.append(buffer.getvalue())
+    return reports, saved
+
+
+def lines_of(reports):
+    """Lines of the history, without the time that they took."""
+    return [{k: v for k, v in r.line.items() if k != "seconds"} for r in reports]

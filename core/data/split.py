@@ -248,7 +248,7 @@ def _divided(
         what, hint = "training", "Lower them."
         if val < 1:
             what, hint = "validation", "Raise split.val_fraction."
-        raise RequestError(
+        raise _refusal(
             f"split.val_fraction={split.val_fraction!r} and "
             f"split.test_fraction={split.test_fraction!r} leave no {what} example of {examples}.",
             hint,
@@ -272,7 +272,7 @@ def _folded(
     test = round(examples * split.test_fraction)
     size, left = divmod(examples - test, folds)
     if size < 1:
-        raise RequestError(
+        raise _refusal(
             f"split.folds={folds} and split.test_fraction={split.test_fraction!r}: of {examples} "
             f"examples {examples - test} are left, too few for so many folds.",
             "Lower them; split.folds=1 has one validation part for all seeds.",

@@ -82,7 +82,7 @@ def _content(contents: WandbRun, times: Sequence[float]) -> bytes:
 
     write(times[0], file_version="brain.Event:2")
     for row, then in zip(contents.rows, times[1:], strict=True):
-        step = row.pop("epoch")
+        step = row["epoch"]
         write(then, step=step, summary=_scalars(row))
     config = {key: value for key, value in contents.config.items() if key not in _OTHER}
     given = {key: value for key, value in flatten(config).items() if value is not None}
@@ -99,7 +99,7 @@ def _content(contents: WandbRun, times: Sequence[float]) -> bytes:
 
 
 def _scalars(values: dict[str, Any]) -> Summary:
-    numbers = {k: v for k, v in values.items() if isinstance(v, int | float)}
+    numbers = {k: v for k, v in values.items() if isinstance(v, int | float) and k != "epoch"}
     return Summary(value=[Summary.Value(tag=k, simple_value=v) for k, v in numbers.items()])
 
 

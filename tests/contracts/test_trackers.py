@@ -50,7 +50,7 @@ def opened(request, tmp_path, monkeypatch):
     tracker.close()
 
 
-def told(warnings):
+def lines_by_tracker(warnings):
     """Return how many lines there are of each tracker; each may say where the runs go, once."""
     return [sum(line.startswith(name) for line in warnings) for name in ("W&B", "TensorBoard")]
 
@@ -62,7 +62,7 @@ def test_calls_in_order(opened):
     tracker.finish(RUN.run, COMPLETE, EPOCHS)
     tracker.close()
     files = {"W&B": root / "tracked.jsonl", "TensorBoard": root / "tensorboard"}
-    assert told(warnings) == [file.exists() for file in files.values()]
+    assert lines_by_tracker(warnings) == [file.exists() for file in files.values()]
     assert (type(tracker) is Tracker) == (not warnings)
 
 
@@ -79,7 +79,7 @@ def test_each_call_twice(opened):
         tracker.conclude(lambda: STUDY)
     tracker.close()
     tracker.close()
-    assert max(told(warnings)) <= 1
+    assert max(lines_by_tracker(warnings)) <= 1
 
 
 def test_unknown_runs_are_ignored(opened):
@@ -96,7 +96,7 @@ def test_a_failed_run_and_one_without_history(opened):
     tracker.begin(RUN)
     tracker.finish(RUN.run, FAILED, [])
     tracker.close()
-    assert max(told(warnings)) <= 1
+    assert max(lines_by_tracker(warnings)) <= 1
 
 
 def test_a_study_of_which_nothing_can_be_compared(opened):

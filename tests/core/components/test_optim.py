@@ -8,13 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jobs import lines_of, reports_and_states
 from torch.optim import SGD, Optimizer, lr_scheduler
 
 from paribus.core.components.optim import LinearWarmup
 from paribus.core.config.registry import NAMES, resolve_component
 from paribus.core.errors import RequestError
-from paribus.core.training.engine import Job
-from paribus.core.training.loop import Loop
 
 # An optimizer that notes what each update begins with.
 NOTES = """
@@ -59,27 +58,15 @@ AFTER_UPDATES = ("one_cycle", "linear_warmup", "torch.optim.lr_scheduler.CyclicL
 
 
 def trained(small, state=None, **changes):
-    """Reports of a run, and the resume state after each as a file would hold it."""
     run = small.run(**changes)
     small.experiment.objects.get("RATES", []).clear()  # of the trial
     small.experiment.objects.get("NORMS", []).clear()
-    states = {} if state is None else {run.id: torch.load(io.BytesIO(state))}
-    reports, saved = [], []
-    for (report,) in Loop().train(Job((run,), small.resolver), states):
-        reports.append(report)
-        buffer = io.BytesIO()
-        torch.save(report.state(), buffer)
-        saved.append(buffer.getvalue())
-    return reports, saved
-
-
-def lines(reports):
-    return [{k: v for k, v in r.line.items() if k != "seconds"} for r in reports]
+    return reports_and_states(small.resolver, run, state)
 
 
 def resumes(small, reports, saved, **changes):
     again, _ = trained(small, saved[0], **changes)
-    return lines(again) == lines(reports)[1:]
+    return lines_of(again) == lines_of(reports)[1:]
 
 
 def test_all_of_torch_have_a_short_name(small):
@@ -495,7 +482,7 @@ def test_a_function_that_returns_lbfgs_is_stepped_with_a_closure(write_small):
     small = write_small(OPTIMIZERS)
     made, _ = trained(small, optimizer="newton")
     named, _ = trained(small, optimizer={"name": "lbfgs", "max_iter": 5})
-    assert lines(made) == lines(named)
+    assert lines_of(made) == lines_of(named)
 
 
 def test_the_dry_run_steps_an_optimizer_as_training_does(write_small):
@@ -585,7 +572,7 @@ def test_patience_counts_epochs_without_a_better_one(small, patience):
 def test_patience_that_never_ends_changes_nothing(small):
     plain, _ = trained(small)
     patient, _ = trained(small, train={"epochs": 4, "batch_size": 16, "patience": 4})
-    assert lines(plain) == lines(patient)
+    assert lines_of(plain) == lines_of(patient)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import io
 
 import pytest
 import torch
+from jobs import lines_of, reports_and_states
 from torch import nn
 
 from paribus.core.errors import RequestError
@@ -16,20 +17,8 @@ TRAIN = {"epochs": 3, "batch_size": 16}
 
 
 def trained(small, state=None, train=None, **changes):
-    """Reports of a run of the loop, and the resume state after each as a file would hold it."""
     run = small.run(**{"optimizer": SGD, "model": "Net", "train": TRAIN | (train or {}), **changes})
-    states = {} if state is None else {run.id: torch.load(io.BytesIO(state))}
-    reports, saved = [], []
-    for (report,) in Loop().train(Job((run,), small.resolver), states):
-        reports.append(report)
-        buffer = io.BytesIO()
-        torch.save(report.state(), buffer)
-        saved.append(buffer.getvalue())
-    return reports, saved
-
-
-def lines(reports):
-    return [{k: v for k, v in r.line.items() if k != "seconds"} for r in reports]
+    return reports_and_states(small.resolver, run, state)
 
 
 def begun(small, **train):
@@ -54,9 +43,9 @@ def begun(small, **train):
 def test_it_has_the_same_bits_twice_and_when_it_is_resumed(small, train):
     reports, saved = trained(small, train=train)
     again, _ = trained(small, train=train)
-    assert lines(again) == lines(reports)
+    assert lines_of(again) == lines_of(reports)
     resumed, _ = trained(small, saved[0], train=train)
-    assert lines(resumed) == lines(reports)[1:]
+    assert lines_of(resumed) == lines_of(reports)[1:]
     plain, _ = trained(small)
     assert plain[-1].line["weights_sha256"] != reports[-1].line["weights_sha256"]
 

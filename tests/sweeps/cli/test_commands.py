@@ -281,8 +281,8 @@ def test_compare_a_study(paribus, swept, root):
     lines = lines_of(paribus("compare", "mine", "--root", root))
     assert lines[0] == "study mine"
     row = next(line for line in lines if line.startswith("   0.1 "))
-    told = r"0\.\d+ ± 0\.\d+ +-0\.\d+ \([-+][\d.]+ to [-+][\d.]+\) +[a-z ]+$"
-    assert re.search(told, row)
+    message = r"0\.\d+ ± 0\.\d+ +-0\.\d+ \([-+][\d.]+ to [-+][\d.]+\) +[a-z ]+$"
+    assert re.search(message, row)
     command = next(line for line in lines if "optimizer.lr=0.1 " in line and "paribus" in line)
     words = shlex.split(command.split("paribus ", 1)[1])
     assert words[:4] == ["sweep", "mine/baseline-s0", "--set", "optimizer.lr=0.1"]

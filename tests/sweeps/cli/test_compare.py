@@ -78,7 +78,7 @@ def test_markdown_and_latex_are_escaped_and_say_how(paribus, results):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (
             "a,b\n1,2\n",
@@ -105,21 +105,23 @@ def test_markdown_and_latex_are_escaped_and_say_how(paribus, results):
         ),
     ],
 )  # fmt: skip
-def test_a_file_that_no_verdict_can_come_from(paribus, tmp_path, text, told):
+def test_a_file_that_no_verdict_can_come_from(paribus, tmp_path, text, message):
     file = tmp_path / "bad.csv"
     file.write_text(text)
     root = tmp_path / "root"
-    lines = refused(paribus("compare", file, "--root", root), root, *told)
+    lines = refused(paribus("compare", file, "--root", root), root, *message)
     assert all(line.startswith(f"Error: {file}") for line in lines)
 
 
 def test_options_that_have_no_meaning_are_refused_together(paribus, results, tmp_path):
     root = tmp_path / "root"
-    told = ["--margin -1.0: must be a number, 0 or more", "needs one column x; it has setting"]
-    refused(paribus("compare", results, "--margin=-1", "--metric=x", "--root", root), root, *told)
-    told = ["--margin nan", "--setting, --direction: for another tool's results"]
+    message = ["--margin -1.0: must be a number, 0 or more", "needs one column x; it has setting"]
+    refused(
+        paribus("compare", results, "--margin=-1", "--metric=x", "--root", root), root, *message
+    )
+    message = ["--margin nan", "--setting, --direction: for another tool's results"]
     words = ("--margin=nan", "--direction=minimize", "--setting=lr", "--root", root)
-    refused(paribus("compare", "x", *words), root, *told)
+    refused(paribus("compare", "x", *words), root, *message)
     refused(paribus("compare", "nowhere.csv", "--root", root), root, "cannot be read (No such file")
 
 

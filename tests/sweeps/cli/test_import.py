@@ -222,13 +222,13 @@ def test_the_page_and_the_table_name_what_is_not_comparable(paribus, tmp_path):
     assert there in text
     assert "lr=0.01 is better: " in text
     assert text.count("<svg") == 1
-    told = ["--baseline: for another tool's results; a study knows its own."]
+    message = ["--baseline: for another tool's results; a study knows its own."]
     refused(paribus("report", "x", "--baseline=lr=1", "--root", tmp_path / "r"), tmp_path / "r",
-            *told)  # fmt: skip
+            *message)  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({}, "needs one column with the setting; it has lr, width, opt, seed, val/acc."),
         ({"setting": ["lr", "wdth"], "metric": "val/ac"}, "Did you mean 'width'?"),
@@ -246,11 +246,11 @@ def test_the_page_and_the_table_name_what_is_not_comparable(paribus, tmp_path):
         ),
     ],
 )
-def test_what_is_not_named_is_asked_for(tmp_path, options, told):
+def test_what_is_not_named_is_asked_for(tmp_path, options, message):
     file = write_csv(tmp_path / "all.csv")
     with pytest.raises(RequestError) as error:
         public.compare(file, **options)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_the_most_frequent_configuration_is_the_baseline_and_a_loss_is_minimized(tmp_path):
@@ -282,20 +282,20 @@ def test_a_folder_without_results(paribus, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("x.jsonl", '{"seed": 0}\n3\n', "line 2: cannot be read (it is no JSON object)"),
         ("x.jsonl", '{"seed": 0}\n{\n', "line 2: cannot be read (it is no JSON object)"),
         ("x/run.wandb", "nothing", "needs one column with the metric; it has none."),
     ],
 )
-def test_files_that_hold_no_runs(tmp_path, name, content, told):
+def test_files_that_hold_no_runs(tmp_path, name, content, message):
     file = tmp_path / name
     file.parent.mkdir(exist_ok=True)
     file.write_text(content)
     with pytest.raises(RequestError) as error:
         public.compare(file if file.suffix == ".jsonl" else file.parent)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_without_tensorboard_the_extra_is_named(tmp_path, monkeypatch):

@@ -423,9 +423,9 @@ def test_what_is_printed(paribus, folder, tmp_path):
 
 def a_page(place, name, target, file):
     """An experiment file for a table with such names; its folder and its text."""
-    told = f"the column '{shown(target, 40)}' has 2 values"
+    message = f"the column '{shown(target, 40)}' has 2 values"
     problem = Problem(
-        guess=Guess("binary", told, rare=f"'{shown(target, 20)}' is rare: 5 of 100"),
+        guess=Guess("binary", message, rare=f"'{shown(target, 20)}' is rare: 5 of 100"),
         question=f"What helps to predict '{shown(target, 30)}' in {shown(file, 30)}?",
         facts=f"100 rows; 1 column of words besides '{shown(target, 40)}'.",
         data="table",
@@ -484,6 +484,8 @@ def test_a_column_that_is_not_quite_numbers_is_named(tmp_path):
     rows[5] = "?,5,1"
     (tmp_path / "odd.csv").write_text("\n".join(["size,n,kind", *rows, ""]))
     written = write_experiment("odd", tmp_path, str(tmp_path / "odd.csv"), "kind")
-    told = next(note for note in written.notes if "'size'" in note)
-    assert told.startswith("Read as words, as it is not all numbers: column 'size' (1 of 40 cells")
-    assert "such as '?'" in told
+    message = next(note for note in written.notes if "'size'" in note)
+    assert message.startswith(
+        "Read as words, as it is not all numbers: column 'size' (1 of 40 cells"
+    )
+    assert "such as '?'" in message

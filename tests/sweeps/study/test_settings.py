@@ -1,4 +1,4 @@
-"""A setting differs from the baseline in one key, and what follows from it is told."""
+"""A setting differs from the baseline in one key, and what follows from it is message."""
 
 from dataclasses import replace
 

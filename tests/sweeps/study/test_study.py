@@ -398,17 +398,19 @@ def test_nor_does_it_mix_what_other_code_or_data_trained(newer, copied):
 
 
 @pytest.mark.parametrize(
-    ("label", "told"),
+    ("label", "message"),
     [(LR, True), ("loss=cross_entropy(label_smoothing=0.1)", True), ("model.width=2", False)],
 )
-def test_other_initial_weights_fail_a_setting_that_must_begin_equal(label, told, copied):
+def test_other_initial_weights_fail_a_setting_that_must_begin_equal(label, message, copied):
     def other(weights):
         return weights | {"last.bias": "f00"}
 
     edit(copied, run_of(Study.load(copied, "study"), label, 1), initial_weights=other)
     found = result(copied, label)
-    assert found.status == ("failed" if told else "complete")
-    assert told == (found.reason is not None and "seed 1: initial weights differ" in found.reason)
+    assert found.status == ("failed" if message else "complete")
+    assert message == (
+        found.reason is not None and "seed 1: initial weights differ" in found.reason
+    )
 
 
 def test_another_batch_order_fails_the_setting(copied):
@@ -430,9 +432,9 @@ def test_storage_credentials_are_written_nowhere(troubled):
     study = Study.open(planned.root, planned.question, StudyOptions([0], name="study", storage=url))
     study.plan(planned.question, planned.settings, planned.runs)
     text = "".join(p.read_text() for p in troubled.root.path.rglob("*") if p.is_file())
-    for told in (text, str(refused.value)):
-        assert "postgresql://host:5432/base" in told
-        assert not any(word in told for word in ("se/c", "c:ret", "tail"))
+    for message in (text, str(refused.value)):
+        assert "postgresql://host:5432/base" in message
+        assert not any(word in message for word in ("se/c", "c:ret", "tail"))
 
 
 def test_a_name_follows_from_baseline_and_axes_whatever_their_order_and_levels(troubled):
