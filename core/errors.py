@@ -55,6 +55,10 @@ class ParibusError(Exception):
         return "\n".join(str(fault) for fault in self.faults)
 
 
+class ProcessEnded(ParibusError):
+    """A process that a run needs was ended from outside: a loader worker, or its command."""
+
+
 class RequestError(ParibusError):
     """The request was wrong; nothing was created. Exit code 2."""
 

@@ -22,7 +22,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, default_collate
 from paribus.core.data.arrays import Array, Scaling, float32, standardized
 from paribus.core.data.tables import Table
 from paribus.core.data.texts import Texts, Tokens
-from paribus.core.errors import ParibusError, bad_data
+from paribus.core.errors import ProcessEnded, bad_data
 from paribus.core.rng import derive, seed_globals, seeded_globals
 from paribus.core.sources.reads import Reads, add_from_worker, observing
 
@@ -254,15 +254,11 @@ def as_field(values: Any) -> torch.Tensor:
     return tensor if tensor.dtype == torch.bool else tensor.long()
 
 
-class ReaderDied(ParibusError):
-    """A loader worker was ended in the middle of its work, and not by the data set."""
-
-
 def read_ahead(batches: Dataset[Batch], count: int, workers: int) -> Iterator[Batch]:
     """Read whole batches by so many processes, which change no bit.
 
     Raises:
-        ReaderDied: One of them was ended.
+        ProcessEnded: One of them was ended.
         Exception: What reading an item raised, with the frames it came through as `frames`.
     """
     loader = DataLoader(
@@ -290,7 +286,9 @@ def read_ahead(batches: Dataset[Batch], count: int, workers: int) -> Iterator[Ba
     except (RuntimeError, ConnectionError, EOFError) as error:
         if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
-        raise ReaderDied("A loader worker ended early.", "Is the machine out of memory?") from error
+        raise ProcessEnded(
+            "A loader worker ended early.", "Is the machine out of memory?"
+        ) from error
 
 
 class _Caught(Dataset[Any]):

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.core.config.command import Command, fill_in
-from paribus.core.data.loader import ReaderDied
-from paribus.core.errors import RequestError, did_you_mean, first_few, shown
+from paribus.core.errors import ProcessEnded, RequestError, did_you_mean, first_few, shown
 
 _PATIENCE = 5.0  # seconds that a command that is stopped has to end by itself
 # ``name=1.5``, ``name: 1.5`` or ``name: 93.2%``, and no part of a longer word.
@@ -38,7 +37,7 @@ def run_command(
 
     Raises:
         RequestError: If it cannot be started, fails, or never reports the metric.
-        ReaderDied: If it was killed.
+        ProcessEnded: If it was killed.
     """
     out = folder / "out"
     out.mkdir(exist_ok=True)
@@ -54,7 +53,7 @@ def run_command(
     end = f"Its last lines (log.txt): {' | '.join(last) or 'none'}"
     how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
     if code in (-signal.SIGKILL, -signal.SIGTERM):
-        raise ReaderDied(f"the command was ended by {how}. {end}")
+        raise ProcessEnded(f"the command was ended by {how}. {end}")
     if code:
         raise RequestError(f"the command failed ({how}). {end}")
     if command.written is not None:

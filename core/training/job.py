@@ -9,8 +9,7 @@ from pathlib import Path
 
 from paribus.core.config.experiment import Experiment, load_experiment
 from paribus.core.config.schema import ScriptConfiguration
-from paribus.core.data.loader import ReaderDied
-from paribus.core.errors import ParibusError, RequestError, shown
+from paribus.core.errors import ParibusError, ProcessEnded, RequestError, shown
 from paribus.core.fingerprint import explain
 from paribus.core.run_spec import Ended, RunSpec, WorkerEvent, unfinished
 from paribus.core.runtime import settle
@@ -181,7 +180,7 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG)
 
 def _outside_cause(error: BaseException) -> str | None:
     """Return ``killed``, ``memory`` or ``disk`` where the run itself is not the cause."""
-    if isinstance(error, ReaderDied):
+    if isinstance(error, ProcessEnded):
         return "killed"
     text = str(error).lower()
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
