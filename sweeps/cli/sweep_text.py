@@ -54,7 +54,8 @@ def begin(sweep: Sweep, *, verbose: bool = False) -> None:
         f"baseline: {short_configuration(question.baseline.to_dict())}",
     ):
         say(line if verbose else cut(inert(line), width(), items=line.startswith("baseline")))
-    typed = {_key(str(text)) for text in sweep.request.axes or () if "=" in str(text)}
+    texts = [str(text) for text in sweep.request.axes or ()]
+    typed = {_key(text) for text in texts if "=" in text and "," not in text}
     for axis in question.axes:
         if verbose:
             say(f"  {axis.key} = {_levels(sweep, axis)}   (baseline {axis.baseline_text})")

@@ -171,6 +171,11 @@ def test_a_sweep_s_first_lines_say_what_is_compared(swept):
     assert lines[5].startswith("8 runs: 8 trained, in ")
 
 
+def test_levels_typed_with_the_baseline_s_among_them_need_no_remark(paribus, tmp_path):
+    words = ("sweep", "line", "lr=0.01,0.1", "--seeds", "2", "--root", tmp_path, "--no-wandb")
+    assert "a single level" not in paribus(*words).out
+
+
 def test_verbose_says_each_axis_with_its_levels(paribus, swept, root):
     assert lines_of(verbose(paribus, root))[4:7] == [
         "  optimizer.lr = 0.001, 0.1   (baseline 0.01)",
