@@ -233,7 +233,7 @@ BAD = [
         "run line loss=cross_entropy",
         [
             "loss cross_entropy is for task multiclass, not for task regression",
-            "Take huber, l1, model or mse.",
+            "Take huber, l1 or mse.",
         ],
     ),
     ("run digits model=torch.nn.Flatten", ["model torch.nn.Flatten has no parameters to train"]),
