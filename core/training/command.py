@@ -17,12 +17,16 @@ from paribus.core.config.command import Command, fill_in
 from paribus.core.errors import ProcessEnded, RequestError, did_you_mean, first_few, shown
 
 _PATIENCE = 5.0  # seconds that a command that is stopped has to end by itself
-# ``name=1.5``, ``name: 1.5`` or ``name: 93.2%``, and no part of a longer word.
+_PARTS = {*("train", "training", "val", "valid", "validation", "dev", "eval", "evaluation"),
+          *("test", "testing")}  # fmt: skip
+# ``name=1.5``, ``val name: 1.5``, ``'name': 93.2%``, and no part of a longer word or number: 1,234.
 _PAIR = re.compile(
-    r"(?<![\w./@-])([a-z_][\w./@-]*)\s*[=:]\s*"
-    r"([-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|nan|inf))(?=%?(?:[\s,;|)\]}]|$))",
+    rf"(?<![\w./@-])((?:(?:best|{'|'.join(_PARTS)}) )*[a-z_][\w./@-]*)['\"]?\s*[=:]\s*"
+    r"([-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|nan|inf))"
+    r"(?![,\xa0\u2009\u202f]\d)(?=%?(?:[\s,;|)\]}]|$))",
     re.IGNORECASE,
 )
+_HINT = r'Say where it is with METRICS (--metrics-from), such as "valid: loss=(?P<loss>\S+)".'
 _COUNTERS = ("epoch", "step")  # they tell epochs apart, and are no metrics
 
 Numbers = dict[str, float]
@@ -46,7 +50,7 @@ def run_command(
     with _started(command.render(levels, seed, out), command.folder) as process:
         printed = _lines(process, folder / "log.txt", last)
         if command.written is None:
-            yield from _epochs((_read_line(x, command.pattern) for x in printed), metric, came)
+            yield from _epochs(_read_lines(printed, command.pattern, metric), metric, came)
         for _ in printed:
             pass
         code = process.wait()
@@ -61,7 +65,7 @@ def run_command(
         yield from _epochs(_read_written(path), metric, came)
     if metric not in came:
         text = f"'{shown(metric)}' never came; these did: {first_few([*came], 20) or 'none'}."
-        raise RequestError(f"{text} {did_you_mean(metric, came)} {end}")
+        raise RequestError(f"{text} {did_you_mean(metric, came)} {_HINT} {end}")
 
 
 @contextmanager
@@ -120,17 +124,42 @@ def _epochs(items: Iterable[Numbers], metric: str, came: dict[str, None]) -> Ite
         came |= dict.fromkeys(name for name in item or {} if name not in _COUNTERS)
 
 
-def _read_line(line: str, pattern: re.Pattern[str] | None) -> Numbers:
-    """Return the metrics of a printed line: a JSON object's, or ``name=value`` and ``name: value``.
+def _read_lines(
+    lines: Iterable[str], pattern: re.Pattern[str] | None, metric: str
+) -> Iterator[Numbers]:
+    """Yield the metrics of each printed line: a JSON object's, else `_PAIR`s.
 
-    Or what the groups of a pattern hold.
+    Or what the groups of a pattern hold. Of a name with two values in one line neither is right.
+
+    Raises:
+        RequestError: If that is the metric, or lines have it of different parts of the data.
     """
-    if pattern is not None:
-        return _as_numbers(found.groupdict() if (found := pattern.search(line)) else {})
-    with suppress(ValueError, RecursionError):
-        if isinstance(value := json.loads(line), dict):
-            return _of_json(value)
-    return _as_numbers(dict(_PAIR.findall(line)))
+    before: set[str] | None = None  # the metric's first value
+    for line in lines:
+        if pattern is not None:
+            yield _as_numbers(match.groupdict() if (match := pattern.search(line)) else {})
+            continue
+        with suppress(ValueError, RecursionError):
+            if isinstance(value := json.loads(line), dict):
+                yield _of_json(value)
+                continue
+        pairs: dict[str, set[float]] = {}
+        for match in _PAIR.finditer(line):
+            pairs.setdefault(match[1], set()).add(float(match[2]))
+            words = _words(line[: match.start()]) & _PARTS
+            if match[1] == metric and before not in (None, words) and not _words(metric) & _PARTS:
+                first, other = ("/".join(sorted(x)) or "nothing" for x in (before or (), words))
+                text = f"'{shown(metric)}' stands behind {first} in one line, {other} in another."
+                raise RequestError(text, _HINT)
+            before = words if match[1] == metric else before
+        if len(twice := pairs.get(metric, ())) > 1:
+            text = f"'{shown(metric)}' is {' and '.join(map(str, sorted(twice)))} in one line."
+            raise RequestError(text, _HINT)
+        yield {name: min(values) for name, values in pairs.items() if len(values) == 1}
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall("[a-z]+", text.lower()))
 
 
 def _of_json(value: Mapping[str, Any], above: str = "") -> Numbers:
@@ -140,7 +169,7 @@ def _of_json(value: Mapping[str, Any], above: str = "") -> Numbers:
         if isinstance(inner, dict):
             found |= _of_json(inner, f"{above}{name}/")
         elif isinstance(inner, int | float) and not isinstance(inner, bool):
-            found[above + name] = float(inner)
+            found[above + name] = float(str(inner))  # 10**400, too, which is infinite
     return {name: number for name, number in found.items() if not name.startswith("_")}
 
 

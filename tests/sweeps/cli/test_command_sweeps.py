@@ -214,6 +214,47 @@ def test_a_regular_expression(call, folder):
     assert values(swept(call, *SWEEP)) == [[0.001, 0.001], [0.01, 0.01]]
 
 
+def printed(call, folder, *lines, metric="loss"):
+    """Run a script that prints these lines."""
+    (folder / "train.py").write_text(f"print({chr(10).join(lines)!r})\n")
+    edit(folder / "mine.py", "val/loss", metric)
+    done = call("run", "mine.py", "--no-wandb", "--json").json
+    history = Path(done["dir"]) / "history.jsonl"
+    return done["reason"], [json.loads(line)["metrics"] for line in history.open()]
+
+
+def test_numbers_that_it_prints(call, folder):
+    lines = (
+        "Train Loss: 0.5 | Val Loss: 0.7 (best val loss: 0.6)",
+        "a=1,234.5 b=0,53 c=1\u202f234 d=0.1,e=.2, g: 93.2% pair=1 pair=2 same=1 same=1",
+        "{'eval_loss': 0.25, 'epoch': 1.0}",
+        'INFO {"val/acc": 0.5, "it": 7}',
+        '{"big": 1' + "0" * 400 + "}",
+    )
+    reason, epochs = printed(call, folder, *lines, metric="Val Loss")
+    assert reason is None
+    numbers = {"Train Loss": 0.5, "Val Loss": 0.7, "best val loss": 0.6, "d": 0.1, "e": 0.2,
+               "g": 93.2, "same": 1, "eval_loss": 0.25, "val/acc": 0.5, "it": 7,
+               "big": None}  # fmt: skip
+    assert epochs == [numbers]
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["loss=1,234.5 acc=0.5"], ["'loss' never came; these did: acc."]),
+        (["val loss: 0.7 | train loss: 0.5"], ["these did: val loss, train loss."]),
+        (["valid: 1, loss=0.7, last loss=0.5"], ["'loss' is 0.5 and 0.7 in one line."]),
+        (["train: loss=0.5", "val: loss=0.7"], ["'loss' stands behind train in one line, val in"]),
+        (["loss=0.5", "Test: loss=0.7"], ["'loss' stands behind nothing in one line, test in"]),
+    ],
+)
+def test_numbers_that_may_be_others_are_refused(call, folder, lines, said):
+    reason, _ = printed(call, folder, *lines)
+    for words in (*said, "METRICS"):
+        assert words in reason
+
+
 def edit(file, old, new):
     text = file.read_text()
     assert old in text
@@ -317,6 +358,19 @@ def test_the_script_ends_with_paribus_and_its_run_begins_again(folder, how, pari
     edit(folder / "train.py", "time.sleep(600)", "pass")
     done = paribus(*line, "--json", cwd=folder)
     assert (done.code, done.json["runs"]["trained"]) == (0, 4), done
+
+
+def test_what_a_script_leaves_running_ends_with_it(call, folder):
+    (folder / "train.py").write_text(
+        "import subprocess, sys\n"
+        "left = subprocess.Popen(['sleep', '600'])\n"
+        "open('pid', 'w').write(str(left.pid))\n"
+        "subprocess.Popen([sys.executable, '-c',\n"
+        "                  'import time; time.sleep(1); print(\"val/loss=0.5\")'])\n"
+    )
+    done = call("run", "mine.py", "--no-wandb", "--json", timeout=60)
+    assert (done.code, done.json["best"]["metrics"]) == (0, {"val/loss": 0.5})
+    assert not is_alive(pid_of(folder))
 
 
 def test_a_run_that_is_silent_is_given_up(call, folder):
