@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from paribus.core.config.command import Command, fill_in
 from paribus.core.errors import ProcessEnded, RequestError, did_you_mean, first_few, shown
 
-_PATIENCE = 5.0  # seconds that a command that is stopped has to end by itself
+_PATIENCE = 5.0  # seconds that a command that is stopped, or what one left running, has to end
 _PARTS = {*("train", "training", "val", "valid", "validation", "dev", "eval", "evaluation"),
           *("test", "testing")}  # fmt: skip
 # ``name=1.5``, ``val name: 1.5``, ``'name': 93.2%``, and no part of a longer word or number: 1,234.
@@ -90,9 +91,18 @@ def _started(words: list[str], folder: Path) -> Iterator["subprocess.Popen[bytes
         stdin=subprocess.PIPE,
         start_new_session=True,
     )
+    ended = Event()
+
+    def end_what_is_left() -> None:
+        process.wait()  # while what it started holds the pipe, its end is not read
+        if not ended.wait(_PATIENCE):
+            guard.communicate()
+
+    Thread(target=end_what_is_left, daemon=True).start()
     try:
         yield process
     finally:
+        ended.set()
         if process.poll() is None:
             with suppress(ProcessLookupError, subprocess.TimeoutExpired):
                 os.killpg(process.pid, signal.SIGTERM)
