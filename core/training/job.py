@@ -15,7 +15,7 @@ from paribus.core.run_spec import Ended, RunSpec, WorkerEvent, unfinished
 from paribus.core.runtime import settle
 from paribus.core.sources.reads import has_changed, observed_each
 from paribus.core.training.cohort.cohort_engine import Cohort
-from paribus.core.training.engine import Engine, Job
+from paribus.core.training.engine import Engine, Job, Report
 from paribus.core.training.loop import Loop
 from paribus.core.training.resolve import Resolver
 from paribus.core.training.run_writer import RunWriter
@@ -73,6 +73,8 @@ def train_job(
                 yield WorkerEvent(run.id, int(run.facts["epochs"]), message=text)
         engine = engine_of(runs[0].engine)
         epochs_of_all = engine.train(Job(runs, resolver, loader_workers, attempts), states)
+        if resolver.experiment.command:
+            epochs_of_all = _without_edits(epochs_of_all, runs[0], resolver)
         for reports in observed_each(epochs_of_all, resolver.reads.later):
             events = []
             for report in reports:  # all are written before any is yielded: a stop may come between
@@ -147,9 +149,24 @@ def _refuse_changed(run: RunSpec, resolver: Resolver) -> None:
         raise RequestError(
             f"{run.id}: what would be trained is not what was planned: {shown(text, 400)}.",
             "Run the command again. Data or weights that differ at each call have to be seeded; a "
-            "folder whose names your code lists (NAME/) is not one to write results into.",
+            "folder whose names your code lists (NAME/), or a file that a command names, is not "
+            "one to write results into.",
             "changed",
         )
+
+
+def _without_edits(
+    items: Iterator[list[Report]], run: RunSpec, resolver: Resolver
+) -> Iterator[list[Report]]:
+    """Yield a command's reports; refuse its end where it may have read an edited file."""
+    try:
+        for reports in items:
+            if reports[-1].finished:
+                _refuse_changed(run, resolver)
+            yield reports
+    except RequestError:
+        _refuse_changed(run, resolver)
+        raise
 
 
 def _ended_by(error: BaseException, run: RunSpec, writer: RunWriter | None) -> WorkerEvent:

@@ -287,6 +287,28 @@ def test_what_decides_whether_a_run_is_trained_again(call, folder):
     assert swept(call, *SWEEP)["runs"]["trained"] == 4
 
 
+@pytest.mark.parametrize("code", [0, 1])
+def test_an_edit_while_it_runs_leaves_no_run(call, folder, code):
+    (folder / "train.py").write_text(
+        "import pathlib, sys\n"
+        "config, edit = pathlib.Path('config.txt'), pathlib.Path('edit')\n"
+        "if edited := edit.exists():\n"
+        "    config.write_text('2')\n"
+        "    edit.unlink()\n"
+        "print('val/loss=' + config.read_text())\n"
+        f"sys.exit(edited * {code})\n"
+    )
+    (folder / "edit").touch()
+    (folder / "config.txt").write_text("1")
+    edit(folder / "mine.py", "AXES", "INPUTS = ['config.txt']\nAXES")
+    done = call("run", "mine.py", "--no-wandb")
+    assert done.code == 1
+    assert "what would be trained is not what was planned: config.txt: " in done.err
+    (folder / "config.txt").write_text("1")
+    done = call("run", "mine.py", "--no-wandb", "--json")
+    assert done.json["best"]["metrics"] == {"val/loss": 1}
+
+
 def test_reproduce_says_which_file_was_edited(call, folder):
     study = swept(call, *SWEEP)["study"]
     edit(folder / "helper.py", "* 10", "* 20")
