@@ -166,9 +166,10 @@ def test_click_and_nested_json_lines(call, folder):
 
 def test_a_json_file_that_it_writes(call, folder):
     (folder / "writes.py").write_text(WRITES_JSON)
-    document = swept(call, "sweep", "x=1,2", "--set", "x=2", "--seeds", "2", "--no-wandb", "--json",
-                     "--metric", "f1", "--metrics-from", "{out}/result.json", "--",
-                     "python", "writes.py", "{x}", "{seed}", "{out}")  # fmt: skip
+    document = swept(call, "sweep", "lambda=1,2", "--set", "lambda=2", "--seeds", "2",
+                     "--no-wandb", "--json", "--metric", "f1",
+                     "--metrics-from", "{out}/result.json", "--",
+                     "python", "writes.py", "{lambda}", "{seed}", "{out}")  # fmt: skip
     assert values(document) == [[2.0, 2.1], [1.0, 1.1]]
 
 
@@ -265,8 +266,12 @@ def test_what_decides_whether_a_run_is_trained_again(call, folder):
     (folder / "data.csv").write_text("1\n")
     (folder / "more").mkdir()
     (folder / "more" / "a.txt").write_text("1")
-    edit(folder / "mine.py", "train.py", "train.py --data=data.csv")
-    edit(folder / "mine.py", "AXES", 'INPUTS = ["more"]\nAXES')
+    (folder / "other.txt").write_text("1")
+    (folder / "launch.py").write_text(
+        "import runpy, sys\nsys.argv.pop(0)\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    edit(folder / "mine.py", "train.py", "launch.py train.py --data=data.csv")
+    edit(folder / "mine.py", "AXES", f'INPUTS = ["more", "{folder}/o*.txt"]\nAXES')
     counts = swept(call, *SWEEP)["runs"]
     assert (counts["trained"], counts["reused"]) == (4, 0)
     assert swept(call, *SWEEP)["runs"]["reused"] == 4
@@ -276,6 +281,7 @@ def test_what_decides_whether_a_run_is_trained_again(call, folder):
         ("train.py", "val/loss: %.4f", "val/loss: %.5f"),
         ("helper.py", "/ 100", "/ 1000"),
         ("data.csv", "1", "2"),
+        ("other.txt", "1", "2"),
         ("more/a.txt", "1", "2"),
         ("mine.py", "train.py", "train.py --act relu"),
     ):
@@ -423,6 +429,10 @@ SEED = ("--seed", "{seed}")
         (("lr=1,2", *ONLY, *SEED), ["COMMAND has no {lr}."]),
         (("lr=1,2", *ONLY, "{lr}", "{width}", *SEED), ["BASELINE has no 'width'."]),
         (("lr=1,2", *ONLY, "{lr:.2f}", *SEED), ["{lr} in '{lr:.2f}' is no hyperparameter."]),
+        (("lr=1,2", *ONLY, "{lr}", "{--seed}", *SEED), ["{--seed} in '{--seed}' is no hyperp"]),
+        (("lr=1,2", *ONLY, "{lr}", "{--out}", *SEED), ["{--out} in '{--out}' is no hyperparam"]),
+        (("lr=1,2", *ONLY, "{lr}", "{--lr}", *SEED), ["{--lr} is a flag", "and {lr} is none"]),
+        (("lr=1,2", *ONLY, "{name}", *SEED), ["{name} in '{name}' is no hyperparameter"]),
         (("lr=1,2", *ONLY, "{lr", *SEED), ["'{lr': expected '}' before end of string."]),
         (("lr=1:2", *ONLY, "{lr}", *SEED), ["does not say which level is the baseline", "--set"]),
         (("lr", *ONLY, "{lr}", *SEED), ["'lr' is not KEY=LEVELS."]),
@@ -453,6 +463,12 @@ def test_bad_input_is_one_line_and_creates_nothing(call, folder, words, said):
         ("BASELINE['use_amp'] = 1\n", ["{--use-amp} is a flag: BASELINE use_amp must be True or"]),
         ("INPUTS = ['data/*.csv']\n", ["INPUTS: there is no file 'data/*.csv' in"]),
         ("INPUTS = 'x'\n", ["INPUTS is no list of files."]),
+        ("INPUTS = ['/nowhere/x*']\n", ["INPUTS: there is no file '/nowhere/x*'"]),
+        ("INPUTS = ['**x', '\\0', 'x' * 300]\n", ["INPUTS: there is no file '**x'", "xxx"]),
+        ("FOLDER = 5\n", ["FOLDER is no path"]),
+        ("COMMAND = None\n", ["COMMAND is no command"]),
+        ("COMMAND = '\\0 {seed}'\n", ["there is no program"]),
+        (f"COMMAND = 'python {'x' * 300}.py {{seed}}'\n", ["there is no 'xxx"]),
         ("METRICS = '{out}/x.xml'\n", ["of a file .json, .jsonl or .csv, or a folder"]),
         ("FOLDER = '/nowhere'\nSELECT = {}\n", ["folder /nowhere is not there", "SELECT does not"]),
     ],
@@ -460,6 +476,11 @@ def test_bad_input_is_one_line_and_creates_nothing(call, folder, words, said):
 def test_what_is_wrong_with_a_file_is_said_together(call, folder, more, said):
     (folder / "mine.py").write_text(FILE + more)
     refused(call(*SWEEP[:-1]), folder / "r", *said)
+
+
+def test_a_word_may_be_long(call, folder):
+    edit(folder / "mine.py", "'{trouble}'", f"'{{trouble}}' --data {'x' * 300}")
+    assert call("run", "mine.py", "--no-wandb").code == 0
 
 
 def test_new_reads_options_and_runs_nothing(paribus, folder):
