@@ -12,7 +12,7 @@ from typing import Any
 from paribus.core.config.command import key_of
 from paribus.core.config.schema import split_override
 from paribus.core.config.values import parse_value, split_commas
-from paribus.core.errors import Faults, shown
+from paribus.core.errors import Faults, RequestError, shown
 from paribus.core.fileio import creating
 from paribus.sweeps.scaffold.write_experiment import (
     check_name,
@@ -71,15 +71,20 @@ def for_command(
     more = {"FOLDER": str(Path.cwd()), **({"METRICS": metrics} if metrics else {})}
     text = _text(command, command, baseline, {k: v for k, v in select.items() if v}, more)
     script = next((word for word in words if word.endswith(".py")), words[0])
-    stem, digest = re.sub(r"\W+", "_", Path(script).stem), hashlib.sha256(text.encode()).hexdigest()
-    file = folder / f"{stem[:40]}_{digest[:6]}.py"
-    if not file.exists():
+    stem, content = re.sub(r"\W+", "_", Path(script).stem), text.encode()
+    # A run's id has the file's name: of the command alone, as levels are part of it already.
+    folder /= hashlib.sha256(content).hexdigest()[:12]
+    file = folder / f"{stem[:40]}_{hashlib.sha256(command.encode()).hexdigest()[:6]}.py"
+    if file.exists():
+        if file.read_bytes() != content:  # it would be executed
+            raise RequestError(f"{shown(file, 300)} is there, with other content.", "Move it away.")
+    else:
         for place in reversed([p for p in (folder, *folder.parents) if not p.exists()]):
             undo.callback(_remove_folder, place)
         undo.callback(file.unlink, missing_ok=True)
         with creating(f"The experiment {file}"):
             folder.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8")
+            file.write_bytes(content)
     return file
 
 

@@ -155,6 +155,25 @@ def test_argparse_without_a_file(call, folder):
     assert (done.code, "bit-exact" in done.out) == (0, True), done
 
 
+def test_the_baseline_is_no_part_of_a_typed_command(call, folder):
+    words = ("--seeds", "2", "--no-wandb", "--json", *ONLY, "--lr", "{lr}", *SEED)
+    first = swept(call, "sweep", "lr=1e-3,1e-2", *words)
+    counts = swept(call, "sweep", "lr=1e-2,1e-3", *words)["runs"]
+    assert (counts["trained"], counts["reused"]) == (0, 4)
+    again = swept(call, "sweep", "lr=1e-3,1e-2", *words)
+    assert (again["study"], again["runs"]["reused"]) == (first["study"], 4)
+
+
+def test_a_file_in_the_place_of_a_typed_command_is_not_run(call, folder):
+    line = ("sweep", "lr=1,2", "--dry-run", *ONLY, "--lr", "{lr}", *SEED)
+    swept(call, *line[:2], "--seeds", "1", "--no-wandb", "--json", *line[3:])
+    (file,) = (folder / "r" / "commands").rglob("*.py")
+    file.write_text("open('was_run', 'w')\n" + file.read_text())
+    done = call(*line)
+    assert (done.code, (folder / "was_run").exists()) == (2, False)
+    assert f"{file.name} is there, with other content. Move it away." in done.err
+
+
 def test_click_and_nested_json_lines(call, folder):
     (folder / "clicked.py").write_text(CLICK)
     document = swept(call, "sweep", "rate=1,2.5", "kind=a,b", "--seeds", "0,3", "--no-wandb",
