@@ -23,7 +23,9 @@ from paribus.sweeps.scaffold.write_experiment import (
 )
 
 _SEEDS = ("seed", "random_seed", "random_state", "manual_seed")
-_FOLDERS = re.compile(r"(out|output|save|log|logging|results?|run|model)(_?(dir|path|folder))?")
+_FOLDERS = re.compile(
+    r"out(put)?|(out|output|save|log|logging|results?|run|model)_?(dir|path|folder)"
+)
 _PLAIN = re.compile(r"[\w@%+=:,./{}-]+")
 
 
@@ -112,12 +114,14 @@ def for_script(name: str, script: str, folder: Path) -> tuple[Path, list[str]]:
         faults.add(f"{shown(script)} cannot be read: {error}.", "Name a Python script.")
     faults.check()
     words, baseline, axes, notes = ["python", shlex.quote(script)], {}, {}, list[str]()
-    for flag, default, choices in filter(None, map(_option, calls)):
+    for flag, default, choices, kind in filter(None, map(_option, calls)):
         key = key_of(flag)
-        if key in _SEEDS or _FOLDERS.fullmatch(key):
+        if (key in _SEEDS and kind is not bool) or (_FOLDERS.fullmatch(key) and kind is str):
             words += [flag, "{seed}" if key in _SEEDS else "{out}"]
         elif default is None:
             notes.append(f"{flag} is left out: it has no default that is one number or word.")
+        elif key in ("seed", "out", "name"):
+            notes.append(f"{flag} is left out: it cannot be {{{key}}}, which is no hyperparameter.")
         else:
             words += [f"{{{flag}}}"] if isinstance(default, bool) else [flag, f"{{{key}}}"]
             baseline[key] = default
@@ -137,10 +141,11 @@ def for_script(name: str, script: str, folder: Path) -> tuple[Path, list[str]]:
     return file, notes
 
 
-def _option(call: ast.Call) -> tuple[str, Any, Sequence[Any]] | None:
-    """Return an option's flag, default and choices; None where a call defines no option.
+def _option(call: ast.Call) -> tuple[str, Any, Sequence[Any], type | None] | None:
+    """Return an option's flag, default, choices and type; None where a call defines no option.
 
-    The default is None if it is not one plain value.
+    The default is None if it is not one plain value; the type is bool where it takes no value,
+    and str where it takes any text.
     """
     name = getattr(call.func, "attr", getattr(call.func, "id", ""))
     flags = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
@@ -155,13 +160,16 @@ def _option(call: ast.Call) -> tuple[str, Any, Sequence[Any]] | None:
         with suppress(ValueError):
             given[keyword] = ast.literal_eval(text)
     if given.get("action") in ("store_true", "store_false") or given.get("is_flag"):
-        return flag, False, (True,)
+        return flag, False, (True,), bool
     default = given.get("default")
     if texts.get("type") == "float" and type(default) is int:
         default = float(default)
     if type(default) not in (int, float, str) or {"nargs", "multiple"} & texts.keys():
         default = None
-    return flag, default, given.get("choices", ())
+    kind: type | None = bool if "action" in texts else str
+    if "choices" in texts or texts.get("type") in ("int", "float") or type(default) in (int, float):
+        kind = None
+    return flag, default, given.get("choices", ()), kind
 
 
 def _text(

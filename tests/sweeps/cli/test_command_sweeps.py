@@ -524,6 +524,22 @@ def test_new_reads_options_and_runs_nothing(paribus, folder):
     assert done.code == 0
 
 
+def test_new_fills_in_the_folder_where_an_option_is_one(paribus, folder):
+    options = ('"--model", default="cnn"', '"--run", default="a"', '"--log", action="store_true"',
+               '"--save", choices=["best", "last"], default="best"', '"--out", type=int, default=9',
+               '"--output", type=int', '"--log-dir", action="append"', '"--seed", action="count"',
+               '"--name", default="x"', '"--save_path", type=Path',
+               '"--model-dir", default="models"')  # fmt: skip
+    lines = [f"parser.add_argument({option})" for option in options]
+    (folder / "options.py").write_text("\n".join(lines))
+    done = paribus("new", "four", "--script", "options.py", cwd=folder)
+    command = ("python options.py --model {model} --run {run} {--log} --save {save} "
+               "--save_path {out} --model-dir {out} --seed {seed}")  # fmt: skip
+    assert f'COMMAND = "{command}"' in (folder / "four.py").read_text()
+    for flag in ("--out", "--output", "--log-dir", "--seed", "--name"):
+        assert f"{flag} is left out: it " in done.out
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
