@@ -151,6 +151,10 @@ class Resolved:
 
     def defaults(self) -> dict[str, Any]:
         """Return the signature's defaults as JSON holds them; none for what is filled in later."""
+        return dict(self._defaults)
+
+    @functools.cached_property
+    def _defaults(self) -> dict[str, Any]:
         return {
             name: plain_default(parameter)
             for name, parameter in self.signature.parameters.items()
