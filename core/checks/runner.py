@@ -48,7 +48,9 @@ def _is_evaluated_again(subject: Subject) -> str:
     with tempfile.TemporaryDirectory(prefix="paribus-check-") as scratch:
         folder = Path(scratch, run.id)
         data = resolver.data_record(subject.requested, SEED)
-        RunWriter(folder, run, data, 0).write(report)
+        writer = RunWriter(folder, run, data, 0)
+        writer.add(report)
+        writer.persist()
         again = evaluate_run(folder, "val", trust=True)
     for name, (then, now) in again.differs.items():
         raise RequestError(
