@@ -214,7 +214,6 @@ class ResultsDir:
             target.rename(self.attempts / f"{name}.{_next(self.attempts_of(name))}")
         attempt.rename(target)
         sync_folder(self.runs)
-        sync_folder(self.attempts)
         for old in self.attempts_of(name):
             if not is_finished(old):
                 shutil.rmtree(old, ignore_errors=True)
