@@ -60,9 +60,7 @@ class Surface:
 def surface_of_run(path: Path, trust: bool = False) -> Surface:
     """Predict a grid of inputs with the best checkpoint of the run in a folder.
 
-    Args:
-        path: The folder.
-        trust: Whether whatever the record names may be imported and executed.
+    With `trust` whatever the record names may be imported and executed.
 
     Raises:
         DamagedError: If a file of the run, or the data, is not what it was.

@@ -41,11 +41,8 @@ def recorded_run(
 ) -> RunSpec:
     """Return a finished run as it was planned, with the sources it carries. Executes nothing.
 
-    Args:
-        folder: Where it lies.
-        record: Its record.
-        trust: Whether whatever the record names may be imported and executed.
-        to_train: Whether it is trained again, whatever has changed; else its weights are used.
+    With `trust` whatever the record names may be imported and executed. A run `to_train` is trained
+    again, whatever has changed; else its weights are used.
 
     Raises:
         DamagedError: If a source that it carries, or a file or variable that it read, is not what
@@ -54,7 +51,9 @@ def recorded_run(
     """
     path = folder.experiment_file(record)
     source = path.parent
-    requested = as_recorded(record)
+    # The resolved configuration; the device as it was requested.
+    values = {**record.configuration, "device": record.requested["device"]}
+    requested = Configuration.parse(with_places(values, record), record.run)
     if not trust:
         check_trusted(folder, record, requested)
     if not to_train:
@@ -76,12 +75,6 @@ def recorded_run(
         import_paths=(Path.cwd(),) if trust else (),
         noted=record.noted if isinstance(record.noted, Mapping) else {},
     )
-
-
-def as_recorded(record: RunRecord) -> Configuration:
-    """Return a record's resolved configuration, to train again; the device as it was requested."""
-    values = {**record.configuration, "device": record.requested["device"]}
-    return Configuration.parse(with_places(values, record), str(record.run))
 
 
 def with_places(configuration: Mapping[str, Any], record: RunRecord) -> dict[str, Any]:

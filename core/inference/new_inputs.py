@@ -80,11 +80,7 @@ class New:
 
 
 def read_recipe(preprocessing: Any, run: str) -> Recipe:
-    """Return the preprocessing of a record, validated.
-
-    Raises:
-        DamagedError: If it is something else.
-    """
+    """Return the preprocessing of a record, validated; raise DamagedError if it is none."""
     try:
         return TypeAdapter(Recipe).validate_python(preprocessing)
     except ValidationError as error:
@@ -239,10 +235,6 @@ class RowReader:
     """Reads rows as a record's recipe, of a table or of numbers in memory, says.
 
     What a data function reads, and how, is its own: new inputs are what it returns.
-
-    Args:
-        recipe: The record's.
-        data: Name of the data function.
     """
 
     def __init__(self, recipe: Recipe, data: str) -> None:
@@ -313,10 +305,7 @@ class RowReader:
     def _cells(self, cells: pandas.Series, column: Column, faults: Faults) -> Array:
         """Return a column as float64 `[N]` (NaN: empty), or words, object `[N]` (None: empty).
 
-        Args:
-            cells: Numbers of any type, or Python's own values.
-            column: The training's.
-            faults: Takes one for each kind of cell that cannot be used, with the first of them.
+        Of each kind of cell that cannot be used, `faults` takes the first.
         """
         words = "categories" in column
         empty = cells.isna().to_numpy()
@@ -347,11 +336,7 @@ class RowReader:
         return held
 
     def _of_file(self, word: str) -> pandas.DataFrame:
-        """Read a file's rows, in columns as the training's.
-
-        Raises:
-            RequestError: If it is no table, or its columns are not the training's.
-        """
+        """Read a file's rows, in columns as the training's."""
         import pandas
 
         path = existing(word)
@@ -409,11 +394,7 @@ class RowReader:
         return pandas.DataFrame(rows, names, self._names)
 
     def _header(self, path: Path) -> int | None:
-        """Return 0 if a file of so many numbers on each line has a header, else None.
-
-        Raises:
-            RequestError: If its first line is neither a header nor a row of them.
-        """
+        """Return 0 if a file of so many numbers on each line has a header, else None."""
         first = read_frame(str(path), header=None, nrows=1, dtype=str).iloc[0].tolist()
         if len(first) != len(self.columns):
             raise RequestError(
@@ -444,20 +425,14 @@ class RowReader:
         """Return rows that were typed or stand in a document, with their names, as they are."""
         import pandas
 
-        kept: list[list[Any]] = []
-        named: list[str] = []
+        kept: dict[str, list[Any]] = {}
         for name, row in rows:
             with faults.collecting():
-                kept.append(self._row(row, name))
-                named.append(name)
-        return pandas.DataFrame(kept, named, self._names, dtype=object)
+                kept[name] = self._row(row, name)
+        return pandas.DataFrame([*kept.values()], [*kept], self._names, dtype=object)
 
     def _row(self, row: object, name: str) -> list[Any]:
-        """Return the cells of a row in the order of the columns.
-
-        Raises:
-            RequestError: If there are others than the training's.
-        """
+        """Return the cells of a row in the order of the columns."""
         if isinstance(row, Mapping):
             self._refuse_missing([str(key) for key in row], name)
             return [row[column] for column in self._names]

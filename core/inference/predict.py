@@ -61,12 +61,8 @@ class Predictions:
 def predict_run(path: Path, given: Given, trust: bool = False) -> Predictions:
     """Predict new data with the best checkpoint of the run in a folder.
 
-    Its training data need not be there.
-
-    Args:
-        path: The folder.
-        given: What to predict.
-        trust: Whether whatever the record names may be imported and executed.
+    Its training data need not be there. With `trust` whatever the record names may be imported and
+    executed.
 
     Raises:
         DamagedError: If a file of the run is not what it was.
