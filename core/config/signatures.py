@@ -4,6 +4,8 @@ In a one-factor study a keyword that is dropped reads as "no effect". So an unkn
 error, and a value is checked against its parameter's annotation, else the type of its default.
 """
 
+from __future__ import annotations
+
 import inspect
 import json
 import re
@@ -54,6 +56,10 @@ class Signature:
 
     parameters: dict[str, Parameter]
     open: bool
+
+    def adding(self, *more: Parameter) -> Signature:
+        """Return it with further keywords."""
+        return Signature(self.parameters | {p.name: p for p in more}, self.open)
 
 
 def read_signature(
