@@ -58,10 +58,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_synced(temporary, content)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -69,19 +66,19 @@ def write_bytes(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files into a folder that is nothing yet, and last the manifest that makes it whole.
+def _write_synced(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
-    Raises:
-        OSError: If one cannot be written.
-    """
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a folder that is nothing yet, and last the manifest that makes it whole."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_synced(path, content)
     for parent in {parent for name in files for parent in Path(name).parents}:
         sync_folder(folder / parent)
     write_json(folder / MANIFEST, {
@@ -90,11 +87,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def json_text(value: Any) -> str:
-    """Return JSON to be read by people: a line for each entry of a dictionary, numbers on one line.
-
-    Raises:
-        ValueError: If a number is not finite.
-    """
+    """Return JSON to be read by people: a line for each entry of a dictionary, or for numbers."""
     return _indented(value, "\n")
 
 
@@ -117,11 +110,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        DamagedError: If it cannot be read or parsed.
-    """
+    """Read a JSON file; raise DamagedError if that cannot be done."""
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
@@ -155,11 +144,7 @@ def read_lines(path: Path) -> list[Any]:
 
 
 def verify_manifest(folder: Path, only: tuple[str, ...] | None = None) -> None:
-    """Compare files with the manifest: all of them, or those named by `only`.
-
-    Raises:
-        DamagedError: Naming the first file that is missing or differs.
-    """
+    """Compare files, all or `only` these, with the manifest; raise DamagedError at the first."""
     for fault in manifest_faults(folder, only):
         raise DamagedError(fault)
 
