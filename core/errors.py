@@ -146,18 +146,19 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
 
 # Joiners of letters and of the parts of an emoji, and the place where a word may break.
 _HARMLESS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}\N{SOFT HYPHEN}"
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def inert(text: str) -> str:
-    """Return text without control characters; its line breaks and tabs stay."""
-
-    def stands(c: str) -> bool:  # it moves no cursor and turns no letters
-        return c.isprintable() or c in _HARMLESS or unicodedata.category(c) == "Zs"
-
-    return "".join(c if c in "\n\t" or stands(c) else "\N{REPLACEMENT CHARACTER}" for c in text)
+    """Return text without what moves the cursor or turns letters; line breaks and tabs stay."""
+    stays = _HARMLESS + "\n\t"
+    return "".join(
+        c if c.isprintable() or c in stays or unicodedata.category(c) == "Zs" else _REPLACEMENT
+        for c in text
+    )
 
 
 def shown(text: object, limit: int = 80) -> str:
     """Return a user's text for a message: one line, no control characters, not too long."""
-    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+    line = "".join(c if c.isprintable() else _REPLACEMENT for c in str(text))
     return line if len(line) <= limit else line[: limit - 1] + "…"
