@@ -104,8 +104,7 @@ def trace_components(
     Args:
         configuration: It has been built in this process.
         experiment: The experiment as it was loaded.
-        read: What was read while it was built in this process; or, where a run is trained, what
-            planning observed.
+        read: What was read while it was built; where a run is trained, what planning observed.
     """
     from paribus.core.config.registry import NAMES
 
@@ -119,11 +118,12 @@ def trace_components(
     for kind, component in walk_components(configuration):
         name = NAMES[kind].get(component.name, component.name)
         name = "timm.models" if name.startswith("timm:") else name
-        own_groups = kind == "optimizer" and component.keywords.get("groups")
-        if own_groups or ":" in name or "." not in name:  # something of the experiment's file
+        if ":" in name or "." not in name:  # something of the experiment's file
             counts = True
-        if ":" not in name and "." in name:
+        else:
             modules.append(name)
+        if kind == "optimizer" and component.keywords.get("groups"):  # a function of it
+            counts = True
         if kind == "model" and component.name not in NAMES[kind]:
             # What its predictions are may be said by the file.
             counts |= inspect.isfunction(experiment.objects.get("predict"))

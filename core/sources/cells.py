@@ -62,7 +62,10 @@ def _collect(name: str, value: Any, parts: dict[str, str]) -> None:
         parts[name] = f"import {value.__name__}{alias}"
         return
     module, qualified = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
-    if module not in (None, "__main__") and _found(module, qualified) is value:
+    found: Any = sys.modules.get(module)
+    for part in qualified.split("."):
+        found = getattr(found, part, None)
+    if module not in (None, "__main__") and found is value:
         alias = "" if qualified == name else f" as {name}"
         parts[name] = f"from {module} import {qualified}{alias}"
         return
@@ -87,14 +90,6 @@ def _collect(name: str, value: Any, parts: dict[str, str]) -> None:
     parts[name] = source
 
 
-def _found(module: str, qualified: str) -> Any:
-    """Return what a module has at a qualified name."""
-    found: Any = sys.modules.get(module)
-    for part in qualified.split("."):
-        found = getattr(found, part, None)
-    return found
-
-
 def _is_constant(value: object) -> bool:
     if isinstance(value, dict):
         return all(_is_constant(item) for pair in value.items() for item in pair)
@@ -104,11 +99,7 @@ def _is_constant(value: object) -> bool:
 
 
 def _source(name: str, value: type | FunctionType) -> str:
-    """Return the source of a class or function at a cell's top level, decorators included.
-
-    Raises:
-        RequestError: If there is none, or a function was put into the class later.
-    """
+    """Return the source of a class or function at a cell's top level, decorators included."""
     codes = [value, *vars(value).values()] if isinstance(value, type) else [value]
     files = [code.co_filename for v in codes if (code := getattr(v, "__code__", None))]
     # A class without a method has no code object that names its cell: the latest cell counts.
