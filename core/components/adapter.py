@@ -39,11 +39,7 @@ class Adapter:
     def prediction(
         self, _model: nn.Module, _args: Any, keywords: dict[str, Any], outputs: Any
     ) -> Any:
-        """Return what the outputs predict: a tensor; other outputs stay, and are refused later.
-
-        Raises:
-            RequestError: If the model's own loss is wanted and there is none.
-        """
+        """Return what the outputs predict: a tensor; other outputs stay, and are refused later."""
         found = outputs
         if not isinstance(outputs, Tensor):
             found = self.predict(outputs) if self.predict else _named(outputs, "logits", outputs)

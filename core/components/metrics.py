@@ -51,10 +51,7 @@ def confusion_counts(targets: Tensor, predicted: Tensor) -> Tensor:
 def per_class(targets: Tensor, predicted: Tensor, classes: int) -> dict[str, Tensor]:
     """Return precision, recall, f1 (float64) and support (int64) of each class or label.
 
-    Args:
-        targets: Classes int64 `[N]`, or labels int64 `[N, L]` of 0 and 1; `predicted` likewise.
-        predicted: What the outputs stand for.
-        classes: How many there are, in the data or not.
+    Targets and predictions are classes int64 `[N]`, or labels int64 `[N, L]` of 0 and 1.
     """
     if targets.ndim == 2:
         return ratios((targets * predicted).sum(0), targets.sum(0), predicted.sum(0))
@@ -63,12 +60,10 @@ def per_class(targets: Tensor, predicted: Tensor, classes: int) -> dict[str, Ten
 
 
 def ratios(hits: Tensor, support: Tensor, predicted: Tensor) -> dict[str, Tensor]:
-    """Return precision, recall, f1 (float64) and support of each class from counts, int64 `[C]`.
+    """Return precision, recall, f1 (float64) and support of each class.
 
-    Args:
-        hits: Examples of the class that were predicted to be.
-        support: Examples of the class.
-        predicted: Examples that were predicted to be of the class.
+    Each count is int64 `[C]`: a class's examples that were predicted to be of it (`hits`), its
+    examples (`support`), and the examples predicted to be of it.
     """
 
     def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
@@ -83,11 +78,10 @@ def ratios(hits: Tensor, support: Tensor, predicted: Tensor) -> dict[str, Tensor
 
 
 def classification_metrics(targets: Tensor, predicted: Tensor, classes: int) -> dict[str, float]:
-    """Return accuracy (over all decisions), and macro precision, recall and F1.
+    """Return accuracy (over all decisions), and macro precision, recall and F1, of `per_class`.
 
-    The arguments are those of `per_class`. A class that no example has and that was never predicted
-    is left out of the macro means; such a label counts 0. torchmetrics and scikit-learn do the
-    same.
+    As torchmetrics and scikit-learn: a class that no example has and that was never predicted is
+    left out of the macro means; such a label counts 0.
     """
     rows = per_class(targets, predicted, classes)
     if targets.ndim == 1:
@@ -116,12 +110,8 @@ def choose_selection(
 ) -> dict[str, str]:
     """Return metric and direction by which the best epoch is chosen.
 
-    Args:
-        select: What was requested: ``metric``, in full, by its last part (``auroc`` finds
-            ``val/binary_auroc``) or as in ``metrics``, and ``direction``; None where the task
-            decides.
-        task: Has metrics and a usual choice.
-        extra: Further metrics.
+    The metric may be written in full, by its last part (``auroc`` finds ``val/binary_auroc``) or as
+    in ``metrics``; None of it or of the direction: the task decides.
 
     Raises:
         RequestError: If the runs have no such metric, or it is not known which way is better.
@@ -205,8 +195,7 @@ class ExtraMetric:
 
     Attributes:
         name: As it is typed: ``MulticlassAccuracy(top_k=2)``.
-        key: The name in the history: ``torchmetrics.MulticlassAUROC`` → ``multiclass_auroc``, and
-            with keywords ``multiclass_accuracy_top_k_2``.
+        key: In the history: ``multiclass_auroc``, with keywords ``multiclass_accuracy_top_k_2``.
 
     Raises:
         RequestError: If there is no such metric, or it cannot be made for this task.

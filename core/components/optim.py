@@ -114,11 +114,7 @@ def parameter_groups(
     """Return what an optimizer is made with: the parameters that are trained, or groups of them.
 
     The first group is one whose learning rate is not scaled, if there is one: its rate is recorded.
-
-    Args:
-        model: Whose parameters they are.
-        keywords: The optimizer's, resolved.
-        objects: What the experiment's file defines.
+    `objects` is what the experiment's file defines.
 
     Raises:
         RequestError: If a name means no parameter, or several names mean one; if a function of the
@@ -234,13 +230,7 @@ _COUNT: dict[Interval, tuple[type[LRScheduler], ...]] = {
 def scheduler_interval(
     scheduler: LRScheduler, factory: Callable[..., Any], name: str, requested: Interval | None
 ) -> Interval:
-    """Return after what a scheduler steps.
-
-    Args:
-        scheduler: As its factory returned it.
-        factory: The class or function that the configuration names.
-        name: How it names that.
-        requested: `scheduler.interval`.
+    """Return after what a scheduler, made by `factory` and called `name`, steps.
 
     Raises:
         RequestError: If neither the object nor the configuration says it, or they contradict.

@@ -40,11 +40,7 @@ class Task(ABC):
     loss: tuple[str, ...]
 
     def width(self, outputs: int) -> int:
-        """Return how many numbers per example the model returns, of so many classes or columns.
-
-        Raises:
-            RequestError: If the data is another task's.
-        """
+        """Return how many numbers per example the model returns; refuse another task's data."""
         return outputs
 
     def loss_targets(self, targets: Tensor) -> Tensor:

@@ -192,11 +192,7 @@ def _carries(path: Path) -> bool:
 
 
 def refuse_while_loading(call: str) -> None:
-    """Refuse to train from within an experiment's file that is being loaded.
-
-    Raises:
-        RequestError: Saying how a file can be an experiment and a script.
-    """
+    """Refuse to train from within an experiment's file that is being loaded."""
     if _loading:
         raise RequestError(
             f"{_loading[-1].name} calls {call} while it is loaded as an experiment.",
@@ -205,11 +201,7 @@ def refuse_while_loading(call: str) -> None:
 
 
 def object_name(value: Any, path: Path, objects: Mapping[str, Any], where: str) -> str:
-    """Return a configuration's name for an object: ``file.py:name`` or a dotted path.
-
-    Raises:
-        RequestError: If it can be found by neither.
-    """
+    """Return a configuration's name for an object, ``file.py:name`` or a dotted path, or refuse."""
     if getattr(value, "__module__", None) == objects["__name__"]:
         for name, candidate in objects.items():
             if candidate is value:
@@ -332,11 +324,7 @@ def script_baseline(file: str, objects: Mapping[str, Any], faults: Faults) -> di
 
 
 def check_function(function: Any, where: str) -> None:
-    """Refuse what cannot be an experiment, as far as that shows without calling it.
-
-    Raises:
-        RequestError: With every fault.
-    """
+    """Refuse, with every fault, what is no experiment, as far as that shows without calling it."""
     where, faults = shown(where), Faults()
     if not inspect.isgeneratorfunction(function):
         raise RequestError(f"{where} is no generator: it yields no metrics.", _YIELD)

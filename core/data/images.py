@@ -306,10 +306,7 @@ def digits(n_class: Annotated[int, Field(ge=2, le=10)] = 10) -> dict[str, Any]:
 
 
 def make_augment(components: Sequence[Component]) -> Augment | None:
-    """Return a function that applies the transforms in their order; None where there are none.
-
-    Args:
-        components: Names of `torchvision.transforms.v2`, with their keywords.
+    """Return a function that applies torchvision's transforms in their order; None: there are none.
 
     Raises:
         RequestError: With all faults of all of them.

@@ -197,11 +197,7 @@ def _from_fields(features: Any, labels: Array, where: str) -> Raw:
 
 
 def field_arrays(inputs: Any, where: str) -> Any:
-    """Return a dict or tuple as one of numeric arrays.
-
-    Raises:
-        RequestError: If one of them is something else.
-    """
+    """Return a dict or tuple as one of numeric arrays; refuse one of anything else."""
     checked: dict[Any, Array] = {}
     for name, values in _each(inputs):
         text = f"{where}, input {name!r}"
@@ -400,16 +396,10 @@ def load(
     seed: int,
     targets: Targets,
 ) -> Source:
-    """Call a data component and normalise what it returns.
+    """Call a data component and normalise what it returns; `name` is what messages call it.
 
-    The global generators of Python, numpy and torch are seeded during the call and restored after.
-
-    Args:
-        function: The data component.
-        keywords: Its keyword arguments.
-        name: What messages call it.
-        seed: The configuration's `split.seed`.
-        targets: Whether an example has one class, several labels, or quantities.
+    The global generators of Python, numpy and torch are seeded by `split.seed` during the call and
+    restored after.
 
     Raises:
         RequestError: It raised, or returned something that cannot be used; says what and where.

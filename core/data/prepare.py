@@ -119,8 +119,7 @@ def prepare(
         standardize: Whether inputs get mean 0 and deviation 1, by the training part's figures;
             None means true for tables (in memory, `[N, F]`), else false.
         augment: Changes an input at random, in the training part only.
-        fold: Which of the split's folds validates; None: nothing does, all but the test part
-            trains, however it is split.
+        fold: As of `rows_of_parts`.
         embedded: Whether inputs stay the integers that they are, as an embedding needs them.
 
     Raises:

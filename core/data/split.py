@@ -31,7 +31,7 @@ def rows_of_parts(source: Source, split: Split, fold: int | None) -> list[Rows]:
 
     Args:
         source: What `load` returned, as one set of examples.
-        split: How, resolved; its method divides.
+        split: How, resolved.
         fold: Which of the split's folds validates; None: nothing does, all but test trains.
 
     Raises:

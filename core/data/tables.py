@@ -153,12 +153,7 @@ def is_new(cells: Array, categories: Sequence[str]) -> Array:
 
 
 def table_of(frame: Any, where: str, *, fill: bool = False) -> Table:
-    """Return a DataFrame's columns as numbers or words.
-
-    Args:
-        frame: Its columns are of numbers, or of words and booleans, each with a name of its own.
-        where: Where it came from, as messages say it.
-        fill: Whether empty cells are filled. Else they are refused.
+    """Return a DataFrame's columns as numbers or words, where empty cells may be to `fill`.
 
     Raises:
         RequestError: If a column is neither, has another's name, or has empty cells that are not
@@ -274,11 +269,7 @@ def table(
 
 
 def read_frame(path: str, **options: Any) -> Any:
-    """Read a CSV or TSV file as a DataFrame.
-
-    Raises:
-        RequestError: If there is no such file, or it is no table.
-    """
+    """Read a CSV or TSV file as a DataFrame; raise RequestError if it is no file, or no table."""
     import pandas
     from pandas.errors import ParserWarning
 
@@ -308,11 +299,7 @@ def read_frame(path: str, **options: Any) -> Any:
 
 
 def check_columns(frame: Any, wanted: Sequence[str], path: str) -> None:
-    """Refuse names that a table does not have, with the nearest, or all.
-
-    Raises:
-        RequestError: With the nearest, or all.
-    """
+    """Refuse names that a table does not have, with the nearest, or all."""
     faults = Faults()
     there = [str(name) for name in frame.columns]
     for name in wanted:

@@ -135,11 +135,7 @@ ENCODERS: Mapping[Targets, Callable[..., tuple[Code, dict[str, Array]]]] = {
 
 
 def targets_array(targets: Any, where: str) -> Array:
-    """Return targets as an array `[N, ...]`; lists keep each value's own type.
-
-    Raises:
-        RequestError: They are no array, tensor, list or frame.
-    """
+    """Return targets as an array `[N, ...]`; lists keep each value's own type."""
     if is_frame(targets) and len(targets.columns) == 1:
         targets = targets.iloc[:, 0]
     if isinstance(targets, list | tuple):  # numpy would turn [1, "a"] into words

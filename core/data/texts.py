@@ -121,11 +121,7 @@ def tokens(text: str, lowercase: bool) -> list[str]:
 
 
 def checked(texts: Texts, where: str) -> Texts:
-    """Return the texts if each has a token.
-
-    Raises:
-        RequestError: Naming those that have none.
-    """
+    """Return the texts if each has a token; raise RequestError naming those that have none."""
     bare = [row for row, text in enumerate(texts.texts) if not TOKEN.search(text)]
     if bare:
         rows = first_few([str(row) for row in bare])

@@ -310,11 +310,7 @@ class RunRecord(_Frozen):
 
 
 def read_record(value: Any) -> RunRecord:
-    """Read a parsed `run.json`.
-
-    Raises:
-        ValueError: If it is none, or of another format; the message says what is wrong.
-    """
+    """Read a parsed `run.json`; raise ValueError, which says what is wrong, if it is none."""
     if (
         isinstance(value, dict)
         and isinstance(value.get("format"), int)
@@ -334,11 +330,7 @@ def read_record(value: Any) -> RunRecord:
 
 
 def places_of_sources(noted: Any) -> dict[str, Path]:
-    """Return where the files that a run carries lay when it was trained, by path in ``source/``.
-
-    Args:
-        noted: Of its record, which may hold anything.
-    """
+    """Return where the files that a run carries lay when it was trained, by path in ``source/``."""
     sources = noted.get("sources") if isinstance(noted, Mapping) else None
     found = sources.items() if isinstance(sources, dict) else ()
     return {
@@ -356,11 +348,7 @@ def _can_be_path(text: str) -> bool:
 
 
 def noted_files(noted: Any) -> dict[str, str | None]:
-    """Return the files that a run read when it was planned, to their sha256.
-
-    Args:
-        noted: Of its record, which may hold anything.
-    """
+    """Return the files that a run read when it was planned, to their sha256."""
     files = noted.get("files") if isinstance(noted, Mapping) else None
     found = files.items() if isinstance(files, dict) else ()
     return {str(path): digest for path, digest in found if isinstance(digest, str | None)}
@@ -450,10 +438,6 @@ class _PresentImports(ast.NodeTransformer):
 
 
 def read_old_source(content: bytes, file: str) -> ast.Module:
-    """Parse a carried source so that what it imports from ``core`` is found today.
-
-    Raises:
-        SyntaxError: If it is not Python.
-    """
+    """Parse a carried source so that what it imports from ``core`` is found today."""
     tree: ast.Module = _PresentImports().visit(ast.parse(content, file))
     return ast.fix_missing_locations(tree)
