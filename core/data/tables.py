@@ -138,18 +138,12 @@ class Table:
 
     def new_words(self, recipe: TableRecipe) -> dict[str, list[str]]:
         """Return by column its words that are none of the categories, sorted."""
-        found: dict[str, list[str]] = {}
-        for column in recipe["columns"]:
-            cells = self.columns[column["name"]]
-            if "categories" in column and (new := is_new(cells, column["categories"])).any():
-                found[column["name"]] = sorted(set(cells[new]))
-        return found
-
-
-def is_new(cells: Array, categories: Sequence[str]) -> Array:
-    """Return which words, object `[N]`, are none of the categories: bool `[N]`; not empty cells."""
-    known = {None, *categories}
-    return np.array([cell not in known for cell in cells], dtype=bool)
+        words = {
+            column["name"]: set(self.columns[column["name"]]) - {None, *column["categories"]}
+            for column in recipe["columns"]
+            if "categories" in column
+        }
+        return {name: sorted(new) for name, new in words.items() if new}
 
 
 def table_of(frame: Any, where: str, *, fill: bool = False) -> Table:
@@ -205,10 +199,7 @@ def table_of(frame: Any, where: str, *, fill: bool = False) -> Table:
 
 def words_array(cells: Iterable[object]) -> Array:
     """Return cells as words, object `[N]`; None, an empty cell, stays."""
-    words = [None if cell is None else str(cell) for cell in cells]
-    array = np.empty(len(words), dtype=object)
-    array[:] = words
-    return array
+    return np.array([None if cell is None else str(cell) for cell in cells], dtype=object)
 
 
 def _empty(cells: Array) -> Array:

@@ -17,7 +17,7 @@ from paribus.core.data.images import SUFFIXES, ImageRecipe, decode_alike, image_
 from paribus.core.data.load import Field
 from paribus.core.data.loader import Fields, Inputs, Part
 from paribus.core.data.prepare import Recipe
-from paribus.core.data.tables import Column, Table, check_columns, is_new, read_frame, words_array
+from paribus.core.data.tables import Column, Table, check_columns, read_frame, words_array
 from paribus.core.data.texts import UNKNOWN, TextRecipe, Texts
 from paribus.core.errors import DamagedError, Faults, RequestError, first_few, nearest, shown
 from paribus.core.fileio import existing
@@ -287,9 +287,10 @@ class RowReader:
         names = [name for frame in frames for name in frame.index]
         notes = []
         for column in self.columns:
-            held, known = cells[column["name"]], column.get("categories")
-            if known is not None and len(new := np.flatnonzero(is_new(held, known))):
-                # It is read as none of them, as such words are in validation and test.
+            held, known = cells[column["name"]], column.get("categories", ())
+            usual = {None, *known}
+            new = [row for row, cell in enumerate(held) if known and cell not in usual]
+            if new:  # it is read as none of them, as such words are in validation and test
                 notes.append(
                     f"{shown(names[new[0]], 200)}, column '{shown(column['name'])}' holds "
                     f"{shown(repr(held[new[0]]), 40)}{_and_more(len(new))}: it counts as none of "
