@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -253,8 +254,8 @@ class RunRecord(_Frozen):
     @property
     def finalized(self) -> dict[str, Any] | None:
         """The study, label and best epochs that a final run comes from; None of other runs."""
-        found = self.noted.get("finalized") if isinstance(self.noted, Mapping) else None
-        return found if isinstance(found, dict) and isinstance(found.get("label"), str) else None
+        found = _noted(self.noted, "finalized")
+        return found if isinstance(found.get("label"), str) else None
 
     @property
     def is_complete(self) -> bool:
@@ -311,13 +312,10 @@ class RunRecord(_Frozen):
 
 def read_record(value: Any) -> RunRecord:
     """Read a parsed `run.json`; raise ValueError, which says what is wrong, if it is none."""
-    if (
-        isinstance(value, dict)
-        and isinstance(value.get("format"), int)
-        and value["format"] > FORMAT
-    ):
+    number = value.get("format") if isinstance(value, dict) else None
+    if isinstance(number, int) and number > FORMAT:
         raise ValueError(
-            f"has format {value['format']}; this version of paribus reads up to format {FORMAT}"
+            f"has format {number}; this version of paribus reads up to format {FORMAT}"
         )
     try:
         return RunRecord.model_validate(value)
@@ -331,27 +329,24 @@ def read_record(value: Any) -> RunRecord:
 
 def places_of_sources(noted: Any) -> dict[str, Path]:
     """Return where the files that a run carries lay when it was trained, by path in ``source/``."""
-    sources = noted.get("sources") if isinstance(noted, Mapping) else None
-    found = sources.items() if isinstance(sources, dict) else ()
-    return {
-        name: Path(place)
-        for name, place in found
-        if isinstance(place, str) and _can_be_path(name) and _can_be_path(place)
-    }
-
-
-def _can_be_path(text: str) -> bool:
-    try:
-        return b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:
-        return False
+    found = {}
+    for name, place in _noted(noted, "sources").items():
+        with suppress(UnicodeEncodeError, TypeError):
+            if b"\0" not in os.fsencode(name) + os.fsencode(place):
+                found[name] = Path(place)
+    return found
 
 
 def noted_files(noted: Any) -> dict[str, str | None]:
     """Return the files that a run read when it was planned, to their sha256."""
-    files = noted.get("files") if isinstance(noted, Mapping) else None
-    found = files.items() if isinstance(files, dict) else ()
-    return {str(path): digest for path, digest in found if isinstance(digest, str | None)}
+    files = _noted(noted, "files").items()
+    return {str(path): digest for path, digest in files if isinstance(digest, str | None)}
+
+
+def _noted(noted: Any, key: str) -> dict[str, Any]:
+    """Return one of the dicts that a record, whose notes may be anything, notes."""
+    found = noted.get(key) if isinstance(noted, Mapping) else None
+    return found if isinstance(found, dict) else {}
 
 
 # Records of format 1, which the packages `core` and `sweeps` wrote: they name an object as
