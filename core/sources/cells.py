@@ -61,11 +61,11 @@ def _collect(name: str, value: Any, parts: dict[str, str]) -> None:
         alias = "" if value.__name__ == name else f" as {name}"
         parts[name] = f"import {value.__name__}{alias}"
         return
-    module, qualified = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
+    module, qualified = getattr(value, "__module__", None) or "", getattr(value, "__qualname__", "")
     found: Any = sys.modules.get(module)
     for part in qualified.split("."):
         found = getattr(found, part, None)
-    if module not in (None, "__main__") and found is value:
+    if module not in ("", "__main__") and found is value:
         alias = "" if qualified == name else f" as {name}"
         parts[name] = f"from {module} import {qualified}{alias}"
         return
