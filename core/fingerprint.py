@@ -181,10 +181,9 @@ def identity_parts(
         seed: The run's seed.
         engine: What trains it.
         data_fingerprint: sha256 of the data; None where a function keeps it to itself.
-        initial_weights: sha256 of the weights that seed 0 begins with: a model may read them from
-            a file of its own, of which nothing else here knows; None for a function.
-        weights: For each key that names a file of weights to begin with that file's sha256,
-            wherever it lies.
+        initial_weights: sha256 of the weights that seed 0 begins with, as a model may read them
+            from a file of its own; None for a function.
+        weights: For each key that names a file of weights that file's sha256.
         sources: Digests and distributions of what its components are made of.
         folder: Where the first of them lies, or lay when a run that carries it was trained.
         observed: Files and variables that were read on import and when the model was built.

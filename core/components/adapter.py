@@ -20,7 +20,6 @@ class Adapter:
     returns its prediction and its own loss.
 
     Attributes:
-        name: What messages call the model.
         alone: The one argument of its forward besides ``labels``; None where there are more.
         predict: The function of this name in the experiment's file.
     """

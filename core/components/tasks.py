@@ -67,11 +67,11 @@ class Task(ABC):
         """Return the metrics of a whole part."""
 
     def confusion(self, outputs: Tensor, targets: Tensor) -> dict[str, Matrix | None]:  # noqa: ARG002
-        """Count (target, prediction), as records have it.
+        """Count (target, prediction), as records have it; None for values.
 
         Returns:
-            ``confusion_matrix``, one for each label; None for values, and for many classes, which
-            have ``confusion_counts`` instead: (target, prediction, count) of what occurs.
+            ``confusion_matrix``, one for each label, or for many classes None and
+            ``confusion_counts``: (target, prediction, count) of what occurs.
         """
         return {"confusion_matrix": None}
 

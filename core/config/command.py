@@ -37,8 +37,7 @@ class Command:
         folder: Where it runs, and where relative paths begin.
         levels: The baseline's level of each hyperparameter.
         inputs: `INPUTS`: files and folders that decide the numbers besides those in `words`.
-        pattern: `METRICS` as a regular expression for each line that it prints; None: the form of
-            the line decides.
+        pattern: `METRICS` as a regular expression for lines; None: a line's form decides.
         written: `METRICS` as a file, or folder of TensorBoard events, that it writes instead.
     """
 

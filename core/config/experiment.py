@@ -39,8 +39,6 @@ class Experiment:
     """What an experiment file defines.
 
     Attributes:
-        name: The file's name without ``.py``.
-        path: The file.
         question: The first line of its docstring.
         baseline: The configuration to compare with, as the file states it.
         axes: Hyperparameter to levels (a list) or their text, in the file's order.

@@ -108,10 +108,7 @@ class ImageFiles(Dataset[tuple[torch.Tensor, Any]]):
 def decode(path: Path | BytesIO, channels: int, size: Sequence[int] | None) -> torch.Tensor:
     """Decode an image file: float32 `[channels, height, width]` from 0 to 1, brought to a size.
 
-    It is turned as its EXIF orientation says.
-
-    Raises:
-        RequestError: If it cannot be decoded, naming it.
+    It is turned as its EXIF orientation says. Raises RequestError naming what cannot be decoded.
     """
     from PIL import Image, ImageOps
 
@@ -246,9 +243,6 @@ def image_files(folder: Path) -> list[Path]:
 
     Links to folders are followed, and each folder is read once: a link may lead back up. What is
     hidden, or was added by the system that the files were copied from, is no example.
-
-    Raises:
-        RequestError: If a folder cannot be read, or a link leads nowhere.
     """
     found: list[Path] = []
     folders, read = [folder], set()

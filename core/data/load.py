@@ -62,7 +62,7 @@ class Raw:
         digest: sha256 over the inputs' dtype, shape and bytes.
         targets: `[N, ...]` of any dtype.
         where: Where this came from, as messages say it.
-        shape: Shape of one example's input; empty where it follows from the training part.
+        shape: Of one example's input; empty where it follows from the training part.
         columns: Names of the features, if known.
         class_names: Names for the labels 0, 1, …, if known.
         decoding: How a file becomes an input, for images.
@@ -363,13 +363,10 @@ class Source:
     Attributes:
         name: The data function's name, for messages.
         parts: `{"all": …}`, or ready-made parts by name (`test` may be missing).
-        targets: Whether an example has one class, several labels, or quantities.
         outputs: Number of classes, of labels, or of target columns.
         class_names: Names in the order of the codes; None for quantities.
         fingerprint: sha256 over all that was returned.
-        too_fine: Columns or channels that float32 cannot keep: inputs are float64 where there are
-            any, else float32.
-        whole: Whether all numbers of the inputs are of an integer type.
+        too_fine: Columns or channels that float32 cannot keep: with any, inputs are float64.
         drawn: Whether the function drew from the generators that `split.seed` seeds.
     """
 

@@ -47,8 +47,7 @@ class Data:
         train: What is trained on; preprocessing is fitted on it alone.
         val: What model selection uses; empty in a final run.
         test: May be empty.
-        input_shape: Shape of one example's input, without the batch dimension; for sequences of
-            tokens the longest of the training part.
+        input_shape: Of one example's input; for tokens the training part's longest sequence.
         preprocessing: What `predict` needs to treat new data the same; can be written as JSON.
         new_words: By column of a table the words that validation or test has and training lacks.
     """

@@ -46,8 +46,8 @@ class Table:
 
     Attributes:
         columns: Name to its cells: float64 `[N]` (NaN: empty) or words, object `[N]` (None: empty).
-        fill: Whether empty cells are filled: numbers by the training part's mean, words by none of
-            their categories. Else they are refused.
+        fill: Whether empty cells, else refused, are filled: numbers by the training part's mean,
+            words by none of their categories.
         where: Where they came from, as messages say it.
         wide: Whether float32 cannot keep what a column varies by.
         kept: Columns that stay inputs where the split goes by them.

@@ -33,10 +33,9 @@ class TextRecipe(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class Texts:
-    """Texts before their vocabulary is known.
+    """Texts, one for each example, before their vocabulary is known.
 
     Attributes:
-        texts: One for each example.
         lowercase: Whether words in capitals are the same words.
         min_count: Words that occur less often in the training part are unknown.
         column: The column that they are from, if they came from a table.

@@ -34,15 +34,13 @@ class _Frozen(BaseModel):
 
 
 class Epoch(_Frozen):
-    """A line of `history.jsonl`.
+    """A line of `history.jsonl`; None is what a function keeps to itself.
 
     Attributes:
-        epoch: Counted from 1.
         metrics: `<split>/<metric>` to its value; None where it is not finite or not defined.
-        lr: Learning rate of the epoch's last update, of the optimizer's first group of parameters;
-            None where a function keeps it to itself.
-        order_sha256: Hash of the order of the examples; None where a function keeps it to itself.
-        weights_sha256: Hash of the weights after the epoch; None likewise.
+        lr: Learning rate of the last update, of the optimizer's first group of parameters.
+        order_sha256: Hash of the order of the examples.
+        weights_sha256: Hash of the weights after the epoch.
         seconds: Training and validation.
     """
 
@@ -108,7 +106,6 @@ class RecordedData(_Frozen):
     """What a run was trained on; sizes and hash are None where a function keeps them to itself.
 
     Attributes:
-        fingerprint: sha256 of the data.
         train, val, test: Examples in each part; `val` is 0 where only the function knows, and in a
             final run.
         input_shape: Of one input.
@@ -131,14 +128,12 @@ class Facts(_Frozen):
     Attributes:
         epochs: How many the run was given.
         updates: Steps of the optimizer.
-        updates_per_epoch: Steps in a whole epoch.
         parameters: Numbers in the model.
         directions: Further metrics to `minimize` or `maximize`; None where a metric has neither.
         fresh: Tensors that did not come from the file of weights to begin with.
         absent: Classes of which validation has no example.
         loss_by_batch: Whether the loss depends on how many examples it is given together.
-        seeds_overridden: Whether its model begins with equal weights under all seeds, as it seeds
-            the generators itself.
+        seeds_overridden: Whether all seeds begin with equal weights, as the model sets a seed.
     """
 
     epochs: int
@@ -170,15 +165,13 @@ class RunRecord(_Frozen):
     """`run.json`: what was trained, with what, and what came out.
 
     Attributes:
-        run: The run's id.
         status: `failed` if its training failed; `reason` says why.
         configuration: The resolved one; `requested` is the one that was asked for.
         identity: All that decides the numbers, by name; the id is its hash.
         initial_weights: Name to sha256 of each tensor before the first step.
         epochs: How many were trained.
         weights_sha256: Hash of the last epoch's weights.
-        noted: Recorded without being part of the identity: git, the working directory, where the
-            sources lay.
+        noted: What is no part of the identity: git, the working directory, where sources lay.
         read_later: What the user's code read after its model was built.
     """
 

@@ -57,8 +57,7 @@ class Observed:
 
     Attributes:
         modules: Name to file of modules that were imported by a name that is computed.
-        files: Absolute paths of files read, and ``FOLDER/`` of folders listed, on import and when
-            the model was built.
+        files: Absolute paths read, and ``FOLDER/`` listed, on import and when the model was built.
         variables: Names of environment variables looked up then.
     """
 
