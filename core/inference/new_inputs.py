@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 STANDARD_INPUT = "-"
 TEXT_FILES = (".txt", ".csv", ".tsv", ".tab")
+_FIELDS = "rows from Python, or as JSON on standard input, with all inputs of the training"
 
 
 @dataclass(frozen=True)
@@ -93,136 +95,141 @@ def read_recipe(preprocessing: Any, run: str) -> Recipe:
         ) from error
 
 
-@dataclass(frozen=True)
-class ImageReader:
-    """Finds image files, and those in folders; they are decoded when they are needed."""
+def read_new(given: Given, recipe: Recipe, data: str) -> New:
+    """Read what was given as the recipe of a record with this data function says.
 
-    recipe: ImageRecipe
-    scaling: Scaling | None  # mean and scale of each channel
-    expected = "images by path, or folders of them"
-
-    def read(self, given: Given) -> New:
-        """Return the images; those that cannot be used are refused together, by ``batches``."""
-        faults = Faults()
-        paths: list[Path] = []
-        for word in given.as_words("the path of an image", faults):
-            path = existing(word)
-            if path is None:
-                faults.add(
-                    f"There is no file {shown(word, 200)}.", "Give images, or folders of them."
-                )
-                continue
-            found = image_files(path) if path.is_dir() else [path]
-            paths += found
-            if not found:
-                faults.add(f"{shown(word, 200)}: there is no image in this folder.")
-        if not paths:
-            faults.check()
-
-        def batches(size: int) -> Iterator[torch.Tensor]:
-            for start in range(0, len(paths), size):
-                decoded = []
-                for path in paths[start : start + size]:
-                    with faults.collecting():
-                        decoded.append(decode_alike(path, **self.recipe))
-                if not faults.found:
-                    yield standardized(torch.stack(decoded), self.scaling)
-            faults.check()
-
-        return New([str(path) for path in paths], batches)
+    Raises:
+        RequestError: There is nothing, or something that is not as the training data were.
+    """
+    read: Callable[[Given], New]
+    if "image" in recipe:
+        expected = "images by path, or folders of them"
+        read = partial(_read_images, recipe["image"], recipe["standardize"])
+    elif "fields" in recipe:
+        expected, read = _FIELDS, partial(_read_fields, recipe["fields"])
+    elif "text" in recipe:
+        expected = "texts, .txt files with a text on each line, .csv or .tsv files, or - for lines"
+        read = partial(_read_texts, recipe["text"])
+    else:
+        rows = RowReader(recipe, data)
+        expected, read = rows.expected, rows.read
+    new = read(given) if given.words or given.rows else None
+    if new is None or not new.names:
+        raise RequestError(
+            "There is nothing to predict.",
+            f"Give {expected}; or rows as JSON on standard input, with --json.",
+        )
+    return new
 
 
-@dataclass(frozen=True)
-class TextReader:
-    """Reads texts as they were typed, and lines of files or of standard input."""
+def _read_images(recipe: ImageRecipe, scaling: Scaling | None, given: Given) -> New:
+    """Find image files, and those in folders; they are decoded when they are needed.
 
-    recipe: TextRecipe
-    expected = "texts, .txt files with a text on each line, .csv or .tsv files, or - for lines"
-
-    def read(self, given: Given) -> New:
-        """Return the texts; refused are files that cannot be read, and texts of unknown words."""
-        faults = Faults()
-        found: list[tuple[str, str]] = []  # how a text is called, and the text
-        for word in given.as_words("a text", faults):
-            with faults.collecting():
-                typed = given.rows is not None
-                found += [(word, word)] if typed else self._texts(word, given.lines)
-        tokens = Texts([text for _, text in found]).encoded(self.recipe)
-        ids = torch.split(tokens.ids, tokens.lengths.tolist())
-        for (name, text), sequence in zip(found, ids, strict=True):
-            if not (sequence != UNKNOWN).any():
-                words = "none of the words that the run was trained with"
-                where = "" if name == text else f"{shown(name, 200)}: "
-                faults.add(
-                    f"{where}'{shown(text)}' has {words if len(sequence) else 'no word'}.",
-                    f"It was trained with {shown(' '.join(self.recipe['vocabulary'][:8]), 100)} …",
-                )
-        faults.check()
-        return New.in_memory([name for name, _ in found], tokens)
-
-    def _texts(self, word: str, lines: Sequence[str]) -> list[tuple[str, str]]:
-        """Return the texts that a word stands for, with their names.
-
-        It is a text, a file or `-` for the lines; what looks like a file's path has to be one.
-        """
+    Those that cannot be used are refused together, by ``batches``.
+    """
+    faults = Faults()
+    paths: list[Path] = []
+    for word in given.as_words("the path of an image", faults):
         path = existing(word)
-        if word != STANDARD_INPUT:
-            if not word.lower().endswith(TEXT_FILES):
-                return [(word, word)]
-            if path is None:
-                if len(word.split()) > 1:  # a sentence about a file
-                    return [(word, word)]
-                raise RequestError(
-                    f"There is no file {shown(word, 200)}.",
-                    f"Texts are read from files that end in {', '.join(TEXT_FILES)}; all else is a "
-                    "text.",
-                )
-            if path.suffix.lower() != ".txt":
-                return self._column_of_texts(path)
-            try:
-                word, lines = str(path), path.read_text("utf-8-sig").split("\n")
-            except (OSError, UnicodeDecodeError) as error:
-                raise RequestError(
-                    f"{shown(path, 200)}: cannot be read: {shown(error, 120)}.",
-                    "It has to be text (UTF-8).",
-                ) from error
-        return [(f"{word}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()]
+        if path is None:
+            faults.add(f"There is no file {shown(word, 200)}.", "Give images, or folders of them.")
+            continue
+        found = image_files(path) if path.is_dir() else [path]
+        paths += found
+        if not found:
+            faults.add(f"{shown(word, 200)}: there is no image in this folder.")
+    if not paths:
+        faults.check()
 
-    def _column_of_texts(self, path: Path) -> list[tuple[str, str]]:
-        frame = read_frame(str(path), dtype=str, keep_default_na=False)
-        names = [str(name) for name in frame.columns]
-        column = self.recipe["column"] or (names[0] if len(names) == 1 else None)
-        if column is None:
-            raise RequestError(
-                f"{shown(path, 200)}: has the columns {shown(', '.join(names), 200)}; expected "
-                "one, of texts.",
-                "Give a file with that column alone.",
+    def batches(size: int) -> Iterator[torch.Tensor]:
+        for start in range(0, len(paths), size):
+            decoded = []
+            for path in paths[start : start + size]:
+                with faults.collecting():
+                    decoded.append(decode_alike(path, **recipe))
+            if not faults.found:
+                yield standardized(torch.stack(decoded), scaling)
+        faults.check()
+
+    return New([str(path) for path in paths], batches)
+
+
+def _read_texts(recipe: TextRecipe, given: Given) -> New:
+    """Read texts as they were typed, and lines of files or of standard input."""
+    faults = Faults()
+    found: list[tuple[str, str]] = []  # how a text is called, and the text
+    for word in given.as_words("a text", faults):
+        with faults.collecting():
+            typed = given.rows is not None
+            found += [(word, word)] if typed else _texts(word, given.lines, recipe)
+    tokens = Texts([text for _, text in found]).encoded(recipe)
+    ids = torch.split(tokens.ids, tokens.lengths.tolist())
+    for (name, text), sequence in zip(found, ids, strict=True):
+        if not (sequence != UNKNOWN).any():
+            words = "none of the words that the run was trained with"
+            where = "" if name == text else f"{shown(name, 200)}: "
+            faults.add(
+                f"{where}'{shown(text)}' has {words if len(sequence) else 'no word'}.",
+                f"It was trained with {shown(' '.join(recipe['vocabulary'][:8]), 100)} …",
             )
-        check_columns(frame, [column], str(path))
-        return [(f"{path}:{row}", text) for row, text in enumerate(frame[column].tolist(), 1)]
+    faults.check()
+    return New.in_memory([name for name, _ in found], tokens)
 
 
-@dataclass(frozen=True)
-class FieldsReader:
-    """Reads rows that have several tensors each: an object by name, or a list in their order."""
+def _texts(word: str, lines: Sequence[str], recipe: TextRecipe) -> list[tuple[str, str]]:
+    """Return the texts that a word stands for, with their names.
 
-    fields: Sequence[Field]
-    expected = "rows from Python, or as JSON on standard input, with all inputs of the training"
-
-    def read(self, given: Given) -> New:
-        """Return the rows; refused are those of other names or shapes."""
-        rows: Any = given.rows
-        if rows is None:
+    It is a text, a file or `-` for the lines; what looks like a file's path has to be one.
+    """
+    path = existing(word)
+    if word != STANDARD_INPUT:
+        is_sentence = path is None and len(word.split()) > 1  # about a file
+        if is_sentence or not word.lower().endswith(TEXT_FILES):
+            return [(word, word)]
+        if path is None:
             raise RequestError(
-                "A model of several inputs reads no files.", f"Give {self.expected}."
+                f"There is no file {shown(word, 200)}.",
+                f"Texts are read from files that end in {', '.join(TEXT_FILES)}; all else is a "
+                "text.",
             )
-        tensors: dict[Any, torch.Tensor] = {}
-        for name, shape, dtype in self.fields:
-            with refusing(f"Input {name!r} is no {dtype} of shape {shape}", self.expected):
-                found = torch.as_tensor(np.array([row[name] for row in rows]))
-                tensors[name] = found.to(getattr(torch, dtype)).reshape(len(rows), *shape)
-        inputs = Fields(tensors if isinstance(self.fields[0][0], str) else tuple(tensors.values()))
-        return New.in_memory([f"{STANDARD_INPUT}:{n}" for n in range(1, len(rows) + 1)], inputs)
+        if path.suffix.lower() != ".txt":
+            return _column_of_texts(path, recipe["column"])
+        try:
+            word, lines = str(path), path.read_text("utf-8-sig").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RequestError(
+                f"{shown(path, 200)}: cannot be read: {shown(error, 120)}.",
+                "It has to be text (UTF-8).",
+            ) from error
+    return [(f"{word}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _column_of_texts(path: Path, column: str | None) -> list[tuple[str, str]]:
+    frame = read_frame(str(path), dtype=str, keep_default_na=False)
+    names = [str(name) for name in frame.columns]
+    column = column or (names[0] if len(names) == 1 else None)
+    if column is None:
+        raise RequestError(
+            f"{shown(path, 200)}: has the columns {shown(', '.join(names), 200)}; expected "
+            "one, of texts.",
+            "Give a file with that column alone.",
+        )
+    check_columns(frame, [column], str(path))
+    return [(f"{path}:{row}", text) for row, text in enumerate(frame[column].tolist(), 1)]
+
+
+def _read_fields(fields: Sequence[Field], given: Given) -> New:
+    """Read rows that have several tensors each: an object by name, or a list in their order."""
+    rows: Any = given.rows
+    if rows is None:
+        raise RequestError("A model of several inputs reads no files.", f"Give {_FIELDS}.")
+    tensors: dict[Any, torch.Tensor] = {}
+    for name, shape, dtype in fields:
+        with refusing(f"Input {name!r} is no {dtype} of shape {shape}", _FIELDS):
+            found = torch.as_tensor(np.array([row[name] for row in rows]))
+            tensors[name] = found.to(getattr(torch, dtype)).reshape(len(rows), *shape)
+    inputs = Fields(tensors if isinstance(fields[0][0], str) else tuple(tensors.values()))
+    return New.in_memory([f"{STANDARD_INPUT}:{n}" for n in range(1, len(rows) + 1)], inputs)
 
 
 # Rows of numbers and words: of files, typed, or of a JSON document.
