@@ -169,12 +169,8 @@ def resolve_component(kind: str, name: str, experiment: Experiment) -> Resolved:
 
     Raises RequestError if there is no such name, or what is there is not of this kind.
     """
-    if (kind, name) not in experiment.resolved:
-        experiment.resolved[kind, name] = _resolve(kind, name, experiment)
-    return experiment.resolved[kind, name]
-
-
-def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
+    if (kind, name) in experiment.resolved:
+        return experiment.resolved[kind, name]
     function, trusted = _find(kind, name, experiment)
     if not _is_of_kind(kind, function, trusted):
         short = f"Short names are {', '.join(NAMES[kind])}." if NAMES[kind] else ""
@@ -203,7 +199,8 @@ def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
             )
         if about is None or about in signature.parameters:
             signature = signature.adding(Parameter(key, takes, None))
-    return Resolved(kind, name, function, signature)
+    experiment.resolved[kind, name] = found = Resolved(kind, name, function, signature)
+    return found
 
 
 def _configured(function: Any, **keywords: Any) -> Any:
