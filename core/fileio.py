@@ -7,7 +7,6 @@ full. So: temporary file, fsync, rename, fsync of the folder.
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -178,15 +177,10 @@ def manifest_faults(folder: Path, only: tuple[str, ...] | None = None) -> Iterat
 
 def _is_within(folder: Path, path: Path) -> bool:
     """Return whether this is a file in the folder or its folders, and no link leads to it."""
-    inside = path.relative_to(folder).parts if path.is_relative_to(folder) else ()
-    if not inside or ".." in inside:
+    # Not Path.is_file: it raises for names that no file can have.
+    if not (path.is_relative_to(folder) and os.path.isfile(path)):  # noqa: PTH113
         return False
-    places = [folder.joinpath(*inside[:depth]) for depth in range(1, len(inside) + 1)]
-    try:
-        modes = [os.lstat(place).st_mode for place in places]
-    except (OSError, ValueError):  # the latter of a name that no file can have
-        return False
-    return all(map(stat.S_ISDIR, modes[:-1])) and stat.S_ISREG(modes[-1])
+    return path.resolve() == folder.resolve() / path.relative_to(folder)
 
 
 @contextmanager
