@@ -135,13 +135,14 @@ def first_few(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + more
 
 
-def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """Return ``Did you mean 'relu'?``, or the valid choices where none is close."""
+def did_you_mean(name: str, choices: Iterable[str], otherwise: str | None = None) -> str:
+    """Return ``Did you mean 'relu'?``; where none is close `otherwise`, or the valid choices."""
     choices = list(choices)
-    close = nearest(name, choices)
-    if close:
+    if close := nearest(name, choices):
         return f"Did you mean '{close}'?"
-    return f"Choose {one_of(choices)}." if choices else ""
+    if otherwise is None and choices:
+        return f"Choose {one_of(choices)}."
+    return otherwise or ""
 
 
 # Joiners of letters and of the parts of an emoji, and the place where a word may break.

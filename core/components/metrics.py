@@ -19,7 +19,7 @@ from torch import Tensor
 
 from paribus.core.config.schema import DIRECTIONS, Direction
 from paribus.core.config.values import show_value
-from paribus.core.errors import RequestError, did_you_mean, nearest, shown
+from paribus.core.errors import RequestError, did_you_mean, shown
 from paribus.core.sources.reads import Reads, observing, refusing
 
 if TYPE_CHECKING:
@@ -167,11 +167,7 @@ def is_better(direction: Direction, new: float | None, old: float | None) -> boo
 def extra_metrics(
     configured: Sequence[str | Mapping[str, Any]], task: Task, outputs: int
 ) -> list[ExtraMetric]:
-    """Make the metrics that a configuration names, each for the task.
-
-    Raises:
-        RequestError: If there is no such metric, it cannot be made, or two would have one name.
-    """
+    """Make the metrics that a configuration names for the task; refuse two of one name."""
     found: dict[str, ExtraMetric] = {}
     for metric in configured:
         made = ExtraMetric(metric, task, outputs)
@@ -237,10 +233,7 @@ class ExtraMetric:
         """Return the metric over a whole part, from outputs float `[N, …]` and its targets.
 
         The mean area under the curve (AUROC) is that of the classes or labels that have one: those
-        of which the part has examples, and others.
-
-        Raises:
-            RequestError: If it is not one number.
+        of which the part has examples, and others. A metric that is not one number is refused.
         """
         if self.task.targets == "values" and targets.shape[1] == 1:
             targets = targets.squeeze(1)
@@ -274,8 +267,6 @@ def _find_metric(name: str) -> Any:
                 found = getattr(importlib.import_module(place), word, None)
             if inspect.isclass(found) and issubclass(found, torchmetrics.Metric):
                 return found
-    close = nearest(name, [w for w in dir(torchmetrics.classification) if w[0].isupper()])
-    hint = "Name a class of torchmetrics, such as CohenKappa."
-    if close:
-        hint = f"Did you mean '{close}'?"
+    classes = [w for w in dir(torchmetrics.classification) if w[0].isupper()]
+    hint = did_you_mean(name, classes, "Name a class of torchmetrics, such as CohenKappa.")
     raise RequestError(f"metrics: there is no torchmetrics metric '{shown(name)}'.", hint)

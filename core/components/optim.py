@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from paribus.core.config.registry import GROUPS, LR_SCALE, NO_DECAY
 from paribus.core.config.schema import Interval
-from paribus.core.errors import Faults, RequestError, did_you_mean, first_few, nearest, shown
+from paribus.core.errors import Faults, RequestError, did_you_mean, first_few, shown
 from paribus.core.sources.reads import refusing
 
 # One fused kernel per step instead of a dozen small ones; measured on the CPU, where these four
@@ -167,8 +167,7 @@ def _named(
     if not found:
         parts = [name.split(".") for name in trained]
         names = dict.fromkeys(".".join(p[:k]) for p in parts for k in range(1, len(p) + 1))
-        close = nearest(pattern, names)
-        hint = f"Did you mean '{close}'?" if close else f"Names are {first_few(list(names))}."
+        hint = did_you_mean(pattern, names, f"Names are {first_few(list(names))}.")
         text = f"optimizer.{key}: '{shown(pattern)}' means no parameter that is trained."
         raise RequestError(text, hint)
     return found

@@ -33,7 +33,7 @@ from paribus.core.config.signatures import (
     plain_default,
     read_signature,
 )
-from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, shown
+from paribus.core.errors import Faults, RequestError, did_you_mean, shown
 from paribus.core.sources.module_finder import Finder
 from paribus.core.sources.reads import Reads, observing
 
@@ -355,11 +355,9 @@ def _import(kind: str, dotted: str) -> Any:
             raise RequestError(text) from error
         for part in parts[cut:]:
             if not hasattr(found, part):
-                near = nearest(part, [n for n in dir(found) if not n.startswith("_")])
-                raise RequestError(
-                    f"{kind}: {module_name} has no '{shown(part)}'.",
-                    f"Did you mean '{near}'?" if near else "",
-                )
+                own = [n for n in dir(found) if not n.startswith("_")]
+                text = f"{kind}: {module_name} has no '{shown(part)}'."
+                raise RequestError(text, did_you_mean(part, own, ""))
             found = getattr(found, part)
         return found
     raise RequestError(

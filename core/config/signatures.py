@@ -18,7 +18,7 @@ from typing import Any, Literal, Union
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from paribus.core.config.values import NULL_WORDS, show_value
-from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, one_of, shown
+from paribus.core.errors import Faults, RequestError, did_you_mean, one_of, shown
 
 REQUIRED = inspect.Parameter.empty
 UNRECORDED = "unrecorded"  # metadata of a keyword that is newer than records without it
@@ -101,10 +101,8 @@ def check_keyword(parameter: Parameter, value: Any, where: str) -> Any:
             return accepted
     hint = ""
     if isinstance(value, str):
-        if close := nearest(value, words):
-            hint = f"Did you mean '{close}'?"
-        elif re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", value):
-            hint = "It is text: leave its quotes out."
+        is_number = re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", value)
+        hint = did_you_mean(value, words, "It is text: leave its quotes out." if is_number else "")
     raise RequestError(
         f"{where}={shown(show_value(value))}: must be {describe(parameter.accepted)}.", hint
     )
