@@ -132,17 +132,15 @@ class CheckpointClock:
 
     def __init__(self, every: float) -> None:
         self.every = every  # seconds between saves; 0 saves at each epoch's end
-        self._saved = time.monotonic()
-        self._pause = every
+        self._next = time.monotonic() + every
 
     def due(self) -> bool:
         """Return whether it is time to save."""
-        return self.every == 0 or time.monotonic() - self._saved >= self._pause
+        return self.every == 0 or time.monotonic() >= self._next
 
     def saved(self, seconds: float) -> None:
         """Note that a save took this long; the next is at least 50 times as far away."""
-        self._saved = time.monotonic()
-        self._pause = max(self.every, 50 * seconds)
+        self._next = time.monotonic() + max(self.every, 50 * seconds)
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
