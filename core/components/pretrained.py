@@ -117,11 +117,7 @@ def examples_of(configuration: Mapping[str, Any], seed: int, fingerprint: str | 
 
 
 def refuse_seen(path: str, examples: list[Any]) -> None:
-    """Refuse weights of a run on the same data that had another split or fold than `examples`.
-
-    Raises:
-        RequestError: It may have been trained on what this run validates on.
-    """
+    """Refuse weights of a run that may have been trained on what this one validates on."""
     there = _noted(_existing(path), "examples")
     if isinstance(there, list) and there[:1] == examples[:1] and there != examples:
         raise RequestError(
@@ -205,11 +201,7 @@ def is_torchvision(name: str) -> bool:
 
 
 def pretrained_file(name: str, weights: str) -> tuple[str, Path]:
-    """Return the address of torchvision's own weights, and the file in which torch keeps them here.
-
-    Raises:
-        RequestError: If there are no such weights.
-    """
+    """Return the address of torchvision's own weights, and the file where torch keeps them."""
     from torchvision.models import get_model_weights
 
     try:

@@ -20,7 +20,7 @@ from paribus.core.config.command import COMMAND, Command, read_command
 from paribus.core.config.schema import COMPONENTS, SCRIPT, Configuration, same_value
 from paribus.core.config.signatures import plain_default, read_signature
 from paribus.core.config.values import as_plain, parse_component, with_place
-from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, shown
+from paribus.core.errors import Faults, RequestError, did_you_mean, shown
 from paribus.core.fileio import user_path
 from paribus.core.records.record import (
     RunRecord,
@@ -66,11 +66,7 @@ def catalogue() -> dict[str, Path]:
 
 
 def find_experiment(name: str) -> Path:
-    """Return the file of an experiment: a name of the catalogue, or the path of a ``.py`` file.
-
-    Raises:
-        RequestError: If there is neither.
-    """
+    """Return the file of an experiment, a name of the catalogue or a file's path, or refuse."""
     known = catalogue()
     if name in known:
         return known[name]
@@ -84,9 +80,10 @@ def find_experiment(name: str) -> Path:
             return path.resolve()
         if path.stem in known and is_file:
             hint = f"Did you mean '{path.stem}'? {hint}"
-        elif is_file and (near := nearest(path.name, [f.name for f in path.parent.glob("*.py")])):
-            hint = f"Did you mean '{shown(near)}'? {hint}"
-        elif not is_file and Path(f"{name}.py").is_file():
+        elif is_file:
+            beside = [shown(file.name) for file in path.parent.glob("*.py")]
+            hint = f"{did_you_mean(path.name, beside, '')} {hint}".strip()
+        elif Path(f"{name}.py").is_file():
             hint = f"Did you mean '{shown(name)}.py'?"
         elif path.suffix.lower() in (".csv", ".tsv") and path.is_file():
             hint = f"To make one of this table: paribus new NAME --data {shown(name)}"
@@ -352,10 +349,8 @@ def check_function(function: Any, where: str) -> None:
 def read_metrics(item: Any, metric: str) -> dict[str, float]:
     """Read one yielded dict as names to numbers, which need not be finite.
 
-    A number may be an array or tensor of one element. The metric that `SELECT` names is required.
-
-    Raises:
-        RequestError: If it is not such a dict, or lacks the metric.
+    A number may be an array or tensor of one element. Refused is what is no such dict, or lacks the
+    `metric` that `SELECT` names.
     """
     if not isinstance(item, Mapping):
         raise RequestError(f"{shown(repr(item))} is not a dict of names to numbers.", _YIELD)

@@ -362,11 +362,7 @@ def with_value(configuration: Mapping[str, Any], key: str, value: Any) -> dict[s
 
 
 def full_key(key: str, known: Iterable[str]) -> str:
-    """Return the one known key that this is, or is the last part of, as ``lr`` may be.
-
-    Raises:
-        RequestError: If there is no such key, or several.
-    """
+    """Return the one known key that this is, or is the last part of, as ``lr`` may be."""
     known = list(known)
     if key in known:
         return key

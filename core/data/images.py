@@ -57,11 +57,7 @@ class Images:
     in_memory: bool = True
 
     def decoding(self) -> ImageRecipe:
-        """Return what decodes another file as these are decoded; can be written as JSON.
-
-        Raises:
-            RequestError: If the size is that of the files, and none can be decoded.
-        """
+        """Return what decodes another file as these are decoded; can be written as JSON."""
         size, faults = self.size, Faults()
         for path in () if size else self.paths:
             with faults.collecting():
@@ -74,8 +70,7 @@ class Images:
     def decoded(self) -> torch.Tensor:
         """Return all of them: float32 `[N, channels, height, width]` from 0 to 1.
 
-        Raises:
-            RequestError: Naming all that cannot be decoded, and the first of another size.
+        Raises RequestError naming all that cannot be decoded, and the first of another size.
         """
         decoding, faults = self.decoding(), Faults()
         batch = torch.empty(len(self.paths), self.channels, *decoding["size"])
@@ -300,11 +295,7 @@ def digits(n_class: Annotated[int, Field(ge=2, le=10)] = 10) -> dict[str, Any]:
 
 
 def make_augment(components: Sequence[Component]) -> Augment | None:
-    """Return a function that applies torchvision's transforms in their order; None: there are none.
-
-    Raises:
-        RequestError: With all faults of all of them.
-    """
+    """Return a function that applies torchvision's transforms in order; None: there are none."""
     if not components:
         return None
     from torchvision.transforms import v2

@@ -85,11 +85,7 @@ class Raw:
 
 
 def raw_of(returned: Any, where: str) -> Raw:
-    """Normalise one set of examples of any accepted form.
-
-    Raises:
-        RequestError: It has none of the accepted forms, or what is inside cannot be used.
-    """
+    """Normalise one set of examples of any accepted form; refuse what cannot be used."""
     if isinstance(returned, TensorDataset):
         returned = returned.tensors
     if isinstance(returned, Dataset):

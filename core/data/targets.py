@@ -83,8 +83,7 @@ def encode_classes(parts: Parts, given_names: Names) -> tuple[Code, dict[str, Ar
 def encode_labels(parts: Parts, given_names: Names) -> tuple[Code, dict[str, Array]]:
     """Return the labels of which an example has any number, and marks int64 `[N, labels]`.
 
-    Raises:
-        RequestError: They are not 0 and 1 in two or more columns.
+    Refused is what is not 0 and 1 in two or more columns.
     """
     encoded: dict[str, Array] = {}
     for key, (array, where) in parts.items():
@@ -109,8 +108,7 @@ def encode_labels(parts: Parts, given_names: Names) -> tuple[Code, dict[str, Arr
 def encode_quantities(parts: Parts, _: Names) -> tuple[Code, dict[str, Array]]:
     """Return how many columns there are, and the exact values float64 `[N, outputs]`.
 
-    Raises:
-        RequestError: Targets are no numbers, nothing that float32 can keep, or of different widths.
+    Refused is what float32 cannot keep, no number, or of different widths.
     """
     encoded = {key: _numbers(array, where) for key, (array, where) in parts.items()}
     width = _common_width(encoded, "target columns", parts)

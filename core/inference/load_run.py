@@ -78,10 +78,9 @@ def recorded_run(
 
 
 def with_places(configuration: Mapping[str, Any], record: RunRecord) -> dict[str, Any]:
-    """Return a run's configuration as it is to be read here.
+    """Return a run's configuration as it is to be read here, with today's names.
 
-    Relative paths that lead nowhere from here begin at the folder that the run was trained from,
-    which its record notes; old names are today's.
+    Relative paths that lead nowhere from here begin at the folder that its record notes.
     """
     found, noted = with_present_names(configuration, record), record.noted
     folder = noted.get("folder") if isinstance(noted, Mapping) else None
@@ -118,11 +117,7 @@ def changed_later(record: RunRecord) -> dict[str, list[str | None]]:
 
 @contextmanager
 def naming_sources(run: RunSpec) -> Iterator[None]:
-    """Say of a recorded run that cannot be loaded which of its files are not what they were.
-
-    Raises:
-        RequestError: With the run, and the copies that were used.
-    """
+    """Say of a recorded run that is refused which of its files are not what they were."""
     try:
         yield
     except RequestError as error:

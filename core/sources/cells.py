@@ -32,10 +32,8 @@ def is_of_cell(value: object) -> bool:
 def write_cells(value: type | FunctionType, folder: Path) -> str:
     """Write what a class or function of a cell needs as a module; return its path in it.
 
-    The module's folder is appended to the import path.
-
-    Raises:
-        RequestError: If it uses an object that only lives in the notebook, or has no source.
+    The module's folder is appended to the import path. Refused is what uses an object that only
+    lives in the notebook, or has no source.
     """
     parts: dict[str, str] = {}
     _collect(value.__name__, value, parts)

@@ -188,9 +188,6 @@ def file_digest(path: Path, *, is_experiment: bool = False) -> str:
     """Return the digest of a file's syntax tree; of an extension module, of its bytes.
 
     Of an experiment's file the configuration is left out: it counts as resolved values.
-
-    Raises:
-        RequestError: If the file cannot be read.
     """
     return _read(path, is_experiment)[0]
 
