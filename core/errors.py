@@ -13,17 +13,11 @@ MISSING = "missing-data"  # the kind of fault that a file of data which is not t
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with a request.
+    """One thing that is wrong with a request."""
 
-    Attributes:
-        message: What is wrong, where, and what is valid there. One line.
-        hint: The next step: what to type or change. May be empty.
-        kind: A word by which a caller knows a fault that it acts on.
-    """
-
-    message: str
-    hint: str = ""
-    kind: str = "request"
+    message: str  # what is wrong, where, and what is valid there; one line
+    hint: str = ""  # the next step: what to type or change
+    kind: str = "request"  # a word by which a caller knows a fault that it acts on
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()

@@ -18,15 +18,11 @@ class Adapter:
     forward with one argument gets the dict or the tuple itself. Outputs that are no tensor are
     given to `predict`, else their ``logits`` are taken. Called with ``labels=targets`` the model
     returns its prediction and its own loss.
-
-    Attributes:
-        alone: The one argument of its forward besides ``labels``; None where there are more.
-        predict: The function of this name in the experiment's file.
     """
 
     name: str
-    alone: str | None
-    predict: Callable[[Any], Any] | None
+    alone: str | None  # the one argument of its forward besides ``labels``; None: more
+    predict: Callable[[Any], Any] | None  # the function of this name in the experiment's file
 
     def spread(self, _model: nn.Module, args: Any, keywords: dict[str, Any]) -> Any:
         """Return the arguments that the model's forward is called with."""

@@ -128,19 +128,12 @@ def refuse_seen(path: str, examples: list[Any]) -> None:
 
 
 class InputSchema(BaseModel, frozen=True):
-    """What a model's inputs and outputs mean; None: unknown, or there is no such thing.
+    """What a model's inputs and outputs mean; None: unknown, or there is no such thing."""
 
-    Attributes:
-        class_names: In the order of the outputs.
-        words: The vocabulary of texts, in the order of the ids.
-        columns: Of a table; those of words with their categories.
-        standardized: Whether inputs had mean 0 and deviation 1.
-    """
-
-    class_names: list[str] | None
-    words: list[str] | None
-    columns: list[str] | None
-    standardized: bool
+    class_names: list[str] | None  # in the order of the outputs
+    words: list[str] | None  # the vocabulary of texts, in the order of the ids
+    columns: list[str] | None  # of a table; those of words with their categories
+    standardized: bool  # whether inputs had mean 0 and deviation 1
 
     @classmethod
     def of(cls, preprocessing: Mapping[str, Any]) -> InputSchema:

@@ -47,15 +47,10 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Signature:
-    """The keywords that a user may give to a component.
+    """The keywords that a user may give to a component."""
 
-    Attributes:
-        parameters: By name, in the signature's order.
-        open: Whether it takes further keywords (``**kwargs``), which cannot be checked here.
-    """
-
-    parameters: dict[str, Parameter]
-    open: bool
+    parameters: dict[str, Parameter]  # by name, in the signature's order
+    open: bool  # whether it takes further keywords (``**kwargs``), which cannot be checked here
 
     def adding(self, *more: Parameter) -> Signature:
         """Return it with further keywords."""

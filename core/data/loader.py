@@ -34,19 +34,12 @@ Augment = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """Examples that a map-style data set reads one by one, each time they are needed.
+    """Examples that a map-style data set reads one by one, each time they are needed."""
 
-    Attributes:
-        dataset: What reads them; an item is `(x, y)`.
-        rows: Indices into `dataset`: int64 `[N]`.
-        encode: From an item's `y` to its target as the model needs it.
-        dtype: Of the inputs: float32 or int64.
-    """
-
-    dataset: Dataset[Any]
-    rows: torch.Tensor
-    encode: Callable[[object], torch.Tensor]
-    dtype: torch.dtype = torch.float32
+    dataset: Dataset[Any]  # what reads them; an item is `(x, y)`
+    rows: torch.Tensor  # indices into `dataset`: int64 `[N]`
+    encode: Callable[[object], torch.Tensor]  # from an item's `y` to what the model needs
+    dtype: torch.dtype = torch.float32  # of the inputs: float32 or int64
 
     def __len__(self) -> int:
         return len(self.rows)

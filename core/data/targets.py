@@ -30,18 +30,11 @@ _KINDS = {"b": "bool", "i": "number", "U": "str"}  # of labels, by numpy's kind
 
 @dataclass(frozen=True)
 class Code:
-    """How the targets of a source are encoded.
+    """How the targets of a source are encoded."""
 
-    Attributes:
-        names: Of the classes or labels, in the order of their codes; None for quantities.
-        outputs: Number of classes, of labels, or of target columns.
-        encode: From the target of one item that a data set read to a tensor without `N`; can be
-            pickled, as processes that read ahead need it.
-    """
-
-    names: tuple[str, ...] | None
-    outputs: int
-    encode: Callable[[object], torch.Tensor]
+    names: tuple[str, ...] | None  # of classes or labels, by their codes; None for quantities
+    outputs: int  # number of classes, of labels, or of target columns
+    encode: Callable[[object], torch.Tensor]  # of one item's target, without `N`; can be pickled
 
 
 def encode_classes(parts: Parts, given_names: Names) -> tuple[Code, dict[str, Array]]:

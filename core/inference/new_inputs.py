@@ -35,17 +35,11 @@ _FIELDS = "rows from Python, or as JSON on standard input, with all inputs of th
 
 @dataclass(frozen=True)
 class Given:
-    """What a person gave to be predicted.
+    """What a person gave to be predicted."""
 
-    Attributes:
-        words: Paths, texts or numbers, as they were typed.
-        lines: Lines of standard input, if one of the words asks for them.
-        rows: A JSON document's rows, instead of words.
-    """
-
-    words: Sequence[str] = ()
-    lines: Sequence[str] = ()
-    rows: Sequence[object] | None = None
+    words: Sequence[str] = ()  # paths, texts or numbers, as they were typed
+    lines: Sequence[str] = ()  # lines of standard input, if one of the words asks for them
+    rows: Sequence[object] | None = None  # a JSON document's rows, instead of words
 
     def as_words(self, what: str, faults: Faults) -> list[str]:
         """Return the words, or the rows of the document, each of which has to be one."""
@@ -62,17 +56,11 @@ class Given:
 
 @dataclass(frozen=True, eq=False)
 class New:
-    """New inputs, treated as the training data were.
+    """New inputs, treated as the training data were."""
 
-    Attributes:
-        names: How each is called: a path, a text, ``file.csv:ROW`` counted from 1.
-        batches: Batch size to the batches, as the model takes them.
-        notes: What a person should know of them.
-    """
-
-    names: list[str]
-    batches: Callable[[int], Iterator[torch.Tensor]]
-    notes: Sequence[str] = ()
+    names: list[str]  # how each is called: a path, a text, ``file.csv:ROW`` counted from 1
+    batches: Callable[[int], Iterator[torch.Tensor]]  # of a size, as the model takes them
+    notes: Sequence[str] = ()  # what a person should know of them
 
     @classmethod
     def in_memory(cls, names: list[str], inputs: Inputs, notes: Sequence[str] = ()) -> New:
