@@ -39,7 +39,9 @@ def begin_from(
     if path is None:
         return {}
     weights, source, renamed = read_weights(path), shown(path, 200), None
-    then, here = InputSchema.of_file(_existing(path)), InputSchema.of(preprocessing)
+    then, here = None, InputSchema.of(preprocessing)
+    with suppress(ValueError, KeyError, TypeError):  # another program means something else by it
+        then = InputSchema.of(_noted(_existing(path), "preprocessing"))
     if then is not None:
         _refuse_other_inputs(then, here, source)
         if then.class_names != here.class_names:
@@ -150,14 +152,6 @@ class InputSchema(BaseModel, frozen=True):
             columns=columns,
             standardized=preprocessing["standardize"] is not None,
         )
-
-    @classmethod
-    def of_file(cls, file: Path) -> InputSchema | None:
-        """Return that of a run's ``best.safetensors``; None of any other file of weights."""
-        try:
-            return cls.of(_noted(file, "preprocessing"))
-        except (ValueError, KeyError, TypeError):
-            return None  # another program means something else by it
 
 
 def _refuse_other_inputs(then: InputSchema, here: InputSchema, source: str) -> None:
