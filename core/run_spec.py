@@ -52,22 +52,14 @@ Ended = Literal["complete", "failed", "attempt"]
 
 @dataclass(frozen=True)
 class WorkerEvent:
-    """What a worker reports of a run after an epoch, or when it ended.
-
-    Attributes:
-        epochs: How many it will have; 0: only its function knows.
-        line: The epoch's line of the history, if an epoch ended.
-        ended: ``complete`` and ``failed`` are finished; ``attempt``: it was stopped from outside.
-        reason: Why it failed or stopped.
-        message: Something a person should know; then nothing else.
-    """
+    """What a worker reports of a run after an epoch, or when it ended."""
 
     run: str
-    epochs: int
-    line: dict[str, Any] | None = None
-    ended: Ended | None = None
-    reason: str | None = None
-    message: str | None = None
+    epochs: int  # how many it will have; 0: only its function knows
+    line: dict[str, Any] | None = None  # the epoch's line of the history, if one ended
+    ended: Ended | None = None  # ``attempt``: it was stopped from outside, else finished
+    reason: str | None = None  # why it failed or stopped
+    message: str | None = None  # something a person should know; then nothing else
 
 
 def unfinished(runs: Iterable[RunSpec], reason: str) -> list[WorkerEvent]:

@@ -42,19 +42,12 @@ class ImageRecipe(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Image files, and how they are decoded.
+    """Image files, and how they are decoded."""
 
-    Attributes:
-        paths: One for each example, or the file's content.
-        channels: 3 for colours, 1 for grey.
-        size: (height, width) that each is brought to; None where all have the same.
-        in_memory: Whether they are decoded once and kept, or each time they are needed.
-    """
-
-    paths: Sequence[Path | BytesIO]
-    channels: Literal[1, 3] = 3
-    size: list[int] | None = None
-    in_memory: bool = True
+    paths: Sequence[Path | BytesIO]  # one for each example, or the file's content
+    channels: Literal[1, 3] = 3  # 3 for colours, 1 for grey
+    size: list[int] | None = None  # (height, width) of each; None where all have the same
+    in_memory: bool = True  # whether they are decoded once and kept, or each time they are needed
 
     def decoding(self) -> ImageRecipe:
         """Return what decodes another file as these are decoded; can be written as JSON."""

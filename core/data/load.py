@@ -354,30 +354,20 @@ def update(digest: Any, array: Array) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """What a data function returned, normalised, not yet split or standardized; as `Raw` and:
+    """What a data function returned, normalised, not yet split or standardized; else as `Raw`."""
 
-    Attributes:
-        name: The data function's name, for messages.
-        parts: `{"all": …}`, or ready-made parts by name (`test` may be missing).
-        outputs: Number of classes, of labels, or of target columns.
-        class_names: Names in the order of the codes; None for quantities.
-        fingerprint: sha256 over all that was returned.
-        too_fine: Columns or channels that float32 cannot keep: with any, inputs are float64.
-        drawn: Whether the function drew from the generators that `split.seed` seeds.
-    """
-
-    name: str
-    parts: Mapping[str, Part]
+    name: str  # the data function's, for messages
+    parts: Mapping[str, Part]  # `{"all": …}`, or ready-made parts by name (`test` may be missing)
     targets: Targets
     input_shape: tuple[int, ...]
-    outputs: int
-    class_names: tuple[str, ...] | None
+    outputs: int  # number of classes, of labels, or of target columns
+    class_names: tuple[str, ...] | None  # names in the order of the codes; None for quantities
     columns: tuple[str, ...] | None
-    fingerprint: str
+    fingerprint: str  # sha256 over all that was returned
     decoding: ImageRecipe | None
-    too_fine: Sequence[str]
+    too_fine: Sequence[str]  # columns that float32 cannot keep: with any, inputs are float64
     whole: bool
-    drawn: bool
+    drawn: bool  # whether the function drew from the generators that `split.seed` seeds
     fields: tuple[Field, ...] = ()
 
 
