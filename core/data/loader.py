@@ -147,7 +147,7 @@ class Part:
 
     def inputs_of(self, rows: int) -> Batch:
         """Return the first `rows` examples, or all, as one batch; refuse an empty part."""
-        for batch in self.batches(rows):
+        for batch in self.batches(rows, torch.arange(min(rows, len(self)))):
             return batch
         raise bad_data("This part of the data has no examples.")
 
