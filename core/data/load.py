@@ -55,33 +55,19 @@ READ_TWICE = 8  # items of a data set, at loading
 
 @dataclass(frozen=True)
 class Raw:
-    """Examples as returned: targets are not encoded yet, nor tables and texts.
+    """Examples as returned: targets are not encoded yet, nor tables and texts."""
 
-    Attributes:
-        inputs: float32 or float64 `[N, *shape]`, a table, texts, or the data set that reads them.
-        digest: sha256 over the inputs' dtype, shape and bytes.
-        targets: `[N, ...]` of any dtype.
-        where: Where this came from, as messages say it.
-        shape: Of one example's input; empty where it follows from the training part.
-        columns: Names of the features, if known.
-        class_names: Names for the labels 0, 1, …, if known.
-        decoding: How a file becomes an input, for images.
-        whole: Whether all numbers of the inputs are of an integer type.
-        fields: Name or place, shape and dtype of each tensor of an input that has several.
-        beside: Columns that are no inputs, by name: `[N]` of any dtype.
-    """
-
-    inputs: Inputs | Dataset[Any]
-    digest: str
-    targets: Array
-    where: str
-    shape: tuple[int, ...] = ()
-    columns: tuple[str, ...] | None = None
-    class_names: tuple[str, ...] | None = None
-    decoding: ImageRecipe | None = None
-    whole: bool = False
-    fields: tuple[Field, ...] = ()
-    beside: Mapping[str, Array] = field(default_factory=dict)
+    inputs: Inputs | Dataset[Any]  # float32 or float64 `[N, *shape]`, or what makes or reads them
+    digest: str  # sha256 over the inputs' dtype, shape and bytes
+    targets: Array  # `[N, ...]` of any dtype
+    where: str  # where this came from, as messages say it
+    shape: tuple[int, ...] = ()  # of one input; empty where it follows from the training part
+    columns: tuple[str, ...] | None = None  # names of the features, if known
+    class_names: tuple[str, ...] | None = None  # names for the labels 0, 1, …, if known
+    decoding: ImageRecipe | None = None  # how a file becomes an input, for images
+    whole: bool = False  # whether all numbers of the inputs are of an integer type
+    fields: tuple[Field, ...] = ()  # name or place, shape and dtype of each of several tensors
+    beside: Mapping[str, Array] = field(default_factory=dict)  # no inputs, by name: `[N]`
 
 
 def raw_of(returned: Any, where: str) -> Raw:

@@ -41,27 +41,18 @@ class Recipe(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """The parts of an experiment's data, ready for training; what is not named is as in `Source`.
+    """The parts of an experiment's data, ready for training; else as in `Source`."""
 
-    Attributes:
-        train: What is trained on; preprocessing is fitted on it alone.
-        val: What model selection uses; empty in a final run.
-        test: May be empty.
-        input_shape: Of one example's input; for tokens the training part's longest sequence.
-        preprocessing: What `predict` needs to treat new data the same; can be written as JSON.
-        new_words: By column of a table the words that validation or test has and training lacks.
-    """
-
-    train: Part
-    val: Part
-    test: Part
+    train: Part  # what is trained on; preprocessing is fitted on it alone
+    val: Part  # what model selection uses; empty in a final run
+    test: Part  # may be empty
     fingerprint: str
-    input_shape: tuple[int, ...]
+    input_shape: tuple[int, ...]  # of one input; for tokens the training part's longest sequence
     outputs: int
     class_names: tuple[str, ...] | None
     columns: tuple[str, ...] | None
-    preprocessing: Recipe
-    new_words: Mapping[str, list[str]]
+    preprocessing: Recipe  # what `predict` needs to treat new data the same; can be written as JSON
+    new_words: Mapping[str, list[str]]  # by column, those of validation or test that training lacks
 
     def part(self, name: PartName) -> Part:
         """Return the part of this name."""

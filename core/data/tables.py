@@ -42,22 +42,13 @@ class TableRecipe(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Rows of named columns, before anything is fitted.
+    """Rows of named columns, before anything is fitted."""
 
-    Attributes:
-        columns: Name to its cells: float64 `[N]` (NaN: empty) or words, object `[N]` (None: empty).
-        fill: Whether empty cells, else refused, are filled: numbers by the training part's mean,
-            words by none of their categories.
-        where: Where they came from, as messages say it.
-        wide: Whether float32 cannot keep what a column varies by.
-        kept: Columns that stay inputs where the split goes by them.
-    """
-
-    columns: Mapping[str, Array]
-    fill: bool = False
-    where: str = "data"
-    wide: bool = False
-    kept: tuple[str, ...] = ()
+    columns: Mapping[str, Array]  # float64 `[N]` (NaN: empty), or words, object `[N]` (None: empty)
+    fill: bool = False  # whether empty cells, else refused, get the mean, or none of the categories
+    where: str = "data"  # where they came from, as messages say it
+    wide: bool = False  # whether float32 cannot keep what a column varies by
+    kept: tuple[str, ...] = ()  # columns that stay inputs where the split goes by them
 
     kind = "table"
 

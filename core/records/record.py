@@ -34,22 +34,14 @@ class _Frozen(BaseModel):
 
 
 class Epoch(_Frozen):
-    """A line of `history.jsonl`; None is what a function keeps to itself.
-
-    Attributes:
-        metrics: `<split>/<metric>` to its value; None where it is not finite or not defined.
-        lr: Learning rate of the last update, of the optimizer's first group of parameters.
-        order_sha256: Hash of the order of the examples.
-        weights_sha256: Hash of the weights after the epoch.
-        seconds: Training and validation.
-    """
+    """A line of `history.jsonl`; None is what a function keeps to itself."""
 
     epoch: int
-    metrics: Metrics
-    lr: float | None = None
-    order_sha256: str | None = None
-    weights_sha256: str | None = None
-    seconds: float = 0.0
+    metrics: Metrics  # `<split>/<metric>`; None where it is not finite or not defined
+    lr: float | None = None  # of the last update, of the optimizer's first group of parameters
+    order_sha256: str | None = None  # hash of the order of the examples
+    weights_sha256: str | None = None  # hash of the weights after the epoch
+    seconds: float = 0.0  # training and validation
 
     def to_json(self) -> dict[str, Any]:
         """Return the line's keys, those that were given."""
