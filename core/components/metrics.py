@@ -235,8 +235,8 @@ class ExtraMetric:
         The mean area under the curve (AUROC) is that of the classes or labels that have one: those
         of which the part has examples, and others. A metric that is not one number is refused.
         """
-        if self.task.targets == "values" and targets.shape[1] == 1:
-            targets = targets.squeeze(1)
+        if self.task.targets == "values":
+            targets = targets.squeeze(1)  # of one column, else as they are
         self.metric.reset()
         with warnings.catch_warnings():
             # Of absent classes torchmetrics warns every epoch.

@@ -224,7 +224,7 @@ class Regression(Task):
         return metrics.regression_metrics(outputs, targets)
 
     def scores(self, outputs: Tensor) -> Tensor:
-        return outputs.squeeze(1) if outputs.shape[1] == 1 else outputs
+        return outputs.squeeze(1)  # of one column, else as they are
 
     def metric_keywords(self, outputs: int) -> Mapping[str, Any]:
         return {"num_outputs": outputs}
