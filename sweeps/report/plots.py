@@ -238,31 +238,6 @@ def effects_panel(
     return Panel("effects", title, draw, width=3, height=_AROUND + _ROW * rows)
 
 
-def power_panel(metric: str, effects: Mapping[int, float], margin: float | None) -> Panel:
-    """Return the minimum detectable effect over seeds, with the margin as a line.
-
-    Args:
-        metric: What the effect is of.
-        effects: Seeds to the effect, in the metric's units.
-        margin: Differences smaller than this do not matter; None: no line.
-    """
-
-    def draw(axes: Axes) -> None:
-        axes.plot([*effects], [*effects.values()], color=VAL, marker="o", linewidth=1.4)
-        if margin is not None:
-            axes.axhline(margin, color=FAINT, linewidth=0.8, linestyle=":")
-            axes.annotate("margin", (1, margin), xycoords=("axes fraction", "data"),
-                          xytext=(4, 0), textcoords="offset points", va="center",
-                          fontsize=SMALL, color=INK)  # fmt: skip
-        axes.set_ylim(bottom=0)
-        number_axis(axes.yaxis)
-        number_axis(axes.xaxis, whole=True)
-        axes.grid(axis="y")
-        axes.set_xlabel("seeds of each setting")
-
-    return Panel("power", f"{short(metric, 24)}: minimum detectable effect", draw, height=2.0)
-
-
 def _ends(setting: SettingComparison) -> tuple[float, float, float]:
     """Return the difference, and the ends of its interval: itself where there is none."""
     assert setting.delta is not None

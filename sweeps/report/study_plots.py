@@ -14,7 +14,6 @@ from paribus.core.errors import RequestError, many, shown
 from paribus.core.records.record import RunRecord
 from paribus.sweeps.analysis.compare import Comparison, SettingComparison, compare_and_lint
 from paribus.sweeps.analysis.judge import has_other_units
-from paribus.sweeps.analysis.power_analysis import analyse_power
 from paribus.sweeps.analysis.verdict_text import (
     in_order,
     interval_heading,
@@ -45,7 +44,6 @@ from paribus.sweeps.report.plots import (
     curves_plot,
     effects_panel,
     mean_and_band,
-    power_panel,
     response_panel,
 )
 from paribus.sweeps.report.prediction_plots import (
@@ -255,37 +253,6 @@ def effects_plot(
     ]
     head = ["setting", "difference", interval_heading(comparison), p_heading(comparison), "verdict"]
     return Plot(panel, alt, " ".join(caption), Table(head, cells))
-
-
-def power_plot(view: StudyView) -> Plot | None:
-    """Return the minimum detectable effect over seeds; None where no deviation is known yet."""
-    comparison, settings = view.comparison, len(view.comparison.settings) - 1
-    runs = view.results[0].runs if view.results else ()
-    folds = next((record.folds for run in runs if (record := view.study.outcomes.record(run))), 1)
-    counts = [folds * turns for turns in range(1, 5)] if folds > 1 else [3, 5, 10, 15, 20]
-    effects = {}
-    for seeds in counts:
-        found = analyse_power(view.study, seeds, settings, folds).difference
-        if found is not None:
-            effects[seeds] = found
-    if not effects:
-        return None
-    panel = power_panel(view.study.metric, effects, comparison.margin)
-    rows = [[str(seeds), number(effect)] for seeds, effect in effects.items()]
-    caption = (
-        f"The smallest difference that {min(effects)} to {max(effects)} seeds of each setting "
-    )
-    caption += "find with 80 % power."
-    caption += (
-        " Beyond one seed for each fold it is the least there can be: the part of the spread that "
-        "comes from the examples of a fold does not shrink."
-        if folds > 1
-        else " That is on this validation part; on new data its examples add to it."
-    )
-    alt = "; ".join(f"{effect} with {seeds} seeds" for seeds, effect in rows)
-    return Plot(
-        panel, f"Minimum detectable effect: {alt}.", caption, Table(["seeds", "effect"], rows)
-    )
 
 
 # Responses.

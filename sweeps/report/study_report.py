@@ -11,7 +11,9 @@ from paribus.core.config.values import show_value
 from paribus.core.errors import RequestError, many, shown
 from paribus.core.records.record import RunRecord
 from paribus.sweeps.analysis import verdict_text as words
-from paribus.sweeps.formatting import signed, without_credentials
+from paribus.sweeps.analysis.power_analysis import analyse_power
+from paribus.sweeps.formatting import number, signed, without_credentials
+from paribus.sweeps.report.figure import Table
 from paribus.sweeps.report.page import write_page
 from paribus.sweeps.report.run_report import shared_facts, shown_configuration
 from paribus.sweeps.report.study_plots import (
@@ -19,7 +21,6 @@ from paribus.sweeps.report.study_plots import (
     effects_plot,
     learning_plots,
     matrix_plots,
-    power_plot,
     response_plot,
 )
 from paribus.sweeps.study.lookup import start_of, study_command
@@ -64,7 +65,7 @@ def write_study_page(view: StudyView, file: Path | None = None) -> Path:
         headline=headline(view),
         meaning=words.meaning(comparison),
         effects=effects_plot(comparison, view.looks, view.seeds()),
-        power=power_plot(view),
+        power=_power(view),
         axes=_axes(view),
         learning=learning_plots(view),
         matrices=matrix_plots(view),
@@ -113,6 +114,26 @@ def _question(view: StudyView, baseline: RunRecord | None) -> str:
     file = view.study.root.run(baseline.run).experiment_file(baseline)
     text = ast.get_docstring(ast.parse(file.read_bytes())) if file.is_file() else None
     return (text or "").partition("\n")[0]
+
+
+def _power(view: StudyView) -> tuple[str, Table] | None:
+    """Return the minimum detectable effect over seeds, and what it is; None while not known."""
+    study, settings = view.study, len(view.comparison.settings) - 1
+    runs = view.results[0].runs if view.results else ()
+    folds = next((record.folds for run in runs if (record := study.outcomes.record(run))), 1)
+    counts = [folds * turns for turns in range(1, 5)] if folds > 1 else [3, 5, 10, 15, 20]
+    effects = {seeds: analyse_power(study, seeds, settings, folds).difference for seeds in counts}
+    rows = [[str(seeds), number(effect)] for seeds, effect in effects.items() if effect is not None]
+    if not rows:
+        return None
+    limits = (
+        "Beyond one seed for each fold it is the least there can be: the part of the spread that "
+        "comes from the examples of a fold does not shrink."
+        if folds > 1
+        else "That is on this validation part; on new data its examples add to it."
+    )
+    caption = f"The smallest difference that {rows[0][0]} to {rows[-1][0]} seeds of each setting "
+    return f"{caption}find with 80 % power. {limits}", Table(["seeds", "effect"], rows)
 
 
 def _axes(view: StudyView) -> list[dict[str, Any]]:
