@@ -1,5 +1,7 @@
 """The HTML page of a run or a study: one file with its stylesheet, script and plots as SVG."""
 
+from __future__ import annotations
+
 import base64
 import hashlib
 import io
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -28,11 +30,15 @@ from paribus.sweeps.report.figure import (
     GRID,
     INK,
     PAPER,
+    Picture,
     Plot,
     figure_of_panel,
     rendered,
 )
 from paribus.sweeps.study.study import Study
+
+if TYPE_CHECKING:
+    from paribus.sweeps.report.study_plots import StudyView
 
 # Colours of plots to variables of the stylesheet, which has them for light and dark.
 THEME = {
@@ -49,6 +55,7 @@ _COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
 _FONT = re.compile(r"font-family: [^;]*;? ?")
 
 Warn = Callable[[str], None]
+Kind = Literal["study", "run", "results"]
 Subject = RunFolder | Study | ResultsComparison
 
 
@@ -56,7 +63,7 @@ Subject = RunFolder | Study | ResultsComparison
 class Report:
     """A page that was written: what it shows, where it is (absolute), and how large."""
 
-    kind: Literal["study", "run", "results"]
+    kind: Kind
     name: str
     file: Path
     bytes: int
@@ -79,32 +86,44 @@ def write_report(subject: Subject, file: Path, warn: Warn, *, trust: bool = Fals
         DamagedError: If a file of the run is not what was written.
         RequestError: If there is nothing to show, or the file cannot be written.
     """
+    kind: Kind
     if isinstance(subject, RunFolder):
         from paribus.sweeps.report.run_report import load_run_view, write_run_page
 
-        run_view = load_run_view(subject, trust)
-        if run_view.left_out:
-            warn(run_view.left_out)
-        write_run_page(run_view, file)
-        return Report("run", subject.id, file.absolute(), file.stat().st_size)
-    if isinstance(subject, ResultsComparison):
+        kind, name = "run", subject.id
+        write_run_page(load_run_view(subject, warn, trust=trust), file)
+    elif isinstance(subject, ResultsComparison):
         from paribus.sweeps.report.results_report import write_results_page
 
+        kind, name = "results", subject.results
         write_results_page(subject, file)
-        return Report("results", subject.results, file.absolute(), file.stat().st_size)
+    else:
+        from paribus.sweeps.report.study_report import write_study_page
+
+        kind, name = "study", subject.name
+        write_study_page(_study_view(subject, warn), file)
+    return Report(kind, name, file.absolute(), file.stat().st_size)
+
+
+def picture_of(subject: RunFolder | Study, warn: Warn, *, trust: bool = False) -> Picture:
+    """Return the figure of a run or a study; arguments and errors are those of `write_report`."""
+    if isinstance(subject, RunFolder):
+        from paribus.sweeps.report.run_report import load_run_view, run_picture
+
+        return run_picture(load_run_view(subject, warn, trust=trust))
+    from paribus.sweeps.report.study_plots import study_picture
+
+    return study_picture(_study_view(subject, warn))
+
+
+def _study_view(study: Study, warn: Warn) -> StudyView:
+    """Read a study's results, and name its damaged runs."""
     from paribus.sweeps.report.study_plots import StudyView
-    from paribus.sweeps.report.study_report import write_study_page
 
-    view = StudyView(subject)
-    warn_of_damage(subject, warn)
-    write_study_page(view, file)
-    return Report("study", subject.name, file.absolute(), file.stat().st_size)
-
-
-def warn_of_damage(study: Study, warn: Warn) -> None:
-    """Name the damaged runs of a study, once its results were read."""
+    view = StudyView(study)
     for run, damage in study.outcomes.damaged.items():
         warn(f"{run} is left out, as it is damaged: {damage}")
+    return view
 
 
 def report_file(subject: Subject | None, output: str | Path | None) -> Path | None:

@@ -18,7 +18,7 @@ from paribus.core.records.run_dir import RunFolder
 from paribus.sweeps.execution.pool import Pool
 from paribus.sweeps.formatting import number
 from paribus.sweeps.report.figure import Picture, Plot, Table, explained, part_of, short
-from paribus.sweeps.report.page import write_page
+from paribus.sweeps.report.page import Warn, write_page
 from paribus.sweeps.report.plots import Values, curves_panel, curves_plot, train_and_val
 from paribus.sweeps.report.prediction_plots import (
     agreement_panel,
@@ -44,25 +44,24 @@ class RunView:
     Attributes:
         predictions: Outputs and targets of its best epoch, as arrays; None if it has no model.
         surface: The model's answers over its inputs, where these are one or two plain numbers.
-        left_out: Why `surface` is missing, as a sentence, where there should be one.
     """
 
     record: RunRecord
     history: Sequence[Epoch]
     predictions: Mapping[str, Any] | None = None
     surface: Surface | None = None
-    left_out: str | None = None
 
 
-def load_run_view(folder: RunFolder, trust: bool) -> RunView:
+def load_run_view(folder: RunFolder, warn: Warn, *, trust: bool = False) -> RunView:
     """Read what a run's figure and page show; its model is loaded in a process of its own.
 
-    With `trust` whatever the record names may be imported and executed.
+    With `trust` whatever the record names may be imported and executed. `warn` is called with a
+    sentence on what is left out.
 
     Raises:
         DamagedError: If a file of the run is not what was written.
     """
-    record, surface, left_out = folder.verified_record(), None, None
+    record, surface = folder.verified_record(), None
     # Whether the model's inputs are one or two plain numbers.
     preprocessing, shape = record.data.preprocessing, record.data.input_shape or ()
     columns = (preprocessing.get("table") or {"columns": []})["columns"]
@@ -73,7 +72,7 @@ def load_run_view(folder: RunFolder, trust: bool) -> RunView:
     }
     is_drawn = get(record.configuration, "task.name") in tasks.get(tuple(shape), ())
     if record.final_epoch:
-        left_out = f"{record.run} is a final run: it has no validation part to draw."
+        warn(f"{record.run} is a final run: it has no validation part to draw.")
     elif record.is_complete and is_plain and is_drawn:
         from paribus.core.inference.decision_surface import surface_of_run
 
@@ -81,10 +80,10 @@ def load_run_view(folder: RunFolder, trust: bool) -> RunView:
             with Pool(1, record.configuration["data"]["name"]) as pool:
                 surface = pool.call(surface_of_run, folder.folder, trust)
         except RequestError as error:
-            left_out = f"The model's answers are left out: {error}"
+            warn(f"The model's answers are left out: {error}")
     has_model = record.is_complete and record.weights_sha256 and not record.final_epoch
     predictions = folder.predictions() if has_model else None
-    return RunView(record, folder.history(), predictions, surface, left_out)
+    return RunView(record, folder.history(), predictions, surface)
 
 
 def run_picture(view: RunView) -> Picture:
