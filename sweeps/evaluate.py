@@ -186,14 +186,10 @@ def _evaluate_study(
         study=study.name,
         split=split,
         metric=Metric(name=metric, direction=study.direction),
-        question=judged.question,
-        margin=standard.margin,
-        tests=standard.planned,
+        **judged.document(),
         examples=len(example.targets),
-        looks=[],
         folds=folds,
         group_on=get(record.configuration, "split.group_on") if record else None,
-        strict=standard.strict,
         sameness=sameness(study.requested.baseline),
         settings=[
             _setting(r, o, judged, [found[run] for run in r.setting.runs.values() if run in found])

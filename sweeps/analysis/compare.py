@@ -29,6 +29,10 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
 
+def _is_none(value: Any) -> bool:
+    return value is None
+
+
 class PartAnswer(_Frozen):
     """The verdict on one question: other seeds on this part of the data, or on new data too."""
 
@@ -45,7 +49,7 @@ class ChangedCell(_Frozen):
     The change is the sum over the seeds' folds; on one part the mean over seeds.
     """
 
-    label: str | None = None
+    label: str | None = Field(default=None, exclude_if=_is_none)
     true: str
     predicted: str
     mean: float
@@ -133,16 +137,16 @@ class Comparison(_Frozen):
     study: str | None
     metric: Metric
     sameness: Literal["proven", "not proven"]
-    question: Question | None
-    margin: float | None
-    tests: int | None
-    examples: int | None
-    looks: list[int]
+    question: Question | None = None
+    margin: float | None = None
+    tests: int | None = None
+    examples: int | None = None
+    looks: list[int] = []
     folds: int = 1
-    group_on: str | None = Field(default=None, exclude_if=lambda column: column is None)
+    group_on: str | None = Field(default=None, exclude_if=_is_none)
     strict: bool = False
     settings: Sequence[SerializeAsAny[SettingComparison]]
-    linter: list[Finding] | None = None
+    linter: list[Finding] | None = Field(default=None, exclude_if=_is_none)
 
     @property
     def by_label(self) -> Mapping[str, SettingComparison]:
@@ -183,12 +187,7 @@ class Comparison(_Frozen):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the `compare` document: what the command prints with ``--json``."""
-        found = self.model_dump(exclude={"linter"} if self.linter is None else None)
-        for setting in found["settings"]:
-            for cell in setting["cells"] or ():
-                if cell["label"] is None:
-                    del cell["label"]
-        return found
+        return self.model_dump()
 
 
 def html_table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -233,14 +232,10 @@ def compare_study(
         study=study.name,
         metric=Metric(name=metric, direction=direction),
         sameness=sameness(study.requested.baseline),
-        question=judged.question if judged else None,
-        margin=judged.standard.margin if judged else None,
-        tests=judged.standard.planned if judged else None,
+        **(judged.document() if judged else {"strict": strict}),
         examples=first.data.val if first else None,
-        looks=list(judged.looks) if judged else [],
         folds=len({seed % first.folds for seed in seeds} or [0]) if first else 1,
         group_on=get(first.configuration, "split.group_on") if first else None,
-        strict=judged.standard.strict if judged else strict,
         settings=[
             SettingComparison(
                 **result.document(),

@@ -218,6 +218,16 @@ class Judged:
         answered = any(one.new_data for one in self.by_label.values())
         return "new data" if answered else "this part"
 
+    def document(self) -> dict[str, Any]:
+        """Return what the verdicts are on and by which standard: fields of `Comparison`."""
+        return {
+            "question": self.question,
+            "margin": self.standard.margin,
+            "tests": self.standard.planned,
+            "strict": self.standard.strict,
+            "looks": list(self.looks),
+        }
+
     def effect(self, label: str) -> dict[str, Any]:
         """Return what a verdict adds to a setting: fields of `SettingComparison`."""
         if label == BASELINE:
