@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.cells import cell_len
@@ -250,13 +251,11 @@ def render_experiment(name: str, problem: Problem | None, model: str | None, fol
     def beside(value: object) -> bool:
         return isinstance(value, Path) and value != folder and value.is_relative_to(folder)
 
-    def source(value: str | int | Path | list[str]) -> str:
+    def source(value: object) -> str:
         if isinstance(value, Path) and beside(value):
             steps = " / ".join(literal(part) for part in value.relative_to(folder).parts)
             return f"str(Path(__file__).parent / {steps})"
-        if isinstance(value, list):
-            return f"[{', '.join(map(literal, value))}]"
-        return literal(value if isinstance(value, int) else str(value))
+        return literal(str(value) if isinstance(value, Path) else value)
 
     chosen, task = model or problem.model, problem.guess.task
     # Networks of other packages take images in three colours.
@@ -300,8 +299,12 @@ def render_experiment(name: str, problem: Problem | None, model: str | None, fol
     )
 
 
-def literal(value: str | int) -> str:
+def literal(value: Any) -> str:
     """Return a value as Python source, with the quotes that ruff would choose."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(literal, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{literal(k)}: {literal(v)}' for k, v in value.items())}}}"
     if not isinstance(value, str):
         return repr(value)
     quote = "'" if value.count('"') > value.count("'") else '"'
