@@ -13,7 +13,7 @@ from paribus.core.errors import Faults, RequestError, did_you_mean, first_few, m
 from paribus.sweeps.analysis.compare import Comparison, SettingComparison
 from paribus.sweeps.analysis.judge import judge_observed
 from paribus.sweeps.analysis.observed import Observed
-from paribus.sweeps.analysis.read_results import ReadRun, read_results, refusal
+from paribus.sweeps.analysis.read_results import ReadRun, read_results
 from paribus.sweeps.stats.variance import step_of
 from paribus.sweeps.stats.verdicts import Standard, mean_and_std
 from paribus.sweeps.study.settings import BASELINE
@@ -110,7 +110,7 @@ def load_table(
                 continue
             key = (*row.levels.values(), row.seed)
             if key in rows:
-                raise refusal(
+                raise RequestError(
                     f"{run.where}: a second value of {_text(row.levels)} and seed "
                     f"{shown(row.seed, 40)}.",
                     "Give each run one line, or name with --setting what tells them apart.",
@@ -119,7 +119,8 @@ def load_table(
     del faults.found[_MOST:]
     faults.check()
     if not rows:
-        raise refusal(f"{name}: no run has a value of {shown(values[0], 40)}.", "; ".join(left_out))
+        message = f"{name}: no run has a value of {shown(values[0], 40)}."
+        raise RequestError(message, "; ".join(left_out))
     varying = [key for key in setting if len({row.levels[key] for row in rows.values()}) > 1]
     notes = [f"left out: {many(count, 'run')} {why}" for why, count in left_out.items()]
     notes += [f"{values[0]}: each run's {found.value}"] if found.value else []
@@ -136,16 +137,16 @@ def _row(run: ReadRun, setting: Sequence[str], seed: str, metric: str) -> Row | 
     if cell is None or not str(cell).strip():
         return f"without {metric}"
     if found is None:
-        raise refusal(f"{run.where}: has no {seed}.", "Give each run its seed.")
+        raise RequestError(f"{run.where}: has no {seed}.", "Give each run its seed.")
     try:
         value = float(cell)
     except (TypeError, ValueError, OverflowError):
         message = f"{run.where}: {metric} {shown(cell, 40)} is no number."
-        raise refusal(
+        raise RequestError(
             message, "Write nan for a run that failed; leave it empty for none."
         ) from None
     if math.isfinite(value) and abs(value) > _LARGEST:
-        raise refusal(f"{run.where}: {metric} {shown(cell, 40)} is too large.")
+        raise RequestError(f"{run.where}: {metric} {shown(cell, 40)} is too large.")
     levels = {key: level_of(run.config.get(key)) for key in setting}
     return Row(levels, show_value(found), value if math.isfinite(value) else None)
 
@@ -223,7 +224,8 @@ def compare_results(
     base, *settings = (one for one, _ in seen.values())
     name = shown(table.source, 200)
     if not base.values:
-        raise refusal(f"{name}: the baseline has no complete run.", "Name one with --baseline.")
+        message = f"{name}: the baseline has no complete run."
+        raise RequestError(message, "Name one with --baseline.")
     pairs = [len(one.values.keys() & base.values.keys()) for one in settings]
     if max(pairs, default=0) < 2:
         what = "no setting shares two seeds with the baseline" if settings else (
