@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from paribus.core.config.values import show_value
 from paribus.core.errors import RequestError, many, shown
 from paribus.core.records.record import RunRecord
 from paribus.sweeps.analysis import verdict_text as words
+from paribus.sweeps.analysis.linter.evidence import asked
 from paribus.sweeps.analysis.power_analysis import analyse_power
 from paribus.sweeps.formatting import number, signed, without_credentials
 from paribus.sweeps.report.figure import Table
@@ -155,10 +155,6 @@ def _sweep_command(study: Study, start: str) -> str | None:
     seeds = sorted({seed for setting in study.settings for seed in setting.runs})
     if len(seeds) == 1 and seeds != [0]:  # Python can request seed 7 alone
         return None
-    axes = [
-        f"{axis.key}={','.join(show_value(level) for level in axis.levels)}"
-        for axis in study.requested.axes
-    ]
     looks = study.requested.looks
     options = ["--until-decided", "--max-seeds", str(looks[-1])] if looks else seed_words(seeds)
     if study.requested.margin is not None:
@@ -167,6 +163,7 @@ def _sweep_command(study: Study, start: str) -> str | None:
         options += ["--strict"]
     if study.requested.storage:
         options += ["--storage", without_credentials(study.requested.storage)]
+    axes = map(asked, study.requested.axes)
     return shlex.join(["paribus", "sweep", start, *axes, *options, "--study", study.name])
 
 
