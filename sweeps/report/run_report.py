@@ -95,18 +95,9 @@ def run_picture(view: RunView) -> Picture:
     record = view.record
     panels = [plot.panel for plot in _curve_plots(view)]
     caption = [
-        f"{shown(record.experiment)}, 1 seed ({record.seed}), {many(len(view.history), 'epoch')}."
+        f"{shown(record.experiment)}, 1 seed ({record.seed}), {many(len(view.history), 'epoch')}.",
+        *_curve_notes(record),
     ]
-    if record.final_epoch:
-        caption.append("A final run: trained on all but the test part, without validation.")
-    elif "train" in record.configuration:
-        caption.append("Train: mean over the epoch's updates; val: after the epoch.")
-    if record.best is None:
-        caption.append(f"The run failed: {shown(record.reason, 300)}.")
-    elif not record.final_epoch:
-        value = "" if record.value is None else f": {record.value:.4g}"
-        metric = explained(record.metric, record.direction)
-        caption.append(f"Dotted: best epoch {record.best.epoch} by {metric}{value}.")
     for plots in (_matrix_plots(record), _answer_plots(view)):
         panels += [plot.panel for plot in plots]
         caption += [plots[0].caption] if plots else []
@@ -193,19 +184,31 @@ def _curve_plots(view: RunView) -> list[Plot]:
         if name == selected.removeprefix("val/"):
             what = explained(f"val/{name}", record.direction)
         caption = f"{what}, one seed ({record.seed})."
-        if "train" in record.configuration and len(curves) > 1:
-            caption += " Train: mean over the epoch's updates; val: after the epoch."
         best_epoch = record.best.epoch if record.best and not record.final_epoch else None
-        if best_epoch:
-            caption += f" Dotted: best epoch {best_epoch}."
         panel = curves_panel(name, title, curves, best_epoch=best_epoch)
-        found.append(curves_plot(panel, name, curves, caption))
+        found.append(curves_plot(panel, name, curves, " ".join([caption, *_curve_notes(record)])))
     if not found:
         raise RequestError(
             f"{record.run} failed before it had a number to draw: {shown(record.reason, 300)}.",
             "Name another run; paribus runs lists them.",
         )
     return found
+
+
+def _curve_notes(record: RunRecord) -> list[str]:
+    """Return what the marks on a run's curves are, in sentences."""
+    if record.final_epoch:
+        return ["A final run: trained on all but the test part, without validation."]
+    notes = []
+    if "train" in record.configuration:
+        notes.append("Train: mean over the epoch's updates; val: after the epoch.")
+    if record.best is None:
+        notes.append(f"The run failed: {shown(record.reason, 300)}.")
+    else:
+        value = "" if record.value is None else f": {record.value:.4g}"
+        metric = explained(record.metric, record.direction)
+        notes.append(f"Dotted: best epoch {record.best.epoch} by {metric}{value}.")
+    return notes
 
 
 def _column(view: RunView, key: str) -> Values | None:

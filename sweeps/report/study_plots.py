@@ -160,8 +160,8 @@ def study_picture(view: StudyView) -> Picture:
     Raises:
         RequestError: If no run is complete.
     """
-    study, there = view.study, [result for result in view.results if result.values]
-    if not there:
+    study = view.study
+    if not any(result.values for result in view.results):
         raise RequestError(
             f"The study {study.name} has no complete run to draw.",
             "Run its sweep again, which continues it.",
@@ -183,16 +183,11 @@ def study_picture(view: StudyView) -> Picture:
                 curves_panel(f"curves: {key}", title, curves),
                 response_panel(f"best {metric}", key, [*levels.values()], log=axis.log),
             ]
-    several = any(len(result.seeds) > 1 for result in there)
-    band = "mean over seeds, band from lowest to highest" if several else "by epoch"
     caption = [
         f"{shown(study.experiment)}, {view.seeds()} each; {view.metric}.",
-        f"Left: {band}.",
-        f"Right: each seed's best epoch{'; stroke: mean' * several}; dotted: the baseline's mean.",
+        "Left: mean over seeds, band from lowest to highest, as far as the shortest goes.",
+        "Right: each seed's best epoch; stroke: mean; dotted: the baseline's mean.",
     ]
-    lengths = ({len(c) for c in view.curves(r.label, study.metric)} for r in there)
-    if any(len(epochs) > 1 for epochs in lengths):
-        caption.append("Each curve ends where its shortest seed does.")
     left_out = [f"{r.label} ({r.status})" for r in view.results if not r.values]
     if left_out:
         caption.append(f"Left out: {shown(', '.join(left_out), 300)}.")
