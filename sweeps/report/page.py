@@ -127,11 +127,7 @@ def _study_view(study: Study, warn: Warn) -> StudyView:
 
 
 def report_file(subject: Subject | None, output: str | Path | None) -> Path | None:
-    """Return where a page is to be written; None where nothing is known of it.
-
-    Raises:
-        RequestError: If it cannot be written there.
-    """
+    """Return where a page is to be written, None if unknown; errors as of `checked_output`."""
     if output is None:
         if subject is None or isinstance(subject, Study):
             return subject.folder / "report.html" if subject else None
@@ -227,19 +223,18 @@ def plot_svg(plot: Plot, place: str) -> Markup:
     """
     content = rendered(figure_of_panel(plot.panel), "svg", transparent=True)
     root = ET.parse(io.BytesIO(content)).getroot()
-    _strip(root)
-    used = {
-        reference
-        for element in root.iter()
-        for value in element.attrib.values()
-        for reference in re.findall(r"#([\w-]+)", value)
-    }
-    for element in root.iter():
+    for element in root.iter():  # a page's parser needs no namespaces and no white space in SVG
+        element.tag = _NAMESPACE.sub("", element.tag)
         element.attrib = {
-            key: _value(key, " ".join(value.split()), place)
+            (name := _NAMESPACE.sub("", key)): _value(name, " ".join(value.split()), place)
             for key, value in element.attrib.items()
-            if key != "id" or value in used
         }
+        element.tail = None
+        if element.text and not element.text.strip():
+            element.text = None
+        for child in list(element):
+            if child.tag.endswith(("metadata", "style")):
+                element.remove(child)
     width, height = root.attrib["viewBox"].split()[2:]
     root.attrib = {
         "viewBox": f"0 0 {width} {height}",
@@ -249,19 +244,6 @@ def plot_svg(plot: Plot, place: str) -> Markup:
         "style": f"aspect-ratio: {width} / {height}; --natural: {float(width) / 72:.2f}in",
     }
     return Markup(ET.tostring(root, encoding="unicode", short_empty_elements=False))
-
-
-def _strip(root: ET.Element) -> None:
-    """Remove namespaces, metadata and white space: a page's parser needs none in SVG."""
-    for parent in root.iter():
-        parent.tag = _NAMESPACE.sub("", parent.tag)
-        parent.attrib = {_NAMESPACE.sub("", key): value for key, value in parent.attrib.items()}
-        parent.tail = None
-        if parent.text and not parent.text.strip():
-            parent.text = None
-        for child in list(parent):
-            if child.tag.endswith(("metadata", "style")):
-                parent.remove(child)
 
 
 def _value(key: str, value: str, place: str) -> str:
