@@ -287,7 +287,15 @@ def reading_of_test(evidence: Evidence) -> list[Seen]:
     """
     of_run = {run: one.label for one in evidence.results for run in one.setting.runs.values()}
     of_run |= evidence.requested.finals
-    lines = [line for line in evidence.readings if _is_of(line, evidence.requested.study, of_run)]
+    lines = [
+        line
+        for line in evidence.readings
+        if line.get("split") == "test"
+        and (
+            line.get("study") == evidence.requested.study
+            or not of_run.keys().isdisjoint([line.get("run"), *line.get("runs", ())])
+        )
+    ]
     seen = []
     times = _times_read(lines, of_run)
     if times > 1:
@@ -306,13 +314,6 @@ def reading_of_test(evidence: Evidence) -> list[Seen]:
     if lines and not at:
         return seen + not_judged("the readings of the test part have no time")
     return seen
-
-
-def _is_of(line: Mapping[str, Any], study: str, of_run: Mapping[str, str]) -> bool:
-    """Return whether a line is on a reading of this study's test part."""
-    named = [line.get("run"), *line.get("runs", ())]
-    is_of_study = line.get("study") == study or any(run in of_run for run in named)
-    return line.get("split") == "test" and is_of_study
 
 
 def _times_read(lines: list[Mapping[str, Any]], of_run: Mapping[str, str]) -> int:
@@ -372,12 +373,9 @@ def lint(evidence: Evidence) -> list[Finding]:
 def lint_study(
     study: Study, margin: float | None = None, options: Sequence[str] = ()
 ) -> list[Finding]:
-    """Return what the rules find in a study, by its selection metric.
+    """Return what the rules find in a study; its margin, or the metric's own, if none is given.
 
-    Args:
-        study: The study.
-        margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
-        options: For commands to paste, such as ``--root DIR``.
+    The `options`, such as ``--root DIR``, are for commands to paste.
     """
     results = study.results()
     if any(result.values for result in results if result.setting.key is None):
