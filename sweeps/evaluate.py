@@ -69,7 +69,7 @@ def chosen_settings(study: Study, labels: Sequence[str]) -> list[SettingResult]:
             "Finish it first: the sweep's command goes on where it stopped.",
         )
     wanted = [label for label in labels if label != BASELINE]
-    if not wanted:  # those that are better on validation, or where there is none, the best one
+    if not wanted:
         wanted = [one.label for one in compare_study(study, [*results.values()]).chosen]
     few = [x for x in wanted if len({*results[x].seeds} & {*baseline.seeds}) < 2]
     if few or not wanted:
@@ -123,10 +123,7 @@ def predict_named(
 ) -> Predictions:
     """Predict new data, which is read once the run is found, with a run's best checkpoint.
 
-    Raises:
-        DamagedError: If a file of the run is not what it was.
-        RequestError: If there is no such run, it has no model, or an input is not as its training
-            data were.
+    Raises what `find_trained_run` and `predict_run` do.
     """
     folder, record = find_trained_run(root, name, "predict with")
     from paribus.core.inference.predict import predict_run

@@ -106,8 +106,7 @@ class Again:
 
     Attributes:
         damaged: A sentence for each part of it that is not what was written.
-        differs: What of its identity, and of what it read while it trained, is not as it was:
-            ``{name: [then, now]}``.
+        differs: What of its identity and of what it read is not as it was: ``{name: [then, now]}``.
     """
 
     folder: RunFolder
@@ -132,7 +131,6 @@ class Reproduced:
     """A recorded run compared with the one trained again.
 
     Attributes:
-        again: What was compared.
         record: The new record; None if it was not finished.
         difference: Where the two first differ.
         spread: Where the selection metric of another seed would lie (95 %); None if not known.

@@ -210,13 +210,9 @@ def compare_study(
 ) -> Comparison:
     """Compare every setting with the baseline, on the seeds that both have.
 
-    Args:
-        study: The study.
-        results: Of all its settings, which are judged together; None: read.
-        metric: Of the best epoch; None: the selection metric.
-        margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
-        strict: As of `paribus.sweeps.stats.verdicts.Standard`.
-        labels: Only these settings are in the comparison.
+    All settings are judged together; only those of `labels`, if any are named, are in the
+    comparison. `results` are read where they are not given; they are of the best epoch's `metric`,
+    None: the selection metric. `margin` and `strict` are as of `judge_study`.
 
     Raises:
         RequestError: If the runs have no such metric.

@@ -67,13 +67,10 @@ class ResultsComparison(Comparison):
 def load_table(
     source: str, setting: Sequence[str] = (), seed: str | None = None, metric: str | None = None
 ) -> ResultsTable:
-    """Read the runs of a source by hyperparameters and seed.
+    """Read the runs of a source by hyperparameters and seed, or raise all that is wrong with it.
 
     Without `setting` its hyperparameters are all that W&B and TensorBoard know, of a file the
     labels in its column `setting`.
-
-    Raises:
-        RequestError: With all that is wrong with it.
     """
     found, name, faults = read_results(source), shown(source, 200), Faults()
     config = [*found.columns] or [*dict.fromkeys(key for run in found.runs for key in run.config)]

@@ -42,12 +42,8 @@ def judge_study(
 ) -> Judged | None:
     """Return verdicts on all settings of a study; None where the baseline is not planned.
 
-    Args:
-        study: The study.
-        results: Of all its settings, which are judged together.
-        metric: What the results are of.
-        margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
-        strict: As of `Standard`; a study that was requested so is judged so anyway.
+    The `results` of a `metric` are judged together. A `margin` of None is the study's, or the
+    metric's own; a study that was requested `strict` is judged so anyway.
     """
     by_label = {result.label: result for result in results}
     if BASELINE not in by_label:
@@ -83,13 +79,9 @@ def judge_observed(
 ) -> Judged:
     """Return the verdicts on settings against a baseline.
 
-    Args:
-        baseline: What they are compared with.
-        settings: What was seen of each.
-        standard: The margin, and how many settings are judged together.
-        planned_looks: The numbers of seeds, counted from 0, after which verdicts are given; empty
-            where the number of seeds is fixed.
-        repeated: Settings in which two seeds are one, and why: they have one pair, and no verdict.
+    Where the number of seeds is not fixed, verdicts are given after the `planned_looks`, numbers of
+    seeds. Settings in which two seeds are one, `repeated` with the reason, have one pair and no
+    verdict.
     """
     repeated = repeated or {}
     settings = [one.alone(baseline) if one.label in repeated else one for one in settings]
@@ -126,10 +118,7 @@ def judge_observed(
 def standard_of(
     study: Study, results: Sequence[SettingResult], metric: str, margin: float | None = None
 ) -> Standard:
-    """Return the margin that a study is judged by, and how many settings are judged together.
-
-    The arguments are those of `judge_study`.
-    """
+    """Return the margin and how many settings are judged together; arguments: `judge_study`'s."""
     if margin is None and metric == study.metric:
         margin = study.requested.margin
     baseline = next((one for one in results if one.setting.key is None and one.seeds), None)

@@ -30,14 +30,9 @@ class Outputs(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Observed:
-    """What was seen of a setting.
+    """What was seen of a setting: the metric of its complete runs by seed, and their outputs.
 
-    Attributes:
-        values: Seed to the metric's value, of complete runs.
-        failed: Seeds whose training failed.
-        metric: ``<split>/<name>``.
-        read: Seed to the model's outputs, or None.
-        folds: Into how many folds the examples are cut: seed j is of fold j mod folds.
+    The examples are cut into `folds`: seed j is of fold j mod folds.
     """
 
     label: str

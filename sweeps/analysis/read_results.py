@@ -23,17 +23,12 @@ _WORD = re.compile(r"([A-Za-z][\w.]*)=(.*?)(?=[,;\s/]|[_-][A-Za-z]\w*=|$)")
 
 @dataclass(frozen=True)
 class ReadRun:
-    """One run; of a file both `config` and `metrics` are its line.
-
-    Attributes:
-        where: The line or folder that a message names.
-        state: As W&B has it; empty where nothing is known.
-    """
+    """A run, of the line or folder `where`; of a file both `config` and `metrics` are its line."""
 
     where: str
     config: Mapping[str, Any]
     metrics: Mapping[str, Any]
-    state: str = ""
+    state: str = ""  # as W&B has it
 
 
 @dataclass(frozen=True)
@@ -56,11 +51,7 @@ def is_results(text: str) -> bool:
 
 
 def read_results(source: str) -> ReadResults:
-    """Read all runs of a source.
-
-    Raises:
-        RequestError: With what is wrong with it.
-    """
+    """Read all runs of a source; a `RequestError` says what is wrong with it."""
     if source.startswith(_PROJECT):
         return ReadResults(_project_runs(source.removeprefix(_PROJECT)), value="summary")
     path = user_path(source)

@@ -45,11 +45,10 @@ class Curve:
     """One line over epochs.
 
     Attributes:
-        label: Stands at its end.
         values: One per epoch: `[E]`; NaN where there is none.
         look: Colour and dashes, as matplotlib's keywords.
         low, high: Edges of its band: `[E]`; None without a band.
-        is_behind: Drawn faint behind the others, without a label; the limits ignore it.
+        is_behind: Drawn without a label; the limits ignore it.
     """
 
     label: str
@@ -198,7 +197,7 @@ def effects_panel(
     Args:
         metric: What the differences are of.
         settings: Those with a difference, at least one; those of an axis together.
-        margin: Differences smaller than this do not matter; None: no band.
+        margin: Half the width of the band; None: no band.
         looks: Label to the setting's colour and dashes in other plots, as matplotlib's keywords.
         texts: Label to the text at the right.
     """
@@ -303,13 +302,7 @@ _STROKE = 14  # typographic points: the width of a mean, and of all its seeds to
 
 @dataclass(frozen=True)
 class Level:
-    """One level of an axis.
-
-    Attributes:
-        value: A number, or anything else: then levels stand side by side.
-        seeds: Seed to the best epoch's metric.
-        look: The setting's colour, as matplotlib's keywords.
-    """
+    """One level of an axis, with the best epoch's metric of each seed, and its colour."""
 
     value: Any
     seeds: Mapping[int, float]

@@ -11,11 +11,7 @@ from paribus.sweeps.report.study_plots import effects_plot
 
 
 def write_results_page(comparison: ResultsComparison, file: Path) -> None:
-    """Write the page, whole or not at all.
-
-    Raises:
-        RequestError: If it cannot be written.
-    """
+    """Write the page as `write_page` does."""
     looks = {setting.label: line_look(n) for n, setting in enumerate(comparison.settings)}
     columns, *rows = words.paper_table(comparison)
     write_page(

@@ -105,11 +105,7 @@ def run_picture(view: RunView) -> Picture:
 
 
 def write_run_page(view: RunView, file: Path) -> None:
-    """Write a run's page, whole or not at all.
-
-    Raises:
-        RequestError: If it has no number to show, or cannot be written.
-    """
+    """Write a run's page as `write_page` does; a run without a number is refused."""
     record = view.record
     write_page(
         file,

@@ -202,10 +202,7 @@ def effects_plot(
 ) -> Plot | None:
     """Return every setting's difference to the baseline; None where there is none yet.
 
-    Args:
-        comparison: The settings.
-        looks: As of `effects_panel`.
-        seeds: How many each setting has: ``5 seeds``.
+    `looks` are as of `effects_panel`; `seeds` says how many each setting has: ``5 seeds``.
     """
     metric = comparison.metric
     settings = [setting for setting in in_order(comparison) if setting.label != BASELINE]

@@ -77,15 +77,8 @@ def write_experiment(
 ) -> Written:
     """Write ``NAME.py`` after its text has been tried on the data.
 
-    Args:
-        name: The experiment's name.
-        folder: Where the file goes.
-        data: A table, a file of texts or a folder of images; None: a template.
-        target: The column to predict.
-        model: A model's name; None: one that suits the data.
-        overrides: ``data.missing=mean`` or ``data.missing=drop``.
-        keep: Columns that are inputs, though they look like ids or dates.
-        ask: Answers whether such a column is left out; None: it is.
+    `data`, `target`, `keep` and `ask` are as of `find_problem`; without data it is a template. The
+    `model` is one that suits the data if none is named. Overrides are of ``data.missing`` alone.
 
     Raises:
         RequestError: With all faults of the request; then nothing is written.
@@ -135,11 +128,7 @@ def write_experiment(
 
 
 def create_file(file: Path, text: str) -> None:
-    """Write a file that is not there yet.
-
-    Raises:
-        RequestError: If it is there, or cannot be written.
-    """
+    """Write a file; one that is there, or cannot be written, is a `RequestError`."""
     try:
         with file.open("x", encoding="utf-8") as new:
             new.write(text)
@@ -155,11 +144,7 @@ def create_file(file: Path, text: str) -> None:
 
 
 def check_name(name: str, file: Path) -> None:
-    """Refuse what cannot be an experiment's name, or is taken.
-
-    Raises:
-        RequestError: With another one.
-    """
+    """Refuse what cannot be an experiment's name, or is taken, with a `RequestError`."""
     if not name.isidentifier() or keyword.iskeyword(name) or len(name) > LONGEST_NAME:
         stem = re.sub(r"\W+", "_", Path(name).name.removesuffix(".py")).strip("_")
         better = stem if stem.isidentifier() and not keyword.iskeyword(stem) else "mine"
@@ -209,11 +194,7 @@ def _read_missing(overrides: Sequence[str]) -> str | None:
 
 
 def _try(file: Path, import_path: Path) -> None:
-    """Load the data and send two examples through the model, as a run would.
-
-    Raises:
-        RequestError: Whatever a run would be refused for.
-    """
+    """Load the data and send two examples through the model; raises what a run would."""
     experiment = load_experiment(file, (import_path,))
     resolver, asked = Resolver(experiment), experiment.baseline
     hints = {
