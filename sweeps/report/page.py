@@ -93,7 +93,7 @@ def write_report(subject: Subject, file: Path, warn: Warn, *, trust: bool = Fals
         kind, name = "run", subject.id
         write_run_page(load_run_view(subject, warn, trust=trust), file)
     elif isinstance(subject, ResultsComparison):
-        from paribus.sweeps.report.results_report import write_results_page
+        from paribus.sweeps.report.study_report import write_results_page
 
         kind, name = "results", subject.results
         write_results_page(subject, file)

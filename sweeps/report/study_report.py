@@ -1,4 +1,4 @@
-"""A study's figure and page: the answer in a sentence, then the evidence for it."""
+"""A study's page: the answer in a sentence, then the evidence for it."""
 
 import ast
 import os
@@ -10,10 +10,11 @@ from urllib.parse import quote
 from paribus.core.errors import RequestError, many, shown
 from paribus.core.records.record import RunRecord
 from paribus.sweeps.analysis import verdict_text as words
+from paribus.sweeps.analysis.imported_results import ResultsComparison
 from paribus.sweeps.analysis.linter.evidence import asked
 from paribus.sweeps.analysis.power_analysis import analyse_power
 from paribus.sweeps.formatting import number, signed, without_credentials
-from paribus.sweeps.report.figure import Table
+from paribus.sweeps.report.figure import Table, line_look
 from paribus.sweeps.report.page import write_page
 from paribus.sweeps.report.run_report import shared_facts, shown_configuration
 from paribus.sweeps.report.study_plots import (
@@ -87,6 +88,23 @@ def write_study_page(view: StudyView, file: Path | None = None) -> Path:
         runs=runs,
     )
     return file
+
+
+def write_results_page(comparison: ResultsComparison, file: Path) -> None:
+    """Write the page of another tool's results: no records, so no curves and no reruns."""
+    looks = {setting.label: line_look(n) for n, setting in enumerate(comparison.settings)}
+    seeds = many(max(len(setting.seeds) for setting in comparison.settings), "seed")
+    columns, *rows = words.paper_table(comparison)
+    write_page(
+        file,
+        "results",
+        Path(comparison.results).name,
+        comparison=comparison,
+        headline=words.answer(comparison),
+        meaning=words.meaning(comparison),
+        effects=effects_plot(comparison, looks, seeds),
+        settings=Table(columns, rows),
+    )
 
 
 def headline(view: StudyView) -> str:

@@ -54,19 +54,6 @@ def detectable(n: int, df: float, alpha: float) -> float:
     return root(short, 0.0, high) / math.sqrt(n)
 
 
-@lru_cache(maxsize=4096)
-def equivalence_needs(n: int, df: float, alpha: float) -> float:
-    """Return the smallest margin within which equal settings are shown to lie (80 % power).
-
-    Two one-sided tests both have to succeed at a true difference of 0, hence the halved miss. In
-    standard deviations of the paired differences.
-    """
-    from scipy import special
-
-    t = special.stdtrit(df, 1 - alpha) + special.stdtrit(df, 1 - (1 - POWER) / 2)
-    return float(t) / math.sqrt(n)
-
-
 def smallest_difference(uncertainty: Uncertainty, alpha: float) -> float:
     """Return what `detectable` says, in the metric's units, with the part of the examples.
 
@@ -130,7 +117,9 @@ def _with_seeds(one: Judgement, standard: Standard, seeds: int, folds: int) -> t
     df = now.df * (units - 1) / (one.pairs.units - 1)
     later = Uncertainty(now.error * math.sqrt(one.pairs.n / seeds), df, now.examples)
     p = later.p(max(0.0, mean - later.reach(2 * (1 - POWER))))
-    by_seeds = equivalence_needs(1, df, ALPHA) * later.error
+    # Two one-sided tests both have to succeed at a true difference of 0, hence the halved miss.
+    t = special.stdtrit(df, 1 - ALPHA) + special.stdtrit(df, 1 - (1 - POWER) / 2)
+    by_seeds = float(t) * later.error
     z = -float(special.ndtri(ALPHA)) - float(special.ndtri((1 - POWER) / 2))
     needs = math.hypot(by_seeds, z * math.sqrt(later.examples))
     return p, needs <= standard.margin - mean
