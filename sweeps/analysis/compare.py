@@ -80,14 +80,14 @@ class SettingComparison(_Frozen):
 
     label: str
     changed: dict[str, list[Any]]
-    derived: dict[str, list[Any]]
-    runs: list[str]
+    derived: dict[str, list[Any]] = {}
+    runs: list[str] = []
     seeds: list[int] | list[str]
     values: list[float]
     mean: float | None
     std: float | None
     status: Literal["complete", "failed", "pruned", "interrupted"]
-    reason: str | None
+    reason: str | None = None
     pruned: str | None = None
     shared_tensors: list[int] | None = None
     delta: float | None = None

@@ -263,14 +263,11 @@ def compare_results(
             SettingComparison(
                 label=one.label,
                 changed=changed,
-                derived={},
-                runs=[],
                 seeds=[names[number] for number in one.values],
                 values=[*one.values.values()],
                 mean=mean_and_std([*one.values.values()])[0],
                 std=mean_and_std([*one.values.values()])[1],
                 status="failed" if one.failed else "complete",
-                reason=None,
                 **judged.effect(one.label),
             )
             for one, changed in seen.values()

@@ -236,48 +236,41 @@ class Judged:
             failed = f"; lost to failures: {', '.join(map(str, lost))}" if lost else ""
             count = "one complete pair" if pairs.n == 1 else "no complete pair"
             why_none = f"{count} of seeds, and a verdict needs two{failed}"
-        return {
+        found: dict[str, Any] = {
             "delta": pairs.mean,
-            "interval": headline and [headline.low, headline.high],
-            "p": headline and headline.p,
-            "p_holm": headline and headline.p_holm,
-            "threshold": headline and headline.threshold,
-            "verdict": one.verdict,
-            "grade": headline.grade if headline and one.verdict == "undecided" else None,
             "pairs": pairs.n,
-            "question": headline and ("new data" if one.new_data else "this part"),
-            "confidence": headline and headline.confidence,
-            "this_part": _answer(one.validation, one),
-            "new_data": _answer(one.new_data, one),
             "std_of_differences": pairs.std,
             "unpaired_worth": pairs.unpaired_worth if varies else None,
             "lost": list(lost),
             "look": one.look,
             "no_verdict": self.repeated.get(label, why_none),
-            **self._undecided(label, one),
         }
-
-    def _undecided(self, label: str, one: Judgement) -> dict[str, Any]:
-        """Return an undecided setting's minimum detectable effect, and the seeds to decide it."""
-        headline = one.headline
-        if headline is None or one.verdict != "undecided":
-            return {}
+        if headline is None:
+            return found
+        found |= {
+            **_answer(headline, one),
+            "confidence": headline.confidence,
+            "question": "new data" if one.new_data else "this part",
+            "this_part": one.validation and _answer(one.validation, one),
+            "new_data": one.new_data and _answer(one.new_data, one),
+        }
+        if one.verdict != "undecided":
+            return found
         next_look = None
         if self.looks and seeds_can_decide(one, self.standard):
             next_look = next((n for n in self.looks if n > (one.look or 0)), None)
         alpha = headline.threshold
         if alpha is None:
             alpha = (1 - headline.confidence) / max(1, self.standard.planned)
-        return {
+        return found | {
+            "grade": headline.grade,
             "detectable": smallest_difference(headline.uncertainty, alpha),
             "seeds_to_decide": self.needed[label],
             "next_look": next_look,
         }
 
 
-def _answer(answer: Answer | None, one: Judgement) -> dict[str, Any] | None:
-    if answer is None:
-        return None
+def _answer(answer: Answer, one: Judgement) -> dict[str, Any]:
     return {
         "interval": [answer.low, answer.high],
         "p": answer.p,

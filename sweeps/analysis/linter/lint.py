@@ -52,9 +52,8 @@ _OF_TWO, _OF_MANY = 2.0, 3.0
 def edge_of_axis(evidence: Evidence) -> list[Seen]:
     """Find a numeric axis whose best level is the first or the last of those tried.
 
-    It must be better than the baseline's by more than the margin: less than that promises nothing
-    beyond the edge. Levels that failed count as tried. There is no warning where the hyperparameter
-    cannot go further, at 0 or at a single unit.
+    It must be better than the baseline's by more than the margin, and the hyperparameter has to be
+    able to go further. Levels that failed count as tried.
     """
     axes = [
         axis
@@ -152,9 +151,8 @@ def derived_quantity(evidence: Evidence) -> list[Seen]:
 def not_tuned_again(evidence: Evidence) -> list[Seen]:
     """Find levels that lost with the baseline's learning rate where another may be best.
 
-    Such axes are the batch size, the width of the model, the model and the optimizer. A level that
-    loses by more than the margin may only need another learning rate. A level with a learning rate
-    of its own is left out, and so is one that does as well as the baseline.
+    A level that loses by more than the margin may only need another learning rate; one with a
+    learning rate of its own is left out.
     """
     configuration = flatten(evidence.configuration).items()
     rates = [
@@ -210,9 +208,8 @@ def _pairs(pairs: Sequence[Sequence[Any]]) -> str:
 def accuracy_alone(evidence: Evidence) -> list[Seen]:
     """Find that accuracy selects epochs and settings where the classes are unbalanced.
 
-    The validation examples are counted by the rows of the baseline's confusion matrix. Of two
-    classes one must be more than twice as frequent as the other, of more the most frequent more
-    than three times as the rarest. Of several labels, yes and no are counted over all of them.
+    The validation examples are counted by the baseline's confusion matrix; of several labels, yes
+    and no over all of them.
     """
     if evidence.metric.split("/")[-1] != "accuracy":
         return []
