@@ -76,11 +76,8 @@ class Report:
 def write_report(subject: Subject, file: Path, warn: Warn, *, trust: bool = False) -> Report:
     """Write the page of a study, a run or another tool's results: one self-contained HTML file.
 
-    Args:
-        subject: What it shows.
-        file: As `report_file` returns it.
-        warn: Called with a sentence on what is left out.
-        trust: Whether whatever a run's record names may be imported and executed.
+    `warn` is called with a sentence on what is left out. With `trust` whatever a run's record names
+    may be imported and executed.
 
     Raises:
         DamagedError: If a file of the run is not what was written.
@@ -163,16 +160,11 @@ def checked_output(output: str | Path, suffixes: Sequence[str], what: str) -> Pa
     except OSError as error:  # too long
         why = shown(getattr(error, "strerror", None) or error, 200)
     if why:
-        raise unwritable(what, file, why)
+        raise RequestError(
+            f"{what} {shown(file, 200)} cannot be written: {why}.",
+            "Name another place with --output FILE.",
+        )
     return file
-
-
-def unwritable(what: str, file: Path, why: str) -> RequestError:
-    """Return the error for a file that cannot be written."""
-    return RequestError(
-        f"{what} {shown(file, 200)} cannot be written: {why}.",
-        "Name another place with --output FILE.",
-    )
 
 
 def write_page(file: Path, template: str, title: str, **content: Any) -> None:
