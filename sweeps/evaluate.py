@@ -96,8 +96,7 @@ def evaluate_named(
 
     Raises:
         DamagedError: If a file of a run, or the data, is not what it was.
-        RequestError: If there is no such run or study, it has no model or a setting too few seeds,
-            or the part is empty.
+        RequestError: If it cannot be evaluated: there is no such run, model, part, or second seed.
     """
     if name in root.study_names():
         return _evaluate_study(Study.load(root, name), labels, split, trust, watched)

@@ -68,12 +68,11 @@ class SettingComparison(_Frozen):
         interval: Of `delta`, with its `confidence`: it excludes 0 exactly where the setting is
             better or worse; like `p` and `verdict` on new data where that can be answered.
         p_holm: `p` adjusted for all settings of the study (S. Holm 1979).
-        threshold: The largest `p` at which a setting is better or worse; None with ``--strict``,
-            where `p_holm` decides.
+        threshold: The largest `p` at which it is better or worse; None where `p_holm` decides.
         grade: What is likely, or excluded, of an undecided setting; no verdict.
         pairs: Seeds that both have; `lost` are those without a pair because a run failed.
         look: The number of seeds after which it was decided, where seeds are added until it is.
-        detectable: The minimum detectable effect of an undecided setting.
+        detectable: The minimum detectable effect, where it is undecided.
         seeds_to_decide: How many seeds would decide it; None also where no number would.
         cells: The cells of the confusion matrix that changed most, where it is better or worse.
     """

@@ -178,14 +178,10 @@ def compare_results(
 ) -> ResultsComparison:
     """Compare the settings that are one hyperparameter away from the baseline.
 
-    Args:
-        table: The runs.
-        direction: Which way is better; None: as the metric's name says, else ``maximize``.
-        margin: Differences smaller than this do not matter; None: half a point of values that are
-            maximized, 0.005 of those up to 1 and 0.5 of those up to 100, else 2 % of the
-            baseline's mean.
-        baseline: ``KEY=VALUE,…``; None: the most frequent configuration.
-        strict: As of `Standard`.
+    The direction is as the metric's name says, else ``maximize``, where none is given. A margin of
+    None is half a point of values that are maximized, 0.005 of those up to 1 and 0.5 of those up to
+    100, else 2 % of the baseline's mean. The baseline, ``KEY=VALUE,…``, is the most frequent
+    configuration if none is named.
 
     Raises:
         RequestError: If no verdict can come from it.

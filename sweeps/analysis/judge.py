@@ -154,17 +154,10 @@ def standard_for(
 ) -> Standard:
     """Return the margin for a metric's results, and how many settings are judged together.
 
-    Args:
-        metric: ``<split>/<name>``.
-        direction: Which way is better.
-        baseline: The baseline's values.
-        planned: Settings of the study besides it.
-        values: All there are: the step of a metric that counts examples is taken from them where
-            `examples` is None.
-        examples: How many decisions it rests on; None where that is not known.
-        margin: Differences smaller than this do not matter; None takes the metric's own: half a
-            point of accuracy, F1 and the like, 0.01 of R², 2 % of the baseline's loss or error,
-            and never less than one example's worth.
+    `baseline` are its values, `values` all there are, `planned` the settings besides it. Where it
+    is not known on how many decisions, `examples`, a metric that counts them rests, its step is
+    taken from the values. A margin of None is the metric's own: half a point of accuracy, F1 and
+    the like, 0.01 of R², 2 % of the baseline's loss or error, and never less than an example's.
     """
     name = metric.rpartition("/")[2]
     counted = name in COUNTED

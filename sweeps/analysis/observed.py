@@ -118,11 +118,8 @@ def example_scores(
 
     The mean has to equal the recorded value: a loss with weights, or one of the user's own, may
     have the name of one that is known here. Outputs are `[m, C]`, targets `[m]` or `[m, L]` as the
-    data has them.
-
-    Returns:
-        None where the metric is no mean over examples, it is not known how, or examples are of
-        groups: those of one are not independent.
+    data has them. None where the metric is no mean over examples, it is not known how, or examples
+    are of groups: those of one are not independent.
     """
     task, loss = configuration.get("task"), configuration.get("loss", {})
     name = metric.rpartition("/")[2]

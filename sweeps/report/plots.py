@@ -192,14 +192,9 @@ def effects_panel(
 ) -> Panel:
     """Return differences with their intervals, and the margin as a band around 0.
 
-    An outlier is an arrow at the edge, with its number beside it: it does not set the scale.
-
-    Args:
-        metric: What the differences are of.
-        settings: Those with a difference, at least one; those of an axis together.
-        margin: Half the width of the band; None: no band.
-        looks: Label to the setting's colour and dashes in other plots, as matplotlib's keywords.
-        texts: Label to the text at the right.
+    An outlier is an arrow at the edge, with its number beside it: it does not set the scale. There
+    is at least one setting, each with a difference, those of an axis together. By label, `looks`
+    are its colour and dashes in other plots, as matplotlib's keywords, `texts` the text beside it.
     """
     by_axis = [list(own) for _, own in groupby(settings, key=lambda setting: setting.key)]
     rows = len(by_axis) + len(settings)

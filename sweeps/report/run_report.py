@@ -55,11 +55,7 @@ class RunView:
 def load_run_view(folder: RunFolder, warn: Warn, *, trust: bool = False) -> RunView:
     """Read what a run's figure and page show; its model is loaded in a process of its own.
 
-    With `trust` whatever the record names may be imported and executed. `warn` is called with a
-    sentence on what is left out.
-
-    Raises:
-        DamagedError: If a file of the run is not what was written.
+    `warn` and `trust` are as of `write_report`; a damaged file of the run is a `DamagedError`.
     """
     record, surface = folder.verified_record(), None
     # Whether the model's inputs are one or two plain numbers.

@@ -28,15 +28,8 @@ MOST_SEEDS = 100  # of a fixed part; beyond, more seeds are no advice
 def detectable(n: int, df: float, alpha: float) -> float:
     """Return the smallest true mean difference that a two-sided t test finds with 80 % power.
 
-    By the noncentral t distribution; the usual sum of two quantiles is up to 17 % too low.
-
-    Args:
-        n: Pairs, at least 2.
-        df: Degrees of freedom of the variance.
-        alpha: Of the test: divided by the number of settings.
-
-    Returns:
-        In standard deviations of the paired differences.
+    By the noncentral t distribution; the usual sum of two quantiles is up to 17 % too low. Of `n`
+    pairs, whose variance has `df` degrees of freedom; in standard deviations of their differences.
     """
     from scipy import special
 
@@ -71,19 +64,11 @@ def seeds_to_decide(
 ) -> list[int | None]:
     """Return how many seeds would decide each undecided setting, were its true difference as seen.
 
-    All of them get as many. Each is then found better or worse, or shown to be within the margin,
-    with a probability of 80 %, by the study's own threshold.
-
-    Args:
-        judged: All settings of the study.
-        standard: By which they are judged.
-        folds: Of the study; 1: all seeds validate on one part. Whole rotations are proposed. How
-            much of the spread between folds comes from their examples is not known: it counts as
-            the seeds', so the numbers are the least there can be.
-
-    Returns:
-        None if `MOST_SEEDS` are not enough: the examples are too few, or the difference is too
-        close to the margin.
+    All of the settings `judged` get as many. Each is then found better or worse, or shown to be
+    within the margin, with a probability of 80 %, by the study's own threshold; None if
+    `MOST_SEEDS` are not enough. Of several `folds` whole rotations are proposed. How much of the
+    spread between them comes from their examples is not known: it counts as the seeds', so the
+    numbers are the least there can be.
     """
     decided = sum(one.verdict in ("better", "worse") for one in judged)
     found: list[int | None] = [None] * len(judged)

@@ -252,13 +252,9 @@ def judgements(
 ) -> list[Judgement]:
     """Return verdicts of one look at the data.
 
-    Args:
-        settings: Each with its pairs.
-        spreads: How their differences vary.
-        variances: The same, with what settings borrow from each other.
-        standard: The margin.
-        alpha: For better and worse over all settings, for equivalent per setting.
-        decided: Settings called better or worse at earlier looks; they are not among these.
+    The variances of the differences have what settings borrow from each other; alpha is for better
+    and worse over all settings, for equivalent per setting. Settings `decided`, called better or
+    worse at earlier looks, are not among these.
     """
     on_part: list[_Found] = []
     on_new: list[_Found] = []
@@ -325,11 +321,8 @@ def threshold(p: Array, planned: int, q: float, decided: int = 0) -> float:
     Y. Benjamini and Y. Hochberg (1995), or its two-stage form, which estimates how many settings
     have no effect (Y. Benjamini, A. M. Krieger and D. Yekutieli 2006), whichever allows more.
 
-    Args:
-        p: Two-sided, of the settings still open `[k]`.
-        planned: Settings of the study; those without a p count as p = 1.
-        q: The share.
-        decided: Settings called better or worse at earlier looks.
+    The two-sided `p` are of the settings still open `[k]`; of those `planned` the others count as
+    p = 1, but for those `decided`, called better or worse at earlier looks.
     """
     ordered, planned = np.sort(p), max(1, planned)
     ranks = np.arange(1, len(p) + 1) + decided
