@@ -73,7 +73,7 @@ def load_run_view(folder: RunFolder, warn: Warn, *, trust: bool = False) -> RunV
         from paribus.core.inference.decision_surface import surface_of_run
 
         try:
-            with Pool(1, record.configuration["data"]["name"]) as pool:
+            with Pool(1) as pool:
                 surface = pool.call(surface_of_run, folder.folder, trust)
         except RequestError as error:
             warn(f"The model's answers are left out: {error}")
