@@ -130,21 +130,18 @@ def derived_quantity(evidence: Evidence) -> list[Seen]:
     """
     seen = []
     for axis in evidence.requested.axes:
-        on_axis = evidence.on(axis.key)
-        if axis.key not in LENGTH and (more := _derived(on_axis, "updates")):
-            again = evidence.sweep([asked(axis)], "--set", f"train.updates={more[0][0]}")
-            seen.append(Seen(
-                f"{axis.key} changed the number of updates too: {_pairs(more)}. "
-                f"To keep it constant: {again}",
-                axis.key,
-            ))  # fmt: skip
-        if other := _derived(on_axis, "engine"):
-            again = evidence.sweep([asked(axis)], "--engine", "loop")
-            seen.append(Seen(
-                f"{axis.key} changed the engine too: {_pairs(other)}. "
-                f"To train all with the same one: {again}",
-                axis.key,
-            ))  # fmt: skip
+        for name, what, remedy in (
+            ("updates", "number of updates", "keep it constant"),
+            ("engine", "engine", "train all with the same one"),
+        ):
+            pairs = _derived(evidence.on(axis.key), name)
+            if not pairs or (name == "updates" and axis.key in LENGTH):
+                continue
+            fixed = ("--set", f"train.updates={pairs[0][0]}")
+            options = fixed if name == "updates" else ("--engine", "loop")
+            again = evidence.sweep([asked(axis)], *options)
+            sentence = f"{axis.key} changed the {what} too: {_pairs(pairs)}. To {remedy}: {again}"
+            seen.append(Seen(sentence, axis.key))
     return seen
 
 
