@@ -184,14 +184,14 @@ def _is_within(folder: Path, path: Path) -> bool:
 
 
 @contextmanager
-def creating(what: str) -> Iterator[None]:
+def creating(what: str, option: str = "--root DIR") -> Iterator[None]:
     """Turn a refusal of the file system into a message that says which place it was."""
     try:
         yield
     except OSError as error:
         raise RequestError(
             f"{what} cannot be written: {error.strerror or error}.",
-            "Name another place with --root DIR.",
+            f"Name another place with {option}.",
         ) from error
 
 

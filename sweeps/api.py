@@ -13,7 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, wraps
+from functools import cached_property, partial, wraps
 from inspect import signature
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType
@@ -145,12 +145,11 @@ class Run:
             RequestError: If there is nothing to draw.
         """
         from paribus.sweeps.report.figure import figure_of
-        from paribus.sweeps.report.run_report import load_run_view, run_picture
+        from paribus.sweeps.report.page import picture_of
 
-        view = load_run_view(self.folder, trust)
-        if view.left_out:
-            warnings.warn(view.left_out, stacklevel=3)
-        return figure_of(run_picture(view))
+        # The warning names the line that called `plot`.
+        warn = partial(warnings.warn, stacklevel=5)
+        return figure_of(picture_of(self.folder, warn, trust=trust))
 
     @_for_python
     def model(self, *, trust: bool = False) -> nn.Module:
@@ -222,9 +221,9 @@ class StudyResult:
             RequestError: If there is nothing to draw.
         """
         from paribus.sweeps.report.figure import figure_of
-        from paribus.sweeps.report.study_plots import StudyView, study_picture
+        from paribus.sweeps.report.page import picture_of
 
-        return figure_of(study_picture(StudyView(self.study)))
+        return figure_of(picture_of(self.study, partial(warnings.warn, stacklevel=5)))
 
     @_for_python
     def run(self, label: str, seed: int) -> Run:

@@ -11,7 +11,7 @@ from rich.filesize import decimal
 
 from paribus.core.config.schema import Direction
 from paribus.core.errors import DamagedError, Faults, shown
-from paribus.core.fileio import verify_manifest, write_bytes
+from paribus.core.fileio import creating, verify_manifest, write_bytes
 from paribus.core.records.run_dir import HISTORY, RECORD, RunFolder
 from paribus.sweeps.cli.completion import complete_study, complete_subject
 from paribus.sweeps.cli.console import (
@@ -184,7 +184,7 @@ def plot_command(
     as_json: bool,
 ) -> None:
     """Draw a RUN (curves, confusion matrix, its answers) or a STUDY (curves and responses)."""
-    from paribus.sweeps.report.page import checked_output, unwritable, warn_of_damage
+    from paribus.sweeps.report.page import checked_output, picture_of
     from paribus.sweeps.study.lookup import find_subject
 
     faults, subject, found = Faults(), None, "output"
@@ -200,30 +200,18 @@ def plot_command(
     assert subject
     from paribus.sweeps.report.figure import figure_of, rendered
 
-    if isinstance(subject, RunFolder):
-        from paribus.sweeps.report.run_report import load_run_view, run_picture
-
-        kind, damaged, view = "run", False, load_run_view(subject, trust)
-        if view.left_out:
-            warn(view.left_out)
-        picture = run_picture(view)
-    else:
-        from paribus.sweeps.report.study_plots import StudyView, study_picture
-
-        kind, study_view = "study", StudyView(subject)
-        warn_of_damage(subject, warn)
-        picture, damaged = study_picture(study_view), bool(subject.outcomes.damaged)
+    kind = "run" if isinstance(subject, RunFolder) else "study"
+    picture = picture_of(subject, warn, trust=trust)
     content = rendered(figure_of(picture), "png" if file.suffix.lower() == ".png" else "svg")
-    try:
+    with creating(f"The picture {shown(file, 200)}", "--output FILE"):
         write_bytes(file, content)
-    except OSError as error:
-        raise unwritable("The picture", file, shown(error.strerror or error, 200)) from error
     panels = [panel.name for panel in picture.panels]
     if as_json:
         print_json({kind: found, "file": str(file.absolute()), "panels": panels})
     else:
         say(f"{kind} {found}: {shown(', '.join(panels), 1000)}")
         say(f"picture: {file}")
+    damaged = not isinstance(subject, RunFolder) and subject.outcomes.damaged
     context.exit(1 if damaged else 0)
 
 
