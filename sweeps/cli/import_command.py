@@ -68,6 +68,3 @@ def import_command(
         say(note)
     say(f"table: {file}; Next: {command('compare', str(file), *again)}")
     return None
-
-
-COMMANDS = (import_command,)

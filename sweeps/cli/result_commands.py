@@ -284,6 +284,3 @@ def report_command(
     if show:
         click.launch(str(written.file))
     context.exit(1 if isinstance(subject, Study) and subject.outcomes.damaged else 0)
-
-
-COMMANDS = (studies_command, runs_command, plot_command, report_command)
