@@ -10,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from paribus.core.config.values import null_if_not_finite, split_commas
 from paribus.core.errors import Faults, inert
 from paribus.core.records.run_dir import BEST
 from paribus.sweeps.cli.completion import complete_experiment, complete_key
+from paribus.sweeps.execution.driver import RunnerOptions
 from paribus.sweeps.formatting import cut, distinct_cuts, without_credentials
 from paribus.sweeps.study.request import OPTIONS, read_option
 from paribus.sweeps.study.results_dir import ResultsDir
@@ -337,8 +339,28 @@ def checked_option(name: str, **attributes: Any) -> Callable[[Command], Command]
     return click.option(f"--{name}", type=OPTIONS[name][0], cls=_CheckedOption, **attributes)
 
 
-def training_options(command: Command) -> Command:
-    """Add what `run` and `sweep` share."""
+def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what `run`, `sweep` and `finalize` share; give context, `options` and names `track`."""
+
+    @click.pass_context
+    @wraps(command)
+    def call(
+        context: click.Context,
+        /,
+        checkpoint_every: float,
+        retry_failed: bool,
+        loader_workers: int,
+        track: str,
+        no_wandb: bool,
+        **others: Any,
+    ) -> Any:
+        from paribus.sweeps.tracking.tracker import read_trackers
+
+        options = RunnerOptions(checkpoint_every, None, retry_failed, loader_workers)
+        names = read_trackers(track, faults_of(context), wandb=not no_wandb)
+        return command(context, options=options, track=names, **others)
+
+    added: Callable[..., Any] = call
     for option in (
         click.option(
             "--engine", default="auto", metavar="auto|loop|cohort", show_default=True,
@@ -366,5 +388,5 @@ def training_options(command: Command) -> Command:
         ),
         plain_option,
     ):  # fmt: skip
-        command = option(command)
-    return command
+        added = option(added)
+    return added

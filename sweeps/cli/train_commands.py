@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -71,7 +72,6 @@ class _WithCommand(click.RichCommand):
 @checked_option("seed", default="0", metavar="N", show_default=True, help="The run's seed.")
 @training_options
 @run_options
-@click.pass_context
 def run_command(
     context: click.Context,
     experiment: str,
@@ -79,11 +79,8 @@ def run_command(
     seed: int,
     engine: str,
     trust: bool,
-    checkpoint_every: float,
-    retry_failed: bool,
-    loader_workers: int,
-    track: str,
-    no_wandb: bool,
+    options: RunnerOptions,
+    track: Sequence[str],
     root: ResultsDir,
     as_json: bool,
 ) -> None:
@@ -91,14 +88,11 @@ def run_command(
     from paribus.sweeps.analysis.compare import run_document
     from paribus.sweeps.study.lookup import request_for, studies_of
     from paribus.sweeps.sweep import planned_run
-    from paribus.sweeps.tracking.tracker import read_trackers
 
-    options = RunnerOptions(checkpoint_every, None, retry_failed, loader_workers)
     faults = faults_of(context)
-    names = read_trackers(track, faults, wandb=not no_wandb)
     request = request_for(root, experiment, overrides, None, engine, trust=trust, faults=faults)
     planned = planned_run(root, request, seed, faults)
-    single, record = _train_one(context, planned, options, track=names, as_json=as_json)
+    single, record = _train_one(context, planned, options, track=track, as_json=as_json)
     document = run_document(
         root.run(single.run.id),
         record,
@@ -157,7 +151,6 @@ def run_command(
 @training_options
 @verbose_option
 @run_options
-@click.pass_context
 def sweep_command(
     context: click.Context,
     /,
@@ -173,11 +166,8 @@ def sweep_command(
     verbose: bool,
     engine: str,
     trust: bool,
-    checkpoint_every: float,
-    retry_failed: bool,
-    loader_workers: int,
-    track: str,
-    no_wandb: bool,
+    options: RunnerOptions,
+    track: Sequence[str],
     root: ResultsDir,
     as_json: bool,
     **of_study: Any,
@@ -196,15 +186,12 @@ def sweep_command(
     from paribus.sweeps.study.lookup import request_for
     from paribus.sweeps.study.request import study_options
     from paribus.sweeps.sweep import planned_sweep
-    from paribus.sweeps.tracking.tracker import read_trackers
 
     faults = faults_of(context)
     if verbose and as_json:
         faults.add("--verbose is for what is read; --json prints all.", "Leave it out.")
-    names = read_trackers(track, faults, wandb=not no_wandb)
     given = context.get_parameter_source("seeds") is not ParameterSource.DEFAULT
-    options = study_options(faults, seeds_given=given, **of_study)
-    runner_options = RunnerOptions(checkpoint_every, run_timeout, retry_failed, loader_workers)
+    asked = study_options(faults, seeds_given=given, **of_study)
     words = context.meta.get(_COMMAND)
     of_command = {"metric": metric, "direction": direction, "metrics-from": metrics_from}
     for name in [name for name, value in of_command.items() if value and not words]:
@@ -221,7 +208,7 @@ def sweep_command(
             experiment, overrides = str(file), ()
         request = request_for(root, experiment, overrides, axes, engine, trust=trust, faults=faults)
         sweep = planning.enter_context(
-            planned_sweep(root, request, options, faults, workers=workers, track=names)
+            planned_sweep(root, request, asked, faults, workers=workers, track=track)
         )
         if not as_json:
             sweep_text.begin(sweep, verbose=verbose or dry_run)
@@ -232,8 +219,8 @@ def sweep_command(
         train_watched(
             sweep,
             warn=warn,
-            track=names,
-            options=runner_options,
+            track=track,
+            options=replace(options, run_timeout=run_timeout),
             stop=stop,
             quiet=as_json,
             plain=is_plain(),
@@ -262,7 +249,6 @@ def sweep_command(
 @click.option("--test", is_flag=True, help="Then evaluate it on the test part; a counted reading.")
 @training_options
 @run_options
-@click.pass_context
 def finalize_command(
     context: click.Context,
     study: str,
@@ -270,11 +256,8 @@ def finalize_command(
     test: bool,
     engine: str,
     trust: bool,
-    checkpoint_every: float,
-    retry_failed: bool,
-    loader_workers: int,
-    track: str,
-    no_wandb: bool,
+    options: RunnerOptions,
+    track: Sequence[str],
     root: ResultsDir,
     as_json: bool,
 ) -> None:
@@ -288,14 +271,10 @@ def finalize_command(
     from paribus.sweeps.cli.inference_commands import print_evaluation
     from paribus.sweeps.evaluate import evaluate_named
     from paribus.sweeps.sweep import planned_final
-    from paribus.sweeps.tracking.tracker import read_trackers
 
-    options = RunnerOptions(checkpoint_every, None, retry_failed, loader_workers)
-    faults = faults_of(context)
-    names = read_trackers(track, faults, wandb=not no_wandb)
-    faults.check()
+    faults_of(context).check()
     planned = planned_final(root, study, label, engine, test=test, trust=trust)
-    final, record = _train_one(context, planned, options, track=names, as_json=as_json)
+    final, record = _train_one(context, planned, options, track=track, as_json=as_json)
     folder = root.run(final.run.id)
     read: Any = None  # an `Evaluation`
     if test and record.best:
