@@ -81,11 +81,7 @@ def _for_python(function: Callable[P, R]) -> Callable[P, R]:
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """A finished run.
-
-    Attributes:
-        folder: Where it lies.
-    """
+    """A finished run, in its folder."""
 
     folder: RunFolder
 
@@ -176,11 +172,7 @@ class Run:
 
 @dataclass(frozen=True, repr=False)
 class StudyResult:
-    """A study and what happened in it.
-
-    Attributes:
-        study: The study.
-    """
+    """A study and what happened in it."""
 
     study: Study
 

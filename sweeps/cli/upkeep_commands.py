@@ -67,11 +67,7 @@ class Removal:
 
 
 def plan_removal(root: ResultsDir, names: Sequence[str]) -> Removal:
-    """Return what goes with these studies and runs; removes nothing.
-
-    Raises:
-        RequestError: With all names that mean nothing.
-    """
+    """Return what goes with these studies and runs; refuse names that mean nothing."""
     from paribus.sweeps.study.lookup import find_run
     from paribus.sweeps.study.study import Study
 
@@ -98,11 +94,7 @@ def plan_removal(root: ResultsDir, names: Sequence[str]) -> Removal:
 
 
 def _kept(root: ResultsDir, runs: Sequence[str], studies: Sequence[str]) -> dict[str, list[str]]:
-    """Return runs that other studies than these use, with their names.
-
-    Raises:
-        DamagedError: If a study cannot be read: it may use any of them.
-    """
+    """Return runs that other studies than these use, with their names; all have to be readable."""
     from paribus.sweeps.study.study import Study
 
     kept: dict[str, list[str]] = {}

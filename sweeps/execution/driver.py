@@ -111,14 +111,12 @@ USUAL = RunnerOptions()
 
 @dataclass(frozen=True)
 class RunEvent:
-    """An event of the driver: an epoch, an end, or a message and nothing else.
+    """An event of the driver: an epoch, an end, or a message for a person and nothing else.
 
     Attributes:
-        run: The run.
         progress: What its worker sent; None for a run that is reused.
         record: Its record, once it is finished.
         reused: Whether it was finished before.
-        message: Something a person should know.
     """
 
     run: RunSpec

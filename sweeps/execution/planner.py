@@ -150,10 +150,8 @@ def plan_runs(
 ) -> tuple[list[Setting], dict[tuple[str, int], RunSpec]]:
     """Return settings with what is derived, and their runs, by label and seed.
 
-    Each setting, wanted with some seeds, is proved to differ from the baseline in one key.
-
-    Raises:
-        RequestError: With the faults of all settings.
+    Each setting, wanted with some seeds, is proved to differ from the baseline in one key; the
+    faults of all are raised together.
     """
     resolver = _resolver(request)
     noted = {"git": git_state(request.path.parent), "folder": str(Path.cwd())}
@@ -202,9 +200,6 @@ def plan_final(
         request: The setting's, with its configuration as `start`.
         runs: All complete runs of the setting, in order of seed.
         origin: What its record notes of where it comes from.
-
-    Raises:
-        RequestError: If it cannot be trained, or the data is not what the runs were trained on.
     """
     from paribus.core.training.train_state import length, updates_per_epoch
 
@@ -228,11 +223,7 @@ def plan_final(
 
 
 def describe_request(request: Request) -> dict[str, Any]:
-    """Return what `show` prints: configuration, model, data and the experiment's own axes.
-
-    Raises:
-        RequestError: With all faults of the request.
-    """
+    """Return what `show` prints: configuration, model, data and the experiment's own axes."""
     question = read_request(replace(request, axes=None))
     resolver = _resolver(request)
     own, faults = resolver.experiment, Faults()
@@ -296,11 +287,7 @@ def _labelled(label: str) -> Iterator[None]:
 
 
 def check_request(request: Request) -> tuple[str, list[Check]]:
-    """Return the experiment's name and what `check` finds; imports scikit-learn.
-
-    Raises:
-        RequestError: With all faults of the request, or if its data cannot be had.
-    """
+    """Return the experiment's name and what `check` finds; imports scikit-learn."""
     from paribus.core.checks.runner import check
 
     resolver = _resolver(request)

@@ -94,7 +94,6 @@ class Pool:
         Tasks are taken from the iterable when there is room for them. Where `stop`, which is asked
         between epochs, becomes true, the epoch is finished, resume states are written, and nothing
         more is begun: such a run has no end. Closing the iterator ends the training at once.
-        `run_timeout` is that of `RunnerOptions`.
         """
         waiting = iter(tasks)
         if self._context is None and is_pinned() and self.size == 1:

@@ -40,11 +40,8 @@ def worker_main(
 ) -> None:
     """Train tasks and call functions for the driver, until it closes the pipe.
 
-    Args:
-        pipe: To and from the driver.
-        lifeline: Closed when the driver ends.
-        environment: The driver's variables now: the server that forks may be older.
-        output: Where to print; None: to standard error.
+    `lifeline` is closed when the driver ends; `environment` are the driver's variables now, as the
+    server that forks may be older. Without an `output` it prints to standard error.
     """
     os.environ.clear()
     os.environ.update(environment)

@@ -68,12 +68,9 @@ def read_axes(
 ) -> list[Axis]:
     """Return the axes of a sweep, their levels compared with a baseline.
 
-    Args:
-        requested: ``KEY=LEVELS``, ``KEY`` or (key, levels); none at all takes all axes of the
-            experiment's file, but for those of a component that the baseline has another of.
-        baseline: What the levels are compared with.
-        experiment: Its `AXES` give the levels of a bare ``KEY``.
-        faults: Takes everything that is wrong.
+    Each is requested as ``KEY=LEVELS``, as (key, levels), or as a ``KEY`` whose levels the file's
+    `AXES` give. None at all takes all axes of the file, but for those of a component that the
+    baseline has another of.
     """
     own, full = experiment.axes, with_defaults(baseline, experiment)
     known = known_keys(full, experiment)

@@ -68,11 +68,7 @@ def find_run(root: ResultsDir, text: str) -> RunFolder:
 
 
 def find_subject(root: ResultsDir, text: str) -> RunFolder | Study:
-    """Return the study of this name, or the run that it means.
-
-    Raises:
-        RequestError: If there is neither, or the run is not finished.
-    """
+    """Return the study of this name, or the finished run that it means."""
     if text in root.study_names():
         return Study.load(root, text)
     try:

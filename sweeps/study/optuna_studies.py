@@ -35,11 +35,7 @@ _MARK = "paribus_root"  # attribute of a stored study: the id of its root
 
 
 def checked_storage(url: str) -> str:
-    """Return a storage's URL, a SQLite path made absolute; create nothing.
-
-    Raises:
-        RequestError: If it is no URL of a database, or its folder is not there.
-    """
+    """Return the URL of a database, a SQLite path in a folder that is there made absolute."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
@@ -82,9 +78,6 @@ def check_stored(study: Study) -> None:
     """Refuse a storage that cannot be opened, or that has another root's study of this name.
 
     A database that is not there yet is not looked for: `write` makes it.
-
-    Raises:
-        RequestError: As `write` does.
     """
     file = _sqlite_file(study)
     if file is None or (file.exists() and not _damage(file)):  # else `repair` makes it
@@ -99,12 +92,8 @@ def check_stored(study: Study) -> None:
 def repair(study: Study) -> list[str]:
     """Set a damaged SQLite file aside and refuse a foreign study, when a sweep begins.
 
-    Returns:
-        A sentence on what has to be built anew: a file that is damaged, a study that has results
-        and is not stored.
-
-    Raises:
-        RequestError: As `write` does.
+    Return a sentence on what has to be built anew: a file that is damaged, a study that has results
+    and is not stored.
     """
     file = _sqlite_file(study)
     with _lock(study):  # another command may be repairing it
@@ -171,11 +160,7 @@ def write(study: Study, *, only_add: bool = False, unfinished: Collection[str] =
 
 
 def remove(study: Study) -> None:
-    """Delete the stored study, if it is there; raise as `write` does.
-
-    Raises:
-        RequestError: If it is not this root's, or the storage cannot be opened.
-    """
+    """Delete the stored study, if it is there; raise as `write` does."""
     import optuna
 
     file = _sqlite_file(study)

@@ -177,11 +177,7 @@ class Search:
 
 
 def check_search(search: Search, axes: Sequence[Axis]) -> None:
-    """Refuse a search with nothing to explore, or that the sampler cannot explore.
-
-    Raises:
-        RequestError: If there is nothing to explore, or the sampler cannot explore an axis.
-    """
+    """Refuse a search with nothing to explore, or that the sampler cannot explore."""
     explored = [axis for axis in axes if search.trials_of(axis) is not None]
     faults = Faults()
     given = {"--trials": search.trials, "--sampler": search.asked_sampler}

@@ -107,9 +107,7 @@ class SettingResult:
 class Outcomes:
     """The records of a study's runs, each read once, and the results of its settings.
 
-    Args:
-        root: Where they are.
-        only: The files of a run that have to be whole; None: all.
+    Of a run only the files in `only` have to be whole; None: all.
 
     Attributes:
         damaged: Run id to what is wrong with it, of those that were read.

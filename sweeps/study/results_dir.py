@@ -55,11 +55,7 @@ class ResultsDir:
         self.studies = self.path / "studies"
 
     def create(self) -> None:
-        """Make the folders.
-
-        Raises:
-            RequestError: If the place cannot be written.
-        """
+        """Make the folders."""
         with creating(f"The root {self.path}"):
             for folder in (self.runs, self.attempts, self.studies):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -73,11 +69,7 @@ class ResultsDir:
         os.environ[DATA_FOLDER] = str(self.path / "data")
 
     def check_writable(self) -> None:
-        """Refuse a place that cannot be written; create nothing.
-
-        Raises:
-            RequestError: Naming the place.
-        """
+        """Refuse a place that cannot be written; create nothing."""
         place = self.path
         while not place.exists() and place != place.parent:
             place = place.parent
@@ -161,13 +153,8 @@ class ResultsDir:
     def new_attempt(self, name: str) -> tuple[Path, list[str]]:
         """Make a folder for the next attempt, with the newest good state of earlier ones.
 
-        Earlier ones without a resume state are cleared.
-
-        Returns:
-            The folder, and a sentence for each state that is damaged.
-
-        Raises:
-            RequestError: If it cannot be written.
+        Earlier ones without a resume state are cleared. Return a sentence, too, for each state that
+        is damaged.
         """
         earlier = self.attempts_of(name)
         folder = self.attempts / f"{name}.{_next(earlier)}"
@@ -200,11 +187,7 @@ class ResultsDir:
                     shutil.rmtree(attempt, ignore_errors=True)
 
     def accept(self, name: str, attempt: Path) -> RunRecord:
-        """Verify a finished attempt and make it the run, by one rename.
-
-        Raises:
-            DamagedError: If a file does not hold what was written.
-        """
+        """Verify a finished attempt and make it the run, by one rename; raise a `DamagedError`."""
         verify_manifest(attempt)
         record = RunFolder(attempt).record()
         (attempt / LAST).unlink(missing_ok=True)
@@ -258,10 +241,8 @@ class ResultsDir:
     def lock(self, name: str, what: str, *, wait: bool = False) -> Iterator[None]:
         """Hold a name for this driver; the lock ends with the process, however that ends.
 
-        `what` is how a message calls it. Wait only for what another driver holds for a moment.
-
-        Raises:
-            RequestError: If another driver holds it, naming its process and host.
+        What another driver holds is refused, naming its process and host; `what` is how a message
+        calls it. Wait only for what is held for a moment.
         """
         folder = self.path / ".locks"
         folder.mkdir(exist_ok=True)

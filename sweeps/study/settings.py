@@ -87,9 +87,6 @@ def changed(
 
     A changed component keeps the keywords that its new signature also has and drops the others.
     Where `whole` is false, keywords that it requires may be set later.
-
-    Raises:
-        RequestError: If the value does not fit the key.
     """
     kind, _, inner = key.partition(".")
     if key in COMPONENTS:
@@ -112,11 +109,7 @@ def changed(
 def apply_overrides(
     baseline: Configuration, overrides: Sequence[Requested], experiment: Experiment
 ) -> Configuration:
-    """Return a configuration with each ``KEY=VALUE`` or (key, value) set.
-
-    Raises:
-        RequestError: With all faults of all overrides.
-    """
+    """Return a configuration with each ``KEY=VALUE`` or (key, value) set; report all faults."""
     faults = Faults()
     split = (split_override(e, faults) if isinstance(e, str) else e for e in overrides)
     # Components before their keywords; a direction after the metric that it belongs to.
