@@ -11,18 +11,18 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, wraps
+from functools import cached_property
 from inspect import signature
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from paribus.core.config.experiment import dotted_name, refuse_while_loading
 from paribus.core.config.schema import Direction
 from paribus.core.config.values import as_plain
-from paribus.core.errors import Faults, ParibusError, RequestError, inert, many, shown
+from paribus.core.errors import Faults, RequestError, inert, many, rewording, shown
 from paribus.core.records.record import Best, RunRecord
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.sources.cells import is_of_cell, write_cells
@@ -58,25 +58,10 @@ if TYPE_CHECKING:
     from paribus.sweeps.report.page import Report
     from paribus.sweeps.reproduce import Reproduced, ReproducedSetting
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _for_python(function: Callable[P, R]) -> Callable[P, R]:
-    """Make errors of a function name arguments of Python, where those of a command name options."""
-
-    @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return function(*args, **kwargs)
-        except ParibusError as error:
-            error.faults = [
-                replace(fault, message=in_python(fault.message), hint=in_python(fault.hint))
-                for fault in error.faults
-            ]
-            raise
-
-    return call
+# Decorates what names arguments of Python in its errors, where a command names options.
+_for_python = rewording(
+    lambda fault: replace(fault, message=in_python(fault.message), hint=in_python(fault.hint))
+)
 
 
 @dataclass(frozen=True, repr=False)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from paribus.core.config.registry import check_components, known_keys, with_defaults
 from paribus.core.config.schema import COMPONENTS, Configuration, ModelConfiguration, flatten
 from paribus.core.config.values import show_value
-from paribus.core.errors import Fault, Faults, RequestError
+from paribus.core.errors import Fault, Faults, RequestError, rewording
 from paribus.core.records.record import RunRecord, folds_of
 from paribus.core.run_spec import RunSpec, choose_engine
 from paribus.sweeps.study.axes import Axis, only_the_baseline, read_axes
@@ -276,14 +276,9 @@ def git_state(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-@contextmanager
-def _labelled(label: str) -> Iterator[None]:
+def _labelled(label: str) -> AbstractContextManager[None]:
     """Put a setting's label before the faults of the block."""
-    try:
-        yield
-    except RequestError as error:
-        faults = [replace(fault, message=f"{label}: {fault.message}") for fault in error.faults]
-        raise RequestError.of(faults) from error
+    return rewording(lambda fault: replace(fault, message=f"{label}: {fault.message}"))
 
 
 def check_request(request: Request) -> tuple[str, list[Check]]:

@@ -1,7 +1,7 @@
 """Settings: the baseline, or the baseline with exactly one hyperparameter changed."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from paribus.core.config.schema import (
 )
 from paribus.core.config.signatures import check_keyword
 from paribus.core.config.values import show_value
-from paribus.core.errors import Faults, RequestError
+from paribus.core.errors import Faults, RequestError, rewording
 
 BASELINE = "baseline"
 Requested = str | tuple[str, Any]  # KEY=VALUE as it is typed, or a key and a value
@@ -151,15 +151,9 @@ def with_full_keys(requested: Sequence[Requested], known: Sequence[str]) -> tupl
     return tuple(map(full, requested))
 
 
-@contextmanager
-def with_example(key: str, value: Any) -> Iterator[None]:
+def with_example(key: str, value: Any) -> AbstractContextManager[None]:
     """Add a valid value to the faults of the block that have no hint."""
-    try:
-        yield
-    except RequestError as error:
-        if value is None or isinstance(value, Mapping):
-            raise
-        hint = f"Such as {key}={show_value(value)}."
-        raise RequestError.of(
-            fault if fault.hint else replace(fault, hint=hint) for fault in error.faults
-        ) from error
+    if value is None or isinstance(value, Mapping):
+        return nullcontext()
+    hint = f"Such as {key}={show_value(value)}."
+    return rewording(lambda fault: fault if fault.hint else replace(fault, hint=hint))
