@@ -124,7 +124,7 @@ class Worker:
             args=(theirs, their_lifeline, given_environment(), their_output),
             daemon=False,
         )
-        with _no_main_module(), _no_daemon(), ctrl_c_ignored():
+        with _from_any_process(), ctrl_c_ignored():
             self.process.start()
         for end in (theirs, their_lifeline, their_output):
             if end is not None:
@@ -224,29 +224,20 @@ def _print_lines(output: Connection) -> None:
 
 
 @contextmanager
-def _no_main_module() -> Iterator[None]:
-    """Keep multiprocessing from running the caller's script again in the worker.
+def _from_any_process() -> Iterator[None]:
+    """Let multiprocessing start a worker whatever this process is.
 
-    Workers need nothing of it, and a script without a ``__main__`` guard would start over.
+    A script without a ``__main__`` guard would start over in the worker, which needs nothing of it.
+    A daemonic process (of multiprocessing.Pool, Celery, Airflow) may have no children, lest they
+    outlive it; a worker has its lifeline.
     """
     real = sys.modules["__main__"]
+    config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    daemon = config.pop("daemon", None)
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:
         yield
     finally:
         sys.modules["__main__"] = real
-
-
-@contextmanager
-def _no_daemon() -> Iterator[None]:
-    """Let a daemonic process (of multiprocessing.Pool, Celery, Airflow) start a worker.
-
-    multiprocessing refuses it, lest children outlive their parent; a worker has its lifeline.
-    """
-    config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
-    daemon = config.pop("daemon", None)
-    try:
-        yield
-    finally:
         if daemon is not None:
             config["daemon"] = daemon
