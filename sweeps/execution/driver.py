@@ -9,7 +9,7 @@ import heapq
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
@@ -157,7 +157,7 @@ def drive(
         began = False
         # What stopped once is tried again alone: it may have taken others with it.
         wanted = {r.id: replace(r, group=None) if r.id in tried_again else r for r in left.values()}
-        with _Claims(root, options) as claims:
+        with closing(_Claims(root, options)) as claims:
             tasks = claims.tasks(schedule(list(wanted.values()), pool.size))
             for event in chain(pool.execute(tasks, stop, options.run_timeout), claims.lost):
                 began, run = True, wanted[event.run]
@@ -228,10 +228,7 @@ class _Claims:
         self.lost: list[WorkerEvent] = []
         self.warnings: list[RunEvent] = []
 
-    def __enter__(self) -> _Claims:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
+    def close(self) -> None:
         for lock in self.locks.values():
             lock.close()
 
@@ -245,14 +242,14 @@ class _Claims:
 
     def _take(self, run: RunSpec) -> bool:
         """Lock a run that is still to be trained, and make its attempt's folder."""
-        self.locks[run.id] = ExitStack()
+        self.locks[run.id] = lock = ExitStack()
         try:
             try:
-                self.locks[run.id].enter_context(self.root.lock(run.id, run.id))
+                lock.enter_context(self.root.lock(run.id, run.id))
             except RequestError:  # another driver has it
                 return False
             if _finished_record(run, self.root, self.options):
-                self.locks[run.id].close()
+                lock.close()
                 return False
             self.attempts[run.id], warnings = self.root.new_attempt(run.id)
         except (OSError, RequestError) as error:

@@ -156,8 +156,7 @@ class ResultsDir:
         Earlier ones without a resume state are cleared. Return a sentence, too, for each state that
         is damaged.
         """
-        earlier = self.attempts_of(name)
-        folder = self.attempts / f"{name}.{_next(earlier)}"
+        earlier, folder = self.attempts_of(name), self._next_attempt(name)
         notes: list[str] = []
         with creating(f"The attempt {folder}"):
             folder.mkdir()
@@ -194,7 +193,7 @@ class ResultsDir:
         (attempt / BEFORE).unlink(missing_ok=True)
         target = self.runs / name
         if target.exists():
-            target.rename(self.attempts / f"{name}.{_next(self.attempts_of(name))}")
+            target.rename(self._next_attempt(name))
         attempt.rename(target)
         sync_folder(self.runs)
         sync_folder(self.attempts)
@@ -207,7 +206,7 @@ class ResultsDir:
         """Remove a run and its attempts; the caller holds its lock."""
         folder = self.run(name).folder
         if folder.is_dir():  # renamed first: half a folder must not look like a run
-            folder.rename(self.attempts / f"{name}.{_next(self.attempts_of(name))}")
+            folder.rename(self._next_attempt(name))
             sync_folder(self.runs)
         for attempt in self.attempts_of(name):
             shutil.rmtree(attempt)
@@ -216,6 +215,11 @@ class ResultsDir:
         """Return the folders of attempts at a run, in order of their numbers."""
         found = [p for p in self.attempts.glob(f"{name}.*") if p.suffix[1:].isdecimal()]
         return sorted(found, key=_number)
+
+    def _next_attempt(self, name: str) -> Path:
+        """Return a folder whose number is above those of all attempts at a run."""
+        earlier = self.attempts_of(name)
+        return self.attempts / f"{name}.{_number(earlier[-1]) + 1 if earlier else 1}"
 
     def places_of(self, name: str) -> list[RunFolder]:
         """Return the folders of a run and its attempts, as far as they are there."""
@@ -282,8 +286,3 @@ def _is_reading(line: Any) -> bool:
 
 def _number(attempt: Path) -> int:
     return int(attempt.suffix[1:])
-
-
-def _next(attempts: list[Path]) -> int:
-    """Return the next free number, after attempts in the order of theirs."""
-    return _number(attempts[-1]) + 1 if attempts else 1
