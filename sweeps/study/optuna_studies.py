@@ -138,25 +138,17 @@ def write(study: Study, *, only_add: bool = False, unfinished: Collection[str] =
     distributions = {axis.key: _distribution(axis) for axis in study.requested.axes}
     # A step is a seed's place among the baseline's: by it, Optuna's pruners pair settings.
     steps = {seed: step for step, seed in enumerate(sorted(study.find(BASELINE).runs))}
-    trials = [_trial(study, result, distributions, steps) for result in ended]
+    wanted = {result.label: _trial(study, result, distributions, steps) for result in ended}
     with _opened(study) as (opened, stored):
         old = stored.get_trials(deepcopy=False) if stored else []
-        left = {trial.user_attrs["label"]: trial for trial in trials}
-        as_stored = [left.pop(there.user_attrs.get("label", ""), None) for there in old]
-        changed = any(
-            trial is None
-            or there.distributions != distributions
-            or _content(there) != _content(trial)
-            for there, trial in zip(old, as_stored, strict=True)
-        )
-        if stored is None or (changed and not only_add):
-            stored = _create(study, opened, anew=stored is not None)
-            # In the order they had before, then the new ones: numbers stay what they were.
-            places = {there.user_attrs.get("label"): place for place, there in enumerate(old)}
-            trials.sort(key=lambda trial: places.get(trial.user_attrs["label"], len(places)))
-            stored.add_trials(trials)
-        elif not changed:
-            stored.add_trials(list(left.values()))
+        # In the order they had before, then the new ones: numbers stay what they were.
+        labels = dict.fromkeys([*(there.user_attrs.get("label", "") for there in old), *wanted])
+        trials = [wanted[label] for label in labels if label in wanted]
+        unchanged = len(old) <= len(trials) and all(map(_is_equal, old, trials))
+        if stored is None or not (unchanged or only_add):
+            stored, old, unchanged = _create(study, opened, anew=stored is not None), [], True
+        if unchanged:
+            stored.add_trials(trials[len(old) :])
 
 
 def remove(study: Study) -> None:
@@ -297,8 +289,9 @@ def _note(study: Study) -> Path:
 # A setting as a trial.
 
 
-def _content(trial: FrozenTrial) -> tuple[Any, ...]:
-    return trial.state, trial.values, trial.params, trial.user_attrs, trial.intermediate_values
+def _is_equal(stored: FrozenTrial, trial: FrozenTrial) -> bool:
+    content = ("state", "values", "params", "distributions", "user_attrs", "intermediate_values")
+    return all(getattr(stored, name) == getattr(trial, name) for name in content)
 
 
 def _distribution(axis: AxisRecord) -> BaseDistribution:
