@@ -40,7 +40,7 @@ from paribus.sweeps.formatting import number
 from paribus.sweeps.progress.progress import train_watched
 from paribus.sweeps.study.lookup import find_run, find_subject, request_for
 from paribus.sweeps.study.request import SEEDS, read_option, study_options
-from paribus.sweeps.study.results_dir import ResultsDir, root_words
+from paribus.sweeps.study.results_dir import ResultsDir, open_root, root_words
 from paribus.sweeps.study.settings import Requested
 from paribus.sweeps.study.study import Study, latest_study
 from paribus.sweeps.sweep import planned_final, planned_run, planned_sweep
@@ -610,9 +610,7 @@ def _rows(inputs: Any) -> list[Any]:
 
 
 def _root(root: str | Path | None) -> ResultsDir:
-    place = ResultsDir(root or os.environ.get("PARIBUS_ROOT") or "results")
-    place.share_data_folder()
-    return place
+    return open_root(root or os.environ.get("PARIBUS_ROOT") or "results")
 
 
 def _check_choice(name: str, value: Any, choices: Sequence[Any], faults: Faults) -> None:

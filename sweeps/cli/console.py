@@ -24,7 +24,7 @@ from paribus.sweeps.cli.completion import complete_experiment, complete_key
 from paribus.sweeps.execution.driver import RunnerOptions
 from paribus.sweeps.formatting import cut, distinct_cuts, without_credentials
 from paribus.sweeps.study.request import OPTIONS, read_option
-from paribus.sweeps.study.results_dir import ResultsDir
+from paribus.sweeps.study.results_dir import ResultsDir, open_root
 
 INTERRUPTED = 130  # exit code
 
@@ -239,12 +239,6 @@ def best_of_run(folder: Path) -> str:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _as_root(_context: Any, _parameter: Any, value: str) -> ResultsDir:
-    root = ResultsDir(value)
-    root.share_data_folder()
-    return root
-
-
 def _keep_plain(context: click.Context, _parameter: Any, plain: bool) -> None:
     context.meta[PLAIN] = plain  # which `console.is_plain` reads
 
@@ -255,7 +249,8 @@ overrides_argument = click.argument(
 )
 root_option = click.option(
     "--root", metavar="DIR", envvar="PARIBUS_ROOT", show_envvar=True, default="results",
-    show_default=True, callback=_as_root, help="Where results live.",
+    show_default=True, callback=lambda _context, _parameter, path: open_root(path),
+    help="Where results live.",
 )  # fmt: skip
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."

@@ -64,10 +64,6 @@ class ResultsDir:
                     if not (self.path / "root.json").exists():
                         write_json(self.path / "root.json", {"format": 1, "id": uuid.uuid4().hex})
 
-    def share_data_folder(self) -> None:
-        """Let data sets render and cache below this root, here and in processes begun later."""
-        os.environ[DATA_FOLDER] = str(self.path / "data")
-
     def check_writable(self) -> None:
         """Refuse a place that cannot be written; create nothing."""
         place = self.path
@@ -102,15 +98,11 @@ class ResultsDir:
 
     def run_ids(self) -> list[str]:
         """Return ids of all finished runs, in order of name."""
-        if not self.runs.is_dir():
-            return []
-        return sorted(p.name for p in self.runs.iterdir() if (p / RECORD).is_file())
+        return sorted(file.parent.name for file in self.runs.glob(f"*/{RECORD}"))
 
     def study_names(self) -> list[str]:
         """Return names of all studies, in order of name."""
-        if not self.studies.is_dir():
-            return []
-        return sorted(p.name for p in self.studies.iterdir() if (p / "study.json").is_file())
+        return sorted(file.parent.name for file in self.studies.glob("*/study.json"))
 
     def readings(self) -> list[dict[str, Any]]:
         """Return the readings of test parts that are noted; lines that are none are left out."""
@@ -228,9 +220,7 @@ class ResultsDir:
 
     def interrupted(self) -> list[str]:
         """Return ids of runs that have an attempt and are not finished."""
-        if not self.attempts.is_dir():
-            return []
-        names = {p.name.rsplit(".", 1)[0] for p in self.attempts.iterdir() if p.is_dir()}
+        names = {p.name.rsplit(".", 1)[0] for p in self.attempts.glob("*/")}
         return sorted(names - set(self.run_ids()))
 
     def require_study(self, name: str) -> None:
@@ -263,6 +253,13 @@ class ResultsDir:
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()
             yield
+
+
+def open_root(path: str | Path) -> ResultsDir:
+    """Return a root; data sets render and cache below it, here and in processes begun later."""
+    root = ResultsDir(path)
+    os.environ[DATA_FOLDER] = str(root.path / "data")
+    return root
 
 
 def root_words(root: ResultsDir) -> list[str]:
