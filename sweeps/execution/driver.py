@@ -111,18 +111,12 @@ USUAL = RunnerOptions()
 
 @dataclass(frozen=True)
 class RunEvent:
-    """An event of the driver: an epoch, an end, or a message for a person and nothing else.
-
-    Attributes:
-        progress: What its worker sent; None for a run that is reused.
-        record: Its record, once it is finished.
-        reused: Whether it was finished before.
-    """
+    """An event of the driver: an epoch, an end, or a message for a person and nothing else."""
 
     run: RunSpec
-    progress: WorkerEvent | None = None
-    record: RunRecord | None = None
-    reused: bool = False
+    progress: WorkerEvent | None = None  # what its worker sent; None for a run that is reused
+    record: RunRecord | None = None  # once it is finished
+    reused: bool = False  # it was finished before
     message: str | None = None
 
 
@@ -214,19 +208,14 @@ def _no_longer_good(run: RunSpec, root: ResultsDir) -> str | None:
 
 
 class _Claims:
-    """The runs that this driver has locked, which are not finished: attempts and locks by id.
-
-    Attributes:
-        lost: Ends of runs for which there was no room on the disk.
-        warnings: What is to be reported of runs that were taken.
-    """
+    """The runs that this driver has locked, which are not finished: attempts and locks by id."""
 
     def __init__(self, root: ResultsDir, options: RunnerOptions) -> None:
         self.root, self.options = root, options
         self.attempts: dict[str, Path] = {}
         self.locks: dict[str, ExitStack] = {}
-        self.lost: list[WorkerEvent] = []
-        self.warnings: list[RunEvent] = []
+        self.lost: list[WorkerEvent] = []  # ends of runs for which there was no room on the disk
+        self.warnings: list[RunEvent] = []  # of runs that were taken
 
     def close(self) -> None:
         for lock in self.locks.values():

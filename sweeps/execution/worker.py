@@ -98,15 +98,7 @@ _LONGEST = 1 << 14  # bytes of a line that has no end yet, such as a progress ba
 
 
 class Worker:
-    """The driver's handle of a worker process, which has a GPU or none.
-
-    Attributes:
-        task: What it trains; None: it is idle.
-        done: Runs of the task that have ended.
-        epochs: Seconds of the task's epochs.
-        low_on_memory: Whether it is to be replaced after the task.
-        silent: Seconds since it last sent something.
-    """
+    """The driver's handle of a worker process, which has a GPU or none."""
 
     def __init__(self, context: Any, gpu: str | None) -> None:
         self.pipe, theirs = context.Pipe()
@@ -130,14 +122,14 @@ class Worker:
             if end is not None:
                 end.close()
         self.gpu = gpu
-        self.task: Task | None = None
-        self.done: set[str] = set()
-        self.epochs: list[float] = []
-        self.low_on_memory = False
+        self.task: Task | None = None  # None: it is idle
+        self.done: set[str] = set()  # runs of the task that have ended
+        self.epochs: list[float] = []  # seconds of the task's
+        self.low_on_memory = False  # then it is replaced after the task
         self.note_sign_of_life()
 
     def note_sign_of_life(self) -> None:
-        self.silent, self._looked = 0.0, time.monotonic()
+        self.silent, self._looked = 0.0, time.monotonic()  # seconds since it sent something
 
     def is_silent(self, epochs: list[float], timeout: float | None) -> bool:
         """Return whether it has sent nothing for too long, given the seconds of all epochs."""

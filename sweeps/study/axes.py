@@ -46,21 +46,14 @@ class Range:
 
 @dataclass(frozen=True)
 class Axis:
-    """One hyperparameter, the baseline's level and the levels to try.
-
-    Attributes:
-        baseline_text: How the baseline's level is shown.
-        levels: The settings to try, in the order requested, without the baseline; none of a range.
-        log: Whether the levels were requested as a logarithmic range.
-        range: Where a sampler proposes the levels.
-    """
+    """One hyperparameter, the baseline's level and the levels to try."""
 
     key: str
     baseline: Any
-    baseline_text: str
-    levels: tuple[Setting, ...]
-    log: bool = False
-    range: Range | None = None
+    baseline_text: str  # how it is shown
+    levels: tuple[Setting, ...]  # in the order requested, without the baseline; none of a range
+    log: bool = False  # they were requested as a logarithmic range
+    range: Range | None = None  # where a sampler proposes the levels
 
 
 def read_axes(

@@ -17,16 +17,10 @@ from paribus.sweeps.study.settings import Setting, level_setting
 
 @dataclass(frozen=True)
 class Ended:
-    """A setting that gets no more seeds, as Optuna sees it.
+    """A setting that gets no more seeds, as Optuna sees it; failed if one of its seeds did."""
 
-    Attributes:
-        level: As Optuna knows it: a number of a range, else the level's text.
-        values: The selection metric of its first seeds, in order.
-        state: ``failed`` if one of its seeds did.
-    """
-
-    level: float | str | None
-    values: tuple[float, ...]
+    level: float | str | None  # a number of a range, else the level's text
+    values: tuple[float, ...]  # the selection metric of its first seeds, in order
     state: Literal["complete", "failed", "pruned"]
 
     @property

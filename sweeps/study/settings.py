@@ -35,25 +35,15 @@ _EITHER_OR = (
 
 @dataclass(frozen=True)
 class Setting:
-    """The baseline with at most one hyperparameter changed.
+    """The baseline with at most one hyperparameter changed."""
 
-    Attributes:
-        label: ``baseline`` or ``optimizer.lr=0.0001``.
-        key: The changed hyperparameter, None for the baseline.
-        level: Its value; a component's as text.
-        changed: ``{key: [baseline, level]}``.
-        configuration: The whole configuration as requested.
-        derived: What else differs because of the change, as `changed`.
-        stated: Where the level is a component, the keywords that it names.
-    """
-
-    label: str
-    key: str | None
-    level: Any
-    changed: dict[str, list[Any]]
-    configuration: Configuration = field(repr=False)
-    derived: dict[str, list[Any]] = field(default_factory=dict)
-    stated: tuple[str, ...] = ()
+    label: str  # ``baseline`` or ``optimizer.lr=0.0001``
+    key: str | None  # the changed hyperparameter, None for the baseline
+    level: Any  # its value; a component's as text
+    changed: dict[str, list[Any]]  # ``{key: [baseline, level]}``
+    configuration: Configuration = field(repr=False)  # the whole one as requested
+    derived: dict[str, list[Any]] = field(default_factory=dict)  # what follows, as `changed`
+    stated: tuple[str, ...] = ()  # where the level is a component, the keywords that it names
 
     @property
     def text(self) -> str:

@@ -51,48 +51,31 @@ class Metric(BaseModel):
 
 
 class AxisRecord(BaseModel):
-    """An axis as `study.json` holds it; it grows with the commands given to the study.
-
-    Attributes:
-        baseline: Its value in the baseline.
-        levels: Those that were requested or proposed.
-        log: Whether it is searched by its logarithm.
-        range: Where levels were proposed: the lowest and the highest.
-    """
+    """An axis as `study.json` holds it; it grows with the commands given to the study."""
 
     key: str
     baseline: Any
-    levels: list[Any]
-    log: bool = False
-    range: list[float | int] | None = None
+    levels: list[Any]  # those that were requested or proposed
+    log: bool = False  # it is searched by its logarithm
+    range: list[float | int] | None = None  # where levels were proposed: lowest and highest
 
 
 class StudyRecord(BaseModel):
-    """`study.json`: what was requested.
-
-    Attributes:
-        baseline: The baseline's configuration, with paths as `_portable`.
-        storage: URL of the Optuna storage without its secrets; None: the root's own.
-        created: When, in UTC.
-        margin: Differences smaller than this do not matter; None: the metric's own.
-        looks: After how many seeds verdicts are given, where seeds are added until it is decided.
-        strict: Whether verdicts control the error rate over all settings together.
-        finals: Final runs to the labels of their settings, in the order they were planned.
-    """
+    """`study.json`: what was requested; more in `Decision`."""
 
     format: int = 1
     study: str
     experiment: str
-    baseline: dict[str, Any]
+    baseline: dict[str, Any]  # with paths as `_portable`
     metric: Metric
     axes: list[AxisRecord]
     settings: list[PlannedSetting]
-    storage: str | None
-    created: str
+    storage: str | None  # URL of the Optuna storage without its secrets; None: the root's own
+    created: str  # in UTC
     margin: float | None = None
     looks: tuple[int, ...] = ()
     strict: bool = False
-    finals: dict[str, str] = {}
+    finals: dict[str, str] = {}  # final runs to the labels of their settings, as they were planned
 
     @field_validator("looks")
     @classmethod
