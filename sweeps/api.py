@@ -3,6 +3,9 @@
 study = paribus.sweep("digits", {"optimizer.lr": [1e-3, 1e-2]}, seeds=3)
 for setting in paribus.compare(study).settings:
     print(setting.label, setting.mean, setting.interval, setting.verdict)
+
+What cannot be done as requested raises a `RequestError` that names all faults of the request; a
+file that does not hold what was written, a `DamagedError`.
 """
 
 from __future__ import annotations
@@ -120,10 +123,6 @@ class Run:
 
         Args:
             trust: Whether whatever the record names may be imported and executed.
-
-        Raises:
-            DamagedError: If a file is not what was written.
-            RequestError: If there is nothing to draw.
         """
         from paribus.sweeps.report.figure import figure_of
         from paribus.sweeps.report.run_report import load_run_view, run_picture
@@ -193,11 +192,7 @@ class StudyResult:
 
     @_for_python
     def plot(self) -> StyledFigure:
-        """Draw the learning curves, and the metric over each axis.
-
-        Raises:
-            RequestError: If there is nothing to draw.
-        """
+        """Draw the learning curves, and the metric over each axis."""
         from paribus.sweeps.report.figure import figure_of
         from paribus.sweeps.report.study_plots import StudyView, study_picture
 
@@ -205,11 +200,7 @@ class StudyResult:
 
     @_for_python
     def run(self, label: str, seed: int) -> Run:
-        """Return a run of a setting.
-
-        Raises:
-            RequestError: If there is no such setting, seed or finished run.
-        """
+        """Return a run of a setting."""
         return Run(find_run(self.study.root, f"{self.name}/{label}-s{seed}"))
 
 
@@ -238,9 +229,6 @@ def train(
         wandb: Whether W&B may be one of them.
         engine: ``auto``, ``loop`` or ``cohort``.
         trust: Whether whatever the record of a run names may be imported and executed.
-
-    Raises:
-        RequestError: With all faults of the request.
     """
     refuse_while_loading("train")
     place, faults = _root(root), Faults()
@@ -302,9 +290,6 @@ def sweep(
         engine: ``auto``, ``loop`` or ``cohort``.
         storage: URL of the Optuna storage; None: a SQLite file under the root.
         trust: Whether whatever the record of a run names may be imported and executed.
-
-    Raises:
-        RequestError: With all faults of the request.
     """
     refuse_while_loading("sweep")
     place, faults = _root(root), Faults()
@@ -375,22 +360,14 @@ def finalize(
 
 @_for_python
 def load_study(name: str | None = None, *, root: str | Path | None = None) -> StudyResult:
-    """Return a study by name; None: the latest.
-
-    Raises:
-        RequestError: If there is none.
-    """
+    """Return a study by name; None: the latest."""
     place = _root(root)
     return StudyResult(Study.load(place, name or latest_study(place)))
 
 
 @_for_python
 def load_run(run: str, *, root: str | Path | None = None) -> Run:
-    """Return a finished run by id, the beginning of one, its folder, or ``STUDY/LABEL-sSEED``.
-
-    Raises:
-        RequestError: If there is none.
-    """
+    """Return a finished run by id, the beginning of one, its folder, or ``STUDY/LABEL-sSEED``."""
     return Run(find_run(_root(root), run))
 
 
@@ -421,9 +398,6 @@ def compare(
         seed: Of results, the column of seeds; None: the one called ``seed``.
         baseline: Of results, such as ``lr=0.001``; None: the most frequent configuration.
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
-
-    Raises:
-        RequestError: If there is no such study or file, or it has nothing to compare yet.
     """
     place, name = _named(study_or_results, root)
     of_results = name not in place.study_names() and is_results(name)
@@ -569,10 +543,6 @@ def report(
         output: The file; None: ``report.html`` in the study's folder, ``RUN.html`` in this one.
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
         trust: Whether whatever a run's record names may be imported and executed.
-
-    Raises:
-        DamagedError: If a file of the run is not what was written.
-        RequestError: If there is nothing to show, or the file cannot be written.
     """
     from paribus.sweeps.report.page import Subject, report_file, write_report
 
