@@ -90,20 +90,14 @@ def _divided(runs: Sequence[RunSpec], parts: int) -> list[Job]:
 
 @dataclass(frozen=True)
 class RunnerOptions:
-    """How runs are trained and kept; none of it changes a bit of theirs.
+    """How runs are trained and kept; none of it changes a bit of theirs."""
 
-    Attributes:
-        checkpoint_every: Seconds between saves of a run's resume state; 0: each epoch.
-        run_timeout: Seconds without an epoch after which a worker is given up on; None: ten times
-            the median epoch, at least 60, and 3600 before one is known.
-        retry_failed: Whether runs whose training failed are trained again.
-        loader_workers: Processes of each trainer that read files and augment ahead.
-    """
-
-    checkpoint_every: float = 5.0
+    checkpoint_every: float = 5.0  # seconds between saves of a run's resume state; 0: each epoch
+    # Seconds without an epoch after which a worker is given up on; None: ten times the median
+    # epoch, at least 60, and 3600 before one is known.
     run_timeout: float | None = None
-    retry_failed: bool = False
-    loader_workers: int = 0
+    retry_failed: bool = False  # runs whose training failed are trained again
+    loader_workers: int = 0  # processes of each trainer that read files and augment ahead
 
 
 USUAL = RunnerOptions()

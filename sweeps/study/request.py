@@ -20,23 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """What a command asks of an experiment, as typed: nothing but its file is looked up yet.
-
-    Attributes:
-        overrides: ``KEY=VALUE`` of the baseline, or (key, value).
-        axes: ``KEY=LEVELS``, ``KEY`` or (key, levels); none takes the experiment's own. None: no
-            axes at all.
-        engine: ``auto`` or an engine's name.
-        import_paths: Folders appended to the import path.
-        start: A run's recorded configuration, in place of the file's `BASELINE`.
-    """
+    """What a command asks of an experiment, as typed: nothing but its file is looked up yet."""
 
     path: Path
-    overrides: tuple[Requested, ...] = ()
+    overrides: tuple[Requested, ...] = ()  # ``KEY=VALUE`` of the baseline, or (key, value)
+    # ``KEY=LEVELS``, ``KEY`` or (key, levels); none: the experiment's own. None: no axes at all.
     axes: tuple[Requested, ...] | None = None
-    engine: str = "auto"
-    import_paths: tuple[Path, ...] = ()
-    start: Configuration | None = None
+    engine: str = "auto"  # or an engine's name
+    import_paths: tuple[Path, ...] = ()  # folders appended to the import path
+    start: Configuration | None = None  # a run's recorded one, in place of the file's `BASELINE`
 
 
 @dataclass(frozen=True)
