@@ -334,6 +334,14 @@ def checked_option(name: str, **attributes: Any) -> Callable[[Command], Command]
     return click.option(f"--{name}", type=OPTIONS[name][0], cls=_CheckedOption, **attributes)
 
 
+_HOW_TO_RUN = [
+    "--engine", "--workers", "--run-timeout", "--checkpoint-every", "--loader-workers",
+    "--retry-failed", "--trust", "--root", "--study", "--storage", "--track",
+    "--no-wandb",
+]  # fmt: skip
+_WHAT_TO_SHOW = ["--dry-run", "--plain", "--verbose", "--json", "--help"]
+
+
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add what `run`, `sweep` and `finalize` share; give context, `options` and names `track`."""
 
@@ -382,6 +390,8 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "WANDB_PROJECT and WANDB_BASE_URL say where it is logged.",
         ),
         plain_option,
+        click.option_panel("What to show", options=_WHAT_TO_SHOW),
+        click.option_panel("How to run", options=_HOW_TO_RUN),
     ):  # fmt: skip
         added = option(added)
     return added

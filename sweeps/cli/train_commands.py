@@ -44,12 +44,6 @@ if TYPE_CHECKING:
     from paribus.sweeps.sweep import SingleRun, Sweep
 
 
-_HOW_TO_RUN = [
-    "--engine", "--workers", "--run-timeout", "--checkpoint-every", "--loader-workers",
-    "--retry-failed", "--trust", "--root", "--study", "--storage", "--track",
-    "--no-wandb",
-]  # fmt: skip
-_WHAT_TO_SHOW = ["--dry-run", "--plain", "--verbose", "--json", "--help"]
 _COMMAND = "paribus.command"  # where click's context keeps the words after `--`
 
 
@@ -65,8 +59,6 @@ class _WithCommand(click.RichCommand):
 
 @click.command("run")
 @click.option_panel("What to try", options=["--seed"])
-@click.option_panel("How to run", options=_HOW_TO_RUN)
-@click.option_panel("What to show", options=_WHAT_TO_SHOW)
 @experiment_argument
 @overrides_argument
 @checked_option("seed", default="0", metavar="N", show_default=True, help="The run's seed.")
@@ -111,8 +103,6 @@ def run_command(
                     "--metrics-from"])  # fmt: skip
 @click.option_panel("How to search", options=["--trials", "--sampler", "--pruner", "--margin",
                     "--strict", "--until-decided", "--max-seeds"])  # fmt: skip
-@click.option_panel("How to run", options=_HOW_TO_RUN)
-@click.option_panel("What to show", options=_WHAT_TO_SHOW)
 @experiment_argument
 @click.argument("axes", nargs=-1, metavar="[KEY=LEVELS | KEY]...", shell_complete=complete_key)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", shell_complete=complete_key,
@@ -242,8 +232,6 @@ def sweep_command(
 
 @click.command("finalize")
 @click.option_panel("What to do", options=["--test"])
-@click.option_panel("How to run", options=_HOW_TO_RUN)
-@click.option_panel("What to show", options=_WHAT_TO_SHOW)
 @click.argument("study", shell_complete=complete_study)
 @click.argument("label", required=False)
 @click.option("--test", is_flag=True, help="Then evaluate it on the test part; a counted reading.")
