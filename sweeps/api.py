@@ -42,7 +42,7 @@ from paribus.sweeps.analysis.read_results import is_results
 from paribus.sweeps.formatting import number
 from paribus.sweeps.progress.progress import train_watched
 from paribus.sweeps.study.lookup import find_run, find_subject, request_for
-from paribus.sweeps.study.request import SEEDS, read_option, study_options
+from paribus.sweeps.study.request import SEEDS, read_option, refuse_for_studies, study_options
 from paribus.sweeps.study.results_dir import ResultsDir, open_root, root_words
 from paribus.sweeps.study.settings import Requested
 from paribus.sweeps.study.study import Study, latest_study
@@ -404,9 +404,8 @@ def compare(
     faults, table = Faults(), None
     margin = read_option("margin", margin, faults)
     _check_choice("direction", direction, (None, *get_args(Direction)), faults)
-    if not of_results and (direction or setting or seed or baseline):
-        message = "--direction, --setting, --seed and --baseline: a study knows its own."
-        faults.add(message, "Leave them out.")
+    own = {"direction": direction, "setting": setting, "seed": seed, "baseline": baseline}
+    refuse_for_studies(faults, of_results, **own)
     with faults.collecting():
         if of_results:
             columns = [setting] if isinstance(setting, str) else setting

@@ -24,7 +24,6 @@ from paribus.sweeps.cli.console import (
     names_results,
     plain_option,
     print_json,
-    refuse_for_studies,
     results_options,
     root_option,
     say,
@@ -35,6 +34,7 @@ from paribus.sweeps.cli.console import (
     width,
 )
 from paribus.sweeps.formatting import cut, cut_middle, distinct_cuts, duration, number, signed
+from paribus.sweeps.study.request import refuse_for_studies
 from paribus.sweeps.study.results_dir import ResultsDir, root_words
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 from rich.cells import cell_len, set_cell_size
@@ -25,6 +25,9 @@ from paribus.sweeps.execution.driver import RunnerOptions
 from paribus.sweeps.formatting import cut, distinct_cuts, without_credentials
 from paribus.sweeps.study.request import OPTIONS, read_option
 from paribus.sweeps.study.results_dir import ResultsDir, open_root
+
+if TYPE_CHECKING:
+    from paribus.sweeps.progress.progress_state import Training
 
 INTERRUPTED = 130  # exit code
 
@@ -221,6 +224,13 @@ def warn_stopped(again: str, *, any_finished: bool = True) -> None:
     warn(fitted(line) if sys.stderr.isatty() else line)
 
 
+def watch(training: Training, stop: Callable[[], bool], *, quiet: bool, **how: Any) -> None:
+    """Train what was planned until `stop`, shown as this command's options say."""
+    from paribus.sweeps.progress.progress import train_watched
+
+    train_watched(training, warn=warn, stop=stop, quiet=quiet, plain=is_plain(), **how)
+
+
 def nearby(path: Path) -> str:
     """Return a path as it is typed here: relative below the working directory."""
     here = Path.cwd()
@@ -304,14 +314,6 @@ def names_results(names: Sequence[str], root: ResultsDir) -> bool:
     from paribus.sweeps.analysis.read_results import is_results
 
     return len(names) == 1 and names[0] not in root.study_names() and is_results(names[0])
-
-
-def refuse_for_studies(faults: Faults, of_results: bool, **options: Any) -> None:
-    """Add a fault for options that another tool's results have and a study has not."""
-    given = [f"--{name}" for name, value in options.items() if value and not of_results]
-    if given:
-        message = f"{', '.join(given)}: for another tool's results; a study knows its own."
-        faults.add(message, "Leave it out." if len(given) == 1 else "Leave them out.")
 
 
 _FAULTS = "paribus.faults"  # of a command's options, in its context

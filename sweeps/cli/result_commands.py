@@ -22,7 +22,6 @@ from paribus.sweeps.cli.console import (
     json_option,
     names_results,
     print_json,
-    refuse_for_studies,
     results_options,
     root_option,
     run_options,
@@ -31,6 +30,7 @@ from paribus.sweeps.cli.console import (
     warn,
 )
 from paribus.sweeps.formatting import number
+from paribus.sweeps.study.request import refuse_for_studies
 from paribus.sweeps.study.results_dir import ResultsDir
 
 if TYPE_CHECKING:

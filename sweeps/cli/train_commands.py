@@ -21,7 +21,6 @@ from paribus.sweeps.cli.console import (
     command,
     experiment_argument,
     faults_of,
-    is_plain,
     nearby,
     overrides_argument,
     print_json,
@@ -32,6 +31,7 @@ from paribus.sweeps.cli.console import (
     verbose_option,
     warn,
     warn_stopped,
+    watch,
 )
 from paribus.sweeps.execution.driver import RunnerOptions
 from paribus.sweeps.formatting import number
@@ -172,7 +172,6 @@ def sweep_command(
     --metric NAME. The first level is the baseline.
     """
     from paribus.sweeps.cli import sweep_text
-    from paribus.sweeps.progress.progress import train_watched
     from paribus.sweeps.study.lookup import request_for
     from paribus.sweeps.study.request import study_options
     from paribus.sweeps.sweep import planned_sweep
@@ -206,16 +205,8 @@ def sweep_command(
             sweep_text.dry_run(sweep, as_json)
             return
         undo.pop_all()  # runs name the experiment's file from now on
-        train_watched(
-            sweep,
-            warn=warn,
-            track=track,
-            options=replace(options, run_timeout=run_timeout),
-            stop=stop,
-            quiet=as_json,
-            plain=is_plain(),
-            lines=True,
-        )
+        how = replace(options, run_timeout=run_timeout)
+        watch(sweep, stop, quiet=as_json, track=track, options=how, lines=True)
         interrupted = stop()
     for note in sweep.notes:
         warn(note)
@@ -296,16 +287,11 @@ def _train_one(
     as_json: bool,
 ) -> tuple[SingleRun, RunRecord]:
     """Train a planned run, watched; a stop before it is finished ends the command."""
-    from paribus.sweeps.progress.progress import train_watched
-
     again = command(*context.obj)
     with clean_stop() as stop, planned as single:
         for line in [] if as_json else single.summary():
             say(line)
-        train_watched(
-            single, warn=warn, track=track, options=options, stop=stop, quiet=as_json,
-            plain=is_plain(),
-        )  # fmt: skip
+        watch(single, stop, quiet=as_json, track=track, options=options)
         interrupted = stop()
     if interrupted and single.record is None:
         warn_stopped(again)

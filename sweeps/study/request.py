@@ -119,6 +119,14 @@ def read_option(name: str, value: Any, faults: Faults) -> Any:
         return None
 
 
+def refuse_for_studies(faults: Faults, of_results: bool, **options: Any) -> None:
+    """Add a fault for options that another tool's results have and a study has not."""
+    given = [f"--{name}" for name, value in options.items() if value and not of_results]
+    if given:
+        message = f"{', '.join(given)}: for another tool's results; a study knows its own."
+        faults.add(message, "Leave it out." if len(given) == 1 else "Leave them out.")
+
+
 def seed_words(seeds: list[int]) -> list[str]:
     """Return ``--seeds`` for a command to paste; nothing for the usual ones."""
     if seeds == list(range(SEEDS)):
