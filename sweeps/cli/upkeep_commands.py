@@ -108,10 +108,8 @@ def _kept(root: ResultsDir, runs: Sequence[str], studies: Sequence[str]) -> dict
 def remove_planned(removal: Removal, root: ResultsDir) -> list[str]:
     """Remove runs first, each study last, so that the same command goes on after a kill.
 
-    Returns sentences on what could not be removed.
-
-    Raises:
-        RequestError: If another command has one of them in use; then nothing is removed.
+    Nothing is removed where another command has one of them in use. Return sentences on what could
+    not be removed.
     """
     from paribus.sweeps.study import optuna_studies
     from paribus.sweeps.study.study import Study

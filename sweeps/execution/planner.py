@@ -54,9 +54,8 @@ def _resolver(request: Request) -> Resolver:
 def read_request(request: Request, found: Sequence[Fault] = ()) -> StudySpec:
     """Check a request against the experiment, its components and its data.
 
-    Raises:
-        RequestError: With those `found` in the command's options, and all faults of keys, names and
-            values, before data are loaded; else with those that only data, model and loss show.
+    Faults of keys, names and values are raised together, with those `found` in the command's
+    options, before data are loaded; then those that only data, model and loss show.
     """
     faults = Faults(list(found))
     with faults.collecting():
@@ -196,10 +195,8 @@ def plan_final(
     It stops at the median of the best epochs, as a share of the schedule's length: the same epoch
     unless that is given in updates, of which an epoch has more without a validation part.
 
-    Args:
-        request: The setting's, with its configuration as `start`.
-        runs: All complete runs of the setting, in order of seed.
-        origin: What its record notes of where it comes from.
+    The setting is the `start` of the request; `runs` are all its complete ones in order of seed.
+    The record notes `origin` as where it comes from.
     """
     from paribus.core.training.train_state import length, updates_per_epoch
 

@@ -118,16 +118,14 @@ def write(study: Study, *, only_add: bool = False, unfinished: Collection[str] =
     """Bring the stored study up to date: one trial for each setting that has ended.
 
     It is built anew where a finished setting changed or Optuna cannot change it in place. The same
-    call rebuilds a lost database.
+    call rebuilds a lost database. A storage that cannot be opened, and another root's study of this
+    name, are refused.
 
     Args:
         study: What was requested and what happened.
         only_add: While settings are being trained: adds those that ended before the first that has
             not, so that trials have the settings' order; leaves the rest to a later call.
         unfinished: Labels of the settings that may get more seeds.
-
-    Raises:
-        RequestError: If the storage cannot be opened, or its study of this name is another root's.
     """
 
     def has_ended(result: SettingResult) -> bool:

@@ -78,11 +78,7 @@ class ResultsDir:
 
     @property
     def id(self) -> str | None:
-        """What marks stored Optuna studies as this root's; None where the root is not there yet.
-
-        Raises:
-            DamagedError: If its file does not say.
-        """
+        """What marks stored Optuna studies as this root's; None where the root is not there yet."""
         file = self.path / "root.json"
         if not file.exists():
             return None

@@ -31,9 +31,7 @@ class Ended:
 class Numbers:
     """A range: whole numbers, or numbers of three digits, so that labels read well.
 
-    Attributes:
-        distribution: Optuna's.
-        baseline: The baseline's level as Optuna knows it; None where it lies outside.
+    The `baseline` is its level as Optuna knows it; None where it lies outside.
     """
 
     def __init__(self, axis: Axis, range: Range, configuration: Configuration) -> None:

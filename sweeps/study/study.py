@@ -107,12 +107,7 @@ class Study:
 
     @classmethod
     def load(cls, root: ResultsDir, name: str) -> Study:
-        """Read a study.
-
-        Raises:
-            RequestError: If there is none of this name.
-            DamagedError: If its file cannot be read.
-        """
+        """Read the study of this name."""
         root.require_study(name)
         file = root.studies / name / "study.json"
         content = read_json(file)
