@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import rich_click as click
 from click.core import ParameterSource
 
 from paribus.core.config.values import show_value
+from paribus.core.records.record import RunRecord
 from paribus.core.records.run_dir import BEST
 from paribus.sweeps.cli.completion import complete_key, complete_study
 from paribus.sweeps.cli.console import (
@@ -38,11 +39,7 @@ from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir, root_words
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from paribus.core.records.record import RunRecord
     from paribus.sweeps.sweep import SingleRun, Sweep
-
 
 _COMMAND = "paribus.command"  # where click's context keeps the words after `--`
 
