@@ -1,5 +1,7 @@
 """What commands share: lines and tables that fit the terminal, JSON, the clean stop, options."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
