@@ -106,6 +106,16 @@ class Faults:
             raise RequestError.of(self.found)
 
 
+@contextmanager
+def rewording(change: Callable[[Fault], Fault]) -> Iterator[None]:
+    """Change the faults of an error that the block, or the decorated function, raises."""
+    try:
+        yield
+    except ParibusError as error:
+        error.faults = [change(fault) for fault in error.faults]
+        raise
+
+
 def nearest(name: str, choices: Iterable[str]) -> str | None:
     """Return the choice most like `name`, or None if none is close."""
     close = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
