@@ -196,7 +196,10 @@ def test_a_json_file_that_it_writes(call, folder):
     ("name", "text"),
     [
         ("m.csv", "epoch,train/loss,val/loss\n1,5,\n1,,{rate}\n2,4,\n2,,{better}\n"),
-        ("m.jsonl", '{{"epoch": 1, "val/loss": {rate}}}\n{{"epoch": 2, "val/loss": {better}}}\n'),
+        (
+            "m.jsonl",
+            '{{"epoch": 1, "val/loss": {rate}, "a": "\u2028"}}\n\n{{"val/loss": {better}}}\n',
+        ),
         ("m.json", '[{{"val/loss": {rate}, "ok": true}}, {{"val/loss": {better}}}]'),
     ],
 )
@@ -369,7 +372,7 @@ def test_a_metric_that_never_came_is_named_with_those_that_did(call, folder):
     assert "Did you mean 'val/loss'?" in reason
     (folder / "mine.py").write_text(FILE + 'METRICS = "{out}/m.json"\n')
     done = call("run", "mine.py", "--no-wandb", "--json")
-    assert "m.json, which METRICS names, cannot be read" in done.json["reason"]
+    assert "METRICS: m.json: cannot be read (No such file or directory)" in done.json["reason"]
 
 
 def pid_of(folder):
