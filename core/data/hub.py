@@ -2,6 +2,7 @@
 
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -58,7 +59,10 @@ def datasets(
     library.config.HF_HUB_OFFLINE = place is not None or before  # it asks even for local files
     try:
         source = {"path": kind, "data_files": str(place)} if kind else {"path": str(place or path)}
-        found = library.load_dataset(**source, **form)
+        # Its cache would take another local file of the same time of change for this one. What is
+        # mapped into memory stays when its folder is removed.
+        with TemporaryDirectory(ignore_cleanup_errors=True) as cache:
+            found = library.load_dataset(**source, **form, cache_dir=cache if place else None)
     finally:
         library.config.HF_HUB_OFFLINE = before
     splits = {split: found[split]} if split in found else dict(found)

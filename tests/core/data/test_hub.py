@@ -1,6 +1,7 @@
 """Data sets that the library `datasets` reads from local files: trained, evaluated, reproduced."""
 
 import json
+import os
 
 import numpy as np
 import pandas
@@ -126,6 +127,19 @@ def test_sequences_of_all_splits_are_filled_up_to_one_length(folder):
     ids = {name: part.store.tensors["input_ids"] for name, part in source.parts.items()}
     assert ids["train"].tolist()[1] == [7, 7, 0, 0, 0]
     assert ids["val"].shape == (6, 5)
+
+
+@pytest.mark.parametrize("of_folder", [False, True])
+def test_an_edit_that_keeps_the_time_of_change_is_read(tmp_path, of_folder):
+    from paribus.core.data.hub import datasets
+
+    file = tmp_path / "data" / "train.csv"
+    file.parent.mkdir()
+    for text in ("a,label\n1,0\n2,1\n", "a,label\n1,1\n2,0\n"):
+        file.write_text(text)
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+        _, labels, _ = datasets(str(file.parent if of_folder else file))
+        assert labels.tolist() == [int(line[-1]) for line in text.splitlines()[1:]]
 
 
 def test_columns_that_are_left_out_may_be_groups(folder, monkeypatch):
