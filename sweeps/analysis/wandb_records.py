@@ -8,7 +8,7 @@ from zlib import crc32
 
 _HEADER = b":W&B\xe1\xbe\x00"
 _BLOCK = 32768
-_CHUNK = struct.Struct("<IHB")  # checksum, length, kind: whole, first, middle, last
+_CHUNK = struct.Struct("<IHB")  # checksum, length, kind
 _WHOLE, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import wandb
-from wandb.integration import sagemaker
 from wandb.plot.custom_chart import CustomChartSpec
 from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 from wandb.sdk.artifacts._internal_artifact import sanitize_artifact_name
@@ -28,30 +27,10 @@ from wandb.util import get_core_path
 from paribus.sweeps.analysis.wandb_records import framed
 from paribus.sweeps.tracking.wandb_layout import Table, WandbRun, artifact_name
 
-TESTED = ("0.31.0",)  # versions of wandb with whose own files these were compared
 CHECK_SECONDS = 10.0
-# Settings that are in the file, that a run's names override, or that concern uploads only.
-HARMLESS = {
-    *("api_key", "base_url", "email", "entity", "host", "http_proxy", "https_proxy", "mode"),
-    *("program", "program_abspath", "program_relpath", "project", "root_dir", "run_group"),
-    *("run_id", "run_job_type", "run_name", "run_notes", "run_tags", "resume", "relogin"),
-    *("settings_system", "username", "x_executable"),
-}
 # Those of its features that wandb notes of each run that `WandbWriter` writes with it.
 FEATURES = ("offline", "finish", "finish_timeout", "finish_timeout_raises", "metric", "set_init_id",
             "set_init_name", "set_init_tags", "set_init_config", "set_summary")  # fmt: skip
-
-
-def is_tested(settings: wandb.Settings, usual: wandb.Settings) -> bool:
-    """Return whether wandb would write the same file.
-
-    Args:
-        settings: wandb's, of this process.
-        usual: What they are where the user sets nothing.
-    """
-    names = set(wandb.Settings.model_fields) - HARMLESS
-    same = all(getattr(settings, name) == getattr(usual, name) for name in names)
-    return same and wandb.__version__ in TESTED and not sagemaker.is_using_sagemaker()
 
 
 def write_file(
@@ -172,11 +151,11 @@ class _Run:
         name, path = sanitize_artifact_name(f"run-{self._contents.id}-{key}"), f"{key}.table.json"
         record = self._artifact(name, "run_table", path, json.dumps(whole, sort_keys=True).encode())
         yield record
-        artifact, at = record["artifact"], "wandb-client-artifact:/"
+        at, ids = "wandb-client-artifact:/", record["artifact"]
         kind = {
             "_type": "table-file",
-            "artifact_path": f"{at}/{artifact['client_id']}/{path}",
-            "_latest_artifact_path": f"{at}/{artifact['sequence_client_id']}:latest/{path}",
+            "artifact_path": f"{at}/{ids['client_id']}/{path}",
+            "_latest_artifact_path": f"{at}/{ids['sequence_client_id']}:latest/{path}",
         }
         content = json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
         yield self._medium(key, "table", "table.json", content, kind | size)
@@ -197,22 +176,21 @@ class _Run:
         md5 = b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
         text = f"wandb-artifact-manifest-v1\n{path}:{md5}\n".encode()
         entry = {"path": path, "digest": md5, "size": len(content), "local_path": str(local)}
-        manifest = {
-            "version": 1,
-            "storage_policy": "wandb-storage-policy-v1",
-            "storage_policy_config": [{"key": "storageLayout", "value_json": '"V2"'}],
-            "contents": [entry],
-        }
         artifact = {
             "type": kind,
             "name": name,
             "digest": hashlib.md5(text, usedforsecurity=False).hexdigest(),
             "digest_algorithm": "MANIFEST_MD5",
             "aliases": ["latest"],
-            "manifest": manifest,
             "finalize": True,
             "client_id": secrets.token_hex(64),
             "sequence_client_id": secrets.token_hex(64),
+            "manifest": {
+                "version": 1,
+                "storage_policy": "wandb-storage-policy-v1",
+                "storage_policy_config": [{"key": "storageLayout", "value_json": '"V2"'}],
+                "contents": [entry],
+            },
         }
         return {"artifact": self._whose | artifact}
 

@@ -53,6 +53,14 @@ SETTINGS: dict[str, Any] = {
     "finish_timeout_raises": True,
     "stop_fn": lambda: None,  # stopping a run on W&B's page would interrupt the whole command
 }
+TESTED = ("0.31.0",)  # versions of wandb with whose own files those of `wandb_file` were compared
+# Settings that are in the file, that a run's names override, or that concern uploads only.
+HARMLESS = {
+    *("api_key", "base_url", "email", "entity", "host", "http_proxy", "https_proxy", "mode"),
+    *("program", "program_abspath", "program_relpath", "project", "root_dir", "run_group"),
+    *("run_id", "run_job_type", "run_name", "run_notes", "run_tags", "resume", "relogin"),
+    *("settings_system", "username", "x_executable"),
+}
 
 
 class UploadError(RuntimeError):
@@ -129,9 +137,7 @@ class Session:
         if settings.mode == "disabled":
             return ""
         self.mode = "offline"
-        from paribus.sweeps.tracking.wandb_file import is_tested
-
-        self.file_settings = settings if is_tested(settings, usual) else None
+        self.file_settings = settings if _writes_the_same(settings, usual) else None
         if only == "offline" or settings.mode in ("offline", "dryrun"):
             return "its mode is offline"
         self.server = settings.base_url
@@ -203,6 +209,24 @@ class Session:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise PermissionError(f"{self.folder} cannot be written")
+
+
+def _writes_the_same(settings: wandb.Settings, usual: wandb.Settings) -> bool:
+    """Return whether wandb, of this version and with these settings, writes what is written here.
+
+    Args:
+        settings: wandb's, of this process.
+        usual: What they are where the user sets nothing.
+    """
+    import wandb
+
+    if wandb.__version__ not in TESTED:
+        return False
+    from wandb.integration.sagemaker import is_using_sagemaker
+
+    names = set(wandb.Settings.model_fields) - HARMLESS
+    same = all(getattr(settings, name) == getattr(usual, name) for name in names)
+    return same and not is_using_sagemaker()
 
 
 def within(seconds: float, call: Callable[[], Result]) -> Result:

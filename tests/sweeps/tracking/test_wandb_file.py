@@ -14,7 +14,7 @@ from wandb.proto.wandb_internal_pb2 import Record
 from wandb.util import get_core_path
 
 from paribus.sweeps.analysis.wandb_records import framed, read_records
-from paribus.sweeps.tracking import wandb_file
+from paribus.sweeps.tracking import wandb_file, wandb_session
 from paribus.sweeps.tracking.wandb_layout import run_layout, study_layout
 from paribus.sweeps.tracking.wandb_session import Session
 from paribus.sweeps.tracking.wandb_writer import Ledger, WandbWriter
@@ -129,7 +129,7 @@ def plain(value):
 
 def test_this_version_is_tested():
     """If this alone fails, the others hold for a newer wandb: name it in `TESTED`."""
-    assert wandb.__version__ in wandb_file.TESTED
+    assert wandb.__version__ in wandb_session.TESTED
 
 
 def test_a_server_gets_the_same(tmp_path, offline, monkeypatch):
@@ -139,9 +139,9 @@ def test_a_server_gets_the_same(tmp_path, offline, monkeypatch):
     monkeypatch.setitem(sys.modules, "lightgbm", sys)  # wandb counts what is imported
     written = contents(tmp_path / "page")
     here, there = tmp_path / "here", tmp_path / "there"
-    monkeypatch.setattr(wandb_file, "TESTED", (wandb.__version__,))
+    monkeypatch.setattr(wandb_session, "TESTED", (wandb.__version__,))
     files = write(here, written)
-    monkeypatch.setattr(wandb_file, "TESTED", ())
+    monkeypatch.setattr(wandb_session, "TESTED", ())
     others = write(there, written)
     for one, other in zip(files, others, strict=True):
         read = json.loads(leet(one, "-summary"))
@@ -156,7 +156,7 @@ def test_a_server_gets_the_same(tmp_path, offline, monkeypatch):
 
 
 def test_wandb_reads_it(tmp_path, offline, monkeypatch):
-    monkeypatch.setattr(wandb_file, "TESTED", (wandb.__version__,))
+    monkeypatch.setattr(wandb_session, "TESTED", (wandb.__version__,))
     (file,) = write(tmp_path, [run_layout(RUN, record(), epochs(history(400)))])
     assert file.stat().st_size > 3 * 32768
     words = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file.parent)]
@@ -185,11 +185,13 @@ def test_records_at_the_edge_of_a_block(tmp_path):
             assert [len(one["history"]["item"]["k"]) for one in seen] == sizes
 
 
-@pytest.mark.parametrize("why", ["version", "unreadable", "raises", "setting"])
+@pytest.mark.parametrize("why", ["version", "import", "unreadable", "raises", "setting"])
 def test_wandb_writes_where_that_is_safer(tmp_path, offline, monkeypatch, why):
-    monkeypatch.setattr(wandb_file, "TESTED", (wandb.__version__,))
+    monkeypatch.setattr(wandb_session, "TESTED", (wandb.__version__,))
     if why == "version":
         monkeypatch.setattr(wandb_file.wandb, "__version__", "0.31.1")
+    elif why == "import":  # of what wandb calls its own
+        monkeypatch.setitem(sys.modules, wandb_file.__name__, None)
     elif why == "unreadable":
         monkeypatch.setattr(wandb_file, "framed", lambda records: framed(records[:-1]))
     elif why == "raises":
