@@ -106,10 +106,10 @@ def evaluate_named(
             f"{shown(name)} is no study, so it has no settings to name.",
             "Name one run, or a study and its settings.",
         )
-    folder, record = find_trained_run(root, name, "evaluate")
+    folder, _ = find_trained_run(root, name, "evaluate")
     from paribus.core.inference.evaluate import evaluate_run
 
-    with Pool(1, record.configuration["data"]["name"]) as pool:
+    with Pool(1) as pool:
         found = pool.call(evaluate_run, folder.folder, split, trust)
     # Beside the run, wherever that lies: readings of a test part count where the run is.
     beside = ResultsDir(folder.folder.parent.parent)
@@ -128,19 +128,19 @@ def predict_named(
         RequestError: If there is no such run, it has no model, or an input is not as its training
             data were.
     """
-    folder, record = find_trained_run(root, name, "predict with")
+    folder, _ = find_trained_run(root, name, "predict with")
     from paribus.core.inference.predict import predict_run
 
-    with Pool(1, record.configuration["data"]["name"]) as pool:
+    with Pool(1) as pool:
         return pool.call(predict_run, folder.folder, read_given(), trust)
 
 
 def export_named(root: ResultsDir, name: str, trust: bool = False) -> Exported:
     """Return a run's best checkpoint as ONNX; raises what `find_run` and `export_run` do."""
-    folder, record = find_trained_run(root, name, "export")
+    folder, _ = find_trained_run(root, name, "export")
     from paribus.core.inference.export import export_run
 
-    with Pool(1, record.configuration["data"]["name"]) as pool:
+    with Pool(1) as pool:
         return pool.call(export_run, folder.folder, trust)
 
 
@@ -159,7 +159,7 @@ def _evaluate_study(
 
     shared = {seed for result in chosen for seed in result.seeds} & {*chosen[0].seeds}
     runs = [r.setting.runs[s] for r in chosen for s in r.seeds if s in shared]
-    with Pool(1, str(get(study.requested.baseline, "data.name"))) as pool:
+    with Pool(1) as pool:
         found: dict[str, Evaluation] = {
             run: pool.call(evaluate_run, study.root.run(run).folder, split, trust)
             for run in watched(runs)

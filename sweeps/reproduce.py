@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from paribus.core.config.schema import get
 from paribus.core.errors import DamagedError, RequestError
 from paribus.core.fileio import manifest_faults
 from paribus.core.fingerprint import explain, run_id, without_places
@@ -44,9 +43,8 @@ def planned_reproduction(
     """
     folders, missing = _wanted(root, text)
     records = [folder.record() for folder in folders]
-    data = str(get(records[0].configuration, "data.name") or "")
     with (
-        Pool(1 if len(folders) == 1 else workers, data) as pool,
+        Pool(1 if len(folders) == 1 else workers) as pool,
         tempfile.TemporaryDirectory(prefix="paribus-reproduce-") as scratch,
     ):
         planned = []

@@ -31,7 +31,7 @@ from paribus.sweeps.stats.power import seeds_can_decide
 from paribus.sweeps.study import optuna_studies
 from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.designs import OneAtATime, UntilDecided
-from paribus.sweeps.study.lookup import data_of, find_trained_run, request_for
+from paribus.sweeps.study.lookup import find_trained_run, request_for
 from paribus.sweeps.study.optuna_studies import checked_storage
 from paribus.sweeps.study.request import Request, StudyOptions, check_search
 from paribus.sweeps.study.results import SettingResult
@@ -70,7 +70,7 @@ def planned_sweep(
             check_study_name(options.name)
     with faults.collecting():
         options = replace(options, storage=options.storage and checked_storage(options.storage))
-    with Pool(workers, data_of(request)) as pool:
+    with Pool(workers) as pool:
         pool.start()
         # This process is idle while the workers import torch.
         optuna_studies.warm_up()
@@ -340,7 +340,7 @@ def planned_run(
     """
     with faults.collecting():
         root.check_writable()
-    with Pool(1, data_of(request)) as pool:
+    with Pool(1) as pool:
         run = pool.call(planner.plan_run, request, seed, faults.found)
         yield SingleRun(run, root, pool)
 
@@ -416,7 +416,7 @@ def planned_final(
     request = request_for(root, ids[0], engine=engine, trust=trust)
     epochs = {record.run: record.best.epoch for record in records if record.best}
     origin = {"study": name, "label": label, "best_epochs": epochs}
-    with Pool(1, data_of(request)) as pool:
+    with Pool(1) as pool:
         run, sizes = pool.call(planner.plan_final, request, records, origin)
         if test and not sizes["test"]:
             raise RequestError(

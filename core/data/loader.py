@@ -159,7 +159,7 @@ class Part:
         Raises:
             RequestError: The part is empty.
         """
-        for batch in self.batches(rows):
+        for batch in self.batches(rows, torch.arange(min(rows, len(self)))):
             return batch
         raise bad_data("This part of the data has no examples.")
 

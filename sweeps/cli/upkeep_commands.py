@@ -194,7 +194,7 @@ def examine(root: ResultsDir) -> dict[str, Any]:
             versions[name] = "missing"
             problems.append(f"{name} is not installed; run pip install -e .")
 
-    pool = Pool(1, "digits")
+    pool = Pool(1)
     try:
         found = pool.call(environment)
         members = pool.call(members_keep_their_bits, "cpu")

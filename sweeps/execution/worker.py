@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from paribus.core.errors import ParibusError
 from paribus.core.run_spec import RunSpec
 from paribus.core.sources.reads import given_environment
+from paribus.sweeps.execution.forkserver import ctrl_c_ignored
 
 _STOP = "stop"
 
@@ -252,19 +253,3 @@ def _no_daemon() -> Iterator[None]:
     finally:
         if daemon is not None:
             config["daemon"] = daemon
-
-
-@contextmanager
-def ctrl_c_ignored() -> Iterator[None]:
-    """Let processes that start in the block ignore the terminal's Ctrl-C: it is the driver's.
-
-    The forkserver and a spawned worker ignore it by themselves only once they have imported torch.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before if before is not None else signal.SIG_DFL)

@@ -78,7 +78,7 @@ def load_run_view(folder: RunFolder, trust: bool) -> RunView:
         from paribus.core.inference.decision_surface import surface_of_run
 
         try:
-            with Pool(1, record.configuration["data"]["name"]) as pool:
+            with Pool(1) as pool:
                 surface = pool.call(surface_of_run, folder.folder, trust)
         except RequestError as error:
             left_out = f"The model's answers are left out: {error}"

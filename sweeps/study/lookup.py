@@ -160,13 +160,6 @@ def request_for(
     raise RequestError.of(faults.found)
 
 
-def data_of(request: Request) -> str:
-    """Return the module that the data probably come from, for workers to import early; or ""."""
-    file = request.path.read_text(encoding="utf-8", errors="replace")
-    named = f"{file} {request.overrides} {request.start}"
-    return "sklearn.datasets" if "sklearn" in named else ""
-
-
 def start_of(study: Study) -> str:
     """Return what a command names to begin at a study's baseline: the experiment, or its run."""
     path = catalogue().get(study.experiment)
