@@ -193,9 +193,9 @@ class WandbWriter:
         """Write W&B's own file without its service; None where that cannot be done."""
         if (settings := self.session.file_settings) is None:
             return None
-        from paribus.sweeps.tracking.wandb_file import write_file
-
         try:
+            from paribus.sweeps.tracking.wandb_file import write_file
+
             self.session.check_folder()
             folder, check = self.session.folder, not self._checked
             file = write_file(contents, project, settings, folder, check=check)
