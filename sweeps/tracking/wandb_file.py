@@ -116,6 +116,7 @@ class _Run:
 
     def _run(self, now: float) -> dict[str, Any]:
         names, config = self._contents.names, self._contents.config.items()
+        imported = dict.fromkeys(list_telemetry_imports(only_imported=True), True)
         return self._whose | {
             "config": {"update": [{"key": k, "value_json": json.dumps(v)} for k, v in config]},
             "run_group": names["group"],
@@ -129,7 +130,8 @@ class _Run:
                 "cli_version": wandb.__version__,
                 "python_version": platform.python_version(),
                 "platform": f"{platform.system()}-{platform.machine()}".lower(),
-                "imports_init": dict.fromkeys(list_telemetry_imports(only_imported=True), True),
+                "imports_init": imported,
+                "imports_finish": imported,
                 "feature": dict.fromkeys(FEATURES, True) | {"table": bool(self._contents.tables)},
             },
             "resume": True,

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from types import ModuleType
 
 import pytest
 import wandb
@@ -48,6 +49,7 @@ def contents(folder):
 def write(root, written):
     """Write runs offline, and return their files."""
     root.mkdir(exist_ok=True)
+    wandb.teardown()  # of a test before, which had other settings
     session = Session(root)
     session.start(only="offline")
     writer = WandbWriter(session, Ledger(root))
@@ -136,7 +138,9 @@ def test_a_server_gets_the_same(tmp_path, offline, monkeypatch):
     for name, value in {"ENTITY": "someone", "NOTES": "for “us”", "TAGS": "mine", "RUN_GROUP": "g",
                         "PROJECT": "rate"}.items():  # fmt: skip
         monkeypatch.setenv(f"WANDB_{name}", value)
-    monkeypatch.setitem(sys.modules, "lightgbm", sys)  # wandb counts what is imported
+    monkeypatch.setitem(
+        sys.modules, "lightgbm", ModuleType("lightgbm")
+    )  # wandb counts what is imported
     written = contents(tmp_path / "page")
     here, there = tmp_path / "here", tmp_path / "there"
     monkeypatch.setattr(wandb_session, "TESTED", (wandb.__version__,))
