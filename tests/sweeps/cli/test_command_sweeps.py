@@ -158,8 +158,10 @@ def test_argparse_without_a_file(call, folder):
 def test_the_baseline_is_no_part_of_a_typed_command(call, folder):
     words = ("--seeds", "2", "--no-wandb", "--json", *ONLY, "--lr", "{lr}", *SEED)
     first = swept(call, "sweep", "lr=1e-3,1e-2", *words)
-    counts = swept(call, "sweep", "lr=1e-2,1e-3", *words)["runs"]
-    assert (counts["trained"], counts["reused"]) == (0, 4)
+    other = swept(call, "sweep", "lr=1e-2,1e-3", *words)
+    assert (other["runs"]["trained"], other["runs"]["reused"]) == (0, 4)
+    assert other["study"] != first["study"]
+    assert values(other) == values(first)[::-1]
     again = swept(call, "sweep", "lr=1e-3,1e-2", *words)
     assert (again["study"], again["runs"]["reused"]) == (first["study"], 4)
 
