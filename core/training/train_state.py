@@ -52,7 +52,8 @@ class TrainState:
         scheduler_steps: After what the scheduler steps.
         lr: The learning rate of the last update, of the optimizer's first group of parameters.
         scaler: Scales the loss for gradients of fp16; else it does nothing.
-        ema: The moving average of the model's weights (`train.ema`).
+        ema: The moving average of the model's parameters (`train.ema`).
+        averaged: Whether it is in the model, and the parameters as trained in its place.
         generators: The global generators when all parts were made.
         frozen: Layers of which nothing is trained; they stay as in evaluation.
         fresh: Layers that a file of weights does not fit, and why; they start as drawn.
@@ -79,6 +80,7 @@ class TrainState:
     device: torch.device
     scaler: torch.amp.GradScaler
     ema: AveragedModel | None
+    averaged: bool = False
     lr: float | None = None
 
     @property
@@ -89,11 +91,6 @@ class TrainState:
     def accumulate(self) -> int:
         """Batches of an update."""
         return int(get(self.configuration, "train.accumulate"))
-
-    @property
-    def evaluated(self) -> nn.Module:
-        """The model that is evaluated and saved: with averaged weights where there are such."""
-        return self.ema.module if self.ema else self.model
 
     @property
     def stateful(self) -> dict[str, Any]:
@@ -112,6 +109,7 @@ class TrainState:
 
     def begin_training(self) -> None:
         """Put all layers in training mode, except those of which nothing is trained."""
+        self._put_average(False)
         self.model.train()
         for layer in self.frozen:
             layer.training = False  # not eval(): a layer inside may be trained
@@ -121,12 +119,33 @@ class TrainState:
     def begin_evaluation(self) -> None:
         """Put all layers in evaluation mode; what they return then is the user's affair.
 
-        A schedule-free optimizer puts the weights to be evaluated and saved in place.
+        The weights to be evaluated and saved are then in the model: averaged ones, and those of a
+        schedule-free optimizer.
         """
         self.model.eval()
-        self.evaluated.eval()
         if hasattr(self.optimizer, "eval"):
             self.optimizer.eval()
+        self._put_average(True)
+
+    def update_average(self) -> None:
+        """Average the parameters after an update; the first is taken as it is."""
+        if self.ema:
+            self.ema.update_parameters(nn.ParameterList(self.model.parameters()))
+
+    @torch.no_grad()
+    def _put_average(self, wanted: bool) -> None:
+        """Exchange the model's parameters and their average, unless they are where they should be.
+
+        In place, not in a copy of the model: its forward may hold layers of its own.
+        """
+        if self.ema and self.averaged != wanted:
+            self.averaged = wanted
+            pairs = [*zip(self.model.parameters(), self.ema.module.parameters(), strict=True)]
+            held = [parameter.clone() for parameter, _ in pairs]  # before any: two may share memory
+            for parameter, average in pairs:
+                parameter.copy_(average)
+            for (_, average), trained in zip(pairs, held, strict=True):
+                average.copy_(trained)
 
     def step_scheduler(self, moment: Interval, *measured: float | None) -> bool:
         """Step the scheduler if it steps at this moment; return whether it did."""
@@ -168,7 +187,10 @@ def make_train_state(
         scales = [group.get(LR_SCALE) for group in optimizer.param_groups]
         rates = {k: [end * s for s in scales] for k, end in ends.items() if end and all(scales)}
         scheduler = _make("scheduler", configuration, experiment, optimizer, **rates)
-        ema = _make_ema(model, train.get("ema"))
+        ema = None
+        if decay := train.get("ema"):
+            parameters = nn.ParameterList(model.parameters())
+            ema = AveragedModel(parameters, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
         generators = globals_now()
     named = configuration["scheduler"]["name"]
     factory = resolve_component("scheduler", named, experiment).function
@@ -295,15 +317,6 @@ def _make_loss(
     ours = function.__module__ == "paribus.core.components.losses"
     weights = weight_keyword(keywords, data, task) if ours else {}
     return _make("loss", configuration, experiment, **weights)
-
-
-def _make_ema(model: nn.Module, decay: float | None) -> AveragedModel | None:
-    """Return a moving average of a model's weights; its buffers are the model's own, copied."""
-    if decay is None:
-        return None
-    hint = "Leave train.ema out, or let the model hold no tensors but parameters and buffers."
-    with refusing("train.ema needs a copy of the model", hint):
-        return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
 
 
 def updates_per_epoch(train: Mapping[str, Any], examples: int) -> int:
