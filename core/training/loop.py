@@ -111,7 +111,7 @@ def train_epoch(
 
 def measure(train_state: TrainState, split: PartName, loader_workers: int = 0) -> Evaluation:
     """Evaluate the model as it is on one part, in batches of `train.eval_batch_size`."""
-    model, part = train_state.model, train_state.data.part(split)
+    part = train_state.data.part(split)
     train_state.begin_evaluation()
     batch_size = train_state.configuration["train"]["eval_batch_size"]
     total_loss, outputs, targets = 0.0, [], []
@@ -120,7 +120,7 @@ def measure(train_state: TrainState, split: PartName, loader_workers: int = 0) -
     with torch.no_grad(), seeded_globals(0, "dropout", split):
         for batch, batch_targets in part.batches(batch_size, workers=loader_workers):
             inputs, on_device = moved((batch, batch_targets), train_state.device)
-            batch_outputs, loss = outputs_and_loss(train_state, model, inputs, on_device)
+            batch_outputs, loss = outputs_and_loss(train_state, inputs, on_device)
             total_loss += loss.item() * len(batch_targets)
             outputs.append(batch_outputs.float().cpu())
             targets.append(batch_targets)

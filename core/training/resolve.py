@@ -362,8 +362,8 @@ class Resolver:
         with suppress(RequestError):  # of a model that cannot be built: said where it is built
             self._fill(trial, "model", data.filled(task.width(data.outputs)))
             with self.reads.observing(Reads()):
-                _, model = make_architecture(trial, self.experiment)
-                return embeds(model, data.train.inputs_of(2)[0])
+                _, call = make_architecture(trial, self.experiment)
+                return embeds(call, data.train.inputs_of(2)[0])
         return False
 
     def _source(self, requested: Configuration) -> tuple[Source, Reads, list[Any]]:

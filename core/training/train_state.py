@@ -13,10 +13,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from paribus.core.components.adapter import adapt
+from paribus.core.components.adapter import Adapter
 from paribus.core.components.losses import ModelLoss, weight_keyword
 from paribus.core.components.metrics import ExtraMetric, extra_metrics
-from paribus.core.components.models import compute_in, draw_parameters, weights_hash
+from paribus.core.components.models import draw_parameters, weights_hash
 from paribus.core.components.optim import (
     needs_closure,
     never_steps,
@@ -47,6 +47,7 @@ class TrainState:
     """Everything a run is trained with, at its first step.
 
     Attributes:
+        call: What calls the model with a batch.
         loss: Called as ``loss(outputs, targets)``.
         closure: Whether the optimizer's step evaluates the loss itself, several times.
         scheduler_steps: After what the scheduler steps.
@@ -65,6 +66,7 @@ class TrainState:
     data: Data
     task: Task
     model: nn.Module
+    call: Adapter
     loss: Any
     optimizer: Optimizer
     closure: bool
@@ -169,7 +171,8 @@ def make_train_state(
     train, device = configuration["train"], torch.device(configuration["device"])
     task: Task = _make("task", configuration, experiment)
     with seeded_globals(seed, "init"):
-        model, fresh = _make_model(configuration, experiment, seed)
+        call, fresh = _make_model(configuration, experiment, seed)
+        model: nn.Module = call.model
         width = task.width(data.outputs)
         fresh |= begin_from(model, train["start_from"], width, data.preprocessing)
         frozen = train_only(model, train["only"])
@@ -200,6 +203,7 @@ def make_train_state(
         data=data,
         task=task,
         model=model,
+        call=call,
         loss=loss.to(device) if isinstance(loss, nn.Module) else loss,
         optimizer=optimizer,
         closure=needs_closure(optimizer),
@@ -232,15 +236,15 @@ def seeds_are_overridden(one: TrainState, other: TrainState) -> bool:
 
 def make_architecture(
     configuration: Mapping[str, Any], experiment: Experiment
-) -> tuple[Task, nn.Module]:
+) -> tuple[Task, Adapter]:
     """Build task and model, for weights that replace all of the model's own. Needs no data.
 
     Raises:
         RequestError: If a component cannot be built with its keywords.
     """
     with seeded_globals(0, "init"):
-        model, _ = _make_model(without_weights(configuration), experiment, seed=0)
-        return _make("task", configuration, experiment), model
+        call, _ = _make_model(without_weights(configuration), experiment, seed=0)
+        return _make("task", configuration, experiment), call
 
 
 # What a factory has to return.
@@ -275,7 +279,7 @@ def _make(
 
 def _make_model(
     configuration: Mapping[str, Any], experiment: Experiment, seed: int
-) -> tuple[nn.Module, dict[str, str]]:
+) -> tuple[Adapter, dict[str, str]]:
     """Return the model at its first step, and the layers that torchvision's weights do not fit."""
     keywords = dict(configuration["model"])
     name = keywords.pop("name")
@@ -298,12 +302,12 @@ def _make_model(
     if getattr(type(model), "draws_by_name", False):
         draw_parameters(model, seed)
     predict = experiment.objects.get("predict")
-    adapt(model, name, predict if inspect.isfunction(predict) else None)
-    compute_in(model, configuration["train"].get("precision"))
+    predict = predict if inspect.isfunction(predict) else None
+    call = Adapter.of(model, name, predict, configuration["train"].get("precision"))
     if replaced and keywords["weights"]:
         builder = resolve_component("model", name, experiment).function
-        return model, put_pretrained(model, name, builder, keywords)
-    return model, {}
+        return call, put_pretrained(model, name, builder, keywords)
+    return call, {}
 
 
 def _make_loss(
@@ -363,7 +367,7 @@ def forward_backward(
     train_state.optimizer.zero_grad()
     for inputs, targets in batches:
         inputs, targets = moved((inputs, targets), train_state.device)
-        outputs, loss = outputs_and_loss(train_state, train_state.model, inputs, targets)
+        outputs, loss = outputs_and_loss(train_state, inputs, targets)
         loss = loss * (len(targets) / examples)  # of a single batch to the same bits
         train_state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
@@ -377,13 +381,13 @@ def forward_backward(
 
 
 def outputs_and_loss(
-    train_state: TrainState, model: nn.Module, inputs: Any, targets: Tensor
+    train_state: TrainState, inputs: Any, targets: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return a model's outputs for a batch, and their loss: as `checked_loss`, or its own."""
+    """Return the model's outputs for a batch, and their loss: as `checked_loss`, or its own."""
     if isinstance(train_state.loss, ModelLoss):
-        outputs, loss = model(inputs, labels=train_state.task.loss_targets(targets))
+        outputs, loss = train_state.call(inputs, labels=train_state.task.loss_targets(targets))
         return outputs, checked_loss(train_state, outputs, targets, loss)
-    outputs = model(inputs)
+    outputs = train_state.call(inputs)
     return outputs, checked_loss(train_state, outputs, targets)
 
 

@@ -7,10 +7,12 @@ import torch
 from jobs import lines_of, reports_and_states
 from torch import nn
 
+from paribus.core.components.models import load_weights
 from paribus.core.errors import RequestError
 from paribus.core.rng import epoch_order
 from paribus.core.training.engine import Job
 from paribus.core.training.loop import Loop
+from paribus.core.training.train_state import make_architecture
 
 SGD = {"name": "sgd", "lr": 0.1, "momentum": 0.9}
 TRAIN = {"epochs": 3, "batch_size": 16}
@@ -164,10 +166,18 @@ class Closed(nn.Module):
         self.layer = layer = nn.Linear(in_features, num_classes)
         self.twin = nn.Parameter(layer.bias.detach())  # in the same memory
         self.forward = lambda x: layer(x) + (x.mean() if self.training else 0)
+
+
+def compiled(in_features: int, num_classes: int):
+    return torch.compile(nn.Linear(in_features, num_classes), backend="eager")
+
+
+def scripted(in_features: int, num_classes: int):
+    return torch.jit.script(nn.Linear(in_features, num_classes))
 """
 
 
-@pytest.mark.parametrize("train", [{"ema": 0.99}], ids=str)
+@pytest.mark.parametrize("train", [{"ema": 0.99}, {"ema": 0.9, "precision": "bf16"}], ids=str)
 def test_the_weights_that_are_validated_are_those_that_are_saved(write_small, train):
     small = write_small(CLOSED)
     run = small.run(model="Closed", optimizer=SGD, train=TRAIN | train)
@@ -178,6 +188,24 @@ def test_the_weights_that_are_validated_are_those_that_are_saved(write_small, tr
     assert torch.equal(found.outputs, best.outputs)
     resumed, _ = reports_and_states(small.resolver, run, saved[0])
     assert lines_of(resumed) == lines_of(reports)[1:]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script. is deprecated")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("model", ["Closed", "compiled", "scripted"])
+def test_a_model_that_is_no_plain_module_is_trained_and_evaluated(write_small, model, precision):
+    small = write_small(CLOSED)
+    run = small.run(model=model, optimizer=SGD, train=TRAIN | {"precision": precision})
+    reports, _ = reports_and_states(small.resolver, run)
+    best = reports[-1].best
+    found = Loop().evaluate(Job((run,), small.resolver), best.weights, "val")
+    assert torch.equal(found.outputs, best.outputs)
+    _, call = make_architecture(run.configuration, small.experiment)
+    load_weights(call.model, best.weights, "run")
+    val = small.resolver.data(run.requested, 0).val
+    with torch.no_grad():
+        answers = call.attached().eval()(val.inputs)
+    assert torch.equal(answers, best.outputs)
 
 
 def test_idle_values_leave_records_as_they_were(small):
