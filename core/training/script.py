@@ -62,6 +62,11 @@ class Script:
     name = SCRIPT
 
     def train(self, job: Job, states: Mapping[str, State]) -> Iterator[list[Report]]:  # noqa: ARG002
+        def refuse_changed() -> None:
+            """Refuse a run whose command may have read what is not what was planned."""
+            if job.resolver.experiment.command:
+                job.resolver.refuse_changed(job.runs[0], ended=True)
+
         last: Report | None = None  # yielded when the next one shows that it was not the last
         try:
             for report in epochs_of(job):
@@ -73,7 +78,9 @@ class Script:
         except (Exception, SystemExit):
             if last is not None:
                 yield [last]
+            refuse_changed()
             raise
+        refuse_changed()
         if last is None:
             raise RequestError(f"{job.runs[0].configuration[SCRIPT]['name']} yielded nothing.")
         yield [replace(last, finished=True)]
