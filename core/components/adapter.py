@@ -95,5 +95,5 @@ class Adapter:
 
 
 def _named(outputs: Any, name: str, default: Any) -> Any:
-    found = outputs.get(name) if isinstance(outputs, Mapping) else getattr(outputs, name, None)
-    return default if found is None else found
+    value = outputs.get(name) if isinstance(outputs, Mapping) else getattr(outputs, name, None)
+    return default if value is None else value
