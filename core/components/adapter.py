@@ -11,8 +11,6 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from paribus.core.errors import RequestError
 
-_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
 
 @dataclass(frozen=True)
 class Adapter:
@@ -21,45 +19,18 @@ class Adapter:
     Inputs that are a dict go in as keyword arguments, those that are a tuple in their order; a
     forward with one argument gets the dict or the tuple itself. Outputs that are no tensor are
     given to `predict`, else their ``logits`` are taken. Called with ``labels=targets`` it returns
-    the prediction and the model's own loss.
-
-    Attributes:
-        model: The module; it is left as it is.
-        name: What messages call it.
-        alone: The one argument of its forward besides ``labels``; None where there are more.
-        predict: The function of this name in the experiment's file.
-        dtype: What it computes in, its weights float32 and its outputs float32 again (the loss is
-            then float32 too, where autocast would leave some in half precision); None: float32.
+    the prediction and the model's own loss. In half precision weights and outputs stay float32:
+    autocast would leave some losses in half precision.
     """
 
     model: Any
     name: str
-    alone: str | None
-    predict: Callable[[Any], Any] | None
-    dtype: torch.dtype | None
-
-    @classmethod
-    def of(
-        cls,
-        model: nn.Module,
-        name: str,
-        predict: Callable[[Any], Any] | None,
-        precision: str | None,
-    ) -> "Adapter":
-        """Return what calls a model, as its forward and `train.precision` say."""
-        own = inspect.signature(model.forward).parameters.values()
-        taken = [parameter for parameter in own if parameter.name != "labels"]
-        alone = len(taken) == 1 and taken[0].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
-        return cls(
-            model, name, taken[0].name if alone else None, predict, _HALF.get(precision or "")
-        )
+    alone: str | None  # the one argument of its forward besides ``labels``; None: more
+    predict: Callable[[Any], Any] | None  # the function of this name in the experiment's file
+    dtype: torch.dtype | None  # of half precision; None: float32
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
-        """Return what the model predicts; outputs without a tensor stay, and are refused later.
-
-        Raises:
-            RequestError: If the model's own loss is wanted and there is none.
-        """
+        """Return what the model predicts: a tensor; other outputs stay, and are refused later."""
         inputs = args[0] if len(args) == 1 else None
         if isinstance(inputs, Mapping) and (self.alone is None or self.alone in inputs):
             args, keywords = (), {**inputs, **keywords}
@@ -75,9 +46,8 @@ class Adapter:
             outputs = tree_map_only(Tensor, lambda x: x.float() if x.dtype == half else x, outputs)
         prediction = outputs
         if not isinstance(outputs, Tensor):
-            prediction = (
-                self.predict(outputs) if self.predict else _named(outputs, "logits", outputs)
-            )
+            prediction = _named(outputs, "logits", outputs)
+            prediction = self.predict(outputs) if self.predict else prediction
         if keywords.get("labels") is None:
             return prediction
         if (loss := _named(outputs, "loss", None)) is None:
@@ -92,6 +62,17 @@ class Adapter:
         model = self.model
         model.forward = replace(self, model=model.forward).__call__
         return model
+
+
+def adapter_of(
+    model: nn.Module, name: str, predict: Callable[[Any], Any] | None, precision: str | None
+) -> Adapter:
+    """Return what calls a model, by its forward and `train.precision`."""
+    own = inspect.signature(model.forward).parameters.values()
+    taken = [parameter for parameter in own if parameter.name != "labels"]
+    alone = len(taken) == 1 and taken[0].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision or "")
+    return Adapter(model, name, taken[0].name if alone else None, predict, dtype)
 
 
 def _named(outputs: Any, name: str, default: Any) -> Any:

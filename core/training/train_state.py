@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from paribus.core.components.adapter import Adapter
+from paribus.core.components.adapter import Adapter, adapter_of
 from paribus.core.components.losses import ModelLoss, weight_keyword
 from paribus.core.components.metrics import ExtraMetric, extra_metrics
 from paribus.core.components.models import draw_parameters, weights_hash
@@ -303,7 +303,7 @@ def _make_model(
         draw_parameters(model, seed)
     predict = experiment.objects.get("predict")
     predict = predict if inspect.isfunction(predict) else None
-    call = Adapter.of(model, name, predict, configuration["train"].get("precision"))
+    call = adapter_of(model, name, predict, configuration["train"].get("precision"))
     if replaced and keywords["weights"]:
         builder = resolve_component("model", name, experiment).function
         return call, put_pretrained(model, name, builder, keywords)

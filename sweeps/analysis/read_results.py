@@ -23,17 +23,12 @@ _WORD = re.compile(r"([A-Za-z][\w.]*)=(.*?)(?=[,;\s/]|[_-][A-Za-z]\w*=|$)")
 
 @dataclass(frozen=True)
 class ReadRun:
-    """One run; of a file both `config` and `metrics` are its line.
-
-    Attributes:
-        where: The line or folder that a message names.
-        state: As W&B has it; empty where nothing is known.
-    """
+    """A run, of the line or folder `where`; of a file both `config` and `metrics` are its line."""
 
     where: str
     config: Mapping[str, Any]
     metrics: Mapping[str, Any]
-    state: str = ""
+    state: str = ""  # as W&B has it
 
 
 @dataclass(frozen=True)
@@ -56,11 +51,7 @@ def is_results(text: str) -> bool:
 
 
 def read_results(source: str) -> ReadResults:
-    """Read all runs of a source.
-
-    Raises:
-        RequestError: With what is wrong with it.
-    """
+    """Read all runs of a source; a `RequestError` says what is wrong with it."""
     if source.startswith(_PROJECT):
         return ReadResults(_project_runs(source.removeprefix(_PROJECT)), value="summary")
     path = user_path(source)
@@ -70,15 +61,10 @@ def read_results(source: str) -> ReadResults:
         return ReadResults([_offline_run(file) for file in files], value="summary")
     if folders := sorted({file.parent for file in path.rglob(_EVENTS)}):
         return ReadResults(_event_runs(path, folders), value="last value")
-    raise refusal(
+    raise RequestError(
         f"{shown(path, 200)}: holds no offline runs of W&B and no events of TensorBoard.",
         "Name a folder of them, a CSV or JSON lines file, or wandb:ENTITY/PROJECT.",
     )
-
-
-def refusal(message: str, hint: str = "") -> RequestError:
-    """Return the error of results that cannot be used."""
-    return RequestError(message, hint)
 
 
 def _lines(path: Path) -> ReadResults:
@@ -98,15 +84,15 @@ def _lines(path: Path) -> ReadResults:
         for row in lines:
             where, number = f"{name}, line {lines.line_num}", lines.line_num + 1
             if None in row or None in row.values():
-                raise refusal(f"{where}: has too {'many' if None in row else 'few'} fields.")
+                raise RequestError(f"{where}: has too {'many' if None in row else 'few'} fields.")
             runs.append(ReadRun(where, row, row, row.get("State", "")))
         return ReadResults(runs, columns)
     except (UnicodeDecodeError, OSError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise refusal(f"{name}: cannot be read ({reason}).") from error
+        raise RequestError(f"{name}: cannot be read ({reason}).") from error
     except (csv.Error, ValueError, AttributeError, RecursionError) as error:
         reason = error if isinstance(error, csv.Error) else "it is no JSON object"
-        raise refusal(f"{name}, line {number}: cannot be read ({reason}).") from error
+        raise RequestError(f"{name}, line {number}: cannot be read ({reason}).") from error
 
 
 def _flat(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -127,7 +113,7 @@ def _project_runs(project: str) -> list[ReadRun]:
         return [_wandb_run(run.url, run.config, dict(run.summary), run.state) for run in runs]
     except (wandb.Error, ValueError, OSError) as error:
         hint = "Log in (wandb login), and name it as the address of its page does: ENTITY/PROJECT."
-        raise refusal(f"{_PROJECT}{shown(project)}: {shown(error, 200)}", hint) from error
+        raise RequestError(f"{_PROJECT}{shown(project)}: {shown(error, 200)}", hint) from error
 
 
 def _offline_run(file: Path) -> ReadRun:
@@ -147,7 +133,7 @@ def _offline_run(file: Path) -> ReadRun:
                     for item in part.update
                 }
     except (DecodeError, ValueError) as error:
-        raise refusal(f"{shown(file, 200)}: is damaged.", "Leave it out.") from error
+        raise RequestError(f"{shown(file, 200)}: is damaged.", "Leave it out.") from error
     return _wandb_run(str(file.parent), found["config"], found["summary"], state)
 
 
@@ -190,8 +176,10 @@ def _event_runs(source: Path, folders: Iterable[Path]) -> list[ReadRun]:
             found[folder.parent] = ({**outer, **config}, {**curves, **metrics}, False)
             del found[folder]
     if not any(config for config, _, _ in found.values()):
-        raise refusal(f"{shown(source, 200)}: no run has hyperparameters: neither of add_hparams "
-                      "nor as KEY=VALUE in its folder's name.")  # fmt: skip
+        raise RequestError(
+            f"{shown(source, 200)}: no run has hyperparameters: neither of add_hparams nor as "
+            "KEY=VALUE in its folder's name."
+        )
     return [ReadRun(str(f), config, metrics) for f, (config, metrics, _) in found.items() if config]
 
 
