@@ -121,7 +121,10 @@ def _timed(run: RunSpec, folders: Mapping[str, Path]) -> Iterator[tuple[Any, flo
     The global generators are its own: what others draw between its epochs does not reach it.
     """
     # What earlier runs left in the user's modules is gone: each run imports them anew.
-    experiment = load_experiment(run.path, run.import_paths)
+    try:
+        experiment = load_experiment(run.path, run.import_paths)
+    except RequestError as error:  # it was loaded when the run was planned
+        raise RequestError(error.message, error.hint, "changed") from error
     keywords = dict(run.configuration[SCRIPT])
     component = resolve_component(SCRIPT, keywords.pop("name"), experiment)
     done = object()
