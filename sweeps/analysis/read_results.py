@@ -3,9 +3,8 @@
 import csv
 import json
 import re
-import struct
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ from typing import Any
 from paribus.core.errors import RequestError, shown
 from paribus.core.fileio import existing, user_path
 from paribus.core.records.run_dir import RECORD
+from paribus.sweeps.analysis.wandb_records import read_records
 
 _FILES, _PROJECT = (".csv", ".jsonl"), "wandb:"
 _OFFLINE, _EVENTS = "*.wandb", "*.tfevents.*"
-_BLOCK = 32768  # bytes of a block of a .wandb file, as of LevelDB's logs
 # KEY=VALUE in a path ends at a separator, or where the next KEY= begins.
 _WORD = re.compile(r"([A-Za-z][\w.]*)=(.*?)(?=[,;\s/]|[_-][A-Za-z]\w*=|$)")
 
@@ -122,7 +121,7 @@ def _offline_run(file: Path) -> ReadRun:
     found: dict[str, dict[str, Any]] = {"config": {}, "summary": {}}
     state = "crashed"  # as W&B calls a run whose end was never written
     try:
-        for record in _records(file):
+        for record in read_records(file):
             kind = record.WhichOneof("record_type")
             if kind == "exit":
                 state = "failed" if record.exit.exit_code else "finished"
@@ -144,25 +143,6 @@ def _wandb_run(where: str, config: Any, summary: Any, state: str) -> ReadRun:
         for part in (config, summary)
     )
     return ReadRun(where, config, summary, state)
-
-
-def _records(file: Path) -> Iterator[Any]:
-    """Yield the records of a ``.wandb`` file, up to where a kill cut it off."""
-    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
-
-    data, at, parts = file.read_bytes(), 7, b""
-    while at + 7 <= len(data):
-        if (left := _BLOCK - at % _BLOCK) < 7:
-            at += left
-            continue
-        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
-        parts += data[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind == 0 or at > len(data):
-            return
-        if kind in (1, 4):  # a whole record, or the last part of one
-            yield Record.FromString(parts)
-            parts = b""
 
 
 def _event_runs(source: Path, folders: Iterable[Path]) -> list[ReadRun]:
