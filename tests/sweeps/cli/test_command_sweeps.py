@@ -318,25 +318,25 @@ def test_what_decides_whether_a_run_is_trained_again(call, folder):
 
 
 @pytest.mark.parametrize("code", [0, 1])
-def test_an_edit_while_it_runs_leaves_no_run(call, folder, code):
-    (folder / "train.py").write_text(
-        "import pathlib, sys\n"
-        "config, edit = pathlib.Path('config.txt'), pathlib.Path('edit')\n"
-        "if edited := edit.exists():\n"
-        "    config.write_text('2')\n"
-        "    edit.unlink()\n"
-        "print('val/loss=' + config.read_text())\n"
-        f"sys.exit(edited * {code})\n"
+def test_a_file_that_is_edited_while_the_command_reads_it_is_no_run(call, folder, code):
+    """It reads its file late and puts it back later: nothing of it may be taken for the plan's."""
+    (folder / "late.py").write_text(
+        "import sys\nfrom pathlib import Path\nfile = Path('rate.txt')\nrate = file.read_text()\n"
+        "Path('new.txt').write_text(rate)\n"
+        "if rate == '1':\n    file.write_text('3')\n"
+        f"print('val/loss:', file.read_text(), flush=True)\nsys.exit({code} * (rate == '1'))\n"
     )
-    (folder / "edit").touch()
-    (folder / "config.txt").write_text("1")
-    edit(folder / "mine.py", "AXES", "INPUTS = ['config.txt']\nAXES")
-    done = call("run", "mine.py", "--no-wandb")
-    assert done.code == 1
-    assert "what would be trained is not what was planned: config.txt: " in done.err
-    (folder / "config.txt").write_text("1")
+    edit(folder / "mine.py", "train.py", "late.py rate.txt new.txt")
+    (folder / "rate.txt").write_text("1")
     done = call("run", "mine.py", "--no-wandb", "--json")
-    assert done.json["best"]["metrics"] == {"val/loss": 1}
+    assert done.code != 0
+    assert "rate.txt: " in done.err + done.out
+    assert "what was trained is not what was planned" in done.err + done.out
+    assert not [*folder.glob("r/runs/*/run.json")]
+    (folder / "rate.txt").write_text("2")
+    (folder / "new.txt").unlink()
+    done = call("run", "mine.py", "--no-wandb", "--json")
+    assert (done.code, done.json["status"]) == (0, "complete"), done
 
 
 def test_reproduce_says_which_file_was_edited(call, folder):
