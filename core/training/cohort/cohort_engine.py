@@ -1,7 +1,7 @@
 """The cohort engine: a job's runs as members of one program, reported as by the loop."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from torch import Tensor
@@ -12,7 +12,15 @@ from paribus.core.training.cohort.eligibility import EXAMPLES
 from paribus.core.training.cohort.graph import LayerGraph, read_graph, trace_graph
 from paribus.core.training.cohort.program import Program
 from paribus.core.training.cohort.sampling import padded_parts
-from paribus.core.training.engine import Evaluation, Job, Report, RunState, State, evaluate_outputs
+from paribus.core.training.engine import (
+    Evaluation,
+    Job,
+    Report,
+    RunState,
+    State,
+    evaluate_outputs,
+    evaluate_runs,
+)
 
 
 class Cohort:
@@ -58,20 +66,19 @@ def _epoch(program: Program) -> list[Report]:
     """Train and validate an epoch of all members; return a report of each."""
     started = time.perf_counter()
     losses, accuracies, orders = program.train_epoch()
-    measured = program.measure() if len(program.val) else None
+    validations: Sequence[Evaluation | None] = [None] * len(program.members)
+    if len(program.val):
+        val_losses, outputs = program.measure()
+        states = [run.train_state for run in program.members]
+        targets = program.val.targets_of(len(states))
+        validations = evaluate_runs(states, val_losses.tolist(), outputs, targets)
     reports = []
     for member, run in enumerate(program.members):
         means: dict[str, float | None] = {"train/loss": losses[member].item()}
         if run.train_state.task.targets != "values":
             means["train/accuracy"] = accuracies[member].item()
-        validation = measured and evaluate_outputs(
-            run.train_state,
-            measured[0][member].item(),
-            measured[1][member],
-            program.val.targets_of(member),
-        )
         weights, state = program.weights(member), partial(_state, program, member)
-        reports.append(run.report(means, validation, weights, orders[member], state))
+        reports.append(run.report(means, validations[member], weights, orders[member], state))
     seconds = (time.perf_counter() - started) / len(reports)  # members share the time
     for report in reports:
         report.line["seconds"] = seconds

@@ -44,9 +44,10 @@ class PaddedPart:
         """Return the part as some of its members read it."""
         return self if len(self.rows) == 1 else replace(self, rows=self.rows[list(members)])
 
-    def targets_of(self, member: int) -> Tensor:
-        """Return a member's targets, in the order of its part."""
-        return self.targets.index_select(0, self.rows[member if len(self.rows) > 1 else 0])
+    def targets_of(self, members: int) -> Tensor:
+        """Return the targets of so many members, each in the order of its part: `[members, …]`."""
+        targets = self.targets[self.rows]
+        return targets.expand(members, *targets.shape[1:])
 
     def rows_of(self, positions: Tensor) -> Tensor:
         """Return the rows of positions in the part: both int64 `[steps, members, B]`."""
