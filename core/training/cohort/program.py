@@ -119,11 +119,11 @@ class Program:
                 function, in_place = ACTIVATIONS[step.kind], isinstance(before, Dense)
                 yield ActivationLayer(function, step.numbers, units, in_place=in_place)
             else:
-                dropped = torch.tensor([rate[step.layer] for rate in rates], device=self.device)
-                if not dropped.any():
+                dropped = [rate[step.layer] for rate in rates]
+                if not any(dropped):
                     continue  # nothing is dropped: the same as no layer
                 needed = isinstance(before, Activation) and ACTIVATIONS[before.kind].needs_output
-                layer = DropLayer(dropped, in_place=not needed)
+                layer = DropLayer(dropped, self.device, in_place=not needed)
                 self.drops[step.stream] = layer, units
                 yield layer
             before = step
@@ -145,10 +145,12 @@ class Program:
         orders = Orders(draws, len(self.train), examples, self.batch_size)
         all_rows = self.train.rows_of(orders.rows.to(self.device))
         rows_of_batch = padded(self.batch_size)
-        noises = {
-            stream: noise(stream, draws, orders.sizes, (rows_of_batch, padded(units), units))
-            for stream, (_, units) in self.drops.items()
-        }
+        distinct = [*dict.fromkeys(draws)]
+        noises = {}
+        for stream, (layer, units) in self.drops.items():
+            layer.share([distinct.index(draw) for draw in draws])
+            shape = rows_of_batch, padded(units), units
+            noises[stream] = noise(stream, distinct, orders.sizes, shape)
         loss = torch.zeros(len(self.members), dtype=torch.float64, device=self.device)
         correct = torch.zeros_like(loss)
         updates = self._updates()

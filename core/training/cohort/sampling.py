@@ -154,44 +154,41 @@ _BYTES = 1 << 24  # of noise that is kept
 def noise(
     name: str, draws: Sequence[Draw], sizes: Sequence[int], shape: tuple[int, int, int]
 ) -> Iterator[Tensor]:
-    """Yield the noise of one dropout layer, step by step: int16 `[members, rows, units]`.
+    """Yield the noise of one dropout layer, step by step: int16 `[draws, rows, units]`.
 
     It is drawn as `models.Dropout` draws it: for each batch 16 bits per element that is no padding,
     four to a 64-bit draw.
 
     Args:
         name: Of the layer's stream.
-        draws: Seed and epoch of each member.
+        draws: Seeds and epochs, each once.
         sizes: The examples in each step's batch.
         shape: Rows and units with their padding, and units without.
     """
     rows, padded_units, units = shape
-    distinct = list(dict.fromkeys(draws))
-    members = None if distinct == list(draws) else torch.tensor([*map(distinct.index, draws)])
-    generators = [stream(seed, "dropout", epoch, name) for seed, epoch in distinct]
-    bytes_per_step = 2 * rows * padded_units * len(distinct)
+    generators = [stream(seed, "dropout", epoch, name) for seed, epoch in draws]
+    bytes_per_step = 2 * rows * padded_units * len(draws)
     steps = min(max(1, _BYTES // bytes_per_step), len(sizes))
-    kept = torch.zeros(steps, len(distinct), rows, padded_units, dtype=torch.int16)
+    kept = torch.zeros(len(draws), steps, rows, padded_units, dtype=torch.int16)
     for start in range(0, len(sizes), steps):
         block = sizes[start : start + steps]
-        for member, generator in enumerate(generators):
-            _draw(kept[:, member], block, units, generator)
+        for of_draw, generator in zip(kept, generators, strict=True):
+            _draw(of_draw, block, units, generator)
         for step in range(len(block)):
-            yield kept[step] if members is None else kept[step].index_select(0, members)
+            yield kept[:, step]
 
 
 def _draw(kept: Tensor, sizes: Sequence[int], units: int, generator: torch.Generator) -> None:
     """Draw the noise of some steps' batches into `[steps, rows, units]`."""
-    draws = [(size * units + 3) // 4 for size in sizes]
-    bits = torch.empty(sum(draws), dtype=torch.int64)
-    bits.random_(-(2**63), None, generator=generator)
-    drawn = bits.view(torch.int16)
     # All batches are of one size, but for an epoch's last.
     full = next((i for i, size in enumerate(sizes) if size != sizes[0]), len(sizes))
-    size, used = sizes[0], 4 * draws[0]
-    kept[:full, :size, :units] = (
-        drawn[: full * used].view(full, used)[:, : size * units].view(full, size, units)
-    )
-    if full < len(sizes):
-        last = drawn[full * used :][: sizes[full] * units]
-        kept[full, : sizes[full], :units] = last.view(sizes[full], units)
+    for some, size in ((kept[:full], sizes[0]), (kept[full : len(sizes)], sizes[-1])):
+        in_place = some.shape[1:] == (size, units)  # without padding
+        draws = (size * units + 3) // 4
+        bits = (
+            some.view(torch.int64) if in_place else torch.empty(len(some), draws, dtype=torch.int64)
+        )
+        bits.random_(-(2**63), None, generator=generator)
+        if not in_place:
+            drawn = bits.view(torch.int16)[:, : size * units]
+            some[:, :size, :units] = drawn.view(len(some), size, units)
