@@ -4,14 +4,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from paribus.core.components.optim import never_steps
 from paribus.core.data.prepare import PartName
 from paribus.core.training.cohort.eligibility import EXAMPLES
-from paribus.core.training.cohort.graph import LayerGraph, read_graph, trace_graph
+from paribus.core.training.cohort.graph import LayerGraph, UnsupportedModel, read_graph, trace_graph
 from paribus.core.training.cohort.program import Program
 from paribus.core.training.cohort.sampling import padded_parts
+from paribus.core.training.cohort.traced import TracedGraph, read_module
 from paribus.core.training.engine import (
     Evaluation,
     Job,
@@ -56,7 +57,7 @@ class Cohort:
         part = train_state.data.part(split)
         (padded_part,) = padded_parts([[part]], train_state.task, train_state.device)
         example = part.inputs_of(EXAMPLES)[0].to(train_state.device)
-        graph = read_graph(train_state.model, example)
+        graph = read(train_state.model, example)
         state = RunState(job.runs[0], train_state)
         losses, outputs = Program(graph, [state], padded_part, padded_part).measure()
         return evaluate_outputs(train_state, losses[0].item(), outputs[0], part.targets)
@@ -95,6 +96,14 @@ def _state(program: Program, member: int) -> State:
     }
 
 
+def read(model: nn.Module, example: Tensor) -> LayerGraph | TracedGraph:
+    """Return a module that was found to fit, as a chain if it is one."""
+    try:
+        return read_graph(model, example)
+    except UnsupportedModel:
+        return read_module(model, example)
+
+
 def programs_of(job: Job) -> list[Program]:
     """Return a job's runs at their first step, mostly as one program."""
     runs = [RunState.begin(job, spec) for spec in job.runs]
@@ -102,14 +111,16 @@ def programs_of(job: Job) -> list[Program]:
         never_steps(run.train_state.optimizer)  # `MemberUpdate` makes the steps
     first = runs[0].train_state
     example = first.data.train.inputs_of(EXAMPLES)[0].to(first.device)
-    members: dict[LayerGraph, list[int]] = {read_graph(first.model, example): [0]}
+    members: dict[LayerGraph | TracedGraph, list[int]] = {read(first.model, example): [0]}
     # The layers of our own models follow from the configuration; a user's module may have others
     # for another seed.
     ours = getattr(type(first.model), "draws_by_name", False)
     for number, run in enumerate(runs[1:], 1):
         graph = next(iter(members))
         if not ours:
-            graph = trace_graph(run.train_state.model.train(), example)
+            model = run.train_state.model.train()
+            chain = isinstance(graph, LayerGraph)
+            graph = trace_graph(model, example) if chain else read_module(model, example)
         members.setdefault(graph, []).append(number)
     data = [run.train_state.data for run in runs]
     parts = [[each.train for each in data], [each.val for each in data]]

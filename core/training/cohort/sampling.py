@@ -53,8 +53,8 @@ class PaddedPart:
         """Return the rows of positions in the part: both int64 `[steps, members, B]`."""
         return self.rows.expand(len(positions), positions.shape[1], -1).gather(2, positions)
 
-    def batch(self, begin: int, size: int) -> tuple[Tensor, Tensor]:
-        """Return inputs and targets of some positions, filled up with rows of zeros.
+    def batch(self, begin: int, size: int, filled: int) -> tuple[Tensor, Tensor]:
+        """Return inputs and targets of some positions, filled up with zeros to so many rows.
 
         Both are `[members, rows, …]`, or `[1, rows, …]` where all members have the same.
         """
@@ -62,8 +62,8 @@ class PaddedPart:
         found = []
         for values in (self.x, self.loss_targets):
             chosen = values.index_select(0, rows.flatten()).view(*rows.shape, *values.shape[1:])
-            shape = [len(rows), padded(size), *values.shape[1:]]
-            found.append(chosen if padded(size) == size else _padded_copy(chosen, shape))
+            shape = [len(rows), filled, *values.shape[1:]]
+            found.append(chosen if filled == size else _padded_copy(chosen, shape))
         return found[0], found[1]
 
 
@@ -124,6 +124,7 @@ class Orders:
         train: Examples of the training part.
         used: Examples of the epoch.
         batch_size: Examples of a full batch.
+        rows: Of each batch, filled up.
 
     Attributes:
         rows: int64 `[steps, members, rows]`: positions in the training part. What fills up a batch
@@ -132,14 +133,16 @@ class Orders:
         digests: sha256 of each member's order.
     """
 
-    def __init__(self, draws: Sequence[Draw], train: int, used: int, batch_size: int) -> None:
+    def __init__(
+        self, draws: Sequence[Draw], train: int, used: int, batch_size: int, rows: int
+    ) -> None:
         distinct = list(dict.fromkeys(draws))
         orders = torch.stack([epoch_order(seed, epoch, train)[:used] for seed, epoch in distinct])
         members = [distinct.index(draw) for draw in draws]
         digests = [hashlib.sha256(order.numpy().tobytes()).hexdigest() for order in orders]
         self.digests = [digests[member] for member in members]
         self.sizes = [min(batch_size, used - at) for at in range(0, used, batch_size)]
-        filled = orders[:, ::batch_size].unsqueeze(2).repeat(1, 1, padded(batch_size))
+        filled = orders[:, ::batch_size].unsqueeze(2).repeat(1, 1, rows)
         full = used // batch_size  # batches
         batches = orders[:, : full * batch_size].view(len(distinct), full, batch_size)
         filled[:, :full, :batch_size] = batches
