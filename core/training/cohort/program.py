@@ -146,14 +146,13 @@ class Program:
                 if any(dropped):
                     drop = DropLayer(dropped, self.device, in_place=False)
                     self.drops[stream] = drop, math.prod(shape)
-            views = {name: self._views(name) for name in self.places}
+            model, drops = self.members[0].train_state.model, self.drops.items()
             yield TracedLayer(
-                self.members[0].train_state.model,
+                model,
                 self.graph,
-                {name: view for name, (view, _) in views.items()},
-                {name: view for name, (_, view) in views.items()},
+                {name: self._views(name) for name in self.places},
                 self.buffers,
-                {stream: drop for stream, (drop, _) in self.drops.items()},
+                {stream: drop for stream, (drop, _) in drops},
                 self.rows,
             )
             return
