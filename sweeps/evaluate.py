@@ -69,7 +69,7 @@ def chosen_settings(study: Study, labels: Sequence[str]) -> list[SettingResult]:
             "Finish it first: the sweep's command goes on where it stopped.",
         )
     wanted = [label for label in labels if label != BASELINE]
-    if not wanted:  # those that are better on validation, or where there is none, the best one
+    if not wanted:
         wanted = [one.label for one in compare_study(study, [*results.values()]).chosen]
     few = [x for x in wanted if len({*results[x].seeds} & {*baseline.seeds}) < 2]
     if few or not wanted:
@@ -96,8 +96,7 @@ def evaluate_named(
 
     Raises:
         DamagedError: If a file of a run, or the data, is not what it was.
-        RequestError: If there is no such run or study, it has no model or a setting too few seeds,
-            or the part is empty.
+        RequestError: If it cannot be evaluated: there is no such run, model, part, or second seed.
     """
     if name in root.study_names():
         return _evaluate_study(Study.load(root, name), labels, split, trust, watched)
@@ -106,10 +105,10 @@ def evaluate_named(
             f"{shown(name)} is no study, so it has no settings to name.",
             "Name one run, or a study and its settings.",
         )
-    folder, record = find_trained_run(root, name, "evaluate")
+    folder, _ = find_trained_run(root, name, "evaluate")
     from paribus.core.inference.evaluate import evaluate_run
 
-    with Pool(1, record.configuration["data"]["name"]) as pool:
+    with Pool(1) as pool:
         found = pool.call(evaluate_run, folder.folder, split, trust)
     # Beside the run, wherever that lies: readings of a test part count where the run is.
     beside = ResultsDir(folder.folder.parent.parent)
@@ -123,24 +122,21 @@ def predict_named(
 ) -> Predictions:
     """Predict new data, which is read once the run is found, with a run's best checkpoint.
 
-    Raises:
-        DamagedError: If a file of the run is not what it was.
-        RequestError: If there is no such run, it has no model, or an input is not as its training
-            data were.
+    Raises what `find_trained_run` and `predict_run` do.
     """
-    folder, record = find_trained_run(root, name, "predict with")
+    folder, _ = find_trained_run(root, name, "predict with")
     from paribus.core.inference.predict import predict_run
 
-    with Pool(1, record.configuration["data"]["name"]) as pool:
+    with Pool(1) as pool:
         return pool.call(predict_run, folder.folder, read_given(), trust)
 
 
 def export_named(root: ResultsDir, name: str, trust: bool = False) -> Exported:
     """Return a run's best checkpoint as ONNX; raises what `find_run` and `export_run` do."""
-    folder, record = find_trained_run(root, name, "export")
+    folder, _ = find_trained_run(root, name, "export")
     from paribus.core.inference.export import export_run
 
-    with Pool(1, record.configuration["data"]["name"]) as pool:
+    with Pool(1) as pool:
         return pool.call(export_run, folder.folder, trust)
 
 
@@ -159,7 +155,7 @@ def _evaluate_study(
 
     shared = {seed for result in chosen for seed in result.seeds} & {*chosen[0].seeds}
     runs = [r.setting.runs[s] for r in chosen for s in r.seeds if s in shared]
-    with Pool(1, str(get(study.requested.baseline, "data.name"))) as pool:
+    with Pool(1) as pool:
         found: dict[str, Evaluation] = {
             run: pool.call(evaluate_run, study.root.run(run).folder, split, trust)
             for run in watched(runs)
@@ -186,14 +182,10 @@ def _evaluate_study(
         study=study.name,
         split=split,
         metric=Metric(name=metric, direction=study.direction),
-        question=judged.question,
-        margin=standard.margin,
-        tests=standard.planned,
+        **judged.document(),
         examples=len(example.targets),
-        looks=[],
         folds=folds,
         group_on=get(record.configuration, "split.group_on") if record else None,
-        strict=standard.strict,
         sameness=sameness(study.requested.baseline),
         settings=[
             _setting(r, o, judged, [found[run] for run in r.setting.runs.values() if run in found])

@@ -31,7 +31,7 @@ from paribus.sweeps.stats.power import seeds_can_decide
 from paribus.sweeps.study import optuna_studies
 from paribus.sweeps.study.controls import sameness
 from paribus.sweeps.study.designs import OneAtATime, UntilDecided
-from paribus.sweeps.study.lookup import data_of, find_trained_run, request_for
+from paribus.sweeps.study.lookup import find_trained_run, request_for
 from paribus.sweeps.study.optuna_studies import checked_storage
 from paribus.sweeps.study.request import Request, StudyOptions, check_search
 from paribus.sweeps.study.results import SettingResult
@@ -57,11 +57,8 @@ def planned_sweep(
 ) -> Iterator[Sweep]:
     """Check and plan what `paribus sweep` requests; nothing is created yet.
 
-    `faults` are those of the command's options. Workers, by default as many as there are cores, end
-    with the block.
-
-    Raises:
-        RequestError: With all faults of options and request.
+    `faults` are those of the command's options, reported with those of the request. Workers, by
+    default as many as there are cores, end with the block.
     """
     with faults.collecting():
         root.check_writable()
@@ -70,7 +67,7 @@ def planned_sweep(
             check_study_name(options.name)
     with faults.collecting():
         options = replace(options, storage=options.storage and checked_storage(options.storage))
-    with Pool(workers, data_of(request)) as pool:
+    with Pool(workers) as pool:
         pool.start()
         # This process is idle while the workers import torch.
         optuna_studies.warm_up()
@@ -80,11 +77,7 @@ def planned_sweep(
 
 
 class Sweep(Training):
-    """One command's part of a study: planned when it is made, trained by `train`.
-
-    Raises:
-        RequestError: With all faults of the request.
-    """
+    """One command's part of a study: planned when it is made, trained by `train`."""
 
     def __init__(
         self,
@@ -161,9 +154,6 @@ class Sweep(Training):
         """Ask the design for the next round, given what was found, and plan its runs.
 
         A run of an earlier round that has no result is left to the next command.
-
-        Raises:
-            RequestError: With the faults of all its settings.
         """
         wanted = []
         for setting, seeds in self.design.propose(self._values()):
@@ -333,14 +323,10 @@ class Sweep(Training):
 def planned_run(
     root: ResultsDir, request: Request, seed: int, faults: Faults
 ) -> Iterator[SingleRun]:
-    """Check and plan what `paribus run` requests, as `planned_sweep` does.
-
-    Raises:
-        RequestError: With all faults of the request.
-    """
+    """Check and plan what `paribus run` requests, as `planned_sweep` does."""
     with faults.collecting():
         root.check_writable()
-    with Pool(1, data_of(request)) as pool:
+    with Pool(1) as pool:
         run = pool.call(planner.plan_run, request, seed, faults.found)
         yield SingleRun(run, root, pool)
 
@@ -370,11 +356,7 @@ class SingleRun(Training):
             yield event
 
     def finished(self, again: str) -> RunRecord:
-        """Return the record.
-
-        Raises:
-            ParibusError: If the run was not finished; `again` says what to do then.
-        """
+        """Return the record; if the run was not finished, raise an error with the hint `again`."""
         if self.record is None:
             raise ParibusError(f"{self.run.id} was not finished.", again)
         return self.record
@@ -395,8 +377,7 @@ def planned_final(
 ) -> Iterator[FinalRun]:
     """Check and plan the final run of a study's setting; None: of its best one.
 
-    Raises:
-        RequestError: With the faults of the request; also where there is no test part to `test` on.
+    With `test` it has to have a test part.
     """
     root.check_writable()
     study = Study.load(root, name)
@@ -416,7 +397,7 @@ def planned_final(
     request = request_for(root, ids[0], engine=engine, trust=trust)
     epochs = {record.run: record.best.epoch for record in records if record.best}
     origin = {"study": name, "label": label, "best_epochs": epochs}
-    with Pool(1, data_of(request)) as pool:
+    with Pool(1) as pool:
         run, sizes = pool.call(planner.plan_final, request, records, origin)
         if test and not sizes["test"]:
             raise RequestError(

@@ -10,7 +10,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 
 from paribus.core.runtime import PINNED, pinned_environment
-from paribus.sweeps.execution.worker import ctrl_c_ignored
+from paribus.sweeps.execution.forkserver import ctrl_c_ignored
 
 REPOSITORY = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-c", "from paribus.sweeps.cli.main import main; main()"]

@@ -33,7 +33,7 @@ from paribus.core.config.signatures import (
     plain_default,
     read_signature,
 )
-from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, shown
+from paribus.core.errors import Faults, RequestError, did_you_mean, shown
 from paribus.core.sources.module_finder import Finder
 from paribus.core.sources.reads import Reads, observing
 
@@ -49,7 +49,7 @@ NAMES: dict[str, dict[str, str]] = {
         "regression": "paribus.core.components.tasks.Regression",
     },
     "data": {
-        "digits": "paribus.core.data.images.digits",
+        "digits": "paribus.core.data.sklearn_files.digits",
         "images": "paribus.core.data.images.images",
         "table": "paribus.core.data.tables.table",
         "text": "paribus.core.data.texts.text",
@@ -125,6 +125,12 @@ _BESIDE: dict[str, dict[str, tuple[str, Any, str | None]]] = {
     },
 }
 
+# The same from scikit-learn's files, without importing scikit-learn.
+_FROM_FILES = {
+    f"sklearn.datasets.{name}": f"paribus.core.data.sklearn_files.{name}"
+    for name in ("load_breast_cancer", "load_diabetes", "load_iris", "load_wine")
+}
+
 Form = TypeVar("Form", bound=Configuration)
 
 
@@ -151,6 +157,10 @@ class Resolved:
 
     def defaults(self) -> dict[str, Any]:
         """Return the signature's defaults as JSON holds them; none for what is filled in later."""
+        return dict(self._defaults)
+
+    @functools.cached_property
+    def _defaults(self) -> dict[str, Any]:
         return {
             name: plain_default(parameter)
             for name, parameter in self.signature.parameters.items()
@@ -169,17 +179,12 @@ def resolve_component(kind: str, name: str, experiment: Experiment) -> Resolved:
 
     Raises RequestError if there is no such name, or what is there is not of this kind.
     """
-    if (kind, name) not in experiment.resolved:
-        experiment.resolved[kind, name] = _resolve(kind, name, experiment)
-    return experiment.resolved[kind, name]
-
-
-def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
+    if (kind, name) in experiment.resolved:
+        return experiment.resolved[kind, name]
     function, trusted = _find(kind, name, experiment)
     if not _is_of_kind(kind, function, trusted):
-        raise RequestError(
-            f"{kind}: '{shown(name)}' is not {_KIND_TEXT[kind]}.", _short_names(kind)
-        )
+        short = f"Short names are {', '.join(NAMES[kind])}." if NAMES[kind] else ""
+        raise RequestError(f"{kind}: '{shown(name)}' is not {_KIND_TEXT[kind]}.", short)
     if kind == "script":
         check_function(function, name)
     run_time = 1 if kind in ("optimizer", "scheduler") else 0
@@ -188,15 +193,14 @@ def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
     signature = read_signature(function, run_time, _HIDDEN.get(kind, ()))
     if kind == "model" and (made_by := getattr(function, "config_class", None)):
         function = functools.wraps(function, updated=())(functools.partial(_configured, function))
-        own = read_signature(made_by, 0, _HIDDEN["config"]).parameters
-        signature = Signature({**own, "num_labels": Parameter("num_labels", int, REQUIRED)}, False)
+        own = Signature(read_signature(made_by, 0, _HIDDEN["config"]).parameters, open=False)
+        signature = own.adding(Parameter("num_labels", int, REQUIRED))
     module = getattr(function, "__module__", "") or ""
     if kind == "model" and signature.open and module.startswith("torchvision.models"):
         # torchvision's builders pass num_classes through **kwargs.
-        classes = Parameter("num_classes", int, inspect.Parameter.empty)
+        classes = Parameter("num_classes", int, REQUIRED)
         weights = Parameter("weights", str | None, None)  # the name of an enum's member
-        more = {"weights": weights, "num_classes": classes}
-        signature = Signature({**signature.parameters, **more}, open=True)
+        signature = signature.adding(weights, classes)
     for key, (what, takes, about) in _BESIDE.get(kind, {}).items():
         if key in signature.parameters:
             raise RequestError(
@@ -204,9 +208,9 @@ def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
                 "Give the keyword another name.",
             )
         if about is None or about in signature.parameters:
-            more = {key: Parameter(key, takes, None)}
-            signature = Signature({**signature.parameters, **more}, signature.open)
-    return Resolved(kind, name, function, signature)
+            signature = signature.adding(Parameter(key, takes, None))
+    experiment.resolved[kind, name] = found = Resolved(kind, name, function, signature)
+    return found
 
 
 def _configured(function: Any, **keywords: Any) -> Any:
@@ -215,11 +219,7 @@ def _configured(function: Any, **keywords: Any) -> Any:
 
 
 def _timm(name: str) -> Callable[..., Any]:
-    """Return a function that builds timm's model of a name.
-
-    Raises:
-        RequestError: If timm is not installed, or has no such model.
-    """
+    """Return a function that builds timm's model of a name."""
     try:
         import timm
     except ImportError as error:
@@ -234,10 +234,6 @@ def _timm(name: str) -> Callable[..., Any]:
         )
 
     return create
-
-
-def _short_names(kind: str) -> str:
-    return f"Short names are {', '.join(NAMES[kind])}." if NAMES[kind] else ""
 
 
 def check_components(configuration: Form, experiment: Experiment, faults: Faults) -> Form:
@@ -345,8 +341,9 @@ def _find(kind: str, name: str, experiment: Experiment) -> tuple[Any, bool]:
                 did_you_mean(inner, own),
             )
         return experiment.objects[inner], True
-    if "." in name and not colon and all(part.isidentifier() for part in name.split(".")):
-        return _import(kind, name), Finder().owner(name.split(".")[0]) == "user"
+    parts = name.split(".")
+    if len(parts) > 1 and not colon and all(part.isidentifier() for part in parts):
+        return _import(kind, _FROM_FILES.get(name, name)), Finder().owner(parts[0]) == "user"
     example = f" Dotted paths such as {_EXAMPLES[kind]} are valid too." if kind in _EXAMPLES else ""
     raise RequestError(
         f"There is no {kind} '{shown(name)}'.", did_you_mean(name, NAMES[kind]) + example
@@ -369,11 +366,9 @@ def _import(kind: str, dotted: str) -> Any:
             raise RequestError(text) from error
         for part in parts[cut:]:
             if not hasattr(found, part):
-                near = nearest(part, [n for n in dir(found) if not n.startswith("_")])
-                raise RequestError(
-                    f"{kind}: {module_name} has no '{shown(part)}'.",
-                    f"Did you mean '{near}'?" if near else "",
-                )
+                own = [n for n in dir(found) if not n.startswith("_")]
+                text = f"{kind}: {module_name} has no '{shown(part)}'."
+                raise RequestError(text, did_you_mean(part, own, ""))
             found = getattr(found, part)
         return found
     raise RequestError(

@@ -7,12 +7,11 @@ from typing import Any
 
 import rich_click as click
 
-from paribus.core.errors import Fault, ParibusError, inert
+from paribus.core.errors import ParibusError, RequestError, inert
 from paribus.sweeps.cli import (
     catalogue_commands,
     compare_command,
     completion,
-    import_command,
     inference_commands,
     reproduce_command,
     result_commands,
@@ -56,7 +55,6 @@ for _module in (
     train_commands,
     reproduce_command,
     compare_command,
-    import_command,
     result_commands,
     inference_commands,
     upkeep_commands,
@@ -83,12 +81,11 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except ParibusError as error:
-        return _print_faults(error.faults, error.exit_code, as_json)
+        return _print_error(error, as_json)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "paribus"
-        return _print_faults(
-            [Fault(error.format_message(), f"See: {path} --help", "usage")], 2, as_json
-        )
+        wrong = RequestError(error.format_message(), f"See: {path} --help", "usage")
+        return _print_error(wrong, as_json)
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return INTERRUPTED
@@ -97,16 +94,12 @@ def run(arguments: Sequence[str]) -> int:
         return 1
 
 
-def _print_faults(faults: Sequence[Fault], code: int, as_json: bool) -> int:
+def _print_error(error: ParibusError, as_json: bool) -> int:
     if as_json:
-        error: dict[str, Any] = {
-            "kind": faults[0].kind,
-            "message": "\n".join(fault.message for fault in faults),
-            "hint": "\n".join(fault.hint for fault in faults if fault.hint),
-        }
-        print_json({"error": error}, indent=None)
-        return code
-    for fault in faults:
-        click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo(inert(str(fault)), err=True)
-    return code
+        found = {"kind": error.kind, "message": error.message, "hint": error.hint}
+        print_json({"error": found}, indent=None)
+    else:
+        for fault in error.faults:
+            click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+            click.echo(inert(str(fault)), err=True)
+    return error.exit_code

@@ -11,6 +11,10 @@ def main() -> None:
     import sys
 
     gc.disable()  # imports leave no garbage; looking for it takes a tenth of their time
+    if sys.argv[1:2] == ["sweep"] and not {"-h", "--help"} & {*sys.argv}:
+        from paribus.sweeps.execution import forkserver
+
+        forkserver.start()  # it imports torch while this process imports all else
     try:
         from paribus.sweeps.cli.app import run
 

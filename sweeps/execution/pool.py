@@ -8,17 +8,16 @@ import sys
 from atexit import register, unregister
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import redirect_stdout
-from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from paribus.core.run_spec import RunSpec, WorkerEvent, unfinished
 from paribus.core.runtime import is_pinned, pinned_environment
-from paribus.sweeps.execution.worker import Task, Worker, ctrl_c_ignored
+from paribus.sweeps.execution import forkserver
+from paribus.sweeps.execution.worker import Task, Worker
 
 Result = TypeVar("Result")
 Stop = Callable[[], bool]  # asked between epochs; true makes a clean stop
-_PRELOAD = "paribus.core.training.forkserver_preload"
 
 
 def never() -> bool:
@@ -35,17 +34,12 @@ class Pool:
     notebook, pytest) ids and bits are those of the command line. In this process a step that hangs,
     hangs the command: a sweep calls `start` even for one worker.
 
-    Args:
-        workers: Worker processes; None takes the machine's cores.
-        data: Where the data come from: what the forkserver imports besides torch.
-
-    Attributes:
-        size: How many tasks are trained at the same time; `resize_for` sets it.
+    There are as many as the machine has cores, or `workers`; `size` of them train at the same time,
+    which `resize_for` sets.
     """
 
-    def __init__(self, workers: int | None = None, data: str = "") -> None:
+    def __init__(self, workers: int | None = None) -> None:
         self.workers = self.size = workers or cores()
-        self._preload = ["sklearn.datasets"] if data.startswith("sklearn.") else []
         self._gpus: list[str] = []
         self._processes: list[Worker] = []
         self._context: Any = None  # of multiprocessing; None: nothing is started
@@ -57,19 +51,17 @@ class Pool:
         self.close()
 
     def start(self) -> None:
-        """Start the forkserver, whose imports then overlap this process's own."""
+        """Start the server that workers are forked from; the console script did so earlier."""
         if self._context is not None:
             return
         if self._gpus:  # CUDA cannot be forked
             self._context = multiprocessing.get_context("spawn")
         else:
-            self._context = multiprocessing.get_context("forkserver")
-            with pinned_environment(), ctrl_c_ignored():
-                self._context.set_forkserver_preload([_PRELOAD, *self._preload])
-                try:
-                    forkserver.ensure_running()
-                except ChildProcessError:  # this process is a fork of one that has a forkserver
-                    self._context = multiprocessing.get_context("spawn")
+            try:
+                forkserver.start()
+                self._context = multiprocessing.get_context("forkserver")
+            except ChildProcessError:  # this process is a fork of one that has a forkserver
+                self._context = multiprocessing.get_context("spawn")
         # When this process exits multiprocessing would wait for its workers, which wait for it.
         register(self.close)
 
@@ -99,7 +91,6 @@ class Pool:
         Tasks are taken from the iterable when there is room for them. Where `stop`, which is asked
         between epochs, becomes true, the epoch is finished, resume states are written, and nothing
         more is begun: such a run has no end. Closing the iterator ends the training at once.
-        `run_timeout` is that of `RunnerOptions`.
         """
         waiting = iter(tasks)
         if self._context is None and is_pinned() and self.size == 1:

@@ -16,6 +16,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backend_bases import RendererBase
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
@@ -139,15 +140,7 @@ _CAPTION_WIDTH = 88  # characters
 
 @dataclass(frozen=True)
 class Panel:
-    """One of the small plots of a figure.
-
-    Attributes:
-        name: As `--json` names it.
-        title: Stands above it.
-        draw: Draws it on the axes it is given.
-        width: In quarters of the figure, from 1 to 4.
-        height: In inches, with its title.
-    """
+    """One of the small plots of a figure, `width` quarters wide and `height` inches high."""
 
     name: str
     title: str
@@ -246,7 +239,16 @@ def rendered(figure: Figure, suffix: Literal["svg", "png"], *, transparent: bool
         # A name in letters that the font lacks: in SVG the reader's own font has them.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         if suffix == "svg":
+            # With a layout engine, savefig draws all of it to lay it out, and then once more.
+            engine, dpi, canvas = figure.get_layout_engine(), figure.dpi, figure.canvas
+            FigureCanvasSVG(figure)
+            figure.dpi = 72  # as savefig draws an SVG
+            if engine is not None:
+                engine.execute(figure)
+            figure.set_layout_engine(None)
             figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=transparent)
+            figure.set_layout_engine(engine)
+            figure.dpi, figure.canvas = dpi, canvas
         else:
             figure.savefig(buffer, format="png", dpi=160)
     return buffer.getvalue()

@@ -71,7 +71,7 @@ def _study(folder: Path, seconds: dict[str, float]) -> None:
     root = ResultsDir(folder / "results")
     axes = tuple(f"{KEYS[name]}={','.join(map(str, LEVELS[name]))}" for name in LEVELS)
     request = request_for(root, "digits", OVERRIDES, axes)
-    with Pool(1, "digits") as here, _timed(seconds, "planning"):
+    with Pool(1) as here, _timed(seconds, "planning"):
         sweep = Sweep(request, StudyOptions(range(SEEDS)), root, here)
     root.create()
     sweep.study.plan(sweep.question, sweep.settings, sweep.runs)

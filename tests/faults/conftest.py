@@ -57,7 +57,7 @@ def tally(request, record_property):
 def workplace():
     from paribus.sweeps.execution.pool import Pool
 
-    with Pool(2, "line.py:points") as place:
+    with Pool(2) as place:
         yield place
 
 

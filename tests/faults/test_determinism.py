@@ -55,7 +55,7 @@ def test_row_21_one_hash_for_each_seed(tmp_path, workplace, injections, tally, r
         with ExitStack() as stack:
             place = workplace
             if fresh:
-                place = stack.enter_context(Pool(workers, "line.py:points"))
+                place = stack.enter_context(Pool(workers))
             place.workers = workers
             found = swept(overrides, axes, seeds, place, stop_after)
         if found != references[overrides]:

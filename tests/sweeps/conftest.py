@@ -8,7 +8,7 @@ from troubled import Troubled
 def workplace(tmp_path_factory):
     from paribus.sweeps.execution.pool import Pool
 
-    place = Pool(2, "line.py:points")
+    place = Pool(2)
     yield place
     place.close()
 
