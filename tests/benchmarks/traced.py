@@ -1,6 +1,6 @@
 """Runs of modules that are no chain of layers, traced as members of a cohort: faster than a loop?
 
-    python tests/benchmarks/traced.py [--net norm|transformer] [--repeats 3] [--workers 2]
+    python tests/benchmarks/traced.py [--net norm|transformer] [--ways harness,bare] [--workers 2]
 
 norm: digits, 64-128-10 with batch normalization and dropout 0.2. transformer: 16 tokens of 64, one
 block of 2 heads and 32 numbers, layer norm, and the mean. Cross entropy, Adam, batches of 64, 20
@@ -91,13 +91,14 @@ def main() -> None:
     parser.add_argument("--net", choices=NETS, default="norm")
     parser.add_argument("--repeats", type=int, default=3, help="of each way, >= 3")
     parser.add_argument("--workers", type=int, default=2, help="of the harness")
+    parser.add_argument("--ways", default="harness,bare", help="of harness, loop, bare")
     parser.add_argument("--bare", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     restart_pinned()
     if options.bare:
         print(json.dumps(bare(options.bare)))
         return
-    found: dict[str, list[dict[str, Any]]] = {"harness": [], "loop": [], "bare": []}
+    found: dict[str, list[dict[str, Any]]] = {way: [] for way in options.ways.split(",")}
 
     def timed(name: str, train: Callable[[Path], dict[str, Any]]) -> Callable[[int], float]:
         def way(_: int) -> float:
@@ -121,7 +122,8 @@ def main() -> None:
         "loop": timed("loop", sweep("loop")),
         "bare": timed("bare", in_one_process),
     }
-    print(table(in_turn(ways, options.repeats), "s", "harness"))
+    chosen = {name: ways[name] for name in found}
+    print(table(in_turn(chosen, options.repeats), "s", "harness"))
     print(surroundings())
     for count in ("steps", "validations"):
         assert len({row[count] for rows in found.values() for row in rows}) == 1, found

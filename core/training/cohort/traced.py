@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from paribus.core.components.models import Dropout
+from paribus.core.rng import digest_of_globals
 from paribus.core.training.cohort.graph import (
     UnsupportedModel,
     python_state,
@@ -70,8 +71,15 @@ def read_module(model: nn.Module, example: Tensor) -> TracedGraph:
     if narrow := [name for name, shape in shapes if len(shape) > 1 and 1 in shape]:
         raise UnsupportedModel(f"{narrow[0]} has a side of 1, which is rounded by its place")
     described, call = _undropped(model), _Call()
+    swapped, generators = _swapped(described, call).train(), digest_of_globals()
+    before = python_state(swapped)
     with _tracing(), torch.no_grad():
-        outputs = _swapped(described, call).train()(example.clone())
+        outputs = swapped(example.clone())
+    # A trace would repeat what it saw.
+    if digest_of_globals() != generators:
+        raise UnsupportedModel("its forward draws at random")
+    if python_state(swapped) != before:
+        raise UnsupportedModel("its forward changes the module")
     if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != len(example):
         raise UnsupportedModel("it does not return one row of numbers per example")
     own = {

@@ -62,6 +62,14 @@ class Drawing(Residual):
         return super().forward(nn.functional.dropout(x, 0.5, self.training))
 
 
+class Counting(Residual):
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return super().forward(x)
+
+
 class Keeping(Residual):
     def __init__(self, in_features: int, out_features: int):
         super().__init__(in_features, out_features)
@@ -170,7 +178,8 @@ def test_only_on_request(nets):
     ("model", "why"),
     [
         ("Mixing", "batched, it does not compute what it computes alone"),
-        ("Drawing", "it cannot be batched"),
+        ("Drawing", "its forward draws at random"),
+        ("Counting", "its forward changes the module"),
         ("Keeping", "keeps noise, which is no buffer"),
         ("Convolved", "conv is a convolution"),
         ({"name": "Normed", "hidden": 1}, "has a side of 1"),
