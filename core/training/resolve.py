@@ -18,6 +18,7 @@ from itertools import islice
 from typing import Any, TypeVar, cast
 
 import torch
+from torch import Tensor, nn
 
 from paribus.core.components.metrics import choose_selection, extra_metrics
 from paribus.core.components.models import count_parameters, tensor_hashes, weights_hash
@@ -60,7 +61,8 @@ from paribus.core.sources.read_digests import digests_of, is_secret
 from paribus.core.sources.reads import Observed, Reads, observing
 from paribus.core.training.code_reads import CodeReads, Traced, is_defined_by_user, user_globals
 from paribus.core.training.cohort.eligibility import cohort_group
-from paribus.core.training.cohort.graph import UnsupportedModel
+from paribus.core.training.cohort.graph import LayerGraph, UnsupportedModel, read_graph
+from paribus.core.training.cohort.traced import read_module
 from paribus.core.training.dry_run import dry_run, embeds, layer_outputs
 from paribus.core.training.train_state import (
     TrainState,
@@ -500,9 +502,14 @@ class Resolver:
         first = options(train_state.optimizer)
         initial = weights_hash(train_state.model.state_dict())
         engine, why, group = "cohort", None, None
+
+        def read_once(model: nn.Module, example: Tensor) -> LayerGraph:
+            shape = [full["model"], full["data"], list(example.shape), str(example.dtype)]
+            return self.remember("graph", shape, lambda: read_graph(model, example))
+
         with observing(self.reads.later):
             try:
-                group = cohort_group(train_state, data.fingerprint)
+                group = cohort_group(train_state, data.fingerprint, read_once)
             except UnsupportedModel as reason:
                 engine, why = "loop", str(reason)
             by_batch = dry_run(train_state, update=engine == "loop")
@@ -526,7 +533,7 @@ class Resolver:
         with observing(self.reads.later):
             data = self.data(requested, fold).fingerprint
             try:
-                return cohort_group(self.train_state(requested, fold), data, traced=True), None
+                return cohort_group(self.train_state(requested, fold), data, read_module), None
             except UnsupportedModel as reason:
                 return None, str(reason)
 

@@ -1,12 +1,13 @@
 """Which runs a cohort can train, and which of them together in one program."""
 
 import hashlib
+from collections.abc import Callable
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from paribus.core.components.losses import CrossEntropy
 from paribus.core.components.models import MLP, draw_parameters
@@ -17,7 +18,7 @@ from paribus.core.config.values import canonical_json
 from paribus.core.data.loader import Fields, Items, Part
 from paribus.core.errors import shown
 from paribus.core.rng import stream
-from paribus.core.training.cohort.graph import UnsupportedModel, read_graph
+from paribus.core.training.cohort.graph import LayerGraph, UnsupportedModel, read_graph
 from paribus.core.training.cohort.kernels import unfit_loss, unfit_optimizer
 from paribus.core.training.cohort.program import Program, rows_of
 from paribus.core.training.cohort.sampling import padded_parts
@@ -28,16 +29,18 @@ EXAMPLES = 16  # on which the graph that was read is compared with the module
 # What members of one program may differ in besides the seed; of a model, only dropout.
 _OWN = ("optimizer", "scheduler", "train", "select", "metrics", "device", "loss", "model")
 
+Read = Callable[[nn.Module, Tensor], LayerGraph | TracedGraph]
+
 
 def cohort_group(
-    train_state: TrainState, data_fingerprint: str | None, *, traced: bool = False
+    train_state: TrainState, data_fingerprint: str | None, read: Read = read_graph
 ) -> str:
     """Return a name that runs share if, and only if, they can be members of one program.
 
     Args:
         train_state: Of a run, at its first step.
         data_fingerprint: Of its data.
-        traced: Whether as a module of any kind, which is traced, or as a chain of layers.
+        read: As what: `read_graph` as a chain of layers, `read_module` as a module of any kind.
 
     Raises:
         UnsupportedModel: Why it cannot be a member; a clause about the run.
@@ -51,7 +54,7 @@ def cohort_group(
         raise UnsupportedModel("its data are no numbers in memory")
     if train.augment is not None or train.scaling is not None:
         raise UnsupportedModel("its data are changed as they are read")
-    if not train.store.is_floating_point() and not traced:
+    if not train.store.is_floating_point() and read is not read_module:
         raise UnsupportedModel("its inputs are not floats")
     if not all(parameter.requires_grad for parameter in train_state.model.parameters()):
         raise UnsupportedModel("only some of it is trained")
@@ -68,7 +71,7 @@ def cohort_group(
     if not members_keep_their_bits(train_state.device.type):
         raise UnsupportedModel("this machine does not keep the bits of members: see paribus doctor")
     example = train.inputs_of(EXAMPLES)[0].to(train_state.device)
-    graph = (read_module if traced else read_graph)(train_state.model, example)
+    graph = read(train_state.model, example)
     if isinstance(graph, TracedGraph):
         rows = rows_of(graph, train_state, len(train), len(val))
         trial(train_state.model, graph, train.inputs_of(max(rows))[0].to(train_state.device), *rows)
