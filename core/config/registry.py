@@ -49,7 +49,7 @@ NAMES: dict[str, dict[str, str]] = {
         "regression": "paribus.core.components.tasks.Regression",
     },
     "data": {
-        "digits": "paribus.core.data.images.digits",
+        "digits": "paribus.core.data.sklearn_files.digits",
         "images": "paribus.core.data.images.images",
         "table": "paribus.core.data.tables.table",
         "text": "paribus.core.data.texts.text",
@@ -123,6 +123,12 @@ _BESIDE: dict[str, dict[str, tuple[str, Any, str | None]]] = {
         LR_SCALE: ("which parameters have other learning rates", _Scales | None, "lr"),
         GROUPS: ("which function makes the groups of parameters", str | None, None),
     },
+}
+
+# The same from scikit-learn's files, without importing scikit-learn.
+_FROM_FILES = {
+    f"sklearn.datasets.{name}": f"paribus.core.data.sklearn_files.{name}"
+    for name in ("load_breast_cancer", "load_diabetes", "load_iris", "load_wine")
 }
 
 Form = TypeVar("Form", bound=Configuration)
@@ -349,8 +355,9 @@ def _find(kind: str, name: str, experiment: Experiment) -> tuple[Any, bool]:
                 did_you_mean(inner, own),
             )
         return experiment.objects[inner], True
-    if "." in name and not colon and all(part.isidentifier() for part in name.split(".")):
-        return _import(kind, name), Finder().owner(name.split(".")[0]) == "user"
+    parts = name.split(".")
+    if len(parts) > 1 and not colon and all(part.isidentifier() for part in parts):
+        return _import(kind, _FROM_FILES.get(name, name)), Finder().owner(parts[0]) == "user"
     example = f" Dotted paths such as {_EXAMPLES[kind]} are valid too." if kind in _EXAMPLES else ""
     raise RequestError(
         f"There is no {kind} '{shown(name)}'.", did_you_mean(name, NAMES[kind]) + example

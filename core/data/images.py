@@ -1,10 +1,9 @@
-"""Images: folders of files and how they are decoded, the bundled digits, and augmentation."""
+"""Images: folders of files and how they are decoded, and augmentation."""
 
 import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -279,30 +278,6 @@ def _visible(folder: Path) -> list[os.DirEntry[str]]:
             "Correct it, or take it away.",
         )
     return visible
-
-
-def digits(n_class: Annotated[int, Field(ge=2, le=10)] = 10) -> dict[str, Any]:
-    """Return 1797 digits of 8×8 pixels from 0 to 16, as `sklearn.datasets.load_digits` gives them.
-
-    Reads scikit-learn's file: importing scikit-learn takes longer than training on them does.
-    Digits from 0 on are kept, so many as `n_class` says.
-
-    Raises:
-        RequestError: If the file is not where it was.
-    """
-    spec = find_spec("sklearn")
-    folder = Path(spec.origin or "").parent if spec else Path()
-    file = folder / "datasets" / "data" / "digits.csv.gz"
-    if not file.is_file():
-        raise bad_data(f"There is no file {file}.", "Take data=sklearn.datasets.load_digits.")
-    rows = np.loadtxt(file, delimiter=",")
-    rows = rows[rows[:, -1] < n_class]
-    return {
-        "data": rows[:, :-1],
-        "target": rows[:, -1].astype(int),
-        "feature_names": [f"pixel_{y}_{x}" for y in range(8) for x in range(8)],
-        "target_names": np.arange(n_class),
-    }
 
 
 def make_augment(components: Sequence[Component]) -> Augment | None:
