@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, NotRequired
@@ -294,6 +295,9 @@ def read_frame(path: str, **options: Any) -> Any:
     try:
         with warnings.catch_warnings():  # else it would drop what the header has no name for
             warnings.simplefilter("error", ParserWarning)
+            if options.get("header", 0) is not None:  # else pandas would rename the second
+                form = {"sep": separator, "header": None, "nrows": 1, "dtype": str}
+                check_header(pandas.read_csv(file, **form).iloc[0].dropna(), path)
             return pandas.read_csv(file, sep=separator, index_col=False, **options)
     except ParserWarning as error:
         raise bad_data(
@@ -305,6 +309,25 @@ def read_frame(path: str, **options: Any) -> Any:
             f"{shown(path)}: cannot be read as a table: {shown(str(error).strip(), 200)}.",
             "It has to be text (UTF-8) with a header and the same number of cells in each line.",
         ) from error
+
+
+def check_header(names: Iterable[str], path: str) -> None:
+    """Refuse a header with a name that several columns have.
+
+    Raises:
+        RequestError: With the names.
+    """
+    counts = Counter(names)
+    twice = [
+        f"'{shown(name)}' {'twice' if count == 2 else f'{count} times'}"
+        for name, count in counts.items()
+        if count > 1
+    ]
+    if twice:
+        raise bad_data(
+            f"{shown(path)}: the header has {', '.join(twice)}.",
+            "Give each column a name of its own.",
+        )
 
 
 def check_columns(frame: Any, wanted: Sequence[str], path: str) -> None:

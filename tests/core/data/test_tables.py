@@ -174,6 +174,8 @@ REFUSED = {
     "bytes": (b"\xff\xfe\0\1", {}, "cannot be read as a table: 'utf-8' codec can't decode"),
     "a longer line": (f"x,y\n{ROWS}1,2,3\n", {}, "cannot be read as a table: Error tokenizing"),
     "a short header": ("x,y\n1,0,5\n2,1,6\n", {}, "the header has fewer names than lines have"),
+    "a name twice": ("x,y,y\n1,0,0\n2,1,1\n", {}, "the header has 'y' twice. Give each column"),
+    "an input's name": ("x,x,x,y\n1,2,3,0\n4,5,6,1\n", {}, "the header has 'x' 3 times."),
     "infinite": (f"x,y\n{ROWS}inf,1\n", {}, "column 'x' holds numbers that are infinite as"),
     "beyond float32": (f"x,y\n{ROWS}1e300,1\n", {}, "infinite as float32: 1e+300 (1 in all)."),
     "one class": ("x,y\n1,5\n2,5\n", {}, "there is only one class, '5'; at least two are needed."),

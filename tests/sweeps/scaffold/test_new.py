@@ -364,6 +364,7 @@ REFUSED = [
         ["cells are empty in column 'a' (1), 'b' (2)", "data.missing=mean", "data.missing=drop"],
     ),
     ("x --data things.csv --target b data.missing=mean", ["'b' (2);", "Add data.missing=drop"]),
+    ("x --data twice.csv --target b", ["twice.csv: the header has 'b' twice."]),
     ("x --data things.csv --target c data.missing=zero", ["must be mean or drop"]),
     ("x --data things.csv --target c optimizer.lr=1", ["takes data.missing alone"]),
     ("x --data few.csv --target kind", ["class 'p' (3)", "Leave classes of so few examples out"]),
@@ -388,6 +389,7 @@ def wrong(tmp_path_factory):
     (place / "torn/cat/1.png").write_text("no image")
     (place / "broken.csv").write_text("a,b\n1,2,3,4\n5\n6,7,8\n")
     (place / "rows.csv").write_text("a,b\n")
+    (place / "twice.csv").write_text("b,a,b\n" + "1,2,1\n0,3,0\n" * 9)
     (place / "few.csv").write_text("a,kind\n" + "1,p\n2,q\n" * 3)
     (place / "one.csv").write_text("a\n1\n2\n")
     rows = ["1,,x", "2,,y", ",3,x", *["1,2,x", "2,4,y"] * 5]
