@@ -144,7 +144,14 @@ def _times(source: Source, split: Split) -> tuple[Array, Any]:
             text = re.sub(r"(?<=\d)d$", "D", gap) if isinstance(gap, str) else "0s"
             length = int(pandas.Timedelta(text) / pandas.Timedelta("1ns"))
     if not found or any((one != found[0]).any() for one in found):
-        why = "may have its day or its month first" if found else "is neither a number nor a date"
+        why = "may have its day or its month first"
+        if not found:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                dates = pandas.to_datetime(pandas.Series(cells), utc=True, errors="coerce")
+            row = int(dates.isna().to_numpy().argmax())
+            example = f"'{shown(cells[row], 40)}' (row {row + 1})"
+            why = "is neither a number nor a date"
         raise _refusal(f"{asked}: {example} {why}.", "Write dates as 2026-01-31.")
     fits = gap is None or isinstance(gap, str) != (cells.dtype.kind in NUMERIC)
     if length is None or length < 0 or not fits:
