@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 MISSING = "missing-data"  # the kind of fault that a file of data which is not there is
+MISUSED = "misused"  # that of a script's command which will fail whatever the setting
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 RECORD, HISTORY = "run.json", "history.jsonl"
+LOG = "log.txt"  # what a script's command printed
 BEST, PREDICTIONS = "best.safetensors", "predictions.safetensors"
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from paribus.core.config.command import Command, fill_in
-from paribus.core.errors import ProcessEnded, RequestError, did_you_mean, first_few, shown
+from paribus.core.errors import MISUSED, ProcessEnded, RequestError, did_you_mean, first_few, shown
+from paribus.core.records.run_dir import LOG
 
 _PATIENCE = 5.0  # seconds that a command that is stopped has to end by itself
 # ``name=1.5``, ``name: 1.5`` or ``name: 93.2%``, and no part of a longer word.
@@ -23,6 +24,7 @@ _PAIR = re.compile(
     r"([-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|nan|inf))(?=%?(?:[\s,;|)\]}]|$))",
     re.IGNORECASE,
 )
+_USAGE = 2  # the exit code of argparse, click and Python for words that they do not take
 _COUNTERS = ("epoch", "step")  # they tell epochs apart, and are no metrics
 
 Numbers = dict[str, float]
@@ -41,27 +43,32 @@ def run_command(
     """
     out = folder / "out"
     out.mkdir(exist_ok=True)
-    last: deque[str] = deque(maxlen=4)
+    last: deque[str] = deque(maxlen=2)
     came: dict[str, None] = {}
     with _started(command.render(levels, seed, out), command.folder) as process:
-        printed = _lines(process, folder / "log.txt", last)
+        printed = _lines(process, folder / LOG, last)
         if command.written is None:
             yield from _epochs((_read_line(x, command.pattern) for x in printed), metric, came)
         for _ in printed:
             pass
         code = process.wait()
-    end = f"Its last lines (log.txt): {' | '.join(last) or 'none'}"
+    end = f"{' | '.join(last) or 'it printed nothing'} (log.txt)."
     how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
     if code in (-signal.SIGKILL, -signal.SIGTERM):
-        raise ProcessEnded(f"the command was ended by {how}. {end}")
+        raise ProcessEnded(f"the command was ended by {how}: {end}")
+    if code == _USAGE:
+        end = f"{' '.join([*last][-1:]) or 'it printed nothing'} (log.txt)."
+        raise RequestError(f"the command failed ({how}): {end}", kind=MISUSED)
     if code:
-        raise RequestError(f"the command failed ({how}). {end}")
+        raise RequestError(f"the command failed ({how}): {end}")
     if command.written is not None:
         path = Path(fill_in(command.written, {"out": str(out)}))
         yield from _epochs(_read_written(path), metric, came)
     if metric not in came:
         text = f"'{shown(metric)}' never came; these did: {first_few([*came], 20) or 'none'}."
-        raise RequestError(f"{text} {did_you_mean(metric, came)} {end}")
+        if came:
+            raise RequestError(text, did_you_mean(metric, came), MISUSED)
+        raise RequestError(f"{text} Its last lines: {end}")
 
 
 @contextmanager
@@ -105,7 +112,7 @@ def _lines(process: "subprocess.Popen[bytes]", log: Path, last: deque[str]) -> I
             file.write(line)
             file.flush()
             text = line.decode(errors="replace").rstrip().rpartition("\r")[2]
-            last += [shown(text, 110)] if text else []
+            last += [shown(text.strip(), 110)] if text.strip(" ^~") else []
             yield text
 
 

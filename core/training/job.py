@@ -9,7 +9,7 @@ from pathlib import Path
 
 from paribus.core.config.experiment import Experiment, load_experiment
 from paribus.core.config.schema import ScriptConfiguration
-from paribus.core.errors import ParibusError, ProcessEnded, RequestError, shown
+from paribus.core.errors import MISUSED, ParibusError, ProcessEnded, RequestError, shown
 from paribus.core.fingerprint import explain
 from paribus.core.run_spec import Ended, RunSpec, WorkerEvent, unfinished
 from paribus.core.runtime import settle
@@ -166,7 +166,8 @@ def _ended_by(error: BaseException, run: RunSpec, writer: RunWriter | None) -> W
     names = {Path(name).name for name in run.sources} | {run.path.name}
     user = [(Path(file).name, line) for file, line in frames if Path(file).name in names]
     at = f" ({user[-1][0]}, line {user[-1][1]})" if user else ""
-    reason = f"exception: {message}{at}"
+    misused = isinstance(error, ParibusError) and error.kind == MISUSED
+    reason = f"{MISUSED if misused else 'exception'}: {message}{at}"
     try:
         writer.finish(reason)
     except OSError as disk:

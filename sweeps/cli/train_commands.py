@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from paribus.core.config.values import show_value
 from paribus.core.records.run_dir import BEST
+from paribus.sweeps.cli.compare_command import failures
 from paribus.sweeps.cli.completion import complete_key, complete_study
 from paribus.sweeps.cli.console import (
     INTERRUPTED,
@@ -354,9 +355,9 @@ def _answer(sweep: Sweep, again: str) -> int:
         warn(
             f"Not finished: {', '.join(unfinished)}. Finished runs are kept. To try again: {again}"
         )
-    failed = [r for r in results if r.status == "failed"]
-    for result in failed:
-        warn(f"{result.setting.label} failed: {result.reason}")
+    failed = failures(results, sweep.root)
+    for line in failed:
+        warn(line)
     return 1 if failed or unfinished else 0
 
 

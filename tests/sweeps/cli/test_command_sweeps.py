@@ -115,6 +115,8 @@ def call(paribus, folder):
     return call
 
 
+ONLY = ("--metric", "val/loss", "--direction", "minimize", "--", "python", "train.py")
+SEED = ("--seed", "{seed}")
 SWEEP = ("sweep", "mine.py", "lr=0.01", "--seeds", "2", "--no-wandb", "--json")
 
 
@@ -284,6 +286,50 @@ def test_a_metric_that_never_came_is_named_with_those_that_did(call, folder):
     assert "m.json, which METRICS names, cannot be read" in done.json["reason"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("--metric", "val_loss", *ONLY[2:], "--lr", "{lr}", *SEED),
+            "'val_loss' never came; these did: train_loss, val/loss, amp. Did you mean",
+        ),
+        (
+            (*ONLY, "--rate", "{lr}", *SEED),
+            "the command failed (exit code 2): train.py: error: unrecognized arguments: --rate 1",
+        ),
+    ],
+    ids=["metric", "option"],
+)
+def test_a_command_that_cannot_end_well_is_not_tried_with_every_setting(call, folder, words, said):
+    words = ("sweep", "lr=1,2", "--seeds", "3", "--workers", "1", "--no-wandb", *words)
+    for _ in range(2):  # nor is it when the same is asked once more
+        done = call(*words)
+        assert (done.code, done.out.count("failed")) == (1, 0), done
+        (line,) = [line for line in done.err.splitlines() if line.startswith("Error: ")]
+        assert said in line
+        assert "No other run was begun. Correct the command, its --metric or SELECT; " in line
+        (run,) = (folder / "r" / "runs").iterdir()
+        assert str(run.relative_to(folder) / "log.txt") in line
+        assert len(line) < 400
+        assert line == done.err.splitlines()[-1]
+
+
+def test_a_reason_of_several_seeds_is_printed_once(call, folder):
+    edit(folder / "train.py", 'args.trouble == "exit"', 'args.trouble == "exit" and args.lr == 1')
+    edit(folder / "mine.py", '"trouble": ""', '"trouble": "exit"')
+    done = call("sweep", "mine.py", "lr=1", "--seeds", "3", "--no-wandb")
+    assert done.code == 1
+    assert "6 runs: 6 trained, 3 of them failed" in done.out
+    last = done.err.splitlines()[-1]
+    assert last.startswith("script.lr=1.0 failed: seeds 0, 1, 2: exception: the command failed")
+    assert "ValueError: the learning rate is odd" in last
+    assert "log.txt)" in last
+    edit(folder / "train.py", " and args.lr == 1", "")
+    done = call("sweep", "mine.py", "lr=1", "--seeds", "3", "--no-wandb")
+    assert "6 runs: all failed, in" in done.out + done.err
+    assert "baseline, script.lr=1.0 failed: seeds 0, 1, 2: exception" in done.err
+
+
 def pid_of(folder):
     wait_until((folder / "pid").is_file)
     wait_until(lambda: (folder / "pid").read_text())
@@ -332,10 +378,6 @@ def test_runs_are_logged_to_wandb(call, folder):
     assert done.code == 0, done.err
     found = offline_runs(folder / "r")
     assert any("val/loss" in row for run in found for row in run.rows)
-
-
-ONLY = ("--metric", "val/loss", "--direction", "minimize", "--", "python", "train.py")
-SEED = ("--seed", "{seed}")
 
 
 @pytest.mark.parametrize(
