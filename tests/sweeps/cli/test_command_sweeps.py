@@ -330,6 +330,16 @@ def test_a_reason_of_several_seeds_is_printed_once(call, folder):
     assert "baseline, script.lr=1.0 failed: seeds 0, 1, 2: exception" in done.err
 
 
+def test_a_setting_with_a_failed_seed_is_judged_on_the_others(call, folder):
+    edit(folder / "train.py", 'args.trouble == "exit"', "args.lr == 1 and args.seed == 2")
+    done = call("sweep", "mine.py", "lr=1", "--seeds", "3", "--no-wandb")
+    assert done.code == 1
+    (row,) = [line for line in done.out.splitlines() if line.startswith("   1.0 ")]
+    assert row.split()[-2:] == ["worse", "2"]
+    assert "script.lr=1.0 is worse than the baseline (+" in done.out
+    assert "No verdict" not in done.out
+
+
 def pid_of(folder):
     wait_until((folder / "pid").is_file)
     wait_until(lambda: (folder / "pid").read_text())
