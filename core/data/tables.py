@@ -23,6 +23,8 @@ from paribus.core.fileio import user_path
 Missing = Literal["refuse", "mean", "drop"]
 IN_MEMORY = 2**30  # bytes of float32 that words may become
 _WHO = "id|uuid|guid|(?i:customer|client|patient|person|subject|user)"
+_WITH_COMMAS = re.compile(r"[-+]?\d+(?:,\d+)?")
+_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+")
 ID_NAME = re.compile(rf"(?:.*[\W_])?(?:{_WHO})|.*[a-z](?:ID|Id)", re.ASCII)
 
 
@@ -253,6 +255,7 @@ def table(
     ids = [name for name in frame.columns if ID_NAME.fullmatch(str(name))]
     beside = frame[list(dict.fromkeys([*left_out, *kept, *ids]))]
     frame = frame.drop(columns=[name for name in left_out if name not in kept])
+    check_decimals(frame, path)
     if missing == "drop":
         frame = frame.dropna()
     if frame.empty:
@@ -309,6 +312,29 @@ def read_frame(path: str, **options: Any) -> Any:
             f"{shown(path)}: cannot be read as a table: {shown(str(error).strip(), 200)}.",
             "It has to be text (UTF-8) with a header and the same number of cells in each line.",
         ) from error
+
+
+def check_decimals(frame: Any, path: str) -> None:
+    """Refuse columns of numbers with decimal commas, which would be words.
+
+    Raises:
+        RequestError: With the columns.
+    """
+    faults = Faults()
+    for name, cells in frame.items():
+        words = cells.dropna().astype(str) if cells.dtype.kind not in NUMERIC else ()
+        if not len(words) or not _WITH_COMMAS.fullmatch(words.iloc[0]):
+            continue
+        commas = words[words.str.contains(",", regex=False)]
+        numbers = words.str.fullmatch(_WITH_COMMAS).all()
+        if numbers and 2 * len(commas) > len(words) and not commas.str.fullmatch(_THOUSANDS).all():
+            faults.add(
+                f"{shown(path)}: column '{shown(name)}' has decimal commas, such as "
+                f"'{shown(commas.iloc[0])}'.",
+                f"Write {shown(commas.iloc[0].replace(',', '.'))}.",
+                "data",
+            )
+    faults.check()
 
 
 def check_header(names: Iterable[str], path: str) -> None:

@@ -11,7 +11,7 @@ import pandas
 from PIL import Image
 
 from paribus.core.data.images import IN_MEMORY, images
-from paribus.core.data.tables import ID_NAME, check_columns, read_frame
+from paribus.core.data.tables import ID_NAME, check_columns, check_decimals, read_frame
 from paribus.core.data.texts import text as labelled_texts
 from paribus.core.errors import bad_data, first_few, many, nearest, shown
 from paribus.core.fileio import user_path
@@ -166,6 +166,7 @@ def _of_file(
             f"{name}: all columns besides the target look like ids or dates: {_listed([*out])}.",
             "Name those that are inputs with --keep COLUMN.",
         )
+    check_decimals(frame.drop(columns=[*out]), path.name)
     whole, frame = frame, _usable_rows(frame.drop(columns=[*out]), name, target, missing)
     found = _of_table(path, frame, target, missing, out)
     rows = whole.loc[frame.index, [*out]].dropna(axis=1)

@@ -365,6 +365,14 @@ REFUSED = [
     ),
     ("x --data things.csv --target b data.missing=mean", ["'b' (2);", "Add data.missing=drop"]),
     ("x --data twice.csv --target b", ["twice.csv: the header has 'b' twice."]),
+    (
+        "x --data commas.csv --target b",
+        ["column 'a' has decimal commas, such as '1,5'. Write 1.5."],
+    ),
+    (
+        "x --data commas.csv --target a",
+        ["column 'a' has decimal commas, such as '1,5'. Write 1.5."],
+    ),
     ("x --data things.csv --target c data.missing=zero", ["must be mean or drop"]),
     ("x --data things.csv --target c optimizer.lr=1", ["takes data.missing alone"]),
     ("x --data few.csv --target kind", ["class 'p' (3)", "Leave classes of so few examples out"]),
@@ -388,6 +396,7 @@ def wrong(tmp_path_factory):
         Image.new("RGB", (16, 16)).save(place / folder / "0.png")
     (place / "torn/cat/1.png").write_text("no image")
     (place / "broken.csv").write_text("a,b\n1,2,3,4\n5\n6,7,8\n")
+    (place / "commas.csv").write_text("a,b\n" + '"1,5",0\n"2,25",1\n' * 9)
     (place / "rows.csv").write_text("a,b\n")
     (place / "twice.csv").write_text("b,a,b\n" + "1,2,1\n0,3,0\n" * 9)
     (place / "few.csv").write_text("a,kind\n" + "1,p\n2,q\n" * 3)
