@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
 
 import numpy as np
@@ -307,11 +310,31 @@ def read_frame(path: str, **options: Any) -> Any:
             f"{shown(path)}: the header has fewer names than lines have cells.",
             "Name each column in the header; put text that has commas in quotes.",
         ) from error
-    except (ValueError, UnicodeDecodeError, OSError) as error:  # pandas' errors are ValueErrors
-        raise bad_data(
-            f"{shown(path)}: cannot be read as a table: {shown(str(error).strip(), 200)}.",
-            "It has to be text (UTF-8) with a header and the same number of cells in each line.",
-        ) from error
+    except (ValueError, OSError) as error:  # pandas' errors are ValueErrors
+        raise unreadable(file, path, error) from error
+
+
+def unreadable(file: Path, path: str, error: Exception) -> RequestError:
+    """Return the refusal of a file that cannot be read as text."""
+    start, codec = b"", "LATIN1"
+    with suppress(OSError), file.open("rb") as opened:
+        start = opened.read(4096)
+    if start.startswith(b"PAR1"):
+        return bad_data(
+            f"{shown(path)}: is a Parquet file.", "data=datasets:FILE data.target=COLUMN reads it."
+        )
+    if isinstance(error, UnicodeError) or b"\0" in start:
+        codec = "UTF-16" if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else codec
+        return bad_data(
+            f"{shown(path)}: is no UTF-8 text.",
+            f"Save it as UTF-8, such as by: iconv -f {codec} -t UTF-8 FILE > NEW",
+        )
+    if not start.strip():
+        return bad_data(f"{shown(path)}: is empty.", "It has to be a table with a header.")
+    return bad_data(
+        f"{shown(path)}: cannot be read as a table: {shown(str(error).strip(), 200)}.",
+        "It has to be text (UTF-8) with a header and the same number of cells in each line.",
+    )
 
 
 def check_decimals(frame: Any, path: str) -> None:

@@ -123,6 +123,12 @@ def find_problem(
             else "Give --data a CSV or TSV file, or a folder with one folder of images for each "
             "class.",
         )
+    tables = sorted(p.name for p in path.iterdir() if p.suffix.lower() in (".csv", ".tsv"))
+    if tables and (target is not None or not any(p.is_dir() for p in path.iterdir())):
+        raise bad_data(
+            f"{shown(data)} is a folder of tables: {shown(first_few(tables), 200)}.",
+            f"Name one: --data {shlex.quote(shown(str(Path(data) / tables[0])))}",
+        )
     if target is not None or missing is not None or keep:
         option = "--target" if target is not None else "--keep" if keep else "data.missing"
         raise bad_data(

@@ -461,12 +461,15 @@ def test_new_reads_options_and_runs_nothing(paribus, folder):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("x", "--script", "nothing.py"), ["nothing.py cannot be read", "No such file"]),
+        (("x", "--script", "nothing.txt"), ["There is no file nothing.txt. Name a Python script."]),
+        (("x", "--script", "trian.py"), ["There is no file trian.py. Did you mean 'train.py'?"]),
+        (("x", "--script", "torn.py"), ["torn.py, line 2: invalid syntax. Correct it."]),
         (("mine", "--script", "train.py"), ["mine.py is there already"]),
         (("x", "--script", "train.py", "--data", "x.csv"), ["--script takes none of --data"]),
     ],
 )
 def test_new_refuses(paribus, folder, words, said):
+    (folder / "torn.py").write_text("x = 1\nif x =\n")
     before = sorted(folder.iterdir())
     refused(paribus("new", *words, cwd=folder), folder / "r", *said)
     assert sorted(folder.iterdir()) == before

@@ -373,6 +373,11 @@ REFUSED = [
         "x --data commas.csv --target a",
         ["column 'a' has decimal commas, such as '1,5'. Write 1.5."],
     ),
+    (
+        "x --data tables",
+        ["tables is a folder of tables: a.csv, b.tsv. Name one: --data tables/a.csv"],
+    ),
+    ("x --data . --target b", [". is a folder of tables: "]),
     ("x --data things.csv --target c data.missing=zero", ["must be mean or drop"]),
     ("x --data things.csv --target c optimizer.lr=1", ["takes data.missing alone"]),
     ("x --data few.csv --target kind", ["class 'p' (3)", "Leave classes of so few examples out"]),
@@ -397,6 +402,9 @@ def wrong(tmp_path_factory):
     (place / "torn/cat/1.png").write_text("no image")
     (place / "broken.csv").write_text("a,b\n1,2,3,4\n5\n6,7,8\n")
     (place / "commas.csv").write_text("a,b\n" + '"1,5",0\n"2,25",1\n' * 9)
+    (place / "tables").mkdir()
+    (place / "tables" / "a.csv").write_text("a,b\n1,2\n")
+    (place / "tables" / "b.tsv").write_text("a\tb\n1\t2\n")
     (place / "rows.csv").write_text("a,b\n")
     (place / "twice.csv").write_text("b,a,b\n" + "1,2,1\n0,3,0\n" * 9)
     (place / "few.csv").write_text("a,kind\n" + "1,p\n2,q\n" * 3)
