@@ -345,8 +345,12 @@ def check_decimals(frame: Any, path: str) -> None:
     """
     faults = Faults()
     for name, cells in frame.items():
-        words = cells.dropna().astype(str) if cells.dtype.kind not in NUMERIC else ()
-        if not len(words) or not _WITH_COMMAS.fullmatch(words.iloc[0]):
+        words = cells.dropna().astype(str)
+        if (
+            cells.dtype.kind in NUMERIC
+            or not len(words)
+            or not _WITH_COMMAS.fullmatch(words.iloc[0])
+        ):
             continue
         commas = words[words.str.contains(",", regex=False)]
         numbers = words.str.fullmatch(_WITH_COMMAS).all()

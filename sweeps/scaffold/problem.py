@@ -179,9 +179,10 @@ def _of_file(
     ids = [c for c in rows if ID_NAME.fullmatch(c) and rows[c].nunique() < len(rows)]
     dates = [c for c in rows if out[c].startswith("dates")]
     split = {"group_on": min(ids, key=lambda c: rows[c].nunique())} if ids else {}
+    without = ", without split.group_on (split.group_on=null)" if ids else ""
     notes = [  # whether time matters for what is predicted, a table does not say
         "To predict the future, validate on what came after training: "
-        f"'split': {{'time_on': {shown(column, 40)!r}}} in the baseline."
+        f"'split': {{'time_on': {shown(column, 40)!r}}} in the baseline{without}."
         for column in dates[:1]
     ]
     return replace(found, split=split, notes=(*found.notes, *notes))

@@ -239,6 +239,11 @@ def test_ids_and_dates_are_left_out_and_can_be_kept(paribus, customers, tmp_path
     assert done.code == 0
     for word in ("'customer_id'", "'opened'", "'seen'", "--keep COLUMN"):
         assert word in done.err
+    assert "in the baseline, without split.group_on (split.group_on=null)." in done.err
+    assert "All rows of one 'customer_id' are in one part (split.group_on)" in done.err
+    assert "split.group_on=null, or take the line out." in done.err
+    undone = paribus("show", "one.py", "split.group_on=null", "--json", cwd=tmp_path)
+    assert "group_on" not in undone.json["configuration"]["split"]
     shown = paribus("show", "one.py", "--json", cwd=tmp_path).json
     assert shown["data"]["input_shape"] == [4]
     assert shown["configuration"]["data"]["leave_out"] == ["customer_id", "opened", "seen"]
