@@ -115,7 +115,11 @@ class Faults:
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
     """Return the choice most like `name`, or None if none is close."""
-    close = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
+    choices = list(choices)
+    swapped = {name[:n] + name[n : n + 2][::-1] + name[n + 2 :] for n in range(len(name) - 1)}
+    if typed := swapped.intersection(choices) - {name}:  # difflib takes adma for adamax
+        return min(typed)
+    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
     return close[0] if close else None
 
 

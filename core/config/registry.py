@@ -9,7 +9,7 @@ import importlib
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
@@ -206,7 +206,7 @@ def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
         classes = Parameter("num_classes", int, inspect.Parameter.empty)
         weights = Parameter("weights", str | None, None)  # the name of an enum's member
         more = {"weights": weights, "num_classes": classes}
-        signature = Signature({**signature.parameters, **more}, open=True)
+        signature = replace(signature, parameters={**signature.parameters, **more})
     for key, (what, takes, about) in _BESIDE.get(kind, {}).items():
         if key in signature.parameters:
             raise RequestError(
@@ -215,7 +215,7 @@ def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
             )
         if about is None or about in signature.parameters:
             more = {key: Parameter(key, takes, None)}
-            signature = Signature({**signature.parameters, **more}, signature.open)
+            signature = replace(signature, parameters={**signature.parameters, **more})
     return Resolved(kind, name, function, signature)
 
 
@@ -243,6 +243,8 @@ def _timm(name: str) -> Callable[..., Any]:
             name, pretrained, num_classes=num_classes, in_chans=in_chans, **keywords
         )
 
+    made = typing.get_type_hints(timm.model_entrypoint(name)).get("return", Any)
+    create.__annotations__["return"] = made  # its keywords are what create passes on
     return create
 
 
@@ -295,7 +297,8 @@ def known_keys(configuration: Mapping[str, Any], experiment: Experiment) -> list
     keys = fixed_keys(configuration)
     for kind in [kind for kind in COMPONENTS if kind in configuration]:
         resolved = resolve_component(kind, configuration[kind]["name"], experiment)
-        keys += [f"{kind}.{keyword}" for keyword in resolved.signature.parameters]
+        signature = resolved.signature
+        keys += [f"{kind}.{word}" for word in (*signature.parameters, *signature.further)]
         keys += [f"{kind}.{k}" for k in configuration[kind] if k != "name"]
     return list(dict.fromkeys(keys))
 

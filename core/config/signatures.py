@@ -50,10 +50,12 @@ class Signature:
     Attributes:
         parameters: By name, in the signature's order.
         open: Whether it takes further keywords (``**kwargs``), which cannot be checked here.
+        further: Names of some of these: the keywords of the class that it returns.
     """
 
     parameters: dict[str, Parameter]
     open: bool
+    further: tuple[str, ...] = ()
 
 
 def read_signature(
@@ -69,6 +71,11 @@ def read_signature(
         hints = typing.get_type_hints(target, include_extras=True)
     except Exception:  # an annotation that cannot be evaluated counts as none
         hints = {}
+    open_to_more = any(p.kind is p.VAR_KEYWORD for p in found)
+    further: tuple[str, ...] = ()
+    if open_to_more and target is function and inspect.isclass(made := hints.get("return")):
+        inner = read_signature(made, 0, hidden).parameters.values()
+        further = tuple(p.name for p in inner if not p.required)
     keywords = [p for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     return Signature(
         {
@@ -76,7 +83,8 @@ def read_signature(
             for p in keywords[run_time:]
             if p.name not in hidden
         },
-        open=any(p.kind is p.VAR_KEYWORD for p in found),
+        open_to_more,
+        further,
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.core.config.command import key_of
-from paribus.core.config.schema import split_override
+from paribus.core.config.schema import DIRECTIONS, split_override
 from paribus.core.config.values import parse_value, split_commas
 from paribus.core.errors import Faults, nearest, shown
 from paribus.core.fileio import creating
@@ -66,6 +66,9 @@ def for_command(
     if not select["metric"]:
         faults.add("A command needs --metric, which chooses the best epoch: a name that it prints.",
                    "Such as --metric val/loss --direction minimize.")  # fmt: skip
+    elif not select["direction"] and select["metric"].split("/")[-1] not in DIRECTIONS:
+        faults.add(f"--metric {shown(select['metric'])}: it is not known which way is better.",
+                   "Add --direction maximize or --direction minimize.")  # fmt: skip
     faults.check()
     command = " ".join(word if _PLAIN.fullmatch(word) else shlex.quote(word) for word in words)
     more = {"FOLDER": str(Path.cwd()), **({"METRICS": metrics} if metrics else {})}

@@ -88,6 +88,7 @@ def test_keywords_of_the_configuration_are_levels_and_outputs_follow_from_the_da
         (["model.hiden_size=3"], ["'model.hiden_size'", "Did you mean 'model.hidden_size'?"]),
         (["model=timm:resnet10x"], ["timm has no 'resnet10x'", "Did you mean 'resnet10t'?"]),
         (["model=timm:resnet10t", "loss=cross_entropy"], ["in_chans"]),
+        (["model=timm:resnet10t", "model.drop_rat=0.1"], ["Did you mean 'model.drop_rate'?"]),
     ],
     ids=str,
 )

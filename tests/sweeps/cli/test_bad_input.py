@@ -46,6 +46,13 @@ BAD = [
             "Choose bce, bce_with_logits, cross_entropy, huber, l1, model or mse.",
         ],
     ),
+    ("run digits optimizer=adma", ["no optimizer 'adma'", "Did you mean 'adam'?"]),
+    ("run digits train.epohcs=1", ["'train.epohcs'", "Did you mean 'train.epochs'?"]),
+    ("run digits model.pretraind=1", ["'model.pretraind'", "Choose model.activation, model."]),
+    (
+        "run digits model.norm_layr=1 model=torchvision.models.resnet18",
+        ["Did you mean 'model.norm_layer'?"],
+    ),
     ("sweep digits optimizer=adam,sdg", ["no optimizer 'sdg'", "Did you mean 'sgd'?"]),
     ("run digits optimizer=torch.optim.Adm", ["torch.optim has no 'Adm'", "Did you mean 'Adam'?"]),
     ("run digits data=no.such.thing", ["no module 'no' to import 'no.such.thing' from"]),

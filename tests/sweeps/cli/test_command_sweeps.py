@@ -401,13 +401,21 @@ def test_runs_are_logged_to_wandb(call, folder):
         (("lr=1:2", *ONLY, "{lr}", *SEED), ["does not say which level is the baseline", "--set"]),
         (("lr", *ONLY, "{lr}", *SEED), ["'lr' is not KEY=LEVELS."]),
         (("lr=1,2", *ONLY[2:], "{lr}", *SEED), ["A command needs --metric"]),
-        (("lr=1,2", *ONLY[:-1], "trian.py", "{lr}", *SEED), ["no 'trian.py'", "'train.py'?"]),
+        (
+            ("lr=1,2", *ONLY[:-1], "trian.py", "{lr}", *SEED),
+            ["Error: there is no 'trian.py'", "'train.py'?"],
+        ),
         (("lr=1,2", *ONLY[:-2], "pyton", "{lr}", *SEED), ["there is no program 'pyton'."]),
         (("lr=1", *ONLY, "{lr}", *SEED), ["1 is the baseline's own level"]),
         (("lr=1,2", "--metrics-from", "m.json", *ONLY, "{lr}", *SEED), ["nor a path below {out}"]),
         (("lr=1,2", "--metrics-from", "(?P<x>", *ONLY, "{lr}", *SEED), ["no regular expression"]),
         (("mine.py", "--metric", "x"), ["--metric is for a command"]),
-        (("lr=1,2", "--metric", "x", *ONLY[4:], "{lr}", *SEED), ["select.direction"]),
+        (("lr=1,2", "--metric", "x", *ONLY[4:], "{lr}", *SEED), ["--direction maximize or"]),
+        (
+            ("--strict", *ONLY, *SEED),
+            ["Error: What is to be tried is missing: KEY=LEVELS before -- COMMAND."],
+        ),
+        (("lr=1,2", *ONLY[:5]), ["Error: No command stands behind --. Such as: paribus sweep lr"]),
     ],
     ids=lambda words: words[0] if isinstance(words, list) else "",
 )
