@@ -86,9 +86,14 @@ def run(arguments: Sequence[str]) -> int:
         return _print_faults(error.faults, error.exit_code, as_json)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "paribus"
-        return _print_faults(
-            [Fault(error.format_message(), f"See: {path} --help", "usage")], 2, as_json
-        )
+        fault = Fault(error.format_message(), f"See: {path} --help", "usage")
+        arguments_of = error.ctx.command.params if error.ctx else []
+        takes_pairs = any(p.name == "overrides" and p.param_type_name == "argument"
+                          for p in arguments_of)  # fmt: skip
+        if takes_pairs and getattr(error, "option_name", "") == "--set":
+            text = f"{path} takes KEY=VALUE without --set, which is an option of sweep."
+            fault = Fault(text, f"Such as: {path} EXPERIMENT optimizer.lr=0.01", "usage")
+        return _print_faults([fault], 2, as_json)
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return INTERRUPTED
