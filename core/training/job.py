@@ -15,6 +15,7 @@ from paribus.core.run_spec import Ended, RunSpec, WorkerEvent, unfinished
 from paribus.core.runtime import settle
 from paribus.core.sources.reads import has_changed, observed_each
 from paribus.core.training.cohort.cohort_engine import Cohort
+from paribus.core.training.dry_run import TOO_LARGE
 from paribus.core.training.engine import Engine, Job
 from paribus.core.training.loop import Loop
 from paribus.core.training.resolve import Resolver
@@ -156,6 +157,8 @@ def _ended_by(error: BaseException, run: RunSpec, writer: RunWriter | None) -> W
     """Return the end of a run by an exception: its own failure, or one with an outside cause."""
     kind = "" if isinstance(error, ParibusError) else f"{type(error).__name__}: "
     message = f"{kind}{shown(error, 500)}"
+    if isinstance(error, IndexError) and TOO_LARGE in message:
+        message = "the inputs hold a larger id than the model's embedding has rows"
     if cause := _outside_cause(error):
         return unfinished([run], f"{cause}: {message}")[0]
     if writer is None or (isinstance(error, ParibusError) and error.kind == "changed"):
