@@ -14,17 +14,11 @@ MISUSED = "misused"  # that of a script's command which will fail whatever the s
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with a request.
+    """One thing that is wrong with a request."""
 
-    Attributes:
-        message: What is wrong, where, and what is valid there. One line.
-        hint: The next step: what to type or change. May be empty.
-        kind: A word by which a caller knows a fault that it acts on.
-    """
-
-    message: str
-    hint: str = ""
-    kind: str = "request"
+    message: str  # what is wrong, where, and what is valid there; one line
+    hint: str = ""  # the next step: what to type or change
+    kind: str = "request"  # a word by which a caller knows a fault that it acts on
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
@@ -113,6 +107,16 @@ class Faults:
             raise RequestError.of(self.found)
 
 
+@contextmanager
+def rewording(change: Callable[[Fault], Fault]) -> Iterator[None]:
+    """Change the faults of an error that the block, or the decorated function, raises."""
+    try:
+        yield
+    except ParibusError as error:
+        error.faults = [change(fault) for fault in error.faults]
+        raise
+
+
 def nearest(name: str, choices: Iterable[str]) -> str | None:
     """Return the choice most like `name`, or None if none is close."""
     choices = list(choices)
@@ -140,29 +144,31 @@ def first_few(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + more
 
 
-def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """Return ``Did you mean 'relu'?``, or the valid choices where none is close."""
+def did_you_mean(name: str, choices: Iterable[str], otherwise: str | None = None) -> str:
+    """Return ``Did you mean 'relu'?``; where none is close `otherwise`, or the valid choices."""
     choices = list(choices)
-    close = nearest(name, choices)
-    if close:
+    if close := nearest(name, choices):
         return f"Did you mean '{close}'?"
-    return f"Choose {one_of(choices)}." if choices else ""
+    if otherwise is None and choices:
+        return f"Choose {one_of(choices)}."
+    return otherwise or ""
 
 
 # Joiners of letters and of the parts of an emoji, and the place where a word may break.
 _HARMLESS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}\N{SOFT HYPHEN}"
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def inert(text: str) -> str:
-    """Return text without control characters; its line breaks and tabs stay."""
-
-    def stands(c: str) -> bool:  # it moves no cursor and turns no letters
-        return c.isprintable() or c in _HARMLESS or unicodedata.category(c) == "Zs"
-
-    return "".join(c if c in "\n\t" or stands(c) else "\N{REPLACEMENT CHARACTER}" for c in text)
+    """Return text without what moves the cursor or turns letters; line breaks and tabs stay."""
+    stays = _HARMLESS + "\n\t"
+    return "".join(
+        c if c.isprintable() or c in stays or unicodedata.category(c) == "Zs" else _REPLACEMENT
+        for c in text
+    )
 
 
 def shown(text: object, limit: int = 80) -> str:
     """Return a user's text for a message: one line, no control characters, not too long."""
-    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+    line = "".join(c if c.isprintable() else _REPLACEMENT for c in str(text))
     return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -7,7 +7,6 @@ full. So: temporary file, fsync, rename, fsync of the folder.
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,10 +57,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_synced(temporary, content)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -69,19 +65,19 @@ def write_bytes(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files into a folder that is nothing yet, and last the manifest that makes it whole.
+def _write_synced(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
-    Raises:
-        OSError: If one cannot be written.
-    """
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a folder that is nothing yet, and last the manifest that makes it whole."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_synced(path, content)
     for parent in {parent for name in files for parent in Path(name).parents}:
         sync_folder(folder / parent)
     write_json(folder / MANIFEST, {
@@ -90,11 +86,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def json_text(value: Any) -> str:
-    """Return JSON to be read by people: a line for each entry of a dictionary, numbers on one line.
-
-    Raises:
-        ValueError: If a number is not finite.
-    """
+    """Return JSON to be read by people: a line for each entry of a dictionary, or for numbers."""
     return _indented(value, "\n")
 
 
@@ -117,11 +109,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        DamagedError: If it cannot be read or parsed.
-    """
+    """Read a JSON file; raise DamagedError if that cannot be done."""
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
@@ -155,11 +143,7 @@ def read_lines(path: Path) -> list[Any]:
 
 
 def verify_manifest(folder: Path, only: tuple[str, ...] | None = None) -> None:
-    """Compare files with the manifest: all of them, or those named by `only`.
-
-    Raises:
-        DamagedError: Naming the first file that is missing or differs.
-    """
+    """Compare files, all or `only` these, with the manifest; raise DamagedError at the first."""
     for fault in manifest_faults(folder, only):
         raise DamagedError(fault)
 
@@ -193,26 +177,21 @@ def manifest_faults(folder: Path, only: tuple[str, ...] | None = None) -> Iterat
 
 def _is_within(folder: Path, path: Path) -> bool:
     """Return whether this is a file in the folder or its folders, and no link leads to it."""
-    inside = path.relative_to(folder).parts if path.is_relative_to(folder) else ()
-    if not inside or ".." in inside:
+    # Not Path.is_file: it raises for names that no file can have.
+    if not (path.is_relative_to(folder) and os.path.isfile(path)):  # noqa: PTH113
         return False
-    places = [folder.joinpath(*inside[:depth]) for depth in range(1, len(inside) + 1)]
-    try:
-        modes = [os.lstat(place).st_mode for place in places]
-    except (OSError, ValueError):  # the latter of a name that no file can have
-        return False
-    return all(map(stat.S_ISDIR, modes[:-1])) and stat.S_ISREG(modes[-1])
+    return path.resolve() == folder.resolve() / path.relative_to(folder)
 
 
 @contextmanager
-def creating(what: str) -> Iterator[None]:
+def creating(what: str, option: str = "--root DIR") -> Iterator[None]:
     """Turn a refusal of the file system into a message that says which place it was."""
     try:
         yield
     except OSError as error:
         raise RequestError(
             f"{what} cannot be written: {error.strerror or error}.",
-            "Name another place with --root DIR.",
+            f"Name another place with {option}.",
         ) from error
 
 

@@ -104,8 +104,7 @@ def trace_components(
     Args:
         configuration: It has been built in this process.
         experiment: The experiment as it was loaded.
-        read: What was read while it was built in this process; or, where a run is trained, what
-            planning observed.
+        read: What was read while it was built; where a run is trained, what planning observed.
     """
     from paribus.core.config.registry import NAMES
 
@@ -119,11 +118,12 @@ def trace_components(
     for kind, component in walk_components(configuration):
         name = NAMES[kind].get(component.name, component.name)
         name = "timm.models" if name.startswith("timm:") else name
-        own_groups = kind == "optimizer" and component.keywords.get("groups")
-        if own_groups or ":" in name or "." not in name:  # something of the experiment's file
+        if ":" in name or "." not in name:  # something of the experiment's file
             counts = True
-        if ":" not in name and "." in name:
+        else:
             modules.append(name)
+        if kind == "optimizer" and component.keywords.get("groups"):  # a function of it
+            counts = True
         if kind == "model" and component.name not in NAMES[kind]:
             # What its predictions are may be said by the file.
             counts |= inspect.isfunction(experiment.objects.get("predict"))
@@ -181,10 +181,9 @@ def identity_parts(
         seed: The run's seed.
         engine: What trains it.
         data_fingerprint: sha256 of the data; None where a function keeps it to itself.
-        initial_weights: sha256 of the weights that seed 0 begins with: a model may read them from
-            a file of its own, of which nothing else here knows; None for a function.
-        weights: For each key that names a file of weights to begin with that file's sha256,
-            wherever it lies.
+        initial_weights: sha256 of the weights that seed 0 begins with, as a model may read them
+            from a file of its own; None for a function.
+        weights: For each key that names a file of weights that file's sha256.
         sources: Digests and distributions of what its components are made of.
         folder: Where the first of them lies, or lay when a run that carries it was trained.
         observed: Files and variables that were read on import and when the model was built.

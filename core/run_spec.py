@@ -22,14 +22,13 @@ class RunSpec:
         requested: The configuration as it was requested; `configuration` is the resolved one.
         engine: ``loop`` or ``cohort``; ``script`` for a function as an experiment.
         identity: All that decides the numbers, by name.
-        facts: What follows: epochs, updates, updates_per_epoch, parameters; 0 where only its
-            function knows.
+        facts: What follows: epochs, updates, updates_per_epoch, parameters; 0: not known.
         sources: Path inside the record's ``source/`` to the file's bytes as they were planned.
         observed: What planning saw the user's code read.
         group: Runs that share it can be trained together; None: this one alone.
         import_paths: Folders appended to the import path.
-        noted: What is recorded without being part of the identity: git, the folder that relative
-            paths begin at, and where sources and files lie that were read.
+        noted: What is no part of the identity: git, the folder that relative paths begin at, and
+            where sources and files lie that were read.
     """
 
     id: str
@@ -53,23 +52,14 @@ Ended = Literal["complete", "failed", "attempt"]
 
 @dataclass(frozen=True)
 class WorkerEvent:
-    """What a worker reports of a run after an epoch, or when it ended.
-
-    Attributes:
-        run: The run's id.
-        epochs: How many it will have; 0: only its function knows.
-        line: The epoch's line of the history, if an epoch ended.
-        ended: ``complete`` and ``failed`` are finished; ``attempt``: it was stopped from outside.
-        reason: Why it failed or stopped.
-        message: Something a person should know; then nothing else.
-    """
+    """What a worker reports of a run after an epoch, or when it ended."""
 
     run: str
-    epochs: int
-    line: dict[str, Any] | None = None
-    ended: Ended | None = None
-    reason: str | None = None
-    message: str | None = None
+    epochs: int  # how many it will have; 0: only its function knows
+    line: dict[str, Any] | None = None  # the epoch's line of the history, if one ended
+    ended: Ended | None = None  # ``attempt``: it was stopped from outside, else finished
+    reason: str | None = None  # why it failed or stopped
+    message: str | None = None  # something a person should know; then nothing else
 
 
 def unfinished(runs: Iterable[RunSpec], reason: str) -> list[WorkerEvent]:

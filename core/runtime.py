@@ -59,16 +59,14 @@ _claimed = False
 def pinned_environment(more: Mapping[str, str] | None = None) -> Iterator[None]:
     """Set these variables, and `more`, for processes that start in the block; then restore them."""
     wanted = PINNED | dict(more or {})
-    before = {name: os.environ.get(name) for name in wanted}
+    before = {name: os.environ[name] for name in wanted if name in os.environ}
     os.environ.update(wanted)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in wanted:
+            os.environ.pop(name, None)
+        os.environ.update(before)
 
 
 def settle() -> dict[str, object]:

@@ -3,6 +3,9 @@
 study = paribus.sweep("digits", {"optimizer.lr": [1e-3, 1e-2]}, seeds=3)
 for setting in paribus.compare(study).settings:
     print(setting.label, setting.mean, setting.interval, setting.verdict)
+
+What cannot be done as requested raises a `RequestError` that names all faults of the request; a
+file that does not hold what was written, a `DamagedError`.
 """
 
 from __future__ import annotations
@@ -11,18 +14,18 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, wraps
+from functools import cached_property, partial
 from inspect import signature
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from paribus.core.config.experiment import dotted_name, refuse_while_loading
 from paribus.core.config.schema import Direction
 from paribus.core.config.values import as_plain
-from paribus.core.errors import Faults, ParibusError, RequestError, inert, many, shown
+from paribus.core.errors import Faults, RequestError, inert, many, rewording, shown
 from paribus.core.records.record import Best, RunRecord
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.sources.cells import is_of_cell, write_cells
@@ -39,8 +42,8 @@ from paribus.sweeps.analysis.read_results import is_results
 from paribus.sweeps.formatting import number
 from paribus.sweeps.progress.progress import train_watched
 from paribus.sweeps.study.lookup import find_run, find_subject, request_for
-from paribus.sweeps.study.request import SEEDS, read_option, study_options
-from paribus.sweeps.study.results_dir import ResultsDir, root_words
+from paribus.sweeps.study.request import SEEDS, read_option, refuse_for_studies, study_options
+from paribus.sweeps.study.results_dir import ResultsDir, open_root, root_words
 from paribus.sweeps.study.settings import Requested
 from paribus.sweeps.study.study import Study, latest_study
 from paribus.sweeps.sweep import planned_final, planned_run, planned_sweep
@@ -58,34 +61,15 @@ if TYPE_CHECKING:
     from paribus.sweeps.report.page import Report
     from paribus.sweeps.reproduce import Reproduced, ReproducedSetting
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _for_python(function: Callable[P, R]) -> Callable[P, R]:
-    """Make errors of a function name arguments of Python, where those of a command name options."""
-
-    @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return function(*args, **kwargs)
-        except ParibusError as error:
-            error.faults = [
-                replace(fault, message=in_python(fault.message), hint=in_python(fault.hint))
-                for fault in error.faults
-            ]
-            raise
-
-    return call
+# Decorates what names arguments of Python in its errors, where a command names options.
+_for_python = rewording(
+    lambda fault: replace(fault, message=in_python(fault.message), hint=in_python(fault.hint))
+)
 
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """A finished run.
-
-    Attributes:
-        folder: Where it lies.
-    """
+    """A finished run, in its folder."""
 
     folder: RunFolder
 
@@ -139,18 +123,13 @@ class Run:
 
         Args:
             trust: Whether whatever the record names may be imported and executed.
-
-        Raises:
-            DamagedError: If a file is not what was written.
-            RequestError: If there is nothing to draw.
         """
         from paribus.sweeps.report.figure import figure_of
-        from paribus.sweeps.report.run_report import load_run_view, run_picture
+        from paribus.sweeps.report.page import picture_of
 
-        view = load_run_view(self.folder, trust)
-        if view.left_out:
-            warnings.warn(view.left_out, stacklevel=3)
-        return figure_of(run_picture(view))
+        # The warning names the line that called `plot`.
+        warn = partial(warnings.warn, stacklevel=5)
+        return figure_of(picture_of(self.folder, warn, trust=trust))
 
     @_for_python
     def model(self, *, trust: bool = False) -> nn.Module:
@@ -176,11 +155,7 @@ class Run:
 
 @dataclass(frozen=True, repr=False)
 class StudyResult:
-    """A study and what happened in it.
-
-    Attributes:
-        study: The study.
-    """
+    """A study and what happened in it."""
 
     study: Study
 
@@ -216,23 +191,15 @@ class StudyResult:
 
     @_for_python
     def plot(self) -> StyledFigure:
-        """Draw the learning curves, and the metric over each axis.
-
-        Raises:
-            RequestError: If there is nothing to draw.
-        """
+        """Draw the learning curves, and the metric over each axis."""
         from paribus.sweeps.report.figure import figure_of
-        from paribus.sweeps.report.study_plots import StudyView, study_picture
+        from paribus.sweeps.report.page import picture_of
 
-        return figure_of(study_picture(StudyView(self.study)))
+        return figure_of(picture_of(self.study, partial(warnings.warn, stacklevel=5)))
 
     @_for_python
     def run(self, label: str, seed: int) -> Run:
-        """Return a run of a setting.
-
-        Raises:
-            RequestError: If there is no such setting, seed or finished run.
-        """
+        """Return a run of a setting."""
         return Run(find_run(self.study.root, f"{self.name}/{label}-s{seed}"))
 
 
@@ -261,9 +228,6 @@ def train(
         wandb: Whether W&B may be one of them.
         engine: ``auto``, ``loop`` or ``cohort``.
         trust: Whether whatever the record of a run names may be imported and executed.
-
-    Raises:
-        RequestError: With all faults of the request.
     """
     refuse_while_loading("train")
     place, faults = _root(root), Faults()
@@ -325,9 +289,6 @@ def sweep(
         engine: ``auto``, ``loop`` or ``cohort``.
         storage: URL of the Optuna storage; None: a SQLite file under the root.
         trust: Whether whatever the record of a run names may be imported and executed.
-
-    Raises:
-        RequestError: With all faults of the request.
     """
     refuse_while_loading("sweep")
     place, faults = _root(root), Faults()
@@ -398,22 +359,14 @@ def finalize(
 
 @_for_python
 def load_study(name: str | None = None, *, root: str | Path | None = None) -> StudyResult:
-    """Return a study by name; None: the latest.
-
-    Raises:
-        RequestError: If there is none.
-    """
+    """Return a study by name; None: the latest."""
     place = _root(root)
     return StudyResult(Study.load(place, name or latest_study(place)))
 
 
 @_for_python
 def load_run(run: str, *, root: str | Path | None = None) -> Run:
-    """Return a finished run by id, the beginning of one, its folder, or ``STUDY/LABEL-sSEED``.
-
-    Raises:
-        RequestError: If there is none.
-    """
+    """Return a finished run by id, the beginning of one, its folder, or ``STUDY/LABEL-sSEED``."""
     return Run(find_run(_root(root), run))
 
 
@@ -444,18 +397,14 @@ def compare(
         seed: Of results, the column of seeds; None: the one called ``seed``.
         baseline: Of results, such as ``lr=0.001``; None: the most frequent configuration.
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
-
-    Raises:
-        RequestError: If there is no such study or file, or it has nothing to compare yet.
     """
     place, name = _named(study_or_results, root)
     of_results = name not in place.study_names() and is_results(name)
     faults, table = Faults(), None
     margin = read_option("margin", margin, faults)
     _check_choice("direction", direction, (None, *get_args(Direction)), faults)
-    if not of_results and (direction or setting or seed or baseline):
-        message = "--direction, --setting, --seed and --baseline: a study knows its own."
-        faults.add(message, "Leave them out.")
+    own = {"direction": direction, "setting": setting, "seed": seed, "baseline": baseline}
+    refuse_for_studies(faults, of_results, **own)
     with faults.collecting():
         if of_results:
             columns = [setting] if isinstance(setting, str) else setting
@@ -592,10 +541,6 @@ def report(
         output: The file; None: ``report.html`` in the study's folder, ``RUN.html`` in this one.
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
         trust: Whether whatever a run's record names may be imported and executed.
-
-    Raises:
-        DamagedError: If a file of the run is not what was written.
-        RequestError: If there is nothing to show, or the file cannot be written.
     """
     from paribus.sweeps.report.page import Subject, report_file, write_report
 
@@ -633,9 +578,7 @@ def _rows(inputs: Any) -> list[Any]:
 
 
 def _root(root: str | Path | None) -> ResultsDir:
-    place = ResultsDir(root or os.environ.get("PARIBUS_ROOT") or "results")
-    place.share_data_folder()
-    return place
+    return open_root(root or os.environ.get("PARIBUS_ROOT") or "results")
 
 
 def _check_choice(name: str, value: Any, choices: Sequence[Any], faults: Faults) -> None:

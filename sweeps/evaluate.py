@@ -69,7 +69,7 @@ def chosen_settings(study: Study, labels: Sequence[str]) -> list[SettingResult]:
             "Finish it first: the sweep's command goes on where it stopped.",
         )
     wanted = [label for label in labels if label != BASELINE]
-    if not wanted:  # those that are better on validation, or where there is none, the best one
+    if not wanted:
         wanted = [one.label for one in compare_study(study, [*results.values()]).chosen]
     few = [x for x in wanted if len({*results[x].seeds} & {*baseline.seeds}) < 2]
     if few or not wanted:
@@ -96,8 +96,7 @@ def evaluate_named(
 
     Raises:
         DamagedError: If a file of a run, or the data, is not what it was.
-        RequestError: If there is no such run or study, it has no model or a setting too few seeds,
-            or the part is empty.
+        RequestError: If it cannot be evaluated: there is no such run, model, part, or second seed.
     """
     if name in root.study_names():
         return _evaluate_study(Study.load(root, name), labels, split, trust, watched)
@@ -123,10 +122,7 @@ def predict_named(
 ) -> Predictions:
     """Predict new data, which is read once the run is found, with a run's best checkpoint.
 
-    Raises:
-        DamagedError: If a file of the run is not what it was.
-        RequestError: If there is no such run, it has no model, or an input is not as its training
-            data were.
+    Raises what `find_trained_run` and `predict_run` do.
     """
     folder, _ = find_trained_run(root, name, "predict with")
     from paribus.core.inference.predict import predict_run
@@ -186,14 +182,10 @@ def _evaluate_study(
         study=study.name,
         split=split,
         metric=Metric(name=metric, direction=study.direction),
-        question=judged.question,
-        margin=standard.margin,
-        tests=standard.planned,
+        **judged.document(),
         examples=len(example.targets),
-        looks=[],
         folds=folds,
         group_on=get(record.configuration, "split.group_on") if record else None,
-        strict=standard.strict,
         sameness=sameness(study.requested.baseline),
         settings=[
             _setting(r, o, judged, [found[run] for run in r.setting.runs.values() if run in found])

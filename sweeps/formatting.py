@@ -18,24 +18,23 @@ _LARGE = 1e7  # from which on decimals say nothing
 
 def number(value: float | None, digits: int = 4) -> str:
     """Return a metric in four decimals, or three digits if it is small."""
-    if value is None:
-        return "–"
-    if abs(value) < _ROUNDING:
-        value = 0.0
-    if abs(value) >= _LARGE:
-        return f"{value:.4g}"
-    return f"{value:.{digits}f}" if abs(value) >= 0.001 or value == 0 else f"{value:.3g}"
+    return _decimal(value, "", digits, 0.001, 3)
 
 
 def signed(value: float | None, digits: int = 4) -> str:
     """Return a difference with its sign."""
+    return _decimal(value, "+", digits, 10**-digits, 2)
+
+
+def _decimal(value: float | None, sign: str, decimals: int, smallest: float, digits: int) -> str:
     if value is None:
         return "–"
     if abs(value) < _ROUNDING:
         value = 0.0
     if abs(value) >= _LARGE:
-        return f"{value:+.4g}"
-    return f"{value:+.{digits}f}" if abs(value) >= 10**-digits or value == 0 else f"{value:+.2g}"
+        return f"{value:{sign}.4g}"
+    usual = abs(value) >= smallest or value == 0
+    return f"{value:{sign}.{decimals}f}" if usual else f"{value:{sign}.{digits}g}"
 
 
 def listed(words: Sequence[str], most: int = 10**9) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from paribus.core.errors import DamagedError, RequestError
 from paribus.core.fileio import manifest_faults
 from paribus.core.fingerprint import explain, run_id, without_places
-from paribus.core.records.record import Epoch, RunRecord
+from paribus.core.records.record import RunRecord
 from paribus.core.records.run_dir import BEST, PREDICTIONS, RunFolder
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.execution.driver import RunEvent, RunnerOptions, drive
@@ -91,7 +91,7 @@ class Reproduction(Training):
             record, difference = self.root.finished(again.run.id), None
             if record is not None:
                 now = self.root.run(again.run.id)
-                difference = next(_differences(again.folder, now, again.record, record), None)
+                difference = _first_difference(again.folder, now, again.record, record)
             values = _values_over_seeds(again)
             spread = prediction_interval(values)
             found.append(Reproduced(again, record, difference, spread, len(values)))
@@ -104,8 +104,7 @@ class Again:
 
     Attributes:
         damaged: A sentence for each part of it that is not what was written.
-        differs: What of its identity, and of what it read while it trained, is not as it was:
-            ``{name: [then, now]}``.
+        differs: What of its identity and of what it read is not as it was: ``{name: [then, now]}``.
     """
 
     folder: RunFolder
@@ -130,7 +129,6 @@ class Reproduced:
     """A recorded run compared with the one trained again.
 
     Attributes:
-        again: What was compared.
         record: The new record; None if it was not finished.
         difference: Where the two first differ.
         spread: Where the selection metric of another seed would lie (95 %); None if not known.
@@ -306,47 +304,46 @@ def _values_over_seeds(again: Again) -> list[float]:
     return values
 
 
-def _differences(
+def _first_difference(
     then: RunFolder, now: RunFolder, before: RunRecord, after: RunRecord
-) -> Iterator[Difference]:
-    """Yield differences epoch by epoch, then of the end, then of the best epoch's files."""
-    if before.initial_weights != after.initial_weights:
-        a, b = before.initial_weights or {}, after.initial_weights or {}
-        name = next((k for k in {**a, **b} if a.get(k) != b.get(k)), "")
-        yield Difference(0, f"initial weights {name}".strip(), a.get(name), b.get(name))
-    old, new = ({epoch.epoch: epoch for epoch in run.history()} for run in (then, now))
-    for number in sorted({**old, **new}):
-        yield from _of_epoch(number, old.get(number), new.get(number))
-    last = after.epochs
-    for key in ("status", "reason", "epochs", "weights_sha256"):
-        if getattr(before, key) != getattr(after, key):
-            yield Difference(last, key, getattr(before, key), getattr(after, key))
-    if before.best != after.best:
-        a_best, b_best = (r.best.model_dump() if r.best else None for r in (before, after))
-        yield Difference(last, "best epoch", a_best, b_best)
-    if after.best:
-        epoch = after.best.epoch
-        for file in (PREDICTIONS, BEST):
-            if not any((run.folder / file).exists() for run in (then, now)):
-                continue  # a function keeps them to itself
-            tensor = _differing_tensor(then.folder / file, now.folder / file)
-            if tensor is not None:
-                yield Difference(epoch, f"{file} {tensor}".strip(), None, None)
-
-
-def _of_epoch(number: int, then: Epoch | None, now: Epoch | None) -> Iterator[Difference]:
-    if then is None or now is None:
-        yield Difference(number, "history", then and "a line", now and "a line")
-        return
-    a, b = then.metrics, now.metrics
-    names = sorted({**a, **b}, key=lambda name: (not name.startswith("train/"), name))
-    for quantity, old, new in (
-        ("batch order", then.order_sha256, now.order_sha256),
-        *((name, a.get(name), b.get(name)) for name in names),
-        ("weights", then.weights_sha256, now.weights_sha256),
-    ):
+) -> Difference | None:
+    """Return where two runs first differ, as far as either recorded it."""
+    for epoch, quantity, old, new in _quantities(then, now, before, after):
         if old != new:
-            yield Difference(number, quantity, old, new)
+            return Difference(epoch, quantity, old, new)
+    if after.best is None:
+        return None
+    for file in (PREDICTIONS, BEST):
+        paths = then.folder / file, now.folder / file
+        if not any(path.exists() for path in paths):
+            continue  # a function keeps them to itself
+        if (tensor := _differing_tensor(*paths)) is not None:
+            return Difference(after.best.epoch, f"{file} {tensor}".strip(), None, None)
+    return None
+
+
+def _quantities(
+    then: RunFolder, now: RunFolder, before: RunRecord, after: RunRecord
+) -> Iterator[tuple[int, str, Any, Any]]:
+    """Yield what two runs recorded, epoch by epoch, then of the end: epoch, name, then, now."""
+    a, b = before.initial_weights or {}, after.initial_weights or {}
+    for name in {**a, **b}:
+        yield 0, f"initial weights {name}", a.get(name), b.get(name)
+    olds, news = ({epoch.epoch: epoch for epoch in run.history()} for run in (then, now))
+    for number in sorted({**olds, **news}):
+        old, new = olds.get(number), news.get(number)
+        if old is None or new is None:
+            yield number, "history", old and "a line", new and "a line"
+            continue
+        yield number, "batch order", old.order_sha256, new.order_sha256
+        names = {**old.metrics, **new.metrics}
+        for name in sorted(names, key=lambda name: (not name.startswith("train/"), name)):
+            yield number, name, old.metrics.get(name), new.metrics.get(name)
+        yield number, "weights", old.weights_sha256, new.weights_sha256
+    for key in ("status", "reason", "epochs", "weights_sha256"):
+        yield after.epochs, key, getattr(before, key), getattr(after, key)
+    best, best_now = (r.best.model_dump() if r.best else None for r in (before, after))
+    yield after.epochs, "best epoch", best, best_now
 
 
 def _differing_tensor(then: Path, now: Path) -> str | None:

@@ -58,11 +58,8 @@ def planned_sweep(
 ) -> Iterator[Sweep]:
     """Check and plan what `paribus sweep` requests; nothing is created yet.
 
-    `faults` are those of the command's options. Workers, by default as many as there are cores, end
-    with the block.
-
-    Raises:
-        RequestError: With all faults of options and request.
+    `faults` are those of the command's options, reported with those of the request. Workers, by
+    default as many as there are cores, end with the block.
     """
     with faults.collecting():
         root.check_writable()
@@ -81,11 +78,7 @@ def planned_sweep(
 
 
 class Sweep(Training):
-    """One command's part of a study: planned when it is made, trained by `train`.
-
-    Raises:
-        RequestError: With all faults of the request.
-    """
+    """One command's part of a study: planned when it is made, trained by `train`."""
 
     def __init__(
         self,
@@ -178,9 +171,6 @@ class Sweep(Training):
         """Ask the design for the next round, given what was found, and plan its runs.
 
         A run of an earlier round that has no result is left to the next command.
-
-        Raises:
-            RequestError: With the faults of all its settings.
         """
         wanted = []
         for setting, seeds in self.design.propose(self._values()):
@@ -353,11 +343,7 @@ class Sweep(Training):
 def planned_run(
     root: ResultsDir, request: Request, seed: int, faults: Faults
 ) -> Iterator[SingleRun]:
-    """Check and plan what `paribus run` requests, as `planned_sweep` does.
-
-    Raises:
-        RequestError: With all faults of the request.
-    """
+    """Check and plan what `paribus run` requests, as `planned_sweep` does."""
     with faults.collecting():
         root.check_writable()
     with Pool(1) as pool:
@@ -390,11 +376,7 @@ class SingleRun(Training):
             yield event
 
     def finished(self, again: str) -> RunRecord:
-        """Return the record.
-
-        Raises:
-            ParibusError: If the run was not finished; `again` says what to do then.
-        """
+        """Return the record; if the run was not finished, raise an error with the hint `again`."""
         if self.record is None:
             raise ParibusError(f"{self.run.id} was not finished.", again)
         return self.record
@@ -415,8 +397,7 @@ def planned_final(
 ) -> Iterator[FinalRun]:
     """Check and plan the final run of a study's setting; None: of its best one.
 
-    Raises:
-        RequestError: With the faults of the request; also where there is no test part to `test` on.
+    With `test` it has to have a test part.
     """
     root.check_writable()
     study = Study.load(root, name)

@@ -269,7 +269,8 @@ def labels_follow(subject: Subject) -> str:
         targets = torch.cat([aims for _, aims in models[0]])
         task = train_state.task
         answers = [torch.cat([outputs for outputs, _ in model]) for model in models]
-        scores = [_scores(task, outputs) for outputs in answers]
+        probabilities = [task.probabilities(outputs) for outputs in answers]
+        scores = [o if p is None else p for o, p in zip(answers, probabilities, strict=True)]
         score, chance = _score_and_chance(task, torch.stack(scores).mean(0), targets)
         summary = f"score {score:.2f} on {many(len(targets), 'example')} not trained on"
         summary += f" (0 is chance ± {chance:.2f}, 1 is perfect)"
@@ -306,12 +307,6 @@ def _plain_loss(outputs: Tensor, aims: Tensor) -> Tensor:
     if aims.dtype == torch.int64:
         return functional.cross_entropy(outputs, aims)
     return functional.binary_cross_entropy_with_logits(outputs, aims)
-
-
-def _scores(task: Task, outputs: Tensor) -> Tensor:
-    """Return probabilities; of values the predictions."""
-    probabilities = task.probabilities(outputs)
-    return outputs if probabilities is None else probabilities
 
 
 def _score_and_chance(task: Task, scores: Tensor, targets: Tensor) -> tuple[float, float]:

@@ -119,7 +119,12 @@ def overfits_one_batch(subject: Subject) -> str:
     chance on more examples.
     """
     part, train_state = subject.data.train, subject.train_state()
-    batch = part.select(some_rows(part, _most(train_state), alike=True))
+    most = FEW if affordable(train_state, EXAMPLES, UPDATES) < UPDATES else EXAMPLES
+    if train_state.task.targets == "values":  # no more than a linear model of this size can fit
+        width = train_state.task.width(train_state.data.outputs)
+        trained = sum(parameter.numel() for parameter in learning(train_state))
+        most = min(most, max(2, trained // (2 * width)))
+    batch = part.select(some_rows(part, most, alike=True))
     share, tried = _fitted(subject, batch)
     than = f"better than a constant prediction on {many(len(batch), 'example')}"
     found = f"{max(share, 0.0):.0%} {than}"
@@ -187,16 +192,6 @@ def is_linear(train_state: TrainState, part: Part) -> bool:
             for batch in (inputs[::2], inputs[1::2], (inputs[::2] + inputs[1::2]) / 2)
         )
     return torch.allclose(middle, (one + other) / 2, rtol=1e-3, atol=1e-5)
-
-
-def _most(train_state: TrainState) -> int:
-    """Return how many examples to fit: of values no more than a linear model of this size can."""
-    most = FEW if affordable(train_state, EXAMPLES, UPDATES) < UPDATES else EXAMPLES
-    if train_state.task.targets != "values":
-        return most
-    width = train_state.task.width(train_state.data.outputs)
-    trained = sum(parameter.numel() for parameter in learning(train_state))
-    return min(most, max(2, trained // (2 * width)))
 
 
 def starts_at_chance(subject: Subject) -> str:

@@ -48,7 +48,9 @@ def _is_evaluated_again(subject: Subject) -> str:
     with tempfile.TemporaryDirectory(prefix="paribus-check-") as scratch:
         folder = Path(scratch, run.id)
         data = resolver.data_record(subject.requested, SEED)
-        RunWriter(folder, run, data, 0).write(report)
+        writer = RunWriter(folder, run, data, 0)
+        writer.add(report)
+        writer.persist()
         again = evaluate_run(folder, "val", trust=True)
     for name, (then, now) in again.differs.items():
         raise RequestError(
@@ -90,8 +92,7 @@ CHECKS_OF_SCRIPT: Table = (
 def check(resolver: Resolver, requested: Configuration) -> Iterator[Check]:
     """Check a configuration of the resolver's experiment, yielding each check as it is done.
 
-    Raises:
-        RequestError: If there is nothing to check: the request is wrong, or the data cannot be had.
+    A request that is wrong, or data that cannot be had, is refused at once.
     """
     subject = Subject(resolver, requested)
     checks = CHECKS_OF_SCRIPT if isinstance(resolver, ScriptResolver) else CHECKS

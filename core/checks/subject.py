@@ -189,7 +189,12 @@ def explained(task: Task, outputs: Tensor, targets: Tensor) -> float:
         constant = constant.where(constant > 0, targets.double().square().mean(0).clamp(min=1e-12))
         return float((1 - errors / constant).mean())
     wrong = (task.predict(outputs) != targets).double().mean().item()
-    constant_wrong = 1 - _commonest(targets)
+    if targets.ndim == 1:
+        commonest = float(targets.bincount().max()) / len(targets)
+    else:
+        positive = targets.double().mean(0)
+        commonest = float(positive.maximum(1 - positive).mean())
+    constant_wrong = 1 - commonest
     return 1 - wrong / constant_wrong if constant_wrong else 1 - wrong
 
 
@@ -210,14 +215,6 @@ def ordered(task: Task, outputs: Tensor, targets: Tensor) -> float:
         if 0 < aims.sum() < len(aims) and bool(scores.isfinite().all())
     ]
     return sum(found) / len(found) if found else 0.0
-
-
-def _commonest(targets: Tensor) -> float:
-    """Return the share of targets that the best constant prediction gets right."""
-    if targets.ndim == 1:
-        return float(targets.bincount().max()) / len(targets)
-    positive = targets.double().mean(0)
-    return float(positive.maximum(1 - positive).mean())
 
 
 def learning(train_state: TrainState) -> list[nn.Parameter]:

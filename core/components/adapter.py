@@ -18,16 +18,11 @@ class Adapter:
     forward with one argument gets the dict or the tuple itself. Outputs that are no tensor are
     given to `predict`, else their ``logits`` are taken. Called with ``labels=targets`` the model
     returns its prediction and its own loss.
-
-    Attributes:
-        name: What messages call the model.
-        alone: The one argument of its forward besides ``labels``; None where there are more.
-        predict: The function of this name in the experiment's file.
     """
 
     name: str
-    alone: str | None
-    predict: Callable[[Any], Any] | None
+    alone: str | None  # the one argument of its forward besides ``labels``; None: more
+    predict: Callable[[Any], Any] | None  # the function of this name in the experiment's file
 
     def spread(self, _model: nn.Module, args: Any, keywords: dict[str, Any]) -> Any:
         """Return the arguments that the model's forward is called with."""
@@ -39,11 +34,7 @@ class Adapter:
     def prediction(
         self, _model: nn.Module, _args: Any, keywords: dict[str, Any], outputs: Any
     ) -> Any:
-        """Return what the outputs predict: a tensor; other outputs stay, and are refused later.
-
-        Raises:
-            RequestError: If the model's own loss is wanted and there is none.
-        """
+        """Return what the outputs predict: a tensor; other outputs stay, and are refused later."""
         found = outputs
         if not isinstance(outputs, Tensor):
             found = self.predict(outputs) if self.predict else _named(outputs, "logits", outputs)

@@ -25,9 +25,8 @@ Weights = Literal["balanced"] | list[Weight] | None
 class CrossEntropy(nn.CrossEntropyLoss):
     """Cross entropy of logits `[N, C]` and classes int64 `[N]`.
 
-    With weights it is the mean over examples of the weighted losses. `torch.nn.CrossEntropyLoss`
-    divides by the sum of the batch's weights instead, so that the same example counts more or less
-    with what stands beside it in the batch; without weights the two are equal.
+    With weights it is the mean over examples of the weighted losses; `torch.nn.CrossEntropyLoss`
+    divides by the sum of the batch's weights, so that what an example counts depends on its batch.
 
     Args:
         weight: ``balanced``, a list with a factor for each class, or none.
@@ -82,9 +81,8 @@ class BCE(BCEWithLogits):
 def balanced_weights(train: Part, width: int, classes: int) -> list[float]:
     """Return the weights by which every class counts the same in the training part.
 
-    For C classes they are N / (C · examples of the class), as scikit-learn's ``balanced``; for the
-    `width` logits of labels negative examples / positive ones, as torch's ``pos_weight`` wants
-    them.
+    For C classes N / (C · examples of the class), as scikit-learn's ``balanced``; for the `width`
+    logits of labels negative examples / positive ones, as torch's ``pos_weight`` wants them.
     """
     targets = train.targets
     if targets.ndim == 1 and width > 1:

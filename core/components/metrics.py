@@ -19,7 +19,7 @@ from torch import Tensor
 
 from paribus.core.config.schema import DIRECTIONS, Direction
 from paribus.core.config.values import show_value
-from paribus.core.errors import RequestError, did_you_mean, nearest, shown
+from paribus.core.errors import RequestError, did_you_mean, shown
 from paribus.core.sources.reads import Reads, observing, refusing
 
 if TYPE_CHECKING:
@@ -51,10 +51,7 @@ def confusion_counts(targets: Tensor, predicted: Tensor) -> Tensor:
 def per_class(targets: Tensor, predicted: Tensor, classes: int) -> dict[str, Tensor]:
     """Return precision, recall, f1 (float64) and support (int64) of each class or label.
 
-    Args:
-        targets: Classes int64 `[N]`, or labels int64 `[N, L]` of 0 and 1; `predicted` likewise.
-        predicted: What the outputs stand for.
-        classes: How many there are, in the data or not.
+    Targets and predictions are classes int64 `[N]`, or labels int64 `[N, L]` of 0 and 1.
     """
     if targets.ndim == 2:
         return ratios((targets * predicted).sum(0), targets.sum(0), predicted.sum(0))
@@ -63,12 +60,10 @@ def per_class(targets: Tensor, predicted: Tensor, classes: int) -> dict[str, Ten
 
 
 def ratios(hits: Tensor, support: Tensor, predicted: Tensor) -> dict[str, Tensor]:
-    """Return precision, recall, f1 (float64) and support of each class from counts, int64 `[C]`.
+    """Return precision, recall, f1 (float64) and support of each class.
 
-    Args:
-        hits: Examples of the class that were predicted to be.
-        support: Examples of the class.
-        predicted: Examples that were predicted to be of the class.
+    Each count is int64 `[C]`: a class's examples that were predicted to be of it (`hits`), its
+    examples (`support`), and the examples predicted to be of it.
     """
 
     def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
@@ -83,11 +78,10 @@ def ratios(hits: Tensor, support: Tensor, predicted: Tensor) -> dict[str, Tensor
 
 
 def classification_metrics(targets: Tensor, predicted: Tensor, classes: int) -> dict[str, float]:
-    """Return accuracy (over all decisions), and macro precision, recall and F1.
+    """Return accuracy (over all decisions), and macro precision, recall and F1, of `per_class`.
 
-    The arguments are those of `per_class`. A class that no example has and that was never predicted
-    is left out of the macro means; such a label counts 0. torchmetrics and scikit-learn do the
-    same.
+    As torchmetrics and scikit-learn: a class that no example has and that was never predicted is
+    left out of the macro means; such a label counts 0.
     """
     rows = per_class(targets, predicted, classes)
     if targets.ndim == 1:
@@ -116,12 +110,8 @@ def choose_selection(
 ) -> dict[str, str]:
     """Return metric and direction by which the best epoch is chosen.
 
-    Args:
-        select: What was requested: ``metric``, in full, by its last part (``auroc`` finds
-            ``val/binary_auroc``) or as in ``metrics``, and ``direction``; None where the task
-            decides.
-        task: Has metrics and a usual choice.
-        extra: Further metrics.
+    The metric may be written in full, by its last part (``auroc`` finds ``val/binary_auroc``) or as
+    in ``metrics``; None of it or of the direction: the task decides.
 
     Raises:
         RequestError: If the runs have no such metric, or it is not known which way is better.
@@ -177,11 +167,7 @@ def is_better(direction: Direction, new: float | None, old: float | None) -> boo
 def extra_metrics(
     configured: Sequence[str | Mapping[str, Any]], task: Task, outputs: int
 ) -> list[ExtraMetric]:
-    """Make the metrics that a configuration names, each for the task.
-
-    Raises:
-        RequestError: If there is no such metric, it cannot be made, or two would have one name.
-    """
+    """Make the metrics that a configuration names for the task; refuse two of one name."""
     found: dict[str, ExtraMetric] = {}
     for metric in configured:
         made = ExtraMetric(metric, task, outputs)
@@ -205,8 +191,7 @@ class ExtraMetric:
 
     Attributes:
         name: As it is typed: ``MulticlassAccuracy(top_k=2)``.
-        key: The name in the history: ``torchmetrics.MulticlassAUROC`` → ``multiclass_auroc``, and
-            with keywords ``multiclass_accuracy_top_k_2``.
+        key: In the history: ``multiclass_auroc``, with keywords ``multiclass_accuracy_top_k_2``.
 
     Raises:
         RequestError: If there is no such metric, or it cannot be made for this task.
@@ -248,13 +233,10 @@ class ExtraMetric:
         """Return the metric over a whole part, from outputs float `[N, …]` and its targets.
 
         The mean area under the curve (AUROC) is that of the classes or labels that have one: those
-        of which the part has examples, and others.
-
-        Raises:
-            RequestError: If it is not one number.
+        of which the part has examples, and others. A metric that is not one number is refused.
         """
-        if self.task.targets == "values" and targets.shape[1] == 1:
-            targets = targets.squeeze(1)
+        if self.task.targets == "values":
+            targets = targets.squeeze(1)  # of one column, else as they are
         self.metric.reset()
         with warnings.catch_warnings():
             # Of absent classes torchmetrics warns every epoch.
@@ -285,8 +267,6 @@ def _find_metric(name: str) -> Any:
                 found = getattr(importlib.import_module(place), word, None)
             if inspect.isclass(found) and issubclass(found, torchmetrics.Metric):
                 return found
-    close = nearest(name, [w for w in dir(torchmetrics.classification) if w[0].isupper()])
-    hint = "Name a class of torchmetrics, such as CohenKappa."
-    if close:
-        hint = f"Did you mean '{close}'?"
+    classes = [w for w in dir(torchmetrics.classification) if w[0].isupper()]
+    hint = did_you_mean(name, classes, "Name a class of torchmetrics, such as CohenKappa.")
     raise RequestError(f"metrics: there is no torchmetrics metric '{shown(name)}'.", hint)

@@ -293,11 +293,7 @@ def _tensor_bytes(tensor: Tensor) -> bytes:
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
-    """Put all of a model's weights into it; `name` is their run's.
-
-    Raises:
-        DamagedError: If they are another model's.
-    """
+    """Put a run's weights into its model; raise DamagedError, with its name, if they do not fit."""
     try:
         model.load_state_dict(dict(weights))
     except RuntimeError as error:

@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from paribus.core.config.registry import GROUPS, LR_SCALE, NO_DECAY
 from paribus.core.config.schema import Interval
-from paribus.core.errors import Faults, RequestError, did_you_mean, first_few, nearest, shown
+from paribus.core.errors import Faults, RequestError, did_you_mean, first_few, shown
 from paribus.core.sources.reads import refusing
 
 # One fused kernel per step instead of a dozen small ones; measured on the CPU, where these four
@@ -114,11 +114,7 @@ def parameter_groups(
     """Return what an optimizer is made with: the parameters that are trained, or groups of them.
 
     The first group is one whose learning rate is not scaled, if there is one: its rate is recorded.
-
-    Args:
-        model: Whose parameters they are.
-        keywords: The optimizer's, resolved.
-        objects: What the experiment's file defines.
+    `objects` is what the experiment's file defines.
 
     Raises:
         RequestError: If a name means no parameter, or several names mean one; if a function of the
@@ -171,8 +167,7 @@ def _named(
     if not found:
         parts = [name.split(".") for name in trained]
         names = dict.fromkeys(".".join(p[:k]) for p in parts for k in range(1, len(p) + 1))
-        close = nearest(pattern, names)
-        hint = f"Did you mean '{close}'?" if close else f"Names are {first_few(list(names))}."
+        hint = did_you_mean(pattern, names, f"Names are {first_few(list(names))}.")
         text = f"optimizer.{key}: '{shown(pattern)}' means no parameter that is trained."
         raise RequestError(text, hint)
     return found
@@ -234,13 +229,7 @@ _COUNT: dict[Interval, tuple[type[LRScheduler], ...]] = {
 def scheduler_interval(
     scheduler: LRScheduler, factory: Callable[..., Any], name: str, requested: Interval | None
 ) -> Interval:
-    """Return after what a scheduler steps.
-
-    Args:
-        scheduler: As its factory returned it.
-        factory: The class or function that the configuration names.
-        name: How it names that.
-        requested: `scheduler.interval`.
+    """Return after what a scheduler, made by `factory` and called `name`, steps.
 
     Raises:
         RequestError: If neither the object nor the configuration says it, or they contradict.

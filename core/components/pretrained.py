@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,11 @@ _LEAVE_OUT = "Leave train.start_from out."
 def begin_from(
     model: nn.Module, path: str | None, width: int, preprocessing: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Put every tensor of a file that fits into a model.
+    """Put every tensor of a file that fits into a model; no file changes nothing.
 
-    Layers sized by the number of classes stay as they were drawn where that number or, if the file
-    has them, the classes' names differ. Any other difference is refused. Mean and scale of
+    Layers sized by `width`, the number of classes, stay as they were drawn where that number or, if
+    the file has them, the classes' names differ. Any other difference is refused. Mean and scale of
     standardized inputs are always those of the training part here.
-
-    Args:
-        model: Takes the weights.
-        path: A file of safetensors, or of a state dict of torch; None changes nothing.
-        width: Numbers that the model returns per example.
-        preprocessing: Of the data to train on (`paribus.core.data.prepare.Data`).
 
     Returns:
         Layer to why it starts fresh: ``{"fc": "37 classes, file has 1000"}``.
@@ -44,7 +39,9 @@ def begin_from(
     if path is None:
         return {}
     weights, source, renamed = read_weights(path), shown(path, 200), None
-    then, here = InputSchema.of_file(_existing(path)), InputSchema.of(preprocessing)
+    then, here = None, InputSchema.of(preprocessing)
+    with suppress(ValueError, KeyError, TypeError):  # another program means something else by it
+        then = InputSchema.of(_noted(_existing(path), "preprocessing"))
     if then is not None:
         _refuse_other_inputs(then, here, source)
         if then.class_names != here.class_names:
@@ -63,17 +60,10 @@ def put_weights(
     source: str,
     renamed: str | None = None,
 ) -> dict[str, str]:
-    """Put tensors that fit into a model; arguments and result else as of `begin_from`.
+    """Put tensors that fit into a model, as `begin_from` does.
 
-    Args:
-        model: Takes the weights.
-        weights: Name to tensor.
-        width: Numbers that the model returns per example.
-        source: What a message calls the file.
-        renamed: How its classes differ, though there may be as many; None: they do not.
-
-    Raises:
-        RequestError: Listing what is missing, unexpected, or of another shape.
+    `source` is what messages call the file; `renamed` says how its classes differ, though there
+    may be as many. Raises RequestError listing what is missing, unexpected, or of another shape.
     """
     own: Mapping[str, Tensor] = model.state_dict()
     fresh: dict[str, str] = {}
@@ -129,21 +119,8 @@ def examples_of(configuration: Mapping[str, Any], seed: int, fingerprint: str | 
 
 
 def refuse_seen(path: str, examples: list[Any]) -> None:
-    """Refuse weights of a run that may have been trained on what this one validates on.
-
-    Args:
-        path: `train.start_from`.
-        examples: Of this run, from `examples_of`.
-
-    Raises:
-        RequestError: If the file is a run's, on the same data with another split or fold.
-    """
-    if Path(path).suffix != ".safetensors":
-        return
-    try:
-        there = json.loads(_metadata(_existing(path)).get("examples", "null"))
-    except (ValueError, RecursionError):
-        return  # another program means something else by "examples"
+    """Refuse weights of a run that may have been trained on what this one validates on."""
+    there = _noted(_existing(path), "examples")
     if isinstance(there, list) and there[:1] == examples[:1] and there != examples:
         raise RequestError(
             f"{shown(path, 200)} was trained on examples of this data that this run validates on: "
@@ -153,19 +130,12 @@ def refuse_seen(path: str, examples: list[Any]) -> None:
 
 
 class InputSchema(BaseModel, frozen=True):
-    """What a model's inputs and outputs mean; None: unknown, or there is no such thing.
+    """What a model's inputs and outputs mean; None: unknown, or there is no such thing."""
 
-    Attributes:
-        class_names: In the order of the outputs.
-        words: The vocabulary of texts, in the order of the ids.
-        columns: Of a table; those of words with their categories.
-        standardized: Whether inputs had mean 0 and deviation 1.
-    """
-
-    class_names: list[str] | None
-    words: list[str] | None
-    columns: list[str] | None
-    standardized: bool
+    class_names: list[str] | None  # in the order of the outputs
+    words: list[str] | None  # the vocabulary of texts, in the order of the ids
+    columns: list[str] | None  # of a table; those of words with their categories
+    standardized: bool  # whether inputs had mean 0 and deviation 1
 
     @classmethod
     def of(cls, preprocessing: Mapping[str, Any]) -> InputSchema:
@@ -182,16 +152,6 @@ class InputSchema(BaseModel, frozen=True):
             columns=columns,
             standardized=preprocessing["standardize"] is not None,
         )
-
-    @classmethod
-    def of_file(cls, file: Path) -> InputSchema | None:
-        """Return that of a run's ``best.safetensors``; None of any other file of weights."""
-        if file.suffix != ".safetensors":
-            return None
-        try:
-            return cls.of(json.loads(_metadata(file).get("preprocessing", "")))
-        except (ValueError, KeyError, TypeError, RecursionError):
-            return None  # another program means something else by "preprocessing"
 
 
 def _refuse_other_inputs(then: InputSchema, here: InputSchema, source: str) -> None:
@@ -228,15 +188,7 @@ def is_torchvision(name: str) -> bool:
 
 
 def pretrained_file(name: str, weights: str) -> tuple[str, Path]:
-    """Return the address of torchvision's own weights, and the file in which torch keeps them here.
-
-    Args:
-        name: The builder's path, such as ``torchvision.models.resnet18``.
-        weights: ``DEFAULT``, ``IMAGENET1K_V1`` or the like.
-
-    Raises:
-        RequestError: If there are no such weights.
-    """
+    """Return the address of torchvision's own weights, and the file where torch keeps them."""
     from torchvision.models import get_model_weights
 
     try:
@@ -258,16 +210,8 @@ def put_pretrained(
 ) -> dict[str, str]:
     """Put torchvision's own weights into a model that was built for other classes.
 
-    The builder itself reads them into a second model: it knows the names that older files have.
-
-    Args:
-        model: Takes them.
-        name: The builder's path.
-        builder: Builds the second model.
-        keywords: Of the builder, with ``weights`` and ``num_classes``.
-
-    Returns:
-        As `begin_from`.
+    The builder itself, with these keywords, reads them into a second model: it knows the names that
+    older files have. Returns what `begin_from` does.
 
     Raises:
         RequestError: If there are no such weights, or they cannot be downloaded.
@@ -324,11 +268,7 @@ def read_weights(path: str) -> dict[str, Tensor]:
 
 
 def weights_digests(configuration: Mapping[str, Any]) -> dict[str, str]:
-    """Return the sha256 of each file of weights, by the key of the configuration that names it.
-
-    Raises:
-        RequestError: If there is no such file.
-    """
+    """Return the sha256 of each file of weights, which has to exist, by the key that names it."""
     model = configuration.get("model", {"name": ""})
     files = {}
     if path := get(configuration, "train.start_from"):
@@ -338,11 +278,15 @@ def weights_digests(configuration: Mapping[str, Any]) -> dict[str, str]:
     return {key: sha256_file(file) for key, file in files.items()}
 
 
-def _metadata(file: Path) -> Mapping[str, str]:
+def _noted(file: Path, key: str) -> Any:
+    """Return what a run's ``best.safetensors`` says under a key; None of other files."""
     from safetensors import safe_open
 
-    with safe_open(file, "pt") as opened:
-        return opened.metadata() or {}
+    if file.suffix != ".safetensors":
+        return None
+    with safe_open(file, "pt") as opened, suppress(ValueError, RecursionError):
+        return json.loads((opened.metadata() or {}).get(key, "null"))
+    return None
 
 
 def _existing(path: str) -> Path:
@@ -356,14 +300,11 @@ def _existing(path: str) -> Path:
 
 
 def train_only(model: nn.Module, prefixes: Sequence[str]) -> list[nn.Module]:
-    """Freeze all parameters that begin with none of the prefixes.
+    """Freeze all parameters that begin with none of the prefixes, each of which some begin with.
 
     Returns:
         The layers with parameters or statistics of their own of which nothing is trained. In
         training they have to stay as in evaluation: normalization then keeps its statistics.
-
-    Raises:
-        RequestError: If nothing begins with a prefix.
     """
     if not prefixes:
         return []

@@ -40,11 +40,7 @@ class Task(ABC):
     loss: tuple[str, ...]
 
     def width(self, outputs: int) -> int:
-        """Return how many numbers per example the model returns, of so many classes or columns.
-
-        Raises:
-            RequestError: If the data is another task's.
-        """
+        """Return how many numbers per example the model returns; refuse another task's data."""
         return outputs
 
     def loss_targets(self, targets: Tensor) -> Tensor:
@@ -71,11 +67,11 @@ class Task(ABC):
         """Return the metrics of a whole part."""
 
     def confusion(self, outputs: Tensor, targets: Tensor) -> dict[str, Matrix | None]:  # noqa: ARG002
-        """Count (target, prediction), as records have it.
+        """Count (target, prediction), as records have it; None for values.
 
         Returns:
-            ``confusion_matrix``, one for each label; None for values, and for many classes, which
-            have ``confusion_counts`` instead: (target, prediction, count) of what occurs.
+            ``confusion_matrix``, one for each label, or for many classes None and
+            ``confusion_counts``: (target, prediction, count) of what occurs.
         """
         return {"confusion_matrix": None}
 
@@ -228,7 +224,7 @@ class Regression(Task):
         return metrics.regression_metrics(outputs, targets)
 
     def scores(self, outputs: Tensor) -> Tensor:
-        return outputs.squeeze(1) if outputs.shape[1] == 1 else outputs
+        return outputs.squeeze(1)  # of one column, else as they are
 
     def metric_keywords(self, outputs: int) -> Mapping[str, Any]:
         return {"num_outputs": outputs}

@@ -31,24 +31,14 @@ _FILES = (".json", ".jsonl", ".csv", "")  # what metrics are read from; "": a fo
 
 @dataclass(frozen=True)
 class Command:
-    """What an experiment's file says of its command.
+    """What an experiment's file says of its command."""
 
-    Attributes:
-        words: Of `COMMAND`, with their braces.
-        folder: Where it runs, and where relative paths begin.
-        levels: The baseline's level of each hyperparameter.
-        inputs: `INPUTS`: files and folders that decide the numbers besides those in `words`.
-        pattern: `METRICS` as a regular expression for each line that it prints; None: the form of
-            the line decides.
-        written: `METRICS` as a file, or folder of TensorBoard events, that it writes instead.
-    """
-
-    words: Sequence[str]
-    folder: Path
-    levels: Mapping[str, Any]
-    inputs: Sequence[str]
-    pattern: re.Pattern[str] | None
-    written: str | None
+    words: Sequence[str]  # of `COMMAND`, with their braces
+    folder: Path  # where it runs, and where relative paths begin
+    levels: Mapping[str, Any]  # the baseline's level of each hyperparameter
+    inputs: Sequence[str]  # `INPUTS`: what decides the numbers besides the files in `words`
+    pattern: re.Pattern[str] | None  # `METRICS` as an expression; None: a line's form decides
+    written: str | None  # `METRICS` as a file, or folder of TensorBoard events, that it writes
 
     def render(self, levels: Mapping[str, Any], seed: int, out: Path) -> list[str]:
         """Return the words to start; numbers as Python writes them, ``true``, ``false``, ``none``.

@@ -20,7 +20,7 @@ from paribus.core.config.command import COMMAND, Command, read_command
 from paribus.core.config.schema import COMPONENTS, SCRIPT, Configuration, same_value
 from paribus.core.config.signatures import plain_default, read_signature
 from paribus.core.config.values import as_plain, parse_component, with_place
-from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, shown
+from paribus.core.errors import Faults, RequestError, did_you_mean, shown
 from paribus.core.fileio import user_path
 from paribus.core.records.record import (
     RunRecord,
@@ -39,8 +39,6 @@ class Experiment:
     """What an experiment file defines.
 
     Attributes:
-        name: The file's name without ``.py``.
-        path: The file.
         question: The first line of its docstring.
         baseline: The configuration to compare with, as the file states it.
         axes: Hyperparameter to levels (a list) or their text, in the file's order.
@@ -68,11 +66,7 @@ def catalogue() -> dict[str, Path]:
 
 
 def find_experiment(name: str) -> Path:
-    """Return the file of an experiment: a name of the catalogue, or the path of a ``.py`` file.
-
-    Raises:
-        RequestError: If there is neither.
-    """
+    """Return the file of an experiment, a name of the catalogue or a file's path, or refuse."""
     known = catalogue()
     if name in known:
         return known[name]
@@ -86,9 +80,10 @@ def find_experiment(name: str) -> Path:
             return path.resolve()
         if path.stem in known and is_file:
             hint = f"Did you mean '{path.stem}'? {hint}"
-        elif is_file and (near := nearest(path.name, [f.name for f in path.parent.glob("*.py")])):
-            hint = f"Did you mean '{shown(near)}'? {hint}"
-        elif not is_file and Path(f"{name}.py").is_file():
+        elif is_file:
+            beside = [shown(file.name) for file in path.parent.glob("*.py")]
+            hint = f"{did_you_mean(path.name, beside, '')} {hint}".strip()
+        elif Path(f"{name}.py").is_file():
             hint = f"Did you mean '{shown(name)}.py'?"
         elif path.suffix.lower() in (".csv", ".tsv") and path.is_file():
             hint = f"To make one of this table: paribus new NAME --data {shown(name)}"
@@ -192,11 +187,7 @@ def _carries(path: Path) -> bool:
 
 
 def refuse_while_loading(call: str) -> None:
-    """Refuse to train from within an experiment's file that is being loaded.
-
-    Raises:
-        RequestError: Saying how a file can be an experiment and a script.
-    """
+    """Refuse to train from within an experiment's file that is being loaded."""
     if _loading:
         raise RequestError(
             f"{_loading[-1].name} calls {call} while it is loaded as an experiment.",
@@ -205,11 +196,7 @@ def refuse_while_loading(call: str) -> None:
 
 
 def object_name(value: Any, path: Path, objects: Mapping[str, Any], where: str) -> str:
-    """Return a configuration's name for an object: ``file.py:name`` or a dotted path.
-
-    Raises:
-        RequestError: If it can be found by neither.
-    """
+    """Return a configuration's name for an object, ``file.py:name`` or a dotted path, or refuse."""
     if getattr(value, "__module__", None) == objects["__name__"]:
         for name, candidate in objects.items():
             if candidate is value:
@@ -332,11 +319,7 @@ def script_baseline(file: str, objects: Mapping[str, Any], faults: Faults) -> di
 
 
 def check_function(function: Any, where: str) -> None:
-    """Refuse what cannot be an experiment, as far as that shows without calling it.
-
-    Raises:
-        RequestError: With every fault.
-    """
+    """Refuse, with every fault, what is no experiment, as far as that shows without calling it."""
     where, faults = shown(where), Faults()
     if not inspect.isgeneratorfunction(function):
         raise RequestError(f"{where} is no generator: it yields no metrics.", _YIELD)
@@ -366,10 +349,8 @@ def check_function(function: Any, where: str) -> None:
 def read_metrics(item: Any, metric: str) -> dict[str, float]:
     """Read one yielded dict as names to numbers, which need not be finite.
 
-    A number may be an array or tensor of one element. The metric that `SELECT` names is required.
-
-    Raises:
-        RequestError: If it is not such a dict, or lacks the metric.
+    A number may be an array or tensor of one element. Refused is what is no such dict, or lacks the
+    `metric` that `SELECT` names.
     """
     if not isinstance(item, Mapping):
         raise RequestError(f"{shown(repr(item))} is not a dict of names to numbers.", _YIELD)

@@ -9,7 +9,7 @@ import importlib
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 from urllib.error import URLError
 
@@ -34,7 +34,7 @@ from paribus.core.config.signatures import (
     plain_default,
     read_signature,
 )
-from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, shown
+from paribus.core.errors import Faults, RequestError, did_you_mean, shown
 from paribus.core.sources.module_finder import Finder
 from paribus.core.sources.reads import Reads, observing
 
@@ -180,17 +180,12 @@ def resolve_component(kind: str, name: str, experiment: Experiment) -> Resolved:
 
     Raises RequestError if there is no such name, or what is there is not of this kind.
     """
-    if (kind, name) not in experiment.resolved:
-        experiment.resolved[kind, name] = _resolve(kind, name, experiment)
-    return experiment.resolved[kind, name]
-
-
-def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
+    if (kind, name) in experiment.resolved:
+        return experiment.resolved[kind, name]
     function, trusted = _find(kind, name, experiment)
     if not _is_of_kind(kind, function, trusted):
-        raise RequestError(
-            f"{kind}: '{shown(name)}' is not {_KIND_TEXT[kind]}.", _short_names(kind)
-        )
+        short = f"Short names are {', '.join(NAMES[kind])}." if NAMES[kind] else ""
+        raise RequestError(f"{kind}: '{shown(name)}' is not {_KIND_TEXT[kind]}.", short)
     if kind == "script":
         check_function(function, name)
     run_time = 1 if kind in ("optimizer", "scheduler") else 0
@@ -199,15 +194,14 @@ def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
     signature = read_signature(function, run_time, _HIDDEN.get(kind, ()))
     if kind == "model" and (made_by := getattr(function, "config_class", None)):
         function = functools.wraps(function, updated=())(functools.partial(_configured, function))
-        own = read_signature(made_by, 0, _HIDDEN["config"]).parameters
-        signature = Signature({**own, "num_labels": Parameter("num_labels", int, REQUIRED)}, False)
+        own = Signature(read_signature(made_by, 0, _HIDDEN["config"]).parameters, open=False)
+        signature = own.adding(Parameter("num_labels", int, REQUIRED))
     module = getattr(function, "__module__", "") or ""
     if kind == "model" and signature.open and module.startswith("torchvision.models"):
         # torchvision's builders pass num_classes through **kwargs.
-        classes = Parameter("num_classes", int, inspect.Parameter.empty)
+        classes = Parameter("num_classes", int, REQUIRED)
         weights = Parameter("weights", str | None, None)  # the name of an enum's member
-        more = {"weights": weights, "num_classes": classes}
-        signature = replace(signature, parameters={**signature.parameters, **more})
+        signature = signature.adding(weights, classes)
     for key, (what, takes, about) in _BESIDE.get(kind, {}).items():
         if key in signature.parameters:
             raise RequestError(
@@ -215,9 +209,9 @@ def _resolve(kind: str, name: str, experiment: Experiment) -> Resolved:
                 "Give the keyword another name.",
             )
         if about is None or about in signature.parameters:
-            more = {key: Parameter(key, takes, None)}
-            signature = replace(signature, parameters={**signature.parameters, **more})
-    return Resolved(kind, name, function, signature)
+            signature = signature.adding(Parameter(key, takes, None))
+    experiment.resolved[kind, name] = found = Resolved(kind, name, function, signature)
+    return found
 
 
 def _configured(function: Any, **keywords: Any) -> Any:
@@ -226,11 +220,7 @@ def _configured(function: Any, **keywords: Any) -> Any:
 
 
 def _timm(name: str) -> Callable[..., Any]:
-    """Return a function that builds timm's model of a name.
-
-    Raises:
-        RequestError: If timm is not installed, or has no such model.
-    """
+    """Return a function that builds timm's model of a name."""
     try:
         import timm
     except ImportError as error:
@@ -279,10 +269,6 @@ def _with_hub(fetch: Callable[[], Any], what: str) -> Any:
         return fetch()
     finally:
         constants.HF_HUB_OFFLINE = before
-
-
-def _short_names(kind: str) -> str:
-    return f"Short names are {', '.join(NAMES[kind])}." if NAMES[kind] else ""
 
 
 def check_components(configuration: Form, experiment: Experiment, faults: Faults) -> Form:
@@ -416,11 +402,9 @@ def _import(kind: str, dotted: str) -> Any:
             raise RequestError(text) from error
         for part in parts[cut:]:
             if not hasattr(found, part):
-                near = nearest(part, [n for n in dir(found) if not n.startswith("_")])
-                raise RequestError(
-                    f"{kind}: {module_name} has no '{shown(part)}'.",
-                    f"Did you mean '{near}'?" if near else "",
-                )
+                own = [n for n in dir(found) if not n.startswith("_")]
+                text = f"{kind}: {module_name} has no '{shown(part)}'."
+                raise RequestError(text, did_you_mean(part, own, ""))
             found = getattr(found, part)
         return found
     raise RequestError(

@@ -131,9 +131,7 @@ class Split(_Frozen):
     def resolved(self, usual: Method, *, ready_made: bool) -> Split:
         """Return it with method, folds and share of validation decided.
 
-        Args:
-            usual: The method where none is given.
-            ready_made: Whether the data function made the parts itself.
+        Without a method it is the `usual` one; data that is `ready_made` has its parts already.
         """
         usual = "in_order" if self.time_on else "stratified" if self.stratify_on else usual
         method = self.method or usual
@@ -227,11 +225,7 @@ class Configuration(_Frozen):
         return self.model_dump(mode="json")
 
     def replace(self, key: str, value: Any) -> Configuration:
-        """Return a copy with one dotted key set as by `with_value`, checked.
-
-        Raises:
-            RequestError: If the value does not fit the key.
-        """
+        """Return a copy with one dotted key set as by `with_value`; refuse what does not fit."""
         return Configuration.parse(with_value(self.to_dict(), key, value), key)
 
     def component(self, kind: str) -> Component:
@@ -368,11 +362,7 @@ def with_value(configuration: Mapping[str, Any], key: str, value: Any) -> dict[s
 
 
 def full_key(key: str, known: Iterable[str]) -> str:
-    """Return the one known key that this is, or is the last part of, as ``lr`` may be.
-
-    Raises:
-        RequestError: If there is no such key, or several.
-    """
+    """Return the one known key that this is, or is the last part of, as ``lr`` may be."""
     known = list(known)
     if key in known:
         return key

@@ -4,19 +4,21 @@ In a one-factor study a keyword that is dropped reads as "no effect". So an unkn
 error, and a value is checked against its parameter's annotation, else the type of its default.
 """
 
+from __future__ import annotations
+
 import inspect
 import json
 import re
 import types
 import typing
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Union
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from paribus.core.config.values import NULL_WORDS, show_value
-from paribus.core.errors import Faults, RequestError, did_you_mean, nearest, one_of, shown
+from paribus.core.errors import Faults, RequestError, did_you_mean, one_of, shown
 
 REQUIRED = inspect.Parameter.empty
 UNRECORDED = "unrecorded"  # metadata of a keyword that is newer than records without it
@@ -45,17 +47,15 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Signature:
-    """The keywords that a user may give to a component.
+    """The keywords that a user may give to a component."""
 
-    Attributes:
-        parameters: By name, in the signature's order.
-        open: Whether it takes further keywords (``**kwargs``), which cannot be checked here.
-        further: Names of some of these: the keywords of the class that it returns.
-    """
+    parameters: dict[str, Parameter]  # by name, in the signature's order
+    open: bool  # whether it takes further keywords (``**kwargs``), which cannot be checked here
+    further: tuple[str, ...] = ()  # names of some of these: of the class that it returns
 
-    parameters: dict[str, Parameter]
-    open: bool
-    further: tuple[str, ...] = ()
+    def adding(self, *more: Parameter) -> Signature:
+        """Return it with further keywords."""
+        return replace(self, parameters=self.parameters | {p.name: p for p in more})
 
 
 def read_signature(
@@ -103,10 +103,8 @@ def check_keyword(parameter: Parameter, value: Any, where: str) -> Any:
             return accepted
     hint = ""
     if isinstance(value, str):
-        if close := nearest(value, words):
-            hint = f"Did you mean '{close}'?"
-        elif re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", value):
-            hint = "It is text: leave its quotes out."
+        is_number = re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", value)
+        hint = did_you_mean(value, words, "It is text: leave its quotes out." if is_number else "")
     raise RequestError(
         f"{where}={shown(show_value(value))}: must be {describe(parameter.accepted)}.", hint
     )

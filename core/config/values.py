@@ -62,9 +62,7 @@ def parse_value(text: str, where: str) -> Any:
     """Read one typed value: number, word, true or false, list, or a dict as JSON has it.
 
     ``none`` stays a word: whether it means null depends on the parameter; `signatures` decides.
-
-    Raises:
-        RequestError: If the text is no YAML, too long, or holds a number that is not finite.
+    Refused is what is no YAML, too long, or holds a number that is not finite.
     """
     if len(text) > MAX_LENGTH:
         raise RequestError(f"{where}: the value is longer than {MAX_LENGTH} characters.")

@@ -20,11 +20,7 @@ def is_frame(values: object) -> bool:
 
 
 def as_array(values: Any, what: str, where: str) -> Array:
-    """Return values of any dtype as an array `[N, ...]`.
-
-    Raises:
-        RequestError: The values are no array, tensor, list or frame, or do not fit in one array.
-    """
+    """Return values of any dtype as an array `[N, ...]`; raise RequestError if they are none."""
     try:
         if isinstance(values, torch.Tensor):
             dense = values.detach().cpu()
@@ -48,10 +44,6 @@ def as_array(values: Any, what: str, where: str) -> Array:
 
 def features_array(features: Any, where: str) -> tuple[Array, tuple[str, ...] | None]:
     """Return features as a numeric array `[N, ...]` with at least two dimensions, and column names.
-
-    Args:
-        features: An array, a tensor, a list, or a DataFrame with columns of numbers.
-        where: Where they came from, as messages say it.
 
     Raises:
         RequestError: Something in them is not a number, or there is nothing in them.
@@ -112,16 +104,10 @@ NOISE = 1e-13  # relative difference of values that are the same but for float64
 def too_fine(
     low: npt.ArrayLike, high: npt.ArrayLike, error: npt.ArrayLike, steps: int = STEPS
 ) -> Array:
-    """Return which columns float32 cannot keep: bool, of their shape.
+    """Return which columns float32 cannot keep: bool, of the shape of each argument.
 
-    It keeps fewer than so many steps of what they vary by, such as 28 of an hour of seconds since
-    1970.
-
-    Args:
-        low: Lowest value of each column, float64.
-        high: Highest value of each.
-        error: Largest error of float32 in each.
-        steps: Between the lowest and the highest value.
+    It keeps fewer than so many steps between a column's lowest and highest value (float64), by its
+    largest error in it: such as 28 of an hour of seconds since 1970.
     """
     low, high, error = np.asarray(low), np.asarray(high), np.asarray(error)
     span = high - low

@@ -51,18 +51,15 @@ def datasets(
     if place is None and (Path(path).suffix in _BUILDERS or path.startswith((".", "/", "~"))):
         text = f"There is no file or folder {shown(path, 200)}."
         raise RequestError(text, "Give data.path=FILE.", MISSING)
-    kind = _BUILDERS.get(place.suffix.lower()) if place else None
-    form = {"sep": "\t"} if place and place.suffix.lower() == ".tsv" else {}
     _check_headers(place)
+    suffix = place.suffix.lower() if place else ""
+    kind, form = _BUILDERS.get(suffix), {"sep": "\t"} if suffix == ".tsv" else {}
     library.disable_progress_bars()
     before = library.config.HF_HUB_OFFLINE
     library.config.HF_HUB_OFFLINE = place is not None or before  # it asks even for local files
     try:
-        found = (
-            library.load_dataset(kind, data_files=str(place), **form)
-            if kind
-            else library.load_dataset(str(place or path))
-        )
+        source = {"path": kind, "data_files": str(place)} if kind else {"path": str(place or path)}
+        found = library.load_dataset(**source, **form)
     finally:
         library.config.HF_HUB_OFFLINE = before
     splits = {split: found[split]} if split in found else dict(found)

@@ -41,26 +41,15 @@ class ImageRecipe(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Image files, and how they are decoded.
+    """Image files, and how they are decoded."""
 
-    Attributes:
-        paths: One for each example, or the file's content.
-        channels: 3 for colours, 1 for grey.
-        size: (height, width) that each is brought to; None where all have the same.
-        in_memory: Whether they are decoded once and kept, or each time they are needed.
-    """
-
-    paths: Sequence[Path | BytesIO]
-    channels: Literal[1, 3] = 3
-    size: list[int] | None = None
-    in_memory: bool = True
+    paths: Sequence[Path | BytesIO]  # one for each example, or the file's content
+    channels: Literal[1, 3] = 3  # 3 for colours, 1 for grey
+    size: list[int] | None = None  # (height, width) of each; None where all have the same
+    in_memory: bool = True  # whether they are decoded once and kept, or each time they are needed
 
     def decoding(self) -> ImageRecipe:
-        """Return what decodes another file as these are decoded; can be written as JSON.
-
-        Raises:
-            RequestError: If the size is that of the files, and none can be decoded.
-        """
+        """Return what decodes another file as these are decoded; can be written as JSON."""
         size, faults = self.size, Faults()
         for path in () if size else self.paths:
             with faults.collecting():
@@ -73,8 +62,7 @@ class Images:
     def decoded(self) -> torch.Tensor:
         """Return all of them: float32 `[N, channels, height, width]` from 0 to 1.
 
-        Raises:
-            RequestError: Naming all that cannot be decoded, and the first of another size.
+        Raises RequestError naming all that cannot be decoded, and the first of another size.
         """
         decoding, faults = self.decoding(), Faults()
         batch = torch.empty(len(self.paths), self.channels, *decoding["size"])
@@ -107,10 +95,7 @@ class ImageFiles(Dataset[tuple[torch.Tensor, Any]]):
 def decode(path: Path | BytesIO, channels: int, size: Sequence[int] | None) -> torch.Tensor:
     """Decode an image file: float32 `[channels, height, width]` from 0 to 1, brought to a size.
 
-    It is turned as its EXIF orientation says.
-
-    Raises:
-        RequestError: If it cannot be decoded, naming it.
+    It is turned as its EXIF orientation says. Raises RequestError naming what cannot be decoded.
     """
     from PIL import Image, ImageOps
 
@@ -245,9 +230,6 @@ def image_files(folder: Path) -> list[Path]:
 
     Links to folders are followed, and each folder is read once: a link may lead back up. What is
     hidden, or was added by the system that the files were copied from, is no example.
-
-    Raises:
-        RequestError: If a folder cannot be read, or a link leads nowhere.
     """
     found: list[Path] = []
     folders, read = [folder], set()
@@ -281,14 +263,7 @@ def _visible(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def make_augment(components: Sequence[Component]) -> Augment | None:
-    """Return a function that applies the transforms in their order; None where there are none.
-
-    Args:
-        components: Names of `torchvision.transforms.v2`, with their keywords.
-
-    Raises:
-        RequestError: With all faults of all of them.
-    """
+    """Return a function that applies torchvision's transforms in order; None: there are none."""
     if not components:
         return None
     from torchvision.transforms import v2

@@ -55,41 +55,23 @@ READ_TWICE = 8  # items of a data set, at loading
 
 @dataclass(frozen=True)
 class Raw:
-    """Examples as returned: targets are not encoded yet, nor tables and texts.
+    """Examples as returned: targets are not encoded yet, nor tables and texts."""
 
-    Attributes:
-        inputs: float32 or float64 `[N, *shape]`, a table, texts, or the data set that reads them.
-        digest: sha256 over the inputs' dtype, shape and bytes.
-        targets: `[N, ...]` of any dtype.
-        where: Where this came from, as messages say it.
-        shape: Shape of one example's input; empty where it follows from the training part.
-        columns: Names of the features, if known.
-        class_names: Names for the labels 0, 1, …, if known.
-        decoding: How a file becomes an input, for images.
-        whole: Whether all numbers of the inputs are of an integer type.
-        fields: Name or place, shape and dtype of each tensor of an input that has several.
-        beside: Columns that are no inputs, by name: `[N]` of any dtype.
-    """
-
-    inputs: Inputs | Dataset[Any]
-    digest: str
-    targets: Array
-    where: str
-    shape: tuple[int, ...] = ()
-    columns: tuple[str, ...] | None = None
-    class_names: tuple[str, ...] | None = None
-    decoding: ImageRecipe | None = None
-    whole: bool = False
-    fields: tuple[Field, ...] = ()
-    beside: Mapping[str, Array] = field(default_factory=dict)
+    inputs: Inputs | Dataset[Any]  # float32 or float64 `[N, *shape]`, or what makes or reads them
+    digest: str  # sha256 over the inputs' dtype, shape and bytes
+    targets: Array  # `[N, ...]` of any dtype
+    where: str  # where this came from, as messages say it
+    shape: tuple[int, ...] = ()  # of one input; empty where it follows from the training part
+    columns: tuple[str, ...] | None = None  # names of the features, if known
+    class_names: tuple[str, ...] | None = None  # names for the labels 0, 1, …, if known
+    decoding: ImageRecipe | None = None  # how a file becomes an input, for images
+    whole: bool = False  # whether all numbers of the inputs are of an integer type
+    fields: tuple[Field, ...] = ()  # name or place, shape and dtype of each of several tensors
+    beside: Mapping[str, Array] = field(default_factory=dict)  # no inputs, by name: `[N]`
 
 
 def raw_of(returned: Any, where: str) -> Raw:
-    """Normalise one set of examples of any accepted form.
-
-    Raises:
-        RequestError: It has none of the accepted forms, or what is inside cannot be used.
-    """
+    """Normalise one set of examples of any accepted form; refuse what cannot be used."""
     if isinstance(returned, TensorDataset):
         returned = returned.tensors
     if isinstance(returned, Dataset):
@@ -197,11 +179,7 @@ def _from_fields(features: Any, labels: Array, where: str) -> Raw:
 
 
 def field_arrays(inputs: Any, where: str) -> Any:
-    """Return a dict or tuple as one of numeric arrays.
-
-    Raises:
-        RequestError: If one of them is something else.
-    """
+    """Return a dict or tuple as one of numeric arrays; refuse one of anything else."""
     checked: dict[Any, Array] = {}
     for name, values in _each(inputs):
         text = f"{where}, input {name!r}"
@@ -362,33 +340,20 @@ def update(digest: Any, array: Array) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """What a data function returned, normalised, not yet split or standardized; as `Raw` and:
+    """What a data function returned, normalised, not yet split or standardized; else as `Raw`."""
 
-    Attributes:
-        name: The data function's name, for messages.
-        parts: `{"all": …}`, or ready-made parts by name (`test` may be missing).
-        targets: Whether an example has one class, several labels, or quantities.
-        outputs: Number of classes, of labels, or of target columns.
-        class_names: Names in the order of the codes; None for quantities.
-        fingerprint: sha256 over all that was returned.
-        too_fine: Columns or channels that float32 cannot keep: inputs are float64 where there are
-            any, else float32.
-        whole: Whether all numbers of the inputs are of an integer type.
-        drawn: Whether the function drew from the generators that `split.seed` seeds.
-    """
-
-    name: str
-    parts: Mapping[str, Part]
+    name: str  # the data function's, for messages
+    parts: Mapping[str, Part]  # `{"all": …}`, or ready-made parts by name (`test` may be missing)
     targets: Targets
     input_shape: tuple[int, ...]
-    outputs: int
-    class_names: tuple[str, ...] | None
+    outputs: int  # number of classes, of labels, or of target columns
+    class_names: tuple[str, ...] | None  # names in the order of the codes; None for quantities
     columns: tuple[str, ...] | None
-    fingerprint: str
+    fingerprint: str  # sha256 over all that was returned
     decoding: ImageRecipe | None
-    too_fine: Sequence[str]
+    too_fine: Sequence[str]  # columns that float32 cannot keep: with any, inputs are float64
     whole: bool
-    drawn: bool
+    drawn: bool  # whether the function drew from the generators that `split.seed` seeds
     fields: tuple[Field, ...] = ()
 
 
@@ -400,16 +365,10 @@ def load(
     seed: int,
     targets: Targets,
 ) -> Source:
-    """Call a data component and normalise what it returns.
+    """Call a data component and normalise what it returns; `name` is what messages call it.
 
-    The global generators of Python, numpy and torch are seeded during the call and restored after.
-
-    Args:
-        function: The data component.
-        keywords: Its keyword arguments.
-        name: What messages call it.
-        seed: The configuration's `split.seed`.
-        targets: Whether an example has one class, several labels, or quantities.
+    The global generators of Python, numpy and torch are seeded by `split.seed` during the call and
+    restored after.
 
     Raises:
         RequestError: It raised, or returned something that cannot be used; says what and where.

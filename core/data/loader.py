@@ -34,19 +34,12 @@ Augment = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """Examples that a map-style data set reads one by one, each time they are needed.
+    """Examples that a map-style data set reads one by one, each time they are needed."""
 
-    Attributes:
-        dataset: What reads them; an item is `(x, y)`.
-        rows: Indices into `dataset`: int64 `[N]`.
-        encode: From an item's `y` to its target as the model needs it.
-        dtype: Of the inputs: float32 or int64.
-    """
-
-    dataset: Dataset[Any]
-    rows: torch.Tensor
-    encode: Callable[[object], torch.Tensor]
-    dtype: torch.dtype = torch.float32
+    dataset: Dataset[Any]  # what reads them; an item is `(x, y)`
+    rows: torch.Tensor  # indices into `dataset`: int64 `[N]`
+    encode: Callable[[object], torch.Tensor]  # from an item's `y` to what the model needs
+    dtype: torch.dtype = torch.float32  # of the inputs: float32 or int64
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -137,13 +130,12 @@ class Part:
 
         Args:
             batch_size: Examples in a batch, at least 1.
-            order: Positions in this part, in the order of the visit: int64 `[N]`. Without it the
-                examples come in the order of the part.
-            draw: (seed, epoch) of the random draws of augmentation and of a data set's own
-                transforms; each example has a stream of its own. Without it nothing is augmented,
-                and every reading makes the same draws.
-            workers: Processes that read items of a data set, or augment, ahead of their use: the
-                same examples, to the bit. What is simply indexed needs none.
+            order: Positions in this part as they are visited: int64 `[N]`; None: in its own order.
+            draw: (seed, epoch) of the random draws of augmentation and of a data set's transforms;
+                each example has a stream of its own. None: nothing is augmented, and every reading
+                makes the same draws.
+            workers: Processes that read or augment items ahead of their use: the same examples, to
+                the bit. What is simply indexed needs none.
         """
         rows = torch.arange(len(self)) if order is None else order
         chunks = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
@@ -154,12 +146,8 @@ class Part:
         return (batches[number] for number in range(len(chunks)))
 
     def inputs_of(self, rows: int) -> Batch:
-        """Return the first `rows` examples as one batch (all of them where there are fewer).
-
-        Raises:
-            RequestError: The part is empty.
-        """
-        for batch in self.batches(rows):
+        """Return the first `rows` examples, or all, as one batch; refuse an empty part."""
+        for batch in self.batches(rows, torch.arange(min(rows, len(self)))):
             return batch
         raise bad_data("This part of the data has no examples.")
 
@@ -266,7 +254,7 @@ def read_ahead(batches: Dataset[Batch], count: int, workers: int) -> Iterator[Ba
         batch_size=None,
         sampler=range(count),
         num_workers=workers,
-        collate_fn=_unchanged,
+        collate_fn=tuple,  # which an item is already: it stays
         worker_init_fn=_begin,
         # What an experiment's file defines can be forked, but not always pickled.
         multiprocessing_context="fork" if sys.platform == "linux" else None,
@@ -315,10 +303,6 @@ class _Caught(Dataset[Any]):
                 sent = RuntimeError(f"{type(error).__name__}: {error}")
             sent.frames = frames  # type: ignore[attr-defined]
             return sent
-
-
-def _unchanged(batch: Any) -> Any:
-    return batch
 
 
 def _begin(_: int) -> None:

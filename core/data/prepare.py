@@ -41,28 +41,18 @@ class Recipe(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """The parts of an experiment's data, ready for training; what is not named is as in `Source`.
+    """The parts of an experiment's data, ready for training; else as in `Source`."""
 
-    Attributes:
-        train: What is trained on; preprocessing is fitted on it alone.
-        val: What model selection uses; empty in a final run.
-        test: May be empty.
-        input_shape: Shape of one example's input, without the batch dimension; for sequences of
-            tokens the longest of the training part.
-        preprocessing: What `predict` needs to treat new data the same; can be written as JSON.
-        new_words: By column of a table the words that validation or test has and training lacks.
-    """
-
-    train: Part
-    val: Part
-    test: Part
+    train: Part  # what is trained on; preprocessing is fitted on it alone
+    val: Part  # what model selection uses; empty in a final run
+    test: Part  # may be empty
     fingerprint: str
-    input_shape: tuple[int, ...]
+    input_shape: tuple[int, ...]  # of one input; for tokens the training part's longest sequence
     outputs: int
     class_names: tuple[str, ...] | None
     columns: tuple[str, ...] | None
-    preprocessing: Recipe
-    new_words: Mapping[str, list[str]]
+    preprocessing: Recipe  # what `predict` needs to treat new data the same; can be written as JSON
+    new_words: Mapping[str, list[str]]  # by column, those of validation or test that training lacks
 
     def part(self, name: PartName) -> Part:
         """Return the part of this name."""
@@ -119,8 +109,7 @@ def prepare(
         standardize: Whether inputs get mean 0 and deviation 1, by the training part's figures;
             None means true for tables (in memory, `[N, F]`), else false.
         augment: Changes an input at random, in the training part only.
-        fold: Which of the split's folds validates; None: nothing does, all but the test part
-            trains, however it is split.
+        fold: As of `rows_of_parts`.
         embedded: Whether inputs stay the integers that they are, as an embedding needs them.
 
     Raises:

@@ -31,7 +31,7 @@ def rows_of_parts(source: Source, split: Split, fold: int | None) -> list[Rows]:
 
     Args:
         source: What `load` returned, as one set of examples.
-        split: How, resolved; its method divides.
+        split: How, resolved.
         fold: Which of the split's folds validates; None: nothing does, all but test trains.
 
     Raises:
@@ -162,8 +162,7 @@ def _times(source: Source, split: Split) -> tuple[Array, Any]:
 def _by_time(source: Source, split: Split, fold: int | None) -> list[Rows]:
     """Return train, val and test in the order of time; equal times are never in two parts.
 
-    A part begins at the time that is nearest to its share. What lies less than the gap before the
-    next part is in none.
+    A part begins at the time nearest to its share; what lies in the gap before it is in none.
     """
     times, gap = _times(source, split)
     order = np.argsort(times, kind="stable")

@@ -48,22 +48,13 @@ class TableRecipe(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Rows of named columns, before anything is fitted.
+    """Rows of named columns, before anything is fitted."""
 
-    Attributes:
-        columns: Name to its cells: float64 `[N]` (NaN: empty) or words, object `[N]` (None: empty).
-        fill: Whether empty cells are filled: numbers by the training part's mean, words by none of
-            their categories. Else they are refused.
-        where: Where they came from, as messages say it.
-        wide: Whether float32 cannot keep what a column varies by.
-        kept: Columns that stay inputs where the split goes by them.
-    """
-
-    columns: Mapping[str, Array]
-    fill: bool = False
-    where: str = "data"
-    wide: bool = False
-    kept: tuple[str, ...] = ()
+    columns: Mapping[str, Array]  # float64 `[N]` (NaN: empty), or words, object `[N]` (None: empty)
+    fill: bool = False  # whether empty cells, else refused, get the mean, or none of the categories
+    where: str = "data"  # where they came from, as messages say it
+    wide: bool = False  # whether float32 cannot keep what a column varies by
+    kept: tuple[str, ...] = ()  # columns that stay inputs where the split goes by them
 
     kind = "table"
 
@@ -144,27 +135,16 @@ class Table:
 
     def new_words(self, recipe: TableRecipe) -> dict[str, list[str]]:
         """Return by column its words that are none of the categories, sorted."""
-        found: dict[str, list[str]] = {}
-        for column in recipe["columns"]:
-            cells = self.columns[column["name"]]
-            if "categories" in column and (new := is_new(cells, column["categories"])).any():
-                found[column["name"]] = sorted(set(cells[new]))
-        return found
-
-
-def is_new(cells: Array, categories: Sequence[str]) -> Array:
-    """Return which words, object `[N]`, are none of the categories: bool `[N]`; not empty cells."""
-    known = {None, *categories}
-    return np.array([cell not in known for cell in cells], dtype=bool)
+        words = {
+            column["name"]: set(self.columns[column["name"]]) - {None, *column["categories"]}
+            for column in recipe["columns"]
+            if "categories" in column
+        }
+        return {name: sorted(new) for name, new in words.items() if new}
 
 
 def table_of(frame: Any, where: str, *, fill: bool = False) -> Table:
-    """Return a DataFrame's columns as numbers or words.
-
-    Args:
-        frame: Its columns are of numbers, or of words and booleans, each with a name of its own.
-        where: Where it came from, as messages say it.
-        fill: Whether empty cells are filled. Else they are refused.
+    """Return a DataFrame's columns as numbers or words, where empty cells may be to `fill`.
 
     Raises:
         RequestError: If a column is neither, has another's name, or has empty cells that are not
@@ -216,10 +196,7 @@ def table_of(frame: Any, where: str, *, fill: bool = False) -> Table:
 
 def words_array(cells: Iterable[object]) -> Array:
     """Return cells as words, object `[N]`; None, an empty cell, stays."""
-    words = [None if cell is None else str(cell) for cell in cells]
-    array = np.empty(len(words), dtype=object)
-    array[:] = words
-    return array
+    return np.array([None if cell is None else str(cell) for cell in cells], dtype=object)
 
 
 def _empty(cells: Array) -> Array:
@@ -281,11 +258,7 @@ def table(
 
 
 def read_frame(path: str, **options: Any) -> Any:
-    """Read a CSV or TSV file as a DataFrame.
-
-    Raises:
-        RequestError: If there is no such file, or it is no table.
-    """
+    """Read a CSV or TSV file as a DataFrame; raise RequestError if it is no file, or no table."""
     import pandas
     from pandas.errors import ParserWarning
 
@@ -384,11 +357,7 @@ def check_header(names: Iterable[str], path: str) -> None:
 
 
 def check_columns(frame: Any, wanted: Sequence[str], path: str) -> None:
-    """Refuse names that a table does not have, with the nearest, or all.
-
-    Raises:
-        RequestError: With the nearest, or all.
-    """
+    """Refuse names that a table does not have, with the nearest, or all."""
     faults = Faults()
     there = [str(name) for name in frame.columns]
     for name in wanted:

@@ -30,18 +30,11 @@ _KINDS = {"b": "bool", "i": "number", "U": "str"}  # of labels, by numpy's kind
 
 @dataclass(frozen=True)
 class Code:
-    """How the targets of a source are encoded.
+    """How the targets of a source are encoded."""
 
-    Attributes:
-        names: Of the classes or labels, in the order of their codes; None for quantities.
-        outputs: Number of classes, of labels, or of target columns.
-        encode: From the target of one item that a data set read to a tensor without `N`; can be
-            pickled, as processes that read ahead need it.
-    """
-
-    names: tuple[str, ...] | None
-    outputs: int
-    encode: Callable[[object], torch.Tensor]
+    names: tuple[str, ...] | None  # of classes or labels, by their codes; None for quantities
+    outputs: int  # number of classes, of labels, or of target columns
+    encode: Callable[[object], torch.Tensor]  # of one item's target, without `N`; can be pickled
 
 
 def encode_classes(parts: Parts, given_names: Names) -> tuple[Code, dict[str, Array]]:
@@ -83,8 +76,7 @@ def encode_classes(parts: Parts, given_names: Names) -> tuple[Code, dict[str, Ar
 def encode_labels(parts: Parts, given_names: Names) -> tuple[Code, dict[str, Array]]:
     """Return the labels of which an example has any number, and marks int64 `[N, labels]`.
 
-    Raises:
-        RequestError: They are not 0 and 1 in two or more columns.
+    Refused is what is not 0 and 1 in two or more columns.
     """
     encoded: dict[str, Array] = {}
     for key, (array, where) in parts.items():
@@ -109,8 +101,7 @@ def encode_labels(parts: Parts, given_names: Names) -> tuple[Code, dict[str, Arr
 def encode_quantities(parts: Parts, _: Names) -> tuple[Code, dict[str, Array]]:
     """Return how many columns there are, and the exact values float64 `[N, outputs]`.
 
-    Raises:
-        RequestError: Targets are no numbers, nothing that float32 can keep, or of different widths.
+    Refused is what float32 cannot keep, no number, or of different widths.
     """
     encoded = {key: _numbers(array, where) for key, (array, where) in parts.items()}
     width = _common_width(encoded, "target columns", parts)
@@ -135,11 +126,7 @@ ENCODERS: Mapping[Targets, Callable[..., tuple[Code, dict[str, Array]]]] = {
 
 
 def targets_array(targets: Any, where: str) -> Array:
-    """Return targets as an array `[N, ...]`; lists keep each value's own type.
-
-    Raises:
-        RequestError: They are no array, tensor, list or frame.
-    """
+    """Return targets as an array `[N, ...]`; lists keep each value's own type."""
     if is_frame(targets) and len(targets.columns) == 1:
         targets = targets.iloc[:, 0]
     if isinstance(targets, list | tuple):  # numpy would turn [1, "a"] into words

@@ -33,19 +33,12 @@ class TextRecipe(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class Texts:
-    """Texts before their vocabulary is known.
-
-    Attributes:
-        texts: One for each example.
-        lowercase: Whether words in capitals are the same words.
-        min_count: Words that occur less often in the training part are unknown.
-        column: The column that they are from, if they came from a table.
-    """
+    """Texts, one for each example, before their vocabulary is known."""
 
     texts: Sequence[str]
-    lowercase: bool = True
-    min_count: int = 1
-    column: str | None = None
+    lowercase: bool = True  # whether words in capitals are the same words
+    min_count: int = 1  # words that occur less often in the training part are unknown
+    column: str | None = None  # the column that they are from, if they came from a table
 
     kind = "text"
 
@@ -86,17 +79,11 @@ class Texts:
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """Sequences of ids, of different lengths.
+    """Sequences of ids, of different lengths."""
 
-    Attributes:
-        ids: All of them, one after the other: int64 `[T]`.
-        starts: Where each sequence begins: int64 `[N]`.
-        lengths: How long it is: int64 `[N]`.
-    """
-
-    ids: torch.Tensor
-    starts: torch.Tensor
-    lengths: torch.Tensor
+    ids: torch.Tensor  # all of them, one after the other: int64 `[T]`
+    starts: torch.Tensor  # where each sequence begins: int64 `[N]`
+    lengths: torch.Tensor  # how long it is: int64 `[N]`
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -121,11 +108,7 @@ def tokens(text: str, lowercase: bool) -> list[str]:
 
 
 def checked(texts: Texts, where: str) -> Texts:
-    """Return the texts if each has a token.
-
-    Raises:
-        RequestError: Naming those that have none.
-    """
+    """Return the texts if each has a token; raise RequestError naming those that have none."""
     bare = [row for row, text in enumerate(texts.texts) if not TOKEN.search(text)]
     if bare:
         rows = first_few([str(row) for row in bare])

@@ -24,19 +24,12 @@ _MOST_EXAMPLES = 1000  # of a part, evenly spaced: more would hide each other
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Some of a part's examples.
+    """Some of a part's examples."""
 
-    Attributes:
-        inputs: float64 `[N, D]`, in the units of the data as given.
-        targets: Codes int64 `[N]`, or values `[N, K]`.
-        predicted: The model's predictions, in the form of the targets.
-        total: How many examples the part has.
-    """
-
-    inputs: Array
-    targets: Array
-    predicted: Array
-    total: int
+    inputs: Array  # float64 `[N, D]`, in the units of the data as given
+    targets: Array  # codes int64 `[N]`, or values `[N, K]`
+    predicted: Array  # the model's predictions, in the form of the targets
+    total: int  # how many examples the part has
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +53,7 @@ class Surface:
 def surface_of_run(path: Path, trust: bool = False) -> Surface:
     """Predict a grid of inputs with the best checkpoint of the run in a folder.
 
-    Args:
-        path: The folder.
-        trust: Whether whatever the record names may be imported and executed.
+    With `trust` whatever the record names may be imported and executed.
 
     Raises:
         DamagedError: If a file of the run, or the data, is not what it was.

@@ -81,19 +81,16 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``paribus evaluate RUN --json`` prints."""
-        hidden = {"outputs", "targets"} | (
-            {"confusion_counts"} if not self.confusion_counts else set()
-        )
+        hidden = {"outputs", "targets"}
+        if not self.confusion_counts:
+            hidden.add("confusion_counts")
         return {name: value for name, value in vars(self).items() if name not in hidden}
 
 
 def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False) -> Evaluation:
-    """Evaluate the best checkpoint of the run in a folder.
+    """Evaluate the best checkpoint of the run in a folder on a part of its data.
 
-    Args:
-        path: The folder.
-        split: The part to evaluate on.
-        trust: Whether whatever the record names may be imported and executed.
+    With `trust` whatever the record names may be imported and executed.
 
     Raises:
         DamagedError: If a file of the run, or the data, is not what it was.
@@ -111,13 +108,12 @@ def evaluate_run(path: Path, split: Literal["val", "test"], trust: bool = False)
     found = engine_of(run.engine).evaluate(Job((run,), resolver), weights, split)
     metrics = null_if_not_finite({f"{split}/{k}": v for k, v in found.metrics.items()})
     recorded, report, task = RunFolder(path).record().metrics, None, resolver.task(run.requested)
-    rows = task.report(found.outputs, found.targets)
+    columns = task.report(found.outputs, found.targets)
     confusion: dict[str, Any] = {**task.confusion(found.outputs, found.targets)}
-    if data.class_names is not None and rows is not None:
-        of_class = zip(*(column.tolist() for column in rows.values()), strict=True)
+    if data.class_names is not None and columns is not None:
         report = {
-            name: dict(zip(rows, values, strict=True))
-            for name, values in zip(data.class_names, of_class, strict=True)
+            name: {metric: column[code].item() for metric, column in columns.items()}
+            for code, name in enumerate(data.class_names)
         }
     return Evaluation(
         run=run.id,

@@ -41,11 +41,8 @@ def recorded_run(
 ) -> RunSpec:
     """Return a finished run as it was planned, with the sources it carries. Executes nothing.
 
-    Args:
-        folder: Where it lies.
-        record: Its record.
-        trust: Whether whatever the record names may be imported and executed.
-        to_train: Whether it is trained again, whatever has changed; else its weights are used.
+    With `trust` whatever the record names may be imported and executed. A run `to_train` is trained
+    again, whatever has changed; else its weights are used.
 
     Raises:
         DamagedError: If a source that it carries, or a file or variable that it read, is not what
@@ -54,7 +51,9 @@ def recorded_run(
     """
     path = folder.experiment_file(record)
     source = path.parent
-    requested = as_recorded(record)
+    # The resolved configuration; the device as it was requested.
+    values = {**record.configuration, "device": record.requested["device"]}
+    requested = Configuration.parse(with_places(values, record), record.run)
     if not trust:
         check_trusted(folder, record, requested)
     if not to_train:
@@ -78,17 +77,10 @@ def recorded_run(
     )
 
 
-def as_recorded(record: RunRecord) -> Configuration:
-    """Return a record's resolved configuration, to train again; the device as it was requested."""
-    values = {**record.configuration, "device": record.requested["device"]}
-    return Configuration.parse(with_places(values, record), str(record.run))
-
-
 def with_places(configuration: Mapping[str, Any], record: RunRecord) -> dict[str, Any]:
-    """Return a run's configuration as it is to be read here.
+    """Return a run's configuration as it is to be read here, with today's names.
 
-    Relative paths that lead nowhere from here begin at the folder that the run was trained from,
-    which its record notes; old names are today's.
+    Relative paths that lead nowhere from here begin at the folder that its record notes.
     """
     found, noted = with_present_names(configuration, record), record.noted
     folder = noted.get("folder") if isinstance(noted, Mapping) else None
@@ -125,11 +117,7 @@ def changed_later(record: RunRecord) -> dict[str, list[str | None]]:
 
 @contextmanager
 def naming_sources(run: RunSpec) -> Iterator[None]:
-    """Say of a recorded run that cannot be loaded which of its files are not what they were.
-
-    Raises:
-        RequestError: With the run, and the copies that were used.
-    """
+    """Say of a recorded run that is refused which of its files are not what they were."""
     try:
         yield
     except RequestError as error:

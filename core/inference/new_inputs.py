@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,6 @@ from paribus.core.data.tables import (
     Column,
     Table,
     check_columns,
-    is_new,
     read_frame,
     unreadable,
     words_array,
@@ -37,21 +37,16 @@ if TYPE_CHECKING:
 
 STANDARD_INPUT = "-"
 TEXT_FILES = (".txt", ".csv", ".tsv", ".tab")
+_FIELDS = "rows from Python, or as JSON on standard input, with all inputs of the training"
 
 
 @dataclass(frozen=True)
 class Given:
-    """What a person gave to be predicted.
+    """What a person gave to be predicted."""
 
-    Attributes:
-        words: Paths, texts or numbers, as they were typed.
-        lines: Lines of standard input, if one of the words asks for them.
-        rows: A JSON document's rows, instead of words.
-    """
-
-    words: Sequence[str] = ()
-    lines: Sequence[str] = ()
-    rows: Sequence[object] | None = None
+    words: Sequence[str] = ()  # paths, texts or numbers, as they were typed
+    lines: Sequence[str] = ()  # lines of standard input, if one of the words asks for them
+    rows: Sequence[object] | None = None  # a JSON document's rows, instead of words
 
     def as_words(self, what: str, faults: Faults) -> list[str]:
         """Return the words, or the rows of the document, each of which has to be one."""
@@ -68,17 +63,11 @@ class Given:
 
 @dataclass(frozen=True, eq=False)
 class New:
-    """New inputs, treated as the training data were.
+    """New inputs, treated as the training data were."""
 
-    Attributes:
-        names: How each is called: a path, a text, ``file.csv:ROW`` counted from 1.
-        batches: Batch size to the batches, as the model takes them.
-        notes: What a person should know of them.
-    """
-
-    names: list[str]
-    batches: Callable[[int], Iterator[torch.Tensor]]
-    notes: Sequence[str] = ()
+    names: list[str]  # how each is called: a path, a text, ``file.csv:ROW`` counted from 1
+    batches: Callable[[int], Iterator[torch.Tensor]]  # of a size, as the model takes them
+    notes: Sequence[str] = ()  # what a person should know of them
 
     @classmethod
     def in_memory(cls, names: list[str], inputs: Inputs, notes: Sequence[str] = ()) -> New:
@@ -88,11 +77,7 @@ class New:
 
 
 def read_recipe(preprocessing: Any, run: str) -> Recipe:
-    """Return the preprocessing of a record, validated.
-
-    Raises:
-        DamagedError: If it is something else.
-    """
+    """Return the preprocessing of a record, validated; raise DamagedError if it is none."""
     try:
         return TypeAdapter(Recipe).validate_python(preprocessing)
     except ValidationError as error:
@@ -105,137 +90,141 @@ def read_recipe(preprocessing: Any, run: str) -> Recipe:
         ) from error
 
 
-@dataclass(frozen=True)
-class ImageReader:
-    """Finds image files, and those in folders; they are decoded when they are needed."""
+def read_new(given: Given, recipe: Recipe, data: str) -> New:
+    """Read what was given as the recipe of a record with this data function says.
 
-    recipe: ImageRecipe
-    scaling: Scaling | None  # mean and scale of each channel
-    expected = "images by path, or folders of them"
-
-    def read(self, given: Given) -> New:
-        """Return the images; those that cannot be used are refused together, by ``batches``."""
-        faults = Faults()
-        paths: list[Path] = []
-        for word in given.as_words("the path of an image", faults):
-            path = existing(word)
-            if path is None:
-                faults.add(
-                    f"There is no file {shown(word, 200)}.", "Give images, or folders of them."
-                )
-                continue
-            found = image_files(path) if path.is_dir() else [path]
-            paths += found
-            if not found:
-                faults.add(f"{shown(word, 200)}: there is no image in this folder.")
-        if not paths:
-            faults.check()
-
-        def batches(size: int) -> Iterator[torch.Tensor]:
-            for start in range(0, len(paths), size):
-                decoded = []
-                for path in paths[start : start + size]:
-                    with faults.collecting():
-                        decoded.append(decode_alike(path, **self.recipe))
-                if not faults.found:
-                    yield standardized(torch.stack(decoded), self.scaling)
-            faults.check()
-
-        return New([str(path) for path in paths], batches)
+    Raises:
+        RequestError: There is nothing, or something that is not as the training data were.
+    """
+    read: Callable[[Given], New]
+    if "image" in recipe:
+        expected = "images by path, or folders of them"
+        read = partial(_read_images, recipe["image"], recipe["standardize"])
+    elif "fields" in recipe:
+        expected, read = _FIELDS, partial(_read_fields, recipe["fields"])
+    elif "text" in recipe:
+        expected = "texts, .txt files with a text on each line, .csv or .tsv files, or - for lines"
+        read = partial(_read_texts, recipe["text"])
+    else:
+        rows = RowReader(recipe, data)
+        expected, read = rows.expected, rows.read
+    new = read(given) if given.words or given.rows else None
+    if new is None or not new.names:
+        raise RequestError(
+            "There is nothing to predict.",
+            f"Give {expected}; or rows as JSON on standard input, with --json.",
+        )
+    return new
 
 
-@dataclass(frozen=True)
-class TextReader:
-    """Reads texts as they were typed, and lines of files or of standard input."""
+def _read_images(recipe: ImageRecipe, scaling: Scaling | None, given: Given) -> New:
+    """Find image files, and those in folders; they are decoded when they are needed.
 
-    recipe: TextRecipe
-    expected = "texts, .txt files with a text on each line, .csv or .tsv files, or - for lines"
-
-    def read(self, given: Given) -> New:
-        """Return the texts; refused are files that cannot be read, and texts of unknown words."""
-        faults = Faults()
-        found: list[tuple[str, str]] = []  # how a text is called, and the text
-        for word in given.as_words("a text", faults):
-            with faults.collecting():
-                typed = given.rows is not None
-                found += [(word, word)] if typed else self._texts(word, given.lines)
-        tokens = Texts([text for _, text in found]).encoded(self.recipe)
-        ids = torch.split(tokens.ids, tokens.lengths.tolist())
-        for (name, text), sequence in zip(found, ids, strict=True):
-            if not (sequence != UNKNOWN).any():
-                words = "none of the words that the run was trained with"
-                where = "" if name == text else f"{shown(name, 200)}: "
-                faults.add(
-                    f"{where}'{shown(text)}' has {words if len(sequence) else 'no word'}.",
-                    f"It was trained with {shown(' '.join(self.recipe['vocabulary'][:8]), 100)} …",
-                )
-        faults.check()
-        return New.in_memory([name for name, _ in found], tokens)
-
-    def _texts(self, word: str, lines: Sequence[str]) -> list[tuple[str, str]]:
-        """Return the texts that a word stands for, with their names.
-
-        It is a text, a file or `-` for the lines; what looks like a file's path has to be one.
-        """
+    Those that cannot be used are refused together, by ``batches``.
+    """
+    faults = Faults()
+    paths: list[Path] = []
+    for word in given.as_words("the path of an image", faults):
         path = existing(word)
-        if word != STANDARD_INPUT:
-            if not word.lower().endswith(TEXT_FILES):
-                return [(word, word)]
-            if path is None:
-                if len(word.split()) > 1:  # a sentence about a file
-                    return [(word, word)]
-                raise RequestError(
-                    f"There is no file {shown(word, 200)}.",
-                    f"Texts are read from files that end in {', '.join(TEXT_FILES)}; all else is a "
-                    "text.",
-                )
-            if path.suffix.lower() != ".txt":
-                return self._column_of_texts(path)
-            try:
-                word, lines = str(path), path.read_text("utf-8-sig").split("\n")
-            except UnicodeDecodeError as error:
-                raise unreadable(path, str(path), error) from error
-            except OSError as error:
-                raise RequestError(
-                    f"{shown(path, 200)}: cannot be read: {error.strerror}."
-                ) from error
-        return [(f"{word}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()]
+        if path is None:
+            faults.add(f"There is no file {shown(word, 200)}.", "Give images, or folders of them.")
+            continue
+        found = image_files(path) if path.is_dir() else [path]
+        paths += found
+        if not found:
+            faults.add(f"{shown(word, 200)}: there is no image in this folder.")
+    if not paths:
+        faults.check()
 
-    def _column_of_texts(self, path: Path) -> list[tuple[str, str]]:
-        frame = read_frame(str(path), dtype=str, keep_default_na=False)
-        names = [str(name) for name in frame.columns]
-        column = self.recipe["column"] or (names[0] if len(names) == 1 else None)
-        if column is None:
-            raise RequestError(
-                f"{shown(path, 200)}: has the columns {shown(', '.join(names), 200)}; expected "
-                "one, of texts.",
-                "Give a file with that column alone.",
+    def batches(size: int) -> Iterator[torch.Tensor]:
+        for start in range(0, len(paths), size):
+            decoded = []
+            for path in paths[start : start + size]:
+                with faults.collecting():
+                    decoded.append(decode_alike(path, **recipe))
+            if not faults.found:
+                yield standardized(torch.stack(decoded), scaling)
+        faults.check()
+
+    return New([str(path) for path in paths], batches)
+
+
+def _read_texts(recipe: TextRecipe, given: Given) -> New:
+    """Read texts as they were typed, and lines of files or of standard input."""
+    faults = Faults()
+    found: list[tuple[str, str]] = []  # how a text is called, and the text
+    for word in given.as_words("a text", faults):
+        with faults.collecting():
+            typed = given.rows is not None
+            found += [(word, word)] if typed else _texts(word, given.lines, recipe)
+    tokens = Texts([text for _, text in found]).encoded(recipe)
+    ids = torch.split(tokens.ids, tokens.lengths.tolist())
+    for (name, text), sequence in zip(found, ids, strict=True):
+        if not (sequence != UNKNOWN).any():
+            words = "none of the words that the run was trained with"
+            where = "" if name == text else f"{shown(name, 200)}: "
+            faults.add(
+                f"{where}'{shown(text)}' has {words if len(sequence) else 'no word'}.",
+                f"It was trained with {shown(' '.join(recipe['vocabulary'][:8]), 100)} …",
             )
-        check_columns(frame, [column], str(path))
-        return [(f"{path}:{row}", text) for row, text in enumerate(frame[column].tolist(), 1)]
+    faults.check()
+    return New.in_memory([name for name, _ in found], tokens)
 
 
-@dataclass(frozen=True)
-class FieldsReader:
-    """Reads rows that have several tensors each: an object by name, or a list in their order."""
+def _texts(word: str, lines: Sequence[str], recipe: TextRecipe) -> list[tuple[str, str]]:
+    """Return the texts that a word stands for, with their names.
 
-    fields: Sequence[Field]
-    expected = "rows from Python, or as JSON on standard input, with all inputs of the training"
-
-    def read(self, given: Given) -> New:
-        """Return the rows; refused are those of other names or shapes."""
-        rows: Any = given.rows
-        if rows is None:
+    It is a text, a file or `-` for the lines; what looks like a file's path has to be one.
+    """
+    path = existing(word)
+    if word != STANDARD_INPUT:
+        is_sentence = path is None and len(word.split()) > 1  # about a file
+        if is_sentence or not word.lower().endswith(TEXT_FILES):
+            return [(word, word)]
+        if path is None:
             raise RequestError(
-                "A model of several inputs reads no files.", f"Give {self.expected}."
+                f"There is no file {shown(word, 200)}.",
+                f"Texts are read from files that end in {', '.join(TEXT_FILES)}; all else is a "
+                "text.",
             )
-        tensors: dict[Any, torch.Tensor] = {}
-        for name, shape, dtype in self.fields:
-            with refusing(f"Input {name!r} is no {dtype} of shape {shape}", self.expected):
-                found = torch.as_tensor(np.array([row[name] for row in rows]))
-                tensors[name] = found.to(getattr(torch, dtype)).reshape(len(rows), *shape)
-        inputs = Fields(tensors if isinstance(self.fields[0][0], str) else tuple(tensors.values()))
-        return New.in_memory([f"{STANDARD_INPUT}:{n}" for n in range(1, len(rows) + 1)], inputs)
+        if path.suffix.lower() != ".txt":
+            return _column_of_texts(path, recipe["column"])
+        try:
+            word, lines = str(path), path.read_text("utf-8-sig").split("\n")
+        except UnicodeDecodeError as error:
+            raise unreadable(path, str(path), error) from error
+        except OSError as error:
+            text = f"{shown(path, 200)}: cannot be read: {error.strerror}."
+            raise RequestError(text) from error
+    return [(f"{word}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _column_of_texts(path: Path, column: str | None) -> list[tuple[str, str]]:
+    frame = read_frame(str(path), dtype=str, keep_default_na=False)
+    names = [str(name) for name in frame.columns]
+    column = column or (names[0] if len(names) == 1 else None)
+    if column is None:
+        raise RequestError(
+            f"{shown(path, 200)}: has the columns {shown(', '.join(names), 200)}; expected "
+            "one, of texts.",
+            "Give a file with that column alone.",
+        )
+    check_columns(frame, [column], str(path))
+    return [(f"{path}:{row}", text) for row, text in enumerate(frame[column].tolist(), 1)]
+
+
+def _read_fields(fields: Sequence[Field], given: Given) -> New:
+    """Read rows that have several tensors each: an object by name, or a list in their order."""
+    rows: Any = given.rows
+    if rows is None:
+        raise RequestError("A model of several inputs reads no files.", f"Give {_FIELDS}.")
+    tensors: dict[Any, torch.Tensor] = {}
+    for name, shape, dtype in fields:
+        with refusing(f"Input {name!r} is no {dtype} of shape {shape}", _FIELDS):
+            found = torch.as_tensor(np.array([row[name] for row in rows]))
+            tensors[name] = found.to(getattr(torch, dtype)).reshape(len(rows), *shape)
+    inputs = Fields(tensors if isinstance(fields[0][0], str) else tuple(tensors.values()))
+    return New.in_memory([f"{STANDARD_INPUT}:{n}" for n in range(1, len(rows) + 1)], inputs)
 
 
 # Rows of numbers and words: of files, typed, or of a JSON document.
@@ -248,10 +237,6 @@ class RowReader:
     """Reads rows as a record's recipe, of a table or of numbers in memory, says.
 
     What a data function reads, and how, is its own: new inputs are what it returns.
-
-    Args:
-        recipe: The record's.
-        data: Name of the data function.
     """
 
     def __init__(self, recipe: Recipe, data: str) -> None:
@@ -304,9 +289,10 @@ class RowReader:
         names = [name for frame in frames for name in frame.index]
         notes = []
         for column in self.columns:
-            held, known = cells[column["name"]], column.get("categories")
-            if known is not None and len(new := np.flatnonzero(is_new(held, known))):
-                # It is read as none of them, as such words are in validation and test.
+            held, known = cells[column["name"]], column.get("categories", ())
+            usual = {None, *known}
+            new = [row for row, cell in enumerate(held) if known and cell not in usual]
+            if new:  # it is read as none of them, as such words are in validation and test
                 notes.append(
                     f"{shown(names[new[0]], 200)}, column '{shown(column['name'])}' holds "
                     f"{shown(repr(held[new[0]]), 40)}{_and_more(len(new))}: it counts as none of "
@@ -322,10 +308,7 @@ class RowReader:
     def _cells(self, cells: pandas.Series, column: Column, faults: Faults) -> Array:
         """Return a column as float64 `[N]` (NaN: empty), or words, object `[N]` (None: empty).
 
-        Args:
-            cells: Numbers of any type, or Python's own values.
-            column: The training's.
-            faults: Takes one for each kind of cell that cannot be used, with the first of them.
+        Of each kind of cell that cannot be used, `faults` takes the first.
         """
         words = "categories" in column
         empty = cells.isna().to_numpy()
@@ -356,11 +339,7 @@ class RowReader:
         return held
 
     def _of_file(self, word: str) -> pandas.DataFrame:
-        """Read a file's rows, in columns as the training's.
-
-        Raises:
-            RequestError: If it is no table, or its columns are not the training's.
-        """
+        """Read a file's rows, in columns as the training's."""
         import pandas
 
         path = existing(word)
@@ -418,11 +397,7 @@ class RowReader:
         return pandas.DataFrame(rows, names, self._names)
 
     def _header(self, path: Path) -> int | None:
-        """Return 0 if a file of so many numbers on each line has a header, else None.
-
-        Raises:
-            RequestError: If its first line is neither a header nor a row of them.
-        """
+        """Return 0 if a file of so many numbers on each line has a header, else None."""
         first = read_frame(str(path), header=None, nrows=1, dtype=str).iloc[0].tolist()
         if len(first) != len(self.columns):
             raise RequestError(
@@ -453,20 +428,14 @@ class RowReader:
         """Return rows that were typed or stand in a document, with their names, as they are."""
         import pandas
 
-        kept: list[list[Any]] = []
-        named: list[str] = []
+        kept: dict[str, list[Any]] = {}
         for name, row in rows:
             with faults.collecting():
-                kept.append(self._row(row, name))
-                named.append(name)
-        return pandas.DataFrame(kept, named, self._names, dtype=object)
+                kept[name] = self._row(row, name)
+        return pandas.DataFrame([*kept.values()], [*kept], self._names, dtype=object)
 
     def _row(self, row: object, name: str) -> list[Any]:
-        """Return the cells of a row in the order of the columns.
-
-        Raises:
-            RequestError: If there are others than the training's.
-        """
+        """Return the cells of a row in the order of the columns."""
         if isinstance(row, Mapping):
             self._refuse_missing([str(key) for key in row], name)
             return [row[column] for column in self._names]

@@ -8,17 +8,9 @@ from typing import Any
 import torch
 
 from paribus.core.components.models import model_outputs
-from paribus.core.errors import RequestError
 from paribus.core.inference.evaluate import device_of, trained_model
 from paribus.core.inference.load_run import recorded_run
-from paribus.core.inference.new_inputs import (
-    FieldsReader,
-    Given,
-    ImageReader,
-    RowReader,
-    TextReader,
-    read_recipe,
-)
+from paribus.core.inference.new_inputs import Given, read_new, read_recipe
 from paribus.core.records.run_dir import RunFolder
 from paribus.core.runtime import settle
 from paribus.core.sources.reads import refusing
@@ -61,12 +53,8 @@ class Predictions:
 def predict_run(path: Path, given: Given, trust: bool = False) -> Predictions:
     """Predict new data with the best checkpoint of the run in a folder.
 
-    Its training data need not be there.
-
-    Args:
-        path: The folder.
-        given: What to predict.
-        trust: Whether whatever the record names may be imported and executed.
+    Its training data need not be there. With `trust` whatever the record names may be imported and
+    executed.
 
     Raises:
         DamagedError: If a file of the run is not what it was.
@@ -76,20 +64,7 @@ def predict_run(path: Path, given: Given, trust: bool = False) -> Predictions:
     record = folder.verified_record()
     run = recorded_run(folder, record, trust=trust)
     recipe = read_recipe(record.data.preprocessing, run.id)
-    reader: ImageReader | TextReader | FieldsReader | RowReader
-    if "image" in recipe:
-        reader = ImageReader(recipe["image"], recipe["standardize"])
-    elif "fields" in recipe:
-        reader = FieldsReader(recipe["fields"])
-    else:
-        data = record.configuration["data"]["name"]
-        reader = TextReader(recipe["text"]) if "text" in recipe else RowReader(recipe, data)
-    new = reader.read(given) if given.words or given.rows else None
-    if new is None or not new.names:
-        raise RequestError(
-            "There is nothing to predict.",
-            f"Give {reader.expected}; or rows as JSON on standard input, with --json.",
-        )
+    new = read_new(given, recipe, record.configuration["data"]["name"])
     task, model = trained_model(run, folder.weights())
     settle()  # the user's modules, imported by now, may have changed threads or precision
     device = torch.device(device_of(run))

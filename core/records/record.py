@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -33,24 +34,14 @@ class _Frozen(BaseModel):
 
 
 class Epoch(_Frozen):
-    """A line of `history.jsonl`.
-
-    Attributes:
-        epoch: Counted from 1.
-        metrics: `<split>/<metric>` to its value; None where it is not finite or not defined.
-        lr: Learning rate of the epoch's last update, of the optimizer's first group of parameters;
-            None where a function keeps it to itself.
-        order_sha256: Hash of the order of the examples; None where a function keeps it to itself.
-        weights_sha256: Hash of the weights after the epoch; None likewise.
-        seconds: Training and validation.
-    """
+    """A line of `history.jsonl`; None is what a function keeps to itself."""
 
     epoch: int
-    metrics: Metrics
-    lr: float | None = None
-    order_sha256: str | None = None
-    weights_sha256: str | None = None
-    seconds: float = 0.0
+    metrics: Metrics  # `<split>/<metric>`; None where it is not finite or not defined
+    lr: float | None = None  # of the last update, of the optimizer's first group of parameters
+    order_sha256: str | None = None  # hash of the order of the examples
+    weights_sha256: str | None = None  # hash of the weights after the epoch
+    seconds: float = 0.0  # training and validation
 
     def to_json(self) -> dict[str, Any]:
         """Return the line's keys, those that were given."""
@@ -107,7 +98,6 @@ class RecordedData(_Frozen):
     """What a run was trained on; sizes and hash are None where a function keeps them to itself.
 
     Attributes:
-        fingerprint: sha256 of the data.
         train, val, test: Examples in each part; `val` is 0 where only the function knows, and in a
             final run.
         input_shape: Of one input.
@@ -130,14 +120,12 @@ class Facts(_Frozen):
     Attributes:
         epochs: How many the run was given.
         updates: Steps of the optimizer.
-        updates_per_epoch: Steps in a whole epoch.
         parameters: Numbers in the model.
         directions: Further metrics to `minimize` or `maximize`; None where a metric has neither.
         fresh: Tensors that did not come from the file of weights to begin with.
         absent: Classes of which validation has no example.
         loss_by_batch: Whether the loss depends on how many examples it is given together.
-        seeds_overridden: Whether its model begins with equal weights under all seeds, as it seeds
-            the generators itself.
+        seeds_overridden: Whether all seeds begin with equal weights, as the model sets a seed.
     """
 
     epochs: int
@@ -169,15 +157,13 @@ class RunRecord(_Frozen):
     """`run.json`: what was trained, with what, and what came out.
 
     Attributes:
-        run: The run's id.
         status: `failed` if its training failed; `reason` says why.
         configuration: The resolved one; `requested` is the one that was asked for.
         identity: All that decides the numbers, by name; the id is its hash.
         initial_weights: Name to sha256 of each tensor before the first step.
         epochs: How many were trained.
         weights_sha256: Hash of the last epoch's weights.
-        noted: Recorded without being part of the identity: git, the working directory, where the
-            sources lay.
+        noted: What is no part of the identity: git, the working directory, where sources lay.
         read_later: What the user's code read after its model was built.
     """
 
@@ -253,8 +239,8 @@ class RunRecord(_Frozen):
     @property
     def finalized(self) -> dict[str, Any] | None:
         """The study, label and best epochs that a final run comes from; None of other runs."""
-        found = self.noted.get("finalized") if isinstance(self.noted, Mapping) else None
-        return found if isinstance(found, dict) and isinstance(found.get("label"), str) else None
+        found = _noted(self.noted, "finalized")
+        return found if isinstance(found.get("label"), str) else None
 
     @property
     def is_complete(self) -> bool:
@@ -310,18 +296,11 @@ class RunRecord(_Frozen):
 
 
 def read_record(value: Any) -> RunRecord:
-    """Read a parsed `run.json`.
-
-    Raises:
-        ValueError: If it is none, or of another format; the message says what is wrong.
-    """
-    if (
-        isinstance(value, dict)
-        and isinstance(value.get("format"), int)
-        and value["format"] > FORMAT
-    ):
+    """Read a parsed `run.json`; raise ValueError, which says what is wrong, if it is none."""
+    number = value.get("format") if isinstance(value, dict) else None
+    if isinstance(number, int) and number > FORMAT:
         raise ValueError(
-            f"has format {value['format']}; this version of paribus reads up to format {FORMAT}"
+            f"has format {number}; this version of paribus reads up to format {FORMAT}"
         )
     try:
         return RunRecord.model_validate(value)
@@ -334,36 +313,25 @@ def read_record(value: Any) -> RunRecord:
 
 
 def places_of_sources(noted: Any) -> dict[str, Path]:
-    """Return where the files that a run carries lay when it was trained, by path in ``source/``.
-
-    Args:
-        noted: Of its record, which may hold anything.
-    """
-    sources = noted.get("sources") if isinstance(noted, Mapping) else None
-    found = sources.items() if isinstance(sources, dict) else ()
-    return {
-        name: Path(place)
-        for name, place in found
-        if isinstance(place, str) and _can_be_path(name) and _can_be_path(place)
-    }
-
-
-def _can_be_path(text: str) -> bool:
-    try:
-        return b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:
-        return False
+    """Return where the files that a run carries lay when it was trained, by path in ``source/``."""
+    found = {}
+    for name, place in _noted(noted, "sources").items():
+        with suppress(UnicodeEncodeError, TypeError):
+            if b"\0" not in os.fsencode(name) + os.fsencode(place):
+                found[name] = Path(place)
+    return found
 
 
 def noted_files(noted: Any) -> dict[str, str | None]:
-    """Return the files that a run read when it was planned, to their sha256.
+    """Return the files that a run read when it was planned, to their sha256."""
+    files = _noted(noted, "files").items()
+    return {str(path): digest for path, digest in files if isinstance(digest, str | None)}
 
-    Args:
-        noted: Of its record, which may hold anything.
-    """
-    files = noted.get("files") if isinstance(noted, Mapping) else None
-    found = files.items() if isinstance(files, dict) else ()
-    return {str(path): digest for path, digest in found if isinstance(digest, str | None)}
+
+def _noted(noted: Any, key: str) -> dict[str, Any]:
+    """Return one of the dicts that a record, whose notes may be anything, notes."""
+    found = noted.get(key) if isinstance(noted, Mapping) else None
+    return found if isinstance(found, dict) else {}
 
 
 # Records of format 1, which the packages `core` and `sweeps` wrote: they name an object as
@@ -450,10 +418,6 @@ class _PresentImports(ast.NodeTransformer):
 
 
 def read_old_source(content: bytes, file: str) -> ast.Module:
-    """Parse a carried source so that what it imports from ``core`` is found today.
-
-    Raises:
-        SyntaxError: If it is not Python.
-    """
+    """Parse a carried source so that what it imports from ``core`` is found today."""
     tree: ast.Module = _PresentImports().visit(ast.parse(content, file))
     return ast.fix_missing_locations(tree)

@@ -6,11 +6,10 @@ import hashlib
 import io
 import os
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from paribus.core.errors import DamagedError, RequestError, shown
 from paribus.core.fileio import (
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-T = TypeVar("T")
 RECORD, HISTORY = "run.json", "history.jsonl"
 LOG = "log.txt"  # what a script's command printed
 BEST, PREDICTIONS = "best.safetensors", "predictions.safetensors"
@@ -45,11 +43,7 @@ class RunFolder:
         return self.folder.name
 
     def record(self) -> RunRecord:
-        """Read ``run.json``.
-
-        Raises:
-            DamagedError: If it cannot be read.
-        """
+        """Read ``run.json``; raise DamagedError if it cannot be read."""
         path = self.folder / RECORD
         try:
             return read_record(read_json(path))
@@ -82,9 +76,7 @@ class RunFolder:
         if record.weights_sha256 is None:
             what = f"{self.id} is of a function, which keeps its weights to itself."
             raise RequestError(what, "There are compare and reproduce for it.")
-        from safetensors.torch import load_file
-
-        return self._tensors(BEST, load_file)
+        return self._tensors(BEST, "pt")
 
     def predictions(self) -> dict[str, NDArray[Any]]:
         """Return the best epoch's outputs and targets of the validation part, by these names.
@@ -95,25 +87,20 @@ class RunFolder:
         """
         if not self.record().is_complete:
             raise RequestError(f"{self.id} failed and has no predictions.")
-        from safetensors.numpy import load_file
+        return self._tensors(PREDICTIONS, "np")
 
-        return self._tensors(PREDICTIONS, load_file)
+    def _tensors(self, name: str, library: str) -> dict[str, Any]:
+        from safetensors import SafetensorError, safe_open
 
-    def _tensors(self, name: str, load: Callable[[Path], dict[str, T]]) -> dict[str, T]:
         verify_manifest(self.folder, only=(RECORD, name))
-        from safetensors import SafetensorError
-
         try:
-            return load(self.folder / name)
+            with safe_open(self.folder / name, library) as file:
+                return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
             raise DamagedError(f"{self.folder / name}: cannot be read ({error}).") from error
 
     def experiment_file(self, record: RunRecord) -> Path:
-        """Return the experiment's file as the run carries it.
-
-        Raises:
-            DamagedError: If the record names a file outside the folder.
-        """
+        """Return the experiment's file as the run carries it; refuse a name outside the folder."""
         name = record.experiment_file
         if Path(name).name != name or not name.endswith(".py"):
             raise DamagedError(f"{self.folder / RECORD}: {shown(name)} is no file that it carries.")
@@ -146,25 +133,19 @@ class CheckpointClock:
 
     def __init__(self, every: float) -> None:
         self.every = every  # seconds between saves; 0 saves at each epoch's end
-        self._saved = time.monotonic()
-        self._pause = every
+        self._next = time.monotonic() + every
 
     def due(self) -> bool:
         """Return whether it is time to save."""
-        return self.every == 0 or time.monotonic() - self._saved >= self._pause
+        return self.every == 0 or time.monotonic() >= self._next
 
     def saved(self, seconds: float) -> None:
         """Note that a save took this long; the next is at least 50 times as far away."""
-        self._saved = time.monotonic()
-        self._pause = max(self.every, 50 * seconds)
+        self._next = time.monotonic() + max(self.every, 50 * seconds)
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Write the resume state whole; the one before stays as ``last.1.pt``.
-
-    Raises:
-        OSError: If it cannot be written; what was there stays.
-    """
+    """Write the resume state whole; what was there stays if it cannot be, else as ``last.1.pt``."""
     import torch
 
     buffer = io.BytesIO()
@@ -182,11 +163,7 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
 
 
 def read_state(path: Path) -> bytes:
-    """Return the bytes of a resume state, after comparing their sha256.
-
-    Raises:
-        DamagedError: If the file does not hold what was written.
-    """
+    """Return the bytes of a resume state; raise DamagedError if they are not what was written."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -198,11 +175,7 @@ def read_state(path: Path) -> bytes:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Load a resume state; nothing but tensors and plain values is unpickled.
-
-    Raises:
-        DamagedError: If the file does not hold what was written.
-    """
+    """Load a resume state, of tensors and plain values alone; raise DamagedError if it is none."""
     import torch
 
     body = read_state(path)

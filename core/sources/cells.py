@@ -32,10 +32,8 @@ def is_of_cell(value: object) -> bool:
 def write_cells(value: type | FunctionType, folder: Path) -> str:
     """Write what a class or function of a cell needs as a module; return its path in it.
 
-    The module's folder is appended to the import path.
-
-    Raises:
-        RequestError: If it uses an object that only lives in the notebook, or has no source.
+    The module's folder is appended to the import path. Refused is what uses an object that only
+    lives in the notebook, or has no source.
     """
     parts: dict[str, str] = {}
     _collect(value.__name__, value, parts)
@@ -61,8 +59,11 @@ def _collect(name: str, value: Any, parts: dict[str, str]) -> None:
         alias = "" if value.__name__ == name else f" as {name}"
         parts[name] = f"import {value.__name__}{alias}"
         return
-    module, qualified = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
-    if module not in (None, "__main__") and _found(module, qualified) is value:
+    module, qualified = getattr(value, "__module__", None) or "", getattr(value, "__qualname__", "")
+    found: Any = sys.modules.get(module)
+    for part in qualified.split("."):
+        found = getattr(found, part, None)
+    if module not in ("", "__main__") and found is value:
         alias = "" if qualified == name else f" as {name}"
         parts[name] = f"from {module} import {qualified}{alias}"
         return
@@ -87,14 +88,6 @@ def _collect(name: str, value: Any, parts: dict[str, str]) -> None:
     parts[name] = source
 
 
-def _found(module: str, qualified: str) -> Any:
-    """Return what a module has at a qualified name."""
-    found: Any = sys.modules.get(module)
-    for part in qualified.split("."):
-        found = getattr(found, part, None)
-    return found
-
-
 def _is_constant(value: object) -> bool:
     if isinstance(value, dict):
         return all(_is_constant(item) for pair in value.items() for item in pair)
@@ -104,11 +97,7 @@ def _is_constant(value: object) -> bool:
 
 
 def _source(name: str, value: type | FunctionType) -> str:
-    """Return the source of a class or function at a cell's top level, decorators included.
-
-    Raises:
-        RequestError: If there is none, or a function was put into the class later.
-    """
+    """Return the source of a class or function at a cell's top level, decorators included."""
     codes = [value, *vars(value).values()] if isinstance(value, type) else [value]
     files = [code.co_filename for v in codes if (code := getattr(v, "__code__", None))]
     # A class without a method has no code object that names its cell: the latest cell counts.

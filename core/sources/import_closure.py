@@ -40,10 +40,8 @@ class Sources:
     """What some objects depend on.
 
     Attributes:
-        digests: ``mine.py`` (an experiment's file) or ``mypackage.nets`` to the sha256 of its
-            syntax tree.
-        distributions: Import name of each installed package they import to its version and the
-            digest of its files.
+        digests: ``mine.py`` (an experiment's file) or ``mypackage.nets`` to its tree's sha256.
+        distributions: Import name of each installed package to its version and files' digest.
         files: Path inside a record's ``source/`` folder to the file on disk: all files of the
             user's that are needed to import these objects from there.
     """
@@ -190,9 +188,6 @@ def file_digest(path: Path, *, is_experiment: bool = False) -> str:
     """Return the digest of a file's syntax tree; of an extension module, of its bytes.
 
     Of an experiment's file the configuration is left out: it counts as resolved values.
-
-    Raises:
-        RequestError: If the file cannot be read.
     """
     return _read(path, is_experiment)[0]
 
@@ -212,14 +207,11 @@ def _read(path: Path, is_experiment: bool) -> tuple[str, tuple[Import, ...]]:
 
 @dataclass
 class ImportClosure:
-    """Modules of the user's, from some to all that they import, each read once.
+    """Modules of the user's, from some to all that they import, each read once; as `Sources` and:
 
     Attributes:
         finder: Finds modules by name.
         places: Name to file of modules that an import by name would not find there.
-        digests: Of the modules reached.
-        distributions: Installed packages that they import.
-        files: Path inside ``source/`` to the file.
     """
 
     finder: Finder

@@ -8,6 +8,7 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
+from paribus.core.fileio import sha256_file
 from paribus.core.runtime import PINNED
 from paribus.core.sources.reads import Reads, given_value, is_byproduct, read_by_import_of
 
@@ -116,7 +117,5 @@ def _text_digest(names: object) -> str:
 
 @cache
 def _content_digest(path: Path, size: int, changed: int) -> str:  # noqa: ARG001
-    if not size:  # as the files of /proc say of themselves, of which some are waited for
-        return hashlib.sha256().hexdigest()
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    # Files of /proc say of themselves that they are empty; some of them are waited for.
+    return sha256_file(path) if size else hashlib.sha256().hexdigest()

@@ -57,8 +57,7 @@ class Observed:
 
     Attributes:
         modules: Name to file of modules that were imported by a name that is computed.
-        files: Absolute paths of files read, and ``FOLDER/`` of folders listed, on import and when
-            the model was built.
+        files: Absolute paths read, and ``FOLDER/`` listed, on import and when the model was built.
         variables: Names of environment variables looked up then.
     """
 
@@ -163,13 +162,10 @@ def read_by_import_of(files: Iterable[str | Path] | None = None) -> Reads:
 
 
 def module_names(files: Iterable[str], known: Iterable[str]) -> dict[str, Path]:
-    """Return the names under which these files are imported now, to the file.
+    """Return the names under which these real paths are imported now, to the file.
 
     One that was executed by its path, and is no module of the process, has the file's own name.
-
-    Args:
-        files: Real paths.
-        known: Names that are taken first, where they are imported.
+    Names that are `known` are taken first, where they are imported.
     """
     files = sorted(file for file in files if Path(file).is_file())
     names = _modules_by_file(known)

@@ -12,9 +12,6 @@ def seeding_calls(sources: Mapping[str, bytes]) -> list[str]:
     That is what a function does whose name has "seed" in it: `manual_seed`, `np.random.seed`,
     `seed_everything`, a helper of the user's. Where some take constants or nothing, only these are
     returned: the others may well follow from the run's seed.
-
-    Args:
-        sources: Path of each file to its text.
     """
     calls = [
         (f"{file}, line {call.lineno}: {shown(ast.unparse(call), 60)}", call)

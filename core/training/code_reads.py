@@ -115,8 +115,9 @@ def user_globals() -> dict[str, object]:
     """
     found: dict[str, object] = {}
     for name, module in list(sys.modules.items()):
-        file = getattr(getattr(module, "__spec__", None), "origin", None)
-        if isinstance(file, str) and is_users(file):
+        spec = getattr(module, "__spec__", None)
+        file = getattr(spec, "origin", None)  # of sys and others that have no file: "built-in"
+        if isinstance(file, str) and getattr(spec, "has_location", False) and is_users(file):
             classes = [c for c in vars(module).values() if isinstance(c, type)]
             own = [c for c in classes if c.__module__ == name]
             place = name.removeprefix(EXPERIMENT)

@@ -2,7 +2,8 @@
 
 import errno
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from paribus.core.runtime import settle
 from paribus.core.sources.reads import has_changed, observed_each
 from paribus.core.training.cohort.cohort_engine import Cohort
 from paribus.core.training.dry_run import TOO_LARGE
-from paribus.core.training.engine import Engine, Job
+from paribus.core.training.engine import Engine, Job, Report
 from paribus.core.training.loop import Loop
 from paribus.core.training.resolve import Resolver
 from paribus.core.training.run_writer import RunWriter
@@ -76,9 +77,9 @@ def train_job(
         epochs_of_all = engine.train(Job(runs, resolver, loader_workers, attempts), states)
         for reports in observed_each(epochs_of_all, resolver.reads.later):
             events = []
-            for report in reports:  # all are written before any is yielded: a stop may come between
+            # All are written before any is yielded: a stop may come between.
+            for report in _written(reports, writers):
                 writer, epochs = writers[report.run], int(left[report.run].facts["epochs"])
-                writer.write(report)
                 ended: Ended | None = None
                 if report.finished:
                     ended = "failed" if report.failure else "complete"
@@ -151,6 +152,22 @@ def _refuse_changed(run: RunSpec, resolver: Resolver) -> None:
             "folder whose names your code lists (NAME/) is not one to write results into.",
             "changed",
         )
+
+
+def _written(reports: Sequence[Report], writers: Mapping[str, RunWriter]) -> Iterator[Report]:
+    """Add an epoch's reports to their runs, and yield each when what is due of its run is written.
+
+    Members are written at the same time: what a disk syncs together takes it no longer than one.
+    """
+    for report in reports:
+        writers[report.run].add(report)
+    if not any(writers[report.run].is_due for report in reports):
+        yield from reports
+        return
+    with ThreadPoolExecutor(16) as threads:
+        done = threads.map(lambda report: writers[report.run].persist(), reports)
+        for report, _ in zip(reports, done, strict=True):
+            yield report
 
 
 def _ended_by(error: BaseException, run: RunSpec, writer: RunWriter | None) -> WorkerEvent:

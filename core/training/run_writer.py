@@ -87,14 +87,26 @@ class RunWriter:
         self.history = state["history"]
         return state
 
-    def write(self, report: Report) -> None:
-        """Add an epoch; save when the clock says so, and everything when the run is finished."""
+    def add(self, report: Report) -> None:
+        """Add an epoch, which `persist` then writes if it is time to.
+
+        Raises:
+            RequestError: If what was read earlier in this training has changed.
+        """
         self.history.append(null_if_not_finite(report.line))
         self._report = report
         if report.finished or len(self.history) == 1:
             self._look_again()
-        if report.finished:
-            self.finish(report.failure)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether `persist` has something to write."""
+        return self._clock.due() or (self._report is not None and self._report.finished)
+
+    def persist(self) -> None:
+        """Write everything when the run is finished, else save if the clock says so."""
+        if self._report is not None and self._report.finished:
+            self.finish(self._report.failure)
         elif self._clock.due():
             self.save()
 

@@ -29,6 +29,10 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
 
+def _is_none(value: Any) -> bool:
+    return value is None
+
+
 class PartAnswer(_Frozen):
     """The verdict on one question: other seeds on this part of the data, or on new data too."""
 
@@ -45,7 +49,7 @@ class ChangedCell(_Frozen):
     The change is the sum over the seeds' folds; on one part the mean over seeds.
     """
 
-    label: str | None = None
+    label: str | None = Field(default=None, exclude_if=_is_none)
     true: str
     predicted: str
     mean: float
@@ -64,26 +68,25 @@ class SettingComparison(_Frozen):
         interval: Of `delta`, with its `confidence`: it excludes 0 exactly where the setting is
             better or worse; like `p` and `verdict` on new data where that can be answered.
         p_holm: `p` adjusted for all settings of the study (S. Holm 1979).
-        threshold: The largest `p` at which a setting is better or worse; None with ``--strict``,
-            where `p_holm` decides.
+        threshold: The largest `p` at which it is better or worse; None where `p_holm` decides.
         grade: What is likely, or excluded, of an undecided setting; no verdict.
         pairs: Seeds that both have; `lost` are those without a pair because a run failed.
         look: The number of seeds after which it was decided, where seeds are added until it is.
-        detectable: The minimum detectable effect of an undecided setting.
+        detectable: The minimum detectable effect, where it is undecided.
         seeds_to_decide: How many seeds would decide it; None also where no number would.
         cells: The cells of the confusion matrix that changed most, where it is better or worse.
     """
 
     label: str
     changed: dict[str, list[Any]]
-    derived: dict[str, list[Any]]
-    runs: list[str]
+    derived: dict[str, list[Any]] = {}
+    runs: list[str] = []
     seeds: list[int] | list[str]
     values: list[float]
     mean: float | None
     std: float | None
     status: Literal["complete", "failed", "pruned", "interrupted"]
-    reason: str | None
+    reason: str | None = None
     pruned: str | None = None
     shared_tensors: list[int] | None = None
     delta: float | None = None
@@ -133,16 +136,16 @@ class Comparison(_Frozen):
     study: str | None
     metric: Metric
     sameness: Literal["proven", "not proven"]
-    question: Question | None
-    margin: float | None
-    tests: int | None
-    examples: int | None
-    looks: list[int]
+    question: Question | None = None
+    margin: float | None = None
+    tests: int | None = None
+    examples: int | None = None
+    looks: list[int] = []
     folds: int = 1
-    group_on: str | None = Field(default=None, exclude_if=lambda column: column is None)
+    group_on: str | None = Field(default=None, exclude_if=_is_none)
     strict: bool = False
     settings: Sequence[SerializeAsAny[SettingComparison]]
-    linter: list[Finding] | None = None
+    linter: list[Finding] | None = Field(default=None, exclude_if=_is_none)
 
     @property
     def by_label(self) -> Mapping[str, SettingComparison]:
@@ -183,12 +186,7 @@ class Comparison(_Frozen):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the `compare` document: what the command prints with ``--json``."""
-        found = self.model_dump(exclude={"linter"} if self.linter is None else None)
-        for setting in found["settings"]:
-            for cell in setting["cells"] or ():
-                if cell["label"] is None:
-                    del cell["label"]
-        return found
+        return self.model_dump()
 
 
 def html_table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -211,13 +209,9 @@ def compare_study(
 ) -> Comparison:
     """Compare every setting with the baseline, on the seeds that both have.
 
-    Args:
-        study: The study.
-        results: Of all its settings, which are judged together; None: read.
-        metric: Of the best epoch; None: the selection metric.
-        margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
-        strict: As of `paribus.sweeps.stats.verdicts.Standard`.
-        labels: Only these settings are in the comparison.
+    All settings are judged together; only those of `labels`, if any are named, are in the
+    comparison. `results` are read where they are not given; they are of the best epoch's `metric`,
+    None: the selection metric. `margin` and `strict` are as of `judge_study`.
 
     Raises:
         RequestError: If the runs have no such metric.
@@ -233,14 +227,10 @@ def compare_study(
         study=study.name,
         metric=Metric(name=metric, direction=direction),
         sameness=sameness(study.requested.baseline),
-        question=judged.question if judged else None,
-        margin=judged.standard.margin if judged else None,
-        tests=judged.standard.planned if judged else None,
+        **(judged.document() if judged else {"strict": strict}),
         examples=first.data.val if first else None,
-        looks=list(judged.looks) if judged else [],
         folds=len({seed % first.folds for seed in seeds} or [0]) if first else 1,
         group_on=get(first.configuration, "split.group_on") if first else None,
-        strict=judged.standard.strict if judged else strict,
         settings=[
             SettingComparison(
                 **result.document(),

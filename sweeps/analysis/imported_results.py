@@ -13,7 +13,7 @@ from paribus.core.errors import Faults, RequestError, did_you_mean, first_few, m
 from paribus.sweeps.analysis.compare import Comparison, SettingComparison
 from paribus.sweeps.analysis.judge import judge_observed
 from paribus.sweeps.analysis.observed import Observed
-from paribus.sweeps.analysis.read_results import ReadRun, read_results, refusal
+from paribus.sweeps.analysis.read_results import ReadRun, read_results
 from paribus.sweeps.stats.variance import step_of
 from paribus.sweeps.stats.verdicts import Standard, mean_and_std
 from paribus.sweeps.study.settings import BASELINE
@@ -67,13 +67,10 @@ class ResultsComparison(Comparison):
 def load_table(
     source: str, setting: Sequence[str] = (), seed: str | None = None, metric: str | None = None
 ) -> ResultsTable:
-    """Read the runs of a source by hyperparameters and seed.
+    """Read the runs of a source by hyperparameters and seed, or raise all that is wrong with it.
 
     Without `setting` its hyperparameters are all that W&B and TensorBoard know, of a file the
     labels in its column `setting`.
-
-    Raises:
-        RequestError: With all that is wrong with it.
     """
     found, name, faults = read_results(source), shown(source, 200), Faults()
     config = [*found.columns] or [*dict.fromkeys(key for run in found.runs for key in run.config)]
@@ -110,7 +107,7 @@ def load_table(
                 continue
             key = (*row.levels.values(), row.seed)
             if key in rows:
-                raise refusal(
+                raise RequestError(
                     f"{run.where}: a second value of {_text(row.levels)} and seed "
                     f"{shown(row.seed, 40)}.",
                     "Give each run one line, or name with --setting what tells them apart.",
@@ -119,7 +116,8 @@ def load_table(
     del faults.found[_MOST:]
     faults.check()
     if not rows:
-        raise refusal(f"{name}: no run has a value of {shown(values[0], 40)}.", "; ".join(left_out))
+        message = f"{name}: no run has a value of {shown(values[0], 40)}."
+        raise RequestError(message, "; ".join(left_out))
     varying = [key for key in setting if len({row.levels[key] for row in rows.values()}) > 1]
     notes = [f"left out: {many(count, 'run')} {why}" for why, count in left_out.items()]
     notes += [f"{values[0]}: each run's {found.value}"] if found.value else []
@@ -136,16 +134,16 @@ def _row(run: ReadRun, setting: Sequence[str], seed: str, metric: str) -> Row | 
     if cell is None or not str(cell).strip():
         return f"without {metric}"
     if found is None:
-        raise refusal(f"{run.where}: has no {seed}.", "Give each run its seed.")
+        raise RequestError(f"{run.where}: has no {seed}.", "Give each run its seed.")
     try:
         value = float(cell)
     except (TypeError, ValueError, OverflowError):
         message = f"{run.where}: {metric} {shown(cell, 40)} is no number."
-        raise refusal(
+        raise RequestError(
             message, "Write nan for a run that failed; leave it empty for none."
         ) from None
     if math.isfinite(value) and abs(value) > _LARGEST:
-        raise refusal(f"{run.where}: {metric} {shown(cell, 40)} is too large.")
+        raise RequestError(f"{run.where}: {metric} {shown(cell, 40)} is too large.")
     levels = {key: level_of(run.config.get(key)) for key in setting}
     return Row(levels, show_value(found), value if math.isfinite(value) else None)
 
@@ -180,14 +178,10 @@ def compare_results(
 ) -> ResultsComparison:
     """Compare the settings that are one hyperparameter away from the baseline.
 
-    Args:
-        table: The runs.
-        direction: Which way is better; None: as the metric's name says, else ``maximize``.
-        margin: Differences smaller than this do not matter; None: half a point of values that are
-            maximized, 0.005 of those up to 1 and 0.5 of those up to 100, else 2 % of the
-            baseline's mean.
-        baseline: ``KEY=VALUE,…``; None: the most frequent configuration.
-        strict: As of `Standard`.
+    The direction is as the metric's name says, else ``maximize``, where none is given. A margin of
+    None is half a point of values that are maximized, 0.005 of those up to 1 and 0.5 of those up to
+    100, else 2 % of the baseline's mean. The baseline, ``KEY=VALUE,…``, is the most frequent
+    configuration if none is named.
 
     Raises:
         RequestError: If no verdict can come from it.
@@ -223,7 +217,8 @@ def compare_results(
     base, *settings = (one for one, _ in seen.values())
     name = shown(table.source, 200)
     if not base.values:
-        raise refusal(f"{name}: the baseline has no complete run.", "Name one with --baseline.")
+        message = f"{name}: the baseline has no complete run."
+        raise RequestError(message, "Name one with --baseline.")
     pairs = [len(one.values.keys() & base.values.keys()) for one in settings]
     if max(pairs, default=0) < 2:
         what = "no setting shares two seeds with the baseline" if settings else (
@@ -256,12 +251,7 @@ def compare_results(
         results=table.source,
         metric=Metric(name=table.metric, direction=direction),
         sameness="not proven",
-        question=judged.question,
-        margin=standard.margin,
-        tests=standard.planned,
-        examples=None,
-        looks=[],
-        strict=strict,
+        **judged.document(),
         step=standard.resolution,
         not_comparable=others,
         notes=[*notes, *table.notes],
@@ -269,14 +259,11 @@ def compare_results(
             SettingComparison(
                 label=one.label,
                 changed=changed,
-                derived={},
-                runs=[],
                 seeds=[names[number] for number in one.values],
                 values=[*one.values.values()],
                 mean=mean_and_std([*one.values.values()])[0],
                 std=mean_and_std([*one.values.values()])[1],
                 status="failed" if one.failed else "complete",
-                reason=None,
                 **judged.effect(one.label),
             )
             for one, changed in seen.values()

@@ -42,12 +42,8 @@ def judge_study(
 ) -> Judged | None:
     """Return verdicts on all settings of a study; None where the baseline is not planned.
 
-    Args:
-        study: The study.
-        results: Of all its settings, which are judged together.
-        metric: What the results are of.
-        margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
-        strict: As of `Standard`; a study that was requested so is judged so anyway.
+    The `results` of a `metric` are judged together. A `margin` of None is the study's, or the
+    metric's own; a study that was requested `strict` is judged so anyway.
     """
     by_label = {result.label: result for result in results}
     if BASELINE not in by_label:
@@ -83,13 +79,9 @@ def judge_observed(
 ) -> Judged:
     """Return the verdicts on settings against a baseline.
 
-    Args:
-        baseline: What they are compared with.
-        settings: What was seen of each.
-        standard: The margin, and how many settings are judged together.
-        planned_looks: The numbers of seeds, counted from 0, after which verdicts are given; empty
-            where the number of seeds is fixed.
-        repeated: Settings in which two seeds are one, and why: they have one pair, and no verdict.
+    Where the number of seeds is not fixed, verdicts are given after the `planned_looks`, numbers of
+    seeds. Settings in which two seeds are one, `repeated` with the reason, have one pair and no
+    verdict.
     """
     repeated = repeated or {}
     settings = [one.alone(baseline) if one.label in repeated else one for one in settings]
@@ -126,10 +118,7 @@ def judge_observed(
 def standard_of(
     study: Study, results: Sequence[SettingResult], metric: str, margin: float | None = None
 ) -> Standard:
-    """Return the margin that a study is judged by, and how many settings are judged together.
-
-    The arguments are those of `judge_study`.
-    """
+    """Return the margin and how many settings are judged together; arguments: `judge_study`'s."""
     if margin is None and metric == study.metric:
         margin = study.requested.margin
     baseline = next((one for one in results if one.setting.key is None and one.seeds), None)
@@ -165,17 +154,10 @@ def standard_for(
 ) -> Standard:
     """Return the margin for a metric's results, and how many settings are judged together.
 
-    Args:
-        metric: ``<split>/<name>``.
-        direction: Which way is better.
-        baseline: The baseline's values.
-        planned: Settings of the study besides it.
-        values: All there are: the step of a metric that counts examples is taken from them where
-            `examples` is None.
-        examples: How many decisions it rests on; None where that is not known.
-        margin: Differences smaller than this do not matter; None takes the metric's own: half a
-            point of accuracy, F1 and the like, 0.01 of R², 2 % of the baseline's loss or error,
-            and never less than one example's worth.
+    `baseline` are its values, `values` all there are, `planned` the settings besides it. Where it
+    is not known on how many decisions, `examples`, a metric that counts them rests, its step is
+    taken from the values. A margin of None is the metric's own: half a point of accuracy, F1 and
+    the like, 0.01 of R², 2 % of the baseline's loss or error, and never less than an example's.
     """
     name = metric.rpartition("/")[2]
     counted = name in COUNTED
@@ -218,6 +200,16 @@ class Judged:
         answered = any(one.new_data for one in self.by_label.values())
         return "new data" if answered else "this part"
 
+    def document(self) -> dict[str, Any]:
+        """Return what the verdicts are on and by which standard: fields of `Comparison`."""
+        return {
+            "question": self.question,
+            "margin": self.standard.margin,
+            "tests": self.standard.planned,
+            "strict": self.standard.strict,
+            "looks": list(self.looks),
+        }
+
     def effect(self, label: str) -> dict[str, Any]:
         """Return what a verdict adds to a setting: fields of `SettingComparison`."""
         if label == BASELINE:
@@ -237,48 +229,41 @@ class Judged:
             failed = f"; lost to failures: {', '.join(map(str, lost))}" if lost else ""
             count = "one complete pair" if pairs.n == 1 else "no complete pair"
             why_none = f"{count} of seeds, and a verdict needs two{failed}"
-        return {
+        found: dict[str, Any] = {
             "delta": pairs.mean,
-            "interval": headline and [headline.low, headline.high],
-            "p": headline and headline.p,
-            "p_holm": headline and headline.p_holm,
-            "threshold": headline and headline.threshold,
-            "verdict": one.verdict,
-            "grade": headline.grade if headline and one.verdict == "undecided" else None,
             "pairs": pairs.n,
-            "question": headline and ("new data" if one.new_data else "this part"),
-            "confidence": headline and headline.confidence,
-            "this_part": _answer(one.validation, one),
-            "new_data": _answer(one.new_data, one),
             "std_of_differences": pairs.std,
             "unpaired_worth": pairs.unpaired_worth if varies else None,
             "lost": list(lost),
             "look": one.look,
             "no_verdict": self.repeated.get(label, why_none),
-            **self._undecided(label, one),
         }
-
-    def _undecided(self, label: str, one: Judgement) -> dict[str, Any]:
-        """Return an undecided setting's minimum detectable effect, and the seeds to decide it."""
-        headline = one.headline
-        if headline is None or one.verdict != "undecided":
-            return {}
+        if headline is None:
+            return found
+        found |= {
+            **_answer(headline, one),
+            "confidence": headline.confidence,
+            "question": "new data" if one.new_data else "this part",
+            "this_part": one.validation and _answer(one.validation, one),
+            "new_data": one.new_data and _answer(one.new_data, one),
+        }
+        if one.verdict != "undecided":
+            return found
         next_look = None
         if self.looks and seeds_can_decide(one, self.standard):
             next_look = next((n for n in self.looks if n > (one.look or 0)), None)
         alpha = headline.threshold
         if alpha is None:
             alpha = (1 - headline.confidence) / max(1, self.standard.planned)
-        return {
+        return found | {
+            "grade": headline.grade,
             "detectable": smallest_difference(headline.uncertainty, alpha),
             "seeds_to_decide": self.needed[label],
             "next_look": next_look,
         }
 
 
-def _answer(answer: Answer | None, one: Judgement) -> dict[str, Any] | None:
-    if answer is None:
-        return None
+def _answer(answer: Answer, one: Judgement) -> dict[str, Any]:
     return {
         "interval": [answer.low, answer.high],
         "p": answer.p,

@@ -30,14 +30,9 @@ class Outputs(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Observed:
-    """What was seen of a setting.
+    """What was seen of a setting: the metric of its complete runs by seed, and their outputs.
 
-    Attributes:
-        values: Seed to the metric's value, of complete runs.
-        failed: Seeds whose training failed.
-        metric: ``<split>/<name>``.
-        read: Seed to the model's outputs, or None.
-        folds: Into how many folds the examples are cut: seed j is of fold j mod folds.
+    The examples are cut into `folds`: seed j is of fold j mod folds.
     """
 
     label: str
@@ -123,11 +118,8 @@ def example_scores(
 
     The mean has to equal the recorded value: a loss with weights, or one of the user's own, may
     have the name of one that is known here. Outputs are `[m, C]`, targets `[m]` or `[m, L]` as the
-    data has them.
-
-    Returns:
-        None where the metric is no mean over examples, it is not known how, or examples are of
-        groups: those of one are not independent.
+    data has them. None where the metric is no mean over examples, it is not known how, or examples
+    are of groups: those of one are not independent.
     """
     task, loss = configuration.get("task"), configuration.get("loss", {})
     name = metric.rpartition("/")[2]

@@ -24,7 +24,6 @@ class PowerAnalysis:
     least there can be beyond one rotation. Without, it is one on this validation part.
 
     Attributes:
-        seeds: Of each setting.
         settings: Besides the baseline: they are judged together.
         in_std: The effect, in standard deviations of the paired differences; None with one seed.
         std: This standard deviation: the median of the settings that have pairs, else that of

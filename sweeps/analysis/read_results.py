@@ -3,9 +3,8 @@
 import csv
 import json
 import re
-import struct
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,27 +12,22 @@ from typing import Any
 from paribus.core.errors import RequestError, shown
 from paribus.core.fileio import existing, user_path
 from paribus.core.records.run_dir import RECORD
+from paribus.sweeps.analysis.wandb_records import read_records
 
 _FILES, _PROJECT = (".csv", ".jsonl"), "wandb:"
 _OFFLINE, _EVENTS = "*.wandb", "*.tfevents.*"
-_BLOCK = 32768  # bytes of a block of a .wandb file, as of LevelDB's logs
 # KEY=VALUE in a path ends at a separator, or where the next KEY= begins.
 _WORD = re.compile(r"([A-Za-z][\w.]*)=(.*?)(?=[,;\s/]|[_-][A-Za-z]\w*=|$)")
 
 
 @dataclass(frozen=True)
 class ReadRun:
-    """One run; of a file both `config` and `metrics` are its line.
-
-    Attributes:
-        where: The line or folder that a message names.
-        state: As W&B has it; empty where nothing is known.
-    """
+    """A run, of the line or folder `where`; of a file both `config` and `metrics` are its line."""
 
     where: str
     config: Mapping[str, Any]
     metrics: Mapping[str, Any]
-    state: str = ""
+    state: str = ""  # as W&B has it
 
 
 @dataclass(frozen=True)
@@ -56,11 +50,7 @@ def is_results(text: str) -> bool:
 
 
 def read_results(source: str) -> ReadResults:
-    """Read all runs of a source.
-
-    Raises:
-        RequestError: With what is wrong with it.
-    """
+    """Read all runs of a source; a `RequestError` says what is wrong with it."""
     if source.startswith(_PROJECT):
         return ReadResults(_project_runs(source.removeprefix(_PROJECT)), value="summary")
     path = user_path(source)
@@ -70,15 +60,10 @@ def read_results(source: str) -> ReadResults:
         return ReadResults([_offline_run(file) for file in files], value="summary")
     if folders := sorted({file.parent for file in path.rglob(_EVENTS)}):
         return ReadResults(_event_runs(path, folders), value="last value")
-    raise refusal(
+    raise RequestError(
         f"{shown(path, 200)}: holds no offline runs of W&B and no events of TensorBoard.",
         "Name a folder of them, a CSV or JSON lines file, or wandb:ENTITY/PROJECT.",
     )
-
-
-def refusal(message: str, hint: str = "") -> RequestError:
-    """Return the error of results that cannot be used."""
-    return RequestError(message, hint)
 
 
 def _lines(path: Path) -> ReadResults:
@@ -98,15 +83,15 @@ def _lines(path: Path) -> ReadResults:
         for row in lines:
             where, number = f"{name}, line {lines.line_num}", lines.line_num + 1
             if None in row or None in row.values():
-                raise refusal(f"{where}: has too {'many' if None in row else 'few'} fields.")
+                raise RequestError(f"{where}: has too {'many' if None in row else 'few'} fields.")
             runs.append(ReadRun(where, row, row, row.get("State", "")))
         return ReadResults(runs, columns)
     except (UnicodeDecodeError, OSError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise refusal(f"{name}: cannot be read ({reason}).") from error
+        raise RequestError(f"{name}: cannot be read ({reason}).") from error
     except (csv.Error, ValueError, AttributeError, RecursionError) as error:
         reason = error if isinstance(error, csv.Error) else "it is no JSON object"
-        raise refusal(f"{name}, line {number}: cannot be read ({reason}).") from error
+        raise RequestError(f"{name}, line {number}: cannot be read ({reason}).") from error
 
 
 def _flat(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -127,7 +112,7 @@ def _project_runs(project: str) -> list[ReadRun]:
         return [_wandb_run(run.url, run.config, dict(run.summary), run.state) for run in runs]
     except (wandb.Error, ValueError, OSError) as error:
         hint = "Log in (wandb login), and name it as the address of its page does: ENTITY/PROJECT."
-        raise refusal(f"{_PROJECT}{shown(project)}: {shown(error, 200)}", hint) from error
+        raise RequestError(f"{_PROJECT}{shown(project)}: {shown(error, 200)}", hint) from error
 
 
 def _offline_run(file: Path) -> ReadRun:
@@ -136,7 +121,7 @@ def _offline_run(file: Path) -> ReadRun:
     found: dict[str, dict[str, Any]] = {"config": {}, "summary": {}}
     state = "crashed"  # as W&B calls a run whose end was never written
     try:
-        for record in _records(file):
+        for record in read_records(file):
             kind = record.WhichOneof("record_type")
             if kind == "exit":
                 state = "failed" if record.exit.exit_code else "finished"
@@ -147,7 +132,7 @@ def _offline_run(file: Path) -> ReadRun:
                     for item in part.update
                 }
     except (DecodeError, ValueError) as error:
-        raise refusal(f"{shown(file, 200)}: is damaged.", "Leave it out.") from error
+        raise RequestError(f"{shown(file, 200)}: is damaged.", "Leave it out.") from error
     return _wandb_run(str(file.parent), found["config"], found["summary"], state)
 
 
@@ -158,25 +143,6 @@ def _wandb_run(where: str, config: Any, summary: Any, state: str) -> ReadRun:
         for part in (config, summary)
     )
     return ReadRun(where, config, summary, state)
-
-
-def _records(file: Path) -> Iterator[Any]:
-    """Yield the records of a ``.wandb`` file, up to where a kill cut it off."""
-    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
-
-    data, at, parts = file.read_bytes(), 7, b""
-    while at + 7 <= len(data):
-        if (left := _BLOCK - at % _BLOCK) < 7:
-            at += left
-            continue
-        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
-        parts += data[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind == 0 or at > len(data):
-            return
-        if kind in (1, 4):  # a whole record, or the last part of one
-            yield Record.FromString(parts)
-            parts = b""
 
 
 def _event_runs(source: Path, folders: Iterable[Path]) -> list[ReadRun]:
@@ -190,8 +156,10 @@ def _event_runs(source: Path, folders: Iterable[Path]) -> list[ReadRun]:
             found[folder.parent] = ({**outer, **config}, {**curves, **metrics}, False)
             del found[folder]
     if not any(config for config, _, _ in found.values()):
-        raise refusal(f"{shown(source, 200)}: no run has hyperparameters: neither of add_hparams "
-                      "nor as KEY=VALUE in its folder's name.")  # fmt: skip
+        raise RequestError(
+            f"{shown(source, 200)}: no run has hyperparameters: neither of add_hparams nor as "
+            "KEY=VALUE in its folder's name."
+        )
     return [ReadRun(str(f), config, metrics) for f, (config, metrics, _) in found.items() if config]
 
 

@@ -204,12 +204,7 @@ def _counts(settings: Sequence[Setting]) -> str:
 
 
 class Deciding(NamedTuple):
-    """What is undecided and why, and what would decide it.
-
-    Attributes:
-        settings: Those that more seeds would decide.
-        seeds: How many seeds; None: the next look's, or seeds would not decide it.
-    """
+    """What is undecided and why, and the settings that so many seeds, or the next look, decide."""
 
     sentence: str
     settings: list[Setting]
@@ -365,13 +360,7 @@ def _why_undecided(comparison: Comparison, setting: Setting) -> str:
 
 @dataclass(frozen=True)
 class AxisText:
-    """The result of an axis.
-
-    Attributes:
-        sentence: What was best, by how much, how sure.
-        change: Key, the baseline's level and the best one; None where no level beat the baseline.
-        it: What the best level is called where it is proposed as the baseline.
-    """
+    """The result of an axis; `change` is key, the baseline's level and the better one, `it`."""
 
     sentence: str
     change: tuple[str, str, str] | None = None

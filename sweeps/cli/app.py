@@ -7,12 +7,11 @@ from typing import Any
 
 import rich_click as click
 
-from paribus.core.errors import Fault, ParibusError, inert
+from paribus.core.errors import ParibusError, RequestError, inert
 from paribus.sweeps.cli import (
     catalogue_commands,
     compare_command,
     completion,
-    import_command,
     inference_commands,
     reproduce_command,
     result_commands,
@@ -56,7 +55,6 @@ for _module in (
     train_commands,
     reproduce_command,
     compare_command,
-    import_command,
     result_commands,
     inference_commands,
     upkeep_commands,
@@ -83,17 +81,18 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except ParibusError as error:
-        return _print_faults(error.faults, error.exit_code, as_json)
+        return _print_error(error, as_json)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "paribus"
-        fault = Fault(error.format_message(), f"See: {path} --help", "usage")
-        arguments_of = error.ctx.command.params if error.ctx else []
-        takes_pairs = any(p.name == "overrides" and p.param_type_name == "argument"
-                          for p in arguments_of)  # fmt: skip
+        message, hint = error.format_message(), f"See: {path} --help"
+        parameters = error.ctx.command.params if error.ctx else []
+        takes_pairs = any(
+            isinstance(p, click.Argument) and p.name == "overrides" for p in parameters
+        )
         if takes_pairs and getattr(error, "option_name", "") == "--set":
-            text = f"{path} takes KEY=VALUE without --set, which is an option of sweep."
-            fault = Fault(text, f"Such as: {path} EXPERIMENT optimizer.lr=0.01", "usage")
-        return _print_faults([fault], 2, as_json)
+            message = f"{path} takes KEY=VALUE without --set, which is an option of sweep."
+            hint = f"Such as: {path} EXPERIMENT optimizer.lr=0.01"
+        return _print_error(RequestError(message, hint, "usage"), as_json)
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return INTERRUPTED
@@ -102,16 +101,12 @@ def run(arguments: Sequence[str]) -> int:
         return 1
 
 
-def _print_faults(faults: Sequence[Fault], code: int, as_json: bool) -> int:
+def _print_error(error: ParibusError, as_json: bool) -> int:
     if as_json:
-        error: dict[str, Any] = {
-            "kind": faults[0].kind,
-            "message": "\n".join(fault.message for fault in faults),
-            "hint": "\n".join(fault.hint for fault in faults if fault.hint),
-        }
-        print_json({"error": error}, indent=None)
-        return code
-    for fault in faults:
-        click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo(inert(str(fault)), err=True)
-    return code
+        found = {"kind": error.kind, "message": error.message, "hint": error.hint}
+        print_json({"error": found}, indent=None)
+    else:
+        for fault in error.faults:
+            click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+            click.echo(inert(str(fault)), err=True)
+    return error.exit_code

@@ -25,7 +25,6 @@ from paribus.sweeps.cli.console import (
     nearby,
     plain_option,
     print_json,
-    refuse_for_studies,
     results_options,
     root_option,
     say,
@@ -36,6 +35,7 @@ from paribus.sweeps.cli.console import (
     width,
 )
 from paribus.sweeps.formatting import cut, cut_middle, distinct_cuts, duration, number, signed
+from paribus.sweeps.study.request import refuse_for_studies
 from paribus.sweeps.study.results_dir import ResultsDir, root_words
 
 if TYPE_CHECKING:
@@ -153,12 +153,9 @@ def undecided_text(
 ) -> str:
     """Return what is undecided, and the command that would decide it; empty if all is decided.
 
-    Args:
-        comparison: A `compare` document.
-        study: The study that a command adds seeds to; None: no command would.
-        again: The command that goes on with the next look.
-        start: The words that name the baseline in a command; none: its run, or the experiment.
-        most: How many settings the command is for; None: all that few seeds would decide.
+    The command goes on with the next look (`again`), or adds seeds to a study's settings, `most` of
+    them or all that few seeds would decide. It begins with the words `start`; none: its run, or the
+    experiment.
     """
     from paribus.sweeps.analysis import verdict_text as words
 

@@ -3,7 +3,7 @@
 import ast
 import functools
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,12 @@ def completion_command(context: click.Context, shell: str) -> None:
     click.echo(script.replace(_ADD.get(shell, ""), _NO_SPACE.get(shell, "")))
 
 
-Words = Callable[[click.Context, str], Iterator[str]]
+Words = Callable[[click.Context, str], Iterable[str]]
 Complete = Callable[[click.Context, click.Parameter, str], list[str]]
 
 
 def _completing(words: Words) -> Complete:
-    """Make what click calls of a function that yields the words which are valid.
+    """Make what click calls of a function that gives the words which are valid.
 
     A word is completed by its beginning, a dotted one by its last part too.
     """
@@ -73,17 +73,10 @@ def complete_experiment(context: click.Context, typed: str) -> Iterator[str]:
     yield from context.params["root"].run_ids()
 
 
-@_completing
-def complete_study(context: click.Context, _typed: str) -> Iterator[str]:
-    """Complete a study."""
-    yield from context.params["root"].study_names()
-
-
-@_completing
-def complete_subject(context: click.Context, _typed: str) -> Iterator[str]:
-    """Complete a study or a run."""
-    yield from context.params["root"].study_names()
-    yield from context.params["root"].run_ids()
+complete_study = _completing(lambda context, _typed: context.params["root"].study_names())
+complete_subject = _completing(  # a study or a run
+    lambda at, _typed: [*at.params["root"].study_names(), *at.params["root"].run_ids()]
+)
 
 
 @_completing

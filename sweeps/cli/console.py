@@ -1,5 +1,7 @@
 """What commands share: lines and tables that fit the terminal, JSON, the clean stop, options."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -10,8 +12,9 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 from rich.cells import cell_len, set_cell_size
@@ -20,9 +23,13 @@ from paribus.core.config.values import null_if_not_finite, split_commas
 from paribus.core.errors import Faults, inert
 from paribus.core.records.run_dir import BEST
 from paribus.sweeps.cli.completion import complete_experiment, complete_key
+from paribus.sweeps.execution.driver import RunnerOptions
 from paribus.sweeps.formatting import cut, distinct_cuts, without_credentials
 from paribus.sweeps.study.request import OPTIONS, read_option
-from paribus.sweeps.study.results_dir import ResultsDir
+from paribus.sweeps.study.results_dir import ResultsDir, open_root
+
+if TYPE_CHECKING:
+    from paribus.sweeps.progress.progress_state import Training
 
 INTERRUPTED = 130  # exit code
 
@@ -219,6 +226,13 @@ def warn_stopped(again: str, *, any_finished: bool = True) -> None:
     warn(fitted(line) if sys.stderr.isatty() else line)
 
 
+def watch(training: Training, stop: Callable[[], bool], *, quiet: bool, **how: Any) -> None:
+    """Train what was planned until `stop`, shown as this command's options say."""
+    from paribus.sweeps.progress.progress import train_watched
+
+    train_watched(training, warn=warn, stop=stop, quiet=quiet, plain=is_plain(), **how)
+
+
 def nearby(path: Path) -> str:
     """Return a path as it is typed here: relative below the working directory."""
     here = Path.cwd()
@@ -237,12 +251,6 @@ def best_of_run(folder: Path) -> str:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _as_root(_context: Any, _parameter: Any, value: str) -> ResultsDir:
-    root = ResultsDir(value)
-    root.share_data_folder()
-    return root
-
-
 def _keep_plain(context: click.Context, _parameter: Any, plain: bool) -> None:
     context.meta[PLAIN] = plain  # which `console.is_plain` reads
 
@@ -253,7 +261,8 @@ overrides_argument = click.argument(
 )
 root_option = click.option(
     "--root", metavar="DIR", envvar="PARIBUS_ROOT", show_envvar=True, default="results",
-    show_default=True, callback=_as_root, help="Where results live.",
+    show_default=True, callback=lambda _context, _parameter, path: open_root(path),
+    help="Where results live.",
 )  # fmt: skip
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
@@ -309,14 +318,6 @@ def names_results(names: Sequence[str], root: ResultsDir) -> bool:
     return len(names) == 1 and names[0] not in root.study_names() and is_results(names[0])
 
 
-def refuse_for_studies(faults: Faults, of_results: bool, **options: Any) -> None:
-    """Add a fault for options that another tool's results have and a study has not."""
-    given = [f"--{name}" for name, value in options.items() if value and not of_results]
-    if given:
-        message = f"{', '.join(given)}: for another tool's results; a study knows its own."
-        faults.add(message, "Leave it out." if len(given) == 1 else "Leave them out.")
-
-
 _FAULTS = "paribus.faults"  # of a command's options, in its context
 
 
@@ -337,8 +338,36 @@ def checked_option(name: str, **attributes: Any) -> Callable[[Command], Command]
     return click.option(f"--{name}", type=OPTIONS[name][0], cls=_CheckedOption, **attributes)
 
 
-def training_options(command: Command) -> Command:
-    """Add what `run` and `sweep` share."""
+_HOW_TO_RUN = [
+    "--engine", "--workers", "--run-timeout", "--checkpoint-every", "--loader-workers",
+    "--retry-failed", "--trust", "--root", "--study", "--storage", "--track",
+    "--no-wandb",
+]  # fmt: skip
+_WHAT_TO_SHOW = ["--dry-run", "--plain", "--verbose", "--json", "--help"]
+
+
+def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what `run`, `sweep` and `finalize` share; give context, `options` and names `track`."""
+
+    @click.pass_context
+    @wraps(command)
+    def call(
+        context: click.Context,
+        /,
+        checkpoint_every: float,
+        retry_failed: bool,
+        loader_workers: int,
+        track: str,
+        no_wandb: bool,
+        **others: Any,
+    ) -> Any:
+        from paribus.sweeps.tracking.tracker import read_trackers
+
+        options = RunnerOptions(checkpoint_every, None, retry_failed, loader_workers)
+        names = read_trackers(track, faults_of(context), wandb=not no_wandb)
+        return command(context, options=options, track=names, **others)
+
+    added: Callable[..., Any] = call
     for option in (
         click.option(
             "--engine", default="auto", metavar="auto|loop|cohort", show_default=True,
@@ -365,6 +394,8 @@ def training_options(command: Command) -> Command:
             "WANDB_PROJECT and WANDB_BASE_URL say where it is logged.",
         ),
         plain_option,
+        click.option_panel("What to show", options=_WHAT_TO_SHOW),
+        click.option_panel("How to run", options=_HOW_TO_RUN),
     ):  # fmt: skip
-        command = option(command)
-    return command
+        added = option(added)
+    return added

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import rich_click as click
 
 from paribus.core.errors import RequestError, shown
-from paribus.core.fileio import write_bytes, write_json
+from paribus.core.fileio import creating, write_bytes, write_json
 from paribus.sweeps.cli.completion import complete_subject
 from paribus.sweeps.cli.console import bar, print_json, run_options, say, table, warn
 from paribus.sweeps.formatting import number
@@ -241,17 +241,15 @@ def export_command(
     JSON beside it, FILE.json.
     """
     from paribus.sweeps.evaluate import export_named
-    from paribus.sweeps.report.page import checked_output, unwritable
+    from paribus.sweeps.report.page import checked_output
 
     file = checked_output(output or "run.onnx", (".onnx",), "The model")
     found = export_named(root, run, trust)
     file = file if output else file.with_stem(found.schema["run"])
     beside = file.with_name(f"{file.name}.json")
-    try:
+    with creating(f"The model {shown(file, 200)}", "--output FILE"):
         write_bytes(file, found.content)
         write_json(beside, found.schema)
-    except OSError as error:
-        raise unwritable("The model", file, shown(error.strerror or error, 200)) from error
     if as_json:
         document = found._asdict() | {"file": str(file.absolute())}
         return print_json({key: value for key, value in document.items() if key != "content"})

@@ -13,12 +13,12 @@ from paribus.sweeps.cli.console import (
     INTERRUPTED,
     clean_stop,
     command,
-    is_plain,
     plain_option,
     print_json,
     run_options,
     say,
     warn,
+    watch,
 )
 from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir
@@ -48,7 +48,6 @@ def reproduce_command(
 
     STUDY/LABEL trains all seeds of a setting again. Nothing in the root is changed.
     """
-    from paribus.sweeps.progress.progress import train_watched
     from paribus.sweeps.reproduce import ReproducedSetting, planned_reproduction
 
     again, show = command(*context.obj), warn if as_json else say
@@ -63,7 +62,7 @@ def reproduce_command(
                 show(f"  {_what(name, planned)} was {_short(then)}, is {_short(now)}")
         for seed in reproduction.missing:
             warn(f"{run}: seed {seed} has no finished run, so it is not compared.")
-        train_watched(reproduction, warn=warn, track=(), stop=stop, quiet=as_json, plain=is_plain())
+        watch(reproduction, stop, quiet=as_json)
         if stop():
             warn(f"Stopped; to begin again: {again}")
             context.exit(INTERRUPTED)

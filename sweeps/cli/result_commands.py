@@ -1,7 +1,9 @@
-"""`studies`, `runs`, `plot` and `report`: what happened, in tables and pictures."""
+"""`import`, `studies`, `runs`, `plot` and `report`: what happened, in tables and pictures."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,15 +12,16 @@ import rich_click as click
 from rich.filesize import decimal
 
 from paribus.core.config.schema import Direction
-from paribus.core.errors import DamagedError, Faults, shown
-from paribus.core.fileio import verify_manifest, write_bytes
+from paribus.core.config.values import show_value
+from paribus.core.errors import DamagedError, Faults, RequestError, many, shown
+from paribus.core.fileio import creating, verify_manifest, write_bytes
 from paribus.core.records.run_dir import HISTORY, RECORD, RunFolder
 from paribus.sweeps.cli.completion import complete_study, complete_subject
 from paribus.sweeps.cli.console import (
+    command,
     json_option,
     names_results,
     print_json,
-    refuse_for_studies,
     results_options,
     root_option,
     run_options,
@@ -27,10 +30,69 @@ from paribus.sweeps.cli.console import (
     warn,
 )
 from paribus.sweeps.formatting import number
+from paribus.sweeps.study.request import refuse_for_studies
 from paribus.sweeps.study.results_dir import ResultsDir
 
 if TYPE_CHECKING:
     from paribus.sweeps.study.study import Study
+
+
+@click.command("import")
+@click.argument("source", metavar="RESULTS")
+@click.option("--output", "-o", metavar="FILE", default="results.csv", show_default=True,
+              help="The CSV file that is written.")  # fmt: skip
+@results_options
+@json_option
+def import_command(
+    source: str,
+    output: str,
+    setting: Sequence[str],
+    seed: str | None,
+    metric: str | None,
+    baseline: str | None,
+    direction: str | None,
+    as_json: bool,
+) -> None:
+    """Write RESULTS of another tool, as `compare` reads them, to a CSV file.
+
+    It has the hyperparameters that vary, the seed and the metric of each run.
+    """
+    from paribus.sweeps.analysis.imported_results import load_table
+    from paribus.sweeps.report.page import checked_output
+
+    faults, table, file = Faults(), None, None
+    with faults.collecting():
+        file = checked_output(output, (".csv",), "The file")
+    with faults.collecting():
+        table = load_table(source, setting, seed, metric)
+    faults.check()
+    assert table
+    assert file
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow([*table.keys, table.seed, table.metric])
+    for row in table.rows:
+        levels = [show_value(row.levels[key]) for key in table.keys]
+        lines.writerow([*levels, row.seed, "nan" if row.value is None else repr(row.value)])
+    if file.exists() and file.read_bytes() != text.getvalue().encode():
+        message = f"--output {shown(file, 200)}: is there, with other content."
+        raise RequestError(message, "Name another file, or remove it.")
+    with creating(f"The file {file}"):
+        write_bytes(file, text.getvalue().encode())
+    given = {"setting": ",".join(table.keys), "seed": table.seed, "metric": table.metric,
+             "baseline": baseline, "direction": direction}  # fmt: skip
+    again = [word for name, value in given.items() if value for word in (f"--{name}", value)]
+    settings = len({tuple(row.levels[key] for key in table.keys) for row in table.rows})
+    counts = {"run": len(table.rows), "setting": settings,
+              "seed": len({row.seed for row in table.rows})}  # fmt: skip
+    if as_json:
+        return print_json({"file": str(file), **{f"{k}s": n for k, n in counts.items()},
+                           "notes": table.notes})  # fmt: skip
+    say(f"{source}: {', '.join(many(count, noun) for noun, count in counts.items())}")
+    for note in table.notes:
+        say(note)
+    say(f"table: {file}; Next: {command('compare', str(file), *again)}")
+    return None
 
 
 @click.command("studies")
@@ -184,7 +246,7 @@ def plot_command(
     as_json: bool,
 ) -> None:
     """Draw a RUN (curves, confusion matrix, its answers) or a STUDY (curves and responses)."""
-    from paribus.sweeps.report.page import checked_output, unwritable, warn_of_damage
+    from paribus.sweeps.report.page import checked_output, picture_of
     from paribus.sweeps.study.lookup import find_subject
 
     faults, subject, found = Faults(), None, "output"
@@ -200,30 +262,18 @@ def plot_command(
     assert subject
     from paribus.sweeps.report.figure import figure_of, rendered
 
-    if isinstance(subject, RunFolder):
-        from paribus.sweeps.report.run_report import load_run_view, run_picture
-
-        kind, damaged, view = "run", False, load_run_view(subject, trust)
-        if view.left_out:
-            warn(view.left_out)
-        picture = run_picture(view)
-    else:
-        from paribus.sweeps.report.study_plots import StudyView, study_picture
-
-        kind, study_view = "study", StudyView(subject)
-        warn_of_damage(subject, warn)
-        picture, damaged = study_picture(study_view), bool(subject.outcomes.damaged)
+    kind = "run" if isinstance(subject, RunFolder) else "study"
+    picture = picture_of(subject, warn, trust=trust)
     content = rendered(figure_of(picture), "png" if file.suffix.lower() == ".png" else "svg")
-    try:
+    with creating(f"The picture {shown(file, 200)}", "--output FILE"):
         write_bytes(file, content)
-    except OSError as error:
-        raise unwritable("The picture", file, shown(error.strerror or error, 200)) from error
     panels = [panel.name for panel in picture.panels]
     if as_json:
         print_json({kind: found, "file": str(file.absolute()), "panels": panels})
     else:
         say(f"{kind} {found}: {shown(', '.join(panels), 1000)}")
         say(f"picture: {file}")
+    damaged = not isinstance(subject, RunFolder) and subject.outcomes.damaged
     context.exit(1 if damaged else 0)
 
 
@@ -284,6 +334,3 @@ def report_command(
     if show:
         click.launch(str(written.file))
     context.exit(1 if isinstance(subject, Study) and subject.outcomes.damaged else 0)
-
-
-COMMANDS = (studies_command, runs_command, plot_command, report_command)

@@ -171,11 +171,9 @@ def _seconds(sweep: Sweep, runs: Sequence[RunSpec]) -> float | None:
 def end(sweep: Sweep, experiment: str, again: str = "", *, verbose: bool = False) -> None:
     """Print the table and, in eight lines at most, what it means and what comes next.
 
-    Args:
-        sweep: Trained.
-        experiment: As it was typed.
-        again: The command that goes on with the next look, where seeds are added.
-        verbose: All that the verdicts rest on, a sentence for each axis, and all warnings, too.
+    The experiment is named as it was typed; `again` is the command that goes on with the next look,
+    where seeds are added. If `verbose`, also all that the verdicts rest on, a sentence for each
+    axis, and all warnings.
     """
     say(f"{_counts(sweep.counts)}, in {duration(sweep.seconds)}")
     if cost := sweep.cost_of_deciding():

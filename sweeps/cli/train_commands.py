@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -12,6 +13,7 @@ from click.core import ParameterSource
 from paribus.core.config.command import TYPED
 from paribus.core.config.values import show_value
 from paribus.core.errors import RequestError
+from paribus.core.records.record import RunRecord
 from paribus.core.records.run_dir import BEST
 from paribus.sweeps.cli.compare_command import failures
 from paribus.sweeps.cli.completion import complete_key, complete_study
@@ -23,7 +25,6 @@ from paribus.sweeps.cli.console import (
     command,
     experiment_argument,
     faults_of,
-    is_plain,
     nearby,
     overrides_argument,
     print_json,
@@ -34,24 +35,15 @@ from paribus.sweeps.cli.console import (
     verbose_option,
     warn,
     warn_stopped,
+    watch,
 )
 from paribus.sweeps.execution.driver import RunnerOptions
 from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir, root_words
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from paribus.core.records.record import RunRecord
     from paribus.sweeps.sweep import SingleRun, Sweep
 
-
-_HOW_TO_RUN = [
-    "--engine", "--workers", "--run-timeout", "--checkpoint-every", "--loader-workers",
-    "--retry-failed", "--trust", "--root", "--study", "--storage", "--track",
-    "--no-wandb",
-]  # fmt: skip
-_WHAT_TO_SHOW = ["--dry-run", "--plain", "--verbose", "--json", "--help"]
 _COMMAND = "paribus.command"  # where click's context keeps the words after `--`
 
 
@@ -76,14 +68,11 @@ class _WithCommand(click.RichCommand):
 
 @click.command("run")
 @click.option_panel("What to try", options=["--seed"])
-@click.option_panel("How to run", options=_HOW_TO_RUN)
-@click.option_panel("What to show", options=_WHAT_TO_SHOW)
 @experiment_argument
 @overrides_argument
 @checked_option("seed", default="0", metavar="N", show_default=True, help="The run's seed.")
 @training_options
 @run_options
-@click.pass_context
 def run_command(
     context: click.Context,
     experiment: str,
@@ -91,11 +80,8 @@ def run_command(
     seed: int,
     engine: str,
     trust: bool,
-    checkpoint_every: float,
-    retry_failed: bool,
-    loader_workers: int,
-    track: str,
-    no_wandb: bool,
+    options: RunnerOptions,
+    track: Sequence[str],
     root: ResultsDir,
     as_json: bool,
 ) -> None:
@@ -103,14 +89,11 @@ def run_command(
     from paribus.sweeps.analysis.compare import run_document
     from paribus.sweeps.study.lookup import request_for, studies_of
     from paribus.sweeps.sweep import planned_run
-    from paribus.sweeps.tracking.tracker import read_trackers
 
-    options = RunnerOptions(checkpoint_every, None, retry_failed, loader_workers)
     faults = faults_of(context)
-    names = read_trackers(track, faults, wandb=not no_wandb)
     request = request_for(root, experiment, overrides, None, engine, trust=trust, faults=faults)
     planned = planned_run(root, request, seed, faults)
-    single, record = _train_one(context, planned, options, track=names, as_json=as_json)
+    single, record = _train_one(context, planned, options, track=track, as_json=as_json)
     document = run_document(
         root.run(single.run.id),
         record,
@@ -129,8 +112,6 @@ def run_command(
                     "--metrics-from"])  # fmt: skip
 @click.option_panel("How to search", options=["--trials", "--sampler", "--pruner", "--margin",
                     "--strict", "--until-decided", "--max-seeds"])  # fmt: skip
-@click.option_panel("How to run", options=_HOW_TO_RUN)
-@click.option_panel("What to show", options=_WHAT_TO_SHOW)
 @experiment_argument
 @click.argument("axes", nargs=-1, metavar="[KEY=LEVELS | KEY]...", shell_complete=complete_key)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", shell_complete=complete_key,
@@ -169,7 +150,6 @@ def run_command(
 @training_options
 @verbose_option
 @run_options
-@click.pass_context
 def sweep_command(
     context: click.Context,
     /,
@@ -185,11 +165,8 @@ def sweep_command(
     verbose: bool,
     engine: str,
     trust: bool,
-    checkpoint_every: float,
-    retry_failed: bool,
-    loader_workers: int,
-    track: str,
-    no_wandb: bool,
+    options: RunnerOptions,
+    track: Sequence[str],
     root: ResultsDir,
     as_json: bool,
     **of_study: Any,
@@ -204,19 +181,15 @@ def sweep_command(
     --metric NAME. The first level is the baseline.
     """
     from paribus.sweeps.cli import sweep_text
-    from paribus.sweeps.progress.progress import train_watched
     from paribus.sweeps.study.lookup import request_for
     from paribus.sweeps.study.request import study_options
     from paribus.sweeps.sweep import planned_sweep
-    from paribus.sweeps.tracking.tracker import read_trackers
 
     faults = faults_of(context)
     if verbose and as_json:
         faults.add("--verbose is for what is read; --json prints all.", "Leave it out.")
-    names = read_trackers(track, faults, wandb=not no_wandb)
     given = context.get_parameter_source("seeds") is not ParameterSource.DEFAULT
-    options = study_options(faults, seeds_given=given, **of_study)
-    runner_options = RunnerOptions(checkpoint_every, run_timeout, retry_failed, loader_workers)
+    asked = study_options(faults, seeds_given=given, **of_study)
     words = context.meta.get(_COMMAND)
     of_command = {"metric": metric, "direction": direction, "metrics-from": metrics_from}
     for name in [name for name, value in of_command.items() if value and not words]:
@@ -233,7 +206,7 @@ def sweep_command(
             experiment, overrides = str(file), ()
         request = request_for(root, experiment, overrides, axes, engine, trust=trust, faults=faults)
         sweep = planning.enter_context(
-            planned_sweep(root, request, options, faults, workers=workers, track=names)
+            planned_sweep(root, request, asked, faults, workers=workers, track=track)
         )
         if not as_json:
             sweep_text.begin(sweep, verbose=verbose or dry_run)
@@ -241,16 +214,8 @@ def sweep_command(
             sweep_text.dry_run(sweep, as_json)
             return
         undo.pop_all()  # runs name the experiment's file from now on
-        train_watched(
-            sweep,
-            warn=warn,
-            track=names,
-            options=runner_options,
-            stop=stop,
-            quiet=as_json,
-            plain=is_plain(),
-            lines=True,
-        )
+        how = replace(options, run_timeout=run_timeout)
+        watch(sweep, stop, quiet=as_json, track=track, options=how, lines=True)
         interrupted = stop()
     for note in sweep.notes:
         warn(note)
@@ -267,14 +232,11 @@ def sweep_command(
 
 @click.command("finalize")
 @click.option_panel("What to do", options=["--test"])
-@click.option_panel("How to run", options=_HOW_TO_RUN)
-@click.option_panel("What to show", options=_WHAT_TO_SHOW)
 @click.argument("study", shell_complete=complete_study)
 @click.argument("label", required=False)
 @click.option("--test", is_flag=True, help="Then evaluate it on the test part; a counted reading.")
 @training_options
 @run_options
-@click.pass_context
 def finalize_command(
     context: click.Context,
     study: str,
@@ -282,11 +244,8 @@ def finalize_command(
     test: bool,
     engine: str,
     trust: bool,
-    checkpoint_every: float,
-    retry_failed: bool,
-    loader_workers: int,
-    track: str,
-    no_wandb: bool,
+    options: RunnerOptions,
+    track: Sequence[str],
     root: ResultsDir,
     as_json: bool,
 ) -> None:
@@ -300,14 +259,10 @@ def finalize_command(
     from paribus.sweeps.cli.inference_commands import print_evaluation
     from paribus.sweeps.evaluate import evaluate_named
     from paribus.sweeps.sweep import planned_final
-    from paribus.sweeps.tracking.tracker import read_trackers
 
-    options = RunnerOptions(checkpoint_every, None, retry_failed, loader_workers)
-    faults = faults_of(context)
-    names = read_trackers(track, faults, wandb=not no_wandb)
-    faults.check()
+    faults_of(context).check()
     planned = planned_final(root, study, label, engine, test=test, trust=trust)
-    final, record = _train_one(context, planned, options, track=names, as_json=as_json)
+    final, record = _train_one(context, planned, options, track=track, as_json=as_json)
     folder = root.run(final.run.id)
     read: Any = None  # an `Evaluation`
     if test and record.best:
@@ -341,16 +296,11 @@ def _train_one(
     as_json: bool,
 ) -> tuple[SingleRun, RunRecord]:
     """Train a planned run, watched; a stop before it is finished ends the command."""
-    from paribus.sweeps.progress.progress import train_watched
-
     again = command(*context.obj)
     with clean_stop() as stop, planned as single:
         for line in [] if as_json else single.summary():
             say(line)
-        train_watched(
-            single, warn=warn, track=track, options=options, stop=stop, quiet=as_json,
-            plain=is_plain(),
-        )  # fmt: skip
+        watch(single, stop, quiet=as_json, track=track, options=options)
         interrupted = stop()
     if interrupted and single.record is None:
         warn_stopped(again)

@@ -67,11 +67,7 @@ class Removal:
 
 
 def plan_removal(root: ResultsDir, names: Sequence[str]) -> Removal:
-    """Return what goes with these studies and runs; removes nothing.
-
-    Raises:
-        RequestError: With all names that mean nothing.
-    """
+    """Return what goes with these studies and runs; refuse names that mean nothing."""
     from paribus.sweeps.study.lookup import find_run
     from paribus.sweeps.study.study import Study
 
@@ -98,11 +94,7 @@ def plan_removal(root: ResultsDir, names: Sequence[str]) -> Removal:
 
 
 def _kept(root: ResultsDir, runs: Sequence[str], studies: Sequence[str]) -> dict[str, list[str]]:
-    """Return runs that other studies than these use, with their names.
-
-    Raises:
-        DamagedError: If a study cannot be read: it may use any of them.
-    """
+    """Return runs that other studies than these use, with their names; all have to be readable."""
     from paribus.sweeps.study.study import Study
 
     kept: dict[str, list[str]] = {}
@@ -116,10 +108,8 @@ def _kept(root: ResultsDir, runs: Sequence[str], studies: Sequence[str]) -> dict
 def remove_planned(removal: Removal, root: ResultsDir) -> list[str]:
     """Remove runs first, each study last, so that the same command goes on after a kill.
 
-    Returns sentences on what could not be removed.
-
-    Raises:
-        RequestError: If another command has one of them in use; then nothing is removed.
+    Nothing is removed where another command has one of them in use. Return sentences on what could
+    not be removed.
     """
     from paribus.sweeps.study import optuna_studies
     from paribus.sweeps.study.study import Study

@@ -9,7 +9,7 @@ import heapq
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
@@ -90,20 +90,14 @@ def _divided(runs: Sequence[RunSpec], parts: int) -> list[Job]:
 
 @dataclass(frozen=True)
 class RunnerOptions:
-    """How runs are trained and kept; none of it changes a bit of theirs.
+    """How runs are trained and kept; none of it changes a bit of theirs."""
 
-    Attributes:
-        checkpoint_every: Seconds between saves of a run's resume state; 0: each epoch.
-        run_timeout: Seconds without an epoch after which a worker is given up on; None: ten times
-            the median epoch, at least 60, and 3600 before one is known.
-        retry_failed: Whether runs whose training failed are trained again.
-        loader_workers: Processes of each trainer that read files and augment ahead.
-    """
-
-    checkpoint_every: float = 5.0
+    checkpoint_every: float = 5.0  # seconds between saves of a run's resume state; 0: each epoch
+    # Seconds without an epoch after which a worker is given up on; None: ten times the median
+    # epoch, at least 60, and 3600 before one is known.
     run_timeout: float | None = None
-    retry_failed: bool = False
-    loader_workers: int = 0
+    retry_failed: bool = False  # runs whose training failed are trained again
+    loader_workers: int = 0  # processes of each trainer that read files and augment ahead
 
 
 USUAL = RunnerOptions()
@@ -111,20 +105,12 @@ USUAL = RunnerOptions()
 
 @dataclass(frozen=True)
 class RunEvent:
-    """An event of the driver: an epoch, an end, or a message and nothing else.
-
-    Attributes:
-        run: The run.
-        progress: What its worker sent; None for a run that is reused.
-        record: Its record, once it is finished.
-        reused: Whether it was finished before.
-        message: Something a person should know.
-    """
+    """An event of the driver: an epoch, an end, or a message for a person and nothing else."""
 
     run: RunSpec
-    progress: WorkerEvent | None = None
-    record: RunRecord | None = None
-    reused: bool = False
+    progress: WorkerEvent | None = None  # what its worker sent; None for a run that is reused
+    record: RunRecord | None = None  # once it is finished
+    reused: bool = False  # it was finished before
     message: str | None = None
 
 
@@ -159,7 +145,7 @@ def drive(
         began = False
         # What stopped once is tried again alone: it may have taken others with it.
         wanted = {r.id: replace(r, group=None) if r.id in tried_again else r for r in left.values()}
-        with _Claims(root, options) as claims:
+        with closing(_Claims(root, options)) as claims:
             tasks = claims.tasks(schedule(list(wanted.values()), pool.size))
             for event in chain(pool.execute(tasks, stop, options.run_timeout), claims.lost):
                 began, run = True, wanted[event.run]
@@ -216,24 +202,16 @@ def _no_longer_good(run: RunSpec, root: ResultsDir) -> str | None:
 
 
 class _Claims:
-    """The runs that this driver has locked, which are not finished: attempts and locks by id.
-
-    Attributes:
-        lost: Ends of runs for which there was no room on the disk.
-        warnings: What is to be reported of runs that were taken.
-    """
+    """The runs that this driver has locked, which are not finished: attempts and locks by id."""
 
     def __init__(self, root: ResultsDir, options: RunnerOptions) -> None:
         self.root, self.options = root, options
         self.attempts: dict[str, Path] = {}
         self.locks: dict[str, ExitStack] = {}
-        self.lost: list[WorkerEvent] = []
-        self.warnings: list[RunEvent] = []
+        self.lost: list[WorkerEvent] = []  # ends of runs for which there was no room on the disk
+        self.warnings: list[RunEvent] = []  # of runs that were taken
 
-    def __enter__(self) -> _Claims:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
+    def close(self) -> None:
         for lock in self.locks.values():
             lock.close()
 
@@ -247,14 +225,14 @@ class _Claims:
 
     def _take(self, run: RunSpec) -> bool:
         """Lock a run that is still to be trained, and make its attempt's folder."""
-        self.locks[run.id] = ExitStack()
+        self.locks[run.id] = lock = ExitStack()
         try:
             try:
-                self.locks[run.id].enter_context(self.root.lock(run.id, run.id))
+                lock.enter_context(self.root.lock(run.id, run.id))
             except RequestError:  # another driver has it
                 return False
             if _finished_record(run, self.root, self.options):
-                self.locks[run.id].close()
+                lock.close()
                 return False
             self.attempts[run.id], warnings = self.root.new_attempt(run.id)
         except (OSError, RequestError) as error:

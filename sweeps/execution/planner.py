@@ -9,8 +9,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from paribus.core.config.registry import check_components, known_keys, with_defaults
 from paribus.core.config.schema import COMPONENTS, Configuration, ModelConfiguration, flatten
 from paribus.core.config.values import show_value
-from paribus.core.errors import Fault, Faults, RequestError
+from paribus.core.errors import Fault, Faults, RequestError, rewording
 from paribus.core.records.record import RunRecord, folds_of
 from paribus.core.run_spec import RunSpec, choose_engine
 from paribus.sweeps.study.axes import Axis, only_the_baseline, read_axes
@@ -54,9 +54,8 @@ def _resolver(request: Request) -> Resolver:
 def read_request(request: Request, found: Sequence[Fault] = ()) -> StudySpec:
     """Check a request against the experiment, its components and its data.
 
-    Raises:
-        RequestError: With those `found` in the command's options, and all faults of keys, names and
-            values, before data are loaded; else with those that only data, model and loss show.
+    Faults of keys, names and values are raised together, with those `found` in the command's
+    options, before data are loaded; then those that only data, model and loss show.
     """
     faults = Faults(list(found))
     with faults.collecting():
@@ -150,10 +149,8 @@ def plan_runs(
 ) -> tuple[list[Setting], dict[tuple[str, int], RunSpec]]:
     """Return settings with what is derived, and their runs, by label and seed.
 
-    Each setting, wanted with some seeds, is proved to differ from the baseline in one key.
-
-    Raises:
-        RequestError: With the faults of all settings.
+    Each setting, wanted with some seeds, is proved to differ from the baseline in one key; the
+    faults of all are raised together.
     """
     resolver = _resolver(request)
     noted = {"git": git_state(request.path.parent), "folder": str(Path.cwd())}
@@ -198,13 +195,8 @@ def plan_final(
     It stops at the median of the best epochs, as a share of the schedule's length: the same epoch
     unless that is given in updates, of which an epoch has more without a validation part.
 
-    Args:
-        request: The setting's, with its configuration as `start`.
-        runs: All complete runs of the setting, in order of seed.
-        origin: What its record notes of where it comes from.
-
-    Raises:
-        RequestError: If it cannot be trained, or the data is not what the runs were trained on.
+    The setting is the `start` of the request; `runs` are all its complete ones in order of seed.
+    The record notes `origin` as where it comes from.
     """
     from paribus.core.training.train_state import length, updates_per_epoch
 
@@ -228,11 +220,7 @@ def plan_final(
 
 
 def describe_request(request: Request) -> dict[str, Any]:
-    """Return what `show` prints: configuration, model, data and the experiment's own axes.
-
-    Raises:
-        RequestError: With all faults of the request.
-    """
+    """Return what `show` prints: configuration, model, data and the experiment's own axes."""
     question = read_request(replace(request, axes=None))
     resolver = _resolver(request)
     own, faults = resolver.experiment, Faults()
@@ -285,22 +273,13 @@ def git_state(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-@contextmanager
-def _labelled(label: str) -> Iterator[None]:
+def _labelled(label: str) -> AbstractContextManager[None]:
     """Put a setting's label before the faults of the block."""
-    try:
-        yield
-    except RequestError as error:
-        faults = [replace(fault, message=f"{label}: {fault.message}") for fault in error.faults]
-        raise RequestError.of(faults) from error
+    return rewording(lambda fault: replace(fault, message=f"{label}: {fault.message}"))
 
 
 def check_request(request: Request) -> tuple[str, list[Check]]:
-    """Return the experiment's name and what `check` finds; imports scikit-learn.
-
-    Raises:
-        RequestError: With all faults of the request, or if its data cannot be had.
-    """
+    """Return the experiment's name and what `check` finds; imports scikit-learn."""
     from paribus.core.checks.runner import check
 
     resolver = _resolver(request)

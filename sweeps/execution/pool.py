@@ -34,11 +34,8 @@ class Pool:
     notebook, pytest) ids and bits are those of the command line. In this process a step that hangs,
     hangs the command: a sweep calls `start` even for one worker.
 
-    Args:
-        workers: Worker processes; None takes the machine's cores.
-
-    Attributes:
-        size: How many tasks are trained at the same time; `resize_for` sets it.
+    There are as many as the machine has cores, or `workers`; `size` of them train at the same time,
+    which `resize_for` sets.
     """
 
     def __init__(self, workers: int | None = None) -> None:
@@ -94,7 +91,6 @@ class Pool:
         Tasks are taken from the iterable when there is room for them. Where `stop`, which is asked
         between epochs, becomes true, the epoch is finished, resume states are written, and nothing
         more is begun: such a run has no end. Closing the iterator ends the training at once.
-        `run_timeout` is that of `RunnerOptions`.
         """
         waiting = iter(tasks)
         if self._context is None and is_pinned() and self.size == 1:

@@ -40,11 +40,8 @@ def worker_main(
 ) -> None:
     """Train tasks and call functions for the driver, until it closes the pipe.
 
-    Args:
-        pipe: To and from the driver.
-        lifeline: Closed when the driver ends.
-        environment: The driver's variables now: the server that forks may be older.
-        output: Where to print; None: to standard error.
+    `lifeline` is closed when the driver ends; `environment` are the driver's variables now, as the
+    server that forks may be older. Without an `output` it prints to standard error.
     """
     os.environ.clear()
     os.environ.update(environment)
@@ -101,15 +98,7 @@ _LONGEST = 1 << 14  # bytes of a line that has no end yet, such as a progress ba
 
 
 class Worker:
-    """The driver's handle of a worker process, which has a GPU or none.
-
-    Attributes:
-        task: What it trains; None: it is idle.
-        done: Runs of the task that have ended.
-        epochs: Seconds of the task's epochs.
-        low_on_memory: Whether it is to be replaced after the task.
-        silent: Seconds since it last sent something.
-    """
+    """The driver's handle of a worker process, which has a GPU or none."""
 
     def __init__(self, context: Any, gpu: str | None) -> None:
         self.pipe, theirs = context.Pipe()
@@ -127,20 +116,20 @@ class Worker:
             args=(theirs, their_lifeline, given_environment(), their_output),
             daemon=False,
         )
-        with _no_main_module(), _no_daemon(), ctrl_c_ignored():
+        with _from_any_process(), ctrl_c_ignored():
             self.process.start()
         for end in (theirs, their_lifeline, their_output):
             if end is not None:
                 end.close()
         self.gpu = gpu
-        self.task: Task | None = None
-        self.done: set[str] = set()
-        self.epochs: list[float] = []
-        self.low_on_memory = False
+        self.task: Task | None = None  # None: it is idle
+        self.done: set[str] = set()  # runs of the task that have ended
+        self.epochs: list[float] = []  # seconds of the task's
+        self.low_on_memory = False  # then it is replaced after the task
         self.note_sign_of_life()
 
     def note_sign_of_life(self) -> None:
-        self.silent, self._looked = 0.0, time.monotonic()
+        self.silent, self._looked = 0.0, time.monotonic()  # seconds since it sent something
 
     def is_silent(self, epochs: list[float], timeout: float | None) -> bool:
         """Return whether it has sent nothing for too long, given the seconds of all epochs."""
@@ -227,29 +216,20 @@ def _print_lines(output: Connection) -> None:
 
 
 @contextmanager
-def _no_main_module() -> Iterator[None]:
-    """Keep multiprocessing from running the caller's script again in the worker.
+def _from_any_process() -> Iterator[None]:
+    """Let multiprocessing start a worker whatever this process is.
 
-    Workers need nothing of it, and a script without a ``__main__`` guard would start over.
+    A script without a ``__main__`` guard would start over in the worker, which needs nothing of it.
+    A daemonic process (of multiprocessing.Pool, Celery, Airflow) may have no children, lest they
+    outlive it; a worker has its lifeline.
     """
     real = sys.modules["__main__"]
+    config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    daemon = config.pop("daemon", None)
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:
         yield
     finally:
         sys.modules["__main__"] = real
-
-
-@contextmanager
-def _no_daemon() -> Iterator[None]:
-    """Let a daemonic process (of multiprocessing.Pool, Celery, Airflow) start a worker.
-
-    multiprocessing refuses it, lest children outlive their parent; a worker has its lifeline.
-    """
-    config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
-    daemon = config.pop("daemon", None)
-    try:
-        yield
-    finally:
         if daemon is not None:
             config["daemon"] = daemon

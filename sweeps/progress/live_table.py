@@ -109,8 +109,7 @@ class Table:
         if rows < 2:
             return [*lines, *last][: max(1, room)]
         shown = self._choose(settings, rows)
-        form = _Form(progress, settings, width)
-        lines += [form.heading, *(form.row(setting, setting == best) for setting in shown)]
+        lines += _rows(progress, settings, shown, best, width)
         if len(shown) < len(settings):
             lines.append(_line(width, (_others(settings, shown), "dim")))
         return lines + last
@@ -144,45 +143,42 @@ def choose(progress: ProgressState, settings: Sequence[SettingProgress], rows: i
     return list(dict.fromkeys(setting.label for setting in wanted))[:rows]
 
 
-class _Form:
-    """Columns of the table. Their widths follow from what is planned, so that they keep still."""
+def _rows(
+    progress: ProgressState,
+    settings: Sequence[SettingProgress],
+    shown: Sequence[SettingProgress],
+    best: SettingProgress | None,
+    width: int,
+) -> list[Text]:
+    """Return heading and rows; widths follow from what is planned, so that columns keep still."""
+    narrow = width < _NARROW
+    gap, training = (" ", "") if narrow else ("  ", "training ")
+    runs = max(4, *(len(f"{s.runs}/{s.runs}") for s in settings))
+    epochs = max(len(_epoch(s.epoch[1], s.epoch[1])) for s in settings)
+    ends = max(len("waiting"), epochs + len(training))
+    labels = max(cell_len(cut_middle(s.label, width)) for s in settings)
+    left = width - (4 if narrow else 7) - runs - ends
+    heading = "mean" if narrow else "mean so far"
+    if labels + len(whole := f"mean {progress.metric} so far") <= left:
+        heading = whole
+    value = max(8, len(heading))
+    sizes = max(7, min(labels, left - value)), runs, value, ends
 
-    def __init__(
-        self, progress: ProgressState, settings: Sequence[SettingProgress], width: int
-    ) -> None:
-        self._narrow, self._width = width < _NARROW, width
-        runs = max(4, *(len(f"{s.runs}/{s.runs}") for s in settings))
-        epochs = max(len(_epoch(s.epoch[1], s.epoch[1])) for s in settings)
-        ends = max(len("waiting"), epochs + (0 if self._narrow else len("training ")))
-        labels = max(cell_len(cut_middle(s.label, width)) for s in settings)
-        left = width - (4 if self._narrow else 7) - runs - ends
-        heading = "mean" if self._narrow else "mean so far"
-        if labels + len(whole := f"mean {progress.metric} so far") <= left:
-            heading = whole
-        value = max(8, len(heading))
-        self._sizes = max(7, min(labels, left - value)), runs, value, ends
-        self.heading = self._text(("setting", "runs", heading, "state"), ("dim",) * 4)
-
-    def row(self, setting: SettingProgress, best: bool) -> Text:
-        state = setting.state
-        message: str = state
-        if state == "training":
-            message = f"{'' if self._narrow else 'training '}{_epoch(*setting.epoch)}"
-        cells = (
-            setting.label, f"{setting.done}/{setting.runs}", number(setting.value), message
-        )  # fmt: skip
-        whole = "dim" if state == "waiting" else ""
-        styles = (whole, whole, "bold green" if best else whole, _STYLES.get(state, ""))
-        return self._text(cells, styles)
-
-    def _text(self, cells: Sequence[str], styles: Sequence[str]) -> Text:
-        gap, sizes = " " if self._narrow else "  ", self._sizes
-        label, runs, value, state = map(cut_middle, cells, sizes)
+    def line(cells: Sequence[str], styles: Sequence[str]) -> Text:
+        label, run, mean, state = map(cut_middle, cells, sizes)
         aligned = (
-            f" {set_cell_size(label, sizes[0])}{gap}", runs.rjust(sizes[1]) + gap,
-            value.rjust(sizes[2]), gap + state,
+            f" {set_cell_size(label, sizes[0])}{gap}", run.rjust(runs) + gap,
+            mean.rjust(value), gap + state,
         )  # fmt: skip
-        return _line(self._width, *zip(aligned, styles, strict=True))
+        return _line(width, *zip(aligned, styles, strict=True))
+
+    lines = [line(("setting", "runs", heading, "state"), ("dim",) * 4)]
+    for s in shown:
+        state = f"{training}{_epoch(*s.epoch)}" if s.state == "training" else s.state
+        whole = "dim" if s.state == "waiting" else ""
+        styles = whole, whole, "bold green" if s == best else whole, _STYLES.get(s.state, "")
+        lines.append(line((s.label, f"{s.done}/{s.runs}", number(s.value), state), styles))
+    return lines
 
 
 def _bar(progress: ProgressState, width: int, best: SettingProgress | None = None) -> Text:

@@ -20,13 +20,10 @@ _ENDED = ("done", "failed", "stopped")
 class Training:
     """What was planned and can be trained: a sweep, a single run, or runs once more.
 
-    Attributes:
-        name: The study's name; None where there is no study.
-        root: Where results live.
-        runs: By label and seed; one run may be there more than once. It only grows.
+    One run may be there under more than one label and seed. `runs` only grows.
     """
 
-    name: str | None = None
+    name: str | None = None  # the study's
     root: ResultsDir
     runs: Mapping[tuple[str, int], RunSpec]
 
@@ -41,19 +38,13 @@ class Training:
 
 @dataclass
 class RunProgress:
-    """What a run, named by label and seed, has reached.
-
-    Attributes:
-        epochs: How many it will have; 0: only its function knows.
-        epoch: The last one that ended.
-        value: The selection metric of its best epoch so far.
-    """
+    """What a run, named by label and seed, has reached."""
 
     name: str
-    epochs: int
+    epochs: int  # it will have; 0: only its function knows
     state: State = "waiting"
-    epoch: int = 0
-    value: float | None = None
+    epoch: int = 0  # the last one that ended
+    value: float | None = None  # the selection metric of its best epoch so far
 
     @property
     def work(self) -> float:
@@ -68,23 +59,15 @@ class RunProgress:
 
 @dataclass(frozen=True)
 class SettingProgress:
-    """What a setting has reached.
-
-    Attributes:
-        done: How many of its runs are finished, failed ones too.
-        state: ``training`` if any run is; else ``failed`` if any run did.
-        epoch: Of the run in training that is furthest, and of how many.
-        value: The mean of its runs' best epochs so far: of finished runs, if there are any.
-        of: How many runs that is the mean of.
-    """
+    """What a setting has reached."""
 
     label: str
     runs: int
-    done: int
-    state: State
-    epoch: tuple[int, int]
-    value: float | None
-    of: int
+    done: int  # finished ones, failed ones too
+    state: State  # ``training`` if any run is; else ``failed`` if any run did
+    epoch: tuple[int, int]  # of the run in training that is furthest, and of how many
+    value: float | None  # the mean of best epochs so far: of finished runs, if there are any
+    of: int  # how many runs that is the mean of
 
 
 class ProgressState:
@@ -95,10 +78,8 @@ class ProgressState:
 
     Attributes:
         total: How many runs there are at most.
-        states: How many runs are in which state.
         work: All epochs, with those of later rounds.
-        worked: How many of them need no more training.
-        given: How many of those were there before.
+        worked, given: How many of them need no more training, and how many of those never did.
         warning: The last thing that went wrong; empty: nothing did.
     """
 

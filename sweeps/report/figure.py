@@ -140,15 +140,7 @@ _CAPTION_WIDTH = 88  # characters
 
 @dataclass(frozen=True)
 class Panel:
-    """One of the small plots of a figure.
-
-    Attributes:
-        name: As `--json` names it.
-        title: Stands above it.
-        draw: Draws it on the axes it is given.
-        width: In quarters of the figure, from 1 to 4.
-        height: In inches, with its title.
-    """
+    """One of the small plots of a figure, `width` quarters wide and `height` inches high."""
 
     name: str
     title: str

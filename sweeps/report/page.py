@@ -1,5 +1,7 @@
 """The HTML page of a run or a study: one file with its stylesheet, script and plots as SVG."""
 
+from __future__ import annotations
+
 import base64
 import hashlib
 import io
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -28,11 +30,15 @@ from paribus.sweeps.report.figure import (
     GRID,
     INK,
     PAPER,
+    Picture,
     Plot,
     figure_of_panel,
     rendered,
 )
 from paribus.sweeps.study.study import Study
+
+if TYPE_CHECKING:
+    from paribus.sweeps.report.study_plots import StudyView
 
 # Colours of plots to variables of the stylesheet, which has them for light and dark.
 THEME = {
@@ -49,6 +55,7 @@ _COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
 _FONT = re.compile(r"font-family: [^;]*;? ?")
 
 Warn = Callable[[str], None]
+Kind = Literal["study", "run", "results"]
 Subject = RunFolder | Study | ResultsComparison
 
 
@@ -56,7 +63,7 @@ Subject = RunFolder | Study | ResultsComparison
 class Report:
     """A page that was written: what it shows, where it is (absolute), and how large."""
 
-    kind: Literal["study", "run", "results"]
+    kind: Kind
     name: str
     file: Path
     bytes: int
@@ -69,50 +76,55 @@ class Report:
 def write_report(subject: Subject, file: Path, warn: Warn, *, trust: bool = False) -> Report:
     """Write the page of a study, a run or another tool's results: one self-contained HTML file.
 
-    Args:
-        subject: What it shows.
-        file: As `report_file` returns it.
-        warn: Called with a sentence on what is left out.
-        trust: Whether whatever a run's record names may be imported and executed.
+    `warn` is called with a sentence on what is left out. With `trust` whatever a run's record names
+    may be imported and executed.
 
     Raises:
         DamagedError: If a file of the run is not what was written.
         RequestError: If there is nothing to show, or the file cannot be written.
     """
+    kind: Kind
     if isinstance(subject, RunFolder):
         from paribus.sweeps.report.run_report import load_run_view, write_run_page
 
-        run_view = load_run_view(subject, trust)
-        if run_view.left_out:
-            warn(run_view.left_out)
-        write_run_page(run_view, file)
-        return Report("run", subject.id, file.absolute(), file.stat().st_size)
-    if isinstance(subject, ResultsComparison):
-        from paribus.sweeps.report.results_report import write_results_page
+        kind, name = "run", subject.id
+        write_run_page(load_run_view(subject, warn, trust=trust), file)
+    elif isinstance(subject, ResultsComparison):
+        from paribus.sweeps.report.study_report import write_results_page
 
+        kind, name = "results", subject.results
         write_results_page(subject, file)
-        return Report("results", subject.results, file.absolute(), file.stat().st_size)
+    else:
+        from paribus.sweeps.report.study_report import write_study_page
+
+        kind, name = "study", subject.name
+        write_study_page(_study_view(subject, warn), file)
+    return Report(kind, name, file.absolute(), file.stat().st_size)
+
+
+def picture_of(subject: RunFolder | Study, warn: Warn, *, trust: bool = False) -> Picture:
+    """Return the figure of a run or a study; arguments and errors are those of `write_report`."""
+    if isinstance(subject, RunFolder):
+        from paribus.sweeps.report.run_report import load_run_view, run_picture
+
+        return run_picture(load_run_view(subject, warn, trust=trust))
+    from paribus.sweeps.report.study_plots import study_picture
+
+    return study_picture(_study_view(subject, warn))
+
+
+def _study_view(study: Study, warn: Warn) -> StudyView:
+    """Read a study's results, and name its damaged runs."""
     from paribus.sweeps.report.study_plots import StudyView
-    from paribus.sweeps.report.study_report import write_study_page
 
-    view = StudyView(subject)
-    warn_of_damage(subject, warn)
-    write_study_page(view, file)
-    return Report("study", subject.name, file.absolute(), file.stat().st_size)
-
-
-def warn_of_damage(study: Study, warn: Warn) -> None:
-    """Name the damaged runs of a study, once its results were read."""
+    view = StudyView(study)
     for run, damage in study.outcomes.damaged.items():
         warn(f"{run} is left out, as it is damaged: {damage}")
+    return view
 
 
 def report_file(subject: Subject | None, output: str | Path | None) -> Path | None:
-    """Return where a page is to be written; None where nothing is known of it.
-
-    Raises:
-        RequestError: If it cannot be written there.
-    """
+    """Return where a page is to be written, None if unknown; errors as of `checked_output`."""
     if output is None:
         if subject is None or isinstance(subject, Study):
             return subject.folder / "report.html" if subject else None
@@ -148,16 +160,11 @@ def checked_output(output: str | Path, suffixes: Sequence[str], what: str) -> Pa
     except OSError as error:  # too long
         why = shown(getattr(error, "strerror", None) or error, 200)
     if why:
-        raise unwritable(what, file, why)
+        raise RequestError(
+            f"{what} {shown(file, 200)} cannot be written: {why}.",
+            "Name another place with --output FILE.",
+        )
     return file
-
-
-def unwritable(what: str, file: Path, why: str) -> RequestError:
-    """Return the error for a file that cannot be written."""
-    return RequestError(
-        f"{what} {shown(file, 200)} cannot be written: {why}.",
-        "Name another place with --output FILE.",
-    )
 
 
 def write_page(file: Path, template: str, title: str, **content: Any) -> None:
@@ -208,19 +215,18 @@ def plot_svg(plot: Plot, place: str) -> Markup:
     """
     content = rendered(figure_of_panel(plot.panel), "svg", transparent=True)
     root = ET.parse(io.BytesIO(content)).getroot()
-    _strip(root)
-    used = {
-        reference
-        for element in root.iter()
-        for value in element.attrib.values()
-        for reference in re.findall(r"#([\w-]+)", value)
-    }
-    for element in root.iter():
+    for element in root.iter():  # a page's parser needs no namespaces and no white space in SVG
+        element.tag = _NAMESPACE.sub("", element.tag)
         element.attrib = {
-            key: _value(key, " ".join(value.split()), place)
+            (name := _NAMESPACE.sub("", key)): _value(name, " ".join(value.split()), place)
             for key, value in element.attrib.items()
-            if key != "id" or value in used
         }
+        element.tail = None
+        if element.text and not element.text.strip():
+            element.text = None
+        for child in list(element):
+            if child.tag.endswith(("metadata", "style")):
+                element.remove(child)
     width, height = root.attrib["viewBox"].split()[2:]
     root.attrib = {
         "viewBox": f"0 0 {width} {height}",
@@ -230,19 +236,6 @@ def plot_svg(plot: Plot, place: str) -> Markup:
         "style": f"aspect-ratio: {width} / {height}; --natural: {float(width) / 72:.2f}in",
     }
     return Markup(ET.tostring(root, encoding="unicode", short_empty_elements=False))
-
-
-def _strip(root: ET.Element) -> None:
-    """Remove namespaces, metadata and white space: a page's parser needs none in SVG."""
-    for parent in root.iter():
-        parent.tag = _NAMESPACE.sub("", parent.tag)
-        parent.attrib = {_NAMESPACE.sub("", key): value for key, value in parent.attrib.items()}
-        parent.tail = None
-        if parent.text and not parent.text.strip():
-            parent.text = None
-        for child in list(parent):
-            if child.tag.endswith(("metadata", "style")):
-                parent.remove(child)
 
 
 def _value(key: str, value: str, place: str) -> str:

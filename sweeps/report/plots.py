@@ -45,11 +45,10 @@ class Curve:
     """One line over epochs.
 
     Attributes:
-        label: Stands at its end.
         values: One per epoch: `[E]`; NaN where there is none.
         look: Colour and dashes, as matplotlib's keywords.
         low, high: Edges of its band: `[E]`; None without a band.
-        is_behind: Drawn faint behind the others, without a label; the limits ignore it.
+        is_behind: Drawn without a label; the limits ignore it.
     """
 
     label: str
@@ -193,14 +192,9 @@ def effects_panel(
 ) -> Panel:
     """Return differences with their intervals, and the margin as a band around 0.
 
-    An outlier is an arrow at the edge, with its number beside it: it does not set the scale.
-
-    Args:
-        metric: What the differences are of.
-        settings: Those with a difference, at least one; those of an axis together.
-        margin: Differences smaller than this do not matter; None: no band.
-        looks: Label to the setting's colour and dashes in other plots, as matplotlib's keywords.
-        texts: Label to the text at the right.
+    An outlier is an arrow at the edge, with its number beside it: it does not set the scale. There
+    is at least one setting, each with a difference, those of an axis together. By label, `looks`
+    are its colour and dashes in other plots, as matplotlib's keywords, `texts` the text beside it.
     """
     by_axis = [list(own) for _, own in groupby(settings, key=lambda setting: setting.key)]
     rows = len(by_axis) + len(settings)
@@ -236,31 +230,6 @@ def effects_panel(
 
     title = f"{metric}: setting minus baseline"
     return Panel("effects", title, draw, width=3, height=_AROUND + _ROW * rows)
-
-
-def power_panel(metric: str, effects: Mapping[int, float], margin: float | None) -> Panel:
-    """Return the minimum detectable effect over seeds, with the margin as a line.
-
-    Args:
-        metric: What the effect is of.
-        effects: Seeds to the effect, in the metric's units.
-        margin: Differences smaller than this do not matter; None: no line.
-    """
-
-    def draw(axes: Axes) -> None:
-        axes.plot([*effects], [*effects.values()], color=VAL, marker="o", linewidth=1.4)
-        if margin is not None:
-            axes.axhline(margin, color=FAINT, linewidth=0.8, linestyle=":")
-            axes.annotate("margin", (1, margin), xycoords=("axes fraction", "data"),
-                          xytext=(4, 0), textcoords="offset points", va="center",
-                          fontsize=SMALL, color=INK)  # fmt: skip
-        axes.set_ylim(bottom=0)
-        number_axis(axes.yaxis)
-        number_axis(axes.xaxis, whole=True)
-        axes.grid(axis="y")
-        axes.set_xlabel("seeds of each setting")
-
-    return Panel("power", f"{short(metric, 24)}: minimum detectable effect", draw, height=2.0)
 
 
 def _ends(setting: SettingComparison) -> tuple[float, float, float]:
@@ -328,13 +297,7 @@ _STROKE = 14  # typographic points: the width of a mean, and of all its seeds to
 
 @dataclass(frozen=True)
 class Level:
-    """One level of an axis.
-
-    Attributes:
-        value: A number, or anything else: then levels stand side by side.
-        seeds: Seed to the best epoch's metric.
-        look: The setting's colour, as matplotlib's keywords.
-    """
+    """One level of an axis, with the best epoch's metric of each seed, and its colour."""
 
     value: Any
     seeds: Mapping[int, float]

@@ -18,7 +18,7 @@ from paribus.core.records.run_dir import RunFolder
 from paribus.sweeps.execution.pool import Pool
 from paribus.sweeps.formatting import number
 from paribus.sweeps.report.figure import Picture, Plot, Table, explained, part_of, short
-from paribus.sweeps.report.page import write_page
+from paribus.sweeps.report.page import Warn, write_page
 from paribus.sweeps.report.plots import Values, curves_panel, curves_plot, train_and_val
 from paribus.sweeps.report.prediction_plots import (
     agreement_panel,
@@ -44,25 +44,20 @@ class RunView:
     Attributes:
         predictions: Outputs and targets of its best epoch, as arrays; None if it has no model.
         surface: The model's answers over its inputs, where these are one or two plain numbers.
-        left_out: Why `surface` is missing, as a sentence, where there should be one.
     """
 
     record: RunRecord
     history: Sequence[Epoch]
     predictions: Mapping[str, Any] | None = None
     surface: Surface | None = None
-    left_out: str | None = None
 
 
-def load_run_view(folder: RunFolder, trust: bool) -> RunView:
+def load_run_view(folder: RunFolder, warn: Warn, *, trust: bool = False) -> RunView:
     """Read what a run's figure and page show; its model is loaded in a process of its own.
 
-    With `trust` whatever the record names may be imported and executed.
-
-    Raises:
-        DamagedError: If a file of the run is not what was written.
+    `warn` and `trust` are as of `write_report`; a damaged file of the run is a `DamagedError`.
     """
-    record, surface, left_out = folder.verified_record(), None, None
+    record, surface = folder.verified_record(), None
     # Whether the model's inputs are one or two plain numbers.
     preprocessing, shape = record.data.preprocessing, record.data.input_shape or ()
     columns = (preprocessing.get("table") or {"columns": []})["columns"]
@@ -73,7 +68,7 @@ def load_run_view(folder: RunFolder, trust: bool) -> RunView:
     }
     is_drawn = get(record.configuration, "task.name") in tasks.get(tuple(shape), ())
     if record.final_epoch:
-        left_out = f"{record.run} is a final run: it has no validation part to draw."
+        warn(f"{record.run} is a final run: it has no validation part to draw.")
     elif record.is_complete and is_plain and is_drawn:
         from paribus.core.inference.decision_surface import surface_of_run
 
@@ -81,10 +76,10 @@ def load_run_view(folder: RunFolder, trust: bool) -> RunView:
             with Pool(1) as pool:
                 surface = pool.call(surface_of_run, folder.folder, trust)
         except RequestError as error:
-            left_out = f"The model's answers are left out: {error}"
+            warn(f"The model's answers are left out: {error}")
     has_model = record.is_complete and record.weights_sha256 and not record.final_epoch
     predictions = folder.predictions() if has_model else None
-    return RunView(record, folder.history(), predictions, surface, left_out)
+    return RunView(record, folder.history(), predictions, surface)
 
 
 def run_picture(view: RunView) -> Picture:
@@ -96,18 +91,9 @@ def run_picture(view: RunView) -> Picture:
     record = view.record
     panels = [plot.panel for plot in _curve_plots(view)]
     caption = [
-        f"{shown(record.experiment)}, 1 seed ({record.seed}), {many(len(view.history), 'epoch')}."
+        f"{shown(record.experiment)}, 1 seed ({record.seed}), {many(len(view.history), 'epoch')}.",
+        *_curve_notes(record),
     ]
-    if record.final_epoch:
-        caption.append("A final run: trained on all but the test part, without validation.")
-    elif "train" in record.configuration:
-        caption.append("Train: mean over the epoch's updates; val: after the epoch.")
-    if record.best is None:
-        caption.append(f"The run failed: {shown(record.reason, 300)}.")
-    elif not record.final_epoch:
-        value = "" if record.value is None else f": {record.value:.4g}"
-        metric = explained(record.metric, record.direction)
-        caption.append(f"Dotted: best epoch {record.best.epoch} by {metric}{value}.")
     for plots in (_matrix_plots(record), _answer_plots(view)):
         panels += [plot.panel for plot in plots]
         caption += [plots[0].caption] if plots else []
@@ -115,11 +101,7 @@ def run_picture(view: RunView) -> Picture:
 
 
 def write_run_page(view: RunView, file: Path) -> None:
-    """Write a run's page, whole or not at all.
-
-    Raises:
-        RequestError: If it has no number to show, or cannot be written.
-    """
+    """Write a run's page as `write_page` does; a run without a number is refused."""
     record = view.record
     write_page(
         file,
@@ -194,19 +176,31 @@ def _curve_plots(view: RunView) -> list[Plot]:
         if name == selected.removeprefix("val/"):
             what = explained(f"val/{name}", record.direction)
         caption = f"{what}, one seed ({record.seed})."
-        if "train" in record.configuration and len(curves) > 1:
-            caption += " Train: mean over the epoch's updates; val: after the epoch."
         best_epoch = record.best.epoch if record.best and not record.final_epoch else None
-        if best_epoch:
-            caption += f" Dotted: best epoch {best_epoch}."
         panel = curves_panel(name, title, curves, best_epoch=best_epoch)
-        found.append(curves_plot(panel, name, curves, caption))
+        found.append(curves_plot(panel, name, curves, " ".join([caption, *_curve_notes(record)])))
     if not found:
         raise RequestError(
             f"{record.run} failed before it had a number to draw: {shown(record.reason, 300)}.",
             "Name another run; paribus runs lists them.",
         )
     return found
+
+
+def _curve_notes(record: RunRecord) -> list[str]:
+    """Return what the marks on a run's curves are, in sentences."""
+    if record.final_epoch:
+        return ["A final run: trained on all but the test part, without validation."]
+    notes = []
+    if "train" in record.configuration:
+        notes.append("Train: mean over the epoch's updates; val: after the epoch.")
+    if record.best is None:
+        notes.append(f"The run failed: {shown(record.reason, 300)}.")
+    else:
+        value = "" if record.value is None else f": {record.value:.4g}"
+        metric = explained(record.metric, record.direction)
+        notes.append(f"Dotted: best epoch {record.best.epoch} by {metric}{value}.")
+    return notes
 
 
 def _column(view: RunView, key: str) -> Values | None:

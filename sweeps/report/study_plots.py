@@ -7,6 +7,7 @@ from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from paribus.core.config.values import show_value
@@ -14,7 +15,6 @@ from paribus.core.errors import RequestError, many, shown
 from paribus.core.records.record import RunRecord
 from paribus.sweeps.analysis.compare import Comparison, SettingComparison, compare_and_lint
 from paribus.sweeps.analysis.judge import has_other_units
-from paribus.sweeps.analysis.power_analysis import analyse_power
 from paribus.sweeps.analysis.verdict_text import (
     in_order,
     interval_heading,
@@ -45,7 +45,6 @@ from paribus.sweeps.report.plots import (
     curves_plot,
     effects_panel,
     mean_and_band,
-    power_panel,
     response_panel,
 )
 from paribus.sweeps.report.prediction_plots import (
@@ -161,8 +160,8 @@ def study_picture(view: StudyView) -> Picture:
     Raises:
         RequestError: If no run is complete.
     """
-    study, there = view.study, [result for result in view.results if result.values]
-    if not there:
+    study = view.study
+    if not any(result.values for result in view.results):
         raise RequestError(
             f"The study {study.name} has no complete run to draw.",
             "Run its sweep again, which continues it.",
@@ -184,16 +183,11 @@ def study_picture(view: StudyView) -> Picture:
                 curves_panel(f"curves: {key}", title, curves),
                 response_panel(f"best {metric}", key, [*levels.values()], log=axis.log),
             ]
-    several = any(len(result.seeds) > 1 for result in there)
-    band = "mean over seeds, band from lowest to highest" if several else "by epoch"
     caption = [
         f"{shown(study.experiment)}, {view.seeds()} each; {view.metric}.",
-        f"Left: {band}.",
-        f"Right: each seed's best epoch{'; stroke: mean' * several}; dotted: the baseline's mean.",
+        "Left: mean over seeds, band from lowest to highest, as far as the shortest goes.",
+        "Right: each seed's best epoch; stroke: mean; dotted: the baseline's mean.",
     ]
-    lengths = ({len(c) for c in view.curves(r.label, study.metric)} for r in there)
-    if any(len(epochs) > 1 for epochs in lengths):
-        caption.append("Each curve ends where its shortest seed does.")
     left_out = [f"{r.label} ({r.status})" for r in view.results if not r.values]
     if left_out:
         caption.append(f"Left out: {shown(', '.join(left_out), 300)}.")
@@ -208,10 +202,7 @@ def effects_plot(
 ) -> Plot | None:
     """Return every setting's difference to the baseline; None where there is none yet.
 
-    Args:
-        comparison: The settings.
-        looks: As of `effects_panel`.
-        seeds: How many each setting has: ``5 seeds``.
+    `looks` are as of `effects_panel`; `seeds` says how many each setting has: ``5 seeds``.
     """
     metric = comparison.metric
     settings = [setting for setting in in_order(comparison) if setting.label != BASELINE]
@@ -255,37 +246,6 @@ def effects_plot(
     ]
     head = ["setting", "difference", interval_heading(comparison), p_heading(comparison), "verdict"]
     return Plot(panel, alt, " ".join(caption), Table(head, cells))
-
-
-def power_plot(view: StudyView) -> Plot | None:
-    """Return the minimum detectable effect over seeds; None where no deviation is known yet."""
-    comparison, settings = view.comparison, len(view.comparison.settings) - 1
-    runs = view.results[0].runs if view.results else ()
-    folds = next((record.folds for run in runs if (record := view.study.outcomes.record(run))), 1)
-    counts = [folds * turns for turns in range(1, 5)] if folds > 1 else [3, 5, 10, 15, 20]
-    effects = {}
-    for seeds in counts:
-        found = analyse_power(view.study, seeds, settings, folds).difference
-        if found is not None:
-            effects[seeds] = found
-    if not effects:
-        return None
-    panel = power_panel(view.study.metric, effects, comparison.margin)
-    rows = [[str(seeds), number(effect)] for seeds, effect in effects.items()]
-    caption = (
-        f"The smallest difference that {min(effects)} to {max(effects)} seeds of each setting "
-    )
-    caption += "find with 80 % power."
-    caption += (
-        " Beyond one seed for each fold it is the least there can be: the part of the spread that "
-        "comes from the examples of a fold does not shrink."
-        if folds > 1
-        else " That is on this validation part; on new data its examples add to it."
-    )
-    alt = "; ".join(f"{effect} with {seeds} seeds" for seeds, effect in rows)
-    return Plot(
-        panel, f"Minimum detectable effect: {alt}.", caption, Table(["seeds", "effect"], rows)
-    )
 
 
 # Responses.
@@ -376,48 +336,43 @@ def _of_part(view: StudyView, label: str, metric: str, name: str, dashes: str = 
 
 def matrix_plots(view: StudyView) -> list[Plot]:
     """Return means over the seeds that both have; nothing without a matrix of one label."""
+    labels = [BASELINE, *([view.chosen.label] if view.chosen else [])]
     if BASELINE not in view.by_label:
         return []
-    chosen = view.chosen.label if view.chosen else None
-    seeds = sorted(
-        set(view.by_label[BASELINE].seeds) & set(view.by_label[chosen or BASELINE].seeds)
-    )
-    base = _matrices(view, BASELINE, seeds)
-    if base is None:
+    seeds = sorted(set.intersection(*({*view.by_label[label].seeds} for label in labels)))
+    matrices = {label: found for label in labels if (found := _matrices(view, label, seeds))}
+    if BASELINE not in matrices:
         return []
-    recorded = view.record(BASELINE, seeds[0]).class_names
-    names = [shown(name) for name in recorded or range(base[0].shape[0])]
-    level = None if chosen is None else _matrices(view, chosen, seeds)
+    first, shape = view.record(BASELINE, seeds[0]), matrices[BASELINE][0].shape
+    names = [shown(name) for name in first.class_names or range(shape[0])]
     folds = len({view.record(BASELINE, seed).fold for seed in seeds})
-    if chosen is None or level is None or level[0].shape != base[0].shape:
-        return [_matrix(BASELINE, base, names, most_confused(_total(base, folds)), folds)]
-    kept = most_confused(_total(base, folds) + _total(level, folds))  # the same in all of them
-    found = [
-        _matrix(BASELINE, base, names, kept, folds), _matrix(chosen, level, names, kept, folds)
-    ]  # fmt: skip
-    return [*found, _change(chosen, level, base, names, kept, folds)] if len(seeds) > 1 else found
+    over = f"mean over {many(len(seeds), 'seed')}"
+    if folds > 1:  # each has its own examples
+        over = f"sum over the {folds} folds of {many(len(seeds), 'seed')}"
+    totals = {
+        label: sum(found[1:], found[0]) * (folds / len(seeds))
+        for label, found in matrices.items()
+        if found[0].shape == shape
+    }
+    kept = most_confused(sum(totals.values(), csr_array(shape)))  # the same in all of them
+    plots = [_matrix(label, total, names, kept, over) for label, total in totals.items()]
+    if len(totals) == 2 and len(seeds) > 1:
+        base, level = (matrices[label] for label in totals)
+        change = totals[labels[1]] - totals[BASELINE]
+        plots.append(_change(labels[1], change, surely_changed(level, base), names, kept, over))
+    return plots
 
 
 def _matrices(view: StudyView, label: str, seeds: Sequence[int]) -> list[csr_array] | None:
     """Return a matrix of counts `[C, C]` for each seed; None where there is none."""
     found = [view.record(label, seed).confusion for seed in seeds]
     matrices = [matrix for matrix in found if isinstance(matrix, csr_array)]
-    return matrices if matrices and len(matrices) == len(found) else None
-
-
-def _total(matrices: Sequence[csr_array], folds: int) -> csr_array:
-    """Return the mean over seeds, times the folds that they validate on: each has its examples."""
-    return sum(matrices[1:], matrices[0]) * (folds / len(matrices))
+    return matrices if len(matrices) == len(found) else None
 
 
 def _matrix(
-    label: str,
-    matrices: Sequence[csr_array],
-    names: Sequence[str],
-    kept: Sequence[int],
-    folds: int,
+    label: str, total: csr_array, names: Sequence[str], kept: Sequence[int], over: str
 ) -> Plot:
-    total = _total(matrices, folds)
     right = float(total.trace() / max(total.sum(), 1))
     most = "There is no error."
     for true, predicted in errors_by_count(total)[:1].tolist():
@@ -428,38 +383,28 @@ def _matrix(
         confusion_panel(f"confusion: {label}", short(label, 34), drawn, drawn_names, half=True),
         f"Confusion matrix of {label}: {100 * right:.1f} % on the diagonal. {most}",
         f"Counts{of_classes(kept, names)} of the best epoch on {round(total.sum())} validation "
-        f"examples, {_over(matrices, folds)}; empty: 0; shade: share of the row.",
+        f"examples, {over}; empty: 0; shade: share of the row.",
         matrix_table(total, names, lambda count, _share: f"{count:.4g}"),
     )
 
 
-def _over(matrices: Sequence[csr_array], folds: int) -> str:
-    seeds = many(len(matrices), "seed")
-    return f"sum over the {folds} folds of {seeds}" if folds > 1 else f"mean over {seeds}"
-
-
 def _change(
     label: str,
-    level: Sequence[csr_array],
-    base: Sequence[csr_array],
+    change: csr_array,
+    changed: NDArray[np.int64],
     names: Sequence[str],
     kept: Sequence[int],
-    folds: int,
+    over: str,
 ) -> Plot:
-    change, changed = _total(level, folds) - _total(base, folds), surely_changed(level, base)
     significant = many(len(changed), "cell") if len(changed) else "none"
     places = [f"{names[t]} → {names[p]} {change[t, p]:+.1f}" for t, p in changed[:8].tolist()]
     framed = csr_array((np.ones(len(changed), dtype=bool), tuple(changed.T)), change.shape)
+    drawn, drawn_names = between(change, kept), [names[code] for code in kept]
+    title = f"{short(label, 22)} minus baseline"
     return Plot(
-        change_panel(
-            "confusion: change",
-            f"{short(label, 22)} minus baseline",
-            between(change, kept),
-            between(framed, kept),
-            [names[code] for code in kept],
-        ),
+        change_panel("confusion: change", title, drawn, between(framed, kept), drawn_names),
         f"Change of the confusion matrix; significant: {', '.join([significant, *places])}.",
-        f"Difference of counts, {_over(level, folds)}. Framed: significant over "
-        f"seeds (p adjusted for all cells, Holm): {significant}.",
+        f"Difference of counts, {over}. Framed: significant over seeds (p adjusted for all cells, "
+        f"Holm): {significant}.",
         matrix_table(change, names, lambda count, _share: f"{count:+.3g}"),
     )

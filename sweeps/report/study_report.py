@@ -1,4 +1,4 @@
-"""A study's figure and page: the answer in a sentence, then the evidence for it."""
+"""A study's page: the answer in a sentence, then the evidence for it."""
 
 import ast
 import os
@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from paribus.core.config.values import show_value
 from paribus.core.errors import RequestError, many, shown
 from paribus.core.records.record import RunRecord
 from paribus.sweeps.analysis import verdict_text as words
-from paribus.sweeps.formatting import signed, without_credentials
+from paribus.sweeps.analysis.imported_results import ResultsComparison
+from paribus.sweeps.analysis.linter.evidence import asked
+from paribus.sweeps.analysis.power_analysis import analyse_power
+from paribus.sweeps.formatting import number, signed, without_credentials
+from paribus.sweeps.report.figure import Table, line_look
 from paribus.sweeps.report.page import write_page
 from paribus.sweeps.report.run_report import shared_facts, shown_configuration
 from paribus.sweeps.report.study_plots import (
@@ -19,7 +22,6 @@ from paribus.sweeps.report.study_plots import (
     effects_plot,
     learning_plots,
     matrix_plots,
-    power_plot,
     response_plot,
 )
 from paribus.sweeps.study.lookup import start_of, study_command
@@ -64,7 +66,7 @@ def write_study_page(view: StudyView, file: Path | None = None) -> Path:
         headline=headline(view),
         meaning=words.meaning(comparison),
         effects=effects_plot(comparison, view.looks, view.seeds()),
-        power=power_plot(view),
+        power=_power(view),
         axes=_axes(view),
         learning=learning_plots(view),
         matrices=matrix_plots(view),
@@ -86,6 +88,23 @@ def write_study_page(view: StudyView, file: Path | None = None) -> Path:
         runs=runs,
     )
     return file
+
+
+def write_results_page(comparison: ResultsComparison, file: Path) -> None:
+    """Write the page of another tool's results: no records, so no curves and no reruns."""
+    looks = {setting.label: line_look(n) for n, setting in enumerate(comparison.settings)}
+    seeds = many(max(len(setting.seeds) for setting in comparison.settings), "seed")
+    columns, *rows = words.paper_table(comparison)
+    write_page(
+        file,
+        "results",
+        Path(comparison.results).name,
+        comparison=comparison,
+        headline=words.answer(comparison),
+        meaning=words.meaning(comparison),
+        effects=effects_plot(comparison, looks, seeds),
+        settings=Table(columns, rows),
+    )
 
 
 def headline(view: StudyView) -> str:
@@ -115,6 +134,26 @@ def _question(view: StudyView, baseline: RunRecord | None) -> str:
     return (text or "").partition("\n")[0]
 
 
+def _power(view: StudyView) -> tuple[str, Table] | None:
+    """Return the minimum detectable effect over seeds, and what it is; None while not known."""
+    study, settings = view.study, len(view.comparison.settings) - 1
+    runs = view.results[0].runs if view.results else ()
+    folds = next((record.folds for run in runs if (record := study.outcomes.record(run))), 1)
+    counts = [folds * turns for turns in range(1, 5)] if folds > 1 else [3, 5, 10, 15, 20]
+    effects = {seeds: analyse_power(study, seeds, settings, folds).difference for seeds in counts}
+    rows = [[str(seeds), number(effect)] for seeds, effect in effects.items() if effect is not None]
+    if not rows:
+        return None
+    limits = (
+        "Beyond one seed for each fold it is the least there can be: the part of the spread that "
+        "comes from the examples of a fold does not shrink."
+        if folds > 1
+        else "That is on this validation part; on new data its examples add to it."
+    )
+    caption = f"The smallest difference that {rows[0][0]} to {rows[-1][0]} seeds of each setting "
+    return f"{caption}find with 80 % power. {limits}", Table(["seeds", "effect"], rows)
+
+
 def _axes(view: StudyView) -> list[dict[str, Any]]:
     """Return plot and sentence of each axis of which a level has a value.
 
@@ -134,10 +173,6 @@ def _sweep_command(study: Study, start: str) -> str | None:
     seeds = sorted({seed for setting in study.settings for seed in setting.runs})
     if len(seeds) == 1 and seeds != [0]:  # Python can request seed 7 alone
         return None
-    axes = [
-        f"{axis.key}={','.join(show_value(level) for level in axis.levels)}"
-        for axis in study.requested.axes
-    ]
     looks = study.requested.looks
     options = ["--until-decided", "--max-seeds", str(looks[-1])] if looks else seed_words(seeds)
     if study.requested.margin is not None:
@@ -146,6 +181,7 @@ def _sweep_command(study: Study, start: str) -> str | None:
         options += ["--strict"]
     if study.requested.storage:
         options += ["--storage", without_credentials(study.requested.storage)]
+    axes = map(asked, study.requested.axes)
     return shlex.join(["paribus", "sweep", start, *axes, *options, "--study", study.name])
 
 

@@ -31,11 +31,9 @@ _USUAL_SIDES = range(8, 129)  # pixels of an image's side that need no scaling
 
 @dataclass(frozen=True)
 class Guess:
-    """The task that the targets ask for, and the reason, a comment beside it in the file.
+    """The task that the targets ask for, why, a note on a rare class, and the targets' size.
 
-    Attributes:
-        rare: A note that a class is rare; empty where none is.
-        size: Root mean square of the values to predict; 1 for classes.
+    The size is the root mean square of the values to predict; 1 for classes.
     """
 
     task: str
@@ -61,7 +59,6 @@ class Problem:
         question: What the experiment asks.
         facts: What was found in the data: a sentence.
         data: The data component's name; `constants` are its keywords.
-        model: The model to begin with.
         examples: How many there are.
         standardize: Whether the file has to ask for it; tables are standardized by default.
         notes: What to know before a study; comments in the file.
@@ -92,12 +89,9 @@ def find_problem(
 ) -> Problem:
     """Return the problem that data poses: a CSV or TSV file with a header, or a folder of images.
 
-    Args:
-        data: Its path.
-        target: The column of a file to predict; may be left out for texts with labels.
-        missing: What happens to empty cells of a table: ``mean`` or ``drop``; None: refused.
-        keep: Columns that are inputs, though they look like ids or dates.
-        ask: Answers whether such a column is left out; None: it is.
+    The `target`, a column to predict, may be left out for texts with labels. Empty cells become the
+    ``mean``, or ``drop`` their rows, by `missing`; else they are refused. Columns that look like
+    ids or dates are left out where `ask` says so, or is None, but for those to `keep`.
 
     Raises:
         RequestError: If there is no such data, it is not clear what to predict, or nothing can be
@@ -196,7 +190,9 @@ def _why_left_out(name: str, cells: pandas.Series) -> str:
     named = bool(ID_NAME.fullmatch(name)) and values > FEW_VALUES
     if _is_numeric(cells):
         whole = bool((cells == np.round(cells)).all())
-        unlike = values == rows and _is_id(cells)
+        # Measured numbers differ in each row too.
+        in_order = bool(cells.is_monotonic_increasing or np.ptp(cells) < 2 * rows)
+        unlike = values == rows and whole and in_order
         return f"an id, with {values} values in {rows} rows" if unlike or (named and whole) else ""
     if cells.dropna().astype(str).str.fullmatch(_DATE).mean() > 0.9:
         return f"dates, which would be {many(values, 'input')}"
@@ -322,12 +318,6 @@ def _not_numbers(cells: pandas.Series) -> list[str]:
     numbers = decimal | thousands
     odd = texts[~numbers | texts.str.contains(",", regex=False)]
     return list(odd) if numbers.mean() > 0.5 else []
-
-
-def _is_id(cells: pandas.Series) -> bool:
-    """Return whether numbers that all differ are an id: measured ones differ in each row too."""
-    whole = bool((cells == np.round(cells)).all())
-    return whole and bool(cells.is_monotonic_increasing or np.ptp(cells) < 2 * len(cells))
 
 
 def _is_numeric(cells: pandas.Series) -> bool:

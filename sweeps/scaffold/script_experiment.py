@@ -178,13 +178,5 @@ def _text(
 ) -> str:
     """Return the text of a command experiment."""
     parts = {"COMMAND": command, "BASELINE": baseline, **more, "SELECT": select}
-    lines = [f"{name} = {_source(value)}" for name, value in parts.items()]
+    lines = [f"{name} = {literal(value)}" for name, value in parts.items()]
     return "\n".join([f'"""{prose(question)}"""', "", *map(comment, notes), *lines, ""])
-
-
-def _source(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_source, value))}]"
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{_source(k)}: {_source(v)}' for k, v in value.items())}}}"
-    return literal(value) if isinstance(value, str) else repr(value)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.cells import cell_len
@@ -76,15 +77,8 @@ def write_experiment(
 ) -> Written:
     """Write ``NAME.py`` after its text has been tried on the data.
 
-    Args:
-        name: The experiment's name.
-        folder: Where the file goes.
-        data: A table, a file of texts or a folder of images; None: a template.
-        target: The column to predict.
-        model: A model's name; None: one that suits the data.
-        overrides: ``data.missing=mean`` or ``data.missing=drop``.
-        keep: Columns that are inputs, though they look like ids or dates.
-        ask: Answers whether such a column is left out; None: it is.
+    `data`, `target`, `keep` and `ask` are as of `find_problem`; without data it is a template. The
+    `model` is one that suits the data if none is named. Overrides are of ``data.missing`` alone.
 
     Raises:
         RequestError: With all faults of the request; then nothing is written.
@@ -141,11 +135,7 @@ def write_experiment(
 
 
 def create_file(file: Path, text: str) -> None:
-    """Write a file that is not there yet.
-
-    Raises:
-        RequestError: If it is there, or cannot be written.
-    """
+    """Write a file; one that is there, or cannot be written, is a `RequestError`."""
     try:
         with file.open("x", encoding="utf-8") as new:
             new.write(text)
@@ -161,11 +151,7 @@ def create_file(file: Path, text: str) -> None:
 
 
 def check_name(name: str, file: Path) -> None:
-    """Refuse what cannot be an experiment's name, or is taken.
-
-    Raises:
-        RequestError: With another one.
-    """
+    """Refuse what cannot be an experiment's name, or is taken, with a `RequestError`."""
     if not name.isidentifier() or keyword.iskeyword(name) or len(name) > LONGEST_NAME:
         stem = re.sub(r"\W+", "_", Path(name).name.removesuffix(".py")).strip("_")
         better = stem if stem.isidentifier() and not keyword.iskeyword(stem) else "mine"
@@ -215,11 +201,7 @@ def _read_missing(overrides: Sequence[str]) -> str | None:
 
 
 def _try(file: Path, import_path: Path) -> None:
-    """Load the data and send two examples through the model, as a run would.
-
-    Raises:
-        RequestError: Whatever a run would be refused for.
-    """
+    """Load the data and send two examples through the model; raises what a run would."""
     experiment = load_experiment(file, (import_path,))
     resolver, asked = Resolver(experiment), experiment.baseline
     hints = {
@@ -257,13 +239,11 @@ def render_experiment(name: str, problem: Problem | None, model: str | None, fol
     def beside(value: object) -> bool:
         return isinstance(value, Path) and value != folder and value.is_relative_to(folder)
 
-    def source(value: str | int | Path | list[str]) -> str:
+    def source(value: object) -> str:
         if isinstance(value, Path) and beside(value):
             steps = " / ".join(literal(part) for part in value.relative_to(folder).parts)
             return f"str(Path(__file__).parent / {steps})"
-        if isinstance(value, list):
-            return f"[{', '.join(map(literal, value))}]"
-        return literal(value if isinstance(value, int) else str(value))
+        return literal(str(value) if isinstance(value, Path) else value)
 
     chosen, task = model or problem.model, problem.guess.task
     # Networks of other packages take images in three colours.
@@ -307,8 +287,12 @@ def render_experiment(name: str, problem: Problem | None, model: str | None, fol
     )
 
 
-def literal(value: str | int) -> str:
+def literal(value: Any) -> str:
     """Return a value as Python source, with the quotes that ruff would choose."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(literal, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{literal(k)}: {literal(v)}' for k, v in value.items())}}}"
     if not isinstance(value, str):
         return repr(value)
     quote = "'" if value.count('"') > value.count("'") else '"'

@@ -39,8 +39,7 @@ def changed_cells(level: Sequence[Counts], baseline: Sequence[Counts], most: int
     """
     from scipy import special
 
-    places, level_counts, base_counts = _used_cells(level, baseline)
-    d = level_counts - base_counts
+    places, d = _differences(level, baseline)
     n = len(d)
     mean, error = d.mean(0), d.std(0, ddof=1) / np.sqrt(n)
     reach = float(special.stdtrit(n - 1, 0.975)) * error
@@ -65,8 +64,7 @@ def surely_changed(level: Sequence[Counts], baseline: Sequence[Counts]) -> NDArr
     that three equal differences are no certainty: variances have a floor, as those of accuracies.
     There is a matrix `[C, C]` for each seed, more than one.
     """
-    places, level_counts, base_counts = _used_cells(level, baseline)
-    d = level_counts - base_counts
+    places, d = _differences(level, baseline)
     n, mean = len(d), d.mean(0)
     errors = np.sqrt(np.maximum(d.var(0, ddof=1), 0.25) / n)
     p = [
@@ -76,15 +74,15 @@ def surely_changed(level: Sequence[Counts], baseline: Sequence[Counts]) -> NDArr
     return np.stack(np.unravel_index(changed, level[0].shape), 1)
 
 
-def _used_cells(
+def _differences(
     level: Sequence[Counts], baseline: Sequence[Counts]
-) -> tuple[NDArray[np.int64], Array, Array]:
-    """Return the flat places of cells that ever count anything `[K]`, and the counts `[n, K]`."""
+) -> tuple[NDArray[np.int64], Array]:
+    """Return the flat places of cells that ever count `[K]`, and level minus baseline `[n, K]`."""
     rows = [csr_array(matrix.reshape(1, -1)) for matrix in (*level, *baseline)]
     counts = vstack(rows, format="csr", dtype=np.float64)
     places = np.unique(counts.indices)
     used = counts[:, places].toarray()
-    return places, used[: len(level)], used[len(level) :]
+    return places, used[: len(level)] - used[len(level) :]
 
 
 def errors_by_count(matrix: csr_array) -> NDArray[np.int64]:

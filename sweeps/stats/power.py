@@ -28,15 +28,8 @@ MOST_SEEDS = 100  # of a fixed part; beyond, more seeds are no advice
 def detectable(n: int, df: float, alpha: float) -> float:
     """Return the smallest true mean difference that a two-sided t test finds with 80 % power.
 
-    By the noncentral t distribution; the usual sum of two quantiles is up to 17 % too low.
-
-    Args:
-        n: Pairs, at least 2.
-        df: Degrees of freedom of the variance.
-        alpha: Of the test: divided by the number of settings.
-
-    Returns:
-        In standard deviations of the paired differences.
+    By the noncentral t distribution; the usual sum of two quantiles is up to 17 % too low. Of `n`
+    pairs, whose variance has `df` degrees of freedom; in standard deviations of their differences.
     """
     from scipy import special
 
@@ -52,19 +45,6 @@ def detectable(n: int, df: float, alpha: float) -> float:
     while short(high) < 0:
         high *= 1.5
     return root(short, 0.0, high) / math.sqrt(n)
-
-
-@lru_cache(maxsize=4096)
-def equivalence_needs(n: int, df: float, alpha: float) -> float:
-    """Return the smallest margin within which equal settings are shown to lie (80 % power).
-
-    Two one-sided tests both have to succeed at a true difference of 0, hence the halved miss. In
-    standard deviations of the paired differences.
-    """
-    from scipy import special
-
-    t = special.stdtrit(df, 1 - alpha) + special.stdtrit(df, 1 - (1 - POWER) / 2)
-    return float(t) / math.sqrt(n)
 
 
 def smallest_difference(uncertainty: Uncertainty, alpha: float) -> float:
@@ -84,19 +64,11 @@ def seeds_to_decide(
 ) -> list[int | None]:
     """Return how many seeds would decide each undecided setting, were its true difference as seen.
 
-    All of them get as many. Each is then found better or worse, or shown to be within the margin,
-    with a probability of 80 %, by the study's own threshold.
-
-    Args:
-        judged: All settings of the study.
-        standard: By which they are judged.
-        folds: Of the study; 1: all seeds validate on one part. Whole rotations are proposed. How
-            much of the spread between folds comes from their examples is not known: it counts as
-            the seeds', so the numbers are the least there can be.
-
-    Returns:
-        None if `MOST_SEEDS` are not enough: the examples are too few, or the difference is too
-        close to the margin.
+    All of the settings `judged` get as many. Each is then found better or worse, or shown to be
+    within the margin, with a probability of 80 %, by the study's own threshold; None if
+    `MOST_SEEDS` are not enough. Of several `folds` whole rotations are proposed. How much of the
+    spread between them comes from their examples is not known: it counts as the seeds', so the
+    numbers are the least there can be.
     """
     decided = sum(one.verdict in ("better", "worse") for one in judged)
     found: list[int | None] = [None] * len(judged)
@@ -130,7 +102,9 @@ def _with_seeds(one: Judgement, standard: Standard, seeds: int, folds: int) -> t
     df = now.df * (units - 1) / (one.pairs.units - 1)
     later = Uncertainty(now.error * math.sqrt(one.pairs.n / seeds), df, now.examples)
     p = later.p(max(0.0, mean - later.reach(2 * (1 - POWER))))
-    by_seeds = equivalence_needs(1, df, ALPHA) * later.error
+    # Two one-sided tests both have to succeed at a true difference of 0, hence the halved miss.
+    t = special.stdtrit(df, 1 - ALPHA) + special.stdtrit(df, 1 - (1 - POWER) / 2)
+    by_seeds = float(t) * later.error
     z = -float(special.ndtri(ALPHA)) - float(special.ndtri((1 - POWER) / 2))
     needs = math.hypot(by_seeds, z * math.sqrt(later.examples))
     return p, needs <= standard.margin - mean

@@ -64,13 +64,8 @@ def spread_of_folds(
 ) -> Spread:
     """Return the spread of differences whose seeds validate on different folds, two or more.
 
-    The seeds of a fold are averaged first: they share its examples.
-
-    Args:
-        values: Level minus baseline `[n]`.
-        folds: The fold of each `[n]`.
-        resolution: Smallest step of a value.
-        examples: Level minus baseline for each example of the fold `[n, m]`, of an accuracy.
+    The seeds of a fold are averaged first: they share its examples. Differences `[n]` are by seed,
+    of an accuracy also for each example of the fold `[n, m]`; their smallest step is `resolution`.
     """
     seen, counts = np.unique(folds, return_counts=True)
     d = np.array([values[folds == fold].mean() for fold in seen])
@@ -213,11 +208,8 @@ def prediction_interval(
 ) -> tuple[float, float] | None:
     """Return where one more value of the same normal distribution lies with this confidence.
 
-    mean ± t · s · √(1 + 1/n); G. J. Hahn and W. Q. Meeker, Statistical Intervals (1991), 4.8.
-
-    Returns:
-        Low and high, in the values' units; None for fewer than three values, of which the interval
-        would exclude nothing.
+    mean ± t · s · √(1 + 1/n); G. J. Hahn and W. Q. Meeker, Statistical Intervals (1991), 4.8. None
+    for fewer than three values, of which the interval would exclude nothing.
     """
     from scipy import special  # scipy.stats takes longer to import than all that is done here
 

@@ -252,13 +252,9 @@ def judgements(
 ) -> list[Judgement]:
     """Return verdicts of one look at the data.
 
-    Args:
-        settings: Each with its pairs.
-        spreads: How their differences vary.
-        variances: The same, with what settings borrow from each other.
-        standard: The margin.
-        alpha: For better and worse over all settings, for equivalent per setting.
-        decided: Settings called better or worse at earlier looks; they are not among these.
+    The variances of the differences have what settings borrow from each other; alpha is for better
+    and worse over all settings, for equivalent per setting. Settings `decided`, called better or
+    worse at earlier looks, are not among these.
     """
     on_part: list[_Found] = []
     on_new: list[_Found] = []
@@ -282,49 +278,40 @@ def judgements(
 def _answers(
     found: Sequence[_Found], standard: Standard, alpha: float, decided: int
 ) -> list[Answer | None]:
-    """Return answers to one question; mean and uncertainty are None where there is none."""
-    p = np.array([uncertainty.p(mean) for mean, uncertainty in filter(None, found)])
-    limit = None if standard.strict else threshold(p, standard.planned, alpha, decided)
-    likely = threshold(p, standard.planned, LIKELY * alpha, decided)
-    tests = iter(zip(p.tolist(), holm(p, standard.planned - decided).tolist(), strict=True))
-    return [each and _answer(*each, *next(tests), limit, likely, standard, alpha) for each in found]
-
-
-def _answer(
-    mean: float,
-    uncertainty: Uncertainty,
-    p: float,
-    p_holm: float,
-    limit: float | None,
-    likely: float,
-    standard: Standard,
-    alpha: float,
-) -> Answer:
-    """Return the verdict on one mean difference, level minus baseline.
+    """Return answers to one question; mean and uncertainty are None where there is none.
 
     Equivalence comes first: a difference that is surely too small to matter is not *better*. It
     is shown by two one-sided tests (D. J. Schuirmann 1987): the interval of confidence 1 - 2 alpha
     lies inside the margin.
     """
-    one_sided = uncertainty.reach(2 * alpha)
-    gain = mean if standard.higher_is_better else -mean
-    miss = alpha if limit is None else limit
-    verdict: Verdict = "undecided"
-    grade: Grade | None = None
-    if abs(mean) + one_sided < standard.margin:
-        verdict, miss = "equivalent", 2 * alpha
-    elif p_holm <= alpha if limit is None else p <= limit:
-        verdict = "better" if gain > 0 else "worse"
-    elif p <= likely:
-        grade = "likely better" if gain > 0 else "likely worse"
-    elif gain + one_sided < standard.margin:
-        grade = "no better"
-    elif gain - one_sided > -standard.margin:
-        grade = "no worse"
-    reach = uncertainty.reach(miss)
-    return Answer(
-        mean - reach, mean + reach, 1 - miss, p, p_holm, limit, verdict, grade, uncertainty
-    )
+    every_p = np.array([uncertainty.p(mean) for mean, uncertainty in filter(None, found)])
+    limit = None if standard.strict else threshold(every_p, standard.planned, alpha, decided)
+    likely = threshold(every_p, standard.planned, LIKELY * alpha, decided)
+
+    def answer(mean: float, uncertainty: Uncertainty, p: float, p_holm: float) -> Answer:
+        one_sided = uncertainty.reach(2 * alpha)
+        gain = mean if standard.higher_is_better else -mean
+        miss = alpha if limit is None else limit
+        verdict: Verdict = "undecided"
+        grade: Grade | None = None
+        if abs(mean) + one_sided < standard.margin:
+            verdict, miss = "equivalent", 2 * alpha
+        elif p_holm <= alpha if limit is None else p <= limit:
+            verdict = "better" if gain > 0 else "worse"
+        elif p <= likely:
+            grade = "likely better" if gain > 0 else "likely worse"
+        elif gain + one_sided < standard.margin:
+            grade = "no better"
+        elif gain - one_sided > -standard.margin:
+            grade = "no worse"
+        reach = uncertainty.reach(miss)
+        return Answer(
+            mean - reach, mean + reach, 1 - miss, p, p_holm, limit, verdict, grade, uncertainty
+        )
+
+    adjusted = holm(every_p, standard.planned - decided)
+    tests = iter(zip(every_p.tolist(), adjusted.tolist(), strict=True))
+    return [each and answer(*each, *next(tests)) for each in found]
 
 
 def threshold(p: Array, planned: int, q: float, decided: int = 0) -> float:
@@ -334,11 +321,8 @@ def threshold(p: Array, planned: int, q: float, decided: int = 0) -> float:
     Y. Benjamini and Y. Hochberg (1995), or its two-stage form, which estimates how many settings
     have no effect (Y. Benjamini, A. M. Krieger and D. Yekutieli 2006), whichever allows more.
 
-    Args:
-        p: Two-sided, of the settings still open `[k]`.
-        planned: Settings of the study; those without a p count as p = 1.
-        q: The share.
-        decided: Settings called better or worse at earlier looks.
+    The two-sided `p` are of the settings still open `[k]`; of those `planned` the others count as
+    p = 1, but for those `decided`, called better or worse at earlier looks.
     """
     ordered, planned = np.sort(p), max(1, planned)
     ranks = np.arange(1, len(p) + 1) + decided

@@ -46,21 +46,14 @@ class Range:
 
 @dataclass(frozen=True)
 class Axis:
-    """One hyperparameter, the baseline's level and the levels to try.
-
-    Attributes:
-        baseline_text: How the baseline's level is shown.
-        levels: The settings to try, in the order requested, without the baseline; none of a range.
-        log: Whether the levels were requested as a logarithmic range.
-        range: Where a sampler proposes the levels.
-    """
+    """One hyperparameter, the baseline's level and the levels to try."""
 
     key: str
     baseline: Any
-    baseline_text: str
-    levels: tuple[Setting, ...]
-    log: bool = False
-    range: Range | None = None
+    baseline_text: str  # how it is shown
+    levels: tuple[Setting, ...]  # in the order requested, without the baseline; none of a range
+    log: bool = False  # they were requested as a logarithmic range
+    range: Range | None = None  # where a sampler proposes the levels
 
 
 def read_axes(
@@ -68,12 +61,9 @@ def read_axes(
 ) -> list[Axis]:
     """Return the axes of a sweep, their levels compared with a baseline.
 
-    Args:
-        requested: ``KEY=LEVELS``, ``KEY`` or (key, levels); none at all takes all axes of the
-            experiment's file, but for those of a component that the baseline has another of.
-        baseline: What the levels are compared with.
-        experiment: Its `AXES` give the levels of a bare ``KEY``.
-        faults: Takes everything that is wrong.
+    Each is requested as ``KEY=LEVELS``, as (key, levels), or as a ``KEY`` whose levels the file's
+    `AXES` give. None at all takes all axes of the file, but for those of a component that the
+    baseline has another of.
     """
     own, full = experiment.axes, with_defaults(baseline, experiment)
     known = known_keys(full, experiment)

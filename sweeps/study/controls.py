@@ -90,10 +90,7 @@ def prove_one_change(setting: Setting, baseline: RunSpec, run: RunSpec) -> dict[
     """Return what follows from a setting's change: ``{key: [baseline, level]}``.
 
     Everything in which the two configurations differ must be the changed key, a keyword of the
-    changed component, or a value that is computed from the rest.
-
-    Raises:
-        RequestError: If anything else differs, or nothing does.
+    changed component, or a value that is computed from the rest; nothing else, and something.
     """
     assert setting.key is not None
     units = {"train.epochs", "train.updates"}  # of one hyperparameter
@@ -144,15 +141,8 @@ def refuse_overridden(
 ) -> None:
     """Refuse a level of the optimizer that its scheduler, or who makes it, overrides.
 
-    Args:
-        key: In which the two configurations differ.
-        label: Names the level.
-        one: The baseline, or the other end of a range.
-        other: The level.
-        resolver: Of their experiment.
-
-    Raises:
-        RequestError: If the optimizer's options are the same at all updates.
+    Then the optimizer's options are the same at all updates. `one` is the baseline, or the other
+    end of a range.
     """
     if key.partition(".")[0] != "optimizer" and key != f"scheduler.{INTERVAL}":
         return
@@ -183,11 +173,7 @@ def refuse_overridden(
 def refuse_other_examples(
     setting: Setting, baseline: RunSpec, run: RunSpec, seeds: Sequence[int], resolver: Resolver
 ) -> None:
-    """Refuse a change of data that changes the validation examples of one of these seeds.
-
-    Raises:
-        RequestError: If they differ from the baseline's.
-    """
+    """Refuse a change of data that changes the validation examples of one of these seeds."""
     if run.identity["data"] == baseline.identity["data"]:
         return
     folds = folds_of(baseline.configuration)

@@ -38,9 +38,8 @@ class OneAtATime:
     def propose(self, values: Values) -> Wanted:
         """Return the settings of this round, each with those of its seeds that have no value yet.
 
-        Nothing is returned when the design is done. The answer follows from the design and the
-        values found alone. So what has been trained without a result is wanted again, and the
-        caller decides whether to try again.
+        None when the design is done. The answer follows from the design and the values found alone:
+        what has been trained without a result is wanted again, and the caller decides on that.
         """
         missing = tuple(seed for seed in self._seeds if seed not in values.get(BASELINE, {}))
         wanted = [(self._baseline, missing)] if missing else []
@@ -144,11 +143,8 @@ class _AxisRounds:
 class UntilDecided:
     """Gives more seeds to undecided settings, look by look, once the inner design is done.
 
-    Args:
-        design: Proposes settings with the seeds of the first look.
-        looks: The numbers of seeds after which verdicts are looked at.
-        undecided: Returns, for each setting that more seeds may decide, after how many it was
-            looked at. It follows from the records alone.
+    `undecided` returns, for each setting that more seeds may decide, after how many it was looked
+    at. It follows from the records alone.
     """
 
     def __init__(

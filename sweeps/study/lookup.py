@@ -18,11 +18,7 @@ from paribus.sweeps.study.study import Study
 
 
 def find_run(root: ResultsDir, text: str) -> RunFolder:
-    """Return the run meant by an id, a unique beginning of one, a folder, or ``STUDY/LABEL-sSEED``.
-
-    Raises:
-        RequestError: If none or several fit, or the run is not finished.
-    """
+    """Return a finished run by id, the beginning of one, its folder, or ``STUDY/LABEL-sSEED``."""
     study, slash, rest = text.partition("/")
     if slash and study in root.study_names() and (pair := split_seed(rest)):
         label, seed = pair
@@ -68,11 +64,7 @@ def find_run(root: ResultsDir, text: str) -> RunFolder:
 
 
 def find_subject(root: ResultsDir, text: str) -> RunFolder | Study:
-    """Return the study of this name, or the run that it means.
-
-    Raises:
-        RequestError: If there is neither, or the run is not finished.
-    """
+    """Return the study of this name, or the finished run that it means."""
     if text in root.study_names():
         return Study.load(root, text)
     try:
@@ -97,10 +89,6 @@ def find_trained_run(root: ResultsDir, text: str, purpose: str) -> tuple[RunFold
     """Return a run that has a model, and its record, after its files were checked.
 
     `purpose` is what the model is for, as a message names it.
-
-    Raises:
-        DamagedError: If a file of the run is not what was written.
-        RequestError: If none or several fit, or the run failed or is a function's.
     """
     folder = find_run(root, text)
     record = folder.verified_record()
@@ -132,10 +120,6 @@ def request_for(
 
     What a run names beyond its own file takes `trust`. `faults` are those of the command's options,
     to report with this one.
-
-    Raises:
-        DamagedError: If a file of the run is not what was written.
-        RequestError: If there is no such thing, or the run names what only `trust` allows.
     """
     here, faults = Path.cwd(), faults or Faults()
     with faults.collecting():

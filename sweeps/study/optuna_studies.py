@@ -35,11 +35,7 @@ _MARK = "paribus_root"  # attribute of a stored study: the id of its root
 
 
 def checked_storage(url: str) -> str:
-    """Return a storage's URL, a SQLite path made absolute; create nothing.
-
-    Raises:
-        RequestError: If it is no URL of a database, or its folder is not there.
-    """
+    """Return the URL of a database, a SQLite path in a folder that is there made absolute."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
@@ -82,9 +78,6 @@ def check_stored(study: Study) -> None:
     """Refuse a storage that cannot be opened, or that has another root's study of this name.
 
     A database that is not there yet is not looked for: `write` makes it.
-
-    Raises:
-        RequestError: As `write` does.
     """
     file = _sqlite_file(study)
     if file is None or (file.exists() and not _damage(file)):  # else `repair` makes it
@@ -99,12 +92,8 @@ def check_stored(study: Study) -> None:
 def repair(study: Study) -> list[str]:
     """Set a damaged SQLite file aside and refuse a foreign study, when a sweep begins.
 
-    Returns:
-        A sentence on what has to be built anew: a file that is damaged, a study that has results
-        and is not stored.
-
-    Raises:
-        RequestError: As `write` does.
+    Return a sentence on what has to be built anew: a file that is damaged, a study that has results
+    and is not stored.
     """
     file = _sqlite_file(study)
     with _lock(study):  # another command may be repairing it
@@ -129,16 +118,14 @@ def write(study: Study, *, only_add: bool = False, unfinished: Collection[str] =
     """Bring the stored study up to date: one trial for each setting that has ended.
 
     It is built anew where a finished setting changed or Optuna cannot change it in place. The same
-    call rebuilds a lost database.
+    call rebuilds a lost database. A storage that cannot be opened, and another root's study of this
+    name, are refused.
 
     Args:
         study: What was requested and what happened.
         only_add: While settings are being trained: adds those that ended before the first that has
             not, so that trials have the settings' order; leaves the rest to a later call.
         unfinished: Labels of the settings that may get more seeds.
-
-    Raises:
-        RequestError: If the storage cannot be opened, or its study of this name is another root's.
     """
 
     def has_ended(result: SettingResult) -> bool:
@@ -149,33 +136,21 @@ def write(study: Study, *, only_add: bool = False, unfinished: Collection[str] =
     distributions = {axis.key: _distribution(axis) for axis in study.requested.axes}
     # A step is a seed's place among the baseline's: by it, Optuna's pruners pair settings.
     steps = {seed: step for step, seed in enumerate(sorted(study.find(BASELINE).runs))}
-    trials = [_trial(study, result, distributions, steps) for result in ended]
+    wanted = {result.label: _trial(study, result, distributions, steps) for result in ended}
     with _opened(study) as (opened, stored):
         old = stored.get_trials(deepcopy=False) if stored else []
-        left = {trial.user_attrs["label"]: trial for trial in trials}
-        as_stored = [left.pop(there.user_attrs.get("label", ""), None) for there in old]
-        changed = any(
-            trial is None
-            or there.distributions != distributions
-            or _content(there) != _content(trial)
-            for there, trial in zip(old, as_stored, strict=True)
-        )
-        if stored is None or (changed and not only_add):
-            stored = _create(study, opened, anew=stored is not None)
-            # In the order they had before, then the new ones: numbers stay what they were.
-            places = {there.user_attrs.get("label"): place for place, there in enumerate(old)}
-            trials.sort(key=lambda trial: places.get(trial.user_attrs["label"], len(places)))
-            stored.add_trials(trials)
-        elif not changed:
-            stored.add_trials(list(left.values()))
+        # In the order they had before, then the new ones: numbers stay what they were.
+        labels = dict.fromkeys([*(there.user_attrs.get("label", "") for there in old), *wanted])
+        trials = [wanted[label] for label in labels if label in wanted]
+        unchanged = len(old) <= len(trials) and all(map(_is_equal, old, trials))
+        if stored is None or not (unchanged or only_add):
+            stored, old, unchanged = _create(study, opened, anew=stored is not None), [], True
+        if unchanged:
+            stored.add_trials(trials[len(old) :])
 
 
 def remove(study: Study) -> None:
-    """Delete the stored study, if it is there; raise as `write` does.
-
-    Raises:
-        RequestError: If it is not this root's, or the storage cannot be opened.
-    """
+    """Delete the stored study, if it is there; raise as `write` does."""
     import optuna
 
     file = _sqlite_file(study)
@@ -230,7 +205,9 @@ def _open(url: str) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
-        return optuna.storages.get_storage(url)
+        given = {"connect_args": {"factory": _Unsynced}} if url.startswith("sqlite") else {}
+        storage = optuna.storages.RDBStorage(url, engine_kwargs=given)
+        return optuna.storages.get_storage(storage)
     except Exception as error:
         place = without_credentials(url)
         text = str(error).split("\n")[0].replace(url, place)
@@ -238,6 +215,17 @@ def _open(url: str) -> BaseStorage:
             f"The Optuna storage {place} cannot be opened: {text}",
             "Give --storage sqlite:///FILE, or leave it out.",
         ) from None
+
+
+class _Unsynced(sqlite3.Connection):
+    """A connection that waits for no disk: what a power cut damages is built anew.
+
+    Else each trial is a commit of several syncs.
+    """
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.execute("PRAGMA synchronous = OFF")
 
 
 def _lock(study: Study) -> AbstractContextManager[None]:
@@ -312,8 +300,9 @@ def _note(study: Study) -> Path:
 # A setting as a trial.
 
 
-def _content(trial: FrozenTrial) -> tuple[Any, ...]:
-    return trial.state, trial.values, trial.params, trial.user_attrs, trial.intermediate_values
+def _is_equal(stored: FrozenTrial, trial: FrozenTrial) -> bool:
+    content = ("state", "values", "params", "distributions", "user_attrs", "intermediate_values")
+    return all(getattr(stored, name) == getattr(trial, name) for name in content)
 
 
 def _distribution(axis: AxisRecord) -> BaseDistribution:

@@ -20,23 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """What a command asks of an experiment, as typed: nothing but its file is looked up yet.
-
-    Attributes:
-        overrides: ``KEY=VALUE`` of the baseline, or (key, value).
-        axes: ``KEY=LEVELS``, ``KEY`` or (key, levels); none takes the experiment's own. None: no
-            axes at all.
-        engine: ``auto`` or an engine's name.
-        import_paths: Folders appended to the import path.
-        start: A run's recorded configuration, in place of the file's `BASELINE`.
-    """
+    """What a command asks of an experiment, as typed: nothing but its file is looked up yet."""
 
     path: Path
-    overrides: tuple[Requested, ...] = ()
+    overrides: tuple[Requested, ...] = ()  # ``KEY=VALUE`` of the baseline, or (key, value)
+    # ``KEY=LEVELS``, ``KEY`` or (key, levels); none: the experiment's own. None: no axes at all.
     axes: tuple[Requested, ...] | None = None
-    engine: str = "auto"
-    import_paths: tuple[Path, ...] = ()
-    start: Configuration | None = None
+    engine: str = "auto"  # or an engine's name
+    import_paths: tuple[Path, ...] = ()  # folders appended to the import path
+    start: Configuration | None = None  # a run's recorded one, in place of the file's `BASELINE`
 
 
 @dataclass(frozen=True)
@@ -127,6 +119,14 @@ def read_option(name: str, value: Any, faults: Faults) -> Any:
         return None
 
 
+def refuse_for_studies(faults: Faults, of_results: bool, **options: Any) -> None:
+    """Add a fault for options that another tool's results have and a study has not."""
+    given = [f"--{name}" for name, value in options.items() if value and not of_results]
+    if given:
+        message = f"{', '.join(given)}: for another tool's results; a study knows its own."
+        faults.add(message, "Leave it out." if len(given) == 1 else "Leave them out.")
+
+
 def seed_words(seeds: list[int]) -> list[str]:
     """Return ``--seeds`` for a command to paste; nothing for the usual ones."""
     if seeds == list(range(SEEDS)):
@@ -141,17 +141,11 @@ _USUAL_TRIALS = 8
 
 @dataclass(frozen=True)
 class Search:
-    """How levels are proposed and settings pruned: `--trials`, `--sampler` and `--pruner`.
+    """How levels are proposed and settings pruned: `--trials`, `--sampler` and `--pruner`."""
 
-    Attributes:
-        trials: Levels that a sampler proposes for each axis; None: 8 of a range, all of a list.
-        asked_sampler: One of `SAMPLERS`, as given; None: tpe.
-        pruner: One of `PRUNERS`; None: every setting gets all its seeds.
-    """
-
-    trials: int | None = None
-    asked_sampler: str | None = None
-    pruner: str | None = None
+    trials: int | None = None  # levels proposed for each axis; None: 8 of a range, all of a list
+    asked_sampler: str | None = None  # of `SAMPLERS`; None: tpe
+    pruner: str | None = None  # of `PRUNERS`; None: every setting gets all its seeds
 
     @property
     def sampler(self) -> str:
@@ -177,11 +171,7 @@ class Search:
 
 
 def check_search(search: Search, axes: Sequence[Axis]) -> None:
-    """Refuse a search with nothing to explore, or that the sampler cannot explore.
-
-    Raises:
-        RequestError: If there is nothing to explore, or the sampler cannot explore an axis.
-    """
+    """Refuse a search with nothing to explore, or that the sampler cannot explore."""
     explored = [axis for axis in axes if search.trials_of(axis) is not None]
     faults = Faults()
     given = {"--trials": search.trials, "--sampler": search.asked_sampler}
@@ -206,18 +196,14 @@ def check_search(search: Search, axes: Sequence[Axis]) -> None:
 class Decision:
     """How settings are decided on: `--margin`, `--strict`, `--until-decided` and `--max-seeds`.
 
-    Attributes:
-        margin: Differences smaller than this do not matter; None: the metric's own.
-        looks: Numbers of seeds after which it is looked at, where seeds are added until it is
-            decided; none where their number is fixed.
-        strict: Whether verdicts control the error rate over all settings together.
-        named_most: Whether `--max-seeds` is given; else a study goes on with the looks it has.
+    Where seeds are added until it is decided, `looks` are the numbers of seeds after which it is
+    looked at; without `--max-seeds` a study goes on with the looks it has.
     """
 
-    margin: float | None = None
+    margin: float | None = None  # smaller differences do not matter; None: the metric's own
     looks: tuple[int, ...] = ()
-    strict: bool = False
-    named_most: bool = True
+    strict: bool = False  # verdicts control the error rate over all settings together
+    named_most: bool = True  # `--max-seeds` is given
 
     @property
     def most_seeds(self) -> int:
@@ -240,21 +226,13 @@ class Decision:
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """What a command says of a study besides its baseline and axes.
+    """What a command says of a study besides its baseline and axes."""
 
-    Attributes:
-        seeds: Of each setting, where none are added until it is decided.
-        search: How levels are proposed and settings pruned.
-        decision: How settings are decided on.
-        name: The study's; None: it follows from the request.
-        storage: URL of the Optuna storage, with its secrets; None: the study's own.
-    """
-
-    seeds: Sequence[int]
+    seeds: Sequence[int]  # of each setting, where none are added until it is decided
     search: Search = Search()
     decision: Decision = Decision()
-    name: str | None = None
-    storage: str | None = None
+    name: str | None = None  # the study's; None: it follows from the request
+    storage: str | None = None  # URL of Optuna's, with its secrets; None: the study's own
 
 
 def study_options(

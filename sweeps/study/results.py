@@ -20,47 +20,34 @@ Status = Literal["complete", "failed", "pruned", "interrupted"]
 
 @dataclass
 class PlannedSetting:
-    """A setting as `study.json` holds it; more in `Setting`.
-
-    Attributes:
-        runs: Seed to run id.
-        pruned: The pruner that ended it before it had all seeds; None: it was not.
-    """
+    """A setting as `study.json` holds it; more in `Setting`."""
 
     label: str
     key: str | None
     level: Any
     changed: dict[str, Pair]
     derived: dict[str, Pair]
-    runs: dict[int, str] = field(default_factory=dict)
-    pruned: str | None = None
+    runs: dict[int, str] = field(default_factory=dict)  # seed to run id
+    pruned: str | None = None  # by which pruner, before it had all seeds
 
 
 @dataclass(frozen=True)
 class SettingResult:
     """What happened with a setting.
 
-    Attributes:
-        seeds: The seeds of its complete runs.
-        values: The selection metric of the best epoch, one per seed in `seeds`.
-        runs: Ids of its planned runs that were found, in order of seed.
-        status: ``complete``, ``failed`` if any seed failed, ``pruned`` if it gets no more seeds,
-            else ``interrupted``.
-        failed: Seeds whose training failed, or whose run cannot be compared.
-        shared_tensors: For a change of the model: how many of its tensors began with the values of
-            the baseline's, of how many; else None.
-        folds: Into how many folds the examples are cut.
+    It is ``complete``, ``failed`` if any seed failed, ``pruned`` if it gets no more seeds, else
+    ``interrupted``.
     """
 
     setting: PlannedSetting
-    seeds: tuple[int, ...]
-    values: tuple[float, ...]
-    runs: tuple[str, ...]
+    seeds: tuple[int, ...]  # of its complete runs
+    values: tuple[float, ...]  # the selection metric of the best epoch of each of these
+    runs: tuple[str, ...]  # ids of its planned runs that were found, in order of seed
     status: Status
     reason: str | None
-    failed: tuple[int, ...] = ()
-    shared_tensors: tuple[int, int] | None = None
-    folds: int = 1
+    failed: tuple[int, ...] = ()  # seeds whose training failed, or whose run cannot be compared
+    shared_tensors: tuple[int, int] | None = None  # of a change of the model, as `shared_tensors`
+    folds: int = 1  # into which the examples are cut
 
     @property
     def label(self) -> str:
@@ -116,9 +103,7 @@ def _reasons(failed: Mapping[int, str]) -> str | None:
 class Outcomes:
     """The records of a study's runs, each read once, and the results of its settings.
 
-    Args:
-        root: Where they are.
-        only: The files of a run that have to be whole; None: all.
+    Of a run only the files in `only` have to be whole; None: all.
 
     Attributes:
         damaged: Run id to what is wrong with it, of those that were read.

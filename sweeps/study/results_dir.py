@@ -55,11 +55,7 @@ class ResultsDir:
         self.studies = self.path / "studies"
 
     def create(self) -> None:
-        """Make the folders.
-
-        Raises:
-            RequestError: If the place cannot be written.
-        """
+        """Make the folders."""
         with creating(f"The root {self.path}"):
             for folder in (self.runs, self.attempts, self.studies):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -68,16 +64,8 @@ class ResultsDir:
                     if not (self.path / "root.json").exists():
                         write_json(self.path / "root.json", {"format": 1, "id": uuid.uuid4().hex})
 
-    def share_data_folder(self) -> None:
-        """Let data sets render and cache below this root, here and in processes begun later."""
-        os.environ[DATA_FOLDER] = str(self.path / "data")
-
     def check_writable(self) -> None:
-        """Refuse a place that cannot be written; create nothing.
-
-        Raises:
-            RequestError: Naming the place.
-        """
+        """Refuse a place that cannot be written; create nothing."""
         place = self.path
         while not place.exists() and place != place.parent:
             place = place.parent
@@ -90,11 +78,7 @@ class ResultsDir:
 
     @property
     def id(self) -> str | None:
-        """What marks stored Optuna studies as this root's; None where the root is not there yet.
-
-        Raises:
-            DamagedError: If its file does not say.
-        """
+        """What marks stored Optuna studies as this root's; None where the root is not there yet."""
         file = self.path / "root.json"
         if not file.exists():
             return None
@@ -110,15 +94,11 @@ class ResultsDir:
 
     def run_ids(self) -> list[str]:
         """Return ids of all finished runs, in order of name."""
-        if not self.runs.is_dir():
-            return []
-        return sorted(p.name for p in self.runs.iterdir() if (p / RECORD).is_file())
+        return sorted(file.parent.name for file in self.runs.glob(f"*/{RECORD}"))
 
     def study_names(self) -> list[str]:
         """Return names of all studies, in order of name."""
-        if not self.studies.is_dir():
-            return []
-        return sorted(p.name for p in self.studies.iterdir() if (p / "study.json").is_file())
+        return sorted(file.parent.name for file in self.studies.glob("*/study.json"))
 
     def readings(self) -> list[dict[str, Any]]:
         """Return the readings of test parts that are noted; lines that are none are left out."""
@@ -161,16 +141,10 @@ class ResultsDir:
     def new_attempt(self, name: str) -> tuple[Path, list[str]]:
         """Make a folder for the next attempt, with the newest good state of earlier ones.
 
-        Earlier ones without a resume state are cleared.
-
-        Returns:
-            The folder, and a sentence for each state that is damaged.
-
-        Raises:
-            RequestError: If it cannot be written.
+        Earlier ones without a resume state are cleared. Return a sentence, too, for each state that
+        is damaged.
         """
-        earlier = self.attempts_of(name)
-        folder = self.attempts / f"{name}.{_next(earlier)}"
+        earlier, folder = self.attempts_of(name), self._next_attempt(name)
         notes: list[str] = []
         with creating(f"The attempt {folder}"):
             folder.mkdir()
@@ -200,21 +174,16 @@ class ResultsDir:
                     shutil.rmtree(attempt, ignore_errors=True)
 
     def accept(self, name: str, attempt: Path) -> RunRecord:
-        """Verify a finished attempt and make it the run, by one rename.
-
-        Raises:
-            DamagedError: If a file does not hold what was written.
-        """
+        """Verify a finished attempt and make it the run, by one rename; raise a `DamagedError`."""
         verify_manifest(attempt)
         record = RunFolder(attempt).record()
         (attempt / LAST).unlink(missing_ok=True)
         (attempt / BEFORE).unlink(missing_ok=True)
         target = self.runs / name
         if target.exists():
-            target.rename(self.attempts / f"{name}.{_next(self.attempts_of(name))}")
+            target.rename(self._next_attempt(name))
         attempt.rename(target)
         sync_folder(self.runs)
-        sync_folder(self.attempts)
         for old in self.attempts_of(name):
             if not is_finished(old):
                 shutil.rmtree(old, ignore_errors=True)
@@ -224,7 +193,7 @@ class ResultsDir:
         """Remove a run and its attempts; the caller holds its lock."""
         folder = self.run(name).folder
         if folder.is_dir():  # renamed first: half a folder must not look like a run
-            folder.rename(self.attempts / f"{name}.{_next(self.attempts_of(name))}")
+            folder.rename(self._next_attempt(name))
             sync_folder(self.runs)
         for attempt in self.attempts_of(name):
             shutil.rmtree(attempt)
@@ -234,6 +203,11 @@ class ResultsDir:
         found = [p for p in self.attempts.glob(f"{name}.*") if p.suffix[1:].isdecimal()]
         return sorted(found, key=_number)
 
+    def _next_attempt(self, name: str) -> Path:
+        """Return a folder whose number is above those of all attempts at a run."""
+        earlier = self.attempts_of(name)
+        return self.attempts / f"{name}.{_number(earlier[-1]) + 1 if earlier else 1}"
+
     def places_of(self, name: str) -> list[RunFolder]:
         """Return the folders of a run and its attempts, as far as they are there."""
         places = [self.runs / name, *self.attempts_of(name)]
@@ -241,9 +215,7 @@ class ResultsDir:
 
     def interrupted(self) -> list[str]:
         """Return ids of runs that have an attempt and are not finished."""
-        if not self.attempts.is_dir():
-            return []
-        names = {p.name.rsplit(".", 1)[0] for p in self.attempts.iterdir() if p.is_dir()}
+        names = {p.name.rsplit(".", 1)[0] for p in self.attempts.glob("*/")}
         return sorted(names - set(self.run_ids()))
 
     def require_study(self, name: str) -> None:
@@ -258,10 +230,8 @@ class ResultsDir:
     def lock(self, name: str, what: str, *, wait: bool = False) -> Iterator[None]:
         """Hold a name for this driver; the lock ends with the process, however that ends.
 
-        `what` is how a message calls it. Wait only for what another driver holds for a moment.
-
-        Raises:
-            RequestError: If another driver holds it, naming its process and host.
+        What another driver holds is refused, naming its process and host; `what` is how a message
+        calls it. Wait only for what is held for a moment.
         """
         folder = self.path / ".locks"
         folder.mkdir(exist_ok=True)
@@ -278,6 +248,13 @@ class ResultsDir:
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()
             yield
+
+
+def open_root(path: str | Path) -> ResultsDir:
+    """Return a root; data sets render and cache below it, here and in processes begun later."""
+    root = ResultsDir(path)
+    os.environ[DATA_FOLDER] = str(root.path / "data")
+    return root
 
 
 def root_words(root: ResultsDir) -> list[str]:
@@ -301,8 +278,3 @@ def _is_reading(line: Any) -> bool:
 
 def _number(attempt: Path) -> int:
     return int(attempt.suffix[1:])
-
-
-def _next(attempts: list[Path]) -> int:
-    """Return the next free number, after attempts in the order of theirs."""
-    return _number(attempts[-1]) + 1 if attempts else 1

@@ -17,16 +17,10 @@ from paribus.sweeps.study.settings import Setting, level_setting
 
 @dataclass(frozen=True)
 class Ended:
-    """A setting that gets no more seeds, as Optuna sees it.
+    """A setting that gets no more seeds, as Optuna sees it; failed if one of its seeds did."""
 
-    Attributes:
-        level: As Optuna knows it: a number of a range, else the level's text.
-        values: The selection metric of its first seeds, in order.
-        state: ``failed`` if one of its seeds did.
-    """
-
-    level: float | str | None
-    values: tuple[float, ...]
+    level: float | str | None  # a number of a range, else the level's text
+    values: tuple[float, ...]  # the selection metric of its first seeds, in order
     state: Literal["complete", "failed", "pruned"]
 
     @property
@@ -37,9 +31,7 @@ class Ended:
 class Numbers:
     """A range: whole numbers, or numbers of three digits, so that labels read well.
 
-    Attributes:
-        distribution: Optuna's.
-        baseline: The baseline's level as Optuna knows it; None where it lies outside.
+    The `baseline` is its level as Optuna knows it; None where it lies outside.
     """
 
     def __init__(self, axis: Axis, range: Range, configuration: Configuration) -> None:
@@ -116,16 +108,8 @@ def next_levels(
     """Return the settings of a round, none of which was tried; fewer where nothing else is left.
 
     They are proposed by an Optuna study of the axis' own, in memory, built for every round anew
-    from what has ended: nothing else decides a proposal.
-
-    Args:
-        key: The axis.
-        space: Where its levels lie.
-        sampler: One of `SAMPLERS`.
-        direction: Which way of the metric is better.
-        before: The baseline and the levels of earlier rounds, in order.
-        number: The round's, from 0 on.
-        count: How many levels are wanted.
+    from the baseline and the levels of earlier rounds (`before`, in order) and the `number` of this
+    round: nothing else decides a proposal.
     """
     # The first round knows nothing, and four numbers drawn at random may all lie in one half of the
     # range. A scrambled Sobol sequence puts one of its first four into each quarter. Ten trials by
@@ -213,8 +197,8 @@ def loses(
 ) -> bool:
     """Return whether a setting's first seeds lose to the baseline and the rounds before.
 
-    Steps are the places of the seeds, so that values are paired by seed. ``wilcoxon`` compares with
-    the best of the others, ``median`` with their median from the fifth on.
+    Values are paired by seed. ``wilcoxon`` compares with the best of the others, ``median`` with
+    their median from the fifth on.
     """
     with _quiet_optuna() as optuna:
         wilcoxon = optuna.pruners.WilcoxonPruner(p_threshold=_WILCOXON_P)

@@ -1,7 +1,7 @@
 """Settings: the baseline, or the baseline with exactly one hyperparameter changed."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from paribus.core.config.schema import (
 )
 from paribus.core.config.signatures import check_keyword
 from paribus.core.config.values import show_value
-from paribus.core.errors import Faults, RequestError
+from paribus.core.errors import Faults, RequestError, rewording
 
 BASELINE = "baseline"
 Requested = str | tuple[str, Any]  # KEY=VALUE as it is typed, or a key and a value
@@ -35,25 +35,15 @@ _EITHER_OR = (
 
 @dataclass(frozen=True)
 class Setting:
-    """The baseline with at most one hyperparameter changed.
+    """The baseline with at most one hyperparameter changed."""
 
-    Attributes:
-        label: ``baseline`` or ``optimizer.lr=0.0001``.
-        key: The changed hyperparameter, None for the baseline.
-        level: Its value; a component's as text.
-        changed: ``{key: [baseline, level]}``.
-        configuration: The whole configuration as requested.
-        derived: What else differs because of the change, as `changed`.
-        stated: Where the level is a component, the keywords that it names.
-    """
-
-    label: str
-    key: str | None
-    level: Any
-    changed: dict[str, list[Any]]
-    configuration: Configuration = field(repr=False)
-    derived: dict[str, list[Any]] = field(default_factory=dict)
-    stated: tuple[str, ...] = ()
+    label: str  # ``baseline`` or ``optimizer.lr=0.0001``
+    key: str | None  # the changed hyperparameter, None for the baseline
+    level: Any  # its value; a component's as text
+    changed: dict[str, list[Any]]  # ``{key: [baseline, level]}``
+    configuration: Configuration = field(repr=False)  # the whole one as requested
+    derived: dict[str, list[Any]] = field(default_factory=dict)  # what follows, as `changed`
+    stated: tuple[str, ...] = ()  # where the level is a component, the keywords that it names
 
     @property
     def text(self) -> str:
@@ -87,9 +77,6 @@ def changed(
 
     A changed component keeps the keywords that its new signature also has and drops the others.
     Where `whole` is false, keywords that it requires may be set later.
-
-    Raises:
-        RequestError: If the value does not fit the key.
     """
     kind, _, inner = key.partition(".")
     if key in COMPONENTS:
@@ -112,11 +99,7 @@ def changed(
 def apply_overrides(
     baseline: Configuration, overrides: Sequence[Requested], experiment: Experiment
 ) -> Configuration:
-    """Return a configuration with each ``KEY=VALUE`` or (key, value) set.
-
-    Raises:
-        RequestError: With all faults of all overrides.
-    """
+    """Return a configuration with each ``KEY=VALUE`` or (key, value) set; report all faults."""
     faults = Faults()
     split = (split_override(e, faults) if isinstance(e, str) else e for e in overrides)
     # Components before their keywords; a direction after the metric that it belongs to.
@@ -158,15 +141,9 @@ def with_full_keys(requested: Sequence[Requested], known: Sequence[str]) -> tupl
     return tuple(map(full, requested))
 
 
-@contextmanager
-def with_example(key: str, value: Any) -> Iterator[None]:
+def with_example(key: str, value: Any) -> AbstractContextManager[None]:
     """Add a valid value to the faults of the block that have no hint."""
-    try:
-        yield
-    except RequestError as error:
-        if value is None or isinstance(value, Mapping):
-            raise
-        hint = f"Such as {key}={show_value(value)}."
-        raise RequestError.of(
-            fault if fault.hint else replace(fault, hint=hint) for fault in error.faults
-        ) from error
+    if value is None or isinstance(value, Mapping):
+        return nullcontext()
+    hint = f"Such as {key}={show_value(value)}."
+    return rewording(lambda fault: fault if fault.hint else replace(fault, hint=hint))

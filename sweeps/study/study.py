@@ -51,48 +51,31 @@ class Metric(BaseModel):
 
 
 class AxisRecord(BaseModel):
-    """An axis as `study.json` holds it; it grows with the commands given to the study.
-
-    Attributes:
-        baseline: Its value in the baseline.
-        levels: Those that were requested or proposed.
-        log: Whether it is searched by its logarithm.
-        range: Where levels were proposed: the lowest and the highest.
-    """
+    """An axis as `study.json` holds it; it grows with the commands given to the study."""
 
     key: str
     baseline: Any
-    levels: list[Any]
-    log: bool = False
-    range: list[float | int] | None = None
+    levels: list[Any]  # those that were requested or proposed
+    log: bool = False  # it is searched by its logarithm
+    range: list[float | int] | None = None  # where levels were proposed: lowest and highest
 
 
 class StudyRecord(BaseModel):
-    """`study.json`: what was requested.
-
-    Attributes:
-        baseline: The baseline's configuration, with paths as `_portable`.
-        storage: URL of the Optuna storage without its secrets; None: the root's own.
-        created: When, in UTC.
-        margin: Differences smaller than this do not matter; None: the metric's own.
-        looks: After how many seeds verdicts are given, where seeds are added until it is decided.
-        strict: Whether verdicts control the error rate over all settings together.
-        finals: Final runs to the labels of their settings, in the order they were planned.
-    """
+    """`study.json`: what was requested; more in `Decision`."""
 
     format: int = 1
     study: str
     experiment: str
-    baseline: dict[str, Any]
+    baseline: dict[str, Any]  # with paths as `_portable`
     metric: Metric
     axes: list[AxisRecord]
     settings: list[PlannedSetting]
-    storage: str | None
-    created: str
+    storage: str | None  # URL of the Optuna storage without its secrets; None: the root's own
+    created: str  # in UTC
     margin: float | None = None
     looks: tuple[int, ...] = ()
     strict: bool = False
-    finals: dict[str, str] = {}
+    finals: dict[str, str] = {}  # final runs to the labels of their settings, as they were planned
 
     @field_validator("looks")
     @classmethod
@@ -124,12 +107,7 @@ class Study:
 
     @classmethod
     def load(cls, root: ResultsDir, name: str) -> Study:
-        """Read a study.
-
-        Raises:
-            RequestError: If there is none of this name.
-            DamagedError: If its file cannot be read.
-        """
+        """Read the study of this name."""
         root.require_study(name)
         file = root.studies / name / "study.json"
         content = read_json(file)
@@ -149,11 +127,8 @@ class Study:
     def open(cls, root: ResultsDir, question: StudySpec, options: StudyOptions) -> Study:
         """Return the study of this name, or a new one; nothing is written before `plan`.
 
-        Of a storage in the options no secrets are recorded.
-
-        Raises:
-            RequestError: If the name is none, or the study there has another experiment, baseline
-                or metric.
+        Refuse another experiment, baseline or metric. Of a storage in the options no secrets are
+        recorded.
         """
         name = study_name(question) if options.name is None else check_study_name(options.name)
         decision = options.decision
@@ -186,11 +161,7 @@ class Study:
         settings: Sequence[Setting],
         runs: Mapping[tuple[str, int], RunSpec],
     ) -> list[str]:
-        """Add settings and runs; on disk, synced, when this returns.
-
-        Returns:
-            Sentences on runs whose id is not what it was: which part changed.
-        """
+        """Add settings and runs; on disk, synced, when this returns. Return `what_changed`."""
         notes = self.what_changed(runs)
         known = {setting.label: setting for setting in self.settings}
         for setting in settings:
@@ -233,7 +204,7 @@ class Study:
     ) -> list[SettingResult]:
         """Return what happened, by setting; of one environment only, the newest baseline's.
 
-        Labels and seeds leave out all others; the metric is one of the best epoch, by default the
+        Labels and seeds leave out all others; the metric is of the best epoch, by default the
         selection metric.
         """
         baseline = self._baseline()
@@ -244,11 +215,7 @@ class Study:
         ]
 
     def direction_of(self, metric: str) -> Direction:
-        """Return which way is better, of any metric that the study's runs have.
-
-        Raises:
-            RequestError: If they have no such metric, or it is not known.
-        """
+        """Return which way is better, of any metric that the study's runs have; refuse others."""
         if metric == self.metric:
             return self.direction
         records = map(self.outcomes.record, self.run_ids)
@@ -316,11 +283,7 @@ class Study:
         return self.root.run(complete[-1]) if complete else None
 
     def find(self, label: str) -> PlannedSetting:
-        """Return the setting of this label.
-
-        Raises:
-            RequestError: If there is none.
-        """
+        """Return the setting of this label; refuse another label."""
         by_label = {setting.label: setting for setting in self.settings}
         if label not in by_label:
             raise RequestError(
@@ -333,11 +296,7 @@ class Study:
         return next((setting for setting in self.settings if setting.key is None), None)
 
     def what_changed(self, runs: Mapping[tuple[str, int], RunSpec]) -> list[str]:
-        """Return sentences on runs whose id is not what it was: which part changed.
-
-        Args:
-            runs: Planned now, by label and seed.
-        """
+        """Return sentences on planned runs whose id is not what it was: which part changed."""
         planned, found = {s.label: s.runs for s in self.settings}, []
         for (label, seed), run in runs.items():
             before = planned.get(label, {}).get(seed)
@@ -473,11 +432,7 @@ def made_before_folds(
 
 
 def check_study_name(name: str) -> str:
-    """Refuse a name that is no plain folder's name.
-
-    Raises:
-        RequestError: Saying what a name may hold.
-    """
+    """Refuse a name that is no plain folder's name."""
     if not _NAME.fullmatch(name) or ".." in name:
         raise RequestError(
             f"--study '{shown(name, 60)}' is no name for a study.",
@@ -487,11 +442,7 @@ def check_study_name(name: str) -> str:
 
 
 def latest_study(root: ResultsDir) -> str:
-    """Return the study that was planned last.
-
-    Raises:
-        RequestError: If there is none.
-    """
+    """Return the study that was planned last; refuse a root without one."""
     names = root.study_names()
     if not names:
         raise RequestError(f"There is no study in {root.path}.", "Begin one: paribus sweep digits")

@@ -53,6 +53,14 @@ SETTINGS: dict[str, Any] = {
     "finish_timeout_raises": True,
     "stop_fn": lambda: None,  # stopping a run on W&B's page would interrupt the whole command
 }
+TESTED = ("0.31.0",)  # versions of wandb with whose own files those of `wandb_file` were compared
+# Settings that are in the file, that a run's names override, or that concern uploads only.
+HARMLESS = {
+    *("api_key", "base_url", "email", "entity", "host", "http_proxy", "https_proxy", "mode"),
+    *("program", "program_abspath", "program_relpath", "project", "root_dir", "run_group"),
+    *("run_id", "run_job_type", "run_name", "run_notes", "run_tags", "resume", "relogin"),
+    *("settings_system", "username", "x_executable"),
+}
 
 
 class UploadError(RuntimeError):
@@ -71,11 +79,14 @@ class Session:
     Attributes:
         mode: ``online``, ``offline``, or ``disabled`` (by wandb's own settings, or not started).
         server: The server's address; empty before it was looked for.
+        file_settings: Those of which W&B's own files can be written without its service; None where
+            only wandb can.
     """
 
     def __init__(self, root: Path, finish_seconds: float | None = None) -> None:
         self.root, self.folder = root, root / "wandb"
         self.mode, self.server = "disabled", ""
+        self.file_settings: wandb.Settings | None = None
         self._finish_seconds = finish_seconds or FINISH_SECONDS
         self._messages = _Messages()
         self._environment: dict[str, str] = {}  # the variables that were set here
@@ -97,7 +108,7 @@ class Session:
         """
         self.mode = "disabled"
         self._messages.fatal = ""  # of a run before
-        self._check_folder()
+        self.check_folder()
         self._started = "WANDB_SERVICE" not in os.environ  # else it belongs to another process
         # Only variables govern these: staged tables (a later sync reads them) and the service's
         # log would go to the home folder, crash reports to a third party.
@@ -116,7 +127,8 @@ class Session:
                 ("finish_timeout", "x_file_transfer_timeout_seconds"), self._finish_seconds
             )
             mode = {"mode": "online"} if only == "online" else {}
-            settings = wandb.setup(wandb.Settings(**SETTINGS | bounds | mode)).settings
+            usual = wandb.Settings(**SETTINGS | bounds | mode)
+            settings = wandb.setup(usual).settings
         finally:
             sys.exit, sys.excepthook = hooks  # wandb puts its own there
         wandb.termsetup(settings, self._messages)
@@ -125,6 +137,7 @@ class Session:
         if settings.mode == "disabled":
             return ""
         self.mode = "offline"
+        self.file_settings = settings if _writes_the_same(settings, usual) else None
         if only == "offline" or settings.mode in ("offline", "dryrun"):
             return "its mode is offline"
         self.server = settings.base_url
@@ -138,7 +151,7 @@ class Session:
         """Open a run; one that the server has already is continued."""
         import wandb
 
-        self._check_folder()
+        self.check_folder()
         opened = wandb.init(
             **names,
             config=config,
@@ -186,11 +199,34 @@ class Session:
         for name in self._environment:
             os.environ.pop(name, None)
 
-    def _check_folder(self) -> None:
+    def check_folder(self) -> None:
+        """Create the folder.
+
+        Raises:
+            OSError: It cannot be written.
+        """
         # Where it cannot write, wandb would turn to the system's temporary folder.
         self.folder.mkdir(parents=True, exist_ok=True)
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise PermissionError(f"{self.folder} cannot be written")
+
+
+def _writes_the_same(settings: wandb.Settings, usual: wandb.Settings) -> bool:
+    """Return whether wandb, of this version and with these settings, writes what is written here.
+
+    Args:
+        settings: wandb's, of this process.
+        usual: What they are where the user sets nothing.
+    """
+    import wandb
+
+    if wandb.__version__ not in TESTED:
+        return False
+    from wandb.integration.sagemaker import is_using_sagemaker
+
+    names = set(wandb.Settings.model_fields) - HARMLESS
+    same = all(getattr(settings, name) == getattr(usual, name) for name in names)
+    return same and not is_using_sagemaker()
 
 
 def within(seconds: float, call: Callable[[], Result]) -> Result:

@@ -121,6 +121,7 @@ class WandbWriter:
     def __init__(self, session: Session, ledger: Ledger) -> None:
         self.session, self.ledger = session, ledger
         self.live: dict[str, _OpenRun] = {}
+        self._checked = False  # whether wandb has read a file that was written here
 
     def log(self, contents: WandbRun, epoch: dict[str, Any] | None = None) -> None:
         """Open a run that trains, and write an epoch's row that follows its last one.
@@ -150,6 +151,9 @@ class WandbWriter:
         if mode == "offline" and self.ledger.server_has(contents.id):
             # `wandb sync` of a file would write every row again. `paribus sync` writes the rest.
             self.ledger.note(contents, mode, project, lost=lost)
+            return True
+        if mode == "offline" and (file := self._write_file(contents, project)):
+            self.ledger.note(contents, mode, project, file=file, lost=lost)
             return True
         live = self._open(contents)
         del self.live[contents.id]
@@ -184,6 +188,22 @@ class WandbWriter:
             self.ledger.note(contents, mode, project, file=file, lost=lost and mode != "online")
         differs = any(there.get(key) != value for key, value in contents.summary.items())
         return bool(missing) or bool(media) or differs
+
+    def _write_file(self, contents: WandbRun, project: str) -> Path | None:
+        """Write W&B's own file without its service; None where that cannot be done."""
+        if (settings := self.session.file_settings) is None:
+            return None
+        try:
+            from paribus.sweeps.tracking.wandb_file import write_file
+
+            self.session.check_folder()
+            folder, check = self.session.folder, not self._checked
+            file = write_file(contents, project, settings, folder, check=check)
+        except Exception:  # wandb tries it, and says what is wrong
+            self.session.file_settings = None
+            return None
+        self._checked = True
+        return file
 
     def _project(self, contents: WandbRun) -> str:
         """Return the project that has a run, else the one that this command logs to."""

@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from loops import BATCH_SIZE, EPOCHS, HIDDEN_DIM, Part, Train
+from loops import DIGITS, Part, Train
 
 
 def lightning(train_part: Part, val_part: Part, folder: Path) -> Train:
@@ -40,7 +40,10 @@ def lightning(train_part: Part, val_part: Part, folder: Path) -> Train:
             super().__init__()
             self.lr, self.weight_decay = lr, weight_decay
             self.net = nn.Sequential(
-                nn.Linear(64, HIDDEN_DIM), nn.ReLU(), nn.Dropout(dropout), nn.Linear(HIDDEN_DIM, 10)
+                nn.Linear(64, DIGITS.hidden_dim),
+                nn.ReLU(),
+                nn.Dropout(dropout),
+                nn.Linear(DIGITS.hidden_dim, 10),
             )
             self.loss = nn.CrossEntropyLoss()
             self.found = MetricCollection(
@@ -72,7 +75,7 @@ def lightning(train_part: Part, val_part: Part, folder: Path) -> Train:
         best = ModelCheckpoint(folder / "best", f"{trial.number}", "val/accuracy", mode="max")
         logger = WandbLogger(project="digits", save_dir=folder, offline=True)
         trainer = L.Trainer(
-            max_epochs=EPOCHS,
+            max_epochs=DIGITS.epochs,
             accelerator="cpu",
             logger=logger,
             callbacks=[best],
@@ -82,7 +85,7 @@ def lightning(train_part: Part, val_part: Part, folder: Path) -> Train:
         )
         trainer.fit(
             Net(lr, dropout, weight_decay),
-            DataLoader(TensorDataset(*train_part), batch_size=BATCH_SIZE, shuffle=True),
+            DataLoader(TensorDataset(*train_part), batch_size=DIGITS.batch_size, shuffle=True),
             DataLoader(TensorDataset(*val_part), batch_size=1000),
         )
         logger.experiment.finish()

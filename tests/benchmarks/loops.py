@@ -1,22 +1,39 @@
 """The loops that people write by hand, for the benchmarks to be held against.
 
-Digits, 64-128-10 with relu, cross entropy, Adam, batches of 64, validation after each epoch; one
-run is given by its seed, learning rate, dropout and weight decay.
+One hidden layer with relu, cross entropy, Adam, validation after each epoch; one run is given by
+its seed, learning rate, dropout and weight decay.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-HIDDEN_DIM, BATCH_SIZE, EPOCHS = 128, 64, 20
+
+@dataclass(frozen=True)
+class Problem:
+    """An experiment of the catalogue, as its baseline is trained."""
+
+    experiment: str
+    inputs: int
+    hidden_dim: int
+    outputs: int
+    batch_size: int
+    epochs: int
+    lr: float
+    dropout: float
+
+
+DIGITS = Problem("digits", 64, 128, 10, 64, 20, 1e-3, 0.2)
+WINE = Problem("wine", 13, 32, 3, 16, 30, 1e-2, 0.0)
 
 Part = tuple[Any, Any]  # inputs and targets, in memory
 Train = Callable[[int, float, float, float], float]  # a run to its best validation accuracy
 
 
-def bare(train_part: Part, val_part: Part) -> Train:
+def bare(train_part: Part, val_part: Part, problem: Problem = DIGITS) -> Train:
     """The loop of a tutorial. Keeps nothing."""
     import torch
     from torch import nn
@@ -24,15 +41,20 @@ def bare(train_part: Part, val_part: Part) -> Train:
 
     def train(seed: int, lr: float, dropout: float, weight_decay: float) -> float:
         torch.manual_seed(seed)
-        train_loader = DataLoader(TensorDataset(*train_part), batch_size=BATCH_SIZE, shuffle=True)
+        train_loader = DataLoader(
+            TensorDataset(*train_part), batch_size=problem.batch_size, shuffle=True
+        )
         val_loader = DataLoader(TensorDataset(*val_part), batch_size=1000)
         model = nn.Sequential(
-            nn.Linear(64, HIDDEN_DIM), nn.ReLU(), nn.Dropout(dropout), nn.Linear(HIDDEN_DIM, 10)
+            nn.Linear(problem.inputs, problem.hidden_dim),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(problem.hidden_dim, problem.outputs),
         )
         loss_function = nn.CrossEntropyLoss()
         optimizer = torch.optim.Adam(model.parameters(), lr=lr, weight_decay=weight_decay)
         best = 0.0
-        for _ in range(EPOCHS):
+        for _ in range(problem.epochs):
             model.train()
             for inputs, targets in train_loader:
                 optimizer.zero_grad()
@@ -51,13 +73,14 @@ def bare(train_part: Part, val_part: Part) -> Train:
     return train
 
 
-def by_hand(train_part: Part, val_part: Part, folder: Path) -> Train:
+def by_hand(train_part: Part, val_part: Part, folder: Path, problem: Problem = DIGITS) -> Train:
     """The same with what people put around it: Optuna (SQLite), W&B offline, torchmetrics, files.
 
     Args:
         train_part: To train on.
         val_part: To validate on.
         folder: For everything that is kept.
+        problem: What is trained.
     """
     import optuna
     import torch
@@ -80,25 +103,30 @@ def by_hand(train_part: Part, val_part: Part, folder: Path) -> Train:
         torch.manual_seed(seed)
         trial = study.ask()
         asked = {"seed": seed, "lr": lr, "dropout": dropout, "weight_decay": weight_decay}
-        tracked = wandb.init(project="digits", dir=folder, config=asked)
-        train_loader = DataLoader(TensorDataset(*train_part), batch_size=BATCH_SIZE, shuffle=True)
+        tracked = wandb.init(project=problem.experiment, dir=folder, config=asked)
+        train_loader = DataLoader(
+            TensorDataset(*train_part), batch_size=problem.batch_size, shuffle=True
+        )
         val_loader = DataLoader(TensorDataset(*val_part), batch_size=1000)
         model = nn.Sequential(
-            nn.Linear(64, HIDDEN_DIM), nn.ReLU(), nn.Dropout(dropout), nn.Linear(HIDDEN_DIM, 10)
+            nn.Linear(problem.inputs, problem.hidden_dim),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(problem.hidden_dim, problem.outputs),
         )
         loss_function = nn.CrossEntropyLoss()
         optimizer = torch.optim.Adam(model.parameters(), lr=lr, weight_decay=weight_decay)
         metrics = MetricCollection(
             {
-                "accuracy": MulticlassAccuracy(10, average="micro"),
-                "precision": MulticlassPrecision(10),
-                "recall": MulticlassRecall(10),
-                "f1": MulticlassF1Score(10),
-                "confusion_matrix": MulticlassConfusionMatrix(10),
+                "accuracy": MulticlassAccuracy(problem.outputs, average="micro"),
+                "precision": MulticlassPrecision(problem.outputs),
+                "recall": MulticlassRecall(problem.outputs),
+                "f1": MulticlassF1Score(problem.outputs),
+                "confusion_matrix": MulticlassConfusionMatrix(problem.outputs),
             }
         )
         best = 0.0
-        for epoch in range(EPOCHS):
+        for epoch in range(problem.epochs):
             model.train()
             for inputs, targets in train_loader:
                 optimizer.zero_grad()

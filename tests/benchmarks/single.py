@@ -181,7 +181,7 @@ def harness() -> Train:
     from paribus.sweeps.study.results_dir import ResultsDir
     from paribus.sweeps.tracking.tracker import TrackerCallback, open_tracker
 
-    resolver, asked = _digits()
+    resolver, asked = _planned()
     root = ResultsDir(Path("results"))
     root.create()
     said: list[str] = []
@@ -224,19 +224,19 @@ def _timed(train: loops.Train) -> Train:
     return timed
 
 
-def _digits() -> tuple[Any, Any]:
-    """The resolver of the experiment digits, and its baseline with the split above."""
+def _planned(name: str = "digits") -> tuple[Any, Any]:
+    """The resolver of an experiment, and its baseline with the split above."""
     from paribus.core.config.experiment import find_experiment, load_experiment
     from paribus.core.training.resolve import Resolver
     from paribus.sweeps.study.settings import apply_overrides
 
-    experiment = load_experiment(find_experiment("digits"))
+    experiment = load_experiment(find_experiment(name))
     return Resolver(experiment), apply_overrides(experiment.baseline, OVERRIDES, experiment)
 
 
-def parts() -> tuple[Any, Any]:
+def parts(name: str = "digits") -> tuple[Any, Any]:
     """Inputs and targets to train on and to validate on: the harness's own, in memory."""
-    resolver, asked = _digits()
+    resolver, asked = _planned(name)
     data = resolver.data(asked, 0)
     return tuple((part.inputs, part.targets) for part in (data.train, data.val))
 

@@ -35,10 +35,9 @@ Curve = NDArray[np.float64]  # one value per epoch: `[E]`
 def still_improving(evidence: Evidence) -> list[Seen]:
     """Find settings whose selection metric was still getting better when training ended.
 
-    For each seed the mean of the last fifth of the epochs is set against the mean of the fifth
-    before it. A setting counts if that gain, mean over seeds, is above the margin and above half a
-    percent of all that the curves gained, and if most seeds have their best epoch in the last
-    fifth. Runs that patience ended, and levels of the length itself, are not judged.
+    The mean of the last fifth of the epochs has to be better than that of the fifth before by more
+    than the margin and half a percent of all that the curves gained, and most seeds have their best
+    epoch there. Runs that patience ended, and levels of the length itself, are not judged.
     """
     gains: dict[str, float] = {}
     keys: list[str | None] = []
@@ -78,10 +77,9 @@ def still_improving(evidence: Evidence) -> list[Seen]:
 def overfitting(evidence: Evidence) -> list[Seen]:
     """Find settings whose validation loss rises again while the training loss goes on falling.
 
-    For each seed: the mean of the last fifth of the epochs less the smallest mean of any fifth. A
-    setting counts if this rise, mean over seeds, is above 5 % of that smallest loss and of how far
-    the loss had fallen from the first epoch, above two standard errors over seeds, and if the
-    training loss fell meanwhile.
+    The rise, the mean of the last fifth of the epochs less the smallest mean of any fifth, has to
+    be above 5 % of that smallest loss and of how far the loss had fallen, and above two standard
+    errors over seeds.
     """
     rises: dict[str, float] = {}
     judged = False

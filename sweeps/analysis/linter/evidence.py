@@ -62,7 +62,6 @@ class Evidence:
     """A study as the rules look at it.
 
     Attributes:
-        requested: What was requested.
         results: Of the baseline and the other settings, by the selection metric.
         start: EXPERIMENT of a command that begins at the baseline.
         margin: The smallest difference of the metric that matters; None where it is not known.

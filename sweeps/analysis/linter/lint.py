@@ -52,9 +52,8 @@ _OF_TWO, _OF_MANY = 2.0, 3.0
 def edge_of_axis(evidence: Evidence) -> list[Seen]:
     """Find a numeric axis whose best level is the first or the last of those tried.
 
-    It must be better than the baseline's by more than the margin: less than that promises nothing
-    beyond the edge. Levels that failed count as tried. There is no warning where the hyperparameter
-    cannot go further, at 0 or at a single unit.
+    It must be better than the baseline's by more than the margin, and the hyperparameter has to be
+    able to go further. Levels that failed count as tried.
     """
     axes = [
         axis
@@ -131,30 +130,26 @@ def derived_quantity(evidence: Evidence) -> list[Seen]:
     """
     seen = []
     for axis in evidence.requested.axes:
-        on_axis = evidence.on(axis.key)
-        if axis.key not in LENGTH and (more := _derived(on_axis, "updates")):
-            again = evidence.sweep([asked(axis)], "--set", f"train.updates={more[0][0]}")
-            seen.append(Seen(
-                f"{axis.key} changed the number of updates too: {_pairs(more)}. "
-                f"To keep it constant: {again}",
-                axis.key,
-            ))  # fmt: skip
-        if other := _derived(on_axis, "engine"):
-            again = evidence.sweep([asked(axis)], "--engine", "loop")
-            seen.append(Seen(
-                f"{axis.key} changed the engine too: {_pairs(other)}. "
-                f"To train all with the same one: {again}",
-                axis.key,
-            ))  # fmt: skip
+        for name, what, remedy in (
+            ("updates", "number of updates", "keep it constant"),
+            ("engine", "engine", "train all with the same one"),
+        ):
+            pairs = _derived(evidence.on(axis.key), name)
+            if not pairs or (name == "updates" and axis.key in LENGTH):
+                continue
+            fixed = ("--set", f"train.updates={pairs[0][0]}")
+            options = fixed if name == "updates" else ("--engine", "loop")
+            again = evidence.sweep([asked(axis)], *options)
+            sentence = f"{axis.key} changed the {what} too: {_pairs(pairs)}. To {remedy}: {again}"
+            seen.append(Seen(sentence, axis.key))
     return seen
 
 
 def not_tuned_again(evidence: Evidence) -> list[Seen]:
     """Find levels that lost with the baseline's learning rate where another may be best.
 
-    Such axes are the batch size, the width of the model, the model and the optimizer. A level that
-    loses by more than the margin may only need another learning rate. A level with a learning rate
-    of its own is left out, and so is one that does as well as the baseline.
+    A level that loses by more than the margin may only need another learning rate; one with a
+    learning rate of its own is left out.
     """
     configuration = flatten(evidence.configuration).items()
     rates = [
@@ -210,9 +205,8 @@ def _pairs(pairs: Sequence[Sequence[Any]]) -> str:
 def accuracy_alone(evidence: Evidence) -> list[Seen]:
     """Find that accuracy selects epochs and settings where the classes are unbalanced.
 
-    The validation examples are counted by the rows of the baseline's confusion matrix. Of two
-    classes one must be more than twice as frequent as the other, of more the most frequent more
-    than three times as the rarest. Of several labels, yes and no are counted over all of them.
+    The validation examples are counted by the baseline's confusion matrix; of several labels, yes
+    and no over all of them.
     """
     if evidence.metric.split("/")[-1] != "accuracy":
         return []
@@ -287,7 +281,15 @@ def reading_of_test(evidence: Evidence) -> list[Seen]:
     """
     of_run = {run: one.label for one in evidence.results for run in one.setting.runs.values()}
     of_run |= evidence.requested.finals
-    lines = [line for line in evidence.readings if _is_of(line, evidence.requested.study, of_run)]
+    lines = [
+        line
+        for line in evidence.readings
+        if line.get("split") == "test"
+        and (
+            line.get("study") == evidence.requested.study
+            or not of_run.keys().isdisjoint([line.get("run"), *line.get("runs", ())])
+        )
+    ]
     seen = []
     times = _times_read(lines, of_run)
     if times > 1:
@@ -306,13 +308,6 @@ def reading_of_test(evidence: Evidence) -> list[Seen]:
     if lines and not at:
         return seen + not_judged("the readings of the test part have no time")
     return seen
-
-
-def _is_of(line: Mapping[str, Any], study: str, of_run: Mapping[str, str]) -> bool:
-    """Return whether a line is on a reading of this study's test part."""
-    named = [line.get("run"), *line.get("runs", ())]
-    is_of_study = line.get("study") == study or any(run in of_run for run in named)
-    return line.get("split") == "test" and is_of_study
 
 
 def _times_read(lines: list[Mapping[str, Any]], of_run: Mapping[str, str]) -> int:
@@ -372,12 +367,9 @@ def lint(evidence: Evidence) -> list[Finding]:
 def lint_study(
     study: Study, margin: float | None = None, options: Sequence[str] = ()
 ) -> list[Finding]:
-    """Return what the rules find in a study, by its selection metric.
+    """Return what the rules find in a study; its margin, or the metric's own, if none is given.
 
-    Args:
-        study: The study.
-        margin: Differences smaller than this do not matter; None: the study's, or the metric's own.
-        options: For commands to paste, such as ``--root DIR``.
+    The `options`, such as ``--root DIR``, are for commands to paste.
     """
     results = study.results()
     if any(result.values for result in results if result.setting.key is None):

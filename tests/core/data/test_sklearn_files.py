@@ -32,14 +32,16 @@ def test_a_set_is_the_one_that_scikit_learn_returns(named, name):
     for names in ("feature_names", "target_names"):
         assert list(ours.get(names, ())) == list(theirs.get(names, ()))
     x, y = named(f"sklearn.datasets.{name}", return_X_y=True)
-    assert np.array_equal(x, theirs.data) and np.array_equal(y, theirs.target)
+    assert np.array_equal(x, theirs.data)
+    assert np.array_equal(y, theirs.target)
 
 
 def test_unscaled_diabetes_and_some_of_the_digits_are_too(named):
     raw = named("sklearn.datasets.load_diabetes", scaled=False)
     assert np.array_equal(raw["data"], datasets.load_diabetes(scaled=False).data)
     few, theirs = sklearn_files.digits(n_class=3), datasets.load_digits(n_class=3)
-    assert np.array_equal(few["data"], theirs.data) and np.array_equal(few["target"], theirs.target)
+    assert np.array_equal(few["data"], theirs.data)
+    assert np.array_equal(few["target"], theirs.target)
     assert few["feature_names"] == theirs.feature_names
 
 
@@ -49,5 +51,6 @@ def test_training_on_one_imports_no_scikit_learn(tmp_path):
         "assert not run(['run', 'wine', 'train.epochs=1', '--no-wandb'])\n"
         "assert 'sklearn' not in sys.modules\n"
     )
-    done = subprocess.run([sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True)
+    command = [sys.executable, "-c", text]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -159,6 +159,15 @@ def test_globals_that_a_data_function_sets_are_the_model_s(write_small):
     assert state.model(x).equal(layer(x) * 3.5)
 
 
+def test_what_python_keeps_of_an_import_is_no_global_of_the_user_s(write_small, tmp_path):
+    """Found: a data function that was the first to look into a folder had set `sys`'s cache."""
+    looked = write_small(
+        f"import sys\n\n\ndef first():\n    sys.path_importer_cache[{str(tmp_path)!r}] = None\n"
+        "    return waves()\n"
+    )
+    assert "globals" not in looked.run(data="first").noted
+
+
 def test_a_data_function_that_changes_globals_has_one_set_of_keywords(write_small):
     small = write_small(SETS_GLOBALS)
     small.path.with_name("stats.json").write_text("{}")

@@ -87,8 +87,9 @@ def test_every_setting_stands_in_the_table_with_its_numbers(page, study):
 def test_every_plot_is_told_in_words_and_in_numbers(page):
     seen = Page(page)
     plots = [e for e in seen.all("svg") if e.get("role") == "img"]
-    # Effects and the minimum detectable one, axes, loss and accuracy, matrices.
-    assert len(plots) == 2 + 3 + 2 + 3
+    # Effects, axes, loss and accuracy, matrices.
+    assert len(plots) == 1 + 3 + 2 + 3
+    assert len(seen.all("div", **{"aria-label": "Minimum detectable effect"})) == 1
     assert all(len(plot["aria-label"]) > 30 for plot in plots)
     figures = seen.all("figure", class_="plot") + seen.all("figure", class_="plot wide")
     assert len(figures) == len(plots)
