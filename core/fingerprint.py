@@ -142,9 +142,10 @@ def trace_components(
         words = command.render(
             {**command.levels, **configuration.component(SCRIPT).keywords}, 0, Path("/out")
         )
-        imported = command.imports(words)
-        closure.distributions |= imported.distributions
-        started = {str(path) for path in (*imported.files.values(), *command.files(words))}
+        started = set(map(str, command.files(words)))
+        for imported in command.imports(words):
+            closure.distributions |= imported.distributions
+            started |= set(map(str, imported.files.values()))
     if isinstance(read, Observed):
         return closure.sources(), read
     while True:

@@ -149,8 +149,8 @@ class Run:
         from paribus.core.inference.load_run import recorded_run
 
         run = recorded_run(self.folder, self.folder.verified_record(), trust=trust)
-        _, model = trained_model(run, self.folder.weights())
-        return model
+        _, call = trained_model(run, self.folder.weights())
+        return call.attached()
 
 
 @dataclass(frozen=True, repr=False)

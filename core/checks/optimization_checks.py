@@ -188,7 +188,7 @@ def is_linear(train_state: TrainState, part: Part) -> bool:
     train_state.model.eval()
     with torch.no_grad(), seeded_globals(SEED, "dropout"):
         one, other, middle = (
-            train_state.model(batch.to(train_state.device))
+            train_state.call(batch.to(train_state.device))
             for batch in (inputs[::2], inputs[1::2], (inputs[::2] + inputs[1::2]) / 2)
         )
     return torch.allclose(middle, (one + other) / 2, rtol=1e-3, atol=1e-5)

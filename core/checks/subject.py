@@ -80,7 +80,7 @@ def outputs_of(train_state: TrainState, part: Part, rows: Tensor) -> tuple[Tenso
     """Return outputs and targets of these examples, as validation computes them."""
     size = train_state.configuration["train"]["eval_batch_size"]
     batches = (inputs for inputs, _ in part.batches(size, rows))
-    return model_outputs(train_state.model, batches, train_state.device), part.targets[rows]
+    return model_outputs(train_state.call, batches, train_state.device), part.targets[rows]
 
 
 def loss_of(train_state: TrainState, inputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,7 +95,7 @@ def loss_of(train_state: TrainState, inputs: Any, targets: Tensor) -> tuple[Tens
     for layer in [*train_state.frozen, *dropouts]:
         layer.eval()
     with seeded_globals(SEED, "dropout"):
-        outputs, loss = outputs_and_loss(train_state, train_state.model, inputs, targets)
+        outputs, loss = outputs_and_loss(train_state, inputs, targets)
         return loss, outputs
 
 
@@ -107,7 +107,7 @@ def affordable(train_state: TrainState, examples: int, most: int) -> int:
     inputs, targets = train_state.data.train.inputs_of(2)
     train_state.model.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter, _Elements() as elements:  # type: ignore[no-untyped-call]
-        train_state.model(moved(inputs, train_state.device))
+        train_state.call(moved(inputs, train_state.device))
     # Normalization and activations are no products, and take longer than those of a small CNN.
     products = counter.get_total_flops() + PER_ELEMENT * elements.count
     each = max(products / len(targets), 2 * count_parameters(train_state.model))  # not all counted

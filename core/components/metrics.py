@@ -55,8 +55,8 @@ def per_class(targets: Tensor, predicted: Tensor, classes: int) -> dict[str, Ten
     """
     if targets.ndim == 2:
         return ratios((targets * predicted).sum(0), targets.sum(0), predicted.sum(0))
-    found = (targets[targets == predicted], targets, predicted)
-    return ratios(*(torch.bincount(codes, minlength=classes) for codes in found))
+    counted = (targets[targets == predicted], targets, predicted)
+    return ratios(*(torch.bincount(codes, minlength=classes) for codes in counted))
 
 
 def ratios(hits: Tensor, support: Tensor, predicted: Tensor) -> dict[str, Tensor]:
@@ -124,8 +124,8 @@ def choose_selection(
     metric = {one.name: f"val/{one.key}" for one in extra}.get(metric, metric)
     if f"val/{metric}" in directions:
         metric = f"val/{metric}"
-    elif len(found := [name for name in directions if name.endswith(f"_{metric}")]) == 1:
-        (metric,) = found
+    elif len(matches := [name for name in directions if name.endswith(f"_{metric}")]) == 1:
+        (metric,) = matches
     if metric not in directions:
         raise RequestError(
             f"select.metric={shown(metric)}: the runs have no such metric.",
@@ -168,17 +168,17 @@ def extra_metrics(
     configured: Sequence[str | Mapping[str, Any]], task: Task, outputs: int
 ) -> list[ExtraMetric]:
     """Make the metrics that a configuration names for the task; refuse two of one name."""
-    found: dict[str, ExtraMetric] = {}
+    extra: dict[str, ExtraMetric] = {}
     for metric in configured:
         made = ExtraMetric(metric, task, outputs)
-        if made.key in found:
+        if made.key in extra:
             raise RequestError(
-                f"metrics: {found[made.key].name} and {made.name} would both be logged as "
+                f"metrics: {extra[made.key].name} and {made.name} would both be logged as "
                 f"val/{made.key}.",
                 "Leave one out.",
             )
-        found[made.key] = made
-    return list(found.values())
+        extra[made.key] = made
+    return list(extra.values())
 
 
 class ExtraMetric:
@@ -264,9 +264,9 @@ def _find_metric(name: str) -> Any:
     for place in ([module] if module else own) if is_path else ():
         with suppress(ImportError):
             with observing(Reads()):
-                found = getattr(importlib.import_module(place), word, None)
-            if inspect.isclass(found) and issubclass(found, torchmetrics.Metric):
-                return found
+                attribute = getattr(importlib.import_module(place), word, None)
+            if inspect.isclass(attribute) and issubclass(attribute, torchmetrics.Metric):
+                return attribute
     classes = [w for w in dir(torchmetrics.classification) if w[0].isupper()]
     hint = did_you_mean(name, classes, "Name a class of torchmetrics, such as CohenKappa.")
     raise RequestError(f"metrics: there is no torchmetrics metric '{shown(name)}'.", hint)

@@ -8,14 +8,13 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from types import MethodType
 from typing import Annotated, Any, Literal, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 
+from paribus.core.components.adapter import Adapter
 from paribus.core.data.loader import moved
 from paribus.core.errors import DamagedError
 from paribus.core.rng import seeded_globals, stream
@@ -243,32 +242,14 @@ def count_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def compute_in(model: nn.Module, precision: str | None) -> None:
-    """Let a model compute in bf16 or fp16, its weights float32 and its outputs float32 again.
-
-    The loss is then float32 too, where autocast would leave some losses in half precision.
-    """
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision or "")
-    if dtype is None:
-        return
-    forward = model.forward.__func__  # type: ignore[attr-defined]
-
-    def in_autocast(self: nn.Module, *args: Any, **keywords: Any) -> Any:
-        with torch.autocast(next(self.parameters()).device.type, dtype):
-            outputs = forward(self, *args, **keywords)
-        return tree_map_only(Tensor, lambda x: x.float() if x.dtype == dtype else x, outputs)
-
-    model.forward = MethodType(in_autocast, model)  # a method: a copy of the model has its own
-
-
-def model_outputs(model: nn.Module, batches: Iterable[Any], device: torch.device) -> Tensor:
-    """Return a model's outputs in evaluation: float `[N, …]`, on the CPU.
+def model_outputs(call: Adapter, batches: Iterable[Any], device: torch.device) -> Tensor:
+    """Return what a model predicts in evaluation: float `[N, …]`, on the CPU.
 
     A model that draws in evaluation too gets the same draws for the same inputs, always.
     """
-    model.eval()
+    call.model.eval()
     with torch.no_grad(), seeded_globals(0, "dropout", "predict"):
-        return torch.cat([model(moved(inputs, device)).float().cpu() for inputs in batches])
+        return torch.cat([call(moved(inputs, device)).float().cpu() for inputs in batches])
 
 
 def tensor_hashes(state: Mapping[str, Tensor]) -> dict[str, str]:

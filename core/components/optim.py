@@ -122,17 +122,17 @@ def parameter_groups(
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     # Where nothing decays it changes nothing; `refuse_overridden` says so of an axis.
-    spared = keywords.get(NO_DECAY) if keywords.get("weight_decay") else None
+    undecayed_names = keywords.get(NO_DECAY) if keywords.get("weight_decay") else None
     scales = keywords.get(LR_SCALE)
     if function := keywords.get(GROUPS):
-        if spared or scales:
+        if undecayed_names or scales:
             text = f"optimizer.{GROUPS} makes all groups: {NO_DECAY} and {LR_SCALE} change nothing."
             raise RequestError(text, "Leave one of them out.")
         return _own_groups(model, trained, function, objects)
-    if not (spared or scales):
+    if not (undecayed_names or scales):
         return list(trained.values())
     faults, scale_of, undecayed = Faults(), dict[str, float](), set[str]()
-    for pattern in [spared] if isinstance(spared, str) else spared or ():
+    for pattern in [undecayed_names] if isinstance(undecayed_names, str) else undecayed_names or ():
         with faults.collecting():
             undecayed |= _named(model, trained, NO_DECAY, pattern)
     for pattern, scale in (scales or {}).items():
@@ -161,16 +161,16 @@ def _named(
     """Return the trained parameters that a name, the beginning of names or a pattern means."""
     if key == NO_DECAY and pattern == "norm_bias":
         norms = [n for n, m in model.named_modules() if "norm" in type(m).__name__.lower()]
-        found = {n for n in trained if n.endswith("bias") or n.rpartition(".")[0] in norms}
+        matches = {n for n in trained if n.endswith("bias") or n.rpartition(".")[0] in norms}
     else:
-        found = {n for n in trained if fnmatchcase(n, pattern) or n.startswith(f"{pattern}.")}
-    if not found:
+        matches = {n for n in trained if fnmatchcase(n, pattern) or n.startswith(f"{pattern}.")}
+    if not matches:
         parts = [name.split(".") for name in trained]
         names = dict.fromkeys(".".join(p[:k]) for p in parts for k in range(1, len(p) + 1))
         hint = did_you_mean(pattern, names, f"Names are {first_few(list(names))}.")
         text = f"optimizer.{key}: '{shown(pattern)}' means no parameter that is trained."
         raise RequestError(text, hint)
-    return found
+    return matches
 
 
 def _own_groups(
@@ -186,8 +186,8 @@ def _own_groups(
     hint = 'Let it return dicts as torch.optim takes them: [{"params": […], "lr": 0.01}].'
     with refusing(what, hint):
         groups = [{**group, "params": list(group["params"])} for group in function(model)]
-    given = {id(parameter) for group in groups for parameter in group["params"]}
-    if missing := [key for key, parameter in trained.items() if id(parameter) not in given]:
+    grouped = {id(parameter) for group in groups for parameter in group["params"]}
+    if missing := [key for key, parameter in trained.items() if id(parameter) not in grouped]:
         raise RequestError(
             f"optimizer.{GROUPS}: {name} puts {first_few(missing)} into no group.",
             "Put each parameter into one; what is not to be trained is left out by train.only.",
@@ -246,15 +246,15 @@ def scheduler_interval(
             f"scheduler.interval={requested}: scheduler {name} takes {takes} when it steps.",
             f"Write scheduler.interval={choices}.",
         )
-    found = requested or own
-    if found is None:
+    interval = requested or own
+    if interval is None:
         raise RequestError(
             f"scheduler {name} ({type(scheduler).__name__}) does not say whether it counts updates "
             "or epochs.",
             "Write scheduler.interval=update, or scheduler.interval=epoch (with --set for all of a "
             f"sweep; for one level of an axis scheduler={name}(interval=update)).",
         )
-    return found
+    return interval
 
 
 def _own_interval(scheduler: LRScheduler) -> Interval | None:

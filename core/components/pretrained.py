@@ -96,9 +96,9 @@ def put_weights(
             listed = first_few([shown(name) for name in sorted(names)], 8)
             faults.add(f"{source} {what} {listed}.", other_model)
     for name in sorted(needed.keys() & kept):
-        found, wanted = list(kept[name].shape), list(needed[name].shape)
-        if found != wanted:
-            text = f"{source}: {shown(name)} has shape {found}, the model's has {wanted}."
+        shape, wanted = list(kept[name].shape), list(needed[name].shape)
+        if shape != wanted:
+            text = f"{source}: {shown(name)} has shape {shape}, the model's has {wanted}."
             faults.add(text, other_model)
     if not faults.found and not kept:
         faults.add(

@@ -6,12 +6,13 @@ not. ``{seed}`` and ``{out}``, the run's own folder, are filled in.
 
 from __future__ import annotations
 
-import inspect
+import os
 import re
 import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +24,7 @@ from paribus.core.errors import Faults, did_you_mean, shown
 from paribus.core.sources.import_closure import ImportClosure
 
 COMMAND = "COMMAND"
-TYPED = "commands"  # the folder of results in which a typed command has its file
+TYPED = "commands"  # the folder of results in which typed commands have their files
 _PYTHON = ("python", "python3")
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _FILES = (".json", ".jsonl", ".csv", "")  # what metrics are read from; "": a folder of events
@@ -55,27 +56,11 @@ class Command:
                 found.append(word[1:-1])
         return [sys.executable if found[0] in _PYTHON else found[0], *found[1:]]
 
-    def function(self) -> Callable[..., Any]:
-        """Return a generator with the hyperparameters as keywords, in the place of `train`.
-
-        It is never called.
-        """
-
-        def train(**levels: Any) -> Iterator[Any]:
-            yield levels
-
-        kind = inspect.Parameter.KEYWORD_ONLY
-        keywords = [inspect.Parameter(k, kind, default=v) for k, v in self.levels.items()]
-        signature = inspect.Signature([*keywords, inspect.Parameter("seed", kind)])
-        train.__signature__ = signature  # type: ignore[attr-defined]
-        return train
-
-    def imports(self, words: list[str]) -> ImportClosure:
-        """Return what the Python script or module among these words imports."""
-        scripts = (self.folder / word for word in words if word.endswith(".py"))
-        script = next((path for path in scripts if path.is_file()), None)
+    def imports(self, words: list[str]) -> list[ImportClosure]:
+        """Return what each Python script among these words imports, and what a module does."""
         modules = words[words.index("-m") + 1 :][:1] if "-m" in words else []
-        return ImportClosure.of_script(script, self.folder, modules)
+        scripts = [None, *(path for path in self.files(words) if path.suffix == ".py")]
+        return [ImportClosure.of_script(s, self.folder, () if s else modules) for s in scripts]
 
     def files(self, words: list[str]) -> Iterator[Path]:
         """Yield the files that these words name, ``--option=FILE`` too, and those of `INPUTS`.
@@ -84,8 +69,8 @@ class Command:
         """
         for word in words[words[0] == sys.executable :]:
             for text in {word, word.partition("=")[2]} - {""}:
-                if len(text) < 1000 and (path := self.folder / text).is_file():
-                    yield path
+                if _is_file(self.folder / text):
+                    yield self.folder / text
         for item in self.inputs:
             yield from _matches(self.folder, item)
 
@@ -101,11 +86,19 @@ def fill_in(text: str, known: Mapping[str, str]) -> str:
     return "".join(before + (known[name] if name else "") for before, name, _, _ in parts)
 
 
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113  # Path.is_file raises if a name is too long
+
+
 def _matches(folder: Path, item: str) -> list[Path]:
-    if (folder / item).is_dir():
-        below = (folder / item).rglob("*")
-        return [folder / item / "*", *sorted(path / "*" for path in below if path.is_dir())]
-    return sorted(path for path in folder.glob(item) if path.is_file())
+    path = folder / item
+    with suppress(OSError, ValueError):  # no name of a file, no pattern
+        if path.is_dir():
+            below = path.rglob("*")
+            return [path / "*", *sorted(inner / "*" for inner in below if inner.is_dir())]
+        top = folder / Path(item).anchor
+        return sorted(filter(_is_file, top.glob(item.lstrip("/"))))
+    return []
 
 
 def read_command(where: str, objects: Mapping[str, Any], faults: Faults) -> Command:
@@ -114,14 +107,24 @@ def read_command(where: str, objects: Mapping[str, Any], faults: Faults) -> Comm
     def fault(message: str, hint: str = "") -> None:
         faults.add(message if is_typed else f"{where}: {message}", hint)
 
-    is_typed = Path(objects["__file__"]).parent.name == TYPED
-    folder = Path(objects.get("FOLDER") or Path(objects["__file__"]).parent)
-    words: list[str] = []
+    is_typed = TYPED in Path(objects["__file__"]).parts[-3:-1]
+    folder, words = Path(objects["__file__"]).parent, list[str]()
     try:
+        folder = Path(objects.get("FOLDER") or folder)
+    except TypeError:
+        fault("FOLDER is no path.", 'Such as FOLDER = "/home/me/project".')
+    try:
+        if not isinstance(objects[COMMAND], str):
+            raise ValueError("it is no text")
         words = shlex.split(objects[COMMAND]) or [""]
-    except (ValueError, AttributeError, TypeError) as error:
+    except ValueError as error:
         fault(f"COMMAND is no command: {error}.", 'Such as "python train.py --seed {seed}".')
-    names = {key_of(name): name for word in words for name in _braces(word, fault)}
+    names: dict[str, str] = {}
+    for name in (name for word in words for name in _braces(word, fault)):
+        known = names.setdefault(key_of(name), name)
+        if known.startswith("-") != name.startswith("-"):
+            flag, value = sorted((known, name))
+            fault(f"{{{flag}}} is a flag, and {{{value}}} is none.", "Give one another name.")
     if words and "seed" not in names:
         fault("COMMAND has no {seed}.", "Such as --seed {seed}; seeds are what verdicts rest on.")
     wanted = [name for name in names if name not in ("seed", "out")]
@@ -142,9 +145,9 @@ def read_command(where: str, objects: Mapping[str, Any], faults: Faults) -> Comm
     program, *rest = words or _PYTHON
     if not folder.is_dir():
         fault(f"the command's folder {shown(folder, 300)} is not there.", "Bring it back.")
-    elif not (program in _PYTHON or shutil.which(program) or (folder / program).is_file()):
+    elif not (program in _PYTHON or shutil.which(program) or _is_file(folder / program)):
         fault(f"there is no program '{shown(program)}'.")
-    elif rest and re.fullmatch(r"[^{]+\.py", rest[0]) and not (folder / rest[0]).is_file():
+    elif rest and re.fullmatch(r"[^{]+\.py", rest[0]) and not _is_file(folder / rest[0]):
         near = did_you_mean(rest[0], [path.name for path in folder.glob("*.py")])
         fault(f"there is no '{shown(rest[0])}' in {shown(folder, 300)}.", near)
     if not (isinstance(inputs, list) and all(isinstance(item, str) for item in inputs)):
@@ -165,10 +168,13 @@ def _braces(text: str, fault: Callable[..., None]) -> Iterator[str]:
         if name is None:
             continue
         is_flag = name.startswith("-") and text == f"{{{name}}}"
-        if form or conversion or not _NAME.fullmatch(key_of(name) if is_flag else name):
+        key = key_of(name) if is_flag else name
+        taken = {"name", *(("seed", "out") if is_flag else ())}
+        if form or conversion or key in taken or not _NAME.fullmatch(key):
             fault(
                 f"{{{shown(name)}}} in '{shown(text)}' is no hyperparameter.",
-                "Write {name}, or {--flag} as a word of its own; {{ and }} for braces.",
+                "Write {lr}, or {--flag} as a word of its own; {{ and }} for braces; {name} and "
+                "the flags {--seed} and {--out} are none.",
             )
         else:
             yield name

@@ -112,7 +112,7 @@ def load_experiment(path: Path, extra_paths: tuple[Path, ...] = ()) -> Experimen
     if COMMAND in objects:
         faults = Faults()
         command = read_command(where, objects, faults)
-        objects[FUNCTION] = command.function()
+        objects[FUNCTION] = command
         baseline = script_baseline(where, objects, faults)
     elif isinstance(baseline, Mapping):
         if "SELECT" in objects and not record:
@@ -301,20 +301,23 @@ _YIELD = 'Such as yield {"val/accuracy": accuracy, "val/loss": loss}.'
 def script_baseline(file: str, objects: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
     """Return the configuration of a file's function, its defaults as the baseline's levels.
 
-    Raises RequestError with `faults` and all that is wrong with the function and `SELECT`.
+    Or of its command. Raises RequestError with `faults` and all that is wrong with it and `SELECT`.
     """
-    function, select = objects[FUNCTION], objects.get("SELECT")
+    function, select, levels = objects[FUNCTION], objects.get("SELECT"), dict[str, Any]()
     with faults.collecting():
-        check_function(function, f"{file}:{FUNCTION}")
+        if isinstance(function, Command):
+            levels |= function.levels
+        else:
+            check_function(function, f"{file}:{FUNCTION}")
+            parameters = read_signature(function, 0, HIDDEN).parameters.values()
+            plain = ((p, plain_default(p)) for p in parameters)
+            levels |= {p.name: level for p, level in plain if same_value(level, p.default)}
     if not isinstance(select, Mapping) or not select.get("metric"):
         faults.add(
             f"{file}: SELECT does not say which metric chooses the best epoch.",
             'Such as SELECT = {"metric": "val/accuracy", "direction": "maximize"}.',
         )
     faults.check()
-    parameters = read_signature(function, 0, HIDDEN).parameters.values()
-    plain = {parameter.name: plain_default(parameter) for parameter in parameters}
-    levels = {p.name: plain[p.name] for p in parameters if same_value(plain[p.name], p.default)}
     return {SCRIPT: {"name": f"{file}:{FUNCTION}", **levels}, "select": select}
 
 

@@ -15,6 +15,7 @@ from urllib.error import URLError
 
 from pydantic import Field
 
+from paribus.core.config.command import Command
 from paribus.core.config.experiment import HIDDEN, Experiment, check_function
 from paribus.core.config.schema import (
     COMPONENTS,
@@ -183,6 +184,9 @@ def resolve_component(kind: str, name: str, experiment: Experiment) -> Resolved:
     if (kind, name) in experiment.resolved:
         return experiment.resolved[kind, name]
     function, trusted = _find(kind, name, experiment)
+    if isinstance(function, Command) and kind == "script":
+        levels = {key: Parameter(key, REQUIRED, level) for key, level in function.levels.items()}
+        return Resolved(kind, name, function.render, Signature(levels, open=False))
     if not _is_of_kind(kind, function, trusted):
         short = f"Short names are {', '.join(NAMES[kind])}." if NAMES[kind] else ""
         raise RequestError(f"{kind}: '{shown(name)}' is not {_KIND_TEXT[kind]}.", short)

@@ -2,6 +2,7 @@
 
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -59,21 +60,24 @@ def datasets(
     library.config.HF_HUB_OFFLINE = place is not None or before  # it asks even for local files
     try:
         source = {"path": kind, "data_files": str(place)} if kind else {"path": str(place or path)}
-        found = library.load_dataset(**source, **form)
+        # The library's cache knows a file by its path and time, not by its content.
+        with TemporaryDirectory() as fresh:
+            source |= {"cache_dir": fresh} if place else {}
+            loaded = library.load_dataset(**source, **form)
     finally:
         library.config.HF_HUB_OFFLINE = before
-    splits = {split: found[split]} if split in found else dict(found)
+    splits = {split: loaded[split]} if split in loaded else dict(loaded)
     parts = {part: splits[name] for part, name in _SPLITS.items() if name in splits}
-    if split not in (None, *found) or (len(splits) > 1 and not {"train", "val"} <= parts.keys()):
+    if split not in (None, *loaded) or (len(splits) > 1 and not {"train", "val"} <= parts.keys()):
         lacks = f"no {shown(split)}" if split else "not train and validation"
         raise bad_data(
-            f"{shown(path, 200)} has the splits {', '.join(found)}, and {lacks}.",
+            f"{shown(path, 200)} has the splits {', '.join(loaded)}, and {lacks}.",
             "Give data.split=NAME: that one is then divided.",
         )
     tables = parts if len(splits) > 1 else splits
     features = next(iter(tables.values())).features
     kinds = {name: type(kind).__name__ for name, kind in features.items()}
-    for name in (name for name, found in kinds.items() if found == "Image"):
+    for name in (name for name, kind_of in kinds.items() if kind_of == "Image"):
         file = type(features[name])(decode=False)  # it is decoded as all images are
         tables = {part: table.cast_column(name, file) for part, table in tables.items()}
     frames = {part: table.to_pandas() for part, table in tables.items()}
@@ -101,12 +105,12 @@ def datasets(
             files = [BytesIO(c["bytes"]) if c["bytes"] else Path(c["path"]) for c in cells]
             return Images(files, channels, [size, size] if isinstance(size, int) else size), labels
         if longest:
-            found = {name: frame[name].to_numpy() for name in names}
+            columns = {name: frame[name].to_numpy() for name in names}
             for name, most in longest.items():
-                rows = [np.stack(cell) if len(cell) else np.zeros(0, int) for cell in found[name]]
+                rows = [np.stack(cell) if len(cell) else np.zeros(0, int) for cell in columns[name]]
                 ends = ([(0, most - len(row)), *[(0, 0)] * (row.ndim - 1)] for row in rows)
-                found[name] = np.stack([*map(np.pad, rows, ends)])
-            return found, labels
+                columns[name] = np.stack([*map(np.pad, rows, ends)])
+            return columns, labels
         if len(names) == 1 and isinstance(cells[0], str):
             return Texts(cells, column=names[0]), labels
         return frame[names], labels

@@ -183,45 +183,47 @@ def images(
     height, width = parts["train"][0].decoding()["size"]
     count = sum(len(labels) for _, labels in parts.values())
     fit = 4 * count * channels * height * width <= IN_MEMORY
-    parts = {part: (replace(some, in_memory=fit), labels) for part, (some, labels) in parts.items()}
+    parts = {
+        part: (replace(images, in_memory=fit), labels) for part, (images, labels) in parts.items()
+    }
     return parts if "val" in parts else parts["train"]
 
 
 def _ready_made(folder: Path) -> dict[str, Path]:
     """Return the folders of ready-made parts; none where there are folders of classes."""
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for part, names in _PARTS.items():
         for place in (folder / name for name in names):
             if place.is_dir() and any(entry.is_dir() for entry in _visible(place)):
-                found.setdefault(part, place)
-    if "train" in found and "val" not in found:
+                folders.setdefault(part, place)
+    if "train" in folders and "val" not in folders:
         raise bad_data(
-            f"{shown(folder, 200)} has {', '.join(found)}, but no folders of classes in "
+            f"{shown(folder, 200)} has {', '.join(folders)}, but no folders of classes in "
             f"{' or '.join(_PARTS['val'])}.",
-            f"Add one, or give data.root={shown(found['train'], 200)}, which is then split.",
+            f"Add one, or give data.root={shown(folders['train'], 200)}, which is then split.",
         )
-    return found if "train" in found else {}
+    return folders if "train" in folders else {}
 
 
 def _listed(folder: Path, channels: Literal[1, 3], size: list[int] | None) -> tuple[Images, Array]:
     """Return the images of one folder of classes, in order of name, and their classes."""
     classes = [entry.name for entry in _visible(folder) if entry.is_dir()]
-    found = {name: image_files(folder / name) for name in classes}
-    if not found:
+    by_class = {name: image_files(folder / name) for name in classes}
+    if not by_class:
         raise bad_data(
             f"{shown(folder, 200)} has no folders; one for each class was looked for, such as "
             f"{shown(folder / 'cat' / '1.png', 200)}, or the folders train and val with these.",
             "Put each class's images into a folder of its own, and name the folder of these.",
         )
-    empty = [name for name, files in found.items() if not files]
+    empty = [name for name, files in by_class.items() if not files]
     if empty:
         raise bad_data(
             f"{shown(folder, 200)}: no image in the folder of class {shown(', '.join(empty), 200)} "
             f"(looked for {', '.join(SUFFIXES)}).",
             "Fill it, or take it away.",
         )
-    paths = [path for files in found.values() for path in files]
-    labels = np.array([name for name, files in found.items() for _ in files])
+    paths = [path for files in by_class.values() for path in files]
+    labels = np.array([name for name, files in by_class.items() for _ in files])
     return Images(paths, channels, size), labels
 
 
@@ -231,7 +233,7 @@ def image_files(folder: Path) -> list[Path]:
     Links to folders are followed, and each folder is read once: a link may lead back up. What is
     hidden, or was added by the system that the files were copied from, is no example.
     """
-    found: list[Path] = []
+    paths: list[Path] = []
     folders, read = [folder], set()
     for place in folders:  # grows on the way
         real = place.resolve()
@@ -242,8 +244,8 @@ def image_files(folder: Path) -> list[Path]:
             if entry.is_dir():
                 folders.append(place / entry.name)
             elif entry.name.lower().endswith(SUFFIXES):
-                found.append(place / entry.name)
-    return sorted(found)
+                paths.append(place / entry.name)
+    return sorted(paths)
 
 
 def _visible(folder: Path) -> list[os.DirEntry[str]]:

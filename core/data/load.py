@@ -111,16 +111,16 @@ def _has_columns_beside(returned: Any) -> bool:
 
 def _beside(columns: Mapping[Any, Any], examples: int, where: str) -> dict[str, Array]:
     """Return the columns beside the features: `[N]` each."""
-    found: dict[str, Array] = {}
+    arrays: dict[str, Array] = {}
     for name, values in columns.items():
-        found[str(name)] = array = as_array(values, f"column '{shown(name)}'", where)
+        arrays[str(name)] = array = as_array(values, f"column '{shown(name)}'", where)
         if array.shape != (examples,):
             raise bad_data(
                 f"{where}: column '{shown(name)}' has shape {list(array.shape)}, and there are "
                 f"{examples} examples.",
                 "Give it one value for each example.",
             )
-    return found
+    return arrays
 
 
 def _described(returned: Any) -> str:
@@ -131,8 +131,8 @@ def _described(returned: Any) -> str:
     return "None" if returned is None else f"an object of type {type(returned).__name__}"
 
 
-def _names(given: Any) -> tuple[str, ...] | None:
-    return None if given is None or isinstance(given, str) else tuple(str(name) for name in given)
+def _names(names: Any) -> tuple[str, ...] | None:
+    return None if names is None or isinstance(names, str) else tuple(str(name) for name in names)
 
 
 def _from_pair(features: Any, targets: Any, where: str) -> Raw:
@@ -249,7 +249,7 @@ def _from_dataset(dataset: Dataset[Any], where: str) -> Raw:
             x, y = _pair(item, row, where)
             if row < READ_TWICE:
                 again, its_y = _pair(_read(dataset, row, where), row, where)
-                one, other = ([a.tobytes() for a in tree_leaves(some)] for some in (x, again))
+                one, other = ([a.tobytes() for a in tree_leaves(value)] for value in (x, again))
                 if one != other or pickle.dumps(its_y) != pickle.dumps(y):
                     raise bad_data(
                         f"{where}: item {row} is another one when it is read again with the global "
@@ -324,9 +324,9 @@ def _pair(item: Any, row: int, where: str) -> tuple[Any, Any]:
     if isinstance(x, torch.Tensor | np.ndarray | list):
         array = as_array(x, f"x of item {row}", where)
     if array is None or array.dtype.kind not in NUMERIC:
-        found = type(x).__name__ if array is None else f"of dtype {array.dtype}"
+        kind = type(x).__name__ if array is None else f"of dtype {array.dtype}"
         raise bad_data(
-            f"{where}: x of item {row} is {found}; valid are a tensor, an array or a number.",
+            f"{where}: x of item {row} is {kind}; valid are a tensor, an array or a number.",
             "Images: give the data set a transform to tensors.",
         )
     return array, target
@@ -425,23 +425,23 @@ def _raw_parts(returned: Any, name: str) -> dict[str, Raw]:
         returned = dict(zip(PARTS, returned, strict=True))
     elif not (isinstance(returned, Mapping) and set(returned) & set(PARTS)):
         return {"all": raw_of(returned, name)}
-    given = {key: part for key, part in returned.items() if part is not None}
-    if unknown := [key for key in given if key not in PARTS]:
+    parts = {key: part for key, part in returned.items() if part is not None}
+    if unknown := [key for key in parts if key not in PARTS]:
         raise bad_data(
             f"{name} returned parts with an unknown one, '{shown(unknown[0])}'; valid are train, "
             "val and test.",
             did_you_mean(str(unknown[0]), PARTS),
         )
-    if missing := [key for key in ("train", "val") if key not in given]:
+    if missing := [key for key in ("train", "val") if key not in parts]:
         raise bad_data(
             f"{name} returned ready-made parts without {missing[0]}; train and val are needed, "
             "test may be missing.",
             ACCEPTED,
         )
     raws, faults = {}, Faults()
-    for key in (key for key in PARTS if key in given):
+    for key in (key for key in PARTS if key in parts):
         with faults.collecting():
-            raws[key] = raw_of(given[key], f"{name}, {key}")
+            raws[key] = raw_of(parts[key], f"{name}, {key}")
     faults.check()
     return raws
 
@@ -459,7 +459,7 @@ def _check_alike(raws: Mapping[str, Raw], name: str) -> None:
             ("inputs of type", (type(raw.inputs).__name__,), (type(first.inputs).__name__,)),
         ):
             if mine != theirs:
-                here, there = (None if some is None else list(some) for some in (mine, theirs))
+                here, there = (None if one is None else list(one) for one in (mine, theirs))
                 raise bad_data(
                     f"{name}: part {key} has {what} {shown(here)}, part train has {shown(there)}.",
                     "All parts need the same.",
@@ -472,10 +472,10 @@ def _too_fine(raw: Raw) -> list[str]:
         return [f"column '{shown(name)}'" for name in raw.inputs.too_fine()]
     if not isinstance(raw.inputs, torch.Tensor) or raw.inputs.dtype != torch.float64:
         return []
-    found = np.flatnonzero(too_fine_columns(raw.inputs.numpy())).tolist()
+    places = np.flatnonzero(too_fine_columns(raw.inputs.numpy())).tolist()
     if raw.columns is not None:
-        return [f"column '{shown(raw.columns[place])}'" for place in found]
-    return [f"{'column' if len(raw.shape) == 1 else 'channel'} {place}" for place in found]
+        return [f"column '{shown(raw.columns[place])}'" for place in places]
+    return [f"{'column' if len(raw.shape) == 1 else 'channel'} {place}" for place in places]
 
 
 def _refuse_channels_last(shape: tuple[int, ...], name: str) -> None:

@@ -243,4 +243,4 @@ def _parts(source: Source, split: Split, fold: int | None) -> dict[str, Part]:
         val = whole if fold is not None else whole.select(nothing)
         return {"train": whole, "val": val, "test": whole}
     rows = map(torch.from_numpy, rows_of_parts(source, split, fold))
-    return {key: whole.select(some) for key, some in zip(PARTS, rows, strict=True)}
+    return {key: whole.select(positions) for key, positions in zip(PARTS, rows, strict=True)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import warnings
 from collections.abc import Sequence
@@ -49,7 +50,7 @@ def rows_of_parts(source: Source, split: Split, fold: int | None) -> list[Rows]:
     elif split.val_fraction is None:
         *folds, left, test = chosen
         chosen = [np.concatenate([*folds[:fold], *folds[fold + 1 :], left]), folds[fold], test]
-    return [np.sort(some) for some in chosen]
+    return [np.sort(rows) for rows in chosen]
 
 
 def fingerprint(source: Source, split: Split) -> str:
@@ -95,22 +96,22 @@ def _column(source: Source, split: Split, key: str) -> Array:
     import pandas
 
     name, whole = split.columns[key], source.parts["all"]
-    features, asked = source.columns or (), f"split.{key}={shown(name)}"
+    features, setting = source.columns or (), f"split.{key}={shown(name)}"
     kept = whole.store.kept if isinstance(whole.store, Table) else None
     if name in features and name not in (kept or ()):
         hint = f"data.leave_out=[{shown(name)}] takes it out, data.keep=[{shown(name)}] keeps it."
         hint = hint if kept is not None else "Return it beside the features, not among them."
-        raise _refusal(f"{asked}: the column is a feature too, which a model could go by.", hint)
+        raise _refusal(f"{setting}: the column is a feature too, which a model could go by.", hint)
     cells = whole.beside.get(name)
     if cells is None:
         known = [*whole.beside, *features]
         hint = f'Return (features, targets, {{"{shown(name)}": array}}), one value per example.'
         held = f"; it has {shown(', '.join(known), 200)}" if known else ""
         hint = did_you_mean(name, known) if known else hint
-        raise _refusal(f"{asked}: {source.name} has no such column{held}.", hint)
+        raise _refusal(f"{setting}: {source.name} has no such column{held}.", hint)
     if empty := int(pandas.isna(cells).sum()):
         raise _refusal(
-            f"{asked}: empty cells in the column: {empty}.", "Fill them, or leave their rows out."
+            f"{setting}: empty cells in the column: {empty}.", "Fill them, or leave their rows out."
         )
     return cells
 
@@ -120,43 +121,48 @@ def _refusal(text: str, hint: str) -> RequestError:
 
 
 def _times(source: Source, split: Split) -> tuple[Array, Any]:
-    """Return the times, numbers `[N]` (dates: nanoseconds), and the gap in their unit."""
+    """Return the times, numbers `[N]`, and the gap in their unit."""
     import pandas
 
-    cells, gap, length = _column(source, split, "time_on"), split.gap, None
-    asked, example = f"split.time_on={shown(split.time_on)}", f"'{shown(cells[0], 40)}'"
-    if cells.dtype.kind in NUMERIC:
-        exact = np.float64 if cells.dtype.kind == "f" else np.int64  # a gap may be taken off
-        found, hint = [cells.astype(exact)], "Give a number of at least 0."
-        length = None if isinstance(gap, str) else gap or 0
+    cells, gap = _column(source, split, "time_on"), split.gap
+    length: float | None = None
+    setting, example = f"split.time_on={shown(split.time_on)}", f"'{shown(cells[0], 40)}'"
+    is_float, are_dates = cells.dtype.kind == "f", cells.dtype.kind not in NUMERIC
+    readings, hint = [cells], "Give a number of at least 0."
+    if not are_dates:
+        with suppress(TypeError, ValueError, OverflowError):
+            length = float(gap or 0) if is_float else math.ceil(float(gap or 0))
     else:
-        found, hint = [], "Give a duration, such as 7d or 12h."
+        readings, hint = [], "Give a duration, such as 7d or 12h."
         forms: Any = ({"format": "ISO8601"}, {"dayfirst": False}, {"dayfirst": True})
         for form in forms[: 1 if cells.dtype.kind == "M" else 3]:
             with warnings.catch_warnings(), suppress(ValueError, TypeError, UserWarning):
                 warnings.simplefilter("ignore")
                 warnings.filterwarnings("error", "Could not infer format")  # else any word may do
                 dates = pandas.to_datetime(pandas.Series(cells), utc=True, **form)
-                found.append(dates.dt.tz_localize(None).to_numpy("datetime64[ns]").astype(np.int64))
+                # In the unit that they were read in: the years of nanoseconds are 1677 to 2262.
+                readings.append(dates.dt.tz_localize(None).to_numpy())
                 if "format" in form:
                     break
-        with suppress(ValueError, TypeError):
+        with suppress(ValueError, TypeError, IndexError):
             text = re.sub(r"(?<=\d)d$", "D", gap) if isinstance(gap, str) else "0s"
-            length = int(pandas.Timedelta(text) / pandas.Timedelta("1ns"))
-    if not found or any((one != found[0]).any() for one in found):
+            unit = pandas.Timedelta(1, unit=np.datetime_data(readings[0].dtype)[0])
+            length = int(-(-pandas.Timedelta(text) // unit))
+    if not readings or any((one != readings[0]).any() for one in readings):
         why = "may have its day or its month first"
-        if not found:
+        if not readings:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 dates = pandas.to_datetime(pandas.Series(cells), utc=True, errors="coerce")
             row = int(dates.isna().to_numpy().argmax())
             example = f"'{shown(cells[row], 40)}' (row {row + 1})"
             why = "is neither a number nor a date"
-        raise _refusal(f"{asked}: {example} {why}.", "Write dates as 2026-01-31.")
-    fits = gap is None or isinstance(gap, str) != (cells.dtype.kind in NUMERIC)
+        raise _refusal(f"{setting}: {example} {why}.", "Write dates as 2026-01-31.")
+    fits = gap is None or isinstance(gap, str) == are_dates
     if length is None or length < 0 or not fits:
-        raise _refusal(f"split.gap={gap} does not fit {asked}, such as {example}.", hint)
-    return found[0], length
+        raise _refusal(f"split.gap={gap} does not fit {setting}, such as {example}.", hint)
+    times = readings[0].view(np.int64) if are_dates else readings[0]
+    return times.astype(np.float64) if is_float else times, length
 
 
 def _by_time(source: Source, split: Split, fold: int | None) -> list[Rows]:
@@ -176,8 +182,9 @@ def _by_time(source: Source, split: Split, fold: int | None) -> list[Rows]:
         return int(begins[np.abs(begins - wanted).argmin()])
 
     def before(low: int, high: int) -> Rows:
-        some = order[low:high]
-        return some if high == examples else some[times[some] <= times[order[high]] - gap]
+        rows = order[low:high]
+        # Python's numbers: those of numpy would overflow.
+        return rows if high == examples else rows[times[rows] <= times[order[high]].item() - gap]
 
     end = nearest(starts[1:], examples - test) if test else examples
     val = round(examples * (split.val_fraction or 0))

@@ -63,8 +63,8 @@ class Table:
 
     def index_select(self, rows: torch.Tensor) -> Table:
         """Return the rows at these positions: int64 `[M]`."""
-        some = rows.numpy()
-        return replace(self, columns={name: cells[some] for name, cells in self.columns.items()})
+        places = rows.numpy()
+        return replace(self, columns={name: cells[places] for name, cells in self.columns.items()})
 
     def joined(self, other: Table) -> Table:
         """Return the rows of both, which have the same columns."""
@@ -75,11 +75,11 @@ class Table:
 
     def digest(self) -> str:
         """Return the sha256 over names and cells."""
-        found = hashlib.sha256(json.dumps(self.fill).encode())
+        digest = hashlib.sha256(json.dumps(self.fill).encode())
         for name, cells in self.columns.items():
             words = cells.tolist() if cells.dtype.kind == "O" else cells.tobytes().hex()
-            found.update(json.dumps([name, words]).encode())
-        return found.hexdigest()
+            digest.update(json.dumps([name, words]).encode())
+        return digest.hexdigest()
 
     def fitted(self) -> TableRecipe:
         """Return what encodes such tables as this one, the training part; can be written as JSON.
@@ -96,7 +96,7 @@ class Table:
                 "memory.",
                 "Take it out of the file.",
             )
-        found: list[Column] = []
+        fitted: list[Column] = []
         for name, cells in self.columns.items():
             known = cells[~_empty(cells)]
             if not len(known):
@@ -106,10 +106,10 @@ class Table:
                     "Take it out of the file, or fill it there.",
                 )
             if name in words:
-                found.append({"name": name, "categories": sorted(words[name] - {None})})
+                fitted.append({"name": name, "categories": sorted(words[name] - {None})})
             else:
-                found.append({"name": name, "mean": float(known.mean()) if self.fill else None})
-        return {"columns": found, "fill": self.fill}
+                fitted.append({"name": name, "mean": float(known.mean()) if self.fill else None})
+        return {"columns": fitted, "fill": self.fill}
 
     def encoded(self, recipe: TableRecipe) -> torch.Tensor:
         """Return `[N, F]`: a number as it is, a word as one column for each category.
@@ -252,9 +252,9 @@ def table(
             "data.missing=drop leaves their rows out.",
         )
     chosen = targets.iloc[:, 0].to_numpy() if isinstance(target, str) else targets
-    found = table_of(features, shown(path), fill=missing == "mean")
+    table = table_of(features, shown(path), fill=missing == "mean")
     columns = {str(name): cells.to_numpy() for name, cells in beside.loc[frame.index].items()}
-    return replace(found, kept=tuple(kept)), chosen, columns
+    return replace(table, kept=tuple(kept)), chosen, columns
 
 
 def read_frame(path: str, **options: Any) -> Any:

@@ -48,12 +48,12 @@ def encode_classes(parts: Parts, given_names: Names) -> tuple[Code, dict[str, Ar
     arrays = {key: _one_type(array, where) for key, (array, where) in parts.items()}
     _, where = next(iter(parts.values()))
     _refuse_mixture({_KINDS[array.dtype.kind] for array in arrays.values()}, where)
-    found, codes = np.unique(np.concatenate(list(arrays.values())), return_inverse=True)
-    if len(found) == 1:
+    classes, codes = np.unique(np.concatenate(list(arrays.values())), return_inverse=True)
+    if len(classes) == 1:
         raise bad_data(
-            f"{where}: there is only one class, '{shown(found[0])}'; at least two are needed."
+            f"{where}: there is only one class, '{shown(classes[0])}'; at least two are needed."
         )
-    labels = found.tolist()  # bools, ints or strings
+    labels = classes.tolist()  # bools, ints or strings
     names = [str(label) for label in labels]
     if given_names is not None:
         numbers = [label for label in labels if type(label) is int]
@@ -64,8 +64,8 @@ def encode_classes(parts: Parts, given_names: Names) -> tuple[Code, dict[str, Ar
                 f"are {len(given_names)} class names.",
                 "Correct the label, or name all classes.",
             )
-        given = [given_names[number] for number in numbers]
-        names = given if len(set(given)) == len(labels) else names
+        named = [given_names[number] for number in numbers]
+        names = named if len(set(named)) == len(labels) else names
 
     ends = np.cumsum([len(array) for array in arrays.values()])[:-1]
     encoded = np.split(codes.astype(np.int64), ends)

@@ -68,12 +68,12 @@ class Texts:
     def encoded(self, recipe: TextRecipe) -> Tokens:
         """Return sequences of ids, by a vocabulary."""
         ids = {word: 2 + place for place, word in enumerate(recipe["vocabulary"])}
-        found = [
+        sequences = [
             [ids.get(token, UNKNOWN) for token in tokens(text, recipe["lowercase"])]
             for text in self.texts
         ]
-        lengths = torch.tensor([len(sequence) for sequence in found], dtype=torch.int64)
-        flat = torch.tensor([n for sequence in found for n in sequence], dtype=torch.int64)
+        lengths = torch.tensor([len(sequence) for sequence in sequences], dtype=torch.int64)
+        flat = torch.tensor([n for sequence in sequences for n in sequence], dtype=torch.int64)
         return Tokens(flat, lengths.cumsum(0) - lengths, lengths)
 
 

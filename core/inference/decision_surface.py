@@ -100,4 +100,4 @@ def _examples(train_state: TrainState, part: Part) -> Examples:
 
 def _outputs(train_state: TrainState, inputs: Tensor) -> Tensor:
     size = train_state.configuration["train"]["eval_batch_size"]
-    return model_outputs(train_state.model, torch.split(inputs, size), train_state.device)
+    return model_outputs(train_state.call, torch.split(inputs, size), train_state.device)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
+from paribus.core.components.adapter import Adapter
 from paribus.core.components.models import load_weights
 from paribus.core.components.tasks import Task
 from paribus.core.config.experiment import load_experiment
@@ -25,8 +26,8 @@ from paribus.core.training.resolve import Resolver, choose_device
 from paribus.core.training.train_state import make_architecture
 
 
-def trained_model(run: RunSpec, weights: Mapping[str, Tensor]) -> tuple[Task, nn.Module]:
-    """Return a run's task, and its model with these weights, on the CPU in evaluation mode.
+def trained_model(run: RunSpec, weights: Mapping[str, Tensor]) -> tuple[Task, Adapter]:
+    """Return a run's task, and what calls its model with these weights, on the CPU, evaluating.
 
     Its data need not be there, unless the data function sets globals, which a model may use.
 
@@ -40,9 +41,10 @@ def trained_model(run: RunSpec, weights: Mapping[str, Tensor]) -> tuple[Task, nn
             resolver = Resolver(experiment)
             resolver.data(run.requested, run.seed)
             experiment = resolver.experiment
-        task, model = make_architecture(run.configuration, experiment)
-    load_weights(model, weights, run.id)
-    return task, model.eval()
+        task, call = make_architecture(run.configuration, experiment)
+    load_weights(call.model, weights, run.id)
+    call.model.eval()
+    return task, call
 
 
 def device_of(run: RunSpec) -> str:

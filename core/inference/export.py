@@ -3,6 +3,7 @@
 import io
 import warnings
 from contextlib import redirect_stderr
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from paribus.core.components.adapter import Adapter
 from paribus.core.components.models import model_outputs
 from paribus.core.data.arrays import Scaling
 from paribus.core.data.prepare import PartName
@@ -17,6 +19,7 @@ from paribus.core.data.texts import PADDING, TOKEN, UNKNOWN
 from paribus.core.errors import RequestError, shown
 from paribus.core.inference.evaluate import reopened, trained_model
 
+_AS_IT_IS = "In Python, load_run(…).model() gives it as it is."
 TOLERANCE = 1e-4  # between outputs; relative where they are larger than 1
 
 
@@ -28,22 +31,26 @@ class Exported(NamedTuple):
     examples: int  # that it was checked on
     difference: float  # the largest one of outputs
     metrics: dict[str, tuple[float | None, float | None]]  # by PyTorch, by onnxruntime
+    precision: str  # that PyTorch computes in; ONNX does in fp32
 
 
-class _Standardized(nn.Module):
-    """A model with its standardization before it, in float64 as it was trained with."""
+class _Whole(nn.Module):
+    """A model as it is called, with its standardization before it, in float64 as in training."""
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, model: nn.Module, scaling: Scaling, dimensions: int) -> None:
+    def __init__(self, call: Adapter, scaling: Scaling | None, dimensions: int) -> None:
         super().__init__()
-        self.model, shape = model, (-1, *[1] * (dimensions - 2))
-        self.register_buffer("mean", torch.tensor(scaling["mean"]).double().reshape(shape))
-        self.register_buffer("scale", torch.tensor(scaling["scale"]).double().reshape(shape))
+        self.call, self.model, shape = call, call.model, (-1, *[1] * (dimensions - 2))
+        self.scaled = scaling is not None
+        for name, values in (scaling or {}).items():
+            self.register_buffer(name, torch.tensor(values).double().reshape(shape))
 
     def forward(self, inputs: Tensor) -> Any:
-        return self.model(((inputs.double() - self.mean) / self.scale).float())
+        if self.scaled:
+            inputs = ((inputs.double() - self.mean) / self.scale).float()
+        return self.call(inputs)
 
 
 def export_run(path: Path, trust: bool = False) -> Exported:
@@ -62,7 +69,7 @@ def export_run(path: Path, trust: bool = False) -> Exported:
     except ImportError as error:
         raise RequestError(f"{error}.", "Give: pip install 'paribus[onnx]'") from error
     run, resolver, data, weights = reopened(path, trust)
-    task, model = trained_model(run, weights)
+    task, call = trained_model(run, weights)
     recipe: dict[str, Any] = dict(data.preprocessing)
     name: PartName = "val" if len(data.val) else "train"
     part, raw = data.part(name), data.part(name)
@@ -73,9 +80,17 @@ def export_run(path: Path, trust: bool = False) -> Exported:
         raw = resolver.data(plain, run.seed).part(name)
     size = run.configuration["train"]["eval_batch_size"]
     inputs = [batch for batch, _ in raw.batches(size)]
-    expected = model_outputs(model, (x for x, _ in part.batches(size)), torch.device("cpu"))
+    if not isinstance(inputs[0], Tensor):
+        raise RequestError(
+            f"{run.id}: its inputs are several tensors, and one is exported.", _AS_IT_IS
+        )
+    # onnxruntime has few operations in half precision, and PyTorch's rounding is not theirs.
+    full, cpu = replace(call, dtype=None), torch.device("cpu")
+    predicted, expected = (
+        model_outputs(each, (x for x, _ in part.batches(size)), cpu) for each in (call, full)
+    )
     shape: list[Any] = list(inputs[0].shape)
-    module = _Standardized(model, scaling, len(shape)).eval() if scaling else model
+    module = _Whole(full, scaling, len(shape)).eval()
     free = (0, 1) if "text" in recipe else (0,)  # dimensions of any size
     example = inputs[0][:1].repeat(2, *[1] * (len(shape) - 1))  # of one, that size is fixed
     try:
@@ -97,9 +112,9 @@ def export_run(path: Path, trust: bool = False) -> Exported:
         why = shown(str(error.__cause__ or error).strip().split("\n")[0], 300).rstrip(".")
         raise RequestError(
             f"{run.id}: model {run.configuration['model']['name']} cannot be exported: {why}.",
-            "In Python, load_run(…).model() gives it as it is.",
+            _AS_IT_IS,
         ) from error
-    ours, theirs = (task.measure(some, part.targets) for some in (expected, outputs))
+    ours, theirs = (task.measure(each, part.targets) for each in (predicted, outputs))
     named = ["N", "T"][: len(free)] + shape[len(free) :]
     if "text" in recipe:  # ids of words follow, in their order
         ids = {"token": TOKEN.pattern, "padding": PADDING, "unknown": UNKNOWN}
@@ -113,4 +128,5 @@ def export_run(path: Path, trust: bool = False) -> Exported:
         "inside": {"standardize": scaling},
     }
     metrics = {f"{name}/{key}": (value, theirs[key]) for key, value in ours.items()}
-    return Exported(content, schema, len(outputs), difference, metrics)
+    precision = run.configuration["train"].get("precision") or "fp32"
+    return Exported(content, schema, len(outputs), difference, metrics, precision)

@@ -65,13 +65,14 @@ def predict_run(path: Path, given: Given, trust: bool = False) -> Predictions:
     run = recorded_run(folder, record, trust=trust)
     recipe = read_recipe(record.data.preprocessing, run.id)
     new = read_new(given, recipe, record.configuration["data"]["name"])
-    task, model = trained_model(run, folder.weights())
+    task, call = trained_model(run, folder.weights())
     settle()  # the user's modules, imported by now, may have changed threads or precision
     device = torch.device(device_of(run))
     batches = new.batches(run.configuration["train"]["eval_batch_size"])  # as `evaluate` has them
     named = f"model {run.configuration['model']['name']} cannot take these inputs"
     with refusing(named, "Give inputs like those of the training data."):
-        outputs = model_outputs(model.to(device), batches, device)
+        call.model.to(device)
+        outputs = model_outputs(call, batches, device)
     probabilities, classes = task.probabilities(outputs), recipe["class_names"]
     predictions = []
     for row, code in enumerate(task.predict(outputs).tolist()):

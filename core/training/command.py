@@ -1,6 +1,5 @@
 """Start a command, and read the metrics that it prints or writes."""
 
-import csv
 import json
 import os
 import re
@@ -11,20 +10,26 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from paribus.core.config.command import Command, fill_in
 from paribus.core.errors import MISUSED, ProcessEnded, RequestError, did_you_mean, first_few, shown
 from paribus.core.records.run_dir import LOG
+from paribus.core.training.metric_files import read_rows, read_scalars
 
-_PATIENCE = 5.0  # seconds that a command that is stopped has to end by itself
-# ``name=1.5``, ``name: 1.5`` or ``name: 93.2%``, and no part of a longer word.
+_PATIENCE = 5.0  # seconds that a command that is stopped, or what one left running, has to end
+_PARTS = {*("train", "training", "val", "valid", "validation", "dev", "eval", "evaluation"),
+          *("test", "testing")}  # fmt: skip
+# ``name=1.5``, ``val name: 1.5``, ``'name': 93.2%``, and no part of a longer word or number: 1,234.
 _PAIR = re.compile(
-    r"(?<![\w./@-])([a-z_][\w./@-]*)\s*[=:]\s*"
-    r"([-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|nan|inf))(?=%?(?:[\s,;|)\]}]|$))",
+    rf"(?<![\w./@-])((?:(?:best|{'|'.join(_PARTS)}) )*[a-z_][\w./@-]*)['\"]?\s*[=:]\s*"
+    r"([-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|nan|inf))"
+    r"(?![,\xa0\u2009\u202f]\d)(?=%?(?:[\s,;|)\]}]|$))",
     re.IGNORECASE,
 )
 _USAGE = 2  # the exit code of argparse, click and Python for words that they do not take
+_HINT = r'Say where it is with METRICS (--metrics-from), such as "valid: loss=(?P<loss>\S+)".'
 _COUNTERS = ("epoch", "step")  # they tell epochs apart, and are no metrics
 
 Numbers = dict[str, float]
@@ -44,11 +49,11 @@ def run_command(
     out = folder / "out"
     out.mkdir(exist_ok=True)
     last: deque[str] = deque(maxlen=2)
-    came: dict[str, None] = {}
+    reported: dict[str, None] = {}
     with _started(command.render(levels, seed, out), command.folder) as process:
         printed = _lines(process, folder / LOG, last)
         if command.written is None:
-            yield from _epochs((_read_line(x, command.pattern) for x in printed), metric, came)
+            yield from _epochs(_read_lines(printed, command.pattern, metric), metric, reported)
         for _ in printed:
             pass
         code = process.wait()
@@ -63,12 +68,12 @@ def run_command(
         raise RequestError(f"the command failed ({how}): {end}")
     if command.written is not None:
         path = Path(fill_in(command.written, {"out": str(out)}))
-        yield from _epochs(_read_written(path), metric, came)
-    if metric not in came:
-        text = f"'{shown(metric)}' never came; these did: {first_few([*came], 20) or 'none'}."
-        if came:
-            raise RequestError(text, did_you_mean(metric, came), MISUSED)
-        raise RequestError(f"{text} Its last lines: {end}")
+        yield from _epochs(_read_written(path), metric, reported)
+    if metric not in reported:
+        text = f"'{shown(metric)}' never came; these did: {first_few([*reported], 20) or 'none'}."
+        if reported:
+            raise RequestError(text, f"{did_you_mean(metric, reported)} {_HINT}", MISUSED)
+        raise RequestError(f"{text} {_HINT} Its last lines: {end}")
 
 
 @contextmanager
@@ -93,9 +98,18 @@ def _started(words: list[str], folder: Path) -> Iterator["subprocess.Popen[bytes
         stdin=subprocess.PIPE,
         start_new_session=True,
     )
+    ended = Event()
+
+    def end_what_is_left() -> None:
+        process.wait()  # while what it started holds the pipe, its end is not read
+        if not ended.wait(_PATIENCE):
+            guard.communicate()
+
+    Thread(target=end_what_is_left, daemon=True).start()
     try:
         yield process
     finally:
+        ended.set()
         if process.poll() is None:
             with suppress(ProcessLookupError, subprocess.TimeoutExpired):
                 os.killpg(process.pid, signal.SIGTERM)
@@ -116,7 +130,7 @@ def _lines(process: "subprocess.Popen[bytes]", log: Path, last: deque[str]) -> I
             yield text
 
 
-def _epochs(items: Iterable[Numbers], metric: str, came: dict[str, None]) -> Iterator[Numbers]:
+def _epochs(items: Iterable[Numbers], metric: str, reported: dict[str, None]) -> Iterator[Numbers]:
     """Yield the numbers of each epoch: it ends when a name comes again after the metric came."""
     epoch: Numbers = {}
     for item in chain(items, [None]):
@@ -124,61 +138,73 @@ def _epochs(items: Iterable[Numbers], metric: str, came: dict[str, None]) -> Ite
             yield {name: x for name, x in epoch.items() if name not in _COUNTERS}
             epoch = {}
         epoch |= item or {}
-        came |= dict.fromkeys(name for name in item or {} if name not in _COUNTERS)
+        reported |= dict.fromkeys(name for name in item or {} if name not in _COUNTERS)
 
 
-def _read_line(line: str, pattern: re.Pattern[str] | None) -> Numbers:
-    """Return the metrics of a printed line: a JSON object's, or ``name=value`` and ``name: value``.
+def _read_lines(
+    lines: Iterable[str], pattern: re.Pattern[str] | None, metric: str
+) -> Iterator[Numbers]:
+    """Yield the metrics of each printed line: a JSON object's, else `_PAIR`s.
 
-    Or what the groups of a pattern hold.
+    Or what the groups of a pattern hold. Of a name with two values in one line neither is right.
+
+    Raises:
+        RequestError: If that is the metric, or lines have it of different parts of the data.
     """
-    if pattern is not None:
-        return _as_numbers(found.groupdict() if (found := pattern.search(line)) else {})
-    with suppress(ValueError, RecursionError):
-        if isinstance(value := json.loads(line), dict):
-            return _of_json(value)
-    return _as_numbers(dict(_PAIR.findall(line)))
+    before: set[str] | None = None  # the metric's first value
+    for line in lines:
+        if pattern is not None:
+            yield _as_numbers(match.groupdict() if (match := pattern.search(line)) else {})
+            continue
+        with suppress(ValueError, RecursionError):
+            if isinstance(value := json.loads(line), dict):
+                yield _of_json(value)
+                continue
+        pairs: dict[str, set[float]] = {}
+        for match in _PAIR.finditer(line):
+            pairs.setdefault(match[1], set()).add(float(match[2]))
+            words = _words(line[: match.start()]) & _PARTS
+            if match[1] == metric and before not in (None, words) and not _words(metric) & _PARTS:
+                first, other = ("/".join(sorted(x)) or "nothing" for x in (before or (), words))
+                text = f"'{shown(metric)}' stands behind {first} in one line, {other} in another."
+                raise RequestError(text, _HINT)
+            before = words if match[1] == metric else before
+        if len(twice := pairs.get(metric, ())) > 1:
+            text = f"'{shown(metric)}' is {' and '.join(map(str, sorted(twice)))} in one line."
+            raise RequestError(text, _HINT)
+        yield {name: min(values) for name, values in pairs.items() if len(values) == 1}
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall("[a-z]+", text.lower()))
 
 
 def _of_json(value: Mapping[str, Any], above: str = "") -> Numbers:
     """Return the numbers of a JSON object; one inside another as ``outer/inner``."""
-    found: Numbers = {}
+    numbers: Numbers = {}
     for name, inner in value.items():
         if isinstance(inner, dict):
-            found |= _of_json(inner, f"{above}{name}/")
+            numbers |= _of_json(inner, f"{above}{name}/")
         elif isinstance(inner, int | float) and not isinstance(inner, bool):
-            found[above + name] = float(inner)
-    return {name: number for name, number in found.items() if not name.startswith("_")}
+            numbers[above + name] = float(str(inner))  # 10**400, too, which is infinite
+    return {name: number for name, number in numbers.items() if not name.startswith("_")}
 
 
 def _as_numbers(texts: Mapping[str, Any]) -> Numbers:
     """Return the texts that are numbers."""
-    found: Numbers = {}
+    numbers: Numbers = {}
     for name, text in texts.items():
         with suppress(ValueError, TypeError):
-            found[name] = float(text)
-    return found
+            numbers[name] = float(text)
+    return numbers
 
 
 def _read_written(path: Path) -> list[Numbers]:
-    """Return the metrics of a file, or of the TensorBoard events below a folder, in their order.
-
-    Raises:
-        RequestError: If it is not there, or not of its form.
-    """
+    """Return the metrics of a file, or of the TensorBoard events below a folder, in their order."""
     if path.is_dir():
         return _read_events(path)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        if path.suffix == ".csv":
-            return [_as_numbers(row) for row in csv.DictReader(lines)]
-        values = map(json.loads, lines if path.suffix == ".jsonl" else ["\n".join(lines)])
-        each = [
-            item for value in values for item in (value if isinstance(value, list) else [value])
-        ]
-        return [_of_json(item) for item in each]
-    except (OSError, ValueError, AttributeError, csv.Error) as error:
-        raise RequestError(f"{path.name}, which METRICS names, cannot be read: {error}.") from error
+    columns, rows = read_rows(path, f"METRICS: {path.name}")
+    return [_as_numbers(row) if columns else _of_json(row) for _, row in rows]
 
 
 def _read_events(folder: Path) -> list[Numbers]:
@@ -186,18 +212,11 @@ def _read_events(folder: Path) -> list[Numbers]:
 
     Where several folders hold events, names begin with the folder's.
     """
-    import numpy as np
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     places = sorted({file.parent for file in folder.rglob("*tfevents*")})
     steps: dict[int, Numbers] = {}
     for place in places:
-        events = EventAccumulator(str(place), size_guidance={"scalars": 0})
-        events.Reload()
         before = f"{place.relative_to(folder)}/" if len(places) > 1 else ""
-        for tag in events.Tags()["scalars"]:
-            for event in events.Scalars(tag):
-                # The shortest text of a float32 is the number that was logged: not 0.91000003.
-                value = float(str(np.float32(event.value)))
-                steps.setdefault(event.step, {"step": event.step})[before + tag] = value
+        for tag, scalars in read_scalars(place)[0].items():
+            for step, value in scalars:
+                steps.setdefault(step, {"step": step})[before + tag] = value
     return [steps[step] for step in sorted(steps)]

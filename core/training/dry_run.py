@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from paribus.core.components.adapter import Adapter
 from paribus.core.components.losses import ModelLoss
 from paribus.core.components.models import set_dropout_streams
 from paribus.core.components.optim import never_steps
@@ -72,20 +73,21 @@ def dry_run(train_state: TrainState, *, update: bool = True) -> bool:
     return depends
 
 
-def embeds(model: nn.Module, batch: Tensor) -> bool:
+def embeds(call: Adapter, batch: Tensor) -> bool:
     """Return whether a model that is given integers `batch` looks them up in an embedding.
 
     What an embedding is given has to change with the batch: positions do not.
     """
     given: list[Tensor] = []
-    for module in model.modules():
+    for module in call.model.modules():
         if isinstance(module, nn.Embedding | nn.EmbeddingBag):
             module.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].clone()))
     try:
         with seeded_globals(0, "dropout"), torch.no_grad():
-            model.eval()(batch.clone())
+            call.model.eval()
+            call(batch.clone())
             count = len(given)
-            model(torch.zeros_like(batch))
+            call(torch.zeros_like(batch))
     except IndexError as error:  # it looks up larger ids than it has: said where it is tried
         return TOO_LARGE in str(error)
     except Exception:  # it takes no integers
@@ -168,7 +170,7 @@ def _try_model(train_state: TrainState, inputs: Any, *, training: bool = False) 
     what = f"model {name} cannot take a batch of shape {shape}, which {where}"
     with refusing(what, hint):
         try:
-            outputs: Tensor = train_state.model(tree_map(torch.clone, inputs))
+            outputs: Tensor = train_state.call(tree_map(torch.clone, inputs))
         except IndexError as error:
             if TOO_LARGE not in str(error):
                 raise
@@ -204,7 +206,7 @@ def _try_loss(
         if inputs is None:
             loss = checked_loss(train_state, outputs, targets)
         else:
-            _, loss = outputs_and_loss(train_state, train_state.model, inputs, targets)
+            _, loss = outputs_and_loss(train_state, inputs, targets)
     if not isinstance(loss, Tensor) or loss.ndim != 0 or not loss.requires_grad:
         got = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise RequestError(
@@ -304,7 +306,7 @@ def layer_outputs(train_state: TrainState) -> list[dict[str, Any]]:
     hooks = [layer.register_forward_hook(note) for layer in leaves]
     with suppress(Exception), torch.no_grad():
         inputs, _ = train_state.data.train.inputs_of(2)
-        model(moved(inputs, train_state.device))
+        train_state.call(moved(inputs, train_state.device))
     for hook in hooks:
         hook.remove()
     return rows

@@ -45,7 +45,8 @@ class Job:
         """Build the job's one run with the weights that another process trained."""
         (spec,) = self.runs
         train_state = self.resolver.train_state(spec.requested, spec.seed, pretrained=False)
-        load_weights(train_state.evaluated, weights, spec.id)
+        load_weights(train_state.model, weights, spec.id)
+        train_state.ema = None  # it is in them
         return train_state
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from paribus.core.config.experiment import Experiment, load_experiment
 from paribus.core.config.schema import ScriptConfiguration
-from paribus.core.errors import MISUSED, ParibusError, ProcessEnded, RequestError, shown
-from paribus.core.fingerprint import explain
+from paribus.core.errors import MISUSED, ParibusError, ProcessEnded, shown
 from paribus.core.run_spec import Ended, RunSpec, WorkerEvent, unfinished
 from paribus.core.runtime import settle
 from paribus.core.sources.reads import has_changed, observed_each
@@ -61,7 +60,7 @@ def train_job(
     try:
         resolver = resolver_for_file(runs[0].path, runs[0].import_paths)
         for run in runs:
-            _refuse_changed(run, resolver)
+            resolver.refuse_changed(run)
             data = resolver.data_record(run.requested, run.seed)
             later = partial(resolver.reads.later_of, run)
             writers[run.id] = RunWriter(attempts[run.id], run, data, checkpoint_every, later)
@@ -138,20 +137,6 @@ def resolver_for_file(
 @lru_cache(maxsize=1)  # one experiment's data at a time
 def _load_resolver(path: Path, changed: int, import_paths: tuple[Path, ...]) -> Resolver:  # noqa: ARG001
     return resolver_of(load_experiment(path, import_paths))
-
-
-def _refuse_changed(run: RunSpec, resolver: Resolver) -> None:
-    """Refuse a run whose data, weights, sources or environment differ from the plan's."""
-    here = resolver.specify(run.requested, run.seed, run.engine, run.observed)
-    if here.id != run.id:
-        differs = explain(run.identity, here.identity)
-        text = "; ".join(f"{name}: {a} → {b}" for name, (a, b) in differs.items())
-        raise RequestError(
-            f"{run.id}: what would be trained is not what was planned: {shown(text, 400)}.",
-            "Run the command again. Data or weights that differ at each call have to be seeded; a "
-            "folder whose names your code lists (NAME/) is not one to write results into.",
-            "changed",
-        )
 
 
 def _written(reports: Sequence[Report], writers: Mapping[str, RunWriter]) -> Iterator[Report]:

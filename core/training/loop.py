@@ -28,7 +28,7 @@ class Loop:
         train_state = run.train_state
         if state := states.get(spec.id):
             run.resume(state)
-            train_state.begin_evaluation()  # the mode in which states are saved
+            train_state.begin_evaluation()
             for name, part in train_state.stateful.items():
                 part.load_state_dict(state[name])
         finished = False
@@ -38,11 +38,12 @@ class Loop:
                 epoch = run.epoch + 1
                 order = epoch_order(spec.seed, epoch, len(train_state.data.train))[: run.examples]
                 means = train_epoch(train_state, order, spec.seed, epoch, job.loader_workers)
+                train_state.begin_evaluation()  # the mode in which weights and states are saved
                 validates = len(train_state.data.val) > 0
                 report = run.report(
                     means,
                     measure(train_state, "val", job.loader_workers) if validates else None,
-                    train_state.evaluated.state_dict(),
+                    train_state.model.state_dict(),
                     hashlib.sha256(order.numpy().tobytes()).hexdigest(),
                     lambda: {name: p.state_dict() for name, p in train_state.stateful.items()},
                 )
@@ -92,8 +93,7 @@ def train_epoch(
             # Weight decay is in here, as torch's optimizers apply it.
             train_state.scaler.step(optimizer)
             train_state.scaler.update()
-        if train_state.ema:
-            train_state.ema.update_parameters(model)
+        train_state.update_average()
         train_state.step_scheduler("update")
         loss, outputs_of_each = computed[0]  # before the update
         with torch.no_grad():
@@ -111,7 +111,7 @@ def train_epoch(
 
 def measure(train_state: TrainState, split: PartName, loader_workers: int = 0) -> Evaluation:
     """Evaluate the model as it is on one part, in batches of `train.eval_batch_size`."""
-    model, part = train_state.evaluated, train_state.data.part(split)
+    part = train_state.data.part(split)
     train_state.begin_evaluation()
     batch_size = train_state.configuration["train"]["eval_batch_size"]
     total_loss, outputs, targets = 0.0, [], []
@@ -120,7 +120,7 @@ def measure(train_state: TrainState, split: PartName, loader_workers: int = 0) -
     with torch.no_grad(), seeded_globals(0, "dropout", split):
         for batch, batch_targets in part.batches(batch_size, workers=loader_workers):
             inputs, on_device = moved((batch, batch_targets), train_state.device)
-            batch_outputs, loss = outputs_and_loss(train_state, model, inputs, on_device)
+            batch_outputs, loss = outputs_and_loss(train_state, inputs, on_device)
             total_loss += loss.item() * len(batch_targets)
             outputs.append(batch_outputs.float().cpu())
             targets.append(batch_targets)

@@ -52,8 +52,8 @@ from paribus.core.config.values import canonical_json
 from paribus.core.data.images import make_augment
 from paribus.core.data.load import Source, load
 from paribus.core.data.prepare import Data, prepare
-from paribus.core.errors import Faults, RequestError, first_few
-from paribus.core.fingerprint import identity_parts, run_id
+from paribus.core.errors import Faults, RequestError, first_few, shown
+from paribus.core.fingerprint import explain, identity_parts, run_id
 from paribus.core.run_spec import RunSpec, choose_engine
 from paribus.core.runtime import is_claimed
 from paribus.core.sources.read_digests import digests_of, is_secret
@@ -168,7 +168,9 @@ class Resolver:
         traced = probe.traced
         if planned:
             key = requested.to_dict()
-            traced = self.remember("planned", key, lambda: self.reads.trace(requested, planned))
+            trace = functools.partial(self.reads.trace, requested, planned)
+            # A command reads its files anew each time that it is started; imports are done once.
+            traced = trace() if self.experiment.command else self.remember("planned", key, trace)
         sources, contents, observed = traced
         places = {n: self.experiment.places.get(n, path) for n, path in sources.files.items()}
         chosen = choose_engine(engine, probe.engine, probe.why)
@@ -203,6 +205,26 @@ class Resolver:
             },
             group=probe.group if chosen == "cohort" else None,
         )
+
+    def refuse_changed(self, run: RunSpec, *, ended: bool = False) -> None:
+        """Refuse a run whose data, weights, sources or environment differ from the plan's.
+
+        Args:
+            run: As planned.
+            ended: Whether it was trained: files that are new since may be its own.
+        """
+        here = self.specify(run.requested, run.seed, run.engine, run.observed)
+        differs = {} if here.id == run.id else explain(run.identity, here.identity)
+        if differs := {k: pair for k, pair in differs.items() if not ended or pair[0] is not None}:
+            text = "; ".join(f"{name}: {a} → {b}" for name, (a, b) in differs.items())
+            raise RequestError(
+                f"{run.id}: what {'was' if ended else 'would be'} trained is not what was planned: "
+                f"{shown(text, 400)}.",
+                "Run the command again. Data or weights that differ at each call have to be "
+                "seeded; a folder whose names your code lists (NAME/) is not one to write results "
+                "into, and what a command writes is best named by {out}.",
+                "changed",
+            )
 
     def summary(self, requested: Configuration, engine: str) -> dict[str, Any]:
         """Return configuration, engine, layers, learning rates and sizes of the data, for `show`.
@@ -362,8 +384,8 @@ class Resolver:
         with suppress(RequestError):  # of a model that cannot be built: said where it is built
             self._fill(trial, "model", data.filled(task.width(data.outputs)))
             with self.reads.observing(Reads()):
-                _, model = make_architecture(trial, self.experiment)
-                return embeds(model, data.train.inputs_of(2)[0])
+                _, call = make_architecture(trial, self.experiment)
+                return embeds(call, data.train.inputs_of(2)[0])
         return False
 
     def _source(self, requested: Configuration) -> tuple[Source, Reads, list[Any]]:

@@ -62,6 +62,11 @@ class Script:
     name = SCRIPT
 
     def train(self, job: Job, states: Mapping[str, State]) -> Iterator[list[Report]]:  # noqa: ARG002
+        def refuse_changed() -> None:
+            """Refuse a run whose command may have read what is not what was planned."""
+            if job.resolver.experiment.command:
+                job.resolver.refuse_changed(job.runs[0], ended=True)
+
         last: Report | None = None  # yielded when the next one shows that it was not the last
         try:
             for report in epochs_of(job):
@@ -73,7 +78,9 @@ class Script:
         except (Exception, SystemExit):
             if last is not None:
                 yield [last]
+            refuse_changed()
             raise
+        refuse_changed()
         if last is None:
             raise RequestError(f"{job.runs[0].configuration[SCRIPT]['name']} yielded nothing.")
         yield [replace(last, finished=True)]
@@ -114,7 +121,10 @@ def _timed(run: RunSpec, folders: Mapping[str, Path]) -> Iterator[tuple[Any, flo
     The global generators are its own: what others draw between its epochs does not reach it.
     """
     # What earlier runs left in the user's modules is gone: each run imports them anew.
-    experiment = load_experiment(run.path, run.import_paths)
+    try:
+        experiment = load_experiment(run.path, run.import_paths)
+    except RequestError as error:  # it was loaded when the run was planned
+        raise RequestError(error.message, error.hint, "changed") from error
     keywords = dict(run.configuration[SCRIPT])
     component = resolve_component(SCRIPT, keywords.pop("name"), experiment)
     done = object()

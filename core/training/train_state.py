@@ -14,10 +14,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from paribus.core.components.adapter import adapt
+from paribus.core.components.adapter import Adapter, adapter_of
 from paribus.core.components.losses import ModelLoss, weight_keyword
 from paribus.core.components.metrics import ExtraMetric, extra_metrics
-from paribus.core.components.models import compute_in, draw_parameters, weights_hash
+from paribus.core.components.models import draw_parameters, weights_hash
 from paribus.core.components.optim import (
     needs_closure,
     never_steps,
@@ -49,12 +49,14 @@ class TrainState:
     """Everything a run is trained with, at its first step.
 
     Attributes:
+        call: What calls the model with a batch.
         loss: Called as ``loss(outputs, targets)``.
         closure: Whether the optimizer's step evaluates the loss itself, several times.
         scheduler_steps: After what the scheduler steps.
         lr: The learning rate of the last update, of the optimizer's first group of parameters.
         scaler: Scales the loss for gradients of fp16; else it does nothing.
-        ema: The moving average of the model's weights (`train.ema`).
+        ema: The moving average of the model's parameters (`train.ema`).
+        averaged: Whether it is in the model, and the parameters as trained in its place.
         generators: The global generators when all parts were made.
         frozen: Layers of which nothing is trained; they stay as in evaluation.
         fresh: Layers that a file of weights does not fit, and why; they start as drawn.
@@ -66,6 +68,7 @@ class TrainState:
     data: Data
     task: Task
     model: nn.Module
+    call: Adapter
     loss: Any
     optimizer: Optimizer
     closure: bool
@@ -81,6 +84,7 @@ class TrainState:
     device: torch.device
     scaler: torch.amp.GradScaler
     ema: AveragedModel | None
+    averaged: bool = False
     lr: float | None = None
 
     @property
@@ -91,11 +95,6 @@ class TrainState:
     def accumulate(self) -> int:
         """Batches of an update."""
         return int(get(self.configuration, "train.accumulate"))
-
-    @property
-    def evaluated(self) -> nn.Module:
-        """The model that is evaluated and saved: with averaged weights where there are such."""
-        return self.ema.module if self.ema else self.model
 
     @property
     def stateful(self) -> dict[str, Any]:
@@ -114,6 +113,7 @@ class TrainState:
 
     def begin_training(self) -> None:
         """Put all layers in training mode, except those of which nothing is trained."""
+        self._put_average(False)
         self.model.train()
         for layer in self.frozen:
             layer.training = False  # not eval(): a layer inside may be trained
@@ -123,12 +123,33 @@ class TrainState:
     def begin_evaluation(self) -> None:
         """Put all layers in evaluation mode; what they return then is the user's affair.
 
-        A schedule-free optimizer puts the weights to be evaluated and saved in place.
+        The weights to be evaluated and saved are then in the model: averaged ones, and those of a
+        schedule-free optimizer.
         """
         self.model.eval()
-        self.evaluated.eval()
         if hasattr(self.optimizer, "eval"):
             self.optimizer.eval()
+        self._put_average(True)
+
+    def update_average(self) -> None:
+        """Average the parameters after an update; the first is taken as it is."""
+        if self.ema:
+            self.ema.update_parameters(nn.ParameterList(self.model.parameters()))
+
+    @torch.no_grad()
+    def _put_average(self, wanted: bool) -> None:
+        """Exchange the model's parameters and their average, unless they are where they should be.
+
+        In place, not in a copy of the model: its forward may hold layers of its own.
+        """
+        if self.ema and self.averaged != wanted:
+            self.averaged = wanted
+            pairs = [*zip(self.model.parameters(), self.ema.module.parameters(), strict=True)]
+            held = [parameter.clone() for parameter, _ in pairs]  # before any: two may share memory
+            for parameter, average in pairs:
+                parameter.copy_(average)
+            for (_, average), trained in zip(pairs, held, strict=True):
+                average.copy_(trained)
 
     def step_scheduler(self, moment: Interval, *measured: float | None) -> bool:
         """Step the scheduler if it steps at this moment; return whether it did."""
@@ -152,7 +173,8 @@ def make_train_state(
     train, device = configuration["train"], torch.device(configuration["device"])
     task: Task = _make("task", configuration, experiment)
     with seeded_globals(seed, "init"):
-        model, fresh = _make_model(configuration, experiment, seed)
+        call, fresh = _make_model(configuration, experiment, seed)
+        model: nn.Module = call.model
         width = task.width(data.outputs)
         fresh |= begin_from(model, train["start_from"], width, data.preprocessing)
         frozen = train_only(model, train["only"])
@@ -170,7 +192,10 @@ def make_train_state(
         scales = [group.get(LR_SCALE) for group in optimizer.param_groups]
         rates = {k: [end * s for s in scales] for k, end in ends.items() if end and all(scales)}
         scheduler = _make("scheduler", configuration, experiment, optimizer, **rates)
-        ema = _make_ema(model, train.get("ema"))
+        ema = None
+        if decay := train.get("ema"):
+            parameters = nn.ParameterList(model.parameters())
+            ema = AveragedModel(parameters, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
         generators = globals_now()
     named = configuration["scheduler"]["name"]
     factory = resolve_component("scheduler", named, experiment).function
@@ -180,6 +205,7 @@ def make_train_state(
         data=data,
         task=task,
         model=model,
+        call=call,
         loss=loss.to(device) if isinstance(loss, nn.Module) else loss,
         optimizer=optimizer,
         closure=needs_closure(optimizer),
@@ -212,15 +238,15 @@ def seeds_are_overridden(one: TrainState, other: TrainState) -> bool:
 
 def make_architecture(
     configuration: Mapping[str, Any], experiment: Experiment
-) -> tuple[Task, nn.Module]:
+) -> tuple[Task, Adapter]:
     """Build task and model, for weights that replace all of the model's own. Needs no data.
 
     Raises:
         RequestError: If a component cannot be built with its keywords.
     """
     with seeded_globals(0, "init"):
-        model, _ = _make_model(without_weights(configuration), experiment, seed=0)
-        return _make("task", configuration, experiment), model
+        call, _ = _make_model(without_weights(configuration), experiment, seed=0)
+        return _make("task", configuration, experiment), call
 
 
 # What a factory has to return.
@@ -268,7 +294,7 @@ def _make(
 
 def _make_model(
     configuration: Mapping[str, Any], experiment: Experiment, seed: int
-) -> tuple[nn.Module, dict[str, str]]:
+) -> tuple[Adapter, dict[str, str]]:
     """Return the model at its first step, and the layers that torchvision's weights do not fit."""
     keywords = dict(configuration["model"])
     name = keywords.pop("name")
@@ -291,12 +317,12 @@ def _make_model(
     if getattr(type(model), "draws_by_name", False):
         draw_parameters(model, seed)
     predict = experiment.objects.get("predict")
-    adapt(model, name, predict if inspect.isfunction(predict) else None)
-    compute_in(model, configuration["train"].get("precision"))
+    predict = predict if inspect.isfunction(predict) else None
+    call = adapter_of(model, name, predict, configuration["train"].get("precision"))
     if replaced and keywords["weights"]:
         builder = resolve_component("model", name, experiment).function
-        return model, put_pretrained(model, name, builder, keywords)
-    return model, {}
+        return call, put_pretrained(model, name, builder, keywords)
+    return call, {}
 
 
 def _make_loss(
@@ -310,15 +336,6 @@ def _make_loss(
     ours = function.__module__ == "paribus.core.components.losses"
     weights = weight_keyword(keywords, data, task) if ours else {}
     return _make("loss", configuration, experiment, **weights)
-
-
-def _make_ema(model: nn.Module, decay: float | None) -> AveragedModel | None:
-    """Return a moving average of a model's weights; its buffers are the model's own, copied."""
-    if decay is None:
-        return None
-    hint = "Leave train.ema out, or let the model hold no tensors but parameters and buffers."
-    with refusing("train.ema needs a copy of the model", hint):
-        return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
 
 
 def updates_per_epoch(train: Mapping[str, Any], examples: int) -> int:
@@ -365,7 +382,7 @@ def forward_backward(
     train_state.optimizer.zero_grad()
     for inputs, targets in batches:
         inputs, targets = moved((inputs, targets), train_state.device)
-        outputs, loss = outputs_and_loss(train_state, train_state.model, inputs, targets)
+        outputs, loss = outputs_and_loss(train_state, inputs, targets)
         loss = loss * (len(targets) / examples)  # of a single batch to the same bits
         train_state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
@@ -379,13 +396,13 @@ def forward_backward(
 
 
 def outputs_and_loss(
-    train_state: TrainState, model: nn.Module, inputs: Any, targets: Tensor
+    train_state: TrainState, inputs: Any, targets: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return a model's outputs for a batch, and their loss: as `checked_loss`, or its own."""
+    """Return the model's outputs for a batch, and their loss: as `checked_loss`, or its own."""
     if isinstance(train_state.loss, ModelLoss):
-        outputs, loss = model(inputs, labels=train_state.task.loss_targets(targets))
+        outputs, loss = train_state.call(inputs, labels=train_state.task.loss_targets(targets))
         return outputs, checked_loss(train_state, outputs, targets, loss)
-    outputs = model(inputs)
+    outputs = train_state.call(inputs)
     return outputs, checked_loss(train_state, outputs, targets)
 
 

@@ -3,11 +3,11 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from paribus.core.config.schema import Direction
+from paribus.core.config.schema import Direction, same_value
 from paribus.core.config.values import NULL_WORDS, show_value, split_commas
 from paribus.core.errors import Faults, RequestError, did_you_mean, first_few, many, shown
 from paribus.sweeps.analysis.compare import Comparison, SettingComparison
@@ -22,7 +22,14 @@ from paribus.sweeps.study.study import Metric
 _LABEL, _VALUE = "setting", "value"  # columns: of labels, one of them `baseline`; of the metric
 _UNFINISHED = ("running", "pending", "preempting")
 _FAILED = ("failed", "crashed", "killed", "preempted")
-_LOWER_IS_BETTER = {"loss", "error", "err", "mae", "mse", "rmse", "nll", "perplexity", "ppl"}
+# Words of a metric's name; neg_error is of both.
+_LOWER = re.compile(
+    r".*loss|.*error|(err|mae|mape|mse|rmse|nll|perplexity|ppl|wer|cer|fid|brier|neg)\d*"
+)
+_HIGHER = re.compile(
+    r"f1|r2|(acc|accuracy|precision|recall|auc|auroc|auprc|iou|miou|dice|bleu|rouge|kappa|mcc|ndcg|"
+    r"psnr|ssim|reward|neg)\d*"
+)
 _MOST = 5  # faults, and settings that are not comparable, in lines of text
 _LARGEST = 1e100  # whose squares are numbers still
 
@@ -72,68 +79,70 @@ def load_table(
     Without `setting` its hyperparameters are all that W&B and TensorBoard know, of a file the
     labels in its column `setting`.
     """
-    found, name, faults = read_results(source), shown(source, 200), Faults()
-    config = [*found.columns] or [*dict.fromkeys(key for run in found.runs for key in run.config)]
-    metrics = [*found.columns] or [*dict.fromkeys(key for run in found.runs for key in run.metrics)]
-
-    def chosen(option: str, usual: Sequence[str], known: Sequence[str]) -> Sequence[str]:
-        there = first_few([shown(column, 40) for column in known], 12) or "none"
-        missing = [shown(column, 40) for column in usual if known.count(column) != 1]
-        if missing or not usual:
-            needed = " and ".join(missing) or f"with the {option}"
-            hint = did_you_mean(missing[0], known) if missing else f"Name it with --{option}."
-            faults.add(f"{name}: needs one column {needed}; it has {there}.", hint)
-        return usual
-
+    results, name, faults = read_results(source), shown(source, 200), Faults()
+    runs, columns = results.runs, [*results.columns]
+    config = columns or [*dict.fromkeys(key for run in runs for key in run.config)]
+    metrics = columns or [*dict.fromkeys(key for run in runs for key in run.metrics)]
     seeds = [key for key in config if re.split(r"[./]", key.lower())[-1] in ("seed", "random_seed")]
-    seeds = [seed] if seed else seeds if len(seeds) == 1 else []
-    usual = [key for key in config if key not in seeds]
-    if found.columns:
-        usual = [_LABEL] if _LABEL in config else []
-    values = [_VALUE] if _VALUE in metrics else metrics if len(metrics) == 1 else []
-    chosen("seed", seeds, config)
-    setting = chosen("setting", setting or usual, config)
-    values = [metric] if metric else values
-    chosen("metric", values, metrics)
+    seed = seed or (seeds[0] if len(seeds) == 1 else "")
+    usual = [key for key in config if key == _LABEL or (not columns and key != seed)]
+    setting = [*dict.fromkeys(setting or usual)]
+    metric = metric or (metrics[0] if len(metrics) == 1 else _VALUE if _VALUE in metrics else "")
+    for option, needed, known in (
+        ("seed", [seed] * bool(seed), config),
+        ("setting", setting, config),
+        ("metric", [metric] * bool(metric), metrics),
+    ):
+        missing = [shown(column, 40) for column in needed if known.count(column) != 1]
+        if missing or not needed:
+            there = first_few([shown(column, 40) for column in known], 12) or "none"
+            what = " and ".join(missing) or f"with the {option}"
+            hint = did_you_mean(missing[0], known) if missing else f"Name it with --{option}."
+            faults.add(f"{name}: needs one column {what}; it has {there}.", hint)
     faults.check()
 
-    rows: dict[tuple[Any, ...], Row] = {}
+    rows: dict[tuple[str, ...], Row] = {}
+    lost: set[tuple[str, ...]] = set()  # of these rows those whose run failed
     left_out: Counter[str] = Counter()
-    for run in found.runs:
+    for run in runs:
         with faults.collecting():
-            row = _row(run, setting, seeds[0], values[0])
+            row = _row(run, setting, seed, metric)
             if isinstance(row, str):
                 left_out[row] += 1
                 continue
-            key = (*row.levels.values(), row.seed)
+            key, failed = (*_texts(row, setting), row.seed), run.state.lower() in _FAILED
             if key in rows:
-                raise RequestError(
-                    f"{run.where}: a second value of {_text(row.levels)} and seed "
-                    f"{shown(row.seed, 40)}.",
-                    "Give each run one line, or name with --setting what tells them apart.",
-                )
-            rows[key] = row
+                if not failed and key not in lost:
+                    raise RequestError(
+                        f"{run.where}: a second value of {_text(row.levels)} and seed "
+                        f"{shown(row.seed, 40)}.",
+                        "Give each run one line, or name with --setting what tells them apart.",
+                    )
+                left_out["that failed beside another of these levels and seed"] += 1
+            if key not in rows or not failed:
+                rows[key] = row
+                (lost.add if failed else lost.discard)(key)
     del faults.found[_MOST:]
     faults.check()
     if not rows:
-        message = f"{name}: no run has a value of {shown(values[0], 40)}."
+        message = f"{name}: no run has a value of {shown(metric, 40)}."
         raise RequestError(message, "; ".join(left_out))
-    varying = [key for key in setting if len({row.levels[key] for row in rows.values()}) > 1]
+    varying = [key for key in setting if len({_texts(row, [key]) for row in rows.values()}) > 1]
     notes = [f"left out: {many(count, 'run')} {why}" for why, count in left_out.items()]
-    notes += [f"{values[0]}: each run's {found.value}"] if found.value else []
-    return ResultsTable(source, seeds[0], values[0], tuple(varying), [*rows.values()], notes)
+    notes += [f"{metric}: each run's {results.value}"] if results.value else []
+    return ResultsTable(source, seed, metric, tuple(varying), [*rows.values()], notes)
 
 
 def _row(run: ReadRun, setting: Sequence[str], seed: str, metric: str) -> Row | str:
     """Return a run with its levels, or why it is left out."""
-    found, cell = level_of(run.config.get(seed)), run.metrics.get(metric)
+    seed_level, cell = level_of(run.config.get(seed)), run.metrics.get(metric)
     if run.state.lower() in _UNFINISHED:
         return "that did not finish yet"
     if run.state.lower() in _FAILED:
         cell = math.nan
     if cell is None or not str(cell).strip():
         return f"without {metric}"
-    if found is None:
+    if seed_level is None:
         raise RequestError(f"{run.where}: has no {seed}.", "Give each run its seed.")
     try:
         value = float(cell)
@@ -145,7 +154,7 @@ def _row(run: ReadRun, setting: Sequence[str], seed: str, metric: str) -> Row | 
     if math.isfinite(value) and abs(value) > _LARGEST:
         raise RequestError(f"{run.where}: {metric} {shown(cell, 40)} is too large.")
     levels = {key: level_of(run.config.get(key)) for key in setting}
-    return Row(levels, show_value(found), value if math.isfinite(value) else None)
+    return Row(levels, show_value(seed_level), value if math.isfinite(value) else None)
 
 
 def level_of(cell: Any) -> Any:
@@ -164,8 +173,23 @@ def level_of(cell: Any) -> Any:
     return int(number) if number.is_integer() and abs(number) < 2**53 else number
 
 
+def _texts(row: Row, keys: Iterable[str]) -> tuple[str, ...]:
+    """Return a run's levels as texts, which tell true from 1."""
+    return tuple(show_value(row.levels[key]) for key in keys)
+
+
 def _text(levels: Mapping[str, Any], comma: str = ", ") -> str:
     return shown(comma.join(f"{key}={show_value(level)}" for key, level in levels.items()), 200)
+
+
+def read_direction(metric: str, direction: Direction | None) -> Direction:
+    """Return which way is better, as the metric's name says if it is not given; or refuse."""
+    words = re.findall(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*", metric)
+    lower, higher = (any(x.fullmatch(word.lower()) for word in words) for x in (_LOWER, _HIGHER))
+    if direction is None and lower == higher:
+        message = f"Whether higher values of {shown(metric, 40)} are better is not known."
+        raise RequestError(message, "Give --direction maximize or minimize.")
+    return direction or ("minimize" if lower else "maximize")
 
 
 def compare_results(
@@ -178,7 +202,7 @@ def compare_results(
 ) -> ResultsComparison:
     """Compare the settings that are one hyperparameter away from the baseline.
 
-    The direction is as the metric's name says, else ``maximize``, where none is given. A margin of
+    The direction is as the metric's name says, where none is given. A margin of
     None is half a point of values that are maximized, 0.005 of those up to 1 and 0.5 of those up to
     100, else 2 % of the baseline's mean. The baseline, ``KEY=VALUE,…``, is the most frequent
     configuration if none is named.
@@ -186,31 +210,33 @@ def compare_results(
     Raises:
         RequestError: If no verdict can come from it.
     """
-    grouped: dict[tuple[Any, ...], list[Row]] = {}
+    grouped: dict[tuple[str, ...], list[Row]] = {}
     for row in table.rows:
-        grouped.setdefault(tuple(row.levels[key] for key in table.keys), []).append(row)
+        grouped.setdefault(_texts(row, table.keys), []).append(row)
     first = _baseline(table, grouped, baseline)
     labelled = table.keys == (_LABEL,) and first == (BASELINE,)
     names = list(dict.fromkeys(row.seed for row in table.rows))
     numbers = {name: number for number, name in enumerate(names)}
     seen: dict[str, tuple[Observed, dict[str, list[Any]]]] = {}
     others: list[dict[str, Any]] = []
-    for levels in (first, *(levels for levels in grouped if levels != first)):
+    before = grouped[first][0].levels
+    for texts in (first, *(texts for texts in grouped if texts != first)):
+        levels = grouped[texts][0].levels
         changed = {
-            key: [before, level]
-            for key, before, level in zip(table.keys, first, levels, strict=True)
-            if level != before
+            key: [before[key], levels[key]]
+            for key, text, other in zip(table.keys, texts, first, strict=True)
+            if text != other
         }
         if len(changed) > 1:
             after = {key: level for key, (_, level) in changed.items()}
-            others.append({"levels": after, "runs": len(grouped[levels])})
+            others.append({"levels": after, "runs": len(grouped[texts])})
             continue
         label = "".join(f"{key}={show_value(pair[1])}" for key, pair in changed.items()) or BASELINE
         if changed and labelled:  # a label key=level names its axis
-            label = show_value(levels[0])
+            (label,) = texts
             key, equals, level = label.partition("=")
             changed = {key: [None, level]} if equals else {}
-        values = {numbers[row.seed]: row.value for row in grouped[levels]}
+        values = {numbers[row.seed]: row.value for row in grouped[texts]}
         complete = {seed: value for seed, value in values.items() if value is not None}
         failed = tuple(seed for seed, value in values.items() if value is None)
         seen[label] = Observed(label, complete, failed), changed
@@ -226,17 +252,15 @@ def compare_results(
         )  # fmt: skip
         hint = "A verdict needs two; --setting names the hyperparameters that matter."
         raise RequestError(f"{name}: {what}.", hint)
-    if direction is None:
-        words = {*re.split(r"[^a-z]+", table.metric.lower())}
-        direction = "minimize" if words & _LOWER_IS_BETTER else "maximize"
-    found = [value for one in (base, *settings) for value in one.values.values()]
+    direction = read_direction(table.metric, direction)
+    every = [value for one in (base, *settings) for value in one.values.values()]
     higher = direction == "maximize"
-    shares = higher and min(found) >= 0 and max(found) <= 100  # or percentages
+    shares = higher and min(every) >= 0 and max(every) <= 100  # or percentages
     if margin is None:
         margin = 0.02 * abs(sum(base.values.values()) / len(base.values))
         if shares:
-            margin = 0.005 if max(found) <= 1 else 0.5
-    standard = Standard(margin, len(settings), higher, step_of(found), pooled=shares, strict=strict)
+            margin = 0.005 if max(every) <= 1 else 0.5
+    standard = Standard(margin, len(settings), higher, step_of(every), pooled=shares, strict=strict)
     judged = judge_observed(base, settings, standard)
     notes = [f"baseline: {_text(dict(zip(table.keys, first, strict=True)))}"] * (not labelled)
     notes += [
@@ -272,25 +296,27 @@ def compare_results(
 
 
 def _baseline(
-    table: ResultsTable, grouped: Mapping[tuple[Any, ...], list[Row]], asked: str | None
-) -> tuple[Any, ...]:
-    """Return the most frequent of the configurations that have the levels asked for."""
-    if asked is None and table.keys == (_LABEL,) and (BASELINE,) in grouped:
+    table: ResultsTable, grouped: Mapping[tuple[str, ...], list[Row]], requested: str | None
+) -> tuple[str, ...]:
+    """Return the most frequent of the configurations that have the requested levels."""
+    if requested is None and table.keys == (_LABEL,) and (BASELINE,) in grouped:
         return (BASELINE,)
-    wanted = dict(pair.partition("=")[::2] for pair in split_commas(asked)) if asked else {}
+    wanted = dict(pair.partition("=")[::2] for pair in split_commas(requested or "") if pair)
     counts = {
-        levels: len(rows)
-        for levels, rows in grouped.items()
+        texts: len(rows)
+        for texts, rows in grouped.items()
         if all(
-            key in rows[0].levels and rows[0].levels[key] == level_of(text)
+            key in rows[0].levels and same_value(rows[0].levels[key], level_of(text))
             for key, text in wanted.items()
         )
     }
-    best = [levels for levels, count in counts.items() if count == max(counts.values())]
+    best = [texts for texts, count in counts.items() if count == max(counts.values())]
     if len(best) == 1:
         return best[0]
-    such = [_text(dict(zip(table.keys, levels, strict=True)), ",") for levels in best or grouped]
-    what = f"{len(best)} configurations have as many runs" if best else f"no run has {shown(asked)}"
+    such = [_text(dict(zip(table.keys, texts, strict=True)), ",") for texts in best or grouped]
+    what = f"{len(best)} configurations have as many runs" if best else (
+        f"no run has {shown(requested)}"
+    )  # fmt: skip
     raise RequestError(
         f"{shown(table.source, 200)}: {what}; there is {first_few(such, 3)}.",
         f"Name the baseline, such as --baseline {such[0]}; --setting names the hyperparameters "

@@ -1,6 +1,5 @@
 """Read runs that another tool recorded: CSV, JSON lines, Weights & Biases, TensorBoard."""
 
-import csv
 import json
 import re
 from collections import Counter
@@ -12,6 +11,7 @@ from typing import Any
 from paribus.core.errors import RequestError, shown
 from paribus.core.fileio import existing, user_path
 from paribus.core.records.run_dir import RECORD
+from paribus.core.training.metric_files import read_rows, read_scalars
 from paribus.sweeps.analysis.wandb_records import read_records
 
 _FILES, _PROJECT = (".csv", ".jsonl"), "wandb:"
@@ -68,30 +68,15 @@ def read_results(source: str) -> ReadResults:
 
 def _lines(path: Path) -> ReadResults:
     """Return a run for each line of a CSV or JSON lines file."""
-    name, number, runs = shown(path, 200), 1, []
-    columns: list[str] = []
-    try:
-        text = path.read_text(encoding="utf-8-sig").splitlines()
-        if path.suffix.lower() == ".jsonl":
-            for number, line in enumerate(text, 1):
-                cells = _flat(json.loads(line).items())
-                columns += [key for key in cells if key not in columns]
-                runs.append(ReadRun(f"{name}, line {number}", cells, cells))
-            return ReadResults(runs, columns)
-        lines = csv.DictReader(text)
-        lines.fieldnames = columns = [column.strip() for column in lines.fieldnames or ()]
-        for row in lines:
-            where, number = f"{name}, line {lines.line_num}", lines.line_num + 1
-            if None in row or None in row.values():
-                raise RequestError(f"{where}: has too {'many' if None in row else 'few'} fields.")
-            runs.append(ReadRun(where, row, row, row.get("State", "")))
-        return ReadResults(runs, columns)
-    except (UnicodeDecodeError, OSError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise RequestError(f"{name}: cannot be read ({reason}).") from error
-    except (csv.Error, ValueError, AttributeError, RecursionError) as error:
-        reason = error if isinstance(error, csv.Error) else "it is no JSON object"
-        raise RequestError(f"{name}, line {number}: cannot be read ({reason}).") from error
+    columns, rows = read_rows(path, shown(path, 200))
+    for where, row in rows:
+        if columns and (None in row or None in row.values()):
+            raise RequestError(f"{where}: has too {'many' if None in row else 'few'} fields.")
+    lines = [(where, row if columns else _flat(row.items())) for where, row in rows]
+    names = columns or [*dict.fromkeys(key for _, cells in lines for key in cells)]
+    state = "State" in columns
+    runs = [ReadRun(where, row, row, row["State"] if state else "") for where, row in lines]
+    return ReadResults(runs, names)
 
 
 def _flat(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -168,24 +153,13 @@ def _events(source: Path, folder: Path) -> tuple[dict[str, Any], dict[str, float
 
     The others are the ``key=value`` words of its path below the source.
     """
-    try:
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-        from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
-    except ImportError as error:
-        message = "TensorBoard's files are read by tensorboard, which is not installed."
-        hint = "Install it: pip install 'paribus[tensorboard]'."
-        raise RequestError(message, hint) from error
-    import numpy as np
-
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 1}).Reload()
+    scalars, of_plugins = read_scalars(folder)
     config: dict[str, Any] = dict(_WORD.findall(folder.relative_to(source).as_posix()))
-    # The shortest text of a float32 is the number that was logged: 0.91, not 0.91000003.
-    metrics = {
-        tag: float(str(np.float32(events.Scalars(tag)[-1].value)))
-        for tag in events.Tags()["scalars"]
-    }
-    session = events.summary_metadata.get("_hparams_/session_start_info")
+    metrics = {tag: values[-1][1] for tag, values in scalars.items()}
+    session = of_plugins.get("_hparams_/session_start_info")
     if session:
+        from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
         start = HParamsPluginData.FromString(session.plugin_data.content).session_start_info
         config |= {key: getattr(v, v.WhichOneof("kind")) for key, v in start.hparams.items()}
     return config, metrics, bool(session)

@@ -16,20 +16,25 @@ def read_records(file: Path) -> Iterator[Any]:
     """Yield the records of a ``.wandb`` file, up to where a kill cut it off.
 
     Raises:
-        DecodeError: One of them is damaged.
+        ValueError: It is another file, or one of them is damaged.
+        DecodeError: One of them is none.
     """
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
     data, at, parts = file.read_bytes(), len(_HEADER), b""
+    if data[:4] != _HEADER[:4]:
+        raise ValueError
     while at + _CHUNK.size <= len(data):
         if (left := _BLOCK - at % _BLOCK) < _CHUNK.size:
             at += left
             continue
-        _, length, kind = _CHUNK.unpack_from(data, at)
-        parts += data[at + _CHUNK.size : at + _CHUNK.size + length]
-        at += _CHUNK.size + length
+        checksum, length, kind = _CHUNK.unpack_from(data, at)
+        start, at = at + _CHUNK.size, at + _CHUNK.size + length
         if kind == 0 or at > len(data):
             return
+        if crc32(data[start - 1 : at]) != checksum:  # of the kind and what follows
+            raise ValueError
+        parts += data[start:at]
         if kind in (_WHOLE, _LAST):
             yield Record.FromString(parts)
             parts = b""

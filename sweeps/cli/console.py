@@ -286,21 +286,21 @@ def run_options(command: Command) -> Command:
     return trust_option(root_option(json_option(command)))
 
 
-def _names(_context: Any, _parameter: Any, text: str | None) -> list[str]:
-    return [name.strip() for name in split_commas(text)] if text else []
+def _names(_context: Any, _parameter: Any, texts: Sequence[str]) -> list[str]:
+    return [name.strip() for text in texts for name in split_commas(text) if name.strip()]
 
 
 def results_options(command: Command) -> Command:
     """Add what says how RESULTS of another tool are read and compared."""
     for option in (
         click.option("--direction", type=click.Choice(["maximize", "minimize"]),
-                     help="Which way is better in RESULTS; default: minimize of a loss or error, "
-                     "else maximize."),
+                     help="Which way is better in RESULTS; default: as the metric's name says, "
+                     "such as loss or accuracy."),
         click.option("--baseline", metavar="KEY=VALUE,...",
                      help="The baseline in RESULTS; default: the most frequent configuration."),
         click.option("--seed", metavar="COLUMN",
                      help="The seed in RESULTS; default: its column seed."),
-        click.option("--setting", metavar="COLUMN,...", callback=_names,
+        click.option("--setting", metavar="COLUMN,...", multiple=True, callback=_names,
                      help="The hyperparameters in RESULTS; default: its column setting, or all "
                      "that W&B and TensorBoard know."),
         click.option("--metric", metavar="NAME",

@@ -255,5 +255,7 @@ def export_command(
         return print_json({key: value for key, value in document.items() if key != "content"})
     say(f"run {found.schema['run']}: {file}; what goes in and comes out: {beside}")
     say(f"checked on {found.examples} examples: outputs differ by at most {found.difference:.1e}")
+    if found.precision != "fp32":
+        say(f"it computes in fp32, and is checked against that; the run in {found.precision}")
     rows = [[key, *map(number, both)] for key, both in found.metrics.items()]
     return table(("metric", "PyTorch", "ONNX"), rows, right=(1, 2))

@@ -12,7 +12,7 @@ import rich_click as click
 from rich.filesize import decimal
 
 from paribus.core.config.schema import Direction
-from paribus.core.config.values import show_value
+from paribus.core.config.values import show_value, split_commas
 from paribus.core.errors import DamagedError, Faults, RequestError, many, shown
 from paribus.core.fileio import creating, verify_manifest, write_bytes
 from paribus.core.records.run_dir import HISTORY, RECORD, RunFolder
@@ -50,14 +50,14 @@ def import_command(
     seed: str | None,
     metric: str | None,
     baseline: str | None,
-    direction: str | None,
+    direction: Direction | None,
     as_json: bool,
 ) -> None:
     """Write RESULTS of another tool, as `compare` reads them, to a CSV file.
 
     It has the hyperparameters that vary, the seed and the metric of each run.
     """
-    from paribus.sweeps.analysis.imported_results import load_table
+    from paribus.sweeps.analysis.imported_results import load_table, read_direction
     from paribus.sweeps.report.page import checked_output
 
     faults, table, file = Faults(), None, None
@@ -65,6 +65,7 @@ def import_command(
         file = checked_output(output, (".csv",), "The file")
     with faults.collecting():
         table = load_table(source, setting, seed, metric)
+        read_direction(table.metric, direction)
     faults.check()
     assert table
     assert file
@@ -79,10 +80,12 @@ def import_command(
         raise RequestError(message, "Name another file, or remove it.")
     with creating(f"The file {file}"):
         write_bytes(file, text.getvalue().encode())
+    pairs = split_commas(baseline or "")  # the table has only what varies
+    kept = ",".join(pair for pair in pairs if pair.partition("=")[0] in table.keys)
     given = {"setting": ",".join(table.keys), "seed": table.seed, "metric": table.metric,
-             "baseline": baseline, "direction": direction}  # fmt: skip
+             "baseline": kept, "direction": direction}  # fmt: skip
     again = [word for name, value in given.items() if value for word in (f"--{name}", value)]
-    settings = len({tuple(row.levels[key] for key in table.keys) for row in table.rows})
+    settings = len({tuple(show_value(row.levels[key]) for key in table.keys) for row in table.rows})
     counts = {"run": len(table.rows), "setting": settings,
               "seed": len({row.seed for row in table.rows})}  # fmt: skip
     if as_json:

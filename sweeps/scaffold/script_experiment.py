@@ -12,7 +12,7 @@ from typing import Any
 from paribus.core.config.command import key_of
 from paribus.core.config.schema import DIRECTIONS, split_override
 from paribus.core.config.values import parse_value, split_commas
-from paribus.core.errors import Faults, nearest, shown
+from paribus.core.errors import Faults, RequestError, nearest, shown
 from paribus.core.fileio import creating
 from paribus.sweeps.scaffold.write_experiment import (
     check_name,
@@ -23,7 +23,9 @@ from paribus.sweeps.scaffold.write_experiment import (
 )
 
 _SEEDS = ("seed", "random_seed", "random_state", "manual_seed")
-_FOLDERS = re.compile(r"(out|output|save|log|logging|results?|run|model)(_?(dir|path|folder))?")
+_FOLDERS = re.compile(
+    r"out(put)?|(out|output|save|log|logging|results?|run|model)_?(dir|path|folder)"
+)
 _PLAIN = re.compile(r"[\w@%+=:,./{}-]+")
 
 
@@ -74,15 +76,20 @@ def for_command(
     more = {"FOLDER": str(Path.cwd()), **({"METRICS": metrics} if metrics else {})}
     text = _text(command, command, baseline, {k: v for k, v in select.items() if v}, more)
     script = next((word for word in words if word.endswith(".py")), words[0])
-    stem, digest = re.sub(r"\W+", "_", Path(script).stem), hashlib.sha256(text.encode()).hexdigest()
-    file = folder / f"{stem[:40]}_{digest[:6]}.py"
-    if not file.exists():
+    stem, content = re.sub(r"\W+", "_", Path(script).stem), text.encode()
+    # A run's id has the file's name: of the command alone, as levels are part of it already.
+    folder /= hashlib.sha256(content).hexdigest()[:12]
+    file = folder / f"{stem[:40]}_{hashlib.sha256(command.encode()).hexdigest()[:6]}.py"
+    if file.exists():
+        if file.read_bytes() != content:  # it would be executed
+            raise RequestError(f"{shown(file, 300)} is there, with other content.", "Move it away.")
+    else:
         for place in reversed([p for p in (folder, *folder.parents) if not p.exists()]):
             undo.callback(_remove_folder, place)
         undo.callback(file.unlink, missing_ok=True)
         with creating(f"The experiment {file}"):
             folder.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8")
+            file.write_bytes(content)
     return file
 
 
@@ -116,12 +123,14 @@ def for_script(name: str, script: str, folder: Path) -> tuple[Path, list[str]]:
         faults.add(f"{shown(script)} cannot be read: {error}.", "Name a Python script.")
     faults.check()
     words, baseline, axes, notes = ["python", shlex.quote(script)], {}, {}, list[str]()
-    for flag, default, choices in filter(None, map(_option, calls)):
+    for flag, default, choices, kind in filter(None, map(_option, calls)):
         key = key_of(flag)
-        if key in _SEEDS or _FOLDERS.fullmatch(key):
+        if (key in _SEEDS and kind is not bool) or (_FOLDERS.fullmatch(key) and kind is str):
             words += [flag, "{seed}" if key in _SEEDS else "{out}"]
         elif default is None:
             notes.append(f"{flag} is left out: it has no default that is one number or word.")
+        elif key in ("seed", "out", "name"):
+            notes.append(f"{flag} is left out: it cannot be {{{key}}}, which is no hyperparameter.")
         else:
             words += [f"{{{flag}}}"] if isinstance(default, bool) else [flag, f"{{{key}}}"]
             baseline[key] = default
@@ -141,10 +150,11 @@ def for_script(name: str, script: str, folder: Path) -> tuple[Path, list[str]]:
     return file, notes
 
 
-def _option(call: ast.Call) -> tuple[str, Any, Sequence[Any]] | None:
-    """Return an option's flag, default and choices; None where a call defines no option.
+def _option(call: ast.Call) -> tuple[str, Any, Sequence[Any], type | None] | None:
+    """Return an option's flag, default, choices and type; None where a call defines no option.
 
-    The default is None if it is not one plain value.
+    The default is None if it is not one plain value; the type is bool where it takes no value,
+    and str where it takes any text.
     """
     name = getattr(call.func, "attr", getattr(call.func, "id", ""))
     flags = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
@@ -159,13 +169,16 @@ def _option(call: ast.Call) -> tuple[str, Any, Sequence[Any]] | None:
         with suppress(ValueError):
             given[keyword] = ast.literal_eval(text)
     if given.get("action") in ("store_true", "store_false") or given.get("is_flag"):
-        return flag, False, (True,)
+        return flag, False, (True,), bool
     default = given.get("default")
     if texts.get("type") == "float" and type(default) is int:
         default = float(default)
     if type(default) not in (int, float, str) or {"nargs", "multiple"} & texts.keys():
         default = None
-    return flag, default, given.get("choices", ())
+    kind: type | None = bool if "action" in texts else str
+    if "choices" in texts or texts.get("type") in ("int", "float") or type(default) in (int, float):
+        kind = None
+    return flag, default, given.get("choices", ()), kind
 
 
 def _text(

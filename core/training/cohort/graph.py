@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from paribus.core.components.adapter import Adapter
 from paribus.core.components.models import Dropout, dropped_of_65536
 from paribus.core.rng import digest_of_globals
 from paribus.core.training.cohort.kernels import ACTIVATIONS
@@ -278,8 +277,7 @@ def _refuse_more_than_parameters(model: nn.Module) -> None:
     """Refuse what acts on a module from outside its forward, or is kept beside its parameters."""
     for name, module in model.named_modules():
         hooks = [hook for kind in _HOOKS for hook in getattr(module, kind).values()]
-        foreign = [h for h in hooks if not isinstance(getattr(h, "__self__", None), Adapter)]
-        if foreign or "forward" in vars(module):
+        if hooks or "forward" in vars(module):
             raise UnsupportedModel(f"{name or 'the model'} has hooks")
     parameters = dict(model.named_parameters(remove_duplicate=False))
     if more := sorted(set(model.state_dict()) ^ set(parameters)):

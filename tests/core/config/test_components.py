@@ -31,7 +31,7 @@ def test_every_short_name_resolves(kind, name, small):
         ("loss", "torch.nn.functional.cross_entropy", "torch"),
         ("model", "torch.nn.Linear", "torch"),
         ("model", "torchvision.models.resnet18", "torchvision"),
-        ("data", "sklearn.datasets.load_wine", "sklearn"),
+        ("data", "sklearn.datasets.make_moons", "sklearn"),
         ("model", "Net", "paribus_experiment_small"),
         ("model", "small.py:Net", "paribus_experiment_small"),
         ("loss", "soft", "paribus_experiment_small"),

@@ -1,5 +1,6 @@
 """Splits by columns: whole groups, the order of time with a gap, shares of a column's values."""
 
+import math
 from itertools import chain
 
 import numpy as np
@@ -100,6 +101,36 @@ def test_dates_of_any_form_are_ordered_and_their_gap_is_a_duration():
     ]  # of 70 and 15, six days of each left out
     later = days.to_numpy()[found[0][1]].min() - days.to_numpy()[found[0][0]].max()
     assert later == np.timedelta64(7, "D")
+
+
+AGES = [f"{n}-06-01" for n in range(1500, 1540)]
+
+
+@pytest.mark.parametrize(
+    ("when", "gap"),
+    [
+        ([*(f"2020-01-{n:02}" for n in range(1, 32)), *["9999-12-31"] * 9], "1d"),
+        ([f"31/12/{n}" for n in range(2250, 2290)], "1d"),
+        (AGES, "300d"),
+        (np.array(AGES, dtype="datetime64[D]"), "300d"),
+        (np.array(AGES, dtype="datetime64[s]"), "1ns"),
+        (np.arange(2**63 - 20, 2**63 + 20, dtype=np.uint64), 3.0),
+        (np.arange(-(2**63), -(2**63) + 40), 2.5),
+        (np.arange(2**62, 2**62 + 40), 3.0),
+        (np.arange(-128, -88, dtype=np.int8), 3.0),
+    ],
+)
+def test_times_of_any_size_are_in_their_order(when, gap):
+    for length in (None, gap):
+        train, val, test = parts_of({"t": when}, time_on="t", gap=length)
+        assert max(train) < min(val) <= max(val) < min(test)
+        assert max(test) == 39
+
+
+def test_a_gap_that_no_time_can_have_is_refused():
+    for when, gap in (([1, 2, 3, 4], math.inf), (AGES, "999999999d")):
+        with pytest.raises(RequestError, match=r"split\.gap=.* does not fit split\.time_on=t"):
+            parts_of({"t": when}, time_on="t", gap=gap)
 
 
 def test_a_column_is_stratified_by_in_place_of_the_class():

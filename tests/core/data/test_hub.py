@@ -1,6 +1,7 @@
 """Data sets that the library `datasets` reads from local files: trained, evaluated, reproduced."""
 
 import json
+import os
 
 import numpy as np
 import pandas
@@ -150,6 +151,27 @@ def test_the_place_of_a_file_is_no_part_of_the_id(paribus, folder, tmp_path):
         for words in ([], [there])
     ]
     assert ids[0] == ids[1]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet", "folder"])
+def test_a_file_is_read_as_it_is_now(tmp_path, name):
+    """The library's cache knows a file by its path and time, which a copy may keep."""
+    from paribus.core.data.hub import datasets
+
+    (tmp_path / "folder").mkdir()
+    file = tmp_path / (name if name != "folder" else "folder/train.csv")
+    for labels in ([0, 1, 0, 1], [1, 0, 1, 0]):
+        frame = pandas.DataFrame({"a": [1.5, 2.5, 3.5, 4.5], "label": labels})
+        if file.suffix == ".parquet":
+            frame.to_parquet(file)
+        elif file.suffix == ".csv":
+            frame.to_csv(file, index=False)
+        else:
+            frame.to_json(file, orient="records", lines=True)
+        os.utime(file, (1e9, 1e9))
+        found, targets, _ = datasets(str(tmp_path / name))
+        assert targets.tolist() == labels
+        assert found["a"].tolist() == [1.5, 2.5, 3.5, 4.5]
 
 
 def test_the_network_is_not_asked(folder, monkeypatch):

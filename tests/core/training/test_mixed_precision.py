@@ -7,10 +7,12 @@ import torch
 from jobs import lines_of, reports_and_states
 from torch import nn
 
+from paribus.core.components.models import load_weights
 from paribus.core.errors import RequestError
 from paribus.core.rng import epoch_order
 from paribus.core.training.engine import Job
 from paribus.core.training.loop import Loop
+from paribus.core.training.train_state import make_architecture
 
 SGD = {"name": "sgd", "lr": 0.1, "momentum": 0.9}
 TRAIN = {"epochs": 3, "batch_size": 16}
@@ -148,12 +150,62 @@ def test_averaged_weights_are_those_of_the_formula(small):
     assert reports[-1].best.epoch == 3
     for name, value in model.state_dict().items():
         torch.testing.assert_close(found[name], value, rtol=0, atol=1e-6)
-    for name, value in now.items():
-        assert torch.equal(state["model"][name], value)
+    for place, value in enumerate(now.values()):  # while it is evaluated, kept in its place
+        assert torch.equal(state["ema"][f"module.{place}"], value)
     val = small.resolver.data(small.asked(), 0).val
     with torch.no_grad():
         loss = nn.functional.cross_entropy(model.eval()(val.inputs), val.targets).item()
     assert reports[-1].line["metrics"]["val/loss"] == pytest.approx(loss, rel=1e-5)
+
+
+CLOSED = """
+
+class Closed(nn.Module):
+    def __init__(self, in_features: int, num_classes: int):
+        super().__init__()
+        self.layer = layer = nn.Linear(in_features, num_classes)
+        self.twin = nn.Parameter(layer.bias.detach())  # in the same memory
+        self.forward = lambda x: layer(x) + (x.mean() if self.training else 0)
+
+
+def compiled(in_features: int, num_classes: int):
+    return torch.compile(nn.Linear(in_features, num_classes), backend="eager")
+
+
+def scripted(in_features: int, num_classes: int):
+    return torch.jit.script(nn.Linear(in_features, num_classes))
+"""
+
+
+@pytest.mark.parametrize("train", [{"ema": 0.99}, {"ema": 0.9, "precision": "bf16"}], ids=str)
+def test_the_weights_that_are_validated_are_those_that_are_saved(write_small, train):
+    small = write_small(CLOSED)
+    run = small.run(model="Closed", optimizer=SGD, train=TRAIN | train)
+    reports, saved = reports_and_states(small.resolver, run)
+    best = reports[-1].best
+    found = Loop().evaluate(Job((run,), small.resolver), best.weights, "val")
+    assert found.metrics["loss"] == best.metrics["val/loss"]
+    assert torch.equal(found.outputs, best.outputs)
+    resumed, _ = reports_and_states(small.resolver, run, saved[0])
+    assert lines_of(resumed) == lines_of(reports)[1:]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script. is deprecated")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("model", ["Closed", "compiled", "scripted"])
+def test_a_model_that_is_no_plain_module_is_trained_and_evaluated(write_small, model, precision):
+    small = write_small(CLOSED)
+    run = small.run(model=model, optimizer=SGD, train=TRAIN | {"precision": precision})
+    reports, _ = reports_and_states(small.resolver, run)
+    best = reports[-1].best
+    found = Loop().evaluate(Job((run,), small.resolver), best.weights, "val")
+    assert torch.equal(found.outputs, best.outputs)
+    _, call = make_architecture(run.configuration, small.experiment)
+    load_weights(call.model, best.weights, "run")
+    val = small.resolver.data(run.requested, 0).val
+    with torch.no_grad():
+        answers = call.attached().eval()(val.inputs)
+    assert torch.equal(answers, best.outputs)
 
 
 def test_idle_values_leave_records_as_they_were(small):

@@ -157,6 +157,27 @@ def test_argparse_without_a_file(call, folder):
     assert (done.code, "bit-exact" in done.out) == (0, True), done
 
 
+def test_the_baseline_is_no_part_of_a_typed_command(call, folder):
+    words = ("--seeds", "2", "--no-wandb", "--json", *ONLY, "--lr", "{lr}", *SEED)
+    first = swept(call, "sweep", "lr=1e-3,1e-2", *words)
+    other = swept(call, "sweep", "lr=1e-2,1e-3", *words)
+    assert (other["runs"]["trained"], other["runs"]["reused"]) == (0, 4)
+    assert other["study"] != first["study"]
+    assert values(other) == values(first)[::-1]
+    again = swept(call, "sweep", "lr=1e-3,1e-2", *words)
+    assert (again["study"], again["runs"]["reused"]) == (first["study"], 4)
+
+
+def test_a_file_in_the_place_of_a_typed_command_is_not_run(call, folder):
+    line = ("sweep", "lr=1,2", "--dry-run", *ONLY, "--lr", "{lr}", *SEED)
+    swept(call, *line[:2], "--seeds", "1", "--no-wandb", "--json", *line[3:])
+    (file,) = (folder / "r" / "commands").rglob("*.py")
+    file.write_text("open('was_run', 'w')\n" + file.read_text())
+    done = call(*line)
+    assert (done.code, (folder / "was_run").exists()) == (2, False)
+    assert f"{file.name} is there, with other content. Move it away." in done.err
+
+
 def test_click_and_nested_json_lines(call, folder):
     (folder / "clicked.py").write_text(CLICK)
     document = swept(call, "sweep", "rate=1,2.5", "kind=a,b", "--seeds", "0,3", "--no-wandb",
@@ -168,9 +189,10 @@ def test_click_and_nested_json_lines(call, folder):
 
 def test_a_json_file_that_it_writes(call, folder):
     (folder / "writes.py").write_text(WRITES_JSON)
-    document = swept(call, "sweep", "x=1,2", "--set", "x=2", "--seeds", "2", "--no-wandb", "--json",
-                     "--metric", "f1", "--metrics-from", "{out}/result.json", "--",
-                     "python", "writes.py", "{x}", "{seed}", "{out}")  # fmt: skip
+    document = swept(call, "sweep", "lambda=1,2", "--set", "lambda=2", "--seeds", "2",
+                     "--no-wandb", "--json", "--metric", "f1",
+                     "--metrics-from", "{out}/result.json", "--",
+                     "python", "writes.py", "{lambda}", "{seed}", "{out}")  # fmt: skip
     assert values(document) == [[2.0, 2.1], [1.0, 1.1]]
 
 
@@ -178,7 +200,10 @@ def test_a_json_file_that_it_writes(call, folder):
     ("name", "text"),
     [
         ("m.csv", "epoch,train/loss,val/loss\n1,5,\n1,,{rate}\n2,4,\n2,,{better}\n"),
-        ("m.jsonl", '{{"epoch": 1, "val/loss": {rate}}}\n{{"epoch": 2, "val/loss": {better}}}\n'),
+        (
+            "m.jsonl",
+            '{{"epoch": 1, "val/loss": {rate}, "a": "\u2028"}}\n\n{{"val/loss": {better}}}\n',
+        ),
         ("m.json", '[{{"val/loss": {rate}, "ok": true}}, {{"val/loss": {better}}}]'),
     ],
 )
@@ -216,6 +241,47 @@ def test_a_regular_expression(call, folder):
     assert values(swept(call, *SWEEP)) == [[0.001, 0.001], [0.01, 0.01]]
 
 
+def printed(call, folder, *lines, metric="loss"):
+    """Run a script that prints these lines."""
+    (folder / "train.py").write_text(f"print({chr(10).join(lines)!r})\n")
+    edit(folder / "mine.py", "val/loss", metric)
+    done = call("run", "mine.py", "--no-wandb", "--json").json
+    history = Path(done["dir"]) / "history.jsonl"
+    return done["reason"], [json.loads(line)["metrics"] for line in history.open()]
+
+
+def test_numbers_that_it_prints(call, folder):
+    lines = (
+        "Train Loss: 0.5 | Val Loss: 0.7 (best val loss: 0.6)",
+        "a=1,234.5 b=0,53 c=1\u202f234 d=0.1,e=.2, g: 93.2% pair=1 pair=2 same=1 same=1",
+        "{'eval_loss': 0.25, 'epoch': 1.0}",
+        'INFO {"val/acc": 0.5, "it": 7}',
+        '{"big": 1' + "0" * 400 + "}",
+    )
+    reason, epochs = printed(call, folder, *lines, metric="Val Loss")
+    assert reason is None
+    numbers = {"Train Loss": 0.5, "Val Loss": 0.7, "best val loss": 0.6, "d": 0.1, "e": 0.2,
+               "g": 93.2, "same": 1, "eval_loss": 0.25, "val/acc": 0.5, "it": 7,
+               "big": None}  # fmt: skip
+    assert epochs == [numbers]
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["loss=1,234.5 acc=0.5"], ["'loss' never came; these did: acc."]),
+        (["val loss: 0.7 | train loss: 0.5"], ["these did: val loss, train loss."]),
+        (["valid: 1, loss=0.7, last loss=0.5"], ["'loss' is 0.5 and 0.7 in one line."]),
+        (["train: loss=0.5", "val: loss=0.7"], ["'loss' stands behind train in one line, val in"]),
+        (["loss=0.5", "Test: loss=0.7"], ["'loss' stands behind nothing in one line, test in"]),
+    ],
+)
+def test_numbers_that_may_be_others_are_refused(call, folder, lines, said):
+    reason, _ = printed(call, folder, *lines)
+    for words in (*said, "METRICS"):
+        assert words in reason
+
+
 def edit(file, old, new):
     text = file.read_text()
     assert old in text
@@ -226,8 +292,12 @@ def test_what_decides_whether_a_run_is_trained_again(call, folder):
     (folder / "data.csv").write_text("1\n")
     (folder / "more").mkdir()
     (folder / "more" / "a.txt").write_text("1")
-    edit(folder / "mine.py", "train.py", "train.py --data=data.csv")
-    edit(folder / "mine.py", "AXES", 'INPUTS = ["more"]\nAXES')
+    (folder / "other.txt").write_text("1")
+    (folder / "launch.py").write_text(
+        "import runpy, sys\nsys.argv.pop(0)\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    edit(folder / "mine.py", "train.py", "launch.py train.py --data=data.csv")
+    edit(folder / "mine.py", "AXES", f'INPUTS = ["more", "{folder}/o*.txt"]\nAXES')
     counts = swept(call, *SWEEP)["runs"]
     assert (counts["trained"], counts["reused"]) == (4, 0)
     assert swept(call, *SWEEP)["runs"]["reused"] == 4
@@ -237,6 +307,7 @@ def test_what_decides_whether_a_run_is_trained_again(call, folder):
         ("train.py", "val/loss: %.4f", "val/loss: %.5f"),
         ("helper.py", "/ 100", "/ 1000"),
         ("data.csv", "1", "2"),
+        ("other.txt", "1", "2"),
         ("more/a.txt", "1", "2"),
         ("mine.py", "train.py", "train.py --act relu"),
     ):
@@ -246,6 +317,28 @@ def test_what_decides_whether_a_run_is_trained_again(call, folder):
         assert f"{Path(file).name if file != 'more/a.txt' else '*'}: changed" in done.err, done.err
     (folder / "more" / "b.txt").write_text("1")
     assert swept(call, *SWEEP)["runs"]["trained"] == 4
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_file_that_is_edited_while_the_command_reads_it_is_no_run(call, folder, code):
+    """It reads its file late and puts it back later: nothing of it may be taken for the plan's."""
+    (folder / "late.py").write_text(
+        "import sys\nfrom pathlib import Path\nfile = Path('rate.txt')\nrate = file.read_text()\n"
+        "Path('new.txt').write_text(rate)\n"
+        "if rate == '1':\n    file.write_text('3')\n"
+        f"print('val/loss:', file.read_text(), flush=True)\nsys.exit({code} * (rate == '1'))\n"
+    )
+    edit(folder / "mine.py", "train.py", "late.py rate.txt new.txt")
+    (folder / "rate.txt").write_text("1")
+    done = call("run", "mine.py", "--no-wandb", "--json")
+    assert done.code != 0
+    assert "rate.txt: " in done.err + done.out
+    assert "what was trained is not what was planned" in done.err + done.out
+    assert not [*folder.glob("r/runs/*/run.json")]
+    (folder / "rate.txt").write_text("2")
+    (folder / "new.txt").unlink()
+    done = call("run", "mine.py", "--no-wandb", "--json")
+    assert (done.code, done.json["status"]) == (0, "complete"), done
 
 
 def test_reproduce_says_which_file_was_edited(call, folder):
@@ -283,7 +376,7 @@ def test_a_metric_that_never_came_is_named_with_those_that_did(call, folder):
     assert "Did you mean 'val/loss'?" in reason
     (folder / "mine.py").write_text(FILE + 'METRICS = "{out}/m.json"\n')
     done = call("run", "mine.py", "--no-wandb", "--json")
-    assert "m.json, which METRICS names, cannot be read" in done.json["reason"]
+    assert "METRICS: m.json: cannot be read (No such file or directory)" in done.json["reason"]
 
 
 @pytest.mark.parametrize(
@@ -310,7 +403,7 @@ def test_a_command_that_cannot_end_well_is_not_tried_with_every_setting(call, fo
         assert "No other run was begun. Correct the command, its --metric or SELECT; " in line
         (run,) = (folder / "r" / "runs").iterdir()
         assert str(run.relative_to(folder) / "log.txt") in line
-        assert len(line) < 400
+        assert len(line) < 500
         assert line == done.err.splitlines()[-1]
 
 
@@ -375,6 +468,21 @@ def test_the_script_ends_with_paribus_and_its_run_begins_again(folder, how, pari
     assert (done.code, done.json["runs"]["trained"]) == (0, 4), done
 
 
+def test_what_a_script_leaves_running_ends_with_it(call, folder):
+    (folder / "train.py").write_text(
+        "import subprocess, sys\n"
+        "left = subprocess.Popen(['sleep', '600'])\n"
+        "open('pid', 'w').write(str(left.pid))\n"
+        "subprocess.Popen([sys.executable, '-c',\n"
+        "                  'import time; time.sleep(1); print(\"val/loss=0.5\")'])\n"
+    )
+    began = time.monotonic()
+    done = call("run", "mine.py", "--no-wandb", "--json")
+    assert (done.code, done.json["best"]["metrics"]) == (0, {"val/loss": 0.5})
+    assert time.monotonic() - began < 300
+    assert not is_alive(pid_of(folder))
+
+
 def test_a_run_that_is_silent_is_given_up(call, folder):
     done = call("sweep", "mine.py", "lr=0.01", "--seeds", "1", "--set", "trouble=hang",
                 "--no-wandb", "--run-timeout", "1", "--workers", "2")  # fmt: skip
@@ -397,6 +505,10 @@ def test_runs_are_logged_to_wandb(call, folder):
         (("lr=1,2", *ONLY, *SEED), ["COMMAND has no {lr}."]),
         (("lr=1,2", *ONLY, "{lr}", "{width}", *SEED), ["BASELINE has no 'width'."]),
         (("lr=1,2", *ONLY, "{lr:.2f}", *SEED), ["{lr} in '{lr:.2f}' is no hyperparameter."]),
+        (("lr=1,2", *ONLY, "{lr}", "{--seed}", *SEED), ["{--seed} in '{--seed}' is no hyperp"]),
+        (("lr=1,2", *ONLY, "{lr}", "{--out}", *SEED), ["{--out} in '{--out}' is no hyperparam"]),
+        (("lr=1,2", *ONLY, "{lr}", "{--lr}", *SEED), ["{--lr} is a flag", "and {lr} is none"]),
+        (("lr=1,2", *ONLY, "{name}", *SEED), ["{name} in '{name}' is no hyperparameter"]),
         (("lr=1,2", *ONLY, "{lr", *SEED), ["'{lr': expected '}' before end of string."]),
         (("lr=1:2", *ONLY, "{lr}", *SEED), ["does not say which level is the baseline", "--set"]),
         (("lr", *ONLY, "{lr}", *SEED), ["'lr' is not KEY=LEVELS."]),
@@ -435,6 +547,12 @@ def test_bad_input_is_one_line_and_creates_nothing(call, folder, words, said):
         ("BASELINE['use_amp'] = 1\n", ["{--use-amp} is a flag: BASELINE use_amp must be True or"]),
         ("INPUTS = ['data/*.csv']\n", ["INPUTS: there is no file 'data/*.csv' in"]),
         ("INPUTS = 'x'\n", ["INPUTS is no list of files."]),
+        ("INPUTS = ['/nowhere/x*']\n", ["INPUTS: there is no file '/nowhere/x*'"]),
+        ("INPUTS = ['**x', '\\0', 'x' * 300]\n", ["INPUTS: there is no file '**x'", "xxx"]),
+        ("FOLDER = 5\n", ["FOLDER is no path"]),
+        ("COMMAND = None\n", ["COMMAND is no command"]),
+        ("COMMAND = '\\0 {seed}'\n", ["there is no program"]),
+        (f"COMMAND = 'python {'x' * 300}.py {{seed}}'\n", ["there is no 'xxx"]),
         ("METRICS = '{out}/x.xml'\n", ["of a file .json, .jsonl or .csv, or a folder"]),
         ("FOLDER = '/nowhere'\nSELECT = {}\n", ["folder /nowhere is not there", "SELECT does not"]),
     ],
@@ -442,6 +560,11 @@ def test_bad_input_is_one_line_and_creates_nothing(call, folder, words, said):
 def test_what_is_wrong_with_a_file_is_said_together(call, folder, more, said):
     (folder / "mine.py").write_text(FILE + more)
     refused(call(*SWEEP[:-1]), folder / "r", *said)
+
+
+def test_a_word_may_be_long(call, folder):
+    edit(folder / "mine.py", "'{trouble}'", f"'{{trouble}}' --data {'x' * 300}")
+    assert call("run", "mine.py", "--no-wandb").code == 0
 
 
 def test_new_reads_options_and_runs_nothing(paribus, folder):
@@ -464,6 +587,22 @@ def test_new_reads_options_and_runs_nothing(paribus, folder):
     done = paribus("new", "three", "--script", "clicked.py", "--json", cwd=folder)
     assert "--rate {rate} --kind {kind} --seed {seed}" in (folder / "three.py").read_text()
     assert done.code == 0
+
+
+def test_new_fills_in_the_folder_where_an_option_is_one(paribus, folder):
+    options = ('"--model", default="cnn"', '"--run", default="a"', '"--log", action="store_true"',
+               '"--save", choices=["best", "last"], default="best"', '"--out", type=int, default=9',
+               '"--output", type=int', '"--log-dir", action="append"', '"--seed", action="count"',
+               '"--name", default="x"', '"--save_path", type=Path',
+               '"--model-dir", default="models"')  # fmt: skip
+    lines = [f"parser.add_argument({option})" for option in options]
+    (folder / "options.py").write_text("\n".join(lines))
+    done = paribus("new", "four", "--script", "options.py", cwd=folder)
+    command = ("python options.py --model {model} --run {run} {--log} --save {save} "
+               "--save_path {out} --model-dir {out} --seed {seed}")  # fmt: skip
+    assert f'COMMAND = "{command}"' in (folder / "four.py").read_text()
+    for flag in ("--out", "--output", "--log-dir", "--seed", "--name"):
+        assert f"{flag} is left out: it " in done.out
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,9 @@ odd_%&,c,0.5
 """
 
 
+HIGHER = ("--direction", "maximize")  # what a column called value does not say
+
+
 @pytest.fixture
 def results(tmp_path):
     file = tmp_path / "results.csv"
@@ -32,7 +35,7 @@ def results(tmp_path):
 
 
 def test_verdicts_on_a_file_are_scipys_paired_test(paribus, results):
-    found = paribus("compare", results, "--json").json
+    found = paribus("compare", results, "--json", *HIGHER).json
     baseline, lr, odd, empty = found["settings"]
     assert (baseline["verdict"], lr["verdict"], odd["verdict"]) == (None, "better", "undecided")
     theirs = ttest_rel([0.95, 0.955, 0.957], [0.91, 0.92, 0.915])
@@ -45,12 +48,12 @@ def test_verdicts_on_a_file_are_scipys_paired_test(paribus, results):
     assert "left out: 1 run without value" in found["notes"]
     other = paribus("compare", results, "--json", "--direction", "minimize").json
     assert other["settings"][1]["verdict"] == "worse"
-    wide = paribus("compare", results, "--json", "--margin", "0.1").json
+    wide = paribus("compare", results, "--json", "--margin", "0.1", *HIGHER).json
     assert wide["settings"][1]["verdict"] == "equivalent"
 
 
 def test_the_table_says_which_question_it_answers(paribus, results):
-    lines = paribus("compare", results).out.splitlines()
+    lines = paribus("compare", results, *HIGHER).out.splitlines()
     assert lines[0] == f"results {results}"
     assert [line.split()[0] for line in lines[4:8]] == ["baseline", "lr", "0.1", "odd_%&"]
     assert "verdict: on the same data, for other seeds" in lines
@@ -58,8 +61,10 @@ def test_the_table_says_which_question_it_answers(paribus, results):
 
 
 def test_csv_has_every_number_and_reads_back(paribus, results):
-    rows = list(csv.DictReader(io.StringIO(paribus("compare", results, "--format", "csv").out)))
-    found = paribus("compare", results, "--json").json["settings"]
+    rows = list(
+        csv.DictReader(io.StringIO(paribus("compare", results, "--format", "csv", *HIGHER).out))
+    )
+    found = paribus("compare", results, "--json", *HIGHER).json["settings"]
     assert [row["setting"] for row in rows] == [s["label"] for s in found]
     assert float(rows[1]["difference"]) == found[1]["delta"]
     assert float(rows[1]["p_holm"]) == found[1]["p_holm"]
@@ -67,11 +72,11 @@ def test_csv_has_every_number_and_reads_back(paribus, results):
 
 
 def test_markdown_and_latex_are_escaped_and_say_how(paribus, results):
-    markdown = paribus("compare", results, "--format", "markdown").out.splitlines()
+    markdown = paribus("compare", results, "--format", "markdown", *HIGHER).out.splitlines()
     assert {line.count(" | ") for line in markdown[:5]} == {6}
     assert r"| odd\_%& |" in markdown[4]
     assert markdown[-1].startswith("Differences to the baseline, paired by seed, on the same data;")
-    latex = paribus("compare", results, "--format", "latex").out
+    latex = paribus("compare", results, "--format", "latex", *HIGHER).out
     assert r"odd\_\%\& & 2 &" in latex
     assert latex.count(r" \\") == 5
     assert r"\toprule" in latex
@@ -129,7 +134,7 @@ def test_ties_of_one_example_are_no_certainty(paribus, tmp_path):
     file = tmp_path / "ties.csv"
     rows = [("baseline", s, 0.9) for s in range(3)] + [("x", s, 0.9 + 1 / 270) for s in range(3)]
     file.write_text("setting,seed,value\n" + "".join(f"{a},{b},{c!r}\n" for a, b, c in rows))
-    found = paribus("compare", file, "--json").json["settings"][1]
+    found = paribus("compare", file, "--json", *HIGHER).json["settings"][1]
     assert found["verdict"] == "undecided"
     assert found["p"] == pytest.approx(0.074, abs=0.001)
     assert np.isfinite(found["detectable"])

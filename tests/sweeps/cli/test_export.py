@@ -42,6 +42,20 @@ class Drawing(Halting):
         return self.head(x) + torch.rand(len(x), 1)
 
 
+def pairs():
+    x = torch.linspace(-1, 1, 80)[:, None]
+    return {"a": x, "b": x.flip(0)}, (x[:, 0] > 0).long()
+
+
+class Both(nn.Module):
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.head = nn.Linear(2, num_classes)
+
+    def forward(self, a, b):
+        return self.head(torch.cat([a, b], 1))
+
+
 BASELINE = {
     "task": "multiclass",
     "data": "digits",
@@ -239,6 +253,22 @@ def test_what_cannot_be_exported_is_refused_in_one_line(call, model):
     assert "cannot be exported" in refused(done, call.folder / "no.onnx", run, model)[0]
     assert not (call.folder / "no.onnx.json").exists()
     assert ("outputs differ by" in done.err) == (model == "Drawing")
+
+
+def test_a_run_in_half_precision_is_exported_in_float32(call):
+    run = trained(call, "train.precision=bf16", "train.epochs=1")
+    _, schema, said = exported(call, run)
+    assert schema["input"]["type"] == "float32"
+    assert said["precision"] == "bf16"
+    recorded = call("evaluate", run, "--json").json["metrics"]["val/accuracy"]
+    assert said["metrics"]["val/accuracy"] == [recorded, pytest.approx(recorded, abs=0.02)]
+    assert "the run in bf16" in call("export", run, "-o", "half.onnx").out
+
+
+def test_inputs_of_several_tensors_are_refused(call):
+    run = trained(call, "data=pairs", "model=Both")
+    done = call("export", run, "-o", "no.onnx")
+    assert "its inputs are several tensors" in refused(done, call.folder / "no.onnx", run)[0]
 
 
 def test_other_refusals_are_one_line_and_write_nothing(call):

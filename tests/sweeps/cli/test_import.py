@@ -97,7 +97,7 @@ def test_labels_give_the_same(as_csv, tmp_path):
             if (c["lr"], c["width"]) in labels]  # fmt: skip
     file = tmp_path / "labels.csv"
     file.write_text("\n".join(["setting,seed,value", *(f"{a},{b},{c}" for a, b, c in rows)]))
-    found, margin, _ = verdicts(file, metric=None, baseline=None)
+    found, margin, _ = verdicts(file, metric=None, baseline=None, direction="maximize")
     assert margin == as_csv[1]
     for label, setting in as_csv[0].items():
         assert {**found[label], "changed": setting["changed"]} == setting
@@ -196,7 +196,8 @@ def test_import_writes_a_table_that_the_printed_command_reads(paribus, tmp_path,
     lines = paribus(*words).out.splitlines()
     assert lines[0] == f"{export}: 17 runs, 4 settings, 5 seeds"
     assert file.read_text().splitlines()[:2] == ["lr,width,seed,val/acc", "0.001,64,0,0.9"]
-    done = paribus(*words, "--baseline", "lr=0.001,width=64")  # the same file again
+    words = ("import", export, "--setting", "lr,width", "--setting=opt", *words[4:])
+    done = paribus(*words, "--baseline", "lr=0.001,width=64,opt=adam")  # the same file again
     again = shlex.split(done.out.replace("\\\n", "").partition("paribus ")[2])
     found = paribus(*again, "--json").json
     assert paribus(*words, "--json").json["settings"] == 4
@@ -265,12 +266,69 @@ def test_the_most_frequent_configuration_is_the_baseline_and_a_loss_is_minimized
     assert (page.kind, page.file.is_file()) == ("results", True)
 
 
+@pytest.mark.parametrize(
+    ("metric", "direction"),
+    [
+        *((name, "minimize") for name in ("mlogloss", "valLoss", "eval/log_loss", "val-RMSE",
+                                          "merror", "test_ppl", "top1_err", "brier_score")),
+        *((name, "maximize") for name in ("valAcc", "F1", "val/f1_macro", "AUROC", "acc1")),
+        *((name, None) for name in ("value", "x", "f1_loss", "neg_mean_error")),
+    ],
+)  # fmt: skip
+def test_which_way_is_better_is_known_or_asked_for(tmp_path, metric, direction):
+    file = write_csv(tmp_path / "all.csv", RUNS, ("lr", "width", "opt", "seed", metric))
+    named = {"setting": ["lr", "width"], "metric": metric, "baseline": "lr=0.001,width=64"}
+    if direction:
+        assert public.compare(file, **named).metric.direction == direction
+        return
+    with pytest.raises(RequestError, match="Give direction maximize or minimize"):
+        public.compare(file, **named)
+    assert public.compare(file, direction="minimize", **named).metric.direction == "minimize"
+
+
+def test_a_run_that_crashed_and_was_run_again_counts_once(as_csv, tmp_path):
+    lost = [(RUNS[n][0], RUNS[n][1], 0.1, state) for n, state in
+            ((0, "crashed"), (0, "failed"), (5, "killed"))]  # fmt: skip
+    named = {"setting": ["lr", "width", "opt"]}
+    for runs in ([*lost, *RUNS], [*RUNS, *lost]):
+        export = write_export(tmp_path / "wb.csv", runs)
+        assert verdicts(export, **named) == as_csv
+        (*_, note) = public.compare(export, **named, **ASKED).notes
+        assert note == "left out: 3 runs that failed beside another of these levels and seed"
+    export = write_export(tmp_path / "twice.csv", [*RUNS, lost[0], RUNS[0]])
+    with pytest.raises(RequestError, match=r"a second value of lr=0\.001"):
+        public.compare(export, **named, **ASKED)
+
+
+def test_true_is_not_1(tmp_path):
+    file = tmp_path / "all.csv"
+    lines = [f"{amp},{s},{s / 100 + gain}" for gain, amp in enumerate(("true", 1, 0, "false"))
+             for s in range(3)]  # fmt: skip
+    file.write_text("\n".join(["amp,seed,acc", *lines]))
+    found = public.compare(file, setting=["amp"], metric="acc", baseline="amp=true")
+    assert [s.label for s in found.settings] == ["baseline", "amp=1", "amp=0", "amp=false"]
+    assert found["amp=false"].changed == {"amp": [True, False]}
+
+
+def test_lines_end_where_lines_end(tmp_path):
+    """Not at a separator of Unicode inside of a text; blank ones are none."""
+    for name, text in (("x.csv", "name,lr,seed,acc\n{}"), ("x.jsonl", "\n{}\n")):
+        rows = [("a\u2028b\x85", lr, seed, lr + seed) for lr in (1, 2) for seed in (0, 1)]
+        keys = ("name", "lr", "seed", "acc")
+        lines = [json.dumps(dict(zip(keys, row, strict=True)), ensure_ascii=False)
+                 if name == "x.jsonl" else ",".join(map(str, row)) for row in rows]  # fmt: skip
+        (tmp_path / name).write_text(text.format("\n\n".join(lines)), encoding="utf-8")
+        found = public.compare(tmp_path / name, setting=["lr", "name"], metric="acc",
+                               baseline="lr=1")  # fmt: skip
+        assert [s.label for s in found.settings] == ["baseline", "lr=2"]
+
+
 def test_labels_with_another_baseline(tmp_path):
     file = tmp_path / "labels.csv"
     lines = [f"{label},{s},{s / 100 + gain}" for gain, label in enumerate(("a", "b", "baseline"))
              for s in range(3)]  # fmt: skip
     file.write_text("\n".join(["setting,seed,value", *lines]))
-    found = public.compare(file, baseline="setting=a")
+    found = public.compare(file, baseline="setting=a", direction="maximize")
     assert [s.label for s in found.settings] == ["baseline", "setting=b", "setting=baseline"]
     assert found["setting=baseline"].changed == {"setting": ["a", "baseline"]}
 
@@ -286,7 +344,8 @@ def test_a_folder_without_results(paribus, tmp_path):
     [
         ("x.jsonl", '{"seed": 0}\n3\n', "line 2: cannot be read (it is no JSON object)"),
         ("x.jsonl", '{"seed": 0}\n{\n', "line 2: cannot be read (it is no JSON object)"),
-        ("x/run.wandb", "nothing", "needs one column with the metric; it has none."),
+        ("x/run.wandb", "nothing", "is damaged. Leave it out."),
+        ("x/run.wandb", "", "is damaged. Leave it out."),
     ],
 )
 def test_files_that_hold_no_runs(tmp_path, name, content, message):
