@@ -77,32 +77,53 @@ def ratios(hits: Tensor, support: Tensor, predicted: Tensor) -> dict[str, Tensor
     }
 
 
-def classification_metrics(targets: Tensor, predicted: Tensor, classes: int) -> dict[str, float]:
-    """Return accuracy (over all decisions), and macro precision, recall and F1, of `per_class`.
+def classification_metrics(
+    targets: Tensor, predicted: Tensor, classes: int
+) -> list[dict[str, float]]:
+    """Return for each run accuracy (over all decisions), and macro precision, recall and F1.
 
-    As torchmetrics and scikit-learn: a class that no example has and that was never predicted is
-    left out of the macro means; such a label counts 0.
+    Targets and predictions are those of `per_class`, of R runs: int64 `[R, N]` or `[R, N, L]`. As
+    torchmetrics and scikit-learn: a class that no example has and that was never predicted is left
+    out of the macro means; such a label counts 0.
     """
-    rows = per_class(targets, predicted, classes)
-    if targets.ndim == 1:
-        occurs = torch.bincount(torch.cat([targets, predicted]), minlength=classes) > 0
-        rows = {name: row[occurs] for name, row in rows.items()}
-    accuracy = (targets == predicted).sum().double() / targets.numel()
-    macro = {name: rows[name].mean().item() for name in ("precision", "recall", "f1")}
-    return {"accuracy": accuracy.item(), **macro}
+    runs, right = len(targets), targets == predicted
+    if targets.ndim == 3:
+        rows = ratios((targets * predicted).sum(1), targets.sum(1), predicted.sum(1))
+        occurs = torch.ones_like(rows["f1"], dtype=torch.bool)
+    else:  # each run counts in classes of its own
+        begins = (torch.arange(runs) * classes).unsqueeze(1)
+        codes = (targets + begins, predicted + begins)
+        counted = (codes[0][right], *(each.flatten() for each in codes))
+        counts = [torch.bincount(each, minlength=runs * classes) for each in counted]
+        rows = ratios(*(count.view(runs, classes) for count in counts))
+        occurs = (counts[1] + counts[2]).view(runs, classes) > 0
+    names = ("precision", "recall", "f1")
+    values = torch.stack([rows[name] for name in names], 1)
+    macro = values.mean(-1)
+    for run in (~occurs.all(1)).nonzero().flatten().tolist():
+        macro[run] = torch.stack([row[occurs[run]].mean() for row in values[run]])
+    accuracies = right.flatten(1).sum(1).double() / targets[0].numel()
+    return [
+        {"accuracy": accuracy, **dict(zip(names, means, strict=True))}
+        for accuracy, means in zip(accuracies.tolist(), macro.tolist(), strict=True)
+    ]
 
 
-def regression_metrics(outputs: Tensor, targets: Tensor) -> dict[str, float | None]:
-    """Return MAE, MSE and R² (mean over the target columns) of float `[N, K]`.
+def regression_metrics(outputs: Tensor, targets: Tensor) -> list[dict[str, float | None]]:
+    """Return for each run MAE, MSE and R² (mean over the target columns) of float `[R, N, K]`.
 
     R² is None where it is not defined: for fewer than two examples, or a constant target column.
     """
     targets64 = targets.double()
     error = outputs.double() - targets64
-    total = (targets64 - targets64.mean(0)).square().sum(0)
-    defined = len(targets) >= 2 and bool((total > 0).all())
-    r2 = (1 - error.square().sum(0) / total).mean().item() if defined else None
-    return {"mae": error.abs().mean().item(), "mse": error.square().mean().item(), "r2": r2}
+    total = (targets64 - targets64.mean(1, keepdim=True)).square().sum(1)
+    defined = (total > 0).all(1).logical_and(torch.tensor(targets.shape[1] >= 2)).tolist()
+    r2 = (1 - error.square().sum(1) / total).mean(1).tolist()
+    mae, mse = (each.mean((1, 2)).tolist() for each in (error.abs(), error.square()))
+    return [
+        {"mae": mae[run], "mse": mse[run], "r2": r2[run] if defined[run] else None}
+        for run in range(len(targets))
+    ]
 
 
 def choose_selection(

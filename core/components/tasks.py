@@ -62,9 +62,16 @@ class Task(ABC):
         """
         return None
 
-    @abstractmethod
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float | None]:
         """Return the metrics of a whole part."""
+        return self.measure_runs(outputs.unsqueeze(0), targets.unsqueeze(0))[0]
+
+    @abstractmethod
+    def measure_runs(self, outputs: Tensor, targets: Tensor) -> list[dict[str, float | None]]:
+        """Return each run's metrics of a whole part: outputs and targets `[R, N, …]`.
+
+        Values do not depend on what other runs there are.
+        """
 
     def confusion(self, outputs: Tensor, targets: Tensor) -> dict[str, Matrix | None]:  # noqa: ARG002
         """Count (target, prediction), as records have it; None for values.
@@ -100,9 +107,14 @@ class _Classification(Task):
         right = self.predict(outputs) == targets
         return right if right.ndim == 1 else right.double().mean(1)
 
-    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float | None]:
-        predicted = self.predict(outputs)
-        return {**metrics.classification_metrics(targets, predicted, self._classes(outputs))}
+    def measure_runs(self, outputs: Tensor, targets: Tensor) -> list[dict[str, float | None]]:
+        predicted = self._predict_runs(outputs)
+        classes = self._classes(outputs[0])
+        return [{**found} for found in metrics.classification_metrics(targets, predicted, classes)]
+
+    def _predict_runs(self, outputs: Tensor) -> Tensor:
+        # One by one: a sigmoid's last bits depend on its place in memory.
+        return torch.stack([self.predict(each) for each in outputs])
 
     def confusion(self, outputs: Tensor, targets: Tensor) -> dict[str, Matrix | None]:
         predicted, classes = self.predict(outputs), self._classes(outputs)
@@ -135,6 +147,9 @@ class Multiclass(_Classification):
 
     def predict(self, outputs: Tensor) -> Tensor:
         return outputs.argmax(1)
+
+    def _predict_runs(self, outputs: Tensor) -> Tensor:
+        return outputs.argmax(2)
 
     def metric_keywords(self, outputs: int) -> Mapping[str, Any]:
         return {"task": "multiclass", "num_classes": outputs}
@@ -220,7 +235,7 @@ class Regression(Task):
     def predict(self, outputs: Tensor) -> Tensor:
         return outputs
 
-    def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float | None]:
+    def measure_runs(self, outputs: Tensor, targets: Tensor) -> list[dict[str, float | None]]:
         return metrics.regression_metrics(outputs, targets)
 
     def scores(self, outputs: Tensor) -> Tensor:

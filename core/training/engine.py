@@ -7,7 +7,7 @@ engine trained.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -233,8 +233,20 @@ def evaluate_outputs(
     train_state: TrainState, loss: float, outputs: Tensor, targets: Tensor
 ) -> Evaluation:
     """Return an evaluation of a part by its mean loss, outputs float `[N, …]`, and targets."""
-    outputs, targets = outputs.cpu().clone(), targets.cpu()
-    metrics: dict[str, float | None] = {"loss": loss, **train_state.task.measure(outputs, targets)}
-    for extra in train_state.extra_metrics:
-        metrics[extra.key] = extra.measure(outputs, targets)
-    return Evaluation(metrics, outputs, targets)
+    return evaluate_runs([train_state], [loss], outputs.unsqueeze(0), targets.unsqueeze(0))[0]
+
+
+def evaluate_runs(
+    train_states: Sequence[TrainState], losses: Sequence[float], outputs: Tensor, targets: Tensor
+) -> list[Evaluation]:
+    """Return `evaluate_outputs` of several runs of one task, whose tensors begin with `[R, …]`."""
+    outputs, targets = outputs.cpu(), targets.cpu()
+    measured = train_states[0].task.measure_runs(outputs, targets)
+    evaluations = []
+    for run, train_state in enumerate(train_states):
+        metrics: dict[str, float | None] = {"loss": losses[run], **measured[run]}
+        own = outputs[run].clone()
+        for extra in train_state.extra_metrics:
+            metrics[extra.key] = extra.measure(own, targets[run])
+        evaluations.append(Evaluation(metrics, own, targets[run]))
+    return evaluations

@@ -173,7 +173,11 @@ class Resolver:
             traced = trace() if self.experiment.command else self.remember("planned", key, trace)
         sources, contents, observed = traced
         places = {n: self.experiment.places.get(n, path) for n, path in sources.files.items()}
-        chosen = choose_engine(engine, probe.engine, probe.why)
+        own, why, group = probe.engine, probe.why, probe.group
+        if engine == "cohort" and own == "loop":  # on request, as another form of the cohort
+            group, why = self._traced(requested, seed)
+            own = "loop" if why else "cohort"
+        chosen = choose_engine(engine, own, why)
         parts = identity_parts(
             resolved=resolved,
             weights=weights_digests(resolved),
@@ -203,7 +207,7 @@ class Resolver:
                 "secrets": [name for name in observed.variables if is_secret(name)],
                 **({"globals": self.reads.globals_set} if self.reads.globals_set else {}),
             },
-            group=probe.group if chosen == "cohort" else None,
+            group=group if chosen == "cohort" else None,
         )
 
     def refuse_changed(self, run: RunSpec, *, ended: bool = False) -> None:
@@ -234,7 +238,7 @@ class Resolver:
         Raises:
             RequestError: If it cannot be trained as requested.
         """
-        run = self.specify(requested, 0, engine)
+        run, why = self.specify(requested, 0, engine), self._probe(requested, 0).why
         model = data = rates = None
         if run.engine != SCRIPT:
             train_state = self.train_state(requested, 0)
@@ -253,7 +257,8 @@ class Resolver:
         return {
             "configuration": run.configuration,
             "engine": run.engine,
-            "why_no_cohort": self._probe(requested, 0).why,
+            "why_no_cohort": None if run.engine == "cohort" else why,
+            "why_traced": why if run.engine == "cohort" else None,
             "facts": run.facts,
             "model": model,
             "data": data,
@@ -514,6 +519,16 @@ class Resolver:
         }
         fused = full["optimizer"].get("fused")
         return Probe(facts, initial, traced, engine, why, group, fused, first)
+
+    @_once
+    def _traced(self, requested: Configuration, fold: int) -> tuple[str | None, str | None]:
+        """Return the group of a module that is no chain, or why no cohort can train it."""
+        with observing(self.reads.later):
+            data = self.data(requested, fold).fingerprint
+            try:
+                return cohort_group(self.train_state(requested, fold), data, traced=True), None
+            except UnsupportedModel as reason:
+                return None, str(reason)
 
     def _overrides_seeds(self, full: Mapping[str, Any], data: Data, begun: TrainState) -> bool:
         """Return whether a model begins with equal weights under two seeds: `seeds_are_overridden`.

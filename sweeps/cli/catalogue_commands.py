@@ -114,6 +114,8 @@ def _show_model(document: dict[str, Any]) -> None:
         say(f"learning rate: {rates['first']:.4g}, until the scheduler lowers it by val/loss")
     if document["why_no_cohort"]:
         say(f"no cohort trains it: {document['why_no_cohort']}")
+    if document["why_traced"]:
+        say(f"the cohort traces the module: {document['why_traced']}")
     if "classes" in data:
         rows = [
             [k, str(v["train"]), str(v["val"]), str(v["test"])] for k, v in data["classes"].items()

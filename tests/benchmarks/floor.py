@@ -69,7 +69,7 @@ def step(settings: int, seeds: int) -> Callable[[int], float]:
         for lr in rates
         for seed in range(seeds)
     )
-    (program,), _ = programs_of(Job(runs, resolver))
+    (program,) = programs_of(Job(runs, resolver))
     steps = -(-len(program.train) // BATCH_SIZE)
 
     def epoch(_: int) -> float:

@@ -1,18 +1,27 @@
 """The cohort engine: a job's runs as members of one program, reported as by the loop."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from paribus.core.components.optim import never_steps
 from paribus.core.data.prepare import PartName
 from paribus.core.training.cohort.eligibility import EXAMPLES
-from paribus.core.training.cohort.graph import LayerGraph, read_graph, trace_graph
+from paribus.core.training.cohort.graph import LayerGraph, UnsupportedModel, read_graph, trace_graph
 from paribus.core.training.cohort.program import Program
 from paribus.core.training.cohort.sampling import padded_parts
-from paribus.core.training.engine import Evaluation, Job, Report, RunState, State, evaluate_outputs
+from paribus.core.training.cohort.traced import TracedGraph, read_module
+from paribus.core.training.engine import (
+    Evaluation,
+    Job,
+    Report,
+    RunState,
+    State,
+    evaluate_outputs,
+    evaluate_runs,
+)
 
 
 class Cohort:
@@ -48,7 +57,7 @@ class Cohort:
         part = train_state.data.part(split)
         (padded_part,) = padded_parts([[part]], train_state.task, train_state.device)
         example = part.inputs_of(EXAMPLES)[0].to(train_state.device)
-        graph = read_graph(train_state.model, example)
+        graph = read(train_state.model, example)
         state = RunState(job.runs[0], train_state)
         losses, outputs = Program(graph, [state], padded_part, padded_part).measure()
         return evaluate_outputs(train_state, losses[0].item(), outputs[0], part.targets)
@@ -58,20 +67,19 @@ def _epoch(program: Program) -> list[Report]:
     """Train and validate an epoch of all members; return a report of each."""
     started = time.perf_counter()
     losses, accuracies, orders = program.train_epoch()
-    measured = program.measure() if len(program.val) else None
+    validations: Sequence[Evaluation | None] = [None] * len(program.members)
+    if len(program.val):
+        val_losses, outputs = program.measure()
+        states = [run.train_state for run in program.members]
+        targets = program.val.targets_of(len(states))
+        validations = evaluate_runs(states, val_losses.tolist(), outputs, targets)
     reports = []
     for member, run in enumerate(program.members):
         means: dict[str, float | None] = {"train/loss": losses[member].item()}
         if run.train_state.task.targets != "values":
             means["train/accuracy"] = accuracies[member].item()
-        validation = measured and evaluate_outputs(
-            run.train_state,
-            measured[0][member].item(),
-            measured[1][member],
-            program.val.targets_of(member),
-        )
         weights, state = program.weights(member), partial(_state, program, member)
-        reports.append(run.report(means, validation, weights, orders[member], state))
+        reports.append(run.report(means, validations[member], weights, orders[member], state))
     seconds = (time.perf_counter() - started) / len(reports)  # members share the time
     for report in reports:
         report.line["seconds"] = seconds
@@ -88,6 +96,14 @@ def _state(program: Program, member: int) -> State:
     }
 
 
+def read(model: nn.Module, example: Tensor) -> LayerGraph | TracedGraph:
+    """Return a module that was found to fit, as a chain if it is one."""
+    try:
+        return read_graph(model, example)
+    except UnsupportedModel:
+        return read_module(model, example)
+
+
 def programs_of(job: Job) -> list[Program]:
     """Return a job's runs at their first step, mostly as one program."""
     runs = [RunState.begin(job, spec) for spec in job.runs]
@@ -95,14 +111,16 @@ def programs_of(job: Job) -> list[Program]:
         never_steps(run.train_state.optimizer)  # `MemberUpdate` makes the steps
     first = runs[0].train_state
     example = first.data.train.inputs_of(EXAMPLES)[0].to(first.device)
-    members: dict[LayerGraph, list[int]] = {read_graph(first.model, example): [0]}
+    members: dict[LayerGraph | TracedGraph, list[int]] = {read(first.model, example): [0]}
     # The layers of our own models follow from the configuration; a user's module may have others
     # for another seed.
     ours = getattr(type(first.model), "draws_by_name", False)
     for number, run in enumerate(runs[1:], 1):
         graph = next(iter(members))
         if not ours:
-            graph = trace_graph(run.train_state.model.train(), example)
+            model = run.train_state.model.train()
+            chain = isinstance(graph, LayerGraph)
+            graph = trace_graph(model, example) if chain else read_module(model, example)
         members.setdefault(graph, []).append(number)
     data = [run.train_state.data for run in runs]
     parts = [[each.train for each in data], [each.val for each in data]]

@@ -19,8 +19,9 @@ from paribus.core.errors import shown
 from paribus.core.rng import stream
 from paribus.core.training.cohort.graph import UnsupportedModel, read_graph
 from paribus.core.training.cohort.kernels import unfit_loss, unfit_optimizer
-from paribus.core.training.cohort.program import Program
+from paribus.core.training.cohort.program import Program, rows_of
 from paribus.core.training.cohort.sampling import padded_parts
+from paribus.core.training.cohort.traced import TracedGraph, read_module, trial
 from paribus.core.training.train_state import TrainState
 
 EXAMPLES = 16  # on which the graph that was read is compared with the module
@@ -28,8 +29,15 @@ EXAMPLES = 16  # on which the graph that was read is compared with the module
 _OWN = ("optimizer", "scheduler", "train", "select", "metrics", "device", "loss", "model")
 
 
-def cohort_group(train_state: TrainState, data_fingerprint: str | None) -> str:
+def cohort_group(
+    train_state: TrainState, data_fingerprint: str | None, *, traced: bool = False
+) -> str:
     """Return a name that runs share if, and only if, they can be members of one program.
+
+    Args:
+        train_state: Of a run, at its first step.
+        data_fingerprint: Of its data.
+        traced: Whether as a module of any kind, which is traced, or as a chain of layers.
 
     Raises:
         UnsupportedModel: Why it cannot be a member; a clause about the run.
@@ -43,7 +51,7 @@ def cohort_group(train_state: TrainState, data_fingerprint: str | None) -> str:
         raise UnsupportedModel("its data are no numbers in memory")
     if train.augment is not None or train.scaling is not None:
         raise UnsupportedModel("its data are changed as they are read")
-    if not train.store.is_floating_point():
+    if not train.store.is_floating_point() and not traced:
         raise UnsupportedModel("its inputs are not floats")
     if not all(parameter.requires_grad for parameter in train_state.model.parameters()):
         raise UnsupportedModel("only some of it is trained")
@@ -60,8 +68,12 @@ def cohort_group(train_state: TrainState, data_fingerprint: str | None) -> str:
     if not members_keep_their_bits(train_state.device.type):
         raise UnsupportedModel("this machine does not keep the bits of members: see paribus doctor")
     example = train.inputs_of(EXAMPLES)[0].to(train_state.device)
+    graph = (read_module if traced else read_graph)(train_state.model, example)
+    if isinstance(graph, TracedGraph):
+        rows = rows_of(graph, train_state, len(train), len(val))
+        trial(train_state.model, graph, train.inputs_of(max(rows))[0].to(train_state.device), *rows)
     same = [
-        repr(read_graph(train_state.model, example)),
+        repr(graph),
         data_fingerprint,
         [len(train), len(val)],  # folds of whole groups differ
         {k: v for k, v in configuration.items() if k not in _OWN},

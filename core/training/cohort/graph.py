@@ -76,17 +76,17 @@ def read_graph(model: nn.Module, example: Tensor) -> LayerGraph:
     Raises:
         UnsupportedModel: If it computes something else.
     """
-    _refuse_more_than_parameters(model)
+    refuse_more_than_parameters(model)
     try:
         copied = copy.deepcopy(model)
-        python_state, generators = _python_state(copied), digest_of_globals()
+        before, generators = python_state(copied), digest_of_globals()
         graphs = {trace_graph(copied.train(mode), example) for mode in (True, False)}
         graph = graphs.pop()
         if graphs:
             raise UnsupportedModel("its forward differs between training and evaluation")
         if digest_of_globals() != generators:
             raise UnsupportedModel("its forward draws at random")
-        if _python_state(copied) != python_state:
+        if python_state(copied) != before:
             raise UnsupportedModel("its forward changes the module")
         for mode in (False, True):
             _compare(copied.train(mode), graph, example)
@@ -273,14 +273,20 @@ def _called(node: fx.Node) -> str:
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-def _refuse_more_than_parameters(model: nn.Module) -> None:
-    """Refuse what acts on a module from outside its forward, or is kept beside its parameters."""
+def refuse_more_than_parameters(model: nn.Module, *, buffers: bool = False) -> None:
+    """Refuse what acts on a module from outside its forward, or is kept beside its parameters.
+
+    Args:
+        model: A module.
+        buffers: Whether it may keep those.
+    """
     for name, module in model.named_modules():
         hooks = [hook for kind in _HOOKS for hook in getattr(module, kind).values()]
         if hooks or "forward" in vars(module):
             raise UnsupportedModel(f"{name or 'the model'} has hooks")
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    if more := sorted(set(model.state_dict()) ^ set(parameters)):
+    kept = set(parameters) | ({name for name, _ in model.named_buffers()} if buffers else set())
+    if more := sorted((set(model.state_dict()) ^ set(parameters)) - (kept - set(parameters))):
         raise UnsupportedModel(f"the model has buffers or other state, such as {more[0]}")
     for name, parameter in parameters.items():
         if parameter.dtype != torch.float32:
@@ -291,7 +297,7 @@ def _refuse_more_than_parameters(model: nn.Module) -> None:
         raise UnsupportedModel("a parameter is used twice")
 
 
-def _python_state(model: nn.Module) -> dict[str, dict[str, str]]:
+def python_state(model: nn.Module) -> dict[str, dict[str, str]]:
     """Return what modules keep besides tensors and modules: a forward that counts changes it."""
     return {
         name: {

@@ -176,34 +176,70 @@ class ActivationLayer:
 
 
 class DropLayer:
-    """Inverted dropout; the program sets `noise` before each batch.
+    """Inverted dropout; the program says who draws what, and sets `noise` before each batch.
+
+    A mask is made once for all members of equal draws and rates.
 
     Args:
-        dropped: How many of 65536 numbers each member drops: int64 `[members]`.
+        dropped: How many of 65536 numbers each member drops.
         in_place: Whether nothing before it needs its input any more.
     """
 
-    def __init__(self, dropped: Tensor, *, in_place: bool) -> None:
-        self.threshold = (dropped - 32768).to(torch.int16).view(-1, 1, 1)
-        self.scale = (65536 / (65536 - dropped.double())).float().view(-1, 1, 1)
-        self.noise: Tensor | None = None  # int16 `[members, rows, units]`
+    def __init__(self, dropped: Sequence[int], device: Any, *, in_place: bool) -> None:
+        self.dropped, self.device, self.in_place = dropped, device, in_place
+        self.draw_of: Sequence[int] = ()
+        self.noise: Tensor | None = None  # int16 `[draws, rows, units]`
+
+    def share(self, draw_of: Sequence[int]) -> None:
+        """Make masks of the draw of each member, by its number."""
+        if draw_of == self.draw_of:
+            return
+        self.draw_of = draw_of
+        pairs = [*zip(draw_of, self.dropped, strict=True)]
+        distinct = [*dict.fromkeys(pairs)]
+        draws = [draw for draw, _ in distinct]
+        members = [distinct.index(pair) for pair in pairs]
+        # Mostly settings of the same seeds follow each other: then noise and masks are broadcast.
+        self.draws, self.members = (
+            None if _in_turn(rows) else torch.tensor(rows, device=self.device)
+            for rows in (draws, members)
+        )
+        dropped = torch.tensor([rate for _, rate in distinct])
+        shape = (-1, 1 + max(draws) if self.draws is None else len(draws), 1, 1)
+        self.threshold = (dropped - 32768).to(torch.int16).view(shape).to(self.device)
+        scale = (65536 / (65536 - dropped.double())).float()
+        self.scale = scale.view(shape).to(self.device)
         self.mask: Tensor | None = None
-        self.in_place = in_place
 
     def forward(self, x: Tensor) -> Tensor:
         assert self.noise is not None
+        noise = self.noise if self.draws is None else self.noise.index_select(0, self.draws)
         if self.mask is None:
-            self.mask = torch.empty_like(x)
-        torch.ge(self.noise, self.threshold, out=self.mask)
+            self.mask = x.new_empty(*self.threshold.shape[:2], *x.shape[1:])
+            self.masks = self.mask.flatten(0, 1)  # of the first members, of as many next, and so on
+        torch.ge(noise, self.threshold, out=self.mask)
         self.mask.mul_(self.scale)
-        return x.mul_(self.mask) if self.in_place else x.mul(self.mask)
+        if self.members is not None:
+            self.masks = self.mask.flatten(0, 1).index_select(0, self.members)
+        return self._masked(x if self.in_place else x.clone())
 
     def backward(self, gradient: Tensor) -> Tensor:
-        assert self.mask is not None
-        return gradient.mul_(self.mask)
+        return self._masked(gradient)
+
+    def _masked(self, values: Tensor) -> Tensor:
+        if len(self.masks) == len(values):
+            return values.mul_(self.masks)
+        values.view(-1, *self.masks.shape).mul_(self.masks)
+        return values
 
     def evaluate(self, x: Tensor) -> Tensor:
         return x
+
+
+def _in_turn(numbers: Sequence[int]) -> bool:
+    """Return whether they are 0, 1, …, n, and again, and so on, to the end."""
+    count = 1 + max(numbers)
+    return list(numbers) == [*range(count)] * (len(numbers) // count)
 
 
 # `forward` maps `[members, rows, units]` to a layer's own units, and keeps what `backward` needs to

@@ -26,9 +26,11 @@ from paribus.core.training.cohort.kernels import (
     padded,
 )
 from paribus.core.training.cohort.sampling import Orders, PaddedPart, noise
+from paribus.core.training.cohort.traced import ROWS, TracedGraph, TracedLayer
 
 if TYPE_CHECKING:
     from paribus.core.training.engine import RunState
+    from paribus.core.training.train_state import TrainState
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,11 @@ class Place:
 
     begin: int
     shape: tuple[int, ...]
+    multiple: int = 16  # that sides are padded to
 
     @property
     def padded_shape(self) -> tuple[int, ...]:
-        return tuple(padded(side) for side in self.shape)
+        return tuple(padded(side, self.multiple) for side in self.shape)
 
     def of(self, rows: Tensor) -> Tensor:
         """View rows `[members, floats]` as the parameter: `[members, *padded shape]`."""
@@ -52,18 +55,33 @@ class Place:
         return self.of(row.unsqueeze(0))[0][tuple(slice(side) for side in self.shape)]
 
 
-def lay_out(graph: LayerGraph) -> tuple[dict[str, Place], int]:
+def lay_out(graph: LayerGraph | TracedGraph) -> tuple[dict[str, Place], int]:
     """Return the parameters' places by name, in the order of the graph, and a row's floats."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    if isinstance(graph, TracedGraph):
+        shapes |= graph.parameters
+    else:
+        for step in graph.steps:
+            if isinstance(step, Dense):
+                shapes[step.weight] = (step.outputs, step.inputs)
+                if step.bias is not None:
+                    shapes[step.bias] = (step.outputs,)
     places, end = {}, 0
-    for step in graph.steps:
-        if isinstance(step, Dense):
-            shapes: dict[str, tuple[int, ...]] = {step.weight: (step.outputs, step.inputs)}
-            if step.bias is not None:
-                shapes[step.bias] = (step.outputs,)
-            for name, shape in shapes.items():
-                places[name] = Place(end, shape)
-                end += padded(math.prod(places[name].padded_shape), 32)
+    for name, shape in shapes.items():
+        places[name] = Place(end, shape, 1 if isinstance(graph, TracedGraph) else 16)
+        end += padded(math.prod(places[name].padded_shape), 32)
     return places, end
+
+
+def rows_of(
+    graph: LayerGraph | TracedGraph, train_state: TrainState, train: int, val: int
+) -> tuple[int, int]:
+    """Return the rows of a batch in training and in evaluation, filled up; 0: as they come."""
+    batch_size = min(train_state.batch_size, train)
+    if not isinstance(graph, TracedGraph):
+        return padded(batch_size), 0
+    eval_size = min(train_state.configuration["train"]["eval_batch_size"], max(val, 1))
+    return padded(batch_size, ROWS), padded(eval_size, ROWS)  # others would have to be traced too
 
 
 class Program:
@@ -78,52 +96,80 @@ class Program:
 
     Attributes:
         parameters: float32 `[members, floats]`.
+        buffers: By name those of the members' models: `[members, …]`.
     """
 
     def __init__(
-        self, graph: LayerGraph, members: Sequence[RunState], train: PaddedPart, val: PaddedPart
+        self,
+        graph: LayerGraph | TracedGraph,
+        members: Sequence[RunState],
+        train: PaddedPart,
+        val: PaddedPart,
     ) -> None:
         first = members[0].train_state
         self.graph, self.members = graph, list(members)
         self.train, self.val = train, val
         self.task, self.device = first.task, first.device
         self.batch_size = min(first.batch_size, len(train))
+        self.rows, self.eval_rows = rows_of(graph, first, len(train), len(val))
         self.places, floats = lay_out(graph)
         self.parameters = torch.zeros(len(members), floats, device=self.device)
         self.gradients = torch.zeros_like(self.parameters)
-        for row, member in enumerate(members):
-            state = member.train_state.model.state_dict()
+        models = [member.train_state.model for member in members]
+        self.stored, each = (
+            first.model.state_dict().keys(),
+            [dict(m.named_buffers()) for m in models],
+        )
+        self.buffers = {name: torch.stack([own[name] for own in each]) for name in each[0]}
+        for row, model in enumerate(models):
+            state = model.state_dict()
             for name, parameter in self.weights(row).items():
                 parameter.copy_(state[name])
         self.update = MemberUpdate(type(first.optimizer), self.parameters, self.gradients)
         losses = [member.train_state.loss for member in members]
         self.loss: MemberLoss = LOSSES[type(first.loss)](losses, graph.outputs, self.device)
         self.drops: dict[str, tuple[DropLayer, int]] = {}  # by stream, with their units
-        self.layers = list(self._layers(padded(self.batch_size)))
-        dense = [isinstance(layer, DenseLayer) for layer in self.layers]
+        self.layers = list(self._layers())
+        dense = [isinstance(layer, DenseLayer | TracedLayer) for layer in self.layers]
         self.first_dense, self.ends_dense = dense.index(True), dense[-1]
         clips = [member.train_state.configuration["train"]["clip_grad_norm"] for member in members]
         bounds = [math.inf if clip is None else clip for clip in clips]
         self.clips = torch.tensor(bounds, device=self.device) if any(clips) else None
 
-    def _layers(self, rows: int) -> Iterator[Layer]:
+    def _layers(self) -> Iterator[Layer | TracedLayer]:
         units, first = self.graph.inputs, True
         before: Dense | Activation | Drop | None = None
         rates = [dropout_rates(member.train_state.model) for member in self.members]
+        if isinstance(self.graph, TracedGraph):
+            for stream, name, shape in self.graph.drops:
+                dropped = [rate[name] for rate in rates]
+                if any(dropped):
+                    drop = DropLayer(dropped, self.device, in_place=False)
+                    self.drops[stream] = drop, math.prod(shape)
+            model, drops = self.members[0].train_state.model, self.drops.items()
+            yield TracedLayer(
+                model,
+                self.graph,
+                {name: self._views(name) for name in self.places},
+                self.buffers,
+                {stream: drop for stream, (drop, _) in drops},
+                self.rows,
+            )
+            return
         for step in self.graph.steps:
             if isinstance(step, Dense):
                 bias = None if step.bias is None else self._views(step.bias)
-                yield DenseLayer(self._views(step.weight), bias, rows, first=first)
+                yield DenseLayer(self._views(step.weight), bias, self.rows, first=first)
                 units, first = step.outputs, False
             elif isinstance(step, Activation):
                 function, in_place = ACTIVATIONS[step.kind], isinstance(before, Dense)
                 yield ActivationLayer(function, step.numbers, units, in_place=in_place)
             else:
-                dropped = torch.tensor([rate[step.layer] for rate in rates], device=self.device)
-                if not dropped.any():
+                dropped = [rate[step.layer] for rate in rates]
+                if not any(dropped):
                     continue  # nothing is dropped: the same as no layer
                 needed = isinstance(before, Activation) and ACTIVATIONS[before.kind].needs_output
-                layer = DropLayer(dropped, in_place=not needed)
+                layer = DropLayer(dropped, self.device, in_place=not needed)
                 self.drops[step.stream] = layer, units
                 yield layer
             before = step
@@ -142,13 +188,14 @@ class Program:
         """
         examples = self.members[0].examples
         draws = [(member.seed, member.epoch + 1) for member in self.members]
-        orders = Orders(draws, len(self.train), examples, self.batch_size)
+        orders = Orders(draws, len(self.train), examples, self.batch_size, self.rows)
         all_rows = self.train.rows_of(orders.rows.to(self.device))
-        rows_of_batch = padded(self.batch_size)
-        noises = {
-            stream: noise(stream, draws, orders.sizes, (rows_of_batch, padded(units), units))
-            for stream, (_, units) in self.drops.items()
-        }
+        distinct = [*dict.fromkeys(draws)]
+        noises = {}
+        for stream, (layer, units) in self.drops.items():
+            layer.share([distinct.index(draw) for draw in draws])
+            shape = self.rows, padded(units), units
+            noises[stream] = noise(stream, distinct, orders.sizes, shape)
         loss = torch.zeros(len(self.members), dtype=torch.float64, device=self.device)
         correct = torch.zeros_like(loss)
         updates = self._updates()
@@ -156,6 +203,8 @@ class Program:
         for rows, size in zip(all_rows, orders.sizes, strict=True):
             for stream, batches in noises.items():
                 self.drops[stream][0].noise = next(batches).to(self.device)
+            if isinstance(traced := self.layers[0], TracedLayer):
+                traced.shares = shares[size].view(-1), torch.tensor(float(size)).to(self.device)
             outputs = self._forward(rows)
             if not self.ends_dense:  # the loss overwrites them, and the last layer needs them
                 outputs = outputs.clone()
@@ -202,7 +251,7 @@ class Program:
 
     def _shares(self, size: int) -> Tensor:
         """Return each row's share in a batch's mean, zero for padding: `[rows, 1]`."""
-        shares = torch.zeros(padded(self.batch_size), 1, device=self.device)
+        shares = torch.zeros(self.rows, 1, device=self.device)
         shares[:size] = 1 / size
         return shares
 
@@ -231,7 +280,7 @@ class Program:
         members, examples = len(self.members), len(self.val)
         for begin in range(0, examples, batch_size):
             size = min(batch_size, examples - begin)
-            x, targets = self.val.batch(begin, size)
+            x, targets = self.val.batch(begin, size, self.eval_rows or padded(size))
             self.loss.set_targets(targets.expand(members, *targets.shape[1:]))
             value = x.expand(members, -1, -1)
             for layer in self.layers:
@@ -256,6 +305,7 @@ class Program:
             "parameters": self.parameters[member],
             "steps": self.update.steps[member],
             **{name: tensor[member] for name, tensor in self.update.state.items()},
+            **{f"buffer {name}": tensor[member] for name, tensor in self.buffers.items()},
         }
 
     def put(self, member: int, state: Mapping[str, Any]) -> None:
@@ -264,6 +314,8 @@ class Program:
             tensor.copy_(state[name])
 
     def weights(self, member: int) -> dict[str, Tensor]:
-        """Return a member's parameters by name: views."""
+        """Return the state of a member's model by name: views."""
         row = self.parameters[member]
-        return {name: place.of_member(row) for name, place in self.places.items()}
+        found = {name: place.of_member(row) for name, place in self.places.items()}
+        buffers = {name: tensor[member] for name, tensor in self.buffers.items()}
+        return found | {name: own for name, own in buffers.items() if name in self.stored}

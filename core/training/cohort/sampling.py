@@ -44,16 +44,17 @@ class PaddedPart:
         """Return the part as some of its members read it."""
         return self if len(self.rows) == 1 else replace(self, rows=self.rows[list(members)])
 
-    def targets_of(self, member: int) -> Tensor:
-        """Return a member's targets, in the order of its part."""
-        return self.targets.index_select(0, self.rows[member if len(self.rows) > 1 else 0])
+    def targets_of(self, members: int) -> Tensor:
+        """Return the targets of so many members, each in the order of its part: `[members, …]`."""
+        targets = self.targets[self.rows]
+        return targets.expand(members, *targets.shape[1:])
 
     def rows_of(self, positions: Tensor) -> Tensor:
         """Return the rows of positions in the part: both int64 `[steps, members, B]`."""
         return self.rows.expand(len(positions), positions.shape[1], -1).gather(2, positions)
 
-    def batch(self, begin: int, size: int) -> tuple[Tensor, Tensor]:
-        """Return inputs and targets of some positions, filled up with rows of zeros.
+    def batch(self, begin: int, size: int, filled: int) -> tuple[Tensor, Tensor]:
+        """Return inputs and targets of some positions, filled up with zeros to so many rows.
 
         Both are `[members, rows, …]`, or `[1, rows, …]` where all members have the same.
         """
@@ -61,8 +62,8 @@ class PaddedPart:
         found = []
         for values in (self.x, self.loss_targets):
             chosen = values.index_select(0, rows.flatten()).view(*rows.shape, *values.shape[1:])
-            shape = [len(rows), padded(size), *values.shape[1:]]
-            found.append(chosen if padded(size) == size else _padded_copy(chosen, shape))
+            shape = [len(rows), filled, *values.shape[1:]]
+            found.append(chosen if filled == size else _padded_copy(chosen, shape))
         return found[0], found[1]
 
 
@@ -123,6 +124,7 @@ class Orders:
         train: Examples of the training part.
         used: Examples of the epoch.
         batch_size: Examples of a full batch.
+        rows: Of each batch, filled up.
 
     Attributes:
         rows: int64 `[steps, members, rows]`: positions in the training part. What fills up a batch
@@ -131,14 +133,16 @@ class Orders:
         digests: sha256 of each member's order.
     """
 
-    def __init__(self, draws: Sequence[Draw], train: int, used: int, batch_size: int) -> None:
+    def __init__(
+        self, draws: Sequence[Draw], train: int, used: int, batch_size: int, rows: int
+    ) -> None:
         distinct = list(dict.fromkeys(draws))
         orders = torch.stack([epoch_order(seed, epoch, train)[:used] for seed, epoch in distinct])
         members = [distinct.index(draw) for draw in draws]
         digests = [hashlib.sha256(order.numpy().tobytes()).hexdigest() for order in orders]
         self.digests = [digests[member] for member in members]
         self.sizes = [min(batch_size, used - at) for at in range(0, used, batch_size)]
-        filled = orders[:, ::batch_size].unsqueeze(2).repeat(1, 1, padded(batch_size))
+        filled = orders[:, ::batch_size].unsqueeze(2).repeat(1, 1, rows)
         full = used // batch_size  # batches
         batches = orders[:, : full * batch_size].view(len(distinct), full, batch_size)
         filled[:, :full, :batch_size] = batches
@@ -153,44 +157,41 @@ _BYTES = 1 << 24  # of noise that is kept
 def noise(
     name: str, draws: Sequence[Draw], sizes: Sequence[int], shape: tuple[int, int, int]
 ) -> Iterator[Tensor]:
-    """Yield the noise of one dropout layer, step by step: int16 `[members, rows, units]`.
+    """Yield the noise of one dropout layer, step by step: int16 `[draws, rows, units]`.
 
     It is drawn as `models.Dropout` draws it: for each batch 16 bits per element that is no padding,
     four to a 64-bit draw.
 
     Args:
         name: Of the layer's stream.
-        draws: Seed and epoch of each member.
+        draws: Seeds and epochs, each once.
         sizes: The examples in each step's batch.
         shape: Rows and units with their padding, and units without.
     """
     rows, padded_units, units = shape
-    distinct = list(dict.fromkeys(draws))
-    members = None if distinct == list(draws) else torch.tensor([*map(distinct.index, draws)])
-    generators = [stream(seed, "dropout", epoch, name) for seed, epoch in distinct]
-    bytes_per_step = 2 * rows * padded_units * len(distinct)
+    generators = [stream(seed, "dropout", epoch, name) for seed, epoch in draws]
+    bytes_per_step = 2 * rows * padded_units * len(draws)
     steps = min(max(1, _BYTES // bytes_per_step), len(sizes))
-    kept = torch.zeros(steps, len(distinct), rows, padded_units, dtype=torch.int16)
+    kept = torch.zeros(len(draws), steps, rows, padded_units, dtype=torch.int16)
     for start in range(0, len(sizes), steps):
         block = sizes[start : start + steps]
-        for member, generator in enumerate(generators):
-            _draw(kept[:, member], block, units, generator)
+        for of_draw, generator in zip(kept, generators, strict=True):
+            _draw(of_draw, block, units, generator)
         for step in range(len(block)):
-            yield kept[step] if members is None else kept[step].index_select(0, members)
+            yield kept[:, step]
 
 
 def _draw(kept: Tensor, sizes: Sequence[int], units: int, generator: torch.Generator) -> None:
     """Draw the noise of some steps' batches into `[steps, rows, units]`."""
-    draws = [(size * units + 3) // 4 for size in sizes]
-    bits = torch.empty(sum(draws), dtype=torch.int64)
-    bits.random_(-(2**63), None, generator=generator)
-    drawn = bits.view(torch.int16)
     # All batches are of one size, but for an epoch's last.
     full = next((i for i, size in enumerate(sizes) if size != sizes[0]), len(sizes))
-    size, used = sizes[0], 4 * draws[0]
-    kept[:full, :size, :units] = (
-        drawn[: full * used].view(full, used)[:, : size * units].view(full, size, units)
-    )
-    if full < len(sizes):
-        last = drawn[full * used :][: sizes[full] * units]
-        kept[full, : sizes[full], :units] = last.view(sizes[full], units)
+    for some, size in ((kept[:full], sizes[0]), (kept[full : len(sizes)], sizes[-1])):
+        in_place = some.shape[1:] == (size, units)  # without padding
+        draws = (size * units + 3) // 4
+        bits = (
+            some.view(torch.int64) if in_place else torch.empty(len(some), draws, dtype=torch.int64)
+        )
+        bits.random_(-(2**63), None, generator=generator)
+        if not in_place:
+            drawn = bits.view(torch.int16)[:, : size * units]
+            some[:, :size, :units] = drawn.view(len(some), size, units)

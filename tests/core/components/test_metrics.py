@@ -14,7 +14,7 @@ from paribus.core.components.metrics import (
     per_class,
     regression_metrics,
 )
-from paribus.core.components.tasks import Multiclass, Regression
+from paribus.core.components.tasks import Binary, Multiclass, Multilabel, Regression
 from paribus.core.config.schema import DIRECTIONS
 from paribus.core.errors import RequestError
 
@@ -40,7 +40,7 @@ def test_classification_agrees_with_torchmetrics(given_labels):
     assert torch.equal(matrix, theirs)
     counts = confusion_counts(targets, labels)
     assert counts.tolist() == [[*at, matrix[*at]] for at in matrix.nonzero().tolist()]
-    ours = classification_metrics(targets, labels, classes)
+    (ours,) = classification_metrics(targets[None], labels[None], classes)
     keywords = {"num_classes": classes, "average": "macro"}
     expected = {
         "accuracy": classification.multiclass_accuracy(labels, targets, classes, average="micro"),
@@ -77,7 +77,7 @@ def test_regression_agrees_with_torchmetrics(rows, columns, seed):
     targets = torch.randn(rows, columns, generator=generator) * 3 + 1
     # torchmetrics calls targets that are nearly constant constant, and gives 0.
     assume((targets - targets.mean(0)).square().sum(0).min() > 0.01)
-    ours = regression_metrics(outputs, targets)
+    (ours,) = regression_metrics(outputs[None], targets[None])
     outputs, targets = outputs.double(), targets.double()
     assert ours["mae"] == pytest.approx(
         regression.mean_absolute_error(outputs, targets).item(), rel=1e-6
@@ -91,7 +91,7 @@ def test_regression_agrees_with_torchmetrics(rows, columns, seed):
 
 def test_sums_are_taken_in_float64():
     targets = torch.full((3_000_000, 1), 0.1)
-    found = regression_metrics(torch.zeros_like(targets), targets)
+    (found,) = regression_metrics(torch.zeros(1, *targets.shape), targets[None])
     assert found["mae"] == pytest.approx(float(torch.tensor(0.1)), abs=1e-12)
 
 
@@ -101,19 +101,38 @@ def test_sums_are_taken_in_float64():
     ids=["one example", "constant", "a constant column"],
 )
 def test_r2_that_is_not_defined_is_none(targets):
-    found = regression_metrics(targets + 0.5, targets)
+    (found,) = regression_metrics(targets[None] + 0.5, targets[None])
     assert found["r2"] is None
     assert found["mae"] == 0.5
     assert found["mse"] == 0.25
 
 
 def test_perfect_and_worst():
-    targets = torch.tensor([0, 1, 1])
-    best = classification_metrics(targets, targets, 4)
+    targets = torch.tensor([[0, 1, 1]] * 2)
+    best, worst = classification_metrics(targets, torch.tensor([[0, 1, 1], [3, 3, 3]]), 4)
     assert best == {"accuracy": 1, "precision": 1, "recall": 1, "f1": 1}
-    worst = classification_metrics(targets, torch.tensor([3, 3, 3]), 4)
     assert worst == {"accuracy": 0, "precision": 0, "recall": 0, "f1": 0}
-    assert regression_metrics(torch.ones(2, 1), torch.tensor([[0.0], [2.0]]))["r2"] == 0
+    assert regression_metrics(torch.ones(1, 2, 1), torch.tensor([[[0.0], [2.0]]]))[0]["r2"] == 0
+
+
+@modest
+@given(st.integers(1, 70), st.integers(1, 40), st.integers(1, 130), st.integers(0, 2**32))
+def test_a_run_has_the_same_metrics_alone_and_among_others(runs, rows, width, seed):
+    """To the bit; half of the classes are rare, so that some runs miss some."""
+    generator = torch.Generator().manual_seed(seed)
+    outputs = torch.randn(runs, rows, width, generator=generator)
+    labels = torch.randint(0, 2, outputs.shape, generator=generator)
+    classes = torch.randint(0, width, (runs, rows), generator=generator)
+    tasks = [
+        (Multiclass(), outputs, classes),
+        (Regression(), outputs, outputs.flip(0) * 2),
+        (Multilabel(), outputs, labels),
+        (Binary(), outputs[..., :1], labels[..., 0]),
+    ]
+    for task, given_outputs, targets in tasks:
+        together = task.measure_runs(given_outputs, targets)
+        alone = [task.measure(*one) for one in zip(given_outputs, targets, strict=True)]
+        assert together == alone
 
 
 def test_rows_of_the_confusion_matrix_are_targets():
