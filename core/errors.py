@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 MISSING = "missing-data"  # the kind of fault that a file of data which is not there is
+MISUSED = "misused"  # that of a script's command which will fail whatever the setting
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,11 @@ def rewording(change: Callable[[Fault], Fault]) -> Iterator[None]:
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
     """Return the choice most like `name`, or None if none is close."""
-    close = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
+    choices = list(choices)
+    swapped = {name[:n] + name[n : n + 2][::-1] + name[n + 2 :] for n in range(len(name) - 1)}
+    if typed := swapped.intersection(choices) - {name}:  # difflib takes adma for adamax
+        return min(typed)
+    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
     return close[0] if close else None
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from paribus.core.config.schema import Configuration
-from paribus.core.errors import Fault, Faults, ParibusError, RequestError, many
+from paribus.core.errors import MISUSED, Fault, Faults, ParibusError, RequestError, many
 from paribus.core.records.record import RunRecord, folds_of
+from paribus.core.records.run_dir import LOG
 from paribus.core.run_spec import RunSpec
 from paribus.sweeps.analysis import power_analysis
 from paribus.sweeps.analysis.compare import Comparison, best_setting, compare_study
@@ -94,6 +95,7 @@ class Sweep(Training):
         self.notes: list[str] = []
         self.page: Path | None = None
         self.seconds = 0.0
+        self._misused: RunRecord | None = None  # a command that will fail whatever the setting
         self._ended = {"trained": 0, "reused": 0, "failed": 0}
 
         self.question = pool.call(planner.read_request, request, found)
@@ -124,31 +126,46 @@ class Sweep(Training):
     def train(
         self, tracker: Tracker, options: RunnerOptions, *, stop: Stop = never
     ) -> Iterator[RunEvent]:
-        """Train what is not finished yet, yielding each run's epochs and end, until `stop`."""
+        """Train what is not finished yet, yielding each run's epochs and end, until `stop`.
+
+        Raises:
+            ParibusError: If a command is misused: it was given options that it has not, or prints
+                other metrics. No other run is begun then.
+        """
         started = time.monotonic()
+
+        def halted() -> bool:
+            return self._misused is not None or stop()
+
         self.root.create()
         with self.root.lock(f"study-{self.name}", f"The study {self.name}"):
             # Another command may have added to it until now.
             self.study = Study.open(self.root, self.question, self._options)
             self.notes += optuna_studies.repair(self.study)
             driven: set[str] = set()  # a setting of a later round may be one of an earlier one
-            while self._wanted and not stop():
+            while self._wanted and not halted():
                 settings, runs = self._wanted
                 self.notes += self.study.plan(self.question, settings, runs)
                 new = [run for run in runs.values() if run.id not in driven]
                 driven.update(run.id for run in new)
-                yield from self._drive(new, tracker, options, stop)
-                if not stop():
+                yield from self._drive(new, tracker, options, halted)
+                if not halted():
                     if self.search.pruner and (labels := self.design.pruned(self._values())):
                         self.study.prune(labels, self.seeds, self.search.pruner)
                     self._propose()
-            if not stop():
+            if not halted():
                 self.notes += self._fewer_trials()
             if self.study.settings:  # else it was stopped before anything was planned
                 self._export_to_optuna()
-            if not stop():
+            if not halted():
                 self._write_page(tracker)
         self.seconds = time.monotonic() - started
+        if self._misused is not None:
+            log = self.root.run(self._misused.run).folder / LOG
+            raise ParibusError(
+                f"{str(self._misused.reason).partition(': ')[2]} No other run was begun.",
+                f"Correct the command, its --metric or SELECT; what it printed: {log}",
+            )
 
     def _propose(self) -> None:
         """Ask the design for the next round, given what was found, and plan its runs.
@@ -178,6 +195,9 @@ class Sweep(Training):
                     self.study.outcomes.take(event.record)
                     self._ended["reused" if event.reused else "trained"] += 1
                     self._ended["failed"] += event.record.status == "failed"
+                    misused = str(event.record.reason).startswith(MISUSED)
+                    if misused and not any(result.seeds for result in self.study.results()):
+                        self._misused = event.record
                     if time.monotonic() - viewed > VIEW_EVERY:
                         self._export_to_optuna(only_add=True)
                         viewed = time.monotonic()

@@ -24,6 +24,7 @@ from paribus.core.errors import Faults, did_you_mean, shown
 from paribus.core.sources.import_closure import ImportClosure
 
 COMMAND = "COMMAND"
+TYPED = "commands"  # the folder of results in which typed commands have their files
 _PYTHON = ("python", "python3")
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _FILES = (".json", ".jsonl", ".csv", "")  # what metrics are read from; "": a folder of events
@@ -104,8 +105,9 @@ def read_command(where: str, objects: Mapping[str, Any], faults: Faults) -> Comm
     """Read what a file says of its command; `faults` takes all that is wrong."""
 
     def fault(message: str, hint: str = "") -> None:
-        faults.add(f"{where}: {message}", hint)
+        faults.add(message if is_typed else f"{where}: {message}", hint)
 
+    is_typed = TYPED in Path(objects["__file__"]).parts[-3:-1]
     folder, words = Path(objects["__file__"]).parent, list[str]()
     try:
         folder = Path(objects.get("FOLDER") or folder)

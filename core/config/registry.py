@@ -11,6 +11,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
+from urllib.error import URLError
 
 from pydantic import Field
 
@@ -233,11 +234,45 @@ def _timm(name: str) -> Callable[..., Any]:
         raise RequestError(text, did_you_mean(name, names))
 
     def create(num_classes: int, in_chans: int, pretrained: bool = False, **keywords: Any) -> Any:
-        return timm.create_model(
-            name, pretrained, num_classes=num_classes, in_chans=in_chans, **keywords
+        keywords |= {"num_classes": num_classes, "in_chans": in_chans}
+        if not pretrained:
+            return timm.create_model(name, **keywords)
+        return _with_hub(
+            lambda: timm.create_model(name, pretrained=True, **keywords), f"timm:{name}"
         )
 
+    made = typing.get_type_hints(timm.model_entrypoint(name)).get("return", Any)
+    create.__annotations__["return"] = made  # its keywords are what create passes on
     return create
+
+
+def _with_hub(fetch: Callable[[], Any], what: str) -> Any:
+    """Return what is fetched: from this machine's cache, where it has it without a question.
+
+    Without a connection huggingface_hub tries again for minutes.
+
+    Raises:
+        RequestError: If `what` is not in the cache, and there is no connection.
+    """
+    from huggingface_hub import constants, get_session
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        return fetch()
+    except (LocalEntryNotFoundError, URLError) as error:
+        constants.HF_HUB_OFFLINE = before
+        try:
+            get_session().head(constants.ENDPOINT, timeout=5)
+        except Exception:  # of the library beneath it, which differs by version
+            raise RequestError(
+                f"The weights of {what} are not on this machine, and there is no connection.",
+                f"Connect once, or copy {constants.HF_HUB_CACHE} from where they are; weights in a "
+                "file: train.start_from=FILE without model.pretrained.",
+            ) from error
+        return fetch()
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def check_components(configuration: Form, experiment: Experiment, faults: Faults) -> Form:
@@ -285,7 +320,8 @@ def known_keys(configuration: Mapping[str, Any], experiment: Experiment) -> list
     keys = fixed_keys(configuration)
     for kind in [kind for kind in COMPONENTS if kind in configuration]:
         resolved = resolve_component(kind, configuration[kind]["name"], experiment)
-        keys += [f"{kind}.{keyword}" for keyword in resolved.signature.parameters]
+        signature = resolved.signature
+        keys += [f"{kind}.{word}" for word in (*signature.parameters, *signature.further)]
         keys += [f"{kind}.{k}" for k in configuration[kind] if k != "name"]
     return list(dict.fromkeys(keys))
 

@@ -380,16 +380,21 @@ def unknown_key(key: str, known: Sequence[str]) -> RequestError:
     last = key.rsplit(".", 1)[-1]
     by_last = {name.rsplit(".", 1)[-1]: name for name in reversed(known)}  # the first one wins
     meant = by_last.get(last) or _synonym(last, known)
-    if meant is None and (close := nearest(key, known) or nearest(last, by_last)):
-        meant = close if close in known else by_last[close]
     group = key.split(".", 1)[0]
+    inside = [name.rsplit(".", 1)[-1] for name in known if name.startswith(f"{group}.")]
+    # Equal groups make unlike keys alike: model.drop_rat and model.pretrained.
+    close = nearest(last, inside) if inside else nearest(key, known)
+    if meant is None and close and inside:
+        meant = f"{group}.{close}"
+    elif meant is None and (close := close or nearest(last, by_last)):
+        meant = close if close in known else by_last[close]
     groups = list(dict.fromkeys(name.split(".", 1)[0] for name in known))
     near = group if group in groups else nearest(group, groups)
     siblings = [name for name in known if name.startswith(f"{near}.")]
     if meant:
         hint = f"Did you mean '{meant}'?"
     elif siblings:
-        hint = did_you_mean(key, siblings)
+        hint = f"Choose {shown(one_of(siblings), 300)}." if inside else did_you_mean(key, siblings)
     else:
         hint = f"Groups are {', '.join(groups)}; paribus show EXPERIMENT lists their keys."
     return RequestError(f"There is no hyperparameter '{shown(key)}'.", hint)

@@ -12,7 +12,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Union
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
@@ -51,10 +51,11 @@ class Signature:
 
     parameters: dict[str, Parameter]  # by name, in the signature's order
     open: bool  # whether it takes further keywords (``**kwargs``), which cannot be checked here
+    further: tuple[str, ...] = ()  # names of some of these: of the class that it returns
 
     def adding(self, *more: Parameter) -> Signature:
         """Return it with further keywords."""
-        return Signature(self.parameters | {p.name: p for p in more}, self.open)
+        return replace(self, parameters=self.parameters | {p.name: p for p in more})
 
 
 def read_signature(
@@ -70,6 +71,11 @@ def read_signature(
         hints = typing.get_type_hints(target, include_extras=True)
     except Exception:  # an annotation that cannot be evaluated counts as none
         hints = {}
+    open_to_more = any(p.kind is p.VAR_KEYWORD for p in found)
+    further: tuple[str, ...] = ()
+    if open_to_more and target is function and inspect.isclass(made := hints.get("return")):
+        inner = read_signature(made, 0, hidden).parameters.values()
+        further = tuple(p.name for p in inner if not p.required)
     keywords = [p for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     return Signature(
         {
@@ -77,7 +83,8 @@ def read_signature(
             for p in keywords[run_time:]
             if p.name not in hidden
         },
-        open=any(p.kind is p.VAR_KEYWORD for p in found),
+        open_to_more,
+        further,
     )
 
 

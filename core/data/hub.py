@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from paribus.core.data.images import Images, Side
-from paribus.core.data.tables import check_columns
+from paribus.core.data.tables import check_columns, check_header, read_frame
 from paribus.core.data.texts import Texts
 from paribus.core.errors import MISSING, RequestError, bad_data, shown
 from paribus.core.fileio import existing
@@ -52,6 +52,7 @@ def datasets(
     if place is None and (Path(path).suffix in _BUILDERS or path.startswith((".", "/", "~"))):
         text = f"There is no file or folder {shown(path, 200)}."
         raise RequestError(text, "Give data.path=FILE.", MISSING)
+    _check_headers(place)
     suffix = place.suffix.lower() if place else ""
     kind, form = _BUILDERS.get(suffix), {"sep": "\t"} if suffix == ".tsv" else {}
     library.disable_progress_bars()
@@ -120,3 +121,19 @@ def datasets(
         for part, frame in frames.items()
     }
     return read if len(read) > 1 else next(iter(read.values()))
+
+
+def _check_headers(place: Path | None) -> None:
+    """Refuse a file, or one below a folder, with several columns of one name.
+
+    The library renames those of a CSV file, and cannot read such a Parquet file.
+    """
+    from pyarrow import parquet
+
+    files = [] if place is None else place.rglob("*") if place.is_dir() else [place]
+    for file in files:
+        kind = _BUILDERS.get(file.suffix.lower())
+        if kind == "csv":
+            read_frame(str(file), nrows=0)
+        elif kind == "parquet":
+            check_header(parquet.read_schema(file).names, str(file))

@@ -150,7 +150,13 @@ def _times(source: Source, split: Split) -> tuple[Array, Any]:
             length = int(-(-pandas.Timedelta(text) // unit))
     if not readings or any((one != readings[0]).any() for one in readings):
         why = "may have its day or its month first"
-        why = why if readings else "is neither a number nor a date"
+        if not readings:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                dates = pandas.to_datetime(pandas.Series(cells), utc=True, errors="coerce")
+            row = int(dates.isna().to_numpy().argmax())
+            example = f"'{shown(cells[row], 40)}' (row {row + 1})"
+            why = "is neither a number nor a date"
         raise _refusal(f"{setting}: {example} {why}.", "Write dates as 2026-01-31.")
     fits = gap is None or isinstance(gap, str) == are_dates
     if length is None or length < 0 or not fits:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
 
 import numpy as np
@@ -22,6 +26,8 @@ from paribus.core.fileio import user_path
 Missing = Literal["refuse", "mean", "drop"]
 IN_MEMORY = 2**30  # bytes of float32 that words may become
 _WHO = "id|uuid|guid|(?i:customer|client|patient|person|subject|user)"
+_WITH_COMMAS = re.compile(r"[-+]?\d+(?:,\d+)?")
+_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+")
 ID_NAME = re.compile(rf"(?:.*[\W_])?(?:{_WHO})|.*[a-z](?:ID|Id)", re.ASCII)
 
 
@@ -229,6 +235,7 @@ def table(
     ids = [name for name in frame.columns if ID_NAME.fullmatch(str(name))]
     beside = frame[list(dict.fromkeys([*left_out, *kept, *ids]))]
     frame = frame.drop(columns=[name for name in left_out if name not in kept])
+    check_decimals(frame, path)
     if missing == "drop":
         frame = frame.dropna()
     if frame.empty:
@@ -267,17 +274,86 @@ def read_frame(path: str, **options: Any) -> Any:
     try:
         with warnings.catch_warnings():  # else it would drop what the header has no name for
             warnings.simplefilter("error", ParserWarning)
+            if options.get("header", 0) is not None:  # else pandas would rename the second
+                form = {"sep": separator, "header": None, "nrows": 1, "dtype": str}
+                check_header(pandas.read_csv(file, **form).iloc[0].dropna(), path)
             return pandas.read_csv(file, sep=separator, index_col=False, **options)
     except ParserWarning as error:
         raise bad_data(
             f"{shown(path)}: the header has fewer names than lines have cells.",
             "Name each column in the header; put text that has commas in quotes.",
         ) from error
-    except (ValueError, UnicodeDecodeError, OSError) as error:  # pandas' errors are ValueErrors
+    except (ValueError, OSError) as error:  # pandas' errors are ValueErrors
+        raise unreadable(file, path, error) from error
+
+
+def unreadable(file: Path, path: str, error: Exception) -> RequestError:
+    """Return the refusal of a file that cannot be read as text."""
+    start, codec = b"", "LATIN1"
+    with suppress(OSError), file.open("rb") as opened:
+        start = opened.read(4096)
+    if start.startswith(b"PAR1"):
+        return bad_data(
+            f"{shown(path)}: is a Parquet file.", "data=datasets:FILE data.target=COLUMN reads it."
+        )
+    if isinstance(error, UnicodeError) or b"\0" in start:
+        codec = "UTF-16" if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else codec
+        return bad_data(
+            f"{shown(path)}: is no UTF-8 text.",
+            f"Save it as UTF-8, such as by: iconv -f {codec} -t UTF-8 FILE > NEW",
+        )
+    if not start.strip():
+        return bad_data(f"{shown(path)}: is empty.", "It has to be a table with a header.")
+    return bad_data(
+        f"{shown(path)}: cannot be read as a table: {shown(str(error).strip(), 200)}.",
+        "It has to be text (UTF-8) with a header and the same number of cells in each line.",
+    )
+
+
+def check_decimals(frame: Any, path: str) -> None:
+    """Refuse columns of numbers with decimal commas, which would be words.
+
+    Raises:
+        RequestError: With the columns.
+    """
+    faults = Faults()
+    for name, cells in frame.items():
+        words = cells.dropna().astype(str)
+        if (
+            cells.dtype.kind in NUMERIC
+            or not len(words)
+            or not _WITH_COMMAS.fullmatch(words.iloc[0])
+        ):
+            continue
+        commas = words[words.str.contains(",", regex=False)]
+        numbers = words.str.fullmatch(_WITH_COMMAS).all()
+        if numbers and 2 * len(commas) > len(words) and not commas.str.fullmatch(_THOUSANDS).all():
+            faults.add(
+                f"{shown(path)}: column '{shown(name)}' has decimal commas, such as "
+                f"'{shown(commas.iloc[0])}'.",
+                f"Write {shown(commas.iloc[0].replace(',', '.'))}.",
+                "data",
+            )
+    faults.check()
+
+
+def check_header(names: Iterable[str], path: str) -> None:
+    """Refuse a header with a name that several columns have.
+
+    Raises:
+        RequestError: With the names.
+    """
+    counts = Counter(names)
+    twice = [
+        f"'{shown(name)}' {'twice' if count == 2 else f'{count} times'}"
+        for name, count in counts.items()
+        if count > 1
+    ]
+    if twice:
         raise bad_data(
-            f"{shown(path)}: cannot be read as a table: {shown(str(error).strip(), 200)}.",
-            "It has to be text (UTF-8) with a header and the same number of cells in each line.",
-        ) from error
+            f"{shown(path)}: the header has {', '.join(twice)}.",
+            "Give each column a name of its own.",
+        )
 
 
 def check_columns(frame: Any, wanted: Sequence[str], path: str) -> None:

@@ -18,7 +18,14 @@ from paribus.core.data.images import SUFFIXES, ImageRecipe, decode_alike, image_
 from paribus.core.data.load import Field
 from paribus.core.data.loader import Fields, Inputs, Part
 from paribus.core.data.prepare import Recipe
-from paribus.core.data.tables import Column, Table, check_columns, read_frame, words_array
+from paribus.core.data.tables import (
+    Column,
+    Table,
+    check_columns,
+    read_frame,
+    unreadable,
+    words_array,
+)
 from paribus.core.data.texts import UNKNOWN, TextRecipe, Texts
 from paribus.core.errors import DamagedError, Faults, RequestError, first_few, nearest, shown
 from paribus.core.fileio import existing
@@ -184,11 +191,11 @@ def _texts(word: str, lines: Sequence[str], recipe: TextRecipe) -> list[tuple[st
             return _column_of_texts(path, recipe["column"])
         try:
             word, lines = str(path), path.read_text("utf-8-sig").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RequestError(
-                f"{shown(path, 200)}: cannot be read: {shown(error, 120)}.",
-                "It has to be text (UTF-8).",
-            ) from error
+        except UnicodeDecodeError as error:
+            raise unreadable(path, str(path), error) from error
+        except OSError as error:
+            text = f"{shown(path, 200)}: cannot be read: {error.strerror}."
+            raise RequestError(text) from error
     return [(f"{word}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()]
 
 

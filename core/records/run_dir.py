@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 RECORD, HISTORY = "run.json", "history.jsonl"
+LOG = "log.txt"  # what a script's command printed
 BEST, PREDICTIONS = "best.safetensors", "predictions.safetensors"
 
 

@@ -14,7 +14,8 @@ from threading import Event, Thread
 from typing import Any
 
 from paribus.core.config.command import Command, fill_in
-from paribus.core.errors import ProcessEnded, RequestError, did_you_mean, first_few, shown
+from paribus.core.errors import MISUSED, ProcessEnded, RequestError, did_you_mean, first_few, shown
+from paribus.core.records.run_dir import LOG
 from paribus.core.training.metric_files import read_rows, read_scalars
 
 _PATIENCE = 5.0  # seconds that a command that is stopped, or what one left running, has to end
@@ -27,6 +28,7 @@ _PAIR = re.compile(
     r"(?![,\xa0\u2009\u202f]\d)(?=%?(?:[\s,;|)\]}]|$))",
     re.IGNORECASE,
 )
+_USAGE = 2  # the exit code of argparse, click and Python for words that they do not take
 _HINT = r'Say where it is with METRICS (--metrics-from), such as "valid: loss=(?P<loss>\S+)".'
 _COUNTERS = ("epoch", "step")  # they tell epochs apart, and are no metrics
 
@@ -46,27 +48,32 @@ def run_command(
     """
     out = folder / "out"
     out.mkdir(exist_ok=True)
-    last: deque[str] = deque(maxlen=4)
+    last: deque[str] = deque(maxlen=2)
     reported: dict[str, None] = {}
     with _started(command.render(levels, seed, out), command.folder) as process:
-        printed = _lines(process, folder / "log.txt", last)
+        printed = _lines(process, folder / LOG, last)
         if command.written is None:
             yield from _epochs(_read_lines(printed, command.pattern, metric), metric, reported)
         for _ in printed:
             pass
         code = process.wait()
-    end = f"Its last lines (log.txt): {' | '.join(last) or 'none'}"
+    end = f"{' | '.join(last) or 'it printed nothing'} (log.txt)."
     how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
     if code in (-signal.SIGKILL, -signal.SIGTERM):
-        raise ProcessEnded(f"the command was ended by {how}. {end}")
+        raise ProcessEnded(f"the command was ended by {how}: {end}")
+    if code == _USAGE:
+        end = f"{' '.join([*last][-1:]) or 'it printed nothing'} (log.txt)."
+        raise RequestError(f"the command failed ({how}): {end}", kind=MISUSED)
     if code:
-        raise RequestError(f"the command failed ({how}). {end}")
+        raise RequestError(f"the command failed ({how}): {end}")
     if command.written is not None:
         path = Path(fill_in(command.written, {"out": str(out)}))
         yield from _epochs(_read_written(path), metric, reported)
     if metric not in reported:
         text = f"'{shown(metric)}' never came; these did: {first_few([*reported], 20) or 'none'}."
-        raise RequestError(f"{text} {did_you_mean(metric, reported)} {_HINT} {end}")
+        if reported:
+            raise RequestError(text, f"{did_you_mean(metric, reported)} {_HINT}", MISUSED)
+        raise RequestError(f"{text} {_HINT} Its last lines: {end}")
 
 
 @contextmanager
@@ -119,7 +126,7 @@ def _lines(process: "subprocess.Popen[bytes]", log: Path, last: deque[str]) -> I
             file.write(line)
             file.flush()
             text = line.decode(errors="replace").rstrip().rpartition("\r")[2]
-            last += [shown(text, 110)] if text else []
+            last += [shown(text.strip(), 110)] if text.strip(" ^~") else []
             yield text
 
 

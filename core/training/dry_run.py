@@ -35,6 +35,9 @@ _NO_LOGITS = (
 )
 
 
+TOO_LARGE = "index out of range in self"  # torch's message of an embedding
+
+
 def dry_run(train_state: TrainState, *, update: bool = True) -> bool:
     """Send a few training examples through model, loss and metrics, and update the model once.
 
@@ -85,6 +88,8 @@ def embeds(call: Adapter, batch: Tensor) -> bool:
             call(batch.clone())
             count = len(given)
             call(torch.zeros_like(batch))
+    except IndexError as error:  # it looks up larger ids than it has: said where it is tried
+        return TOO_LARGE in str(error)
     except Exception:  # it takes no integers
         return False
     return any(not torch.equal(*pair) for pair in zip(given[:count], given[count:], strict=False))
@@ -164,7 +169,21 @@ def _try_model(train_state: TrainState, inputs: Any, *, training: bool = False) 
     name, shape = _name(train_state, "model"), tree_map(lambda tensor: list(tensor.shape), inputs)
     what = f"model {name} cannot take a batch of shape {shape}, which {where}"
     with refusing(what, hint):
-        outputs: Tensor = train_state.call(tree_map(torch.clone, inputs))
+        try:
+            outputs: Tensor = train_state.call(tree_map(torch.clone, inputs))
+        except IndexError as error:
+            if TOO_LARGE not in str(error):
+                raise
+            data = train_state.data.train
+            ids = [t for t in tree_leaves(data.inputs_of(len(data))) if not t.is_floating_point()]
+            largest = max((int(t.max()) for t in ids), default=None)
+            tables = {m.num_embeddings for m in train_state.model.modules()
+                      if isinstance(m, nn.Embedding | nn.EmbeddingBag)}  # fmt: skip
+            raise RequestError(
+                f"model {name} looks up ids that its embedding has not: the inputs hold ids up to "
+                f"{largest}, it has {one_of(map(str, tables))} rows.",
+                "Give it a row for each id, from 0 on.",
+            ) from error
     return outputs
 
 

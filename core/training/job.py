@@ -10,11 +10,12 @@ from pathlib import Path
 
 from paribus.core.config.experiment import Experiment, load_experiment
 from paribus.core.config.schema import ScriptConfiguration
-from paribus.core.errors import ParibusError, ProcessEnded, shown
+from paribus.core.errors import MISUSED, ParibusError, ProcessEnded, shown
 from paribus.core.run_spec import Ended, RunSpec, WorkerEvent, unfinished
 from paribus.core.runtime import settle
 from paribus.core.sources.reads import has_changed, observed_each
 from paribus.core.training.cohort.cohort_engine import Cohort
+from paribus.core.training.dry_run import TOO_LARGE
 from paribus.core.training.engine import Engine, Job, Report
 from paribus.core.training.loop import Loop
 from paribus.core.training.resolve import Resolver
@@ -158,6 +159,8 @@ def _ended_by(error: BaseException, run: RunSpec, writer: RunWriter | None) -> W
     """Return the end of a run by an exception: its own failure, or one with an outside cause."""
     kind = "" if isinstance(error, ParibusError) else f"{type(error).__name__}: "
     message = f"{kind}{shown(error, 500)}"
+    if isinstance(error, IndexError) and TOO_LARGE in message:
+        message = "the inputs hold a larger id than the model's embedding has rows"
     if cause := _outside_cause(error):
         return unfinished([run], f"{cause}: {message}")[0]
     if writer is None or (isinstance(error, ParibusError) and error.kind == "changed"):
@@ -168,7 +171,8 @@ def _ended_by(error: BaseException, run: RunSpec, writer: RunWriter | None) -> W
     names = {Path(name).name for name in run.sources} | {run.path.name}
     user = [(Path(file).name, line) for file, line in frames if Path(file).name in names]
     at = f" ({user[-1][0]}, line {user[-1][1]})" if user else ""
-    reason = f"exception: {message}{at}"
+    misused = isinstance(error, ParibusError) and error.kind == MISUSED
+    reason = f"{MISUSED if misused else 'exception'}: {message}{at}"
     try:
         writer.finish(reason)
     except OSError as disk:

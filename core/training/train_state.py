@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,7 @@ from paribus.core.components.tasks import Task
 from paribus.core.config.experiment import Experiment
 from paribus.core.config.registry import INTERVAL, LR_SCALE, NAMES, build, resolve_component
 from paribus.core.config.schema import Interval, get
+from paribus.core.config.values import show_value
 from paribus.core.data.loader import Batch, moved
 from paribus.core.data.prepare import Data
 from paribus.core.errors import RequestError, did_you_mean, first_few, shown
@@ -267,7 +269,20 @@ def _make(
     keywords = {k: v for k, v in configuration[kind].items() if k != "name"} | replaced
     hint = f"Give it other keywords: {kind}.KEYWORD=VALUE."
     with refusing(f"{kind} {component.name} cannot be made", hint):
-        made = build(component, keywords, *run_time)
+        try:
+            made = build(component, keywords, *run_time)
+        except ValueError as error:  # such as torch's "Invalid learning rate: -1.0"
+            words = re.split(r"[^\w.+-]+", str(error))
+            each = {k: v if isinstance(v, list) else [v] for k, v in keywords.items()}
+            given = [k for k, values in each.items() if {*map(str, values)} & {*words}]
+            if len(given) != 1:
+                raise
+            key, why = f"{kind}.{given[0]}", shown(error, 300).rstrip(".")
+            raise RequestError(
+                f"{kind} {component.name} cannot be made with "
+                f"{key}={shown(show_value(keywords[given[0]]))}: {why}.",
+                "Give it another value.",
+            ) from error
     base, known_as = _KINDS.get(kind, (object, ""))
     if not isinstance(made, base):
         raise RequestError(
@@ -413,6 +428,8 @@ def checked_loss(
             "Say in the experiment's file what of it is the prediction: "
             "predict = lambda outputs: outputs[0]"
             if not isinstance(outputs, Tensor)
+            else f"Let it return {list(expected)}: leave out squeeze(-1)."
+            if got == [len(targets)] and expected[1] == 1
             else f"Let it return {list(expected)}."
             if {"out_features", "num_classes"} & train_state.configuration["model"].keys()
             else "Let it take out_features or num_classes, which are filled in from the data.",

@@ -163,7 +163,7 @@ def answer(comparison: Comparison) -> str:
     others = settings[1:]
     judged = [s for s in others if s.verdict]
     best = best_setting(others, comparison.metric.direction)
-    if not judged or best is None:
+    if not judged:
         why = next((s.no_verdict for s in others if s.no_verdict), "no setting has finished")
         one_seed = max((len(s.seeds) for s in settings), default=0) < 2
         why = "one seed may be chance; --seeds 5 gives verdicts" if one_seed else why
@@ -172,10 +172,11 @@ def answer(comparison: Comparison) -> str:
     if len(others) == 1:
         verdict = judged[0].verdict
         is_so = f"{verdict} than" if verdict in ("better", "worse") else f"{verdict} to"
-        is_so = "not shown to differ from" if verdict == "undecided" else is_so
+        if verdict == "undecided":
+            grade = judged[0].grade
+            is_so = f"undecided: {grade} than" if grade else "not shown to differ from"
         effect = f"{signed(judged[0].delta)}, {interval_text(judged[0].interval)}"
-        grade = f", but is {judged[0].grade}" if judged[0].grade else ""
-        return f"{_shortened(judged[0].label)} is {is_so} the baseline{grade} ({effect})."
+        return f"{_shortened(judged[0].label)} is {is_so} the baseline ({effect})."
     counts = _counts(others)
     better = [s for s in judged if s.verdict == "better"]
     if not better:

@@ -84,8 +84,15 @@ def run(arguments: Sequence[str]) -> int:
         return _print_error(error, as_json)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "paribus"
-        wrong = RequestError(error.format_message(), f"See: {path} --help", "usage")
-        return _print_error(wrong, as_json)
+        message, hint = error.format_message(), f"See: {path} --help"
+        parameters = error.ctx.command.params if error.ctx else []
+        takes_pairs = any(
+            isinstance(p, click.Argument) and p.name == "overrides" for p in parameters
+        )
+        if takes_pairs and getattr(error, "option_name", "") == "--set":
+            message = f"{path} takes KEY=VALUE without --set, which is an option of sweep."
+            hint = f"Such as: {path} EXPERIMENT optimizer.lr=0.01"
+        return _print_error(RequestError(message, hint, "usage"), as_json)
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return INTERRUPTED

@@ -10,10 +10,10 @@ import rich_click as click
 
 from paribus.core.config.schema import Direction, flatten, same_value
 from paribus.core.config.values import show_value
-from paribus.core.errors import Faults, RequestError, inert, many, shown
+from paribus.core.errors import Faults, RequestError, first_few, inert, many, shown
 from paribus.core.fingerprint import read_parts
 from paribus.core.records.record import ReadLater, RunRecord
-from paribus.core.records.run_dir import BEST, RunFolder
+from paribus.core.records.run_dir import BEST, LOG, RunFolder
 from paribus.sweeps.cli.completion import complete_subject
 from paribus.sweeps.cli.console import (
     bar,
@@ -22,6 +22,7 @@ from paribus.sweeps.cli.console import (
     has_symbols,
     json_option,
     names_results,
+    nearby,
     plain_option,
     print_json,
     results_options,
@@ -38,12 +39,13 @@ from paribus.sweeps.study.request import refuse_for_studies
 from paribus.sweeps.study.results_dir import ResultsDir, root_words
 
 if TYPE_CHECKING:
-    from paribus.sweeps.analysis.compare import Comparison
+    from paribus.sweeps.analysis.compare import Comparison, SettingComparison
     from paribus.sweeps.analysis.linter.evidence import Finding
     from paribus.sweeps.analysis.verdict_text import Setting
     from paribus.sweeps.study.results import SettingResult
     from paribus.sweeps.study.study import Study
 
+_REASON = 300  # characters of why a setting failed
 _LOOKS = {  # of a verdict on a terminal: its symbol and its colour
     "better": ("▲", "green"),
     "worse": ("▼", "red"),
@@ -379,9 +381,8 @@ def _print(comparison: Comparison, form: str, verbose: bool, study: Study | None
         return
     from paribus.sweeps.study.lookup import study_command
 
-    for setting in comparison.settings:
-        if setting.status == "failed":
-            say(f"{setting.label} failed: {setting.reason}")
+    for line in failures(comparison.settings, study.root):
+        say(line)
     paste = study_command(study, root_words(study.root))
     for axis in study.requested.axes:
         for line in words.axis_lines(comparison, axis.key, paste):
@@ -399,6 +400,24 @@ def _print(comparison: Comparison, form: str, verbose: bool, study: Study | None
             say(f"  {warning}")
         again = command("compare", study.name, "--verbose", *root_words(study.root))
         say(f"  with numbers, reasons and remedies: {again}")
+
+
+def failures(settings: Sequence[SettingComparison | SettingResult], root: ResultsDir) -> list[str]:
+    """Return why settings failed, each reason once and not too long, with where its log is."""
+    labels: dict[str, list[str]] = {}
+    logs: dict[str, str] = {}
+    for setting in (setting for setting in settings if setting.status == "failed"):
+        reason = str(setting.reason)
+        labels.setdefault(reason, []).append(setting.label)
+        records = map(root.finished, setting.runs)
+        ids = [record.run for record in records if record and record.status == "failed"]
+        for log in [root.run(run).folder / LOG for run in ids[:1]]:
+            if log.is_file():
+                logs.setdefault(reason, f" ({nearby(log.absolute())})")
+    return [
+        f"{first_few(names)} failed: {shown(reason, _REASON)}{logs.get(reason, '')}"
+        for reason, names in labels.items()
+    ]
 
 
 def _compare_runs(root: ResultsDir, names: Sequence[str], as_json: bool) -> None:

@@ -277,7 +277,9 @@ def short_configuration(baseline: Mapping[str, Any]) -> str:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    """``6 runs: 4 trained (1 of them failed), 2 not finished``"""
+    """``6 runs: 4 trained, 1 of them failed, 2 not finished``, or ``6 runs: all failed``"""
+    if counts["failed"] == counts["planned"] > 1:
+        return f"{counts['planned']} runs: all failed"
     left = counts["planned"] - counts["trained"] - counts["reused"]
     parts = [f"{counts[how]} {how}" for how in ("trained", "reused") if counts[how]]
     if counts["failed"]:

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 from click.core import ParameterSource
 
+from paribus.core.config.command import TYPED
 from paribus.core.config.values import show_value
+from paribus.core.errors import RequestError
 from paribus.core.records.record import RunRecord
 from paribus.core.records.run_dir import BEST
+from paribus.sweeps.cli.compare_command import failures
 from paribus.sweeps.cli.completion import complete_key, complete_study
 from paribus.sweeps.cli.console import (
     INTERRUPTED,
@@ -48,10 +51,19 @@ class _WithCommand(click.RichCommand):
     """A command that may end with ``-- COMMAND...``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if "--" in args:
-            ctx.meta[_COMMAND] = args[args.index("--") + 1 :]
-            args = args[: args.index("--")]
-        return super().parse_args(ctx, args)
+        if "--" not in args:
+            return super().parse_args(ctx, args)
+        args, words = args[: args.index("--")], args[args.index("--") + 1 :]
+        example = "python train.py --lr {lr} --seed {seed}"
+        if not words:
+            text = "No command stands behind --."
+            raise RequestError(text, f"Such as: paribus sweep lr=1e-3,1e-2 -- {example}")
+        ctx.meta[_COMMAND] = words
+        try:
+            return super().parse_args(ctx, args)
+        except click.MissingParameter:
+            text = "What is to be tried is missing: KEY=LEVELS before -- COMMAND."
+            raise RequestError(text, f"Such as: paribus sweep lr=1e-3,1e-2 -- {example}") from None
 
 
 @click.command("run")
@@ -189,7 +201,7 @@ def sweep_command(
 
             select, axes = {"metric": metric, "direction": direction}, (experiment, *axes)
             file = for_command(
-                words, axes, overrides, select, metrics_from, root.path / "commands", faults, undo
+                words, axes, overrides, select, metrics_from, root.path / TYPED, faults, undo
             )
             experiment, overrides = str(file), ()
         request = request_for(root, experiment, overrides, axes, engine, trust=trust, faults=faults)
@@ -304,9 +316,9 @@ def _answer(sweep: Sweep, again: str) -> int:
         warn(
             f"Not finished: {', '.join(unfinished)}. Finished runs are kept. To try again: {again}"
         )
-    failed = [r for r in results if r.status == "failed"]
-    for result in failed:
-        warn(f"{result.setting.label} failed: {result.reason}")
+    failed = failures(results, sweep.root)
+    for line in failed:
+        warn(line)
     return 1 if failed or unfinished else 0
 
 

@@ -11,7 +11,7 @@ import pandas
 from PIL import Image
 
 from paribus.core.data.images import IN_MEMORY, images
-from paribus.core.data.tables import ID_NAME, check_columns, read_frame
+from paribus.core.data.tables import ID_NAME, check_columns, check_decimals, read_frame
 from paribus.core.data.texts import text as labelled_texts
 from paribus.core.errors import bad_data, first_few, many, nearest, shown
 from paribus.core.fileio import user_path
@@ -117,6 +117,12 @@ def find_problem(
             else "Give --data a CSV or TSV file, or a folder with one folder of images for each "
             "class.",
         )
+    tables = sorted(p.name for p in path.iterdir() if p.suffix.lower() in (".csv", ".tsv"))
+    if tables and (target is not None or not any(p.is_dir() for p in path.iterdir())):
+        raise bad_data(
+            f"{shown(data)} is a folder of tables: {shown(first_few(tables), 200)}.",
+            f"Name one: --data {shlex.quote(shown(str(Path(data) / tables[0])))}",
+        )
     if target is not None or missing is not None or keep:
         option = "--target" if target is not None else "--keep" if keep else "data.missing"
         raise bad_data(
@@ -160,15 +166,17 @@ def _of_file(
             f"{name}: all columns besides the target look like ids or dates: {_listed([*out])}.",
             "Name those that are inputs with --keep COLUMN.",
         )
+    check_decimals(frame.drop(columns=[*out]), path.name)
     whole, frame = frame, _usable_rows(frame.drop(columns=[*out]), name, target, missing)
     found = _of_table(path, frame, target, missing, out)
     rows = whole.loc[frame.index, [*out]].dropna(axis=1)
     ids = [c for c in rows if ID_NAME.fullmatch(c) and rows[c].nunique() < len(rows)]
     dates = [c for c in rows if out[c].startswith("dates")]
     split = {"group_on": min(ids, key=lambda c: rows[c].nunique())} if ids else {}
+    without = ", without split.group_on (split.group_on=null)" if ids else ""
     notes = [  # whether time matters for what is predicted, a table does not say
         "To predict the future, validate on what came after training: "
-        f"'split': {{'time_on': {shown(column, 40)!r}}} in the baseline."
+        f"'split': {{'time_on': {shown(column, 40)!r}}} in the baseline{without}."
         for column in dates[:1]
     ]
     return replace(found, split=split, notes=(*found.notes, *notes))

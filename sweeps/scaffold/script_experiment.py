@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from paribus.core.config.command import key_of
-from paribus.core.config.schema import split_override
+from paribus.core.config.schema import DIRECTIONS, split_override
 from paribus.core.config.values import parse_value, split_commas
-from paribus.core.errors import Faults, RequestError, shown
+from paribus.core.errors import Faults, RequestError, nearest, shown
 from paribus.core.fileio import creating
 from paribus.sweeps.scaffold.write_experiment import (
     check_name,
@@ -68,6 +68,9 @@ def for_command(
     if not select["metric"]:
         faults.add("A command needs --metric, which chooses the best epoch: a name that it prints.",
                    "Such as --metric val/loss --direction minimize.")  # fmt: skip
+    elif not select["direction"] and select["metric"].split("/")[-1] not in DIRECTIONS:
+        faults.add(f"--metric {shown(select['metric'])}: it is not known which way is better.",
+                   "Add --direction maximize or --direction minimize.")  # fmt: skip
     faults.check()
     command = " ".join(word if _PLAIN.fullmatch(word) else shlex.quote(word) for word in words)
     more = {"FOLDER": str(Path.cwd()), **({"METRICS": metrics} if metrics else {})}
@@ -110,7 +113,13 @@ def for_script(name: str, script: str, folder: Path) -> tuple[Path, list[str]]:
     try:
         tree = ast.parse((folder / script).read_bytes())
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    except (OSError, SyntaxError, ValueError) as error:
+    except FileNotFoundError:
+        near = nearest(script, [path.name for path in folder.glob("*.py")])
+        faults.add(f"There is no file {shown(script)}.",
+                   f"Did you mean '{near}'?" if near else "Name a Python script.")  # fmt: skip
+    except SyntaxError as error:
+        faults.add(f"{shown(script)}, line {error.lineno}: {error.msg}.", "Correct it.")
+    except (OSError, ValueError) as error:
         faults.add(f"{shown(script)} cannot be read: {error}.", "Name a Python script.")
     faults.check()
     words, baseline, axes, notes = ["python", shlex.quote(script)], {}, {}, list[str]()

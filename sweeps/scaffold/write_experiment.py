@@ -124,7 +124,14 @@ def write_experiment(
             _try(trial, folder)
     create_file(file, render_experiment(name, problem, model, folder))
     guess = SPIRALS if problem is None else problem.guess
-    return Written(name, file, guess.task, guess.why, problem.notes if problem else ())
+    notes = problem.notes if problem else ()
+    if problem and (column := problem.split.get("group_on")):
+        note = (
+            f"All rows of one '{shown(column, 40)}' are in one part (split.group_on), as they may "
+            "be alike. To divide them too: split.group_on=null, or take the line out."
+        )
+        notes = (*notes, note)
+    return Written(name, file, guess.task, guess.why, notes)
 
 
 def create_file(file: Path, text: str) -> None:

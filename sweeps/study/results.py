@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -91,6 +91,15 @@ class SettingResult:
         }
 
 
+def _reasons(failed: Mapping[int, str]) -> str | None:
+    """Return why seeds failed, each reason once: ``seeds 0, 1: …; seed 2: …``"""
+    seeds: dict[str, list[str]] = {}
+    for seed, reason in failed.items():
+        seeds.setdefault(reason, []).append(str(seed))
+    texts = [f"seed{'s' * (len(n) > 1)} {', '.join(n)}: {reason}" for reason, n in seeds.items()]
+    return "; ".join(texts) or None
+
+
 class Outcomes:
     """The records of a study's runs, each read once, and the results of its settings.
 
@@ -161,7 +170,7 @@ class Outcomes:
             if reason is None and value is not None:
                 complete[seed] = value
             else:
-                failed[seed] = f"seed {seed}: {reason or f'{metric} is not defined'}"
+                failed[seed] = reason or f"{metric} is not defined"
         ended = bool(wanted) and len(complete) == len(wanted)
         all_seeds = seeds is None or len(wanted) == len(set(seeds))
         if failed:
@@ -181,7 +190,7 @@ class Outcomes:
             tuple(complete.values()),
             tuple(found),
             status,
-            "; ".join(failed.values()) or None,
+            _reasons(failed),
             tuple(failed),
             shared,
             folds,

@@ -145,11 +145,12 @@ def test_a_column_is_stratified_by_in_place_of_the_class():
 @pytest.mark.parametrize(
     ("split", "words"),
     [
-        ({"group_on": "gruop"}, "no such column; it has group, text, odd, hole, day. Did you mean"),
+        ({"group_on": "gruop"}, "no such column; it has group, text, odd, hole, day, late. Did"),
         ({"group_on": "hole"}, "split.group_on=hole: empty cells in the column: 1."),
         ({"group_on": "group"}, "split.group_on=group has 5 values for 6 parts. Lower split.folds"),
         ({"group_on": "group", "val_fraction": 0.6, "test_fraction": 0.6}, "are more than 1"),
-        ({"time_on": "text"}, "'word' is neither a number nor a date. Write dates as 2026-01-31."),
+        ({"time_on": "text"}, "'word' (row 1) is neither a number nor a date. Write dates as 2026"),
+        ({"time_on": "late"}, "=late: 'unknown' (row 3) is neither a number nor a date."),
         ({"time_on": "odd"}, "'01/02/2026' may have its day or its month first"),
         ({"time_on": "group", "gap": "7d"}, "split.gap=7d does not fit split.time_on=group"),
         ({"time_on": "day", "gap": 7.0}, "Give a duration, such as 7d or 12h."),
@@ -161,6 +162,7 @@ def test_columns_that_cannot_divide_are_refused(split, words):
     columns = {
         "group": np.arange(30) % 5, "text": ["word"] * 30, "odd": ["01/02/2026"] * 30,
         "hole": [None, *range(29)], "day": [f"2026-01-{n + 1:02}" for n in range(30)],
+        "late": ["2026-01-01", "2026-01-02", "unknown"] * 10,
     }  # fmt: skip
     with pytest.raises(RequestError) as caught:
         parts_of(columns, **split)

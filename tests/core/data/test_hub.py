@@ -196,6 +196,8 @@ REFUSED = {
     "no file": (["data=datasets:none.parquet"], "There is no file or folder none.parquet."),
     "no column": (["data.target=kind"], "table.parquet", "kind"),
     "no split": (["data=datasets:pictures", "data.split=dev"], "train, validation, test", "no dev"),
+    "a name twice": (["data=datasets:twice.parquet"], "the header has 'label' twice."),
+    "twice below": (["data=datasets:twice"], "label.csv: the header has 'x' twice."),
     "image beside": (["data=datasets:beside.parquet"], "images are inputs alone", "data.inputs="),
 }
 
@@ -203,9 +205,15 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_used_is_refused(paribus, folder, tmp_path, case):
     import datasets
+    import pyarrow.parquet
 
     pictures = datasets.Dataset.from_parquet(str(folder / "pictures.parquet"))
     pictures.add_column("id", list(range(N))).to_parquet(folder / "beside.parquet")
+    names = {name: list(range(N)) for name in ("x", "y", "label")}
+    twice = pyarrow.table(names).rename_columns(["x", "label", "label"])
+    pyarrow.parquet.write_table(twice, folder / "twice.parquet")
+    (folder / "twice").mkdir(exist_ok=True)
+    (folder / "twice" / "label.csv").write_text("x,x,label\n1,2,0\n3,4,1\n")
     words, *texts = REFUSED[case]
     done = paribus("run", "which.py", *words, "--root", tmp_path / "results", cwd=folder)
     refused(done, tmp_path / "results", *texts)

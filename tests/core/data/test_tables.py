@@ -170,10 +170,22 @@ REFUSED = {
     "target alone": ("y\n0\n1\n", {}, "has no column besides the target."),
     "no rows": ("x,y\n", {}, "has no rows."),
     "no full rows": ("x,y\n,1\n,0\n", {"missing": "drop"}, "has no rows without empty cells."),
-    "nothing": ("", {}, "cannot be read as a table: No columns to parse from file."),
-    "bytes": (b"\xff\xfe\0\1", {}, "cannot be read as a table: 'utf-8' codec can't decode"),
+    "nothing": ("", {}, "is empty. It has to be a table with a header."),
+    "blank lines": ("\n\n\n\n\n", {}, "is empty. It has to be a table with a header."),
+    "latin-1": ("x,y\n\xe4,1\n".encode("latin-1"), {}, "is no UTF-8 text. Save it as UTF-8, such"),
+    "utf-16": ("x,y\n1,1\n".encode("utf-16"), {}, "by: iconv -f UTF-16 -t UTF-8 FILE > NEW"),
+    "bytes": (bytes(range(256)), {}, "is no UTF-8 text."),
+    "parquet": (b"PAR1\x15\4\xc0PAR1", {}, "is a Parquet file. data=datasets:FILE data.target="),
     "a longer line": (f"x,y\n{ROWS}1,2,3\n", {}, "cannot be read as a table: Error tokenizing"),
     "a short header": ("x,y\n1,0,5\n2,1,6\n", {}, "the header has fewer names than lines have"),
+    "a name twice": ("x,y,y\n1,0,0\n2,1,1\n", {}, "the header has 'y' twice. Give each column"),
+    "an input's name": ("x,x,x,y\n1,2,3,0\n4,5,6,1\n", {}, "the header has 'x' 3 times."),
+    "decimal commas": (
+        'x,y\n"1,5",0\n"118,65",1\n2,0\n', {}, "has decimal commas, such as '1,5'. Write 1.5.",
+    ),
+    "targets with commas": (
+        'x,y\n1,"1,5"\n2,"118,650"\n', {"targets": "values"}, "'y' has decimal commas",
+    ),
     "infinite": (f"x,y\n{ROWS}inf,1\n", {}, "column 'x' holds numbers that are infinite as"),
     "beyond float32": (f"x,y\n{ROWS}1e300,1\n", {}, "infinite as float32: 1e+300 (1 in all)."),
     "one class": ("x,y\n1,5\n2,5\n", {}, "there is only one class, '5'; at least two are needed."),
@@ -218,6 +230,15 @@ def test_a_long_column_has_one_type(tmp_path):
         name="data table", seed=0, targets="classes",
     )  # fmt: skip
     assert set(source.parts["all"].inputs.columns["x"]) == {"1", "2", "?"}
+
+
+def test_thousands_and_lists_are_no_decimal_commas(tmp_path):
+    rows = "".join(f'"{k},234","{k},{k + 1},3",{k % 2}\n' for k in range(8))
+    data = read(write(tmp_path, f"n,w,y\n{rows}"))
+    assert [len(column["categories"]) for column in data.preprocessing["table"]["columns"]] == [
+        4,
+        4,
+    ]
 
 
 def test_a_column_of_names_is_refused_before_it_fills_the_memory(tmp_path):

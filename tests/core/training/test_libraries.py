@@ -1,11 +1,17 @@
 """Models of transformers and timm, built from keywords: trained, evaluated, reproduced, asked."""
 
 import json
+import socket
 from importlib.metadata import version
 
 import pytest
+import torch
 from commands import refused
 from manifest import write_manifest
+from safetensors.torch import save_file
+
+from paribus.core.config.registry import resolve_component
+from paribus.core.errors import RequestError
 
 pytest.importorskip("transformers")
 pytest.importorskip("timm")
@@ -88,6 +94,7 @@ def test_keywords_of_the_configuration_are_levels_and_outputs_follow_from_the_da
         (["model.hiden_size=3"], ["'model.hiden_size'", "Did you mean 'model.hidden_size'?"]),
         (["model=timm:resnet10x"], ["timm has no 'resnet10x'", "Did you mean 'resnet10t'?"]),
         (["model=timm:resnet10t", "loss=cross_entropy"], ["in_chans"]),
+        (["model=timm:resnet10t", "model.drop_rat=0.1"], ["Did you mean 'model.drop_rate'?"]),
     ],
     ids=str,
 )
@@ -107,3 +114,34 @@ def test_a_forged_record_names_no_file_of_timm_s(paribus, file, tmp_path):
     asked = paribus("evaluate", done.json["run"], *root)
     assert asked.code == 2
     assert "names timm:resnet10t" in asked.err
+
+
+def test_weights_that_are_not_here_are_missed_at_once_and_cached_ones_are_not_asked_for(
+    small, tmp_path, monkeypatch
+):
+    from huggingface_hub import constants
+
+    asked = []
+
+    def ask(*place, **_):
+        asked.append(place)
+        raise OSError("no network here")
+
+    monkeypatch.setattr(socket, "getaddrinfo", ask)
+    monkeypatch.setattr(socket.socket, "connect", ask)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    make = resolve_component("model", "timm:resnet10t", small.experiment).function
+    with pytest.raises(RequestError, match="weights of timm:resnet10t are not on this machine"):
+        make(num_classes=2, in_chans=3, pretrained=True)
+    assert len(asked) < 5
+    weights = make(num_classes=1000, in_chans=3).state_dict()
+    folder = tmp_path / "models--timm--resnet10t.c3_in1k"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("abc")
+    (folder / "snapshots" / "abc").mkdir(parents=True)
+    save_file(weights, folder / "snapshots" / "abc" / "model.safetensors")
+    asked.clear()
+    found = make(num_classes=2, in_chans=3, pretrained=True).state_dict()
+    assert torch.equal(found["conv1.0.weight"], weights["conv1.0.weight"])
+    assert asked == []
+    assert not constants.HF_HUB_OFFLINE

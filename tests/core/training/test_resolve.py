@@ -194,6 +194,12 @@ def test_a_folder_that_is_on_the_path_only_for_an_import(write_small, tmp_path):
 def test_outputs_of_another_shape_are_asked_for_by_shape(write_small):
     said = refused(write_small(NET_OF_MINE.format("self.layer(x).squeeze()[..., 0]")), model="Mine")
     assert said.endswith("Let it return [2, 3].")
+    small = write_small(
+        NET_OF_MINE.format("self.layer(x).squeeze(-1)").replace("num_classes", "out_features")
+        + "\n\ndef heights():\n    x, kind = waves()\n    return x, kind * 0.5\n"
+    )
+    said = refused(small, model="Mine", data="heights", task="regression", loss="mse")
+    assert said.endswith("Let it return [2, 1]: leave out squeeze(-1).")
 
 
 @pytest.mark.parametrize(
@@ -368,3 +374,12 @@ def test_integers_stay_integers_for_a_model_that_embeds_them(write_small):
         assert abs(found.mean()) < 1e-3
     assert inputs({"name": "Words", "how": "cast"}, "floats").dtype == torch.float32
     assert inputs({"name": "Words", "how": "cast"}, standardize=True).dtype == torch.float32
+
+
+def test_ids_that_an_embedding_has_not_are_named(write_small):
+    small = write_small(EMBEDDED.replace("nn.Embedding(9, 3)", "nn.Embedding(7, 3)"))
+    expected = (
+        "model small.py:Words looks up ids that its embedding has not: the inputs hold ids up to "
+        "7, it has 7 rows. Give it a row for each id, from 0 on."
+    )
+    assert refused(small, model="Words", data="indices") == expected

@@ -46,6 +46,13 @@ BAD = [
             "Choose bce, bce_with_logits, cross_entropy, huber, l1, model or mse.",
         ],
     ),
+    ("run digits optimizer=adma", ["no optimizer 'adma'", "Did you mean 'adam'?"]),
+    ("run digits train.epohcs=1", ["'train.epohcs'", "Did you mean 'train.epochs'?"]),
+    ("run digits model.pretraind=1", ["'model.pretraind'", "Choose model.activation, model."]),
+    (
+        "run digits model.norm_layr=1 model=torchvision.models.resnet18",
+        ["Did you mean 'model.norm_layer'?"],
+    ),
     ("sweep digits optimizer=adam,sdg", ["no optimizer 'sdg'", "Did you mean 'sgd'?"]),
     ("run digits optimizer=torch.optim.Adm", ["torch.optim has no 'Adm'", "Did you mean 'Adam'?"]),
     ("run digits data=no.such.thing", ["no module 'no' to import 'no.such.thing' from"]),
@@ -65,7 +72,11 @@ BAD = [
     ("sweep digits optimizer.lr=fast", ["optimizer.lr=fast: must be a number."]),
     ("sweep digits train.epochs=two", ["train.epochs=two: must be a whole number of at least 1"]),
     ("run digits model.dropout=2", ["model.dropout=2: must be a number of at least 0 and below 1"]),
-    ("run digits optimizer.lr=-1", ["optimizer adam cannot be made", "Invalid learning rate: -1"]),
+    (
+        "run digits optimizer.lr=-1",
+        ["optimizer adam cannot be made with optimizer.lr=-1.0: Invalid learning rate: -1.0."],
+    ),
+    ("run digits optimizer.betas=[2,0.9]", ["made with optimizer.betas=[2.0, 0.9]: Invalid beta"]),
     (
         "run digits train.epochs=0",
         ["train.epochs=0: must be a whole number of at least 1 or none."],
@@ -212,6 +223,10 @@ BAD = [
     ("sweep digits --storage foo", ["--storage foo is no URL of a database."]),
     ("sweep digits --storage sqlite:////no/such/folder/x.db", ["no folder /no/such/folder"]),
     ("sweep digits --storage oracle://u:secret@h/x", ["--storage oracle://h/x"]),
+    (
+        "run digits --set lr=1",
+        ["run takes KEY=VALUE without --set", "run EXPERIMENT optim"],
+    ),
     ("run digits --fo", ["No such option '--fo'", "See: paribus run --help"]),
     ("run", ["Missing argument 'EXPERIMENT'", "See: paribus run --help"]),
     ("swep digits", ["No such command 'swep'. Did you mean 'sweep'?", "See: paribus --help"]),

@@ -115,6 +115,8 @@ def call(paribus, folder):
     return call
 
 
+ONLY = ("--metric", "val/loss", "--direction", "minimize", "--", "python", "train.py")
+SEED = ("--seed", "{seed}")
 SWEEP = ("sweep", "mine.py", "lr=0.01", "--seeds", "2", "--no-wandb", "--json")
 
 
@@ -377,6 +379,60 @@ def test_a_metric_that_never_came_is_named_with_those_that_did(call, folder):
     assert "METRICS: m.json: cannot be read (No such file or directory)" in done.json["reason"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("--metric", "val_loss", *ONLY[2:], "--lr", "{lr}", *SEED),
+            "'val_loss' never came; these did: train_loss, val/loss, amp. Did you mean",
+        ),
+        (
+            (*ONLY, "--rate", "{lr}", *SEED),
+            "the command failed (exit code 2): train.py: error: unrecognized arguments: --rate 1",
+        ),
+    ],
+    ids=["metric", "option"],
+)
+def test_a_command_that_cannot_end_well_is_not_tried_with_every_setting(call, folder, words, said):
+    words = ("sweep", "lr=1,2", "--seeds", "3", "--workers", "1", "--no-wandb", *words)
+    for _ in range(2):  # nor is it when the same is asked once more
+        done = call(*words)
+        assert (done.code, done.out.count("failed")) == (1, 0), done
+        (line,) = [line for line in done.err.splitlines() if line.startswith("Error: ")]
+        assert said in line
+        assert "No other run was begun. Correct the command, its --metric or SELECT; " in line
+        (run,) = (folder / "r" / "runs").iterdir()
+        assert str(run.relative_to(folder) / "log.txt") in line
+        assert len(line) < 500
+        assert line == done.err.splitlines()[-1]
+
+
+def test_a_reason_of_several_seeds_is_printed_once(call, folder):
+    edit(folder / "train.py", 'args.trouble == "exit"', 'args.trouble == "exit" and args.lr == 1')
+    edit(folder / "mine.py", '"trouble": ""', '"trouble": "exit"')
+    done = call("sweep", "mine.py", "lr=1", "--seeds", "3", "--no-wandb")
+    assert done.code == 1
+    assert "6 runs: 6 trained, 3 of them failed" in done.out
+    last = done.err.splitlines()[-1]
+    assert last.startswith("script.lr=1.0 failed: seeds 0, 1, 2: exception: the command failed")
+    assert "ValueError: the learning rate is odd" in last
+    assert "log.txt)" in last
+    edit(folder / "train.py", " and args.lr == 1", "")
+    done = call("sweep", "mine.py", "lr=1", "--seeds", "3", "--no-wandb")
+    assert "6 runs: all failed, in" in done.out + done.err
+    assert "baseline, script.lr=1.0 failed: seeds 0, 1, 2: exception" in done.err
+
+
+def test_a_setting_with_a_failed_seed_is_judged_on_the_others(call, folder):
+    edit(folder / "train.py", 'args.trouble == "exit"', "args.lr == 1 and args.seed == 2")
+    done = call("sweep", "mine.py", "lr=1", "--seeds", "3", "--no-wandb")
+    assert done.code == 1
+    (row,) = [line for line in done.out.splitlines() if line.startswith("   1.0 ")]
+    assert row.split()[-2:] == ["worse", "2"]
+    assert "script.lr=1.0 is worse than the baseline (+" in done.out
+    assert "No verdict" not in done.out
+
+
 def pid_of(folder):
     wait_until((folder / "pid").is_file)
     wait_until(lambda: (folder / "pid").read_text())
@@ -442,10 +498,6 @@ def test_runs_are_logged_to_wandb(call, folder):
     assert any("val/loss" in row for run in found for row in run.rows)
 
 
-ONLY = ("--metric", "val/loss", "--direction", "minimize", "--", "python", "train.py")
-SEED = ("--seed", "{seed}")
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -461,13 +513,21 @@ SEED = ("--seed", "{seed}")
         (("lr=1:2", *ONLY, "{lr}", *SEED), ["does not say which level is the baseline", "--set"]),
         (("lr", *ONLY, "{lr}", *SEED), ["'lr' is not KEY=LEVELS."]),
         (("lr=1,2", *ONLY[2:], "{lr}", *SEED), ["A command needs --metric"]),
-        (("lr=1,2", *ONLY[:-1], "trian.py", "{lr}", *SEED), ["no 'trian.py'", "'train.py'?"]),
+        (
+            ("lr=1,2", *ONLY[:-1], "trian.py", "{lr}", *SEED),
+            ["Error: there is no 'trian.py'", "'train.py'?"],
+        ),
         (("lr=1,2", *ONLY[:-2], "pyton", "{lr}", *SEED), ["there is no program 'pyton'."]),
         (("lr=1", *ONLY, "{lr}", *SEED), ["1 is the baseline's own level"]),
         (("lr=1,2", "--metrics-from", "m.json", *ONLY, "{lr}", *SEED), ["nor a path below {out}"]),
         (("lr=1,2", "--metrics-from", "(?P<x>", *ONLY, "{lr}", *SEED), ["no regular expression"]),
         (("mine.py", "--metric", "x"), ["--metric is for a command"]),
-        (("lr=1,2", "--metric", "x", *ONLY[4:], "{lr}", *SEED), ["select.direction"]),
+        (("lr=1,2", "--metric", "x", *ONLY[4:], "{lr}", *SEED), ["--direction maximize or"]),
+        (
+            ("--strict", *ONLY, *SEED),
+            ["Error: What is to be tried is missing: KEY=LEVELS before -- COMMAND."],
+        ),
+        (("lr=1,2", *ONLY[:5]), ["Error: No command stands behind --. Such as: paribus sweep lr"]),
     ],
     ids=lambda words: words[0] if isinstance(words, list) else "",
 )
@@ -548,12 +608,15 @@ def test_new_fills_in_the_folder_where_an_option_is_one(paribus, folder):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("x", "--script", "nothing.py"), ["nothing.py cannot be read", "No such file"]),
+        (("x", "--script", "nothing.txt"), ["There is no file nothing.txt. Name a Python script."]),
+        (("x", "--script", "trian.py"), ["There is no file trian.py. Did you mean 'train.py'?"]),
+        (("x", "--script", "torn.py"), ["torn.py, line 2: invalid syntax. Correct it."]),
         (("mine", "--script", "train.py"), ["mine.py is there already"]),
         (("x", "--script", "train.py", "--data", "x.csv"), ["--script takes none of --data"]),
     ],
 )
 def test_new_refuses(paribus, folder, words, said):
+    (folder / "torn.py").write_text("x = 1\nif x =\n")
     before = sorted(folder.iterdir())
     refused(paribus("new", *words, cwd=folder), folder / "r", *said)
     assert sorted(folder.iterdir()) == before

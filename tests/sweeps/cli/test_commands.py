@@ -464,7 +464,7 @@ def test_a_run_that_diverges_fails_and_the_study_goes_on(paribus, tmp_path):
     done = paribus(*words, "--verbose")
     text = "\n".join(lines_of(done, code=1))
     assert "6 runs: 6 trained, 2 of them failed, in" in text
-    assert "optimizer.lr=1e+30 failed: seed 0: non-finite: train/loss is" in done.err
+    assert "optimizer.lr=1e+30 failed: seeds 0, 1: non-finite: train/loss is" in done.err
     assert re.search(r"^   1e\+30 +failed ", text, re.M)
     assert re.search(r"^optimizer\.lr: .+ 1e\+30 failed\.$", text, re.M)
     found = paribus(*words, "--json")

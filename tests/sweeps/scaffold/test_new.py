@@ -239,6 +239,11 @@ def test_ids_and_dates_are_left_out_and_can_be_kept(paribus, customers, tmp_path
     assert done.code == 0
     for word in ("'customer_id'", "'opened'", "'seen'", "--keep COLUMN"):
         assert word in done.err
+    assert "in the baseline, without split.group_on (split.group_on=null)." in done.err
+    assert "All rows of one 'customer_id' are in one part (split.group_on)" in done.err
+    assert "split.group_on=null, or take the line out." in done.err
+    undone = paribus("show", "one.py", "split.group_on=null", "--json", cwd=tmp_path)
+    assert "group_on" not in undone.json["configuration"]["split"]
     shown = paribus("show", "one.py", "--json", cwd=tmp_path).json
     assert shown["data"]["input_shape"] == [4]
     assert shown["configuration"]["data"]["leave_out"] == ["customer_id", "opened", "seen"]
@@ -364,6 +369,20 @@ REFUSED = [
         ["cells are empty in column 'a' (1), 'b' (2)", "data.missing=mean", "data.missing=drop"],
     ),
     ("x --data things.csv --target b data.missing=mean", ["'b' (2);", "Add data.missing=drop"]),
+    ("x --data twice.csv --target b", ["twice.csv: the header has 'b' twice."]),
+    (
+        "x --data commas.csv --target b",
+        ["column 'a' has decimal commas, such as '1,5'. Write 1.5."],
+    ),
+    (
+        "x --data commas.csv --target a",
+        ["column 'a' has decimal commas, such as '1,5'. Write 1.5."],
+    ),
+    (
+        "x --data tables",
+        ["tables is a folder of tables: a.csv, b.tsv. Name one: --data tables/a.csv"],
+    ),
+    ("x --data . --target b", [". is a folder of tables: "]),
     ("x --data things.csv --target c data.missing=zero", ["must be mean or drop"]),
     ("x --data things.csv --target c optimizer.lr=1", ["takes data.missing alone"]),
     ("x --data few.csv --target kind", ["class 'p' (3)", "Leave classes of so few examples out"]),
@@ -387,7 +406,12 @@ def wrong(tmp_path_factory):
         Image.new("RGB", (16, 16)).save(place / folder / "0.png")
     (place / "torn/cat/1.png").write_text("no image")
     (place / "broken.csv").write_text("a,b\n1,2,3,4\n5\n6,7,8\n")
+    (place / "commas.csv").write_text("a,b\n" + '"1,5",0\n"2,25",1\n' * 9)
+    (place / "tables").mkdir()
+    (place / "tables" / "a.csv").write_text("a,b\n1,2\n")
+    (place / "tables" / "b.tsv").write_text("a\tb\n1\t2\n")
     (place / "rows.csv").write_text("a,b\n")
+    (place / "twice.csv").write_text("b,a,b\n" + "1,2,1\n0,3,0\n" * 9)
     (place / "few.csv").write_text("a,kind\n" + "1,p\n2,q\n" * 3)
     (place / "one.csv").write_text("a\n1\n2\n")
     rows = ["1,,x", "2,,y", ",3,x", *["1,2,x", "2,4,y"] * 5]
