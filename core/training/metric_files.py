@@ -25,6 +25,8 @@ def read_rows(path: Path, name: str) -> tuple[list[str], Rows]:
                 lines = csv.DictReader(file)
                 lines.fieldnames = columns = [column.strip() for column in lines.fieldnames or ()]
                 for row in lines:
+                    if not columns:
+                        raise RequestError(f"{name}, line 1: names no columns.")
                     rows.append((f"{name}, line {lines.line_num}", row))
                     where = f"{name}, line {lines.line_num + 1}"
                 return columns, rows

@@ -220,8 +220,10 @@ class Resolver:
             ended: Whether it was trained: files that are new since may be its own.
         """
         here = self.specify(run.requested, run.seed, run.engine, run.observed)
-        differs = {} if here.id == run.id else explain(run.identity, here.identity)
-        if differs := {k: pair for k, pair in differs.items() if not ended or pair[0] is not None}:
+        differs = explain(run.identity, here.identity)
+        if ended:
+            differs = {name: pair for name, pair in differs.items() if pair[0] is not None}
+        if here.id != run.id and (differs or not ended):
             text = "; ".join(f"{name}: {a} → {b}" for name, (a, b) in differs.items())
             raise RequestError(
                 f"{run.id}: what {'was' if ended else 'would be'} trained is not what was planned: "

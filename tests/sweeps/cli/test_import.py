@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import wandb
 from commands import refused
 from wandb_server import WandbServer
 
@@ -169,6 +170,7 @@ def test_a_project_on_a_server(as_csv, tmp_path, monkeypatch):
         for name, value in online.items():
             monkeypatch.setenv(name, value)
         assert verdicts("wandb:someone/p") == as_csv
+        wandb.teardown()  # else later tests of this process have these settings
 
 
 @pytest.mark.parametrize("form", ["hparams", "paths", "both"])
@@ -342,6 +344,7 @@ def test_a_folder_without_results(paribus, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
+        ("x.csv", "\nlr,seed\n1,0\n", "line 1: names no columns."),
         ("x.jsonl", '{"seed": 0}\n3\n', "line 2: cannot be read (it is no JSON object)"),
         ("x.jsonl", '{"seed": 0}\n{\n', "line 2: cannot be read (it is no JSON object)"),
         ("x/run.wandb", "nothing", "is damaged. Leave it out."),
@@ -353,7 +356,7 @@ def test_files_that_hold_no_runs(tmp_path, name, content, message):
     file.parent.mkdir(exist_ok=True)
     file.write_text(content)
     with pytest.raises(RequestError) as error:
-        public.compare(file if file.suffix == ".jsonl" else file.parent)
+        public.compare(file.parent if file.suffix == ".wandb" else file)
     assert message in str(error.value)
 
 

@@ -182,6 +182,6 @@ def test_a_printed_page_is_light_and_has_all_parts(browser, page):
         paper = opened.page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
         assert paper == "rgb(255, 255, 255)"
         assert not opened.page.locator("#theme").is_visible()
-        assert opened.page.locator("figure svg").count() == 10
+        assert opened.page.locator("figure svg").count() == 9
     assert printed.startswith(b"%PDF-")
     assert 2 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 12
