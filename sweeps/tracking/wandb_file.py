@@ -11,6 +11,7 @@ import secrets
 import shutil
 import struct
 import subprocess
+import sys
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
@@ -130,6 +131,7 @@ class _Run:
                 "cli_version": wandb.__version__,
                 "python_version": platform.python_version(),
                 "platform": f"{platform.system()}-{platform.machine()}".lower(),
+                "huggingface_version": getattr(sys.modules.get("transformers"), "__version__", ""),
                 "imports_init": imported,
                 "imports_finish": imported,
                 "feature": dict.fromkeys(FEATURES, True) | {"table": bool(self._contents.tables)},

@@ -138,9 +138,9 @@ def test_a_server_gets_the_same(tmp_path, offline, monkeypatch):
     for name, value in {"ENTITY": "someone", "NOTES": "for “us”", "TAGS": "mine", "RUN_GROUP": "g",
                         "PROJECT": "rate"}.items():  # fmt: skip
         monkeypatch.setenv(f"WANDB_{name}", value)
-    monkeypatch.setitem(
-        sys.modules, "lightgbm", ModuleType("lightgbm")
-    )  # wandb counts what is imported
+    imported = ModuleType("transformers")  # wandb counts what is imported, and this one's version
+    imported.__version__ = "4.57.1"
+    monkeypatch.setitem(sys.modules, "transformers", imported)
     written = contents(tmp_path / "page")
     here, there = tmp_path / "here", tmp_path / "there"
     monkeypatch.setattr(wandb_session, "TESTED", (wandb.__version__,))
