@@ -28,7 +28,6 @@ from paribus.core.training.cohort.graph import (
 )
 from paribus.core.training.cohort.kernels import DropLayer, padded
 
-_OF_ANY_MODULE = vars(nn.Module())
 ROWS = 32  # with that many rows any vector of a member is a whole number of 32 floats
 
 
@@ -39,7 +38,7 @@ class TracedGraph:
     Attributes:
         parameters: Names and shapes, in the module's order.
         drops: By stream the dropout layer, and the numbers of an example that it is given.
-        description: Of its layers and their settings, but the rates of dropout.
+        description: All that it computes, but for dropout.
     """
 
     shape: tuple[int, ...]
@@ -70,8 +69,8 @@ def read_module(model: nn.Module, example: Tensor) -> TracedGraph:
     shapes = [(name, tuple(p.shape)) for name, p in model.named_parameters()]
     if narrow := [name for name, shape in shapes if len(shape) > 1 and 1 in shape]:
         raise UnsupportedModel(f"{narrow[0]} has a side of 1, which is rounded by its place")
-    described, call = _undropped(model), _Call()
-    swapped, generators = _swapped(described, call).train(), digest_of_globals()
+    call = _Call()
+    swapped, generators = _swapped(_undropped(model), call).train(), digest_of_globals()
     before = python_state(swapped)
     with _tracing(), torch.no_grad():
         outputs = swapped(example.clone())
@@ -82,15 +81,31 @@ def read_module(model: nn.Module, example: Tensor) -> TracedGraph:
         raise UnsupportedModel("its forward changes the module")
     if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != len(example):
         raise UnsupportedModel("it does not return one row of numbers per example")
-    own = {
-        name: {key: value for key, value in kept.items() if key not in _OF_ANY_MODULE}
-        for name, kept in python_state(described).items()
-    }
-    description = f"{described!r} {own}"
     drops = tuple((stream, *found) for stream, found in call.drops.items())
+    modes = (_written_down(swapped.train(mode), call, example) for mode in (True, False))
+    description = "".join(modes)
     return TracedGraph(
         tuple(example.shape[1:]), outputs.shape[1], tuple(shapes), drops, description
     )
+
+
+def _written_down(module: nn.Module, call: _Call, example: Tensor) -> str:
+    """Return all that a module computes, operator by operator, with its constants.
+
+    Two models of equal layers may differ in what their forward has from its surroundings.
+    """
+    from torch.func import functional_call
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    def computed(state: dict[str, Tensor], batch: Tensor) -> list[Tensor]:
+        call.drops, call.buffers = {}, {}
+        return [functional_call(module, state, (batch,)), *call.buffers.values()]
+
+    state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    with _tracing(), torch.no_grad():
+        traced = make_fx(computed)(state, example.clone())
+    kept = {name: value.tolist() for name, value in traced.named_buffers()}
+    return f"{traced.code}{kept}"
 
 
 def _undropped(model: nn.Module) -> nn.Module:

@@ -52,6 +52,17 @@ def words():
     return x, x[:, 0] % 3
 
 
+def repeated(in_features: int, out_features: int, times: int = 1, most: float = 9.0) -> nn.Module:
+    class Repeated(Residual):
+        def forward(self, x):
+            x = self.a(x.flatten(1))
+            for _ in range(times):
+                x = x + self.c(self.norm(x))
+            return self.b(x.clamp(max=most))
+
+    return Repeated(in_features, out_features)
+
+
 class Mixing(Residual):
     def forward(self, x):
         return super().forward(x - x.mean(0))
@@ -111,6 +122,18 @@ def test_bits_do_not_depend_on_the_other_members(model, nets):
     for run in (runs[0], runs[-1]):
         assert bits(nets, [run])[run.id] == together[run.id]
         assert bits(nets, [runs[4], run, runs[2]])[run.id] == together[run.id]
+
+
+@pytest.mark.parametrize("other", [{"times": 3}, {"most": 8.0}])
+def test_equal_layers_in_another_forward_are_another_program(other, nets):
+    """Found: what a forward has from its surroundings was no part of what was compared."""
+    models = [{"name": "repeated"}, {"name": "repeated", **other}]
+    runs = [run for model in models for run in runs_of(nets, "residual", [0], model=model)]
+    assert len({run.group for run in runs}) == 2
+    together = bits(nets, runs)
+    assert [together[run.id] for run in runs] == [bits(nets, [run])[run.id] for run in runs]
+    if "times" in other:
+        assert len({str(epochs) for epochs in together.values()}) == 2
 
 
 @pytest.mark.parametrize("model", MODELS)
