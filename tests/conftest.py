@@ -1,6 +1,7 @@
 """What every test starts from: nothing of the person who runs it, and a small experiment."""
 
 import os
+import socket
 import sys
 
 import pytest
@@ -68,3 +69,17 @@ def write_small(tmp_path):
 @pytest.fixture
 def small(write_small):
     return write_small()
+
+
+@pytest.fixture
+def addresses(monkeypatch):
+    """What is looked up while there is no network."""
+    found = []
+
+    def look_up(*place, **_):
+        found.append(place)
+        raise OSError("no network here")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(socket.socket, "connect", look_up)
+    return found

@@ -132,10 +132,8 @@ def _timed(run: RunSpec, folders: Mapping[str, Path]) -> Iterator[tuple[Any, flo
         if run.configuration["device"] == "cuda":
             torch.cuda.manual_seed_all(run.seed)
         if experiment.command:
-            folder, metric = (
-                folders.get(run.id, Path(scratch)),
-                run.configuration["select"]["metric"],
-            )
+            folder = folders.get(run.id, Path(scratch))
+            metric = run.configuration["select"]["metric"]
             items = run_command(experiment.command, keywords, run.seed, folder, metric)
         else:
             items = build(component, {**keywords, "seed": run.seed})

@@ -18,9 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,7 +29,7 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(Path(__file__).parent)]
 
-from measure import in_turn, surroundings, table  # noqa: E402
+from measure import in_one_process, in_turn, surroundings, swept, table  # noqa: E402
 
 from paribus.core.runtime import restart_pinned, settle  # noqa: E402
 
@@ -85,38 +83,21 @@ def main() -> None:
 
         return way
 
-    ways = {"harness": timed("harness", sweep), "bare": timed("bare", in_one_process)}
+    words = ("--seeds", str(SEEDS), "--workers", "2")
+    ways = {
+        "harness": timed(
+            "harness", lambda folder: swept(folder, "pixels.py", SEEDS * len(RATES), *words)
+        ),
+        "bare": timed(
+            "bare", lambda folder: in_one_process(__file__, "--bare", str(folder / "pixels.py"))
+        ),
+    }
     print(table(in_turn(ways, options.repeats), "s", "harness"))
     print(surroundings())
     assert len({row["steps"] for rows in found.values() for row in rows}) == 1, found
     means = {name: statistics.mean(r["accuracy"] for r in rows) for name, rows in found.items()}
     print("accuracy: " + ", ".join(f"{name} {mean:.4f}" for name, mean in means.items()))
     assert max(means.values()) - min(means.values()) <= POINTS, means
-
-
-def sweep(folder: Path) -> dict[str, Any]:
-    """Way 1."""
-    start = "from paribus.sweeps.cli.main import main; main()"
-    command = [sys.executable, "-c", start, "sweep", "pixels.py", "--seeds", str(SEEDS)]
-    environment = os.environ | {"WANDB_MODE": "offline", "PYTHONPATH": str(REPOSITORY)}
-    subprocess.run(
-        [*command, "--workers", "2", "--json"], cwd=folder, env=environment, check=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    records = [json.loads(file.read_text()) for file in folder.glob("results/runs/*/run.json")]
-    assert len(records) == SEEDS * len(RATES)
-    return {
-        "steps": sum(record["facts"]["updates"] for record in records),
-        "accuracy": statistics.mean(r["best"]["metrics"]["val/accuracy"] for r in records),
-    }
-
-
-def in_one_process(folder: Path) -> dict[str, Any]:
-    """Way 2."""
-    command = [sys.executable, __file__, "--bare", str(folder / "pixels.py")]
-    done = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
 
 
 def bare(path: Path) -> dict[str, Any]:

@@ -20,9 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,7 +31,7 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(Path(__file__).parent)]
 
-from measure import in_turn, surroundings, table  # noqa: E402
+from measure import in_one_process, in_turn, surroundings, swept, table  # noqa: E402
 
 from paribus.core.runtime import restart_pinned, settle  # noqa: E402
 
@@ -115,12 +113,22 @@ def main() -> None:
         return way
 
     def sweep(engine: str) -> Callable[[Path], dict[str, Any]]:
-        return lambda folder: swept(folder, engine, options.workers)
+        words = ("--seeds", str(SEEDS), "--engine", engine, "--workers", str(options.workers))
+
+        def train(folder: Path) -> dict[str, Any]:
+            row = swept(folder, "net.py", SEEDS * len(RATES), *words)
+            assert row.pop("engines") == {engine}
+            return row
+
+        return train
+
+    def one_by_one(folder: Path) -> dict[str, Any]:
+        return in_one_process(__file__, "--bare", str(folder / "net.py"))
 
     ways = {
         "harness": timed("harness", sweep("cohort")),
         "loop": timed("loop", sweep("loop")),
-        "bare": timed("bare", in_one_process),
+        "bare": timed("bare", one_by_one),
     }
     chosen = {name: ways[name] for name in found}
     print(table(in_turn(chosen, options.repeats), "s", "harness"))
@@ -130,35 +138,6 @@ def main() -> None:
     means = {name: statistics.mean(r["accuracy"] for r in rows) for name, rows in found.items()}
     print("accuracy: " + ", ".join(f"{name} {mean:.4f}" for name, mean in means.items()))
     assert max(means.values()) - min(means.values()) <= POINTS, means
-
-
-def swept(folder: Path, engine: str, workers: int) -> dict[str, Any]:
-    """Way 1."""
-    start = "from paribus.sweeps.cli.main import main; main()"
-    command = [sys.executable, "-c", start, "sweep", "net.py", "--seeds", str(SEEDS)]
-    command += ["--engine", engine, "--workers", str(workers), "--json"]
-    environment = os.environ | {"WANDB_MODE": "offline", "PYTHONPATH": str(REPOSITORY)}
-    subprocess.run(
-        command, cwd=folder, env=environment, check=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    records = [json.loads(file.read_text()) for file in folder.glob("results/runs/*/run.json")]
-    assert len(records) == SEEDS * len(RATES)
-    assert all(r["status"] == "complete" and r["identity"]["engine"] == engine for r in records)
-    histories = [*folder.glob("results/runs/*/history.jsonl")]
-    return {
-        "steps": sum(record["facts"]["updates"] for record in records),
-        "validations": sum(len(file.read_text().splitlines()) for file in histories),
-        "accuracy": statistics.mean(r["best"]["metrics"]["val/accuracy"] for r in records),
-    }
-
-
-def in_one_process(folder: Path) -> dict[str, Any]:
-    """Way 2."""
-    command = [sys.executable, __file__, "--bare", str(folder / "net.py")]
-    done = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
 
 
 def bare(path: Path) -> dict[str, Any]:

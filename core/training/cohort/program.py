@@ -116,10 +116,8 @@ class Program:
         self.parameters = torch.zeros(len(members), floats, device=self.device)
         self.gradients = torch.zeros_like(self.parameters)
         models = [member.train_state.model for member in members]
-        self.stored, each = (
-            first.model.state_dict().keys(),
-            [dict(m.named_buffers()) for m in models],
-        )
+        self.stored = first.model.state_dict().keys()
+        each = [dict(model.named_buffers()) for model in models]
         self.buffers = {name: torch.stack([own[name] for own in each]) for name in each[0]}
         for row, model in enumerate(models):
             state = model.state_dict()

@@ -32,13 +32,13 @@ LABELS = [[[5, 1], [2, 3]], [[0, 4], [7, 0]]]
 def contents(folder):
     """One of each kind: complete, failed, by label, long, without a study; and two studies."""
     folder.mkdir(exist_ok=True)
-    told = [(record(), history(), 0.25), (recorded(None, reason="loss is nan"), [], None),
+    ended = [(record(), history(), 0.25), (recorded(None, reason="loss is nan"), [], None),
             (with_matrix(LABELS, ["a/b", "nass – Straße"]), history(2), None),
             (record(), history(400), 1e-300), (recorded(None), history(1), -2.5)]  # fmt: skip
     runs = [
         run_layout(replace(RUN, run=f"digits-s{seed}-0123456789ab", seed=seed), *rest[:1],
                    epochs(rest[1]), rest[2])
-        for seed, rest in enumerate(told)
+        for seed, rest in enumerate(ended)
     ]  # fmt: skip
     alone = run_layout(replace(RUN, study=None, label="baseline", changed=""), record())
     unseen = STUDY.comparison.model_copy(update={"linter": []})
