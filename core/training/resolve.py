@@ -60,9 +60,9 @@ from paribus.core.runtime import is_claimed
 from paribus.core.sources.read_digests import digests_of, is_secret
 from paribus.core.sources.reads import Observed, Reads, observing
 from paribus.core.training.code_reads import CodeReads, Traced, is_defined_by_user, user_globals
-from paribus.core.training.cohort.eligibility import cohort_group
+from paribus.core.training.cohort.eligibility import Read, cohort_group
 from paribus.core.training.cohort.graph import LayerGraph, UnsupportedModel, read_graph
-from paribus.core.training.cohort.traced import read_module
+from paribus.core.training.cohort.traced import TracedGraph, read_module
 from paribus.core.training.dry_run import dry_run, embeds, layer_outputs
 from paribus.core.training.train_state import (
     TrainState,
@@ -504,14 +504,9 @@ class Resolver:
         first = options(train_state.optimizer)
         initial = weights_hash(train_state.model.state_dict())
         engine, why, group = "cohort", None, None
-
-        def read_once(model: nn.Module, example: Tensor) -> LayerGraph:
-            shape = [full["model"], full["data"], list(example.shape), str(example.dtype)]
-            return self.remember("graph", shape, lambda: read_graph(model, example))
-
         with observing(self.reads.later):
             try:
-                group = cohort_group(train_state, data.fingerprint, read_once)
+                group = cohort_group(train_state, data.fingerprint, self._once_of(full, read_graph))
             except UnsupportedModel as reason:
                 engine, why = "loop", str(reason)
             by_batch = dry_run(train_state, update=engine == "loop")
@@ -529,13 +524,24 @@ class Resolver:
         fused = full["optimizer"].get("fused")
         return Probe(facts, initial, traced, engine, why, group, fused, first)
 
+    def _once_of(self, full: Mapping[str, Any], read: Read) -> Read:
+        """Read a module once for all settings with the same model and data."""
+
+        def read_once(model: nn.Module, example: Tensor) -> LayerGraph | TracedGraph:
+            made = [full["model"], full["data"], list(example.shape), str(example.dtype)]
+            return self.remember(read.__name__, made, lambda: read(model, example))
+
+        return read_once
+
     @_once
     def _traced(self, requested: Configuration, fold: int) -> tuple[str | None, str | None]:
         """Return the group of a module that is no chain, or why no cohort can train it."""
         with observing(self.reads.later):
             data = self.data(requested, fold).fingerprint
             try:
-                return cohort_group(self.train_state(requested, fold), data, read_module), None
+                train_state = self.train_state(requested, fold)
+                read = self._once_of(train_state.configuration, read_module)
+                return cohort_group(train_state, data, read, integers=True), None
             except UnsupportedModel as reason:
                 return None, str(reason)
 

@@ -7,12 +7,13 @@ from functools import partial
 from torch import Tensor, nn
 
 from paribus.core.components.optim import never_steps
+from paribus.core.config.values import canonical_json
 from paribus.core.data.prepare import PartName
 from paribus.core.training.cohort.eligibility import EXAMPLES
 from paribus.core.training.cohort.graph import LayerGraph, UnsupportedModel, read_graph, trace_graph
 from paribus.core.training.cohort.program import Program
 from paribus.core.training.cohort.sampling import padded_parts
-from paribus.core.training.cohort.traced import TracedGraph, read_module
+from paribus.core.training.cohort.traced import TracedGraph, layers_of, read_module
 from paribus.core.training.engine import (
     Evaluation,
     Job,
@@ -115,12 +116,16 @@ def programs_of(job: Job) -> list[Program]:
     # The layers of our own models follow from the configuration; a user's module may have others
     # for another seed.
     ours = getattr(type(first.model), "draws_by_name", False)
+    graphs: dict[str, TracedGraph] = {}  # of what was made alike, and has equal layers
     for number, run in enumerate(runs[1:], 1):
         graph = next(iter(members))
         if not ours:
             model = run.train_state.model.train()
-            chain = isinstance(graph, LayerGraph)
-            graph = trace_graph(model, example) if chain else read_module(model, example)
+            if isinstance(graph, LayerGraph):
+                graph = trace_graph(model, example)
+            else:
+                made = canonical_json(run.train_state.configuration["model"]) + layers_of(model)
+                graph = graphs[made] = graphs.get(made) or read_module(model, example)
         members.setdefault(graph, []).append(number)
     data = [run.train_state.data for run in runs]
     parts = [[each.train for each in data], [each.val for each in data]]

@@ -22,7 +22,7 @@ from paribus.core.training.cohort.graph import LayerGraph, UnsupportedModel, rea
 from paribus.core.training.cohort.kernels import unfit_loss, unfit_optimizer
 from paribus.core.training.cohort.program import Program, rows_of
 from paribus.core.training.cohort.sampling import padded_parts
-from paribus.core.training.cohort.traced import TracedGraph, read_module, trial
+from paribus.core.training.cohort.traced import TracedGraph, trial
 from paribus.core.training.train_state import TrainState
 
 EXAMPLES = 16  # on which the graph that was read is compared with the module
@@ -33,7 +33,7 @@ Read = Callable[[nn.Module, Tensor], LayerGraph | TracedGraph]
 
 
 def cohort_group(
-    train_state: TrainState, data_fingerprint: str | None, read: Read = read_graph
+    train_state: TrainState, data_fingerprint: str | None, read: Read, *, integers: bool = False
 ) -> str:
     """Return a name that runs share if, and only if, they can be members of one program.
 
@@ -41,6 +41,7 @@ def cohort_group(
         train_state: Of a run, at its first step.
         data_fingerprint: Of its data.
         read: As what: `read_graph` as a chain of layers, `read_module` as a module of any kind.
+        integers: Whether inputs may be such.
 
     Raises:
         UnsupportedModel: Why it cannot be a member; a clause about the run.
@@ -54,7 +55,7 @@ def cohort_group(
         raise UnsupportedModel("its data are no numbers in memory")
     if train.augment is not None or train.scaling is not None:
         raise UnsupportedModel("its data are changed as they are read")
-    if not train.store.is_floating_point() and read is not read_module:
+    if not train.store.is_floating_point() and not integers:
         raise UnsupportedModel("its inputs are not floats")
     if not all(parameter.requires_grad for parameter in train_state.model.parameters()):
         raise UnsupportedModel("only some of it is trained")

@@ -28,6 +28,7 @@ from paribus.core.training.cohort.graph import (
 )
 from paribus.core.training.cohort.kernels import DropLayer, padded
 
+_OF_ANY_MODULE = vars(nn.Module())
 ROWS = 32  # with that many rows any vector of a member is a whole number of 32 floats
 
 
@@ -106,6 +107,15 @@ def _written_down(module: nn.Module, call: _Call, example: Tensor) -> str:
         traced = make_fx(computed)(state, example.clone())
     kept = {name: value.tolist() for name, value in traced.named_buffers()}
     return f"{traced.code}{kept}"
+
+
+def layers_of(model: nn.Module) -> str:
+    """Return what a module says of its layers: equal ones made alike compute the same."""
+    own = {
+        name: {key: value for key, value in kept.items() if key not in _OF_ANY_MODULE}
+        for name, kept in python_state(model).items()
+    }
+    return f"{model!r} {own}"
 
 
 def _undropped(model: nn.Module) -> nn.Module:
