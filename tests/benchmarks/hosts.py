@@ -80,7 +80,7 @@ def swept(folder: Path, *words: str) -> float:
     """The seconds of a sweep's own, all of whose runs are complete."""
     start = "from paribus.sweeps.cli.main import main; main()"
     line = ["sweep", "digits", f"optimizer.lr={RATES}", "--seeds", "5", "--json"]
-    line += ["--set", "split.folds=0", "--set", f"train.epochs={EPOCHS}"]
+    line += ["--set", "split.folds=none", "--set", f"train.epochs={EPOCHS}"]
     environment = os.environ | {"WANDB_MODE": "offline", "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
         [sys.executable, "-c", start, *line, *words],
