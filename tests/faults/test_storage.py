@@ -1,18 +1,16 @@
 """Row 16 on a database server: nothing of the study is lost, and the view is built anew."""
 
 import random
+import time
+from concurrent.futures import ThreadPoolExecutor
 
-import optuna
 import pytest
 from faulty import LONG, LR, broken, line_of
 from postgresql import content
 from processes import wait_until
 
-from paribus.sweeps import sweep as sweep_module
-from paribus.sweeps.execution.driver import USUAL
 from paribus.sweeps.study import optuna_studies
 from paribus.sweeps.study.study import Study
-from paribus.sweeps.tracking.tracker import Tracker
 
 
 def wrong(root, url, folder):
@@ -48,22 +46,17 @@ def test_row_16_the_server_of_the_storage_is_killed(
     tally(1, violations + wrong(troubled.root, url, troubled.folder))
 
 
-def test_row_16_a_server_that_fails_again_and_again(
-    troubled, reference, postgresql, injections, tally, monkeypatch
-):
-    """After each run: it is killed, all its connections are cut, or it has none left."""
-    monkeypatch.setattr(sweep_module, "VIEW_EVERY", 0)  # the view follows each run
+def test_row_16_the_server_fails_while_the_view_is_written(troubled, postgresql, injections, tally):
+    """Each time the view is to be written anew; what is left half done, the next write repairs."""
     url, draw = postgresql.database("again"), random.Random(16)
-    violations, injected = [], 0
-    faults = ["kill", "cut", "study gone", "full"]
-    while injected < injections(4):
-        planned = troubled.plan(LR, overrides=LONG, seeds=[0, 1], name="study", storage=url)
-        for event in planned.train(Tracker(), USUAL):
-            if not event.record:
-                continue
-            how = faults[injected % 4] if injected < 4 else draw.choice(faults)
-            injected += 1
-            postgresql.query("ALTER ROLE me CONNECTION LIMIT -1")
+    study = troubled.sweep(LR, overrides=LONG, seeds=[0, 1], storage=url).study
+    faults, failed, wanted = ("kill", "cut", "full"), 0, injections(6)
+    for number in range(wanted):
+        optuna_studies.remove(study)
+        how = faults[number % 3]
+        with ThreadPoolExecutor(1) as thread:
+            done = thread.submit(optuna_studies.write, study)
+            time.sleep(draw.uniform(0, 0.15))
             if how == "kill":
                 postgresql.kill()
                 postgresql.start()
@@ -71,12 +64,13 @@ def test_row_16_a_server_that_fails_again_and_again(
                 postgresql.query(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'me'"
                 )
-            elif how == "full":
+            else:
                 postgresql.query("ALTER ROLE me CONNECTION LIMIT 0")
-            elif optuna.get_all_study_names(url):
-                optuna.delete_study(study_name="study", storage=url)
+            failed += done.exception() is not None
         postgresql.query("ALTER ROLE me CONNECTION LIMIT -1")
-        violations += broken(troubled.root, reference)
-    done = troubled.sweep(LR, overrides=LONG, seeds=[0, 1], storage=url)
-    violations += done.trained
-    tally(injected, violations + wrong(troubled.root, url, troubled.folder))
+        optuna_studies.write(study)
+        violations = wrong(troubled.root, url, troubled.folder)
+        if violations:
+            break
+    assert failed
+    tally(wanted, violations)
