@@ -25,6 +25,7 @@ from paribus.sweeps.analysis.judge import judge_study
 from paribus.sweeps.analysis.power_analysis import PowerAnalysis, analyse_power
 from paribus.sweeps.execution import planner
 from paribus.sweeps.execution.driver import RunEvent, RunnerOptions, drive
+from paribus.sweeps.execution.executor import HERE, Executor, Placement, make_executor
 from paribus.sweeps.execution.pool import Pool, Stop, never
 from paribus.sweeps.formatting import without_credentials
 from paribus.sweeps.progress.progress_state import Training
@@ -53,13 +54,13 @@ def planned_sweep(
     options: StudyOptions,
     faults: Faults,
     *,
-    workers: int | None = None,
+    placement: Placement = HERE,
     track: Sequence[str] = (),
 ) -> Iterator[Sweep]:
     """Check and plan what `paribus sweep` requests; nothing is created yet.
 
-    `faults` are those of the command's options, reported with those of the request. Workers, by
-    default as many as there are cores, end with the block.
+    `faults` are those of the command's options, reported with those of the request. Workers end
+    with the block.
     """
     with faults.collecting():
         root.check_writable()
@@ -68,12 +69,14 @@ def planned_sweep(
             check_study_name(options.name)
     with faults.collecting():
         options = replace(options, storage=options.storage and checked_storage(options.storage))
-    with Pool(workers) as pool:
+    with make_executor(placement) as pool:
         pool.start()
         # This process is idle while the workers import torch.
         optuna_studies.warm_up()
         power_analysis.warm_up()
         tracking.warm_up(track)
+        with faults.collecting():
+            pool.prepare()
         yield Sweep(request, options, root, pool, faults.found)
 
 
@@ -85,7 +88,7 @@ class Sweep(Training):
         request: Request,
         options: StudyOptions,
         root: ResultsDir,
-        pool: Pool,
+        pool: Executor,
         found: Sequence[Fault] = (),
     ) -> None:
         self.root, self.pool, self._options = root, pool, options
@@ -123,6 +126,8 @@ class Sweep(Training):
         if looks:
             self.design = UntilDecided(self.design, looks, self._undecided)
         self._propose()
+        if self.runs:
+            pool.check(next(iter(self.runs.values())))
 
     def train(
         self, tracker: Tracker, options: RunnerOptions, *, stop: Stop = never
