@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -127,6 +129,7 @@ class RayCluster:
                 "Run paribus in a process of its own: it connects with options of its own.",
             )
         _refuse_if_nobody_listens(self.address)
+        handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
         try:
             ray.init(self.address or "auto", log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
@@ -136,6 +139,9 @@ class RayCluster:
                 "Start one, ray start --head, with the token that this process has: "
                 "docs/clusters.md says how.",
             ) from None
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():  # Ray's would end the process at once
+                signal.signal(number, handler)
         # What happens to nodes is told by what becomes of runs; Ray would print it to standard
         # output, which is the command's own, and has no option against it.
         ray._private.worker._worker_logs_enabled = False
