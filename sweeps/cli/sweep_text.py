@@ -162,7 +162,7 @@ def _seconds(sweep: Sweep, runs: Sequence[RunSpec]) -> float | None:
         return 0.0
     if not all(run.facts["updates"] for run in runs):
         return None
-    one, workers = runs[0], sweep.pool.workers
+    one, workers = runs[0], sweep.pool.at_once(runs)
     update, validation = sweep.time_updates(one.requested)
     alone: float = one.facts["updates"] * update + one.facts["epochs"] * validation
     return round(alone * length(schedule(runs, workers), workers) / cost((one,)), 1)

@@ -11,6 +11,7 @@ from contextlib import redirect_stdout
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
+from paribus.core.config.schema import get
 from paribus.core.run_spec import RunSpec, WorkerEvent, unfinished
 from paribus.core.runtime import is_pinned, pinned_environment
 from paribus.sweeps.execution import forkserver
@@ -67,13 +68,19 @@ class Pool:
 
     def resize_for(self, runs: Sequence[RunSpec]) -> None:
         """Set the size for these runs: at most as many workers as runs, on CUDA one per GPU."""
-        self.size = max(1, min(self.workers, len(runs)))
+        self.size = self.at_once(runs)
         if any(run.configuration["device"] == "cuda" for run in runs):
             if not self._gpus:
                 self.close()
                 self._gpus = _gpus()
             self.size = min(self.size, max(1, len(self._gpus)))
             self.start()
+
+    def at_once(self, runs: Sequence[RunSpec]) -> int:
+        """Return how many of these runs can be trained at the same time, each by its processes."""
+        # The processes of a run divide the cores; of GPUs a worker is to have as many.
+        processes = max((get(run.configuration, "train.processes") for run in runs), default=1)
+        return max(1, min(self.workers // processes, len(runs)))
 
     def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Call a function of a module in a process in which runs could be trained."""
