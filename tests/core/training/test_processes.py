@@ -10,6 +10,7 @@ from jobs import lines_of, reports_and_states
 from processes import children, is_alive
 
 from paribus.core.errors import ProcessEnded, RequestError
+from paribus.core.sources.reads import Reads, observing
 from paribus.core.training.engine import Job
 from paribus.core.training.loop import Loop
 
@@ -58,6 +59,27 @@ class Troubled(nn.Module):
             if self.trouble == "drift":
                 self.layer.bias.data += 1e-3
         return self.layer(x)
+"""
+
+READING = """
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+class Numbered(torch.utils.data.Dataset):
+    targets = [row % 3 for row in range(60)]
+
+    def __len__(self):
+        return 60
+
+    def __getitem__(self, row):
+        number = float((HERE / f"{row}.txt").read_text())
+        return torch.tensor([number, row % 3]), row % 3
+
+
+def numbered():
+    return Numbered()
 """
 
 
@@ -130,6 +152,31 @@ def test_it_is_one_process_with_a_batch_as_large(more, train, sync):
         torch.testing.assert_close(ours[name], value, rtol=rtol, atol=1e-5)
     facts = more.run(train=train, **changes).facts
     assert facts["updates"] == more.run(train=one | {"epochs": 3}, **changes).facts["updates"]
+
+
+def test_how_processes_are_started_and_read_ahead_changes_no_bit(more, monkeypatch):
+    """With GPUs they are spawned, and load the experiment's file again; so they are here."""
+    train = TRAIN | {"sync_batch_norm": True}
+    changes = {**CONV, "augment": ["RandomHorizontalFlip"], "device": "cpu", "optimizer": SGD}
+    run = more.run(**changes, train=train)
+    forked, saved = reports_and_states(more.resolver, run)
+    job = Job((run,), more.resolver, loader_workers=1)
+    ahead = [report for (report,) in Loop().train(job, {})]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    spawned, _ = reports_and_states(more.resolver, run, saved[0])
+    assert lines_of(ahead) == lines_of(forked)
+    assert lines_of(spawned) == lines_of(forked)[1:]
+
+
+def test_what_another_process_reads_is_read_by_the_run(write_small, tmp_path):
+    """Each example has a file; those of the second process' batches are noted, too."""
+    for row in range(60):
+        (tmp_path / f"{row}.txt").write_text(str(row))
+    small = write_small(READING)
+    run = small.run(data="numbered", model="mlp", train=TRAIN | {"epochs": 1})
+    with observing(reads := Reads()):
+        reports_and_states(small.resolver, run)
+    assert len([file for file in reads.files if file.endswith(".txt")]) == 51  # not the test part
 
 
 def test_examples_that_no_process_shares_and_unused_parameters_do_no_harm(more):

@@ -81,6 +81,7 @@ def test_no_process_listens_beyond_loopback(troubled):
     troubled.switch("slow")
     command = begun(troubled)
     wait_until(lambda: [*troubled.root.attempts.glob("*/last.pt")])
+    found = 0
     for pid in [*command.workers(), *ranks_of(command)]:
         mine = {str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()}
         for version in ("tcp", "tcp6"):
@@ -88,6 +89,8 @@ def test_no_process_listens_beyond_loopback(troubled):
                 words = line.split()
                 if f"socket:[{words[9]}]" in mine and words[3] == "0A":  # listens
                     assert words[1].startswith(("0100007F", "0" * 24 + "01000000")), line
+                    found += 1
+    assert found
     command.kill()
 
 
@@ -109,7 +112,7 @@ def test_runs_at_the_same_time_divide_the_cores(undisturbed):
 
 
 def test_it_is_an_axis_and_shown(paribus, tmp_path):
-    words = ("digits", "train.processes=2", "--set", "train.epochs=2", "--seeds", "2")
+    words = ("digits", "train.processes=2", "--set", "train.epochs=2", "--seeds", "1")
     done = paribus("sweep", *words, "--root", tmp_path, "--dry-run", "--json")
     assert done.code == 0, done
     _, level = json.loads(done.out)["settings"]
@@ -119,11 +122,10 @@ def test_it_is_an_axis_and_shown(paribus, tmp_path):
     done = paribus("sweep", *words, "--root", tmp_path, "--no-wandb", "--json")
     assert done.code == 0, done
     root = ResultsDir(tmp_path)
-    (one, _) = [r for r in map(root.finished, root.run_ids()) if r.identity.get("collectives")]
+    (one,) = [r for r in map(root.finished, root.run_ids()) if r.identity.get("collectives")]
     assert one.configuration["train"]["processes"] == 2
-    for command in ("evaluate", "reproduce"):
-        done = paribus(command, one.run, "--root", tmp_path, "--json")
-        assert done.code == 0, done
+    done = paribus("reproduce", one.run, "--root", tmp_path, "--json")
+    assert done.code == 0, done
     done = paribus("show", "digits", "train.processes=2", "--root", tmp_path)
     assert "processes=2" in done.out.replace(": ", "=")
     assert "it is trained with train.processes=2" in " ".join(done.out.split())
