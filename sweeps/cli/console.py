@@ -339,7 +339,8 @@ def checked_option(name: str, **attributes: Any) -> Callable[[Command], Command]
 
 
 _HOW_TO_RUN = [
-    "--engine", "--workers", "--run-timeout", "--checkpoint-every", "--loader-workers",
+    "--engine", "--workers", "--gpus", "--per-gpu", "--on", "--strict-class",
+    "--run-timeout", "--checkpoint-every", "--loader-workers",
     "--retry-failed", "--trust", "--root", "--study", "--storage", "--track",
     "--no-wandb",
 ]  # fmt: skip

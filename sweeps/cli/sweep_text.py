@@ -151,6 +151,8 @@ def dry_run(sweep: Sweep, as_json: bool) -> None:
     up_to = "" if sweep.search.pruner is None else "up to "
     first = " for the first look" if sweep.decision.looks else ""
     say(f"{up_to}{len(left) + later} runs to train{first}{there}: {time}")
+    for line in sweep.pool.summary(left):
+        say(line)
     for note in sweep.study.what_changed(sweep.runs):
         say(note)
     say("Nothing was created. Without --dry-run this is trained.")
@@ -162,7 +164,8 @@ def _seconds(sweep: Sweep, runs: Sequence[RunSpec]) -> float | None:
         return 0.0
     if not all(run.facts["updates"] for run in runs):
         return None
-    one, workers = runs[0], sweep.pool.at_once(runs)
+    sweep.pool.resize_for(runs)
+    one, workers = runs[0], sweep.pool.size
     update, validation = sweep.time_updates(one.requested)
     alone: float = one.facts["updates"] * update + one.facts["epochs"] * validation
     return round(alone * length(schedule(runs, workers), workers) / cost((one,)), 1)
