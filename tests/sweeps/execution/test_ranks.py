@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from processes import Started, children, is_alive, wait_until
 from troubled import Troubled, hashes
 
 from paribus.core.errors import RequestError
+from paribus.sweeps.execution.gpus import Gpu
 from paribus.sweeps.execution.pool import Pool
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.study import Study
@@ -109,6 +112,17 @@ def test_runs_at_the_same_time_divide_the_cores(undisturbed):
         pool.resize_for(runs)
         sizes.append(pool.size)
     assert sizes == [1, 1, 2, 2]
+
+
+def test_on_gpus_a_run_takes_one_for_each_process(undisturbed):
+    runs = [
+        replace(run, configuration={**run.configuration, "device": "cuda"})
+        for run in [*undisturbed.sweep.distinct_runs()] * 3
+    ]
+    with Pool(8, find=partial(list, [Gpu(str(number), "A100") for number in range(5)])) as pool:
+        (line,) = pool.summary(runs)
+        assert pool.size == 2  # of five GPUs, two for each
+    assert line.startswith("GPU 0,1, 2,3 (A100): one run at a time")
 
 
 def test_it_is_an_axis_and_shown(paribus, tmp_path):
