@@ -37,8 +37,8 @@ class Pool:
     hangs the command: a sweep calls `start` even for one worker.
 
     There are as many as the machine has cores, or `workers`; `size` of them train at the same time,
-    which `resize_for` sets. With GPUs each has one of them (for each of a run's processes), `GpuOptions.per_gpu` workers the same
-    one; a cohort has it alone. `find` lists the GPUs.
+    which `resize_for` sets. With GPUs each has one of them, or one for each process of its runs;
+    `GpuOptions.per_gpu` workers have the same one; a cohort has it alone. `find` lists the GPUs.
     """
 
     def __init__(
