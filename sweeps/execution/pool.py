@@ -11,6 +11,7 @@ from contextlib import redirect_stdout
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
+from paribus.core.config.schema import get
 from paribus.core.run_spec import RunSpec, WorkerEvent, unfinished
 from paribus.core.runtime import is_pinned, pinned_environment
 from paribus.sweeps.execution import forkserver
@@ -36,8 +37,8 @@ class Pool:
     hangs the command: a sweep calls `start` even for one worker.
 
     There are as many as the machine has cores, or `workers`; `size` of them train at the same time,
-    which `resize_for` sets. With GPUs each has one of them, `GpuOptions.per_gpu` workers the same
-    one; a cohort has it alone. `find` lists the GPUs.
+    which `resize_for` sets. With GPUs each has one of them, or one for each process of its runs;
+    `GpuOptions.per_gpu` workers have the same one; a cohort has it alone. `find` lists the GPUs.
     """
 
     def __init__(
@@ -91,10 +92,13 @@ class Pool:
 
     def resize_for(self, runs: Sequence[RunSpec]) -> None:
         """Set the size for these runs: at most as many workers as runs, and as GPUs have room."""
-        self.size = max(1, min(self.workers, len(runs)))
+        each = max((get(run.configuration, "train.processes") for run in runs), default=1)
+        self.size = max(1, min(self.workers // each, len(runs)))  # they divide the cores
         self._places = []
         if any(run.configuration["device"] == "cuda" for run in runs):
-            self._places = [gpu.name for gpu in self.choose_gpus()]
+            names = [gpu.name for gpu in self.choose_gpus()]  # of which a run takes as many
+            starts = range(0, len(names) - each + 1, each)
+            self._places = [",".join(names[at : at + each]) for at in starts]
             self.size = min(self.size, max(1, len(self._places)) * self.gpu_options.per_gpu)
 
     def prepare(self) -> None:
