@@ -92,14 +92,9 @@ class Pool:
 
     def resize_for(self, runs: Sequence[RunSpec]) -> None:
         """Set the size for these runs: at most as many workers as runs, and as GPUs have room."""
-        each = max((get(run.configuration, "train.processes") for run in runs), default=1)
-        self.size = max(1, min(self.workers // each, len(runs)))  # they divide the cores
-        self._places = []
-        if any(run.configuration["device"] == "cuda" for run in runs):
-            names = [gpu.name for gpu in self.choose_gpus()]  # of which a run takes as many
-            starts = range(0, len(names) - each + 1, each)
-            self._places = [",".join(names[at : at + each]) for at in starts]
-            self.size = min(self.size, max(1, len(self._places)) * self.gpu_options.per_gpu)
+        gpus = self.choose_gpus() if _on_gpu(runs) else []
+        size, self._places = room_for(runs, self.workers, gpus, self.gpu_options.per_gpu)
+        self.size = max(1, min(size, len(runs)))
 
     def prepare(self) -> None:
         self.choose_gpus()
@@ -276,6 +271,27 @@ def _train_here(task: Task, stop: Stop) -> Iterator[WorkerEvent]:
         if event is None:
             return
         yield event
+
+
+def room_for(
+    runs: Sequence[RunSpec], workers: int, gpus: Sequence[Gpu], per_gpu: int
+) -> tuple[int, list[str]]:
+    """Return how many of these runs a machine trains at a time, and on which GPUs.
+
+    The processes of a run divide the cores, and have a GPU each: a place is what
+    ``CUDA_VISIBLE_DEVICES`` is for one of the runs.
+    """
+    each = max((get(run.configuration, "train.processes") for run in runs), default=1)
+    size = max(1, workers // each)
+    if not _on_gpu(runs):
+        return size, []
+    names = [gpu.name for gpu in gpus]
+    places = [",".join(names[at : at + each]) for at in range(0, len(names) - each + 1, each)]
+    return min(size, len(places) * per_gpu), places
+
+
+def _on_gpu(runs: Sequence[RunSpec]) -> bool:
+    return any(run.configuration["device"] == "cuda" for run in runs)
 
 
 def cores() -> int:

@@ -24,6 +24,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from paribus.core.config.schema import get
 from paribus.core.config.values import canonical_json
 from paribus.core.errors import ParibusError, RequestError, many, shown
 from paribus.core.fileio import write_bytes
@@ -32,7 +33,7 @@ from paribus.core.records.run_dir import LAST
 from paribus.core.run_spec import RunSpec, WorkerEvent, unfinished
 from paribus.sweeps.execution.driver import schedule
 from paribus.sweeps.execution.gpus import GpuOptions
-from paribus.sweeps.execution.pool import Pool, Result, Stop
+from paribus.sweeps.execution.pool import Pool, Result, Stop, room_for
 from paribus.sweeps.execution.ray_host import About, Host, Sent, kind_of
 from paribus.sweeps.execution.worker import Task
 
@@ -99,6 +100,7 @@ class RayCluster:
         self._joining: list[_Node] = []
         self._known: set[str] = set()  # ids of nodes that were asked
         self._looked = 0.0
+        self._largest: RunSpec | None = None  # of the study: takes most cores and GPUs
         self._checked: RunSpec | None = None  # each host has to be able to train it
         variables = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"}
         self._placement = (gpus or GpuOptions(), Path.cwd(), variables)
@@ -175,7 +177,9 @@ class RayCluster:
                 self._here = None
 
     def resize_for(self, runs: Sequence[RunSpec]) -> None:
-        self.size = max(1, min(len(runs), sum(_about(node).slots for node in self.nodes)))
+        if runs:
+            self._largest = max(runs, key=lambda run: get(run.configuration, "train.processes"))
+        self.size = max(1, min(len(runs), sum(map(self._slots, self.nodes))))
 
     def check(self, run: RunSpec) -> None:
         self._checked = run
@@ -195,9 +199,10 @@ class RayCluster:
         for node in self.nodes:
             about = _about(node)
             gpus = f", {many(len(about.gpus), 'GPU')} ({about.gpus[0].kind})" if about.gpus else ""
-            share = jobs * about.slots / sum(_about(each).slots for each in self.nodes)
+            slots = self._slots(node)
+            share = jobs * slots / max(1, sum(map(self._slots, self.nodes)))
             its = f", about {share:.0f} of {many(jobs, 'job')}; data are there" if runs else ""
-            lines.append(f"host {node.name}: {many(about.slots, 'worker')}{gpus}{its}")
+            lines.append(f"host {node.name}: {many(slots, 'worker')}{gpus}{its}")
         lines.append(f"all of one kind: {_about(self.nodes[0]).hardware}")
         return lines + [f"left out: {why}" for why in self.left_out]
 
@@ -237,7 +242,7 @@ class RayCluster:
                         run: (folder / LAST).read_bytes()
                         for run, folder in task.attempts.items() if (folder / LAST).exists()
                     }  # fmt: skip
-                    node.host.begin.remote(task, states, run_timeout)
+                    node.host.begin.remote(task, states, run_timeout, self._largest or task.runs[0])
                     node.tasks.append((task, {run.id for run in task.runs}))
                 busy = [node for node in self.nodes if node.tasks]
                 if not busy and (self.nodes or not self._joining or stop()):
@@ -263,8 +268,13 @@ class RayCluster:
         """Return the node with the largest share of idle slots, if one has any."""
         if sum(len(node.tasks) for node in self.nodes) >= self.size:
             return None
-        room = [node for node in self.nodes if len(node.tasks) < _about(node).slots]
-        return min(room, key=lambda n: len(n.tasks) / _about(n).slots, default=None)
+        room = [node for node in self.nodes if len(node.tasks) < self._slots(node)]
+        return min(room, key=lambda node: len(node.tasks) / self._slots(node), default=None)
+
+    def _slots(self, node: _Node) -> int:
+        """Return how many runs a node trains at a time."""
+        about, runs = _about(node), [self._largest] if self._largest else []
+        return room_for(runs, about.workers, about.gpus, self._placement[0].per_gpu)[0]
 
     def _receive(self, node: _Node) -> Iterator[WorkerEvent]:
         """Yield what a node has told; where it is gone, that its runs stay attempts."""
@@ -340,16 +350,16 @@ class RayCluster:
 
     def _largest_kind(self, told: Sequence[_Node]) -> Mapping[str, Any]:
         """Return the kind with the most workers: a study's runs stay on one."""
-        slots: Counter[str] = Counter()
+        workers: Counter[str] = Counter()
         for node in told:
-            slots[canonical_json(_about(node).kind)] += _about(node).slots
-        if self.strict and len(slots) > 1:
+            workers[canonical_json(_about(node).kind)] += _about(node).workers
+        if self.strict and len(workers) > 1:
             names = "; ".join(f"{n.name}: {_about(n).hardware}" for n in told)
             raise RequestError(
-                f"--strict-class: the hosts are of {len(slots)} kinds: {names}",
+                f"--strict-class: the hosts are of {len(workers)} kinds: {names}",
                 "Leave it out to train on the largest; or start Ray on nodes of one kind.",
             )
-        largest = max(slots, key=lambda kind: slots[kind])
+        largest = max(workers, key=lambda kind: workers[kind])
         return next(kind for n in told if canonical_json(kind := _about(n).kind) == largest)
 
     def _leave_out(self, node: _Node, why: str) -> None:

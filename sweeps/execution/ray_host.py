@@ -37,7 +37,7 @@ class About:
     """What a host is; hosts of equal `kind` train to equal bits."""
 
     name: str
-    slots: int
+    workers: int
     gpus: list[Gpu]
     kind: Mapping[str, Any]
 
@@ -87,11 +87,9 @@ class Host:
         Raises:
             RequestError: If the GPUs that are wanted are not there, or not of one kind.
         """
-        gpus, slots = self._pool.choose_gpus(), self._pool.workers
-        if gpus:
-            slots = min(slots, len(gpus) * self._pool.gpu_options.per_gpu)
+        gpus = self._pool.choose_gpus()
         kind = self._pool.call(kind_of, "cuda" if gpus else "cpu")
-        return About(socket.gethostname(), slots, gpus, kind)
+        return About(socket.gethostname(), self._pool.workers, gpus, kind)
 
     def call(
         self, function: Callable[..., Any], *arguments: Any
@@ -106,8 +104,15 @@ class Host:
         """Return why a run would not be here what was planned: its data are missing, say."""
         return self._pool.call(_fault_of, self._local(run))
 
-    def begin(self, task: Task, states: Mapping[str, bytes], run_timeout: float | None) -> None:
-        """Train a task, whose runs go on from these states, as soon as there is room."""
+    def begin(
+        self, task: Task, states: Mapping[str, bytes], run_timeout: float | None, largest: RunSpec
+    ) -> None:
+        """Train a task, whose runs go on from these states, as soon as there is room.
+
+        `largest` is the run of the study that takes most cores and GPUs.
+        """
+        if not self._tasks.runs:
+            self._pool.resize_for([largest] * self._pool.workers)
         self._run_timeout = run_timeout
         self._stop.clear()
         attempts = {}
