@@ -322,8 +322,7 @@ def sweep(
     request = request_for(place, str(experiment), *requested, trust=trust, faults=faults)
     with planned_sweep(place, request, options, faults, placement=where, track=names) as planned:
         train_watched(planned, track=names, warn=_warn)
-    for note in planned.notes:
-        _warn(note)
+    _warn(*planned.notes)
     return StudyResult(planned.study)
 
 
@@ -494,8 +493,7 @@ def predict(
 
     place, name = _named(run, root)
     found = predict_named(place, name, read_given, trust)
-    for note in found.notes:
-        _warn(note)
+    _warn(*found.notes)
     return found
 
 
@@ -659,8 +657,9 @@ def _plain(value: Any, key: str, root: ResultsDir) -> Any:
     return as_plain(value, key)
 
 
-def _warn(message: str) -> None:
-    print(inert(in_python(message)), file=sys.stderr)
+def _warn(*messages: str) -> None:
+    for message in messages:
+        print(inert(in_python(message)), file=sys.stderr)
 
 
 _ARGUMENTS = {

@@ -238,8 +238,7 @@ def sweep_command(
         how = replace(options, run_timeout=run_timeout)
         watch(sweep, stop, quiet=as_json, track=track, options=how, lines=True)
         interrupted = stop()
-    for note in sweep.notes:
-        warn(note)
+    warn(*sweep.notes)
     any_finished = any(result.runs for result in sweep.results())
     if as_json:
         print_json(sweep.document())
@@ -319,8 +318,7 @@ def _train_one(
     """Train a planned run, watched; a stop before it is finished ends the command."""
     again = command(*context.obj)
     with clean_stop() as stop, planned as single:
-        for line in [] if as_json else single.summary():
-            say(line)
+        say(*([] if as_json else single.summary()))
         watch(single, stop, quiet=as_json, track=track, options=options)
         interrupted = stop()
     if interrupted and single.record is None:
@@ -338,8 +336,7 @@ def _answer(sweep: Sweep, again: str) -> int:
             f"Not finished: {', '.join(unfinished)}. Finished runs are kept. To try again: {again}"
         )
     failed = failures(results, sweep.root)
-    for line in failed:
-        warn(line)
+    warn(*failed)
     return 1 if failed or unfinished else 0
 
 

@@ -55,8 +55,7 @@ def remove_command(names: tuple[str, ...], yes: bool, root: ResultsDir, as_json:
         raise ParibusError(
             f"Not all could be removed: {error}.", "Run the same command again."
         ) from error
-    for note in notes:
-        warn(note)
+    warn(*notes)
     if as_json:
         return print_json(asdict(removal))
     say(f"Removed {' and '.join(what)}.")
@@ -177,8 +176,7 @@ def doctor_command(context: click.Context, on: str | None, root: ResultsDir, as_
     else:
         for part in ("versions", "environment", "machine"):
             table((part, ""), [[k, str(v)] for k, v in document[part].items()])
-        for line in document.get("hosts", ()):
-            say(line)
+        say(*document.get("hosts", ()))
         for problem in document["problems"]:
             say(f"problem: {problem}")
         say("All is well." if not document["problems"] else "")
@@ -298,8 +296,7 @@ def _tell(document: Mapping[str, Any]) -> None:
         did.append(f"gone, with W&B's file: {document['gone']}")
     if document["server"]:
         say(f"W&B: {document['server']}")
-    for line in did or ([] if document["failed"] else ["Nothing was logged to W&B offline."]):
-        say(line)
+    say(*(did or ([] if document["failed"] else ["Nothing was logged to W&B offline."])))
     for failed in document["failed"]:
         what = failed["run"] or failed["study"] or failed["wandb_id"]
         warn(f"failed: {what}: {failed['reason']}")
