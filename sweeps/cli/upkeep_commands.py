@@ -199,13 +199,10 @@ def examine(root: ResultsDir) -> dict[str, Any]:
             versions[name] = "missing"
             problems.append(f"{name} is not installed; run pip install -e .")
 
-    pool = Pool(1)
-    try:
+    with Pool(1) as pool:
         found = pool.call(environment)
         members = pool.call(members_keep_their_bits, "cpu")
         gpus = pool.call(find_gpus)
-    finally:
-        pool.close()
     if not found["aligned"]:
         problems.append("matrix products depend on memory alignment here: bits may not repeat")
     if not found["pinned"]:
