@@ -103,7 +103,7 @@ def test_a_node_that_joins_trains_and_a_killed_one_costs_little(nodes, troubled)
     wait_until(lambda: [*troubled.root.attempts.glob("*/*")], 120)
     late = nodes.add(4)
     try:
-        wait_until(lambda: late.find("ray::Host"), 60)
+        wait_until(lambda: late.find("ray::Host"), 180)
         os.kill(max(nodes.nodes[0].find("ray::Host")), signal.SIGKILL)  # the other is `cluster`'s
         troubled.switch("slow", on=False)
         code, _, err = started.end()
@@ -146,7 +146,8 @@ def test_a_node_of_another_kind_is_left_out_or_refused(nodes, troubled):
         wait_until(lambda: other.find("raylet/raylet"), 60)
         code, out, err = sweep(troubled, nodes, "--dry-run").end()
         assert code == 0, err
-        assert "of another kind: ATEN_CPU_CAPABILITY default" in out
+        assert "of another kind: " in out
+        assert "ATEN_CPU_CAPABILITY default, not None" in " ".join(out.split())
         code, out, err = sweep(troubled, nodes, "--strict-class").end()
         assert (code, out) == (2, "")
         assert "--strict-class: the hosts are of 2 kinds" in err
