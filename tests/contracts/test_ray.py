@@ -155,3 +155,23 @@ def test_a_node_of_another_kind_is_left_out_or_refused(nodes, troubled):
     finally:
         other.end()
         nodes.nodes.remove(other)
+
+
+def test_data_that_a_node_lacks_are_named_before_anything_is_created(nodes, troubled):
+    """By a variable that says where they lie: the node's own comes first."""
+    troubled.replace("    kind = torch.arange(n) % 3\n", """\
+    assert Path(os.environ["PLACE"]).exists(), "no data here"
+    kind = torch.arange(n) % 3
+""")  # fmt: skip
+    lacking = nodes.add(6, environment={"PLACE": "/nowhere"})
+    try:
+        wait_until(lambda: lacking.find("raylet/raylet"), 60)
+        code, out, err = sweep(troubled, nodes, env={"PLACE": "/"}).end()
+        assert (code, out) == (2, "")
+        assert "1 host cannot train this: " in err
+        assert "127.0.0.6" in err
+        assert "no data here" in err
+        assert not troubled.root.path.exists()
+    finally:
+        lacking.end()
+        nodes.nodes.remove(lacking)
