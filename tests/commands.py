@@ -1,8 +1,8 @@
 """Commands in one process that is pinned as the console script pins its own: torch comes once.
 
 As a program it reads a line of JSON for each command, runs `paribus.sweeps.cli.app.run`, and
-answers with a line of JSON. `Commands` starts it and talks to it; `refused` holds a refusal to its
-form.
+answers with a line of JSON; the words ``python FILE`` run a script there. `Commands` starts it and
+talks to it; `refused` holds a refusal to its form.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import gc
 import io
 import json
 import os
+import runpy
 import select
 import subprocess
 import sys
@@ -122,7 +123,12 @@ def _serve() -> None:
         sys.stdin = io.TextIOWrapper(io.BytesIO(request["stdin"].encode()))
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
-                code = run(request["words"])
+                if request["words"][0] == "python":
+                    sys.path.insert(0, str(Path.cwd()))
+                    runpy.run_path(request["words"][1], run_name="__main__")
+                    code = 0
+                else:
+                    code = run(request["words"])
             except Exception:  # as Python itself would end
                 traceback.print_exc()
                 code = 1

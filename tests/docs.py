@@ -76,11 +76,15 @@ def run_block(
     """Runs all of a block, in order."""
     if kind == "console":
         return [(command, run(command, folder)) for command in commands(block)]
-    if name := file_of(block):
-        (folder / name).write_text(block)
-        return []
-    (folder / "from_python.py").write_text(block)
-    return [("python", run([sys.executable, "from_python.py"], folder))]
+    file = write_block(block, folder)
+    return [("python", run([sys.executable, file], folder))] if file else []
+
+
+def write_block(block: str, folder: Path) -> str | None:
+    """Writes the file that a Python block is; the name of one that is to be run at once."""
+    name = file_of(block)
+    (folder / (name or "from_python.py")).write_text(block)
+    return None if name else "from_python.py"
 
 
 def with_output(text: str, folder: Path) -> str:

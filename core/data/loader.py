@@ -261,6 +261,7 @@ def read_ahead(batches: Dataset[Batch], count: int, workers: int) -> Iterator[Ba
         generator=torch.Generator(),  # else the loader draws from the global one
     )
     before = signal.getsignal(signal.SIGCHLD)
+    read: Any = None
     try:
         read = iter(loader)
         if threading.current_thread() is threading.main_thread():
@@ -277,6 +278,9 @@ def read_ahead(batches: Dataset[Batch], count: int, workers: int) -> Iterator[Ba
         raise ProcessEnded(
             "A loader worker ended early.", "Is the machine out of memory?"
         ) from error
+    finally:
+        # Ends the processes: by the garbage collector, from an error's frames, it takes torch 5 s.
+        read = None
 
 
 class _Caught(Dataset[Any]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import random
 
 import numpy as np
@@ -244,6 +245,7 @@ def test_an_item_that_ends_an_iteration_is_an_error_not_the_end_of_the_part(work
     dataset.target = lambda row: row % 2 if row < 5 else next(iter(()))
     with pytest.raises(RuntimeError, match="StopIteration"):
         list(part.batches(2, workers=workers))
+    assert multiprocessing.active_children() == []
 
 
 def test_fingerprint_of_a_dataset_sees_items_and_class_names():
