@@ -184,7 +184,13 @@ class RayCluster:
     def check(self, run: RunSpec) -> None:
         self._checked = run
         asked = {node: node.host.fault_of.remote(run) for node in self.nodes}
-        faults = [f"{node.name}: {fault}" for node, ref in asked.items() if (fault := ray.get(ref))]
+        faults = []
+        for node, ref in asked.items():
+            try:
+                fault = ray.get(ref)
+            except RayError as error:
+                fault = f"it is gone ({type(error).__name__})"
+            faults += [f"{node.name}: {fault}"] if fault else []
         if faults:
             raise RequestError(
                 f"{many(len(faults), 'host')} cannot train this: {'; '.join(faults)}",
@@ -256,8 +262,8 @@ class RayCluster:
                         node.told, node.since = node.host.events.remote(), time.monotonic()
                 for node in _those_that_answered(busy):
                     yield from self._receive(node)
-                for node in busy:
-                    if node.told is not None and time.monotonic() - node.since > _SILENT:
+                for node in [node for node in self.nodes if node.told is not None]:
+                    if time.monotonic() - node.since > _SILENT:
                         reason = f"timeout: {node.name} has not answered for {_SILENT:.0f} s"
                         yield from self._lose(node, reason)
         finally:
@@ -318,35 +324,41 @@ class RayCluster:
                 self._joining.append(_Node(node, self._placement, self.workers))
 
     def _receive_new(self) -> None:
-        """Take in the hosts that have said what they are, if that is what trains."""
+        """Take in the hosts that have begun, are of the kind that trains, and have the data."""
         if time.monotonic() - self._looked > _LOOK:
             self._look_for_nodes()
-        for node in [*self._joining]:
+        for node in [node for node in self._joining if node.told is not None]:
             try:
-                if node.about is None:
-                    node.about, node.told = ray.get(node.told, timeout=0), None
+                answer, node.told = ray.get(node.told, timeout=0), None
             except GetTimeoutError:
-                if time.monotonic() - node.since > _BEGINNING:
+                if node.about is None and time.monotonic() - node.since > _BEGINNING:
                     self._leave_out(node, "its host did not begin within two minutes")
             except (RayError, RequestError) as error:
                 self._leave_out(node, _why(error))
-        told = [node for node in self._joining if node.about]
+            else:
+                if node.about is None:
+                    node.about = answer
+                elif answer:  # what it lacks
+                    self._leave_out(node, answer)
+                else:
+                    self._take(node)
+        told = [node for node in self._joining if node.about and node.told is None]
         if self._kind is None:
             if not told or len(told) < len(self._joining):
                 return
             self._kind = self._largest_kind(told)
         for node in told:
-            differs = explain(self._kind, _about(node).kind)
-            fault: Any = "of another kind: " + ", ".join(
-                f"{name} {here}, not {there}" for name, (there, here) in differs.items()
-            )
-            if not differs:
-                fault = self._checked and ray.get(node.host.fault_of.remote(self._checked))
-            if fault:
-                self._leave_out(node, fault)
+            if differs := explain(self._kind, _about(node).kind):
+                pairs = (f"{name} {here}, not {there}" for name, (there, here) in differs.items())
+                self._leave_out(node, f"of another kind: {', '.join(pairs)}")
+            elif self._checked:
+                node.told = node.host.fault_of.remote(self._checked)
             else:
-                self._joining.remove(node)
-                self.nodes.append(node)
+                self._take(node)
+
+    def _take(self, node: _Node) -> None:
+        self._joining.remove(node)
+        self.nodes.append(node)
 
     def _largest_kind(self, told: Sequence[_Node]) -> Mapping[str, Any]:
         """Return the kind with the most workers: a study's runs stay on one."""

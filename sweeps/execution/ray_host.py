@@ -14,6 +14,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing import Pipe
 from pathlib import Path
@@ -79,6 +80,8 @@ class Host:
         self._sent: SimpleQueue[Sent] = SimpleQueue()
         self._stop = threading.Event()
         self._run_timeout: float | None = None
+        self._failure: Exception | None = None
+        self._saved: dict[str, int] = {}  # run to when the state that was sent last was saved
         threading.Thread(target=self._train, daemon=True).start()
 
     def about(self) -> About:
@@ -111,21 +114,32 @@ class Host:
 
         `largest` is the run of the study that takes most cores and GPUs.
         """
-        if not self._tasks.runs:
-            self._pool.resize_for([largest] * self._pool.workers)
-        self._run_timeout = run_timeout
-        self._stop.clear()
-        attempts = {}
-        for run in task.runs:
-            attempts[run.id] = self._scratch / run.id
-            attempts[run.id].mkdir()
-            if run.id in states:
-                (attempts[run.id] / LAST).write_bytes(states[run.id])
-        runs = tuple(self._local(run) for run in task.runs)
-        self._tasks.put(task._replace(runs=runs, attempts=attempts))
+        with self._telling_failures():
+            if not self._tasks.runs:
+                self._pool.resize_for([largest] * self._pool.workers)
+            self._run_timeout = run_timeout
+            self._stop.clear()
+            attempts = {}
+            for run in task.runs:
+                attempts[run.id] = self._scratch / run.id
+                attempts[run.id].mkdir()
+                if run.id in states:
+                    (attempts[run.id] / LAST).write_bytes(states[run.id])
+            runs = tuple(self._local(run) for run in task.runs)
+            self._tasks.put(task._replace(runs=runs, attempts=attempts))
+
+    @contextmanager
+    def _telling_failures(self) -> Iterator[None]:
+        """Let `events` raise what is raised in the block: nobody waits for it."""
+        try:
+            yield
+        except Exception as error:
+            self._failure = error
 
     def events(self) -> list[Sent]:
         """Return what there is to tell, after a wait of at most `LONG_POLL` seconds."""
+        if self._failure:
+            raise self._failure
         try:
             sent = [self._sent.get(timeout=LONG_POLL)]
         except Empty:
@@ -144,24 +158,29 @@ class Host:
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _train(self) -> None:
-        while True:
-            self._tasks.wait()
-            saved: dict[str, int] = {}  # when the state that was sent last was saved
-            for event in self._pool.execute(
-                self._tasks, self._stop.is_set, self._run_timeout, self._tasks.woken
-            ):
-                state, files = self._scratch / event.run / LAST, {}
-                if event.ended:
-                    self._send_all(event.run, event)
-                    continue
-                if state.exists() and state.stat().st_mtime_ns != saved.get(event.run):
-                    saved[event.run] = state.stat().st_mtime_ns
-                    files = {LAST: state.read_bytes()}
-                self._sent.put(Sent(event.run, event, files))
-            if self._stop.is_set():
-                self._tasks.clear()
-                for run in [*self._tasks.runs]:
-                    self._send_all(run)
+        with self._telling_failures():
+            while True:
+                self._tasks.wait()
+                for event in self._pool.execute(
+                    self._tasks, self._stop.is_set, self._run_timeout, self._tasks.woken
+                ):
+                    self._send(event)
+                if self._stop.is_set():
+                    self._tasks.clear()
+                    for run in [*self._tasks.runs]:
+                        self._send_all(run)
+
+    def _send(self, event: WorkerEvent) -> None:
+        """Send an event, with the run's files where it has ended, or its state if that is new."""
+        if event.ended:
+            self._saved.pop(event.run, None)
+            self._send_all(event.run, event)
+            return
+        state, files = self._scratch / event.run / LAST, {}
+        if state.exists() and state.stat().st_mtime_ns != self._saved.get(event.run):
+            self._saved[event.run] = state.stat().st_mtime_ns
+            files = {LAST: state.read_bytes()}
+        self._sent.put(Sent(event.run, event, files))
 
     def _send_all(self, run: str, event: WorkerEvent | None = None) -> None:
         """Send a run's attempt as it is, and remove it here."""
