@@ -27,6 +27,7 @@ from paribus.core.errors import ProcessEnded
 from paribus.core.runtime import pinned_environment, settle
 
 _LONGEST = timedelta(hours=1)  # that one waits for another
+_BEGINNING = timedelta(minutes=5)  # the same until all have imported torch
 
 
 class ConnectionLost(Exception):
@@ -146,11 +147,11 @@ def _joined(size: int, on_gpu: bool, port: int, rank: int, server: int | None = 
     if on_gpu:
         torch.cuda.set_device(rank)
     store = dist.TCPStore(  # type: ignore[attr-defined]
-        "127.0.0.1", port, size, rank == 0, _LONGEST, False, master_listen_fd=server
+        "127.0.0.1", port, size, rank == 0, _BEGINNING, False, master_listen_fd=server
     )
     with pinned_environment({"GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0"}):
         backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
-        dist.init_process_group(backend, None, _LONGEST, size, rank, store)
+        _call(dist.init_process_group, backend, None, _LONGEST, size, rank, store)
     return Group(rank, size)
 
 

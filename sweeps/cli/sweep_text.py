@@ -54,6 +54,7 @@ def begin(sweep: Sweep, *, verbose: bool = False) -> None:
         f"baseline: {short_configuration(question.baseline.to_dict())}",
     ):
         say(line if verbose else cut(inert(line), width(), items=line.startswith("baseline")))
+    say(*sweep.pool.summary(sweep.distinct_runs()))
     texts = [str(text) for text in sweep.request.axes or ()]
     typed = {_key(text) for text in texts if "=" in text and "," not in text}
     for axis in question.axes:
@@ -152,7 +153,6 @@ def dry_run(sweep: Sweep, as_json: bool) -> None:
     first = " for the first look" if sweep.decision.looks else ""
     say(
         f"{up_to}{len(left) + later} runs to train{first}{there}: {time}",
-        *sweep.pool.summary(left),
         *sweep.study.what_changed(sweep.runs),
         "Nothing was created. Without --dry-run this is trained.",
     )

@@ -8,7 +8,8 @@ from __future__ import annotations
 import heapq
 import math
 import time
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
@@ -130,7 +131,8 @@ def drive(
     """
     pool.resize_for(runs)
     left = {run.id: run for run in runs}
-    tried_again: set[str] = set()
+    tried: Counter[str] = Counter()  # how often each run was tried again
+    moved: Counter[str] = Counter()  # the same where its host had left
     reported_damage: set[str] = set()
     while left and not stop():
         for run in list(left.values()):
@@ -145,9 +147,9 @@ def drive(
                 )
         began = False
         # What stopped once is tried again alone: it may have taken others with it.
-        wanted = {r.id: replace(r, group=None) if r.id in tried_again else r for r in left.values()}
+        wanted = {r.id: replace(r, group=None) if tried[r.id] else r for r in left.values()}
         with closing(_Claims(root, options)) as claims:
-            tasks = claims.tasks(schedule(list(wanted.values()), pool.size), tried_again)
+            tasks = claims.tasks(schedule(list(wanted.values()), pool.size), tried)
             for event in chain(pool.execute(tasks, stop, options.run_timeout), claims.lost):
                 began, run = True, wanted[event.run]
                 while claims.warnings:
@@ -164,11 +166,12 @@ def drive(
                 if event.ended:
                     claims.locks[run.id].close()
                 reason = event.reason or ""
-                # A signal, a full memory, a hang: it may not come again.
-                passing = reason.partition(":")[0] in ("killed", "memory", "timeout")
-                again = event.ended == "attempt" and passing and run.id not in tried_again
-                if again and not stop():
-                    tried_again.add(run.id)
+                # A signal, a full memory, a hang: it may not come again. Machines may well.
+                kind = reason.partition(":")[0]
+                count, most = (moved, 4) if kind == "host" else (tried, 1)
+                passing = kind in ("killed", "memory", "timeout", "host")
+                if event.ended == "attempt" and passing and count[run.id] < most and not stop():
+                    count[run.id] += 1
                     yield RunEvent(
                         run, message=f"{run.id} stopped ({reason}); it is tried once more."
                     )
@@ -216,7 +219,7 @@ class _Claims:
         for lock in self.locks.values():
             lock.close()
 
-    def tasks(self, jobs: Iterable[Job], alone: Container[str]) -> Iterator[Task]:
+    def tasks(self, jobs: Iterable[Job], alone: Mapping[str, int]) -> Iterator[Task]:
         """Yield a task for the runs of each job that can be taken when it is its turn.
 
         Those that are `alone` have their GPU to themselves.
@@ -225,7 +228,7 @@ class _Claims:
             if ours := tuple(run for run in job if self._take(run)):
                 folders = {run.id: self.attempts[run.id] for run in ours}
                 every, loaders = self.options.checkpoint_every, self.options.loader_workers
-                yield Task(ours, folders, every, loaders, ours[0].id in alone)
+                yield Task(ours, folders, every, loaders, bool(alone[ours[0].id]))
 
     def _take(self, run: RunSpec) -> bool:
         """Lock a run that is still to be trained, and make its attempt's folder."""

@@ -147,11 +147,12 @@ class Pool:
                     task = task or next(waiting, None)
                     if task is None or not (places := self._places_for(task)):
                         break
+                    worker = self._idle_worker(places[0])
+                    worker.begin(task)
                     if task.takes_gpu and self._places:  # idle ones hold memory of their GPU
                         for idle in [w for w in self._processes if w.task is None]:
-                            if idle.gpu in (None, places[0]):
+                            if idle.gpu in (None, worker.gpu):
                                 self._drop(idle)
-                    self._idle_worker(places[0]).begin(task)
                     task = None
                 busy = self._busy()
                 if not busy:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from paribus.core.config.schema import get
@@ -31,6 +31,7 @@ from paribus.core.fileio import write_bytes
 from paribus.core.fingerprint import explain
 from paribus.core.records.run_dir import LAST
 from paribus.core.run_spec import RunSpec, WorkerEvent, unfinished
+from paribus.core.sources.read_digests import is_secret
 from paribus.sweeps.execution.driver import schedule
 from paribus.sweeps.execution.gpus import GpuOptions
 from paribus.sweeps.execution.pool import Pool, Result, Stop, room_for
@@ -39,6 +40,7 @@ from paribus.sweeps.execution.worker import Task
 
 _SILENT = 20.0  # seconds without an answer, of which a host owes one every two, until it is lost
 _BEGINNING = 120.0  # seconds that a host may take to import torch and answer first
+_CHECKING = 600.0  # seconds that it may take to read the data
 _LOOK = 5.0  # seconds between looks at which nodes there are
 
 
@@ -55,12 +57,13 @@ class _Node:
         affinity = NodeAffinitySchedulingStrategy(self.id, soft=False)
         actor = cast(Any, ray.remote(Host)).options(
             # Our own rules say what is tried again: Ray's would do so silently.
-            num_cpus=0, max_restarts=0, max_task_retries=0, max_concurrency=4,
+            num_cpus=0, max_restarts=0, max_task_retries=0, max_concurrency=16,
             scheduling_strategy=affinity,
         )  # fmt: skip
         self.host = actor.remote(min(int(workers), most or int(workers)), gpus, *placement[1:])
         self.told = self.host.about.remote()  # what it is asked now
-        self.since = time.monotonic()
+        self.since = time.monotonic()  # while it joins
+        self.silent = 0.0  # seconds that it owes an answer
         self.about: About | None = None  # None: it has not said yet
         self.tasks: list[tuple[Task, set[str]]] = []  # with the runs that are left of each
 
@@ -102,13 +105,21 @@ class RayCluster:
         self._looked = 0.0
         self._largest: RunSpec | None = None  # of the study: takes most cores and GPUs
         self._checked: RunSpec | None = None  # each host has to be able to train it
-        variables = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"}
+        self._connected = False
+        variables = {
+            name: value for name, value in os.environ.items()
+            if name != "CUDA_VISIBLE_DEVICES" and not is_secret(name)
+        }  # fmt: skip
         self._placement = (gpus or GpuOptions(), Path.cwd(), variables)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        if self._here:
+            self._here.close()
+        if not self._connected:  # else a session of the user's would end
+            return
         asked = [node.host.close.remote() for node in (*self.nodes, *self._joining)]
         if asked:
             with suppress(RayError):
@@ -116,8 +127,6 @@ class RayCluster:
         for node in (*self.nodes, *self._joining):
             node.kill()
         ray.shutdown()
-        if self._here:
-            self._here.close()
 
     def start(self) -> None:
         """Connect to the cluster and let each node begin its host.
@@ -134,13 +143,14 @@ class RayCluster:
         handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
         try:
             ray.init(self.address or "auto", log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            text = shown(str(error).splitlines()[0], 200)
+        except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+            place = self.address or "on this machine"
             raise RequestError(
-                f"--on ray: there is no Ray cluster {self.address or 'on this machine'}: {text}",
+                f"--on ray: there is no Ray cluster {place}: {shown(error, 200)}",
                 "Start one, ray start --head, with the token that this process has: "
                 "docs/clusters.md says how.",
             ) from None
+        self._connected = True
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():  # Ray's would end the process at once
                 signal.signal(number, handler)
@@ -149,7 +159,6 @@ class RayCluster:
         ray._private.worker._worker_logs_enabled = False
         gcs = ray.get_runtime_context().gcs_address
         if not gcs.startswith("127.") and os.environ.get("RAY_AUTH_MODE") != "token":
-            ray.shutdown()
             raise RequestError(
                 f"--on ray: the cluster at {gcs} lets in whoever reaches its port.",
                 "Start its nodes and paribus with RAY_AUTH_MODE=token and one RAY_AUTH_TOKEN_PATH; "
@@ -170,16 +179,27 @@ class RayCluster:
                 f"--on ray: no node can train: {'; '.join(self.left_out) or 'there is none'}.",
                 "Start one with processors: ray start --address=HOST:PORT --num-cpus=4.",
             )
-        if self._here:
-            device = "cuda" if _about(self.nodes[0]).gpus else "cpu"
-            if self._here.call(kind_of, device) != self._kind:
+        gpus = self._placement[0] if _about(self.nodes[0]).gpus else GpuOptions("none")
+        if self._here and self._here.gpus is None:  # it was not looked at yet
+            self._here.gpu_options, same = gpus, False
+            with suppress(RequestError):  # GPUs that are not here
+                device = "cuda" if self._here.choose_gpus() else "cpu"
+                same = self._here.call(kind_of, device) == self._kind
+            if not same:
                 self._here.close()
                 self._here = None
 
     def resize_for(self, runs: Sequence[RunSpec]) -> None:
         if runs:
             self._largest = max(runs, key=lambda run: get(run.configuration, "train.processes"))
-        self.size = max(1, min(len(runs), sum(map(self._slots, self.nodes))))
+        slots = sum(map(self._slots, self.nodes))
+        if self._largest and self.nodes and not slots:
+            processes = get(self._largest.configuration, "train.processes")
+            raise RequestError(
+                f"--on ray: no node has {processes} GPUs for the {processes} processes of a run.",
+                "Give train.processes fewer, or --gpus more.",
+            )
+        self.size = max(1, min(len(runs), slots))
 
     def check(self, run: RunSpec) -> None:
         self._checked = run
@@ -187,9 +207,9 @@ class RayCluster:
         faults = []
         for node, ref in asked.items():
             try:
-                fault = ray.get(ref)
+                fault = ray.get(ref, timeout=_CHECKING)
             except RayError as error:
-                fault = f"it is gone ({type(error).__name__})"
+                fault = _why(error)
             faults += [f"{node.name}: {fault}"] if fault else []
         if faults:
             raise RequestError(
@@ -213,16 +233,15 @@ class RayCluster:
         return lines + [f"left out: {why}" for why in self.left_out]
 
     def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        self.prepare()
+        if self._kind is None:
+            self.prepare()
         if self._here:
             return self._here.call(function, *arguments)
         try:
             result, fault = ray.get(self.nodes[0].host.call.remote(function, *arguments))
         except RayError as error:
-            text = shown(str(error).splitlines()[0], 200)
-            raise ParibusError(
-                f"{self.nodes[0].name} could not plan: {text}", "Try again."
-            ) from None
+            what = f"{self.nodes[0].name} could not plan: {_why(error)}"
+            raise ParibusError(what, "Try again.") from None
         if fault is not None:
             raise fault
         return result
@@ -230,7 +249,7 @@ class RayCluster:
     def execute(
         self, tasks: Iterable[Task], stop: Stop, run_timeout: float | None = None
     ) -> Iterator[WorkerEvent]:
-        waiting, stopping = iter(tasks), False
+        waiting, looked = iter(tasks), time.monotonic()
         self._look_for_nodes()
         if not (self.nodes or self._joining):
             raise ParibusError(
@@ -253,17 +272,16 @@ class RayCluster:
                 busy = [node for node in self.nodes if node.tasks]
                 if not busy and (self.nodes or not self._joining or stop()):
                     return
-                if stop() and not stopping:
-                    stopping = True
-                    for node in busy:
-                        node.host.stop.remote()
-                for node in busy:
-                    if node.told is None:
-                        node.told, node.since = node.host.events.remote(), time.monotonic()
-                for node in _those_that_answered(busy):
+                for node in [node for node in busy if node.told is None]:
+                    node.told, node.silent = node.host.events.remote(stop()), 0.0
+                answered = _those_that_answered(busy)
+                # While this process, or its machine, was away, no node was silent.
+                passed, looked = min(time.monotonic() - looked, 1.0), time.monotonic()
+                for node in answered:
                     yield from self._receive(node)
-                for node in [node for node in self.nodes if node.told is not None]:
-                    if time.monotonic() - node.since > _SILENT:
+                for node in [node for node in busy if node not in answered]:
+                    node.silent += passed
+                    if node.silent > _SILENT:
                         reason = f"timeout: {node.name} has not answered for {_SILENT:.0f} s"
                         yield from self._lose(node, reason)
         finally:
@@ -286,17 +304,24 @@ class RayCluster:
         """Yield what a node has told; where it is gone, that its runs stay attempts."""
         try:
             told: list[Sent] = ray.get(node.told)
+        except RayTaskError as error:  # it will fail again
+            yield from self._lose(node, f"host: {node.name} failed: {_why(error)}", again=False)
+            return
         except RayError as error:
-            yield from self._lose(node, f"killed: {node.name} is gone ({type(error).__name__})")
+            yield from self._lose(node, f"host: {node.name} is gone ({type(error).__name__})")
             return
         node.told = None
         attempts = {run: task.attempts[run] for task, left in node.tasks for run in left}
         files = {attempts[s.run] / name: data for s in told for name, data in s.files.items()}
-        for folder in {path.parent for path in files}:
-            folder.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(16) as threads:  # what a disk syncs together takes it no longer
-            for _ in threads.map(write_bytes, files.keys(), files.values()):
-                pass
+        try:
+            for folder in {path.parent for path in files}:
+                folder.mkdir(parents=True, exist_ok=True)
+            with ThreadPoolExecutor(16) as threads:  # what a disk syncs together takes it no longer
+                for _ in threads.map(write_bytes, files.keys(), files.values()):
+                    pass
+        except OSError as error:
+            yield from self._lose(node, f"disk: {error}")
+            return
         for sent in told:
             if sent.over:
                 for _, left in node.tasks:
@@ -305,11 +330,14 @@ class RayCluster:
             if sent.event:
                 yield sent.event
 
-    def _lose(self, node: _Node, reason: str = "") -> list[WorkerEvent]:
-        """Give a node up; return the end of its runs."""
+    def _lose(self, node: _Node, reason: str = "", *, again: bool = True) -> list[WorkerEvent]:
+        """Give a node up; return the end of its runs. `again`: while it is there, it may begin."""
         self.nodes.remove(node)
         node.kill()
-        self._known.discard(node.id)  # while it is in the cluster, it may begin anew
+        if again:
+            self._known.discard(node.id)
+        else:
+            self.left_out.append(reason)
         runs = [run for task, left in node.tasks for run in task.runs if run.id in left]
         node.tasks = []
         return unfinished(runs, reason)
@@ -331,8 +359,8 @@ class RayCluster:
             try:
                 answer, node.told = ray.get(node.told, timeout=0), None
             except GetTimeoutError:
-                if node.about is None and time.monotonic() - node.since > _BEGINNING:
-                    self._leave_out(node, "its host did not begin within two minutes")
+                if time.monotonic() - node.since > (_CHECKING if node.about else _BEGINNING):
+                    self._leave_out(node, "its host does not answer")
             except (RayError, RequestError) as error:
                 self._leave_out(node, _why(error))
             else:
@@ -353,6 +381,7 @@ class RayCluster:
                 self._leave_out(node, f"of another kind: {', '.join(pairs)}")
             elif self._checked:
                 node.told = node.host.fault_of.remote(self._checked)
+                node.since = time.monotonic()
             else:
                 self._take(node)
 
@@ -386,8 +415,9 @@ def _those_that_answered(busy: Sequence[_Node]) -> list[_Node]:
     if not asked:  # until a host has begun
         time.sleep(0.1)
         return []
-    ray.wait(asked, timeout=0.2)
-    ready = set(ray.wait(asked, num_returns=len(asked), timeout=0)[0])
+    # Not fetched: an answer may be large.
+    ray.wait(asked, timeout=0.2, fetch_local=False)
+    ready = set(ray.wait(asked, num_returns=len(asked), timeout=0, fetch_local=False)[0])
     return [node for node in busy if node.told in ready]
 
 
@@ -401,7 +431,7 @@ def _why(error: Exception) -> str:
     text = str(error)
     if "No module named 'paribus" in text:
         return "its Python has no paribus; install it there, in the version of this machine"
-    return shown(str(getattr(error, "cause", error)).splitlines()[-1], 300)
+    return shown(getattr(error, "cause", None) or error, 300)
 
 
 def _refuse_if_nobody_listens(address: str) -> None:

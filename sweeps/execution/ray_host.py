@@ -6,6 +6,7 @@ that they have on one machine. A host writes to a folder of its own only.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.metadata
 import os
@@ -14,22 +15,22 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing import Pipe
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import IO, Any
 
 from paribus.core.errors import ParibusError, RequestError
-from paribus.core.fileio import DATA_FOLDER, MANIFEST
-from paribus.core.records.run_dir import LAST
+from paribus.core.fileio import DATA_FOLDER
+from paribus.core.records.run_dir import BEFORE, LAST
 from paribus.core.run_spec import RunSpec, WorkerEvent
 from paribus.sweeps.execution.gpus import Gpu, GpuOptions
 from paribus.sweeps.execution.pool import Pool
 from paribus.sweeps.execution.worker import Task
 
-_SCRATCH = "paribus-host-"  # with the process's number: what a killed host left is removed
+_AT_ONCE = 64 << 20  # bytes of one answer, about
 LONG_POLL = 2.0  # seconds after which `Host.events` returns without one: the heartbeat
 
 
@@ -68,11 +69,7 @@ class Host:
             os.environ.setdefault(name, value)
         if folder.is_dir():  # relative paths mean what they do on the driver
             os.chdir(folder)
-        for left in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
-            if not Path(f"/proc/{left.name.removeprefix(_SCRATCH)}").exists():
-                shutil.rmtree(left, ignore_errors=True)
-        self._scratch = Path(tempfile.gettempdir()) / f"{_SCRATCH}{os.getpid()}"
-        self._scratch.mkdir()
+        self._scratch, self._lock = _scratch_folder()
         os.environ[DATA_FOLDER] = str(self._scratch / "data")
         self._pool = Pool(workers, gpus)
         self._pool.start()
@@ -136,21 +133,22 @@ class Host:
         except Exception as error:
             self._failure = error
 
-    def events(self) -> list[Sent]:
-        """Return what there is to tell, after a wait of at most `LONG_POLL` seconds."""
-        if self._failure:
-            raise self._failure
+    def events(self, stopping: bool) -> list[Sent]:
+        """Return what there is to tell, after a wait of at most `LONG_POLL` seconds.
+
+        If `stopping`, all runs stop after their epoch; what they were is then told.
+        """
+        if stopping:
+            self._stop.set()
         try:
             sent = [self._sent.get(timeout=LONG_POLL)]
         except Empty:
+            if self._failure:
+                raise self._failure from None
             return []
-        while not self._sent.empty():
+        while not self._sent.empty() and sum(map(_size, sent)) < _AT_ONCE:
             sent.append(self._sent.get())
         return sent
-
-    def stop(self) -> None:
-        """Stop all runs after their epoch; what they were is then sent."""
-        self._stop.set()
 
     def close(self) -> None:
         """End the workers and remove the folder."""
@@ -186,17 +184,22 @@ class Host:
         """Send a run's attempt as it is, and remove it here."""
         self._tasks.runs.remove(run)
         attempt = self._scratch / run
+        finished = event is not None and event.ended != "attempt"  # then nobody resumes it
         files = {
             str(file.relative_to(attempt)): file.read_bytes()
-            for file in sorted(attempt.rglob("*"), key=lambda file: file.name == MANIFEST)
-            if file.is_file()
+            for file in attempt.rglob("*")
+            if file.is_file() and not (finished and file.name in (LAST, BEFORE))
         }
-        shutil.rmtree(attempt)
+        shutil.rmtree(attempt, ignore_errors=True)  # a command's child may still write there
         self._sent.put(Sent(run, event, files, over=True))
 
     def _local(self, run: RunSpec) -> RunSpec:
         """Return a run whose sources are here: in their place, or as the driver read them."""
-        if run.path.is_file():
+        lie = {name: Path(place) for name, place in run.noted["sources"].items()}
+        if run.path.is_file() and all(
+            name in lie and lie[name].is_file() and lie[name].read_bytes() == content
+            for name, content in run.sources.items()
+        ):
             return run
         digest = hashlib.sha256(repr(sorted(run.sources.items())).encode()).hexdigest()[:16]
         folder = self._scratch / "sources" / digest
@@ -212,6 +215,23 @@ class Host:
         observed = replace(run.observed, modules=modules)
         paths = (folder, *run.import_paths)
         return replace(run, path=folder / run.path.name, import_paths=paths, observed=observed)
+
+
+def _scratch_folder() -> tuple[Path, IO[str]]:
+    """Make a host's folder, locked for as long as the process lives; remove those of dead ones."""
+    place = Path(tempfile.gettempdir())
+    for left in place.glob("paribus-host-*/lock"):
+        with suppress(OSError), left.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left.parent, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix="paribus-host-", dir=place))
+    lock = (folder / "lock").open("a")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return folder, lock
+
+
+def _size(sent: Sent) -> int:
+    return sum(map(len, sent.files.values()))
 
 
 class _Tasks(Iterator[Task]):
@@ -249,9 +269,13 @@ class _Tasks(Iterator[Task]):
 
 
 def kind_of(device: str) -> dict[str, Any]:
-    """Return what of this machine decides bits; called in a worker."""
+    """Return what of this machine decides bits; called in a worker. Without such a device {}."""
+    import torch
+
     from paribus.core.fingerprint import environment
 
+    if device == "cuda" and not torch.cuda.is_available():
+        return {}
     return {**environment(device), "paribus": importlib.metadata.version("paribus")}
 
 

@@ -247,6 +247,9 @@ def _connecting(url: str) -> Iterator[dict[str, Any]]:
             given["factory"] = _Unsynced
         elif "psycopg" in parsed.get_driver_name():
             given["connect_timeout"] = parsed.query.get("connect_timeout", _CONNECT_SECONDS)
+            # A server that goes away without a word is noticed in half a minute, not two hours.
+            given |= {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
+            given |= {"tcp_user_timeout": 30_000}  # milliseconds
         yield given
     except Exception as error:
         place = without_credentials(url)

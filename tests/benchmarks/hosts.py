@@ -110,7 +110,7 @@ def simulate(address: str, hosts: int) -> None:
         def _begin(self, task: Task, *_: Any) -> None:
             self.task = task
 
-        def _events(self) -> Any:
+        def _events(self, _stopping: bool) -> Any:
             (run,) = self.task.runs
             line = {"epoch": 1, "seconds": 0.01, "metrics": {"val/loss": 0.5}}
             epochs = [Sent(run.id, WorkerEvent(run.id, EPOCHS, line)) for _ in range(EPOCHS)]
@@ -127,7 +127,7 @@ def simulate(address: str, hosts: int) -> None:
     ray.init(address, log_to_driver=False, logging_level="ERROR")
     for number in range(hosts):
         node = object.__new__(_Node)
-        node.host, node.told, node.since, node.tasks = Remote(), None, 0.0, []
+        node.host, node.told, node.silent, node.tasks = Remote(), None, 0.0, []
         node.id = node.address = str(number)
         node.about = About(f"host-{number}", 1, [], {})
         cluster.nodes.append(node)
