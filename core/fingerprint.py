@@ -189,7 +189,7 @@ def identity_parts(
         folder: Where the first of them lies, or lay when a run that carries it was trained.
         observed: Files and variables that were read on import and when the model was built.
     """
-    device = resolved["device"]
+    device, several = resolved["device"], "processes" in resolved.get("train", {})
     configuration = {**resolved, "data": without_places(resolved)}
     for key, digest in weights.items():
         configuration = with_value(configuration, key, digest)
@@ -207,7 +207,17 @@ def identity_parts(
         "files": by_base_name(digests_of(observed.files), folder),
         "variables": values_of(observed.variables),
         "environment": dict(environment(device)),
+        **({"collectives": _collectives(device)} if several else {}),
     }
+
+
+def _collectives(device: str) -> str:
+    """Return what sums the gradients of a run's processes: the order of a sum decides bits."""
+    import torch
+
+    if device == "cuda":
+        return f"nccl {torch.cuda.nccl.version()}"  # type: ignore[no-untyped-call]
+    return "gloo"
 
 
 def without_places(configuration: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,6 +60,7 @@ class WorkerEvent:
     ended: Ended | None = None  # ``attempt``: it was stopped from outside, else finished
     reason: str | None = None  # why it failed or stopped
     message: str | None = None  # something a person should know; then nothing else
+    advice: str | None = None  # what may help, should it stop for this reason again
 
 
 def unfinished(runs: Iterable[RunSpec], reason: str) -> list[WorkerEvent]:

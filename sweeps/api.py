@@ -39,6 +39,8 @@ from paribus.sweeps.analysis.compare import (
 )
 from paribus.sweeps.analysis.imported_results import ResultsComparison, compare_results, load_table
 from paribus.sweeps.analysis.read_results import is_results
+from paribus.sweeps.execution.executor import Placement
+from paribus.sweeps.execution.gpus import GpuOptions
 from paribus.sweeps.formatting import number
 from paribus.sweeps.progress.progress import train_watched
 from paribus.sweeps.study.lookup import find_run, find_subject, request_for
@@ -258,6 +260,9 @@ def sweep(
     study: str | None = None,
     root: str | Path | None = None,
     workers: int | None = None,
+    gpus: str | None = None,
+    per_gpu: int = 1,
+    on: str | None = None,
     track: str = "wandb",
     wandb: bool = True,
     engine: str = "auto",
@@ -284,6 +289,9 @@ def sweep(
         study: Its name; None: it follows from the request.
         root: Where results live; None: ``PARIBUS_ROOT``, else ``./results``.
         workers: Processes; None: the machine's cores.
+        gpus: Those that train: ``0,2``, ``all`` or ``none``; None: all of one kind.
+        per_gpu: Runs at a time on each; a cohort has its GPU alone.
+        on: ``ray`` or ``ray:HOST:PORT``: the nodes of a Ray cluster train; None: this machine.
         track: Trackers with commas between: ``wandb,tensorboard``; or ``none``.
         wandb: Whether W&B may be one of them.
         engine: ``auto``, ``loop`` or ``cohort``.
@@ -308,12 +316,13 @@ def sweep(
         storage=storage,
     )
     workers = read_option("workers", workers, faults)
+    gpus, per_gpu = read_option("gpus", gpus, faults), read_option("per-gpu", per_gpu, faults)
+    where = Placement(workers, GpuOptions(gpus, per_gpu), read_option("on", on, faults))
     requested = _requested(overrides, place), _requested(axes, place, axes=True), engine
     request = request_for(place, str(experiment), *requested, trust=trust, faults=faults)
-    with planned_sweep(place, request, options, faults, workers=workers, track=names) as planned:
+    with planned_sweep(place, request, options, faults, placement=where, track=names) as planned:
         train_watched(planned, track=names, warn=_warn)
-    for note in planned.notes:
-        _warn(note)
+    _warn(*planned.notes)
     return StudyResult(planned.study)
 
 
@@ -484,8 +493,7 @@ def predict(
 
     place, name = _named(run, root)
     found = predict_named(place, name, read_given, trust)
-    for note in found.notes:
-        _warn(note)
+    _warn(*found.notes)
     return found
 
 
@@ -649,8 +657,9 @@ def _plain(value: Any, key: str, root: ResultsDir) -> Any:
     return as_plain(value, key)
 
 
-def _warn(message: str) -> None:
-    print(inert(in_python(message)), file=sys.stderr)
+def _warn(*messages: str) -> None:
+    for message in messages:
+        print(inert(in_python(message)), file=sys.stderr)
 
 
 _ARGUMENTS = {

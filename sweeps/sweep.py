@@ -25,6 +25,7 @@ from paribus.sweeps.analysis.judge import judge_study
 from paribus.sweeps.analysis.power_analysis import PowerAnalysis, analyse_power
 from paribus.sweeps.execution import planner
 from paribus.sweeps.execution.driver import RunEvent, RunnerOptions, drive
+from paribus.sweeps.execution.executor import HERE, Executor, Placement, make_executor
 from paribus.sweeps.execution.pool import Pool, Stop, never
 from paribus.sweeps.formatting import without_credentials
 from paribus.sweeps.progress.progress_state import Training
@@ -35,7 +36,7 @@ from paribus.sweeps.study.designs import OneAtATime, UntilDecided
 from paribus.sweeps.study.lookup import find_trained_run, request_for
 from paribus.sweeps.study.optuna_studies import checked_storage
 from paribus.sweeps.study.request import Request, StudyOptions, check_search
-from paribus.sweeps.study.results import SettingResult
+from paribus.sweeps.study.results import SettingResult, reasons_of
 from paribus.sweeps.study.results_dir import ResultsDir
 from paribus.sweeps.study.settings import BASELINE, Setting
 from paribus.sweeps.study.study import Study, check_study_name, made_before_folds
@@ -53,13 +54,13 @@ def planned_sweep(
     options: StudyOptions,
     faults: Faults,
     *,
-    workers: int | None = None,
+    placement: Placement = HERE,
     track: Sequence[str] = (),
 ) -> Iterator[Sweep]:
     """Check and plan what `paribus sweep` requests; nothing is created yet.
 
-    `faults` are those of the command's options, reported with those of the request. Workers, by
-    default as many as there are cores, end with the block.
+    `faults` are those of the command's options, reported with those of the request. Workers end
+    with the block.
     """
     with faults.collecting():
         root.check_writable()
@@ -68,12 +69,14 @@ def planned_sweep(
             check_study_name(options.name)
     with faults.collecting():
         options = replace(options, storage=options.storage and checked_storage(options.storage))
-    with Pool(workers) as pool:
+    with make_executor(placement) as pool:
         pool.start()
         # This process is idle while the workers import torch.
         optuna_studies.warm_up()
         power_analysis.warm_up()
         tracking.warm_up(track)
+        with faults.collecting():
+            pool.prepare()
         yield Sweep(request, options, root, pool, faults.found)
 
 
@@ -85,7 +88,7 @@ class Sweep(Training):
         request: Request,
         options: StudyOptions,
         root: ResultsDir,
-        pool: Pool,
+        pool: Executor,
         found: Sequence[Fault] = (),
     ) -> None:
         self.root, self.pool, self._options = root, pool, options
@@ -97,6 +100,7 @@ class Sweep(Training):
         self.seconds = 0.0
         self._misused: RunRecord | None = None  # a command that will fail whatever the setting
         self._ended = {"trained": 0, "reused": 0, "failed": 0}
+        self._stopped: dict[str, str] = {}  # run id to why it was not finished
 
         self.question = pool.call(planner.read_request, request, found)
         if earlier := made_before_folds(root, self.question, options.name):
@@ -122,6 +126,8 @@ class Sweep(Training):
         if looks:
             self.design = UntilDecided(self.design, looks, self._undecided)
         self._propose()
+        if self.runs:
+            pool.check(next(iter(self.runs.values())))
 
     def train(
         self, tracker: Tracker, options: RunnerOptions, *, stop: Stop = never
@@ -155,6 +161,8 @@ class Sweep(Training):
                     self._propose()
             if not halted():
                 self.notes += self._fewer_trials()
+            self.notes += [f"{r.label} stopped: {r.reason}" for r in self.results()
+                           if r.status == "interrupted" and r.reason]  # fmt: skip
             if self.study.settings:  # else it was stopped before anything was planned
                 self._export_to_optuna()
             if not halted():
@@ -188,9 +196,12 @@ class Sweep(Training):
         self, runs: Sequence[RunSpec], tracker: Tracker, options: RunnerOptions, stop: Stop
     ) -> Iterator[RunEvent]:
         """Train runs; the tracker and, from time to time, Optuna's view follow."""
-        viewed = time.monotonic()
+        viewed, pause = time.monotonic(), VIEW_EVERY
         with closing(TrackerCallback(tracker, self.root, self.study, runs)) as callback:
             for event in drive(runs, self.root, self.pool, options, stop=stop):
+                if event.progress and event.progress.ended == "attempt":
+                    said = (event.progress.reason, event.progress.advice)
+                    self._stopped[event.run.id] = "; ".join(text for text in said if text)
                 if event.record:
                     self.study.outcomes.take(event.record)
                     self._ended["reused" if event.reused else "trained"] += 1
@@ -198,9 +209,11 @@ class Sweep(Training):
                     misused = str(event.record.reason).startswith(MISUSED)
                     if misused and not any(result.seeds for result in self.study.results()):
                         self._misused = event.record
-                    if time.monotonic() - viewed > VIEW_EVERY:
+                    if time.monotonic() - viewed > pause:
+                        began = time.monotonic()
                         self._export_to_optuna(only_add=True)
                         viewed = time.monotonic()
+                        pause = max(VIEW_EVERY, 10 * (viewed - began))  # a server may not answer
                 callback.on_event(event)
                 yield event
 
@@ -253,8 +266,18 @@ class Sweep(Training):
             self.notes.append(f"The page was not written ({line}); see: paribus report.")
 
     def results(self) -> list[SettingResult]:
-        """Return what happened with this command's settings and seeds."""
-        return self.study.results([s.label for s in self.settings], self._fixed_seeds)
+        """Return what happened with this command's settings and seeds, and why it stopped."""
+        found = self.study.results([s.label for s in self.settings], self._fixed_seeds)
+        stopped: dict[str, dict[int, str]] = {}
+        for (label, seed), run in self.runs.items():
+            if reason := self._stopped.get(run.id):
+                stopped.setdefault(label, {})[seed] = reason
+        return [
+            replace(r, reason=reasons_of(stopped[r.label]))
+            if r.status == "interrupted" and r.label in stopped
+            else r
+            for r in found
+        ]
 
     def comparison(self) -> Comparison:
         """Compare this command's settings on its seeds."""
@@ -359,6 +382,7 @@ class SingleRun(Training):
         self.runs = {(BASELINE, run.seed): run}
         self.record: RunRecord | None = None
         self.reused = False
+        self._advice: str | None = None  # where it was stopped
 
     def summary(self) -> list[str]:
         """Return lines on what is trained, where more is to be said than the command did."""
@@ -373,12 +397,14 @@ class SingleRun(Training):
         for event in drive([self.run], self.root, self.pool, options, stop=stop):
             callback.on_event(event)
             self.record, self.reused = event.record, event.reused
+            self._advice = event.progress.advice if event.progress else None
             yield event
 
     def finished(self, again: str) -> RunRecord:
         """Return the record; if the run was not finished, raise an error with the hint `again`."""
         if self.record is None:
-            raise ParibusError(f"{self.run.id} was not finished.", again)
+            why = f"; {self._advice}" if self._advice else ""
+            raise ParibusError(f"{self.run.id} was not finished{why}.", again)
         return self.record
 
 

@@ -53,6 +53,19 @@ def paribus():
     commands.close()
 
 
+@pytest.fixture(scope="session")
+def postgresql():
+    """A server with databases, which is killed and started again."""
+    pytest.importorskip("psycopg")
+    from postgresql import PROGRAMS, Server
+
+    if not PROGRAMS:
+        pytest.skip("needs Debian's postgresql")
+    server = Server()
+    yield server
+    server.remove()
+
+
 @pytest.fixture
 def write_small(tmp_path):
     """Writes the small experiment, with more text at its end or parts of it replaced."""

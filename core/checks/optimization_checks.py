@@ -299,7 +299,10 @@ def falls_in_one_epoch(subject: Subject) -> str:
 
 def _train_an_epoch(train_state: TrainState, most: int = MOST_UPDATES) -> int:
     """Train one epoch, cut short where it is long; short ones until there are some updates."""
-    size, examples = train_state.batch_size * train_state.accumulate, len(train_state.data.train)
+    size, examples = (
+        train_state.batch_size * train_state.update_batches,
+        len(train_state.data.train),
+    )
     most = affordable(
         train_state, size, min(most, max(1, MOST_EXAMPLES // size), train_state.updates)
     )

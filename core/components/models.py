@@ -230,11 +230,11 @@ def draw_parameters(model: nn.Module, seed: int) -> None:
                         parameter[module.padding_idx].zero_()
 
 
-def set_dropout_streams(model: nn.Module, seed: int, epoch: int) -> None:
-    """Put each of our dropout layers at the start of its stream for an epoch."""
+def set_dropout_streams(model: nn.Module, seed: int, epoch: int, *rank: int) -> None:
+    """Put each of our dropout layers at the start of its stream for an epoch, and a rank but 0."""
     for name, module in model.named_modules():
         if isinstance(module, Dropout):
-            module.generator = stream(seed, "dropout", epoch, name)
+            module.generator = stream(seed, "dropout", epoch, *rank, name)
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -154,6 +154,9 @@ class Train(_Frozen):
         updates: in optimizer steps.
         batch_size: Examples that go through the model together.
         accumulate: Batches of an update: it is made with the mean gradient of all their examples.
+        processes: Processes that train the run together, each its own batches: an update is made
+            with those of all. On GPUs each has one.
+        sync_batch_norm: Whether batch normalization is over the batches of all processes.
         eval_batch_size: Examples of a batch that is only evaluated.
         clip_grad_norm: The gradient's norm is cut to this before each update; None: never.
         precision: What the model computes in, training and evaluating: fp32, or bf16 or fp16 by
@@ -169,6 +172,8 @@ class Train(_Frozen):
     updates: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=64, ge=1)
     accumulate: int = Field(default=1, ge=1, exclude_if=lambda number: number == 1)
+    processes: int = Field(default=1, ge=1, exclude_if=lambda number: number == 1)
+    sync_batch_norm: bool = Field(default=False, exclude_if=lambda wanted: not wanted)
     eval_batch_size: int = Field(default=1000, ge=1)
     clip_grad_norm: float | None = Field(default=None, gt=0)
     precision: Precision = Field(default="fp32", exclude_if=lambda kind: kind == "fp32")

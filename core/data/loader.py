@@ -255,7 +255,7 @@ def read_ahead(batches: Dataset[Batch], count: int, workers: int) -> Iterator[Ba
         sampler=range(count),
         num_workers=workers,
         collate_fn=tuple,  # which an item is already: it stays
-        worker_init_fn=_begin,
+        worker_init_fn=end_with_trainer,
         # What an experiment's file defines can be forked, but not always pickled.
         multiprocessing_context="fork" if sys.platform == "linux" else None,
         generator=torch.Generator(),  # else the loader draws from the global one
@@ -300,16 +300,21 @@ class _Caught(Dataset[Any]):
         try:
             return self.dataset[row]
         except Exception as error:
-            frames = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
-            try:
-                sent: Exception = pickle.loads(pickle.dumps(error))
-            except Exception:  # it cannot be sent: its message can
-                sent = RuntimeError(f"{type(error).__name__}: {error}")
-            sent.frames = frames  # type: ignore[attr-defined]
-            return sent
+            return portable(error)
 
 
-def _begin(_: int) -> None:
+def portable(error: BaseException) -> BaseException:
+    """Return an exception that can be sent, with the frames it came through as `frames`."""
+    frames = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+    try:
+        sent: BaseException = pickle.loads(pickle.dumps(error))
+    except Exception:  # it cannot be sent: its message can
+        sent = RuntimeError(f"{type(error).__name__}: {error}")
+    sent.frames = getattr(error, "frames", frames)  # type: ignore[attr-defined]
+    return sent
+
+
+def end_with_trainer(_worker: int = 0) -> None:
     """Prepare a process: it ends with the one that trains, and leaves Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":

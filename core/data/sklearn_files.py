@@ -39,8 +39,8 @@ def load_iris(*, return_X_y: bool = False, as_frame: bool = False) -> Any:
     """Return what `sklearn.datasets.load_iris` does."""
     if return_X_y or as_frame:
         return _sklearn("load_iris", return_X_y=return_X_y, as_frame=as_frame)
-    return _csv("iris.csv", [f"{part} {side} (cm)" for part in ("sepal", "petal")
-                             for side in ("length", "width")])  # fmt: skip
+    names = ["sepal length", "sepal width", "petal length", "petal width"]
+    return _csv("iris.csv", [f"{name} (cm)" for name in names])
 
 
 def load_wine(*, return_X_y: bool = False, as_frame: bool = False) -> Any:

@@ -20,6 +20,7 @@ from paribus.core.data.loader import moved
 from paribus.core.errors import RequestError, one_of
 from paribus.core.rng import seeded_globals
 from paribus.core.sources.reads import refusing
+from paribus.core.training.ranks import batch_norms
 from paribus.core.training.train_state import (
     TrainState,
     checked_loss,
@@ -54,7 +55,13 @@ def dry_run(train_state: TrainState, *, update: bool = True) -> bool:
     """
     _check_loss_kind(train_state)
     _check_scheduler(train_state)
-    data, size = train_state.data, train_state.batch_size
+    data, train = train_state.data, train_state.configuration["train"]
+    processes, synchronized = train.get("processes", 1), train.get("sync_batch_norm")
+    size = train["batch_size"] * processes
+    if synchronized and not batch_norms(train_state.model):
+        name = _name(train_state, "model")
+        text = f"train.sync_batch_norm=true: model {name} has no batch normalization."
+        raise RequestError(text, "Leave it out.")
     # Not as many as there are classes: a loss that broadcasts [N, C] against [N] must fail here.
     inputs, targets = data.train.inputs_of(3 if data.outputs == 2 else 2)
     _try_augment(train_state, inputs)
@@ -66,6 +73,7 @@ def dry_run(train_state: TrainState, *, update: bool = True) -> bool:
         _try_metrics(train_state, outputs.detach().cpu(), targets.cpu())
         # In training mode with as few examples as the last batch may have.
         last = len(data.train) % size or size
+        last = min(last, train["batch_size"]) if synchronized else max(1, last // processes)
         batch = tree_map(lambda tensor: tensor[:last], (inputs, targets))
         outputs = _try_model(train_state, batch[0], training=True)
         loss = _try_loss(train_state, outputs, batch[1], batch[0] if own else None)
@@ -262,13 +270,18 @@ def _try_update(
     hint = "Let each step of its forward be differentiable."
     with refusing(f"{model} cannot be trained", hint):
         loss.backward()  # type: ignore[no-untyped-call]
+        gradients = [p.grad for p in train_state.model.parameters() if p.grad is not None]
+        if "processes" in train_state.configuration["train"] and any(
+            g.is_sparse for g in gradients
+        ):
+            raise TypeError("several processes cannot sum sparse gradients")
     fused = train_state.configuration["optimizer"].get("fused")
     hint = "Leave optimizer.fused out." if fused else "Take another: optimizer=NAME."
     with refusing(f"{optimizer} cannot update {model}", hint):
         if not update:
             never_steps(train_state.optimizer)
         elif train_state.closure:
-            compute = partial(forward_backward, train_state, [(inputs, targets)])
+            compute = partial(forward_backward, train_state, [(inputs, targets)], len(targets))
             # The scaler of fp16 refuses it.
             train_state.scaler.step(train_state.optimizer, closure=lambda: compute()[0])
         else:

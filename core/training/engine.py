@@ -162,7 +162,7 @@ class RunState:
         train = len(self.train_state.data.train)
         steps = updates_per_epoch(self.train_state.configuration["train"], train)
         left = self.train_state.updates - self.epoch * steps
-        size = self.train_state.batch_size * self.train_state.accumulate
+        size = self.train_state.batch_size * self.train_state.update_batches
         return train if left >= steps else left * size
 
     def report(

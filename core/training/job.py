@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 from paribus.core.config.experiment import Experiment, load_experiment
 from paribus.core.config.schema import ScriptConfiguration
@@ -21,6 +22,8 @@ from paribus.core.training.loop import Loop
 from paribus.core.training.resolve import Resolver
 from paribus.core.training.run_writer import RunWriter
 from paribus.core.training.script import Script, ScriptResolver
+
+_ENGINES = (Path(__file__).parent, Path(__file__).parent / "cohort")  # folders
 
 
 def engine_of(name: str) -> Engine:
@@ -162,7 +165,11 @@ def _ended_by(error: BaseException, run: RunSpec, writer: RunWriter | None) -> W
     if isinstance(error, IndexError) and TOO_LARGE in message:
         message = "the inputs hold a larger id than the model's embedding has rows"
     if cause := _outside_cause(error):
-        return unfinished([run], f"{cause}: {message}")[0]
+        end = unfinished([run], f"{cause}: {message}")[0]
+        if cause != "memory" or writer is None or run.engine == "script":
+            return end
+        short = message.partition(" GPU ")[0].rstrip(".")  # what others use differs each time
+        return replace(end, reason=f"memory: {short}", advice=_smaller(error, run, writer.data))
     if writer is None or (isinstance(error, ParibusError) and error.kind == "changed"):
         return unfinished([run], str(error))[0]
     frames = getattr(error, "frames", None)  # of a loader worker
@@ -178,6 +185,22 @@ def _ended_by(error: BaseException, run: RunSpec, writer: RunWriter | None) -> W
     except OSError as disk:
         return unfinished([run], f"disk: {disk}")[0]
     return WorkerEvent(run.id, int(run.facts["epochs"]), None, "failed", reason)
+
+
+def _smaller(error: BaseException, run: RunSpec, data: Mapping[str, Any]) -> str | None:
+    """Return sizes of batches that may fit where these do not; None: of one example."""
+    train, frames = run.configuration["train"], traceback.extract_tb(error.__traceback__)
+    if any(f.name == "measure" and Path(f.filename).parent in _ENGINES for f in frames):
+        half = min(train["eval_batch_size"], data["val"]) // 2
+        fewer = f"fewer at a time may fit, for example train.eval_batch_size={half}"
+        return fewer if half else None
+    size, half = train["batch_size"], (min(train["batch_size"], data["train"]) + 1) // 2
+    parts = next((n for n in range(2, size + 1) if size % n == 0 and size // n <= half), None)
+    if parts is None:
+        return None
+    accumulate = parts * train.get("accumulate", 1)
+    smaller = f"train.batch_size={size // parts} train.accumulate={accumulate}"
+    return f"a smaller batch may fit: {smaller}, for example, makes the same updates"
 
 
 # Error numbers of a disk; any other OSError belongs to the code that opened the file or socket.

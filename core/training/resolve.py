@@ -53,7 +53,7 @@ from paribus.core.config.values import canonical_json
 from paribus.core.data.images import make_augment
 from paribus.core.data.load import Source, load
 from paribus.core.data.prepare import Data, prepare
-from paribus.core.errors import Faults, RequestError, first_few, shown
+from paribus.core.errors import Faults, RequestError, first_few, many, shown
 from paribus.core.fingerprint import explain, identity_parts, run_id
 from paribus.core.run_spec import RunSpec, choose_engine
 from paribus.core.runtime import is_claimed
@@ -317,6 +317,7 @@ class Resolver:
             known = {"total_steps": epochs if interval == "epoch" else updates}
         self._fill(full, "scheduler", {**known, "max_lr": full["optimizer"].get("lr")})
         full["device"] = choose_device(checked.device)
+        _refuse_processes(full, len(data.train))
         self._choose_fused(full, checked.optimizer)
         full["split"] = self.split(requested).to_record()
         full["standardize"] = data.preprocessing["standardize"] is not None
@@ -628,6 +629,20 @@ def _refuse_contradictions(split: Split) -> None:
         hint = "Give split.time_on=COLUMN too."
         faults.add("split.gap is a length of time, and there is no split.time_on.", hint)
     faults.check()
+
+
+def _refuse_processes(full: Mapping[str, Any], examples: int) -> None:
+    """Refuse more processes than have a GPU, or examples."""
+    train = full["train"]
+    processes = train.get("processes", 1)
+    there = torch.cuda.device_count()
+    if full["device"] == "cuda" and processes > there:
+        text = f"train.processes={processes}: each takes a GPU, and there is {many(there, 'GPU')}."
+        raise RequestError(text, "Take fewer, or device=cpu.")
+    last = examples % (train["batch_size"] * processes) or examples
+    if last < processes and (last == examples or train.get("sync_batch_norm")):
+        text = f"train.processes={processes}: an epoch's last batches have {many(last, 'example')}."
+        raise RequestError(text, "Take fewer, or another train.batch_size.")
 
 
 def choose_device(device: str) -> str:

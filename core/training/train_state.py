@@ -35,13 +35,14 @@ from paribus.core.components.pretrained import (
 from paribus.core.components.tasks import Task
 from paribus.core.config.experiment import Experiment
 from paribus.core.config.registry import INTERVAL, LR_SCALE, NAMES, build, resolve_component
-from paribus.core.config.schema import Interval, get
+from paribus.core.config.schema import Interval
 from paribus.core.config.values import show_value
 from paribus.core.data.loader import Batch, moved
 from paribus.core.data.prepare import Data
 from paribus.core.errors import RequestError, did_you_mean, first_few, shown
 from paribus.core.rng import Generators, globals_now, seeded_globals, some_equal
 from paribus.core.sources.reads import refusing
+from paribus.core.training.ranks import Group
 
 
 @dataclass
@@ -57,6 +58,7 @@ class TrainState:
         scaler: Scales the loss for gradients of fp16; else it does nothing.
         ema: The moving average of the model's parameters (`train.ema`).
         averaged: Whether it is in the model, and the parameters as trained in its place.
+        group: The processes that train it, if they are several; else this one takes their batches.
         generators: The global generators when all parts were made.
         frozen: Layers of which nothing is trained; they stay as in evaluation.
         fresh: Layers that a file of weights does not fit, and why; they start as drawn.
@@ -85,6 +87,7 @@ class TrainState:
     scaler: torch.amp.GradScaler
     ema: AveragedModel | None
     averaged: bool = False
+    group: Group | None = None
     lr: float | None = None
 
     @property
@@ -92,9 +95,10 @@ class TrainState:
         return self.configuration["train"]["batch_size"]
 
     @property
-    def accumulate(self) -> int:
-        """Batches of an update."""
-        return int(get(self.configuration, "train.accumulate"))
+    def update_batches(self) -> int:
+        """Batches of an update, of all processes."""
+        train = self.configuration["train"]
+        return int(train.get("accumulate", 1) * train.get("processes", 1))
 
     @property
     def stateful(self) -> dict[str, Any]:
@@ -340,7 +344,7 @@ def _make_loss(
 
 def updates_per_epoch(train: Mapping[str, Any], examples: int) -> int:
     """Return how many updates an epoch of so many examples has; the last may be of fewer."""
-    size: int = train["batch_size"] * train.get("accumulate", 1)
+    size: int = train["batch_size"] * train.get("accumulate", 1) * train.get("processes", 1)
     return math.ceil(examples / size)
 
 
@@ -370,16 +374,23 @@ def simulate(train_state: TrainState) -> Iterator[list[dict[str, Any]]]:
 
 
 def forward_backward(
-    train_state: TrainState, batches: Sequence[Batch]
+    train_state: TrainState, batches: Sequence[Batch], examples: int
 ) -> tuple[Tensor, list[Tensor]]:
     """Compute the gradients that an update is made with.
 
+    Args:
+        train_state: The run.
+        batches: This process' batches of the update.
+        examples: Of the whole update.
+
     Returns:
-        The mean loss over the examples of all batches, and the outputs of each batch.
+        The mean loss over the examples of the update, and the outputs of each batch.
     """
-    losses, outputs_of_each = [], []
-    examples = sum(len(targets) for _, targets in batches)
+    losses, outputs_of_each, group = [], [], train_state.group
+    groups = train_state.optimizer.param_groups
     train_state.optimizer.zero_grad()
+    if group:
+        group.share_buffers(train_state.model)
     for inputs, targets in batches:
         inputs, targets = moved((inputs, targets), train_state.device)
         outputs, loss = outputs_and_loss(train_state, inputs, targets)
@@ -387,12 +398,17 @@ def forward_backward(
         train_state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         losses.append(loss.detach())
         outputs_of_each.append(outputs.detach())
+    parameters = [parameter for each in groups for parameter in each["params"]]
+    if not losses:  # no example of the update is this process'
+        losses = [torch.zeros((), device=train_state.device)]
+    loss = torch.stack(losses).sum()
+    if group:
+        group.sum_gradients(parameters, loss)
     clip = train_state.configuration["train"]["clip_grad_norm"]
     if clip is not None:
         train_state.scaler.unscale_(train_state.optimizer)
-        groups = train_state.optimizer.param_groups
-        nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], clip)
-    return torch.stack(losses).sum(), outputs_of_each
+        nn.utils.clip_grad_norm_(parameters, clip)
+    return loss, outputs_of_each
 
 
 def outputs_and_loss(

@@ -198,9 +198,7 @@ def new_command(
         made, notes = for_script(name, script, Path.cwd())
         if as_json:
             return print_json({"experiment": name, "file": str(made), "notes": notes})
-        say(f"Wrote {made.name}. To fill in:")
-        for note in notes:
-            say(f"- {note}")
+        say(f"Wrote {made.name}. To fill in:", *[f"- {note}" for note in notes])
         say(f"Next: {command('sweep', made.name)}")
         return None
     from paribus.sweeps.scaffold.write_experiment import write_experiment
@@ -208,8 +206,7 @@ def new_command(
     asks = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
     ask = partial(click.confirm, default=True, err=True) if asks else None
     written = write_experiment(name, Path.cwd(), data, target, model, overrides, keep, ask)
-    for note in written.notes:
-        warn(note)
+    warn(*written.notes)
     if as_json:
         return print_json({**vars(written), "file": str(written.file)})
     file = written.file.name

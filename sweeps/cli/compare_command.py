@@ -366,40 +366,31 @@ def _print(comparison: Comparison, form: str, verbose: bool, study: Study | None
         return
     say(f"study {study.name}" if study else f"results {getattr(comparison, 'results', '')}")
     print_comparison(comparison, verbose=verbose)
-    say(words.answer(comparison))
-    for line in getattr(comparison, "notes", ()):
-        say(line)
+    say(words.answer(comparison), *getattr(comparison, "notes", ()))
     if undecided := undecided_text(comparison, study):
         say(undecided)
-    for line in (
-        words.meaning(comparison)
-        if verbose
-        else [*words.legend(comparison), *words.remarks(comparison)]
-    ):
-        say(line)
+    if verbose:
+        say(*words.meaning(comparison))
+    else:
+        say(*words.legend(comparison), *words.remarks(comparison))
     if study is None:
         return
     from paribus.sweeps.study.lookup import study_command
 
-    for line in failures(comparison.settings, study.root):
-        say(line)
+    say(*failures(comparison.settings, study.root))
     paste = study_command(study, root_words(study.root))
     for axis in study.requested.axes:
-        for line in words.axis_lines(comparison, axis.key, paste):
-            say(line)
-    for line in best_model(study, study.results()):
-        say(line)
+        say(*words.axis_lines(comparison, axis.key, paste))
+    say(*best_model(study, study.results()))
     for line in words.cell_lines(comparison):
         say(line if verbose else cut(line, width(), items=True))
     findings = comparison.linter or ()
     if verbose:
         print_warnings(findings)
     elif warnings := words.method_warnings(comparison, findings):
-        say("warnings of method:")
-        for warning in warnings:
-            say(f"  {warning}")
         again = command("compare", study.name, "--verbose", *root_words(study.root))
-        say(f"  with numbers, reasons and remedies: {again}")
+        say("warnings of method:", *[f"  {warning}" for warning in warnings],
+            f"  with numbers, reasons and remedies: {again}")  # fmt: skip
 
 
 def failures(settings: Sequence[SettingComparison | SettingResult], root: ResultsDir) -> list[str]:
@@ -432,16 +423,13 @@ def _compare_runs(root: ResultsDir, names: Sequence[str], as_json: bool) -> None
             folders.append(find_run(root, name))
     faults.check()
     records = [folder.verified_record() for folder in folders]
-    document = {
-        "configuration": _differing(
-            [{**flatten(r.configuration), "seed": r.seed} for r in records]
-        ),
-        "environment": _differing(
-            [{**r.identity["environment"], "engine": r.engine} for r in records]
-        ),
-        "read": _differing([_read(record) for record in records]),
-        "metrics": _differing([record.metrics for record in records]),
+    parts: dict[str, list[Mapping[str, Any]]] = {
+        "configuration": [{**flatten(r.configuration), "seed": r.seed} for r in records],
+        "environment": [{**r.identity["environment"], "engine": r.engine} for r in records],
+        "read": [_read(record) for record in records],
+        "metrics": [record.metrics for record in records],
     }
+    document = {part: _differing(of_runs) for part, of_runs in parts.items()}
     proven = sameness(*[record.configuration for record in records])
     if as_json:
         return print_json({**document, "sameness": proven})

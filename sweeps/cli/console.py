@@ -108,14 +108,16 @@ def print_json(document: Any, *, indent: int | None = 2) -> None:
     click.echo(_UNPRINTABLE.sub(lambda found: f"\\u{ord(found.group()):04x}", text))
 
 
-def say(text: str = "") -> None:
-    """Print a text on standard output, broken into lines that fit."""
-    click.echo(fitted(inert(text)))
+def say(*texts: str) -> None:
+    """Print each text on standard output, broken into lines that fit."""
+    for text in texts:
+        click.echo(fitted(inert(text)))
 
 
-def warn(text: str) -> None:
-    """Print a line on standard error, above what is drawn there: click would write past it."""
-    sys.stderr.write(f"{inert(text)}\n")
+def warn(*texts: str) -> None:
+    """Print lines on standard error, above what is drawn there: click would write past it."""
+    for text in texts:
+        sys.stderr.write(f"{inert(text)}\n")
 
 
 def table(
@@ -339,7 +341,8 @@ def checked_option(name: str, **attributes: Any) -> Callable[[Command], Command]
 
 
 _HOW_TO_RUN = [
-    "--engine", "--workers", "--run-timeout", "--checkpoint-every", "--loader-workers",
+    "--engine", "--workers", "--gpus", "--per-gpu", "--on", "--strict-class",
+    "--run-timeout", "--checkpoint-every", "--loader-workers",
     "--retry-failed", "--trust", "--root", "--study", "--storage", "--track",
     "--no-wandb",
 ]  # fmt: skip

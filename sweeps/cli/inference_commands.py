@@ -70,8 +70,7 @@ def _print_study(found: EvaluationComparison) -> None:
 
     say(f"study {found.study} on its {found.split} part")
     print_comparison(found)
-    for line in (answer(found), *meaning(found)):
-        say(line)
+    say(answer(found), *meaning(found))
     _print_readings("this study", found.readings)
 
 
@@ -162,8 +161,7 @@ def predict_command(
         return Given(inputs, _standard_input().split("\n") if "-" in inputs else [])
 
     found = predict_named(root, run, read_given, trust)
-    for note in found.notes:
-        warn(note)
+    warn(*found.notes)
     if as_json:
         print_json(found.to_dict())
     else:

@@ -5,17 +5,17 @@ from paribus.core.runtime import claim_process, restart_pinned
 
 def main() -> None:
     """Run ``paribus``."""
-    restart_pinned()
-    claim_process()  # training here may then leave torch's compiler unimported: 2 s
     import gc
     import sys
 
-    gc.disable()  # imports leave no garbage; looking for it takes a tenth of their time
-    if sys.argv[1:2] == ["sweep"] and not {"-h", "--help"} & {*sys.argv}:
-        from paribus.sweeps.execution import forkserver
-
-        forkserver.start()  # it imports torch while this process imports all else
     try:
+        restart_pinned()
+        claim_process()  # training here may then leave torch's compiler unimported: 2 s
+        gc.disable()  # imports leave no garbage; looking for it takes a tenth of their time
+        if sys.argv[1:2] == ["sweep"] and not {"-h", "--help"} & {*sys.argv}:
+            from paribus.sweeps.execution import forkserver
+
+            forkserver.start()  # it imports torch while this process imports all else
         from paribus.sweeps.cli.app import run
 
         gc.enable()

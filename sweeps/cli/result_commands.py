@@ -91,9 +91,7 @@ def import_command(
     if as_json:
         return print_json({"file": str(file), **{f"{k}s": n for k, n in counts.items()},
                            "notes": table.notes})  # fmt: skip
-    say(f"{source}: {', '.join(many(count, noun) for noun, count in counts.items())}")
-    for note in table.notes:
-        say(note)
+    say(f"{source}: {', '.join(many(count, noun) for noun, count in counts.items())}", *table.notes)
     say(f"table: {file}; Next: {command('compare', str(file), *again)}")
     return None
 

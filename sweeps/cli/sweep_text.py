@@ -150,10 +150,12 @@ def dry_run(sweep: Sweep, as_json: bool) -> None:
     time = "how long is not known" if seconds is None else f"about {duration(seconds)} of training"
     up_to = "" if sweep.search.pruner is None else "up to "
     first = " for the first look" if sweep.decision.looks else ""
-    say(f"{up_to}{len(left) + later} runs to train{first}{there}: {time}")
-    for note in sweep.study.what_changed(sweep.runs):
-        say(note)
-    say("Nothing was created. Without --dry-run this is trained.")
+    say(
+        f"{up_to}{len(left) + later} runs to train{first}{there}: {time}",
+        *sweep.pool.summary(left),
+        *sweep.study.what_changed(sweep.runs),
+        "Nothing was created. Without --dry-run this is trained.",
+    )
 
 
 def _seconds(sweep: Sweep, runs: Sequence[RunSpec]) -> float | None:
@@ -162,7 +164,8 @@ def _seconds(sweep: Sweep, runs: Sequence[RunSpec]) -> float | None:
         return 0.0
     if not all(run.facts["updates"] for run in runs):
         return None
-    one, workers = runs[0], sweep.pool.workers
+    sweep.pool.resize_for(runs)
+    one, workers = runs[0], sweep.pool.size
     update, validation = sweep.time_updates(one.requested)
     alone: float = one.facts["updates"] * update + one.facts["epochs"] * validation
     return round(alone * length(schedule(runs, workers), workers) / cost((one,)), 1)
@@ -207,18 +210,15 @@ def end(sweep: Sweep, experiment: str, again: str = "", *, verbose: bool = False
         last[-1] += f"; {then}"
     elif verbose or len(warned) < left:
         last.append(then)
-    for line in (*first, *[cut(line, width()) for line in warned], *last):
-        say(line)
+    say(*first, *[cut(line, width()) for line in warned], *last)
 
 
 def _print_all(sweep: Sweep, experiment: str, comparison: Comparison) -> None:
     """Print what `compare` prints of the settings of this command."""
-    for line in meaning(comparison):
-        say(line)
+    say(*meaning(comparison))
     paste = baseline_command(sweep, experiment)
     for axis in sweep.question.axes:
-        for line in axis_lines(comparison, axis.key, paste):
-            say(line)
+        say(*axis_lines(comparison, axis.key, paste))
         if others := sum(s.key == axis.key for s in sweep.study.settings) - sum(
             s.key == axis.key for s in sweep.settings
         ):

@@ -38,6 +38,8 @@ from paribus.sweeps.cli.console import (
     watch,
 )
 from paribus.sweeps.execution.driver import RunnerOptions
+from paribus.sweeps.execution.executor import Placement
+from paribus.sweeps.execution.gpus import GpuOptions
 from paribus.sweeps.formatting import number
 from paribus.sweeps.study.results_dir import ResultsDir, root_words
 
@@ -142,6 +144,14 @@ def run_command(
 @click.option("--study", metavar="NAME", shell_complete=complete_study,
               help="The study's name; default: it follows from the request.")  # fmt: skip
 @checked_option("workers", metavar="N", help="Processes; default: the machine's cores.")
+@checked_option("gpus", metavar="0,2|all|none",
+                help="GPUs that train; default: all of one kind, one run on each.")  # fmt: skip
+@checked_option("per-gpu", default="1", metavar="K", show_default=True,
+                help="Runs at a time on each GPU; a cohort has it alone.")  # fmt: skip
+@checked_option("on", metavar="ray[:HOST:PORT]",
+                help="Train on all nodes of a Ray cluster: docs/clusters.md.")  # fmt: skip
+@click.option("--strict-class", is_flag=True,
+              help="Refuse a cluster whose nodes are of several kinds.")  # fmt: skip
 @click.option("--storage", metavar="URL", help="Optuna storage; default: SQLite under the root.")
 @click.option("--dry-run", is_flag=True, help="Print settings, runs and time; create nothing.")
 @checked_option("run-timeout", metavar="S",
@@ -157,6 +167,10 @@ def sweep_command(
     axes: tuple[str, ...],
     overrides: tuple[str, ...],
     workers: int | None,
+    gpus: str | None,
+    per_gpu: int,
+    on: str | None,
+    strict_class: bool,
     metric: str | None,
     direction: str | None,
     metrics_from: str | None,
@@ -206,7 +220,14 @@ def sweep_command(
             experiment, overrides = str(file), ()
         request = request_for(root, experiment, overrides, axes, engine, trust=trust, faults=faults)
         sweep = planning.enter_context(
-            planned_sweep(root, request, asked, faults, workers=workers, track=track)
+            planned_sweep(
+                root,
+                request,
+                asked,
+                faults,
+                placement=Placement(workers, GpuOptions(gpus, per_gpu), on, strict_class),
+                track=track,
+            )
         )
         if not as_json:
             sweep_text.begin(sweep, verbose=verbose or dry_run)
@@ -217,8 +238,7 @@ def sweep_command(
         how = replace(options, run_timeout=run_timeout)
         watch(sweep, stop, quiet=as_json, track=track, options=how, lines=True)
         interrupted = stop()
-    for note in sweep.notes:
-        warn(note)
+    warn(*sweep.notes)
     any_finished = any(result.runs for result in sweep.results())
     if as_json:
         print_json(sweep.document())
@@ -298,8 +318,7 @@ def _train_one(
     """Train a planned run, watched; a stop before it is finished ends the command."""
     again = command(*context.obj)
     with clean_stop() as stop, planned as single:
-        for line in [] if as_json else single.summary():
-            say(line)
+        say(*([] if as_json else single.summary()))
         watch(single, stop, quiet=as_json, track=track, options=options)
         interrupted = stop()
     if interrupted and single.record is None:
@@ -317,8 +336,7 @@ def _answer(sweep: Sweep, again: str) -> int:
             f"Not finished: {', '.join(unfinished)}. Finished runs are kept. To try again: {again}"
         )
     failed = failures(results, sweep.root)
-    for line in failed:
-        warn(line)
+    warn(*failed)
     return 1 if failed or unfinished else 0
 
 

@@ -14,7 +14,17 @@ from rich.filesize import decimal
 
 from paribus.core.errors import Faults, ParibusError, RequestError, many
 from paribus.sweeps.cli.completion import complete_study, complete_subject
-from paribus.sweeps.cli.console import bar, json_option, print_json, root_option, say, table, warn
+from paribus.sweeps.cli.console import (
+    bar,
+    checked_option,
+    faults_of,
+    json_option,
+    print_json,
+    root_option,
+    say,
+    table,
+    warn,
+)
 from paribus.sweeps.study.results_dir import ResultsDir
 
 
@@ -45,8 +55,7 @@ def remove_command(names: tuple[str, ...], yes: bool, root: ResultsDir, as_json:
         raise ParibusError(
             f"Not all could be removed: {error}.", "Run the same command again."
         ) from error
-    for note in notes:
-        warn(note)
+    warn(*notes)
     if as_json:
         return print_json(asdict(removal))
     say(f"Removed {' and '.join(what)}.")
@@ -152,17 +161,22 @@ _NO_KEY = "none; runs are logged offline (upload later: paribus sync)"
 
 
 @click.command("doctor")
+@checked_option("on", metavar="ray[:HOST:PORT]", help="Also the nodes of a Ray cluster.")
 @root_option
 @json_option
 @click.pass_context
-def doctor_command(context: click.Context, root: ResultsDir, as_json: bool) -> None:
+def doctor_command(context: click.Context, on: str | None, root: ResultsDir, as_json: bool) -> None:
     """Versions, devices, threads, and what is missing."""
+    faults_of(context).check()
     document = examine(root)
+    if on:
+        document["hosts"] = _hosts(on)
     if as_json:
         print_json(document)
     else:
         for part in ("versions", "environment", "machine"):
             table((part, ""), [[k, str(v)] for k, v in document[part].items()])
+        say(*document.get("hosts", ()))
         for problem in document["problems"]:
             say(f"problem: {problem}")
         say("All is well." if not document["problems"] else "")
@@ -173,6 +187,7 @@ def examine(root: ResultsDir) -> dict[str, Any]:
     """Versions, environment, machine and problems."""
     from paribus.core.fingerprint import environment
     from paribus.core.training.cohort.eligibility import members_keep_their_bits
+    from paribus.sweeps.execution.gpus import find_gpus
     from paribus.sweeps.execution.pool import Pool, cores
 
     problems: list[str] = []
@@ -184,12 +199,10 @@ def examine(root: ResultsDir) -> dict[str, Any]:
             versions[name] = "missing"
             problems.append(f"{name} is not installed; run pip install -e .")
 
-    pool = Pool(1)
-    try:
+    with Pool(1) as pool:
         found = pool.call(environment)
         members = pool.call(members_keep_their_bits, "cpu")
-    finally:
-        pool.close()
+        gpus = pool.call(find_gpus)
     if not found["aligned"]:
         problems.append("matrix products depend on memory alignment here: bits may not repeat")
     if not found["pinned"]:
@@ -201,17 +214,25 @@ def examine(root: ResultsDir) -> dict[str, Any]:
         place = place.parent
     if not os.access(place, os.W_OK):
         problems.append(f"the root {root.path} cannot be written; name another with --root")
-    import torch
-
     machine = {
         "cores": cores(),
         "cohorts": "keep each run's bits" if members else "are not offered",
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "cuda": "; ".join(f"{n}: {gpu.kind}" for n, gpu in enumerate(gpus)) or "none",
         "root": str(root.path),
         "free_space": f"{shutil.disk_usage(place).free / 2**30:.1f} GiB",
         "wandb_key": _wandb_key(),
     }
     return {"versions": versions, "environment": found, "machine": machine, "problems": problems}
+
+
+def _hosts(on: str) -> list[str]:
+    """Return a line for each host of a cluster."""
+    from paribus.sweeps.execution.executor import Placement, make_executor
+
+    with make_executor(Placement(on=on)) as cluster:
+        cluster.start()
+        cluster.prepare()
+        return cluster.summary(())
 
 
 def _wandb_key() -> str:
@@ -272,8 +293,7 @@ def _tell(document: Mapping[str, Any]) -> None:
         did.append(f"gone, with W&B's file: {document['gone']}")
     if document["server"]:
         say(f"W&B: {document['server']}")
-    for line in did or ([] if document["failed"] else ["Nothing was logged to W&B offline."]):
-        say(line)
+    say(*(did or ([] if document["failed"] else ["Nothing was logged to W&B offline."])))
     for failed in document["failed"]:
         what = failed["run"] or failed["study"] or failed["wandb_id"]
         warn(f"failed: {what}: {failed['reason']}")

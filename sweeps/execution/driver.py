@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
@@ -18,7 +18,8 @@ from paribus.core.errors import DamagedError, RequestError
 from paribus.core.records.record import RunRecord
 from paribus.core.run_spec import RunSpec, WorkerEvent
 from paribus.core.sources.read_digests import changed_since
-from paribus.sweeps.execution.pool import Pool, Stop, never
+from paribus.sweeps.execution.executor import Executor
+from paribus.sweeps.execution.pool import Stop, never
 from paribus.sweeps.execution.worker import Task
 from paribus.sweeps.study.results_dir import ResultsDir
 
@@ -117,7 +118,7 @@ class RunEvent:
 def drive(
     runs: Sequence[RunSpec],
     root: ResultsDir,
-    pool: Pool,
+    pool: Executor,
     options: RunnerOptions = USUAL,
     *,
     stop: Stop = never,
@@ -146,7 +147,7 @@ def drive(
         # What stopped once is tried again alone: it may have taken others with it.
         wanted = {r.id: replace(r, group=None) if r.id in tried_again else r for r in left.values()}
         with closing(_Claims(root, options)) as claims:
-            tasks = claims.tasks(schedule(list(wanted.values()), pool.size))
+            tasks = claims.tasks(schedule(list(wanted.values()), pool.size), tried_again)
             for event in chain(pool.execute(tasks, stop, options.run_timeout), claims.lost):
                 began, run = True, wanted[event.run]
                 while claims.warnings:
@@ -215,13 +216,16 @@ class _Claims:
         for lock in self.locks.values():
             lock.close()
 
-    def tasks(self, jobs: Iterable[Job]) -> Iterator[Task]:
-        """Yield a task for the runs of each job that can be taken when it is its turn."""
+    def tasks(self, jobs: Iterable[Job], alone: Container[str]) -> Iterator[Task]:
+        """Yield a task for the runs of each job that can be taken when it is its turn.
+
+        Those that are `alone` have their GPU to themselves.
+        """
         for job in jobs:
             if ours := tuple(run for run in job if self._take(run)):
                 folders = {run.id: self.attempts[run.id] for run in ours}
-                options = self.options
-                yield Task(ours, folders, options.checkpoint_every, options.loader_workers)
+                every, loaders = self.options.checkpoint_every, self.options.loader_workers
+                yield Task(ours, folders, every, loaders, ours[0].id in alone)
 
     def _take(self, run: RunSpec) -> bool:
         """Lock a run that is still to be trained, and make its attempt's folder."""

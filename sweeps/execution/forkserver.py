@@ -2,10 +2,9 @@
 
 import multiprocessing
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 
 from paribus.core.runtime import pinned_environment
 
@@ -28,12 +27,11 @@ def ctrl_c_ignored() -> Iterator[None]:
     """Let processes that start in the block ignore the terminal's Ctrl-C: it is the driver's.
 
     The forkserver and a spawned worker ignore it by themselves only once they have imported torch.
+    It is blocked, which they inherit: what this process ignored meanwhile would be lost.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource_tracker.ensure_running()  # what starts it unblocks it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before if before is not None else signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

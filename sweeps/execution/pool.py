@@ -8,12 +8,14 @@ import sys
 from atexit import register, unregister
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import redirect_stdout
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
+from paribus.core.config.schema import get
 from paribus.core.run_spec import RunSpec, WorkerEvent, unfinished
 from paribus.core.runtime import is_pinned, pinned_environment
 from paribus.sweeps.execution import forkserver
+from paribus.sweeps.execution.gpus import Gpu, GpuOptions, choose_gpus, find_gpus
 from paribus.sweeps.execution.worker import Task, Worker
 
 Result = TypeVar("Result")
@@ -35,12 +37,21 @@ class Pool:
     hangs the command: a sweep calls `start` even for one worker.
 
     There are as many as the machine has cores, or `workers`; `size` of them train at the same time,
-    which `resize_for` sets.
+    which `resize_for` sets. With GPUs each has one of them, or one for each process of its runs;
+    `GpuOptions.per_gpu` workers have the same one; a cohort has it alone. `find` lists the GPUs.
     """
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(
+        self,
+        workers: int | None = None,
+        gpus: GpuOptions | None = None,
+        find: Callable[[], list[Gpu]] = find_gpus,
+    ) -> None:
         self.workers = self.size = workers or cores()
-        self._gpus: list[str] = []
+        self.gpu_options = gpus or GpuOptions()
+        self.gpus: list[Gpu] | None = None  # those that train; None: not looked for yet
+        self._find = find
+        self._places: list[str] = []  # what CUDA_VISIBLE_DEVICES is for runs on GPUs; or none
         self._processes: list[Worker] = []
         self._context: Any = None  # of multiprocessing; None: nothing is started
 
@@ -54,7 +65,7 @@ class Pool:
         """Start the server that workers are forked from; the console script did so earlier."""
         if self._context is not None:
             return
-        if self._gpus:  # CUDA cannot be forked
+        if self.gpus:  # CUDA cannot be forked
             self._context = multiprocessing.get_context("spawn")
         else:
             try:
@@ -65,15 +76,39 @@ class Pool:
         # When this process exits multiprocessing would wait for its workers, which wait for it.
         register(self.close)
 
-    def resize_for(self, runs: Sequence[RunSpec]) -> None:
-        """Set the size for these runs: at most as many workers as runs, on CUDA one per GPU."""
-        self.size = max(1, min(self.workers, len(runs)))
-        if any(run.configuration["device"] == "cuda" for run in runs):
-            if not self._gpus:
+    def choose_gpus(self) -> list[Gpu]:
+        """Return the GPUs that train, looked for once; workers that are begun from now on see them.
+
+        Raises:
+            RequestError: If those that are wanted are not there, or not of one kind.
+        """
+        if self.gpus is None:
+            found = [] if self.gpu_options.wanted == "none" else self.call(self._find)
+            self.gpus = choose_gpus(found, self.gpu_options.wanted)
+            if self.gpus or self.gpu_options.wanted == "none":
                 self.close()
-                self._gpus = _gpus()
-            self.size = min(self.size, max(1, len(self._gpus)))
-            self.start()
+                self.start()
+        return self.gpus
+
+    def resize_for(self, runs: Sequence[RunSpec]) -> None:
+        """Set the size for these runs: at most as many workers as runs, and as GPUs have room."""
+        gpus = self.choose_gpus() if _on_gpu(runs) else []
+        size, self._places = room_for(runs, self.workers, gpus, self.gpu_options.per_gpu)
+        self.size = max(1, min(size, len(runs)))
+
+    def prepare(self) -> None:
+        self.choose_gpus()
+
+    def check(self, run: RunSpec) -> None:
+        """Accept any run: it was planned here."""
+
+    def summary(self, runs: Sequence[RunSpec]) -> list[str]:
+        self.resize_for(runs)
+        if not self._places:
+            return []
+        names, most = ", ".join(self._places), self.gpu_options.per_gpu
+        each = "one run at a time" if most == 1 else f"{most} runs at a time, or a cohort"
+        return [f"GPU {names} ({self.choose_gpus()[0].kind}): {each} on each"]
 
     def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Call a function of a module in a process in which runs could be trained."""
@@ -84,29 +119,40 @@ class Pool:
         return self._idle_worker().call(function, *arguments)
 
     def execute(
-        self, tasks: Iterable[Task], stop: Stop, run_timeout: float | None = None
+        self,
+        tasks: Iterable[Task],
+        stop: Stop,
+        run_timeout: float | None = None,
+        woken: Connection | None = None,
     ) -> Iterator[WorkerEvent]:
         """Train tasks; yield each run's epochs as they end, and each run's end exactly once.
 
         Tasks are taken from the iterable when there is room for them. Where `stop`, which is asked
         between epochs, becomes true, the epoch is finished, resume states are written, and nothing
         more is begun: such a run has no end. Closing the iterator ends the training at once.
+        `woken` can be read when tasks have another one, after they had none.
         """
         waiting = iter(tasks)
-        if self._context is None and is_pinned() and self.size == 1:
-            while not stop() and (task := next(waiting, None)):
-                yield from _train_here(task, stop)
+        if self._context is None and is_pinned() and self.size == 1 and not self._places:
+            while not stop() and (own := next(waiting, None)):
+                yield from _train_here(own, stop)
             return
         self.start()
         stopping = False
+        task: Task | None = None  # the next one, once it is taken
         epochs: list[float] = []  # seconds, of all workers
         try:
             while True:
                 while not stop() and len(self._busy()) < self.size:
-                    task = next(waiting, None)
-                    if task is None:
+                    task = task or next(waiting, None)
+                    if task is None or not (places := self._places_for(task)):
                         break
-                    self._idle_worker().begin(task)
+                    if task.takes_gpu and self._places:  # idle ones hold memory of their GPU
+                        for idle in [w for w in self._processes if w.task is None]:
+                            if idle.gpu in (None, places[0]):
+                                self._drop(idle)
+                    self._idle_worker(places[0]).begin(task)
+                    task = None
                 busy = self._busy()
                 if not busy:
                     return
@@ -114,7 +160,10 @@ class Pool:
                     stopping = True
                     for worker in busy:
                         worker.ask_to_stop()
-                ready = wait([worker.pipe for worker in busy], timeout=0.2)
+                pipes = [worker.pipe for worker in busy]
+                ready = wait([*pipes, *([woken] if woken else [])], timeout=0.2)
+                if woken in ready:
+                    woken.recv()
                 for worker in busy:
                     if worker.pipe in ready:
                         for event in self._receive(worker):
@@ -141,29 +190,45 @@ class Pool:
             worker.hang_up()
         while self._processes:
             self._processes.pop().close()
-        self._context, self._gpus = None, []
+        self._context = None
 
     def _busy(self) -> list[Worker]:
         return [worker for worker in self._processes if worker.task is not None]
 
-    def _idle_worker(self) -> Worker:
+    def _places_for(self, task: Task) -> list[str | None]:
+        """Return the GPUs on which a task can begin now, the emptiest first; None is the CPU."""
+        if not self._places:
+            return [None]
+        load: dict[str | None, int] = {}
+        for place in self._places:
+            tasks = [w.task for w in self._busy() if w.gpu == place and w.task is not None]
+            whole = task.takes_gpu or any(other.takes_gpu for other in tasks)
+            if len(tasks) < (1 if whole else self.gpu_options.per_gpu):
+                load[place] = len(tasks)
+        return sorted(load, key=lambda place: load[place])
+
+    def _idle_worker(self, gpu: str | None = None) -> Worker:
+        """Return a worker that is idle: on this GPU, or any."""
         for worker in [worker for worker in self._processes if worker.task is None]:
-            if not worker.pipe.poll():  # an idle worker sends nothing: it has died
+            if worker.pipe.poll():  # an idle worker sends nothing: it has died
+                self._drop(worker)
+            elif gpu in (None, worker.gpu):
                 return worker
-            self._drop(worker)
-        worker = self._new_worker()
+        worker = self._new_worker(gpu)
         if not self._processes and not worker.call(is_pinned):
             # Something else in this process had started the one forkserver before, not pinned.
             worker.close()
             self._context = multiprocessing.get_context("spawn")
-            worker = self._new_worker()
+            worker = self._new_worker(gpu)
         self._processes.append(worker)
         return worker
 
-    def _new_worker(self) -> Worker:
-        taken = [worker.gpu for worker in self._processes]
-        gpu = next((name for name in self._gpus if name not in taken), None)
-        with pinned_environment({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}):
+    def _new_worker(self, gpu: str | None) -> Worker:
+        visible = {}
+        if gpu or self.gpus or self.gpu_options.wanted == "none":
+            names = [each.name for each in self.gpus or []]
+            visible = {"CUDA_VISIBLE_DEVICES": gpu or ",".join(names)}
+        with pinned_environment(visible):
             return Worker(self._context, gpu)
 
     def _drop(self, worker: Worker) -> None:
@@ -199,7 +264,7 @@ class Pool:
 def _train_here(task: Task, stop: Stop) -> Iterator[WorkerEvent]:
     from paribus.core.training.job import train_job  # here, so that a driver need not import torch
 
-    events = train_job(*task, stop)
+    events = train_job(*task.arguments, stop)
     while True:
         with redirect_stdout(sys.stderr):  # what the user's code prints, as from a worker
             event = next(events, None)
@@ -208,15 +273,27 @@ def _train_here(task: Task, stop: Stop) -> Iterator[WorkerEvent]:
         yield event
 
 
+def room_for(
+    runs: Sequence[RunSpec], workers: int, gpus: Sequence[Gpu], per_gpu: int
+) -> tuple[int, list[str]]:
+    """Return how many of these runs a machine trains at a time, and on which GPUs.
+
+    The processes of a run divide the cores, and have a GPU each: a place is what
+    ``CUDA_VISIBLE_DEVICES`` is for one of the runs.
+    """
+    each = max((get(run.configuration, "train.processes") for run in runs), default=1)
+    size = max(1, workers // each)
+    if not _on_gpu(runs):
+        return size, []
+    names = [gpu.name for gpu in gpus]
+    places = [",".join(names[at : at + each]) for at in range(0, len(names) - each + 1, each)]
+    return min(size, len(places) * per_gpu), places
+
+
+def _on_gpu(runs: Sequence[RunSpec]) -> bool:
+    return any(run.configuration["device"] == "cuda" for run in runs)
+
+
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _gpus() -> list[str]:
-    """Return the GPUs this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
-    import torch
-
-    count = torch.cuda.device_count()
-    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return named[:count] or [str(number) for number in range(count)]

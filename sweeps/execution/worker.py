@@ -24,12 +24,22 @@ _STOP = "stop"
 
 
 class Task(NamedTuple):
-    """The arguments of `paribus.core.training.job.train_job`: what a worker is sent."""
+    """What a worker is sent: arguments of `paribus.core.training.job.train_job`."""
 
     runs: tuple[RunSpec, ...]
     attempts: dict[str, Path]
     checkpoint_every: float
     loader_workers: int = 0
+    alone: bool = False  # nothing else is to use its GPU; no argument
+
+    @property
+    def arguments(self) -> tuple[tuple[RunSpec, ...], dict[str, Path], float, int]:
+        return self[:4]
+
+    @property
+    def takes_gpu(self) -> bool:
+        """Whether it has its GPU alone: as a cohort, or what another has run out of memory."""
+        return self.alone or len(self.runs) > 1
 
 
 def worker_main(
@@ -66,7 +76,7 @@ def worker_main(
         except (EOFError, ConnectionError):
             return
         if isinstance(message, Task):
-            for event in train_job(*message, stop=pipe.poll):
+            for event in train_job(*message.arguments, stop=pipe.poll):
                 _send(pipe, event)
             _send(pipe, None)
         elif message != _STOP:  # else the task had ended already

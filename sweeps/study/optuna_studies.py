@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 _MARK = "paribus_root"  # attribute of a stored study: the id of its root
+_SERVER = "postgresql+psycopg://USER:PASSWORD@HOST/DB"
+_CONNECT_SECONDS = 10  # for a server to answer in, while training may wait
 
 
 def checked_storage(url: str) -> str:
@@ -39,15 +41,20 @@ def checked_storage(url: str) -> str:
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-    hint, place = "Such as sqlite:///FILE, or leave it out.", without_credentials(url)[:100]
+    hint = f"Such as sqlite:///FILE or {_SERVER}, or leave it out."
+    place = without_credentials(url)[:100]
     try:
         parsed = make_url(url)
         parsed.get_dialect().import_dbapi()
     except ImportError as error:
-        why = f"--storage {place}: its driver is not installed: {error}."
+        why = f"--storage {place}: its driver is not installed: {shown(error, 200)}."
+        if url.startswith("postgresql"):
+            hint = f"Give: pip install 'paribus[postgresql]', and such as {_SERVER}."
         raise RequestError(why, hint) from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise RequestError(f"--storage {place} is no URL of a database.", hint) from error
+    if "@" in (parsed.host or ""):  # it would be part of a message
+        raise RequestError(f"--storage {place} has an @ too many.", "Write %40 in a password.")
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         return url
     file = user_path(parsed.database).absolute()
@@ -71,16 +78,18 @@ def _text(url: URL) -> str:
 @cache
 def warm_up() -> None:
     """Do beforehand what only the first `write` of a process takes long for, in memory."""
-    _open("sqlite://").remove_session()
+    with _open("sqlite://"):
+        pass
 
 
 def check_stored(study: Study) -> None:
     """Refuse a storage that cannot be opened, or that has another root's study of this name.
 
-    A database that is not there yet is not looked for: `write` makes it.
+    A database that is not there yet is not looked for: `write` makes it, and its tables.
     """
     file = _sqlite_file(study)
-    if file is None or (file.exists() and not _damage(file)):  # else `repair` makes it
+    there = _has_tables(url_of(study)) if file is None else file.exists() and not _damage(file)
+    if there:  # else `repair` makes it
         try:
             with _opened(study):  # which refuses it
                 pass
@@ -198,22 +207,55 @@ def _set_aside(file: Path, damage: str) -> str:
     return f"The Optuna storage was damaged ({why}); it is now {new}, and built anew."
 
 
-def _open(url: str) -> BaseStorage:
-    """Open Optuna's storage of a URL, or raise a `RequestError`."""
+@contextmanager
+def _open(url: str) -> Iterator[BaseStorage]:
+    """Open Optuna's storage of a URL, or raise a `RequestError`; close it at the end."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    with _connecting(url) as given:
+        storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": given})
+        cached = optuna.storages.get_storage(storage)
     try:
-        given = {"connect_args": {"factory": _Unsynced}} if url.startswith("sqlite") else {}
-        storage = optuna.storages.RDBStorage(url, engine_kwargs=given)
-        return optuna.storages.get_storage(storage)
+        yield cached
+    finally:
+        cached.remove_session()
+        storage.engine.dispose()  # a server has so many connections, and no more
+
+
+def _has_tables(url: str) -> bool:
+    """Return whether a server's database has Optuna's tables; raise as `_open` does."""
+    from sqlalchemy import create_engine, inspect
+
+    with _connecting(url) as given:
+        engine = create_engine(url, connect_args=given)
+        try:
+            return inspect(engine).has_table("studies")
+        finally:
+            engine.dispose()
+
+
+@contextmanager
+def _connecting(url: str) -> Iterator[dict[str, Any]]:
+    """Give the driver's arguments of a connection; make a `RequestError` of what goes wrong."""
+    from sqlalchemy.engine import make_url
+
+    try:
+        parsed, given = make_url(url), dict[str, Any]()
+        if parsed.get_backend_name() == "sqlite":
+            given["factory"] = _Unsynced
+        elif "psycopg" in parsed.get_driver_name():
+            given["connect_timeout"] = parsed.query.get("connect_timeout", _CONNECT_SECONDS)
+        yield given
     except Exception as error:
         place = without_credentials(url)
         text = str(error).split("\n")[0].replace(url, place)
+        hint = "Give --storage sqlite:///FILE, or leave it out."
+        if not url.startswith("sqlite"):
+            hint = "Give --storage URL with user and password, as they are not recorded."
         raise RequestError(
-            f"The Optuna storage {place} cannot be opened: {text}",
-            "Give --storage sqlite:///FILE, or leave it out.",
+            f"The Optuna storage {place} cannot be opened: {text.rstrip('.')}.", hint
         ) from None
 
 
@@ -239,24 +281,20 @@ class _Unreadable(RequestError):
 @contextmanager
 def _opened(study: Study) -> Iterator[tuple[BaseStorage, optuna.Study | None]]:
     """Open the storage, and the study there, for this command: two cannot both make its tables."""
-    with _lock(study) if study.root.id else nullcontext():
-        storage = _open(url_of(study))
+    with _lock(study) if study.root.id else nullcontext(), _open(url_of(study)) as storage:
         try:
-            try:
-                stored = _stored(study, storage)
-                if stored is not None:
-                    stored.get_trials(deepcopy=False)
-            except RequestError:
-                raise
-            except Exception as error:
-                raise _Unreadable(
-                    f"The Optuna storage {without_credentials(url_of(study))} cannot be read: "
-                    f"{shown(repr(error), 200)}.",
-                    "Move it away; the next sweep builds it anew from the runs.",
-                ) from error
-            yield storage, stored
-        finally:
-            storage.remove_session()
+            stored = _stored(study, storage)
+            if stored is not None:
+                stored.get_trials(deepcopy=False)
+        except RequestError:
+            raise
+        except Exception as error:
+            raise _Unreadable(
+                f"The Optuna storage {without_credentials(url_of(study))} cannot be read: "
+                f"{shown(repr(error), 200)}.",
+                "Move it away; the next sweep builds it anew from the runs.",
+            ) from error
+        yield storage, stored
 
 
 def _stored(study: Study, opened: BaseStorage) -> optuna.Study | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,32 @@ class Seeds(click.ParamType):  # type: ignore[type-arg]  # generic since click 8
         return seeds
 
 
+class Matching(click.ParamType):  # type: ignore[type-arg]
+    """Text of a form."""
+
+    name = "text"
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:  # noqa: ARG002
+        return str(value) if re.fullmatch(self.pattern, str(value)) else self.fail("another form")
+
+
+class GpuNumbers(click.ParamType):  # type: ignore[type-arg]
+    """``0,2``, ``all`` or ``none``."""
+
+    name = "gpus"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:  # noqa: ARG002
+        words = [word.strip() for word in str(value).split(",")]
+        if words not in (["all"], ["none"]) and (
+            len({*words}) < len(words) or not all(re.fullmatch("[0-9]{1,3}", w) for w in words)
+        ):
+            self.fail("not GPUs")
+        return ",".join(words)
+
+
 _FEWEST, _USUAL, _MOST = 3, 15, 10_000
 SEEDS = 5  # of a sweep: each example that is not for testing validates once
 SAMPLERS = ("tpe", "random", "gp", "qmc")
@@ -95,6 +122,9 @@ OPTIONS: dict[str, tuple[click.ParamType[Any], str, str]] = {
         click.IntRange(_FEWEST, _MOST), _WHOLE, "15; no verdict rests on fewer than 3"
     ),
     "workers": (click.IntRange(1, 1024), _WHOLE, "4; or leave it out for all cores"),
+    "gpus": (GpuNumbers(), "all, none, or different numbers of GPUs from 0", "0,2"),
+    "on": (Matching(r"ray(:[^:\s]+:[0-9]{1,5})?"), "ray, or ray:HOST:PORT", "ray:10.0.0.1:6379"),
+    "per-gpu": (click.IntRange(1, 64), _WHOLE, "2"),
     "run-timeout": (Number(1), _SECONDS, "600"),
     "checkpoint-every": (Number(0), _SECONDS, "5; 0: after each epoch"),
     "loader-workers": (click.IntRange(0, 1024), _WHOLE, "2; 0 for none"),

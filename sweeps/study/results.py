@@ -91,7 +91,7 @@ class SettingResult:
         }
 
 
-def _reasons(failed: Mapping[int, str]) -> str | None:
+def reasons_of(failed: Mapping[int, str]) -> str | None:
     """Return why seeds failed, each reason once: ``seeds 0, 1: …; seed 2: …``"""
     seeds: dict[str, list[str]] = {}
     for seed, reason in failed.items():
@@ -190,7 +190,7 @@ class Outcomes:
             tuple(complete.values()),
             tuple(found),
             status,
-            _reasons(failed),
+            reasons_of(failed),
             tuple(failed),
             shared,
             folds,

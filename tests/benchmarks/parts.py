@@ -95,7 +95,7 @@ def _study(folder: Path, seconds: dict[str, float]) -> None:
 def _train(task: Any) -> None:
     from paribus.core.training.job import train_job
 
-    for progress in train_job(*task):
+    for progress in train_job(*task.arguments):
         assert progress.ended in (None, "complete"), progress
 
 

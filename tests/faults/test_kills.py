@@ -6,10 +6,11 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 
 import pytest
 from faulty import LONG, LR, RUNS, broken, line_of
-from processes import forget_pids, is_alive, pids, wait_until
+from processes import children, forget_pids, is_alive, pids, wait_until
 from troubled import Troubled
 
 from paribus.core.records.run_dir import is_finished
@@ -209,9 +210,11 @@ def test_row_07_clean_stops(how, begun, finish, troubled, reference, tally):
 def test_row_07_stopped_before_anything_was_trained(
     begun, finish, troubled, reference, injections, tally
 ):
-    violations, delays = [], (0.7, 1.5, 2.5, 4)[: injections(2)]
+    violations, delays = [], (0, 0.8, 1.8, 3.3)[: injections(2)]
     for delay in delays:
         command = begun()
+        # Python itself has begun, which answers Ctrl-C with a traceback until then.
+        wait_until(partial(children, command.process.pid))
         time.sleep(delay)
         with suppress(ProcessLookupError):
             os.killpg(command.process.pid, signal.SIGINT)

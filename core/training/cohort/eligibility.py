@@ -14,7 +14,7 @@ from paribus.core.components.models import MLP, draw_parameters
 from paribus.core.components.tasks import Multiclass, Task
 from paribus.core.config.registry import NAMES
 from paribus.core.config.schema import IDLE
-from paribus.core.config.values import canonical_json
+from paribus.core.config.values import canonical_json, show_value
 from paribus.core.data.loader import Fields, Items, Part
 from paribus.core.errors import shown
 from paribus.core.rng import stream
@@ -60,7 +60,9 @@ def cohort_group(
     if not all(parameter.requires_grad for parameter in train_state.model.parameters()):
         raise UnsupportedModel("only some of it is trained")
     configuration = train_state.configuration
-    if own := [f"{k}={v}" for k, v in configuration["train"].items() if k in IDLE["train"]]:
+    if own := [
+        f"{k}={show_value(v)}" for k, v in configuration["train"].items() if k in IDLE["train"]
+    ]:
         raise UnsupportedModel(f"it is trained with train.{own[0]}")
     for kind in ("loss", "optimizer", "scheduler"):
         name = configuration[kind]["name"]

@@ -134,7 +134,8 @@ def _rise(pairs: Sequence[tuple[Curve, Curve]]) -> float | None:
     found = []
     for train, val in pairs:
         part = _fifth(val)
-        val_means, train_means = _moving_mean(val, part), _moving_mean(train, part)
+        window = np.full(part, 1 / part)
+        val_means, train_means = (np.convolve(curve, window, "valid") for curve in (val, train))
         lowest = int(val_means.argmin())
         rise = val_means[-1] - val_means[lowest]
         fell = train_means[lowest] - train_means[-1]
@@ -144,10 +145,6 @@ def _rise(pairs: Sequence[tuple[Curve, Curve]]) -> float | None:
     error = rises.std(ddof=1) / np.sqrt(len(rises)) if len(rises) > 1 else 0.0
     enough = rise > max(_RISE * smallest, _RISE * fallen, _SURE * error)
     return float(rise / smallest) if enough and trained > 0 and smallest > _ZERO else None
-
-
-def _moving_mean(curve: Curve, width: int) -> Curve:
-    return np.convolve(curve, np.full(width, 1 / width), "valid")
 
 
 def _against_overfitting(evidence: Evidence, label: str) -> str:

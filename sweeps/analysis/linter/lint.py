@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from paribus.core.config.schema import flatten
@@ -29,7 +29,6 @@ from paribus.sweeps.analysis.linter.evidence import (
     read_time,
 )
 from paribus.sweeps.study.request import SEEDS
-from paribus.sweeps.study.results import SettingResult
 from paribus.sweeps.study.settings import BASELINE
 from paribus.sweeps.study.study import AxisRecord, Study
 
@@ -130,18 +129,23 @@ def derived_quantity(evidence: Evidence) -> list[Seen]:
     """
     seen = []
     for axis in evidence.requested.axes:
+        derived = [one.setting.derived for one in evidence.on(axis.key)]
         for name, what, remedy in (
             ("updates", "number of updates", "keep it constant"),
             ("engine", "engine", "train all with the same one"),
         ):
-            pairs = _derived(evidence.on(axis.key), name)
+            pairs = [each[name] for each in derived if name in each]
+            pairs = [pair for pair in pairs if None not in pair and 0 not in pair]
             if not pairs or (name == "updates" and axis.key in LENGTH):
                 continue
-            fixed = ("--set", f"train.updates={pairs[0][0]}")
+            before, after = pairs[0][0], dict.fromkeys(show_value(pair[1]) for pair in pairs)
+            fixed = ("--set", f"train.updates={before}")
             options = fixed if name == "updates" else ("--engine", "loop")
-            again = evidence.sweep([asked(axis)], *options)
-            sentence = f"{axis.key} changed the {what} too: {_pairs(pairs)}. To {remedy}: {again}"
-            seen.append(Seen(sentence, axis.key))
+            seen.append(Seen(
+                f"{axis.key} changed the {what} too: {show_value(before)} → {named([*after])}. "
+                f"To {remedy}: {evidence.sweep([asked(axis)], *options)}",
+                axis.key,
+            ))  # fmt: skip
     return seen
 
 
@@ -188,18 +192,6 @@ def _shifts_rate(key: str) -> bool:
     group, last = key.split(".")[0], key.split(".")[-1]
     is_wider = last in _WIDTHS and group in ("model", "script")
     return key in ("optimizer", "model") or last == "batch_size" or is_wider
-
-
-def _derived(results: Sequence[SettingResult], name: str) -> list[Sequence[Any]]:
-    """Return (baseline's, level's) of a derived quantity, of the settings where it changed."""
-    pairs = [one.setting.derived[name] for one in results if name in one.setting.derived]
-    return [pair for pair in pairs if None not in pair and 0 not in pair]
-
-
-def _pairs(pairs: Sequence[Sequence[Any]]) -> str:
-    """Return ``1000 → 8000 and 200``"""
-    others = list(dict.fromkeys(show_value(pair[1]) for pair in pairs))
-    return f"{show_value(pairs[0][0])} → {named(others)}"
 
 
 def accuracy_alone(evidence: Evidence) -> list[Seen]:
@@ -290,8 +282,13 @@ def reading_of_test(evidence: Evidence) -> list[Seen]:
             or not of_run.keys().isdisjoint([line.get("run"), *line.get("runs", ())])
         )
     ]
-    seen = []
-    times = _times_read(lines, of_run)
+    counts = Counter(line["run"] for line in lines if line.get("run") in of_run)
+    by_setting: dict[str, int] = {}
+    for run, count in counts.items():
+        by_setting[of_run[run]] = max(by_setting.get(of_run[run], 0), count)
+    baseline = by_setting.pop(BASELINE, 0)
+    whole = sum("runs" in line or "run" not in line for line in lines)
+    times, seen = whole + max(baseline, sum(by_setting.values())), []
     if times > 1:
         seen.append(Seen(
             f"the test part was read {times} times. Report the first reading, and choose by the "
@@ -308,16 +305,6 @@ def reading_of_test(evidence: Evidence) -> list[Seen]:
     if lines and not at:
         return seen + not_judged("the readings of the test part have no time")
     return seen
-
-
-def _times_read(lines: list[Mapping[str, Any]], of_run: Mapping[str, str]) -> int:
-    whole = sum("runs" in line or "run" not in line for line in lines)
-    counts = Counter(line["run"] for line in lines if line.get("run") in of_run)
-    by_setting: dict[str, int] = {}
-    for run, count in counts.items():
-        by_setting[of_run[run]] = max(by_setting.get(of_run[run], 0), count)
-    baseline = by_setting.pop(BASELINE, 0)
-    return whole + max(baseline, sum(by_setting.values()))
 
 
 class Rule(NamedTuple):

@@ -520,6 +520,7 @@ def test_wandb_offline(paribus, tmp_path):
             *("--max-seeds", "--run-timeout", "--checkpoint-every", "--retry-failed", "--trust"),
             *("--no-wandb", "--loader-workers", "--root", "--json", "--plain", "--verbose"),
             *("--track", "--metric", "--direction", "--metrics-from"),
+            *("--gpus", "--per-gpu", "--on", "--strict-class"),
         ],
         "compare": [
             *("--metric", "--margin", "--direction", "--format", "--wandb", "--root", "--json"),
@@ -542,7 +543,7 @@ def test_wandb_offline(paribus, tmp_path):
         "studies": ["--root", "--json"],
         "runs": ["--root", "--json"],
         "remove": ["--yes", "--root", "--json"],
-        "doctor": ["--root", "--json"],
+        "doctor": ["--on", "--root", "--json"],
     }.items(),
 )
 def test_every_command_has_help(paribus, command, options):
