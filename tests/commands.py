@@ -123,7 +123,7 @@ def _serve() -> None:
         sys.stdin = io.TextIOWrapper(io.BytesIO(request["stdin"].encode()))
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
-                if request["words"][0] == "python":
+                if request["words"][:1] == ["python"]:
                     sys.path.insert(0, str(Path.cwd()))
                     runpy.run_path(request["words"][1], run_name="__main__")
                     code = 0

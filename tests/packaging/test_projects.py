@@ -110,21 +110,12 @@ def answers(commands, cwd, root, home, executable=sys.executable, path=None):
     return found
 
 
-def works(project, experiment, tmp_path, **how):
-    """Holds every command to its word, in the project and after it has moved away."""
+def works(project, experiment, tmp_path, more=(), **how):
+    """Holds commands to their word, in the project, `more` there, and after it has moved away."""
     root, home = tmp_path / "results", tmp_path / "home"
     home.mkdir()
-    found = answers(
-        [
-            ("run", experiment, "--no-wandb"),
-            ("sweep", experiment, "--seeds", 2, "--workers", 2, "--study", "s", "--no-wandb"),
-            ("check", experiment),
-        ],
-        project, root, home, **how,
-    )  # fmt: skip
+    found = answers([("run", experiment, "--no-wandb"), *more], project, root, home, **how)
     run = found.json(0)
-    assert found.json(1)["runs"] == {"planned": 4, "trained": 3, "reused": 1, "failed": 0}
-    assert {check["name"] for check in found.json(2)["checks"]}
     source = root / "runs" / run["run"] / "source"
     assert sorted(source.rglob("*.py"))
     away = tmp_path / "away"
@@ -147,6 +138,11 @@ def works(project, experiment, tmp_path, **how):
     return found
 
 
+def sweep_of(experiment):
+    """A sweep whose workers import the project themselves."""
+    return ("sweep", experiment, "--seeds", 2, "--workers", 2, "--study", "s", "--no-wandb")
+
+
 def test_packages_called_as_ours(tmp_path):
     """The project has packages of all these names, and uses each."""
     project = tmp_path / "project"
@@ -161,7 +157,9 @@ def test_packages_called_as_ours(tmp_path):
             data="waves", model='"core.nets.Net"',
         ),
     })  # fmt: skip
-    found = works(project, "mine.py", tmp_path)
+    found = works(project, "mine.py", tmp_path, [sweep_of("mine.py"), ("check", "mine.py")])
+    assert found.json(1)["runs"] == {"planned": 4, "trained": 3, "reused": 1, "failed": 0}
+    assert {check["name"] for check in found.json(2)["checks"]}
     for name in ("core", "experiments", "sweeps", "tests"):
         assert found.files[name] == str(project / name / "__init__.py")
 
@@ -177,7 +175,8 @@ def test_a_src_layout(tmp_path):
             data="waves", model="Net",
         ),
     })  # fmt: skip
-    works(project, "src/mine.py", tmp_path)
+    found = works(project, "src/mine.py", tmp_path, [sweep_of("src/mine.py")])
+    assert found.json(1)["runs"]["trained"] == 3
 
 
 def test_relative_imports_in_a_package_of_ours_by_name(tmp_path):

@@ -243,9 +243,10 @@ def test_an_item_that_ends_an_iteration_is_an_error_not_the_end_of_the_part(work
     dataset = Noisy()
     part = prepared(dataset).train
     dataset.target = lambda row: row % 2 if row < 5 else next(iter(()))
+    before = {*multiprocessing.active_children()}  # such as workers of other tests
     with pytest.raises(RuntimeError, match="StopIteration"):
         list(part.batches(2, workers=workers))
-    assert multiprocessing.active_children() == []
+    assert {*multiprocessing.active_children()} <= before
 
 
 def test_fingerprint_of_a_dataset_sees_items_and_class_names():

@@ -3,7 +3,6 @@
 Exit code 2, nothing created, no traceback, and the same under `--json` as a document.
 """
 
-import itertools
 import json
 import subprocess
 import sys
@@ -610,7 +609,7 @@ def test_a_run_as_experiment_that_is_none(paribus, filled):
 def test_through_the_console_script(tmp_path):
     """The form is the program's own, not only the function's."""
     script = "import sys; from paribus.sweeps.cli.main import main; main()"
-    for words, as_json in itertools.product((["run", "digits", "lrr=1"], ["run", "--x"]), (0, 1)):
+    for words, as_json in ((["run", "digits", "lrr=1"], 1), (["run", "--x"], 0)):
         done = subprocess.run(
             [sys.executable, "-c", script, *words, *(["--json"] if as_json else [])],
             cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
