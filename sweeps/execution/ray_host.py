@@ -224,10 +224,11 @@ def _scratch_folder() -> tuple[Path, IO[str]]:
         with suppress(OSError), left.open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(left.parent, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix="paribus-host-", dir=place))
+    folder = Path(tempfile.mkdtemp(prefix=".paribus-host-", dir=place))
     lock = (folder / "lock").open("a")
     fcntl.flock(lock, fcntl.LOCK_EX)
-    return folder, lock
+    # Renamed once it is locked: another host may look for dead ones at any moment.
+    return folder.rename(place / folder.name[1:]), lock
 
 
 def _size(sent: Sent) -> int:
