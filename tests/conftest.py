@@ -30,7 +30,8 @@ def pytest_sessionstart(session):
 def pytest_collection_modifyitems(items):
     """The files that take minutes come first, so that no process waits for the other at the end."""
     slow = (
-        *("test_docs.py", "test_kills.py", "test_projects.py", "test_sync.py", "test_hostile.py"),
+        *("test_docs.py", "test_ray_kills.py", "test_kills.py", "test_ray.py", "test_projects.py"),
+        *("test_sync.py", "test_hostile.py", "test_processes_of_a_run.py", "test_gpus.py"),
         *("test_command_sweeps.py", "test_disk.py", "test_processes.py", "test_installs.py"),
         *("test_traced.py", "test_commands.py", "test_bad_input.py", "test_tracking_online.py"),
     )

@@ -74,7 +74,7 @@ def test_a_sweep_in_a_terminal_that_changes_its_size(sweep, screen, tmp_path):
     told = [*screen.above, *screen.lines]
     assert not screen.cursor_is_hidden
     assert not [line for line in told if "━" in line or "(one run)" in line], told
-    assert sum("died (SIGKILL)" in line for line in told) == 2  # it is tried twice
+    assert sum("died (SIGKILL)" in line for line in told) == 3  # it is tried twice; and at the end
     said = [line for line in told if "so much to say" in line]
     assert said == ["so much to say"] * len(said)
     assert len(said) > 4
