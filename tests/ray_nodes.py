@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from processes import children, is_alive, wait_until
@@ -93,6 +93,17 @@ class Nodes:
                     environment=environment)  # fmt: skip
         self.nodes.append(node)
         return node
+
+    @classmethod
+    @contextmanager
+    def two(cls):
+        """The head and one more node, for a block."""
+        made = cls()
+        try:
+            made.add(3)
+            yield made
+        finally:
+            made.end()
 
     def end(self):
         for node in [*self.nodes, self.head]:

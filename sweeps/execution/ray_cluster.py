@@ -61,7 +61,7 @@ class _Node:
             scheduling_strategy=affinity,
         )  # fmt: skip
         self.host = actor.remote(min(int(workers), most or int(workers)), gpus, *placement[1:])
-        self.told = self.host.about.remote()  # what it is asked now
+        self.pending = self.host.about.remote()  # the call that it has to answer
         self.since = time.monotonic()  # while it joins
         self.silent = 0.0  # seconds that it owes an answer
         self.about: About | None = None  # None: it has not said yet
@@ -132,7 +132,7 @@ class RayCluster:
         """Connect to the cluster and let each node begin its host.
 
         Raises:
-            RequestError: If nobody listens there, or anybody could.
+            RequestError: If nobody listens there, or it accepts anyone.
         """
         if ray.is_initialized():
             raise RequestError(
@@ -154,13 +154,13 @@ class RayCluster:
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():  # Ray's would end the process at once
                 signal.signal(number, handler)
-        # What happens to nodes is told by what becomes of runs; Ray would print it to standard
-        # output, which is the command's own, and has no option against it.
+        # Ray prints what happens to nodes to standard output, which is the command's own; no option
+        # prevents it.
         ray._private.worker._worker_logs_enabled = False
         gcs = ray.get_runtime_context().gcs_address
         if not gcs.startswith("127.") and os.environ.get("RAY_AUTH_MODE") != "token":
             raise RequestError(
-                f"--on ray: the cluster at {gcs} lets in whoever reaches its port.",
+                f"--on ray: the cluster at {gcs} accepts anyone who reaches its port.",
                 "Start its nodes and paribus with RAY_AUTH_MODE=token and one RAY_AUTH_TOKEN_PATH; "
                 "ray get-auth-token --generate makes a token.",
             )
@@ -272,8 +272,8 @@ class RayCluster:
                 busy = [node for node in self.nodes if node.tasks]
                 if not busy and (self.nodes or not self._joining or stop()):
                     return
-                for node in [node for node in busy if node.told is None]:
-                    node.told, node.silent = node.host.events.remote(stop()), 0.0
+                for node in [node for node in busy if node.pending is None]:
+                    node.pending, node.silent = node.host.events.remote(stop()), 0.0
                 answered = _those_that_answered(busy)
                 # While this process, or its machine, was away, no node was silent.
                 passed, looked = min(time.monotonic() - looked, 1.0), time.monotonic()
@@ -301,18 +301,18 @@ class RayCluster:
         return room_for(runs, about.workers, about.gpus, self._placement[0].per_gpu)[0]
 
     def _receive(self, node: _Node) -> Iterator[WorkerEvent]:
-        """Yield what a node has told; where it is gone, that its runs stay attempts."""
+        """Yield the events that a node has sent; where it is gone, that its runs stay attempts."""
         try:
-            told: list[Sent] = ray.get(node.told)
+            messages: list[Sent] = ray.get(node.pending)
         except RayTaskError as error:  # it will fail again
             yield from self._lose(node, f"host: {node.name} failed: {_why(error)}", again=False)
             return
         except RayError as error:
             yield from self._lose(node, f"host: {node.name} is gone ({type(error).__name__})")
             return
-        node.told = None
+        node.pending = None
         attempts = {run: task.attempts[run] for task, left in node.tasks for run in left}
-        files = {attempts[s.run] / name: data for s in told for name, data in s.files.items()}
+        files = {attempts[s.run] / name: data for s in messages for name, data in s.files.items()}
         try:
             for folder in {path.parent for path in files}:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -322,7 +322,7 @@ class RayCluster:
         except OSError as error:
             yield from self._lose(node, f"disk: {error}")
             return
-        for sent in told:
+        for sent in messages:
             if sent.over:
                 for _, left in node.tasks:
                     left.discard(sent.run)
@@ -355,9 +355,9 @@ class RayCluster:
         """Take in the hosts that have begun, are of the kind that trains, and have the data."""
         if time.monotonic() - self._looked > _LOOK:
             self._look_for_nodes()
-        for node in [node for node in self._joining if node.told is not None]:
+        for node in [node for node in self._joining if node.pending is not None]:
             try:
-                answer, node.told = ray.get(node.told, timeout=0), None
+                answer, node.pending = ray.get(node.pending, timeout=0), None
             except GetTimeoutError:
                 if time.monotonic() - node.since > (_CHECKING if node.about else _BEGINNING):
                     self._leave_out(node, "its host does not answer")
@@ -370,17 +370,17 @@ class RayCluster:
                     self._leave_out(node, answer)
                 else:
                     self._take(node)
-        told = [node for node in self._joining if node.about and node.told is None]
+        begun = [node for node in self._joining if node.about and node.pending is None]
         if self._kind is None:
-            if not told or len(told) < len(self._joining):
+            if not begun or len(begun) < len(self._joining):
                 return
-            self._kind = self._largest_kind(told)
-        for node in told:
+            self._kind = self._largest_kind(begun)
+        for node in begun:
             if differs := explain(self._kind, _about(node).kind):
                 pairs = (f"{name} {here}, not {there}" for name, (there, here) in differs.items())
                 self._leave_out(node, f"of another kind: {', '.join(pairs)}")
             elif self._checked:
-                node.told = node.host.fault_of.remote(self._checked)
+                node.pending = node.host.fault_of.remote(self._checked)
                 node.since = time.monotonic()
             else:
                 self._take(node)
@@ -389,19 +389,19 @@ class RayCluster:
         self._joining.remove(node)
         self.nodes.append(node)
 
-    def _largest_kind(self, told: Sequence[_Node]) -> Mapping[str, Any]:
+    def _largest_kind(self, begun: Sequence[_Node]) -> Mapping[str, Any]:
         """Return the kind with the most workers: a study's runs stay on one."""
         workers: Counter[str] = Counter()
-        for node in told:
+        for node in begun:
             workers[canonical_json(_about(node).kind)] += _about(node).workers
         if self.strict and len(workers) > 1:
-            names = "; ".join(f"{n.name}: {_about(n).hardware}" for n in told)
+            names = "; ".join(f"{n.name}: {_about(n).hardware}" for n in begun)
             raise RequestError(
                 f"--strict-class: the hosts are of {len(workers)} kinds: {names}",
                 "Leave it out to train on the largest; or start Ray on nodes of one kind.",
             )
         largest = max(workers, key=lambda kind: workers[kind])
-        return next(kind for n in told if canonical_json(kind := _about(n).kind) == largest)
+        return next(kind for n in begun if canonical_json(kind := _about(n).kind) == largest)
 
     def _leave_out(self, node: _Node, why: str) -> None:
         self._joining.remove(node)
@@ -410,15 +410,15 @@ class RayCluster:
 
 
 def _those_that_answered(busy: Sequence[_Node]) -> list[_Node]:
-    """Return nodes that have something to tell, after a wait of at most 0.2 s for one."""
-    asked = [node.told for node in busy]
+    """Return nodes that have answered, after a wait of at most 0.2 s for one."""
+    asked = [node.pending for node in busy]
     if not asked:  # until a host has begun
         time.sleep(0.1)
         return []
     # Not fetched: an answer may be large.
     ray.wait(asked, timeout=0.2, fetch_local=False)
     ready = set(ray.wait(asked, num_returns=len(asked), timeout=0, fetch_local=False)[0])
-    return [node for node in busy if node.told in ready]
+    return [node for node in busy if node.pending in ready]
 
 
 def _about(node: _Node) -> About:

@@ -51,7 +51,7 @@ class About:
 
 @dataclass(frozen=True)
 class Sent:
-    """What a host tells of a run: an event, files of its attempt, that it is no longer there."""
+    """A message on a run: an event, files of its attempt, whether it is no longer on the host."""
 
     run: str
     event: WorkerEvent | None = None
@@ -111,7 +111,7 @@ class Host:
 
         `largest` is the run of the study that takes most cores and GPUs.
         """
-        with self._telling_failures():
+        with self._reporting_failures():
             if not self._tasks.runs:
                 self._pool.resize_for([largest] * self._pool.workers)
             self._run_timeout = run_timeout
@@ -126,7 +126,7 @@ class Host:
             self._tasks.put(task._replace(runs=runs, attempts=attempts))
 
     @contextmanager
-    def _telling_failures(self) -> Iterator[None]:
+    def _reporting_failures(self) -> Iterator[None]:
         """Let `events` raise what is raised in the block: nobody waits for it."""
         try:
             yield
@@ -134,9 +134,9 @@ class Host:
             self._failure = error
 
     def events(self, stopping: bool) -> list[Sent]:
-        """Return what there is to tell, after a wait of at most `LONG_POLL` seconds.
+        """Return the messages there are, after a wait of at most `LONG_POLL` seconds.
 
-        If `stopping`, all runs stop after their epoch; what they were is then told.
+        If `stopping`, all runs stop after their epoch, and their resume states are sent.
         """
         if stopping:
             self._stop.set()
@@ -156,7 +156,7 @@ class Host:
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _train(self) -> None:
-        with self._telling_failures():
+        with self._reporting_failures():
             while True:
                 self._tasks.wait()
                 for event in self._pool.execute(

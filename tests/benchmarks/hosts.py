@@ -127,7 +127,7 @@ def simulate(address: str, hosts: int) -> None:
     ray.init(address, log_to_driver=False, logging_level="ERROR")
     for number in range(hosts):
         node = object.__new__(_Node)
-        node.host, node.told, node.silent, node.tasks = Remote(), None, 0.0, []
+        node.host, node.pending, node.silent, node.tasks = Remote(), None, 0.0, []
         node.id = node.address = str(number)
         node.about = About(f"host-{number}", 1, [], {})
         cluster.nodes.append(node)

@@ -20,10 +20,8 @@ del globals()["test_in_a_pinned_process"]
 
 @pytest.fixture(scope="module")
 def nodes():
-    made = Nodes()
-    made.add(3)
-    yield made
-    made.end()
+    with Nodes.two() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +91,8 @@ def test_a_stopped_sweep_goes_on_here_from_where_it_was(nodes, troubled):
     assert code == 130, err
     troubled.switch("slow", on=False)
     done = troubled.sweep("optimizer.lr=0.1", seeds=[0, 1], overrides=("train.epochs=40",))
-    told = [step.progress for step in done.steps if step.progress and step.progress.line]
-    assert len(told) < 4 * 40  # some were trained before
+    epochs = [step.progress for step in done.steps if step.progress and step.progress.line]
+    assert len(epochs) < 4 * 40  # some were trained before
 
 
 def test_a_node_that_joins_trains_and_a_killed_one_costs_little(nodes, troubled):

@@ -18,10 +18,8 @@ from ray_nodes import TOKEN, Nodes, below, words_of
 
 @pytest.fixture(scope="module")
 def nodes():
-    made = Nodes()
-    made.add(3)
-    yield made
-    made.end()
+    with Nodes.two() as made:
+        yield made
 
 
 def struck(kind, nodes, command, draw):
